@@ -1,0 +1,1 @@
+"""Edge: how each cluster is reached and read."""

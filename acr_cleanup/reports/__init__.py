@@ -1,0 +1,1 @@
+"""Plans and outcomes into words; one module per format."""
