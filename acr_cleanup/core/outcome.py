@@ -1,0 +1,112 @@
+"""What became of a plan: the outcome of every step, and the result of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.usage import Blocker
+
+
+class OutcomeKind(StrEnum):
+    """What happened to one tag or manifest. Only `failed` is a failure: the others are the world having moved."""
+
+    DELETED = "deleted"
+    GONE = "gone"
+    """Somebody else had deleted it."""
+    MOVED = "moved"
+    """The tag names another digest now, or was pushed again."""
+    IN_USE_NOW = "in use now"
+    LOCKED = "locked"
+    KEPT = "kept"
+    """Another reason to keep it has come up since the plan."""
+    FAILED = "failed"
+    NOT_ATTEMPTED = "not attempted"
+    """The run was stopped, or what had to go first stayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened to one tag, or (with `tag` None) to one manifest."""
+
+    repository: str
+    digest: Digest
+    tag: str | None
+    kind: OutcomeKind
+    detail: str = ""
+    size: int = 0
+    """For a manifest, its bytes as listed."""
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}" if self.tag is not None else f"{self.repository}@{self.digest}"
+
+
+class Verdict(StrEnum):
+    """The run in one word."""
+
+    PLANNED = "planned"
+    """Planned only: nothing was to be deleted."""
+    APPLIED = "applied"
+    """Everything that was still true of the plan was done; also when there was nothing to do."""
+    PARTIAL = "partial"
+    """Some items failed, or some of the registry could not be read."""
+    REFUSED = "refused"
+    """Nothing was deleted, because of a blocker or a limit."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The totals of a run. All count tags, but `deleted_manifests` and `bytes` (of the manifests that went, or would go)."""
+
+    deleted: int
+    planned: int
+    kept: int
+    in_use: int
+    failed: int
+    deleted_manifests: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    One run, whole: what every report renders.
+
+    `refusals` say why nothing was (or would be) deleted, blockers aside; `blockers` include those of the second look.
+    `dry_run` says that applying was never asked for.
+    """
+
+    plan: Plan
+    verdict: Verdict
+    dry_run: bool
+    started_at: datetime
+    finished_at: datetime
+    outcomes: tuple[Outcome, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def counts(self) -> Counts:
+        tags = [outcome for outcome in self.outcomes if outcome.tag is not None]
+        manifests = [outcome for outcome in self.outcomes if outcome.tag is None]
+        gone = [outcome for outcome in manifests if outcome.kind is OutcomeKind.DELETED]
+        return Counts(
+            deleted=count(tags, OutcomeKind.DELETED),
+            planned=self.plan.planned,
+            kept=self.plan.kept,
+            in_use=self.plan.in_use,
+            failed=count(tags, OutcomeKind.FAILED),
+            deleted_manifests=len(gone),
+            bytes=self.plan.size if self.dry_run else sum(outcome.size for outcome in gone),
+        )
+
+
+def count(outcomes: Iterable[Outcome], kind: OutcomeKind) -> int:
+    return sum(outcome.kind is kind for outcome in outcomes)

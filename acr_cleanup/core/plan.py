@@ -1,0 +1,333 @@
+"""
+Every decision, made before anything is done.
+
+First the tags: `keep_reasons` of the policy. Then the manifests, inside the same plan, never by looking again in between:
+
+- `untag` removes one name, and nothing else.
+- `delete manifest` removes a manifest and **every** tag on it. It is planned only when every tag on it goes, nobody uses
+  its digest, it is not locked, every index that lists it goes, and everything that refers to it goes. That is what frees space.
+- Untagged manifests are left alone, except the children of an index that goes, when nothing else needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.policy import (
+    Evidence,
+    KeepReason,
+    Limits,
+    RetentionPolicy,
+    Rule,
+    describe_duration,
+    keep_reasons,
+)
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.usage import Blocker, UsageIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One tag and every reason to keep it; without any, it goes."""
+
+    tag: Tag
+    reasons: tuple[KeepReason, ...] = ()
+
+    @property
+    def deletes(self) -> bool:
+        return not self.reasons
+
+    @property
+    def in_use(self) -> bool:
+        return any(reason.rule is Rule.IN_USE for reason in self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Untag:
+    """Remove one name. `after`: digests that must be gone first, otherwise the name stays."""
+
+    tag: Tag
+    after: tuple[Digest, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        return self.tag.digest
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        return (self.tag,)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteManifest:
+    """Remove a manifest and every tag on it (`tags`; none for a child). `after`: digests that must be gone first."""
+
+    manifest: Manifest
+    tags: tuple[Tag, ...] = ()
+    after: tuple[Digest, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        return self.manifest.digest
+
+
+Step = Untag | DeleteManifest
+
+
+@dataclass(frozen=True)
+class RepositoryPlan:
+    """Every decision about one repository, and the steps that carry them out, in an order that may be followed."""
+
+    repository: str
+    decisions: tuple[Decision, ...] = ()
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    """Why the repository could not be read; then there are no decisions and all of it is kept."""
+
+    @cached_property
+    def deletions(self) -> tuple[Decision, ...]:
+        return tuple(decision for decision in self.decisions if decision.deletes)
+
+    @cached_property
+    def kept(self) -> tuple[Decision, ...]:
+        return tuple(decision for decision in self.decisions if not decision.deletes)
+
+    @cached_property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """The manifests that go."""
+        return tuple(step.manifest for step in self.steps if isinstance(step, DeleteManifest))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the manifests that go, as listed: an upper bound of what is freed, for layers are shared."""
+        return sum(manifest.size for manifest in self.manifests)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What a run would do, complete or not: `blockers` say what could not be seen.
+
+    A plan with blockers is shown like any other, and never applied.
+    """
+
+    registry: str
+    policy: RetentionPolicy
+    created_at: datetime
+    usage: UsageIndex
+    repositories: tuple[RepositoryPlan, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
+
+    @property
+    def planned(self) -> int:
+        """How many tags the plan deletes."""
+        return sum(len(repository.deletions) for repository in self.repositories)
+
+    @property
+    def kept(self) -> int:
+        return sum(len(repository.kept) for repository in self.repositories)
+
+    @property
+    def in_use(self) -> int:
+        return sum(decision.in_use for repository in self.repositories for decision in repository.kept)
+
+    @property
+    def manifests(self) -> int:
+        return sum(len(repository.manifests) for repository in self.repositories)
+
+    @property
+    def size(self) -> int:
+        return sum(repository.size for repository in self.repositories)
+
+
+def nothing_to_delete(
+    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
+) -> bool:
+    """
+    Is every tag kept whatever the bodies of the manifests say?
+
+    Edges only add reasons to keep, so then there is no need to read any body.
+    """
+    # Whatever is still unread counts as kept only until it is read.
+    kept = keep_reasons(Evidence(inventory, usage, policy, now))
+    return all(
+        any(reason.rule is not Rule.UNKNOWN_MANIFEST for reason in kept.get(tag.name, ())) for tag in inventory.tags
+    )
+
+
+def plan_repository(
+    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
+) -> RepositoryPlan:
+    """
+    Decide about one repository. Pure: the same values give the same plan, in whatever order they come.
+
+    `inventory` holds the edges of every manifest that could have any (`RepositoryInventory.unread` is empty), or what is
+    unread stays unknown, and then no manifest of the repository is deleted.
+    """
+    reasons = keep_reasons(Evidence(inventory, usage, policy, now))
+    going = frozenset(tag.name for tag in inventory.tags) - reasons.keys()
+    removable = _removable(inventory, usage, policy, now, going)
+
+    # What is attached to a kept manifest is kept with it; that may in turn keep more, so look until nothing changes.
+    while attached := _attached(inventory, going, removable):
+        reasons |= attached
+        going -= attached.keys()
+        removable = _removable(inventory, usage, policy, now, going)
+
+    tags = sorted(inventory.tags, key=lambda tag: tag.name)
+    return RepositoryPlan(
+        repository=inventory.name,
+        decisions=tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags),
+        steps=_steps(inventory, going, removable),
+        warnings=_warnings(inventory),
+    )
+
+
+def refusals(plan: Plan, limits: Limits) -> tuple[str, ...]:
+    """Why these limits forbid the whole plan; empty if they do not. Each says what was seen and what to do."""
+    found = []
+    if limits.deletions is not None and plan.planned > limits.deletions:
+        found.append(
+            f"The plan deletes {plan.planned} tags, more than max-deletions ({limits.deletions}). "
+            "Read the plan; if it is what you want, raise max-deletions."
+        )
+    for repository in plan.repositories:
+        total = len(repository.decisions)
+        if limits.percent is not None and len(repository.deletions) * 100 > limits.percent * total:
+            found.append(
+                f"The plan deletes {len(repository.deletions)} of {total} tags of {repository.repository}, more than "
+                f"max-deletion-percent ({limits.percent:g} %). Read the plan; if it is what you want, raise the limit."
+            )
+    return tuple(found)
+
+
+def _removable(
+    inventory: RepositoryInventory,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    now: datetime,
+    going: frozenset[str],
+) -> frozenset[Digest]:
+    """
+    The manifests that nothing needs once these tags are gone: the largest set in which every member's parents and referrers are
+    members too.
+    """
+    if inventory.unknown:
+        # Any manifest here might be a child of one whose body nobody could read.
+        return frozenset()
+    used = {digest for each in usage.digests(inventory.name) for digest in inventory.family(each)}
+
+    def may_go(manifest: Manifest) -> bool:
+        if manifest.locked or manifest.digest in used:
+            return False
+        tags = inventory.tags_of.get(manifest.digest)
+        if tags:
+            return all(tag.name in going for tag in tags)
+        if manifest.subject is not None:
+            return True
+        old = manifest.updated_at is not None and now - manifest.updated_at >= policy.older_than
+        return old and manifest.digest in inventory.parents_of
+
+    members = {digest for digest, manifest in inventory.manifests.items() if may_go(manifest)}
+
+    def belongs(digest: Digest) -> bool:
+        parents, referrers = inventory.parents_of.get(digest, ()), inventory.referrers_of.get(digest, ())
+        if not (members.issuperset(parents) and members.issuperset(referrers)):
+            return False
+        # Without a tag it goes only with an index that lists it or the subject that it is attached to.
+        return digest in inventory.tags_of or bool(parents) or inventory.manifests[digest].subject in members
+
+    while leaving := {digest for digest in members if not belongs(digest)}:
+        members -= leaving
+    return frozenset(members)
+
+
+def _attached(
+    inventory: RepositoryInventory, going: frozenset[str], removable: frozenset[Digest]
+) -> dict[str, tuple[KeepReason, ...]]:
+    """Signatures, attestations and the like (by tag name or by `subject`) of manifests that stay."""
+    found: dict[str, tuple[KeepReason, ...]] = {}
+    for tag in inventory.tags:
+        manifest = inventory.manifests.get(tag.digest)
+        subjects = [tag.subject, manifest.subject if manifest else None]
+        stays = [
+            each for each in subjects if each is not None and each in inventory.manifests and each not in removable
+        ]
+        if tag.name in going and stays:
+            found[tag.name] = (KeepReason(Rule.ATTACHED, f"belongs to {short(stays[0])}, which is kept"),)
+    return found
+
+
+def _steps(inventory: RepositoryInventory, going: frozenset[str], removable: frozenset[Digest]) -> tuple[Step, ...]:
+    """Untags first, then manifests: an index before its children, a subject before the tags that sign it."""
+    steps: list[Step] = [
+        Untag(tag, after=_subjects((tag,), removable))
+        for tag in sorted(inventory.tags, key=lambda tag: tag.name)
+        if tag.name in going and tag.digest not in removable
+    ]
+    for digest in _parents_first(inventory, removable):
+        manifest, tags = inventory.manifests[digest], inventory.tags_of.get(digest, ())
+        parents = inventory.parents_of.get(digest, ())
+        if not tags and not parents:
+            # Attached to a subject that goes: the registry removes it together with that.
+            # https://learn.microsoft.com/azure/container-registry/container-registry-manage-artifact
+            continue
+        after = tuple(sorted({*parents, *_subjects(tags, removable)}))
+        steps.append(DeleteManifest(manifest, tuple(sorted(tags, key=lambda tag: tag.name)), after))
+    return tuple(steps)
+
+
+def _subjects(tags: Iterable[Tag], removable: frozenset[Digest]) -> tuple[Digest, ...]:
+    """What these tags sign by their name: should that stay after all, its signature must not go before it."""
+    return tuple(sorted({tag.subject for tag in tags if tag.subject is not None and tag.subject in removable}))
+
+
+def _parents_first(inventory: RepositoryInventory, digests: frozenset[Digest]) -> list[Digest]:
+    depth: dict[Digest, int] = {}
+
+    def measure(digest: Digest) -> int:
+        # Content addressing forbids cycles: an index holds the hash of its children.
+        if digest not in depth:
+            depth[digest] = 1 + max(map(measure, inventory.parents_of.get(digest, ())), default=-1)
+        return depth[digest]
+
+    return sorted(digests, key=lambda digest: (measure(digest), digest))
+
+
+def _warnings(inventory: RepositoryInventory) -> tuple[str, ...]:
+    if not inventory.unknown:
+        return ()
+    shown = ", ".join(short(digest) for digest in sorted(inventory.unknown)[:3])
+    warning = (
+        f"{len(inventory.unknown)} manifest(s) of {inventory.name} are listed but cannot be read ({shown}). "
+        "Tags are removed by name only and no manifest is deleted there, for it might belong to one of them."
+    )
+    return (warning,)
+
+
+def short(digest: Digest) -> str:
+    """
+    A digest as people read it.
+
+    >>> short(Digest("sha256:" + "0123456789abcdef" * 4))
+    'sha256:0123456789ab'
+    """
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}:{value[:12]}"
+
+
+def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
+    """The policy in the words of the inputs, for reports."""
+    return {
+        "older-than": describe_duration(policy.older_than),
+        "scope": str(policy.scope),
+        "keep-last": str(policy.keep_last),
+        "repositories": ", ".join(policy.repositories),
+        "include-tags": ", ".join(policy.include_tags),
+        "exclude-tags": ", ".join(policy.exclude_tags) or "(none)",
+    }

@@ -1,0 +1,235 @@
+"""
+What to retain. The whole rule, in one sentence:
+
+A tag is deleted when its repository is in scope (it *runs* in a configured cluster), nothing uses the tag or its digest,
+and its last push is at least `older_than` ago.
+
+Everything here says it from the other side: each rule looks at one repository and yields **reasons to keep** tags. A rule can
+neither remove a reason nor delete anything, so one more rule, cluster or use can only make us delete less. A tag without
+any reason is deleted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from acr_cleanup.core.inventory import RepositoryInventory, Tag
+from acr_cleanup.core.references import DEFAULT_TAG, Digest
+from acr_cleanup.core.usage import ImageUse, UsageIndex
+
+
+class Scope(StrEnum):
+    """Which repositories may lose tags at all."""
+
+    RUNNING = "running"
+    """Those that a container of a pod names, in at least one cluster."""
+    REFERENCED = "referenced"
+    """Those that anything in a cluster names, scaled to zero or suspended included."""
+    ALL = "all"
+    """Every repository of the registry."""
+
+
+class Rule(StrEnum):
+    """The identifiers of the keep reasons: stable, for they are in reports and documentation."""
+
+    OUT_OF_SCOPE = "out-of-scope"
+    IN_USE = "in-use"
+    LOCKED = "locked"
+    UNKNOWN_MANIFEST = "unknown-manifest"
+    UNKNOWN_AGE = "unknown-age"
+    YOUNG = "young"
+    EXCLUDED = "excluded"
+    NEWEST = "newest"
+    ATTACHED = "attached"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepReason:
+    """Why a tag is kept: which rule, what it saw, and for `in-use` who uses it."""
+
+    rule: Rule
+    detail: str
+    uses: tuple[ImageUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """
+    What the user asked for. Every field can only make the tool keep more.
+
+    `repositories`, `include_tags` and `exclude_tags` are globs (`*`, `?`, `[…]`; `*` crosses slashes); `keep_last` counts the
+    newest tags of a repository over all its tags, signatures aside.
+    """
+
+    older_than: timedelta = timedelta(days=30)
+    scope: Scope = Scope.RUNNING
+    repositories: tuple[str, ...] = ("*",)
+    include_tags: tuple[str, ...] = ("*",)
+    exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
+    keep_last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    Bounds that stop a whole apply before its first deletion; they never shorten it.
+
+    `deletions` counts tags over the whole run; `percent` is of the tags of each repository. None: no limit.
+    """
+
+    deletions: int | None = 500
+    percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a rule may look at. The clock is a value here."""
+
+    inventory: RepositoryInventory
+    usage: UsageIndex
+    policy: RetentionPolicy
+    now: datetime
+
+
+def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: Iterable[str] = ()) -> tuple[str, ...]:
+    """The repositories in scope, sorted. `catalog` (all names in the registry) is needed only for the scope `all`."""
+    by_scope = {
+        Scope.RUNNING: usage.running,
+        Scope.REFERENCED: usage.repositories,
+        Scope.ALL: frozenset(catalog),
+    }
+    return tuple(sorted(name for name in by_scope[policy.scope] if matches(name, policy.repositories)))
+
+
+def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
+    """Tag name -> every reason to keep it, strongest first. Tags without any are absent."""
+    found: defaultdict[str, list[KeepReason]] = defaultdict(list)
+    for rule in RULES:
+        for tag, reason in rule(evidence):
+            found[tag.name].append(reason)
+    return {name: tuple(reasons) for name, reasons in found.items()}
+
+
+def out_of_scope(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+    """The repository is not one that may lose tags."""
+    name = evidence.inventory.name
+    if evidence.policy.scope is Scope.ALL:
+        eligible = matches(name, evidence.policy.repositories)
+    else:
+        eligible = name in eligible_repositories(evidence.usage, evidence.policy)
+    if not eligible:
+        reason = KeepReason(
+            Rule.OUT_OF_SCOPE, f"its repository is not {evidence.policy.scope} in any configured cluster"
+        )
+        yield from ((tag, reason) for tag in evidence.inventory.tags)
+
+
+def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+    """
+    A use names the tag, its digest, or a digest of the same index family.
+
+    The tag may have moved since the kubelet pulled it, the digest has not: both count. What runs from an index may be
+    reported as the index or as the child that was chosen, so one use of either is a use of the whole family.
+    """
+    inventory, usage = evidence.inventory, evidence.usage
+    by_family: defaultdict[Digest, list[ImageUse]] = defaultdict(list)
+    for used in sorted(usage.digests(inventory.name)):
+        for digest in inventory.family(used):
+            by_family[digest].extend(usage.of_digest(inventory.name, used))
+    for tag in inventory.tags:
+        by_name = usage.of_tag(inventory.name, tag.name)
+        by_digest = tuple(by_family.get(tag.digest, ()))
+        if by_name:
+            yield tag, KeepReason(Rule.IN_USE, "a workload names this tag", by_name + by_digest)
+        elif by_digest:
+            yield tag, KeepReason(Rule.IN_USE, "a workload runs or pins its digest", by_digest)
+
+
+def locked(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+    """The registry forbids deleting or writing the tag or its manifest."""
+    for tag in evidence.inventory.tags:
+        manifest = evidence.inventory.manifests.get(tag.digest)
+        if tag.locked:
+            yield tag, KeepReason(Rule.LOCKED, "the tag is locked in the registry")
+        elif manifest is not None and manifest.locked:
+            yield tag, KeepReason(Rule.LOCKED, "its manifest is locked in the registry")
+
+
+def unknown_manifest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+    """The registry names a digest whose manifest it cannot show: nobody knows what hangs on it."""
+    for tag in evidence.inventory.tags:
+        if tag.digest in evidence.inventory.unknown:
+            yield tag, KeepReason(Rule.UNKNOWN_MANIFEST, "the registry lists its manifest but cannot show it")
+
+
+def young(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+    """Its last push is less than `older_than` ago, lies in the future, or is not known."""
+    for tag in evidence.inventory.tags:
+        if tag.updated_at is None:
+            yield tag, KeepReason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
+        elif evidence.now - tag.updated_at < evidence.policy.older_than:
+            limit = describe_duration(evidence.policy.older_than)
+            yield tag, KeepReason(Rule.YOUNG, f"pushed {tag.updated_at:%Y-%m-%d}, less than {limit} ago")
+
+
+def excluded(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+    """The user named it as one to keep, or did not name it as one that may go."""
+    policy = evidence.policy
+    for tag in evidence.inventory.tags:
+        pattern = next((glob for glob in policy.exclude_tags if fnmatchcase(tag.name, glob)), None)
+        if pattern is not None:
+            yield tag, KeepReason(Rule.EXCLUDED, f"excluded by `{pattern}`")
+        elif not matches(tag.name, policy.include_tags):
+            yield tag, KeepReason(Rule.EXCLUDED, "not among the included tags")
+
+
+def newest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+    """It is one of the newest `keep_last` of its repository, counted over all tags whatever else keeps them."""
+    count = evidence.policy.keep_last
+    if count <= 0:
+        return
+    # Signatures would push out the versions they sign. Names break ties, so that input order does not matter.
+    versions = [tag for tag in evidence.inventory.tags if tag.subject is None and tag.updated_at is not None]
+    versions.sort(key=lambda tag: (tag.updated_at, tag.name), reverse=True)
+    for tag in versions[:count]:
+        yield tag, KeepReason(Rule.NEWEST, f"one of the newest {count} of its repository")
+
+
+RULES: tuple[Callable[[Evidence], Iterator[tuple[Tag, KeepReason]]], ...] = (
+    out_of_scope,
+    in_use,
+    locked,
+    unknown_manifest,
+    young,
+    excluded,
+    newest,
+)
+
+
+def matches(name: str, globs: Iterable[str]) -> bool:
+    """
+    Does any glob match the whole name, case mattering?
+
+    >>> matches("team/api", ["team/*"])
+    True
+    """
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def describe_duration(duration: timedelta) -> str:
+    """
+    The shortest way to write it as the user would: `30d`, `12h`, `2d3h`.
+
+    >>> describe_duration(timedelta(days=2, hours=3))
+    '2d3h'
+    """
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"

@@ -1,0 +1,160 @@
+"""
+What's in an image name: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+
+A reference keeps its tag **and** its digest. For pulling, the digest wins and the tag is decoration; for protecting, both
+count: the tag because a person wrote it and will write it again, the digest because it is what runs. Without either, the
+tag is `latest`.
+
+The first path component is a host only if it contains a `.` or a `:`, is `localhost`, or has capitals; otherwise the
+reference is Docker Hub's. So `contoso.azurecr.io:r1` (no slash) is *not* the registry contoso.
+Grammar: https://github.com/distribution/reference/blob/main/reference.go
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+from acr_cleanup.errors import InvalidReference
+
+Digest = NewType("Digest", str)
+"""`sha256:<64 hex>`: the immutable identity of a manifest. Made by `parse_digest` only."""
+
+DOCKER_HUB = "docker.io"
+DEFAULT_TAG = "latest"
+
+_DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
+_SCHEME = re.compile(r"[a-z][a-z0-9-]*://")
+_FULL_PATH_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """One image, by name: in `host`, the repository `repository`, its `tag` and/or its `digest` (never neither)."""
+
+    host: str
+    repository: str
+    tag: str | None
+    digest: Digest | None
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.host}/{self.repository}{tag}{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """
+    One Azure container registry and every host name that means it.
+
+    `login_server` is the name we talk to (`contoso.azurecr.io`, with a port if it has one); `aliases` are further names
+    (custom domains). Regional endpoints `NAME.REGION.geo.azurecr.io` are recognised by themselves.
+    Hosts are compared without regard to case, and `:443` is no port at all.
+    """
+
+    login_server: str
+    aliases: frozenset[str] = frozenset()
+
+    def owns(self, host: str) -> bool:
+        """
+        Does this host name mean our registry?
+
+        >>> Registry("contoso.azurecr.io").owns("CONTOSO.azurecr.io:443")
+        True
+        >>> Registry("contoso.azurecr.io").owns("contoso.westeurope.geo.azurecr.io")
+        True
+        >>> Registry("contoso.azurecr.io").owns("notcontoso.azurecr.io")
+        False
+        """
+        host = normalise_host(host)
+        if host == normalise_host(self.login_server) or host in map(normalise_host, self.aliases):
+            return True
+        name, _, suffix = normalise_host(self.login_server).partition(".")
+        regional = re.escape(name) + r"\.[a-z0-9-]+\.geo\." + re.escape(suffix)
+        return suffix.startswith("azurecr.") and re.fullmatch(regional, host) is not None
+
+    def mentioned_in(self, text: str) -> bool:
+        """
+        Is one of our host names written anywhere in this text, as a whole host name?
+
+        Used for text that no one can parse: if it may mean our registry, not knowing what it means is a blocker.
+
+        >>> Registry("contoso.azurecr.io").mentioned_in("https://contoso.azurecr.io/shop web")
+        True
+        >>> Registry("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
+        False
+        """
+        return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))
+
+
+# Maximal runs of host characters: a lookalike such as `contoso.azurecr.io.evil.example` is one run, and not ours.
+_HOST_IN_TEXT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?")
+
+
+def normalise_host(host: str) -> str:
+    """Lower case, without the port that HTTPS implies."""
+    return host.lower().removesuffix(":443")
+
+
+def parse_digest(text: str) -> Digest:
+    """Check the form of a digest; raises `InvalidReference`."""
+    if not _DIGEST.fullmatch(text):
+        raise InvalidReference(f"{text!r} is not a digest (sha256: and 64 lower-case hex digits).")
+    return Digest(text)
+
+
+def parse_reference(text: str) -> ImageReference:
+    """
+    Read one image reference as a container runtime would; raises `InvalidReference`.
+
+    Outer white space is dropped (pod templates may carry it). The host is lower-cased; what was written stays with the use.
+
+    >>> parse_reference("contoso.azurecr.io/team/api:1.0@sha256:" + "0" * 64).tag
+    '1.0'
+    >>> parse_reference("nginx")
+    ImageReference(host='docker.io', repository='library/nginx', tag='latest', digest=None)
+    """
+    rest = text.strip()
+    name, at, digest_text = rest.partition("@")
+    digest = parse_digest(digest_text) if at else None
+
+    first, slash, remainder = name.partition("/")
+    is_host = bool(slash) and ("." in first or ":" in first or first == "localhost" or first != first.lower())
+    host, path = (first, remainder) if is_host else (DOCKER_HUB, name)
+    if not _HOST.fullmatch(host):
+        raise InvalidReference(f"{text!r} does not begin with a host name.")
+
+    # With the host gone, a colon can only introduce the tag.
+    path, colon, tag = path.partition(":")
+    if host == DOCKER_HUB and "/" not in path:
+        path = f"library/{path}"
+    if not _PATH.fullmatch(path) or len(path) > _FULL_PATH_LENGTH:
+        raise InvalidReference(f"{text!r} names no valid repository.")
+    if colon and not _TAG.fullmatch(tag):
+        raise InvalidReference(f"{text!r} has no valid tag after the colon.")
+    if not colon and digest is None:
+        tag = DEFAULT_TAG
+    return ImageReference(normalise_host(host), path, tag or None, digest)
+
+
+def parse_image_id(text: str) -> ImageReference | Digest | None:
+    """
+    Read `status.containerStatuses[].imageID`: a reference, a digest alone, or nothing yet.
+
+    Runtimes prefix schemes (`docker-pullable://…`, https://github.com/kubernetes/kubernetes/issues/95968), and may report a bare
+    `sha256:…`, which names no repository and may even be the digest of the image's configuration.
+    Raises `InvalidReference`.
+    """
+    rest = _SCHEME.sub("", text.strip(), count=1)
+    if not rest:
+        return None
+    if _DIGEST.fullmatch(rest):
+        return Digest(rest)
+    return parse_reference(rest)

@@ -1,0 +1,138 @@
+"""Who uses what: uses found in clusters, what could not be seen there, and the index that answers "who uses this?"."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from acr_cleanup.core.references import Digest, ImageReference
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Workload:
+    """A Kubernetes object that names or runs images. `namespace` is empty for cluster-scoped objects."""
+
+    cluster: str
+    namespace: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        inside = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.cluster}/{inside}{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """
+    One place in one workload names (or runs) one image of our registry.
+
+    `field` is the path in the object, `spec.template.spec.containers[0].image`; `text` what was written there.
+    `running` says that this is a container or init container of a pod: only those make a repository *run* in a cluster.
+    """
+
+    workload: Workload
+    container: str
+    field: str
+    text: str
+    reference: ImageReference
+    running: bool = False
+
+    def __str__(self) -> str:
+        container = f" ({self.container})" if self.container else ""
+        return f"{self.workload}{container}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """
+    Something we could not see. It forbids every deletion, for it could have changed any of them.
+
+    `where` is the cluster (or the registry), `call` what was attempted, `seen` the answer, `remedy` what to do.
+    """
+
+    where: str
+    call: str
+    seen: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.call}: {self.seen} {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterScan:
+    """What one reading of one cluster found. With blockers it proves what *is* used, never what is not."""
+
+    cluster: str
+    uses: tuple[ImageUse, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
+    access: str = ""
+    """How it was reached, for people: `direct`, `run-command`, `kubeconfig`."""
+    objects: int = 0
+    """How many API objects were read: an empty cluster and an unread one must not look alike."""
+
+
+@dataclass(frozen=True)
+class UsageIndex:
+    """
+    Answers "who uses this?" for a tag and for a digest of our registry.
+
+    An index with blockers can still tell you that something **is** used; it can never tell you that something is not.
+    Digests are indexed for the repository that the use names: ACR's manifests never leave their repository.
+    """
+
+    scans: tuple[ClusterScan, ...]
+    read_at: datetime
+    _by_tag: Mapping[tuple[str, str], tuple[ImageUse, ...]] = field(repr=False, compare=False)
+    _by_digest: Mapping[tuple[str, Digest], tuple[ImageUse, ...]] = field(repr=False, compare=False)
+    repositories: frozenset[str] = field(compare=False)
+    """Every repository that any use names."""
+    running: frozenset[str] = field(compare=False)
+    """The repositories that a container or init container of a pod names."""
+
+    @classmethod
+    def of(cls, scans: Iterable[ClusterScan], read_at: datetime) -> UsageIndex:
+        """Index the uses of all scans. The order of scans and uses does not matter to any decision."""
+        scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
+        by_tag: defaultdict[tuple[str, str], list[ImageUse]] = defaultdict(list)
+        by_digest: defaultdict[tuple[str, Digest], list[ImageUse]] = defaultdict(list)
+        repositories: set[str] = set()
+        running: set[str] = set()
+        for scan in scans:
+            for use in scan.uses:
+                reference = use.reference
+                repositories.add(reference.repository)
+                if use.running:
+                    running.add(reference.repository)
+                # Both, always: a pinned reference that also names a tag protects the tag as well.
+                if reference.tag is not None:
+                    by_tag[reference.repository, reference.tag].append(use)
+                if reference.digest is not None:
+                    by_digest[reference.repository, reference.digest].append(use)
+        return cls(
+            scans=scans,
+            read_at=read_at,
+            _by_tag={key: tuple(uses) for key, uses in by_tag.items()},
+            _by_digest={key: tuple(uses) for key, uses in by_digest.items()},
+            repositories=frozenset(repositories),
+            running=frozenset(running),
+        )
+
+    @property
+    def blockers(self) -> tuple[Blocker, ...]:
+        return tuple(blocker for scan in self.scans for blocker in scan.blockers)
+
+    def of_tag(self, repository: str, tag: str) -> tuple[ImageUse, ...]:
+        """The uses that name this tag."""
+        return self._by_tag.get((repository, tag), ())
+
+    def of_digest(self, repository: str, digest: Digest) -> tuple[ImageUse, ...]:
+        """The uses that name (or run) this digest, not counting those that reach it through a tag or an index."""
+        return self._by_digest.get((repository, digest), ())
+
+    def digests(self, repository: str) -> frozenset[Digest]:
+        """Every digest of this repository that a use names."""
+        return frozenset(digest for name, digest in self._by_digest if name == repository)
