@@ -1,0 +1,84 @@
+"""A CONNECT proxy that leads the real host names to the emulator's loopback ports and every other name nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from acr_cleanup.emulator.world import RequestRecord, World
+
+_MAX_HEADER_BYTES = 64 * 1024
+
+
+class ConnectProxy:
+    """
+    Answers CONNECT alone. A host that is not in the map gets 403, so that nothing can leak to the real one.
+
+    Each CONNECT is a `RequestRecord` of the service "proxy", with `host:port` as its path.
+    """
+
+    def __init__(self, world: World, port_of_host: Callable[[str], int | None]) -> None:
+        self._world = world
+        self._port_of_host = port_of_host
+        self._tunnels: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> int:
+        """Listens on loopback; returns the port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Stops listening and cuts every tunnel."""
+        self._server.close()
+        for tunnel in list(self._tunnels):
+            tunnel.cancel()
+        await asyncio.gather(*self._tunnels, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tunnels.add(task)
+            task.add_done_callback(self._tunnels.discard)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                await self._answer(reader, writer)
+        except asyncio.CancelledError:
+            # Only `stop` cancels; a cancelled handler would be reported as an unhandled error of the server.
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived = time.time()
+        head = (await reader.readuntil(b"\r\n\r\n"))[:_MAX_HEADER_BYTES].decode("latin-1")
+        method, _, rest = head.partition(" ")
+        target = rest.partition(" ")[0]
+        host, _, _port = target.rpartition(":")
+        port = self._port_of_host(host.strip("[]")) if method == "CONNECT" else None
+        status = 200 if port is not None else 403 if method == "CONNECT" else 405
+        self._world.requests.append(RequestRecord("proxy", method, target, "", status, None, arrived))
+        if port is None:
+            writer.write(f"HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            await writer.drain()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        finally:
+            back.close()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    # Closing the sink ends the other direction too: half-open tunnels would outlive both their ends.
+    try:
+        while data := await source.read(64 * 1024):
+            sink.write(data)
+            await sink.drain()
+    except OSError:
+        pass
+    finally:
+        sink.close()

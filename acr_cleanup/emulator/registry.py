@@ -1,0 +1,397 @@
+"""The contents of the emulated registry: real manifest bodies under their real digests, and the tags that name them."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+INDEX_TYPES = frozenset({DOCKER_LIST, OCI_INDEX})
+
+Order = Literal["none", "timeasc", "timedesc"]
+Age = timedelta | datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The `changeableAttributes` of a repository, a manifest or a tag: what may still be done to it."""
+
+    delete: bool = True
+    write: bool = True
+    read: bool = True
+    list: bool = True
+
+    @property
+    def locked(self) -> bool:
+        """Whether the registry refuses to delete it."""
+        return not (self.delete and self.write)
+
+
+OPEN = Attributes()
+
+
+@dataclass(slots=True)
+class TagState:
+    """One tag: `created` is when the name first appeared, `updated` when it was last pushed."""
+
+    name: str
+    digest: str
+    created: datetime
+    updated: datetime
+    attributes: Attributes = OPEN
+
+
+@dataclass(slots=True)
+class ManifestState:
+    """
+    One manifest. `size` is what the registry calls `imageSize`, in bytes: config and layers, or the index itself.
+
+    A ghost is listed with its attributes, but its body answers 404.
+    """
+
+    digest: str
+    body: bytes
+    media_type: str
+    size: int
+    created: datetime
+    updated: datetime
+    config_media_type: str | None = None
+    architecture: str | None = None
+    os: str | None = None
+    artifact_type: str | None = None
+    subject: str | None = None
+    children: tuple[str, ...] = ()
+    tags: dict[str, None] = field(default_factory=dict)
+    attributes: Attributes = OPEN
+    ghost: bool = False
+
+
+@dataclass(slots=True)
+class RepositoryState:
+    """One repository: its manifests by digest, its tags by name, and who is about whom."""
+
+    name: str
+    created: datetime
+    updated: datetime
+    attributes: Attributes = OPEN
+    manifests: dict[str, ManifestState] = field(default_factory=dict)
+    tags: dict[str, TagState] = field(default_factory=dict)
+    # Subject -> its referrers; a subject need not exist.
+    referrers: dict[str, dict[str, None]] = field(default_factory=dict)
+    # Sorted keys, thrown away on every change; without them a listing would sort anew for each of its pages.
+    _orders: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    # When something that is gone was last updated: a listing by time goes on behind it all the same.
+    _graves: dict[str, datetime] = field(default_factory=dict)
+
+    def put(self, manifest: ManifestState, tag: str | None, when: datetime) -> None:
+        """Stores a manifest (again) and lets the tag name it, as a push does."""
+        known = self.manifests.get(manifest.digest)
+        if known is None:
+            self.manifests[manifest.digest] = manifest
+            if manifest.subject is not None:
+                self.referrers.setdefault(manifest.subject, {})[manifest.digest] = None
+        else:
+            known.updated = when
+        self.updated = max(self.updated, when)
+        if tag is not None:
+            self.tag(tag, manifest.digest, when)
+        self._orders.clear()
+
+    def tag(self, name: str, digest: str, when: datetime) -> None:
+        """Lets a tag name a manifest, from now on that one alone."""
+        known = self.tags.get(name)
+        if known is None:
+            self.tags[name] = TagState(name, digest, when, when)
+        else:
+            self.manifests[known.digest].tags.pop(name, None)
+            known.digest, known.updated = digest, when
+        self.manifests[digest].tags[name] = None
+        self._orders.clear()
+
+    def untag(self, name: str) -> TagState:
+        """Removes one name; the manifest stays."""
+        tag = self.tags.pop(name)
+        self.manifests[tag.digest].tags.pop(name, None)
+        self._graves[name] = tag.updated
+        self._orders.clear()
+        return tag
+
+    def delete_manifest(self, digest: str) -> None:
+        """Removes a manifest, every tag on it, and what refers to it, whatever refers to that included."""
+        manifest = self.manifests[digest]
+        for name in list(manifest.tags):
+            self.untag(name)
+        del self.manifests[digest]
+        self._graves[digest] = manifest.updated
+        if manifest.subject is not None:
+            self.referrers.get(manifest.subject, {}).pop(digest, None)
+        for referrer in list(self.referrers.pop(digest, ())):
+            if referrer in self.manifests:
+                self.delete_manifest(referrer)
+        self._orders.clear()
+
+    def page_of_tags(self, order: Order, last: str | None, n: int, digest: str | None) -> tuple[list[TagState], bool]:
+        """At most `n` listed tags behind `last`, and whether there are more."""
+        wanted: Iterable[str] | None = None
+        if digest is not None:
+            wanted = self.manifests[digest].tags if digest in self.manifests else ()
+        return self._page(self.tags, "tags", order, last, n, wanted)
+
+    def page_of_manifests(self, order: Order, last: str | None, n: int) -> tuple[list[ManifestState], bool]:
+        """At most `n` listed manifests behind `last`, and whether there are more."""
+        return self._page(self.manifests, "manifests", order, last, n, None)
+
+    def _page(
+        self, items: dict[str, Any], kind: str, order: Order, last: str | None, n: int, wanted: Iterable[str] | None
+    ) -> tuple[list[Any], bool]:
+        def key(name: str, updated: datetime) -> tuple[Any, ...]:
+            # Names ascend within one moment in both directions.
+            seconds = updated.timestamp()
+            return (name,) if order == "none" else (seconds if order == "timeasc" else -seconds, name)
+
+        def sort(names: Iterable[str]) -> list[tuple[Any, ...]]:
+            return sorted(key(name, items[name].updated) for name in names if items[name].attributes.list)
+
+        if wanted is not None:
+            keys = sort(wanted)
+        elif (cached := self._orders.get(kind + order)) is not None:
+            keys = cached
+        else:
+            keys = self._orders[kind + order] = sort(items)
+        start = 0
+        if last is not None:
+            updated = items[last].updated if last in items else self._graves.get(last, self.created)
+            start = bisect.bisect_right(keys, key(last, updated))
+        return [items[k[-1]] for k in keys[start : start + n]], start + n < len(keys)
+
+
+@dataclass(slots=True)
+class RegistryState:
+    """
+    One registry. Its builders (`push`, `push_index`, `push_referrer`, `tag`, `lock`, `ghost`) make real manifests.
+
+    `aliases` are further host names that lead to it. With `abac`, tokens for all repositories at once are silently
+    empty, and listing the catalog needs `catalog_lister`. `allowed` says which client may do which action
+    ("metadata_read", "pull", "delete", "metadata_write", "push", "catalog") on which repository; `members`, when
+    set, are the only clients that have any role. Lifetimes are in seconds.
+    """
+
+    login_server: str = "contoso.azurecr.io"
+    aliases: list[str] = field(default_factory=list)
+    subscription_id: str = "00000000-0000-0000-0000-000000000000"
+    resource_group: str = "rg-acr"
+    audience: str = "https://containerregistry.azure.net"
+    repositories: dict[str, RepositoryState] = field(default_factory=dict)
+    abac: bool = False
+    catalog_lister: bool = True
+    allowed: Callable[[str, str, str], bool] = lambda _client, _repository, _action: True
+    members: set[str] | None = None
+    refresh_token_lifetime: float = 3 * 3600
+    access_token_lifetime: float = 75 * 60
+    default_page: int = 100
+    largest_page: int = 1000
+    # The registry shows no more tags than this on a manifest. https://github.com/Azure/acr/issues/529
+    truncate_tags_at: int = 10
+    # Kept for a later day: while False, what is deleted is gone.
+    soft_delete: bool = False
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _pushes: int = 0
+
+    def image(self, repository: str, tag: str | None = None, digest: str | None = None) -> str:
+        """The reference by which a pod names something in this registry."""
+        name = f"{self.login_server}/{repository}"
+        return name + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+
+    def push(
+        self,
+        repository: str,
+        tag: str | None = None,
+        *,
+        age: Age = timedelta(0),
+        size: int = 30_000_000,
+        media_type: str = DOCKER_MANIFEST,
+        config_media_type: str | None = None,
+        architecture: str = "amd64",
+        os: str = "linux",
+        content: str | None = None,
+    ) -> str:
+        """
+        Pushes an image of `size` bytes, `age` ago (or at that moment); returns its digest.
+
+        Every push is different content, unless the same `content` is named again.
+        """
+        config = self._blob(repository, content)
+        config_type = config_media_type or (DOCKER_CONFIG if media_type == DOCKER_MANIFEST else OCI_CONFIG)
+        layer_type = (
+            "application/vnd.docker.image.rootfs.diff.tar.gzip"
+            if media_type == DOCKER_MANIFEST
+            else "application/vnd.oci.image.layer.v1.tar+gzip"
+        )
+        config_size = min(size, 1500)
+        body = {
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": {"mediaType": config_type, "size": config_size, "digest": config},
+            "layers": [{"mediaType": layer_type, "size": size - config_size, "digest": _sha256(config.encode())}],
+        }
+        return self.put(
+            repository, tag, json.dumps(body).encode(), media_type, age, architecture=architecture, os=os
+        )
+
+    def push_index(
+        self,
+        repository: str,
+        tag: str | None = None,
+        *,
+        children: Sequence[str],
+        age: Age = timedelta(0),
+        media_type: str = OCI_INDEX,
+        annotations: dict[str, str] | None = None,
+        subject: str | None = None,
+    ) -> str:
+        """Pushes an index of manifests; children that the repository does not have are described all the same."""
+        body: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "manifests": [self._child(repository, digest) for digest in children],
+        }
+        if annotations:
+            body["annotations"] = annotations
+        if subject is not None:
+            body["subject"] = self._descriptor(repository, subject)
+        return self.put(repository, tag, json.dumps(body).encode(), media_type, age)
+
+    def push_referrer(
+        self,
+        repository: str,
+        subject: str,
+        artifact_type: str = "application/vnd.dev.cosign.artifact.sig.v1+json",
+        *,
+        tag: str | None = None,
+        age: Age = timedelta(0),
+        size: int = 2_000,
+        config_media_type: str = OCI_EMPTY,
+        annotations: dict[str, str] | None = None,
+    ) -> str:
+        """Pushes an artifact about another manifest (a signature, an SBOM, ...), which need not exist."""
+        body: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": artifact_type,
+            "config": {"mediaType": config_media_type, "size": 2, "digest": _sha256(b"{}")},
+            "layers": [{"mediaType": artifact_type, "size": size - 2, "digest": self._blob(repository, None)}],
+            "subject": self._descriptor(repository, subject),
+        }
+        if annotations:
+            body["annotations"] = annotations
+        return self.put(repository, tag, json.dumps(body).encode(), OCI_MANIFEST, age)
+
+    def put(
+        self,
+        repository: str,
+        tag: str | None,
+        body: bytes,
+        media_type: str,
+        age: Age = timedelta(0),
+        *,
+        architecture: str | None = None,
+        os: str | None = None,
+    ) -> str:
+        """Stores these very bytes as a manifest, as PUT does; returns their digest."""
+        when = self.moment(age)
+        digest = _sha256(body)
+        state = self.repositories.get(repository)
+        if state is None:
+            state = self.repositories[repository] = RepositoryState(repository, when, when)
+        state.created = min(state.created, when)
+        content: dict[str, Any] = json.loads(body)
+        config: dict[str, Any] = content.get("config") or {}
+        index = media_type in INDEX_TYPES
+        manifest = ManifestState(
+            digest=digest,
+            body=body,
+            media_type=media_type,
+            size=len(body) if index else sum(part.get("size", 0) for part in [config, *content.get("layers", ())]),
+            created=when,
+            updated=when,
+            config_media_type=config.get("mediaType"),
+            architecture=architecture,
+            os=os,
+            artifact_type=content.get("artifactType"),
+            subject=(content.get("subject") or {}).get("digest"),
+            children=tuple(child["digest"] for child in content.get("manifests", ())) if index else (),
+        )
+        state.put(manifest, tag, when)
+        return digest
+
+    def tag(self, repository: str, name: str, digest: str, age: Age = timedelta(0)) -> None:
+        """Lets one more tag name a manifest, or moves a tag to it."""
+        self.repositories[repository].tag(name, digest, self.moment(age))
+
+    def lock(
+        self, repository: str, reference: str | None = None, *,
+        delete: bool = True, write: bool = True, read: bool = True, list: bool = True,  # noqa: A002
+    ) -> None:  # fmt: skip
+        """
+        Sets what may still be done to a repository, or to one tag or digest in it.
+
+        Called with nothing but the name it locks as `az acr repository update --write-enabled false` does.
+        """
+        if delete and write and read and list:
+            write = False
+        attributes = replace(OPEN, delete=delete, write=write, read=read, list=list)
+        state = self.repositories[repository]
+        target: RepositoryState | ManifestState | TagState = state
+        if reference is not None:
+            target = state.manifests[reference] if ":" in reference else state.tags[reference]
+        target.attributes = attributes
+        state._orders.clear()  # noqa: SLF001  (what is not listed is in no order)
+
+    def ghost(self, repository: str, digest: str) -> None:
+        """From now on the manifest is listed, but its body answers 404."""
+        self.repositories[repository].manifests[digest].ghost = True
+
+    def drop_if_empty(self, repository: str) -> None:
+        """A repository ends with its last manifest."""
+        state = self.repositories.get(repository)
+        if state is not None and not state.manifests:
+            del self.repositories[repository]
+
+    def moment(self, age: Age) -> datetime:
+        """The moment that lies `age` before now; a moment is itself."""
+        return age if isinstance(age, datetime) else self.clock() - age
+
+    def _blob(self, repository: str, content: str | None) -> str:
+        """The digest of a blob: that of the named content, or of one that nobody pushed before."""
+        self._pushes += 1
+        return _sha256(f"{repository} {self._pushes}".encode() if content is None else content.encode())
+
+    def _descriptor(self, repository: str, digest: str) -> dict[str, Any]:
+        state = self.repositories.get(repository)
+        known = state.manifests.get(digest) if state is not None else None
+        media_type = known.media_type if known is not None else OCI_MANIFEST
+        return {"mediaType": media_type, "size": len(known.body) if known is not None else 1000, "digest": digest}
+
+    def _child(self, repository: str, digest: str) -> dict[str, Any]:
+        state = self.repositories.get(repository)
+        known = state.manifests.get(digest) if state is not None else None
+        platform = {
+            "architecture": (known.architecture if known is not None else None) or "unknown",
+            "os": (known.os if known is not None else None) or "unknown",
+        }
+        return self._descriptor(repository, digest) | {"platform": platform}
+
+
+def _sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -1,0 +1,289 @@
+"""Starts every emulated service on its own loopback port, under one certificate authority made for the occasion."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import trustme
+from aiohttp import web
+
+from acr_cleanup.emulator import faults
+from acr_cleanup.emulator.proxy import ConnectProxy
+from acr_cleanup.emulator.tokens import TokenSigner
+from acr_cleanup.emulator.world import Face, World
+
+if TYPE_CHECKING:
+    from acr_cleanup.emulator.kubernetes import ClusterState
+
+# The real names that the proxy face answers for, in the public, US Government and China clouds.
+AUTHORITY_HOSTS = (
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.chinacloudapi.cn",
+    "login.partner.microsoftonline.cn",
+    "sts.windows.net",
+)
+RESOURCE_MANAGER_HOSTS = (
+    "management.azure.com",
+    "management.usgovcloudapi.net",
+    "management.chinacloudapi.cn",
+)
+# Two spellings of the resource manager's audience are in use per cloud.
+RESOURCE_MANAGER_AUDIENCES = frozenset(
+    {f"https://{host}" for host in RESOURCE_MANAGER_HOSTS}
+    | {
+        "https://management.core.windows.net",
+        "https://management.core.usgovcloudapi.net",
+        "https://management.core.chinacloudapi.cn",
+    }
+)
+OIDC_HOSTS = ("token.actions.githubusercontent.com", "vstoken.dev.azure.com")
+
+
+def cluster_hosts(cluster: ClusterState) -> tuple[str, ...]:
+    """The real host names under which the API server of a cluster is known, public and private."""
+    names = (getattr(cluster, "fqdn", None), getattr(cluster, "private_fqdn", None))
+    return tuple(name for name in names if name)
+
+
+class Emulator:
+    """
+    Serves a world: `async with Emulator(world) as emulator: ...`.
+
+    All addresses are `https://localhost:PORT` (also reachable by the real names through `proxy_url`) and are valid
+    inside the context only. Clusters that are added to the world later are served from the first time
+    that anybody asks for their address.
+    """
+
+    def __init__(self, world: World | None = None) -> None:
+        self.world = World() if world is None else world
+        self.signer = TokenSigner()
+        self.registry_url = ""
+        self.authority = ""
+        self.resource_manager = ""
+        self.oidc_url = ""
+        self.proxy_url = ""
+        self.ca_file = ""
+        self._ports: dict[str, int] = {}
+        self._runners: list[web.AppRunner] = []
+        self._starting: list[asyncio.Task[None]] = []
+        self._contexts: dict[str, ssl.SSLContext] = {}
+
+    async def __aenter__(self) -> Self:
+        # Imported late: these modules know the emulator, and either side may be read without the other.
+        from acr_cleanup.emulator.acr import acr_app  # noqa: PLC0415
+        from acr_cleanup.emulator.arm import arm_app  # noqa: PLC0415
+        from acr_cleanup.emulator.entra import entra_app, oidc_app  # noqa: PLC0415
+
+        self._ca = trustme.CA(organization_name="acr-cleanup emulator")
+        self._folder = tempfile.TemporaryDirectory(prefix="acr-cleanup-emulator-")
+        ca_file = Path(self._folder.name) / "ca.pem"
+        ca_file.write_bytes(self._ca.cert_pem.bytes())
+        self.ca_file = str(ca_file)
+        self.ca_pem = self._ca.cert_pem.bytes()
+
+        self.registry_url = f"localhost:{self._serve('acr', acr_app(self.world, self))}"
+        self.authority = f"https://localhost:{self._serve('entra', entra_app(self.world, self))}"
+        self.oidc_url = f"https://localhost:{self._serve('oidc', oidc_app(self.world, self))}"
+        self.resource_manager = f"https://localhost:{self._serve('arm', arm_app(self.world, self))}"
+        self._proxy = ConnectProxy(self.world, self.port_of_host)
+        self.proxy_url = f"http://127.0.0.1:{await self._proxy.start()}"
+        if self.world.face == "direct":
+            self.world.registry.login_server = self.registry_url
+        for cluster in list(self.world.clusters.values()):
+            self.kubernetes_url(cluster)
+        await asyncio.gather(*self._starting)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._proxy.stop()
+        await asyncio.gather(*self._starting)
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        self._folder.cleanup()
+
+    # -- addresses ---------------------------------------------------------------------------------------------
+
+    def kubernetes_url(self, cluster: ClusterState | str) -> str:
+        """`https://localhost:PORT` of the API server of a cluster of the world (or of that name)."""
+        from acr_cleanup.emulator.kubernetes import kubernetes_app  # noqa: PLC0415
+
+        state = self.world.clusters[cluster] if isinstance(cluster, str) else cluster
+        service = f"kubernetes/{state.name}"
+        port = self._ports.get(service) or self._serve(service, kubernetes_app(self.world, state, self))
+        return f"https://localhost:{port}"
+
+    def port_of_host(self, host: str) -> int | None:
+        """The loopback port behind a real host name, None for a name that is none of ours."""
+        host = host.lower().rstrip(".")
+        if host in self.registry_hosts():
+            return self._ports["acr"]
+        if host in AUTHORITY_HOSTS:
+            return self._ports["entra"]
+        if host in RESOURCE_MANAGER_HOSTS:
+            return self._ports["arm"]
+        if host in OIDC_HOSTS:
+            return self._ports["oidc"]
+        for cluster in list(self.world.clusters.values()):
+            if host in cluster_hosts(cluster):
+                self.kubernetes_url(cluster)
+                return self._ports[f"kubernetes/{cluster.name}"]
+        return None
+
+    def registry_hosts(self) -> frozenset[str]:
+        """The host names of the registry, without ports."""
+        registry = self.world.registry
+        return frozenset(name.partition(":")[0].lower() for name in (registry.login_server, *registry.aliases)) - {
+            "localhost"
+        }
+
+    # -- what a user of the emulator is given ------------------------------------------------------------------
+
+    def config(self, face: Face | None = None) -> dict[str, Any]:
+        """The tool's configuration file for this world."""
+        direct = (face or self.world.face) == "direct"
+        registry = self.world.registry
+        config: dict[str, Any] = {
+            "kubernetes_clusters": {
+                key: {
+                    "name": cluster.name,
+                    "subscription_id": cluster.subscription_id,
+                    "resource_group": cluster.resource_group,
+                }
+                for key, cluster in self.world.clusters.items()
+            },
+            "container_registry": {
+                "url": self.registry_url if direct else registry.login_server,
+                "subscription_id": registry.subscription_id,
+                "resource_group": registry.resource_group,
+            },
+        }
+        if direct:
+            config["cloud"] = {
+                "authority": self.authority,
+                "resource_manager": self.resource_manager,
+                "audience": registry.audience,
+            }
+        return config
+
+    def environment(self, face: Face | None = None) -> dict[str, str]:
+        """The environment variables with which the tool, or any other client, trusts and reaches this world."""
+        directory = self.world.directory
+        environment = {
+            "AZURE_TENANT_ID": directory.tenant,
+            "AZURE_CLIENT_ID": directory.client_id,
+            "AZURE_CLIENT_SECRET": directory.client_secret,
+            "SSL_CERT_FILE": self.ca_file,
+            "REQUESTS_CA_BUNDLE": self.ca_file,
+        }
+        if (face or self.world.face) == "proxy":
+            environment |= {"HTTPS_PROXY": self.proxy_url, "NO_PROXY": ""}
+        return environment
+
+    # -- tokens and certificates -------------------------------------------------------------------------------
+
+    def issue_token(
+        self,
+        audience: str,
+        subject: str,
+        *,
+        lifetime: float | None = None,
+        claims: dict[str, Any] | None = None,
+    ) -> str:
+        """An access token of Entra ID for `audience`; `lifetime` in seconds, by default the directory's."""
+        directory = self.world.directory
+        body = {
+            "aud": audience,
+            "iss": f"https://sts.windows.net/{directory.tenant}/",
+            "appid": subject,
+            "oid": subject,
+            "sub": subject,
+            "tid": directory.tenant,
+            "ver": "1.0",
+        }
+        return self.signer.sign(body | (claims or {}), directory.token_lifetime if lifetime is None else lifetime)
+
+    def check_token(self, token: str, audience: str | Collection[str]) -> dict[str, Any] | None:
+        """
+        The claims of a token that was issued here for `audience` and has not expired, else None.
+
+        Every name of the resource manager counts as the same audience, as does a trailing slash.
+        """
+        claims = self.signer.verify(token)
+        if claims is None:
+            return None
+        wanted = {audience} if isinstance(audience, str) else set(audience)
+        accepted = {self.canonical_audience(name) for name in wanted}
+        return claims if self.canonical_audience(str(claims.get("aud"))) in accepted else None
+
+    def canonical_audience(self, audience: str) -> str:
+        """One spelling for all names of the same resource."""
+        name = audience.rstrip("/")
+        return self.resource_manager if name in RESOURCE_MANAGER_AUDIENCES else name
+
+    def client_certificate(self, cluster: ClusterState | str) -> tuple[str, str]:
+        """A client certificate and its key (PEM) with which a certificate cluster lets a client in."""
+        name = cluster if isinstance(cluster, str) else cluster.name
+        leaf = self._ca.issue_cert(organization_name="system:masters", common_name=f"masterclient-{name}")
+        return leaf.cert_chain_pems[0].bytes().decode(), leaf.private_key_pem.bytes().decode()
+
+    # -- serving -----------------------------------------------------------------------------------------------
+
+    def _serve(self, service: str, app: web.Application) -> int:
+        """Binds at once, so that the address is known and connections queue; accepts as soon as the loop turns."""
+        app.middlewares.insert(0, faults.middleware(self.world, service))
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(256)
+        port: int = listener.getsockname()[1]
+        self._ports[service] = port
+        # Clusters may be reached with a client certificate, so their servers ask for one (and live without).
+        context = self._context(ask_for_client=service.startswith("kubernetes/"))
+
+        async def start() -> None:
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+            self._runners.append(runner)
+            await runner.setup()
+            await web.SockSite(runner, listener, ssl_context=context).start()
+
+        self._starting.append(asyncio.get_running_loop().create_task(start()))
+        return port
+
+    def _context(self, *, ask_for_client: bool) -> ssl.SSLContext:
+        """A server context whose certificate is made for whatever known name the client asks for."""
+
+        def context_for(*names: str) -> ssl.SSLContext:
+            key = f"{ask_for_client} {names[0]}"
+            if key not in self._contexts:
+                context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                self._ca.issue_cert(*names).configure_cert(context)
+                if ask_for_client:
+                    self._ca.configure_trust(context)
+                    context.verify_mode = ssl.CERT_OPTIONAL
+                self._contexts[key] = context
+            return self._contexts[key]
+
+        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            if name is not None and name not in base_names:
+                connection.context = context_for(name)
+
+        base_names = tuple(self._base_names())
+        context = context_for(*base_names)
+        context.sni_callback = choose
+        return context
+
+    def _base_names(self) -> Iterator[str]:
+        yield from ("localhost", "127.0.0.1")
+        yield from AUTHORITY_HOSTS
+        yield from RESOURCE_MANAGER_HOSTS
+        yield from OIDC_HOSTS
+        yield from sorted(self.registry_hosts())
