@@ -11,10 +11,11 @@ First the tags: `keep_reasons` of the policy. Then the manifests, inside the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.policy import (
@@ -263,40 +264,54 @@ def _attached(
     return found
 
 
+def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+    """
+    The steps in groups: those of one group wait for nothing that comes later, and may go side by side.
+
+    Raises `graphlib.CycleError` if they wait for one another.
+    """
+    steps = tuple(steps)
+    places = {step.digest: place for place, step in enumerate(steps) if isinstance(step, DeleteManifest)}
+    order = TopologicalSorter(
+        {place: [places[digest] for digest in step.after if digest in places] for place, step in enumerate(steps)}
+    )
+    order.prepare()
+    while order.is_active():
+        ready = order.get_ready()
+        yield tuple(steps[place] for place in sorted(ready))
+        order.done(*ready)
+
+
 def _steps(inventory: RepositoryInventory, going: frozenset[str], removable: frozenset[Digest]) -> tuple[Step, ...]:
-    """Untags first, then manifests: an index before its children, a subject before the tags that sign it."""
-    steps: list[Step] = [
-        Untag(tag, after=_subjects((tag,), removable))
-        for tag in sorted(inventory.tags, key=lambda tag: tag.name)
-        if tag.name in going and tag.digest not in removable
-    ]
-    for digest in _parents_first(inventory, removable):
-        manifest, tags = inventory.manifests[digest], inventory.tags_of.get(digest, ())
+    """An index before its children, a subject before the tags that sign it: what stays must not lose its signature."""
+    try:
+        steps = _unordered_steps(inventory, going, removable, removable)
+        return tuple(step for wave in waves(steps) for step in wave)
+    except CycleError:
+        # Content addressing forbids cycles among indexes, but a tag may be *named* like the signature of anything.
+        steps = _unordered_steps(inventory, going, removable, frozenset())
+        return tuple(step for wave in waves(steps) for step in wave)
+
+
+def _unordered_steps(
+    inventory: RepositoryInventory, going: frozenset[str], removable: frozenset[Digest], signed: frozenset[Digest]
+) -> Iterator[Step]:
+    def after(tags: Iterable[Tag], parents: Iterable[Digest] = ()) -> tuple[Digest, ...]:
+        subjects = {tag.subject for tag in tags if tag.subject is not None}
+        return tuple(sorted({*parents, *(subjects & signed)}))
+
+    for tag in sorted(inventory.tags, key=lambda tag: tag.name):
+        if tag.name in going and tag.digest not in removable:
+            yield Untag(tag, after((tag,)))
+    for digest in sorted(removable):
+        manifest = inventory.manifests[digest]
+        tags = tuple(sorted(inventory.tags_of.get(digest, ()), key=lambda tag: tag.name))
         parents = inventory.parents_of.get(digest, ())
-        if not tags and not parents:
-            # Attached to a subject that goes: the registry removes it together with that.
-            # https://learn.microsoft.com/azure/container-registry/container-registry-manage-artifact
+        if not tags and not parents and not manifest.children:
+            # It is attached to a subject that goes: the registry removes it together with that.
             continue
-        after = tuple(sorted({*parents, *_subjects(tags, removable)}))
-        steps.append(DeleteManifest(manifest, tuple(sorted(tags, key=lambda tag: tag.name)), after))
-    return tuple(steps)
-
-
-def _subjects(tags: Iterable[Tag], removable: frozenset[Digest]) -> tuple[Digest, ...]:
-    """What these tags sign by their name: should that stay after all, its signature must not go before it."""
-    return tuple(sorted({tag.subject for tag in tags if tag.subject is not None and tag.subject in removable}))
-
-
-def _parents_first(inventory: RepositoryInventory, digests: frozenset[Digest]) -> list[Digest]:
-    depth: dict[Digest, int] = {}
-
-    def measure(digest: Digest) -> int:
-        # Content addressing forbids cycles: an index holds the hash of its children.
-        if digest not in depth:
-            depth[digest] = 1 + max(map(measure, inventory.parents_of.get(digest, ())), default=-1)
-        return depth[digest]
-
-    return sorted(digests, key=lambda digest: (measure(digest), digest))
+        subject = () if tags or manifest.subject is None else (manifest.subject,)
+        yield DeleteManifest(manifest, tags, after(tags, (*parents, *subject)))
 
 
 def _warnings(inventory: RepositoryInventory) -> tuple[str, ...]:

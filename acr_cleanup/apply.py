@@ -1,0 +1,254 @@
+"""
+Carries out a plan, looking once more before each batch of deletions.
+
+Only here does anything get deleted. Usage is read again before the first deletion, and again whenever what is known of it is
+older than `USAGE_STAYS_FRESH`; each repository is read and decided again right before its steps. One failing item never stops
+or miscounts the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.outcome import Outcome, OutcomeKind
+from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.errors import AcrCleanupError, RegistryError
+
+USAGE_STAYS_FRESH = 300.0
+"""Seconds. A long apply reads the clusters again this often: a workload may have been deployed meanwhile."""
+
+LOOK_EVERY = 500
+"""Steps of one repository that one look at it may stand for."""
+
+REPOSITORIES_AT_ONCE = 8
+
+GRACE_AFTER_STOP = 4.0
+"""Seconds that a deletion already sent may take to be answered once the run is told to stop."""
+
+T = TypeVar("T")
+log = logging.getLogger("acr_cleanup.apply")
+
+
+class Registry(Protocol):
+    """What apply needs of a registry."""
+
+    async def list_repository(self, name: str) -> RepositoryInventory:
+        """Every tag and manifest of the repository; raises `RegistryError`."""
+        ...
+
+    async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
+        """The same inventory with the children and subjects of its manifests; what cannot be read stays unknown."""
+        ...
+
+    async def untag(self, repository: str, tag: str) -> OutcomeKind:
+        """Remove one name: `deleted`, `gone` or `locked`; raises `RegistryError`."""
+        ...
+
+    async def delete_manifest(self, repository: str, digest: Digest) -> OutcomeKind:
+        """Remove a manifest and every tag on it: `deleted`, `gone` or `locked`; raises `RegistryError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What apply did. With blockers and no outcomes, it refused before the first deletion."""
+
+    outcomes: tuple[Outcome, ...]
+    blockers: tuple[Blocker, ...] = ()
+
+
+class UsageBlockedError(Exception):
+    """The clusters cannot be seen completely any more."""
+
+    def __init__(self, blockers: tuple[Blocker, ...]) -> None:
+        super().__init__("usage is blocked")
+        self.blockers = blockers
+
+
+@dataclass
+class FreshUsage:
+    """The usage index, read again when it has grown too old; many may ask at once, one reads."""
+
+    read: Callable[[], Awaitable[UsageIndex]]
+    _index: UsageIndex | None = None
+    _read_at: float = 0.0
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def get(self) -> UsageIndex:
+        """Raises `UsageBlockedError` when anything could not be seen."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if self._index is None or now - self._read_at > USAGE_STAYS_FRESH:
+                # Timed from before the reading: a workload deployed while it went on may have been missed.
+                self._index, self._read_at = await self.read(), now
+            if self._index.blockers:
+                raise UsageBlockedError(self._index.blockers)
+            return self._index
+
+
+async def apply(
+    plan: Plan,
+    registry: Registry,
+    read_usage: Callable[[], Awaitable[UsageIndex]],
+    *,
+    stop: asyncio.Event,
+    report: Callable[[Sequence[Outcome]], None],
+) -> Applied:
+    """
+    Do what the plan says, as far as it is still true.
+
+    `stop`: once set, no new deletion starts; what was not begun is `not attempted`. `report` hears of outcomes as they come.
+    The plan must be applicable: the caller has refused plans with blockers and beyond limits.
+    """
+    usage = FreshUsage(read_usage)
+    try:
+        await unless_stopped(usage.get(), stop)
+    except UsageBlockedError as blocked:
+        return Applied((), blocked.blockers)
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+
+    outcomes: list[Outcome] = []
+    blockers: dict[Blocker, None] = {}
+    turn = asyncio.Semaphore(REPOSITORIES_AT_ONCE)
+
+    async def one(repository: RepositoryPlan) -> None:
+        async with turn:
+            job = _Repository(plan, repository, registry, usage, stop, report)
+            await job.run()
+            outcomes.extend(job.outcomes)
+            blockers.update(dict.fromkeys(job.blockers))
+
+    async with asyncio.TaskGroup() as group:
+        for repository in plan.repositories:
+            if repository.steps:
+                group.create_task(one(repository))
+    outcomes.sort(key=lambda outcome: (outcome.repository, outcome.tag or "", outcome.digest))
+    return Applied(tuple(outcomes), tuple(blockers))
+
+
+@dataclass
+class _Repository:
+    """The steps of one repository on their way to outcomes."""
+
+    plan: Plan
+    planned: RepositoryPlan
+    registry: Registry
+    usage: FreshUsage
+    stop: asyncio.Event
+    report: Callable[[Sequence[Outcome]], None]
+    outcomes: list[Outcome] = field(default_factory=list)
+    blockers: tuple[Blocker, ...] = ()
+    stayed: set[Digest] = field(default_factory=set)
+    """Digests that were to go and did not: what had to wait for them stays too."""
+
+    async def run(self) -> None:
+        steps = self.planned.steps
+        for start in range(0, len(steps), LOOK_EVERY):
+            await self._batch(steps[start : start + LOOK_EVERY])
+
+    async def _batch(self, steps: Sequence[Step]) -> None:
+        if self.stop.is_set() or self.blockers:
+            self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            return
+        try:
+            usage = await unless_stopped(self.usage.get(), self.stop)
+            inventory = await unless_stopped(self._look(), self.stop)
+        except UsageBlockedError as blocked:
+            self.blockers = blocked.blockers
+            self._close(steps, OutcomeKind.NOT_ATTEMPTED, "a cluster can no longer be read completely")
+            return
+        except RegistryError as error:
+            self._close(steps, OutcomeKind.FAILED, f"could not be looked at once more: {error}")
+            return
+        except asyncio.CancelledError:
+            if not self.stop.is_set():
+                raise
+            self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            return
+
+        fresh = plan_repository(inventory, usage, self.plan.policy, self.plan.created_at)
+        confirmed = confirm(steps, fresh, inventory)
+        self._note(confirmed.outcomes)
+        self.stayed |= {
+            outcome.digest
+            for outcome in confirmed.outcomes
+            if outcome.tag is None and outcome.kind is not OutcomeKind.GONE
+        }
+        for wave in waves(confirmed.steps):
+            async with asyncio.TaskGroup() as group:
+                for step in wave:
+                    group.create_task(self._step(step))
+
+    async def _look(self) -> RepositoryInventory:
+        return await self.registry.read_edges(await self.registry.list_repository(self.planned.repository))
+
+    async def _step(self, step: Step) -> None:
+        if self.stop.is_set():
+            self._close((step,), OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            return
+        if waiting := self.stayed.intersection(step.after):
+            self._close((step,), OutcomeKind.NOT_ATTEMPTED, f"{min(waiting)} had to go first, and stayed")
+            return
+        try:
+            kind = await unless_stopped(self._delete(step), self.stop, grace=GRACE_AFTER_STOP)
+            detail = ""
+        except AcrCleanupError as error:
+            kind, detail = OutcomeKind.FAILED, str(error)
+        except asyncio.CancelledError:
+            if not self.stop.is_set():
+                raise
+            kind, detail = OutcomeKind.FAILED, "the run was stopped before the registry answered: it may be gone"
+        except Exception as error:  # one item must not stop the others, whatever it runs into
+            log.debug("deleting %s of %s", step.digest, self.planned.repository, exc_info=True)
+            kind, detail = OutcomeKind.FAILED, f"unexpected: {type(error).__name__}: {error}"
+        self._close((step,), kind, detail)
+
+    async def _delete(self, step: Step) -> OutcomeKind:
+        if isinstance(step, DeleteManifest):
+            return await self.registry.delete_manifest(self.planned.repository, step.digest)
+        return await self.registry.untag(self.planned.repository, step.tag.name)
+
+    def _close(self, steps: Sequence[Step], kind: OutcomeKind, detail: str) -> None:
+        """Write down one kind of outcome for everything in these steps."""
+        for step in steps:
+            found = [Outcome(self.planned.repository, step.digest, tag.name, kind, detail) for tag in step.tags]
+            if isinstance(step, DeleteManifest):
+                size = step.manifest.size
+                found.append(Outcome(self.planned.repository, step.digest, None, kind, detail, size))
+                if kind not in {OutcomeKind.DELETED, OutcomeKind.GONE}:
+                    self.stayed.add(step.digest)
+            self._note(found)
+
+    def _note(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes.extend(outcomes)
+        self.report(outcomes)
+
+
+async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: float = 0.0) -> T:
+    """
+    Await `work`, but give it up (CancelledError) once `stop` is set and `grace` seconds have passed.
+
+    The caller tells a stop from a cancellation by `stop.is_set()`.
+    """
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and grace:
+            await asyncio.wait({task}, timeout=grace)
+        if not task.done():
+            task.cancel()
+        return await task
+    finally:
+        stopped.cancel()
+        task.cancel()
