@@ -1,0 +1,374 @@
+"""The Kubernetes API of one cluster, as far as a reader sees it: discovery, paged lists, access reviews, and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import gzip
+import json
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from acr_cleanup.emulator import kubernetes_discovery as discovery
+from acr_cleanup.emulator.kubernetes_discovery import Resource
+from acr_cleanup.emulator.kubernetes_selectors import SelectorError, field_test, label_test
+from acr_cleanup.emulator.kubernetes_state import ClusterState
+from acr_cleanup.emulator.kubernetes_wire import (
+    PlainRefusal,
+    Refusal,
+    accepts_aggregated,
+    api_version_of,
+    dump,
+    form_of,
+    limit_of,
+    list_body,
+    read_token,
+    write_token,
+)
+
+if TYPE_CHECKING:
+    from acr_cleanup.emulator.server import Emulator
+    from acr_cleanup.emulator.world import World
+
+__all__ = ["ClusterState", "kubernetes_app"]
+
+JSON = dict[str, Any]
+
+_NOT_FOUND = "the server could not find the requested resource"
+_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+# A real server compresses answers from this size on, when it may.
+_GZIP_FROM = 128 * 1024
+_SNAPSHOTS = 16
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+def kubernetes_app(world: World, cluster: ClusterState, emulator: Emulator, *, inside: bool = False) -> web.Application:
+    """
+    The API server of `cluster`.
+
+    `inside` is the door that only the cluster's own network has: it is open while a private cluster is not reachable.
+    """
+    app = web.Application()
+    server = ApiServer(world, cluster, emulator, inside=inside)
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a path names below a group version."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str | None
+    name: str | None
+    subresource: str | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What a paged list walks over: later changes of the cluster do not reach it, as in etcd."""
+
+    version: int
+    keys: list[str]
+    objects: list[JSON]
+
+
+class ApiServer:
+    """Answers the requests to one cluster."""
+
+    def __init__(self, world: World, cluster: ClusterState, emulator: Emulator, *, inside: bool) -> None:
+        self._world = world
+        self._cluster = cluster
+        self._emulator = emulator
+        self._inside = inside
+        self._snapshots: OrderedDict[tuple[object, ...], _Snapshot] = OrderedDict()
+        self._flow_schema = str(uuid.uuid4())
+        self._priority_level = str(uuid.uuid4())
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Every request."""
+        if not self._inside and not self._cluster.is_reachable:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
+        try:
+            user = self._user(request)
+            accept = request.headers.get("Accept", "*/*")
+            if request.method == "GET":
+                return await self._get(request, user, accept)
+            return await self._write(request, user)
+        except Refusal as refusal:
+            headers = {"X-Content-Type-Options": "nosniff"} if refusal.code == HTTPStatus.FORBIDDEN else {}
+            return await self._send(request, dump(refusal.body) + b"\n", status=refusal.code, headers=headers)
+        except PlainRefusal as refusal:
+            headers = {"X-Content-Type-Options": "nosniff", "Content-Type": "text/plain; charset=utf-8"}
+            return await self._send(request, f"{refusal}\n".encode(), status=refusal.code, headers=headers)
+
+    # -- who asks ----------------------------------------------------------------------------------------------
+
+    def _user(self, request: web.Request) -> str:
+        """The name of the user; like AKS, the server lets nobody in anonymously."""
+        cluster = self._cluster
+        if cluster.auth == "certificate" or (cluster.is_entra and not cluster.disable_local_accounts):
+            name = _common_name(request)
+            if name == f"masterclient-{cluster.name}":
+                return "masterclient"
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            if token == cluster.inside_token:
+                return "system:serviceaccount:aks-command:default"
+            if cluster.is_entra:
+                from acr_cleanup.emulator.world import AKS_SERVER_APP  # noqa: PLC0415 - world knows this module
+
+                claims = self._emulator.check_token(token, AKS_SERVER_APP)
+                if claims is not None:
+                    return str(claims["oid"])
+            elif token == cluster.token:
+                return "clusterUser"
+        raise Refusal(401, "Unauthorized")
+
+    def _refuse(self, user: str, verb: str, target: _Target) -> Refusal:
+        where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+        named = f' "{target.name}"' if target.name else ""
+        message = (
+            f'{target.key}{named} is forbidden: User "{user}" cannot {verb} resource "{target.plural}" '
+            f'in API group "{target.group}" {where}'
+        )
+        details = {"name": target.name} if target.name else {}
+        details |= {"group": target.group} if target.group else {}
+        return Refusal(403, message, details={**details, "kind": target.plural})
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    async def _get(self, request: web.Request, user: str, accept: str) -> web.StreamResponse:
+        parts = [part for part in request.path.split("/") if part]
+        match parts:
+            case ["version"]:
+                return await self._send(request, json.dumps(self._version(), indent=2).encode())
+            case ["healthz" | "livez" | "readyz"]:
+                return await self._send(request, b"ok", headers={"Content-Type": "text/plain; charset=utf-8"})
+            case ["api" | "apis" as root]:
+                return await self._discovery(request, accept, core=root == "api")
+            case ["apis", group]:
+                versions = self._groups().get(group)
+                if versions is None:
+                    raise PlainRefusal(404, "404 page not found")
+                return await self._send(request, dump(discovery.api_group(group, versions)) + b"\n")
+            case ["api", version, *rest]:
+                return await self._group_version(request, user, accept, "", version, rest)
+            case ["apis", group, version, *rest]:
+                return await self._group_version(request, user, accept, group, version, rest)
+        raise PlainRefusal(404, "404 page not found")
+
+    def _version(self) -> JSON:
+        major, minor, *_ = self._cluster.kubernetes_version.split(".")
+        version = {"major": major, "minor": minor, "gitVersion": f"v{self._cluster.kubernetes_version}"}
+        build = {"gitCommit": "$Format:%H$", "gitTreeState": "clean", "buildDate": "2026-08-21T00:00:00Z"}
+        return version | build | {"goVersion": "go1.26.6", "compiler": "gc", "platform": "linux/amd64"}
+
+    def _groups(self) -> dict[str, list[str]]:
+        return discovery.groups_of(self._cluster.resources(), sorted(self._cluster.dead_apis))
+
+    async def _discovery(self, request: web.Request, accept: str, *, core: bool) -> web.StreamResponse:
+        resources = self._cluster.resources()
+        if accepts_aggregated(accept):
+            document = discovery.aggregated(resources, core=core, dead=sorted(self._cluster.dead_apis))
+            headers = {"Content-Type": discovery.AGGREGATED, "Cache-Control": "public", "Vary": "Accept"}
+            return await self._send(request, dump(document), headers=headers)
+        document = discovery.api_versions(request.host) if core else discovery.api_group_list(self._groups())
+        return await self._send(request, dump(document) + b"\n")
+
+    async def _group_version(
+        self, request: web.Request, user: str, accept: str, group: str, version: str, rest: list[str]
+    ) -> web.StreamResponse:
+        if f"{group}/{version}" in self._cluster.dead_apis:
+            raise PlainRefusal(503, "service unavailable")
+        if rest:
+            return await self._object_or_list(request, user, accept, _target(group, version, rest))
+        members = [r for r in self._cluster.resources() if r.group == group and version in r.versions]
+        if not members:
+            raise self._unknown(group)
+        return await self._send(request, dump(discovery.api_resource_list(group, version, members)) + b"\n")
+
+    def _unknown(self, group: str) -> Refusal | PlainRefusal:
+        """A missing kind of a built-in group is a Status; what no built-in group handles is plain text."""
+        if any(r.group == group and not r.custom for r in discovery.BUILTIN):
+            return Refusal(404, _NOT_FOUND, details={})
+        return PlainRefusal(404, "404 page not found")
+
+    async def _object_or_list(
+        self, request: web.Request, user: str, accept: str, target: _Target
+    ) -> web.StreamResponse:
+        cluster = self._cluster
+        # Rights come first: without them a missing group is a 403 as well.
+        if target.key in cluster.forbidden or "*" in cluster.forbidden:
+            raise self._refuse(user, "get" if target.name else "list", target)
+        found = [r for r in cluster.resources() if r.group == target.group and r.plural == target.plural]
+        resource = next((r for r in found if target.version in r.versions), None)
+        wanted = "get" if target.name else "list"
+        if resource is None or wanted not in resource.verbs or target.subresource is not None:
+            raise self._unknown(target.group)
+        if target.namespace is not None and not resource.namespaced:
+            raise self._unknown(target.group)
+        if target.name is None:
+            return await self._list(request, accept, resource, target)
+        for obj in self._visible(resource):
+            meta = obj["metadata"]
+            if meta["name"] == target.name and meta.get("namespace") == target.namespace:
+                shown = {"kind": resource.kind, "apiVersion": api_version_of(resource, target.version), **obj}
+                return await self._send(request, dump(shown) + b"\n")
+        details = {"name": target.name, **({"group": target.group} if target.group else {}), "kind": target.plural}
+        raise Refusal(404, f'{target.key} "{target.name}" not found', details=details)
+
+    def _visible(self, resource: Resource) -> list[JSON]:
+        return [] if resource.key in self._cluster.hidden else self._cluster.objects.get(resource.key, [])
+
+    async def _list(self, request: web.Request, accept: str, resource: Resource, target: _Target) -> web.StreamResponse:
+        form = form_of(accept)
+        query = request.query
+        limit = limit_of(query.get("limit", ""))
+        token = query.get("continue", "")
+        # From the watch cache: the limit is ignored. https://kubernetes.io/docs/reference/using-api/api-concepts/
+        if query.get("resourceVersion") == "0" and not token:
+            limit = 0
+        if token and query.get("resourceVersion", "0") not in {"", "0"}:
+            raise Refusal(400, "specifying resource version is not allowed when using continue")
+
+        selectors = (query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        scope = (resource.key, target.namespace, *selectors)
+        version, start = read_token(token) if token else (-1, "")
+        if token and version != -1:
+            snapshot = self._resume(resource, scope, version, start)
+        else:
+            snapshot = self._snapshot(resource, target.namespace, selectors)
+        first = bisect.bisect_left(snapshot.keys, start)
+        if limit and self._cluster.page_cap:
+            limit = min(limit, self._cluster.page_cap)
+        last = first + limit if limit else len(snapshot.keys)
+
+        metadata: JSON = {"resourceVersion": str(snapshot.version)}
+        if last < len(snapshot.keys):
+            self._keep((*scope, snapshot.version), snapshot)
+            metadata["continue"] = write_token(snapshot.version, snapshot.keys[last - 1])
+            if not any(selectors):
+                metadata["remainingItemCount"] = len(snapshot.keys) - last
+        body = list_body(resource, target.version, metadata, snapshot.objects[first:last], form)
+        return await self._send(request, body)
+
+    def _snapshot(self, resource: Resource, namespace: str | None, selectors: tuple[str, str]) -> _Snapshot:
+        try:
+            tests = [label_test(selectors[0])] if selectors[0] else []
+            tests += [field_test(resource.key, selectors[1])] if selectors[1] else []
+        except SelectorError as error:
+            raise Refusal(400, str(error)) from error
+        found = [
+            (_key(obj), obj)
+            for obj in self._visible(resource)
+            if (namespace is None or obj["metadata"].get("namespace") == namespace) and all(test(obj) for test in tests)
+        ]
+        found.sort(key=lambda pair: pair[0])
+        # Other writers never rest, so two lists never see the same resource version.
+        self._cluster.resource_version += 1
+        return _Snapshot(self._cluster.resource_version, [key for key, _ in found], [obj for _, obj in found])
+
+    def _resume(self, resource: Resource, scope: tuple[object, ...], version: int, start: str) -> _Snapshot:
+        expired = self._cluster.expire_continue.get(resource.key, 0)
+        snapshot = self._snapshots.get((*scope, version))
+        if expired > 0 or snapshot is None:
+            if expired > 0:
+                self._cluster.expire_continue[resource.key] = expired - 1
+            raise Refusal(410, _EXPIRED, metadata={"continue": write_token(-1, start.removesuffix("\0"))})
+        return snapshot
+
+    def _keep(self, key: tuple[object, ...], snapshot: _Snapshot) -> None:
+        self._snapshots[key] = snapshot
+        self._snapshots.move_to_end(key)
+        while len(self._snapshots) > _SNAPSHOTS:
+            self._snapshots.popitem(last=False)
+
+    # -- everything else ---------------------------------------------------------------------------------------
+
+    async def _write(self, request: web.Request, user: str) -> web.StreamResponse:
+        parts = [part for part in request.path.split("/") if part]
+        match parts:
+            case ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] if request.method == "POST":
+                return await self._review(request)
+            case ["api", version, *rest] if rest:
+                target = _target("", version, rest)
+            case ["apis", group, version, *rest] if rest:
+                target = _target(group, version, rest)
+            case _:
+                raise PlainRefusal(404, "404 page not found")
+        # Nobody may change anything here: a client that tries has a bug.
+        raise self._refuse(user, _VERBS.get(request.method, request.method.lower()), target)
+
+    async def _review(self, request: web.Request) -> web.StreamResponse:
+        spec = (await request.json()).get("spec", {})
+        asked = spec.get("resourceAttributes")
+        allowed = True
+        if asked is not None:
+            name, group = asked.get("resource", ""), asked.get("group", "")
+            everything = name == "*" or group == "*"
+            refused = self._cluster.forbidden | self._cluster.hidden
+            allowed = self._cluster.may(asked.get("verb", ""), f"{name}.{group}" if group else name)
+            allowed = allowed and not (everything and refused)
+        status: JSON = {"allowed": allowed}
+        if allowed:
+            status["reason"] = 'RBAC: allowed by ClusterRoleBinding "acr-cleanup" of ClusterRole "reader"'
+        review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}}
+        body = dump({**review, "spec": spec, "status": status}) + b"\n"
+        return await self._send(request, body, status=HTTPStatus.CREATED)
+
+    async def _send(
+        self, request: web.Request, body: bytes, *, status: int = HTTPStatus.OK, headers: JSON | None = None
+    ) -> web.StreamResponse:
+        sent: dict[str, str] = {
+            "Audit-Id": str(uuid.uuid4()),
+            "Cache-Control": "no-cache, private",
+            "Content-Type": "application/json",
+            "X-Kubernetes-Pf-Flowschema-Uid": self._flow_schema,
+            "X-Kubernetes-Pf-Prioritylevel-Uid": self._priority_level,
+            **(headers or {}),
+        }
+        if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body = await asyncio.to_thread(gzip.compress, body, 1)
+            sent |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return web.Response(body=body, status=status, headers=sent)
+
+
+def _common_name(request: web.Request) -> str | None:
+    certificate = request.transport.get_extra_info("peercert") if request.transport is not None else None
+    for part in (certificate or {}).get("subject", ()):
+        for key, value in part:
+            if key == "commonName":
+                return str(value)
+    return None
+
+
+def _target(group: str, version: str, rest: list[str]) -> _Target:
+    namespace = None
+    if len(rest) > 2 and rest[0] == "namespaces":
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource, *_ = [*rest, None, None]
+    return _Target(group, version, str(plural), namespace, name, subresource)
+
+
+def _key(obj: JSON) -> str:
+    meta = obj["metadata"]
+    return f"{meta['namespace']}/{meta['name']}" if "namespace" in meta else str(meta["name"])
