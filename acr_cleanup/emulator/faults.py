@@ -125,11 +125,12 @@ def middleware(world: World, service: str) -> Any:
             if world.latency:
                 await asyncio.sleep(world.latency)
             response = await _answer(world, service, request, handler)
-            status = response.status if not isinstance(response, _Cut) else 0
-            return response
+            status = 0 if isinstance(response, _Cut) else response.status
         except web.HTTPException as error:
             status = error.status
             raise
+        else:
+            return response
         finally:
             raw = request.rel_url.raw_query_string
             world.requests.append(
@@ -150,20 +151,8 @@ def _cut(request: web.Request) -> _Cut:
 
 
 async def _answer(world: World, service: str, request: web.Request, handler: Handler) -> web.StreamResponse:
-    hit: Fault | None = None
     behind: list[Hook] = []
-    for fault in list(world.faults):
-        if not fault.matches(service, request) or not fault.take():
-            continue
-        if fault.before is not None:
-            await fault.before(request)
-        if fault.behind is not None:
-            behind.append(fault.behind)
-        if fault.latency:
-            await asyncio.sleep(fault.latency)
-        if not fault.passes:
-            hit = fault
-            break
+    hit = await _first_that_harms(world, service, request, behind)
     if hit is not None and (hit.reset or hit.hang):
         await _wait_while_connected(request, hit.hang)
         return _cut(request)
@@ -178,9 +167,26 @@ async def _answer(world: World, service: str, request: web.Request, handler: Han
     return await _spoilt(request, response, hit)
 
 
+async def _first_that_harms(world: World, service: str, request: web.Request, behind: list[Hook]) -> Fault | None:
+    """Lets every matching fault delay and hook, up to the first that does not let the request through."""
+    for fault in list(world.faults):
+        if not fault.matches(service, request) or not fault.take():
+            continue
+        if fault.before is not None:
+            await fault.before(request)
+        if fault.behind is not None:
+            behind.append(fault.behind)
+        if fault.latency:
+            await asyncio.sleep(fault.latency)
+        if not fault.passes:
+            return fault
+    return None
+
+
 async def _wait_while_connected(request: web.Request, seconds: float) -> None:
     ends = time.monotonic() + seconds
-    while time.monotonic() < ends and request.transport is not None and not request.transport.is_closing():
+    # A hanging request must not keep the server from ending when its client has long gone.
+    while time.monotonic() < ends and request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(0.02)
 
 

@@ -73,8 +73,14 @@ class ManifestState:
     subject: str | None = None
     children: tuple[str, ...] = ()
     tags: dict[str, None] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
     attributes: Attributes = OPEN
     ghost: bool = False
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it lists other manifests."""
+        return self.media_type in INDEX_TYPES
 
 
 @dataclass(slots=True)
@@ -117,6 +123,15 @@ class RepositoryState:
             self.manifests[known.digest].tags.pop(name, None)
             known.digest, known.updated = digest, when
         self.manifests[digest].tags[name] = None
+        self._orders.clear()
+
+    def resolve(self, reference: str) -> ManifestState | None:
+        """The manifest of a tag or digest."""
+        tag = self.tags.get(reference)
+        return self.manifests.get(reference if tag is None else tag.digest)
+
+    def forget_orders(self) -> None:
+        """To be called after a change from outside to what is listed, or in which order."""
         self._orders.clear()
 
     def untag(self, name: str) -> TagState:
@@ -197,12 +212,16 @@ class RegistryState:
     catalog_lister: bool = True
     allowed: Callable[[str, str, str], bool] = lambda _client, _repository, _action: True
     members: set[str] | None = None
+    accepts_arm_audience: bool = True
+    anonymous_pull: bool = False
     refresh_token_lifetime: float = 3 * 3600
     access_token_lifetime: float = 75 * 60
     default_page: int = 100
     largest_page: int = 1000
     # The registry shows no more tags than this on a manifest. https://github.com/Azure/acr/issues/529
     truncate_tags_at: int = 10
+    # Whether listing the tags of a repository that has manifests alone answers 404 in place of an empty list.
+    tagless_is_unknown: bool = False
     # Kept for a later day: while False, what is deleted is gone.
     soft_delete: bool = False
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -243,11 +262,9 @@ class RegistryState:
             "schemaVersion": 2,
             "mediaType": media_type,
             "config": {"mediaType": config_type, "size": config_size, "digest": config},
-            "layers": [{"mediaType": layer_type, "size": size - config_size, "digest": _sha256(config.encode())}],
+            "layers": [{"mediaType": layer_type, "size": size - config_size, "digest": digest_of(config.encode())}],
         }
-        return self.put(
-            repository, tag, json.dumps(body).encode(), media_type, age, architecture=architecture, os=os
-        )
+        return self.put(repository, tag, json.dumps(body).encode(), media_type, age, architecture=architecture, os=os)
 
     def push_index(
         self,
@@ -289,7 +306,7 @@ class RegistryState:
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "artifactType": artifact_type,
-            "config": {"mediaType": config_media_type, "size": 2, "digest": _sha256(b"{}")},
+            "config": {"mediaType": config_media_type, "size": 2, "digest": digest_of(b"{}")},
             "layers": [{"mediaType": artifact_type, "size": size - 2, "digest": self._blob(repository, None)}],
             "subject": self._descriptor(repository, subject),
         }
@@ -310,7 +327,7 @@ class RegistryState:
     ) -> str:
         """Stores these very bytes as a manifest, as PUT does; returns their digest."""
         when = self.moment(age)
-        digest = _sha256(body)
+        digest = digest_of(body)
         state = self.repositories.get(repository)
         if state is None:
             state = self.repositories[repository] = RepositoryState(repository, when, when)
@@ -329,6 +346,7 @@ class RegistryState:
             architecture=architecture,
             os=os,
             artifact_type=content.get("artifactType"),
+            annotations=content.get("annotations") or {},
             subject=(content.get("subject") or {}).get("digest"),
             children=tuple(child["digest"] for child in content.get("manifests", ())) if index else (),
         )
@@ -356,7 +374,7 @@ class RegistryState:
         if reference is not None:
             target = state.manifests[reference] if ":" in reference else state.tags[reference]
         target.attributes = attributes
-        state._orders.clear()  # noqa: SLF001  (what is not listed is in no order)
+        state.forget_orders()
 
     def ghost(self, repository: str, digest: str) -> None:
         """From now on the manifest is listed, but its body answers 404."""
@@ -375,7 +393,7 @@ class RegistryState:
     def _blob(self, repository: str, content: str | None) -> str:
         """The digest of a blob: that of the named content, or of one that nobody pushed before."""
         self._pushes += 1
-        return _sha256(f"{repository} {self._pushes}".encode() if content is None else content.encode())
+        return digest_of(f"{repository} {self._pushes}".encode() if content is None else content.encode())
 
     def _descriptor(self, repository: str, digest: str) -> dict[str, Any]:
         state = self.repositories.get(repository)
@@ -393,5 +411,6 @@ class RegistryState:
         return self._descriptor(repository, digest) | {"platform": platform}
 
 
-def _sha256(data: bytes) -> str:
+def digest_of(data: bytes) -> str:
+    """The digest under which content is known."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -44,7 +44,7 @@ RESOURCE_MANAGER_AUDIENCES = frozenset(
         "https://management.core.chinacloudapi.cn",
     }
 )
-OIDC_HOSTS = ("token.actions.githubusercontent.com", "vstoken.dev.azure.com")
+OIDC_HOSTS = ("vstoken.actions.githubusercontent.com", "dev.azure.com")
 
 
 def cluster_hosts(cluster: ClusterState) -> tuple[str, ...]:
@@ -187,6 +187,22 @@ class Emulator:
         if (face or self.world.face) == "proxy":
             environment |= {"HTTPS_PROXY": self.proxy_url, "NO_PROXY": ""}
         return environment
+
+    def github_environment(self, face: Face | None = None) -> dict[str, str]:
+        """What a job of GitHub with `id-token: write` finds in its environment."""
+        base = self.oidc_url if (face or self.world.face) == "direct" else f"https://{OIDC_HOSTS[0]}"
+        return {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{base}/github/token?api-version=2.0",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.world.directory.github_request_token,
+        }
+
+    def pipelines_environment(self, face: Face | None = None) -> dict[str, str]:
+        """What a job of Azure Pipelines finds in its environment, its access token mapped in."""
+        base = self.oidc_url if (face or self.world.face) == "direct" else f"https://{OIDC_HOSTS[1]}"
+        return {
+            "SYSTEM_OIDCREQUESTURI": f"{base}/pipelines/oidctoken",
+            "SYSTEM_ACCESSTOKEN": self.world.directory.pipelines_access_token,
+        }
 
     # -- tokens and certificates -------------------------------------------------------------------------------
 

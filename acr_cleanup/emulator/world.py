@@ -20,6 +20,10 @@ Face = Literal["direct", "proxy"]
 # https://azure.github.io/kubelogin/concepts/aks.html
 AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 
+# What GitHub and Azure Pipelines call themselves in the tokens of their jobs.
+GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
+PIPELINES_ISSUER = "https://vstoken.dev.azure.com/33333333-3333-3333-3333-333333333333"
+
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:

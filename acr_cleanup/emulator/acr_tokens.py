@@ -1,0 +1,184 @@
+"""
+The registry's token service: Entra ID token -> refresh token -> access token, and what an access token allows.
+
+https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from acr_cleanup.emulator.acr_shapes import error
+from acr_cleanup.emulator.world import World
+
+if TYPE_CHECKING:
+    from acr_cleanup.emulator.server import Emulator
+
+DENIED = "authentication required, visit https://aka.ms/acr/authorization for more information."
+CATALOG = "catalog"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one request needs: an action on a repository, or on the registry's catalog."""
+
+    type: str
+    name: str
+    action: str
+
+    @property
+    def scope(self) -> str:
+        """The scope by which a client asks for it."""
+        return f"{self.type}:{self.name}:{self.action}"
+
+
+class TokenService:
+    """Issues and checks the registry's own tokens. Basic authentication is never accepted."""
+
+    def __init__(self, world: World, emulator: Emulator) -> None:
+        self._world = world
+        self._emulator = emulator
+
+    async def exchange(self, request: web.Request) -> web.Response:
+        """`POST /oauth2/exchange`: a refresh token for an Entra ID token with the registry's audience."""
+        registry = self._world.registry
+        form = await request.post()
+        service = str(form.get("service", ""))
+        if form.get("grant_type") not in {"access_token", "access_token_refresh_token"}:
+            return error(400, "UNSUPPORTED", "grant_type is not supported")
+        if not self._is_ours(request, service):
+            return error(400, "INVALID_PARAMETER", f"service {service!r} is not this registry")
+        audiences = {registry.audience}
+        if registry.accepts_arm_audience:
+            audiences.add(self._emulator.resource_manager)
+        claims = self._emulator.check_token(str(form.get("access_token", "")), audiences)
+        client = str(claims["appid"]) if claims is not None else ""
+        if claims is None or (registry.members is not None and client not in registry.members):
+            return error(401, "UNAUTHORIZED", DENIED)
+        body = self._claims(client, service) | {
+            "grant_type": "refresh_token",
+            "permissions": {"actions": ["read", "write", "delete"], "notActions": None},
+            "roles": [],
+        }
+        if registry.abac:
+            # The presence of this claim is how a client can tell an ABAC registry.
+            body["aad_identity"] = {"tenantId": self._world.directory.tenant, "objectId": client}
+        return web.json_response({"refresh_token": self._emulator.signer.sign(body, registry.refresh_token_lifetime)})
+
+    async def token(self, request: web.Request) -> web.Response:
+        """`POST /oauth2/token`: an access token for the scopes, as far as the client has the rights."""
+        form = await request.post()
+        service = str(form.get("service", ""))
+        if not self._is_ours(request, service):
+            return error(400, "INVALID_PARAMETER", f"service {service!r} is not this registry")
+        if form.get("grant_type") == "password" and "username" not in form:
+            return self._anonymous(service, form.getall("scope", []))
+        if form.get("grant_type") != "refresh_token":
+            return error(400, "UNSUPPORTED", "grant_type is not supported")
+        claims = self._verified(str(form.get("refresh_token", "")), "refresh_token")
+        if claims is None:
+            return error(401, "UNAUTHORIZED", DENIED)
+        return self._issue(str(claims["sub"]), service, form.getall("scope", []))
+
+    async def token_from_login(self, request: web.Request) -> web.Response:
+        """`GET /oauth2/token`: for anonymous pulls alone, because it knows no login but Basic."""
+        if not self._is_ours(request, request.query.get("service", "")):
+            return error(400, "INVALID_PARAMETER", "service is not this registry")
+        return self._anonymous(request.query["service"], request.query.getall("scope", []))
+
+    def check(self, request: web.Request, need: Need | None) -> web.Response | None:
+        """None when the request may go on, else the 401 with its challenge."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        claims = self._verified(token, "access_token") if scheme.lower() == "bearer" else None
+        if claims is None:
+            return _challenge(request, need, "invalid_token")
+        if need is not None and not (_covers(claims, need) and self._permitted(str(claims["sub"]), need)):
+            return _challenge(request, need, "insufficient_scope")
+        return None
+
+    def _anonymous(self, service: str, scopes: list[Any]) -> web.Response:
+        if not self._world.registry.anonymous_pull:
+            return error(401, "UNAUTHORIZED", DENIED)
+        return self._issue("", service, scopes)
+
+    def _issue(self, client: str, service: str, scopes: list[Any]) -> web.Response:
+        registry = self._world.registry
+        access = [
+            {"type": kind, "name": name, "actions": granted}
+            for kind, name, actions in _parse(scopes)
+            # A registry in ABAC mode says nothing about a wildcard; it just does not grant it.
+            if not (registry.abac and kind == "repository" and "*" in name)
+            and (granted := self._granted(client, kind, name, actions))
+        ]
+        body = self._claims(client, service) | {"grant_type": "access_token", "access": access, "roles": []}
+        return web.json_response({"access_token": self._emulator.signer.sign(body, registry.access_token_lifetime)})
+
+    def _granted(self, client: str, kind: str, name: str, actions: list[str]) -> list[str]:
+        # Rights behind a wildcard are looked at when the token is used.
+        return [a for a in actions if "*" in (name, a) or self._permitted(client, Need(kind, name, a))]
+
+    def _permitted(self, client: str, need: Need) -> bool:
+        registry = self._world.registry
+        if need.type == "registry":
+            lists = registry.catalog_lister or not registry.abac
+            return bool(client) and lists and registry.allowed(client, "", CATALOG)
+        if not client and need.action not in {"pull", "metadata_read"}:
+            return False
+        return registry.allowed(client, need.name, need.action)
+
+    def _claims(self, client: str, service: str) -> dict[str, Any]:
+        return {
+            "jti": str(uuid.uuid4()),
+            "sub": client,
+            "iss": "Azure Container Registry",
+            "aud": service,
+            "version": "1.0",
+            # Switching the mode of a registry makes its tokens worthless.
+            "mode": "rbac-abac" if self._world.registry.abac else "rbac",
+        }
+
+    def _verified(self, token: str, grant: str) -> dict[str, Any] | None:
+        claims = self._emulator.signer.verify(token)
+        mode = "rbac-abac" if self._world.registry.abac else "rbac"
+        if claims is None or claims.get("grant_type") != grant or claims.get("mode") != mode:
+            return None
+        return claims
+
+    def _is_ours(self, request: web.Request, service: str) -> bool:
+        registry = self._world.registry
+        return service.lower() in {
+            request.host.lower(),
+            registry.login_server.lower(),
+            *(alias.lower() for alias in registry.aliases),
+        }
+
+
+def _parse(scopes: list[Any]) -> Iterator[tuple[str, str, list[str]]]:
+    for scope in " ".join(str(scope) for scope in scopes).split():
+        kind, _, rest = scope.partition(":")
+        name, _, actions = rest.rpartition(":")
+        yield kind, name, actions.split(",")
+
+
+def _covers(claims: dict[str, Any], need: Need) -> bool:
+    return any(
+        entry["type"] == need.type
+        and entry["name"] in (need.name, "*")
+        and (need.action in entry["actions"] or "*" in entry["actions"])
+        for entry in claims["access"]
+    )
+
+
+def _challenge(request: web.Request, need: Need | None, reason: str) -> web.Response:
+    detail = None if need is None else [{"Type": need.type, "Name": need.name, "Action": need.action}]
+    response = error(401, "UNAUTHORIZED", DENIED, detail)
+    scope = "" if need is None else f',scope="{need.scope}",error="{reason}"'
+    response.headers["Www-Authenticate"] = (
+        f'Bearer realm="https://{request.host}/oauth2/token",service="{request.host}"{scope}'
+    )
+    return response
