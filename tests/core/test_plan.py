@@ -1,0 +1,343 @@
+"""The three-part rule and the two verbs, as a table of verdicts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory
+from acr_cleanup.core.plan import (
+    DeleteManifest,
+    Plan,
+    RepositoryPlan,
+    Untag,
+    nothing_to_delete,
+    plan_repository,
+    refusals,
+)
+from acr_cleanup.core.policy import Limits, RetentionPolicy, Rule, Scope, eligible_repositories
+from acr_cleanup.core.usage import UsageIndex
+from tests.core.worlds import (
+    NOW,
+    OCI_IMAGE,
+    REPOSITORY,
+    d,
+    image,
+    index,
+    inventory,
+    referrer,
+    tag,
+    usage,
+    use,
+)
+
+
+def plan(
+    repository: RepositoryInventory, index_of_uses: UsageIndex | None = None, policy: RetentionPolicy | None = None
+) -> RepositoryPlan:
+    return plan_repository(repository, index_of_uses or usage(), policy or RetentionPolicy(), NOW)
+
+
+def deleted(repository_plan: RepositoryPlan) -> set[str]:
+    return {decision.tag.name for decision in repository_plan.deletions}
+
+
+def verbs(repository_plan: RepositoryPlan) -> list[str]:
+    """The steps as readable words: `untag 1.0`, `delete a[1.0,1.1]`."""
+    words = []
+    for step in repository_plan.steps:
+        if isinstance(step, Untag):
+            words.append(f"untag {step.tag.name}")
+        else:
+            names = ",".join(each.name for each in step.tags)
+            words.append(f"delete {bytes.fromhex(step.digest[7:].lstrip('0')).decode()}[{names}]")
+    return words
+
+
+def rules(repository_plan: RepositoryPlan, name: str) -> list[Rule]:
+    return [reason.rule for each in repository_plan.decisions if each.tag.name == name for reason in each.reasons]
+
+
+def test_old_and_unused_in_a_running_repository_goes_with_its_manifest() -> None:
+    assert verbs(plan(inventory([tag("1.0", "a")]))) == ["delete a[1.0]"]
+
+
+@pytest.mark.parametrize(("days", "goes"), [(29.999, False), (30, True), (30.001, True), (-1, False), (None, False)])
+def test_a_tag_goes_when_its_last_push_is_at_least_older_than_ago(days: float | None, goes: bool) -> None:
+    """The boundary belongs to deletion; the future and the unknown are kept."""
+    assert bool(plan(inventory([tag("1.0", "a", days=days)])).deletions) is goes
+
+
+def test_an_unknown_age_is_a_reason_of_its_own() -> None:
+    assert rules(plan(inventory([tag("1.0", "a", days=None)])), "1.0") == [Rule.UNKNOWN_AGE]
+
+
+def test_a_tag_is_kept_when_a_workload_names_it() -> None:
+    assert not plan(inventory([tag("1.0", "a")]), usage(use("1.0"))).deletions
+
+
+def test_a_tag_is_kept_when_its_digest_runs_under_another_name() -> None:
+    assert not plan(inventory([tag("1.0", "a")]), usage(use("gone", "a"))).deletions
+
+
+def test_a_tag_is_kept_while_any_tag_of_its_digest_is_used_by_digest() -> None:
+    found = plan(inventory([tag("1.0", "a"), tag("also-1.0", "a")]), usage(use(None, "a")))
+
+    assert not found.deletions
+
+
+def test_an_alias_of_a_tag_used_by_name_is_untagged_and_the_manifest_stays() -> None:
+    found = plan(inventory([tag("1.0", "a"), tag("also-1.0", "a")]), usage(use("1.0")))
+
+    assert verbs(found) == ["untag also-1.0"]
+
+
+def test_a_moved_tag_protects_what_it_named_and_what_it_names() -> None:
+    """The kubelet pulled 1.0 as `old`; the tag names `new` today. Both are needed: now, and at the next pull."""
+    found = plan(inventory([tag("1.0", "new"), tag("before", "old")]), usage(use("1.0", "old")))
+
+    assert not found.deletions
+
+
+def test_a_repository_that_runs_nowhere_keeps_everything() -> None:
+    found = plan(inventory([tag("1.0", "a")]), usage(use("2.0", running=False), runs=False))
+
+    assert not found.deletions
+    assert rules(found, "1.0") == [Rule.OUT_OF_SCOPE]
+
+
+def test_a_wider_scope_makes_referenced_repositories_eligible() -> None:
+    uses = usage(use("2.0", running=False), runs=False)
+
+    assert deleted(plan(inventory([tag("1.0", "a")]), uses, RetentionPolicy(scope=Scope.REFERENCED))) == {"1.0"}
+    assert deleted(plan(inventory([tag("1.0", "a")]), usage(runs=False), RetentionPolicy(scope=Scope.ALL))) == {"1.0"}
+
+
+def test_latest_is_never_deleted_unless_asked_for() -> None:
+    repository = inventory([tag("latest", "a"), tag("1.0", "a")])
+
+    assert verbs(plan(repository)) == ["untag 1.0"]
+    assert verbs(plan(repository, policy=RetentionPolicy(exclude_tags=()))) == ["delete a[1.0,latest]"]
+
+
+def test_locked_tags_and_manifests_stay() -> None:
+    repository = inventory([tag("1.0", "a", locked=True), tag("2.0", "b")], [image("a"), image("b", locked=True)])
+
+    found = plan(repository)
+
+    assert not found.steps
+    assert rules(found, "1.0") == rules(found, "2.0") == [Rule.LOCKED]
+
+
+def test_one_young_tag_saves_the_manifest_but_not_the_old_name() -> None:
+    assert verbs(plan(inventory([tag("old", "a"), tag("new", "a", days=1)]))) == ["untag old"]
+
+
+def test_all_reasons_are_told_not_only_the_first() -> None:
+    repository = inventory([tag("latest", "a", days=1, locked=True)])
+
+    assert rules(plan(repository, usage(use("latest"))), "latest") == [
+        Rule.IN_USE,
+        Rule.LOCKED,
+        Rule.YOUNG,
+        Rule.EXCLUDED,
+    ]
+
+
+def test_keep_last_counts_over_all_tags_whatever_else_keeps_them() -> None:
+    repository = inventory([tag(f"{days}", days, days=days) for days in (1, 40, 50, 60)])
+
+    assert deleted(plan(repository, policy=RetentionPolicy(keep_last=2))) == {"50", "60"}
+
+
+def test_globs_choose_what_may_go() -> None:
+    repository = inventory([tag("v1", "a"), tag("pr-7", "b"), tag("pr-8-keep", "c")])
+    policy = RetentionPolicy(include_tags=("pr-*",), exclude_tags=("*-keep",))
+
+    assert deleted(plan(repository, policy=policy)) == {"pr-7"}
+
+
+# --- graphs stay whole -----------------------------------------------------------------------------------------------
+
+
+def test_an_index_goes_before_its_children_and_takes_them_along() -> None:
+    repository = inventory([tag("1.0", "i")], [index("i", ["x", "y"]), image("x"), image("y")])
+
+    found = plan(repository)
+
+    assert verbs(found) == ["delete i[1.0]", "delete x[]", "delete y[]"]
+    assert all(step.after == (d("i"),) for step in found.steps[1:])
+
+
+def test_children_of_a_kept_index_stay() -> None:
+    repository = inventory(
+        [tag("1.0", "i", days=1), tag("1.0-amd64", "x")], [index("i", ["x", "y"]), image("x"), image("y")]
+    )
+
+    assert verbs(plan(repository)) == ["untag 1.0-amd64"]
+
+
+def test_a_locked_tagged_index_keeps_its_children() -> None:
+    """The known disaster: https://github.com/Azure/acr-cli/pull/462 skips the locked index before looking at its children."""
+    repository = inventory([tag("1.0", "i"), tag("1.0-arm", "x")], [index("i", ["x"], locked=True), image("x")])
+
+    assert verbs(plan(repository)) == ["untag 1.0-arm"]
+
+
+def test_a_child_shared_with_a_kept_index_stays() -> None:
+    repository = inventory(
+        [tag("old", "i"), tag("new", "j", days=1)],
+        [index("i", ["x", "base"]), index("j", ["base"]), image("x"), image("base")],
+    )
+
+    assert verbs(plan(repository)) == ["delete i[old]", "delete x[]"]
+
+
+def test_a_child_in_use_keeps_every_index_above_it_and_their_children() -> None:
+    repository = inventory(
+        [tag("outer", "o"), tag("inner", "i"), tag("sibling", "y")],
+        [index("o", ["i"]), index("i", ["x", "y"]), image("x"), image("y")],
+    )
+
+    assert not plan(repository, usage(use(None, "x"))).steps
+
+
+def test_an_untagged_index_is_left_alone_and_so_are_its_children() -> None:
+    repository = inventory([tag("1.0-amd64", "x")], [index("i", ["x"]), image("x")])
+
+    assert verbs(plan(repository)) == ["untag 1.0-amd64"]
+
+
+def test_untagged_manifests_are_left_alone() -> None:
+    assert not plan(inventory([], [image("a")])).steps
+
+
+def test_a_young_child_of_an_old_index_stays() -> None:
+    repository = inventory([tag("1.0", "i")], [index("i", ["x", "y"]), image("x", days=1), image("y")])
+
+    assert verbs(plan(repository)) == ["delete i[1.0]", "delete y[]"]
+
+
+def test_nested_indexes_go_from_the_top() -> None:
+    repository = inventory([tag("1.0", "o")], [index("o", ["i"]), index("i", ["x"]), image("x")])
+
+    assert verbs(plan(repository)) == ["delete o[1.0]", "delete i[]", "delete x[]"]
+
+
+def test_where_a_manifest_is_unknown_only_names_go() -> None:
+    """A listed manifest that cannot be read may have anything for a child."""
+    repository = inventory([tag("ghost", "g"), tag("1.0", "a")], [index("g", [], known=False), image("a")])
+
+    found = plan(repository)
+
+    assert verbs(found) == ["untag 1.0"]
+    assert rules(found, "ghost") == [Rule.UNKNOWN_MANIFEST]
+    assert found.warnings
+
+
+def test_a_media_type_nobody_knows_is_unknown() -> None:
+    strange = Manifest(d("s"), "application/vnd.example.future+json", updated_at=NOW - timedelta(days=100))
+
+    assert verbs(plan(inventory([tag("1.0", "a")], [strange, image("a")]))) == ["untag 1.0"]
+
+
+def test_a_signature_stays_with_its_manifest_and_goes_after_it() -> None:
+    signature = f"sha256-{d('a')[7:]}.sig"
+    repository = inventory([tag("1.0", "a"), tag(signature, "s")], [image("a"), image("s")])
+
+    assert verbs(plan(repository, usage(use("1.0")))) == []
+    assert verbs(plan(repository)) == ["delete a[1.0]", f"delete s[{signature}]"]
+    assert plan(repository).steps[1].after == (d("a"),)
+
+
+def test_a_tag_named_like_the_signature_of_its_own_child_is_no_trap() -> None:
+    strange = f"sha256-{d('x')[7:]}.sig"
+    repository = inventory([tag(strange, "i")], [index("i", ["x"]), image("x")])
+
+    assert verbs(plan(repository)) == [f"delete i[{strange}]", "delete x[]"]
+
+
+def test_a_kept_referrer_keeps_its_subject() -> None:
+    """The registry removes referrers together with their subject."""
+    repository = inventory([tag("1.0", "a"), tag("sbom", "r", days=1)], [image("a"), referrer("r", "a")])
+
+    assert verbs(plan(repository)) == ["untag 1.0"]
+
+
+def test_an_untagged_referrer_goes_with_its_subject_by_itself() -> None:
+    repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")])
+
+    assert verbs(plan(repository)) == ["delete a[1.0]"]
+
+
+def test_a_locked_referrer_keeps_its_subject() -> None:
+    repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a", locked=True)])
+
+    assert verbs(plan(repository)) == ["untag 1.0"]
+
+
+def test_a_tagged_referrer_of_a_kept_manifest_is_kept() -> None:
+    repository = inventory([tag("1.0", "a", days=1), tag("sbom", "r")], [image("a"), referrer("r", "a")])
+
+    found = plan(repository)
+
+    assert not found.steps
+    assert rules(found, "sbom") == [Rule.ATTACHED]
+
+
+def test_bodies_are_needed_only_where_something_could_go() -> None:
+    oci = Manifest(d("i"), OCI_IMAGE)
+    repository = inventory([tag("1.0", "i")], [oci])
+
+    assert repository.unread == (d("i"),)
+    assert not nothing_to_delete(repository, usage(), RetentionPolicy(), NOW)
+    assert nothing_to_delete(repository, usage(use("1.0")), RetentionPolicy(), NOW)
+    assert nothing_to_delete(repository, usage(runs=False), RetentionPolicy(), NOW)
+
+
+def test_a_manifest_that_only_a_tag_names_must_be_read() -> None:
+    """Unlisted manifests (`listEnabled: false`) do not appear in the listing."""
+    assert inventory([tag("1.0", "hidden")], []).unread == (d("hidden"),)
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+def whole(*repositories: RepositoryPlan) -> Plan:
+    return Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage(), repositories)
+
+
+def test_a_limit_refuses_the_whole_plan_and_says_what_to_do() -> None:
+    found = whole(plan(inventory([tag(f"{number}", number) for number in range(1, 5)])))
+
+    assert refusals(found, Limits(deletions=4)) == ()
+    assert "max-deletions (3)" in refusals(found, Limits(deletions=3))[0]
+    assert refusals(found, Limits(deletions=None)) == ()
+
+
+def test_a_percentage_is_of_the_tags_of_each_repository() -> None:
+    found = whole(plan(inventory([tag("1", "a"), tag("2", "b"), tag("new", "c", days=1), tag("latest", "d")])))
+
+    assert refusals(found, Limits(percent=50)) == ()
+    assert REPOSITORY in refusals(found, Limits(percent=49))[0]
+
+
+def test_eligible_repositories_are_filtered_and_sorted() -> None:
+    uses = usage(use("1"))
+
+    assert eligible_repositories(uses, RetentionPolicy()) == (REPOSITORY,)
+    assert eligible_repositories(uses, RetentionPolicy(repositories=("other/*",))) == ()
+    assert eligible_repositories(uses, RetentionPolicy(scope=Scope.ALL), ["b", "a"]) == ("a", "b")
+
+
+def test_the_size_is_that_of_the_manifests_that_go() -> None:
+    assert plan(inventory([tag("1", "a"), tag("2", "a"), tag("3", "b"), tag("latest", "b")])).size == 1000
+
+
+def test_steps_name_each_manifest_once() -> None:
+    found = plan(inventory([tag("1", "a"), tag("2", "a")]))
+
+    (step,) = found.steps
+    assert isinstance(step, DeleteManifest)
+    assert [each.name for each in step.tags] == ["1", "2"]

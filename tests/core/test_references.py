@@ -1,0 +1,152 @@
+"""What's in an image name."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import acr_cleanup.core.inventory
+import acr_cleanup.core.plan
+import acr_cleanup.core.policy
+import acr_cleanup.core.references
+from acr_cleanup.core.references import ImageReference, Registry, parse_image_id, parse_reference
+from acr_cleanup.errors import InvalidReference
+
+SHA = "sha256:" + "0123456789abcdef" * 4
+
+GOOD = {
+    "contoso.azurecr.io/web": ("contoso.azurecr.io", "web", "latest", None),
+    "contoso.azurecr.io/team/a/b/api:2026.11.1": ("contoso.azurecr.io", "team/a/b/api", "2026.11.1", None),
+    f"contoso.azurecr.io/web:1@{SHA}": ("contoso.azurecr.io", "web", "1", SHA),
+    f"contoso.azurecr.io/web@{SHA}": ("contoso.azurecr.io", "web", None, SHA),
+    "CONTOSO.AzureCR.io/web:Release_1.0-x": ("contoso.azurecr.io", "web", "Release_1.0-x", None),
+    "contoso.azurecr.io:443/web:1": ("contoso.azurecr.io", "web", "1", None),
+    "localhost:5000/shop/web:1": ("localhost:5000", "shop/web", "1", None),
+    "localhost/web": ("localhost", "web", "latest", None),
+    "nginx": ("docker.io", "library/nginx", "latest", None),
+    "nginx:1.27": ("docker.io", "library/nginx", "1.27", None),
+    "contoso/web:1": ("docker.io", "contoso/web", "1", None),
+    "contoso.azurecr.io:r1": ("docker.io", "library/contoso.azurecr.io", "r1", None),
+    " contoso.azurecr.io/web:1\n": ("contoso.azurecr.io", "web", "1", None),
+    "contoso.azurecr.io/a__b/c-d/e.f:1": ("contoso.azurecr.io", "a__b/c-d/e.f", "1", None),
+}
+
+BAD = [
+    "",
+    " ",
+    "contoso.azurecr.io/",
+    "contoso.azurecr.io/web:",
+    "contoso.azurecr.io/web:1 2",
+    "contoso.azurecr.io/web:$(TAG)",
+    "contoso.azurecr.io/web:" + "x" * 129,
+    "contoso.azurecr.io/Web:1",
+    "contoso.azurecr.io//web:1",
+    "contoso.azurecr.io/web@sha256:abc",
+    "contoso.azurecr.io/web@",
+    f"contoso.azurecr.io/web@{SHA.upper()}",
+    "https://contoso.azurecr.io/web:1",
+    "contoso.azurecr.io/web:1:2",
+    "contoso.azurecr.io/web\tx",
+    "-.azurecr.io/web",
+]
+
+
+@pytest.mark.parametrize(("text", "parts"), GOOD.items())
+def test_a_reference_is_read_as_a_runtime_would(text: str, parts: tuple[str, str, str | None, str | None]) -> None:
+    reference = parse_reference(text)
+
+    assert (reference.host, reference.repository, reference.tag, reference.digest) == parts
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_no_runtime_could_pull_is_refused(text: str) -> None:
+    with pytest.raises(InvalidReference):
+        parse_reference(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text: str) -> None:
+    try:
+        reference = parse_reference(text)
+    except InvalidReference:
+        return
+    assert parse_reference(str(reference)) == reference
+    assert reference.tag or reference.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"docker-pullable://contoso.azurecr.io/web@{SHA}", f"contoso.azurecr.io/web@{SHA}"),
+        (f"contoso.azurecr.io/web@{SHA}", f"contoso.azurecr.io/web@{SHA}"),
+        (f"docker://{SHA}", SHA),
+        (SHA, SHA),
+        ("", "None"),
+    ],
+)
+def test_an_image_id_is_a_reference_a_digest_or_nothing_yet(text: str, found: str) -> None:
+    assert str(parse_image_id(text)) == found
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("contoso.azurecr.io", True),
+        ("Contoso.AzureCR.io", True),
+        ("contoso.azurecr.io:443", True),
+        ("contoso.westeurope.geo.azurecr.io", True),
+        ("images.contoso.example", True),
+        ("contoso.azurecr.io:5000", False),
+        ("contoso.azurecr.io.evil.example", False),
+        ("notcontoso.azurecr.io", False),
+        ("contoso.azurecr.us", False),
+        ("contoso.evil.example.geo.azurecr.io", False),
+        ("fabrikam.westeurope.geo.azurecr.io", False),
+        ("docker.io", False),
+    ],
+)
+def test_only_our_own_names_are_our_registry(host: str, ours: bool) -> None:
+    registry = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+
+    assert registry.owns(host) is ours
+
+
+@pytest.mark.parametrize(
+    ("text", "mentioned"),
+    [
+        ("contoso.azurecr.io/web:", True),
+        ("https://CONTOSO.azurecr.io/web x", True),
+        ("contoso.azurecr.io:443/web:$(TAG)", True),
+        ("evil.example/contoso.azurecr.io/web: x", True),
+        ("contoso.azurecr.io.evil.example/web: x", False),
+        ("notcontoso.azurecr.io/web: x", False),
+        ("my_contoso.azurecr.io/web: x", True),
+        ("$(REGISTRY)/web:1", False),
+    ],
+)
+def test_a_mention_is_a_whole_host_name_anywhere_in_the_text(text: str, mentioned: bool) -> None:
+    """Where it is doubtful whether the name is whole (`my_contoso…`), a mention is assumed: it can only make us refuse."""
+    assert Registry("contoso.azurecr.io").mentioned_in(text) is mentioned
+
+
+def test_two_spellings_of_one_image_are_equal() -> None:
+    assert parse_reference("CONTOSO.azurecr.io:443/web") == ImageReference("contoso.azurecr.io", "web", "latest", None)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        acr_cleanup.core.references,
+        acr_cleanup.core.inventory,
+        acr_cleanup.core.policy,
+        acr_cleanup.core.plan,
+    ],
+)
+def test_the_examples_in_the_documentation_are_true(module: object) -> None:
+    results = doctest.testmod(module)  # type: ignore[arg-type]
+
+    assert results.attempted > 0
+    assert results.failed == 0
