@@ -28,14 +28,8 @@ from acr_cleanup.emulator.acr_shapes import (
 )
 from acr_cleanup.emulator.acr_tokens import CATALOG, Need, TokenService
 from acr_cleanup.emulator.faults import category_of
-from acr_cleanup.emulator.registry import (
-    INDEX_TYPES,
-    OCI_INDEX,
-    ManifestState,
-    RepositoryState,
-    TagState,
-    digest_of,
-)
+from acr_cleanup.emulator.registry import digest_of
+from acr_cleanup.emulator.repository import INDEX_TYPES, OCI_INDEX, ManifestState, RepositoryState, TagState
 from acr_cleanup.emulator.world import World
 
 if TYPE_CHECKING:

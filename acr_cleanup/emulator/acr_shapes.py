@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from acr_cleanup.emulator.registry import Attributes, ManifestState, Order, RepositoryState, TagState
+from acr_cleanup.emulator.repository import Attributes, ManifestState, Order, RepositoryState, TagState
 
 DISALLOWED = (
     "The operation is disallowed on this registry, repository or image. View troubleshooting steps at "

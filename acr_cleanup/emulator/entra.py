@@ -28,7 +28,7 @@ def entra_app(world: World, emulator: Emulator) -> web.Application:
     return app
 
 
-class _Refusal(Exception):  # noqa: N818  (an answer, not a fault of the emulator)
+class _Refusal(Exception):
     def __init__(self, status: int, error: str, code: int, message: str) -> None:
         super().__init__(message)
         self.status, self.error, self.code, self.message = status, error, code, message
@@ -99,8 +99,6 @@ class _Entra:
         form = {key: str(value) for key, value in (await request.post()).items()}
         try:
             self._check_tenant(request.match_info["tenant"])
-            if form.get("grant_type") != "client_credentials":
-                raise _Refusal(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
             client = form.get("client_id", "")
             self._check_client(client, form)
             audience = self._audience(form.get("scope", ""))
@@ -124,8 +122,9 @@ class _Entra:
             raise _Refusal(400, "invalid_request", 90002, message)
 
     def _check_client(self, client: str, form: dict[str, str]) -> None:
-        directory = self._world.directory
-        secrets = directory.secrets_of(client)
+        if form.get("grant_type") != "client_credentials":
+            raise _Refusal(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
+        secrets = self._world.directory.secrets_of(client)
         if secrets is None:
             message = f"Application with identifier '{client}' was not found in the directory 'Contoso'."
             raise _Refusal(400, "unauthorized_client", 700016, message)

@@ -1,0 +1,183 @@
+"""One repository of the emulated registry: its manifests, the tags that name them, and the order in which both are listed."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+INDEX_TYPES = frozenset({DOCKER_LIST, OCI_INDEX})
+
+Order = Literal["none", "timeasc", "timedesc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The `changeableAttributes` of a repository, a manifest or a tag: what may still be done to it."""
+
+    delete: bool = True
+    write: bool = True
+    read: bool = True
+    list: bool = True
+
+    @property
+    def locked(self) -> bool:
+        """Whether the registry refuses to delete it."""
+        return not (self.delete and self.write)
+
+
+OPEN = Attributes()
+
+
+@dataclass(slots=True)
+class TagState:
+    """One tag: `created` is when the name first appeared, `updated` when it was last pushed."""
+
+    name: str
+    digest: str
+    created: datetime
+    updated: datetime
+    attributes: Attributes = OPEN
+
+
+@dataclass(slots=True)
+class ManifestState:
+    """
+    One manifest. `size` is what the registry calls `imageSize`, in bytes: config and layers, or the index itself.
+
+    A ghost is listed with its attributes, but its body answers 404.
+    """
+
+    digest: str
+    body: bytes
+    media_type: str
+    size: int
+    created: datetime
+    updated: datetime
+    config_media_type: str | None = None
+    architecture: str | None = None
+    os: str | None = None
+    artifact_type: str | None = None
+    subject: str | None = None
+    children: tuple[str, ...] = ()
+    tags: dict[str, None] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    attributes: Attributes = OPEN
+    ghost: bool = False
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it lists other manifests."""
+        return self.media_type in INDEX_TYPES
+
+
+@dataclass(slots=True)
+class RepositoryState:
+    """One repository: its manifests by digest, its tags by name, and who is about whom."""
+
+    name: str
+    created: datetime
+    updated: datetime
+    attributes: Attributes = OPEN
+    manifests: dict[str, ManifestState] = field(default_factory=dict)
+    tags: dict[str, TagState] = field(default_factory=dict)
+    # Subject -> its referrers; a subject need not exist.
+    referrers: dict[str, dict[str, None]] = field(default_factory=dict)
+    # Sorted keys, thrown away on every change; without them a listing would sort anew for each of its pages.
+    _orders: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    # When something that is gone was last updated: a listing by time goes on behind it all the same.
+    _graves: dict[str, datetime] = field(default_factory=dict)
+
+    def put(self, manifest: ManifestState, tag: str | None, when: datetime) -> None:
+        """Stores a manifest (again) and lets the tag name it, as a push does."""
+        known = self.manifests.get(manifest.digest)
+        if known is None:
+            self.manifests[manifest.digest] = manifest
+            if manifest.subject is not None:
+                self.referrers.setdefault(manifest.subject, {})[manifest.digest] = None
+        else:
+            known.updated = when
+        self.updated = max(self.updated, when)
+        if tag is not None:
+            self.tag(tag, manifest.digest, when)
+        self._orders.clear()
+
+    def tag(self, name: str, digest: str, when: datetime) -> None:
+        """Lets a tag name a manifest, from now on that one alone."""
+        known = self.tags.get(name)
+        if known is None:
+            self.tags[name] = TagState(name, digest, when, when)
+        else:
+            self.manifests[known.digest].tags.pop(name, None)
+            known.digest, known.updated = digest, when
+        self.manifests[digest].tags[name] = None
+        self._orders.clear()
+
+    def resolve(self, reference: str) -> ManifestState | None:
+        """The manifest of a tag or digest."""
+        tag = self.tags.get(reference)
+        return self.manifests.get(reference if tag is None else tag.digest)
+
+    def forget_orders(self) -> None:
+        """To be called after a change from outside to what is listed, or in which order."""
+        self._orders.clear()
+
+    def untag(self, name: str) -> TagState:
+        """Removes one name; the manifest stays."""
+        tag = self.tags.pop(name)
+        self.manifests[tag.digest].tags.pop(name, None)
+        self._graves[name] = tag.updated
+        self._orders.clear()
+        return tag
+
+    def delete_manifest(self, digest: str) -> None:
+        """Removes a manifest, every tag on it, and what refers to it, whatever refers to that included."""
+        manifest = self.manifests[digest]
+        for name in list(manifest.tags):
+            self.untag(name)
+        del self.manifests[digest]
+        self._graves[digest] = manifest.updated
+        if manifest.subject is not None:
+            self.referrers.get(manifest.subject, {}).pop(digest, None)
+        for referrer in list(self.referrers.pop(digest, ())):
+            if referrer in self.manifests:
+                self.delete_manifest(referrer)
+        self._orders.clear()
+
+    def page_of_tags(self, order: Order, last: str | None, n: int, digest: str | None) -> tuple[list[TagState], bool]:
+        """At most `n` listed tags behind `last`, and whether there are more."""
+        wanted: Iterable[str] | None = None
+        if digest is not None:
+            wanted = self.manifests[digest].tags if digest in self.manifests else ()
+        return self._page(self.tags, "tags", order, last, n, wanted)
+
+    def page_of_manifests(self, order: Order, last: str | None, n: int) -> tuple[list[ManifestState], bool]:
+        """At most `n` listed manifests behind `last`, and whether there are more."""
+        return self._page(self.manifests, "manifests", order, last, n, None)
+
+    def _page(
+        self, items: dict[str, Any], kind: str, order: Order, last: str | None, n: int, wanted: Iterable[str] | None
+    ) -> tuple[list[Any], bool]:
+        def key(name: str, updated: datetime) -> tuple[Any, ...]:
+            # Names ascend within one moment in both directions.
+            seconds = updated.timestamp()
+            return (name,) if order == "none" else (seconds if order == "timeasc" else -seconds, name)
+
+        def sort(names: Iterable[str]) -> list[tuple[Any, ...]]:
+            return sorted(key(name, items[name].updated) for name in names if items[name].attributes.list)
+
+        if wanted is not None:
+            keys = sort(wanted)
+        elif (cached := self._orders.get(kind + order)) is not None:
+            keys = cached
+        else:
+            keys = self._orders[kind + order] = sort(items)
+        start = 0
+        if last is not None:
+            updated = items[last].updated if last in items else self._graves.get(last, self.created)
+            start = bisect.bisect_right(keys, key(last, updated))
+        return [items[k[-1]] for k in keys[start : start + n]], start + n < len(keys)
