@@ -100,12 +100,14 @@ async def apply(
     read_usage: Callable[[], Awaitable[UsageIndex]],
     *,
     stop: asyncio.Event,
+    concurrency: int,
     report: Callable[[Sequence[Outcome]], None],
 ) -> Applied:
     """
     Do what the plan says, as far as it is still true.
 
-    `stop`: once set, no new deletion starts; what was not begun is `not attempted`. `report` hears of outcomes as they come.
+    `stop`: once set, no new deletion starts; what was not begun is `not attempted`. `concurrency`: deletions in flight at once.
+    `report` hears of outcomes as they come.
     The plan must be applicable: the caller has refused plans with blockers and beyond limits.
     """
     usage = FreshUsage(read_usage)
@@ -120,10 +122,11 @@ async def apply(
     outcomes: list[Outcome] = []
     blockers: dict[Blocker, None] = {}
     turn = asyncio.Semaphore(REPOSITORIES_AT_ONCE)
+    in_flight = asyncio.Semaphore(concurrency)
 
     async def one(repository: RepositoryPlan) -> None:
         async with turn:
-            job = _Repository(plan, repository, registry, usage, stop, report)
+            job = _Repository(plan, repository, registry, usage, stop, in_flight, report)
             await job.run()
             outcomes.extend(job.outcomes)
             blockers.update(dict.fromkeys(job.blockers))
@@ -145,6 +148,7 @@ class _Repository:
     registry: Registry
     usage: FreshUsage
     stop: asyncio.Event
+    in_flight: asyncio.Semaphore
     report: Callable[[Sequence[Outcome]], None]
     outcomes: list[Outcome] = field(default_factory=list)
     blockers: tuple[Blocker, ...] = ()
@@ -193,25 +197,27 @@ class _Repository:
         return await self.registry.read_edges(await self.registry.list_repository(self.planned.repository))
 
     async def _step(self, step: Step) -> None:
-        if self.stop.is_set():
-            self._close((step,), OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
-            return
-        if waiting := self.stayed.intersection(step.after):
-            self._close((step,), OutcomeKind.NOT_ATTEMPTED, f"{min(waiting)} had to go first, and stayed")
-            return
+        # The turn is taken here, not further down: whatever waits for one when the run is stopped must not start any more.
+        async with self.in_flight:
+            if self.stop.is_set():
+                self._close((step,), OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            elif waiting := self.stayed.intersection(step.after):
+                self._close((step,), OutcomeKind.NOT_ATTEMPTED, f"{min(waiting)} had to go first, and stayed")
+            else:
+                self._close((step,), *await self._attempt(step))
+
+    async def _attempt(self, step: Step) -> tuple[OutcomeKind, str]:
         try:
-            kind = await unless_stopped(self._delete(step), self.stop, grace=GRACE_AFTER_STOP)
-            detail = ""
+            return await unless_stopped(self._delete(step), self.stop, grace=GRACE_AFTER_STOP), ""
         except AcrCleanupError as error:
-            kind, detail = OutcomeKind.FAILED, str(error)
+            return OutcomeKind.FAILED, str(error)
         except asyncio.CancelledError:
             if not self.stop.is_set():
                 raise
-            kind, detail = OutcomeKind.FAILED, "the run was stopped before the registry answered: it may be gone"
+            return OutcomeKind.FAILED, "the run was stopped before the registry answered: it may be gone"
         except Exception as error:  # one item must not stop the others, whatever it runs into
             log.debug("deleting %s of %s", step.digest, self.planned.repository, exc_info=True)
-            kind, detail = OutcomeKind.FAILED, f"unexpected: {type(error).__name__}: {error}"
-        self._close((step,), kind, detail)
+            return OutcomeKind.FAILED, f"unexpected: {type(error).__name__}: {error}"
 
     async def _delete(self, step: Step) -> OutcomeKind:
         if isinstance(step, DeleteManifest):

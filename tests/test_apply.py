@@ -1,0 +1,270 @@
+"""Carrying out a plan against a registry that moves, refuses and fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from acr_cleanup import apply as applying
+from acr_cleanup.apply import Applied, apply
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.outcome import Outcome, OutcomeKind
+from acr_cleanup.core.plan import Plan, plan_repository
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.errors import NotListed, RegistryError
+from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, tag, usage, use
+
+BLOCKER = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.")
+
+
+@dataclass
+class FakeRegistry:
+    """One repository in memory. `before` is called ahead of each deletion; what it raises, the deletion raises."""
+
+    held: RepositoryInventory
+    before: Callable[[str], Awaitable[None]] | None = None
+    calls: list[str] = field(default_factory=list)
+    locked: set[str] = field(default_factory=set)
+
+    async def list_repository(self, name: str) -> RepositoryInventory:
+        self.calls.append(f"list {name}")
+        return self.held
+
+    async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
+        return inventory
+
+    async def untag(self, repository: str, tag: str) -> OutcomeKind:
+        return await self._delete(f"untag {tag}", lambda each: each.name == tag, None)
+
+    async def delete_manifest(self, repository: str, digest: Digest) -> OutcomeKind:
+        return await self._delete(f"delete {digest}", lambda each: each.digest == digest, digest)
+
+    async def _delete(self, call: str, matches: Callable[..., bool], digest: Digest | None) -> OutcomeKind:
+        self.calls.append(call)
+        if self.before:
+            await self.before(call)
+        if call in self.locked:
+            return OutcomeKind.LOCKED
+        tags = tuple(each for each in self.held.tags if not matches(each))
+        gone = len(tags) == len(self.held.tags) and digest not in self.held.manifests
+        manifests = {key: value for key, value in self.held.manifests.items() if key != digest}
+        self.held = RepositoryInventory(self.held.name, tags, manifests)
+        return OutcomeKind.GONE if gone else OutcomeKind.DELETED
+
+    @property
+    def deletions(self) -> list[str]:
+        return [call for call in self.calls if not call.startswith("list")]
+
+
+def planned(held: RepositoryInventory, uses: UsageIndex | None = None) -> Plan:
+    policy = RetentionPolicy()
+    uses = uses or usage()
+    return Plan("contoso.azurecr.io", policy, NOW, uses, (plan_repository(held, uses, policy, NOW),))
+
+
+async def run(
+    plan: Plan,
+    registry: FakeRegistry,
+    *,
+    now: UsageIndex | None = None,
+    stop: asyncio.Event | None = None,
+    report: Callable[[Sequence[Outcome]], None] = list,  # type: ignore[assignment]
+) -> Applied:
+    async def read() -> UsageIndex:
+        return now or usage()
+
+    return await apply(plan, registry, read, stop=stop or asyncio.Event(), concurrency=1, report=report)
+
+
+def kinds(applied: Applied) -> dict[str, OutcomeKind]:
+    return {outcome.tag or f"@{outcome.digest[-2:]}": outcome.kind for outcome in applied.outcomes}
+
+
+async def test_the_whole_plan_is_done_with_one_call_per_manifest() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "a"), tag("3", "b"), tag("latest", "b")]))
+
+    applied = await run(planned(registry.held), registry)
+
+    assert sorted(registry.deletions) == [f"delete {d('a')}", "untag 3"]
+    assert kinds(applied) == dict.fromkeys(["1", "2", "3", f"@{d('a')[-2:]}"], OutcomeKind.DELETED)
+
+
+async def test_blockers_at_the_second_look_forbid_the_first_deletion() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+
+    applied = await run(planned(registry.held), registry, now=usage(blockers=(BLOCKER,)))
+
+    assert applied == Applied((), (BLOCKER,))
+    assert not registry.calls
+
+
+async def test_an_image_deployed_between_plan_and_apply_is_in_use_now() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b")]))
+
+    applied = await run(planned(registry.held), registry, now=usage(use("1")))
+
+    assert registry.deletions == [f"delete {d('b')}"]
+    assert kinds(applied)["1"] is OutcomeKind.IN_USE_NOW
+
+
+async def test_a_tag_pushed_between_plan_and_apply_has_moved() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+    plan = planned(registry.held)
+    registry.held = inventory([tag("1", "b", days=0)], [image("a"), image("b")])
+
+    applied = await run(plan, registry)
+
+    assert not registry.deletions
+    assert kinds(applied)["1"] is OutcomeKind.MOVED
+
+
+@pytest.mark.parametrize("error", [RegistryError("500."), RuntimeError("a bug"), TimeoutError()])
+async def test_one_failing_item_never_stops_or_miscounts_the_others(error: Exception) -> None:
+    registry = FakeRegistry(inventory([tag(name, name) for name in ("p", "q", "r")]))
+
+    async def fail_once(call: str) -> None:
+        if call == f"delete {d('q')}":
+            raise error
+
+    registry.before = fail_once
+    applied = await run(planned(registry.held), registry)
+
+    assert {name: kind for name, kind in kinds(applied).items() if not name.startswith("@")} == {
+        "p": OutcomeKind.DELETED,
+        "q": OutcomeKind.FAILED,
+        "r": OutcomeKind.DELETED,
+    }
+    assert {each.name for each in registry.held.tags} == {"q"}
+
+
+async def test_children_stay_when_their_index_could_not_be_deleted() -> None:
+    registry = FakeRegistry(inventory([tag("1", "i")], [index("i", ["x"]), image("x")]))
+    registry.locked.add(f"delete {d('i')}")
+
+    applied = await run(planned(registry.held), registry)
+
+    assert registry.deletions == [f"delete {d('i')}"]
+    assert d("x") in registry.held.manifests
+    assert kinds(applied) == {
+        "1": OutcomeKind.LOCKED,
+        f"@{d('i')[-2:]}": OutcomeKind.LOCKED,
+        f"@{d('x')[-2:]}": OutcomeKind.NOT_ATTEMPTED,
+    }
+
+
+async def test_children_stay_when_the_second_look_keeps_their_index() -> None:
+    before = inventory([tag("1", "i")], [index("i", ["x"]), image("x")])
+    registry = FakeRegistry(replace(before, tags=(*before.tags, tag("new", "i", days=0))))
+
+    await run(planned(before), registry)
+
+    assert registry.deletions == ["untag 1"]
+
+
+async def test_an_index_is_deleted_before_its_children_across_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "LOOK_EVERY", 1)
+    registry = FakeRegistry(inventory([tag("1", "i")], [index("i", ["x", "y"]), image("x"), image("y")]))
+
+    await run(planned(registry.held), registry)
+
+    assert registry.deletions == [f"delete {d('i')}", f"delete {d('x')}"][:1] + registry.deletions[1:]
+    assert registry.deletions[0] == f"delete {d('i')}"
+
+
+async def test_a_repository_that_cannot_be_looked_at_again_fails_and_the_others_go_on() -> None:
+    class Unreadable(FakeRegistry):
+        async def list_repository(self, name: str) -> RepositoryInventory:
+            raise NotListed("page 2 of its tags answered 500.")
+
+    registry = Unreadable(inventory([tag("1", "a")]))
+
+    applied = await run(planned(registry.held), registry)
+
+    assert not registry.deletions
+    assert set(kinds(applied).values()) == {OutcomeKind.FAILED}
+
+
+async def test_a_stop_starts_no_new_deletion_and_tells_what_was_done() -> None:
+    registry = FakeRegistry(inventory([tag(f"{number:02}", number) for number in range(1, 30)]))
+    stop = asyncio.Event()
+
+    async def stop_at_the_third(call: str) -> None:
+        if len(registry.deletions) == 3:
+            stop.set()
+
+    registry.before = stop_at_the_third
+    applied = await run(planned(registry.held), registry, stop=stop)
+
+    found = [kind for name, kind in kinds(applied).items() if not name.startswith("@")]
+    assert found.count(OutcomeKind.DELETED) == 29 - len(registry.held.tags) == 3
+    assert found.count(OutcomeKind.NOT_ATTEMPTED) == 26
+
+
+async def test_a_deletion_that_hangs_after_a_stop_is_given_up_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "GRACE_AFTER_STOP", 0.01)
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+    stop = asyncio.Event()
+
+    async def hang(call: str) -> None:
+        stop.set()
+        await asyncio.sleep(60)
+
+    registry.before = hang
+    applied = await run(planned(registry.held), registry, stop=stop)
+
+    assert kinds(applied)["1"] is OutcomeKind.FAILED
+    assert "may be gone" in applied.outcomes[0].detail
+
+
+async def test_a_long_apply_reads_the_clusters_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload deployed while a long apply goes on is seen before the next batch."""
+    monkeypatch.setattr(applying, "USAGE_STAYS_FRESH", -1.0)
+    monkeypatch.setattr(applying, "LOOK_EVERY", 1)
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b")]))
+    reads: list[int] = []
+
+    async def read() -> UsageIndex:
+        reads.append(len(registry.deletions))
+        return usage(use("1"), use("2")) if registry.deletions else usage()
+
+    applied = await apply(planned(registry.held), registry, read, stop=asyncio.Event(), concurrency=8, report=list)  # type: ignore[arg-type]
+
+    assert len(registry.deletions) == 1
+    assert sorted(kind for name, kind in kinds(applied).items() if not name.startswith("@")) == [
+        OutcomeKind.DELETED,
+        OutcomeKind.IN_USE_NOW,
+    ]
+
+
+async def test_a_cluster_lost_in_the_middle_stops_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "USAGE_STAYS_FRESH", -1.0)
+    monkeypatch.setattr(applying, "LOOK_EVERY", 1)
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b")]))
+
+    async def read() -> UsageIndex:
+        return usage(blockers=(BLOCKER,)) if registry.deletions else usage()
+
+    applied = await apply(planned(registry.held), registry, read, stop=asyncio.Event(), concurrency=8, report=list)  # type: ignore[arg-type]
+
+    assert len(registry.deletions) == 1
+    assert applied.blockers == (BLOCKER,)
+    assert OutcomeKind.NOT_ATTEMPTED in kinds(applied).values()
+
+
+async def test_what_was_removed_by_others_is_gone_not_failed() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("latest", "a")]))
+    plan = planned(registry.held)
+
+    async def others_were_quicker(call: str) -> None:
+        registry.held = inventory([tag("latest", "a")])
+
+    registry.before = others_were_quicker
+    applied = await run(plan, registry)
+
+    assert kinds(applied) == {"1": OutcomeKind.GONE}
+    assert REPOSITORY in str(applied.outcomes[0])
