@@ -39,6 +39,9 @@ __all__ = ["ClusterState", "kubernetes_app"]
 
 JSON = dict[str, Any]
 
+# The application id of the AKS server in Entra ID, the same in all clouds.
+# https://azure.github.io/kubelogin/concepts/aks.html
+AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 _NOT_FOUND = "the server could not find the requested resource"
 _EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -125,22 +128,19 @@ class ApiServer:
     def _user(self, request: web.Request) -> str:
         """The name of the user; like AKS, the server lets nobody in anonymously."""
         cluster = self._cluster
-        if cluster.auth == "certificate" or (cluster.is_entra and not cluster.disable_local_accounts):
-            name = _common_name(request)
-            if name == f"masterclient-{cluster.name}":
-                return "masterclient"
+        # The administrator's certificate and token of a cluster are local accounts.
+        local = not (cluster.is_entra and cluster.disable_local_accounts)
+        if local and cluster.auth != "token" and _common_name(request) == f"masterclient-{cluster.name}":
+            return "masterclient"
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
             if token == cluster.inside_token:
                 return "system:serviceaccount:aks-command:default"
-            if cluster.is_entra:
-                from acr_cleanup.emulator.world import AKS_SERVER_APP  # noqa: PLC0415 - world knows this module
-
-                claims = self._emulator.check_token(token, AKS_SERVER_APP)
-                if claims is not None:
-                    return str(claims["oid"])
-            elif token == cluster.token:
+            if local and token == cluster.token:
                 return "clusterUser"
+            claims = self._emulator.check_token(token, AKS_SERVER_APP) if cluster.is_entra else None
+            if claims is not None:
+                return str(claims["oid"])
         raise Refusal(401, "Unauthorized")
 
     def _refuse(self, user: str, verb: str, target: _Target) -> Refusal:
@@ -319,7 +319,14 @@ class ApiServer:
         raise self._refuse(user, _VERBS.get(request.method, request.method.lower()), target)
 
     async def _review(self, request: web.Request) -> web.StreamResponse:
-        spec = (await request.json()).get("spec", {})
+        try:
+            spec = json.loads(await request.read())["spec"]
+        except (ValueError, KeyError, TypeError):
+            # Protobuf, which other clients send, is not spoken here.
+            message = (
+                "the body of the request was in an unknown format - accepted media types include: application/json"
+            )
+            raise Refusal(415, message) from None
         asked = spec.get("resourceAttributes")
         allowed = True
         if asked is not None:

@@ -43,6 +43,9 @@ class ClusterState:
     public_fqdn_of_private: bool = False
     reachable: bool | None = None
     disable_run_command: bool = False
+    # What the caller may not do through ARM: "read", "listClusterUserCredential/action",
+    # "listClusterAdminCredential/action", "runcommand/action", "commandResults/read".
+    denied_actions: set[str] = field(default_factory=set)
     # The end of the cluster's host names: azmk8s.io, or that of another cloud.
     domain: str = "azmk8s.io"
 

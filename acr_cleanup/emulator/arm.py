@@ -1,0 +1,389 @@
+"""Azure Resource Manager, as far as AKS is concerned: managed clusters, their credentials, and the run command."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from acr_cleanup.emulator.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes_state import Auth
+from acr_cleanup.emulator.runcommand import CommandResult, run_command
+from acr_cleanup.emulator.tokens import read_claims
+
+if TYPE_CHECKING:
+    from acr_cleanup.emulator.server import Emulator
+    from acr_cleanup.emulator.world import World
+
+JSON = dict[str, Any]
+
+# Clusters on one page of a list.
+PAGE_SIZE = 100
+
+_PROVIDER = "Microsoft.ContainerService/managedClusters"
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Pragma": "no-cache",
+    "Expires": "-1",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+_FORMATS: dict[str, Auth] = {"exec": "entra-exec", "azure": "entra"}
+
+
+def arm_app(world: World, emulator: Emulator) -> web.Application:
+    """The resource manager of the world."""
+    app = web.Application()
+    service = ResourceManager(world, emulator)
+    app.router.add_route("*", "/{path:.*}", service.handle)
+    app.on_cleanup.append(service.close)
+    return app
+
+
+class ArmError(Exception):
+    """An error answer; `flat` is the form of AKS itself, without the envelope of the resource manager."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, flat: bool = False, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
+        error: JSON = {"code": code, "message": message}
+        self.body = {**error, "details": None, "subcode": ""} if flat else {"error": error}
+
+
+@dataclass(slots=True)
+class _Command:
+    cluster: str
+    task: asyncio.Task[CommandResult]
+    polls_left: int
+
+
+class ResourceManager:
+    """Answers the requests to ARM."""
+
+    def __init__(self, world: World, emulator: Emulator) -> None:
+        self._world = world
+        self._emulator = emulator
+        self._commands: dict[str, _Command] = {}
+        # Bound but not listening: whoever connects to it is refused, and nobody else can take the port.
+        self._nowhere = socket.socket()
+        self._nowhere.bind(("127.0.0.1", 0))
+
+    async def close(self, _: web.Application) -> None:
+        """Ends the commands that still run."""
+        tasks = [command.task for command in self._commands.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._nowhere.close()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Every request."""
+        try:
+            return await self._answer(request, self._claims(request))
+        except ArmError as error:
+            return self._reply(error.body, status=error.status, headers=error.headers, charset=True)
+
+    def _claims(self, request: web.Request) -> JSON:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        claims = self._emulator.check_token(token, self._emulator.resource_manager) if scheme == "Bearer" else None
+        if claims is not None:
+            return claims
+        if not token:
+            code, message = "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
+        elif (found := read_claims(token)) is None or found.get("aud") is None:
+            code, message = "InvalidAuthenticationToken", "The access token is invalid."
+        elif self._emulator.check_token(token, str(found["aud"])) is None:
+            code, message = "InvalidAuthenticationToken", "The access token is invalid or has expired."
+        else:
+            code = "InvalidAuthenticationTokenAudience"
+            message = f"The access token has been obtained for wrong audience or resource '{found['aud']}'."
+        uri = f"https://login.microsoftonline.com/{self._world.directory.tenant}"
+        challenge = f'Bearer authorization_uri="{uri}", error="invalid_token", error_description="{message}"'
+        raise ArmError(401, code, message, headers={"WWW-Authenticate": challenge})
+
+    async def _answer(self, request: web.Request, claims: JSON) -> web.StreamResponse:
+        """Names in a path are compared without regard to case, as ARM does."""
+        if not request.query.get("api-version"):
+            message = "The api-version query parameter (?api-version=) is required for all requests."
+            raise ArmError(400, "MissingApiVersionParameter", message)
+        parts = [part for part in request.path.split("/") if part]
+        low = [part.lower() for part in parts]
+        provider = ["providers", *_PROVIDER.lower().split("/")]
+        if low[:1] != ["subscriptions"] or len(parts) < 2:
+            raise ArmError(404, "NotFound", f"No HTTP resource was found that matches the request URI '{request.url}'.")
+        subscription = parts[1]
+        self._check_subscription(subscription)
+        if low[2:] == provider:
+            return self._list(request, subscription, None)
+        if low[2:3] != ["resourcegroups"] or len(parts) < 4 or low[4:7] != provider:
+            kind = "/".join(parts[-2:])
+            raise ArmError(404, "InvalidResourceType", f"The resource type '{kind}' could not be found.")
+        group = parts[3]
+        self._check_group(subscription, group)
+        if len(parts) == 7:
+            return self._list(request, subscription, group)
+        cluster = self._cluster(subscription, group, parts[7])
+        return await self._operate(request, claims, cluster, low[8:])
+
+    async def _operate(
+        self, request: web.Request, claims: JSON, cluster: ClusterState, operation: list[str]
+    ) -> web.StreamResponse:
+        match request.method, operation:
+            case "GET", []:
+                self._check_right(claims, cluster, "read")
+                return self._reply(describe(cluster))
+            case "POST", ["listclusterusercredential"]:
+                self._check_right(claims, cluster, "listClusterUserCredential/action")
+                return self._credential(cluster, request, "clusterUser")
+            case "POST", ["listclusteradmincredential"]:
+                self._check_right(claims, cluster, "listClusterAdminCredential/action")
+                return self._credential(cluster, request, "clusterAdmin")
+            case "POST", ["runcommand"]:
+                self._check_right(claims, cluster, "runcommand/action")
+                return await self._start_command(cluster, request)
+            case "GET", ["commandresults", command]:
+                self._check_right(claims, cluster, "commandResults/read")
+                return self._command_result(cluster, request, command)
+        raise ArmError(405, "MethodNotAllowed", f"The requested resource does not support {request.method}.")
+
+    # -- what exists, and who may see it -----------------------------------------------------------------------
+
+    def _check_subscription(self, subscription: str) -> None:
+        try:
+            uuid.UUID(subscription)
+        except ValueError:
+            message = f"The provided subscription identifier '{subscription}' is malformed or invalid."
+            raise ArmError(400, "InvalidSubscriptionId", message) from None
+        known = {cluster.subscription_id.lower() for cluster in self._world.clusters.values()}
+        if subscription.lower() not in known | {self._world.registry.subscription_id.lower()}:
+            raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
+
+    def _check_group(self, subscription: str, group: str) -> None:
+        registry = self._world.registry
+        known = {(c.subscription_id.lower(), c.resource_group.lower()) for c in self._world.clusters.values()}
+        known.add((registry.subscription_id.lower(), registry.resource_group.lower()))
+        if (subscription.lower(), group.lower()) not in known:
+            raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+
+    def _cluster(self, subscription: str, group: str, name: str) -> ClusterState:
+        wanted = (subscription.lower(), group.lower(), name.lower())
+        for cluster in self._world.clusters.values():
+            if (cluster.subscription_id.lower(), cluster.resource_group.lower(), cluster.name.lower()) == wanted:
+                return cluster
+        message = (
+            f"The Resource '{_PROVIDER}/{name}' under resource group '{group}' was not found. "
+            "For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+        )
+        raise ArmError(404, "ResourceNotFound", message, headers={"x-ms-failure-cause": "gateway"})
+
+    def _check_right(self, claims: JSON, cluster: ClusterState, action: str) -> None:
+        if action in cluster.denied_actions:
+            message = (
+                f"The client '{claims['appid']}' with object id '{claims['oid']}' does not have authorization to perform "
+                f"action '{_PROVIDER}/{action}' over scope '{cluster.resource_id}' or the scope is invalid. "
+                "If access was recently granted, please refresh your credentials."
+            )
+            raise ArmError(403, "AuthorizationFailed", message, headers={"x-ms-failure-cause": "gateway"})
+
+    def _list(self, request: web.Request, subscription: str, group: str | None) -> web.StreamResponse:
+        # What the caller may not read is left out without a word.
+        found = [
+            cluster
+            for cluster in self._world.clusters.values()
+            if cluster.subscription_id.lower() == subscription.lower()
+            and (group is None or cluster.resource_group.lower() == group.lower())
+            and "read" not in cluster.denied_actions
+        ]
+        start = int(request.query.get("$skipToken", "0"))
+        body: JSON = {"value": [describe(cluster) for cluster in found[start : start + PAGE_SIZE]]}
+        if start + PAGE_SIZE < len(found):
+            query = {"api-version": request.query["api-version"], "$skipToken": str(start + PAGE_SIZE)}
+            body["nextLink"] = str(_here(request).with_query(query))
+        return self._reply(body)
+
+    # -- credentials -------------------------------------------------------------------------------------------
+
+    def _credential(self, cluster: ClusterState, request: web.Request, role: str) -> web.StreamResponse:
+        auth: Auth = cluster.auth
+        if role == "clusterAdmin":
+            if cluster.disable_local_accounts:
+                message = (
+                    "Getting static credential is not allowed because this cluster is set to disable local accounts."
+                )
+                raise ArmError(400, "BadRequest", message, flat=True)
+            auth = "certificate" if cluster.is_entra else cluster.auth
+        elif cluster.is_entra:
+            auth = _FORMATS.get(request.query.get("format", "").lower(), cluster.auth)
+        text = kubeconfig(
+            cluster,
+            server=self._server_of(cluster, request.query.get("server-fqdn", "")),
+            ca_pem=self._emulator.ca_pem,
+            role=role,
+            auth=auth,
+            tenant=self._world.directory.tenant,
+            certificate=self._emulator.client_certificate(cluster),
+        )
+        value = base64.b64encode(text.encode()).decode()
+        return self._reply({"kubeconfigs": [{"name": role, "value": value}]}, writes=True)
+
+    def _server_of(self, cluster: ClusterState, wanted: str) -> str:
+        if self._world.face == "direct":
+            if cluster.is_reachable:
+                return self._emulator.kubernetes_url(cluster)
+            return f"https://localhost:{self._nowhere.getsockname()[1]}"
+        names = (cluster.fqdn, cluster.private_fqdn) if wanted == "public" else (cluster.private_fqdn, cluster.fqdn)
+        return f"https://{next(name for name in names if name)}:443"
+
+    # -- run command -------------------------------------------------------------------------------------------
+
+    async def _start_command(self, cluster: ClusterState, request: web.Request) -> web.StreamResponse:
+        if cluster.power_state == "Stopped":
+            message = (
+                f"managed cluster is in Provisioning State({cluster.provisioning_state}) and Power State(Stopped), "
+                "run command cannot be performed"
+            )
+            raise ArmError(400, "OperationNotAllowed", message, flat=True)
+        if cluster.disable_run_command:
+            raise ArmError(400, "RunCommandDisabled", "Run command is disabled on this managed cluster.", flat=True)
+        try:
+            payload = json.loads(await request.text())
+            command = payload["command"]
+        except (ValueError, KeyError, TypeError):
+            raise ArmError(400, "InvalidParameter", "Required parameter command is missing.", flat=True) from None
+        work = run_command(
+            self._world,
+            cluster,
+            self._emulator,
+            command=str(command),
+            context=payload.get("context") or "",
+            token=payload.get("clusterToken") or "",
+        )
+        key = uuid.uuid4().hex
+        task = asyncio.create_task(work)
+        self._commands[key] = _Command(cluster.name, task, cluster.run_command_polls)
+        headers = {"Location": self._location(request, cluster, key)}
+        return self._reply(None, status=202, headers=headers, writes=True)
+
+    def _command_result(self, cluster: ClusterState, request: web.Request, key: str) -> web.StreamResponse:
+        command = self._commands.get(key)
+        if command is None or command.cluster != cluster.name:
+            raise ArmError(404, "NotFound", f"Could not find command {key}.", flat=True)
+        command.polls_left -= 1
+        if command.polls_left >= 0 or not command.task.done():
+            headers = {"Location": self._location(request, cluster, key)}
+            body = {"id": key, "properties": {"provisioningState": "Running"}}
+            return self._reply(body, status=202, headers=headers)
+        return self._reply({"id": key, "properties": _properties(command.task.result())})
+
+    def _location(self, request: web.Request, cluster: ClusterState, key: str) -> str:
+        # In the recordings the address of the result spells `managedclusters` in lower case.
+        scope = f"/subscriptions/{cluster.subscription_id}/resourceGroups/{cluster.resource_group}"
+        path = f"{scope}/providers/Microsoft.ContainerService/managedclusters/{cluster.name}"
+        url = _here(request).with_path(f"{path}/commandResults/{key}")
+        return str(url.with_query({"api-version": request.query["api-version"]}))
+
+    def _reply(
+        self,
+        body: JSON | None,
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        writes: bool = False,
+        charset: bool = False,
+    ) -> web.Response:
+        sent = {**_HEADERS, "x-ms-request-id": str(uuid.uuid4()), **(headers or {})}
+        sent[f"x-ms-ratelimit-remaining-subscription-{'writes' if writes else 'reads'}"] = "1199"
+        if body is None:
+            return web.Response(status=status, headers=sent)
+        sent["Content-Type"] = "application/json; charset=utf-8" if charset else "application/json"
+        return web.Response(body=json.dumps(body, indent=1).encode(), status=status, headers=sent)
+
+
+def _here(request: web.Request) -> Any:
+    """The URL under which the caller knows this service."""
+    return request.url.with_scheme("https")
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _properties(result: CommandResult) -> JSON:
+    if result.reason is not None:
+        return {"provisioningState": "failed", "reason": result.reason}
+    return {
+        "provisioningState": "Succeeded",
+        "exitCode": result.exit_code,
+        "startedAt": _time(result.started),
+        "finishedAt": _time(result.finished),
+        "logs": result.logs,
+    }
+
+
+def describe(cluster: ClusterState) -> JSON:
+    """The managed cluster as ARM shows it."""
+    pool = {
+        "name": "nodepool1",
+        "count": 2,
+        "vmSize": "Standard_D4s_v5",
+        "osDiskSizeGB": 128,
+        "osDiskType": "Managed",
+        "maxPods": 110,
+        "type": "VirtualMachineScaleSets",
+        "enableAutoScaling": False,
+        "provisioningState": cluster.provisioning_state,
+        "powerState": {"code": cluster.power_state},
+        "orchestratorVersion": cluster.kubernetes_version,
+        "currentOrchestratorVersion": cluster.kubernetes_version,
+        "enableNodePublicIP": False,
+        "mode": "System",
+        "osType": "Linux",
+        "osSKU": "Ubuntu",
+    }
+    properties: JSON = {
+        "provisioningState": cluster.provisioning_state,
+        "powerState": {"code": cluster.power_state},
+        "kubernetesVersion": cluster.kubernetes_version,
+        "currentKubernetesVersion": cluster.kubernetes_version,
+        "dnsPrefix": cluster.dns_prefix,
+    }
+    properties |= {"fqdn": cluster.fqdn} if cluster.fqdn else {}
+    properties |= {"privateFQDN": cluster.private_fqdn} if cluster.private_fqdn else {}
+    properties |= {
+        "agentPoolProfiles": [pool],
+        "nodeResourceGroup": f"MC_{cluster.resource_group}_{cluster.name}_{cluster.location}",
+        "enableRBAC": True,
+        "networkProfile": {"networkPlugin": "azure", "loadBalancerSku": "standard"},
+        "maxAgentPools": 100,
+        "disableLocalAccounts": cluster.disable_local_accounts,
+    }
+    access: JSON = {}
+    if cluster.private:
+        access |= {"enablePrivateCluster": True, "privateDNSZone": "system"}
+        access |= {"enablePrivateClusterPublicFQDN": cluster.public_fqdn_of_private}
+    if cluster.disable_run_command:
+        access["disableRunCommand"] = True
+    if access:
+        properties["apiServerAccessProfile"] = access
+    if cluster.is_entra:
+        properties["aadProfile"] = {"managed": True, "adminGroupObjectIDs": None, "enableAzureRBAC": cluster.azure_rbac}
+    return {
+        "id": cluster.resource_id,
+        "location": cluster.location,
+        "name": cluster.name,
+        "type": "Microsoft.ContainerService/ManagedClusters",
+        "properties": properties,
+        "identity": {"type": "SystemAssigned"},
+        "sku": {"name": "Base", "tier": "Standard"},
+    }

@@ -1,0 +1,148 @@
+"""
+Executes an AKS run command for real: `sh -c` in an empty folder, with kubectl first on its PATH.
+
+AKS starts a pod in the cluster for this, so the command reaches the API server of a private cluster too.
+https://learn.microsoft.com/azure/aks/access-private-cluster
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import signal
+import ssl
+import sys
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trustme
+from aiohttp import web
+
+from acr_cleanup.emulator import faults
+from acr_cleanup.emulator.kubeconfig import inside_kubeconfig
+from acr_cleanup.emulator.kubernetes import ClusterState, kubernetes_app
+
+if TYPE_CHECKING:
+    from acr_cleanup.emulator.server import Emulator
+    from acr_cleanup.emulator.world import World
+
+_PACKAGES = Path(__file__).parents[2]
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What ARM reports of a command; `reason` is set when it never ran, and `exit_code` None then."""
+
+    exit_code: int | None
+    logs: str
+    started: datetime
+    finished: datetime
+    reason: str | None = None
+
+
+async def run_command(
+    world: World, cluster: ClusterState, emulator: Emulator, *, command: str, context: str = "", token: str = ""
+) -> CommandResult:
+    """
+    Runs `command` inside the cluster.
+
+    `context` is a zip file in base64 whose files lie in the folder of the command, `token` the caller's token for an
+    Entra ID cluster (on others the command is an administrator). The log is stdout and stderr together, cut without a sign
+    at `cluster.truncate_log_at` bytes.
+    """
+    started = world.clock()
+    if cluster.run_command_reason is not None:
+        return CommandResult(None, "", started, world.clock(), cluster.run_command_reason)
+    with tempfile.TemporaryDirectory(prefix="acr-cleanup-command-") as name:
+        folder = Path(name)
+        work = folder / "work"
+        work.mkdir()
+        if context:
+            with zipfile.ZipFile(io.BytesIO(base64.b64decode(context))) as archive:
+                archive.extractall(work)
+        async with _inside_door(world, cluster, emulator) as (server, ca_pem):
+            identity = token if cluster.is_entra else cluster.inside_token
+            config = folder / "kubeconfig"
+            config.write_text(inside_kubeconfig(server, ca_pem, identity or "none"))
+            _install_kubectl(folder / "bin", real=cluster.kubectl == "real")
+            # Nothing of this process's environment: it may hold the caller's credentials.
+            environment = {"PATH": f"{folder / 'bin'}:{_PATH}", "HOME": name, "KUBECONFIG": str(config)}
+            log, code = await _shell(command, work, environment, cluster.run_command_seconds)
+    if code is None:
+        return CommandResult(None, "", started, world.clock(), "the command did not end in time")
+    if cluster.prefix_line is not None:
+        log = cluster.prefix_line.encode() + b"\n" + log
+    shown = "" if cluster.empty_log else log[: cluster.truncate_log_at].decode(errors="replace")
+    exit_code = code if cluster.exit_code is None else cluster.exit_code
+    return CommandResult(exit_code, shown, started, world.clock())
+
+
+@contextlib.asynccontextmanager
+async def _inside_door(world: World, cluster: ClusterState, emulator: Emulator) -> AsyncIterator[tuple[str, bytes]]:
+    """The API server as seen from inside: its URL and the CA of its certificate, while the command runs."""
+    ca = trustme.CA()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    app = kubernetes_app(world, cluster, emulator, inside=True)
+    app.middlewares.insert(0, faults.middleware(world, f"kubernetes/{cluster.name}"))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        await site.start()
+        port = runner.addresses[0][1]
+        yield f"https://127.0.0.1:{port}", ca.cert_pem.bytes()
+    finally:
+        await runner.cleanup()
+
+
+def _install_kubectl(folder: Path, *, real: bool) -> None:
+    folder.mkdir()
+    launcher = folder / "kubectl"
+    if real:
+        found = shutil.which("kubectl")
+        if found is None:
+            raise FileNotFoundError("kubectl is not on the PATH of this machine")
+        launcher.symlink_to(found)
+        return
+    python = shlex.quote(sys.executable)
+    setting = f"PYTHONUTF8=1 PYTHONPATH={shlex.quote(str(_PACKAGES))}"
+    launcher.write_text(f'#!/bin/sh\n{setting} exec {python} -s -m acr_cleanup.emulator.kubectl "$@"\n')
+    launcher.chmod(0o755)
+
+
+async def _shell(command: str, folder: Path, environment: dict[str, str], seconds: float) -> tuple[bytes, int | None]:
+    """Log and exit code of the command; the code is None when it had to be killed."""
+    process = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            log, _ = await process.communicate()
+    except TimeoutError:
+        return b"", None
+    finally:
+        # The command may have left children behind, which hold the pipe open.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return log, process.returncode
