@@ -1,0 +1,55 @@
+# Two commands: `make demo` shows what the tool does, `make test` proves it. Both set up what they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types contracts unit lock clean
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/runtime.done  ## Run the whole job on an embedded registry and two embedded clusters.
+	@$(RUN) -m acr_cleanup demo
+
+test: lint types contracts unit  ## Check style, types and layering, then run all tests with branch coverage.
+
+check: test
+
+lint: $(VENV)/dev.done
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --quiet --check .
+
+types: $(VENV)/dev.done
+	@$(VENV)/bin/mypy --no-error-summary
+
+contracts: $(VENV)/dev.done
+	@$(VENV)/bin/lint-imports --no-logo --contract-quiet 2>/dev/null || $(VENV)/bin/lint-imports
+
+unit: $(VENV)/dev.done
+	@$(RUN) -m pytest -q --cov --cov-report=term:skip-covered
+
+lock:  ## Write the lock files anew from pyproject.toml (needs uv).
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
+
+clean:  ## Remove the environment and everything that was generated.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup
+
+# Debian keeps what venv needs in a package of its own; as root it is installed here, otherwise the message says how.
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "acr-cleanup needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version`. Set PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { [ "`id -u`" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; } \
+	  || { echo "Python cannot make environments here. Run: sudo apt-get install python3-venv" >&2; exit 2; }
+	@echo "Setting up $(VENV) ..."
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.done: requirements.lock | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements.lock
+	@touch $@
+
+$(VENV)/dev.done: requirements-dev.lock | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@ $(VENV)/runtime.done

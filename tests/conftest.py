@@ -1,0 +1,49 @@
+"""What every test shares: a scrubbed environment, and no silent skipping of the recordings where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# A tool that behaves differently inside CI, or with somebody's login, would make tests differ too.
+_SCRUBBED = ("ACR_", "ACTIONS_", "ARM_", "AZURE_", "GITHUB_", "INPUT_", "RUNNER_", "SYSTEM_", "BUILD_")
+_SCRUBBED_EXACTLY = {
+    "CI",
+    "COLUMNS",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "KUBECONFIG",
+    "NO_COLOR",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+}
+
+
+@pytest.fixture(autouse=True)
+def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name in _SCRUBBED_EXACTLY or name.startswith(_SCRUBBED):
+            monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, None, None]:
+    """Where the recordings must run (as in CI), a skipped test on them is a failed one."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    required = _REQUIRED and item.get_closest_marker("recordings") is not None
+    if required and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, but the recordings must run here: {report.longrepr}"
+
+
+_REQUIRED = bool(os.environ.get("ACR_CLEANUP_REQUIRE_RECORDINGS"))
