@@ -1,0 +1,178 @@
+"""Who may do what in the registry, and how it says no."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from acr_cleanup.emulator import World
+from acr_cleanup.emulator.tokens import read_claims
+from tests.emulator.support import REGISTRY_AUDIENCE, Answer, RegistryClient, registry_client
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.registry.push("shop/web", "1.0")
+    world.registry.push("shop/api", "1.0")
+    return world
+
+
+@pytest.fixture
+async def registry(world: World) -> AsyncIterator[RegistryClient]:
+    async with registry_client(world, login=False) as client:
+        yield client
+
+
+def challenge(answer: Answer) -> dict[str, str]:
+    scheme, _, rest = answer.headers["Www-Authenticate"].partition(" ")
+    assert scheme == "Bearer"
+    return dict(re.findall(r'(\w+)="([^"]*)"', rest))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/acr/v1/_catalog", "registry:catalog:*"),
+        ("GET", "/acr/v1/shop%2Fweb/_tags", "repository:shop/web:metadata_read"),
+        ("GET", "/acr/v1/shop%2Fweb/_manifests", "repository:shop/web:metadata_read"),
+        ("PATCH", "/acr/v1/shop%2Fweb", "repository:shop/web:metadata_write"),
+        ("DELETE", "/acr/v1/shop%2Fweb/_tags/1.0", "repository:shop/web:delete"),
+        ("DELETE", "/v2/shop%2Fweb/manifests/1.0", "repository:shop/web:delete"),
+        ("GET", "/v2/shop%2Fweb/manifests/1.0", "repository:shop/web:pull"),
+        ("GET", "/v2/shop%2Fweb/referrers/sha256:00", "repository:shop/web:pull"),
+    ],
+)
+async def test_a_challenge_says_what_to_ask_for(registry: RegistryClient, method: str, path: str, scope: str) -> None:
+    answer = await registry.call(method, path)
+    host = registry.emulator.registry_url
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+    assert challenge(answer) == {
+        "realm": f"https://{host}/oauth2/token",
+        "service": host,
+        "scope": scope,
+        "error": "invalid_token",
+    }
+    kind, name, action = scope.split(":")
+    assert answer.json["errors"][0]["detail"] == [{"Type": kind, "Name": name, "Action": action}]
+    await registry.login(scope)
+    assert (await registry.call(method, path, json={})).status != 401
+
+
+async def test_a_token_for_another_repository_or_action_is_not_enough(registry: RegistryClient) -> None:
+    await registry.login("repository:shop/api:metadata_read,delete", "repository:shop/web:pull")
+    answer = await registry.get("/acr/v1/shop/web/_tags")
+    assert answer.status == 401
+    assert challenge(answer)["error"] == "insufficient_scope"
+    assert (await registry.get("/acr/v1/shop/api/_tags")).status == 200
+    assert (await registry.get("/v2/shop/web/manifests/1.0")).status == 200
+
+
+async def test_one_token_covers_every_repository_unless_the_registry_is_in_abac_mode(
+    world: World, registry: RegistryClient
+) -> None:
+    await registry.login("registry:catalog:*", "repository:*:*")
+    assert (await registry.get("/acr/v1/shop/web/_tags")).status == 200
+    # Switching the mode makes the token worthless.
+    world.registry.abac = True
+    assert challenge(await registry.get("/acr/v1/shop/web/_tags"))["error"] == "invalid_token"
+    await registry.login("registry:catalog:*", "repository:*:*")
+    assert challenge(await registry.get("/acr/v1/shop/web/_tags"))["error"] == "insufficient_scope"
+    await registry.login("repository:shop/web:metadata_read", "repository:shop/api:metadata_read")
+    assert (await registry.get("/acr/v1/shop/web/_tags")).status == 200
+    assert (await registry.get("/acr/v1/shop/api/_tags")).status == 200
+
+
+async def test_abac_shows_in_the_refresh_token_and_asks_for_the_catalog_lister(
+    world: World, registry: RegistryClient
+) -> None:
+    assert "aad_identity" not in (read_claims(await registry.refresh_token()) or {})
+    world.registry.abac = True
+    assert "aad_identity" in (read_claims(await registry.refresh_token()) or {})
+    await registry.login("registry:catalog:*")
+    assert (await registry.get("/acr/v1/_catalog")).status == 200
+    world.registry.catalog_lister = False
+    assert (await registry.get("/acr/v1/_catalog")).status == 401
+
+
+async def test_a_client_without_a_right_gets_a_token_without_it(world: World, registry: RegistryClient) -> None:
+    world.registry.allowed = lambda _client, _repository, action: action != "delete"
+    for scope in ("repository:*:*", "repository:shop/web:metadata_read,delete"):
+        await registry.login(scope)
+        assert (await registry.get("/acr/v1/shop/web/_tags")).status == 200
+        answer = await registry.delete("/acr/v1/shop/web/_tags/1.0")
+        assert challenge(answer)["error"] == "insufficient_scope"
+    assert "1.0" in world.registry.repositories["shop/web"].tags
+
+
+async def test_a_client_without_any_role_is_turned_away_at_the_exchange(world: World, registry: RegistryClient) -> None:
+    world.registry.members = set()
+    with pytest.raises(AssertionError, match="UNAUTHORIZED"):
+        await registry.refresh_token()
+
+
+async def test_lifetimes_are_those_of_the_service_and_can_be_set(world: World, registry: RegistryClient) -> None:
+    refresh = read_claims(await registry.refresh_token()) or {}
+    await registry.login()
+    access = read_claims(registry.token or "") or {}
+    assert refresh["exp"] - refresh["iat"] == 3 * 3600
+    assert access["exp"] - access["iat"] == 75 * 60
+    world.registry.access_token_lifetime = 1
+    await registry.login()
+    assert (await registry.get("/acr/v1/_catalog")).status == 200
+    await asyncio.sleep(1.05)
+    assert challenge(await registry.get("/acr/v1/_catalog"))["error"] == "invalid_token"
+
+
+async def test_only_the_right_kind_of_token_is_taken(world: World, registry: RegistryClient) -> None:
+    registry.token = await registry.refresh_token()
+    assert (await registry.get("/acr/v1/_catalog")).status == 401
+    registry.token = registry.emulator.issue_token(REGISTRY_AUDIENCE, world.directory.client_id)
+    assert (await registry.get("/acr/v1/_catalog")).status == 401
+    registry.token = None
+    basic = "Basic " + base64.b64encode(b"admin:password").decode()
+    assert (await registry.call("GET", "/v2/", headers={"Authorization": basic})).status == 401
+
+
+@pytest.mark.parametrize(
+    ("audience", "arm", "status"),
+    [
+        (REGISTRY_AUDIENCE, True, 200),
+        ("https://management.azure.com", True, 200),
+        ("https://management.azure.com", False, 401),
+        ("https://graph.microsoft.com", True, 401),
+    ],
+)
+async def test_the_exchange_wants_a_token_for_the_registry(
+    world: World, registry: RegistryClient, audience: str, arm: bool, status: int
+) -> None:
+    world.registry.accepts_arm_audience = arm
+    form = {
+        "grant_type": "access_token",
+        "service": registry.emulator.registry_url,
+        "access_token": registry.emulator.issue_token(audience, "somebody"),
+    }
+    assert (await registry.call("POST", "/oauth2/exchange", data=form)).status == status
+    assert (await registry.call("POST", "/oauth2/exchange", data={**form, "service": "other.io"})).status == 400
+    expired = registry.emulator.issue_token(audience, "somebody", lifetime=-1)
+    assert (await registry.call("POST", "/oauth2/exchange", data={**form, "access_token": expired})).status == 401
+
+
+async def test_anonymous_clients_read_where_that_is_switched_on(world: World, registry: RegistryClient) -> None:
+    form = {
+        "grant_type": "password",
+        "service": registry.emulator.registry_url,
+        "scope": "repository:shop/web:pull,delete",
+    }
+    query = f"service={registry.emulator.registry_url}&scope=repository:shop/web:pull"
+    assert (await registry.call("POST", "/oauth2/token", data=form)).status == 401
+    assert (await registry.get(f"/oauth2/token?{query}")).status == 401
+    world.registry.anonymous_pull = True
+    assert (await registry.get(f"/oauth2/token?{query}")).status == 200
+    registry.token = (await registry.call("POST", "/oauth2/token", data=form)).json["access_token"]
+    assert (await registry.get("/v2/shop/web/manifests/1.0")).status == 200
+    assert (await registry.delete("/v2/shop/web/manifests/1.0")).status == 401
