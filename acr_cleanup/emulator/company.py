@@ -1,0 +1,135 @@
+"""A believable company for the demo: Contoso, with two clusters, eight repositories and some four hundred tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from acr_cleanup.emulator import kubernetes_objects as build
+from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.registry import OCI_MANIFEST, RegistryState
+from acr_cleanup.emulator.world import World
+
+MIB = 1024 * 1024
+
+
+def contoso() -> World:
+    """
+    The whole company, under its real host names.
+
+    Everything that a cleaner could get wrong happens somewhere: images for two architectures, aliases, a signature, a locked
+    tag, a CronJob that is not running now, a Deployment scaled to zero, rollback targets, a pinned digest, a repository that
+    no cluster runs.
+    """
+    world = World(face="proxy")
+    _fill_registry(world.registry)
+    production = ClusterState("aks-prod", resource_group="rg-prod", auth="entra-exec")
+    staging = ClusterState("aks-staging", resource_group="rg-staging", auth="certificate")
+    _fill_production(production, world.registry)
+    _fill_staging(staging, world.registry)
+    world.clusters = {"production": production, "staging": staging}
+    return world
+
+
+def _fill_registry(registry: RegistryState) -> None:
+    # One build every few days; the newest is some hours old.
+    _releases(registry, "shop/web", _versions(2, 14, 80), every=4.5, size=212 * MIB, architectures=("amd64", "arm64"))
+    _releases(
+        registry, "shop/checkout", _versions(1, 30, 60), every=6, size=168 * MIB, architectures=("amd64", "arm64")
+    )
+    _releases(registry, "shop/cart", _versions(3, 8, 55), every=7, size=143 * MIB)
+    _releases(registry, "payments/pay", _versions(4, 2, 50), every=9, size=188 * MIB)
+    _releases(registry, "payments/ledger", _versions(1, 6, 35), every=14, size=301 * MIB)
+    _releases(registry, "batch/jobs", [f"2026.{month}" for month in range(11, 0, -1)], every=30, size=96 * MIB)
+    _releases(registry, "ops/agent", _versions(0, 9, 40), every=8, size=41 * MIB)
+    _releases(registry, "base/python", [f"3.13-{number}" for number in range(45, 0, -1)], every=10, size=61 * MIB)
+
+    # What teams do: a moving name, an alias for the auditors, a lock, a signature.
+    for repository, newest in (("shop/web", "2.14.79"), ("payments/pay", "4.2.49")):
+        registry.tag(repository, "latest", _digest(registry, repository, newest), timedelta(hours=7))
+    registry.tag("payments/pay", "audit-2025", _digest(registry, "payments/pay", "4.2.2"), timedelta(days=330))
+    registry.lock("payments/pay", "audit-2025", delete=False)
+    signed = _digest(registry, "payments/ledger", "1.6.33")
+    registry.push(
+        "payments/ledger",
+        f"{signed.replace(':', '-')}.sig",
+        age=timedelta(days=20),
+        size=3_000,
+        media_type=OCI_MANIFEST,
+    )
+
+
+def _fill_production(cluster: ClusterState, registry: RegistryState) -> None:
+    def run(namespace: str, name: str, image: str, *, replicas: int = 3, history: Iterable[str] = ()) -> None:
+        repository, _, tag = image.partition(":")
+        workload = build.deployment(namespace, name, [registry.image(repository, tag)], replicas=replicas)
+        cluster.run(
+            workload,
+            history=[[registry.image(repository, old)] for old in history],
+            image_ids={
+                registry.image(repository, tag): registry.image(repository, digest=_digest(registry, repository, tag))
+            },
+        )
+
+    run("shop", "web", "shop/web:2.14.78", history=["2.14.70", "2.14.74"])
+    run("shop", "checkout", "shop/checkout:1.30.57", replicas=2, history=["1.30.40"])
+    run("shop", "cart", "shop/cart:3.8.50", replicas=2)
+    run("payments", "pay", "payments/pay:4.2.48", replicas=2, history=["4.2.45", "4.2.46"])
+    # Kept for the day the new one fails: nothing of it runs, and everything of it must be there.
+    run("payments", "pay-fallback", "payments/pay:4.2.20", replicas=0)
+
+    pinned = registry.image("payments/ledger", digest=_digest(registry, "payments/ledger", "1.6.33"))
+    cluster.run(build.statefulset("payments", "ledger", [pinned], replicas=2))
+    agent = registry.image("ops/agent", "0.9.39")
+    agent_id = registry.image("ops/agent", digest=_digest(registry, "ops/agent", "0.9.39"))
+    cluster.run(build.daemonset("ops", "agent", [agent]), image_ids={agent: agent_id})
+    cluster.run(
+        build.cronjob("batch", "monthly-report", [registry.image("batch/jobs", "2026.4")], schedule="0 4 1 * *")
+    )
+    importing = registry.image("batch/jobs", "2026.11")
+    importing_id = registry.image("batch/jobs", digest=_digest(registry, "batch/jobs", "2026.11"))
+    cluster.run(build.job("batch", "import-29384", [importing]), image_ids={importing: importing_id})
+    cluster.run(build.deployment("ingress", "proxy", ["mcr.microsoft.com/oss/nginx/nginx:1.27"], replicas=2))
+
+
+def _fill_staging(cluster: ClusterState, registry: RegistryState) -> None:
+    for repository, tag in (("shop/web", "2.14.79"), ("shop/checkout", "1.30.59"), ("shop/cart", "3.8.54")):
+        image = registry.image(repository, tag)
+        reported = registry.image(repository, digest=_digest(registry, repository, tag))
+        name = repository.rpartition("/")[2]
+        cluster.run(build.deployment("staging", name, [image]), image_ids={image: reported})
+    # Somebody tests an old release on the side.
+    cluster.add(build.pod("staging", "bisect", [registry.image("shop/web", "2.14.31")]))
+
+
+def _versions(major: int, minor: int, count: int) -> list[str]:
+    """Newest first."""
+    return [f"{major}.{minor}.{patch}" for patch in range(count - 1, -1, -1)]
+
+
+def _releases(
+    registry: RegistryState,
+    repository: str,
+    versions: list[str],
+    *,
+    every: float,
+    size: int,
+    architectures: tuple[str, ...] = ("amd64",),
+) -> None:
+    """Push `versions` (newest first), one every so many days; for more than one architecture as an index with its children."""
+    for place, version in enumerate(versions):
+        age = timedelta(days=place * every, hours=7)
+        # Images grow over the years.
+        bytes_ = int(size * (1 - 0.004 * place))
+        if len(architectures) == 1:
+            registry.push(repository, version, age=age, size=bytes_)
+            continue
+        children = [
+            registry.push(repository, age=age, size=bytes_, media_type=OCI_MANIFEST, architecture=architecture)
+            for architecture in architectures
+        ]
+        registry.push_index(repository, version, children=children, age=age)
+
+
+def _digest(registry: RegistryState, repository: str, tag: str) -> str:
+    return registry.repositories[repository].tags[tag].digest

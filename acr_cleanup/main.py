@@ -1,0 +1,282 @@
+"""
+Reads, plans, applies and reports: the only module that knows everyone.
+
+Configuration -> scan -> plan -> (refuse, or look once more and apply) -> reports. A dry run is the same plan, not applied; nothing
+below this module asks which it is. Reports are written on every way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
+from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository, refusals
+from acr_cleanup.core.policy import Scope, eligible_repositories
+from acr_cleanup.core.usage import Blocker, ClusterScan, UsageIndex
+from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
+from acr_cleanup.runtimes.base import Runtime
+from acr_cleanup.settings import Settings
+
+REPOSITORIES_AT_ONCE = 8
+"""Repositories being listed at once; the registry's pace bounds the requests themselves."""
+
+EXIT_CODES = {Verdict.PLANNED: 0, Verdict.APPLIED: 0, Verdict.PARTIAL: 1, Verdict.REFUSED: 3}
+
+log = logging.getLogger("acr_cleanup")
+
+
+class ReadableRegistry(Registry, Protocol):
+    """What planning needs beside what apply needs."""
+
+    async def catalog(self) -> tuple[str, ...]:
+        """The names of all repositories; raises `RegistryError`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The world as a run sees it: one registry, and one way to read all clusters (reporting each as it is done)."""
+
+    registry: ReadableRegistry
+    scan: Callable[[Callable[[ClusterScan], None]], Awaitable[tuple[ClusterScan, ...]]]
+
+
+@dataclass
+class Stop:
+    """Set by SIGINT or SIGTERM: no new deletion starts, and what was done is reported."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    signal: signal.Signals = signal.SIGTERM
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._received, each)
+        try:
+            yield
+        finally:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(each)
+
+    def _received(self, received: signal.Signals) -> None:
+        if not self.event.is_set():
+            self.signal = received
+            self.event.set()
+
+
+async def main(settings: Settings, runtime: Runtime, environ: Mapping[str, str], *, dry_run: bool) -> int:
+    """Do one run, report it, and return the exit code. Raises only what nobody foresaw."""
+    from acr_cleanup.reports.files import write_reports  # noqa: PLC0415
+
+    stop = Stop()
+    with stop.on_signals():
+        result = await run(settings, lambda: connect(settings, environ), runtime, dry_run=dry_run, stop=stop.event)
+    runtime.finish()
+    write_reports(result, settings.report_dir, runtime)
+    if result.verdict is Verdict.CANCELLED:
+        return 128 + stop.signal
+    return EXIT_CODES[result.verdict]
+
+
+@asynccontextmanager
+async def connect(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Edges]:
+    """Open the real edges: one network session and one login for all of them."""
+    # The SDKs take more than a second to import; a wrong configuration needs none of them.
+    from acr_cleanup.clusters.aks import scan_clusters  # noqa: PLC0415
+    from acr_cleanup.identity import open_credential  # noqa: PLC0415
+    from acr_cleanup.network import open_network  # noqa: PLC0415
+    from acr_cleanup.registry.acr import open_registry  # noqa: PLC0415
+
+    async with AsyncExitStack() as stack:
+        network = await stack.enter_async_context(open_network(environ))
+        credential = await stack.enter_async_context(open_credential(settings.cloud, network, environ))
+        registry = await stack.enter_async_context(
+            open_registry(
+                settings.registry.login_server,
+                credential,
+                network.transport(),
+                audience=settings.cloud.audience,
+                concurrency=settings.concurrency,
+            )
+        )
+
+        async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
+            return await scan_clusters(
+                settings.clusters,
+                settings.registry,
+                credential=credential,
+                make_transport=network.transport,
+                resource_manager=settings.cloud.resource_manager,
+                progress=report,
+            )
+
+        yield Edges(registry, scan)
+
+
+async def run(
+    settings: Settings,
+    open_edges: Callable[[], AbstractAsyncContextManager[Edges]],
+    runtime: Runtime,
+    *,
+    dry_run: bool,
+    stop: asyncio.Event,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Result:
+    """One run, from reading to its result. What ends it early becomes a blocker of the result."""
+    started = clock()
+    plan = Plan(settings.registry.login_server, settings.policy, started, UsageIndex.of((), started))
+    applied, refused, blockers = Applied(()), (), ()
+    try:
+        async with open_edges() as edges:
+            plan = await unless_stopped(make_plan(settings, edges, runtime, clock), stop)
+            blockers, refused = plan.blockers, refusals(plan, settings.limits)
+            if plan.planned and not (dry_run or blockers or refused):
+                applied = await carry_out(plan, settings, edges, runtime, stop, clock)
+                blockers = applied.blockers
+    except AcrCleanupError as error:
+        log.debug("the run ended early", exc_info=True)
+        blockers = (Blocker(error.where or settings.registry.login_server, "", error.seen, error.remedy),)
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+    return Result(
+        plan=plan,
+        verdict=judge(plan, applied.outcomes, blockers, refused, dry_run=dry_run, cancelled=stop.is_set()),
+        dry_run=dry_run,
+        started_at=started,
+        finished_at=clock(),
+        outcomes=applied.outcomes,
+        blockers=blockers,
+        refusals=refused,
+        warnings=tuple(warning for repository in plan.repositories for warning in repository.warnings),
+    )
+
+
+async def make_plan(settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]) -> Plan:
+    """Read everything and decide everything. Raises `AcrCleanupError` where there is nothing to show at all."""
+    usage = await read_usage(settings, edges, runtime, clock)
+    catalog = await edges.registry.catalog() if settings.policy.scope is Scope.ALL else ()
+    names = eligible_repositories(usage, settings.policy, catalog)
+    now = clock()
+    turn = asyncio.Semaphore(REPOSITORIES_AT_ONCE)
+    plans: list[RepositoryPlan] = []
+
+    async def one(name: str) -> None:
+        async with turn:
+            plans.append(await _plan_one(name, edges.registry, usage, settings, now))
+            runtime.progress("repositories", len(plans), len(names), name)
+
+    runtime.progress("repositories", 0, len(names), "")
+    await _all(one(name) for name in names)
+    plans.sort(key=lambda plan: plan.repository)
+    return Plan(
+        registry=settings.registry.login_server,
+        policy=settings.policy,
+        created_at=now,
+        usage=usage,
+        repositories=tuple(plans),
+        blockers=(*usage.blockers, *_unreadable(plans, settings.registry.login_server)),
+    )
+
+
+async def _plan_one(
+    name: str, registry: ReadableRegistry, usage: UsageIndex, settings: Settings, now: datetime
+) -> RepositoryPlan:
+    try:
+        inventory = await registry.list_repository(name)
+        if not nothing_to_delete(inventory, usage, settings.policy, now):
+            inventory = await registry.read_edges(inventory)
+    except RegistryUnreachable:
+        raise
+    except RegistryError as error:
+        # What it holds is unknown, so all of it is kept; the other repositories have nothing to do with it.
+        return RepositoryPlan(name, error=str(error))
+    return plan_repository(inventory, usage, settings.policy, now)
+
+
+def _unreadable(plans: Sequence[RepositoryPlan], registry: str) -> tuple[Blocker, ...]:
+    """When not one repository could be read, the registry is what cannot be seen."""
+    if plans and all(plan.error for plan in plans):
+        return (Blocker(registry, "list its repositories", plans[0].error, ""),)
+    return ()
+
+
+async def read_usage(settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]) -> UsageIndex:
+    """Scan all clusters, side by side, into one usage index."""
+    done: list[ClusterScan] = []
+
+    def report(scan: ClusterScan) -> None:
+        done.append(scan)
+        what = f"{len(scan.blockers)} blockers" if scan.blockers else f"{scan.objects} objects"
+        runtime.progress("clusters", len(done), len(settings.clusters), f"{scan.cluster}: {what}")
+
+    runtime.progress("clusters", 0, len(settings.clusters), "")
+    read_at = clock()
+    return UsageIndex.of(await edges.scan(report), read_at)
+
+
+async def carry_out(
+    plan: Plan, settings: Settings, edges: Edges, runtime: Runtime, stop: asyncio.Event, clock: Callable[[], datetime]
+) -> Applied:
+    """Apply the plan, telling how far it is."""
+    closed = 0
+
+    def report(outcomes: Sequence[Outcome]) -> None:
+        nonlocal closed
+        closed += sum(outcome.tag is not None for outcome in outcomes)
+        if outcomes:
+            runtime.progress("tags", closed, plan.planned, str(outcomes[-1]))
+
+    return await apply(
+        plan,
+        edges.registry,
+        lambda: read_usage(settings, edges, runtime, clock),
+        stop=stop,
+        concurrency=settings.concurrency,
+        report=report,
+    )
+
+
+def judge(
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    blockers: Sequence[Blocker],
+    refused: Sequence[str],
+    *,
+    dry_run: bool,
+    cancelled: bool,
+) -> Verdict:
+    """The run in one word. A dry run beyond a limit is still a plan; one with blockers is not to be trusted."""
+    if cancelled:
+        return Verdict.CANCELLED
+    deleted = any(outcome.kind is OutcomeKind.DELETED for outcome in outcomes)
+    if (blockers or (refused and not dry_run)) and not deleted:
+        return Verdict.REFUSED
+    failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
+    if blockers or failed or any(repository.error for repository in plan.repositories):
+        return Verdict.PARTIAL
+    return Verdict.PLANNED if dry_run else Verdict.APPLIED
+
+
+async def _all(jobs: Iterable[Coroutine[None, None, None]]) -> None:
+    """Run jobs side by side; the first error ends them all and comes out as itself, not inside a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except* AcrCleanupError as errors:
+        raise _first(errors) from None
+
+
+def _first(errors: BaseExceptionGroup[AcrCleanupError]) -> BaseException:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
