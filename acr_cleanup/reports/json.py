@@ -1,0 +1,214 @@
+"""
+`report.json` and `plan.json`: the whole run for machines, piece by piece, one line for each decision and outcome.
+
+The format is published as `report.schema.json` and `plan.schema.json` beside this module. `schema_version` grows when a reader of
+the old format could misread the new one; new members alone do not count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+from acr_cleanup import __version__
+from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
+from acr_cleanup.core.plan import Decision, DeleteManifest, Plan, RepositoryPlan, Step
+from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.reports import words
+from acr_cleanup.reports.view import View
+
+SCHEMA_VERSION = 1
+
+Object = dict[str, Any]
+
+
+def render(result: Result) -> Iterator[str]:
+    """The pieces of `report.json`, to be written one after the other; together they are one JSON object."""
+    plan = result.plan
+    view = View(result)
+    members: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": __version__,
+        "started_at": words.timestamp(result.started_at),
+        "finished_at": words.timestamp(result.finished_at),
+        "registry": plan.registry,
+        "dry_run": result.dry_run,
+        "verdict": str(result.verdict),
+        "policy": _policy(plan.policy),
+        "counts": {
+            "deleted": result.counts.deleted,
+            "planned": result.counts.planned,
+            "kept": result.counts.kept,
+            "in_use": result.counts.in_use,
+            "failed": result.counts.failed,
+            "deleted_manifests": result.counts.deleted_manifests,
+            "bytes": result.counts.bytes,
+        },
+        "clusters": map(_cluster, plan.usage.scans),
+        "blockers": map(_blocker, view.blockers),
+        "refusals": iter(result.refusals),
+        "warnings": iter(view.warnings),
+        "deleted_tags": (
+            str(outcome)
+            for outcome in result.outcomes
+            if outcome.tag is not None and outcome.kind is OutcomeKind.DELETED
+        ),
+        "planned_tags": (
+            f"{repository.repository}:{decision.tag.name}"
+            for repository in plan.repositories
+            for decision in repository.deletions
+        ),
+        "repositories": (_repository(repository) for repository in plan.repositories),
+        "outcomes": map(_outcome, result.outcomes),
+    }
+    yield from _object(members)
+    yield "\n"
+
+
+def render_plan(plan: Plan) -> Iterator[str]:
+    """The pieces of `plan.json`: what would be done, step by step, in an order that may be followed."""
+    members: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": __version__,
+        "created_at": words.timestamp(plan.created_at),
+        "registry": plan.registry,
+        "policy": _policy(plan.policy),
+        "blockers": map(_blocker, dict.fromkeys((*plan.usage.blockers, *plan.blockers))),
+        "steps": (_step(repository.repository, step) for repository in plan.repositories for step in repository.steps),
+    }
+    yield from _object(members)
+    yield "\n"
+
+
+def schema(name: str = "report") -> Object:
+    """The published JSON schema of `report` or `plan`."""
+    text = resources.files("acr_cleanup.reports").joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
+    loaded: Object = json.loads(text)
+    return loaded
+
+
+def _policy(policy: RetentionPolicy) -> Object:
+    return {
+        "older_than": describe_duration(policy.older_than),
+        "scope": str(policy.scope),
+        "keep_last": policy.keep_last,
+        "repositories": list(policy.repositories),
+        "include_tags": list(policy.include_tags),
+        "exclude_tags": list(policy.exclude_tags),
+    }
+
+
+def _cluster(scan: ClusterScan) -> Object:
+    return {
+        "name": scan.cluster,
+        "access": scan.access,
+        "objects": scan.objects,
+        "uses": len(scan.uses),
+        "blockers": [_blocker(blocker) for blocker in scan.blockers],
+    }
+
+
+def _blocker(blocker: Blocker) -> Object:
+    return {"where": blocker.where, "call": blocker.call, "seen": blocker.seen, "remedy": blocker.remedy}
+
+
+def _repository(repository: RepositoryPlan) -> Mapping[str, Any]:
+    tags_of = {step.digest: step.tags for step in repository.steps if isinstance(step, DeleteManifest)}
+    return {
+        "name": repository.repository,
+        "error": repository.error or None,
+        "bytes": repository.size,
+        "warnings": list(repository.warnings),
+        "decisions": map(_decision, repository.decisions),
+        "manifests": (
+            _manifest(manifest, (tag.name for tag in tags_of[manifest.digest])) for manifest in repository.manifests
+        ),
+    }
+
+
+def _decision(decision: Decision) -> Object:
+    return {
+        "tag": decision.tag.name,
+        "digest": decision.tag.digest,
+        "updated_at": words.timestamp(decision.tag.updated_at),
+        "decision": "delete" if decision.deletes else "keep",
+        "reasons": [_reason(reason) for reason in decision.reasons],
+    }
+
+
+def _reason(reason: KeepReason) -> Object:
+    return {"rule": str(reason.rule), "detail": reason.detail, "uses": [_use(use) for use in reason.uses]}
+
+
+def _use(use: ImageUse) -> Object:
+    return {
+        "cluster": use.workload.cluster,
+        "namespace": use.workload.namespace,
+        "kind": use.workload.kind,
+        "name": use.workload.name,
+        "container": use.container,
+        "field": use.field,
+        "text": use.text,
+    }
+
+
+def _manifest(manifest: Manifest, tags: Iterable[str]) -> Object:
+    return {
+        "digest": manifest.digest,
+        "media_type": manifest.media_type,
+        "platform": manifest.platform,
+        "bytes": manifest.size,
+        "tags": list(tags),
+    }
+
+
+def _outcome(outcome: Outcome) -> Object:
+    return {
+        "repository": outcome.repository,
+        "tag": outcome.tag,
+        "digest": outcome.digest,
+        "outcome": str(outcome.kind),
+        "detail": outcome.detail,
+    }
+
+
+def _step(repository: str, step: Step) -> Object:
+    return {
+        "verb": "delete manifest" if isinstance(step, DeleteManifest) else "untag",
+        "repository": repository,
+        "tags": [tag.name for tag in step.tags],
+        "digest": step.digest,
+        "after": list(step.after),
+    }
+
+
+def _object(members: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
+    """An object whose members stand on lines of their own; iterators in it become arrays, as they come."""
+    inner = "\n" + "  " * (indent + 1)
+    yield "{"
+    for number, (key, value) in enumerate(members.items()):
+        yield f"{',' if number else ''}{inner}{_text(key)}: "
+        yield from _array(value, indent + 1) if isinstance(value, Iterator) else (_text(value),)
+    yield "\n" + "  " * indent + "}"
+
+
+def _array(items: Iterator[Any], indent: int) -> Iterator[str]:
+    inner = "\n" + "  " * (indent + 1)
+    empty = True
+    yield "["
+    for item in items:
+        yield inner if empty else f",{inner}"
+        empty = False
+        streams = isinstance(item, dict) and any(isinstance(value, Iterator) for value in item.values())
+        yield from _object(item, indent + 1) if streams else (_text(item),)
+    yield "]" if empty else "\n" + "  " * indent + "]"
+
+
+def _text(value: Any) -> str:
+    # ASCII alone, so that a report shown in a terminal or a log holds no control, bidi or escape character. Pipelines look for
+    # `##[` and `##vso[` anywhere in a line; a `#` occurs only within strings, where its escape means the same to a JSON reader.
+    return json.dumps(value, ensure_ascii=True).replace("##", "#\\u0023")

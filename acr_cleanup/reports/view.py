@@ -1,0 +1,484 @@
+"""What every report for people says, before it takes a form: the verdict, the totals, and why each tag goes or stays."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
+from acr_cleanup.core.plan import Decision, RepositoryPlan, Untag
+from acr_cleanup.core.policy import Rule, Scope, describe_duration
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.usage import Blocker, ImageUse, Workload
+from acr_cleanup.reports import words
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """
+    What only the caller knows of a run: where its files lie and what a user would type next.
+
+    Everything here may be empty; then the reports do not speak of it.
+    """
+
+    files: tuple[str, ...] = ()
+    """Paths of the report files, as the user would open them."""
+    plan_again: str = ""
+    """How to plan once more, e.g. `acr-cleanup plan cleanup.yaml`."""
+    apply: str = ""
+    """How to delete what the plan selects, e.g. `acr-cleanup apply cleanup.yaml`, or `dry-run: false`."""
+
+    @property
+    def full_report(self) -> str:
+        """The file that holds everything."""
+        return next((path for path in self.files if path.endswith("report.json")), "report.json")
+
+
+class Tone(StrEnum):
+    """How the verdict should strike the eye."""
+
+    NEUTRAL = "neutral"
+    """A plan, or nothing to do."""
+    GOOD = "good"
+    """Done as planned."""
+    WARNING = "warning"
+    """Done in part, or stopped on request."""
+    BAD = "bad"
+    """Refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One repository in the table. `gone` counts tags deleted (or that would be), `left` those planned and not deleted."""
+
+    repository: str
+    tags: int
+    gone: int
+    left: int
+    kept: int
+    in_use: int
+    bytes: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTag:
+    """A tag that stays: the reason of its group (`detail`, `uses`), and the other rules that would keep it too."""
+
+    name: str
+    digest: Digest
+    updated_at: datetime | None
+    detail: str
+    uses: tuple[ImageUse, ...]
+    also: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGroup:
+    """The tags of one repository that stay for the same (strongest) reason, newest first."""
+
+    rule: Rule
+    title: str
+    tags: tuple[KeptTag, ...]
+
+    @property
+    def details(self) -> bool:
+        """Must each tag say for itself what the title cannot? Ages and users are shown anyway."""
+        return self.rule not in _TOLD_BY_TITLE and len({tag.detail for tag in self.tags}) > 1
+
+
+# In the order of the rules; each finishes the sentence "kept because it is …".
+_TITLES = {
+    Rule.OUT_OF_SCOPE: "out of scope",
+    Rule.IN_USE: "in use",
+    Rule.LOCKED: "locked in the registry",
+    Rule.UNKNOWN_MANIFEST: "on a manifest that cannot be read",
+    Rule.UNKNOWN_AGE: "of unknown age",
+    Rule.YOUNG: "pushed less than {older_than} ago",
+    Rule.EXCLUDED: "excluded by the policy",
+    Rule.NEWEST: "among the newest {keep_last}",
+    Rule.ATTACHED: "attached to something kept",
+}
+
+_TOLD_BY_TITLE = frozenset({Rule.IN_USE, Rule.YOUNG, Rule.NEWEST})
+
+# Who a person would look for first: the object that somebody wrote, not what a controller made of it.
+_KINDS = (
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "CronJob",
+    "Job",
+    "",
+    "ReplicationController",
+    "ReplicaSet",
+    "Pod",
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """One result, as people read it."""
+
+    result: Result
+
+    @cached_property
+    def acted(self) -> bool:
+        """Has apply begun to delete? Only then may a report say "deleted"; before that it is "would delete"."""
+        result = self.result
+        if any(outcome.kind is OutcomeKind.DELETED for outcome in result.outcomes):
+            return True
+        begun = not result.dry_run and bool(result.outcomes)
+        return begun and result.verdict in {Verdict.APPLIED, Verdict.PARTIAL, Verdict.CANCELLED}
+
+    @cached_property
+    def blockers(self) -> tuple[Blocker, ...]:
+        """Each once, from wherever it was met: while reading, or in the second look."""
+        plan = self.result.plan
+        return tuple(dict.fromkeys((*plan.usage.blockers, *plan.blockers, *self.result.blockers)))
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        of_repositories = [warning for each in self.result.plan.repositories for warning in each.warnings]
+        return tuple(dict.fromkeys((*self.result.warnings, *of_repositories)))
+
+    @cached_property
+    def unread(self) -> tuple[RepositoryPlan, ...]:
+        """The repositories that could not be listed."""
+        return tuple(each for each in self.result.plan.repositories if each.error)
+
+    @property
+    def tone(self) -> Tone:
+        if self.result.verdict is Verdict.REFUSED or self.blockers or self.result.refusals:
+            return Tone.BAD
+        if self.result.verdict in {Verdict.PARTIAL, Verdict.CANCELLED}:
+            return Tone.WARNING
+        return Tone.GOOD if self.acted else Tone.NEUTRAL
+
+    @cached_property
+    def headline(self) -> str:
+        """The verdict in a sentence or two. It never says more was done, or was certain, than is so."""
+        return _headline(self)
+
+    @cached_property
+    def deleted(self) -> frozenset[tuple[str, str]]:
+        """The tags that were deleted, with their repository."""
+        return frozenset(
+            (outcome.repository, outcome.tag)
+            for outcome in self.result.outcomes
+            if outcome.tag is not None and outcome.kind is OutcomeKind.DELETED
+        )
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        deleted: defaultdict[str, int] = defaultdict(int)
+        freed: defaultdict[str, int] = defaultdict(int)
+        for outcome in self.result.outcomes:
+            if outcome.kind is OutcomeKind.DELETED:
+                deleted[outcome.repository] += outcome.tag is not None
+                freed[outcome.repository] += outcome.size if outcome.tag is None else 0
+        rows = []
+        for each in self.result.plan.repositories:
+            planned, name = len(each.deletions), each.repository
+            gone = deleted[name] if self.acted else planned
+            rows.append(
+                Row(
+                    repository=name,
+                    tags=len(each.decisions),
+                    gone=gone,
+                    left=planned - gone,
+                    kept=len(each.kept),
+                    in_use=sum(decision.in_use for decision in each.kept),
+                    bytes=freed[name] if self.acted else each.size,
+                    error=each.error,
+                )
+            )
+        return tuple(rows)
+
+    @property
+    def total(self) -> Row:
+        rows = self.rows
+        return Row(
+            repository="Total",
+            tags=sum(row.tags for row in rows),
+            gone=sum(row.gone for row in rows),
+            left=sum(row.left for row in rows),
+            kept=sum(row.kept for row in rows),
+            in_use=sum(row.in_use for row in rows),
+            bytes=sum(row.bytes for row in rows),
+        )
+
+    @cached_property
+    def repositories(self) -> tuple[RepositoryPlan, ...]:
+        """Those that lose tags first: that is what a reader must check."""
+        return tuple(sorted(self.result.plan.repositories, key=lambda each: (not each.deletions, each.repository)))
+
+    def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
+        """Why the others stay, grouped by the strongest reason in the order of the rules."""
+        groups: defaultdict[Rule, list[KeptTag]] = defaultdict(list)
+        for decision in repository.kept:
+            first, *others = decision.reasons
+            groups[first.rule].append(
+                KeptTag(
+                    name=decision.tag.name,
+                    digest=decision.tag.digest,
+                    updated_at=decision.tag.updated_at,
+                    detail=first.detail,
+                    uses=first.uses,
+                    also=tuple(reason.rule for reason in others),
+                )
+            )
+        return tuple(
+            KeptGroup(rule, self._title_of(rule, groups[rule]), tuple(newest_first(groups[rule])))
+            for rule in Rule
+            if groups[rule]
+        )
+
+    def _title_of(self, rule: Rule, tags: list[KeptTag]) -> str:
+        """What the rule saw, if it saw the same in all of them."""
+        same = {tag.detail for tag in tags}
+        return self.title(rule) if rule in _TOLD_BY_TITLE or len(same) > 1 else same.pop()
+
+    def title(self, rule: Rule) -> str:
+        """A keep reason in words."""
+        policy = self.result.plan.policy
+        return _TITLES[rule].format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
+
+    @property
+    def policy(self) -> str:
+        """The rule that was applied, as a sentence; patterns are the user's own and not yet harmless."""
+        policy = self.result.plan.policy
+        where = {
+            Scope.RUNNING: "of repositories that run in a cluster",
+            Scope.REFERENCED: "of repositories that a cluster names",
+            Scope.ALL: "of any repository",
+        }[policy.scope]
+        only = [f"repositories matching {', '.join(policy.repositories)}"] if policy.repositories != ("*",) else []
+        only += [f"tags matching {', '.join(policy.include_tags)}"] if policy.include_tags != ("*",) else []
+        kept = [f"the newest {policy.keep_last} of each"] if policy.keep_last else []
+        kept += [f"tags matching {', '.join(policy.exclude_tags)}"] if policy.exclude_tags else []
+        return (
+            f"Tags {where} go when no cluster uses them, by tag or by digest, and their last push is at least "
+            f"{describe_duration(policy.older_than)} ago."
+            + (f" Only {words.listing(only)}." if only else "")
+            + (f" Always kept: {words.listing(kept)}." if kept else "")
+        )
+
+    @cached_property
+    def locked(self) -> tuple[tuple[str, KeptTag], ...]:
+        """Tags that only a lock keeps: without it they would go."""
+        return tuple(
+            (each.repository, tag)
+            for each in self.repositories
+            for group in self.kept(each)
+            if group.rule is Rule.LOCKED
+            for tag in group.tags
+            if not tag.also
+        )
+
+    @cached_property
+    def surprises(self) -> tuple[tuple[OutcomeKind, tuple[Outcome, ...]], ...]:
+        """The outcomes that differ from the plan, failures first; a manifest that shares the fate of its tags is not repeated."""
+        strange = [outcome for outcome in self.result.outcomes if outcome.kind is not OutcomeKind.DELETED]
+        told = {(each.repository, each.digest, each.kind) for each in strange if each.tag is not None}
+        found: defaultdict[OutcomeKind, list[Outcome]] = defaultdict(list)
+        for outcome in strange:
+            if outcome.tag is not None or (outcome.repository, outcome.digest, outcome.kind) not in told:
+                found[outcome.kind].append(outcome)
+        order = (
+            OutcomeKind.FAILED,
+            OutcomeKind.IN_USE_NOW,
+            OutcomeKind.MOVED,
+            OutcomeKind.LOCKED,
+            OutcomeKind.KEPT,
+            OutcomeKind.GONE,
+            OutcomeKind.NOT_ATTEMPTED,
+        )
+        return tuple((kind, tuple(found[kind])) for kind in order if found[kind])
+
+    def next_steps(self, context: Context) -> tuple[str, ...]:
+        """What to do now, in order."""
+        return tuple(_next_steps(self, context))
+
+
+def went(view: View, repository: RepositoryPlan) -> tuple[Decision, ...]:
+    """The tags that were deleted, or in a mere plan would be; oldest first."""
+    gone = (
+        decision
+        for decision in repository.deletions
+        if not view.acted or (repository.repository, decision.tag.name) in view.deleted
+    )
+    now = view.result.plan.created_at
+    return tuple(sorted(gone, key=lambda decision: (decision.tag.updated_at or now, decision.tag.name)))
+
+
+def by_name_only(repository: RepositoryPlan) -> frozenset[str]:
+    """The tags that lose only their name, because their manifest stays: they free nothing."""
+    return frozenset(step.tag.name for step in repository.steps if isinstance(step, Untag))
+
+
+def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
+    """Unknown ages last; names break ties, downwards, as versions count upwards."""
+    return sorted(tags, key=lambda tag: (tag.updated_at.timestamp() if tag.updated_at else 0, tag.name), reverse=True)
+
+
+def users(tag: KeptTag, limit: int) -> tuple[tuple[str, ...], int]:
+    """
+    Who uses it, each once and not yet harmless, and how many more there are.
+
+    What somebody wrote comes before what a controller made of it: a Deployment stands for its ReplicaSets and pods.
+    """
+
+    def place(use: ImageUse) -> tuple[int, str]:
+        kind = use.workload.kind
+        return _KINDS.index(kind if kind in _KINDS else ""), str(use)
+
+    uses = list({str(use): use for use in sorted(tag.uses, key=place)}.values())
+    shown: list[ImageUse] = []
+    for use in uses:
+        # By name alone, so it only chooses what is shown; all are counted, and report.json names all.
+        if len(shown) < limit and not any(_made_by(use.workload, other.workload) for other in shown):
+            shown.append(use)
+    return tuple(str(use) for use in shown), len(uses) - len(shown)
+
+
+def _made_by(made: Workload, maker: Workload) -> bool:
+    same = (made.cluster, made.namespace) == (maker.cluster, maker.namespace)
+    return same and made.kind in {"ReplicaSet", "Pod", "Job"} and made.name.startswith(f"{maker.name}-")
+
+
+def by_digest(tag: KeptTag) -> bool:
+    """Is it its digest alone that is used, not its name?"""
+    return bool(tag.uses) and all(use.reference.tag != tag.name for use in tag.uses)
+
+
+def _headline(view: View) -> str:
+    result, counts = view.result, view.result.counts
+    registry = words.plain(result.plan.registry)
+    planned = words.count(counts.planned, "tag")
+    if result.verdict is Verdict.CANCELLED:
+        if not counts.deleted and not counts.deleted_manifests:
+            return f"Cancelled: nothing was deleted from {registry}."
+        return f"Cancelled: {_done(view)}."
+    if view.acted and view.blockers:
+        return f"Stopped: {_done(view)}; then {_unseen(view)} could no longer be read completely."
+    if view.blockers:
+        start = "Blocked: nothing can be deleted from" if result.dry_run else "Blocked: nothing was deleted from"
+        rest = f" As far as could be seen, {planned} would go." if counts.planned else ""
+        return f"{start} {registry}, because {_unseen(view)} could not be read completely.{rest}"
+    if result.refusals or result.verdict is Verdict.REFUSED:
+        modal = "would be" if result.dry_run else "was"
+        selected = f" The plan selects {planned}." if counts.planned else ""
+        return f"Refused: nothing {modal} deleted from {registry}.{selected}"
+    if view.acted:
+        return _applied(view)
+    unread = f" {_unread(view)}" if view.unread else ""
+    if counts.planned or view.result.plan.manifests:
+        return (
+            f"Would delete {_amount(counts.planned, result.plan.manifests)} from {registry}"
+            f"{_freeing(result.plan.size, counts.planned, result.plan.manifests)}. Nothing was deleted.{unread}"
+        )
+    if not counts.kept:
+        why = "no tag could be read" if view.unread else _no_tags(view)
+        return f"Nothing to do for {registry}: {why}.{unread}"
+    repositories = words.count(len(result.plan.repositories) - len(view.unread), "repository")
+    everything = "the only tag" if counts.kept == 1 else f"all {words.count(counts.kept, 'tag')}"
+    verb = words.plural(counts.kept, "is")
+    return f"Nothing to do for {registry}: {everything} of {repositories} {verb} kept.{unread}"
+
+
+def _applied(view: View) -> str:
+    result, counts = view.result, view.result.counts
+    registry = words.plain(result.plan.registry)
+    failed_manifests = sum(each.kind is OutcomeKind.FAILED and each.tag is None for each in result.outcomes)
+    if result.verdict is Verdict.PARTIAL or counts.failed:
+        troubles = []
+        if counts.failed:
+            troubles.append(f"{words.count(counts.failed, 'tag')} failed")
+        elif failed_manifests:
+            troubles.append(f"{words.count(failed_manifests, 'manifest')} failed")
+        if view.unread:
+            troubles.append(_unread(view).rstrip("."))
+        return f"Partly done: {_done(view)}{''.join(f'; {each}' for each in troubles)}."
+    if not counts.deleted and not counts.deleted_manifests:
+        return (
+            f"Nothing was deleted from {registry}: {_all_of(counts.planned)} had changed since the plan or had to stay."
+        )
+    left = counts.planned - counts.deleted
+    if not left:
+        return (
+            f"Deleted {_amount(counts.deleted, counts.deleted_manifests)} from {registry}"
+            f"{_freeing(counts.bytes, counts.deleted, counts.deleted_manifests)}."
+        )
+    return f"Deleted {_done(view, verb='')}; {left:,} had changed since the plan or had to stay."
+
+
+def _done(view: View, verb: str = " deleted") -> str:
+    counts = view.result.counts
+    registry = words.plain(view.result.plan.registry)
+    auxiliary = f" {words.plural(counts.planned, 'was')}" if verb else ""
+    manifests = f", with {words.count(counts.deleted_manifests, 'manifest')}" if counts.deleted_manifests else ""
+    return (
+        f"{counts.deleted:,} of {words.count(counts.planned, 'planned tag')}{auxiliary}{verb} from {registry}"
+        f"{manifests}{_freeing(counts.bytes, counts.deleted, counts.deleted_manifests)}"
+    )
+
+
+def _amount(tags: int, manifests: int) -> str:
+    parts = [words.count(tags, "tag")] if tags or not manifests else []
+    if manifests:
+        parts.append(words.count(manifests, "manifest"))
+    return words.listing(parts)
+
+
+def _freeing(size: int, tags: int, manifests: int) -> str:
+    if manifests:
+        return f", freeing up to {words.size(size)}"
+    return (
+        f" (by name only: {words.plural(tags, 'its')} {words.plural(tags, 'manifest')} stay{'s' if tags == 1 else ''})"
+    )
+
+
+def _all_of(planned: int) -> str:
+    return "the only planned tag" if planned == 1 else f"all {words.count(planned, 'planned tag')}"
+
+
+def _unseen(view: View) -> str:
+    places = list(dict.fromkeys(words.plain(blocker.where, 80) for blocker in view.blockers))
+    if len(places) > 3:
+        return f"{places[0]}, {places[1]} and {len(places) - 2} others"
+    return words.listing(places)
+
+
+def _unread(view: View) -> str:
+    number = len(view.unread)
+    return f"{words.count(number, 'repository')} could not be read and {words.plural(number, 'is')} kept whole."
+
+
+def _no_tags(view: View) -> str:
+    if view.result.plan.repositories:
+        return "its repositories in scope hold no tags"
+    return f"no repository of it is {view.result.plan.policy.scope} in the clusters"
+
+
+def _next_steps(view: View, context: Context) -> Iterable[str]:
+    result = view.result
+    again = f": {context.plan_again}" if context.plan_again else ""
+    if view.blockers:
+        yield f"Remove what blocks (above), then plan again{again}"
+        return
+    if result.refusals:
+        yield f"Read the plan. Where the limit is too low for it, raise it and plan again{again}"
+        return
+    if result.verdict is Verdict.CANCELLED or (view.acted and result.verdict is Verdict.PARTIAL):
+        command = f": {context.apply}" if context.apply else ""
+        yield f"Run it again{command}. What is deleted stays deleted, the rest is decided anew."
+        return
+    if not view.acted and result.plan.planned:
+        yield f"Check the tags that would go; {context.full_report} holds every decision with all its reasons."
+        if context.apply:
+            yield f"Delete them: {context.apply}"

@@ -1,0 +1,266 @@
+"""A believable company and what became of its plan: sample results, made by the real decision from small inventories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
+from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, plan_repository, refusals
+from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
+from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
+
+NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+HOST = "contoso.azurecr.io"
+OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+MIB = 1024 * 1024
+
+FORBIDDEN = Blocker(
+    "production",
+    "listing cronjobs.batch",
+    "403 Forbidden for 'acr-cleanup'.",
+    'Grant it get and list on cronjobs (README, "Rights"), or leave the cluster out.',
+)
+STOPPED = Blocker(
+    "staging",
+    "reading the cluster aks-staging",
+    "It is stopped; what runs there once it starts is not known.",
+    "Start it (az aks start --name aks-staging --resource-group rg-staging), then plan again.",
+)
+
+
+def digest(number: int) -> Digest:
+    return Digest(f"sha256:{number * 0x9E3779B97F4A7C15 % 2**64:016x}{number:048x}")
+
+
+def use(
+    repository: str,
+    tag: str | None,
+    kind: str,
+    name: str,
+    *,
+    cluster: str = "production",
+    namespace: str = "shop",
+    container: str = "app",
+    pinned: Digest | None = None,
+    running: bool = True,
+) -> ImageUse:
+    reference = ImageReference(HOST, repository, tag, pinned)
+    field = "spec.containers[0].image" if kind == "Pod" else "spec.template.spec.containers[0].image"
+    return ImageUse(
+        Workload(cluster, namespace, kind, name), container, field, str(reference), reference, running and kind == "Pod"
+    )
+
+
+def deployed(repository: str, tag: str, name: str, *, pods: int = 2, cluster: str = "production") -> list[ImageUse]:
+    """A deployment with its ReplicaSet and pods, as a scan finds it."""
+    return [
+        use(repository, tag, "Deployment", name, cluster=cluster),
+        use(repository, tag, "ReplicaSet", f"{name}-6d4cf56db6", cluster=cluster),
+        *(use(repository, tag, "Pod", f"{name}-6d4cf56db6-{number:05}", cluster=cluster) for number in range(pods)),
+    ]
+
+
+def repository(
+    name: str, versions: int, *, first: int, every: float = 4, more: Iterable[Tag] = (), size: int = 120 * MIB
+) -> RepositoryInventory:
+    """`versions` images tagged 1.0.0, 1.0.1, …, one `every` so many days, the newest of today."""
+    tags, manifests = list(more), []
+    for number in range(versions):
+        moment = NOW - timedelta(days=(versions - 1 - number) * every)
+        tags.append(Tag(f"1.{number // 10}.{number % 10}", digest(first + number), moment))
+        manifests.append(Manifest(digest(first + number), OCI_IMAGE, size=size, platform="linux/amd64", known=True))
+    return RepositoryInventory(name, tuple(tags), {manifest.digest: manifest for manifest in manifests})
+
+
+def company() -> tuple[list[RepositoryInventory], list[ClusterScan]]:
+    """Two clusters, eight repositories, about four hundred tags."""
+    old = NOW - timedelta(days=200)
+    web = repository("shop/web", 90, first=1000)
+    web = replace(
+        web,
+        tags=(
+            *web.tags,
+            Tag("latest", digest(1089), NOW),
+            Tag("stable", digest(1040), old),
+            Tag("release-candidate", digest(1010), old),
+            Tag(f"sha256-{digest(1060)[7:]}.sig", digest(1900), NOW - timedelta(days=115)),
+        ),
+        manifests={
+            **web.manifests,
+            digest(1900): Manifest(digest(1900), OCI_IMAGE, size=2048, platform="linux/amd64", known=True),
+        },
+    )
+    api = repository("shop/api", 80, first=2000, every=3)
+    importer = repository("jobs/importer", 45, first=3000)
+    importer = replace(
+        importer, tags=tuple(replace(tag, locked=tag.name in {"1.0.3", "1.1.0"}) for tag in importer.tags)
+    )
+    inventories = [
+        repository("base/python", 30, first=7000, every=1),
+        importer,
+        repository("jobs/report", 40, first=4000, every=6),
+        repository("platform/ingress", 25, first=5000, every=9),
+        repository("platform/metrics", 20, first=6000, every=2),
+        api,
+        repository("shop/mail", 60, first=8000),
+        web,
+    ]
+    production = [
+        *deployed("shop/web", "1.8.7", "web", pods=6),
+        use("shop/web", None, "Deployment", "web-canary", pinned=digest(1060)),
+        *deployed("shop/api", "1.7.9", "api", pods=4),
+        use("jobs/importer", "1.2.0", "CronJob", "nightly-import", running=False),
+        use("jobs/importer", "1.4.4", "Pod", "importer-28771020-x8k2p"),
+        *deployed("platform/ingress", "1.2.3", "ingress"),
+        *deployed("platform/metrics", "1.1.9", "metrics"),
+        *deployed("shop/mail", "1.5.5", "mail"),
+        use("jobs/report", "1.3.0", "Pod", "report-1"),
+        use("base/python", "1.2.9", "Pod", "debug", container="debugger"),
+    ]
+    staging = [
+        *deployed("shop/web", "1.8.9", "web", cluster="staging"),
+        *deployed("shop/web", "1.8.8", "web-preview", cluster="staging"),
+        *deployed("shop/api", "1.2.0", "legacy-api", cluster="staging"),
+    ]
+    return inventories, [
+        ClusterScan("production", tuple(production), access="direct", objects=1312),
+        ClusterScan("staging", tuple(staging), access="run-command", objects=287),
+    ]
+
+
+def plan(
+    inventories: Iterable[RepositoryInventory],
+    scans: Iterable[ClusterScan],
+    policy: RetentionPolicy | None = None,
+) -> Plan:
+    policy = policy or RetentionPolicy(older_than=timedelta(days=30), keep_last=5)
+    usage = UsageIndex.of(scans, NOW)
+    repositories = tuple(plan_repository(each, usage, policy, NOW) for each in inventories)
+    return Plan(HOST, policy, NOW, usage, repositories)
+
+
+def result(made: Plan, verdict: Verdict = Verdict.PLANNED, *, dry_run: bool = True, **more: object) -> Result:
+    return Result(made, verdict, dry_run, NOW, NOW + timedelta(seconds=41), **more)  # type: ignore[arg-type]
+
+
+def small() -> Plan:
+    """Five tags: two go (one by name only), one is in use, one is young, one is excluded."""
+    inventory = repository("shop/web", 3, first=1, every=40, size=100 * MIB)
+    extra = (Tag("latest", digest(1), NOW - timedelta(days=80)), Tag("old", digest(3), NOW - timedelta(days=50)))
+    scan = ClusterScan("production", tuple(deployed("shop/web", "1.0.1", "web")), access="direct", objects=12)
+    inventory = replace(inventory, tags=(*inventory.tags, *extra))
+    return plan([inventory], [scan], RetentionPolicy())
+
+
+def planned() -> Result:
+    return result(plan(*company()))
+
+
+def blocked(*, dry_run: bool = True) -> Result:
+    """Rights are missing on one cluster, the other is stopped."""
+    inventories, (production, _) = company()
+    scans = [replace(production, blockers=(FORBIDDEN,)), ClusterScan("staging", blockers=(STOPPED,))]
+    made = plan(inventories, scans)
+    verdict = Verdict.PLANNED if dry_run else Verdict.REFUSED
+    return result(made, verdict, dry_run=dry_run, blockers=(FORBIDDEN, STOPPED))
+
+
+def refused(*, dry_run: bool = False) -> Result:
+    """More deletions than the limit allows."""
+    made = plan(*company())
+    why = refusals(made, Limits(deletions=100))
+    return result(made, Verdict.PLANNED if dry_run else Verdict.REFUSED, dry_run=dry_run, refusals=why)
+
+
+def outcomes(made: Plan, changed: dict[str, tuple[OutcomeKind, str]] | None = None) -> tuple[Outcome, ...]:
+    """Everything deleted, but what `changed` names (`repository:tag`), whose manifest then stays too."""
+    changed = changed or {}
+    found = []
+    for each in made.repositories:
+        for step in each.steps:
+            strange = [changed[key] for tag in step.tags if (key := f"{each.repository}:{tag.name}") in changed]
+            for tag in step.tags:
+                kind, detail = changed.get(f"{each.repository}:{tag.name}", (OutcomeKind.DELETED, ""))
+                found.append(Outcome(each.repository, step.digest, tag.name, kind, detail))
+            if isinstance(step, DeleteManifest):
+                kind, detail = strange[0] if strange else (OutcomeKind.DELETED, "")
+                found.append(Outcome(each.repository, step.digest, None, kind, detail, step.manifest.size))
+    return tuple(found)
+
+
+def applied() -> Result:
+    made = plan(*company())
+    return result(made, Verdict.APPLIED, dry_run=False, outcomes=outcomes(made))
+
+
+def applied_but_moved() -> Result:
+    """Three tags had changed by the time of the second look."""
+    made = plan(*company())
+    changed = {
+        "shop/web:1.0.0": (OutcomeKind.MOVED, f"names {digest(99)} now"),
+        "shop/web:1.0.1": (OutcomeKind.IN_USE_NOW, "a workload names this tag: production/shop/Deployment/web (app)"),
+        "shop/api:1.0.0": (OutcomeKind.GONE, ""),
+    }
+    return result(made, Verdict.APPLIED, dry_run=False, outcomes=outcomes(made, changed))
+
+
+def partial() -> Result:
+    """Two tags failed, one moved, one repository could not be listed."""
+    made = plan(*company())
+    unread = RepositoryPlan("shop/search", error="Listing its tags: 503 Service Unavailable, five times in a row.")
+    made = replace(made, repositories=(*made.repositories, unread))
+    forbidden = (OutcomeKind.FAILED, "403 Forbidden: DELETE needs the role AcrDelete on the registry.")
+    changed = {
+        "shop/web:1.0.0": forbidden,
+        "shop/web:1.0.2": forbidden,
+        "jobs/report:1.0.0": (OutcomeKind.MOVED, "was pushed again"),
+    }
+    return result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes(made, changed))
+
+
+def cancelled() -> Result:
+    """Stopped after the first repositories."""
+    made = plan(*company())
+    stopped = (OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+    changed = {
+        f"{each.repository}:{decision.tag.name}": stopped
+        for each in made.repositories
+        if each.repository.startswith("shop/")
+        for decision in each.deletions
+    }
+    return result(made, Verdict.CANCELLED, dry_run=False, outcomes=outcomes(made, changed))
+
+
+def nothing_to_do() -> Result:
+    inventories, scans = company()
+    policy = RetentionPolicy(older_than=timedelta(days=3650))
+    return result(plan(inventories, scans, policy))
+
+
+def nothing_in_scope() -> Result:
+    return result(
+        plan([], [ClusterScan("production", access="direct", objects=12)], RetentionPolicy(scope=Scope.RUNNING))
+    )
+
+
+ALL = {
+    "planned": planned,
+    "blocked": blocked,
+    "blocked_apply": lambda: blocked(dry_run=False),
+    "refused": refused,
+    "refused_plan": lambda: refused(dry_run=True),
+    "applied": applied,
+    "applied_but_moved": applied_but_moved,
+    "partial": partial,
+    "cancelled": cancelled,
+    "nothing_to_do": nothing_to_do,
+    "nothing_in_scope": nothing_in_scope,
+    "small": lambda: result(small()),
+    "small_applied": lambda: result(small(), Verdict.APPLIED, dry_run=False, outcomes=outcomes(small())),
+}
