@@ -130,7 +130,7 @@ def _unquote(text: str) -> str:
         if escape[0].isdigit():
             return chr(int(escape, 8))
         if escape not in _ESCAPES:
-            raise JsonPathError("invalid syntax")
+            raise JsonPathError(f'unquote string "{text}" error invalid syntax')
         return _ESCAPES[escape]
 
     return _ESCAPE.sub(value, text)
@@ -210,11 +210,7 @@ def _everywhere(name: str, value: Any) -> Iterator[Any]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    return go_json(value)
+    return value if isinstance(value, str) else go_json(value)
 
 
 def go_json(value: Any, indent: int | None = None) -> str:

@@ -195,29 +195,39 @@ def get(arguments: Arguments, cluster: Cluster) -> int:
     _, *words = arguments.words
     if not words:
         raise KubectlError("error: Required resource not specified.")
-    kinds = list(cluster.kinds())
-    chosen: list[Kind] = []
-    for word in words[0].split(","):
-        kind = next((kind for kind in kinds if kind.answers_to(word)), None)
-        if kind is None:
-            raise KubectlError(f'error: the server doesn\'t have a resource type "{word}"')
-        chosen.append(kind)
-
+    chosen = _choose(list(cluster.kinds()), words[0])
+    names = words[1:]
+    if names and arguments.on("all-namespaces"):
+        raise KubectlError("error: a resource cannot be retrieved by name across all namespaces")
     found: list[JSON] = []
     problems: list[str] = []
     for kind in chosen:
         try:
-            found += list(_read(cluster, kind, arguments, words[1:]))
+            for obj in _read(cluster, kind, arguments, names):
+                found.append(obj)  # noqa: PERF402 - what came before an error is kept
         except KubectlError as error:
-            # The real program prints what it could read and fails in the end.
             if "(NotFound)" not in str(error) or not arguments.on("ignore-not-found"):
                 problems.append(str(error))
-    named = len(words) > 1
-    if found or not (problems or named):
-        _print_objects(arguments, found, single=named and len(found) == 1)
+    # The real program prints what it could read, be it nothing, the first pages of a list or some of the kinds, and
+    # fails only afterwards: whoever reads its output must look at its exit code.
+    single = len(names) == 1 and len(chosen) == 1
+    if not (problems and single) and (found or not arguments.on("ignore-not-found")):
+        _print_objects(arguments, found, single=single and len(found) == 1)
+    sys.stdout.flush()
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
+
+
+def _choose(kinds: list[Kind], names: str) -> list[Kind]:
+    """The kinds that `pods,deployments.apps` means, in that order."""
+    chosen: list[Kind] = []
+    for name in names.split(","):
+        kind = next((kind for kind in kinds if kind.answers_to(name)), None)
+        if kind is None:
+            raise KubectlError(f'error: the server doesn\'t have a resource type "{name}"')
+        chosen.append(kind)
+    return chosen
 
 
 def _read(cluster: Cluster, kind: Kind, arguments: Arguments, names: list[str]) -> Iterator[JSON]:
@@ -283,7 +293,10 @@ def _print_jsonpath(template: str, value: JSON) -> None:
 
 def _print_table(arguments: Arguments, found: list[JSON]) -> None:
     if not found:
-        print("No resources found", file=sys.stderr)
+        place = (
+            "" if arguments.on("all-namespaces") else f" in {arguments.flags.get('namespace', 'default')} namespace."
+        )
+        print(f"No resources found{place}", file=sys.stderr)
         return
     rows = [] if arguments.on("no-headers") else [("NAMESPACE", "NAME")]
     rows += [(obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in found]

@@ -48,6 +48,7 @@ def _of(group: str, plural: str, kind: str, *short: str, **more: Any) -> Resourc
 
 
 _CREATE_ONLY: dict[str, Any] = {"verbs": ("create",), "subresources": ()}
+_NOT_ALL = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
 _PLAIN: dict[str, Any] = {"subresources": ()}
 
 BUILTIN: tuple[Resource, ...] = (
@@ -57,7 +58,7 @@ BUILTIN: tuple[Resource, ...] = (
     _core("endpoints", "Endpoints", "ep", **_PLAIN),
     _core("events", "Event", "ev", **_PLAIN),
     _core("limitranges", "LimitRange", "limits", **_PLAIN),
-    _core("namespaces", "Namespace", "ns", namespaced=False, subresources=("finalize", "status")),
+    _core("namespaces", "Namespace", "ns", namespaced=False, verbs=_NOT_ALL, subresources=("finalize", "status")),
     _core("nodes", "Node", "no", namespaced=False, subresources=("proxy", "status")),
     _core("persistentvolumeclaims", "PersistentVolumeClaim", "pvc"),
     _core("persistentvolumes", "PersistentVolume", "pv", namespaced=False),

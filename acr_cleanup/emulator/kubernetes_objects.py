@@ -14,6 +14,7 @@ ImageIds = Sequence[str] | Mapping[str, str] | None
 
 CREATED = "2026-01-05T08:30:00Z"
 _UIDS = uuid.UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
+_WITHOUT_GENERATION = {"ConfigMap", "ControllerRevision", "Namespace", "Node", "Secret"}
 _OWNERS = {
     "ReplicaSet": "apps/v1",
     "StatefulSet": "apps/v1",
@@ -59,7 +60,10 @@ def metadata(
     result: JSON = {"name": name}
     if namespace is not None:
         result["namespace"] = namespace
-    result |= {"uid": uid(kind, namespace, name), "generation": 1, "creationTimestamp": CREATED}
+    result["uid"] = uid(kind, namespace, name)
+    if kind not in _WITHOUT_GENERATION:
+        result["generation"] = 1
+    result["creationTimestamp"] = CREATED
     if labels:
         result["labels"] = dict(labels)
     if annotations:
@@ -163,7 +167,8 @@ def pod(
     spec = pod_spec(images, init, restart="Never" if owner and owner[0] == "Job" else "Always")
     if ephemeral:
         debuggers = zip(_names("debugger", len(ephemeral)), ephemeral, strict=True)
-        spec["ephemeralContainers"] = [_container(*pair) for pair in debuggers]
+        # Ephemeral containers may not ask for resources.
+        spec["ephemeralContainers"] = [_container(*pair) | {"resources": {}} for pair in debuggers]
     if node:
         spec["nodeName"] = node
     spec |= {"priority": 0, "enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority"}

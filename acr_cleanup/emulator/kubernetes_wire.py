@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from acr_cleanup.emulator.kubernetes_discovery import Resource
 
 JSON = dict[str, Any]
@@ -19,6 +21,7 @@ _REASONS = {
     404: "NotFound",
     406: "NotAcceptable",
     410: "Expired",
+    415: "UnsupportedMediaType",
 }
 _PARTIAL = "as=PartialObjectMetadataList"
 
@@ -45,8 +48,8 @@ class PlainRefusal(Exception):
 
 
 def dump(value: object) -> bytes:
-    """Compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """Compact JSON. The standard library would take longer over a page of pods than a client to read it."""
+    return msgspec.json.encode(value)
 
 
 def api_version_of(resource: Resource, version: str) -> str:

@@ -1,0 +1,299 @@
+"""What a test may do to an emulated API server, and what the real Python client sees of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+import aiohttp
+import pytest
+import yaml
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiException, CoreV1Api
+
+from acr_cleanup.emulator import Emulator, World
+from acr_cleanup.emulator import kubernetes_objects as build
+from acr_cleanup.emulator.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes import AKS_SERVER_APP, ClusterState
+from tests.emulator.kubernetes_support import api_of
+
+WEB = "contoso.azurecr.io/shop/web:1.0"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def shop(**more: object) -> ClusterState:
+    """A cluster with a token user and seven pods."""
+    cluster = ClusterState("aks-prod", auth="token", **more)  # type: ignore[arg-type]
+    cluster.run(build.deployment("shop", "web", [WEB], replicas=7))
+    return cluster
+
+
+def names(page: object) -> list[str]:
+    return [item["metadata"]["name"] for item in page["items"]]  # type: ignore[index]
+
+
+# -- building worlds ------------------------------------------------------------------------------------------
+
+
+def test_a_deployment_brings_its_replicasets_and_pods() -> None:
+    """As its controllers would make them, owners and history included."""
+    cluster = ClusterState("aks-prod")
+    old = "contoso.azurecr.io/shop/web:0.9"
+    cluster.run(build.deployment("shop", "web", [WEB], replicas=3), history=[[old]])
+    sets = cluster.objects["replicasets.apps"]
+    assert [(s["spec"]["replicas"], s["spec"]["template"]["spec"]["containers"][0]["image"]) for s in sets] == [
+        (0, old),
+        (3, WEB),
+    ]
+    assert {s["metadata"]["ownerReferences"][0]["name"] for s in sets} == {"web"}
+    owners = {pod["metadata"]["ownerReferences"][0]["name"] for pod in cluster.pods()}
+    assert owners == {sets[1]["metadata"]["name"]}
+    assert len({pod["metadata"]["name"] for pod in cluster.pods()}) == 3
+    assert names({"items": cluster.objects["namespaces"]}) == ["shop"]
+
+
+def test_a_pod_reports_the_image_ids_it_is_given() -> None:
+    """By place for its containers, by image for every container, and none while it waits for its images."""
+    digest = "contoso.azurecr.io/shop/web@sha256:" + "a" * 64
+    tool = "contoso.azurecr.io/tools/shell:1"
+    by_place = build.pod("shop", "a", [WEB], image_ids=[digest])
+    by_image = build.pod("shop", "b", [WEB], init=[tool], ephemeral=[tool], image_ids={tool: digest})
+    waiting = build.pod("shop", "c", [WEB], phase="Pending")
+    pinned = build.pod("shop", "d", [f"{WEB}@sha256:{'b' * 64}"])
+    assert by_place["status"]["containerStatuses"][0]["imageID"] == digest
+    assert by_image["status"]["initContainerStatuses"][0]["imageID"] == digest
+    assert by_image["status"]["ephemeralContainerStatuses"][0]["imageID"] == digest
+    assert waiting["status"]["containerStatuses"][0]["imageID"] == ""
+    assert pinned["status"]["containerStatuses"][0]["imageID"] == "contoso.azurecr.io/shop/web@sha256:" + "b" * 64
+    with_port = build.image_id("localhost:5000/shop/web")
+    assert with_port.startswith("localhost:5000/shop/web@sha256:")
+
+
+async def test_a_custom_resource_is_declared_by_being_added() -> None:
+    """Its definition, its group and its list appear; so they do for objects put in directly."""
+    cluster = shop()
+    cluster.add(build.custom_object("argoproj.io/v1alpha1", "Rollout", "shop", "web", {"image": WEB}))
+    cluster.add(build.definition("example.org", "Widget", "widgets", versions=("v2", "v1"), namespaced=False))
+    cluster.objects["gadgets.example.net"] = [build.custom_object("example.net/v1", "Gadget", None, "g", {})]
+    async with api_of(cluster) as api:
+        rollouts = (await api.get("/apis/argoproj.io/v1alpha1/rollouts")).json
+        assert names(rollouts) == ["web"]
+        groups = [group["name"] for group in (await api.get("/apis")).json["groups"]]
+        assert {"argoproj.io", "example.org", "example.net"} <= set(groups)
+        for version in ("v1", "v2"):
+            assert (await api.get(f"/apis/example.org/{version}/widgets")).json["items"] == []
+        assert names((await api.get("/apis/example.net/v1/gadgets")).json) == ["g"]
+        definitions = (await api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")).json
+        assert names(definitions) == ["rollouts.argoproj.io", "widgets.example.org"]
+
+
+# -- lists ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_walk_does_not_see_what_changes_on_the_way() -> None:
+    """Pages belong to one moment, as in etcd; the next list sees the change."""
+    cluster = shop()
+    async with api_of(cluster) as api:
+        first = (await api.get("/api/v1/pods?limit=3")).json
+        before = sorted(names({"items": cluster.pods()}))
+        cluster.add(build.pod("zzz", "late", [WEB]))
+        cluster.remove("pods", "shop", before[5])
+        rest = (await api.get(f"/api/v1/pods?limit=50&continue={first['metadata']['continue']}")).json
+        assert names(first) + names(rest) == before
+        assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+        now = names((await api.get("/api/v1/pods")).json)
+        assert now == sorted({*before, "late"} - {before[5]}, key=lambda name: (name == "late", name))
+
+
+async def test_a_token_serves_only_the_list_it_came_from_and_grows_old() -> None:
+    """A token of other pods, or one whose list is long ago, is answered 410."""
+    cluster = shop()
+    async with api_of(cluster) as api:
+        token = (await api.get("/api/v1/pods?limit=3")).json["metadata"]["continue"]
+        assert (await api.get(f"/api/v1/namespaces/shop/pods?limit=3&continue={token}")).status == 410
+        assert (await api.get(f"/api/v1/pods?limit=3&continue={token}")).status == 200
+        for _ in range(20):
+            await api.get("/api/v1/pods?limit=1")
+        assert (await api.get(f"/api/v1/pods?limit=3&continue={token}")).status == 410
+
+
+async def test_the_page_cap_outranks_the_limit() -> None:
+    """A server may return less than was asked for, and says that there is more."""
+    cluster = shop(page_cap=2)
+    async with api_of(cluster) as api:
+        assert [len(page["items"]) for page in await api.walk("/api/v1/pods", 500)] == [2, 2, 2, 1]
+
+
+async def test_expiry_can_be_asked_for_any_number_of_times() -> None:
+    """Two restarts fail, the third walk gets through."""
+    cluster = shop(expire_continue={"pods": 2})
+    async with api_of(cluster) as api:
+        statuses = []
+        for _ in range(3):
+            token = (await api.get("/api/v1/pods?limit=3")).json["metadata"]["continue"]
+            statuses.append((await api.get(f"/api/v1/pods?limit=3&continue={token}")).status)
+        assert statuses == [410, 410, 200]
+
+
+async def test_fifty_thousand_pods_are_paged_quickly() -> None:
+    """No page sorts or copies the whole list: the walk is linear in what it sends."""
+    cluster = ClusterState("big", auth="token")
+    template = build.pod("shop", "x", [WEB])
+    cluster.objects["pods"] = [
+        template | {"metadata": template["metadata"] | {"name": f"web-{n:05}"}} for n in range(50_000)
+    ]
+    async with api_of(cluster) as api:
+        started = time.perf_counter()
+        token, seen, pages = "", 0, 0
+        while True:
+            answer = await api.get(f"/api/v1/pods?limit=500&continue={token}")
+            page = json.loads(answer.body)
+            seen, pages, token = seen + len(page["items"]), pages + 1, page["metadata"].get("continue", "")
+            if not token:
+                break
+        elapsed = time.perf_counter() - started
+    assert (seen, pages) == (50_000, 100)
+    assert elapsed < 20, f"{elapsed:.1f} s"
+
+
+# -- refusals -------------------------------------------------------------------------------------------------
+
+
+async def test_forbidden_is_refused_and_hidden_is_empty_and_a_review_tells_both() -> None:
+    """The trap of an empty 200 can be seen through by asking for one's rights."""
+    cluster = shop(forbidden={"cronjobs.batch"}, hidden={"pods"})
+    async with api_of(cluster) as api:
+        assert (await api.get("/apis/batch/v1/cronjobs")).status == 403
+        pods = await api.get("/api/v1/pods")
+        assert (pods.status, pods.json["items"]) == (200, [])
+
+        async def allowed(**attributes: str) -> bool:
+            body = {"spec": {"resourceAttributes": {"verb": "list", **attributes}}}
+            answer = await api.get(REVIEWS, method="POST", json=body)
+            assert answer.status == 201
+            return bool(answer.json["status"]["allowed"])
+
+        assert await allowed(resource="deployments", group="apps")
+        assert not await allowed(resource="cronjobs", group="batch")
+        assert not await allowed(resource="pods")
+        assert not await allowed(resource="*", group="*")
+        assert not await allowed(resource="deployments", group="apps", verb="delete")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_nobody_can_change_a_cluster(method: str) -> None:
+    """A client that tries is refused, so that a test notices."""
+    async with api_of(shop()) as api:
+        answer = await api.get("/api/v1/namespaces/shop/pods/web", method=method, json={})
+        assert answer.status == 403
+        assert len(api.cluster.pods()) == 7
+
+
+async def test_who_is_let_in() -> None:
+    """A cluster's own token; on an Entra ID cluster a token for the AKS server app alone. Nobody anonymously."""
+    async with api_of(shop()) as api:
+        assert (await api.get("/api/v1/pods")).status == 200
+        for token in (None, "wrong", api.emulator.issue_token(AKS_SERVER_APP, "me")):
+            api.token = token
+            assert (await api.get("/api/v1/pods")).status == 401
+    async with api_of(ClusterState("entra", auth="entra-exec", disable_local_accounts=True)) as api:
+        assert (await api.get("/api/v1/pods")).status == 401
+        api.token = api.emulator.issue_token(AKS_SERVER_APP, "me")
+        assert (await api.get("/api/v1/pods")).status == 200
+        api.token = api.emulator.issue_token(api.emulator.resource_manager, "me")
+        assert (await api.get("/api/v1/pods")).status == 401
+        api.token = api.emulator.issue_token(AKS_SERVER_APP, "me", lifetime=-5)
+        assert (await api.get("/api/v1/pods")).status == 401
+
+
+async def test_a_private_or_stopped_cluster_cannot_be_talked_to() -> None:
+    """Unless it is said to be reachable; and that may change at any moment."""
+    cluster = shop(private=True)
+    async with api_of(cluster) as api:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await api.get("/version")
+        cluster.reachable = True
+        assert (await api.get("/version")).status == 200
+        cluster.power_state = "Stopped"
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await api.get("/version")
+
+
+# -- through the real client ----------------------------------------------------------------------------------
+
+
+async def test_the_real_client_reads_with_a_client_certificate() -> None:
+    """kubernetes.aio under a kubeconfig: raw pages with limit and continue, and a 403 as its exception."""
+    cluster = ClusterState("aks-prod", auth="certificate", forbidden={"secrets"})
+    cluster.run(build.deployment("shop", "web", [WEB], replicas=7))
+    world = World(clusters={"aks-prod": cluster})
+    async with Emulator(world) as emulator:
+        text = kubeconfig(
+            cluster,
+            server=emulator.kubernetes_url(cluster),
+            ca_pem=emulator.ca_pem,
+            role="clusterUser",
+            auth="certificate",
+            tenant=world.directory.tenant,
+            certificate=emulator.client_certificate(cluster),
+        )
+        settings = yaml.safe_load(text)
+        # The certificate alone must do.
+        del settings["users"][0]["user"]["token"]
+        client = await kubernetes_config.new_client_from_config_dict(settings)
+        async with client:
+            seen: list[str] = []
+            token = ""
+            while True:
+                path = f"{client.configuration.host}/api/v1/pods?limit=3&continue={token}"
+                response = await client.call_api("GET", path, {"Accept": "application/json"})
+                page = json.loads(await response.response.read())
+                seen += names(page)
+                token = page["metadata"].get("continue", "")
+                if not token:
+                    break
+            assert seen == sorted(names({"items": cluster.pods()}))
+            typed = CoreV1Api(client)
+            with pytest.raises(ApiException) as refused:
+                await typed.list_secret_for_all_namespaces()
+            assert refused.value.status == 403
+            whole = await typed.list_pod_for_all_namespaces(limit=2)
+            assert [pod.metadata.name for pod in whole.items] == seen[:2]
+        assert world.count(service="kubernetes/aks-prod", path="/api/v1/pods$") == 4
+        assert {record.identity for record in world.requests} == {"masterclient-aks-prod"}
+
+
+async def test_a_certificate_opens_only_its_own_cluster() -> None:
+    """Two clusters share a CA here, which must not make one's users those of the other."""
+    clusters = {name: ClusterState(name, auth="certificate") for name in ("one", "two")}
+    world = World(clusters=clusters)
+    async with Emulator(world) as emulator:
+        text = kubeconfig(
+            clusters["one"],
+            server=emulator.kubernetes_url("two"),
+            ca_pem=emulator.ca_pem,
+            role="clusterUser",
+            auth="certificate",
+            tenant="",
+            certificate=emulator.client_certificate("one"),
+        )
+        client = await kubernetes_config.new_client_from_config_dict(yaml.safe_load(text))
+        async with client:
+            response = await client.call_api("GET", f"{client.configuration.host}/api/v1/pods")
+            assert response.status == 401
+
+
+def test_the_kubeconfig_carries_the_ca_as_base64() -> None:
+    """As AKS writes it."""
+    text = kubeconfig(
+        ClusterState("c"),
+        server="https://x",
+        ca_pem=b"PEM",
+        role="clusterUser",
+        auth="token",
+        tenant="",
+        certificate=("", ""),
+    )
+    cluster = yaml.safe_load(text)["clusters"][0]["cluster"]
+    assert base64.b64decode(cluster["certificate-authority-data"]) == b"PEM"
