@@ -231,7 +231,7 @@ def _refused(world: World, request: web.Request) -> web.Response | None:
     """The 429 of the registry when the budget of the request's category is used up; Retry-After counts down."""
     category = category_of(request.method, request.path)
     # Listing referrers is counted as reading too.
-    for name in {category, "DataplaneRead"} if category == "ListReferrers" else {category}:
+    for name in (category, "DataplaneRead") if category == "ListReferrers" else (category,):
         budget = world.budgets.get(name)
         left = budget.spend(time.monotonic()) if budget is not None else None
         if left is not None:

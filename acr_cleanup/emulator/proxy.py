@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from acr_cleanup.emulator.world import RequestRecord, World
 
@@ -14,12 +15,13 @@ _MAX_HEADER_BYTES = 64 * 1024
 
 class ConnectProxy:
     """
-    Answers CONNECT alone. A host that is not in the map gets 403, so that nothing can leak to the real one.
+    Answers CONNECT alone. A host that is not in the map gets 403, so that nothing can leak to the real one, and one
+    that cannot be reached gets 502.
 
     Each CONNECT is a `RequestRecord` of the service "proxy", with `host:port` as its path.
     """
 
-    def __init__(self, world: World, port_of_host: Callable[[str], int | None]) -> None:
+    def __init__(self, world: World, port_of_host: Callable[[str], int]) -> None:
         self._world = world
         self._port_of_host = port_of_host
         self._tunnels: set[asyncio.Task[None]] = set()
@@ -57,11 +59,18 @@ class ConnectProxy:
         method, _, rest = head.partition(" ")
         target = rest.partition(" ")[0]
         host, _, _port = target.rpartition(":")
-        port = self._port_of_host(host.strip("[]")) if method == "CONNECT" else None
-        status = 200 if port is not None else 403 if method == "CONNECT" else 405
+        port, status = 0, 405
+        if method == "CONNECT":
+            try:
+                port, status = self._port_of_host(host.strip("[]")), 200
+            except LookupError:
+                status = 403
+            except ConnectionError:
+                status = 502
         self._world.requests.append(RequestRecord("proxy", method, target, "", status, None, arrived))
-        if port is None:
-            writer.write(f"HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        if status != 200:
+            reason = HTTPStatus(status).phrase
+            writer.write(f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
             return
         there, back = await asyncio.open_connection("127.0.0.1", port)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from acr_cleanup.emulator.repository import (
     INDEX_TYPES,
     OCI_INDEX,
     OPEN,
+    Attributes,
     ManifestState,
     RepositoryState,
     TagState,
@@ -225,7 +226,13 @@ class RegistryState:
         """
         if delete and write and read and list:
             write = False
-        attributes = replace(OPEN, delete=delete, write=write, read=read, list=list)
+        self._set(repository, reference, Attributes(delete=delete, write=write, read=read, list=list))
+
+    def unlock(self, repository: str, reference: str | None = None) -> None:
+        """Allows everything again."""
+        self._set(repository, reference, OPEN)
+
+    def _set(self, repository: str, reference: str | None, attributes: Attributes) -> None:
         state = self.repositories[repository]
         target: RepositoryState | ManifestState | TagState = state
         if reference is not None:

@@ -47,12 +47,6 @@ RESOURCE_MANAGER_AUDIENCES = frozenset(
 OIDC_HOSTS = ("vstoken.actions.githubusercontent.com", "dev.azure.com")
 
 
-def cluster_hosts(cluster: ClusterState) -> tuple[str, ...]:
-    """The real host names under which the API server of a cluster is known, public and private."""
-    names = (getattr(cluster, "fqdn", None), getattr(cluster, "private_fqdn", None))
-    return tuple(name for name in names if name)
-
-
 class Emulator:
     """
     Serves a world: `async with Emulator(world) as emulator: ...`.
@@ -121,22 +115,26 @@ class Emulator:
         port = self._ports.get(service) or self._serve(service, kubernetes_app(self.world, state, self))
         return f"https://localhost:{port}"
 
-    def port_of_host(self, host: str) -> int | None:
-        """The loopback port behind a real host name, None for a name that is none of ours."""
+    def port_of_host(self, host: str) -> int:
+        """
+        The loopback port behind a real host name.
+
+        Raises LookupError for a name that is none of ours, ConnectionError for a cluster that cannot be reached
+        from here, because it is stopped or in a network of its own.
+        """
         host = host.lower().rstrip(".")
         if host in self.registry_hosts():
             return self._ports["acr"]
-        if host in AUTHORITY_HOSTS:
-            return self._ports["entra"]
-        if host in RESOURCE_MANAGER_HOSTS:
-            return self._ports["arm"]
-        if host in OIDC_HOSTS:
-            return self._ports["oidc"]
+        for names, service in ((AUTHORITY_HOSTS, "entra"), (RESOURCE_MANAGER_HOSTS, "arm"), (OIDC_HOSTS, "oidc")):
+            if host in names:
+                return self._ports[service]
         for cluster in list(self.world.clusters.values()):
-            if host in cluster_hosts(cluster):
+            if host in (cluster.fqdn, cluster.private_fqdn):
+                if not cluster.is_reachable:
+                    raise ConnectionError(f"{host} cannot be reached")
                 self.kubernetes_url(cluster)
                 return self._ports[f"kubernetes/{cluster.name}"]
-        return None
+        raise LookupError(host)
 
     def registry_hosts(self) -> frozenset[str]:
         """The host names of the registry, without ports."""

@@ -286,10 +286,10 @@ async def test_deleting_a_repository_names_what_went(world: World, registry: Reg
     assert answer.json == {"manifestsDeleted": [digest], "tagsDeleted": ["1.0"]}
 
 
-@pytest.mark.parametrize("attribute", ["delete", "write"])
-async def test_a_lock_forbids_deleting(world: World, registry: RegistryClient, attribute: str) -> None:
+@pytest.mark.parametrize(("write", "delete"), [(False, True), (True, False), (False, False)])
+async def test_a_lock_forbids_deleting(world: World, registry: RegistryClient, write: bool, delete: bool) -> None:
     digest = world.registry.push("web", "1.0")
-    world.registry.lock("web", "1.0", **{attribute: False})
+    world.registry.lock("web", "1.0", write=write, delete=delete)
     for path in ("/acr/v1/web/_tags/1.0", f"/v2/web/manifests/{digest}", "/acr/v1/web"):
         answer = await registry.delete(path)
         assert (answer.status, answer.code) == (405, "REGISTRY_DISALLOWED_OPERATION")
@@ -297,6 +297,8 @@ async def test_a_lock_forbids_deleting(world: World, registry: RegistryClient, a
     shown = (await registry.get(f"/acr/v1/web/_manifests/{digest}")).json["manifest"]["changeableAttributes"]
     assert shown["deleteEnabled"]
     assert shown["writeEnabled"]
+    world.registry.unlock("web", "1.0")
+    assert (await registry.delete("/acr/v1/web/_tags/1.0")).status == 202
 
 
 async def test_a_locked_manifest_stays(world: World, registry: RegistryClient) -> None:
@@ -305,13 +307,13 @@ async def test_a_locked_manifest_stays(world: World, registry: RegistryClient) -
     assert (await registry.delete(f"/v2/web/manifests/{digest}")).status == 405
 
 
-@pytest.mark.parametrize(("locks", "status"), [({"write": False}, 405), ({"delete": False}, 202)])
+@pytest.mark.parametrize(("write", "delete", "status"), [(False, True, 405), (True, False, 202)])
 async def test_only_a_write_lock_of_the_repository_reaches_what_is_in_it(
-    world: World, registry: RegistryClient, locks: dict[str, bool], status: int
+    world: World, registry: RegistryClient, write: bool, delete: bool, status: int
 ) -> None:
     digest = world.registry.push("web", "1.0")
     world.registry.push("web", "2.0")
-    world.registry.lock("web", **locks)
+    world.registry.lock("web", write=write, delete=delete)
     assert (await registry.delete("/acr/v1/web/_tags/2.0")).status == status
     assert (await registry.delete(f"/v2/web/manifests/{digest}")).status == status
     if status == 202:

@@ -57,7 +57,18 @@ async def test_a_cut_connection_has_no_answer(world: World, registry: RegistryCl
     assert "1.0" in world.registry.repositories["web"].tags
 
 
-async def test_an_answer_can_be_cut_short_after_the_deed(world: World, registry: RegistryClient) -> None:
+async def test_a_hanging_request_does_not_keep_the_emulator_running(world: World) -> None:
+    world.faults.append(Fault(path="_tags", hang=60))
+    async with registry_client(world) as client:
+        waiting = asyncio.create_task(client.get("/acr/v1/web/_tags"))
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+    assert time.monotonic() - started < 3
+    with pytest.raises(aiohttp.ClientError):
+        await waiting
+
+
+async def test_an_answer_can_be_cut_short(world: World, registry: RegistryClient) -> None:
     world.faults.append(Fault(path="_tags", truncate=0.5, times=1))
     with pytest.raises(aiohttp.ClientPayloadError):
         await registry.get("/acr/v1/web/_tags")

@@ -1,0 +1,128 @@
+"""Starting, addressing and ending an emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from acr_cleanup.emulator import Emulator, World
+from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.world import AKS_SERVER_APP
+
+
+async def test_it_starts_within_a_second() -> None:
+    started = time.monotonic()
+    async with Emulator(World(clusters={"a": ClusterState(name="a"), "b": ClusterState(name="b")})):
+        assert time.monotonic() - started < 1
+
+
+async def test_nothing_is_left_when_it_has_ended() -> None:
+    async with Emulator(World()) as emulator:
+        folder = Path(emulator.ca_file).parent
+        port = int(emulator.registry_url.rpartition(":")[2])
+        assert folder.exists()
+    assert not folder.exists()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+async def test_it_listens_on_loopback_alone() -> None:
+    async with Emulator(World()) as emulator:
+        for url in (emulator.authority, emulator.resource_manager, emulator.proxy_url):
+            port = int(url.rpartition(":")[2])
+            with socket.socket() as other:
+                # Nobody listens on the other addresses: they can still be bound.
+                other.bind(("127.0.0.2", port))
+
+
+async def test_the_ca_file_holds_one_authority_which_vouches_for_every_service() -> None:
+    world = World()
+    async with Emulator(world) as emulator:
+        cluster = world.clusters["late"] = ClusterState(name="late")
+        assert emulator.ca_pem.count(b"BEGIN CERTIFICATE") == 1
+        assert Path(emulator.ca_file).read_bytes() == emulator.ca_pem  # noqa: ASYNC240
+        context = ssl.create_default_context(cafile=emulator.ca_file)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+            for url in (
+                f"https://{emulator.registry_url}",
+                f"https://{emulator.registry_url}".replace("localhost", "127.0.0.1"),
+                emulator.authority,
+                emulator.resource_manager,
+                emulator.kubernetes_url(cluster),
+            ):
+                async with session.get(f"{url}/version"):
+                    pass
+        assert len(world.requests) == 5
+
+
+async def test_the_two_faces_say_their_own_names() -> None:
+    async with Emulator(World(clusters={"aks-prod": ClusterState(name="aks-prod")})) as emulator:
+        registry = emulator.world.registry
+        assert registry.image("shop/web", "1.0") == f"{emulator.registry_url}/shop/web:1.0"
+        config = emulator.config()
+        assert config["container_registry"]["url"] == emulator.registry_url
+        assert config["cloud"]["authority"] == emulator.authority
+        assert config["cloud"]["resource_manager"] == emulator.resource_manager
+        assert config["kubernetes_clusters"]["aks-prod"]["name"] == "aks-prod"
+        assert "HTTPS_PROXY" not in emulator.environment()
+    async with Emulator(World(face="proxy")) as emulator:
+        registry = emulator.world.registry
+        assert registry.image("shop/web", digest="sha256:00") == "contoso.azurecr.io/shop/web@sha256:00"
+        assert "cloud" not in emulator.config()
+        assert emulator.config()["container_registry"]["url"] == "contoso.azurecr.io"
+        assert emulator.environment()["HTTPS_PROXY"] == emulator.proxy_url
+
+
+async def test_a_token_is_for_one_audience_and_for_a_time() -> None:
+    async with Emulator(World()) as emulator:
+        token = emulator.issue_token(AKS_SERVER_APP, "me")
+        claims = emulator.check_token(token, AKS_SERVER_APP)
+        assert claims is not None
+        assert claims["appid"] == "me"
+        assert emulator.check_token(token, {"other", AKS_SERVER_APP}) is not None
+        assert emulator.check_token(token, emulator.resource_manager) is None
+        assert emulator.check_token(token[:-4] + "AAAA", AKS_SERVER_APP) is None
+        assert emulator.check_token("nonsense", AKS_SERVER_APP) is None
+        assert emulator.check_token(emulator.issue_token(AKS_SERVER_APP, "me", lifetime=-1), AKS_SERVER_APP) is None
+
+
+async def test_a_client_certificate_is_recognised_by_its_cluster(tmp_path: Path) -> None:
+    world = World(clusters={"aks-prod": ClusterState(name="aks-prod")})
+    async with Emulator(world) as emulator:
+        certificate, key = emulator.client_certificate("aks-prod")
+        (tmp_path / "cert.pem").write_text(certificate + key)
+        context = ssl.create_default_context(cafile=emulator.ca_file)
+        context.load_cert_chain(tmp_path / "cert.pem")
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+            session.get(f"{emulator.kubernetes_url('aks-prod')}/version"),
+        ):
+            pass
+        assert world.requests[-1].identity == "masterclient-aks-prod"
+
+
+async def test_another_process_can_use_it() -> None:
+    """The environment that the emulator names is all that a client in another process needs."""
+    script = (
+        "import os, ssl, json, urllib.request;"
+        "context = ssl.create_default_context(cafile=os.environ['SSL_CERT_FILE']);"
+        "print(urllib.request.urlopen(os.environ['URL'] + '/common/discovery/instance', context=context).status)"
+    )
+    async with Emulator(World()) as emulator:
+        process = await asyncio.create_subprocess_exec(
+            "python3",
+            "-c",
+            script,
+            env={"PATH": os.environ["PATH"], "URL": emulator.authority, **emulator.environment()},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+    assert json.loads(out) == 200
