@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
@@ -22,7 +23,9 @@ from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_
 from acr_cleanup.core.policy import Scope, eligible_repositories
 from acr_cleanup.core.usage import Blocker, ClusterScan, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
-from acr_cleanup.runtimes.base import Runtime
+from acr_cleanup.reports import files, text
+from acr_cleanup.reports.view import Context
+from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 
 REPOSITORIES_AT_ONCE = 8
@@ -54,37 +57,54 @@ class Stop:
     """Set by SIGINT or SIGTERM: no new deletion starts, and what was done is reported."""
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
-    signal: signal.Signals = signal.SIGTERM
+    received: int = signal.SIGTERM
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, self._received, each)
+            loop.add_signal_handler(each, self._receive, each)
         try:
             yield
         finally:
             for each in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(each)
 
-    def _received(self, received: signal.Signals) -> None:
+    def _receive(self, received: int) -> None:
         if not self.event.is_set():
-            self.signal = received
+            self.received = received
             self.event.set()
 
 
-async def main(settings: Settings, runtime: Runtime, environ: Mapping[str, str], *, dry_run: bool) -> int:
-    """Do one run, report it, and return the exit code. Raises only what nobody foresaw."""
-    from acr_cleanup.reports.files import write_reports  # noqa: PLC0415
+async def main(
+    settings: Settings,
+    runtime: Runtime,
+    environ: Mapping[str, str],
+    *,
+    dry_run: bool,
+    context: Context | None = None,
+    plan_file: Path | None = None,
+) -> int:
+    """
+    Do one run, report it, and return the exit code.
 
+    `context` says what a user would type next; `plan_file` receives the plan beside the report files.
+    """
     stop = Stop()
     with stop.on_signals():
         result = await run(settings, lambda: connect(settings, environ), runtime, dry_run=dry_run, stop=stop.event)
+    code = 128 + stop.received if result.verdict is Verdict.CANCELLED else EXIT_CODES[result.verdict]
+    context = context or Context()
+    try:
+        context = files.write(result, settings.report_dir, context)
+        if plan_file is not None:
+            files.write_plan(result.plan, plan_file)
+    except OSError as error:
+        runtime.log(Level.ERROR, f"The report could not be written: {error}. What happened is on the screen only.")
+        code = code or 1
+    runtime.show(text.render(result, context))
     runtime.finish()
-    write_reports(result, settings.report_dir, runtime)
-    if result.verdict is Verdict.CANCELLED:
-        return 128 + stop.signal
-    return EXIT_CODES[result.verdict]
+    return code
 
 
 @asynccontextmanager
@@ -116,6 +136,7 @@ async def connect(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
                 credential=credential,
                 make_transport=network.transport,
                 resource_manager=settings.cloud.resource_manager,
+                trust=network.ca_files,
                 progress=report,
             )
 
@@ -134,7 +155,7 @@ async def run(
     """One run, from reading to its result. What ends it early becomes a blocker of the result."""
     started = clock()
     plan = Plan(settings.registry.login_server, settings.policy, started, UsageIndex.of((), started))
-    applied, refused, blockers = Applied(()), (), ()
+    applied, refused, blockers = Applied(()), tuple[str, ...](), tuple[Blocker, ...]()
     try:
         async with open_edges() as edges:
             plan = await unless_stopped(make_plan(settings, edges, runtime, clock), stop)
@@ -148,6 +169,10 @@ async def run(
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
+    except Exception as error:  # a report must be written whatever happens, and a user can do nothing with a traceback
+        log.debug("unexpected", exc_info=True)
+        seen = f"Something unforeseen happened: {type(error).__name__}: {error}"
+        blockers = (*blockers, Blocker("acr-cleanup", "", seen, "Run again with --log-level debug, and report it."))
     return Result(
         plan=plan,
         verdict=judge(plan, applied.outcomes, blockers, refused, dry_run=dry_run, cancelled=stop.is_set()),

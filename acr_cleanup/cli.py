@@ -1,0 +1,193 @@
+"""The command line: arguments -> settings -> run -> exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from acr_cleanup import __version__
+from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.reports.view import Context
+from acr_cleanup.runtimes.base import Level
+from acr_cleanup.runtimes.terminal import Terminal
+from acr_cleanup.settings import INPUTS, Kind, load_settings, schema
+
+DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
+
+EPILOG = (
+    "Exit codes: 0 done, 1 some items failed, 2 wrong usage or configuration, 3 refused and nothing deleted, "
+    "130/143 cancelled."
+)
+
+
+def entry() -> None:
+    """What the `acr-cleanup` command calls."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what these arguments say and return the exit code. stdout is for results, stderr for everything else."""
+    parsed = parser().parse_args(arguments)
+    if parsed.command == "schema":
+        print(json.dumps(schema(), indent=2, ensure_ascii=False))
+        return 0
+    try:
+        if parsed.command == "demo":
+            from acr_cleanup.demo import demo  # noqa: PLC0415  the only way from the product to the emulator
+
+            return asyncio.run(demo(serve=parsed.serve))
+        return _clean(parsed, environ)
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands. Flags are made from the table of inputs, so that they cannot differ from it."""
+    result = argparse.ArgumentParser(
+        prog="acr-cleanup",
+        description="Deletes from one Azure container registry what is old and what no AKS cluster uses.",
+        epilog=EPILOG,
+    )
+    result.add_argument("--version", action="version", version=f"acr-cleanup {__version__}")
+    commands = result.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in (
+        ("plan", "read, decide and show; delete nothing"),
+        ("apply", "plan, look once more, and delete"),
+    ):
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+        command.add_argument(
+            "config",
+            metavar="CONFIG",
+            nargs="?",
+            type=Path,
+            help=f"the configuration file, JSON or YAML (default: {DEFAULT_FILES[0]}, .yml or .json, if there is one)",
+        )
+        command.add_argument("days", metavar="DAYS", nargs="?", help="the same as --older-than")
+        if name == "plan":
+            command.add_argument("--out", metavar="FILE", type=Path, help="also write the plan to this file")
+        for each in INPUTS:
+            if each.flag:
+                _add_flag(command, each.name, each.kind, each.choices, each.description, each.default)
+    serve = commands.add_parser("demo", help="the whole job on an embedded registry and clusters; no Azure needed")
+    serve.add_argument("--serve", action="store_true", help="leave them running, to try every command by hand")
+    commands.add_parser("schema", help="print the JSON schema of the configuration file")
+    return result
+
+
+def _add_flag(
+    command: argparse.ArgumentParser, name: str, kind: Kind, choices: Sequence[str], description: str, default: str
+) -> None:
+    # argparse reads `%` as a format; the settings check values, so that all mistakes are reported at once.
+    text = f"{description} (default: {default})" if default else description
+    metavar = f"{{{','.join(choices)}}}" if choices else name.replace("-", "_").upper()
+    action = "append" if kind is Kind.LIST else "store"
+    command.add_argument(f"--{name}", metavar=metavar, action=action, help=text.replace("%", "%%"))
+
+
+def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    try:
+        config = parsed.config or _default_file(parsed)
+        settings = load_settings(config, _overrides(parsed), environ)
+        _prepare(settings.report_dir)
+    except ConfigurationError as error:
+        _show_problems(error)
+        return 2
+
+    level = Level[settings.log_level.upper()]
+    runtime = Terminal(level)
+    _connect_log(runtime, level)
+    # The SDKs take more than a second to import, and a wrong configuration needs none of them.
+    from acr_cleanup.main import main  # noqa: PLC0415
+
+    context = _context(parsed, config)
+    return asyncio.run(
+        main(
+            settings,
+            runtime,
+            environ,
+            dry_run=parsed.command == "plan",
+            context=context,
+            plan_file=getattr(parsed, "out", None),
+        )
+    )
+
+
+def _default_file(parsed: argparse.Namespace) -> Path | None:
+    found = next((Path(name) for name in DEFAULT_FILES if Path(name).exists()), None)
+    if found is None and not (parsed.registry or parsed.clusters):
+        problem = Problem("CONFIG", "No configuration was given.", f"Name a file, or write {DEFAULT_FILES[0]} here.")
+        raise ConfigurationError((problem,))
+    return found
+
+
+def _overrides(parsed: argparse.Namespace) -> dict[str, str | Sequence[str] | None]:
+    given: dict[str, str | Sequence[str] | None] = {
+        each.name: getattr(parsed, each.key) for each in INPUTS if each.flag
+    }
+    if parsed.days is not None:
+        if given["older-than"] is not None:
+            problem = Problem("DAYS", "The age is given twice: as DAYS and as --older-than.", "Leave one of them out.")
+            raise ConfigurationError((problem,))
+        given["older-than"] = parsed.days
+    return given
+
+
+def _prepare(folder: Path) -> None:
+    from acr_cleanup.reports import files  # noqa: PLC0415
+
+    try:
+        files.prepare(folder)
+    except OSError as error:
+        seen = f"The folder {str(folder)!r} cannot be written to: {error.strerror or error}."
+        problem = Problem("report-dir", seen, "Name another with --report-dir: a run that deletes must be reported.")
+        raise ConfigurationError((problem,)) from error
+
+
+def _show_problems(error: ConfigurationError) -> None:
+    count = len(error.problems)
+    where = f" in {error.where}" if error.where else ""
+    runtime = Terminal()
+    runtime.log(Level.ERROR, f"{count} problem{'s' if count != 1 else ''}{where}. Nothing was read or deleted.")
+    for problem in error.problems:
+        runtime.log(Level.INFO, f"\n  {problem.path}\n    {problem.seen}\n    {problem.remedy}")
+
+
+def _context(parsed: argparse.Namespace, config: Path | None) -> Context:
+    def command(verb: str) -> str:
+        words = [verb, *([str(config)] if config else []), *([parsed.days] if parsed.days else [])]
+        for each in INPUTS:
+            value = getattr(parsed, each.key, None) if each.flag else None
+            for one in value if isinstance(value, list) else [value] if value else []:
+                words += [f"--{each.name}", one]
+        return shlex.join(["acr-cleanup", *words])
+
+    return Context(plan_again=command("plan"), apply=command("apply"))
+
+
+class _ToRuntime(logging.Handler):
+    """Python's log, ours and the SDKs', through the runtime that knows how to show it."""
+
+    def __init__(self, runtime: Terminal) -> None:
+        super().__init__()
+        self._runtime = runtime
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = max((each for each in Level if each <= record.levelno), default=Level.DEBUG)
+        self._runtime.log(level, self.format(record))
+
+
+def _connect_log(runtime: Terminal, level: Level) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_ToRuntime(runtime)]
+    root.setLevel(level)
+    if level > Level.DEBUG:
+        # What the SDKs have to say at these levels is ours to translate.
+        for name in ("azure", "msal", "aiohttp", "asyncio", "kubernetes", "urllib3"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,48 @@
+"""The report files of a run: `report.json`, `plan.json` and `summary.md` in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from acr_cleanup.core.outcome import Result
+from acr_cleanup.core.plan import Plan
+from acr_cleanup.reports import json, markdown
+from acr_cleanup.reports.view import Context
+
+NAMES = ("report.json", "plan.json", "summary.md")
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder and see that it can be written to; raises `OSError`. To be asked before anything is deleted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".acr-cleanup"
+    probe.touch()
+    probe.unlink()
+
+
+def write(result: Result, folder: Path, context: Context) -> Context:
+    """
+    Write all files and return the context that names them; raises `OSError`.
+
+    Each file appears whole or not at all: it is written beside its place first.
+    """
+    context = replace(context, files=tuple(str(folder / name) for name in NAMES))
+    _write(folder / "report.json", json.render(result))
+    write_plan(result.plan, folder / "plan.json")
+    _write(folder / "summary.md", [markdown.render(result, context)])
+    return context
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write `plan.json` to a place of the user's choice; raises `OSError`."""
+    _write(path, json.render_plan(plan))
+
+
+def _write(path: Path, pieces: Iterable[str]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    # Foreign text may hold half a surrogate pair: it is written as an escape, for a report must not fail because of it.
+    with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        file.writelines(pieces)
+    part.replace(path)
