@@ -1,0 +1,513 @@
+"""Flags, file and environment become settings, or every problem at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
+from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.references import Registry
+from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.identity import CLOUDS
+from acr_cleanup.settings import (
+    INPUTS,
+    Kind,
+    Settings,
+    Wrong,
+    load_settings,
+    parse_duration,
+    parse_registry_url,
+    schema,
+)
+
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+FIRST_USERS_FILE = """{
+  "kubernetes_clusters": {
+    "production": {"name": "aks-prod", "subscription_id": "%s", "resource_group": "rg-prod"}
+  },
+  "container_registry": {"url": "contoso.azurecr.io", "subscription_id": "%s", "resource_group": "rg-acr"}
+}
+""".replace("%s", SUBSCRIPTION)
+PRODUCTION = AksCluster("production", "aks-prod", SUBSCRIPTION, "rg-prod")
+
+
+def resource_id(group: str, name: str) -> str:
+    provider = "providers/Microsoft.ContainerService/managedClusters"
+    return f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/{provider}/{name}"
+
+
+Overrides = Mapping[str, str | Sequence[str] | None]
+
+
+class Files:
+    """Writes a configuration file and loads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, text: str, name: str = "config.json") -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def load(
+        self, more: Mapping[str, Any] | None = None, overrides: Overrides | None = None, **environ: str
+    ) -> Settings:
+        """The settings of the first users' file with these keys in addition."""
+        tree = {**json.loads(FIRST_USERS_FILE), **(more or {})}
+        return load_settings(self.write(json.dumps(tree)), overrides or {}, environ)
+
+    def problems(
+        self, more: Mapping[str, Any] | None = None, overrides: Overrides | None = None, **environ: str
+    ) -> dict[str, Problem]:
+        with pytest.raises(ConfigurationError) as caught:
+            self.load(more, overrides, **environ)
+        return by_path(caught.value)
+
+
+def by_path(error: ConfigurationError) -> dict[str, Problem]:
+    found = {problem.path: problem for problem in error.problems}
+    assert len(found) == len(error.problems), "two problems at one place"
+    for problem in error.problems:
+        for part in (problem.seen, problem.remedy):
+            assert part
+            assert "pydantic" not in part
+            assert "\n" not in part
+            assert "https://errors" not in part
+    return found
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_the_first_users_file_works_unchanged(files: Files) -> None:
+    """With every default of the design."""
+    assert load_settings(files.write(FIRST_USERS_FILE), {}, {}) == Settings(
+        registry=Registry("contoso.azurecr.io"),
+        clusters=(PRODUCTION,),
+        policy=RetentionPolicy(),
+        limits=Limits(deletions=500, percent=None),
+        cloud=CLOUDS["azurecloud"],
+        concurrency=8,
+        report_dir=Path("acr-cleanup"),
+        log_level="info",
+        registry_subscription_id=SUBSCRIPTION,
+        registry_resource_group="rg-acr",
+    )
+
+
+def test_yaml_means_the_same(files: Files) -> None:
+    path = files.write(yaml.safe_dump(json.loads(FIRST_USERS_FILE)), "config.yaml")
+    assert load_settings(path, {}, {}) == load_settings(files.write(FIRST_USERS_FILE), {}, {})
+
+
+def test_every_key_of_the_file_reaches_the_settings(files: Files) -> None:
+    path = files.write(
+        f"""
+        # $schema and null are nothing
+        $schema: https://example.com/schema.json
+        kubernetes_clusters:
+          one: {{name: aks-1, subscription_id: {SUBSCRIPTION}, resource_group: rg, access: Run-Command}}
+          two: {{resource_id: {resource_id("rg", "aks-2")}}}
+          three: {{kubeconfig: kube, context: admin}}
+        container_registry: {{url: https://Contoso.azurecr.io/, aliases: [images.contoso.com]}}
+        older_than: 6w
+        scope: referenced
+        repositories: [team/*, shop/web]
+        include_tags: |
+          1.10
+          v*
+        exclude_tags: [release-*, 1.10]
+        keep_last: 5
+        max_deletions: 7
+        max_deletion_percent: 12.5%
+        registry_aliases: [Images.example.org:8443]
+        environment: AzureChinaCloud
+        cloud: {{resource_manager: "https://arm.example/", audience: https://acr.example}}
+        concurrency: 32
+        report_dir: out
+        log_level: Debug
+        """,
+        "config.yml",
+    )
+    (files.folder / "kube").touch()
+    settings = load_settings(path, {}, {})
+    assert settings.clusters == (
+        AksCluster("one", "aks-1", SUBSCRIPTION, "rg", Access.RUN_COMMAND),
+        AksCluster("two", "aks-2", SUBSCRIPTION, "rg"),
+        KubeconfigCluster("three", files.folder / "kube", "admin"),
+    )
+    assert settings.registry == Registry(
+        "contoso.azurecr.io", frozenset({"images.contoso.com", "images.example.org:8443"})
+    )
+    assert settings.policy == RetentionPolicy(
+        older_than=timedelta(weeks=6),
+        scope=Scope.REFERENCED,
+        repositories=("team/*", "shop/web"),
+        include_tags=("1.10", "v*"),
+        exclude_tags=("latest", "release-*", "1.10"),
+        keep_last=5,
+    )
+    assert settings.limits == Limits(deletions=7, percent=12.5)
+    assert settings.cloud.authority == "https://login.chinacloudapi.cn"
+    assert settings.cloud.resource_manager == settings.cloud.resource_manager_audience == "https://arm.example"
+    assert settings.cloud.audience == "https://acr.example"
+    assert (settings.concurrency, settings.report_dir, settings.log_level) == (32, Path("out"), "debug")
+
+
+def test_a_flag_outranks_the_file_and_the_file_the_environment(files: Files) -> None:
+    file = {"older_than": "60d", "environment": "azurechinacloud"}
+    assert files.load(file, {"older-than": "90"}).policy.older_than == timedelta(days=90)
+    assert files.load(file, {"older_than": "90"}).policy.older_than == timedelta(days=90)
+    assert files.load(file).policy.older_than == timedelta(days=60)
+    assert files.load(file, ARM_ENVIRONMENT="usgovernment").cloud == CLOUDS["azurechinacloud"]
+    assert files.load(file, {"environment": "azurecloud"}).cloud == CLOUDS["azurecloud"]
+    assert files.load(ARM_ENVIRONMENT="usgovernment").cloud == CLOUDS["azureusgovernment"]
+
+
+def test_an_empty_input_was_not_given(files: Files) -> None:
+    """Pipelines pass every input, mostly empty."""
+    empty: dict[str, str] = {each.name: "" for each in INPUTS}
+    assert files.load({"older_than": "60d"}, empty) == files.load({"older_than": "60d"})
+
+
+def test_lists_are_given_one_per_line_or_one_by_one(files: Files) -> None:
+    for given_as in ("a\n b \n\n", "a,b", ["a", "b"], ("a", "b")):
+        assert files.load(None, {"repositories": given_as}).policy.repositories == ("a", "b")
+
+
+def test_everything_can_be_said_without_a_file() -> None:
+    settings = load_settings(
+        None,
+        {"registry": "contoso", "clusters": resource_id("rg-prod", "aks-prod").lower()},
+        {"ARM_ENVIRONMENT": "USGovernment"},
+    )
+    assert settings.registry.login_server == "contoso.azurecr.us"
+    assert settings.clusters == (AksCluster("aks-prod", "aks-prod", SUBSCRIPTION, "rg-prod"),)
+
+
+def test_clusters_of_a_flag_are_added_to_those_of_the_file(files: Files) -> None:
+    """Were they to replace them, what the others use would be deleted."""
+    clusters = files.load(None, {"clusters": resource_id("rg", "production")}).clusters
+    assert [cluster.key for cluster in clusters] == ["production", "production (rg)"]
+
+
+def test_nothing_configured_is_two_problems() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(None, {}, {})
+    assert set(by_path(caught.value)) == {"kubernetes_clusters", "container_registry.url"}
+
+
+@pytest.mark.parametrize("clusters", [None, {}])
+def test_no_cluster_is_a_problem(files: Files, clusters: object) -> None:
+    """The tool would know nothing of use."""
+    problems = files.problems({"kubernetes_clusters": clusters})
+    assert "look unused" in problems["kubernetes_clusters"].remedy
+
+
+def test_every_problem_is_reported_at_once_with_place_and_remedy(files: Files) -> None:
+    path = files.write(
+        """
+        kubernetes_clusters:
+          production: {name: aks-prod, subscripton_id: 00000000-0000-0000-0000-000000000000, resource_group: rg}
+          staging: {kubeconfig: nowhere, name: x}
+          lost: {kubeconfig: nowhere}
+          third: hello
+          "west europe": {resource_id: /subscriptions/x, access: drect}
+          wrong: {name: ../etc, subscription_id: my subscription, resource_group: rg/x}
+        container_registry: {url: contoso.azurecr.io/shop, subscription_id: abc}
+        older-than: 30
+        older_than: 30 days
+        max_deletions: many
+        max_deletion_percent: 0
+        scope: runing
+        environment: azure
+        cloud: {authority: "http://login.example"}
+        keep_last: -1
+        concurrency: 33
+        report_dir: []
+        include_tags: []
+        exclude_tags: [a b]
+        repositories: ["!shop/*"]
+        registry_aliases: [images]
+        log_level: {}
+        """,
+        "config.yaml",
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, {"older-than": "6m", "nope": "1"}, {"ARM_ENVIRONMENT": "german"})
+    problems = by_path_of_any(caught.value)
+    assert problems == {
+        "kubernetes_clusters.production.subscription_id": "This key is missing.",
+        "kubernetes_clusters.production.subscripton_id": "There is no such key. Did you mean subscription_id?",
+        "kubernetes_clusters.staging.name": "This key does not go with kubeconfig.",
+        "kubernetes_clusters.lost.kubeconfig": f"There is no file {str(files.folder / 'nowhere')!r}.",
+        "kubernetes_clusters.third": "It is a single value.",
+        'kubernetes_clusters."west europe".resource_id': "'/subscriptions/x' is not the resource id of an AKS cluster.",
+        'kubernetes_clusters."west europe".access': "'drect' is none of the choices. Did you mean direct?",
+        "kubernetes_clusters.wrong.name": "'../etc' cannot be the name of an AKS cluster.",
+        "kubernetes_clusters.wrong.subscription_id": "'my subscription' is not the id of a subscription.",
+        "kubernetes_clusters.wrong.resource_group": "'rg/x' cannot be the name of a resource group.",
+        "container_registry.url": "'contoso.azurecr.io/shop' holds more than a host name.",
+        "container_registry.subscription_id": "'abc' is not the id of a subscription.",
+        "older_than": "'30 days' is not a duration.",
+        "max_deletions": "'many' is not a whole number.",
+        "max_deletion_percent": "'0' is no share of the tags that could be a limit.",
+        "scope": "'runing' is none of the choices. Did you mean running?",
+        "environment": "'azure' is not the name of a cloud.",
+        "cloud.authority": "'http://login.example' is not an https URL.",
+        "keep_last": "-1 is out of range.",
+        "concurrency": "33 is out of range.",
+        "report_dir": "It holds a list or a mapping.",
+        "include_tags": "The list is empty: nothing would ever be deleted.",
+        "exclude_tags": "'a b' matches no repository and no tag.",
+        "repositories": "'!shop/*' begins with an exclamation mark.",
+        "registry_aliases": "'images' is not a whole host name.",
+        "log_level": "It holds a list or a mapping.",
+        "ARM_ENVIRONMENT": "'german' is not the name of a cloud.",
+        "older-than": "'6m' might be meant as minutes or as months.",
+        "nope": "There is no such key.",
+    }
+
+
+def by_path_of_any(error: ConfigurationError) -> dict[str, str]:
+    # `older-than` is wrong twice: as a key of the file (told first), and as a flag.
+    assert all(problem.remedy and "pydantic" not in str(problem) for problem in error.problems)
+    return {problem.path: problem.seen for problem in error.problems}
+
+
+def test_a_password_is_never_repeated(files: Files) -> None:
+    problems = files.problems(
+        {"container_registry": {"url": "https://me:hunter2@contoso.azurecr.io"}, "cloud": {"authority": "https://me:hunter2@x"}},
+        AZURE_AUTHORITY_HOST="https://me:hunter2@y",
+        HTTPS_PROXY="socks5://me:hunter2@z",
+    )  # fmt: skip
+    assert set(problems) == {"container_registry.url", "cloud.authority", "AZURE_AUTHORITY_HOST", "HTTPS_PROXY"}
+    assert "hunter2" not in str(problems)
+
+
+def test_the_environment_is_checked_with_the_file(files: Files) -> None:
+    problems = files.problems({"older_than": "x"}, SSL_CERT_FILE="/nowhere.pem", REQUESTS_CA_BUNDLE=__file__)
+    assert set(problems) == {"older_than", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
+    assert "/nowhere.pem" in problems["SSL_CERT_FILE"].seen
+
+
+def test_the_same_cluster_twice_is_a_problem(files: Files) -> None:
+    """Azure's names have no case, and a resource id is a name too."""
+    clusters = {
+        **json.loads(FIRST_USERS_FILE)["kubernetes_clusters"],
+        "copy": {"resource_id": resource_id("RG-PROD", "AKS-prod")},
+    }
+    problem = files.problems({"kubernetes_clusters": clusters})["kubernetes_clusters.copy"]
+    assert "kubernetes_clusters.production" in problem.seen
+
+
+def test_a_cluster_that_is_written_twice_is_a_problem(files: Files) -> None:
+    entry = f'{{"name": "aks", "subscription_id": "{SUBSCRIPTION}", "resource_group": "rg"}}'
+    path = files.write(
+        f'{{"kubernetes_clusters": {{"a": {entry}, "a": {entry}}}, "container_registry": {{"url": "contoso"}}}}'
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, {}, {})
+    assert set(by_path(caught.value)) == {"kubernetes_clusters.a"}
+
+
+@pytest.mark.parametrize("key", ["kubernetes_clusters", "container_registry", "cloud"])
+@pytest.mark.parametrize("value", [[], "text", [{}]])
+def test_another_form_in_place_of_a_mapping_is_one_problem(files: Files, key: str, value: object) -> None:
+    assert set(files.problems({key: value})) == {key}
+
+
+def test_a_kubeconfig_is_found_from_the_folder_of_the_file_and_from_home(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files.folder / "kube").touch()
+    monkeypatch.setenv("HOME", str(files.folder))
+    for written in ("kube", "~/kube", str(files.folder / "kube")):
+        (cluster,) = files.load({"kubernetes_clusters": {"a": {"kubeconfig": written}}}).clusters
+        assert isinstance(cluster, KubeconfigCluster)
+        assert cluster.kubeconfig == files.folder / "kube"
+    folder = files.problems({"kubernetes_clusters": {"a": {"kubeconfig": "."}}})
+    assert set(folder) == {"kubernetes_clusters.a.kubeconfig"}
+
+
+@pytest.mark.parametrize(
+    ("exclude", "include", "expected"),
+    [
+        (None, None, ("latest",)),
+        (["v1"], None, ("latest", "v1")),
+        (["v1", "latest"], None, ("v1", "latest")),
+        ("", None, ("latest",)),
+        (None, ["*"], ("latest",)),
+        ([], None, ()),
+        (None, ["latest"], ()),
+        (["v1"], ["latest", "v*"], ("v1",)),
+    ],
+)
+def test_latest_goes_only_when_asked_for(
+    files: Files, exclude: object, include: object, expected: tuple[str, ...]
+) -> None:
+    """By an empty list, or by its own name; excluding something else is not asking."""
+    options = {"exclude_tags": exclude, "include_tags": include}
+    assert files.load(options).policy.exclude_tags == expected
+
+
+@pytest.mark.parametrize(("written", "deletions"), [(0, None), (None, None), ("0", None), (1, 1), ("12", 12)])
+def test_zero_or_null_deletions_mean_no_limit(files: Files, written: object, deletions: int | None) -> None:
+    assert files.load({"max_deletions": written}).limits == Limits(deletions=deletions)
+    if written is not None:
+        assert files.load(None, {"max-deletions": str(written)}).limits == Limits(deletions=deletions)
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("30d", timedelta(days=30)),
+        ("12h", timedelta(hours=12)),
+        ("2d3h6m", timedelta(days=2, hours=3, minutes=6)),
+        ("6w", timedelta(weeks=6)),
+        ("30", timedelta(days=30)),
+        (" 30 ", timedelta(days=30)),
+        ("1.5", timedelta(hours=36)),
+        ("0h6m", timedelta(minutes=6)),
+        ("0", timedelta()),
+        ("0d", timedelta()),
+        ("36525", timedelta(days=36525)),
+    ],
+)
+def test_durations(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "d", "30 days", "30D", "3h2d", "1d1d", "-1", "-30d", "+1", "6m", "1e5", "nan", "inf", "36526", "101y", "36526d",
+     "9" * 400, "9" * 400 + "d", "30d\n::error::", "1,5", "P30D"],
+)  # fmt: skip
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """A lone `6m` too: who means months would lose what is older than minutes."""
+    with pytest.raises(Wrong) as caught:
+        parse_duration(text)
+    assert len(caught.value.seen) < 140
+    assert "\n" not in caught.value.seen
+
+
+@given(st.integers(0, 36500), st.integers(0, 23), st.integers(0, 59))
+def test_a_duration_is_read_as_reports_write_it(days: int, hours: int, minutes: int) -> None:
+    duration = timedelta(days=days, hours=hours, minutes=minutes)
+    text = describe_duration(duration)
+    assert parse_duration(text if days or hours or not minutes else f"0h{text}") == duration
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("contoso.azurecr.io", "contoso.azurecr.io"),
+        ("https://contoso.azurecr.io/", "contoso.azurecr.io"),
+        ("HTTPS://Contoso.AzureCR.io:443", "contoso.azurecr.io"),
+        ("contoso", "contoso"),
+        ("Contoso", "contoso"),
+        ("localhost:5000", "localhost:5000"),
+        ("127.0.0.1:5000", "127.0.0.1:5000"),
+        ("[::1]:5000", "[::1]:5000"),
+    ],
+)
+def test_registry_urls(text: str, host: str) -> None:
+    assert parse_registry_url(text) == host
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "https://", "http://contoso.azurecr.io", "contoso.azurecr.io/shop", "a@b.azurecr.io", "contoso.azurecr.io?x", "ftp://x.io",
+     "con toso.azurecr.io", "contoso.azurecr.io:99999", "contoso.azurecr.io:", "abc", "https://contoso.azurecr.io//",
+     "contoso..azurecr.io"],
+)  # fmt: skip
+def test_what_is_no_registry_is_refused(text: str) -> None:
+    with pytest.raises(Wrong):
+        parse_registry_url(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "cloud"),
+    [
+        ("public", "azurecloud"),
+        ("Public", "azurecloud"),
+        ("usgovernment", "azureusgovernment"),
+        ("china", "azurechinacloud"),
+        ("AzureUSGovernment", "azureusgovernment"),
+        ("", "azurecloud"),
+    ],
+)
+def test_clouds_are_named_as_azure_and_as_terraform_name_them(files: Files, name: str, cloud: str) -> None:
+    registry = {"container_registry": {"url": "contoso"}}
+    settings = files.load(registry, ARM_ENVIRONMENT=name)
+    assert settings.cloud == CLOUDS[cloud]
+    assert settings.registry.login_server == f"contoso.{CLOUDS[cloud].registry_suffix}"
+
+
+def test_the_authority_of_the_environment_is_honoured_unless_the_file_names_one(files: Files) -> None:
+    cloud = files.load(AZURE_AUTHORITY_HOST="login.example/", ARM_ENVIRONMENT="china").cloud
+    assert (cloud.authority, cloud.resource_manager) == ("https://login.example", "https://management.chinacloudapi.cn")
+    named = files.load({"cloud": {"authority": "https://localhost:4433"}}, AZURE_AUTHORITY_HOST="login.example").cloud
+    assert named.authority == "https://localhost:4433"
+
+
+# -- the published forms ---------------------------------------------------------------------------------------
+
+
+def test_the_schema_describes_every_key() -> None:
+    published = schema()
+    jsonschema.Draft202012Validator.check_schema(published)
+    forms = [published, *published["$defs"].values()]
+    for form in forms:
+        assert form["additionalProperties"] is False
+        for key, described in form["properties"].items():
+            assert described.get("description", "").endswith("."), key
+
+
+def test_the_schema_accepts_what_the_settings_accept(files: Files) -> None:
+    published = schema()
+    jsonschema.validate(json.loads(FIRST_USERS_FILE), published)
+    for wrong in ({"older-than": 30}, {"kubernetes_clusters": {"a": {"name": "x"}}}, {"concurrency": 33}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**json.loads(FIRST_USERS_FILE), **wrong}, published)
+        files.problems(wrong)
+
+
+def test_the_defaults_in_the_table_are_those_of_the_settings(files: Files) -> None:
+    """Read as if somebody had written each of them."""
+    written = {each.key: each.default for each in INPUTS if each.in_file and each.default}
+    assert files.load(written) == files.load()
+
+
+def test_the_table_of_inputs_is_complete() -> None:
+    keys = {each.key for each in INPUTS if each.in_file}
+    assert keys == set(schema()["properties"]) - {"kubernetes_clusters", "container_registry", "cloud", "$schema"}
+    for each in INPUTS:
+        assert each.description.endswith(".")
+        assert (each.kind is Kind.CHOICE) == bool(each.choices)
+        assert each.default in each.choices or each.kind is not Kind.CHOICE
+
+
+def test_reading_the_settings_loads_no_sdk() -> None:
+    """A wrong configuration is told at once; the SDKs take seconds to import."""
+    code = (
+        "import sys, acr_cleanup.settings;"
+        "print([name for name in sys.modules if name.split('.')[0] in ('azure', 'kubernetes', 'aiohttp', 'msal')])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == "[]"
