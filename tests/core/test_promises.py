@@ -112,7 +112,7 @@ def test_nothing_used_is_ever_deleted(repository: RepositoryInventory, uses: lis
             needed |= {tag.digest for tag in repository.tags if tag.name == reference.tag}
         for digest in needed & repository.manifests.keys():
             assert {digest, *repository.descendants(digest)} & repository.manifests.keys() <= left.manifests.keys()
-        if reference.digest in repository.manifests:
+        if reference.digest is not None and reference.digest in repository.manifests:
             assert repository.ancestors(reference.digest) <= left.manifests.keys()
 
 

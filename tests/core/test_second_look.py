@@ -1,0 +1,98 @@
+"""Looking once more: what changed since the plan is an outcome, and nothing more than the plan is ever done."""
+
+from __future__ import annotations
+
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.core.plan import DeleteManifest, Untag, plan_repository
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.second_look import Confirmed, confirm
+from acr_cleanup.core.usage import UsageIndex
+from tests.core.worlds import NOW, d, image, index, inventory, referrer, tag, usage, use
+
+
+def look(before: RepositoryInventory, now: RepositoryInventory, uses: UsageIndex | None = None) -> Confirmed:
+    planned = plan_repository(before, usage(), RetentionPolicy(), NOW)
+    fresh = plan_repository(now, uses or usage(), RetentionPolicy(), NOW)
+    return confirm(planned.steps, fresh, now)
+
+
+def outcomes(confirmed: Confirmed) -> dict[str, OutcomeKind]:
+    return {outcome.tag: outcome.kind for outcome in confirmed.outcomes if outcome.tag is not None}
+
+
+OLD = inventory([tag("1.0", "a"), tag("1.1", "a")])
+
+
+def test_an_unchanged_world_confirms_every_step() -> None:
+    confirmed = look(OLD, OLD)
+
+    assert not confirmed.outcomes
+    assert [type(step) for step in confirmed.steps] == [DeleteManifest]
+
+
+def test_a_tag_that_names_another_digest_has_moved_and_its_sibling_is_only_untagged() -> None:
+    confirmed = look(OLD, inventory([tag("1.0", "b"), tag("1.1", "a"), tag("new", "a", days=0)]))
+
+    assert outcomes(confirmed) == {"1.0": OutcomeKind.MOVED}
+    assert confirmed.steps == (Untag(tag("1.1", "a")),)
+
+
+def test_a_tag_pushed_again_with_the_same_digest_has_moved() -> None:
+    assert outcomes(look(OLD, inventory([tag("1.0", "a", days=40), tag("1.1", "a")]))) == {"1.0": OutcomeKind.MOVED}
+
+
+def test_a_tag_deleted_by_somebody_else_is_gone() -> None:
+    confirmed = look(OLD, inventory([tag("1.1", "a")]))
+
+    assert outcomes(confirmed) == {"1.0": OutcomeKind.GONE}
+    assert [step.digest for step in confirmed.steps] == [d("a")]
+
+
+def test_a_repository_that_is_gone_is_an_outcome_for_each_item() -> None:
+    confirmed = look(OLD, inventory([]))
+
+    assert not confirmed.steps
+    assert {outcome.kind for outcome in confirmed.outcomes} == {OutcomeKind.GONE}
+
+
+def test_an_image_deployed_since_is_in_use_now() -> None:
+    confirmed = look(OLD, OLD, usage(use("1.0", "a")))
+
+    assert not confirmed.steps
+    assert set(outcomes(confirmed).values()) == {OutcomeKind.IN_USE_NOW}
+    assert "production/shop/Deployment/web" in confirmed.outcomes[0].detail
+
+
+def test_a_lock_added_since_is_respected() -> None:
+    confirmed = look(OLD, inventory([tag("1.0", "a", locked=True), tag("1.1", "a")]))
+
+    assert outcomes(confirmed) == {"1.0": OutcomeKind.LOCKED}
+    assert confirmed.steps == (Untag(tag("1.1", "a")),)
+
+
+def test_a_manifest_with_an_old_tag_that_was_not_planned_is_not_deleted() -> None:
+    """An old tag can appear (restored, imported): deleting the manifest would take it along."""
+    confirmed = look(OLD, inventory([tag("1.0", "a"), tag("1.1", "a"), tag("0.9", "a")]))
+
+    assert {type(step) for step in confirmed.steps} == {Untag}
+    assert {step.digest for step in confirmed.steps} == {d("a")}
+
+
+def test_a_child_that_a_new_index_needs_is_kept() -> None:
+    before = inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")])
+    now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
+
+    confirmed = look(before, now)
+
+    assert [step.digest for step in confirmed.steps] == [d("i")]
+    assert [(outcome.digest, outcome.kind) for outcome in confirmed.outcomes] == [(d("x"), OutcomeKind.KEPT)]
+
+
+def test_a_referrer_in_use_by_digest_keeps_its_subject() -> None:
+    """The registry would remove the referrer together with its subject."""
+    repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")])
+
+    confirmed = look(repository, repository, usage(use(None, "r")))
+
+    assert confirmed.steps == (Untag(tag("1.0", "a")),)
