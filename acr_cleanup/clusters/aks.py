@@ -1,0 +1,298 @@
+"""
+Reads every configured cluster, AKS or not, all at once.
+
+An AKS cluster: what Azure says of it, whether it runs, credentials of an ordinary user (never the admin's), then its API server,
+directly or through a run command. A cluster's failure neither raises nor ends the run: it becomes blockers of that cluster's scan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acr_cleanup.clusters import runcommand
+from acr_cleanup.clusters.api import ApiServer, Patience, connect
+from acr_cleanup.clusters.arm import arm_problem
+from acr_cleanup.clusters.kubeconfig import AKS_SERVER_APP, Surroundings, api_server, parse_kubeconfig, read_kubeconfig
+from acr_cleanup.clusters.scanner import scan
+from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster
+from acr_cleanup.clusters.together import together
+from acr_cleanup.clusters.unread import Unreachable, Unread, quoted
+from acr_cleanup.core.references import Registry
+from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.errors import IdentityError
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.transport import AsyncHttpTransport
+    from azure.mgmt.containerservice.aio import ContainerServiceClient
+    from azure.mgmt.containerservice.models import ManagedCluster
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1
+_RUN_COMMAND_SECONDS = 600
+_TOKEN_MARGIN_SECONDS = 300
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 60
+
+
+async def scan_clusters(
+    targets: Sequence[ClusterTarget],
+    registry: Registry,
+    *,
+    credential: AsyncTokenCredential,
+    make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
+    resource_manager: str,
+    resource_manager_scope: str | None = None,
+    trust: tuple[Path, ...] = (),
+    proxy_for: Callable[[str], str | None] = lambda _: None,
+    progress: Callable[[ClusterScan], None] | None = None,
+    concurrency: int = 16,
+    patience: Patience | None = None,
+) -> tuple[ClusterScan, ...]:
+    """
+    One scan per target, in their order; `progress` hears of each as it is finished.
+
+    `make_transport` makes what carries requests to the resource manager (at the URL `resource_manager`, with tokens for
+    `resource_manager_scope`), one per subscription. `trust` are CA files trusted in addition to each cluster's own, `proxy_for`
+    gives the environment's proxy for a URL. Raises only `IdentityError`: no login, no reading.
+    """
+    async with AsyncExitStack() as stack:
+        endpoint = resource_manager.rstrip("/")
+        scope = resource_manager_scope or f"{endpoint}/.default"
+        manager = _ResourceManager(credential, make_transport, endpoint, scope, stack)
+        around = Surroundings(_Tokens(credential).get, trust, proxy_for)
+        reader = _Reader(registry, manager, around, patience or Patience())
+
+        async def read(target: ClusterTarget) -> ClusterScan:
+            result = await reader.read(target)
+            if progress is not None:
+                progress(result)
+            return result
+
+        return tuple(await together([partial(read, target) for target in targets], limit=concurrency))
+
+
+class _ResourceManager:
+    """The clients of Azure Resource Manager, one per subscription, opened when first needed."""
+
+    def __init__(
+        self,
+        credential: AsyncTokenCredential,
+        make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
+        endpoint: str,
+        scope: str,
+        stack: AsyncExitStack,
+    ) -> None:
+        self._credential = credential
+        self._make_transport = make_transport
+        self._endpoint = endpoint
+        self._scope = scope
+        self._stack = stack
+        self._clients: dict[str, ContainerServiceClient] = {}
+        self._lock = asyncio.Lock()
+
+    async def client(self, subscription_id: str) -> ContainerServiceClient:
+        from azure.mgmt.containerservice.aio import ContainerServiceClient  # noqa: PLC0415
+
+        key = subscription_id.lower()
+        async with self._lock:
+            if key not in self._clients:
+                client = ContainerServiceClient(
+                    self._credential,
+                    subscription_id,
+                    base_url=self._endpoint,
+                    credential_scopes=[self._scope],
+                    transport=self._make_transport(),
+                    # By default the result of a run command is looked for every 30 seconds.
+                    polling_interval=_POLL_SECONDS,
+                )
+                self._clients[key] = await self._stack.enter_async_context(client)
+        return self._clients[key]
+
+
+class _Tokens:
+    """Tokens of our login with some life left in them, each asked for once for all clusters."""
+
+    def __init__(self, credential: AsyncTokenCredential) -> None:
+        self._credential = credential
+        self._tokens: dict[str, AccessToken] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, scope: str) -> str:
+        from azure.core.exceptions import AzureError  # noqa: PLC0415
+
+        async with self._lock:
+            token = self._tokens.get(scope)
+            if token is None or token.expires_on - time.time() < _TOKEN_MARGIN_SECONDS:
+                try:
+                    self._tokens[scope] = token = await self._credential.get_token(scope)
+                except AzureError as error:
+                    remedy = "Check that the identity may log in to the application of AKS, and its tenant."
+                    raise Unread(f"asking for a token for {quoted(scope, 80)}", f"{quoted(error)}.", remedy) from error
+        return token.token
+
+
+class _Reader:
+    """Reads one cluster at a time; what all clusters of a run share comes in from outside."""
+
+    def __init__(self, registry: Registry, manager: _ResourceManager, around: Surroundings, patience: Patience) -> None:
+        self._registry = registry
+        self._manager = manager
+        self._around = around
+        self._patience = patience
+
+    async def read(self, target: ClusterTarget) -> ClusterScan:
+        try:
+            match target:
+                case AksCluster():
+                    return await self._aks(target)
+                case KubeconfigCluster():
+                    return await self._kubeconfig(target)
+        except IdentityError:
+            raise
+        except Unread as unread:
+            problem = unread
+        except Exception as error:
+            # Whatever it is: this cluster is unread, and the others go on.
+            logger.debug("reading cluster %s failed", target.key, exc_info=True)
+            problem = Unread(
+                "reading the cluster",
+                f"an unexpected error: {type(error).__name__}: {quoted(error)}.",
+                "Run with `--log-level debug` for the details, and report it if it is not explained by them.",
+            )
+        return ClusterScan(target.key, blockers=(problem.blocker(target.key),))
+
+    # -- any Kubernetes ----------------------------------------------------------------------------------------
+
+    async def _kubeconfig(self, target: KubeconfigCluster) -> ClusterScan:
+        document = read_kubeconfig(target.kubeconfig)
+        folder = target.kubeconfig.parent
+        server = api_server(document, target.context, folder=folder, around=self._around)
+        return await self._scan(server, target.key, "kubeconfig", self._patience)
+
+    async def _scan(self, server: ApiServer, key: str, access: str, patience: Patience) -> ClusterScan:
+        async with connect(server, patience) as ask:
+            return await scan(ask, key, self._registry, access=access)
+
+    # -- AKS ---------------------------------------------------------------------------------------------------
+
+    async def _aks(self, target: AksCluster) -> ClusterScan:
+        client = await self._manager.client(target.subscription_id)
+        cluster = await self._describe(client, target)
+        private = _is_private(cluster)
+        if target.access is not Access.RUN_COMMAND:
+            try:
+                return await self._direct(client, target, may_fall_back=private and target.access is Access.AUTO)
+            except Unreachable as unreachable:
+                if not private or target.access is not Access.AUTO:
+                    raise
+                logger.debug("cluster %s: %s; trying a run command", target.key, unreachable)
+        return await self._run_command(client, target, cluster)
+
+    async def _describe(self, client: ContainerServiceClient, target: AksCluster) -> ManagedCluster:
+        """What Azure says of the cluster. A cluster that does not run is unread: it keeps its workloads, and starts them again."""
+        call = f"get managed cluster {quoted(target.name, 63)}"
+        with arm_problem(call, target, role="Reader"):
+            cluster = await client.managed_clusters.get(
+                target.resource_group, target.name, connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS
+            )
+        power = cluster.properties.power_state if cluster.properties is not None else None
+        state = str(power.code) if power is not None and power.code is not None else "Running"
+        if state.lower() != "running":
+            raise Unread(
+                call,
+                f"the cluster is {quoted(state, 40).lower()}; it keeps its workloads, and will start their images again.",
+                f"Start it (az aks start -g {quoted(target.resource_group, 90)} -n {quoted(target.name, 63)}), "
+                "or remove it from the configuration if it is gone for good.",
+            )
+        return cluster
+
+    async def _direct(self, client: ContainerServiceClient, target: AksCluster, *, may_fall_back: bool) -> ClusterScan:
+        with arm_problem(
+            "list the cluster's user credentials", target, role="Azure Kubernetes Service Cluster User Role"
+        ):
+            answer = await client.managed_clusters.list_cluster_user_credentials(
+                target.resource_group,
+                target.name,
+                format="exec",
+                connection_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+            )
+        values = [entry.value for entry in answer.kubeconfigs or () if entry.value]
+        if not values:
+            raise Unread("list the cluster's user credentials", "the answer holds no kubeconfig.", "Run again.")
+        document = parse_kubeconfig(bytes(values[0]))
+        server = api_server(document, None, folder=Path(), around=self._around)
+        patience = self._patience
+        if may_fall_back:
+            # A private address that does not answer at once is not going to.
+            patience = Patience(attempts=1, connect=patience.connect, read=patience.read)
+            await self._knock(server, patience)
+        return await self._scan(server, target.key, Access.DIRECT, self._patience)
+
+    async def _knock(self, server: ApiServer, patience: Patience) -> None:
+        """Any answer at all shows that the way is open; raises `Unreachable` if there is none."""
+        async with connect(server, patience) as ask:
+            await ask("GET", "/version")
+
+    async def _run_command(
+        self, client: ContainerServiceClient, target: AksCluster, cluster: ManagedCluster
+    ) -> ClusterScan:
+        from azure.mgmt.containerservice.models import RunCommandRequest  # noqa: PLC0415
+
+        access = cluster.properties.api_server_access_profile if cluster.properties is not None else None
+        if access is not None and access.disable_run_command:
+            raise Unread(
+                runcommand.CALL,
+                "run commands are disabled on this cluster.",
+                "Enable them, or use `access: direct` from a runner inside the cluster's network.",
+            )
+        entra = cluster.properties is not None and cluster.properties.aad_profile is not None
+        request = RunCommandRequest(
+            command=runcommand.script(self._registry),
+            context="",
+            # Without it the command would read as an administrator on clusters with local accounts, and not at all on others.
+            cluster_token=await self._around.token(f"{AKS_SERVER_APP}/.default") if entra else None,
+        )
+        role = "a role with Microsoft.ContainerService/managedClusters/runcommand/action and …/commandResults/read"
+        try:
+            async with asyncio.timeout(_RUN_COMMAND_SECONDS):
+                with arm_problem(runcommand.CALL, target, role=role):
+                    poller = await client.managed_clusters.begin_run_command(
+                        target.resource_group,
+                        target.name,
+                        request,
+                        connection_timeout=_CONNECT_SECONDS,
+                        read_timeout=_READ_SECONDS,
+                    )
+                    answer = await poller.result()
+        except TimeoutError as error:
+            raise Unread(
+                runcommand.CALL,
+                f"it did not end within {_RUN_COMMAND_SECONDS} seconds.",
+                "Run again, or use `access: direct`.",
+            ) from error
+        properties = answer.properties
+        if properties is None:
+            raise Unread(runcommand.CALL, "the answer holds no result.", "Run again.")
+        result = runcommand.CommandResult(
+            state=properties.provisioning_state or "",
+            exit_code=properties.exit_code,
+            logs=properties.logs or "",
+            reason=properties.reason or "",
+        )
+        return await asyncio.to_thread(runcommand.read_result, result, target.key, self._registry)
+
+
+def _is_private(cluster: ManagedCluster) -> bool:
+    access = cluster.properties.api_server_access_profile if cluster.properties is not None else None
+    return access is not None and bool(access.enable_private_cluster)

@@ -1,0 +1,287 @@
+"""
+One API object -> the uses of our registry's images in it, and what in it no one can read. Pure.
+
+Every kind that can start a pod holds a pod spec at a path of its own; `KINDS` names them, and one walk serves all: containers, init
+containers (sidecars are among them), ephemeral containers and image volumes. What a pod's status says is read as well: a tag
+may have moved since the node pulled, the imageID has not.
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from acr_cleanup.clusters.unread import quoted
+from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_image_id, parse_reference
+from acr_cleanup.core.usage import Blocker, ImageUse, Workload
+from acr_cleanup.errors import InvalidReference
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """
+    A kind of API object that holds a pod spec at `pod_spec`.
+
+    `in_reader_roles`: the built-in reader roles (Kubernetes' `view`, `Azure Kubernetes Service RBAC Reader`) let one list it.
+    `always_served`: every API server that has the kind's group version serves it.
+    """
+
+    name: str
+    resource: str
+    group: str
+    pod_spec: tuple[str, ...]
+    in_reader_roles: bool = True
+    always_served: bool = True
+
+    version = "v1"
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_path(self) -> str:
+        """Where the group version of this kind is served: `/api/v1`, `/apis/batch/v1`."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+
+    @property
+    def path(self) -> str:
+        """Where all objects of this kind, of all namespaces, are listed."""
+        return f"{self.group_path}/{self.resource}"
+
+    def __str__(self) -> str:
+        """As kubectl names it: `cronjobs.batch`."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
+
+_TEMPLATE = ("spec", "template", "spec")
+
+POD = Kind("Pod", "pods", "", ("spec",))
+KINDS = (
+    POD,
+    Kind("ReplicationController", "replicationcontrollers", "", _TEMPLATE),
+    Kind("Deployment", "deployments", "apps", _TEMPLATE),
+    Kind("ReplicaSet", "replicasets", "apps", _TEMPLATE),
+    Kind("StatefulSet", "statefulsets", "apps", _TEMPLATE),
+    Kind("DaemonSet", "daemonsets", "apps", _TEMPLATE),
+    Kind("Job", "jobs", "batch", _TEMPLATE),
+    Kind("CronJob", "cronjobs", "batch", ("spec", "jobTemplate", "spec", "template", "spec")),
+    # What a rollback of a StatefulSet or DaemonSet would start.
+    Kind(
+        "ControllerRevision", "controllerrevisions", "apps", ("data", "spec", "template", "spec"), always_served=False
+    ),
+    # Starts nothing by itself, and no built-in reader role covers it: read where it may be read.
+    Kind("PodTemplate", "podtemplates", "", ("template", "spec"), in_reader_roles=False, always_served=False),
+)
+
+CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found in one object, or in many."""
+
+    uses: dict[ImageUse, None] = field(default_factory=dict)
+    blockers: dict[Blocker, None] = field(default_factory=dict)
+
+    def add(self, other: Findings) -> None:
+        """Replicas of one workload find the same, once."""
+        self.uses.update(other.uses)
+        self.blockers.update(other.blockers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in an object where an image is named: `value` is what stands there, whatever its type."""
+
+    field: str
+    container: str
+    value: Any
+    running: bool = False
+    status: bool = False
+
+
+def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: Registry) -> Findings:
+    """
+    Every use of an image of `registry` in one object of `kind`.
+
+    Text that no one can parse is a blocker if it mentions the registry, and otherwise nothing; so is anything else that
+    stands where an image or a list of containers belongs. Never raises for what an object holds.
+    """
+    found = Findings()
+    workload = _workload(obj, kind, cluster)
+    places = list(_places(obj, kind))
+    # The repositories that each container names, to which a digest in its status belongs.
+    named: dict[str, list[ImageReference]] = {}
+    for place in places:
+        for reference in _references(place, registry):
+            named.setdefault(place.container, []).append(reference)
+
+    for place in places:
+        if isinstance(place.value, str):
+            references = list(_references(place, registry))
+            if place.status and (digest := _digest(place.value)) is not None:
+                # A bare digest names no repository, and containerd may report another repository with the same content
+                # (https://github.com/containerd/containerd/issues/6286): the digest is in use in the container's own as well.
+                owners = named.get(place.container, ())
+                references += [replace(owner, tag=None, digest=digest) for owner in owners]
+            for reference in references:
+                use = ImageUse(workload, place.container, place.field, place.value, reference, place.running)
+                found.uses[use] = None
+            unreadable = _parse(place.value, place.status) is _UNREADABLE and registry.mentioned_in(place.value)
+        else:
+            unreadable = _mentions(place.value, registry)
+        if unreadable:
+            found.blockers[_blocker(workload, place)] = None
+    return found
+
+
+def _places(obj: Mapping[str, Any], kind: Kind) -> Iterator[_Place]:
+    yield from _spec_places(_at(obj, kind.pod_spec), ".".join(kind.pod_spec), pod=kind is POD)
+    if kind is POD:
+        yield from _status_places(obj.get("status"))
+
+
+def _spec_places(spec: Any, prefix: str, *, pod: bool) -> Iterator[_Place]:
+    if not isinstance(spec, Mapping):
+        yield _Place(prefix, "", spec)
+        return
+    for name in CONTAINER_LISTS:
+        running = pod and name != "ephemeralContainers"
+        for index, container in _elements(spec.get(name)):
+            if isinstance(container, Mapping):
+                path = f"{prefix}.{name}[{index}].image"
+                yield _Place(path, _text(container.get("name")), container.get("image"), running=running)
+            else:
+                yield _Place(f"{prefix}.{name}", "", container)
+    for _, volume in _elements(spec.get("volumes")):
+        image = volume.get("image") if isinstance(volume, Mapping) else volume
+        name = _text(volume.get("name")) if isinstance(volume, Mapping) else ""
+        reference = image.get("reference") if isinstance(image, Mapping) else image
+        yield _Place(f"{prefix}.volumes[{name}].image.reference", name, reference)
+
+
+def _status_places(status: Any) -> Iterator[_Place]:
+    if not isinstance(status, Mapping):
+        yield _Place("status", "", status, status=True)
+        return
+    for name in STATUS_LISTS:
+        for index, container in _elements(status.get(name)):
+            if isinstance(container, Mapping):
+                for key in ("image", "imageID"):
+                    path = f"status.{name}[{index}].{key}"
+                    yield _Place(path, _text(container.get("name")), container.get(key), status=True)
+            else:
+                yield _Place(f"status.{name}", "", container, status=True)
+
+
+def _at(obj: Any, path: tuple[str, ...]) -> Any:
+    """What stands at a path; what stands in its way, if that is no object."""
+    for key in path:
+        if not isinstance(obj, Mapping):
+            return obj
+        obj = obj.get(key)
+    return obj
+
+
+def _elements(value: Any) -> Iterator[tuple[int, Any]]:
+    """The elements of a list; for what should be a list and is not, that thing itself. Null is an empty list in Go."""
+    if isinstance(value, list):
+        yield from enumerate(value)
+    elif value is not None:
+        yield 0, value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _workload(obj: Mapping[str, Any], kind: Kind, cluster: str) -> Workload:
+    """
+    The top owner where it is cheaply known, otherwise the object itself.
+
+    A pod of a Deployment is owned by a ReplicaSet whose name is the Deployment's and the hash in the pod's label.
+    https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label
+    """
+    metadata = obj.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    labels = metadata.get("labels")
+    template_hash = _text(labels.get("pod-template-hash")) if isinstance(labels, Mapping) else ""
+
+    owner_kind, owner_name = kind.name, _text(metadata.get("name"))
+    for _, owner in _elements(metadata.get("ownerReferences")):
+        if isinstance(owner, Mapping) and owner.get("controller") is True and _text(owner.get("kind")):
+            owner_kind, owner_name = _text(owner.get("kind")), _text(owner.get("name"))
+            break
+    if kind is POD and owner_kind == "ReplicaSet" and template_hash and owner_name.endswith(f"-{template_hash}"):
+        owner_kind, owner_name = "Deployment", owner_name.removesuffix(f"-{template_hash}")
+    return Workload(cluster, _text(metadata.get("namespace")), owner_kind, owner_name)
+
+
+class _Unreadable:
+    """Stands for text that no one can parse."""
+
+
+_UNREADABLE = _Unreadable()
+
+
+# The same few images are named by thousands of pods.
+@lru_cache(maxsize=8192)
+def _parse(text: str, status: bool) -> ImageReference | Digest | _Unreadable | None:
+    if not text.strip():
+        return None
+    try:
+        return parse_image_id(text) if status else parse_reference(text)
+    except InvalidReference:
+        return _UNREADABLE
+
+
+def _references(place: _Place, registry: Registry) -> Iterator[ImageReference]:
+    """The reference at this place, if it is to our registry."""
+    if isinstance(place.value, str):
+        parsed = _parse(place.value, place.status)
+        if isinstance(parsed, ImageReference) and _owns(registry, parsed.host):
+            yield parsed
+
+
+@lru_cache(maxsize=1024)
+def _owns(registry: Registry, host: str) -> bool:
+    return registry.owns(host)
+
+
+def _digest(text: str) -> Digest | None:
+    parsed = _parse(text, True)
+    if isinstance(parsed, ImageReference):
+        return parsed.digest
+    return parsed if isinstance(parsed, str) else None
+
+
+def _mentions(value: Any, registry: Registry) -> bool:
+    """Is our registry written anywhere in this value?"""
+    if isinstance(value, str):
+        return registry.mentioned_in(value)
+    if isinstance(value, Mapping):
+        return any(_mentions(part, registry) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(_mentions(part, registry) for part in value)
+    return False
+
+
+def _blocker(workload: Workload, place: _Place) -> Blocker:
+    container = f" of `{quoted(place.container, 63)}`" if place.container else ""
+    thing = (
+        repr(quoted(place.value))
+        if isinstance(place.value, str)
+        else f"{type(place.value).__name__} {quoted(place.value)}"
+    )
+    name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
+    return Blocker(
+        where=workload.cluster,
+        call=f"reading {quoted(name)}",
+        seen=f"{place.field}{container} is {thing}: no image reference, but it names our registry.",
+        remedy="Correct the image there, or delete the object; until then nobody can say which image it needs.",
+    )

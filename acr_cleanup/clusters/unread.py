@@ -1,0 +1,37 @@
+"""What could not be read, in words: the exception that becomes a blocker, and foreign text made fit to quote."""
+
+from __future__ import annotations
+
+import re
+
+from acr_cleanup.core.usage import Blocker
+
+_QUOTED_LENGTH = 200
+
+
+class Unread(Exception):
+    """A cluster, or one kind of object in it, could not be read: `call` was attempted, `seen` is what came back."""
+
+    def __init__(self, call: str, seen: str, remedy: str) -> None:
+        super().__init__(f"{call}: {seen}")
+        self.call = call
+        self.seen = seen
+        self.remedy = remedy
+
+    def blocker(self, cluster: str) -> Blocker:
+        return Blocker(cluster, self.call, self.seen, self.remedy)
+
+
+class Unreachable(Unread):
+    """The API server gave no answer at all: another way to it (a run command) may still work."""
+
+
+def quoted(text: object, limit: int = _QUOTED_LENGTH) -> str:
+    """
+    Foreign text on one line, without control characters, shortened to `limit` characters.
+
+    >>> quoted("Error from server\\n\\x1b[31m(Forbidden)")
+    'Error from server [31m(Forbidden)'
+    """
+    line = re.sub(r"\s+", " ", "".join(char if char.isprintable() else " " for char in str(text))).strip()
+    return line if len(line) <= limit else line[: limit - 1] + "…"

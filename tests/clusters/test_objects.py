@@ -1,0 +1,233 @@
+"""One object -> uses: every place an image can stand in, and every odd thing that can stand there instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from acr_cleanup.clusters.objects import KINDS, Findings, image_uses
+from acr_cleanup.core.references import Registry
+from tests.clusters.support import DIGEST, OTHER_DIGEST, OURS, kind, pod
+
+WEB = "contoso.azurecr.io/shop/web"
+
+
+def read(obj: Any, of: str = "Pod", registry: Registry = OURS) -> Findings:
+    return image_uses(obj, kind(of), "prod", registry)
+
+
+def references(found: Findings) -> list[str]:
+    return [str(use.reference) for use in found.uses]
+
+
+def with_status(obj: dict[str, Any], name: str = "c0", **status: Any) -> dict[str, Any]:
+    return obj | {"status": {"containerStatuses": [{"name": name, **status}]}}
+
+
+@pytest.mark.parametrize("name", [each.name for each in KINDS])
+def test_the_pod_spec_of_every_kind_is_read_in_all_its_lists(name: str) -> None:
+    spec: dict[str, Any] = {
+        "containers": [{"name": "a", "image": f"{WEB}:1"}],
+        "initContainers": [
+            {"name": "b", "image": f"{WEB}:2"},
+            {"name": "c", "image": f"{WEB}:3", "restartPolicy": "Always"},
+        ],
+        "ephemeralContainers": [{"name": "d", "image": f"{WEB}:4"}],
+        "volumes": [{"name": "x", "emptyDir": {}}, {"name": "e", "image": {"reference": f"{WEB}:5"}}],
+    }
+    obj: dict[str, Any] = spec
+    for key in reversed(kind(name).pod_spec):
+        obj = {key: obj}
+    found = read(obj | {"metadata": {"name": "n", "namespace": "shop"}}, name)
+    assert references(found) == [f"{WEB}:{tag}" for tag in "12345"]
+    assert {use.container: use.reference.tag for use in found.uses} == dict(zip("abcde", "12345", strict=True))
+    running = {use.container for use in found.uses if use.running}
+    assert running == ({"a", "b", "c"} if name == "Pod" else set())
+
+
+def test_a_workload_scaled_to_zero_or_suspended_still_uses_its_images() -> None:
+    template = {"spec": {"containers": [{"name": "a", "image": f"{WEB}:1"}]}}
+    assert references(read({"spec": {"replicas": 0, "template": template}}, "Deployment")) == [f"{WEB}:1"]
+    suspended = {"spec": {"suspend": True, "jobTemplate": {"spec": {"template": template}}}}
+    assert references(read(suspended, "CronJob")) == [f"{WEB}:1"]
+
+
+@pytest.mark.parametrize("phase", ["Running", "Pending", "Succeeded", "Failed", "Unknown", None])
+def test_a_pod_runs_its_images_in_any_phase(phase: str | None) -> None:
+    found = read(pod("web", f"{WEB}:1") | {"status": {"phase": phase}})
+    assert [use.running for use in found.uses] == [True]
+
+
+@pytest.mark.parametrize(
+    "image_id",
+    [
+        f"{WEB}@{DIGEST}",
+        f"docker-pullable://{WEB}@{DIGEST}",
+        f"containerd://{WEB}@{DIGEST}",
+        DIGEST,
+        f"docker://{DIGEST}",
+    ],
+)
+def test_the_digest_that_runs_is_used_in_the_containers_own_repository(image_id: str) -> None:
+    found = read(with_status(pod("web", f"{WEB}:1"), image=f"{WEB}:1", imageID=image_id))
+    assert f"{WEB}@{DIGEST}" in references(found)
+
+
+def test_a_digest_reported_under_another_repository_is_used_in_both() -> None:
+    """containerd names the first repository it knows with this content."""
+    found = read(with_status(pod("web", f"{WEB}:1"), imageID=f"contoso.azurecr.io/other@{DIGEST}"))
+    assert {f"{WEB}@{DIGEST}", f"contoso.azurecr.io/other@{DIGEST}"} <= set(references(found))
+    found = read(with_status(pod("web", f"{WEB}:1"), imageID=f"docker.io/library/nginx@{DIGEST}"))
+    assert f"{WEB}@{DIGEST}" in references(found)
+
+
+def test_a_bare_digest_of_a_container_that_is_not_ours_is_nothing() -> None:
+    assert references(read(with_status(pod("web", "nginx:1"), imageID=DIGEST))) == []
+
+
+def test_a_digest_belongs_to_its_own_container_only() -> None:
+    obj = pod("web", f"{WEB}:1", "contoso.azurecr.io/shop/log:1") | {
+        "status": {"containerStatuses": [{"name": "c0", "imageID": DIGEST}, {"name": "c1", "imageID": OTHER_DIGEST}]}
+    }
+    assert {f"{WEB}@{DIGEST}", f"contoso.azurecr.io/shop/log@{OTHER_DIGEST}"} <= set(references(read(obj)))
+    assert f"{WEB}@{OTHER_DIGEST}" not in references(read(obj))
+
+
+@pytest.mark.parametrize("name", ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"])
+def test_every_list_of_statuses_is_read(name: str) -> None:
+    obj = pod("web", f"{WEB}:1") | {"status": {name: [{"name": "c0", "image": f"{WEB}:old", "imageID": DIGEST}]}}
+    assert {f"{WEB}:old", f"{WEB}@{DIGEST}"} <= set(references(read(obj)))
+
+
+def test_a_tag_and_a_digest_in_one_reference_are_both_kept() -> None:
+    (use,) = read(pod("web", f"{WEB}:1@{DIGEST}")).uses
+    assert (use.reference.tag, use.reference.digest) == ("1", DIGEST)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "CONTOSO.azurecr.io/shop/web:1",
+        "contoso.azurecr.io:443/shop/web:1",
+        "contoso.westeurope.geo.azurecr.io/shop/web:1",
+        " contoso.azurecr.io/shop/web:1\n",
+        "mirror.contoso.example/shop/web:1",
+    ],
+)
+def test_every_name_of_the_registry_is_ours(image: str) -> None:
+    registry = Registry("contoso.azurecr.io", frozenset({"mirror.contoso.example"}))
+    (use,) = read(pod("web", image), registry=registry).uses
+    assert (use.reference.repository, use.reference.tag, use.text) == ("shop/web", "1", image)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "contoso.azurecr.io.evil.example/shop/web:1",
+        "notcontoso.azurecr.io/shop/web:1",
+        "contoso.azurecr.us/shop/web:1",
+        "evil.example/contoso.azurecr.io/shop/web:1",
+        "contoso.azurecr.io:r1",
+        "nginx",
+    ],
+)
+def test_what_only_looks_like_ours_is_nothing(image: str) -> None:
+    assert read(pod("web", image)) == Findings()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "contoso.azurecr.io/shop/web:",
+        "contoso.azurecr.io/shop/web:$(TAG)",
+        "contoso.azurecr.io/Shop/Web:1",
+        "https://contoso.azurecr.io/shop/web:1",
+        "contoso.azurecr.io//shop/web:1",
+        "contoso.azurecr.io/shop web:1",
+        "contoso.azurecr.io/shop/web@sha256:12",
+        "contoso.azurecr.io/shop/web:" + "x" * 300,
+        "contoso.azurecr.io/",
+        {"repository": "contoso.azurecr.io/shop/web", "tag": "1"},
+        ["contoso.azurecr.io/shop/web:1"],
+    ],
+    ids=str,
+)
+def test_what_no_one_can_parse_is_a_blocker_if_it_mentions_our_registry(image: Any) -> None:
+    found = read(pod("web", image))
+    (blocker,) = found.blockers
+    assert found.uses == {}
+    assert blocker.where == "prod"
+    assert "shop/Pod/web" in blocker.call
+    assert "spec.containers[0].image" in blocker.seen
+    assert "azurecr.io" in blocker.seen
+    assert blocker.remedy
+    assert "\n" not in str(blocker)
+
+
+@pytest.mark.parametrize(
+    "image", ["", "  ", None, 5, True, "a b", "https://x", "$(TAG)", {"a": 1}, [], "x" * 5000], ids=repr
+)
+def test_what_no_one_can_parse_is_nothing_otherwise(image: Any) -> None:
+    assert read(pod("web", image)) == Findings()
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "text", 7, [None], [3], ["text"], {"a": {"b": []}}], ids=repr)
+@pytest.mark.parametrize(
+    "path", ["metadata", "spec", "status", "spec.containers", "spec.volumes", "status.containerStatuses"]
+)
+def test_no_shape_of_an_object_makes_it_crash(path: str, odd: Any) -> None:
+    obj = pod("web", "nginx") | {"status": {}}
+    *parents, last = path.split(".")
+    place: Any = obj
+    for key in parents:
+        place = place[key]
+    place[last] = odd
+    assert read(obj).blockers == {}
+    assert read({"spec": {"template": obj}}, "Deployment").blockers == {}
+
+
+@pytest.mark.parametrize("path", ["spec", "spec.containers", "spec.initContainers", "spec.volumes"])
+def test_an_odd_shape_that_mentions_our_registry_is_not_overlooked(path: str) -> None:
+    """What cannot be understood is either protected or a blocker, never nothing."""
+    for odd in ([f"{WEB}:1 x"], f"{WEB}:1 x", [{"name": "a", "image": [f"{WEB}:1 x"]}]):
+        obj = pod("web")
+        *parents, last = path.split(".")
+        place: Any = obj
+        for key in parents:
+            place = place[key]
+        place[last] = odd
+        found = read(obj)
+        assert found.blockers or found.uses, odd
+
+
+def test_blockers_quote_foreign_text_on_one_clean_short_line() -> None:
+    (blocker,) = read(pod("web", f"{WEB}:1 \x1b[31m\r\n::error::" + "x" * 4000)).blockers
+    assert "\x1b" not in str(blocker)
+    assert "\n" not in str(blocker)
+    assert len(blocker.seen) < 400
+
+
+OWNER = [{"kind": "ReplicaSet", "name": "web-5d46955b75", "controller": True}]
+
+
+@pytest.mark.parametrize(
+    ("of", "metadata", "workload"),
+    [
+        ("Pod", {}, "prod/shop/Pod/web"),
+        ("Pod", {"ownerReferences": OWNER, "labels": {"pod-template-hash": "5d46955b75"}}, "prod/shop/Deployment/web"),
+        ("Pod", {"ownerReferences": OWNER}, "prod/shop/ReplicaSet/web-5d46955b75"),
+        ("Pod", {"ownerReferences": [{**OWNER[0], "controller": False}]}, "prod/shop/Pod/web"),
+        ("Pod", {"ownerReferences": None, "labels": None}, "prod/shop/Pod/web"),
+        ("Pod", {"ownerReferences": [7, {"controller": True}]}, "prod/shop/Pod/web"),
+        (
+            "ReplicaSet",
+            {"ownerReferences": [{"kind": "Deployment", "name": "web", "controller": True}]},
+            "prod/shop/Deployment/web",
+        ),
+    ],
+)
+def test_a_use_names_the_top_owner_where_it_is_known(of: str, metadata: dict[str, Any], workload: str) -> None:
+    obj = pod("web", f"{WEB}:1", **metadata)
+    (use,) = read(obj if of == "Pod" else obj | {"spec": {"template": obj}}, of).uses
+    assert str(use.workload) == workload
