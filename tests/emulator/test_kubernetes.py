@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import time
 
 import aiohttp
@@ -218,6 +219,26 @@ async def test_a_private_or_stopped_cluster_cannot_be_talked_to() -> None:
         cluster.power_state = "Stopped"
         with pytest.raises(aiohttp.ClientConnectionError):
             await api.get("/version")
+
+
+async def test_the_proxy_leads_to_reachable_clusters_alone() -> None:
+    """By their real names; one that is private or stopped is refused by the proxy, as a firewall does."""
+    clusters = {
+        "open": ClusterState("open", auth="token"),
+        "private": ClusterState("private", private=True),
+        "stopped": ClusterState("stopped", power_state="Stopped"),
+    }
+    world = World(clusters=clusters)
+    async with Emulator(world) as emulator:
+        context = ssl.create_default_context(cafile=emulator.ca_file)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+            for name, cluster in clusters.items():
+                call = session.get(f"https://{cluster.private_fqdn or cluster.fqdn}/version", proxy=emulator.proxy_url)
+                if name == "open":
+                    assert (await call).status == 401
+                else:
+                    with pytest.raises(aiohttp.ClientHttpProxyError):
+                        await call
 
 
 # -- through the real client ----------------------------------------------------------------------------------

@@ -1,0 +1,160 @@
+"""The emulated resource manager answers in the shapes of recorded ones."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from acr_cleanup.emulator.arm import describe
+from acr_cleanup.emulator.kubernetes import ClusterState
+from tests.conftest import SHARED
+from tests.emulator.kubernetes_support import keys
+from tests.emulator.test_arm import SCOPE, VERSION, plain
+
+pytestmark = pytest.mark.recordings
+
+RECORDINGS = SHARED / "acr-wire" / "aks-recordings"
+EXAMPLES = SHARED / "acr-wire" / "aks-swagger-2024-02-01"
+# Filled in by what the emulator does not have: the words of other features, and labels.
+_PASSING = {
+    "content-length",
+    "date",
+    "transfer-encoding",
+    "vary",
+    "server",
+    "x-ms-ratelimit-remaining-subscription-writes",
+}
+
+
+def exchanges(name: str) -> list[Any]:
+    """The recorded requests and responses of a file."""
+    path = RECORDINGS / f"{name}.yaml"
+    if not path.exists():
+        pytest.skip("the AKS recordings (shared/data/acr-wire) are not here")
+    found: list[Any] = yaml.safe_load(path.read_text())["interactions"]
+    return found
+
+
+def example(name: str) -> Any:
+    """An official example."""
+    path: Path = EXAMPLES / f"{name}.json"
+    if not path.exists():
+        pytest.skip("the AKS examples (shared/data/acr-wire) are not here")
+    return json.loads(path.read_text())
+
+
+def body(exchange: Any) -> Any:
+    return json.loads(exchange["response"]["body"]["string"])
+
+
+@pytest.mark.parametrize(
+    ("recording", "cluster"),
+    [
+        ("get_private_cluster", ClusterState("c", private=True)),
+        ("private_cluster_public_fqdn", ClusterState("c", private=True, public_fqdn_of_private=True)),
+        ("get_managed_aad_cluster", ClusterState("c", auth="entra")),
+        ("get_aad_azure_rbac", ClusterState("c", auth="entra", azure_rbac=True)),
+        ("disable_local_accounts", ClusterState("c", auth="entra", disable_local_accounts=True)),
+    ],
+)
+def test_a_cluster_has_no_field_that_no_recorded_cluster_has(recording: str, cluster: ClusterState) -> None:
+    """Each field is found in some recorded answer; those that decide how a cluster is reached in this very one."""
+    known: set[str] = set()
+    for name in (recording, "disable_local_accounts", "private_cluster_public_fqdn"):
+        for exchange in exchanges(name):
+            if exchange["response"]["body"]["string"]:
+                known |= set(keys(body(exchange)))
+    assert set(keys(describe(cluster))) <= known
+    recorded = body(exchanges(recording)[-1])["properties"]
+    mine = describe(cluster)["properties"]
+    for field in ("fqdn", "privateFQDN", "aadProfile"):
+        assert (field in mine) == (field in recorded), field
+    assert ("apiServerAccessProfile" in mine) == ("enablePrivateCluster" in str(recorded))
+
+
+async def test_lists_credentials_and_results_have_the_keys_of_the_official_examples() -> None:
+    """Nothing misspelt: what a client reads by name is there by that name."""
+    async with plain(ClusterState("clustername1")) as call:
+        _, _, listed = await call(f"{SCOPE}{VERSION}")
+        wanted = example("ManagedClustersListByResourceGroup")["responses"]["200"]["body"]
+        assert set(listed) == set(wanted)
+        assert {"id", "location", "name", "type", "properties"} <= set(listed["value"][0]) & set(wanted["value"][0])
+        _, _, credentials = await call(f"{SCOPE}/clustername1/listClusterUserCredential{VERSION}", "POST")
+        wanted = example("ManagedClustersListClusterUserCredentials")["responses"]["200"]["body"]
+        assert set(keys(credentials)) == set(keys(wanted))
+        status, headers, started = await call(
+            f"{SCOPE}/clustername1/runCommand{VERSION}", "POST", json={"command": "echo hi", "context": ""}
+        )
+        assert (status, started) == (202, None)
+        official = example("RunCommandRequest")["responses"]["202"]["headers"]["location"].lower()
+        place = headers["Location"].lower().partition("/subscriptions/")[2]
+        assert (
+            place.rpartition("/")[0].replace("rg-prod", "rg1")
+            == official.partition("/subscriptions/")[2].rpartition("/")[0]
+        )
+        path = headers["Location"].removeprefix(call.emulator.resource_manager)
+        status = 202
+        while status == 202:
+            status, _, result = await call(path)
+        wanted = example("RunCommandResultSucceed")["responses"]["200"]["body"]
+        assert set(keys(result)) == set(keys(wanted))
+
+
+async def test_the_run_command_goes_as_it_was_recorded() -> None:
+    """202 without a body or Retry-After, 202 Running with the address again, 200 with the result."""
+    posted, running, done = exchanges("run_command")
+    async with plain(ClusterState("cmdtest000002")) as call:
+        status, headers, answer = await call(
+            f"{SCOPE}/cmdtest000002/runCommand{VERSION}", "POST", data=posted["request"]["body"]
+        )
+        assert (status, answer) == (posted["response"]["status"]["code"], None)
+        assert "Retry-After" not in headers
+        location = headers["Location"]
+        recorded = posted["response"]["headers"]["location"][0]
+        assert "/managedclusters/" in location
+        assert "/managedclusters/" in recorded
+        path = location.removeprefix(call.emulator.resource_manager)
+        status, headers, answer = await call(path)
+        assert status == running["response"]["status"]["code"]
+        assert headers["Location"] == location
+        assert set(keys(answer)) == set(keys(body(running)))
+        assert answer["properties"] == body(running)["properties"]
+        while status == 202:
+            status, headers, answer = await call(path)
+        assert status == done["response"]["status"]["code"]
+        assert list(keys(answer)) == list(keys(body(done)))
+        assert answer["properties"]["provisioningState"] == body(done)["properties"]["provisioningState"]
+
+
+@pytest.mark.parametrize("name", ["credentials_user_newer", "credentials__test_aks_availability_zones"])
+async def test_credentials_look_like_the_recorded_ones(name: str) -> None:
+    """The kubeconfig has the recorded keys and names its user and context in the same way."""
+    (exchange,) = exchanges(name)
+    recorded = yaml.safe_load(base64.b64decode(body(exchange)["kubeconfigs"][0]["value"]))
+    async with plain(ClusterState("aks-prod", resource_group="rg-prod")) as call:
+        _, headers, answer = await call(f"{SCOPE}/aks-prod/listClusterUserCredential{VERSION}", "POST")
+        for header, values in exchange["response"]["headers"].items():
+            if header not in _PASSING:
+                assert headers[header] == values[0], header
+        mine = yaml.safe_load(base64.b64decode(answer["kubeconfigs"][0]["value"]))
+    assert list(keys(mine)) == list(keys(recorded))
+    assert mine["users"][0]["name"] == "clusterUser_rg-prod_aks-prod"
+    assert recorded["users"][0]["name"].startswith("clusterUser_")
+
+
+async def test_a_missing_cluster_is_reported_as_recorded() -> None:
+    """The envelope, the code, the sentence and the headers."""
+    (exchange,) = exchanges("create_conflict_error")
+    async with plain(ClusterState("aks-prod", resource_group="clitest000001")) as call:
+        path = SCOPE.replace("rg-prod", "clitest000001")
+        status, headers, answer = await call(f"{path}/cliakstest000002{VERSION}")
+    assert status == exchange["response"]["status"]["code"]
+    assert answer == body(exchange)
+    for header, values in exchange["response"]["headers"].items():
+        if header not in _PASSING:
+            assert headers[header] == values[0], header
