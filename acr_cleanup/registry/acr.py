@@ -1,0 +1,396 @@
+"""
+One Azure container registry: what a repository holds, and the two verbs that delete.
+
+Requests are raw, but travel through the SDK's own pipeline (`ContainerRegistryClient`, with our token policy put in by its
+public hook). The SDK's typed list methods drop the media type of a manifest, fail on a missing attribute, follow any link that
+they are given and cost several times the CPU; its typed deletes hide whether the thing was there.
+See docs/decisions/0003-raw-requests-through-the-sdk-pipeline.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from azure.containerregistry.aio import ContainerRegistryClient
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline.policies import AsyncRetryPolicy
+from azure.core.rest import HttpRequest
+
+from acr_cleanup import __version__
+from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.core.references import Digest
+from acr_cleanup.errors import AcrCleanupError, NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.registry import failures, wire
+from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
+from acr_cleanup.registry.tokens import API_VERSION, RegistryTokens
+from acr_cleanup.registry.transport import SharedTransport, TooLargeError, Transport, read_bounded
+
+DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
+
+PAGE = 1000
+"""Entries per page; the registry silently clamps larger wishes. https://github.com/Azure/acr/issues/749"""
+
+LARGEST_MANIFEST = 4 * 1024 * 1024
+"""Bytes; the registry accepts no larger one. https://learn.microsoft.com/azure/container-registry/container-registry-skus"""
+
+LARGEST_PAGE = 64 * 1024 * 1024
+
+MANIFEST_TYPES = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        *sorted(INDEX_MEDIA_TYPES),
+        "application/vnd.oci.artifact.manifest.v1+json",
+        "application/vnd.cncf.oras.artifact.manifest.v1+json",
+        "*/*",
+    )
+)
+
+_HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*(?::[0-9]{1,5})?")
+# What may become part of a path. `DELETE …/_tags/` or `…/_tags/..` would not mean a tag any more.
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]+")
+_NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*\brel=\"?next\b\"?", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_registry(
+    login_server: str,
+    credential: AsyncTokenCredential,
+    transport: Transport,
+    *,
+    audience: str = DEFAULT_AUDIENCE,
+    concurrency: int = 8,
+    pace: Pace | None = None,
+) -> AsyncIterator[AcrRegistry]:
+    """
+    A registry, ready to be asked; nothing is sent before the first call.
+
+    `login_server` is its host name, with a port if it has one. `transport` carries proxy and certificate authority, is used
+    for every request (the SDK's own token requests included) and is left open. `audience` is what its tokens are for.
+    `concurrency`: requests in flight per category (deletions never more than 32); `pace` replaces the usual pace altogether.
+    Raises `RegistryUnreachable` for something that is no host name.
+    """
+    if not _HOST.fullmatch(login_server):
+        raise RegistryUnreachable(
+            f"{failures.quote_text(repr(login_server))} is not a host name.",
+            remedy="Check container_registry.url; it looks like contoso.azurecr.io.",
+        )
+    shared = SharedTransport(transport)
+    pace = pace or Pace(concurrency)
+    user_agent = f"acr-cleanup/{__version__}"
+    tokens = RegistryTokens(login_server, credential, shared, pace, audience=audience, user_agent=user_agent)
+    client = ContainerRegistryClient(
+        f"https://{login_server}",
+        credential,
+        audience=audience,
+        transport=shared,
+        per_call_policies=[tokens],
+        # Only pace.py repeats requests. And the registry never redirects what we ask for: a captive portal does.
+        retry_policy=AsyncRetryPolicy.no_retries(),
+        permit_redirects=False,
+        user_agent=user_agent,
+    )
+    async with client:
+        yield AcrRegistry(login_server, client, tokens, pace, concurrency=concurrency)
+
+
+class AcrRegistry:
+    """
+    Reads repositories of one registry, untags, and deletes manifests.
+
+    Every method raises `RegistryUnreachable` when the registry cannot be reached at all, `RegistryForbidden` when rights are
+    missing, `IdentityError` when there is no login, and another `RegistryError` when one call failed for good.
+    """
+
+    def __init__(
+        self,
+        login_server: str,
+        client: ContainerRegistryClient,
+        tokens: RegistryTokens,
+        pace: Pace,
+        *,
+        concurrency: int,
+    ) -> None:
+        self.login_server = login_server
+        self._base = f"https://{login_server}"
+        # The generated client's `send_request` is the SDK's only door for requests of one's own.
+        self._client = client._client  # noqa: SLF001
+        self._tokens = tokens
+        self._pace = pace
+        self._concurrency = concurrency
+        # A digest's content never changes, but a repository may list a manifest whose content it has lost: hence both.
+        self._edges: dict[tuple[str, Digest], wire.Edges] = {}
+
+    def announce(self, repositories: Iterable[str]) -> None:
+        """Tell which repositories are going to be read or changed, so that tokens that must name them name ten at a time."""
+        self._tokens.announce(repositories)
+
+    async def catalog(self) -> tuple[str, ...]:
+        """The names of all repositories that the identity may see."""
+        call = "listing the repositories"
+        found = await self._list("/acr/v1/_catalog", wire.read_repositories, call, failures.LISTING_THE_CATALOG)
+        return tuple(found)
+
+    async def list_repository(self, name: str) -> RepositoryInventory:
+        """
+        Every tag and every manifest of a repository, the edges still unread; empty if there is no such repository.
+
+        Raises `NotListed` when any page is missing or cannot be understood.
+        """
+        path = f"/acr/v1/{self._quote_repository(name)}"
+        tags: dict[str, Tag] = {}
+        listed: dict[str, wire.ListedManifest] = {}
+
+        async def list_tags() -> None:
+            tags.update(await self._list(f"{path}/_tags", wire.read_tags, f"listing the tags of {name}"))
+
+        async def list_manifests() -> None:
+            call = f"listing the manifests of {name}"
+            listed.update(await self._list(f"{path}/_manifests", wire.read_manifests, call))
+
+        await _all((list_tags(), list_manifests()))
+        return RepositoryInventory(
+            name,
+            (*tags.values(), *_hidden_tags(tags, listed)),
+            {each.manifest.digest: each.manifest for each in listed.values()},
+        )
+
+    async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
+        """
+        The same inventory with the edges of every manifest that may have any (`inventory.unread`).
+
+        What is not there, is too large, cannot be understood or is not what its digest says stays unknown; and so it is read
+        again the next time, while what has been read is remembered. Raises `RegistryForbidden` if not one body may be read.
+        """
+        read: list[Manifest] = []
+        refusals: list[RegistryForbidden] = []
+        pending = iter(inventory.unread)
+
+        async def work() -> None:
+            for digest in pending:
+                try:
+                    manifest = await self._read(inventory, digest)
+                except RegistryForbidden as error:
+                    refusals.append(error)
+                else:
+                    if manifest is not None:
+                        read.append(manifest)
+
+        await _all(work() for _ in range(min(self._concurrency, len(inventory.unread))))
+        if refusals and len(refusals) == len(inventory.unread):
+            raise refusals[0]
+        return inventory.with_edges(read) if read else inventory
+
+    async def untag(self, repository: str, tag: str) -> OutcomeKind:
+        """Remove one name and nothing else: `deleted`, `gone` or `locked`."""
+        self._check(_TAG, tag, "tag")
+        path = f"/acr/v1/{self._quote_repository(repository)}/_tags/{tag}?{urlencode({'api-version': API_VERSION})}"
+        return await self._delete(path, f"untagging {repository}:{tag}")
+
+    async def delete_manifest(self, repository: str, digest: Digest) -> OutcomeKind:
+        """Remove a manifest **and every tag on it**: `deleted`, `gone` or `locked`."""
+        self._check(_DIGEST, digest, "digest")
+        path = f"/v2/{self._quote_repository(repository)}/manifests/{quote(digest, safe='')}"
+        return await self._delete(path, f"deleting manifest {repository}@{digest}")
+
+    async def _delete(self, path: str, call: str) -> OutcomeKind:
+        reply = await self._call(Category.DELETE, "DELETE", path, call)
+        if reply.status in (200, 202, 204):
+            return OutcomeKind.DELETED
+        if failures.is_missing(reply):
+            # After a try whose answer was lost, its absence is most likely our doing.
+            return OutcomeKind.DELETED if reply.uncertain else OutcomeKind.GONE
+        if reply.status == 405:
+            return OutcomeKind.LOCKED
+        raise failures.refused(self.login_server, call, reply, failures.DELETING)
+
+    async def _read(self, inventory: RepositoryInventory, digest: Digest) -> Manifest | None:
+        """One manifest with its edges known; None if they, or what may be done to it, cannot be."""
+        manifest = inventory.manifests.get(digest)
+        try:
+            if manifest is None:
+                # Named by a tag and not listed: whether it is locked is to be asked for by itself.
+                manifest = await self._attributes(inventory.name, digest)
+                if manifest is None or manifest.is_image:
+                    return manifest
+            key = (inventory.name, digest)
+            if key not in self._edges:
+                edges = await self._body(inventory.name, digest)
+                if edges is None:
+                    return manifest
+                self._edges[key] = edges
+        except (RegistryUnreachable, RegistryForbidden):
+            raise
+        except RegistryError:
+            return manifest
+        return self._edges[key].of(manifest)
+
+    async def _attributes(self, repository: str, digest: Digest) -> Manifest | None:
+        path = f"/acr/v1/{self._quote_repository(repository)}/_manifests/{quote(digest, safe='')}"
+        call = f"reading the attributes of {repository}@{digest}"
+        reply = await self._call(Category.READ, "GET", f"{path}?{urlencode({'api-version': API_VERSION})}", call)
+        if reply.status != 200:
+            self._must_be_allowed(call, reply)
+            return None
+        try:
+            manifest = wire.read_manifest(reply.body).manifest
+        except wire.Unreadable:
+            return None
+        return manifest if manifest.digest == digest else None
+
+    async def _body(self, repository: str, digest: Digest) -> wire.Edges | None:
+        path = f"/v2/{self._quote_repository(repository)}/manifests/{quote(digest, safe='')}"
+        call = f"reading manifest {repository}@{digest}"
+        reply = await self._call(Category.READ, "GET", path, call, accept=MANIFEST_TYPES, largest=LARGEST_MANIFEST)
+        if reply.status != 200:
+            self._must_be_allowed(call, reply)
+            return None
+        try:
+            return wire.read_edges(reply.body, digest, reply.headers.get("Content-Type", ""))
+        except wire.Unreadable:
+            return None
+
+    def _must_be_allowed(self, call: str, reply: Reply) -> None:
+        if reply.status in (401, 403):
+            raise failures.refused(self.login_server, call, reply, failures.READING)
+
+    async def _list(
+        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str = failures.READING
+    ) -> dict[str, T]:
+        """All pages of one list, by name; empty if there is no such thing."""
+        try:
+            return await self._pages(path, read, call, role)
+        except wire.Unreadable as error:
+            seen = f"an answer that is no such list: {failures.quote_text(str(error))}."
+            raise failures.not_listed(self.login_server, call, seen) from None
+        except (RegistryUnreachable, RegistryForbidden):
+            raise
+        except RegistryError as error:
+            raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
+
+    async def _pages(self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str) -> dict[str, T]:
+        found: dict[str, T] = {}
+        followed: set[str] = set()
+        query = urlencode({"n": PAGE})
+        while query:
+            followed.add(query)
+            reply = await self._call(Category.READ, "GET", f"{path}?{query}", call)
+            if failures.is_missing(reply) and len(followed) == 1:
+                return {}
+            if reply.status != 200:
+                raise failures.refused(self.login_server, call, reply, role)
+            page = read(reply.body)
+            known = len(found)
+            found |= page
+            query = _next_query(reply.headers, self._base, path)
+            if query in followed or (page and len(found) == known):
+                raise wire.Unreadable("its pages go round in circles")
+            if not query and len(page) >= PAGE:
+                # Full, and no link to more: either exactly this many, or something between us has lost the link.
+                query = urlencode({"last": next(reversed(page)), "n": PAGE})
+        return found
+
+    async def _call(
+        self,
+        category: Category,
+        method: str,
+        path: str,
+        call: str,
+        *,
+        accept: str = "application/json",
+        largest: int = LARGEST_PAGE,
+    ) -> Reply:
+        """One operation, in its turn, repeated if need be. Any status may come out; only silence raises."""
+        # The SDK takes a URL for a template.
+        url = f"{self._base}{path}".replace("{", "%7B").replace("}", "%7D")
+
+        async def send() -> Reply:
+            request = HttpRequest(method, url, headers={"Accept": accept})
+            # Streamed, or the SDK would parse every page with the standard library before we see it.
+            response = await self._client.send_request(request, stream=True)
+            try:
+                body = await read_bounded(response, largest)
+            except NO_ANSWER:
+                if method != "DELETE":
+                    raise
+                # Its status has said everything.
+                body = b""
+            except TooLargeError:
+                raise RegistryError(
+                    f"an answer of more than {largest // 1024 // 1024} MiB.",
+                    where=failures.where(self.login_server, call),
+                    remedy="Check container_registry.url, and whether a proxy answers in its place.",
+                ) from None
+            return Reply(response.status_code, response.headers, body)
+
+        try:
+            return await self._pace.run(category, send)
+        except NO_ANSWER as error:
+            raise failures.no_answer(self.login_server, call, error) from error
+
+    def _quote_repository(self, name: str) -> str:
+        self._check(_REPOSITORY, name, "repository")
+        return quote(name, safe="")
+
+    def _check(self, grammar: re.Pattern[str], text: str, what: str) -> None:
+        if not grammar.fullmatch(text):
+            raise RegistryError(
+                f"{failures.quote_text(repr(text))} is no valid name of a {what}; nothing was sent.",
+                where=f"registry {self.login_server}",
+                remedy="Remove it by hand, if it is to go.",
+            )
+
+
+def _next_query(headers: Mapping[str, str], base: str, path: str) -> str:
+    """
+    The query of the next page, empty if there is none. Raises `Unreadable` for a link that leads anywhere but on.
+
+    `Link: </acr/v1/NAME/_tags?last=…&n=…>; rel="next"`
+    """
+    link = headers.get("Link")
+    if not link:
+        return ""
+    match = _NEXT.search(link)
+    if match is None:
+        raise wire.Unreadable(f"a Link header that cannot be read ({link!r})")
+    here = urlsplit(f"{base}{path}")
+    try:
+        there = urlsplit(urljoin(f"{base}{path}", match[1]))
+    except ValueError:
+        raise wire.Unreadable(f"a link to the next page that is no address ({match[1]!r})") from None
+    same_path = there.path.replace("%2F", "/").replace("%2f", "/") == here.path.replace("%2F", "/")
+    if (there.scheme, there.netloc.lower()) != (here.scheme, here.netloc.lower()) or not same_path or not there.query:
+        raise wire.Unreadable(f"a link to the next page that leads elsewhere ({match[1]!r})")
+    return str(there.query)
+
+
+def _hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, wire.ListedManifest]) -> list[Tag]:
+    """
+    Tags that a manifest shows and the list of tags does not: unlisted ones (`listEnabled: false`), or pushed a moment ago.
+
+    Deleting the manifest would take them along. Their age is not known, so they are kept, and the manifest with them.
+    """
+    return [Tag(name, each.manifest.digest, None) for each in listed.values() for name in each.tags if name not in tags]
+
+
+async def _all(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Side by side; the first failure ends them all and comes out as itself, not inside a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except ExceptionGroup as errors:
+        expected = errors.subgroup(AcrCleanupError)
+        if expected is None:
+            raise
+        raise expected.exceptions[0] from None

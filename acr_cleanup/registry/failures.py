@@ -1,0 +1,166 @@
+"""
+What went wrong with the registry, in words: statuses and network errors -> the exceptions of errors.py.
+
+Each says what was seen, where, and what to do. What the registry wrote itself is quoted without control characters, short,
+and with anything like a token blotted out.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from http import HTTPStatus
+
+import aiohttp
+import msgspec
+
+from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.registry.pace import TOO_MANY_REQUESTS, Reply, cause_of
+
+LONGEST_QUOTE = 300
+
+READING = "AcrPull (where the registry uses ABAC: Container Registry Repository Reader)"
+DELETING = "AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor)"
+LISTING_THE_CATALOG = "AcrPull (where the registry uses ABAC: Container Registry Repository Catalog Lister)"
+ANY = (
+    "AcrPull and AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor, "
+    "and for scope 'all' Container Registry Repository Catalog Lister)"
+)
+
+# Every JSON web token begins with `{"`.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+class _Error(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _Errors(msgspec.Struct):
+    errors: list[_Error]
+
+
+def where(login_server: str, call: str) -> str:
+    """The place of a failure, as every message of the registry edge gives it."""
+    return f"registry {login_server}: {call}"
+
+
+def quote_text(text: str) -> str:
+    """Foreign text, made fit for one line of a message."""
+    text = _NOT_PRINTABLE.sub(" ", _TOKEN.sub("***", text)).strip()
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+
+
+def what_it_said(reply: Reply) -> str:
+    """`405 Method Not Allowed (CODE: message)`, as much of it as there is."""
+    try:
+        status = f"{reply.status} {HTTPStatus(reply.status).phrase}"
+    except ValueError:
+        status = str(reply.status)
+    errors = _errors(reply)
+    text = "; ".join(": ".join(filter(None, (error.code, error.message))) for error in errors)
+    return f"{status} ({quote_text(text)})" if text else status
+
+
+def is_missing(reply: Reply) -> bool:
+    """Does the registry say that something is not there? A web page saying so is somebody else: a proxy, a wrong host."""
+    return reply.status == 404 and "html" not in reply.headers.get("Content-Type", "").lower()
+
+
+def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryError:
+    """The error for an answer that is none of those the call may have. `role` is what the call needs."""
+    place, seen = where(login_server, call), what_it_said(reply)
+    if reply.status in (401, 403):
+        if "client with ip" in seen.lower():
+            return RegistryForbidden(
+                f"the registry's firewall refused this machine: {seen}.",
+                where=place,
+                remedy="Allow its address in the networking settings of the registry, or run inside its network.",
+            )
+        return RegistryForbidden(
+            f"rights are missing: {seen}.",
+            where=place,
+            remedy=f"Give the identity the role {role} on the registry. A new role takes up to ten minutes to work.",
+        )
+    if reply.status == TOO_MANY_REQUESTS:
+        return RegistryError(
+            f"the registry is too busy: {seen}.",
+            where=place,
+            remedy="Run again later, or with a lower concurrency; other clients may be using up its rate limit.",
+        )
+    if reply.status >= 500 or reply.status == 408:
+        return RegistryError(f"the registry failed, again and again: {seen}.", where=place, remedy="Run again later.")
+    if 300 <= reply.status < 400 or reply.status == 404:
+        return RegistryError(
+            f"this does not answer like an Azure container registry: {seen}.",
+            where=place,
+            remedy="Check container_registry.url, and whether a proxy answers in its place.",
+        )
+    return RegistryError(f"unexpected answer: {seen}.", where=place, remedy="Run again with --log-level debug.")
+
+
+def no_answer(login_server: str, call: str, error: BaseException) -> RegistryError:
+    """The error for a request that got no answer: unreachable if no connection came about, else a failed call."""
+    place, cause = f"registry {login_server}", cause_of(error)
+    match cause:
+        case aiohttp.ClientProxyConnectionError():
+            return RegistryUnreachable(
+                f"the proxy cannot be reached ({quote_text(str(cause.os_error))}).",
+                where=place,
+                remedy="Check HTTPS_PROXY, or name the registry in NO_PROXY.",
+            )
+        case aiohttp.ClientHttpProxyError():
+            return RegistryUnreachable(
+                f"the proxy refused the connection ({cause.status} {quote_text(cause.message)}).",
+                where=place,
+                remedy="Check HTTPS_PROXY and its user name and password, or name the registry in NO_PROXY.",
+            )
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return RegistryUnreachable(
+                f"its TLS certificate is not trusted ({quote_text(_tls_text(cause))}).",
+                where=place,
+                remedy="Where a private authority or an inspecting proxy signs it, name the authority's certificate file in "
+                "SSL_CERT_FILE or REQUESTS_CA_BUNDLE.",
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return RegistryUnreachable(
+                "no such host.",
+                where=place,
+                remedy="Check container_registry.url and the network; a registry may be known inside its own network only, "
+                "and some networks reach it through HTTPS_PROXY only.",
+            )
+        case aiohttp.ClientConnectorError():
+            return RegistryUnreachable(
+                f"no connection ({quote_text(str(cause.os_error.strerror or cause.os_error))}).",
+                where=place,
+                remedy="Check container_registry.url, the network and its firewalls, and HTTPS_PROXY.",
+            )
+        case aiohttp.ConnectionTimeoutError():
+            return RegistryUnreachable(
+                "no connection within the time limit.",
+                where=place,
+                remedy="Check container_registry.url, the network and its firewalls, and HTTPS_PROXY.",
+            )
+        case TimeoutError():
+            seen = "no answer within the time limit, again and again."
+        case _:
+            seen = f"the connection was lost, again and again ({quote_text(str(cause)) or type(cause).__name__})."
+    return RegistryError(seen, where=where(login_server, call), remedy="Check the network, and run again.")
+
+
+def not_listed(login_server: str, call: str, seen: str) -> NotListed:
+    """A list that is not whole. What it did not show might be anything, so nothing of the repository may be touched."""
+    return NotListed(seen, where=where(login_server, call), remedy="All of it is kept. Run again.")
+
+
+def _errors(reply: Reply) -> list[_Error]:
+    try:
+        return msgspec.json.decode(reply.body, type=_Errors).errors
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []
+
+
+def _tls_text(cause: BaseException) -> str:
+    inner = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
+    return getattr(inner, "verify_message", "") or str(inner)

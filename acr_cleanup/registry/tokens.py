@@ -1,0 +1,353 @@
+"""
+The one policy that owns the registry's tokens: Entra ID token -> refresh token -> access token, each asked for once.
+
+The SDK keeps no access token: on its own it sends every request bare, is challenged, exchanges twice and sends again, four
+requests for one (https://github.com/Azure/azure-sdk-for-python/issues/29090). This policy runs before the SDK's and
+authorises the request, so that no challenge follows. Should one follow all the same, the SDK's own flow rescues that request.
+
+Protocol: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from azure.core import AsyncPipelineClient
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, IncompleteReadError
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import AsyncHTTPPolicy, HttpLoggingPolicy, UserAgentPolicy
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+
+from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryError, RegistryForbidden
+from acr_cleanup.registry.failures import ANY, no_answer, quote_text, refused, what_it_said, where
+from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
+from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
+
+API_VERSION = "2021-07-01"
+
+BATCH = 10
+"""Repositories named in one token: what acr-cli does on registries that grant no wildcard."""
+
+EVERYTHING = "registry:catalog:* repository:*:*"
+CATALOG = "registry:catalog:*"
+REPOSITORY = "repository:{name}:pull,delete,metadata_read"
+
+OPAQUE_LIFETIME = 60.0
+"""Seconds; what a token of unknown lifetime may be trusted for. https://distribution.github.io/distribution/spec/auth/token/"""
+
+RENEW_EARLY = 300.0
+"""Seconds before its end at which a token counts as expired (a fifth of its lifetime, if that is less)."""
+
+REFUSAL_STAYS = 30.0
+"""Seconds during which a refused login is not tried again: fifty callers need not hear it one by one."""
+
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes."""
+
+_REPOSITORY_IN_PATH = re.compile(r"/(?:acr/v1|v2)/(?P<name>.+?)(?:/(?:_tags|_manifests|manifests)(?:/[^/]*)?)?")
+
+# The SDK's flow failed after a 401. Not every token and challenge is one that it can read.
+_NO_RESCUE = (HttpResponseError, ValueError, KeyError)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Token:
+    """One token, empty until somebody needs it; `lock` lets one caller renew it while the others wait."""
+
+    names: list[str] = field(default_factory=list)
+    value: str = field(default="", repr=False)
+    until: float = float("-inf")
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    asked: bool = False
+
+    def drop(self, value: str) -> None:
+        """Forget this value; a newer one that somebody else has fetched meanwhile stays."""
+        if self.value == value:
+            self.until = float("-inf")
+
+
+class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """
+    Sets `Authorization` on every request to the registry, from as few tokens as the registry allows.
+
+    A registry that honours wildcards needs one token for everything; one in ABAC mode ignores them silently, so there the
+    tokens name their repositories, ten at a time. `clock` is in seconds since the epoch.
+    Raises `IdentityError` and `RegistryError` out of the pipeline.
+    """
+
+    def __init__(
+        self,
+        login_server: str,
+        credential: AsyncTokenCredential,
+        transport: Transport,
+        pace: Pace,
+        *,
+        audience: str,
+        user_agent: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self._login_server = login_server
+        self._credential = credential
+        self._scope = f"{audience}/.default"
+        self._pace = pace
+        self._clock = clock
+        self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
+            f"https://{login_server}",
+            policies=[UserAgentPolicy(user_agent=user_agent), HttpLoggingPolicy()],
+            transport=transport,
+        )
+        self._refresh = _Token()
+        self._everything = _Token()
+        self._catalog = _Token()
+        self._batches: dict[str, _Token] = {}
+        self._filling: _Token | None = None
+        self._per_repository = False
+        self._refusal: AcrCleanupError | None = None
+        self._refused_until = float("-inf")
+
+    @property
+    def per_repository(self) -> bool:
+        """Whether the registry has been found to grant no wildcard."""
+        return self._per_repository
+
+    def announce(self, names: Iterable[str]) -> None:
+        """Tell which repositories are going to be needed, in about that order, so that every token names ten of them."""
+        for name in names:
+            if name in self._batches:
+                continue
+            batch = self._filling
+            if batch is None or batch.asked or len(batch.names) == BATCH:
+                batch = self._filling = _Token()
+            batch.names.append(name)
+            self._batches[name] = batch
+
+    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        http = request.http_request
+        path = urlsplit(http.url).path
+        if path.startswith("/oauth2/"):
+            # The SDK's exchange client is built with the same policies.
+            return await self.next.send(request)
+        repository = _repository_in(path)
+        token, value = await self._token_for(repository)
+        http.headers["Authorization"] = sent = f"Bearer {value}"
+        try:
+            response = await self.next.send(request)
+        except IncompleteReadError:
+            raise
+        except _NO_RESCUE as error:
+            log.debug("the registry refused a token, and the SDK found none either: %s", type(error).__name__)
+        else:
+            challenged = http.headers["Authorization"] != sent
+            if challenged and response.http_response.status_code != 401:
+                # The SDK's token, made for this very repository, was accepted where ours was not. (Had it been refused
+                # as well, then rights are missing, and no token would change that.)
+                log.debug("the registry refused a token; from now on tokens name their repositories")
+                self._refuse(token, value)
+            return response
+        self._refuse(token, value)
+        token, value = await self._token_for(repository)
+        http.headers["Authorization"] = f"Bearer {value}"
+        try:
+            return await self.next.send(request)
+        except IncompleteReadError:
+            raise
+        except _NO_RESCUE:
+            raise RegistryForbidden(
+                "rights are missing: 401 Unauthorized.",
+                where=where(self._login_server, f"{http.method} {unquote(path)}"),
+                remedy=f"Give the identity the role {ANY} on the registry. A new role takes up to ten minutes to work.",
+            ) from None
+
+    def _refuse(self, token: _Token, value: str) -> None:
+        token.drop(value)
+        self._per_repository = True
+
+    def _choose(self, repository: str | None) -> tuple[_Token, str]:
+        """The token that covers a repository (None: the catalog), and the scope to ask for it with."""
+        if not self._per_repository:
+            return self._everything, EVERYTHING
+        if repository is None:
+            return self._catalog, CATALOG
+        self.announce((repository,))
+        batch = self._batches[repository]
+        return batch, " ".join(REPOSITORY.format(name=name) for name in batch.names)
+
+    async def _token_for(self, repository: str | None) -> tuple[_Token, str]:
+        while True:
+            token, _ = self._choose(repository)
+            if self._clock() < token.until:
+                return token, token.value
+            async with token.lock:
+                if self._clock() < token.until:
+                    return token, token.value
+                if self._refusal is not None and self._clock() < self._refused_until:
+                    raise self._refusal
+                try:
+                    if await self._renew(token, repository):
+                        return token, token.value
+                except AcrCleanupError as error:
+                    self._refusal, self._refused_until = error, self._clock() + REFUSAL_STAYS
+                    raise
+
+    async def _renew(self, token: _Token, repository: str | None) -> bool:
+        """Fetch this token; False if the registry turned out to want another kind of token for the repository."""
+        refresh = await self._refresh_token()
+        # Only the refresh token tells that the registry grants no wildcard.
+        chosen, scope = self._choose(repository)
+        if chosen is not token:
+            return False
+        token.asked = True
+        value, claims = await self._access_token(scope, refresh)
+        if not self._per_repository and claims.get("access") == []:
+            self._per_repository = True
+            return False
+        token.value, token.until = value, self._clock() + self._lifetime(claims)
+        return True
+
+    async def _access_token(self, scope: str, refresh: str) -> tuple[str, Mapping[str, Any]]:
+        call = "asking for an access token"
+        form = {"grant_type": "refresh_token", "service": self._login_server, "scope": scope, "refresh_token": refresh}
+        reply = await self._post("/oauth2/token", form, call)
+        if reply.status == 401:
+            # Switching a registry to ABAC makes the tokens it has issued worthless.
+            self._refresh.drop(refresh)
+            form["refresh_token"] = await self._refresh_token()
+            reply = await self._post("/oauth2/token", form, call)
+        return self._token_in(reply, "access_token", call)
+
+    async def _refresh_token(self) -> str:
+        token = self._refresh
+        if self._clock() < token.until:
+            return token.value
+        async with token.lock:
+            if self._clock() < token.until:
+                return token.value
+            value, claims = await self._exchange()
+            if "aad_identity" in claims:
+                # How acr-cli, too, tells a registry in ABAC mode.
+                self._per_repository = True
+            token.value, token.until = value, self._clock() + self._lifetime(claims)
+            return value
+
+    async def _exchange(self) -> tuple[str, Mapping[str, Any]]:
+        call = "signing in"
+        form = {
+            "grant_type": "access_token",
+            "service": self._login_server,
+            "access_token": await self._entra_token(),
+        }
+        return self._token_in(await self._post("/oauth2/exchange", form, call), "refresh_token", call)
+
+    async def _entra_token(self) -> str:
+        try:
+            return (await self._credential.get_token(self._scope)).token
+        except ClientAuthenticationError as error:
+            raise IdentityError(
+                f"no token for {self._scope}: {quote_text(error.message)}",
+                where="Entra ID",
+                remedy="Log in (`az login`), or set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret or a federated token.",
+            ) from error
+        except AzureError as error:
+            raise IdentityError(
+                f"no answer: {quote_text(error.message)}",
+                where="Entra ID",
+                remedy="Check the network, HTTPS_PROXY and, for a private authority, SSL_CERT_FILE.",
+            ) from error
+
+    async def _post(self, path: str, form: dict[str, str], call: str) -> Reply:
+        async def send() -> Reply:
+            request = HttpRequest(
+                "POST", f"https://{self._login_server}{path}", params={"api-version": API_VERSION}, data=form
+            )
+            response = await self._client.send_request(request, stream=True)
+            return Reply(response.status_code, response.headers, await read_bounded(response, LARGEST_ANSWER))
+
+        try:
+            return await self._pace.run(Category.TOKEN, send)
+        except NO_ANSWER as error:
+            raise no_answer(self._login_server, call, error) from error
+        except TooLargeError:
+            raise RegistryError(
+                "an answer too large for a token.",
+                where=where(self._login_server, call),
+                remedy="Check container_registry.url, and whether a proxy answers in its place.",
+            ) from None
+
+    def _token_in(self, reply: Reply, kind: str, call: str) -> tuple[str, Mapping[str, Any]]:
+        if reply.status in (400, 401):
+            raise RegistryForbidden(
+                f"the registry did not accept this identity: {what_it_said(reply)}.",
+                where=where(self._login_server, call),
+                remedy=f"Give it the role {ANY} on the registry, and check that it belongs to the registry's tenant and that "
+                "cloud.audience, if set, is right. A new role takes up to ten minutes to work.",
+            )
+        if reply.status != 200:
+            raise refused(self._login_server, call, reply, ANY)
+        try:
+            answer = msgspec.json.decode(reply.body, type=dict[str, Any])
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            answer = {}
+        value = answer.get(kind)
+        if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+            raise RegistryError(
+                f"an answer without {kind}.",
+                where=where(self._login_server, call),
+                remedy="Check container_registry.url, and whether a proxy answers in its place.",
+            )
+        # An opaque token may be dated beside it; a JSON web token is dated by itself.
+        return value, {"expires_in": answer.get("expires_in"), **claims_of(value)}
+
+    def _lifetime(self, claims: Mapping[str, Any]) -> float:
+        """Seconds for which a token that has just arrived may be used."""
+        expires, issued, spoken = (_number(claims.get(name)) for name in ("exp", "iat", "expires_in"))
+        left = spoken if spoken is not None else OPAQUE_LIFETIME
+        if expires is not None:
+            left = expires - self._clock()
+            if issued is not None and (left > expires - issued or left <= 0):
+                # Our clock and the registry's disagree; how long a token lives is the same by either.
+                left = expires - issued
+        return max(left - min(RENEW_EARLY, left / 5), 0.0)
+
+
+def claims_of(token: str) -> Mapping[str, Any]:
+    """
+    What a JSON web token says of itself, unchecked; nothing for a token that is none.
+
+    The alphabet of these tokens is the URL-safe one, which the SDK forgets.
+
+    >>> claims_of("opaque")
+    {}
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _repository_in(path: str) -> str | None:
+    match = _REPOSITORY_IN_PATH.fullmatch(path)
+    name = unquote(match["name"]) if match else "_catalog"
+    return None if name == "_catalog" else name
+
+
+def _number(value: Any) -> float | None:
+    # A date beyond any calendar is none.
+    return float(value) if type(value) in (int, float) and 0 <= value < 1e12 else None

@@ -1,0 +1,223 @@
+"""
+The registry's JSON -> tags, manifests and edges. Pure.
+
+Only a name and a digest are indispensable; anything else that is missing or odd becomes the value that keeps more.
+Shapes: https://learn.microsoft.com/rest/api/containerregistry/ (2021-07-01), and the OCI image specification.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from acr_cleanup.core.inventory import Manifest, Tag
+from acr_cleanup.core.references import Digest, parse_digest
+from acr_cleanup.errors import InvalidReference
+
+T = TypeVar("T")
+
+NO_TIME_BEFORE = 2000
+"""A year. Go writes a missing time as the year 1, which would make anything look old enough to go."""
+
+
+class Unreadable(ValueError):
+    """JSON that is not what it should be; the text says what was found."""
+
+
+# `Any` where a strange value must not spoil a page of a thousand.
+class _Attributes(msgspec.Struct, rename="camel"):
+    delete_enabled: Any = True
+    write_enabled: Any = True
+
+    @property
+    def locked(self) -> bool:
+        return not (self.delete_enabled in (True, None) and self.write_enabled in (True, None))
+
+
+class _Tag(msgspec.Struct, rename="camel"):
+    name: str
+    digest: str
+    last_update_time: Any = None
+    changeable_attributes: _Attributes | None = None
+
+
+class _Manifest(msgspec.Struct, rename="camel"):
+    digest: str
+    media_type: Any = None
+    config_media_type: Any = None
+    image_size: Any = None
+    architecture: Any = None
+    os: Any = None
+    last_update_time: Any = None
+    tags: Any = None
+    changeable_attributes: _Attributes | None = None
+
+
+class _Repositories(msgspec.Struct):
+    repositories: list[str] | None
+
+
+class _Tags(msgspec.Struct):
+    tags: list[_Tag] | None
+
+
+class _Manifests(msgspec.Struct):
+    manifests: list[_Manifest] | None
+
+
+class _OneManifest(msgspec.Struct):
+    manifest: _Manifest
+
+
+class _Config(msgspec.Struct, rename="camel"):
+    media_type: Any = None
+
+
+class _Descriptor(msgspec.Struct):
+    digest: str
+
+
+class _Document(msgspec.Struct, rename="camel"):
+    media_type: Any = None
+    config: _Config | None = None
+    manifests: list[_Descriptor] | None = None
+    subject: _Descriptor | None = None
+
+
+_REPOSITORIES = msgspec.json.Decoder(_Repositories)
+_TAGS = msgspec.json.Decoder(_Tags)
+_MANIFESTS = msgspec.json.Decoder(_Manifests)
+_ONE_MANIFEST = msgspec.json.Decoder(_OneManifest)
+_DOCUMENT = msgspec.json.Decoder(_Document)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedManifest:
+    """A manifest as listed, and the tags that the listing shows on it: some of them, for the registry truncates them."""
+
+    manifest: Manifest
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """What the body of a manifest says, and its listing does not."""
+
+    media_type: str
+    config_media_type: str
+    children: tuple[Digest, ...]
+    subject: Digest | None
+
+    def of(self, manifest: Manifest) -> Manifest:
+        """The same manifest, its edges known."""
+        return replace(
+            manifest,
+            media_type=self.media_type or manifest.media_type,
+            config_media_type=self.config_media_type or manifest.config_media_type,
+            children=self.children,
+            subject=self.subject,
+            known=True,
+        )
+
+
+def read_repositories(body: bytes) -> dict[str, str]:
+    """A page of the catalog. Raises `Unreadable`."""
+    return {name: name for name in _decode(_REPOSITORIES, body).repositories or ()}
+
+
+def read_tags(body: bytes) -> dict[str, Tag]:
+    """A page of tags, by name. Raises `Unreadable`."""
+    return {
+        tag.name: Tag(
+            tag.name,
+            _digest(tag.digest),
+            _moment(tag.last_update_time),
+            tag.changeable_attributes is not None and tag.changeable_attributes.locked,
+        )
+        for tag in _decode(_TAGS, body).tags or ()
+    }
+
+
+def read_manifests(body: bytes) -> dict[str, ListedManifest]:
+    """A page of manifests, by digest. Raises `Unreadable`."""
+    return {each.digest: _listed(each) for each in _decode(_MANIFESTS, body).manifests or ()}
+
+
+def read_manifest(body: bytes) -> ListedManifest:
+    """The attributes of one manifest. Raises `Unreadable`."""
+    return _listed(_decode(_ONE_MANIFEST, body).manifest)
+
+
+def read_edges(body: bytes, digest: Digest, content_type: str) -> Edges:
+    """The edges that the body of this manifest names, once it is proven to be that body. Raises `Unreadable`."""
+    algorithm, _, expected = digest.partition(":")
+    if hashlib.new(algorithm, body).hexdigest() != expected:
+        raise Unreadable("the body does not have the digest that it was asked for by")
+    document = _decode(_DOCUMENT, body)
+    media_type = _text(document.media_type) or content_type.partition(";")[0].strip()
+    return Edges(
+        # A general type such as application/json says nothing about what this is.
+        media_type=media_type if ".manifest" in media_type or ".index" in media_type else "",
+        config_media_type=_text(document.config.media_type) if document.config is not None else "",
+        children=tuple(dict.fromkeys(_digest(child.digest) for child in document.manifests or ())),
+        subject=_digest(document.subject.digest) if document.subject is not None else None,
+    )
+
+
+def _listed(each: _Manifest) -> ListedManifest:
+    os, architecture = _text(each.os), _text(each.architecture)
+    # Attestations call their platform unknown/unknown: they run nowhere.
+    runs = os and architecture and "unknown" not in (os, architecture)
+    manifest = Manifest(
+        digest=_digest(each.digest),
+        media_type=_text(each.media_type),
+        config_media_type=_text(each.config_media_type),
+        platform=f"{os}/{architecture}" if runs else "",
+        size=each.image_size if type(each.image_size) is int and each.image_size > 0 else 0,
+        updated_at=_moment(each.last_update_time),
+        locked=each.changeable_attributes is not None and each.changeable_attributes.locked,
+    )
+    tags = each.tags if isinstance(each.tags, list) else ()
+    return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)))
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Unreadable(str(error)) from None
+    except RecursionError:
+        raise Unreadable("the JSON is nested too deeply") from None
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return parse_digest(text)
+    except InvalidReference as error:
+        raise Unreadable(error.seen) from None
+
+
+def _moment(value: Any) -> datetime | None:
+    """
+    A timestamp, with the seven fractional digits of .NET if need be; None if it is not one that can be trusted.
+
+    >>> _moment("2021-05-13T16:00:26.9280451Z")
+    datetime.datetime(2021, 5, 13, 16, 0, 26, 928045, tzinfo=datetime.timezone.utc)
+    >>> _moment("0001-01-01T00:00:00Z") is None
+    True
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and moment.year >= NO_TIME_BEFORE else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

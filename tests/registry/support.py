@@ -1,0 +1,221 @@
+"""A registry edge on the emulator, a registry edge on answers made by hand, and the clocks and logins both need."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from azure.core.credentials import AccessToken
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
+from multidict import CIMultiDict
+
+from acr_cleanup.emulator import Emulator, World
+from acr_cleanup.registry.acr import AcrRegistry, open_registry
+from acr_cleanup.registry.pace import Pace
+
+HOST = "contoso.azurecr.io"
+AUDIENCE = "https://containerregistry.azure.net"
+
+
+def impatient(concurrency: int = 8) -> Pace:
+    """The usual pace in a time of its own, so that waiting takes none of ours."""
+    time = FakeTime()
+    return Pace(concurrency, clock=time, sleep=time.sleep)
+
+
+@dataclass
+class FakeTime:
+    """A clock that only sleeping moves; it lets others run all the same."""
+
+    now: float = 1_000_000.0
+    slept: list[float] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+class Login:
+    """A credential that counts how often it was asked, and for what."""
+
+    def __init__(self, token: Callable[[], str] = lambda: "entra-token") -> None:
+        self.token = token
+        self.scopes: list[str] = []
+
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        self.scopes += scopes
+        return AccessToken(self.token(), 2**40)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        at: TracebackType | None = None,
+    ) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class Connected:
+    """The registry edge, and the emulator behind it."""
+
+    registry: AcrRegistry
+    emulator: Emulator
+    world: World
+    login: Login
+
+    def sent(self, method: str | None = None, path: str | None = None, status: int | None = None) -> int:
+        """How many requests the registry has seen."""
+        return self.world.count(service="acr", method=method, path=path, status=status)
+
+
+@asynccontextmanager
+async def connect(world: World, *, trust: bool = True, pace: Pace | None = None) -> AsyncIterator[Connected]:
+    """Start the emulator and open the registry edge on it."""
+    async with Emulator(world) as emulator:
+        client = world.directory.client_id
+        login = Login(lambda: emulator.issue_token(AUDIENCE, client))
+        context = ssl.create_default_context(cafile=emulator.ca_file if trust else None)
+        connector = aiohttp.TCPConnector(ssl=context)
+        async with (
+            aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+            open_registry(
+                emulator.registry_url,
+                login,
+                AioHttpTransport(session=session, session_owner=False),
+                pace=pace or impatient(),
+            ) as registry,
+        ):
+            yield Connected(registry, emulator, world, login)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as the hand-made registry saw it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    form: Mapping[str, str]
+
+    @property
+    def path(self) -> str:
+        return self.url.removeprefix(f"https://{HOST}").partition("?")[0]
+
+    @property
+    def bearer(self) -> str:
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+class Answer:
+    """A response as azure-core's transports give it, for our own requests and for the SDK's."""
+
+    def __init__(
+        self, request: Any, status: int = 200, body: Any = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.request = request
+        self.status_code = status
+        self.reason = ""
+        self._data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.headers = CIMultiDict({"Content-Type": "application/json; charset=utf-8", **(headers or {})})
+        self.content_type = self.headers["Content-Type"]
+        self.block_size = 4096
+
+    async def read(self) -> bytes:
+        return self._data
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._data), self.block_size):
+            yield self._data[start : start + self.block_size]
+
+    async def load_body(self) -> None:
+        """It is here already."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def body(self) -> bytes:
+        return self._data
+
+    def text(self, encoding: str | None = None) -> str:
+        return self._data.decode(encoding or "utf-8")
+
+    def raise_for_status(self) -> None:
+        raise AssertionError("nobody asks for this")
+
+
+Answering = Callable[[Asked, Any], "Answer | Awaitable[Answer]"]
+
+
+class HandMade(AsyncHttpTransport[Any, Any]):
+    """A transport that a function answers."""
+
+    def __init__(self, answer: Answering) -> None:
+        self._answer = answer
+        self.asked: list[Asked] = []
+
+    async def send(self, request: Any, **_: Any) -> Any:
+        form = request.data if isinstance(request.data, dict) else {}
+        asked = Asked(request.method, request.url, dict(request.headers), form)
+        self.asked.append(asked)
+        answer = self._answer(asked, request)
+        return answer if isinstance(answer, Answer) else await answer
+
+    def count(self, path: str) -> int:
+        return sum(asked.path == path for asked in self.asked)
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+
+def jwt(**claims: Any) -> str:
+    """An unsigned JSON web token."""
+    parts = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({"alg": "none"}, claims)
+    )
+    return ".".join((*parts, "c2lnbmF0dXJl"))
+
+
+@asynccontextmanager
+async def by_hand(
+    answer: Callable[[Asked, Any], Answer], *, pace: Pace | None = None
+) -> AsyncIterator[tuple[AcrRegistry, HandMade]]:
+    """The registry edge on a function, which need not care about tokens."""
+
+    def with_tokens(asked: Asked, request: Any) -> Answer:
+        if asked.path == "/oauth2/exchange":
+            return Answer(request, 200, {"refresh_token": jwt(exp=2**33)})
+        if asked.path == "/oauth2/token":
+            return Answer(request, 200, {"access_token": jwt(exp=2**33)})
+        return answer(asked, request)
+
+    transport = HandMade(with_tokens)
+    async with open_registry(HOST, Login(), transport, pace=pace or impatient()) as registry:
+        yield registry, transport

@@ -1,0 +1,210 @@
+"""How fast, how often, and how patiently: in a time that only waiting moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import aiohttp
+import pytest
+from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
+
+from acr_cleanup.registry.pace import Category, Pace, Reply, retry_after
+from tests.registry.support import FakeTime
+
+
+def pace(time: FakeTime, concurrency: int = 8, *, patience: float = 900.0) -> Pace:
+    return Pace(concurrency, tries=4, patience=patience, clock=time, sleep=time.sleep, jitter=lambda: 1.0)
+
+
+class Script:
+    """Answers one after the other, the last one for ever: a status, a whole reply, or an exception."""
+
+    def __init__(self, *answers: int | Reply | Exception) -> None:
+        self.answers = list(answers)
+        self.sent = 0
+
+    async def __call__(self) -> Reply:
+        answer = self.answers[min(self.sent, len(self.answers) - 1)]
+        self.sent += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return Reply(answer, {}, b"") if isinstance(answer, int) else answer
+
+
+def lost() -> ServiceRequestError:
+    """azure-core calls a connection lost after the request was sent a request error, too."""
+    return ServiceRequestError("lost", error=aiohttp.ServerDisconnectedError())
+
+
+def too_many(seconds: object) -> Reply:
+    return Reply(429, {"Retry-After": str(seconds)}, b"")
+
+
+@pytest.mark.parametrize(
+    "trouble", [408, 500, 502, 503, 504, lost(), ServiceResponseError("x"), IncompleteReadError("x")]
+)
+async def test_what_may_pass_is_tried_again(trouble: int | Exception) -> None:
+    script = Script(trouble, trouble, 200)
+    reply = await pace(FakeTime()).run(Category.READ, script)
+    assert (reply.status, script.sent) == (200, 3)
+
+
+@pytest.mark.parametrize("status", [200, 202, 301, 400, 401, 403, 404, 405, 409])
+async def test_what_repeating_would_not_change_is_not_repeated(status: int) -> None:
+    script = Script(status)
+    reply = await pace(FakeTime()).run(Category.READ, script)
+    assert (reply.status, reply.uncertain, script.sent) == (status, False, 1)
+
+
+async def test_tries_are_bounded_and_grow_apart() -> None:
+    time, script = FakeTime(), Script(503)
+    reply = await pace(time).run(Category.READ, script)
+    assert (reply.status, script.sent) == (503, 4)
+    assert time.slept == [0.5, 1.0, 2.0]
+
+    script = Script(lost())
+    with pytest.raises(ServiceRequestError):
+        await pace(time).run(Category.READ, script)
+    assert script.sent == 4
+
+
+async def test_a_certificate_does_not_get_better_by_asking_again() -> None:
+    key = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
+    script = Script(
+        ServiceRequestError("tls", error=aiohttp.ClientConnectorCertificateError(key, Exception("self-signed")))
+    )
+    with pytest.raises(ServiceRequestError):
+        await pace(FakeTime()).run(Category.READ, script)
+    assert script.sent == 1
+
+
+@pytest.mark.parametrize("trouble", [lost(), ServiceResponseError("x"), 502, 408, TimeoutError()])
+async def test_a_try_that_may_have_been_carried_out_makes_the_answer_uncertain(trouble: int | Exception) -> None:
+    reply = await pace(FakeTime()).run(Category.DELETE, Script(trouble, 404))
+    assert (reply.status, reply.uncertain) == (404, True)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        too_many(1),
+        ServiceRequestError("x", error=aiohttp.ConnectionTimeoutError()),
+        ServiceRequestError(
+            "x",
+            error=aiohttp.ClientConnectorError(
+                aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None), OSError("refused")
+            ),
+        ),
+    ],
+    ids=["429", "connect timeout", "refused"],
+)
+async def test_a_try_that_cannot_have_been_carried_out_leaves_no_doubt(trouble: Reply | Exception) -> None:
+    reply = await pace(FakeTime()).run(Category.DELETE, Script(trouble, 404))
+    assert (reply.status, reply.uncertain) == (404, False)
+
+
+async def test_waiting_on_429_uses_up_no_try() -> None:
+    time = FakeTime()
+    script = Script(*[too_many(10)] * 20, 503, 503, 503, 202)
+    reply = await pace(time).run(Category.DELETE, script)
+    assert (reply.status, script.sent) == (202, 24)
+    assert sum(time.slept) >= 200
+
+
+async def test_patience_with_429_ends() -> None:
+    time = FakeTime()
+    started, script = time.now, Script(too_many(60))
+    reply = await pace(time, patience=300).run(Category.DELETE, script)
+    assert reply.status == 429
+    assert time.now - started <= 300
+    assert 4 <= script.sent <= 6
+
+
+async def test_a_wait_beyond_all_patience_is_not_begun_and_stops_nobody() -> None:
+    time = FakeTime()
+    slow = pace(time)
+    assert (await slow.run(Category.DELETE, Script(too_many(86400)))).status == 429
+    assert (await slow.run(Category.READ, Script(200))).status == 200
+    assert time.slept == []
+
+
+async def test_one_429_pauses_everybody() -> None:
+    """Reads wait as well, and those whose turn comes later; nobody asks before the time is over."""
+    time = FakeTime()
+    shared = pace(time)
+    asked_at: list[float] = []
+
+    def asking(*answers: int | Reply) -> Callable[[], object]:
+        script = Script(*answers)
+
+        async def send() -> Reply:
+            asked_at.append(time.now)
+            return await script()
+
+        return send
+
+    started = time.now
+    await asyncio.gather(
+        shared.run(Category.DELETE, asking(too_many(30), 202)),  # type: ignore[arg-type]
+        *(shared.run(Category.READ, asking(200)) for _ in range(3)),  # type: ignore[arg-type]
+    )
+    before = sum(at < started + 30 for at in asked_at)
+    assert before == 1, "only the one that was told"
+    assert len(asked_at) == 5
+
+
+async def test_no_more_than_so_many_at_once_and_never_more_than_32_deletions() -> None:
+    for category, concurrency, most in ((Category.READ, 5, 5), (Category.DELETE, 5, 5), (Category.DELETE, 99, 32)):
+        now, seen = 0, 0
+
+        async def send() -> Reply:
+            nonlocal now, seen
+            now += 1
+            seen = max(seen, now)
+            await asyncio.sleep(0)
+            now -= 1
+            return Reply(200, {}, b"")
+
+        shared = pace(FakeTime(), concurrency)
+        await asyncio.gather(*(shared.run(category, send) for _ in range(120)))
+        assert seen == most
+
+
+async def test_a_failing_registry_may_say_when_to_come_back() -> None:
+    time = FakeTime()
+    await pace(time).run(Category.READ, Script(Reply(503, {"Retry-After": "7"}, b""), 200))
+    assert time.slept == [7.0]
+
+
+async def test_what_nobody_foresaw_is_raised_at_once() -> None:
+    script = Script(KeyError("bug"))
+    with pytest.raises(KeyError):
+        await pace(FakeTime()).run(Category.READ, script)
+    assert script.sent == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "12"}, 12.0),
+        ({"Retry-After": "0.5"}, 0.5),
+        ({"Retry-After": "-3"}, 0.0),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "tomorrow"}, None),
+        ({"Retry-After": "Wed, 32 Foo 2021 99:99:99 GMT"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after-ms": "1500", "Retry-After": "9"}, 1.5),
+    ],
+)
+def test_retry_after_in_every_spelling(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 55 < (retry_after({"Retry-After": date}) or 0) <= 60

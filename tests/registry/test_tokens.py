@@ -1,0 +1,390 @@
+"""The registry's tokens: as few as the registry allows, never a stale one, and a rescue when one is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from typing import Any
+
+import aiohttp
+import pytest
+from azure.core import AsyncPipelineClient
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from azure.core.rest import HttpRequest
+
+from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.emulator import World
+from acr_cleanup.emulator.faults import Fault
+from acr_cleanup.errors import IdentityError, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.registry.acr import open_registry
+from acr_cleanup.registry.tokens import RegistryTokens, claims_of
+from tests.registry.support import AUDIENCE, HOST, Answer, Asked, FakeTime, HandMade, Login, connect, impatient, jwt
+
+NOW = FakeTime().now
+
+
+class TokenService:
+    """A registry that hands out numbered tokens and says yes to everything else."""
+
+    def __init__(self, time: FakeTime, *, lifetime: float = 4500, **claims: Any) -> None:
+        self.time = time
+        self.lifetime = lifetime
+        self.claims = claims
+        self.exchanges: list[Asked] = []
+        self.tokens: list[Asked] = []
+        self.transport = HandMade(self._answer)
+        self.login = Login(lambda: f"entra-{len(self.login.scopes)}")
+        self.policy = RegistryTokens(HOST, self.login, self.transport, impatient(), audience=AUDIENCE, clock=time)
+        self.client: AsyncPipelineClient[HttpRequest, Any] = AsyncPipelineClient(
+            f"https://{HOST}", policies=[self.policy], transport=self.transport
+        )
+
+    async def _answer(self, asked: Asked, request: Any) -> Answer:
+        await asyncio.sleep(0)
+        dates = {"iat": self.time.now, "exp": self.time.now + self.lifetime}
+        if asked.path == "/oauth2/exchange":
+            self.exchanges.append(asked)
+            dates["exp"] += 9000
+            return Answer(request, 200, {"refresh_token": jwt(n=len(self.exchanges), **dates, **self.claims)})
+        if asked.path == "/oauth2/token":
+            self.tokens.append(asked)
+            return Answer(request, 200, {"access_token": jwt(n=len(self.tokens), **dates)})
+        return Answer(request)
+
+    async def get(self, path: str) -> str:
+        """Ask for something; returns the token that went with it."""
+        await self.client.send_request(HttpRequest("GET", f"https://{HOST}{path}"))
+        return self.transport.asked[-1].bearer
+
+    @property
+    def scopes(self) -> list[str]:
+        return [asked.form["scope"] for asked in self.tokens]
+
+
+async def test_fifty_callers_share_one_exchange_and_one_token() -> None:
+    service = TokenService(FakeTime())
+    await asyncio.gather(*(service.get(f"/acr/v1/app{number}/_tags") for number in range(50)))
+    assert (len(service.exchanges), len(service.tokens), len(service.login.scopes)) == (1, 1, 1)
+    asked = [each for each in service.transport.asked if "/oauth2/" not in each.path]
+    assert len(asked) == 50
+    assert {each.bearer for each in asked} == {jwt(n=1, iat=NOW, exp=NOW + 4500)}
+
+
+async def test_the_protocol_is_followed() -> None:
+    service = TokenService(FakeTime())
+    await service.get("/acr/v1/_catalog")
+    exchange, token = service.exchanges[0], service.tokens[0]
+    assert service.login.scopes == ["https://containerregistry.azure.net/.default"]
+    assert exchange.form == {"grant_type": "access_token", "service": HOST, "access_token": "entra-1"}
+    assert {key: token.form[key] for key in ("grant_type", "service", "scope")} == {
+        "grant_type": "refresh_token",
+        "service": HOST,
+        "scope": "registry:catalog:* repository:*:*",
+    }
+    assert claims_of(token.form["refresh_token"])["n"] == 1
+
+
+async def test_a_token_is_renewed_before_it_ends_and_not_much_earlier() -> None:
+    time = FakeTime()
+    service = TokenService(time)
+    first = await service.get("/acr/v1/a/_tags")
+    time.now = NOW + 4500 - 301
+    assert await service.get("/acr/v1/a/_tags") == first
+    time.now = NOW + 4500 - 299
+    assert await service.get("/acr/v1/a/_tags") != first
+    assert (len(service.exchanges), len(service.tokens)) == (1, 2)
+
+
+async def test_the_refresh_token_is_renewed_as_well_from_a_new_login_token() -> None:
+    time = FakeTime()
+    service = TokenService(time)
+    await service.get("/acr/v1/a/_tags")
+    time.now += 4500 + 9000
+    await service.get("/acr/v1/a/_tags")
+    assert [asked.form["access_token"] for asked in service.exchanges] == ["entra-1", "entra-2"]
+
+
+async def test_short_tokens_are_used_for_most_of_their_life() -> None:
+    time = FakeTime()
+    service = TokenService(time, lifetime=100)
+    first = await service.get("/acr/v1/a/_tags")
+    time.now += 79
+    assert await service.get("/acr/v1/a/_tags") == first
+    time.now += 2
+    assert await service.get("/acr/v1/a/_tags") != first
+
+
+@pytest.mark.parametrize("skew", [-5000.0, 86400.0], ids=["our clock is ahead", "our clock is behind"])
+async def test_a_clock_that_disagrees_with_the_registry_does_no_harm(skew: float) -> None:
+    time = FakeTime()
+    service = TokenService(FakeTime(NOW + skew))
+    service.policy._clock = time
+    first = await service.get("/acr/v1/a/_tags")
+    time.now += 4000
+    assert await service.get("/acr/v1/a/_tags") == first
+    time.now += 500
+    assert await service.get("/acr/v1/a/_tags") != first
+
+
+@pytest.mark.parametrize(
+    ("token", "claims"),
+    [
+        ("opaque", {}),
+        ("a.b", {}),
+        ("a.b.c.d", {}),
+        ("a.!!!!.c", {}),
+        ("a.bm90IGpzb24.c", {}),
+        ("a.W10.c", {}),
+        ("a.ä.c", {}),
+        (jwt(exp=1), {"exp": 1}),
+        (jwt(name="a?b~c>d", more="~~~???"), {"name": "a?b~c>d", "more": "~~~???"}),
+    ],
+)
+def test_claims_of_anything(token: str, claims: dict[str, Any]) -> None:
+    assert claims_of(token) == claims
+
+
+@pytest.mark.parametrize("claims", [{"exp": "soon"}, {"exp": True}, {"exp": 1e300}, {"exp": None}, {"exp": []}])
+async def test_odd_expiries_count_as_short_lives(claims: dict[str, Any]) -> None:
+    time = FakeTime()
+    service = TokenService(time)
+    token = _token(claims)
+
+    async def answer(asked: Asked, request: Any) -> Answer:
+        if asked.path == "/oauth2/token":
+            service.tokens.append(asked)
+            return Answer(request, 200, {"access_token": token})
+        return await TokenService._answer(service, asked, request)
+
+    service.transport._answer = answer
+    for passed in (0, 40, 40):
+        time.now += passed
+        assert await service.get("/acr/v1/a/_tags") == token
+    assert len(service.tokens) == 2
+
+
+def _token(claims: dict[str, Any]) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    return f"eyJhbGciOiJub25lIn0.{payload}.x"
+
+
+# -- registries that grant no wildcard
+
+
+async def test_an_abac_registry_gets_tokens_for_ten_repositories_each() -> None:
+    service = TokenService(FakeTime(), aad_identity="yes")
+    names = [f"app{number:02}" for number in range(25)]
+    service.policy.announce(names)
+    await asyncio.gather(*(service.get(f"/acr/v1/{name}/_tags?n=1000") for name in names for _ in range(3)))
+    assert len(service.exchanges) == 1
+    assert sorted(service.scopes) == [
+        " ".join(f"repository:app{number:02}:pull,delete,metadata_read" for number in batch)
+        for batch in (range(10), range(10, 20), range(20, 25))
+    ]
+
+
+async def test_a_repository_nobody_announced_gets_its_token_too() -> None:
+    service = TokenService(FakeTime(), aad_identity="yes")
+    service.policy.announce(["team/a"])
+    await service.get("/v2/team%2Fa/manifests/sha256%3A00")
+    await service.get("/acr/v1/team%2Fb/_tags/1.0?api-version=2021-07-01")
+    await service.get("/acr/v1/team/b/_manifests")
+    await service.get("/acr/v1/_catalog?n=1000")
+    assert service.scopes == [
+        "repository:team/a:pull,delete,metadata_read",
+        "repository:team/b:pull,delete,metadata_read",
+        "registry:catalog:*",
+    ]
+
+
+async def test_abac_on_the_emulator_costs_no_refused_request() -> None:
+    world = World()
+    world.registry.abac = True
+    names = [f"app{number}" for number in range(12)]
+    for name in names:
+        world.registry.push(name, "1")
+    async with connect(world) as at:
+        at.registry.announce(names)
+        await asyncio.gather(*map(at.registry.list_repository, names))
+        assert await at.registry.untag("app3", "1") is OutcomeKind.DELETED
+        assert (at.sent(path="exchange"), at.sent(path="/oauth2/token"), at.sent(status=401)) == (1, 2, 0)
+        assert len(await at.registry.catalog()) == 12
+
+
+async def test_an_abac_registry_without_catalog_lister_names_that_role() -> None:
+    world = World()
+    world.registry.abac, world.registry.catalog_lister = True, False
+    async with connect(world) as at:
+        with pytest.raises(RegistryForbidden, match="Container Registry Repository Catalog Lister"):
+            await at.registry.catalog()
+
+
+# -- refused tokens
+
+
+async def test_a_switch_to_abac_in_the_middle_is_survived() -> None:
+    """All tokens become worthless at once; the SDK rescues what is under way, and from then on ours name repositories."""
+    world = World()
+    for number in range(40):
+        world.registry.push("shop/web", f"v{number}")
+    async with connect(world) as at:
+        await at.registry.list_repository("shop/web")
+        world.registry.abac = True
+        outcomes = [await at.registry.untag("shop/web", f"v{number}") for number in range(40)]
+        assert set(outcomes) == {OutcomeKind.DELETED}
+        assert at.sent("DELETE", status=401) == 1
+        assert at.sent("DELETE") == 41
+
+
+@pytest.mark.parametrize("claim", ["a~?>", "aa~?>", "aaa~?>"])
+async def test_claims_that_the_sdk_cannot_parse_do_not_stop_us(claim: str) -> None:
+    """Its parser forgets the URL-safe alphabet and dies of such a token; whatever happens then, ours goes on."""
+    refused: list[str] = []
+
+    def answer(asked: Asked, request: Any) -> Answer:
+        if asked.path == "/oauth2/exchange":
+            return Answer(request, 200, {"refresh_token": jwt(exp=2**33, name=claim)})
+        if asked.path == "/oauth2/token":
+            everything = "repository:*:*" in asked.form["scope"]
+            return Answer(request, 200, {"access_token": jwt(exp=2**33, everything=everything)})
+        if claims_of(asked.bearer).get("everything"):
+            refused.append(asked.path)
+            challenge = f'Bearer realm="https://{HOST}/oauth2/token",service="{HOST}",scope="repository:a:pull"'
+            return Answer(request, 401, {}, {"Www-Authenticate": challenge})
+        return Answer(request, 202)
+
+    async with open_registry(HOST, Login(), HandMade(answer), pace=impatient()) as registry:
+        for tag in ("1", "2", "3"):
+            assert await registry.untag("a", tag) is OutcomeKind.DELETED
+    assert len(refused) == 1
+
+
+async def test_a_401_that_nothing_helps_against_is_missing_rights_and_no_storm() -> None:
+    def answer(asked: Asked, request: Any) -> Answer:
+        if asked.path == "/oauth2/exchange":
+            return Answer(request, 200, {"refresh_token": jwt(exp=2**33, name="a~?>")})
+        if asked.path == "/oauth2/token":
+            return Answer(request, 200, {"access_token": jwt(exp=2**33)})
+        return Answer(request, 401, {}, {"Www-Authenticate": 'Bearer realm="x"'})
+
+    transport = HandMade(answer)
+    async with open_registry(HOST, Login(), transport, pace=impatient()) as registry:
+        with pytest.raises(RegistryForbidden, match=r"rights are missing: 401.*AcrDelete"):
+            await registry.untag("a", "1")
+    assert len(transport.asked) < 10
+
+
+async def test_a_token_refused_for_one_deletion_is_not_thrown_away() -> None:
+    """Without the right to delete every deletion is challenged; the token is still good for reading."""
+    world = World()
+    world.registry.push("shop/web", "1")
+    world.registry.allowed = lambda _client, _repository, action: action != "delete"
+    async with connect(world) as at:
+        for _ in range(3):
+            with pytest.raises(RegistryForbidden):
+                await at.registry.untag("shop/web", "1")
+        before = at.sent(path="oauth2")
+        await at.registry.list_repository("shop/web")
+        assert at.sent(path="oauth2") == before
+
+
+# -- no token at all
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "error", "match"),
+    [
+        ("exchange", 401, RegistryForbidden, r"signing in.*401.*AcrPull and AcrDelete.*Repository Contributor"),
+        ("exchange", 400, RegistryForbidden, r"did not accept this identity.*400"),
+        ("exchange", 403, RegistryForbidden, r"rights are missing: 403"),
+        ("exchange", 404, RegistryError, r"does not answer like an Azure container registry"),
+        ("exchange", 503, RegistryError, r"503 Service Unavailable"),
+        ("token", 401, RegistryForbidden, r"asking for an access token.*401"),
+        ("token", 200, RegistryError, r"an answer without access_token"),
+    ],
+)
+async def test_a_refused_login_is_one_clear_sentence(
+    where: str, status: int, error: type[Exception], match: str
+) -> None:
+    world = World()
+    world.faults.append(Fault(path=f"/oauth2/{where}", status=status, body=b"[]"))
+    async with connect(world) as at:
+        with pytest.raises(error, match=match) as caught:
+            await at.registry.list_repository("shop/web")
+    assert f"registry {at.emulator.registry_url}" in str(caught.value)
+
+
+async def test_fifty_callers_hear_of_one_refused_login() -> None:
+    world = World()
+    world.registry.members = set()
+    async with connect(world) as at:
+        failures = await asyncio.gather(*(at.registry.catalog() for _ in range(50)), return_exceptions=True)
+        assert {type(failure) for failure in failures} == {RegistryForbidden}
+        assert at.sent() == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "match"),
+    [
+        (
+            ClientAuthenticationError("AADSTS700016: no such app\nTrace: 1"),
+            r"Entra ID: no token .*AADSTS700016.*az login",
+        ),
+        (ServiceRequestError("cannot connect"), r"Entra ID: no answer: cannot connect.*HTTPS_PROXY"),
+        (IdentityError("said already"), r"^said already$"),
+    ],
+)
+async def test_no_login_is_an_identity_error(raised: Exception, match: str) -> None:
+    def fail() -> str:
+        raise raised
+
+    transport = HandMade(lambda _, request: Answer(request))
+    async with open_registry(HOST, Login(fail), transport, pace=impatient()) as registry:
+        with pytest.raises(IdentityError, match=match) as caught:
+            await registry.catalog()
+    assert str(caught.value).isprintable()
+    assert transport.asked == []
+
+
+@pytest.mark.parametrize("path", ["/oauth2/exchange", "/oauth2/token"])
+async def test_the_token_service_may_fail_now_and_then(path: str) -> None:
+    world = World()
+    world.registry.push("shop/web", "1")
+    world.faults += [Fault(path=path, times=1, reset=True), Fault(path=path, times=1, status=503)]
+    async with connect(world) as at:
+        assert (await at.registry.list_repository("shop/web")).tags
+
+
+async def test_no_token_is_ever_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    world = World()
+    world.registry.push("shop/web", "1")
+    async with connect(world) as at:
+        await at.registry.list_repository("shop/web")
+        world.registry.abac = True
+        await at.registry.untag("shop/web", "1")
+    assert caplog.records
+    assert "eyJ" not in caplog.text
+
+
+def test_the_policy_and_its_tokens_print_no_secret() -> None:
+    service = TokenService(FakeTime())
+    service.policy._everything.value = "secret"
+    assert "secret" not in repr(service.policy) + repr(service.policy._everything)
+
+
+async def test_unreachable_is_told_apart_from_refused() -> None:
+    def broken(asked: Asked, request: Any) -> Answer:
+        del asked, request
+        raise ServiceRequestError("x", error=_connect_error())
+
+    async with open_registry(HOST, Login(), HandMade(broken), pace=impatient()) as registry:
+        with pytest.raises(RegistryUnreachable):
+            await registry.catalog()
+
+
+def _connect_error() -> Exception:
+    key = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
+    return aiohttp.ClientConnectorError(key, OSError(111, "Connection refused"))

@@ -1,0 +1,265 @@
+"""The registry's JSON, as it is documented and as it should not be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.references import Digest
+from acr_cleanup.errors import NotListed, RegistryError
+from acr_cleanup.registry import wire
+from tests.registry.support import Answer, by_hand
+
+ONE = Digest("sha256:" + "1" * 64)
+TWO = Digest("sha256:" + "2" * 64)
+
+
+def tag(**fields: Any) -> Any:
+    return wire.read_tags(json.dumps({"tags": [{"name": "1.0", "digest": ONE, **fields}]}).encode())["1.0"]
+
+
+def listed(**fields: Any) -> Manifest:
+    page = json.dumps({"manifests": [{"digest": ONE, **fields}]}).encode()
+    return wire.read_manifests(page)[ONE].manifest
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2021-05-13T16:00:26.9280451Z", datetime(2021, 5, 13, 16, 0, 26, 928045, UTC)),
+        ("2021-05-13T16:00:26Z", datetime(2021, 5, 13, 16, 0, 26, 0, UTC)),
+        ("2021-05-13T18:00:26+02:00", datetime(2021, 5, 13, 16, 0, 26, 0, UTC)),
+        # What cannot be trusted is no time, and a tag without one is kept.
+        ("0001-01-01T00:00:00Z", None),
+        ("2021-05-13T16:00:26", None),
+        ("2021-05-13", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        (1620921626, None),
+        ({}, None),
+    ],
+)
+def test_times(text: Any, moment: datetime | None) -> None:
+    assert tag(lastUpdateTime=text).updated_at == moment
+    assert listed(lastUpdateTime=text).updated_at == moment
+
+
+@pytest.mark.parametrize(
+    ("attributes", "locked"),
+    [
+        ({}, False),
+        (None, False),
+        ({"deleteEnabled": True, "writeEnabled": True, "listEnabled": False, "readEnabled": False}, False),
+        ({"deleteEnabled": None, "writeEnabled": None}, False),
+        ({"deleteEnabled": False, "writeEnabled": True}, True),
+        ({"deleteEnabled": True, "writeEnabled": False}, True),
+        # Nobody knows what that means; so it is left alone.
+        ({"deleteEnabled": "false"}, True),
+        ({"writeEnabled": 0}, True),
+    ],
+)
+def test_locks(attributes: Any, locked: bool) -> None:
+    assert tag(changeableAttributes=attributes).locked is locked
+    assert listed(changeableAttributes=attributes).locked is locked
+
+
+def test_nothing_but_name_and_digest_is_needed() -> None:
+    assert (tag().updated_at, tag().locked) == (None, False)
+    assert listed() == Manifest(ONE)
+
+
+@pytest.mark.parametrize(
+    ("os", "architecture", "platform"),
+    [
+        ("linux", "arm64", "linux/arm64"),
+        ("unknown", "unknown", ""),
+        ("linux", None, ""),
+        (None, None, ""),
+        ("", "", ""),
+        (1, [], ""),
+    ],
+)
+def test_platforms(os: Any, architecture: Any, platform: str) -> None:
+    assert listed(os=os, architecture=architecture).platform == platform
+
+
+@pytest.mark.parametrize(
+    ("size", "bytes_"), [(0, 0), (2**40, 2**40), (-1, 0), (None, 0), ("7", 0), (True, 0), (1.5, 0)]
+)
+def test_sizes(size: Any, bytes_: int) -> None:
+    assert listed(imageSize=size).size == bytes_
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"<html>",
+        b'{"errors": []}',
+        b'{"tags": {}, "manifests": {}}',
+        b'{"tags": [null], "manifests": [null]}',
+        b'{"tags": [{}], "manifests": [{}]}',
+        b'{"tags": [{"name": "x"}], "manifests": [{"mediaType": "x"}]}',
+        b'{"tags": [{"name": "x", "digest": null}], "manifests": [{"digest": null}]}',
+        b'{"tags": [{"name": "x", "digest": "sha256:12"}], "manifests": [{"digest": "latest"}]}',
+        b'{"tags": ["x"], "manifests": ["x"]}',
+        b'{"tags": [\xff\xfe], "manifests": [\xff]}',
+        b'{"tags": [], "manifests": []',
+        b"[" * 100_000,
+        b'{"a": ' * 100_000,
+    ],
+)
+def test_pages_that_are_none_are_unreadable(body: bytes) -> None:
+    """Never an exception of another kind, and never an empty list."""
+    for read in (wire.read_tags, wire.read_manifests, wire.read_repositories, wire.read_manifest):
+        with pytest.raises(wire.Unreadable):
+            read(body)
+
+
+def test_a_list_that_go_left_nil_is_empty() -> None:
+    assert wire.read_tags(b'{"tags": null}') == {}
+    assert wire.read_manifests(b'{"manifests": null}') == {}
+    assert wire.read_repositories(b'{"repositories": null}') == {}
+
+
+def edges(document: Any, content_type: str = "") -> wire.Edges:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return wire.read_edges(body, Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"), content_type)
+
+
+def test_edges_of_an_index_and_of_a_referrer() -> None:
+    index = edges(
+        {"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [{"digest": ONE}, {"digest": TWO}]}
+    )
+    assert (index.children, index.subject) == ((ONE, TWO), None)
+    assert index.media_type == "application/vnd.oci.image.index.v1+json"
+    referrer = edges({"config": {"mediaType": "application/vnd.oci.empty.v1+json"}, "subject": {"digest": TWO}})
+    assert (referrer.children, referrer.subject) == ((), TWO)
+    assert referrer.config_media_type == "application/vnd.oci.empty.v1+json"
+
+
+def test_a_document_without_media_type_takes_that_of_its_answer() -> None:
+    index = edges({"manifests": []}, "application/vnd.oci.image.index.v1+json; charset=utf-8")
+    assert index.media_type == "application/vnd.oci.image.index.v1+json"
+    kept = edges({"manifests": None, "subject": None}, "application/json").of(Manifest(ONE, "listed/as"))
+    assert (kept.media_type, kept.known) == ("listed/as", True)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"null",
+        b"[]",
+        {"manifests": {}},
+        {"manifests": [{}]},
+        {"manifests": [{"digest": "x"}]},
+        {"manifests": [None]},
+        {"subject": "x"},
+        {"subject": {"digest": 1}},
+        {"config": []},
+    ],
+)
+def test_a_document_with_strange_edges_is_unreadable(document: Any) -> None:
+    with pytest.raises(wire.Unreadable):
+        edges(document)
+
+
+def test_a_body_is_believed_only_under_its_own_digest() -> None:
+    with pytest.raises(wire.Unreadable, match="digest"):
+        wire.read_edges(b'{"manifests": []}', ONE, "")
+
+
+# -- whole answers
+
+
+NONE: dict[str, Any] = {"tags": [], "manifests": []}
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<https://evil.example/acr/v1/shop%2Fweb/_tags?last=a>; rel="next"',
+        '<http://contoso.azurecr.io/acr/v1/shop%2Fweb/_tags?last=a>; rel="next"',
+        '<//evil.example/acr/v1/shop%2Fweb/_tags?last=a>; rel="next"',
+        '</acr/v1/shop%2Fother/_tags?last=a>; rel="next"',
+        '</acr/v1/shop%2Fweb/_tags>; rel="next"',
+        "<>",
+        "nonsense",
+        '</acr/v1/shop%2Fweb/_tags?last=a>; rel="previous"',
+        '<https://[bad/_tags?last=a>; rel="next"',
+    ],
+)
+async def test_a_link_that_leads_elsewhere_fails_the_repository(link: str) -> None:
+    def answer(asked: Any, request: Any) -> Answer:
+        page = {"tags": [{"name": "a", "digest": ONE}], "manifests": []}
+        return Answer(request, 200, page, {"Link": link} if asked.path.endswith("_tags") else {})
+
+    async with by_hand(answer) as (registry, transport):
+        with pytest.raises(NotListed, match=r"[Ll]ink"):
+            await registry.list_repository("shop/web")
+        assert transport.count("/acr/v1/shop%2Fweb/_tags") == 1
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["/acr/v1/shop%2Fweb/_tags", "/acr/v1/shop/web/_tags", "https://contoso.azurecr.io/acr/v1/shop%2fweb/_tags"],
+)
+async def test_a_link_may_be_spelled_in_several_ways(where: str) -> None:
+    def answer(asked: Any, request: Any) -> Answer:
+        first = "last=" not in asked.url
+        page = {"tags": [{"name": "a" if first else "b{c}", "digest": ONE}], "manifests": []}
+        linked = first and asked.path.endswith("_tags")
+        return Answer(
+            request, 200, page, {"Link": f'<{where}?last={{a}}&n=1000&orderby=>; rel="next"'} if linked else {}
+        )
+
+    async with by_hand(answer) as (registry, _):
+        inventory = await registry.list_repository("shop/web")
+    assert [tag.name for tag in inventory.tags] == ["a", "b{c}"]
+
+
+@pytest.mark.parametrize("last", ["a", "{count}"])
+async def test_pages_that_go_round_in_circles_end(last: str) -> None:
+    def answer(asked: Any, request: Any) -> Answer:
+        page = {"tags": [{"name": "a", "digest": ONE}], "manifests": []}
+        there = last.format(count=len(asked.url))
+        return Answer(request, 200, page, {"Link": f'<{asked.path}?last={there}{asked.url[-1]}>; rel="next"'})
+
+    async with by_hand(answer) as (registry, transport):
+        with pytest.raises(NotListed, match="circles"):
+            await registry.list_repository("shop/web")
+        assert len(transport.asked) < 20
+
+
+async def test_an_answer_without_end_is_not_swallowed_whole() -> None:
+    class Endless(Answer):
+        async def iter_bytes(self) -> Any:
+            while True:
+                yield b"x" * (8 * 1024 * 1024)
+
+    async with by_hand(lambda _, request: Endless(request)) as (registry, _):
+        with pytest.raises(NotListed, match="more than 64 MiB"):
+            await registry.list_repository("shop/web")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    def answer(_: Any, request: Any) -> Answer:
+        return Answer(request, status, b"", {"Location": "https://portal.example/login"})
+
+    async with by_hand(answer) as (registry, transport):
+        with pytest.raises(NotListed, match="does not answer like an Azure container registry"):
+            await registry.list_repository("shop/web")
+        with pytest.raises(RegistryError, match="does not answer like"):
+            await registry.untag("shop/web", "1")
+    assert {asked.url.split("/")[2] for asked in transport.asked} == {"contoso.azurecr.io"}
