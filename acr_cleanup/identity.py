@@ -12,7 +12,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -283,8 +283,9 @@ class SingleFlightCredential:
         if held is not None and self._clock() < held[1]:
             return held[0]
         if key not in self._pending:
-            asking = self._request(scopes, tenant_id=tenant_id, enable_cae=enable_cae, **kwargs)
-            task = asyncio.create_task(self._keep(key, asking))
+            task = asyncio.create_task(
+                self._request_and_keep(key, scopes, tenant_id=tenant_id, enable_cae=enable_cae, **kwargs)
+            )
             self._pending[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))
         try:
@@ -296,8 +297,8 @@ class SingleFlightCredential:
                 return held[0]
             raise
 
-    async def _keep(self, key: tuple[object, ...], asking: Awaitable[AccessToken]) -> AccessToken:
-        token = await asking
+    async def _request_and_keep(self, key: tuple[object, ...], scopes: tuple[str, ...], **kwargs: Any) -> AccessToken:
+        token = await self._request(scopes, **kwargs)
         left = token.expires_on - self._clock()
         # Five minutes early, like the SDKs; tokens that live shorter are renewed at half their life.
         self._tokens[key] = (token, token.expires_on - min(300.0, left / 2))
