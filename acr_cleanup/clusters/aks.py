@@ -206,7 +206,9 @@ class _Reader:
                 target.resource_group, target.name, connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS
             )
         power = cluster.properties.power_state if cluster.properties is not None else None
-        state = str(power.code) if power is not None and power.code is not None else "Running"
+        # A value that the SDK knows is an enum, any other is text.
+        code = power.code if power is not None else None
+        state = str(getattr(code, "value", code) or "Running")
         if state.lower() != "running":
             raise Unread(
                 call,

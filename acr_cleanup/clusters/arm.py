@@ -69,7 +69,7 @@ def _refused(call: str, target: AksCluster, role: str, error: HttpResponseError)
         remedy = "Run again later."
     else:
         remedy = f"Check this cluster's configuration and state {place}."
-    return Unread(call, f"{seen}.", remedy)
+    return Unread(call, f"{seen.rstrip('.')}.", remedy)
 
 
 def _code_and_message(error: HttpResponseError) -> tuple[str, str]:

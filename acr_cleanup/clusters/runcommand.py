@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import re
 import shlex
 import zlib
@@ -21,10 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from acr_cleanup.clusters.api import Answer
 from acr_cleanup.clusters.objects import CONTAINER_LISTS, KINDS, POD, STATUS_LISTS, Findings, Kind, image_uses
+from acr_cleanup.clusters.scanner import empty_list_problem, list_attributes
 from acr_cleanup.clusters.unread import Unread, quoted
 from acr_cleanup.core.references import Registry
-from acr_cleanup.core.usage import Blocker, ClusterScan
+from acr_cleanup.core.usage import ClusterScan
 
 ACCESS = "run-command"
 CALL = "run command (kubectl get)"
@@ -39,32 +42,38 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=]+")
 _MOST_BYTES = 256 * 1024 * 1024
 _FOREIGN_LINES_QUOTED = 3
 
-# POSIX sh and no tool beyond kubectl, tr, sed, grep, sort, wc, sha256sum, gzip and base64.
-# Replicas share their owner, so without their own names (sed) they are one line (sort -u); what cannot name our registry is not
-# sent at all (grep).
+# POSIX sh and no tool beyond kubectl, tr, sed, grep, sort, wc, sha256sum, gzip and base64. Of JSONPath, only paths and ranges.
+# Replicas share their owner: without their own names (the first sed) they are one line (sort -u). Volumes that are no images go
+# (the second), and what cannot name our registry is not sent at all (grep). An empty list is followed by a review of the right to
+# list: in plain JSON, or else as kubectl has it.
 _SCRIPT = r"""
 LC_ALL=C; export LC_ALL
 u=$(printf '\037'); g=$(printf '\035'); r=$(printf '\036')
-o='.metadata.ownerReferences[?(@.controller==true)]'
 bad=0; all=
+review() {
+  printf '{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"resourceAttributes":%s}}' "$1" |
+    kubectl create --raw /apis/authorization.k8s.io/v1/selfsubjectaccessreviews -f - 2>&1
+}
 read_kind() {
-  t="{range .items[*]}$1$u{.metadata.namespace}$u{.metadata.name}$u{$o.kind}$u{$o.name}$u{.metadata.labels.pod-template-hash}"
-  for l in @CONTAINERS@; do t="$t{range $3.$l[*]}$g$l$u{.name}$u{.image}{end}"; done
-  t="$t{range $3.volumes[?(@.image)]}${g}volumes$u{.name}$u{.image.reference}{end}$4$r{end}"
-  if [ "$5" = must ]; then
+  t="{range .items[*]}$1$u{.metadata.namespace}$u{.metadata.name}$u{.metadata.labels.pod-template-hash}$g"
+  t="$t{range .metadata.ownerReferences[*]}owner$u{.kind}$u{.name}$u{.controller}$g{end}"
+  for l in @CONTAINERS@; do t="$t{range $4.$l[*]}$l$u{.name}$u{.image}$g{end}"; done
+  t="$t{range $4.volumes[*]}volumes$u{.name}$u{.image.reference}$g{end}$5$r{end}"
+  if [ "$6" = must ]; then
     found=$(kubectl get "$2" -A -o "jsonpath=$t") || { bad=1; return 0; }
   else
     found=$(kubectl get "$2" -A -o "jsonpath=$t" 2>/dev/null) || return 0
   fi
   count=$(printf '%s' "$found" | tr -cd '\036' | wc -c); count=$((count))
   may=
-  if [ "$5$count" = must0 ]; then may=$(kubectl auth can-i list "$2" -A) || :; fi
+  if [ "$6$count" = must0 ]; then may=$(review "$3") || may=$(kubectl auth can-i list "$2" -A 2>&1) || :; fi
   all="$all$found#$u$2$u$count$u$may$r"
 }
 s=
-for l in @STATUSES@; do s="$s{range .status.$l[*]}$g$l$u{.name}$u{.image}$u{.imageID}{end}"; done
+for l in @STATUSES@; do s="$s{range .status.$l[*]}$l$u{.name}$u{.image}$u{.imageID}$g{end}"; done
 @KINDS@
-body=$(printf '%s' "$all" | tr '\n\036' '\034\n' | sed "s/^\([A-Za-z]*$u[^$u]*$u\)[^$u]*\($u[^$u]\)/\1\2/" |
+body=$(printf '%s' "$all" | tr '\n\036' '\034\n' |
+  sed -e "/${g}owner$u[^$u]*$u[^$u]*${u}true$g/s/^\([A-Za-z]*$u[^$u]*$u\)[^$u]*/\1/" -e "s/volumes$u[^$u$g]*$u$g//g" |
   grep -iF -e "#$u" @HOSTS@ | sort -u)
 sum=$(printf '%s' "$body" | sha256sum); size=$(printf '%s' "$body" | wc -c)
 printf 'acr-cleanup begin @VERSION@ %s %s\n' "${sum%% *}" "$((size))"
@@ -92,9 +101,10 @@ def script(registry: Registry) -> str:
 
 
 def _read_kind(kind: Kind) -> str:
+    attributes = json.dumps(list_attributes(kind), separators=(",", ":"))
     status = '"$s"' if kind is POD else '""'
     must = "must" if kind.in_reader_roles else "may"
-    return f"read_kind {kind.name} {kind} .{'.'.join(kind.pod_spec)} {status} {must}"
+    return f"read_kind {kind.name} {kind} '{attributes}' .{'.'.join(kind.pod_spec)} {status} {must}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,7 @@ def read_result(result: CommandResult, cluster: str, registry: Registry) -> Clus
     try:
         body = _body(log)
         if body is not None:
-            found, objects = _read_body(body, cluster, registry)
+            found, objects = _read_body(body, cluster, registry, whole=not problems)
     except Unread as unread:
         problems.append(unread)
     for problem in problems:
@@ -167,8 +177,8 @@ def _problems(result: CommandResult, log: _Log) -> Iterator[Unread]:
         yield Unread(
             CALL,
             f"it ended with exit code {result.exit_code}{f': {lines}' if lines else ''}.",
-            "Let the identity list these in all namespaces (a ClusterRole with the verb `list` on workloads, or the role Azure "
-            "Kubernetes Service RBAC Reader).",
+            "Mend what the lines complain of; every kind of workload must be listable in all namespaces (on a cluster with "
+            "Azure RBAC: the role Azure Kubernetes Service RBAC Reader).",
         )
     elif log.foreign:
         yield Unread(
@@ -211,7 +221,8 @@ def _body(log: _Log) -> str | None:
     return body.decode(errors="replace")
 
 
-def _read_body(body: str, cluster: str, registry: Registry) -> tuple[Findings, int]:
+def _read_body(body: str, cluster: str, registry: Registry, *, whole: bool) -> tuple[Findings, int]:
+    """What the block holds. `whole` says that nothing else is wrong, so that a kind missing from it needs a blocker of its own."""
     found = Findings()
     counts: dict[str, tuple[int, str]] = {}
     for line in body.split("\n"):
@@ -223,44 +234,40 @@ def _read_body(body: str, cluster: str, registry: Registry) -> tuple[Findings, i
             found.add(image_uses(obj, kind, cluster, registry))
     for kind in KINDS:
         count, may = counts.get(str(kind), (-1, ""))
-        if kind.in_reader_roles and (count < 0 or (count == 0 and may != "yes")):
-            found.blockers[_uncounted(kind, count, may, cluster)] = None
+        unread: Unread | None = None
+        if kind.in_reader_roles and count == 0:
+            unread = empty_list_problem(kind, _reviewed(may))
+        elif kind.in_reader_roles and count < 0 and whole:
+            unread = Unread(f"list {kind}", "the run command's result does not cover them.", f"Run it again. {_DIRECT}")
+        if unread is not None:
+            found.blockers[unread.blocker(cluster)] = None
     return found, sum(max(count, 0) for count, _ in counts.values())
 
 
-def _uncounted(kind: Kind, count: int, may: str, cluster: str) -> Blocker:
-    if count < 0:
-        return Blocker(
-            cluster, f"list {kind}", "the run command's result does not cover them.", "See the other blockers."
-        )
-    return Blocker(
-        cluster,
-        f"list {kind}",
-        f"the answer is an empty list, and `kubectl auth can-i list {kind}` says {quoted(may, 60)!r}.",
-        f"Let the identity list {kind} in all namespaces.",
-    )
+def _reviewed(text: str) -> Answer:
+    """What kubectl printed of a review, as the answer of the API server that it stands for."""
+    if "(NotFound)" in text or "(MethodNotAllowed)" in text:
+        return Answer(404, text.encode())
+    plain = {"yes": True, "no": False}.get(text.strip().partition(" ")[0])
+    return Answer(201, json.dumps({"status": {"allowed": plain}}).encode() if plain is not None else text.encode())
 
 
 def _object(line: str) -> tuple[Kind, dict[str, Any]]:
     """An object with just the fields that `image_uses` reads, from its line."""
-    head, *entries = line.split(_ENTRY)
-    name, namespace, own_name, owner_kind, owner_name, template_hash = _fields(head, 6)
+    head, *entries, rest = line.split(_ENTRY)
+    name, namespace, own_name, template_hash = _fields(head, 4)
     kind = next((kind for kind in KINDS if kind.name == name), None)
-    if kind is None:
+    if kind is None or rest:
         raise _odd(line)
-    metadata: dict[str, Any] = {
-        "namespace": namespace,
-        "name": own_name,
-        "labels": {"pod-template-hash": template_hash},
-    }
-    if owner_kind:
-        metadata["ownerReferences"] = [{"kind": owner_kind, "name": owner_name, "controller": True}]
-
+    owners: list[Any] = []
     spec: dict[str, Any] = {}
     status: dict[str, Any] = {}
     for entry in entries:
         place = entry.partition(_FIELD)[0]
-        if place in CONTAINER_LISTS:
+        if place == "owner":
+            _, owner_kind, owner_name, controller = _fields(entry, 4)
+            owners.append({"kind": owner_kind, "name": owner_name, "controller": controller == "true"})
+        elif place in CONTAINER_LISTS:
             _, container, image = _fields(entry, 3)
             spec.setdefault(place, []).append({"name": container, "image": image})
         elif place == "volumes":
@@ -271,6 +278,8 @@ def _object(line: str) -> tuple[Kind, dict[str, Any]]:
             status.setdefault(place, []).append({"name": container, "image": image, "imageID": image_id})
         else:
             raise _odd(line)
+    labels = {"pod-template-hash": template_hash}
+    metadata = {"namespace": namespace, "name": own_name, "labels": labels, "ownerReferences": owners}
     obj: dict[str, Any] = spec
     for key in reversed(kind.pod_spec):
         obj = {key: obj}

@@ -195,32 +195,44 @@ class _Reading:
 
     async def _verify_empty(self) -> None:
         """An empty list proves something only if we may list: some servers give an empty answer instead of a refusal."""
-        kind = self._kind
-        if not kind.in_reader_roles:
+        if not self._kind.in_reader_roles:
             return
-        attributes = {"group": kind.group, "version": kind.version, "resource": kind.resource, "verb": "list"}
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
+            "spec": {"resourceAttributes": list_attributes(self._kind)},
         }
-        answer = await self._ask("POST", _REVIEWS, review)
-        if answer.status in {404, 405}:
-            return  # a server without this review; its list must stand
-        body = _json(answer)
-        status = body.get("status") if body else None
-        allowed = status.get("allowed") if isinstance(status, dict) else None
-        if answer.status not in {200, 201} or not isinstance(allowed, bool):
-            raise Unread(
-                f"reviewing the right to list {kind}",
-                f"{_describe(answer)}; whether the empty list of {kind} is true cannot be told.",
-                "Let the identity create selfsubjectaccessreviews.authorization.k8s.io (every authenticated user may, by default).",
-            )
-        if not allowed:
-            raise self._unread("the answer is an empty list, but this identity may not list them at all.", _grant(kind))
+        problem = empty_list_problem(self._kind, await self._ask("POST", _REVIEWS, review))
+        if problem is not None:
+            raise problem
 
     def _unread(self, seen: str, remedy: str) -> Unread:
         return Unread(f"list {self._kind}", seen, remedy)
+
+
+def list_attributes(kind: Kind) -> dict[str, str]:
+    """What an access review is asked about: listing this kind in all namespaces."""
+    return {"group": kind.group, "resource": kind.resource, "verb": "list"}
+
+
+def empty_list_problem(kind: Kind, review: Answer) -> Unread | None:
+    """What keeps an empty list of this kind from being believed, given the answer to the access review."""
+    if review.status in {404, 405}:
+        return None  # a server without this review; its list must stand
+    body = _json(review)
+    status = body.get("status") if body else None
+    allowed = status.get("allowed") if isinstance(status, dict) else None
+    if review.status not in {200, 201} or not isinstance(allowed, bool):
+        return Unread(
+            f"reviewing the right to list {kind}",
+            f"{_describe(review)}; whether the empty list of {kind} is true cannot be told.",
+            "Let the identity create selfsubjectaccessreviews.authorization.k8s.io (every authenticated user may, by default).",
+        )
+    if allowed:
+        return None
+    return Unread(
+        f"list {kind}", "the answer is an empty list, but this identity may not list them at all.", _grant(kind)
+    )
 
 
 _MISSING = object()
