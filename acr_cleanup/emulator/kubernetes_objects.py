@@ -15,16 +15,9 @@ ImageIds = Sequence[str] | Mapping[str, str] | None
 CREATED = "2026-01-05T08:30:00Z"
 _UIDS = uuid.UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
 _WITHOUT_GENERATION = {"ConfigMap", "ControllerRevision", "Namespace", "Node", "Secret"}
-_OWNERS = {
-    "ReplicaSet": "apps/v1",
-    "StatefulSet": "apps/v1",
-    "DaemonSet": "apps/v1",
-    "Deployment": "apps/v1",
-    "Job": "batch/v1",
-    "CronJob": "batch/v1",
-    "ReplicationController": "v1",
-    "Node": "v1",
-}
+# The apiVersion of owners; those of the core group are not named.
+_OWNERS = dict.fromkeys(("ReplicaSet", "StatefulSet", "DaemonSet", "Deployment"), "apps/v1")
+_OWNERS |= dict.fromkeys(("Job", "CronJob"), "batch/v1")
 
 
 def uid(kind: str, namespace: str | None, name: str) -> str:
