@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from acr_cleanup.core.outcome import OutcomeKind, Result
 from acr_cleanup.core.plan import Decision, RepositoryPlan, describe_policy, short
@@ -85,6 +86,8 @@ class Summary:
             yield (2, 0), self._repositories(view)
         yield from (((1, 1), text) for text in self._surprises(view))
         yield from (((1, 2), text) for text in self._warnings(view))
+        if any(not each.error for each in view.repositories):
+            yield (2, 1), "### Why each tag goes or stays"
         readable = [each for each in view.repositories if not each.error]
         for number, repository in enumerate(readable[: self.expanded]):
             yield (3, number), self._details(view, repository)
@@ -233,10 +236,17 @@ def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _date(moment: datetime | None) -> str:
+    """A date that a narrow column does not break at its hyphens."""
+    return words.date(moment).replace("-", "\N{NON-BREAKING HYPHEN}")
+
+
 def _gone(decision: Decision, *, by_name: bool, modal: str) -> str:
     tag = decision.tag
     why = "unused and old enough" + ("; by name only, the manifest stays" if by_name else "")
-    return _row([words.code(words.name(tag.name)), words.code(short(tag.digest)), words.date(tag.updated_at), f"**{modal}**", why])
+    return _row(
+        [words.code(words.name(tag.name)), words.code(short(tag.digest)), _date(tag.updated_at), f"**{modal}**", why]
+    )
 
 
 def _kept(group: KeptGroup, tag: KeptTag) -> str:
@@ -248,4 +258,4 @@ def _kept(group: KeptGroup, tag: KeptTag) -> str:
         why = words.markdown(tag.detail)
     if tag.also:
         why += f" (also {', '.join(dict.fromkeys(map(str, tag.also)))})"
-    return _row([words.code(words.name(tag.name)), words.code(short(tag.digest)), words.date(tag.updated_at), "kept", why])
+    return _row([words.code(words.name(tag.name)), words.code(short(tag.digest)), _date(tag.updated_at), "kept", why])

@@ -370,7 +370,7 @@ def _headline(view: View) -> str:
         start = "Blocked: nothing can be deleted from" if result.dry_run else "Blocked: nothing was deleted from"
         rest = f" As far as could be seen, {planned} would go." if counts.planned else ""
         return f"{start} {registry}, because {_unseen(view)} could not be read completely.{rest}"
-    if result.refusals or result.verdict is Verdict.REFUSED:
+    if not view.acted and (result.refusals or result.verdict is Verdict.REFUSED):
         modal = "would be" if result.dry_run else "was"
         selected = f" The plan selects {planned}." if counts.planned else ""
         return f"Refused: nothing {modal} deleted from {registry}.{selected}"

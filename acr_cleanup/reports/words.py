@@ -24,7 +24,8 @@ NAME_LIMIT = 64
 # Controls, format characters (bidi overrides, zero-width), surrogates and private use: invisible, or not what they seem.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co"})
 _SPACES = re.compile(r"[\s\u2028\u2029]+")
-_COMMAND = re.compile(r":(?=:)|#(?=#)")
+# At the end, too: our own words go on with a colon.
+_COMMAND = re.compile(r":(?=:|$)|#(?=#|$)")
 _MARKS = re.compile(r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f])+")
 _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{12})[0-9a-f]{52}")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -67,7 +68,7 @@ def name(text: str) -> str:
 
 def html(text: str, limit: int = TEXT_LIMIT) -> str:
     """Foreign text inside an HTML element of a summary."""
-    return escape(plain(text, limit))
+    return escape(plain(text, limit)).replace("://", ":&#8203;//")
 
 
 def markdown(text: str, limit: int = TEXT_LIMIT) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
@@ -145,6 +146,11 @@ def plan(
     return Plan(HOST, policy, NOW, usage, repositories)
 
 
+@cache
+def company_plan() -> Plan:
+    return plan(*company())
+
+
 def result(made: Plan, verdict: Verdict = Verdict.PLANNED, *, dry_run: bool = True, **more: object) -> Result:
     return Result(made, verdict, dry_run, NOW, NOW + timedelta(seconds=41), **more)  # type: ignore[arg-type]
 
@@ -159,7 +165,7 @@ def small() -> Plan:
 
 
 def planned() -> Result:
-    return result(plan(*company()))
+    return result(company_plan())
 
 
 def blocked(*, dry_run: bool = True) -> Result:
@@ -173,7 +179,7 @@ def blocked(*, dry_run: bool = True) -> Result:
 
 def refused(*, dry_run: bool = False) -> Result:
     """More deletions than the limit allows."""
-    made = plan(*company())
+    made = company_plan()
     why = refusals(made, Limits(deletions=100))
     return result(made, Verdict.PLANNED if dry_run else Verdict.REFUSED, dry_run=dry_run, refusals=why)
 
@@ -195,13 +201,13 @@ def outcomes(made: Plan, changed: dict[str, tuple[OutcomeKind, str]] | None = No
 
 
 def applied() -> Result:
-    made = plan(*company())
+    made = company_plan()
     return result(made, Verdict.APPLIED, dry_run=False, outcomes=outcomes(made))
 
 
 def applied_but_moved() -> Result:
     """Three tags had changed by the time of the second look."""
-    made = plan(*company())
+    made = company_plan()
     changed = {
         "shop/web:1.0.0": (OutcomeKind.MOVED, f"names {digest(99)} now"),
         "shop/web:1.0.1": (OutcomeKind.IN_USE_NOW, "a workload names this tag: production/shop/Deployment/web (app)"),
@@ -212,7 +218,7 @@ def applied_but_moved() -> Result:
 
 def partial() -> Result:
     """Two tags failed, one moved, one repository could not be listed."""
-    made = plan(*company())
+    made = company_plan()
     unread = RepositoryPlan("shop/search", error="Listing its tags: 503 Service Unavailable, five times in a row.")
     made = replace(made, repositories=(*made.repositories, unread))
     forbidden = (OutcomeKind.FAILED, "403 Forbidden: DELETE needs the role AcrDelete on the registry.")
@@ -226,7 +232,7 @@ def partial() -> Result:
 
 def cancelled() -> Result:
     """Stopped after the first repositories."""
-    made = plan(*company())
+    made = company_plan()
     stopped = (OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
     changed = {
         f"{each.repository}:{decision.tag.name}": stopped
@@ -249,7 +255,7 @@ def nothing_in_scope() -> Result:
     )
 
 
-ALL = {
+ALL: dict[str, Callable[[], Result]] = {
     "planned": planned,
     "blocked": blocked,
     "blocked_apply": lambda: blocked(dry_run=False),

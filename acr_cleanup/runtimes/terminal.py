@@ -1,0 +1,251 @@
+"""
+A command line: results to stdout, progress and log to stderr.
+
+Where stderr is a terminal, a live display has one line for each stage; elsewhere there are plain lines, few of them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from acr_cleanup.runtimes.base import Level, tame
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Without a live display, a stage says no more than this often how far it has come."""
+
+_STYLES = {Level.DEBUG: "dim", Level.INFO: "", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+
+
+@dataclass
+class _Stage:
+    """One stage as it stands; `spoken_at` is when a plain line last told of it."""
+
+    began_at: float
+    spoken_at: float
+    done: int = 0
+    total: int | None = None
+    ended: bool = False
+    task: TaskID | None = None
+
+
+class Terminal:
+    """
+    The `Runtime` of the command line.
+
+    `interactive` is whether stderr is a terminal that can redraw its lines, and nobody records it (`CI`). Colour is left out where
+    `NO_COLOR` asks for that (https://no-color.org) and on dumb terminals.
+    """
+
+    def __init__(
+        self,
+        level: Level = Level.INFO,
+        *,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self._level = level
+        self._clock = clock
+        # Either is None for a process that was started with it closed.
+        self._out = _Stream(sys.stdout if stdout is None else stdout)
+        self._err = _Stream(sys.stderr if stderr is None else stderr)
+        self._stages: dict[str, _Stage] = {}
+        self._live: Progress | None = None
+
+        # A pseudo-terminal of a CI system records every redrawing as a line.
+        capable = environ.get("TERM", "") != "dumb" and environ.get("CI", "").lower() in {"", "0", "false"}
+        colour = capable and not environ.get("NO_COLOR")
+        self.interactive = capable and self._err.isatty()
+        self._rich_out = _console(self._out, environ, colour=colour) if capable and self._out.isatty() else None
+        self._rich_err = _console(self._err, environ, colour=colour) if self.interactive else None
+
+    def progress(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
+        now = self._clock()
+        known = self._stages.get(stage)
+        if known is None:
+            known = self._stages[stage] = _Stage(began_at=now, spoken_at=float("-inf"))
+        known.done, known.total = done, total
+        ends = total is not None and done >= total
+        if self._rich_err is not None:
+            self._draw(stage, known, tame(detail), ends=ends)
+        elif (ends and not known.ended) or (not ends and now - known.spoken_at >= SECONDS_BETWEEN_LINES):
+            known.spoken_at = now
+            self._err.write(_line(stage, known, tame(detail), now, ends=ends))
+            self._err.flush()
+        known.ended = ends
+
+    def log(self, level: Level, text: str) -> None:
+        if level < self._level:
+            return
+        prefix = "" if level is Level.INFO else f"{level.word}: "
+        line = prefix + tame(text).rstrip("\n")
+        if self._rich_err is not None:
+            # Through rich, so that the line stands above the live display and does not cut it in two.
+            self._rich_err.print(Text(line, _STYLES[level]), soft_wrap=True)
+        else:
+            self._err.write(f"{line}\n")
+        self._err.flush()
+
+    def show(self, content: RenderableType) -> None:
+        # Both streams may be one screen: a live display would be torn by what is written in the middle of it.
+        was_live = self._live is not None
+        self._settle()
+        if was_live and self._rich_out is not None:
+            self._out.write("\n")
+        if self._rich_out is not None and not isinstance(content, str):
+            self._rich_out.print(content)
+        else:
+            self._out.write(f"{tame(str(content))}\n")
+        self._out.flush()
+
+    def finish(self) -> None:
+        self._settle()
+        self._out.flush()
+        if fault := self._out.fault:
+            self._out.fault = ""
+            self.log(Level.ERROR, f"Some of the output could not be written: {fault}")
+        self._err.flush()
+
+    def _draw(self, stage: str, known: _Stage, detail: str, *, ends: bool) -> None:
+        if self._live is None:
+            self._live = Progress(*_columns(), console=self._rich_err, refresh_per_second=8, expand=True)
+            self._live.start()
+        if known.task is None:
+            known.task = self._live.add_task(tame(stage), total=known.total, detail="")
+        self._live.update(known.task, total=known.total, completed=known.done, detail="" if ends else detail)
+
+    def _settle(self) -> None:
+        """Leave the live display as it stands; stages that go on begin a new one."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        for stage in self._stages.values():
+            stage.task = None
+
+
+class _Stream(io.TextIOBase):
+    """
+    A stream that never raises for want of a reader or of letters.
+
+    When the other end is gone (`| head`), what comes is dropped: a run that deletes must not stop because nobody watches. What the
+    stream's encoding cannot express is written as an escape.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self.fault = ""
+        """Why output was lost, unless nobody wanted to read on."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        try:
+            return self._stream is not None and self._stream.isatty()
+        except ValueError:  # it is closed
+            return False
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise io.UnsupportedOperation
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._stream is not None:
+            safe = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+            try:
+                self._stream.write(safe)
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        stream, self._stream = self._stream, None
+        if not isinstance(error, BrokenPipeError):
+            self.fault = str(error)
+        # The interpreter flushes its streams once more when it ends, and would complain of the closed pipe there.
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        try:
+            descriptor = stream.fileno() if stream is not None else -1
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.dup2(nowhere, descriptor)
+            finally:
+                os.close(nowhere)
+        except (OSError, ValueError):
+            pass
+
+
+class _Count(ProgressColumn):
+    """`3/8`, or `3` while nobody knows of how many."""
+
+    def render(self, task: Task) -> Text:
+        done = f"{int(task.completed):,}"
+        return Text(done if task.total is None else f"{done}/{int(task.total):,}", "bold")
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    # The detail gets what is left of the line, and is cut rather than wrapped: a display must not jump.
+    detail = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    return (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        _Count(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False, table_column=detail),
+    )
+
+
+def _console(stream: _Stream, environ: Mapping[str, str], *, colour: bool) -> Console:
+    return Console(
+        file=stream,  # type: ignore[arg-type]
+        force_terminal=True,
+        color_system="auto" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        _environ=environ,
+    )
+
+
+def _line(stage: str, known: _Stage, detail: str, now: float, *, ends: bool) -> str:
+    done = f"{known.done:,}" if known.total is None else f"{known.done:,} of {known.total:,}"
+    seconds = now - known.began_at
+    took = f", done in {seconds:.0f} s" if ends and seconds >= 1 else ", done" if ends else ""
+    remark = f" ({detail})" if detail and not ends else ""
+    return f"{tame(stage)}: {done}{took}{remark}\n"

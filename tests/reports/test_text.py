@@ -1,0 +1,172 @@
+"""What a person sees, in a terminal and without one."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from acr_cleanup.core.outcome import Result
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.reports.text import render
+from acr_cleanup.reports.view import Context, View
+from tests.reports import golden, hostile, samples
+
+CONTEXT = Context(
+    ("acr-cleanup/report.json", "acr-cleanup/plan.json", "acr-cleanup/summary.md"),
+    "acr-cleanup plan cleanup.yaml",
+    "acr-cleanup apply cleanup.yaml",
+)
+
+
+def terminal(result: Result, width: int, *, details: bool = True, colour: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        _environ={},
+    )
+    console.print(render(result, CONTEXT, details=details))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["small", "blocked", "refused", "partial", "nothing_to_do"])
+def test_the_plain_words(name: str) -> None:
+    golden.check(f"{name}.txt", str(render(samples.ALL[name](), CONTEXT)))
+
+
+@pytest.mark.parametrize(("name", "width"), [("planned", 100), ("small", 80), ("applied_but_moved", 80)])
+def test_the_words_in_a_terminal(name: str, width: int) -> None:
+    golden.check(f"{name}-{width}.txt", terminal(samples.ALL[name](), width))
+
+
+@pytest.mark.parametrize("name", samples.ALL)
+def test_the_first_line_is_the_verdict(name: str) -> None:
+    result = samples.ALL[name]()
+    report = render(result, CONTEXT)
+
+    assert str(report).splitlines()[0] == View(result).headline
+    assert View(result).headline.startswith(terminal(result, 80).splitlines()[0].rstrip())
+
+
+@pytest.mark.parametrize("name", samples.ALL)
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_nothing_runs_over_the_edge(name: str, width: int) -> None:
+    assert max(cell_len(line) for line in terminal(samples.ALL[name](), width).splitlines()) <= width
+
+
+@pytest.mark.parametrize("name", samples.ALL)
+def test_both_forms_say_the_same(name: str) -> None:
+    """Each word of the plain report is in the terminal's, however that is laid out."""
+    result = samples.ALL[name]()
+    plain = str(render(result, CONTEXT)).translate(str.maketrans("", "", "(),"))
+    wide = terminal(result, 400).translate(str.maketrans("", "", "(),"))
+
+    assert set(plain.split()) - set(wide.split()) == set()
+
+
+@pytest.mark.parametrize("name", samples.ALL)
+def test_only_an_apply_speaks_of_what_is_deleted(name: str) -> None:
+    result = samples.ALL[name]()
+    lines = str(render(result, CONTEXT)).splitlines()
+
+    assert any(line.strip().startswith("deleted (") for line in lines) == bool(result.counts.deleted)
+    assert ("Would delete" in str(render(result, CONTEXT))) <= (not result.counts.deleted)
+
+
+def test_what_blocks_comes_before_everything_else() -> None:
+    """Cluster, call, answer and remedy, each on a line of its own."""
+    lines = [line.strip() for line in str(render(samples.blocked(), CONTEXT)).splitlines()]
+    start = lines.index("What could not be seen")
+
+    assert start == 2
+    assert lines[start + 1 : start + 5] == [
+        "production",
+        "listing cronjobs.batch",
+        "403 Forbidden for 'acr-cleanup'.",
+        '→ Grant it get and list on cronjobs (README, "Rights"), or leave the cluster out.',
+    ]
+
+
+def test_every_refusal_is_told_with_its_remedy() -> None:
+    assert "raise max-deletions" in str(render(samples.refused(), CONTEXT))
+
+
+def test_what_failed_is_told_with_its_reason() -> None:
+    text = str(render(samples.partial(), CONTEXT))
+
+    assert "Failed: 2 tags" in text
+    assert "shop/web:1.0.0\n    403 Forbidden: DELETE needs the role AcrDelete" in text
+    assert "shop/search\n    Listing its tags: 503" in text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_four_hundred_tags_stay_readable(width: int) -> None:
+    """A plan of a company fits a few screens, and its totals one."""
+    assert terminal(samples.planned(), width).count("\n") < 140
+    assert terminal(samples.planned(), width, details=False).count("\n") < 40
+
+
+def test_a_hundred_thousand_tags_are_no_flood() -> None:
+    """What is not shown is counted, and the report that has it is named."""
+    inventories = [samples.repository(f"team/service-{number}", 300, first=number * 1000) for number in range(40)]
+    uses = [
+        samples.use(each.name, f"1.{version // 10}.{version % 10}", "Pod", f"pod-{version}")
+        for each in inventories
+        for version in range(100)
+    ]
+    made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])
+    text = str(render(samples.result(made), CONTEXT))
+
+    assert text.count("\n") < 700
+    assert "… and 10 more repositories in acr-cleanup/report.json" in text
+    assert "… 94 more" in text
+    assert max(map(len, text.splitlines())) < 1200
+
+
+def test_a_very_long_name_does_not_push_the_numbers_away() -> None:
+    name = "/".join(["a-very-long-part"] * 15)
+    made = samples.plan(
+        [samples.repository(name, 3, first=1, every=40)],
+        [replace(samples.company()[1][0], uses=(samples.use(name, "1.0.2", "Pod", "x"),))],
+        RetentionPolicy(timedelta(days=30)),
+    )
+
+    lines = terminal(samples.result(made), 80).splitlines()
+
+    assert max(map(cell_len, lines)) <= 80
+    assert any(line.endswith("120 MiB") or "MiB" in line for line in lines)
+
+
+@pytest.mark.parametrize("world", hostile.WORLDS)
+def test_hostile_text_is_shown_and_does_nothing(world: str) -> None:
+    """Neither an escape for the terminal nor a command for a pipeline, in either form and at any width."""
+    result = hostile.WORLDS[world]()
+
+    for text in (str(render(result, CONTEXT)), *(terminal(result, width) for width in (30, 80, 120))):
+        assert text.replace("\n", "").isprintable()
+        assert "::" not in text
+        assert "##" not in text
+    assert str(render(result, CONTEXT)).count("\n") < 100
+
+
+def test_hostile_text_is_not_markup_of_the_terminal_library() -> None:
+    result = hostile.result("[bold red]x[/] [link=https://evil.example]y[/link] :tada:")
+
+    assert "[bold red]x[/] [link=https://evil.example]y[/link] :tada:" in terminal(result, 200)
+
+
+def test_colour_is_ours_alone() -> None:
+    """Without colour the words are the same: nothing is said by colour only."""
+    import re  # noqa: PLC0415 -- here alone
+
+    coloured = terminal(samples.blocked(), 100, colour=True)
+
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == terminal(samples.blocked(), 100)
