@@ -136,7 +136,9 @@ async def connect(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
                 credential=credential,
                 make_transport=network.transport,
                 resource_manager=settings.cloud.resource_manager,
+                resource_manager_scope=settings.cloud.resource_manager_scope,
                 trust=network.ca_files,
+                proxy_for=network.proxy_for,
                 progress=report,
             )
 

@@ -1,0 +1,88 @@
+"""Runs the whole tool, through its real `main`, against an emulated world, and reads what it reports."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acr_cleanup.emulator import Emulator, World
+from acr_cleanup.main import main
+from acr_cleanup.runtimes.terminal import Terminal
+from acr_cleanup.settings import load_settings
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run left behind: its exit code, its report, and what it said on stdout and stderr."""
+
+    code: int
+    report: Mapping[str, Any]
+    out: str
+    err: str
+
+    @property
+    def deleted(self) -> set[str]:
+        return set(self.report["deleted_tags"])
+
+    @property
+    def planned(self) -> set[str]:
+        return set(self.report["planned_tags"])
+
+    @property
+    def blockers(self) -> list[Mapping[str, str]]:
+        return list(self.report["blockers"])
+
+    def outcomes(self, tag: str) -> set[str]:
+        return {each["outcome"] for each in self.report["outcomes"] if each["tag"] == tag}
+
+
+@dataclass
+class Tool:
+    """The tool, set up for one emulated world."""
+
+    emulator: Emulator
+    folder: Path
+
+    @property
+    def world(self) -> World:
+        return self.emulator.world
+
+    async def plan(self, config: Mapping[str, Any] | None = None, **options: str) -> Ran:
+        return await self.run(config, dry_run=True, **options)
+
+    async def apply(self, config: Mapping[str, Any] | None = None, **options: str) -> Ran:
+        return await self.run(config, dry_run=False, **options)
+
+    async def run(self, config: Mapping[str, Any] | None = None, *, dry_run: bool, **options: str) -> Ran:
+        path = self.folder / "acr-cleanup.json"
+        path.write_text(json.dumps(config or self.emulator.config()), encoding="utf-8")
+        report_dir = self.folder / "report"
+        report_dir.mkdir(exist_ok=True)
+        (report_dir / "report.json").unlink(missing_ok=True)
+        settings = load_settings(path, {"report-dir": str(report_dir), **options}, os.environ)
+        out, err = io.StringIO(), io.StringIO()
+        code = await main(settings, Terminal(stdout=out, stderr=err, environ={}), os.environ, dry_run=dry_run)
+        report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))
+        return Ran(code, report, out.getvalue(), err.getvalue())
+
+    def left(self, repository: str) -> set[str]:
+        """The tags that the registry still has."""
+        state = self.world.registry.repositories.get(repository)
+        return set(state.tags) if state else set()
+
+
+@asynccontextmanager
+async def serving(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
+    """Serve a world, with the environment that leads the tool there."""
+    async with Emulator(world) as emulator:
+        for name, value in emulator.environment().items():
+            monkeypatch.setenv(name, value)
+        yield Tool(emulator, folder)

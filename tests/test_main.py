@@ -1,0 +1,288 @@
+"""The main job, end to end, over real HTTPS: the three-part rule, and everything that must stop it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from acr_cleanup.emulator import World
+from acr_cleanup.emulator import kubernetes_objects as build
+from acr_cleanup.emulator.faults import Fault
+from acr_cleanup.emulator.kubernetes import ClusterState
+from tests.running import Tool, serving
+
+OLD = timedelta(days=100)
+
+
+@pytest.fixture
+async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
+    """One cluster that runs shop/web:2.0; three old builds, and a repository that nothing runs. Real host names, by proxy."""
+    world = World(face="proxy")
+    registry = world.registry
+    for name in ("1.0", "1.1", "2.0"):
+        registry.push("shop/web", name, age=OLD)
+    registry.push("shop/web", "latest", age=OLD)
+    registry.push("shop/web", "3.0", age=timedelta(days=1))
+    registry.push("idle/thing", "1.0", age=OLD)
+    cluster = ClusterState("aks-prod")
+    cluster.run(build.deployment("shop", "web", [registry.image("shop/web", "2.0")]))
+    world.clusters["production"] = cluster
+    async with serving(world, tmp_path, monkeypatch) as served:
+        yield served
+
+
+async def test_exactly_what_the_rule_selects_is_deleted(tool: Tool) -> None:
+    ran = await tool.apply()
+
+    assert ran.code == 0
+    assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
+    assert tool.left("shop/web") == {"2.0", "3.0", "latest"}
+    assert tool.left("idle/thing") == {"1.0"}
+    assert ran.report["counts"] == {
+        "deleted": 2,
+        "planned": 2,
+        "kept": 3,
+        "in_use": 1,
+        "failed": 0,
+        "deleted_manifests": 2,
+        "bytes": ran.report["counts"]["bytes"],
+    }
+    assert ran.report["counts"]["bytes"] > 0
+
+
+async def test_a_plan_shows_the_same_and_deletes_nothing(tool: Tool) -> None:
+    ran = await tool.plan()
+
+    assert ran.code == 0
+    assert ran.planned == {"shop/web:1.0", "shop/web:1.1"}
+    assert ran.deleted == set()
+    assert tool.world.count(service="acr", method="DELETE") == 0
+
+
+async def test_a_second_run_has_nothing_to_do(tool: Tool) -> None:
+    await tool.apply()
+    again = await tool.apply()
+
+    assert again.code == 0
+    assert again.planned == set()
+
+
+async def test_only_repositories_in_scope_are_listed_and_the_catalog_is_not_asked_for(tool: Tool) -> None:
+    await tool.apply()
+
+    assert tool.world.count(service="acr", path="idle/thing") == 0
+    assert tool.world.count(service="acr", path="_catalog") == 0
+
+
+async def test_the_wider_scope_reads_the_catalog(tool: Tool) -> None:
+    ran = await tool.apply(scope="all")
+
+    assert ran.deleted == {"shop/web:1.0", "shop/web:1.1", "idle/thing:1.0"}
+
+
+async def test_days_on_the_command_line_win_over_the_default(tool: Tool) -> None:
+    ran = await tool.plan(**{"older-than": "101"})
+
+    assert ran.planned == set()
+
+
+async def test_a_workload_deployed_between_plan_and_apply_is_in_use_now(tool: Tool) -> None:
+    cluster = tool.world.clusters["production"]
+
+    async def deploy(_: object) -> None:
+        cluster.run(build.deployment("shop", "again", [tool.world.registry.image("shop/web", "1.1")]))
+
+    # The registry is listed after the clusters have been read for the plan.
+    tool.world.faults.append(Fault(service="acr", path="_tags", before=deploy, times=1))
+    ran = await tool.apply()
+
+    assert ran.code == 0
+    assert ran.deleted == {"shop/web:1.0"}
+    assert ran.outcomes("1.1") == {"in use now"}
+    assert "1.1" in tool.left("shop/web")
+
+
+# --- what cannot be seen is kept -------------------------------------------------------------------------------------
+
+
+async def refused(tool: Tool, *words: str) -> None:
+    """The run says why, still shows the plan, deletes nothing, and exits with 3."""
+    ran = await tool.apply()
+
+    assert ran.code == 3
+    assert ran.deleted == set()
+    assert tool.world.count(service="acr", method="DELETE") == 0
+    assert ran.report["verdict"] == "refused"
+    assert ran.blockers
+    text = ran.out
+    for word in words:
+        assert word in text
+    assert "Traceback" not in ran.out + ran.err
+
+
+async def second_cluster(tool: Tool, **options: object) -> ClusterState:
+    cluster = ClusterState("aks-two", **options)  # type: ignore[arg-type]
+    tool.world.clusters["second"] = cluster
+    cluster.run(build.deployment("shop", "other", [tool.world.registry.image("shop/web", "2.0")]))
+    return cluster
+
+
+async def test_a_stopped_cluster_blocks_and_the_plan_is_still_shown(tool: Tool) -> None:
+    await second_cluster(tool, power_state="Stopped")
+
+    await refused(tool, "second", "stopped", "az aks start", "shop/web")
+
+
+async def test_a_wrong_subscription_blocks(tool: Tool) -> None:
+    config = tool.emulator.config()
+    config["kubernetes_clusters"]["lost"] = {
+        "name": "aks-prod",
+        "subscription_id": "99999999-9999-9999-9999-999999999999",
+        "resource_group": "rg-prod",
+    }
+    ran = await tool.apply(config)
+
+    assert ran.code == 3
+    assert tool.world.count(service="acr", method="DELETE") == 0
+    assert "99999999-9999-9999-9999-999999999999" in ran.out
+    assert ran.planned
+
+
+async def test_one_forbidden_kind_blocks(tool: Tool) -> None:
+    (await second_cluster(tool)).forbidden.add("cronjobs.batch")
+
+    await refused(tool, "cronjobs.batch", "403")
+
+
+async def test_an_empty_list_of_a_kind_that_may_not_be_listed_blocks(tool: Tool) -> None:
+    (await second_cluster(tool)).hidden.add("statefulsets.apps")
+
+    await refused(tool, "statefulsets.apps", "empty")
+
+
+async def test_a_list_that_keeps_expiring_blocks(tool: Tool) -> None:
+    cluster = await second_cluster(tool)
+    cluster.page_cap = 1
+    cluster.run(build.deployment("shop", "more", [tool.world.registry.image("shop/web", "2.0")], replicas=3))
+    cluster.expire_continue["pods"] = 1000
+
+    await refused(tool, "pods", "410")
+
+
+async def test_an_unreachable_api_server_blocks(tool: Tool) -> None:
+    await second_cluster(tool, reachable=False)
+
+    await refused(tool, "second")
+
+
+async def test_an_image_that_no_one_can_parse_blocks_if_it_mentions_our_registry(tool: Tool) -> None:
+    cluster = await second_cluster(tool)
+    cluster.add(build.pod("odd", "theirs", ["ghcr.io/Bad Name:1"]))
+    assert (await tool.plan()).code == 0
+
+    cluster.add(build.pod("odd", "ours", ["contoso.azurecr.io/shop/web:$(TAG)"]))
+    await refused(tool, "odd", "$(TAG)")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "word"),
+    [
+        ({"truncate_log_at": 300}, "cut"),
+        ({"exit_code": 1}, "exit code"),
+        ({"empty_log": True}, "empty"),
+        ({"prefix_line": "Warning: something is deprecated"}, "Warning"),
+    ],
+)
+async def test_a_run_command_whose_log_is_not_whole_blocks(tool: Tool, knobs: dict[str, object], word: str) -> None:
+    await second_cluster(tool, private=True, **knobs)
+
+    await refused(tool, "second", word)
+
+
+async def test_a_private_cluster_is_read_by_run_command(tool: Tool) -> None:
+    cluster = await second_cluster(tool, private=True)
+    cluster.add(build.cronjob("batch", "nightly", [tool.world.registry.image("shop/web", "1.0")]))
+
+    ran = await tool.apply()
+
+    assert ran.code == 0
+    assert ran.deleted == {"shop/web:1.1"}
+    assert tool.world.count(service="arm", path="runCommand") > 0
+
+
+async def test_a_registry_that_is_not_there_is_one_clear_sentence(tool: Tool) -> None:
+    config = tool.emulator.config()
+    config["container_registry"]["url"] = "nosuch.azurecr.io"
+    config["registry_aliases"] = ["contoso.azurecr.io"]
+    ran = await tool.apply(config)
+
+    assert ran.code == 3
+    assert "nosuch.azurecr.io" in ran.out
+    assert "Traceback" not in ran.out + ran.err
+
+
+async def test_a_wrong_secret_is_one_clear_sentence(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "not-the-secret")
+    ran = await tool.apply()
+
+    assert ran.code == 3
+    assert ran.report["verdict"] == "refused"
+    assert "not-the-secret" not in ran.out + ran.err
+    assert "Traceback" not in ran.out + ran.err
+
+
+async def test_more_deletions_than_the_limit_refuse_the_whole_apply(tool: Tool) -> None:
+    ran = await tool.apply(**{"max-deletions": "1"})
+
+    assert ran.code == 3
+    assert tool.world.count(service="acr", method="DELETE") == 0
+    assert "max-deletions" in ran.out
+    assert ran.planned == {"shop/web:1.0", "shop/web:1.1"}
+
+
+# --- one failing item ------------------------------------------------------------------------------------------------
+
+
+async def test_one_failing_deletion_is_counted_and_the_others_are_done(tool: Tool) -> None:
+    digest = tool.world.registry.repositories["shop/web"].tags["1.0"].digest
+    tool.world.faults.append(Fault(service="acr", method="DELETE", path=digest, status=403))
+    ran = await tool.apply()
+
+    assert ran.code == 1
+    assert ran.deleted == {"shop/web:1.1"}
+    assert ran.report["counts"]["failed"] == 1
+    assert ran.outcomes("1.0") == {"failed"}
+
+
+async def test_a_repository_that_cannot_be_listed_is_kept_and_the_others_are_done(tool: Tool) -> None:
+    registry, cluster = tool.world.registry, tool.world.clusters["production"]
+    registry.push("shop/cart", "1.0", age=OLD)
+    registry.push("shop/cart", "2.0", age=OLD)
+    cluster.run(build.deployment("shop", "cart", [registry.image("shop/cart", "2.0")]))
+    tool.world.faults.append(Fault(service="acr", path="shop/cart/_manifests", status=403))
+    ran = await tool.apply()
+
+    assert ran.code == 1
+    assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
+    assert tool.left("shop/cart") == {"1.0", "2.0"}
+
+
+async def test_a_lock_is_left_and_reported(tool: Tool) -> None:
+    tool.world.registry.lock("shop/web", "1.0")
+    ran = await tool.apply()
+
+    assert ran.code == 0
+    assert ran.deleted == {"shop/web:1.1"}
+    assert "locked" in ran.out
+
+
+async def test_a_lock_on_the_repository_shows_only_at_the_deletion(tool: Tool) -> None:
+    tool.world.registry.lock("shop/web")
+    ran = await tool.apply()
+
+    assert ran.code == 0
+    assert ran.outcomes("1.0") == ran.outcomes("1.1") == {"locked"}
+    assert ran.report["counts"]["deleted"] == 0
