@@ -43,6 +43,10 @@ class ReadableRegistry(Registry, Protocol):
         """The names of all repositories; raises `RegistryError`."""
         ...
 
+    def announce(self, repositories: Iterable[str]) -> None:
+        """Tell which repositories are going to be read, for registries whose tokens must name them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -193,6 +197,7 @@ async def make_plan(settings: Settings, edges: Edges, runtime: Runtime, clock: C
     usage = await read_usage(settings, edges, runtime, clock)
     catalog = await edges.registry.catalog() if settings.policy.scope is Scope.ALL else ()
     names = eligible_repositories(usage, settings.policy, catalog)
+    edges.registry.announce(names)
     now = clock()
     turn = asyncio.Semaphore(REPOSITORIES_AT_ONCE)
     plans: list[RepositoryPlan] = []

@@ -11,6 +11,8 @@ from acr_cleanup.emulator.registry import OCI_MANIFEST, RegistryState
 from acr_cleanup.emulator.world import World
 
 MIB = 1024 * 1024
+PINNED = "1.6.20"
+"""The release of payments/ledger that production pins by digest, and that somebody signed."""
 
 
 def contoso() -> World:
@@ -49,11 +51,11 @@ def _fill_registry(registry: RegistryState) -> None:
         registry.tag(repository, "latest", _digest(registry, repository, newest), timedelta(hours=7))
     registry.tag("payments/pay", "audit-2025", _digest(registry, "payments/pay", "4.2.2"), timedelta(days=330))
     registry.lock("payments/pay", "audit-2025", delete=False)
-    signed = _digest(registry, "payments/ledger", "1.6.33")
+    signed = _digest(registry, "payments/ledger", PINNED)
     registry.push(
         "payments/ledger",
         f"{signed.replace(':', '-')}.sig",
-        age=timedelta(days=20),
+        age=timedelta(days=195),
         size=3_000,
         media_type=OCI_MANIFEST,
     )
@@ -78,7 +80,7 @@ def _fill_production(cluster: ClusterState, registry: RegistryState) -> None:
     # Kept for the day the new one fails: nothing of it runs, and everything of it must be there.
     run("payments", "pay-fallback", "payments/pay:4.2.20", replicas=0)
 
-    pinned = registry.image("payments/ledger", digest=_digest(registry, "payments/ledger", "1.6.33"))
+    pinned = registry.image("payments/ledger", digest=_digest(registry, "payments/ledger", PINNED))
     cluster.run(build.statefulset("payments", "ledger", [pinned], replicas=2))
     agent = registry.image("ops/agent", "0.9.39")
     agent_id = registry.image("ops/agent", digest=_digest(registry, "ops/agent", "0.9.39"))

@@ -265,7 +265,9 @@ def _controlled(
         count = nodes
     if kind == "Job":
         count = 0 if workload["spec"]["suspend"] else 1
-    labels = workload["spec"]["template"]["metadata"]["labels"]
+    labels = dict(workload["spec"]["template"]["metadata"]["labels"])
+    if kind == "Deployment":
+        labels["pod-template-hash"] = hash_
     details: dict[str, Any] = {"owner": owner, "phase": phase, "init": init, "image_ids": image_ids, "labels": labels}
     for place in range(count):
         suffix = str(place) if kind == "StatefulSet" else build.template_hash([name, namespace, place])[:5]
