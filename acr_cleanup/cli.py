@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from acr_cleanup import __version__
@@ -42,7 +43,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         if parsed.command == "demo":
             from acr_cleanup.demo import demo  # noqa: PLC0415  the only way from the product to the emulator
 
-            return asyncio.run(demo(serve=parsed.serve))
+            return asyncio.run(demo(called_as(), serve=parsed.serve))
         return _clean(parsed, environ)
     except KeyboardInterrupt:
         return 130
@@ -159,6 +160,16 @@ def _show_problems(error: ConfigurationError) -> None:
         runtime.log(Level.INFO, f"\n  {problem.path}\n    {problem.seen}\n    {problem.remedy}")
 
 
+def called_as() -> str:
+    """What to type to call this program again, from here: it may not be installed."""
+    if Path(sys.argv[0]).name != "__main__.py":
+        return "acr-cleanup"
+    python = Path(sys.executable)
+    with suppress(ValueError):
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m acr_cleanup"
+
+
 def _context(parsed: argparse.Namespace, config: Path | None) -> Context:
     def command(verb: str) -> str:
         words = [verb, *([str(config)] if config else []), *([parsed.days] if parsed.days else [])]
@@ -166,7 +177,7 @@ def _context(parsed: argparse.Namespace, config: Path | None) -> Context:
             value = getattr(parsed, each.key, None) if each.flag else None
             for one in value if isinstance(value, list) else [value] if value else []:
                 words += [f"--{each.name}", one]
-        return shlex.join(["acr-cleanup", *words])
+        return f"{called_as()} {shlex.join(words)}"
 
     return Context(plan_again=command("plan"), apply=command("apply"))
 

@@ -28,20 +28,24 @@ _FOREIGN = ("AZURE_", "ARM_", "ACTIONS_", "GITHUB_", "INPUT_", "SYSTEM_", "IDENT
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-async def demo(*, serve: bool) -> int:
-    """Plan and apply at Contoso and say what happened, or (`serve`) leave Contoso running until interrupted."""
+async def demo(command: str, *, serve: bool) -> int:
+    """
+    Plan and apply at Contoso and say what happened, or (`serve`) leave Contoso running until interrupted.
+
+    `command` is what a user would type to call this program.
+    """
     folder = Path(tempfile.mkdtemp(prefix="acr-cleanup-demo-"))
     async with Emulator(contoso()) as emulator:
         config = folder / "acr-cleanup.json"
         text = json.dumps(emulator.config(), indent=2)
         config.write_text(f"{text}\n", encoding="utf-8")
         if serve:
-            await _serve(emulator, config)
+            await _serve(emulator, config, command)
             return 0
-        return await _show(emulator, config, text)
+        return await _show(emulator, config, text, command)
 
 
-async def _show(emulator: Emulator, config: Path, text: str) -> int:
+async def _show(emulator: Emulator, config: Path, text: str, command: str) -> int:
     console = Console(highlight=False)
     environment = {
         **_harmless(os.environ),
@@ -51,8 +55,8 @@ async def _show(emulator: Emulator, config: Path, text: str) -> int:
 
     async def run(verb: str) -> int:
         console.print(f"\n[bold]$ acr-cleanup {verb} {config.name}[/]\n")
-        command = (sys.executable, "-m", "acr_cleanup", verb, str(config), "--report-dir", str(config.parent / verb))
-        process = await asyncio.create_subprocess_exec(*command, env=environment)
+        words = (sys.executable, "-m", "acr_cleanup", verb, str(config), "--report-dir", str(config.parent / verb))
+        process = await asyncio.create_subprocess_exec(*words, env=environment)
         return await process.wait()
 
     def tags() -> int:
@@ -77,19 +81,19 @@ async def _show(emulator: Emulator, config: Path, text: str) -> int:
         f"The registry has {tags()} tags left of {before}. Both runs together sent it {len(requests)} requests, "
         f"{deletions} of them deletions.\n"
         f"The reports are in {config.parent}.\n"
-        "Try every command by hand: acr-cleanup demo --serve"
+        f"Try every command by hand: {command} demo --serve"
     )
     return code
 
 
-async def _serve(emulator: Emulator, config: Path) -> None:
+async def _serve(emulator: Emulator, config: Path, command: str) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     print("Contoso is running. In another terminal:\n")
     for name, value in emulator.environment().items():
         print(f"export {name}={shlex.quote(value)}")
-    print(f"\nacr-cleanup plan {shlex.quote(str(config))}\n\nCtrl-C ends it.", flush=True)
+    print(f"\n{command} plan {shlex.quote(str(config))}\n\nCtrl-C ends it.", flush=True)
     await stop.wait()
 
 
