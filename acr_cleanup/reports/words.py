@@ -11,7 +11,6 @@ https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -21,8 +20,6 @@ TEXT_LIMIT = 300
 NAME_LIMIT = 64
 """Longest tag name shown where many stand side by side."""
 
-# Controls, format characters (bidi overrides, zero-width), surrogates and private use: invisible, or not what they seem.
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co"})
 _SPACES = re.compile(r"[\s\u2028\u2029]+")
 # At the end, too: our own words go on with a colon.
 _COMMAND = re.compile(r":(?=:|$)|#(?=#|$)")
@@ -44,7 +41,7 @@ def plain(text: str, limit: int = TEXT_LIMIT) -> str:
     # Long text is cut first, so that a megabyte of error page costs nothing; escapes can only make it longer again.
     shown = _SPACES.sub(" ", text[: limit * 2]).strip()
     shown = _MARKS.sub(r"\1", shown)
-    if not shown.isascii() or not shown.isprintable():
+    if not shown.isprintable():
         shown = "".join(_visible(character) for character in shown)
     # A space, not a zero-width break: what one cannot see cannot be trusted or copied. Every pair is broken, not only those at
     # the start of a line, for wrapping could put any of them there.
@@ -194,7 +191,8 @@ def listing(parts: Iterable[str]) -> str:
 
 
 def _visible(character: str) -> str:
-    if character == " " or (character.isprintable() and unicodedata.category(character) not in _INVISIBLE):
+    # What is not printable: controls, format characters (bidi overrides, zero-width), surrogates, private use, unassigned.
+    if character.isprintable():
         return character
     code_point = ord(character)
     if code_point < 0x100:

@@ -130,6 +130,7 @@ def test_no_verdict_speaks_of_deletions_that_did_not_happen(
         assert "1 of 2" in headline
         assert "othing w" not in headline
     else:
+        assert not (dry_run and View(result).acted)
         deleted = ("Deleted", "were deleted", "tags deleted")
         assert not any(word in headline for word in deleted) or "0 of 2" in headline
 
