@@ -55,13 +55,13 @@ class Tool:
     def world(self) -> World:
         return self.emulator.world
 
-    async def plan(self, config: Mapping[str, Any] | None = None, **options: str) -> Ran:
+    async def plan(self, config: Mapping[str, Any] | None = None, /, **options: str) -> Ran:
         return await self.run(config, dry_run=True, **options)
 
-    async def apply(self, config: Mapping[str, Any] | None = None, **options: str) -> Ran:
+    async def apply(self, config: Mapping[str, Any] | None = None, /, **options: str) -> Ran:
         return await self.run(config, dry_run=False, **options)
 
-    async def run(self, config: Mapping[str, Any] | None = None, *, dry_run: bool, **options: str) -> Ran:
+    async def run(self, config: Mapping[str, Any] | None = None, /, *, dry_run: bool, **options: str) -> Ran:
         path = self.folder / "acr-cleanup.json"
         path.write_text(json.dumps(config or self.emulator.config()), encoding="utf-8")
         report_dir = self.folder / "report"
