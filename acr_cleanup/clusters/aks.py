@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,10 +178,10 @@ class _Reader:
         document = read_kubeconfig(target.kubeconfig)
         folder = target.kubeconfig.parent
         server = api_server(document, target.context, folder=folder, around=self._around)
-        return await self._scan(server, target.key, "kubeconfig", self._patience)
+        return await self._scan(server, target.key, "kubeconfig")
 
-    async def _scan(self, server: ApiServer, key: str, access: str, patience: Patience) -> ClusterScan:
-        async with connect(server, patience) as ask:
+    async def _scan(self, server: ApiServer, key: str, access: str) -> ClusterScan:
+        async with connect(server, self._patience) as ask:
             return await scan(ask, key, self._registry, access=access)
 
     # -- AKS ---------------------------------------------------------------------------------------------------
@@ -219,9 +220,8 @@ class _Reader:
         return cluster
 
     async def _direct(self, client: ContainerServiceClient, target: AksCluster, *, may_fall_back: bool) -> ClusterScan:
-        with arm_problem(
-            "list the cluster's user credentials", target, role="Azure Kubernetes Service Cluster User Role"
-        ):
+        call = "list the cluster's user credentials"
+        with arm_problem(call, target, role="Azure Kubernetes Service Cluster User Role"):
             answer = await client.managed_clusters.list_cluster_user_credentials(
                 target.resource_group,
                 target.name,
@@ -229,21 +229,17 @@ class _Reader:
                 connection_timeout=_CONNECT_SECONDS,
                 read_timeout=_READ_SECONDS,
             )
-        values = [entry.value for entry in answer.kubeconfigs or () if entry.value]
-        if not values:
-            raise Unread("list the cluster's user credentials", "the answer holds no kubeconfig.", "Run again.")
-        document = parse_kubeconfig(bytes(values[0]))
-        server = api_server(document, None, folder=Path(), around=self._around)
-        patience = self._patience
+        kubeconfigs = [entry.value for entry in answer.kubeconfigs or () if entry.value]
+        if not kubeconfigs:
+            raise Unread(call, "the answer holds no kubeconfig.", "Run again.")
+        server = api_server(parse_kubeconfig(bytes(kubeconfigs[0])), None, folder=Path(), around=self._around)
         if may_fall_back:
-            # A private address that does not answer at once is not going to.
-            patience = Patience(attempts=1, connect=patience.connect, read=patience.read)
-            await self._knock(server, patience)
-        return await self._scan(server, target.key, Access.DIRECT, self._patience)
+            await self._knock(server)
+        return await self._scan(server, target.key, Access.DIRECT)
 
-    async def _knock(self, server: ApiServer, patience: Patience) -> None:
-        """Any answer at all shows that the way is open; raises `Unreachable` if there is none."""
-        async with connect(server, patience) as ask:
+    async def _knock(self, server: ApiServer) -> None:
+        """Any answer at all shows that the way is open; raises `Unreachable` at once if there is none."""
+        async with connect(server, replace(self._patience, attempts=1)) as ask:
             await ask("GET", "/version")
 
     async def _run_command(

@@ -228,7 +228,7 @@ def _read_body(body: str, cluster: str, registry: Registry, *, whole: bool) -> t
     for line in body.split("\n"):
         if line.startswith(f"#{_FIELD}"):
             _, resource, number, may = _fields(line.replace(_NEWLINE, "\n"), 4)
-            counts[resource] = int(number) if number.isdigit() else -1, may
+            counts[resource] = int(number) if number.isdecimal() else -1, may
         elif line:
             kind, obj = _object(line.replace(_NEWLINE, "\n"))
             found.add(image_uses(obj, kind, cluster, registry))
@@ -254,10 +254,11 @@ def _reviewed(text: str) -> Answer:
 
 def _object(line: str) -> tuple[Kind, dict[str, Any]]:
     """An object with just the fields that `image_uses` reads, from its line."""
-    head, *entries, rest = line.split(_ENTRY)
+    head, *entries = line.split(_ENTRY)
     name, namespace, own_name, template_hash = _fields(head, 4)
     kind = next((kind for kind in KINDS if kind.name == name), None)
-    if kind is None or rest:
+    # Every entry ends in a separator, so what follows the last one is nothing.
+    if kind is None or not entries or entries.pop():
         raise _odd(line)
     owners: list[Any] = []
     spec: dict[str, Any] = {}

@@ -28,10 +28,11 @@ class Unreachable(Unread):
 
 def quoted(text: object, limit: int = _QUOTED_LENGTH) -> str:
     """
-    Foreign text on one line, without control characters, shortened to `limit` characters.
+    Foreign text on one line, without control characters or passwords in URLs, shortened to `limit` characters.
 
     >>> quoted("Error from server\\n\\x1b[31m(Forbidden)")
     'Error from server [31m(Forbidden)'
     """
-    line = re.sub(r"\s+", " ", "".join(char if char.isprintable() else " " for char in str(text))).strip()
+    line = re.sub(r"(?<=://)[^/\s@]+@", "***@", str(text))
+    line = re.sub(r"\s+", " ", "".join(char if char.isprintable() else " " for char in line)).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,82 @@
+"""The cluster edge on the emulator: a world of clusters, read with the real SDKs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from acr_cleanup.clusters.aks import scan_clusters
+from acr_cleanup.clusters.api import Patience
+from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget
+from acr_cleanup.core.references import Registry
+from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.emulator import Emulator, World
+from acr_cleanup.emulator import kubernetes_objects as build
+from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.identity import Cloud, open_credential
+from acr_cleanup.network import open_network
+
+HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
+
+
+class Edge:
+    """The cluster edge in one world."""
+
+    def __init__(self, emulator: Emulator, registry: Registry, options: dict[str, Any]) -> None:
+        self.emulator = emulator
+        self.world = emulator.world
+        self._registry = registry
+        self._options = options
+
+    async def scan(self, *targets: ClusterTarget, **options: Any) -> tuple[ClusterScan, ...]:
+        return await scan_clusters(targets, self._registry, **(self._options | options))
+
+    async def read(self, access: Access = Access.AUTO, **options: Any) -> ClusterScan:
+        """The scan of the world's only cluster."""
+        (cluster,) = self.world.clusters.values()
+        (found,) = await self.scan(target(cluster, access), **options)
+        return found
+
+
+def target(cluster: ClusterState, access: Access = Access.AUTO) -> AksCluster:
+    return AksCluster("prod", cluster.name, cluster.subscription_id, cluster.resource_group, access)
+
+
+@asynccontextmanager
+async def edge(*clusters: ClusterState, registry: Registry | None = None, face: Any = "direct") -> AsyncIterator[Edge]:
+    """The edge in a world of these clusters; `registry` is by default the world's own."""
+    world = World(face=face, clusters={cluster.name: cluster for cluster in clusters})
+    async with Emulator(world) as emulator:
+        environment = emulator.environment()
+        manager = emulator.resource_manager if face == "direct" else "https://management.azure.com"
+        authority = emulator.authority if face == "direct" else "https://login.microsoftonline.com"
+        cloud = Cloud(authority, manager, manager, "azurecr.io")
+        async with open_network(environment) as network, open_credential(cloud, network, environment) as credential:
+            options = {
+                "credential": credential,
+                "make_transport": network.transport,
+                "resource_manager": manager,
+                "trust": network.ca_files,
+                "proxy_for": network.proxy_for,
+                "patience": HASTY,
+            }
+            yield Edge(emulator, registry or Registry(world.registry.login_server), options)
+
+
+def shop(name: str = "aks-prod", host: str = "contoso.azurecr.io", **settings: Any) -> ClusterState:
+    """A small cluster: a rolled Deployment, a CronJob that is not running, a scaled-down StatefulSet."""
+    cluster = ClusterState(name, **settings)
+    image = f"{host}/shop"
+    cluster.run(build.deployment("shop", "web", [f"{image}/web:2"]), history=[[f"{image}/web:1"]])
+    cluster.run(build.cronjob("batch", "nightly", [f"{image}/report:7"]))
+    cluster.run(build.statefulset("shop", "db", [f"{image}/db:3"], replicas=0))
+    return cluster
+
+
+SHOP = {
+    "contoso.azurecr.io/shop/web:1",
+    "contoso.azurecr.io/shop/web:2",
+    "contoso.azurecr.io/shop/report:7",
+    "contoso.azurecr.io/shop/db:3",
+}

@@ -1,0 +1,230 @@
+"""Kubeconfigs: what is taken from them, what is never run, and what is said of those that cannot be used."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from acr_cleanup.clusters.api import ApiServer
+from acr_cleanup.clusters.kubeconfig import (
+    AKS_SERVER_APP,
+    Surroundings,
+    api_server,
+    parse_kubeconfig,
+    read_kubeconfig,
+)
+from acr_cleanup.clusters.unread import Unread
+
+
+async def token(scope: str) -> str:
+    return f"token-for-{scope}"
+
+
+def document(cluster: dict[str, Any] | None = None, user: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "prod",
+        "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://api.example:443", **(cluster or {})}}],
+        "users": [{"name": "u", "user": user or {}}],
+    }
+
+
+def server(of: dict[str, Any], folder: Path = Path(), context: str | None = None, **around: Any) -> ApiServer:
+    return api_server(of, context, folder=folder, around=Surroundings(token, **around))
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def kubelogin(*args: str, command: str = "kubelogin") -> dict[str, Any]:
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": command, "args": list(args)}}
+
+
+async def test_a_token_is_sent_as_it_is() -> None:
+    assert await server(document(user={"token": "abc"})).authorization() == "Bearer abc"
+
+
+async def test_without_any_login_nothing_is_sent() -> None:
+    assert await server(document()).authorization() is None
+
+
+async def test_a_token_file_is_read_anew_for_each_request(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first\n")
+    at = server(document(user={"tokenFile": "token", "token": "old"}), tmp_path)
+    assert await at.authorization() == "Bearer first"
+    (tmp_path / "token").write_text("second\n")
+    assert await at.authorization() == "Bearer second"
+    (tmp_path / "token").unlink()
+    with pytest.raises(Unread, match="tokenFile"):
+        await at.authorization()
+
+
+@pytest.mark.parametrize(
+    ("user", "application"),
+    [
+        (kubelogin("get-token", "--login", "devicecode", "--server-id", "11-22"), "11-22"),
+        (kubelogin("get-token", "--server-id=11-22"), "11-22"),
+        (kubelogin("get-token"), AKS_SERVER_APP),
+        (kubelogin("get-token", command="/opt/azure/kubelogin"), AKS_SERVER_APP),
+        (kubelogin("get-token", command=r"C:\azure\kubelogin.exe"), AKS_SERVER_APP),
+        ({"auth-provider": {"name": "azure", "config": {"apiserver-id": "11-22"}}}, "11-22"),
+        ({"auth-provider": {"name": "azure"}}, AKS_SERVER_APP),
+    ],
+    ids=str,
+)
+async def test_kubelogin_is_replaced_by_a_token_of_our_own_login(user: dict[str, Any], application: str) -> None:
+    at = server(document(user=user))
+    assert await at.authorization() == f"Bearer token-for-{application}/.default"
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        kubelogin(command="aws"),
+        kubelogin(command="sh"),
+        kubelogin("get-token", "--oidc-issuer-url=https://accounts.example", command="kubelogin"),
+        kubelogin("oidc-login", "get-token", command="kubectl"),
+        {"exec": {}},
+        {"auth-provider": {"name": "gcp"}},
+    ],
+    ids=str,
+)
+def test_any_other_program_is_not_run_and_says_so(user: dict[str, Any]) -> None:
+    with pytest.raises(Unread) as caught:
+        server(document(user=user))
+    assert "logs in" in caught.value.seen
+    assert "token or a client certificate" in caught.value.remedy
+
+
+def test_a_program_that_would_leave_a_trace_leaves_none(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    with pytest.raises(Unread):
+        server(document(user=kubelogin(str(trace), command="touch")))
+    server(document(user=kubelogin("x; touch", str(trace), command="kubelogin")))
+    assert not trace.exists()
+
+
+def test_certificates_are_taken_from_data_or_from_files_beside_the_kubeconfig(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    leaf = ca.issue_cert("client.example")
+    pem, key = leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
+    by_data = document(
+        {"certificate-authority-data": b64(ca.cert_pem.bytes())},
+        {"client-certificate-data": b64(pem), "client-key-data": b64(key)},
+    )
+    (tmp_path / "ca.pem").write_bytes(ca.cert_pem.bytes())
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / "client.pem").write_bytes(pem)
+    (tmp_path / "pki" / "client.key").write_bytes(key)
+    by_file = document(
+        {"certificate-authority": "ca.pem"}, {"client-certificate": "pki/client.pem", "client-key": "pki/client.key"}
+    )
+    for each in (by_data, by_file):
+        context = server(each, tmp_path).context
+        assert len(context.get_ca_certs()) == 1
+        assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_no_key_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    leaf = trustme.CA().issue_cert("client.example")
+    pem, key = leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
+    server(document(user={"client-certificate-data": b64(pem), "client-key-data": b64(key)}))
+    with pytest.raises(Unread):
+        server(document(user={"client-certificate-data": b64(pem), "client-key-data": b64(pem)}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ca_of_a_company_is_trusted_in_addition_to_the_clusters_own(tmp_path: Path) -> None:
+    """A proxy that inspects TLS signs the API server's certificate anew."""
+    cluster, company = trustme.CA(organization_name="cluster"), trustme.CA(organization_name="company")
+    (tmp_path / "company.pem").write_bytes(company.cert_pem.bytes())
+    of = document({"certificate-authority-data": b64(cluster.cert_pem.bytes())})
+    context = server(of, trust=(tmp_path / "company.pem",)).context
+    assert len(context.get_ca_certs()) == 2
+    with pytest.raises(Unread, match="certificates cannot be used"):
+        server(of, trust=(tmp_path / "nothing.pem",))
+
+
+def test_verification_is_off_only_where_the_kubeconfig_says_so() -> None:
+    assert server(document()).context.verify_mode is ssl.CERT_REQUIRED
+    assert server(document({"insecure-skip-tls-verify": True})).context.verify_mode is ssl.CERT_NONE
+    assert server(document({"insecure-skip-tls-verify": "true"})).context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_proxy_of_the_kubeconfig_wins_over_that_of_the_environment() -> None:
+    def proxy_for(url: str) -> str:
+        return f"http://environment/{url}"
+
+    assert server(document(), proxy_for=proxy_for).proxy == "http://environment/https://api.example:443"
+    assert server(document({"proxy-url": "http://own:3128"}), proxy_for=proxy_for).proxy == "http://own:3128"
+
+
+def test_server_name_and_address_are_taken() -> None:
+    at = server(document({"server": "https://api.example/k8s/", "tls-server-name": "real.example"}))
+    assert (at.url, at.tls_server_name) == ("https://api.example/k8s", "real.example")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x00\x01", "not YAML"),
+        (b"a: [", "not YAML"),
+        (b"", "not a YAML mapping"),
+        (b"- a", "not a YAML mapping"),
+        (b"text", "not a YAML mapping"),
+        (b"!!python/object/apply:os.system ['true']", "not YAML"),
+    ],
+    ids=repr,
+)
+def test_a_file_that_is_no_kubeconfig_says_so(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    with pytest.raises(Unread, match=words):
+        read_kubeconfig(path)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Unread, match="No such file"):
+        read_kubeconfig(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("key", ["current-context", "contexts", "clusters", "users"])
+@pytest.mark.parametrize("odd", [None, [], {}, "text", 7, [None], [{"name": "prod"}]], ids=repr)
+def test_no_shape_of_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
+    with pytest.raises(Unread):
+        server(document() | {key: odd})
+
+
+@pytest.mark.parametrize("key", ["server", "certificate-authority-data", "tls-server-name", "proxy-url"])
+@pytest.mark.parametrize("odd", [None, [], {}, "text", 7, "ftp://x"], ids=repr)
+def test_no_value_in_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
+    try:
+        server(document({key: odd}))
+    except Unread:
+        return
+    assert key != "server"
+
+
+def test_a_context_is_chosen_by_name() -> None:
+    of = document()
+    of["contexts"].append({"name": "other", "context": {"cluster": "d", "user": "u"}})
+    of["clusters"].append({"name": "d", "cluster": {"server": "https://other.example"}})
+    assert server(of, context="other").url == "https://other.example"
+    with pytest.raises(Unread, match=r"no context named 'third' \(it has: prod, other\)"):
+        server(of, context="third")
+
+
+def test_what_is_dumped_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(document()))
+    assert read_kubeconfig(path) == document() == parse_kubeconfig(path.read_bytes())
