@@ -103,7 +103,8 @@ async def test_a_full_last_page_without_a_link_is_not_believed_unasked() -> None
     world.faults.append(Fault(path="/_tags$", times=1, status=200, body=page))
     async with connect(world) as at:
         inventory = await at.registry.list_repository("shop/web")
-    assert len(inventory.tags) == 1500
+        assert len(inventory.tags) == 1500
+        assert at.sent(path="/_tags$") == 2
 
 
 @pytest.mark.parametrize("names", [[], ["shop/api", "shop/web"], [f"app/{number:04}" for number in range(1234)]])
