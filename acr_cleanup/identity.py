@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +31,34 @@ _LOG = logging.getLogger(__name__)
 
 REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
 """The registry's audience, valid in all clouds. https://github.com/Azure/azure-sdk-for-net/issues/34785"""
+
+
+FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
+"""What tokens of other issuers are issued for, unless the federated credential names another audience."""
+
+
+class AuthType(StrEnum):
+    """How a pipeline logs in. Nothing but what was chosen is tried: a tool that deletes must not become somebody else."""
+
+    OIDC = "oidc"
+    """With a token that the job's CI system issues, which a federated credential trusts."""
+    MANAGED_IDENTITY = "managed-identity"
+    ENVIRONMENT = "environment"
+    """A service principal or workload identity in the AZURE_ variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginChoice:
+    """
+    The login that was asked for; with `auth_type` None, whatever this machine and its user have (a workstation).
+
+    `audience` is that of the job's token.
+    """
+
+    auth_type: AuthType | None = None
+    client_id: str = ""
+    tenant_id: str = ""
+    audience: str = FEDERATION_AUDIENCE
 
 
 @dataclass(frozen=True, slots=True)

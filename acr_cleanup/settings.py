@@ -12,8 +12,8 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -36,7 +36,7 @@ from acr_cleanup.config_file import place, read_config
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
 from acr_cleanup.core.references import DEFAULT_TAG, Registry, normalise_host
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.identity import CLOUDS, REGISTRY_AUDIENCE, Cloud
+from acr_cleanup.identity import CLOUDS, FEDERATION_AUDIENCE, REGISTRY_AUDIENCE, AuthType, Cloud, LoginChoice
 from acr_cleanup.network import environment_problems
 
 MAX_CONCURRENCY = 32
@@ -45,9 +45,25 @@ MAX_CONCURRENCY = 32
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
+class FailOn(StrEnum):
+    """What makes a run fail (exit code 1). A refusal, a cancellation and a wrong configuration always do."""
+
+    DELETE_ERRORS = "delete-errors"
+    """Something could not be deleted, or a repository could not be read."""
+    WARNINGS = "warnings"
+    PLANNED_DELETIONS = "planned-deletions"
+    """The plan selects something: for a dry run that is to tell whether there is anything to clean."""
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that a run needs to know. `report_dir` is relative to the working directory."""
+    """
+    All that a run needs to know. `report_dir` is relative to the working directory.
+
+    `dry_run` and `summary` are what the inputs of a pipeline say; the command line says the one by its verb, and has no
+    place for the other.
+    """
 
     registry: Registry
     clusters: tuple[ClusterTarget, ...]
@@ -59,6 +75,10 @@ class Settings:
     log_level: LogLevel = "info"
     registry_subscription_id: str | None = None
     registry_resource_group: str | None = None
+    login: LoginChoice = field(default_factory=LoginChoice)
+    fail_on: frozenset[FailOn] = frozenset({FailOn.DELETE_ERRORS})
+    dry_run: bool = True
+    summary: bool = True
 
 
 # -- the inputs ------------------------------------------------------------------------------------------------
@@ -96,6 +116,16 @@ class Input(NamedTuple):
     def key(self) -> str:
         return self.name.replace("-", "_")
 
+    @property
+    def action_default(self) -> str:
+        """
+        The `default:` in action.yml, empty where there must be none.
+
+        A pipeline hands every default on as if the user had written it, and an input outranks the file: what the file can say
+        must have its default here alone.
+        """
+        return "" if self.in_file else self.default
+
 
 _ENVIRONMENTS = tuple(CLOUDS)
 _LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
@@ -107,6 +137,40 @@ INPUTS: tuple[Input, ...] = (
         Kind.BOOLEAN,
         "true",
         "Show what would be deleted, and delete nothing. Set it to false to delete.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "client-id",
+        Kind.TEXT,
+        "",
+        "The application (client) id to log in to Azure with. Where it is not given, AZURE_CLIENT_ID is used.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "tenant-id",
+        Kind.TEXT,
+        "",
+        "The id of the Entra ID tenant. Where it is not given, AZURE_TENANT_ID is used.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "auth-type",
+        Kind.CHOICE,
+        AuthType.OIDC,
+        "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with what "
+        "the AZURE_ variables of the environment describe. Nothing else is tried.",
+        choices=tuple(AuthType),
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "audience",
+        Kind.TEXT,
+        FEDERATION_AUDIENCE,
+        "The audience of the token of the job, as the federated credential has it.",
         flag=False,
         in_file=False,
     ),
@@ -172,6 +236,20 @@ INPUTS: tuple[Input, ...] = (
         choices=_ENVIRONMENTS,
     ),
     Input("concurrency", Kind.NUMBER, "8", f"How many requests may run at the same time, {MAX_CONCURRENCY} at most."),
+    Input(
+        "fail-on",
+        Kind.TEXT,
+        FailOn.DELETE_ERRORS,
+        f"What makes the run fail, separated by commas: {', '.join(FailOn)}. What is refused always does.",
+    ),
+    Input(
+        "summary",
+        Kind.BOOLEAN,
+        "true",
+        "Show the result on the page of the run. The report files are written in any case.",
+        flag=False,
+        in_file=False,
+    ),
     Input("report-dir", Kind.PATH, "acr-cleanup", "The folder that receives the reports."),
     Input("log-level", Kind.CHOICE, "info", "How much the log says.", choices=_LOG_LEVELS),
 )
@@ -321,6 +399,29 @@ def _resource_group(text: str) -> str:
     return text.strip()
 
 
+def _client_id(text: str) -> str:
+    if not _GUID.fullmatch(text.strip()):
+        # Not shown: people put a secret in the wrong place.
+        remedy = "Write the application (client) id, as `az ad app list --query [].appId` prints it."
+        raise Wrong("It is not the id of an application.", remedy)
+    return text.strip()
+
+
+def _tenant_id(text: str) -> str:
+    name = text.strip()
+    if not (_GUID.fullmatch(name) or (re.fullmatch(rf"{_LABEL}(?:\.{_LABEL})+", name))):
+        remedy = "Write the id, as `az account show --query tenantId` prints it."
+        raise Wrong("It is neither the id nor the name of a tenant.", remedy)
+    return name
+
+
+def _boolean(text: str) -> bool:
+    name = text.strip().lower()
+    if name not in ("true", "false"):
+        raise Wrong(f"{_show(text)} is neither true nor false.", "Write true or false.")
+    return name == "true"
+
+
 def _cluster_name(text: str) -> str:
     if not _CLUSTER_NAME.fullmatch(text.strip()):
         remedy = "Write the name that `az aks list` shows, or use resource_id."
@@ -420,24 +521,35 @@ def _scalar(parse: Callable[[str], T]) -> PlainValidator:
 
 
 def _list(parse: Callable[[str], T]) -> PlainValidator:
-    """A list, or a text with one item per line (or commas between them). An empty text says nothing; an empty list does."""
+    return PlainValidator(lambda value: _items(value, parse))
 
-    def validate(value: object) -> tuple[T, ...] | None:
-        if isinstance(value, str):
-            if not value.strip():
-                return None
-            value = re.split(r"[\n,]", value)
-        if not isinstance(value, list | tuple):
-            raise Wrong("It is not a list.", "Write a list, or one item per line.")
-        found = []
-        for item in value:
-            if item is None or isinstance(item, dict | list | tuple):
-                raise Wrong("An item of the list is not a text.", "Write texts only.")
-            if str(item).strip():
-                found.append(parse(str(item).strip()))
-        return tuple(found)
 
-    return PlainValidator(validate)
+def _items(value: object, parse: Callable[[str], T]) -> tuple[T, ...] | None:
+    """
+    A list, or a text with one item per line (or commas between them); lines that begin with `#` are remarks.
+
+    A text without items says nothing; an empty list does.
+    """
+    if isinstance(value, str):
+        value = [item for line in value.splitlines() if not line.lstrip().startswith("#") for item in line.split(",")]
+        if not any(item.strip() for item in value):
+            return None
+    if not isinstance(value, list | tuple):
+        raise Wrong("It is not a list.", "Write a list, or one item per line.")
+    found = []
+    for item in value:
+        if item is None or isinstance(item, dict | list | tuple):
+            raise Wrong("An item of the list is not a text.", "Write texts only.")
+        if str(item).strip():
+            found.append(parse(str(item).strip()))
+    return tuple(found)
+
+
+def _fail_on(value: object) -> frozenset[FailOn] | None:
+    chosen = _items(value, _choice(tuple(FailOn)))
+    if chosen is not None and FailOn.NONE in chosen and len(set(chosen)) > 1:
+        raise Wrong("It says none and more than that.", "Write none alone, or leave it out.")
+    return None if chosen is None else frozenset(map(FailOn, chosen))
 
 
 def _schema(kind: str, **more: Any) -> WithJsonSchema:
@@ -471,6 +583,15 @@ Endpoint = Annotated[str, _scalar(parse_endpoint), _schema("string", pattern="^h
 Environment = Annotated[str, _scalar(parse_environment), _schema("string", examples=list(_ENVIRONMENTS))]
 AccessName = Annotated[str, _scalar(_choice(tuple(Access))), _schema("string", enum=list(Access))]
 ScopeName = Annotated[str, _scalar(_choice(tuple(Scope))), _schema("string", enum=list(Scope))]
+AuthTypeName = Annotated[str, _scalar(_choice(tuple(AuthType))), _schema("string", enum=list(AuthType))]
+ClientId = Annotated[str, _scalar(_client_id), _schema("string")]
+TenantId = Annotated[str, _scalar(_tenant_id), _schema("string")]
+Boolean = Annotated[bool, _scalar(_boolean), _schema("boolean")]
+FailOnNames = Annotated[
+    frozenset[FailOn],
+    PlainValidator(_fail_on),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"enum": list(FailOn)}}, {"type": "string"}]}),
+]
 LogLevelName = Annotated[LogLevel, _scalar(_choice(_LOG_LEVELS)), _schema("string", enum=list(_LOG_LEVELS))]
 Count = Annotated[int, _scalar(_whole(0)), WithJsonSchema({**_NUMBER_TYPES, "minimum": 0})]
 Concurrency = Annotated[
@@ -507,6 +628,7 @@ class _Options(_Model):
     registry_aliases: Hosts | None = _option("registry_aliases")
     environment: Environment | None = _option("environment")
     concurrency: Concurrency | None = _option("concurrency")
+    fail_on: FailOnNames | None = _option("fail_on")
     report_dir: Text | None = _option("report_dir")
     log_level: LogLevelName | None = _option("log_level")
 
@@ -514,6 +636,12 @@ class _Options(_Model):
 class _Inputs(_Options):
     registry: RegistryUrl | None = _option("registry")
     clusters: ResourceIds | None = _option("clusters")
+    dry_run: Boolean | None = _option("dry_run")
+    client_id: ClientId | None = _option("client_id")
+    tenant_id: TenantId | None = _option("tenant_id")
+    auth_type: AuthTypeName | None = _option("auth_type")
+    audience: Text | None = _option("audience")
+    summary: Boolean | None = _option("summary")
 
 
 _ACCESS = "How the cluster is read: directly, by run command, or (auto) whichever of them works."
@@ -644,8 +772,7 @@ def load_settings(
     # A problem in the file hides its part only, so that one run reports all of them.
     file, file_problems = _validate(_File, tree, _place_in_file)
     given = {_key(name): value for name, value in overrides.items() if not _absent(value)}
-    for other in ("config_file", "dry_run"):
-        given.pop(other, None)
+    given.pop("config_file", None)
     inputs, input_problems = _validate(_Inputs, given, lambda loc: str(loc[0]).replace("_", "-"))
     problems += file_problems + input_problems + environment_problems(environ)
 
@@ -656,6 +783,7 @@ def load_settings(
     clusters = _clusters(file, inputs, folder, problems, any(path.startswith("kubernetes_clusters") for path in broken))
     registry = _registry(file, inputs, options, cloud, problems, broken)
     policy = _policy(options, problems)
+    login = _login(inputs, environ, problems, broken)
     if problems or registry is None:
         raise ConfigurationError(tuple(problems), where=str(config) if config is not None else "")
 
@@ -663,7 +791,8 @@ def load_settings(
     if "max_deletions" in options:
         limits = replace(limits, deletions=options["max_deletions"] or None)
     entry = file.container_registry or RegistryEntry()
-    known = {key: options[key] for key in ("concurrency", "log_level") if options.get(key) is not None}
+    known = {key: options[key] for key in ("concurrency", "fail_on", "log_level") if options.get(key) is not None}
+    known |= {key: getattr(inputs, key) for key in ("dry_run", "summary") if getattr(inputs, key) is not None}
     if options.get("report_dir") is not None:
         known["report_dir"] = Path(options["report_dir"])
     return Settings(
@@ -674,6 +803,7 @@ def load_settings(
         cloud=cloud,
         registry_subscription_id=entry.subscription_id,
         registry_resource_group=entry.resource_group,
+        login=login,
         **known,
     )
 
@@ -795,6 +925,37 @@ def _from_environ(
     except Wrong as wrong:
         problems.append(Problem(variable, wrong.seen, wrong.remedy))
         return None
+
+
+def _login(inputs: _Inputs, environ: Mapping[str, str], problems: list[Problem], broken: set[str]) -> LoginChoice:
+    """Who to log in as. Without an `auth-type`, which only a pipeline gives, the environment alone says it."""
+    if inputs.auth_type is None:
+        return LoginChoice()
+    auth_type = AuthType(inputs.auth_type)
+    client, tenant = inputs.client_id, inputs.tenant_id
+    if auth_type is not AuthType.ENVIRONMENT:
+        client = client or _from_environ("AZURE_CLIENT_ID", _client_id, environ, problems)
+    if auth_type is AuthType.OIDC:
+        tenant = tenant or _from_environ("AZURE_TENANT_ID", _tenant_id, environ, problems)
+        for name, value, what in (("client-id", client, "application (client) id"), ("tenant-id", tenant, "tenant id")):
+            if (
+                not value
+                and name not in broken
+                and not environ.get(f"AZURE_{name.replace('-', '_').upper()}", "").strip()
+            ):
+                remedy = f"Give the {what} of the identity whose federated credential trusts this job, or choose another auth-type."
+                problems.append(Problem(name, "It is missing, and auth-type oidc needs it.", remedy))
+    return LoginChoice(auth_type, client or "", tenant or "", inputs.audience or FEDERATION_AUDIENCE)
+
+
+def unknown_inputs(names: Iterable[str]) -> tuple[str, ...]:
+    """A sentence for each name that is no input, with the nearest one that is. Nobody else notices a misspelt rule."""
+    known = [each.name for each in INPUTS]
+    return tuple(
+        f"There is no input {_show(name)}; it is ignored.{_near(name.lower().replace('_', '-'), known)}"
+        for name in sorted(names)
+        if name.lower() not in known
+    )
 
 
 def _clusters(

@@ -20,9 +20,10 @@ from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.references import Registry
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.identity import CLOUDS
+from acr_cleanup.identity import CLOUDS, AuthType, LoginChoice
 from acr_cleanup.settings import (
     INPUTS,
+    FailOn,
     Kind,
     Settings,
     Wrong,
@@ -30,6 +31,7 @@ from acr_cleanup.settings import (
     parse_duration,
     parse_registry_url,
     schema,
+    unknown_inputs,
 )
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
@@ -511,3 +513,70 @@ def test_reading_the_settings_loads_no_sdk() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "[]"
+
+
+# -- the inputs of a pipeline ----------------------------------------------------------------------------------
+
+CLIENT, TENANT = "22222222-2222-2222-2222-222222222222", "11111111-1111-1111-1111-111111111111"
+LOGIN = {"auth-type": "oidc", "client-id": CLIENT, "tenant-id": TENANT}
+
+
+def test_a_default_that_a_file_could_overrule_is_not_declared_to_the_pipeline() -> None:
+    """It would arrive like an input that somebody wrote, and outrank the file."""
+    for each in INPUTS:
+        assert not (each.in_file and each.action_default)
+    declared = {each.name: each.action_default for each in INPUTS if each.action_default}
+    assert declared == {
+        "dry-run": "true", "auth-type": "oidc", "audience": "api://AzureADTokenExchange", "summary": "true"
+    }  # fmt: skip
+
+
+def test_remarks_among_the_items_of_a_list_are_left_out(files: Files) -> None:
+    assert files.load(None, {"repositories": "# ours, and theirs\na\n  # more\nb,c"}).policy.repositories == (
+        "a",
+        "b",
+        "c",
+    )
+
+
+def test_a_pipeline_deletes_only_when_told_to(files: Files) -> None:
+    assert files.load().dry_run
+    for text, meant in (("true", True), ("TRUE", True), ("", True), ("false", False), ("False", False)):
+        assert files.load(None, {"dry-run": text}).dry_run is meant
+    for text in ("no", "0", "off", "fasle"):
+        assert "dry-run" in files.problems(None, {"dry-run": text})
+
+
+def test_the_login_of_a_pipeline_is_what_it_chose(files: Files) -> None:
+    assert files.load(None, LOGIN).login == LoginChoice(AuthType.OIDC, CLIENT, TENANT)
+    by_environment = files.load(None, {"auth-type": "oidc"}, AZURE_CLIENT_ID=CLIENT, AZURE_TENANT_ID=TENANT)
+    assert by_environment.login == LoginChoice(AuthType.OIDC, CLIENT, TENANT)
+    assert files.load(None, {"auth-type": "managed-identity"}).login == LoginChoice(AuthType.MANAGED_IDENTITY)
+    assert files.load(None, LOGIN | {"audience": "api://China"}).login.audience == "api://China"
+    assert files.load().login == LoginChoice()
+
+
+def test_a_login_without_its_ids_is_told_with_the_other_mistakes(files: Files) -> None:
+    found = files.problems({"keep_last": "x"}, {"auth-type": "oidc", "client-id": "hunter2"})
+    assert found.keys() == {"keep_last", "client-id", "tenant-id"}
+    assert "hunter2" not in str(found["client-id"])
+    assert files.problems(None, {"auth-type": "oicd"}).keys() == {"auth-type"}
+
+
+def test_what_makes_a_run_fail_is_a_list(files: Files) -> None:
+    assert files.load().fail_on == {FailOn.DELETE_ERRORS}
+    assert files.load(None, {"fail-on": "warnings, planned-deletions"}).fail_on == {
+        FailOn.WARNINGS, FailOn.PLANNED_DELETIONS
+    }  # fmt: skip
+    assert files.load({"fail_on": ["none"]}).fail_on == {FailOn.NONE}
+    assert files.load({"fail_on": "none"}, {"fail-on": "warnings"}).fail_on == {FailOn.WARNINGS}
+    assert "none" in files.problems(None, {"fail-on": "none,warnings"})["fail-on"].seen
+    assert "Did you mean warnings?" in files.problems({"fail_on": "warning"})["fail_on"].seen
+
+
+def test_an_unknown_input_is_named_with_the_nearest_known_one() -> None:
+    told = unknown_inputs(["older-than", "OLDER_THAN", "exclude-tag", "\n::x"])
+    assert len(told) == 3
+    assert any("'exclude-tag'" in each and "Did you mean exclude-tags?" in each for each in told)
+    assert any("'OLDER_THAN'" in each and "Did you mean older-than?" in each for each in told)
+    assert not any("\n" in each for each in told)
