@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +38,6 @@ REPEATED_STATUSES = frozenset({408, 500, 502, 503, 504})
 TOO_MANY_REQUESTS = 429
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
-_NOT_WORTH_REPEATING = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError, aiohttp.InvalidURL)
 
 
 class Category(StrEnum):
@@ -108,7 +108,7 @@ class Pace:
                 except NO_ANSWER as error:
                     tries += 1
                     cause = cause_of(error)
-                    if tries >= self._tries or isinstance(cause, _NOT_WORTH_REPEATING):
+                    if tries >= min(self._tries, _tries_worth(cause)):
                         raise
                     uncertain = uncertain or not isinstance(cause, _NEVER_SENT)
                     await self._sleep(self._backoff(tries))
@@ -145,6 +145,23 @@ class Pace:
 def cause_of(error: BaseException) -> BaseException:
     """The network's own error beneath the SDK's, which tells more."""
     return getattr(error, "inner_exception", None) or error
+
+
+def _tries_worth(cause: BaseException) -> int:
+    """How many tries a request deserves that ended like this; somebody may be waiting to hear of a mistyped name."""
+    match cause:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | aiohttp.InvalidURL():
+            return 1
+        case aiohttp.ClientHttpProxyError(status=status) if 400 <= status < 500:
+            return 1
+        case aiohttp.ClientConnectorDNSError(os_error=error) if error.errno == socket.EAI_NONAME:
+            return 2
+        case aiohttp.ConnectionTimeoutError():
+            return TRIES
+        case TimeoutError():
+            # Each has cost the whole time limit already.
+            return 3
+    return TRIES
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -10,7 +10,7 @@ from azure.core.exceptions import ServiceResponseTimeoutError
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
-CONNECT_WITHIN, READ_WITHIN, ANSWER_WITHIN = 10.0, 30.0, 90.0
+CONNECT_WITHIN, READ_WITHIN, ANSWER_WITHIN = 10.0, 20.0, 60.0
 """Seconds: to connect; between two pieces of an answer; until its headers are there, proxies and all."""
 
 Transport: TypeAlias = AsyncHttpTransport[HttpRequest, AsyncHttpResponse]

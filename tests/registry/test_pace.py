@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -10,6 +11,8 @@ from email.utils import format_datetime
 import aiohttp
 import pytest
 from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from acr_cleanup.registry.pace import Category, Pace, Reply, retry_after
 from tests.registry.support import FakeTime
@@ -71,14 +74,29 @@ async def test_tries_are_bounded_and_grow_apart() -> None:
     assert script.sent == 4
 
 
-async def test_a_certificate_does_not_get_better_by_asking_again() -> None:
-    key = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
-    script = Script(
-        ServiceRequestError("tls", error=aiohttp.ClientConnectorCertificateError(key, Exception("self-signed")))
-    )
+KEY = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
+PROXY = aiohttp.RequestInfo(URL("https://h"), "CONNECT", CIMultiDictProxy(CIMultiDict()), URL("https://h"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "tries"),
+    [
+        (aiohttp.ClientConnectorCertificateError(KEY, Exception("self-signed")), 1),
+        (aiohttp.ClientHttpProxyError(PROXY, (), status=407), 1),
+        (aiohttp.ClientHttpProxyError(PROXY, (), status=502), 4),
+        (aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_NONAME, "unknown")), 2),
+        (aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_AGAIN, "later")), 4),
+        (aiohttp.ConnectionTimeoutError(), 4),
+        (aiohttp.ServerTimeoutError(), 3),
+        (aiohttp.ClientConnectorError(KEY, OSError(111, "refused")), 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+async def test_what_does_not_get_better_by_asking_again_is_not_asked_again(cause: Exception, tries: int) -> None:
+    script = Script(ServiceRequestError("x", error=cause))
     with pytest.raises(ServiceRequestError):
         await pace(FakeTime()).run(Category.READ, script)
-    assert script.sent == 1
+    assert script.sent == tries
 
 
 @pytest.mark.parametrize("trouble", [lost(), ServiceResponseError("x"), 502, 408, TimeoutError()])
