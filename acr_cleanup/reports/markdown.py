@@ -15,6 +15,7 @@ from datetime import datetime
 from acr_cleanup.core.outcome import OutcomeKind, Result
 from acr_cleanup.core.plan import Decision, RepositoryPlan, describe_policy, short
 from acr_cleanup.core.policy import Rule
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import Context, KeptGroup, KeptTag, Row, Tone, View, by_digest, by_name_only, users, went
 
@@ -22,7 +23,9 @@ BUDGET = 900 * 1024
 """Bytes of UTF-8. The runner masks secrets in what it uploads, which may make it longer."""
 
 _ALERTS = {Tone.NEUTRAL: "NOTE", Tone.GOOD: "TIP", Tone.WARNING: "WARNING", Tone.BAD: "CAUTION"}
+_HEADING = "## 🧹 ACR cleanup"
 _USERS_SHOWN = 3
+_PROBLEMS_SHOWN = 100
 
 _OUTCOMES = {
     OutcomeKind.FAILED: "failed",
@@ -230,6 +233,46 @@ class Summary:
 def render(result: Result, context: Context | None = None, *, budget: int = BUDGET) -> str:
     """The text of `summary.md`; its first line after the heading is the verdict."""
     return Summary(result, context or Context(), budget).render()
+
+
+def render_problems(error: ConfigurationError) -> str:
+    """The summary of a run that never started: each problem with its place and its remedy."""
+    where = f" of {words.plain(error.where)}" if error.where else ""
+    problems = words.count(len(error.problems), "problem")
+    first = f"Not started: {problems} in the configuration{where}. Nothing was read or deleted."
+    lines = [
+        f"- {words.code(problem.path)}<br>{words.prose(problem.seen)}<br>→ {words.prose(problem.remedy)}"
+        for problem in error.problems[:_PROBLEMS_SHOWN]
+    ]
+    hidden = len(error.problems) - _PROBLEMS_SHOWN
+    lines += [f"- … and {hidden:,} more in the log"] if hidden > 0 else []
+    return _failure(first, "What to correct", lines)
+
+
+def render_failure(error: BaseException, *, deleting: bool = False) -> str:
+    """
+    The summary of a run that ended with this error, and has no result to show.
+
+    `deleting`: it may have begun to delete, so the summary must not say that nothing was deleted.
+    """
+    if isinstance(error, ConfigurationError):
+        return render_problems(error)
+    done = "What was deleted until then is in the log." if deleting else "Nothing was deleted."
+    if isinstance(error, AcrCleanupError):
+        what, where, seen, remedy = "Failed", error.where, error.seen, error.remedy
+    else:
+        what, where, seen = "Failed unexpectedly", "", f"{type(error).__name__}: {error}"
+        remedy = (
+            "Run it again with the input `log-level: debug` (on the command line `--log-level debug`), and report it."
+        )
+    place = f"{words.code(where)}<br>" if where else ""
+    line = f"- {place}{words.prose(seen)}" + (f"<br>→ {words.prose(remedy)}" if remedy else "")
+    return _failure(f"{what}. {done}", "What happened", [line])
+
+
+def _failure(first: str, title: str, lines: list[str]) -> str:
+    alert = f"> [!{_ALERTS[Tone.BAD]}]\n> **{words.markdown(first, 2000)}**"
+    return "\n\n".join([_HEADING, alert, f"### {title}", "\n".join(lines)]) + "\n"
 
 
 def _row(cells: Iterable[str]) -> str:

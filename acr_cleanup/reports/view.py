@@ -28,14 +28,22 @@ class Context:
     files: tuple[str, ...] = ()
     """Paths of the report files, as the user would open them."""
     plan_again: str = ""
-    """How to plan once more, e.g. `acr-cleanup plan cleanup.yaml`."""
+    """What to type to plan once more, e.g. `acr-cleanup plan cleanup.yaml`."""
     apply: str = ""
-    """How to delete what the plan selects, e.g. `acr-cleanup apply cleanup.yaml`, or `dry-run: false`."""
+    """What to type to delete what the plan selects: `acr-cleanup apply cleanup.yaml`; or the input to set: `dry-run: false`."""
+    apply_is_input: bool = False
+    """Is `apply` an input of a pipeline, rather than a command?"""
+    keep_files: str = ""
+    """How to keep the files where they vanish with the run, as a sentence, e.g. "Keep them with actions/upload-artifact."."""
 
     @property
     def full_report(self) -> str:
         """The file that holds everything."""
-        return next((path for path in self.files if path.endswith("report.json")), "report.json")
+        return self.file("report.json") or "report.json"
+
+    def file(self, name: str) -> str:
+        """The path of one report file, or nothing if it was not written."""
+        return next((path for path in self.files if path.endswith(name)), "")
 
 
 class Tone(StrEnum):
@@ -134,6 +142,12 @@ class View:
             return True
         begun = not result.dry_run and bool(result.outcomes)
         return begun and result.verdict in {Verdict.APPLIED, Verdict.PARTIAL, Verdict.CANCELLED}
+
+    @property
+    def ended_early(self) -> bool:
+        """Did it end before anything at all was read, for want of a login or of a network?"""
+        plan = self.result.plan
+        return bool(self.blockers) and not (plan.usage.scans or plan.repositories or self.result.outcomes)
 
     @cached_property
     def blockers(self) -> tuple[Blocker, ...]:

@@ -17,9 +17,13 @@ from html import escape
 
 TEXT_LIMIT = 300
 """Longest foreign text shown, in characters; what is cut is in report.json."""
+PROSE_LIMIT = 3000
+"""Longest message shown with its lines: a refused login lists claims, and the command that would let it in."""
 NAME_LIMIT = 64
 """Longest tag name shown where many stand side by side."""
 
+_LINES_SHOWN = 30
+_SPAN = re.compile(r"`([^`]+)`")
 _SPACES = re.compile(r"[\s\u2028\u2029]+")
 # At the end, too: our own words go on with a colon.
 _COMMAND = re.compile(r":(?=:|$)|#(?=#|$)")
@@ -105,6 +109,34 @@ def code(text: str, limit: int = TEXT_LIMIT) -> str:
     if "`" in shown or "|" in shown:
         return f"<code>{markdown(text, limit)}</code>"
     return f"`{shown or ' '}`"
+
+
+def prose(text: str, limit: int = PROSE_LIMIT) -> str:
+    r"""
+    A message as Markdown: its lines stay lines, and what it holds in a pair of backticks becomes a code span.
+
+    Messages of ours name commands that way; in one that quotes foreign text, that text is as harmless in a span as outside.
+
+    >>> prose("Run `az login`,\nor *ask*")
+    'Run `az login`,<br>or &#42;ask&#42;'
+    """
+    lines = [line for line in text[: limit * 2].splitlines()[:_LINES_SHOWN] if line.strip()]
+    shown, left = [], limit
+    for line in lines:
+        # Every second part of the split is what stood between two backticks.
+        parts = _SPAN.split(line)
+        spans = (code(part, left) if number % 2 else _spaced(part, left) for number, part in enumerate(parts))
+        shown.append("".join(span for span in spans if span))
+        left = max(left - len(line), 1)
+    return "<br>".join(shown)
+
+
+def _spaced(text: str, limit: int) -> str:
+    """As `markdown`, with the spaces that join it to its neighbours."""
+    shown = markdown(text, limit)
+    if not shown:
+        return " " if text else ""
+    return f"{' ' if text[0].isspace() else ''}{shown}{' ' if text[-1].isspace() else ''}"
 
 
 def count(number: int, noun: str) -> str:
