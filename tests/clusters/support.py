@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -99,6 +99,3 @@ def blockers(scan: ClusterScan) -> str:
 def used(scan: ClusterScan) -> set[str]:
     """Every reference used, as text."""
     return {str(use.reference) for use in scan.uses}
-
-
-Edit = Callable[[Any], None]

@@ -42,6 +42,12 @@ async def test_a_private_cluster_that_cannot_be_reached_is_read_by_a_run_command
         assert (tags(found), found.blockers, found.access) == (SHOP, (), "run-command")
 
 
+async def test_a_proxy_that_does_not_reach_a_private_cluster_is_no_obstacle() -> None:
+    async with edge(shop(auth="entra-exec", private=True), registry=OURS, face="proxy") as at:
+        found = await at.read()
+        assert (tags(found), found.blockers, found.access) == (SHOP, (), "run-command")
+
+
 async def test_a_private_cluster_that_can_be_reached_is_read_directly() -> None:
     async with edge(shop(private=True, reachable=True), registry=OURS) as at:
         found = await at.read()

@@ -157,6 +157,11 @@ def test_a_log_with_a_wrong_marker_checksum_or_length_is_a_blocker(spoil: Any) -
     assert read("\n".join(spoil(whole().splitlines()))).blockers
 
 
+def test_a_block_with_another_content_of_the_same_length_is_a_blocker() -> None:
+    mine, other = block(*counts(), pod_line(f"{WEB}:1")), block(*counts(), pod_line(f"{WEB}:2"))
+    assert "damaged" in blockers(read("\n".join([mine[0], *other[1:]])))
+
+
 @pytest.mark.parametrize(
     "line",
     [
