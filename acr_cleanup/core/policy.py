@@ -169,11 +169,11 @@ def unknown_manifest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
 
 def young(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     """Its last push is less than `older_than` ago, lies in the future, or is not known."""
+    limit = describe_duration(evidence.policy.older_than)
     for tag in evidence.inventory.tags:
         if tag.updated_at is None:
             yield tag, KeepReason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
         elif evidence.now - tag.updated_at < evidence.policy.older_than:
-            limit = describe_duration(evidence.policy.older_than)
             yield tag, KeepReason(Rule.YOUNG, f"pushed {tag.updated_at:%Y-%m-%d}, less than {limit} ago")
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from acr_cleanup.core.references import Digest, ImageReference
 
@@ -86,8 +87,8 @@ class UsageIndex:
 
     scans: tuple[ClusterScan, ...]
     read_at: datetime
-    _by_tag: Mapping[tuple[str, str], tuple[ImageUse, ...]] = field(repr=False, compare=False)
-    _by_digest: Mapping[tuple[str, Digest], tuple[ImageUse, ...]] = field(repr=False, compare=False)
+    _by_tag: Mapping[str, Mapping[str, tuple[ImageUse, ...]]] = field(repr=False, compare=False)
+    _by_digest: Mapping[str, Mapping[Digest, tuple[ImageUse, ...]]] = field(repr=False, compare=False)
     repositories: frozenset[str] = field(compare=False)
     """Every repository that any use names."""
     running: frozenset[str] = field(compare=False)
@@ -97,28 +98,23 @@ class UsageIndex:
     def of(cls, scans: Iterable[ClusterScan], read_at: datetime) -> UsageIndex:
         """Index the uses of all scans. The order of scans and uses does not matter to any decision."""
         scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
-        by_tag: defaultdict[tuple[str, str], list[ImageUse]] = defaultdict(list)
-        by_digest: defaultdict[tuple[str, Digest], list[ImageUse]] = defaultdict(list)
-        repositories: set[str] = set()
-        running: set[str] = set()
-        for scan in scans:
-            for use in scan.uses:
-                reference = use.reference
-                repositories.add(reference.repository)
-                if use.running:
-                    running.add(reference.repository)
-                # Both, always: a pinned reference that also names a tag protects the tag as well.
-                if reference.tag is not None:
-                    by_tag[reference.repository, reference.tag].append(use)
-                if reference.digest is not None:
-                    by_digest[reference.repository, reference.digest].append(use)
+        by_tag: _Grouped[str] = defaultdict(lambda: defaultdict(list))
+        by_digest: _Grouped[Digest] = defaultdict(lambda: defaultdict(list))
+        uses = [use for scan in scans for use in scan.uses]
+        for use in uses:
+            reference = use.reference
+            # Both, always: a pinned reference that also names a tag protects the tag as well.
+            if reference.tag is not None:
+                by_tag[reference.repository][reference.tag].append(use)
+            if reference.digest is not None:
+                by_digest[reference.repository][reference.digest].append(use)
         return cls(
             scans=scans,
             read_at=read_at,
-            _by_tag={key: tuple(uses) for key, uses in by_tag.items()},
-            _by_digest={key: tuple(uses) for key, uses in by_digest.items()},
-            repositories=frozenset(repositories),
-            running=frozenset(running),
+            _by_tag=_frozen(by_tag),
+            _by_digest=_frozen(by_digest),
+            repositories=frozenset(use.reference.repository for use in uses),
+            running=frozenset(use.reference.repository for use in uses if use.running),
         )
 
     @property
@@ -127,12 +123,20 @@ class UsageIndex:
 
     def of_tag(self, repository: str, tag: str) -> tuple[ImageUse, ...]:
         """The uses that name this tag."""
-        return self._by_tag.get((repository, tag), ())
+        return self._by_tag.get(repository, {}).get(tag, ())
 
     def of_digest(self, repository: str, digest: Digest) -> tuple[ImageUse, ...]:
         """The uses that name (or run) this digest, not counting those that reach it through a tag or an index."""
-        return self._by_digest.get((repository, digest), ())
+        return self._by_digest.get(repository, {}).get(digest, ())
 
     def digests(self, repository: str) -> frozenset[Digest]:
         """Every digest of this repository that a use names."""
-        return frozenset(digest for name, digest in self._by_digest if name == repository)
+        return frozenset(self._by_digest.get(repository, ()))
+
+
+Name = TypeVar("Name")
+_Grouped = defaultdict[str, defaultdict[Name, list[ImageUse]]]
+
+
+def _frozen(grouped: _Grouped[Name]) -> dict[str, dict[Name, tuple[ImageUse, ...]]]:
+    return {repository: {name: tuple(uses) for name, uses in found.items()} for repository, found in grouped.items()}
