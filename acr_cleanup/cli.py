@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import shlex
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from acr_cleanup import __version__
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.view import Context
-from acr_cleanup.runtimes.base import Level
+from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import INPUTS, Kind, load_settings, schema
 
@@ -103,7 +102,7 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
     level = Level[settings.log_level.upper()]
     runtime = Terminal(level)
-    _connect_log(runtime, level)
+    connect_log(runtime, level)
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
     from acr_cleanup.main import main  # noqa: PLC0415
 
@@ -180,25 +179,3 @@ def _context(parsed: argparse.Namespace, config: Path | None) -> Context:
         return f"{called_as()} {shlex.join(words)}"
 
     return Context(plan_again=command("plan"), apply=command("apply"))
-
-
-class _ToRuntime(logging.Handler):
-    """Python's log, ours and the SDKs', through the runtime that knows how to show it."""
-
-    def __init__(self, runtime: Terminal) -> None:
-        super().__init__()
-        self._runtime = runtime
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = max((each for each in Level if each <= record.levelno), default=Level.DEBUG)
-        self._runtime.log(level, self.format(record))
-
-
-def _connect_log(runtime: Terminal, level: Level) -> None:
-    root = logging.getLogger()
-    root.handlers[:] = [_ToRuntime(runtime)]
-    root.setLevel(level)
-    if level > Level.DEBUG:
-        # What the SDKs have to say at these levels is ours to translate.
-        for name in ("azure", "msal", "aiohttp", "asyncio", "kubernetes", "urllib3"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)

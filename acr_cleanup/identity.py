@@ -1,9 +1,9 @@
 """
 Who we are, and where that is asked: the clouds, and one credential for every client.
 
-A service principal or a workload identity in the environment is used, and nothing but it: a tool that deletes must not
-become somebody else because a secret was wrong. Without one, azure-identity's default chain looks for a login of
-this machine or of its user.
+A pipeline says by `auth-type` how it logs in. On the command line a service principal or a workload identity in the environment
+is used, and nothing but it: a tool that deletes must not become somebody else because a secret was wrong. Without one,
+azure-identity's default chain looks for a login of this machine or of its user.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from acr_cleanup.errors import IdentityError
+from acr_cleanup.federation import ASSERTION, AuthType, Federation, IdTokens, LoginChoice, no_id_tokens, one_line
+from acr_cleanup.runtimes.base import NoIdToken
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
@@ -31,34 +32,6 @@ _LOG = logging.getLogger(__name__)
 
 REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
 """The registry's audience, valid in all clouds. https://github.com/Azure/azure-sdk-for-net/issues/34785"""
-
-
-FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
-"""What tokens of other issuers are issued for, unless the federated credential names another audience."""
-
-
-class AuthType(StrEnum):
-    """How a pipeline logs in. Nothing but what was chosen is tried: a tool that deletes must not become somebody else."""
-
-    OIDC = "oidc"
-    """With a token that the job's CI system issues, which a federated credential trusts."""
-    MANAGED_IDENTITY = "managed-identity"
-    ENVIRONMENT = "environment"
-    """A service principal or workload identity in the AZURE_ variables."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoginChoice:
-    """
-    The login that was asked for; with `auth_type` None, whatever this machine and its user have (a workstation).
-
-    `audience` is that of the job's token.
-    """
-
-    auth_type: AuthType | None = None
-    client_id: str = ""
-    tenant_id: str = ""
-    audience: str = FEDERATION_AUDIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +81,9 @@ CLOUDS: Mapping[str, Cloud] = {
     ),
 }
 
+SECRETS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD")
+"""Variables whose values must never be shown."""
+
 _TOOL_TIMEOUT = 20
 """Seconds for `az` and its kin, which start slowly on busy machines."""
 
@@ -115,15 +91,16 @@ _TOOL_TIMEOUT = 20
 # https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 _LOG_IN_AGAIN = "Log in again (`az logout`, then `az login`)."
 _FEDERATION = "Compare issuer, subject and audience of the token with the federated credentials of the application."
+_FEDERATION_CODES = frozenset({70021, 70025, 700211, 700212, 700213})
 _AADSTS: Mapping[int, tuple[str, str]] = {
     7000215: ("the client secret is wrong", "Put the value of a current secret, not its id, in AZURE_CLIENT_SECRET."),
     7000222: ("the client secret has expired", "Create a new secret, and put its value in AZURE_CLIENT_SECRET."),
     7000218: ("it was given neither a secret nor an assertion", "Set AZURE_CLIENT_SECRET."),
-    700016: ("the tenant does not know the application", "Check AZURE_CLIENT_ID and AZURE_TENANT_ID."),
+    700016: ("the tenant does not know the application", "Check {client_id} and {tenant_id}."),
     7000112: ("the application is disabled", "Enable it in Entra ID, or use another one."),
     700027: ("the client certificate is not one of the application", "Upload it, or use another certificate."),
-    90002: ("there is no such tenant in this cloud", "Check AZURE_TENANT_ID and the environment (the cloud)."),
-    900023: ("that is no id or name of a tenant", "Check AZURE_TENANT_ID."),
+    90002: ("there is no such tenant in this cloud", "Check {tenant_id} and the environment (the cloud)."),
+    900023: ("that is no id or name of a tenant", "Check {tenant_id}."),
     900382: ("the tenant lives in another cloud", "Set the environment (ARM_ENVIRONMENT) to that cloud."),
     90072: ("the user does not belong to the tenant", "Log in to the right tenant: `az login --tenant TENANT`."),
     500011: ("the tenant does not know the resource", "Check the environment (the cloud) and the audience."),
@@ -155,26 +132,82 @@ _LOG_IN = (
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One way to prove who we are. `name` is for people; `found` says that someone configured it, so that its failure counts."""
+    """
+    One way to prove who we are.
+
+    `name` is for people; `found` says that someone configured it, so that its failure counts. `client_id` and `tenant_id` are
+    what these two are called where they were given. `federation` is set where a job's own token is what proves it.
+    """
 
     name: str
     credential: AsyncTokenCredential
     found: bool
+    client_id: str = "AZURE_CLIENT_ID"
+    tenant_id: str = "AZURE_TENANT_ID"
+    federation: Federation | None = None
 
 
 @asynccontextmanager
 async def open_credential(
-    cloud: Cloud, network: Network, environ: Mapping[str, str]
+    cloud: Cloud,
+    network: Network,
+    environ: Mapping[str, str],
+    choice: LoginChoice | None = None,
+    *,
+    id_tokens: IdTokens = no_id_tokens,
+    mask: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[SingleFlightCredential]:
     """
     The credential of this run, for every client and every scope.
 
-    Raises `IdentityError` when the environment describes a login that cannot be one; whether Entra ID accepts it shows with
+    `id_tokens` gives the tokens of the job, where it has any; `mask` hears of every secret that must not be shown. Raises
+    `IdentityError` when the environment describes a login that cannot be one; whether Entra ID accepts it shows with
     the first token.
     """
-    login = find_login(cloud, network, environ)
-    async with SingleFlightCredential(login, cloud.authority) as credential:
+    for name in SECRETS:
+        mask(environ.get(name, ""))
+    if choice is None or choice.auth_type is None:
+        login = find_login(cloud, network, environ)
+    else:
+        login = chosen_login(choice, cloud, network, environ, id_tokens)
+    async with SingleFlightCredential(login, cloud.authority, mask=mask) as credential:
         yield credential
+
+
+def chosen_login(
+    choice: LoginChoice, cloud: Cloud, network: Network, environ: Mapping[str, str], id_tokens: IdTokens
+) -> Login:
+    """The login that a pipeline asked for, and no other. Raises `IdentityError` when it cannot be one."""
+    from azure.identity.aio import ClientAssertionCredential, ManagedIdentityCredential  # noqa: PLC0415  (slow to import)
+
+    if choice.auth_type is AuthType.OIDC:
+        credential = ClientAssertionCredential(
+            choice.tenant_id,
+            choice.client_id,
+            ASSERTION.get,
+            authority=cloud.authority,
+            transport=network.transport(),
+            retry_total=4,
+            retry_connect=2,
+        )
+        federation = Federation(choice, id_tokens, credential)
+        name = f"the application {choice.client_id}"
+        return Login(name, federation, True, "client-id", "tenant-id", federation)
+    if choice.auth_type is AuthType.MANAGED_IDENTITY:
+        identity = ManagedIdentityCredential(
+            client_id=choice.client_id or None,
+            transport=network.transport(proxied=False, connection_timeout=5, read_timeout=20),
+            retry_total=3,
+        )
+        return Login("the managed identity", identity, True, "client-id", "tenant-id")
+    login = find_login(cloud, network, environ)
+    if not login.found:
+        raise IdentityError(
+            "The environment describes no login, and auth-type environment looks nowhere else.",
+            where="the environment",
+            remedy="Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_FEDERATED_TOKEN_FILE).",
+        )
+    return login
 
 
 def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Login:
@@ -277,7 +310,7 @@ def _unusable(error: Exception, certificate: str | None, narrowed: str) -> Ident
         seen = "AZURE_TOKEN_CREDENTIALS asks for a login that this environment does not describe."
         remedy = "Unset it, or set the variables which that login needs."
     else:
-        seen, remedy = f"The login that the environment describes cannot be used: {_one_line(text)}.", _LOG_IN
+        seen, remedy = f"The login that the environment describes cannot be used: {one_line(text)}.", _LOG_IN
     return IdentityError(seen, where="the environment", remedy=remedy)
 
 
@@ -288,8 +321,15 @@ class SingleFlightCredential:
     azure-identity caches too, but does not lock: thirty-two callers would make thirty-two requests.
     """
 
-    def __init__(self, login: Login, authority: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        login: Login,
+        authority: str,
+        clock: Callable[[], float] = time.time,
+        mask: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.login = login
+        self._mask = mask
         self._authority = authority
         self._clock = clock
         self._tokens: dict[tuple[object, ...], tuple[AccessToken, float]] = {}
@@ -340,9 +380,11 @@ class SingleFlightCredential:
 
     async def _request(self, scopes: tuple[str, ...], **kwargs: Any) -> AccessToken:
         try:
-            return await self.login.credential.get_token(*scopes, **kwargs)
+            token = await self.login.credential.get_token(*scopes, **kwargs)
         except Exception as error:
             raise explain(error, self.login, self._authority) from error
+        self._mask(token.token)
+        return token
 
     async def close(self) -> None:
         """Give up what is still being asked for."""
@@ -379,18 +421,24 @@ def explain(error: Exception, login: Login, authority: str) -> IdentityError:
     )
     from azure.identity import CredentialUnavailableError  # noqa: PLC0415
 
+    if isinstance(error, NoIdToken):
+        return IdentityError(error.seen, where=f"auth-type {AuthType.OIDC}", remedy=error.remedy)
     text = str(error)
-    code = re.search(r"AADSTS(\d+)", text)
-    if code:
-        known = _AADSTS.get(int(code.group(1)))
-        meaning, remedy = known or (_said(text), "Look the number up at https://login.microsoftonline.com/error.")
-        seen = f"Entra ID refused {login.name}: {meaning} (AADSTS{code.group(1)})."
-        return IdentityError(seen, where=authority, remedy=remedy)
+    if code := re.search(r"AADSTS(\d+)", text):
+        return _refused(int(code.group(1)), text, login, authority)
     if isinstance(error, FileNotFoundError | PermissionError) and login.found:
         return IdentityError(
             f"The federated token cannot be read: {error.strerror or 'no such file'}.",
             where=f"AZURE_FEDERATED_TOKEN_FILE {error.filename!r}",
             remedy="Correct the path, or unset the variable.",
+        )
+    if login.name == "the managed identity" and isinstance(
+        error, ClientAuthenticationError | CredentialUnavailableError
+    ):
+        return IdentityError(
+            "The managed identity of this machine gives no token.",
+            where=f"auth-type {AuthType.MANAGED_IDENTITY}",
+            remedy="Run on a machine of your own in Azure that has one, and give client-id if it has several.",
         )
     if not login.found and isinstance(error, ClientAuthenticationError | CredentialUnavailableError):
         # The chain goes on to the tools of the user unless a managed identity is there and fails.
@@ -412,23 +460,31 @@ def explain(error: Exception, login: Login, authority: str) -> IdentityError:
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return IdentityError(
             # aiohttp shows its SSL context as an object at an address.
-            f"Entra ID cannot be reached: {_one_line(re.sub(r' ssl:(?:<[^>]*>|default)', '', text))}.",
+            f"Entra ID cannot be reached: {one_line(re.sub(r' ssl:(?:<[^>]*>|default)', '', text))}.",
             where=authority,
             remedy="Check the network, the proxy (HTTPS_PROXY, NO_PROXY) and the authority.",
         )
     kind = "refused" if isinstance(error, AzureError) else "gave an unexpected answer for"
     return IdentityError(
-        f"Entra ID {kind} {login.name}: {_one_line(text)}.", where=authority, remedy="The debug log has the details."
+        f"Entra ID {kind} {login.name}: {one_line(text)}.", where=authority, remedy="The debug log has the details."
     )
+
+
+def _refused(code: int, text: str, login: Login, authority: str) -> IdentityError:
+    """What Entra ID says by this number."""
+    if code in _AADSTS:
+        meaning, remedy = _AADSTS[code]
+        remedy = remedy.format(client_id=login.client_id, tenant_id=login.tenant_id)
+    else:
+        meaning, remedy = _said(text), "Look the number up at https://login.microsoftonline.com/error."
+    seen = f"Entra ID refused {login.name}: {meaning} (AADSTS{code})."
+    if login.federation is not None:
+        seen += f" The token of the job says {login.federation.said}."
+        remedy = login.federation.remedy if code in _FEDERATION_CODES else remedy
+    return IdentityError(seen, where=authority, remedy=remedy)
 
 
 def _said(text: str) -> str:
     """The sentence after the number, without the identifiers that follow it."""
     sentence = re.split(r"AADSTS\d+:?\s*", text, maxsplit=1)[-1]
-    return _one_line(re.split(r"\s*(?:Trace ID|Timestamp|Correlation ID)\b", sentence, maxsplit=1)[0])
-
-
-def _one_line(text: str) -> str:
-    """Foreign text as one printable line of bearable length, without its final stop."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return (line if len(line) <= 200 else f"{line[:200]}…").rstrip(". ")
+    return one_line(re.split(r"\s*(?:Trace ID|Timestamp|Correlation ID)\b", sentence, maxsplit=1)[0])

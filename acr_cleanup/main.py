@@ -10,7 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,15 +33,17 @@ from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_
 from acr_cleanup.core.policy import Scope, eligible_repositories
 from acr_cleanup.core.usage import Blocker, ClusterScan, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
-from acr_cleanup.reports import files, text
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports import files, markdown, text, words
+from acr_cleanup.reports.outputs import outputs
+from acr_cleanup.reports.view import Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
-from acr_cleanup.settings import Settings
+from acr_cleanup.settings import FailOn, Settings
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories being listed at once; the registry's pace bounds the requests themselves."""
 
-EXIT_CODES = {Verdict.PLANNED: 0, Verdict.APPLIED: 0, Verdict.PARTIAL: 1, Verdict.REFUSED: 3}
+REFUSED = 3
+"""The exit code when nothing was deleted because of a blocker or a limit."""
 
 log = logging.getLogger("acr_cleanup")
 
@@ -95,24 +107,86 @@ async def main(
     `context` says what a user would type next; `plan_file` receives the plan beside the report files.
     """
     stop = Stop()
+    # Until the end: a second signal must not cut the report of what the first one stopped.
     with stop.on_signals():
-        result = await run(settings, lambda: connect(settings, environ), runtime, dry_run=dry_run, stop=stop.event)
-    code = 128 + stop.received if result.verdict is Verdict.CANCELLED else EXIT_CODES[result.verdict]
-    context = context or Context()
-    try:
-        context = files.write(result, settings.report_dir, context)
-        if plan_file is not None:
-            files.write_plan(result.plan, plan_file)
-    except OSError as error:
-        runtime.log(Level.ERROR, f"The report could not be written: {error}. What happened is on the screen only.")
-        code = code or 1
-    runtime.show(text.render(result, context))
-    runtime.finish()
+        title = f"{'Read and decide' if dry_run else 'Read, decide and delete'}: {settings.registry.login_server}"
+        with runtime.group(title):
+            result = await run(
+                settings, lambda: connect(settings, environ, runtime), runtime, dry_run=dry_run, stop=stop.event
+            )
+        code = 128 + stop.received if result.verdict is Verdict.CANCELLED else exit_code(result, settings.fail_on)
+        if tell(result, settings, runtime, context or Context(), plan_file) and code == 0:
+            code = 1
+        runtime.finish()
     return code
 
 
+def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
+    """0 or 1 as `fail_on` says; a refusal is never waved through."""
+    if result.verdict is Verdict.REFUSED:
+        return REFUSED
+    fails = (
+        (FailOn.DELETE_ERRORS in fail_on and result.verdict is Verdict.PARTIAL)
+        or (FailOn.WARNINGS in fail_on and bool(result.warnings))
+        or (FailOn.PLANNED_DELETIONS in fail_on and result.dry_run and result.plan.planned > 0)
+    )
+    return int(fails)
+
+
+def tell(result: Result, settings: Settings, runtime: Runtime, context: Context, plan_file: Path | None = None) -> bool:
+    """Report a run wherever it is to be reported. One place that fails leaves the others; returns whether any did."""
+    faults: list[str] = []
+
+    @contextmanager
+    def place(lost: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever it is, what was deleted must be told in the other places
+            log.debug("reporting", exc_info=True)
+            faults.append(f"{lost}: {error if isinstance(error, OSError) else f'{type(error).__name__}: {error}'}.")
+
+    with place("The report files could not be written"):
+        context = files.write(result, settings.report_dir, context)
+        if plan_file is not None:
+            files.write_plan(result.plan, plan_file)
+    # Before the long text: whoever is about to be killed has at least handed on what matters.
+    with place("The outputs could not be made"):
+        if fault := runtime.outputs(outputs(result, context)):
+            faults.append(f"The outputs could not be handed on to later steps: {fault}.")
+    with place("The summary could not be made"):
+        if settings.summary and (fault := runtime.summary(markdown.render(result, context))):
+            faults.append(f"The summary could not be shown: {fault}.")
+    with place("The report could not be shown"), runtime.group("Report: every tag, and why"):
+        runtime.show(text.render(result, context))
+    with place("The annotations could not be made"):
+        _annotate(result, runtime)
+    for fault in faults:
+        runtime.log(Level.ERROR, fault)
+        runtime.annotate(Level.ERROR, "Not reported everywhere", f"{fault} What happened is told in the other places.")
+    return bool(faults)
+
+
+def _annotate(result: Result, runtime: Runtime) -> None:
+    """The verdict and what must be looked into; everything else is in the summary."""
+    view = View(result)
+    level = {Tone.BAD: Level.ERROR, Tone.WARNING: Level.WARNING}.get(view.tone, Level.INFO)
+    runtime.annotate(level, "ACR cleanup", words.plain(view.headline, 2000))
+    for blocker in view.blockers:
+        what = f"{blocker.where}: {blocker.call}" if blocker.call else blocker.where
+        runtime.annotate(Level.ERROR, words.plain(what), f"{blocker.seen}\n{blocker.remedy}".strip())
+    for refusal in result.refusals:
+        runtime.annotate(Level.ERROR, "Refused", refusal)
+    failed = [each for each in result.outcomes if each.tag is not None and each.kind is OutcomeKind.FAILED]
+    for outcome in failed:
+        runtime.annotate(Level.ERROR, f"{words.plain(str(outcome))} was not deleted", words.plain(outcome.detail))
+    for repository in view.unread:
+        runtime.annotate(Level.WARNING, f"{words.plain(repository.repository)} was not read", repository.error)
+    for warning in view.warnings:
+        runtime.annotate(Level.WARNING, "ACR cleanup", warning)
+
+
 @asynccontextmanager
-async def connect(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Edges]:
+async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[Edges]:
     """Open the real edges: one network session and one login for all of them."""
     # The SDKs take more than a second to import; a wrong configuration needs none of them.
     from acr_cleanup.clusters.aks import scan_clusters  # noqa: PLC0415
@@ -122,7 +196,11 @@ async def connect(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
 
     async with AsyncExitStack() as stack:
         network = await stack.enter_async_context(open_network(environ))
-        credential = await stack.enter_async_context(open_credential(settings.cloud, network, environ))
+        credential = await stack.enter_async_context(
+            open_credential(
+                settings.cloud, network, environ, settings.login, id_tokens=runtime.id_token, mask=runtime.mask
+            )
+        )
         registry = await stack.enter_async_context(
             open_registry(
                 settings.registry.login_server,

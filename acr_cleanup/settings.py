@@ -36,7 +36,8 @@ from acr_cleanup.config_file import place, read_config
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
 from acr_cleanup.core.references import DEFAULT_TAG, Registry, normalise_host
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.identity import CLOUDS, FEDERATION_AUDIENCE, REGISTRY_AUDIENCE, AuthType, Cloud, LoginChoice
+from acr_cleanup.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
+from acr_cleanup.identity import CLOUDS, REGISTRY_AUDIENCE, Cloud
 from acr_cleanup.network import environment_problems
 
 MAX_CONCURRENCY = 32
@@ -52,7 +53,7 @@ class FailOn(StrEnum):
     """Something could not be deleted, or a repository could not be read."""
     WARNINGS = "warnings"
     PLANNED_DELETIONS = "planned-deletions"
-    """The plan selects something: for a dry run that is to tell whether there is anything to clean."""
+    """A dry run selects something: that is how one asks whether there is anything to clean."""
     NONE = "none"
 
 

@@ -20,7 +20,8 @@ from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.references import Registry
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.identity import CLOUDS, AuthType, LoginChoice
+from acr_cleanup.federation import AuthType, LoginChoice
+from acr_cleanup.identity import CLOUDS
 from acr_cleanup.settings import (
     INPUTS,
     FailOn,

@@ -10,8 +10,8 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console, RenderableType
@@ -28,24 +28,9 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from acr_cleanup.runtimes.base import Level, tame
-
-SECONDS_BETWEEN_LINES = 10.0
-"""Without a live display, a stage says no more than this often how far it has come."""
+from acr_cleanup.runtimes.base import Level, NoIdToken, PlainProgress, tame
 
 _STYLES = {Level.DEBUG: "dim", Level.INFO: "", Level.WARNING: "yellow", Level.ERROR: "bold red"}
-
-
-@dataclass
-class _Stage:
-    """One stage as it stands; `spoken_at` is when a plain line last told of it."""
-
-    began_at: float
-    spoken_at: float
-    done: int = 0
-    total: int | None = None
-    ended: bool = False
-    task: TaskID | None = None
 
 
 class Terminal:
@@ -67,11 +52,11 @@ class Terminal:
     ) -> None:
         environ = os.environ if environ is None else environ
         self._level = level
-        self._clock = clock
         # Either is None for a process that was started with it closed.
         self._out = _Stream(sys.stdout if stdout is None else stdout)
         self._err = _Stream(sys.stderr if stderr is None else stderr)
-        self._stages: dict[str, _Stage] = {}
+        self._plain = PlainProgress(clock)
+        self._tasks: dict[str, TaskID] = {}
         self._live: Progress | None = None
 
         # A pseudo-terminal of a CI system records every redrawing as a line.
@@ -82,19 +67,11 @@ class Terminal:
         self._rich_err = _console(self._err, environ, colour=colour) if self.interactive else None
 
     def progress(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
-        now = self._clock()
-        known = self._stages.get(stage)
-        if known is None:
-            known = self._stages[stage] = _Stage(began_at=now, spoken_at=float("-inf"))
-        known.done, known.total = done, total
-        ends = total is not None and done >= total
         if self._rich_err is not None:
-            self._draw(stage, known, tame(detail), ends=ends)
-        elif (ends and not known.ended) or (not ends and now - known.spoken_at >= SECONDS_BETWEEN_LINES):
-            known.spoken_at = now
-            self._err.write(_line(stage, known, tame(detail), now, ends=ends))
+            self._draw(stage, done, total, detail)
+        elif line := self._plain.line(stage, done, total, detail):
+            self._err.write(f"{line}\n")
             self._err.flush()
-        known.ended = ends
 
     def log(self, level: Level, text: str) -> None:
         if level < self._level:
@@ -128,21 +105,40 @@ class Terminal:
             self.log(Level.ERROR, f"Some of the output could not be written: {fault}")
         self._err.flush()
 
-    def _draw(self, stage: str, known: _Stage, detail: str, *, ends: bool) -> None:
+    @contextmanager
+    def group(self, title: str) -> Iterator[None]:  # noqa: ARG002  (headings are part of what is shown here)
+        yield
+
+    def annotate(self, level: Level, title: str, text: str) -> None:
+        """Nothing: whoever reads a terminal has just seen it."""
+
+    def mask(self, secret: str) -> None:
+        """Nothing: no terminal can. What is secret is never printed in the first place."""
+
+    async def id_token(self, audience: str) -> str:  # noqa: ARG002
+        raise NoIdToken("There is no job here that could have a token.", "Log in another way.")
+
+    def outputs(self, values: Mapping[str, str]) -> str:  # noqa: ARG002  (the report files hold all of them)
+        return ""
+
+    def summary(self, markdown: str) -> str:  # noqa: ARG002  (the same is on the screen, and in summary.md)
+        return ""
+
+    def _draw(self, stage: str, done: int, total: int | None, detail: str) -> None:
         if self._live is None:
             self._live = Progress(*_columns(), console=self._rich_err, refresh_per_second=8, expand=True)
             self._live.start()
-        if known.task is None:
-            known.task = self._live.add_task(tame(stage), total=known.total, detail="")
-        self._live.update(known.task, total=known.total, completed=known.done, detail="" if ends else detail)
+        if stage not in self._tasks:
+            self._tasks[stage] = self._live.add_task(tame(stage), total=total, detail="")
+        ends = total is not None and done >= total
+        self._live.update(self._tasks[stage], total=total, completed=done, detail="" if ends else tame(detail))
 
     def _settle(self) -> None:
         """Leave the live display as it stands; stages that go on begin a new one."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-        for stage in self._stages.values():
-            stage.task = None
+        self._tasks.clear()
 
 
 class _Stream(io.TextIOBase):
@@ -241,11 +237,3 @@ def _console(stream: _Stream, environ: Mapping[str, str], *, colour: bool) -> Co
         emoji=False,
         _environ=environ,
     )
-
-
-def _line(stage: str, known: _Stage, detail: str, now: float, *, ends: bool) -> str:
-    done = f"{known.done:,}" if known.total is None else f"{known.done:,} of {known.total:,}"
-    seconds = now - known.began_at
-    took = f", done in {seconds:.0f} s" if ends and seconds >= 1 else ", done" if ends else ""
-    remark = f" ({detail})" if detail and not ends else ""
-    return f"{tame(stage)}: {done}{took}{remark}\n"

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from acr_cleanup.runtimes.base import Level, Runtime
-from acr_cleanup.runtimes.terminal import SECONDS_BETWEEN_LINES, Terminal
+from acr_cleanup.runtimes.base import SECONDS_BETWEEN_LINES, Level, Runtime
+from acr_cleanup.runtimes.terminal import Terminal
 
 PLAIN_ENVIRONMENT = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "25"}
 

@@ -1,0 +1,146 @@
+"""
+Logging in to Entra ID with the token of a CI job: no secret is kept anywhere.
+
+An application's federated credential names the issuer and the subject it trusts; the job's own token says both.
+https://learn.microsoft.com/entra/workload-id/workload-identity-federation
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from acr_cleanup.runtimes.base import NoIdToken
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
+    from azure.core.credentials_async import AsyncTokenCredential
+
+FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
+"""What tokens of other issuers are issued for, unless the federated credential names another audience."""
+
+
+class AuthType(StrEnum):
+    """How a pipeline logs in. Nothing but what was chosen is tried: a tool that deletes must not become somebody else."""
+
+    OIDC = "oidc"
+    """With a token that the job's CI system issues, which a federated credential trusts."""
+    MANAGED_IDENTITY = "managed-identity"
+    ENVIRONMENT = "environment"
+    """A service principal or workload identity in the AZURE_ variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginChoice:
+    """
+    The login that was asked for; with `auth_type` None, whatever this machine and its user have (a workstation).
+
+    `audience` is that of the job's token.
+    """
+
+    auth_type: AuthType | None = None
+    client_id: str = ""
+    tenant_id: str = ""
+    audience: str = FEDERATION_AUDIENCE
+
+
+IdTokens = Callable[[str], Awaitable[str]]
+"""Asks the CI system for a fresh token of this job, for an audience; raises `NoIdToken`."""
+
+
+async def no_id_tokens(audience: str) -> str:
+    """Where there is no CI system."""
+    raise NoIdToken(
+        "There is no job here that could have a token.", f"Choose another auth-type than oidc ({audience})."
+    )
+
+
+ASSERTION: ContextVar[str] = ContextVar("assertion")
+"""The assertion for the request that is being made: azure-identity asks for it by a function that must not wait."""
+
+
+@dataclass
+class Federation:
+    """
+    Proves an application by the token of a job, freshly asked for before every token of Entra ID: it lives for minutes only.
+
+    `claims` are those of the last one, without any check: they are what Entra ID was shown, for messages.
+    """
+
+    choice: LoginChoice
+    id_tokens: IdTokens
+    credential: AsyncTokenCredential
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+    async def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
+        """As every credential. Raises what azure-identity raises, and `NoIdToken`."""
+        assertion = await self.id_tokens(self.choice.audience)
+        self.claims = _claims(assertion)
+        before = ASSERTION.set(assertion)
+        try:
+            return await self.credential.get_token(*scopes, **kwargs)
+        finally:
+            ASSERTION.reset(before)
+
+    async def close(self) -> None:
+        await self.credential.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def said(self) -> str:
+        """What the token says of the job, for a message: never the token."""
+        named = ("sub", "aud", "iss", "environment", "job_workflow_ref")
+        return ", ".join(f"{name}={one_line(str(self.claims[name]))}" for name in named if self.claims.get(name))
+
+    @property
+    def remedy(self) -> str:
+        """The command that lets Entra ID trust jobs like this one."""
+        subject = str(self.claims.get("sub", ""))
+        credential = {
+            # The name may hold letters, digits, dashes and underscores, 120 of them at most.
+            "name": (re.sub(r"[^A-Za-z0-9]+", "-", subject).strip("-") or "acr-cleanup")[:100],
+            "issuer": str(self.claims.get("iss", "")),
+            "subject": subject,
+            "audiences": [self.choice.audience],
+        }
+        # Quoted for a shell: the subject holds the name of a branch, which anybody may have chosen.
+        words = ("az", "ad", "app", "federated-credential", "create", "--id", self.choice.client_id, "--parameters")
+        command = f"{shlex.join(words)} {shlex.quote(json.dumps(credential))}"
+        return (
+            "If jobs like this one shall be trusted, add a federated credential for it "
+            "(for a managed identity: az identity federated-credential create):\n"
+            f"`{command}`"
+        )
+
+
+def _claims(token: str) -> Mapping[str, Any]:
+    try:
+        part = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (IndexError, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def one_line(text: str) -> str:
+    """Foreign text as one printable line of bearable length, without its final stop."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return (line if len(line) <= 200 else f"{line[:200]}…").rstrip(". ")

@@ -1,0 +1,257 @@
+"""
+One step of a pipeline: inputs -> settings -> run -> outputs and exit code.
+
+What `cli` is for a person. Whatever happens, the step says so in its log, its summary and its outputs, and leaves no traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from errno import EACCES, EPERM, EROFS
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.reports import files, markdown
+from acr_cleanup.reports.outputs import outputs_of_failure
+from acr_cleanup.reports.view import Context
+from acr_cleanup.runtimes.base import Level, Runtime, connect_log
+from acr_cleanup.settings import INPUTS, Settings, load_settings, unknown_inputs
+
+log = logging.getLogger("acr_cleanup")
+
+
+class PipelineRuntime(Runtime, Protocol):
+    """What a step needs of the CI system that it runs in, beside what every run needs."""
+
+    level: Level
+    """The least level of what the log shows."""
+    apply_hint: str
+    """The input that makes a dry run delete, as the workflow would write it."""
+    keep_hint: str
+    """How a workflow keeps report files."""
+
+    def input(self, name: str) -> str:
+        """What the workflow says for this input, empty where it says nothing."""
+        ...
+
+    def input_names(self) -> tuple[str, ...]:
+        """The names of all inputs that were given, known or not."""
+        ...
+
+    @property
+    def is_debugged(self) -> bool:
+        """Has somebody asked the CI system for a debug log?"""
+        ...
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that all steps of the job share."""
+        ...
+
+    @property
+    def temporary(self) -> Path | None:
+        """A folder outside the workspace that outlives the step, where there is one that can be written to."""
+        ...
+
+
+class Interrupted(BaseException):
+    """A signal before the run itself began, which from then on listens for signals."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> int:
+    """Do what the inputs say and return the exit code."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, _interrupt) for each in signals]
+    try:
+        return _run(runtime, environ)
+    except ConfigurationError as error:
+        _tell_problems(error, runtime)
+        return 2
+    except Interrupted as interrupted:
+        text = "Cancelled before anything was read. Nothing was deleted."
+        runtime.annotate(Level.WARNING, "ACR cleanup", text)
+        _hand_on(runtime, f"## ACR cleanup\n\n> [!WARNING]\n> **{text}**\n")
+        return 128 + interrupted.number
+    except Exception as error:
+        _tell_failure(error, runtime, deleting=False)
+        return 1
+    finally:
+        runtime.finish()
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
+    if runtime.is_debugged:
+        runtime.level = Level.DEBUG
+    connect_log(runtime, runtime.level)
+    workspace = runtime.workspace.resolve()
+    # Paths are relative to the workspace, for the steps before and after this one see nothing else.
+    with suppress(OSError):
+        os.chdir(workspace)
+    # First of all: a misspelt name may be why something else is missing.
+    for warning in unknown_inputs(runtime.input_names()):
+        runtime.annotate(Level.WARNING, "Unknown input", warning)
+    settings, folder = _settings(runtime, environ, workspace)
+    if not runtime.is_debugged:
+        runtime.level = Level[settings.log_level.upper()]
+    connect_log(runtime, runtime.level)
+    settings = replace(settings, report_dir=folder.prepare(runtime))
+    # The SDKs take more than a second to import, and a wrong configuration needs none of them.
+    from acr_cleanup.main import main  # noqa: PLC0415
+
+    context = Context(apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint)
+    with folder.handed_over():
+        try:
+            return asyncio.run(main(settings, runtime, environ, dry_run=settings.dry_run, context=context))
+        except Exception as error:
+            _tell_failure(error, runtime, deleting=not settings.dry_run)
+            return 1
+
+
+def _settings(runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path) -> tuple[Settings, ReportFolder]:
+    """Every problem of every input at once, that of the report folder among them."""
+    given = {each.name: runtime.input(each.name) for each in INPUTS}
+    # As if action.yml had said it: an empty input must not mean that some other login is looked for.
+    given = {each.name: given[each.name] or each.action_default for each in INPUTS}
+    config = Path(given["config-file"]) if given["config-file"].strip() else None
+    problems: tuple[Problem, ...] = ()
+    settings, where = None, ""
+    try:
+        settings = load_settings(config, given, environ)
+    except ConfigurationError as error:
+        problems, where = error.problems, error.where
+        if config is not None and not config.exists() and _is_empty(workspace):
+            problems = tuple(_without_checkout(each) if each.path == str(config) else each for each in problems)
+    named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
+    folder = ReportFolder(workspace, named)
+    problems = (*problems, *folder.problems())
+    if problems or settings is None:
+        raise ConfigurationError(problems, where=where)
+    return settings, folder
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return False
+
+
+def _without_checkout(problem: Problem) -> Problem:
+    return replace(problem, remedy="The workspace is empty: add a step with actions/checkout before this one.")
+
+
+def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
+    where = f" of {error.where}" if error.where else ""
+    count = f"{len(error.problems)} problem{'s' if len(error.problems) != 1 else ''}"
+    runtime.log(Level.ERROR, f"{count} in the configuration{where}. Nothing was read or deleted.")
+    for problem in error.problems:
+        runtime.annotate(Level.ERROR, problem.path, f"{problem.seen}\n{problem.remedy}")
+    _hand_on(runtime, markdown.render_problems(error))
+
+
+def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
+    """Of what nobody foresaw. Nobody who reads the log of a job can do anything with a traceback."""
+    log.debug("unexpected", exc_info=True)
+    text = f"Something unforeseen happened: {type(error).__name__}: {error}. Set log-level: debug, and report it."
+    runtime.annotate(Level.ERROR, "ACR cleanup", text)
+    _hand_on(runtime, markdown.render_failure(error, deleting=deleting))
+
+
+def _hand_on(runtime: PipelineRuntime, summary: str) -> None:
+    """The outputs and the summary of a step that came to no result."""
+    faults = [runtime.outputs(outputs_of_failure())]
+    if runtime.input("summary").strip().lower() != "false":
+        faults.append(runtime.summary(summary))
+    for fault in filter(None, faults):
+        runtime.annotate(Level.ERROR, "Not reported everywhere", fault)
+
+
+@dataclass
+class ReportFolder:
+    """The folder of the report files, inside the workspace and owned by whoever owns that."""
+
+    workspace: Path
+    named: Path
+    _made: list[Path] = field(default_factory=list)
+    """Folders that were not there before, the one with the reports among them."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Why this folder cannot be used."""
+        try:
+            inside = self._path().is_relative_to(self.workspace)
+        except (OSError, RuntimeError, ValueError):  # a loop of links, or no path at all
+            inside = False
+        if not inside:
+            remedy = "Name a folder inside the workspace, relative to it: later steps see nothing else."
+            return (Problem("report-dir", f"{str(self.named)!r} is not inside the workspace.", remedy),)
+        return ()
+
+    def prepare(self, runtime: PipelineRuntime) -> Path:
+        """
+        Make the folder and return it, relative to the workspace; or another one where nothing can be written there.
+
+        Raises `ConfigurationError` where it is none, or no folder can be written to at all: a run that deletes must be reported.
+        """
+        path = self._path()
+        missing = [each for each in (path, *path.parents) if each.is_relative_to(self.workspace) and not each.exists()]
+        try:
+            files.prepare(path)
+        except OSError as error:
+            if error.errno not in (EACCES, EPERM, EROFS):
+                raise _not_writable(self.named, error) from error
+            return self._elsewhere(runtime, error)
+        self._made = [path, *missing]
+        return path.relative_to(self.workspace)
+
+    def _elsewhere(self, runtime: PipelineRuntime, reason: OSError) -> Path:
+        try:
+            path = Path(tempfile.mkdtemp(prefix="acr-cleanup-", dir=runtime.temporary))
+        except OSError as error:
+            raise _not_writable(self.named, error) from error
+        path.chmod(0o755)
+        self._made = [path]
+        lost = "" if runtime.temporary else " They are lost when the step ends: the summary and the outputs are not."
+        text = f"The workspace cannot be written to ({reason.strerror}). The report files are in {path}.{lost}"
+        runtime.annotate(Level.WARNING, "Report files", text)
+        return path
+
+    @contextmanager
+    def handed_over(self) -> Iterator[None]:
+        """In a container we are root; what we leave must belong to the job, or its next checkout cannot clean up."""
+        try:
+            yield
+        finally:
+            if os.geteuid() == 0 and self._made:
+                reports = (self._made[0] / name for name in files.NAMES)
+                with suppress(OSError):
+                    owner = self.workspace.stat()
+                    for each in (*self._made, *filter(Path.exists, reports)):
+                        os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+    def _path(self) -> Path:
+        return (self.workspace / self.named).resolve()
+
+
+def _not_writable(folder: Path, error: OSError) -> ConfigurationError:
+    seen = f"The folder {str(folder)!r} cannot be written to: {error.strerror or error}."
+    remedy = "Name another folder: a run that deletes must be reported."
+    return ConfigurationError((Problem("report-dir", seen, remedy),))
