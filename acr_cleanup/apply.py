@@ -20,7 +20,7 @@ from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, pl
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.errors import AcrCleanupError, RegistryError
+from acr_cleanup.errors import AcrCleanupError
 
 USAGE_STAYS_FRESH = 300.0
 """Seconds. A long apply reads the clusters again this often: a workload may have been deployed meanwhile."""
@@ -167,28 +167,35 @@ class _Repository:
         try:
             usage = await unless_stopped(self.usage.get(), self.stop)
             inventory = await unless_stopped(self._look(), self.stop)
+            fresh = plan_repository(inventory, usage, self.plan.policy, self.plan.created_at)
+            confirmed = confirm(steps, fresh, inventory)
+            order = tuple(waves(confirmed.steps))
         except UsageBlockedError as blocked:
             self.blockers = blocked.blockers
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "a cluster can no longer be read completely")
-            return
-        except RegistryError as error:
-            self._close(steps, OutcomeKind.FAILED, f"could not be looked at once more: {error}")
             return
         except asyncio.CancelledError:
             if not self.stop.is_set():
                 raise
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
             return
+        except AcrCleanupError as error:
+            # The login may have ended as well: whatever it is, what other repositories have come to must not be lost with it.
+            self._close(steps, OutcomeKind.FAILED, f"could not be looked at once more: {error}")
+            return
+        except Exception as error:  # likewise
+            log.debug("looking at %s once more", self.planned.repository, exc_info=True)
+            detail = f"could not be looked at once more: unexpected: {type(error).__name__}: {error}"
+            self._close(steps, OutcomeKind.FAILED, detail)
+            return
 
-        fresh = plan_repository(inventory, usage, self.plan.policy, self.plan.created_at)
-        confirmed = confirm(steps, fresh, inventory)
         self._note(confirmed.outcomes)
         self.stayed |= {
             outcome.digest
             for outcome in confirmed.outcomes
             if outcome.tag is None and outcome.kind is not OutcomeKind.GONE
         }
-        for wave in waves(confirmed.steps):
+        for wave in order:
             async with asyncio.TaskGroup() as group:
                 for step in wave:
                     group.create_task(self._step(step))

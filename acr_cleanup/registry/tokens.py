@@ -211,7 +211,13 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         if chosen is not token:
             return False
         token.asked = True
-        value, claims = await self._access_token(scope, refresh)
+        try:
+            value, claims = await self._access_token(scope, refresh)
+        except RegistryForbidden:
+            if self._per_repository:
+                raise
+            # Refused for the wildcard alone, perhaps: what may be had for the repository itself, the next try shows.
+            claims, value = {"access": []}, ""
         if not self._per_repository and claims.get("access") == []:
             self._per_repository = True
             return False
