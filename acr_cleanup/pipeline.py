@@ -86,6 +86,7 @@ def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> in
         _hand_on(runtime, f"## ACR cleanup\n\n> [!WARNING]\n> **{text}**\n")
         return 128 + interrupted.number
     except Exception as error:
+        log.debug("unexpected", exc_info=True)
         _tell_failure(error, runtime, deleting=False)
         return 1
     finally:
@@ -122,6 +123,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
         try:
             return asyncio.run(main(settings, runtime, environ, dry_run=settings.dry_run, context=context))
         except Exception as error:
+            log.debug("unexpected", exc_info=True)
             _tell_failure(error, runtime, deleting=not settings.dry_run)
             return 1
 
@@ -170,7 +172,6 @@ def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
 
 def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
     """Of what nobody foresaw. Nobody who reads the log of a job can do anything with a traceback."""
-    log.debug("unexpected", exc_info=True)
     text = f"Something unforeseen happened: {type(error).__name__}: {error}. Set log-level: debug, and report it."
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
     _hand_on(runtime, markdown.render_failure(error, deleting=deleting))
