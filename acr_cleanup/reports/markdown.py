@@ -8,22 +8,44 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions#s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
-from acr_cleanup.core.outcome import OutcomeKind, Result
+from acr_cleanup.core.inventory import Tag
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import Decision, RepositoryPlan, describe_policy, short
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError
-from acr_cleanup.reports import words
-from acr_cleanup.reports.view import Context, KeptGroup, KeptTag, Row, Tone, View, by_digest, by_name_only, users, went
+from acr_cleanup.reports import charts, words
+from acr_cleanup.reports.view import (
+    Context,
+    KeptGroup,
+    KeptTag,
+    Row,
+    Tone,
+    View,
+    by_digest,
+    by_name_only,
+    stayed,
+    users,
+    went,
+)
 
 BUDGET = 900 * 1024
 """Bytes of UTF-8. The runner masks secrets in what it uploads, which may make it longer."""
 
-_ALERTS = {Tone.NEUTRAL: "NOTE", Tone.GOOD: "TIP", Tone.WARNING: "WARNING", Tone.BAD: "CAUTION"}
+_ALERTS = {
+    Tone.NEUTRAL: "NOTE",
+    Tone.GOOD: "TIP",
+    Tone.STOPPED: "IMPORTANT",
+    Tone.WARNING: "WARNING",
+    Tone.BAD: "CAUTION",
+}
 _HEADING = "## 🧹 ACR cleanup"
+_UNLOCK = "--image REPOSITORY:TAG --write-enabled true --delete-enabled true"
 _USERS_SHOWN = 3
 _PROBLEMS_SHOWN = 100
 
@@ -61,7 +83,9 @@ class Summary:
     rows: int = 200
     """Tags of each."""
     notes: int = 50
-    """Blockers, warnings, and outcomes of each kind."""
+    """Blockers, warnings, and reasons of each kind of outcome."""
+    named: int = 20
+    """Tags of one such reason."""
 
     def render(self) -> str:
         """The whole summary; never more than `budget` bytes, and never an open element."""
@@ -81,46 +105,54 @@ class Summary:
         return "\n\n".join(texts) + "\n"
 
     def _blocks(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
-        yield (0, 0), f"## ACR cleanup · {words.code(self.result.plan.registry)}"
+        """Every block in its place, with its weight: the larger, the sooner it is left out."""
+        yield (0, 0), f"{_HEADING} · {words.code(self.result.plan.registry)}"
         yield (0, 1), self._verdict(view)
         yield from (((1, 0), text) for text in self._problems(view))
-        yield (0, 2), self._totals(view)
-        if view.rows:
-            yield (2, 0), self._repositories(view)
         yield from (((1, 1), text) for text in self._surprises(view))
+        if not view.ended_early:
+            yield (0, 2), self._totals(view)
+        yield from (((1, 4), text) for text in (charts.pie(charts.decisions(view)), charts.bars(view)) if text)
+        if view.rows:
+            yield (1, 3), self._repositories(view)
+        yield from self._tags(view)
         yield from (((1, 2), text) for text in self._warnings(view))
-        if any(not each.error for each in view.repositories):
-            yield (2, 1), "### Why each tag goes or stays"
-        readable = [each for each in view.repositories if not each.error]
-        for number, repository in enumerate(readable[: self.expanded]):
-            yield (3, number), self._details(view, repository)
-        if hidden := len(readable) - self.expanded:
-            yield from (((2, 1), text) for text in self._hidden(hidden, "repository"))
-        yield (2, 2), self._configuration(view)
         yield from (((0, 3), text) for text in self._next(view))
+        yield (2, 2), self._configuration(view)
 
     def _verdict(self, view: View) -> str:
-        # The headline is made harmless as text; what is left to do is to keep it from being markup.
         first = f"> [!{_ALERTS[view.tone]}]\n> **{words.markdown(view.headline, 2000)}**"
-        if self.result.dry_run and self.context.apply and view.tone is Tone.NEUTRAL and self.result.plan.planned:
-            first += f" To delete: {words.markdown(self.context.apply)}"
-        return first
+        return f"{first} {how}" if (how := self._how_to_delete(view)) else first
+
+    def _how_to_delete(self, view: View) -> str:
+        """A dry run says how to change it; one that is refused or could not see everything must not invite to that."""
+        context, planned = self.context, self.result.plan.planned
+        if not (self.result.dry_run and context.apply) or view.tone not in {Tone.NEUTRAL, Tone.GOOD}:
+            return ""
+        apply = words.code(context.apply, 2000)
+        if context.apply_is_input:
+            if planned:
+                return f"Set {apply} to delete {'it' if planned == 1 else 'them'}."
+            return f"This was a dry run: set {apply} to let later runs delete."
+        return f"To delete {'it' if planned == 1 else 'them'}: {apply}" if planned else ""
 
     def _problems(self, view: View) -> Iterator[str]:
         if view.blockers:
-            lines = ["### What could not be seen", ""]
+            lines = ["### What happened" if view.ended_early else "### What could not be seen", ""]
             for blocker in view.blockers[: self.notes]:
-                lines.append(f"- **{words.markdown(blocker.where)}**, {words.markdown(blocker.call)}")
-                lines.append(f"  <br>{words.markdown(blocker.seen)}")
-                lines += [f"  <br>→ {words.markdown(blocker.remedy)}"] if blocker.remedy else []
+                where = f"**{words.markdown(blocker.where)}**" if blocker.where else ""
+                place = ", ".join(part for part in (where, words.markdown(blocker.call)) if part)
+                lines.append(_item(place, words.prose(blocker.seen), blocker.remedy))
             yield "\n".join([*lines, *self._rest(len(view.blockers))])
         if self.result.refusals:
-            refusals = (f"- {words.markdown(refusal)}" for refusal in self.result.refusals[: self.notes])
+            refusals = (f"- {words.prose(refusal)}" for refusal in self.result.refusals[: self.notes])
             yield "\n".join(["### Why it is refused", "", *refusals, *self._rest(len(self.result.refusals))])
         if view.unread:
             lines = ["### Repositories that could not be read", ""]
-            for repository in view.unread[: self.notes]:
-                lines.append(f"- {words.code(repository.repository)}<br>{words.markdown(repository.error)}")
+            lines += [
+                _item(words.code(repository.repository), words.prose(repository.error))
+                for repository in view.unread[: self.notes]
+            ]
             yield "\n".join([*lines, *self._rest(len(view.unread))])
 
     def _totals(self, view: View) -> str:
@@ -143,64 +175,106 @@ class Summary:
 
     def _repositories(self, view: View) -> str:
         left = any(row.left for row in view.rows)
+        remarks = self._remarks(view)
         header = ["Repository", "Tags", "Deleted" if view.acted else "Would delete"]
         header += ["Not deleted"] if left else []
         header += ["Kept", "In use", "Freed up to" if view.acted else "Frees up to"]
+        aligned = [":---", *("---:" for _ in header[1:]), *([":---"] if remarks else [])]
 
         def cells(row: Row, name: str) -> list[str]:
+            remark = [remarks.get(row.repository, "")] if remarks else []
             if row.error:
-                return [name, "?", *("" for _ in header[2:])]
+                return [name, "?", *("" for _ in header[2:]), *remark]
             numbers = [row.tags, row.gone, *([row.left] if left else []), row.kept, row.in_use]
-            return [name, *(f"{number:,}" for number in numbers), words.size(row.bytes)]
+            return [name, *(f"{number:,}" for number in numbers), words.size(row.bytes), *remark]
 
         order = sorted(view.rows, key=lambda row: (not row.gone and not row.left, row.repository))
-        lines = [_row(header), _row([":---", *("---:" for _ in header[1:])])]
+        lines = [_row([*header, *([""] if remarks else [])]), _row(aligned)]
         lines += [_row(cells(row, words.code(row.repository))) for row in order[: self.table]]
         if len(order) > 1:
-            lines.append(_row(f"**{cell}**" for cell in cells(view.total, "Total")))
+            lines.append(_row(f"**{cell}**" if cell else "" for cell in cells(view.total, "Total")))
         hidden = self._hidden(len(order) - self.table, "repository")
         return "\n".join(["### Repositories", "", *lines, *(f"\n{text}" for text in hidden)])
+
+    def _remarks(self, view: View) -> dict[str, str]:
+        """What makes a repository stand out, for the last column of the table."""
+        found: dict[str, list[str]] = {}
+        for kind, outcomes in view.surprises:
+            if kind is OutcomeKind.FAILED:
+                for name, number in Counter(each.repository for each in outcomes).items():
+                    found.setdefault(name, []).append(f"❌ {number:,} failed")
+        for each in view.unread:
+            found.setdefault(each.repository, []).append("⚠️ not read")
+        for name, number in Counter(repository for repository, _ in view.locked).items():
+            found.setdefault(name, []).append(f"⚠️ {number:,} locked")
+        return {name: ", ".join(remarks) for name, remarks in found.items()}
 
     def _surprises(self, view: View) -> Iterator[str]:
         if not view.surprises:
             return
         lines = ["### What differed from the plan", ""]
         for kind, outcomes in view.surprises:
-            for outcome in outcomes[: self.notes]:
-                detail = f": {words.markdown(outcome.detail)}" if outcome.detail else ""
-                lines.append(f"- {words.code(str(outcome))} {_OUTCOMES[kind]}{detail}")
-            lines += self._rest(len(outcomes), _OUTCOMES[kind])
+            # Many fail for one reason, and a reader must not miss the second one.
+            reasons: dict[str, list[Outcome]] = {}
+            for outcome in outcomes:
+                reasons.setdefault(outcome.detail, []).append(outcome)
+            for detail, those in islice(reasons.items(), self.notes):
+                shown = ", ".join(words.code(str(each)) for each in those[: self.named])
+                more = f" and {len(those) - self.named:,} more" if len(those) > self.named else ""
+                why = f": {words.prose(detail)}" if detail else ""
+                lines.append(f"- **{len(those):,} {_OUTCOMES[kind]}**{why}<br>{shown}{more}")
+            lines += self._rest(len(reasons), _OUTCOMES[kind])
         yield "\n".join(lines)
 
     def _warnings(self, view: View) -> Iterator[str]:
-        lines = [f"- {words.markdown(warning, 600)}" for warning in view.warnings[: self.notes]]
+        lines = [f"- {words.prose(warning, 600)}" for warning in view.warnings[: self.notes]]
         lines += self._rest(len(view.warnings))
-        for repository, tag in view.locked[: self.notes]:
+        locked: dict[tuple[str, str], list[str]] = {}
+        for repository, tag in view.locked:
+            locked.setdefault((repository, tag.detail), []).append(tag.name)
+        for (repository, detail), tags in islice(locked.items(), self.notes):
+            shown = ", ".join(words.code(words.name(tag)) for tag in tags[: self.named])
+            more = f" and {len(tags) - self.named:,} more" if len(tags) > self.named else ""
+            are = words.plural(len(tags), "is")
             lines.append(
-                f"- {words.code(f'{repository}:{tag.name}')} is kept by a lock alone: {words.markdown(tag.detail)}"
+                f"- {words.code(repository)}: a lock alone keeps {shown}{more}, which {are} old and unused "
+                f"({words.markdown(detail)})."
             )
-        lines += self._rest(len(view.locked), "kept by a lock alone")
+        lines += self._rest(len(locked), "with locks")
+        if locked:
+            name = self.result.plan.registry.partition(".")[0]
+            lines.append(
+                f"- To let them go, unlock them: {words.code(f'az acr repository update --name {name} {_UNLOCK}')}"
+            )
         if lines:
-            yield "\n".join(["### Warnings", "", *lines])
+            yield "\n".join(["### ⚠️ Warnings", "", *lines])
+
+    def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
+        readable = [each for each in view.repositories if not each.error and each.decisions]
+        if not readable:
+            return
+        yield (2, 1), "### Why each tag goes or stays"
+        for number, repository in enumerate(readable[: self.expanded]):
+            yield (3, number), self._details(view, repository)
+        yield from (((2, 1), text) for text in self._hidden(len(readable) - self.expanded, "repository"))
 
     def _details(self, view: View, repository: RepositoryPlan) -> str:
-        gone, names = went(view, repository), by_name_only(repository)
+        gone, left = went(view, repository), stayed(view, repository)
         modal = "deleted" if view.acted else "would be deleted"
-        title = (
-            f"<code>{words.html(repository.repository)}</code>: {len(gone):,} {modal}, {len(repository.kept):,} kept"
-        )
-        # What goes comes before what stays: a cut must not hide a deletion behind things that are kept.
-        rows = [_gone(each, by_name=each.tag.name in names, modal=modal) for each in gone]
-        rows += [_kept(group, tag) for group in view.kept(repository) for tag in group.tags]
+        numbers = [f"{len(gone):,} {modal}", *([f"{len(left):,} not deleted"] if left else [])]
+        title = f"<code>{words.html(repository.repository)}</code>: {', '.join(numbers)}, {len(repository.kept):,} kept"
+        total = len(gone) + len(left) + len(repository.kept)
+        rows = islice(_rows(view, repository, gone, left), self.rows)
         header = [_row(["Tag", "Digest", "Pushed", "Decision", "Why"]), _row([":---"] * 5)]
-        hidden = (f"\n{text}" for text in self._hidden(len(rows) - self.rows, "tag"))
+        hidden = (f"\n{text}" for text in self._hidden(total - self.rows, "tag"))
         # GitHub reads Markdown within an element only after a blank line.
-        lines = ["<details>", f"<summary>{title}</summary>", "", *header, *rows[: self.rows], *hidden, "", "</details>"]
-        return "\n".join(lines)
+        return "\n".join(
+            ["<details>", f"<summary>{title}</summary>", "", *header, *rows, *hidden, "", "</details>"],
+        )
 
     def _configuration(self, view: View) -> str:
         policy = describe_policy(self.result.plan.policy).items()
-        lines = ["<details>", "<summary>Policy and clusters</summary>", "", words.markdown(view.policy, 1000), ""]
+        lines = ["<details>", "<summary>Configuration</summary>", "", words.markdown(view.policy, 1000), ""]
         lines += [_row(["Input", "Value"]), _row([":---"] * 2)]
         lines += [_row([words.code(key), words.code(value, 1000)]) for key, value in policy]
         lines += ["", _row(["Cluster", "Access", "Objects read", "Uses of this registry", "Blockers"])]
@@ -211,13 +285,15 @@ class Summary:
         return "\n".join([*lines, "", "</details>"])
 
     def _next(self, view: View) -> Iterator[str]:
-        steps = [
-            f"{number}. {words.markdown(step)}" for number, step in enumerate(view.next_steps(self.context), start=1)
-        ]
+        steps = []
+        for number, step in enumerate(view.next_steps(self.context), start=1):
+            command = f": {words.code(step.command, 2000)}" if step.command else "."
+            steps.append(f"{number}. {words.markdown(step.text)}{command}")
         if steps:
-            yield "\n".join(["### Next", "", *steps])
+            yield "\n".join(["### Next steps", "", *steps])
         if self.context.files:
-            yield f"Reports: {', '.join(words.code(path) for path in self.context.files)}"
+            keep = f" {words.prose(self.context.keep_files)}" if self.context.keep_files else ""
+            yield f"Reports: {', '.join(words.code(path) for path in self.context.files)}.{keep}"
 
     def _rest(self, total: int, what: str = "") -> list[str]:
         """The last item of a list that shows `notes` of `total`."""
@@ -241,7 +317,7 @@ def render_problems(error: ConfigurationError) -> str:
     problems = words.count(len(error.problems), "problem")
     first = f"Not started: {problems} in the configuration{where}. Nothing was read or deleted."
     lines = [
-        f"- {words.code(problem.path)}<br>{words.prose(problem.seen)}<br>→ {words.prose(problem.remedy)}"
+        _item(words.code(problem.path) if problem.path else "", words.prose(problem.seen), problem.remedy)
         for problem in error.problems[:_PROBLEMS_SHOWN]
     ]
     hidden = len(error.problems) - _PROBLEMS_SHOWN
@@ -265,9 +341,8 @@ def render_failure(error: BaseException, *, deleting: bool = False) -> str:
         remedy = (
             "Run it again with the input `log-level: debug` (on the command line `--log-level debug`), and report it."
         )
-    place = f"{words.code(where)}<br>" if where else ""
-    line = f"- {place}{words.prose(seen)}" + (f"<br>→ {words.prose(remedy)}" if remedy else "")
-    return _failure(f"{what}. {done}", "What happened", [line])
+    item = _item(words.code(where) if where else "", words.prose(seen), remedy)
+    return _failure(f"{what}. {done}", "What happened", [item])
 
 
 def _failure(first: str, title: str, lines: list[str]) -> str:
@@ -284,21 +359,56 @@ def _date(moment: datetime | None) -> str:
     return words.date(moment).replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
-def _gone(decision: Decision, *, by_name: bool, modal: str) -> str:
-    tag = decision.tag
-    why = "unused and old enough" + ("; by name only, the manifest stays" if by_name else "")
-    return _row(
-        [words.code(words.name(tag.name)), words.code(short(tag.digest)), _date(tag.updated_at), f"**{modal}**", why]
-    )
+def _rows(
+    view: View,
+    repository: RepositoryPlan,
+    gone: Iterable[Decision],
+    left: Iterable[tuple[Decision, Outcome]],
+) -> Iterator[str]:
+    """What failed, what went, what should have gone, what stays: a cut must not hide a deletion behind things that are kept."""
+    names = by_name_only(repository)
+    failed = [pair for pair in left if pair[1].kind is OutcomeKind.FAILED]
+    yield from (_left(decision, outcome) for decision, outcome in failed)
+    for decision in gone:
+        why = _unused(decision, view.result.plan.created_at)
+        why += "; its manifest stays" if decision.tag.name in names else ""
+        yield _tag(decision.tag.name, decision.tag, "🗑️ deleted" if view.acted else "🗑️ delete", why)
+    yield from (_left(decision, outcome) for decision, outcome in left if outcome.kind is not OutcomeKind.FAILED)
+    for group in view.kept(repository):
+        yield from (_kept(group, tag) for tag in group.tags)
+
+
+def _unused(decision: Decision, now: datetime) -> str:
+    pushed = decision.tag.updated_at
+    return "in no cluster" + (f", last pushed {words.age(now - pushed)} ago" if pushed is not None else "")
+
+
+def _tag(name: str, tag: Tag | KeptTag, decision: str, why: str) -> str:
+    # A narrow column must not break between the sign and its word: that would double the height of every row.
+    unbroken = decision.replace(" ", "&nbsp;")
+    return _row([words.code(words.name(name)), words.code(short(tag.digest)), _date(tag.updated_at), unbroken, why])
+
+
+def _left(decision: Decision, outcome: Outcome) -> str:
+    mark = "❌ failed" if outcome.kind is OutcomeKind.FAILED else "not deleted"
+    told = "" if outcome.kind is OutcomeKind.FAILED else _OUTCOMES[outcome.kind]
+    why = ": ".join(part for part in (told, words.markdown(outcome.detail) if outcome.detail else "") if part)
+    return _tag(decision.tag.name, decision.tag, mark, why)
+
+
+def _item(first: str, seen: str, remedy: str = "") -> str:
+    """An item of a list: what and where, what was seen, what to do."""
+    remedy = f"→ {words.prose(remedy)}" if remedy else ""
+    return "- " + "<br>".join(part for part in (first, seen, remedy) if part)
 
 
 def _kept(group: KeptGroup, tag: KeptTag) -> str:
     if group.rule is Rule.IN_USE:
         shown, rest = users(tag, _USERS_SHOWN)
         more = f" and {rest:,} more" if rest else ""
-        why = f"{'its digest is ' if by_digest(tag) else ''}in use: {', '.join(map(words.code, shown))}{more}"
+        why = f"{'its digest: ' if by_digest(tag) else ''}{', '.join(map(words.code, shown))}{more}"
     else:
         why = words.markdown(tag.detail)
     if tag.also:
         why += f" (also {', '.join(dict.fromkeys(map(str, tag.also)))})"
-    return _row([words.code(words.name(tag.name)), words.code(short(tag.digest)), _date(tag.updated_at), "kept", why])
+    return _tag(tag.name, tag, "in use" if group.rule is Rule.IN_USE else "kept", why)

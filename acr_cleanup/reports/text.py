@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -21,9 +22,27 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.reports import words
-from acr_cleanup.reports.view import Context, KeptGroup, KeptTag, Row, Tone, View, by_digest, by_name_only, users, went
+from acr_cleanup.reports.view import (
+    Context,
+    KeptGroup,
+    KeptTag,
+    Row,
+    Tone,
+    View,
+    by_digest,
+    by_name_only,
+    stayed,
+    users,
+    went,
+)
 
-_STYLES = {Tone.NEUTRAL: "bold", Tone.GOOD: "bold green", Tone.WARNING: "bold yellow", Tone.BAD: "bold red"}
+_STYLES = {
+    Tone.NEUTRAL: "bold",
+    Tone.GOOD: "bold green",
+    Tone.STOPPED: "bold yellow",
+    Tone.WARNING: "bold yellow",
+    Tone.BAD: "bold red",
+}
 
 _USERS_SHOWN = 2
 _BLOCKERS_SHOWN = 20
@@ -37,6 +56,9 @@ _OUTCOMES = {
     OutcomeKind.GONE: "Already gone",
     OutcomeKind.NOT_ATTEMPTED: "Not attempted",
 }
+
+# A failed deletion may yet have been carried out: not of everything that was not deleted can be said that it stays.
+_LEFT = {OutcomeKind.FAILED: ("failed", ""), OutcomeKind.GONE: ("gone", "already: ")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +115,12 @@ class TextReport:
     """Tags that go, shown for each repository."""
     names: int = 8
     """Tags that stay and are shown by their mere names, for each repository and reason."""
+    complete: int = 600
+    """Up to so many tags, an apply names each of them."""
+    gone_after: int = 100
+    """Of more than that: tags that went, for each repository."""
+    kept_after: int = 10
+    """Of more than that: tags that stay, for each repository and reason."""
     repositories: int = 30
 
     def lines(self) -> Iterator[str]:
@@ -120,11 +148,11 @@ class TextReport:
             if shown:
                 yield _BLANK
                 full = words.plain(self.context.full_report)
-                yield Line(
-                    ((f"By repository; with each tag the time since its last push. All of it is in {full}.", "dim"),)
-                )
+                ages = "" if view.acted else "; with each tag the time since its last push"
+                yield Line(((f"By repository{ages}. All of it is in {full}.", "dim"),))
+            tell = self._done if view.acted else self._repository
             for repository in shown:
-                yield from _section(self._repository(view, repository))
+                yield from _section(tell(view, repository))
             yield from _section(self._hidden(len(readable) - len(shown), "repository", 0))
         yield from _section(self._locked(view))
         yield from _section(self._surprises(view))
@@ -133,7 +161,7 @@ class TextReport:
 
     def _problems(self, view: View) -> Iterator[Block]:
         if view.blockers:
-            yield _heading("What could not be seen", "bold red")
+            yield _heading("What happened" if view.ended_early else "What could not be seen", "bold red")
         place = None
         for blocker in view.blockers[:_BLOCKERS_SHOWN]:
             if blocker.where != place:
@@ -213,6 +241,35 @@ class TextReport:
             else:
                 yield self._names(_remarks(group, now), len(group.tags), self.names)
 
+    def _done(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
+        """
+        What went and what stays, after it was done: every tag, and short.
+
+        Whoever applies has mostly just read the plan, with its ages and users; now they want to find each tag once more.
+        """
+        row = next(row for row in view.rows if row.repository == repository.repository)
+        yield Line(((words.plain(repository.repository), "bold"), (f": {_summary(view, repository, row)}", "")))
+        few = view.total.tags <= self.complete
+        rows = []
+
+        def tell(what: str, why: str, names: Sequence[str], limit: int) -> None:
+            limit = len(names) if few else limit
+            shown = [words.name(each) for each in names[:limit]]
+            shown += [_more(len(names) - limit)] if len(names) > limit else []
+            rows.append((f"{what:<7}{len(names):>6,}", f"{why}{', '.join(shown)}"))
+
+        left = stayed(view, repository)
+        if gone := went(view, repository):
+            tell("deleted", "", [each.tag.name for each in gone], self.gone_after)
+        for kind in dict.fromkeys(outcome.kind for _, outcome in left):
+            names = [each.tag.name for each, outcome in left if outcome.kind is kind]
+            what, why = _LEFT.get(kind, ("stays", f"{_OUTCOMES[kind].lower()}: "))
+            tell(what, why, names, self.gone_after)
+        for why, names in _kept_because(view, repository):
+            tell("kept", f"{why}: ", names, self.kept_after)
+        if rows:
+            yield Grid(tuple(rows), indent=2)
+
     def _in_use(self, group: KeptGroup) -> Iterator[Block]:
         shown = group.tags[: self.rows]
         yield Grid(tuple((words.name(tag.name), _users(tag)) for tag in shown), indent=4)
@@ -225,7 +282,8 @@ class TextReport:
         return Names(shown, total - len(shown), 4)
 
     def _locked(self, view: View) -> Iterator[Block]:
-        if not view.locked:
+        if not view.locked or (view.acted and self.details):
+            # Once it is done, the repositories name them.
             return
         yield _heading("Kept by a lock alone", "bold")
         shown = view.locked[: self.rows]
@@ -239,13 +297,17 @@ class TextReport:
                 yield _BLANK
             style = "bold red" if kind is OutcomeKind.FAILED else "bold yellow"
             yield _heading(f"{_OUTCOMES[kind]}: {_amount(outcomes)}", style)
-            # What failed is what somebody has to look into.
+            # Many fail for one reason. What failed is what somebody has to look into.
             limit = self.rows * (4 if kind is OutcomeKind.FAILED else 1)
-            for outcome in outcomes[:limit]:
-                yield Line(((words.plain(str(outcome)), ""),), 2)
-                if outcome.detail:
-                    yield Line(((words.plain(outcome.detail), "dim"),), 4)
-            yield from self._hidden(len(outcomes) - limit, "", 2)
+            reasons: dict[str, list[Outcome]] = {}
+            for outcome in outcomes:
+                reasons.setdefault(outcome.detail, []).append(outcome)
+            for detail, those in islice(reasons.items(), limit):
+                if detail:
+                    yield Line(((words.plain(detail, 1000), ""),), 2)
+                yield self._names(((str(each), "") for each in those), len(those), limit)
+            hidden = sum(map(len, islice(reasons.values(), limit, None)))
+            yield from self._hidden(hidden, "", 2)
 
     def _warnings(self, view: View) -> Iterator[Block]:
         if not view.warnings:
@@ -262,7 +324,7 @@ class TextReport:
         if self.context.files:
             yield _fact("Reports", ", ".join(words.plain(path) for path in self.context.files))
         for number, step in enumerate(view.next_steps(self.context)):
-            yield _fact("Next" if number == 0 else "", words.plain(step))
+            yield _fact("Next" if number == 0 else "", words.plain(str(step), 1000))
 
     def _hidden(self, number: int, noun: str, indent: int) -> Iterator[Block]:
         if number > 0:
@@ -306,8 +368,18 @@ def _remarks(group: KeptGroup, now: datetime) -> Iterator[tuple[str, str]]:
         yield tag.name, words.plain(tag.detail) if group.details else _age(tag.updated_at, now)
 
 
-def _users(tag: KeptTag) -> str:
-    shown, rest = users(tag, _USERS_SHOWN)
+def _kept_because(view: View, repository: RepositoryPlan) -> Iterator[tuple[str, list[str]]]:
+    """Why tags stay and which; those in use by the same workloads together."""
+    for group in view.kept(repository):
+        reasons: dict[str, list[str]] = {}
+        for tag in group.tags:
+            why = f"in use by {_users(tag, 1)}" if group.rule is Rule.IN_USE else words.plain(group.title)
+            reasons.setdefault(why, []).append(tag.name)
+        yield from reasons.items()
+
+
+def _users(tag: KeptTag, limit: int = _USERS_SHOWN) -> str:
+    shown, rest = users(tag, limit)
     more = f" and {rest:,} more" if rest else ""
     return words.plain(f"{'its digest: ' if by_digest(tag) else ''}{', '.join(shown)}", 600) + more
 
@@ -334,7 +406,9 @@ def _plain(block: Block) -> Iterator[str]:
             yield f"{' ' * block.indent}{block.text}" if block.text else ""
         case Names():
             more = [_more(block.hidden)] if block.hidden else []
-            yield " " * block.indent + ", ".join([*(f"{name} ({remark})" for name, remark in block.items), *more])
+            yield " " * block.indent + ", ".join(
+                [*(f"{name} ({remark})" if remark else name for name, remark in block.items), *more]
+            )
         case Grid():
             rows = [row for row in (block.header, *block.rows, block.footer) if row]
             last = len(rows[0]) - 1

@@ -50,13 +50,26 @@ class Tone(StrEnum):
     """How the verdict should strike the eye."""
 
     NEUTRAL = "neutral"
-    """A plan, or nothing to do."""
+    """A plan, which waits for somebody."""
     GOOD = "good"
-    """Done as planned."""
+    """Done as planned, or nothing to do."""
+    STOPPED = "stopped"
+    """Stopped on request."""
     WARNING = "warning"
-    """Done in part, or stopped on request."""
+    """Done in part."""
     BAD = "bad"
-    """Refused."""
+    """Refused, or failed before it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do now: a sentence without its end, and what to type or to set for it (`command`)."""
+
+    text: str
+    command: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.command}" if self.command else f"{self.text}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +182,17 @@ class View:
     def tone(self) -> Tone:
         if self.result.verdict is Verdict.REFUSED or self.blockers or self.result.refusals:
             return Tone.BAD
-        if self.result.verdict in {Verdict.PARTIAL, Verdict.CANCELLED}:
+        if self.result.verdict is Verdict.CANCELLED:
+            return Tone.STOPPED
+        if self.result.verdict is Verdict.PARTIAL:
             return Tone.WARNING
-        return Tone.GOOD if self.acted else Tone.NEUTRAL
+        return Tone.GOOD if self.acted or self.nothing_to_do else Tone.NEUTRAL
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Was everything read, and found to stay? (Not: was nothing found at all; that may be a mistake in the settings.)"""
+        plan = self.result.plan
+        return not (plan.planned or plan.manifests or self.blockers or self.unread) and plan.kept > 0
 
     @cached_property
     def headline(self) -> str:
@@ -314,7 +335,7 @@ class View:
         )
         return tuple((kind, tuple(found[kind])) for kind in order if found[kind])
 
-    def next_steps(self, context: Context) -> tuple[str, ...]:
+    def next_steps(self, context: Context) -> tuple[Advice, ...]:
         """What to do now, in order."""
         return tuple(_next_steps(self, context))
 
@@ -328,6 +349,21 @@ def went(view: View, repository: RepositoryPlan) -> tuple[Decision, ...]:
     )
     now = view.result.plan.created_at
     return tuple(sorted(gone, key=lambda decision: (decision.tag.updated_at or now, decision.tag.name)))
+
+
+def stayed(view: View, repository: RepositoryPlan) -> tuple[tuple[Decision, Outcome], ...]:
+    """The tags that were planned and not deleted, with what became of them; failures first."""
+    if not view.acted:
+        return ()
+    became = {
+        outcome.tag: outcome
+        for outcome in view.result.outcomes
+        if outcome.repository == repository.repository and outcome.kind is not OutcomeKind.DELETED
+    }
+    found = ((each, became[each.tag.name]) for each in repository.deletions if each.tag.name in became)
+    return tuple(
+        sorted(found, key=lambda pair: (pair[1].kind is not OutcomeKind.FAILED, pair[1].kind, pair[0].tag.name))
+    )
 
 
 def by_name_only(repository: RepositoryPlan) -> frozenset[str]:
@@ -378,6 +414,8 @@ def _headline(view: View) -> str:
         if not counts.deleted and not counts.deleted_manifests:
             return f"Cancelled: nothing was deleted from {registry}."
         return f"Cancelled: {_done(view)}."
+    if view.ended_early:
+        return f"Failed: nothing was deleted from {registry}, for nothing could be decided."
     if view.acted and view.blockers:
         return f"Stopped: {_done(view)}; then {_unseen(view)} could no longer be read completely."
     if view.blockers:
@@ -385,21 +423,26 @@ def _headline(view: View) -> str:
         rest = f" As far as could be seen, {planned} would go." if counts.planned else ""
         return f"{start} {registry}, because {_unseen(view)} could not be read completely.{rest}"
     if not view.acted and (result.refusals or result.verdict is Verdict.REFUSED):
-        modal = "would be" if result.dry_run else "was"
         selected = f" The plan selects {planned}." if counts.planned else ""
-        return f"Refused: nothing {modal} deleted from {registry}.{selected}"
-    if view.acted:
-        return _applied(view)
+        if result.dry_run:
+            return f"Dry run: nothing was deleted from {registry}, and an apply would be refused.{selected}"
+        return f"Refused: nothing was deleted from {registry}.{selected}"
+    return _applied(view) if view.acted else _planned(view)
+
+
+def _planned(view: View) -> str:
+    plan, counts = view.result.plan, view.result.counts
+    registry = words.plain(plan.registry)
     unread = f" {_unread(view)}" if view.unread else ""
-    if counts.planned or view.result.plan.manifests:
+    if counts.planned or plan.manifests:
         return (
-            f"Would delete {_amount(counts.planned, result.plan.manifests)} from {registry}"
-            f"{_freeing(result.plan.size, counts.planned, result.plan.manifests)}. Nothing was deleted.{unread}"
+            f"Dry run: would delete {_amount(counts.planned, plan.manifests)} from {registry}"
+            f"{_freeing(plan.size, counts.planned, plan.manifests)}. Nothing was deleted.{unread}"
         )
     if not counts.kept:
         why = "no tag could be read" if view.unread else _no_tags(view)
         return f"Nothing to do for {registry}: {why}.{unread}"
-    repositories = words.count(len(result.plan.repositories) - len(view.unread), "repository")
+    repositories = words.count(len(plan.repositories) - len(view.unread), "repository")
     everything = "the only tag" if counts.kept == 1 else f"all {words.count(counts.kept, 'tag')}"
     verb = words.plural(counts.kept, "is")
     return f"Nothing to do for {registry}: {everything} of {repositories} {verb} kept.{unread}"
@@ -410,6 +453,7 @@ def _applied(view: View) -> str:
     registry = words.plain(result.plan.registry)
     failed_manifests = sum(each.kind is OutcomeKind.FAILED and each.tag is None for each in result.outcomes)
     if result.verdict is Verdict.PARTIAL or counts.failed:
+        # What somebody has to look into comes first, and what cannot be undone right after it.
         troubles = []
         if counts.failed:
             troubles.append(f"{words.count(counts.failed, 'tag')} failed")
@@ -417,7 +461,7 @@ def _applied(view: View) -> str:
             troubles.append(f"{words.count(failed_manifests, 'manifest')} failed")
         if view.unread:
             troubles.append(_unread(view).rstrip("."))
-        return f"Partly done: {_done(view)}{''.join(f'; {each}' for each in troubles)}."
+        return f"Partly done: {'; '.join([*troubles, _done(view)])}."
     if not counts.deleted and not counts.deleted_manifests:
         return (
             f"Nothing was deleted from {registry}: {_all_of(counts.planned)} had changed since the plan or had to stay."
@@ -479,20 +523,26 @@ def _no_tags(view: View) -> str:
     return f"no repository of it is {view.result.plan.policy.scope} in the clusters"
 
 
-def _next_steps(view: View, context: Context) -> Iterable[str]:
+def _next_steps(view: View, context: Context) -> Iterable[Advice]:
     result = view.result
-    again = f": {context.plan_again}" if context.plan_again else ""
+    again = "plan again" if context.plan_again else "run it again"
     if view.blockers:
-        yield f"Remove what blocks (above), then plan again{again}"
+        what = "Correct what is named above" if view.ended_early else "Remove what blocks (above)"
+        yield Advice(f"{what}, then {again}", context.plan_again)
         return
     if result.refusals:
-        yield f"Read the plan. Where the limit is too low for it, raise it and plan again{again}"
+        yield Advice(f"Read the plan. Where the limit is too low for it, raise it and {again}", context.plan_again)
         return
     if result.verdict is Verdict.CANCELLED or (view.acted and result.verdict is Verdict.PARTIAL):
-        command = f": {context.apply}" if context.apply else ""
-        yield f"Run it again{command}. What is deleted stays deleted, the rest is decided anew."
+        command = "" if context.apply_is_input else context.apply
+        yield Advice("Run it again; what is deleted stays deleted, and the rest is decided anew", command)
         return
     if not view.acted and result.plan.planned:
-        yield f"Check the tags that would go; {context.full_report} holds every decision with all its reasons."
+        yield Advice(f"Check the tags that would go; {context.full_report} holds every decision with all its reasons")
         if context.apply:
-            yield f"Delete them: {context.apply}"
+            yield Advice("Delete them by setting" if context.apply_is_input else "Delete them", context.apply)
+    elif not result.plan.repositories and result.plan.policy.scope is not Scope.ALL:
+        yield Advice(
+            f"Check that these clusters use images of {result.plan.registry}: in the scope "
+            f"{result.plan.policy.scope}, repositories that they do not name are not looked at"
+        )

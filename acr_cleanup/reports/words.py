@@ -23,6 +23,7 @@ NAME_LIMIT = 64
 """Longest tag name shown where many stand side by side."""
 
 _LINES_SHOWN = 30
+_LIST = re.compile(r"^(\s*\d*)([-+.)])")
 _SPAN = re.compile(r"`([^`]+)`")
 _SPACES = re.compile(r"[\s\u2028\u2029]+")
 # At the end, too: our own words go on with a colon.
@@ -126,7 +127,8 @@ def prose(text: str, limit: int = PROSE_LIMIT) -> str:
         # Every second part of the split is what stood between two backticks.
         parts = _SPAN.split(line)
         spans = (code(part, left) if number % 2 else _spaced(part, left) for number, part in enumerate(parts))
-        shown.append("".join(span for span in spans if span))
+        # Other than text within a line, this may stand where a list would begin.
+        shown.append(_LIST.sub(lambda match: f"{match[1]}&#{ord(match[2])};", "".join(span for span in spans if span)))
         left = max(left - len(line), 1)
     return "<br>".join(shown)
 
@@ -166,6 +168,17 @@ def size(number: int) -> str:
     while value >= 1023.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 99.95 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def unit(number: int) -> tuple[str, int]:
+    """
+    The IEC unit in which `size` would show so many bytes, and how many bytes it has.
+
+    >>> unit(12_670_000_000), unit(5)
+    (('GiB', 1073741824), ('B', 1))
+    """
+    name = size(number).rpartition(" ")[2]
+    return name, 1024 ** _UNITS.index(name)
 
 
 def age(duration: timedelta) -> str:

@@ -173,8 +173,7 @@ def blocked(*, dry_run: bool = True) -> Result:
     inventories, (production, _) = company()
     scans = [replace(production, blockers=(FORBIDDEN,)), ClusterScan("staging", blockers=(STOPPED,))]
     made = plan(inventories, scans)
-    verdict = Verdict.PLANNED if dry_run else Verdict.REFUSED
-    return result(made, verdict, dry_run=dry_run, blockers=(FORBIDDEN, STOPPED))
+    return result(made, Verdict.REFUSED, dry_run=dry_run, blockers=(FORBIDDEN, STOPPED))
 
 
 def refused(*, dry_run: bool = False) -> Result:
@@ -255,6 +254,19 @@ def nothing_in_scope() -> Result:
     )
 
 
+def no_login() -> Result:
+    """It ended before anything was read."""
+    login = Blocker(
+        "https://login.microsoftonline.com",
+        "",
+        "Entra ID refused the federated login: its subject is not known (AADSTS700213).\n"
+        "It was repo:contoso/app:ref:refs/heads/main.",
+        "Add a federated credential:\n`az ad app federated-credential create --id 0 --parameters credential.json`",
+    )
+    nothing = Plan(HOST, RetentionPolicy(), NOW, UsageIndex.of((), NOW))
+    return result(nothing, Verdict.REFUSED, dry_run=False, blockers=(login,))
+
+
 ALL: dict[str, Callable[[], Result]] = {
     "planned": planned,
     "blocked": blocked,
@@ -267,6 +279,7 @@ ALL: dict[str, Callable[[], Result]] = {
     "cancelled": cancelled,
     "nothing_to_do": nothing_to_do,
     "nothing_in_scope": nothing_in_scope,
+    "no_login": no_login,
     "small": lambda: result(small()),
     "small_applied": lambda: result(small(), Verdict.APPLIED, dry_run=False, outcomes=outcomes(small())),
 }

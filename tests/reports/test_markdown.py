@@ -6,16 +6,23 @@ import re
 from dataclasses import replace
 from functools import cache
 
+import cmarkgfm
 import pytest
-from markdown_it import MarkdownIt
 
-from acr_cleanup.core.outcome import Result
-from acr_cleanup.reports.markdown import BUDGET, render
+from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
+from acr_cleanup.errors import ConfigurationError, IdentityError, Problem
+from acr_cleanup.reports.markdown import BUDGET, render, render_failure, render_problems
 from acr_cleanup.reports.view import Context, View
 from tests.reports import golden, hostile, samples
 
-CONTEXT = Context(("acr-cleanup/report.json", "acr-cleanup/plan.json"), "", "run again with dry-run: false")
-OURS = {"h2", "h3", "blockquote", "p", "strong", "code", "em", "ul", "ol", "li", "br", "details", "summary"}
+CONTEXT = Context(
+    ("acr-cleanup/report.json", "acr-cleanup/plan.json"),
+    "",
+    "dry-run: false",
+    apply_is_input=True,
+    keep_files="Keep them with `actions/upload-artifact`.",
+)
+OURS = {"h2", "h3", "blockquote", "p", "strong", "code", "pre", "em", "ul", "ol", "li", "br", "details", "summary"}
 OURS |= {"table", "thead", "tbody", "tr", "th", "td"}
 
 
@@ -24,11 +31,17 @@ EMPTY = f"{hostile.TEXTS.index(''):02}"
 
 
 def html(text: str) -> str:
-    return str(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text))
+    """As GitHub makes it, but for the sanitizer."""
+    return str(cmarkgfm.github_flavored_markdown_to_html(text, cmarkgfm.Options.CMARK_OPT_UNSAFE))
 
 
 def elements(text: str) -> list[str]:
     return re.findall(r"<(/?[a-zA-Z][a-zA-Z0-9]*)", html(text))
+
+
+def prose(text: str) -> str:
+    """The summary without its charts, whose text is no Markdown."""
+    return re.sub(r"(?s)```mermaid\n.*?\n```", "", text)
 
 
 def whole(text: str) -> bool:
@@ -37,9 +50,14 @@ def whole(text: str) -> bool:
     return all(found.count(name) == found.count(f"/{name}") for name in OURS - {"br"})
 
 
-@pytest.mark.parametrize("name", ["small", "blocked", "partial"])
+@pytest.mark.parametrize("name", ["small", "partial", "no_login"])
 def test_the_words_of_the_summary(name: str) -> None:
     golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT))
+
+
+@pytest.mark.parametrize("name", ["planned", "blocked", "cancelled", "nothing_to_do"])
+def test_the_words_before_the_tags(name: str) -> None:
+    golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT).partition("### Why each tag")[0])
 
 
 @pytest.mark.parametrize("name", samples.ALL)
@@ -48,8 +66,67 @@ def test_the_verdict_comes_first_as_an_alert(name: str) -> None:
     lines = render(result, CONTEXT).splitlines()
 
     assert lines[0].startswith("## ")
-    assert re.fullmatch(r"> \[!(NOTE|TIP|WARNING|CAUTION)\]", lines[2])
+    assert re.fullmatch(r"> \[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]", lines[2])
     assert lines[3].startswith(f"> **{View(result).headline}**")
+
+
+ALERTS = {
+    "planned": "NOTE",
+    "small": "NOTE",
+    "nothing_in_scope": "NOTE",
+    "nothing_to_do": "TIP",
+    "applied": "TIP",
+    "applied_but_moved": "TIP",
+    "small_applied": "TIP",
+    "cancelled": "IMPORTANT",
+    "partial": "WARNING",
+    "blocked": "CAUTION",
+    "blocked_apply": "CAUTION",
+    "refused": "CAUTION",
+    "refused_plan": "CAUTION",
+    "no_login": "CAUTION",
+}
+
+
+@pytest.mark.parametrize("name", samples.ALL)
+def test_each_way_to_end_has_its_own_alert(name: str) -> None:
+    """Whoever only glances at it must not take a refusal for a dry run, or a dry run for a deletion."""
+    assert render(samples.ALL[name](), CONTEXT).splitlines()[2] == f"> [!{ALERTS[name]}]"
+
+
+def test_what_failed_and_what_is_already_gone_come_first() -> None:
+    text = render(samples.partial(), CONTEXT)
+    first = text.splitlines()[3]
+
+    assert "2 tags failed" in first
+    assert "294 of 297 planned tags were deleted" in first
+    assert text.index("403 Forbidden") < text.index("| Deleted | Manifests")
+
+
+def test_many_failures_of_one_reason_are_one_item() -> None:
+    text = render(samples.cancelled(), CONTEXT)
+
+    assert "- **204 not attempted**: the run was stopped<br>`shop/api:" in text
+    assert " and 184 more\n" in text
+    assert text.count("the run was stopped") == 1 + 204
+
+
+def test_a_tag_that_was_not_deleted_says_why_in_its_row() -> None:
+    text = render(samples.partial(), CONTEXT)
+
+    assert re.search(r"\| `1\.0\.2` \|.*\| ❌&nbsp;failed \| 403 Forbidden: DELETE needs the role AcrDelete", text)
+    assert re.search(r"\| `1\.0\.0` \|.*\| not&nbsp;deleted \| moved since the plan, kept: was pushed again \|", text)
+    assert "| `shop/web` | 94 | 81 | 2 | 11 | 4 | 9.3 GiB | ❌ 2 failed |" in text
+    assert "⚠️ not read |" in text
+
+
+def test_a_login_that_failed_shows_its_lines_and_the_command() -> None:
+    text = render(samples.no_login(), CONTEXT)
+
+    assert "### What happened" in text
+    assert "<br>`az ad app federated-credential create --id 0 --parameters credential.json`" in text
+    assert "Would delete" not in text
+    assert "```mermaid" not in text
 
 
 @pytest.mark.parametrize("name", samples.ALL)
@@ -59,6 +136,38 @@ def test_every_element_is_closed_and_every_table_is_one(name: str) -> None:
     assert whole(text)
     assert set(elements(text)) <= OURS | {f"/{each}" for each in OURS}
     assert html(text).count("<table>") == len(re.findall(r"(?m)^\| :?-", text))
+    assert html(text).count('<pre lang="mermaid">') == text.count("```mermaid")
+
+
+@cache
+def fifty_thousand() -> Result:
+    """Fifty thousand tags, every second of them deleted, each used by somebody or failed for a reason."""
+    inventories = [samples.repository(f"team/service-{number}", 500, first=number * 1000) for number in range(100)]
+    uses = [
+        samples.use(each.name, tag.name, "Deployment", "a-deployment-with-a-name")
+        for each in inventories
+        for tag in each.tags[::2]
+    ]
+    made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])
+    failed = {f"team/service-1:{tag.name}": (OutcomeKind.FAILED, "503 " * 50) for tag in inventories[1].tags}
+    outcomes = samples.outcomes(made, failed)
+    return samples.result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes)
+
+
+def test_fifty_thousand_tags_fit_a_summary() -> None:
+    """Whole blocks: as many tables as there are, every element closed, and each cut counted."""
+    result = fifty_thousand()
+    text = render(result, CONTEXT)
+
+    assert result.counts.kept + result.counts.planned == 50_000
+    assert len(text.encode()) <= BUDGET
+    assert len(text.encode()) > BUDGET // 2
+    assert whole(text)
+    assert text.count("<details>") == text.count("</details>") > 10
+    # Totals, repositories, policy, clusters; and each of the expanded repositories.
+    assert html(text).count("<table>") == 4 + text.count("<details>") - 1
+    assert "… and 50 more repositories in `acr-cleanup/report.json`" in text
+    assert "… and 300 more tags in `acr-cleanup/report.json`" in text
 
 
 @cache
@@ -80,7 +189,7 @@ def test_what_does_not_fit_is_left_out_whole_and_said(budget: int) -> None:
 
     assert len(text.encode()) <= budget
     assert whole(text)
-    assert text.splitlines()[3].startswith("> **Would delete")
+    assert text.splitlines()[3].startswith("> **Dry run: would delete")
     assert "### Next" in text
     if budget < BUDGET:
         assert "did not fit" in text
@@ -96,15 +205,90 @@ def test_what_is_hidden_is_counted() -> None:
 
 def test_deletions_are_shown_before_what_is_kept() -> None:
     details = render(samples.planned(), CONTEXT).partition("<code>shop/web</code>")[2]
+    details = details[: details.index("</details>")]
 
-    assert details.rindex("**would be deleted**", 0, details.index("</details>")) < details.index("| kept |")
+    assert details.rindex("🗑️&nbsp;delete") < details.index("| in&nbsp;use |") < details.index("| kept |")
 
 
-def test_a_dry_run_says_how_to_delete() -> None:
-    assert "> **Would delete 297 tags" in render(samples.planned(), CONTEXT)
-    assert "To delete: run again with dry-run: false" in render(samples.planned(), CONTEXT)
-    assert "To delete" not in render(samples.blocked(), CONTEXT)
-    assert "To delete" not in render(samples.applied(), CONTEXT)
+def test_a_dry_run_says_first_that_it_is_one_and_how_to_delete() -> None:
+    """The first run of a deleting tool deletes nothing; a user must not wait for it to."""
+    first = render(samples.planned(), CONTEXT).splitlines()[3]
+
+    assert first.startswith("> **Dry run: would delete 297 tags")
+    assert first.endswith("Nothing was deleted.** Set `dry-run: false` to delete them.")
+    assert "set `dry-run: false`" in render(samples.nothing_to_do(), CONTEXT).splitlines()[3]
+    for name in ("blocked", "refused_plan", "applied", "no_login"):
+        assert "dry-run: false" not in render(samples.ALL[name](), CONTEXT)
+
+
+def test_a_command_is_told_as_one() -> None:
+    context = Context(apply="acr-cleanup apply cleanup.yaml")
+
+    assert "To delete them: `acr-cleanup apply cleanup.yaml`" in render(samples.planned(), context)
+    assert "2. Delete them: `acr-cleanup apply cleanup.yaml`" in render(samples.planned(), context)
+
+
+def test_a_lock_that_alone_keeps_a_tag_is_a_warning_with_its_remedy() -> None:
+    text = render(samples.planned(), CONTEXT)
+
+    assert "- `jobs/importer`: a lock alone keeps `1.1.0`, `1.0.3`, which are old and unused" in text
+    assert "`az acr repository update --name contoso --image REPOSITORY:TAG" in text
+    assert "⚠️ 2 locked |" in text
+
+
+def test_where_the_files_are_and_how_to_keep_them() -> None:
+    text = render(samples.planned(), CONTEXT)
+
+    assert "`acr-cleanup/plan.json`. Keep them with `actions/upload-artifact`." in text
+
+
+PROBLEMS = ConfigurationError(
+    (
+        Problem("kubernetes_clusters.production.name", "It is missing.", "Write the name that `az aks list` shows."),
+        Problem("older-than", "'6m' might be meant as minutes or as months.", "Write 0h6m or 180d."),
+    ),
+    where="cleanup.yaml",
+)
+
+
+def test_a_run_that_never_started_says_every_problem() -> None:
+    golden.check("problems.md", render_problems(PROBLEMS))
+    assert render_failure(PROBLEMS) == render_problems(PROBLEMS)
+
+
+def test_an_unforeseen_end_says_what_it_knows() -> None:
+    golden.check("unforeseen.md", render_failure(ValueError("it broke"), deleting=True))
+
+    assert "Nothing was deleted" in render_failure(ValueError("it broke"))
+    assert "Nothing was deleted" not in render_failure(ValueError("it broke"), deleting=True)
+
+
+def test_an_error_of_ours_is_told_with_its_place_and_remedy() -> None:
+    error = IdentityError("There is no login.", where="the environment", remedy="Run `az login`.")
+
+    assert "- `the environment`<br>There is no login.<br>→ Run `az login`." in render_failure(error)
+
+
+@pytest.mark.parametrize("text", hostile.TEXTS)
+def test_hostile_problems_are_no_markup_and_no_command(text: str) -> None:
+    problems = ConfigurationError((Problem(text, text, text),) * 3, where=text)
+
+    for shown in (render_problems(problems), render_failure(ValueError(text)), render_failure(IdentityError(text))):
+        assert set(elements(shown)) <= OURS | {f"/{each}" for each in OURS}
+        assert whole(shown)
+        assert html(shown).count("<li>") == (3 if "What to correct" in shown else 1)
+        assert "::" not in shown
+        assert not re.search(r"##\[|##vso", shown)
+        assert all(line.isprintable() for line in shown.replace("\u200b", "").splitlines())
+
+
+def test_very_many_problems_fit_a_summary() -> None:
+    problems = tuple(Problem(f"clusters[{number}]", "x" * 10_000, "y" * 10_000) for number in range(1000))
+    text = render_problems(ConfigurationError(problems))
+
+    assert len(text.encode()) < BUDGET
+    assert "1,000 problems" in text
+    assert "… and 900 more in the log" in text
 
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
@@ -115,7 +299,7 @@ def test_hostile_text_is_no_markup_and_no_command(world: str) -> None:
     assert whole(text)
     assert "::" not in text
     assert not re.search(r"##\[|##vso", text)
-    assert "://" not in re.sub(r"`[^`]*`", "", text)
+    assert "://" not in re.sub(r"`[^`]*`", "", prose(text))
     assert all(line.isprintable() for line in text.replace("\u200b", "").splitlines())
     if world == EMPTY:
         return

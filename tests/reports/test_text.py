@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,8 +11,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from acr_cleanup.core.outcome import Result
+from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.reports import words
 from acr_cleanup.reports.text import render
 from acr_cleanup.reports.view import Context, View
 from tests.reports import golden, hostile, samples
@@ -76,7 +78,7 @@ def test_only_an_apply_speaks_of_what_is_deleted(name: str) -> None:
     result = samples.ALL[name]()
     lines = str(render(result, CONTEXT)).splitlines()
 
-    assert any(line.strip().startswith("deleted (") for line in lines) == bool(result.counts.deleted)
+    assert any(re.match(r" +deleted +\d", line) for line in lines) == bool(result.counts.deleted)
     assert ("Would delete" in str(render(result, CONTEXT))) <= (not result.counts.deleted)
 
 
@@ -102,8 +104,42 @@ def test_what_failed_is_told_with_its_reason() -> None:
     text = str(render(samples.partial(), CONTEXT))
 
     assert "Failed: 2 tags" in text
-    assert "shop/web:1.0.0\n    403 Forbidden: DELETE needs the role AcrDelete" in text
+    assert (
+        "  403 Forbidden: DELETE needs the role AcrDelete on the registry.\n    shop/web:1.0.0, shop/web:1.0.2" in text
+    )
     assert "shop/search\n    Listing its tags: 503" in text
+
+
+@pytest.mark.parametrize("name", ["applied", "applied_but_moved", "partial", "cancelled"])
+def test_an_apply_names_every_tag_in_two_pages(name: str) -> None:
+    """Whoever applies has mostly just read the plan: they look for a tag, and for what went otherwise."""
+    result = samples.ALL[name]()
+    text = terminal(result, 120)
+
+    assert text.count("\n") < 120
+    named = re.findall(r"[\w.…-]+", text)
+    for repository in result.plan.repositories:
+        for decision in repository.decisions:
+            assert words.name(decision.tag.name) in named
+
+
+def test_an_apply_of_very_many_tags_is_no_flood() -> None:
+    inventories = [samples.repository(f"team/service-{number}", 300, first=number * 1000) for number in range(40)]
+    uses = [samples.use(each.name, each.tags[-1].name, "Pod", "pod") for each in inventories]
+    made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])
+    text = str(render(samples.result(made, Verdict.APPLIED, dry_run=False, outcomes=samples.outcomes(made)), CONTEXT))
+
+    assert text.count("\n") < 300
+    assert "… 192 more" in text
+
+
+def test_a_failed_deletion_is_not_said_to_stay() -> None:
+    """The registry may have carried out what it did not answer, and what others deleted is gone."""
+    text = str(render(samples.partial(), CONTEXT))
+
+    assert re.search(r"failed +2 +1\.0\.0, 1\.0\.2", text)
+    assert re.search(r"stays +1 +moved since the plan, kept: 1\.0\.0", text)
+    assert re.search(r"gone +1 +already: 1\.0\.0", str(render(samples.applied_but_moved(), CONTEXT)))
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -164,8 +200,6 @@ def test_hostile_text_is_not_markup_of_the_terminal_library() -> None:
 
 def test_colour_is_ours_alone() -> None:
     """Without colour the words are the same: nothing is said by colour only."""
-    import re  # noqa: PLC0415 -- here alone
-
     coloured = terminal(samples.blocked(), 100, colour=True)
 
     assert "\x1b[" in coloured

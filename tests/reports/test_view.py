@@ -14,7 +14,7 @@ from tests.reports import samples
 
 HEADLINES = {
     "planned": (
-        "Would delete 297 tags and 295 manifests from contoso.azurecr.io, freeing up to 34.6 GiB. Nothing was deleted."
+        "Dry run: would delete 297 tags and 295 manifests from contoso.azurecr.io, freeing up to 34.6 GiB. Nothing was deleted."
     ),
     "blocked": (
         "Blocked: nothing can be deleted from contoso.azurecr.io, because production and staging could not be read "
@@ -25,22 +25,27 @@ HEADLINES = {
         "completely. As far as could be seen, 298 tags would go."
     ),
     "refused": "Refused: nothing was deleted from contoso.azurecr.io. The plan selects 297 tags.",
-    "refused_plan": "Refused: nothing would be deleted from contoso.azurecr.io. The plan selects 297 tags.",
+    "refused_plan": (
+        "Dry run: nothing was deleted from contoso.azurecr.io, and an apply would be refused. The plan selects 297 tags."
+    ),
     "applied": "Deleted 297 tags and 295 manifests from contoso.azurecr.io, freeing up to 34.6 GiB.",
     "applied_but_moved": (
         "Deleted 294 of 297 planned tags from contoso.azurecr.io, with 292 manifests, freeing up to 34.2 GiB; "
         "3 had changed since the plan or had to stay."
     ),
     "partial": (
-        "Partly done: 294 of 297 planned tags were deleted from contoso.azurecr.io, with 292 manifests, freeing up to "
-        "34.2 GiB; 2 tags failed; 1 repository could not be read and is kept whole."
+        "Partly done: 2 tags failed; 1 repository could not be read and is kept whole; 294 of 297 planned tags were "
+        "deleted from contoso.azurecr.io, with 292 manifests, freeing up to 34.2 GiB."
     ),
     "cancelled": (
         "Cancelled: 93 of 297 planned tags were deleted from contoso.azurecr.io, with 93 manifests, freeing up to 10.9 GiB."
     ),
     "nothing_to_do": "Nothing to do for contoso.azurecr.io: all 394 tags of 8 repositories are kept.",
     "nothing_in_scope": "Nothing to do for contoso.azurecr.io: no repository of it is running in the clusters.",
-    "small": ("Would delete 2 tags from contoso.azurecr.io (by name only: their manifests stay). Nothing was deleted."),
+    "small": (
+        "Dry run: would delete 2 tags from contoso.azurecr.io (by name only: their manifests stay). Nothing was deleted."
+    ),
+    "no_login": "Failed: nothing was deleted from contoso.azurecr.io, for nothing could be decided.",
     "small_applied": "Deleted 2 tags from contoso.azurecr.io (by name only: their manifests stay).",
 }
 
@@ -187,7 +192,7 @@ def test_next_steps_fit_the_verdict() -> None:
     context = Context(("out/report.json",), "plan.sh", "apply.sh")
 
     def steps(result: Result) -> str:
-        return " ".join(View(result).next_steps(context))
+        return " ".join(map(str, View(result).next_steps(context)))
 
     assert "apply.sh" in steps(samples.planned())
     assert "out/report.json" in steps(samples.planned())
@@ -204,5 +209,24 @@ def test_the_tone_is_never_better_than_the_verdict() -> None:
 
     assert tones["planned"] is Tone.NEUTRAL
     assert tones["applied"] is Tone.GOOD
-    assert tones["partial"] is tones["cancelled"] is Tone.WARNING
-    assert {tones[name] for name in ("blocked", "blocked_apply", "refused", "refused_plan")} == {Tone.BAD}
+    assert tones["nothing_to_do"] is Tone.GOOD
+    assert tones["partial"] is Tone.WARNING
+    assert tones["cancelled"] is Tone.STOPPED
+    assert {tones[name] for name in ("blocked", "blocked_apply", "refused", "refused_plan", "no_login")} == {Tone.BAD}
+
+
+def test_that_nothing_at_all_was_found_is_no_success() -> None:
+    """Clusters that name no repository of the registry may be the wrong clusters, or it the wrong registry."""
+    view = View(samples.nothing_in_scope())
+
+    assert view.tone is Tone.NEUTRAL
+    assert "Check that these clusters use images of contoso.azurecr.io" in str(view.next_steps(Context())[0])
+
+
+def test_an_input_to_set_is_not_told_as_a_command() -> None:
+    context = Context(apply="dry-run: false", apply_is_input=True)
+
+    assert [str(step) for step in View(samples.planned()).next_steps(context)][-1] == (
+        "Delete them by setting: dry-run: false"
+    )
+    assert "dry-run" not in str(View(samples.partial()).next_steps(context)[0])

@@ -1,0 +1,97 @@
+"""The charts hold what mermaid can read, whatever the registry holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from acr_cleanup.core.outcome import Result
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.reports.charts import BARS, LABEL, SLICES, Slice, bars, decisions, pie
+from acr_cleanup.reports.view import View
+from tests.reports import hostile, samples
+
+WORLDS = {**samples.ALL, **hostile.WORLDS}
+# What mermaid's grammar takes for a chart; the summaries of the demo are parsed by mermaid itself.
+PIE = re.compile(r'pie showData title Tags by decision\n( {4}"[A-Za-z0-9: ]+" : [1-9]\d*\n){2,6}```')
+BAR = re.compile(
+    r'xychart-beta horizontal\n {4}title "[A-Za-z ,()]+"\n {4}x-axis \[("[\w./() -]+"(, )?){2,11}\]\n'
+    r" {4}y-axis 0 --> \d+(\.\d+)?\n {4}bar \[(\d+\.\d\d(, )?){2,11}\]\n```"
+)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_tag_is_in_one_slice(name: str) -> None:
+    view = View(WORLDS[name]())
+    slices = decisions(view)
+
+    assert all(each.tags > 0 for each in slices)
+    assert len(slices) <= SLICES
+    if name in samples.ALL:
+        assert sum(each.tags for each in slices) == view.total.tags
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_pie_is_one_that_mermaid_reads(name: str) -> None:
+    view = View(WORLDS[name]())
+
+    chart = pie(decisions(view))
+    assert bool(chart) == (len(decisions(view)) > 1)
+    if chart:
+        assert chart.splitlines()[0] == "```mermaid"
+        assert PIE.fullmatch(chart.split("\n", 2)[2])
+
+
+def test_there_is_no_pie_of_nothing() -> None:
+    assert pie(()) == ""
+    assert pie((Slice("Kept: in use", 3, "#000000"),)) == ""
+    assert decisions(View(samples.nothing_in_scope())) == ()
+
+
+def repositories(*sizes: int, name: str = "team/service-{}") -> Result:
+    inventories = [
+        samples.repository(name.format(number), 3, first=number * 10 + 10, every=40, size=size)
+        for number, size in enumerate(sizes)
+    ]
+    uses = tuple(samples.use(each.name, "1.0.2", "Pod", "x") for each in inventories)
+    return samples.result(samples.plan(inventories, [replace(samples.company()[1][0], uses=uses)], RetentionPolicy()))
+
+
+def test_bars_are_for_two_repositories_at_least() -> None:
+    assert bars(View(repositories(samples.MIB))) == ""
+    assert bars(View(repositories(samples.MIB, 0))) == ""
+    assert BAR.fullmatch(bars(View(repositories(samples.MIB, samples.MIB))).split("\n", 2)[2])
+
+
+def test_ten_bars_and_one_for_the_others() -> None:
+    chart = bars(View(repositories(*(samples.MIB * (number + 1) for number in range(13)))))
+
+    assert '"team/service-12", "team/service-11",' in chart
+    assert chart.count('"team/') == BARS
+    assert '"3 others"' in chart
+    # Two manifests of each go: 2 * (1 + 2 + 3) MiB.
+    assert chart.splitlines()[-2].endswith(", 12.00]")
+
+
+def test_bars_of_like_names_stay_apart() -> None:
+    """A long name loses its middle; two bars of one name would lie on one another."""
+    chart = bars(View(repositories(1, 2, 3, name="a" * 60 + "{}" + "b" * 60)))
+    labels = re.findall(r'"([^"]+)"', chart.split("x-axis")[1].split("]")[0])
+
+    assert len(set(labels)) == 3
+    assert all(len(label) <= LABEL + 4 for label in labels)
+
+
+@pytest.mark.parametrize("text", hostile.TEXTS)
+def test_a_hostile_repository_is_a_harmless_label(text: str) -> None:
+    result = repositories(samples.MIB, samples.MIB, name=text.replace("{", "").replace("}", "") + "{}")
+
+    assert BAR.fullmatch(bars(View(result)).split("\n", 2)[2])
+
+
+def test_small_and_large_sizes_have_their_unit() -> None:
+    assert "at most (B)" in bars(View(repositories(1, 2)))
+    assert "at most (TiB)" in bars(View(repositories(2**40, 2**41)))
+    assert "y-axis 0 --> 4\n" in bars(View(repositories(2**40, 2**41)))

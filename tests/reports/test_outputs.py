@@ -1,0 +1,130 @@
+"""What later steps of a pipeline read: every output on every path, within the bounds, and harmless."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
+from acr_cleanup.reports.outputs import GITHUB_LIMIT, NAMES, outputs, outputs_of_failure
+from acr_cleanup.reports.view import Context
+from tests.reports import hostile, samples
+
+CONTEXT = Context(("acr-cleanup/report.json", "acr-cleanup/plan.json", "acr-cleanup/summary.md"))
+RESULTS = {
+    "planned": "dry-run",
+    "small": "dry-run",
+    "nothing_to_do": "dry-run",
+    "nothing_in_scope": "dry-run",
+    "refused_plan": "dry-run",
+    "blocked": "aborted",
+    "blocked_apply": "aborted",
+    "refused": "aborted",
+    "cancelled": "aborted",
+    "applied": "success",
+    "applied_but_moved": "success",
+    "small_applied": "success",
+    "partial": "partial",
+    "no_login": "failed",
+}
+
+
+def utf16(text: str) -> int:
+    """Bytes, as the pipeline counts them."""
+    return len(text.encode("utf-16-le"))
+
+
+@pytest.mark.parametrize("name", samples.ALL)
+def test_every_output_is_there_as_text(name: str) -> None:
+    values = outputs(samples.ALL[name](), CONTEXT)
+
+    assert tuple(values) == NAMES
+    assert not any("\n" in value for value in values.values())
+    assert values["result"] == RESULTS[name]
+    assert values["report-path"] == "acr-cleanup/report.json"
+    assert values["plan-path"] == "acr-cleanup/plan.json"
+
+
+def test_a_failure_has_every_output_too() -> None:
+    values = outputs_of_failure()
+
+    assert set(values) == set(NAMES)
+    assert values["result"] == "failed"
+    assert values["deleted-tags"] == values["planned-tags"] == "[]"
+    assert values["deleted-tags-truncated"] == "false"
+    assert values["deleted-count"] == values["bytes-freed"] == "0"
+    assert values["report-path"] == ""
+
+
+def test_a_dry_run_deletes_nothing_and_says_what_it_plans() -> None:
+    result = samples.planned()
+    values = outputs(result, CONTEXT)
+
+    assert values["deleted-tags"] == "[]"
+    assert values["deleted-count"] == "0"
+    assert len(json.loads(values["planned-tags"])) == int(values["planned-count"]) == 297
+    assert values["bytes-freed"] == str(result.plan.size)
+
+
+def test_only_what_is_really_deleted_is_called_so() -> None:
+    values = outputs(samples.partial(), CONTEXT)
+    deleted = json.loads(values["deleted-tags"])
+
+    assert len(deleted) == int(values["deleted-count"]) == 294
+    assert not {"shop/web:1.0.0", "shop/web:1.0.2", "jobs/report:1.0.0"}.intersection(deleted)
+    assert "shop/web:1.0.1" in deleted
+    assert values["failed-count"] == "2"
+    assert values["deleted-manifests-count"] == "292"
+
+
+def many(number: int) -> Result:
+    made = samples.plan(
+        [samples.repository("team/a-service-with-a-long-name", number, first=1, every=1)],
+        [replace(samples.company()[1][0], uses=(samples.use("team/a-service-with-a-long-name", None, "Pod", "x"),))],
+    )
+    return samples.result(made, Verdict.APPLIED, dry_run=False, outcomes=samples.outcomes(made))
+
+
+@pytest.mark.parametrize("limit", [GITHUB_LIMIT, 24_000])
+def test_twenty_thousand_tags_stay_json_below_the_cap(limit: int) -> None:
+    result = many(20_030)
+    values = outputs(result, CONTEXT, limit=limit)
+
+    assert result.counts.deleted == 20_000
+    for name in ("deleted-tags", "planned-tags"):
+        assert utf16(values[name]) <= 2 * limit
+        # Cut between two tags, and no earlier than it had to be.
+        assert utf16(values[name]) > 2 * (limit - 100)
+        assert values[f"{name}-truncated"] == "true"
+        shown = json.loads(values[name])
+        assert len(set(shown)) == len(shown)
+        assert set(shown) < {str(each) for each in result.outcomes}
+    assert values["deleted-count"] == "20000"
+    assert sum(map(utf16, values.values())) < 1_000_000
+
+
+def test_a_list_that_just_fits_is_not_cut() -> None:
+    result = many(40)
+    length = len(outputs(result)["deleted-tags"])
+
+    assert outputs(result, limit=length)["deleted-tags-truncated"] == "false"
+    assert outputs(result, limit=length - 1)["deleted-tags-truncated"] == "true"
+    assert json.loads(outputs(result, limit=2)["deleted-tags"]) == []
+
+
+@pytest.mark.parametrize("world", hostile.WORLDS)
+def test_hostile_names_are_only_letters(world: str) -> None:
+    """No line, no command, nothing that a shell or a template would expand; and JSON gives the name back as it was."""
+    result = hostile.WORLDS[world]()
+    values = outputs(result, CONTEXT)
+
+    for value in values.values():
+        assert value.isascii()
+        assert value.isprintable()
+        assert "::" not in value
+        assert not re.search(r"##|[`$'<>|&;{}()*]", value)
+    deleted = [str(each) for each in result.outcomes if each.tag is not None and each.kind is OutcomeKind.DELETED]
+    assert json.loads(values["deleted-tags"]) == deleted
