@@ -30,8 +30,12 @@ LOOK_EVERY = 500
 
 REPOSITORIES_AT_ONCE = 8
 
-GRACE_AFTER_STOP = 4.0
-"""Seconds that a deletion already sent may take to be answered once the run is told to stop."""
+GRACE_AFTER_STOP = 2.5
+"""
+Seconds that a deletion already sent may take to be answered once the run is told to stop.
+
+A CI system kills what has not ended a few seconds later: the rest of them is for the reports.
+"""
 
 T = TypeVar("T")
 log = logging.getLogger("acr_cleanup.apply")
