@@ -993,7 +993,8 @@ def _clusters(
     if not targets and not some_broken:
         problems.append(
             Problem(
-                "kubernetes_clusters",
+                # Without a file, what a pipeline or a command line says is what is missing.
+                "kubernetes_clusters" if file.model_fields_set else "clusters",
                 "No cluster is configured.",
                 "Add every cluster that may use the registry: without them, everything would look unused.",
             )
@@ -1035,7 +1036,8 @@ def _registry(
     if host is None:
         if broken.isdisjoint({"container_registry", "container_registry.url", "registry"}):
             remedy = "Add the login server of the registry: contoso.azurecr.io"
-            problems.append(Problem("container_registry.url", "No registry is configured.", remedy))
+            where = "container_registry.url" if file.model_fields_set else "registry"
+            problems.append(Problem(where, "No registry is configured.", remedy))
         return None
     login_server = f"{host}.{cloud.registry_suffix}" if _is_bare(host) else host
     aliases = frozenset((*(entry.aliases or ()), *(options.get("registry_aliases") or ())))

@@ -195,7 +195,7 @@ async def test_all_wrong_inputs_are_told_at_once(job: Job) -> None:
     wrong = {"client-id", "tenant-id", "registry", "older-than", "dry-run", "keep-last", "fail-on", "report-dir"}
     assert step.code == 2
     told = {each.title for each in step.log.of("error")}
-    assert wrong | {"kubernetes_clusters"} == told
+    assert wrong | {"clusters"} == told
     assert complete(step.outputs)
     assert step.outputs["result"] == "failed"
     assert step.deleted == set()

@@ -209,9 +209,13 @@ def test_clusters_of_a_flag_are_added_to_those_of_the_file(files: Files) -> None
     assert [cluster.key for cluster in clusters] == ["production", "production (rg)"]
 
 
-def test_nothing_configured_is_two_problems() -> None:
+def test_nothing_configured_is_two_problems(files: Files) -> None:
+    """Each named where its reader would say it."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(None, {}, {})
+    assert set(by_path(caught.value)) == {"clusters", "registry"}
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(files.write('{"older_than": "30d"}'), {}, {})
     assert set(by_path(caught.value)) == {"kubernetes_clusters", "container_registry.url"}
 
 
