@@ -186,9 +186,10 @@ def chosen_login(
             choice.client_id,
             ASSERTION.get,
             authority=cloud.authority,
-            transport=network.transport(),
+            transport=network.transport(read_timeout=20),
             retry_total=4,
             retry_connect=2,
+            retry_read=2,
         )
         federation = Federation(choice, id_tokens, credential)
         name = f"the application {choice.client_id}"
@@ -231,8 +232,10 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
     token_file = given.get("AZURE_FEDERATED_TOKEN_FILE")
     narrowed = given.get("AZURE_TOKEN_CREDENTIALS", "").lower()
     # The asynchronous credentials ask the authority for tokens and nothing else: no discovery that could go elsewhere.
+    # Three silent tries of twenty seconds are enough to know that nobody will answer.
     shared: dict[str, Any] = {
-        "authority": cloud.authority, "transport": network.transport(), "retry_total": 4, "retry_connect": 2
+        "authority": cloud.authority, "transport": network.transport(read_timeout=20),
+        "retry_total": 4, "retry_connect": 2, "retry_read": 2,
     }  # fmt: skip
     try:
         if narrowed in ("", "prod", "environmentcredential") and (secret or certificate):

@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1
-_RUN_COMMAND_SECONDS = 600
+_RUN_COMMAND_SECONDS = 300
 _TOKEN_MARGIN_SECONDS = 300
 _CONNECT_SECONDS = 10
-_READ_SECONDS = 60
+_READ_SECONDS = 20
+_READ_RETRIES = 2
 
 
 async def scan_clusters(
@@ -113,6 +114,8 @@ class _ResourceManager:
                     base_url=self._endpoint,
                     credential_scopes=[self._scope],
                     transport=self._make_transport(),
+                    # Each of these tries may cost the whole of `_READ_SECONDS`.
+                    retry_read=_READ_RETRIES,
                     # By default the result of a run command is looked for every 30 seconds.
                     polling_interval=_POLL_SECONDS,
                 )

@@ -17,11 +17,13 @@ _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for an API server. All in seconds but `attempts`, which counts tries of one request."""
+    """How long to wait for an API server. All in seconds but `attempts` and `timeouts`, which count tries of one request."""
 
     attempts: int = 4
+    timeouts: int = 2
+    """Tries that may end without any answer: each of them has cost the whole of `read` already."""
     connect: float = 10.0
-    read: float = 60.0
+    read: float = 30.0
     request: float = 300.0
     """For one whole answer, however slowly it drips."""
     pause: float = 0.5
@@ -99,15 +101,20 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         return Answer(response.status, content, response.reason or ""), response.getheader("Retry-After", "")
 
     async def ask(method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        pause = patience.pause
+        pause, timeouts = patience.pause, 0
         for attempt in range(1, patience.attempts + 1):
             last = attempt == patience.attempts
             authorization = await server.authorization()
             try:
                 answer, retry_after = await once(method, path, body, authorization)
             except failures as error:
+                timeouts += isinstance(error, TimeoutError)
                 # A certificate or an address does not get better by waiting.
-                if last or isinstance(error, aiohttp.ClientConnectorCertificateError | ValueError):
+                if (
+                    last
+                    or timeouts >= patience.timeouts
+                    or isinstance(error, aiohttp.ClientConnectorCertificateError | ValueError)
+                ):
                     raise _unreachable(error, server) from error
                 retry_after = ""
             else:

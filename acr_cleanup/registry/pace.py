@@ -25,8 +25,9 @@ MOST_DELETES_AT_ONCE = 32
 """What the registry's makers allow their own tool: https://github.com/Azure/acr-cli (`acr purge --concurrency`)."""
 
 TRIES = 5
-PATIENCE = 900.0
-"""Seconds that one request may spend waiting on 429; the windows of the registry are a minute long."""
+PATIENCE = 240.0
+"""Seconds that one request, or one category in which nothing else is answered, may spend waiting on 429: four of the
+registry's windows, which are a minute long."""
 
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 20.0
@@ -91,6 +92,8 @@ class Pace:
         self._sleep = sleep
         self._jitter = jitter
         self._resume_at = float("-inf")
+        # Since when a category has met 429 and nothing else.
+        self._starving: dict[Category, float] = {}
 
     async def run(self, category: Category, send: Callable[[], Awaitable[Reply]]) -> Reply:
         """
@@ -116,13 +119,15 @@ class Pace:
                 if reply.status == TOO_MANY_REQUESTS:
                     now = self._clock()
                     first_pause = now if first_pause is None else first_pause
-                    pause = max(retry_after(reply.headers) or 0.0, self._backoff(pauses + 1))
-                    if now + pause - first_pause > self._patience:
+                    pause = retry_after(reply.headers) or self._backoff(pauses + 1)
+                    # Five hundred requests must not, one after the other, wait for a registry that answers none of them.
+                    if now + pause - min(first_pause, self._hungry_since(category, now)) > self._patience:
                         return reply
                     # The budget is the registry's, not this request's: whoever asks meanwhile only makes it worse.
                     self._resume_at = max(self._resume_at, now + pause)
                     pauses += 1
                     continue
+                self._starving.pop(category, None)
                 if reply.status not in REPEATED_STATUSES:
                     return replace(reply, uncertain=True) if uncertain else reply
                 tries += 1
@@ -131,6 +136,13 @@ class Pace:
                 if tries >= self._tries or delay > self._patience:
                     return replace(reply, uncertain=True)
                 await self._sleep(delay)
+
+    def _hungry_since(self, category: Category, now: float) -> float:
+        since = self._starving.setdefault(category, now)
+        if now - max(since, self._resume_at) > self._patience:
+            # Nobody has asked for long: that hunger is over.
+            since = self._starving[category] = now
+        return since
 
     async def _until_resumed(self) -> None:
         while (left := self._resume_at - self._clock()) > 0:

@@ -225,3 +225,20 @@ def test_retry_after_in_every_spelling(headers: dict[str, str], seconds: float |
 def test_retry_after_as_a_date() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     assert 55 < (retry_after({"Retry-After": date}) or 0) <= 60
+
+
+async def test_a_registry_that_answers_nothing_but_429_is_not_waited_for_by_every_request_in_turn() -> None:
+    fake = FakeTime()
+    starved, started = pace(fake, 1, patience=240), fake.now
+    replies = [await starved.run(Category.DELETE, Script(too_many(60))) for _ in range(50)]
+
+    assert {reply.status for reply in replies} == {429}
+    assert fake.now - started <= 240
+
+
+async def test_what_the_registry_says_of_its_budget_outranks_our_own_backoff() -> None:
+    """Growing pauses on top of it would let one request that is always refused stop all others for longer and longer."""
+    fake = FakeTime()
+    started, script = fake.now, Script(*[too_many(1)] * 10, 202)
+    assert (await pace(fake).run(Category.DELETE, script)).status == 202
+    assert fake.now - started == pytest.approx(10)
