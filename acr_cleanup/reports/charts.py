@@ -47,7 +47,7 @@ def decisions(view: View) -> tuple[Slice, ...]:
     policy, total = view.result.plan.policy, view.total
     found = (
         Slice("Deleted" if view.acted else "Would delete", total.gone, _RED),
-        Slice("Not deleted: failed or changed", total.left, _ORANGE),
+        Slice("Planned but not deleted", total.left, _ORANGE),
         Slice("Kept: in use", kept[Rule.IN_USE], _BLUE),
         Slice(f"Kept: younger than {describe_duration(policy.older_than)}", kept[Rule.YOUNG], _TEAL),
         Slice(f"Kept: newest {policy.keep_last}", kept[Rule.NEWEST], _PURPLE),

@@ -277,9 +277,12 @@ class Summary:
         lines = ["<details>", "<summary>Configuration</summary>", "", words.markdown(view.policy, 1000), ""]
         lines += [_row(["Input", "Value"]), _row([":---"] * 2)]
         lines += [_row([words.code(key), words.code(value, 1000)]) for key, value in policy]
+        scans = self.result.plan.usage.scans[: self.table]
+        if not scans:
+            return "\n".join([*lines, "", "</details>"])
         lines += ["", _row(["Cluster", "Access", "Objects read", "Uses of this registry", "Blockers"])]
         lines += [_row([":---", ":---", "---:", "---:", "---:"])]
-        for scan in self.result.plan.usage.scans[: self.table]:
+        for scan in scans:
             numbers = (f"{number:,}" for number in (scan.objects, len(scan.uses), len(scan.blockers)))
             lines.append(_row([words.code(scan.cluster), words.markdown(scan.access), *numbers]))
         return "\n".join([*lines, "", "</details>"])

@@ -415,7 +415,8 @@ def _headline(view: View) -> str:
             return f"Cancelled: nothing was deleted from {registry}."
         return f"Cancelled: {_done(view)}."
     if view.ended_early:
-        return f"Failed: nothing was deleted from {registry}, for nothing could be decided."
+        what = words.plain(view.blockers[0].seen.partition("\n")[0]).rstrip(".")
+        return f"Failed: {what}. Nothing was deleted from {registry}."
     if view.acted and view.blockers:
         return f"Stopped: {_done(view)}; then {_unseen(view)} could no longer be read completely."
     if view.blockers:

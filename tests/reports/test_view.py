@@ -45,7 +45,10 @@ HEADLINES = {
     "small": (
         "Dry run: would delete 2 tags from contoso.azurecr.io (by name only: their manifests stay). Nothing was deleted."
     ),
-    "no_login": "Failed: nothing was deleted from contoso.azurecr.io, for nothing could be decided.",
+    "no_login": (
+        "Failed: Entra ID refused the federated login: its subject is not known (AADSTS700213). "
+        "Nothing was deleted from contoso.azurecr.io."
+    ),
     "small_applied": "Deleted 2 tags from contoso.azurecr.io (by name only: their manifests stay).",
 }
 
