@@ -126,9 +126,11 @@ def prose(text: str, limit: int = PROSE_LIMIT) -> str:
     for line in lines:
         # Every second part of the split is what stood between two backticks.
         parts = _SPAN.split(line)
-        spans = (code(part, left) if number % 2 else _spaced(part, left) for number, part in enumerate(parts))
+        spans = [code(part, left) if number % 2 else _spaced(part, left) for number, part in enumerate(parts)]
+        # Two spans that touched would be read as one.
+        between = (span or (" " if 0 < number < len(spans) - 1 else "") for number, span in enumerate(spans))
         # Other than text within a line, this may stand where a list would begin.
-        shown.append(_LIST.sub(lambda match: f"{match[1]}&#{ord(match[2])};", "".join(span for span in spans if span)))
+        shown.append(_LIST.sub(lambda match: f"{match[1]}&#{ord(match[2])};", "".join(between)))
         left = max(left - len(line), 1)
     return "<br>".join(shown)
 

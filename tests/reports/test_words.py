@@ -137,3 +137,15 @@ def test_addresses_and_mentions_are_broken() -> None:
 )
 def test_sizes_are_iec(number: int, expected: str) -> None:
     assert words.size(number) == expected
+
+
+def test_a_message_keeps_its_lines_and_its_commands() -> None:
+    text = words.prose("Refused: *no*.\n\nRun `az login | x`, then `acr-cleanup plan`\n")
+
+    assert text == ("Refused: &#42;no&#42;.<br>Run <code>az login &#124; x</code>, then `acr-cleanup plan`")
+    assert words.prose("`one``two`") == "`one` `two`"
+    assert words.prose("- no list") == "&#45; no list"
+    assert words.prose("1. no list") == "1&#46; no list"
+    assert words.prose("an `unpaired tick") == "an &#96;unpaired tick"
+    assert words.prose("x\n" * 1000).count("<br>") < 50
+    assert len(words.prose("y" * 10_000)) <= words.PROSE_LIMIT
