@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shlex
 import socket
 import stat
 import time
@@ -20,10 +22,12 @@ from azure.identity import CredentialUnavailableError
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.world import FederatedCredential
+from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.errors import IdentityError
+from acr_cleanup.federation import AuthType, LoginChoice
 from acr_cleanup.identity import CLOUDS, Cloud, Login, SingleFlightCredential, explain, open_credential
 from acr_cleanup.network import open_network
+from acr_cleanup.runtimes.base import NoIdToken
 
 REGISTRY = CLOUDS["azurecloud"].registry_scope
 ARM = CLOUDS["azurecloud"].resource_manager_scope
@@ -398,3 +402,173 @@ def test_foreign_words_are_one_printable_line_of_bearable_length() -> None:
             shown = str(explain(error, login, "https://login.example"))
             assert shown.isprintable()
             assert len(shown) < 500
+
+
+# -- as a job of a pipeline ------------------------------------------------------------------------------------
+
+
+class JobTokens:
+    """Gives tokens of a job, as GitHub would, and remembers them."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.given: list[str] = []
+        self.claims: dict[str, Any] = {}
+        self._emulator = emulator
+
+    async def __call__(self, audience: str) -> str:
+        directory = self._emulator.world.directory
+        claims = {"iss": GITHUB_ISSUER, "sub": directory.github_subject, "aud": audience, "jti": len(self.given)}
+        self.given.append(self._emulator.signer.sign(claims | self.claims, 300))
+        return self.given[-1]
+
+
+@asynccontextmanager
+async def as_a_job(
+    emulator: Emulator, choice: LoginChoice | None = None, environ: dict[str, str] | None = None
+) -> AsyncIterator[tuple[SingleFlightCredential, JobTokens, list[str]]]:
+    """The credential of a job, the issuer of its tokens, and what it asked to mask."""
+    directory, issuer, masked = emulator.world.directory, JobTokens(emulator), list[str]()
+    choice = choice or LoginChoice(AuthType.OIDC, directory.client_id, directory.tenant)
+    environ = {"SSL_CERT_FILE": emulator.ca_file, **(environ or {})}
+    async with (
+        open_network(environ) as network,
+        open_credential(
+            cloud_of(emulator), network, environ, choice, id_tokens=issuer, mask=masked.append
+        ) as credential,
+    ):
+        yield credential, issuer, masked
+
+
+def trusting(subject: str = "repo:contoso/shop:ref:refs/heads/main", **more: str) -> World:
+    world = World()
+    world.directory.federated.append(FederatedCredential(world.directory.client_id, GITHUB_ISSUER, subject, **more))
+    return world
+
+
+async def test_every_token_of_entra_is_proven_by_a_fresh_one_of_the_job() -> None:
+    async with Emulator(trusting()) as emulator, as_a_job(emulator) as (credential, issuer, masked):
+        tokens = await asyncio.gather(*(credential.get_token(scope) for scope in (REGISTRY, ARM, REGISTRY)))
+        assert len(set(issuer.given)) == 2
+        assert emulator.world.count(service="entra") == 2
+        assert {each.token for each in tokens} <= set(masked)
+
+
+async def test_the_audience_of_the_token_is_the_one_that_was_chosen() -> None:
+    world = trusting(audience="api://AzureADTokenExchangeChina")
+    choice = LoginChoice(
+        AuthType.OIDC, world.directory.client_id, world.directory.tenant, "api://AzureADTokenExchangeChina"
+    )
+    async with Emulator(world) as emulator:
+        async with as_a_job(emulator, choice) as (credential, _, _):
+            await credential.get_token(REGISTRY)
+        async with as_a_job(emulator) as (credential, _, _):
+            with pytest.raises(IdentityError, match="audience"):
+                await credential.get_token(REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "claims", "code"),
+    [
+        ("repo:contoso/shop:environment:production", {}, 700213),
+        ("repo:contoso/shop:ref:refs/heads/main", {"iss": "https://ghe.example/_services/token"}, 700211),
+        (None, {"environment": "production", "job_workflow_ref": "org/w/.github/workflows/x.yml@v1"}, 70025),
+    ],
+)
+async def test_a_job_that_nobody_trusts_is_told_what_it_said_and_what_would_help(
+    trusted: str | None, claims: dict[str, str], code: int
+) -> None:
+    world = trusting(trusted or "")
+    if trusted is None:
+        world.directory.federated.clear()
+    async with Emulator(world) as emulator, as_a_job(emulator) as (credential, issuer, _):
+        issuer.claims = claims
+        with pytest.raises(IdentityError) as caught:
+            await credential.get_token(REGISTRY)
+    error = caught.value
+
+    assert f"AADSTS{code}" in error.seen
+    for name, value in {"sub": "repo:contoso/shop:ref:refs/heads/main", "aud": "api://AzureADTokenExchange"}.items():
+        assert f"{name}={value}" in error.seen
+    for name, value in claims.items():
+        assert f"{name}={value}" in error.seen
+    assert issuer.given[0] not in str(error)
+    command = shlex.split(error.remedy.rpartition("\n")[2].strip("`"))
+    assert command[:7] == ["az", "ad", "app", "federated-credential", "create", "--id", world.directory.client_id]
+    assert json.loads(command[-1]) == {
+        "name": "repo-contoso-shop-ref-refs-heads-main",
+        "issuer": claims.get("iss", GITHUB_ISSUER),
+        "subject": "repo:contoso/shop:ref:refs/heads/main",
+        "audiences": ["api://AzureADTokenExchange"],
+    }
+
+
+async def test_the_command_that_helps_is_safe_to_copy() -> None:
+    """Anybody may name a branch."""
+    evil = "repo:c/s:ref:refs/heads/'; rm -rf ~ #`$(x)\n::error::"
+    async with Emulator(trusting()) as emulator, as_a_job(emulator) as (credential, issuer, _):
+        issuer.claims = {"sub": evil}
+        with pytest.raises(IdentityError) as caught:
+            await credential.get_token(REGISTRY)
+    assert "\n" not in caught.value.seen
+    assert caught.value.remedy.count("\n") == 1
+    command = shlex.split(caught.value.remedy.rpartition("\n")[2][1:-1])
+    assert len(command) == 9
+    assert json.loads(command[-1])["subject"] == evil
+
+
+async def test_a_token_that_is_none_is_still_told_in_words() -> None:
+    async with Emulator(trusting()) as emulator, as_a_job(emulator) as (credential, issuer, _):
+        issuer.given.append("nonsense")
+        credential.login.federation.id_tokens = lambda _: asyncio.sleep(0, "nonsense")  # type: ignore[union-attr]
+        with pytest.raises(IdentityError) as caught:
+            await credential.get_token(REGISTRY)
+    assert "no token at all" in caught.value.seen
+
+
+async def test_a_job_without_a_token_is_told_why() -> None:
+    async def none(_: str) -> str:
+        raise NoIdToken("This job may not ask.", "Grant it.")
+
+    async with Emulator(trusting()) as emulator, as_a_job(emulator) as (credential, _, _):
+        credential.login.federation.id_tokens = none  # type: ignore[union-attr]
+        with pytest.raises(IdentityError) as caught:
+            await credential.get_token(REGISTRY)
+        assert (caught.value.seen, caught.value.remedy) == ("This job may not ask.", "Grant it.")
+        assert emulator.world.count(service="entra") == 0
+
+
+async def test_a_wrong_application_or_tenant_is_told_by_the_names_of_the_inputs() -> None:
+    async with Emulator(trusting()) as emulator:
+        directory = emulator.world.directory
+        for client, tenant, word in (
+            ("0" * 8, directory.tenant, "client-id"),
+            (directory.client_id, "0" * 8, "tenant-id"),
+        ):
+            async with as_a_job(emulator, LoginChoice(AuthType.OIDC, client, tenant)) as (credential, _, _):
+                with pytest.raises(IdentityError) as caught:
+                    await credential.get_token(REGISTRY)
+            assert word in caught.value.remedy
+            assert "AZURE_" not in caught.value.remedy
+
+
+async def test_the_environment_when_chosen_is_all_there_is() -> None:
+    async with Emulator() as emulator:
+        choice = LoginChoice(AuthType.ENVIRONMENT)
+        async with as_a_job(emulator, choice, emulator.environment()) as (credential, issuer, masked):
+            await credential.get_token(REGISTRY)
+            assert issuer.given == []
+            assert "emulator-secret" in masked
+        with pytest.raises(IdentityError, match="looks nowhere else"):
+            async with as_a_job(emulator, choice):
+                pass
+
+
+async def test_a_managed_identity_when_chosen_is_all_there_is() -> None:
+    """Not even a secret in the environment that would work."""
+    async with Emulator() as emulator:
+        choice = LoginChoice(AuthType.MANAGED_IDENTITY)
+        async with as_a_job(emulator, choice, emulator.environment()) as (credential, _, _):
+            with pytest.raises(IdentityError, match="managed identity") as caught:
+                await credential.get_token(REGISTRY)
+        assert "client-id" in caught.value.remedy
+        assert emulator.world.count(service="entra") == 0

@@ -267,7 +267,7 @@ def _id_token_failure(error: Exception) -> tuple[str, str, bool]:
     if isinstance(cause, requests.exceptions.SSLError):
         remedy = "Name the company's authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE."
         return "its certificate is not from an authority that this machine trusts", remedy, True
-    if isinstance(cause, requests.exceptions.RequestException):
+    if isinstance(cause, requests.exceptions.RequestException) and not isinstance(cause, json.JSONDecodeError):
         # Its text holds the address, which is of no use to a person.
         seen = f"its issuer cannot be reached ({type(cause).__name__})"
         return seen, "Check the network and the proxy (HTTPS_PROXY, NO_PROXY) of the runner.", False
