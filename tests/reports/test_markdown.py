@@ -148,6 +148,8 @@ def fifty_thousand() -> Result:
         for each in inventories
         for tag in each.tags[::2]
     ]
+    # Only what a pod runs is in scope.
+    uses += [samples.use(each.name, each.tags[0].name, "Pod", "a-pod") for each in inventories]
     made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])
     failed = {f"team/service-1:{tag.name}": (OutcomeKind.FAILED, "503 " * 50) for tag in inventories[1].tags}
     outcomes = samples.outcomes(made, failed)
@@ -160,6 +162,9 @@ def test_fifty_thousand_tags_fit_a_summary() -> None:
     text = render(result, CONTEXT)
 
     assert result.counts.kept + result.counts.planned == 50_000
+    assert result.counts.deleted > 20_000
+    assert result.counts.failed > 200
+    assert result.counts.in_use == 25_000
     assert len(text.encode()) <= BUDGET
     assert len(text.encode()) > BUDGET // 2
     assert whole(text)
