@@ -15,6 +15,7 @@ RUN python -m venv --without-pip /opt/venv \
 # - The Kubernetes client loads its generated API groups and models when they are named, and nothing here names one: requests to an
 #   API server are paths, and their answers are decoded selectively (clusters/api.py).
 # - Only `actions_toolkit.core` is used: PyGithub and PyNaCl serve `actions_toolkit.github`. Its wheel brings a package `tests`, too.
+# hadolint ignore=DL3003
 RUN cd /build/site-packages/ \
  && rm -rf github nacl pygithub-*.dist-info pynacl-*.dist-info tests \
  && find kubernetes/client/api kubernetes/client/models kubernetes/aio/client/api kubernetes/aio/client/models \

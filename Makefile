@@ -4,10 +4,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts unit lock clean
+.PHONY: help demo test check lint types contracts unit contract image-test lint-workflows lock clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/runtime.done  ## Run the whole job on an embedded registry and two embedded clusters.
 	@$(RUN) -m acr_cleanup demo
@@ -29,9 +29,19 @@ contracts: $(VENV)/dev.done
 unit: $(VENV)/dev.done
 	@$(RUN) -m pytest -q --cov --cov-report=term:skip-covered
 
+contract: $(VENV)/dev.done  ## Compare action.yml, schema and README with the code; UPDATE_CONTRACT=1 writes them.
+	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py
+
+image-test: $(VENV)/ci.done  ## Build the image, run it, and run a whole workflow with it (needs Docker, or ../shared/tools).
+	@tests/image/run.sh $(CURDIR)/$(RUN)
+
+lint-workflows: $(VENV)/ci.done  ## Check action.yml, workflows and Dockerfiles with the published schemas and linters.
+	@.github/lint.sh $(CURDIR)/$(VENV)/bin
+
 lock:  ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml --group dev --group ci --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-ci.lock
 
 clean:  ## Remove the environment and everything that was generated.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup
@@ -53,3 +63,7 @@ $(VENV)/runtime.done: requirements.lock | $(RUN)
 $(VENV)/dev.done: requirements-dev.lock | $(RUN)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@ $(VENV)/runtime.done
+
+$(VENV)/ci.done: requirements-ci.lock | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-ci.lock
+	@touch $@ $(VENV)/dev.done $(VENV)/runtime.done

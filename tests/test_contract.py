@@ -1,0 +1,250 @@
+"""
+One truth for inputs and outputs: action.yml, the schema and the README say what the code does, and packaging keeps its promises.
+
+`UPDATE_CONTRACT=1 make contract` writes what is made from the code: the inputs of action.yml, and the tables of the README.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from acr_cleanup.reports.outputs import NAMES
+from acr_cleanup.settings import INPUTS, Input, Kind, schema
+
+ROOT = Path(__file__).parents[1]
+ACTION = ROOT / "action.yml"
+README = ROOT / "README.md"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+RUN_BY = re.compile(r"^\s*(?:- )?uses: *(\S+)(.*)$", re.MULTILINE)
+
+
+def action() -> Any:
+    return yaml.safe_load(ACTION.read_text("utf-8"))
+
+
+# -- what is made from the code --------------------------------------------------------------------------------
+
+
+def _description(each: Input) -> str:
+    """What the code says of the input, its choices, its form, and the default that action.yml must not declare."""
+    text = each.description
+    if each.choices:
+        text += f" One of: {', '.join(each.choices)}."
+    if each.kind is Kind.LIST and "one per line" not in text:
+        text += " One per line."
+    if each.default and not each.action_default:
+        text += f" Default: {each.default}."
+    return text
+
+
+def _inputs_of_action() -> str:
+    rows = ["inputs:"]
+    for each in INPUTS:
+        rows += [
+            f"  {each.name}:",
+            f"    description: {json.dumps(_description(each), ensure_ascii=False)}",
+            "    required: false",
+        ]
+        rows += [f"    default: {json.dumps(each.action_default)}"] if each.action_default else []
+    return "\n".join(rows)
+
+
+def _table_of_inputs() -> str:
+    rows = ["| Input | Default | Meaning |", "| :--- | :--- | :--- |"]
+    for each in INPUTS:
+        meaning = each.description + (
+            f" One of: {', '.join(f'`{one}`' for one in each.choices)}." if each.choices else ""
+        )
+        rows.append(f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {_cell(meaning)} |")
+    return "\n".join(rows)
+
+
+def _table_of_outputs() -> str:
+    outputs = action()["outputs"]
+    rows = ["| Output | Content |", "| :--- | :--- |"]
+    rows += [f"| `{name}` | {_cell(outputs[name]['description'])} |" for name in outputs]
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    # A glob's asterisk would begin an emphasis.
+    return text.replace("|", r"\|").replace("*", r"\*")
+
+
+def _between(path: Path, begin: str, end: str, wanted: str) -> None:
+    """Does the file say this between its markers? With UPDATE_CONTRACT it does afterwards."""
+    text = path.read_text("utf-8")
+    before, found, rest = text.partition(f"{begin}\n")
+    _, closed, after = rest.partition(f"{end}\n")
+    assert found, f"{path.name} has no {begin}"
+    assert closed, f"{path.name} has no {end}"
+    new = f"{before}{begin}\n{wanted}\n{end}\n{after}"
+    if os.environ.get("UPDATE_CONTRACT"):
+        path.write_text(new, encoding="utf-8")
+        return
+    assert text == new, f"{path.name} differs from the code: UPDATE_CONTRACT=1 make contract"
+
+
+def test_inputs_of_the_action_are_those_of_the_code() -> None:
+    _between(ACTION, "# <inputs>", "# </inputs>", _inputs_of_action())
+
+
+def test_the_readme_has_the_inputs() -> None:
+    _between(README, "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
+
+
+def test_the_readme_has_the_outputs() -> None:
+    _between(README, "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
+
+
+# -- what must hold --------------------------------------------------------------------------------------------
+
+
+def test_outputs_of_the_action_are_those_of_the_code() -> None:
+    assert tuple(action()["outputs"]) == NAMES
+
+
+def test_the_schema_of_the_file_has_every_input_that_it_can_set() -> None:
+    options = set(schema()["properties"]) - {"kubernetes_clusters", "container_registry", "cloud"}
+    assert options - {"$schema"} == {each.key for each in INPUTS if each.in_file}
+
+
+def test_what_the_file_can_set_has_no_default_in_the_action() -> None:
+    """The runner hands a default on as if the user had written it, and it would outrank the file."""
+    declared = action()["inputs"]
+    assert not [each.name for each in INPUTS if each.in_file and "default" in declared[each.name]]
+    assert declared["dry-run"]["default"] == "true"
+
+
+def test_every_value_of_the_action_is_a_string() -> None:
+    """A bare true or 8 would come out as YAML pleases."""
+    values = [value for block in ("inputs", "outputs") for each in action()[block].values() for value in each.values()]
+    assert all(isinstance(value, str) or value is False for value in values)
+    assert all(isinstance(value, str) for value in action()["runs"].values())
+
+
+def test_the_action_is_a_container_without_arguments() -> None:
+    """Arguments would show in process lists. Outputs of a container action have no `value`."""
+    assert action()["runs"] == {"using": "docker", "image": "Dockerfile"}
+    assert all(set(each) == {"description"} for each in action()["outputs"].values())
+    assert action()["branding"] == {"icon": "trash-2", "color": "blue"}
+
+
+def test_a_release_names_its_image_by_digest(tmp_path: Path) -> None:
+    import subprocess  # noqa: PLC0415
+
+    (tmp_path / "action.yml").write_bytes(ACTION.read_bytes())
+    image = f"ghcr.io/org/acr-cleanup@sha256:{'0' * 64}"
+    subprocess.run([str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=True)
+    text = (tmp_path / "action.yml").read_text("utf-8")
+    assert yaml.safe_load(text) == action() | {"runs": {"using": "docker", "image": f"docker://{image}"}}
+    assert text.endswith(" # v1.2.3\n")
+    again = subprocess.run(
+        [str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=False, capture_output=True
+    )
+    assert again.returncode == 1
+
+
+# -- the Dockerfile --------------------------------------------------------------------------------------------
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_the_entrypoint_isolates_the_interpreter_and_needs_no_shell() -> None:
+    entrypoints = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)
+    assert [json.loads(each) for each in entrypoints] == [["/opt/venv/bin/python", "-I", "-u", "/app/entrypoint.py"]]
+
+
+@pytest.mark.parametrize("instruction", ["USER", "WORKDIR", "CMD", "ADD", "ENV"])
+def test_the_image_leaves_to_the_runner_what_is_the_runners(instruction: str) -> None:
+    assert not re.search(rf"^{instruction}\b", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", ["Dockerfile", "tests/image/runner.Dockerfile"])
+def test_the_base_is_pinned_by_digest(path: str) -> None:
+    text = (ROOT / path).read_text("utf-8")
+    assert re.search(r"^ARG BASE=docker\.io/library/python:3\.13-slim@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+
+
+def test_only_what_the_dockerfile_copies_is_sent() -> None:
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    sent = {line[1:] for line in ignored if line.startswith("!")}
+    copied = {
+        word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
+    }
+    assert "*" in ignored
+    assert sent == copied
+
+
+def test_dependencies_are_installed_by_hash() -> None:
+    assert "--require-hashes --no-deps" in DOCKERFILE
+    assert "pip install ." not in DOCKERFILE
+
+
+# -- the workflows ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_action_is_pinned_by_commit(path: Path) -> None:
+    for name, comment in RUN_BY.findall(path.read_text("utf-8")):
+        if name != "./":
+            assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", name), name
+            assert re.match(r" # v\d+\.\d+\.\d+$", comment), f"{name} does not say which version that is"
+
+
+def test_one_commit_of_each_action() -> None:
+    pins = {name for path in WORKFLOWS for name, _ in RUN_BY.findall(path.read_text("utf-8")) if name != "./"}
+    repositories = {("/".join(name.split("@")[0].split("/")[:2]), name.split("@")[1]) for name in pins}
+    assert len(repositories) == len({repository for repository, _ in repositories})
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_have_no_rights_but_those_a_job_asks_for(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text("utf-8"))
+    assert workflow["permissions"] == {}
+    assert all("permissions" in job for job in workflow["jobs"].values())
+    assert not re.search(r"pull_request_target", path.read_text("utf-8"))
+
+
+# -- the examples of the README --------------------------------------------------------------------------------
+
+EXAMPLES = [
+    yaml.safe_load(block)
+    for block in re.findall(r"^```yaml\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    if "\njobs:" in block
+]
+
+
+def test_the_readme_has_three_workflows_to_copy() -> None:
+    assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
+def test_examples_use_inputs_and_outputs_that_exist(example: Any) -> None:
+    declared = action()
+    text = json.dumps(example)
+    for job in example["jobs"].values():
+        for step in job["steps"]:
+            if str(step.get("uses", "")).startswith("org/acr-cleanup@"):
+                assert set(step["with"]) <= set(declared["inputs"])
+                assert job.get("permissions", example.get("permissions"))["id-token"] == "write"
+    assert set(re.findall(r"steps\.\w+\.outputs\.([\w-]+)", text)) <= set(declared["outputs"])
+    # A secret would be masked wherever it occurs, and outputs that hold it are dropped by the runner.
+    assert "secrets." not in text
+
+
+def test_troubleshooting_quotes_messages_that_exist() -> None:
+    table = README.read_text("utf-8").partition("## When something is wrong")[2].partition("\n## ")[0]
+    messages = re.findall(r"^\| (?!Message|---)(.*?) \|", table, re.MULTILINE)
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "acr_cleanup").rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", sources).casefold()
+    assert len(messages) > 10
+    assert not [message for message in messages if message.casefold() not in code]
