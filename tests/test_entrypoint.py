@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -424,5 +425,30 @@ async def test_a_job_cancelled_while_it_reads_says_so_at_once(job: Job, service:
     assert step.seconds < 5
     assert step.report["verdict"] == "cancelled"
     assert step.deleted == set()
+    assert "ancelled" in step.summary
+    assert complete(step.outputs)
+
+
+async def test_a_job_cancelled_before_it_has_begun_says_so(job: Job) -> None:
+    """While it reads its configuration, which here never comes to an end."""
+    pipe = job.workspace / "never.yaml"
+    os.mkfifo(pipe)
+    reading = asyncio.Event()
+    writers: list[int] = []
+
+    async def wait_for_reader() -> None:
+        while not reading.is_set():
+            with suppress(OSError):
+                writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+                reading.set()
+            await asyncio.sleep(0.01)
+
+    waiting = asyncio.create_task(wait_for_reader())
+    step = await job.run({**job.login(), "config-file": "never.yaml"}, interrupt=(reading, signal.SIGTERM))
+    await waiting
+    os.close(writers[0])
+
+    assert step.code == 143
+    assert step.seconds < 5
     assert "ancelled" in step.summary
     assert complete(step.outputs)

@@ -286,3 +286,53 @@ async def test_a_lock_on_the_repository_shows_only_at_the_deletion(tool: Tool) -
     assert ran.code == 0
     assert ran.outcomes("1.0") == ran.outcomes("1.1") == {"locked"}
     assert ran.report["counts"]["deleted"] == 0
+
+
+# --- what the run is told as -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "dry_run", "failing", "code"),
+    [
+        ("delete-errors", False, True, 1),
+        ("delete-errors", False, False, 0),
+        ("none", False, True, 0),
+        ("warnings", False, True, 0),
+        ("planned-deletions", True, False, 1),
+        ("planned-deletions", False, False, 0),
+        ("delete-errors", True, False, 0),
+        ("warnings,planned-deletions", True, False, 1),
+    ],
+)
+async def test_what_makes_a_run_fail_is_a_choice(
+    tool: Tool, fail_on: str, dry_run: bool, failing: bool, code: int
+) -> None:
+    if failing:
+        digest = tool.world.registry.repositories["shop/web"].tags["1.0"].digest
+        tool.world.faults.append(Fault(service="acr", method="DELETE", path=digest, status=403))
+    ran = await tool.run(dry_run=dry_run, **{"fail-on": fail_on})
+
+    assert ran.code == code
+    assert ran.deleted == ({"shop/web:1.1"} if failing else set() if dry_run else {"shop/web:1.0", "shop/web:1.1"})
+
+
+async def test_no_choice_waves_a_refusal_through(tool: Tool) -> None:
+    assert (await tool.apply(**{"max-deletions": "1", "fail-on": "none"})).code == 3
+
+
+async def test_one_place_of_reporting_that_breaks_leaves_the_others(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with it: what was deleted is told wherever it still can be."""
+
+    def broken(*_: object, **__: object) -> str:
+        raise ZeroDivisionError("whatever")
+
+    monkeypatch.setattr("acr_cleanup.main.text.render", broken)
+    monkeypatch.setattr("acr_cleanup.main.outputs", broken)
+    ran = await tool.apply()
+
+    assert ran.code == 1
+    assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
+    assert ran.err.count("ZeroDivisionError: whatever") == 2
+    assert "Traceback" not in ran.out + ran.err
