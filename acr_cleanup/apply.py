@@ -170,7 +170,7 @@ class _Repository:
             return
         try:
             usage = await unless_stopped(self.usage.get(), self.stop)
-            inventory = await unless_stopped(self._look(), self.stop)
+            inventory = await unless_stopped(self._look(usage), self.stop)
             fresh = plan_repository(inventory, usage, self.plan.policy, self.plan.created_at)
             confirmed = confirm(steps, fresh, inventory)
             order = tuple(waves(confirmed.steps))
@@ -204,8 +204,9 @@ class _Repository:
                 for step in wave:
                     group.create_task(self._step(step))
 
-    async def _look(self) -> RepositoryInventory:
-        return await self.registry.read_edges(await self.registry.list_repository(self.planned.repository))
+    async def _look(self, usage: UsageIndex) -> RepositoryInventory:
+        name = self.planned.repository
+        return await self.registry.read_edges((await self.registry.list_repository(name)).used_by(usage.digests(name)))
 
     async def _step(self, step: Step) -> None:
         # The turn is taken here, not further down: whatever waits for one when the run is stopped must not start any more.

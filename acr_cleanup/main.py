@@ -302,7 +302,7 @@ async def _plan_one(
     name: str, registry: ReadableRegistry, usage: UsageIndex, settings: Settings, now: datetime
 ) -> RepositoryPlan:
     try:
-        inventory = await registry.list_repository(name)
+        inventory = (await registry.list_repository(name)).used_by(usage.digests(name))
         if not nothing_to_delete(inventory, usage, settings.policy, now):
             inventory = await registry.read_edges(inventory)
     except RegistryUnreachable:

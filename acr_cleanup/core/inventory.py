@@ -112,6 +112,12 @@ class RepositoryInventory:
     name: str
     tags: tuple[Tag, ...] = ()
     manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
+    used: frozenset[Digest] = frozenset()
+    """Digests that something uses: what these are attached to matters, whatever they are."""
+
+    def used_by(self, digests: Iterable[Digest]) -> RepositoryInventory:
+        """The same inventory, knowing which of its digests are used."""
+        return replace(self, used=frozenset(digests))
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with these manifests (their bodies now read, or found unreadable) in place of the old."""
@@ -124,13 +130,21 @@ class RepositoryInventory:
 
         Every index and every media type nobody knows; also what a tag names and the listing does not, for unlisted manifests
         (`listEnabled: false`) have edges too. An OCI artifact can only have a subject, and the registry removes an untagged one
-        together with that subject: its body matters when something of its own (a tag, a lock) could hold it.
+        together with that subject: its body matters when anything could hold it (a tag, a lock, a use, an index that lists it,
+        a referrer of its own). What has been read may show more to read.
         """
         listed = [
             manifest.digest
             for manifest in self.manifests.values()
             if not (manifest.known or manifest.is_image)
-            and (manifest.media_type != _OCI_IMAGE or manifest.locked or manifest.digest in self.tags_of)
+            and (
+                manifest.media_type != _OCI_IMAGE
+                or manifest.locked
+                or manifest.digest in self.tags_of
+                or manifest.digest in self.used
+                or manifest.digest in self.parents_of
+                or manifest.digest in self.referrers_of
+            )
         ]
         unlisted = {tag.digest for tag in self.tags} - self.manifests.keys()
         return (*listed, *sorted(unlisted))

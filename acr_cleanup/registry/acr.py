@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -172,9 +172,16 @@ class AcrRegistry:
         What is not there, is too large, cannot be understood or is not what its digest says stays unknown; and so it is read
         again the next time, while what has been read is remembered. Raises `RegistryForbidden` if not one body may be read.
         """
+        tried: set[Digest] = set()
+        while pending := [digest for digest in inventory.unread if digest not in tried]:
+            tried.update(pending)
+            inventory = inventory.with_edges(await self._read_all(inventory, pending))
+        return inventory
+
+    async def _read_all(self, inventory: RepositoryInventory, digests: Sequence[Digest]) -> list[Manifest]:
         read: list[Manifest] = []
         refusals: list[RegistryForbidden] = []
-        pending = iter(inventory.unread)
+        pending = iter(digests)
 
         async def work() -> None:
             for digest in pending:
@@ -186,10 +193,10 @@ class AcrRegistry:
                     if manifest is not None:
                         read.append(manifest)
 
-        await _all(work() for _ in range(min(self._concurrency, len(inventory.unread))))
-        if refusals and len(refusals) == len(inventory.unread):
+        await _all(work() for _ in range(min(self._concurrency, len(digests))))
+        if refusals and len(refusals) == len(digests):
             raise refusals[0]
-        return inventory.with_edges(read) if read else inventory
+        return read
 
     async def untag(self, repository: str, tag: str) -> OutcomeKind:
         """Remove one name and nothing else: `deleted`, `gone` or `locked`."""

@@ -326,6 +326,34 @@ def _(stage: Stage) -> None:
         stage.registry.push(REPOSITORY, name, age=OLD)
 
 
+def attached(stage: Stage, *, to: str, tag: str | None = None, young: bool = False) -> str:
+    """An artifact about another manifest, which the registry deletes together with that one."""
+    return stage.registry.push_referrer(REPOSITORY, to, tag=tag, age=YOUNG if young else OLD)
+
+
+@world("an artifact that a pod mounts by digest keeps what it is attached to", *BOTH, counts={"deleted_manifests": 1})
+def _(stage: Stage) -> None:
+    artifact = attached(stage, to=stage.digest("1.0"))
+    stage.pod(stage.image("2.0"))["spec"]["volumes"] = [
+        {"name": "model", "image": {"reference": stage.image(digest=artifact)}}
+    ]
+
+
+@world("a young signature of what is attached keeps all it hangs on", *BOTH, counts={"deleted_manifests": 1})
+def _(stage: Stage) -> None:
+    attached(stage, to=attached(stage, to=stage.digest("1.0")), tag="signature", young=True)
+
+
+@world("an artifact that a kept index lists keeps what it is attached to", *BOTH, counts={"deleted_manifests": 1})
+def _(stage: Stage) -> None:
+    stage.registry.push_index(REPOSITORY, "young", children=[attached(stage, to=stage.digest("1.0"))], age=YOUNG)
+
+
+@world("what is attached to an unused manifest goes with it", *BOTH, counts={"deleted_manifests": 2})
+def _(stage: Stage) -> None:
+    attached(stage, to=attached(stage, to=stage.digest("1.0")), young=True)
+
+
 @world("a locked tag keeps its manifest; its other names go", "1.1", "alias", counts={"deleted_manifests": 1})
 def _(stage: Stage) -> None:
     stage.registry.tag(REPOSITORY, "alias", stage.digest("1.0"), OLD)
