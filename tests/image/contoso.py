@@ -2,8 +2,8 @@
 Contoso for whoever runs the action: the demo's emulator, its OIDC issuer included, in a process of its own.
 
 `python -m tests.image.contoso FOLDER [HOST]` writes its certificate authority and a configuration file into FOLDER and prints, as
-`name=value` lines and an empty one, the address of its proxy, the ids to log in with and the resource ids of its clusters. It serves
-until it is told to stop. With HOST the proxy listens there as well: the containers of a job do not see its loopback.
+`name=value` lines and an empty one, the address of its proxy, the ids to log in with and the resource ids of its clusters. It
+serves until it is told to stop. With HOST the proxy listens there as well: the containers of a job do not see its loopback.
 """
 
 from __future__ import annotations
