@@ -2,8 +2,8 @@
 Carries out a plan, looking once more before each batch of deletions.
 
 Only here does anything get deleted. Usage is read again before the first deletion, and again whenever what is known of it is
-older than `USAGE_STAYS_FRESH`; each repository is read and decided again right before its steps. One failing item never stops
-or miscounts the others.
+older than `USAGE_STAYS_FRESH`; each repository is read and decided again right before its steps, and again when those take
+long. One failing item never stops or miscounts the others.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ USAGE_STAYS_FRESH = 300.0
 
 LOOK_EVERY = 500
 """Steps of one repository that one look at it may stand for."""
+
+LOOK_STAYS_FRESH = 20.0
+"""Seconds that a look may be old when a deletion starts: a registry that slows us down stretches a batch to minutes."""
 
 REPOSITORIES_AT_ONCE = 8
 
@@ -156,18 +159,22 @@ class _Repository:
     report: Callable[[Sequence[Outcome]], None]
     outcomes: list[Outcome] = field(default_factory=list)
     blockers: tuple[Blocker, ...] = ()
+    looked_at: float = 0.0
     stayed: set[Digest] = field(default_factory=set)
     """Digests that were to go and did not: what had to wait for them stays too."""
 
     async def run(self) -> None:
         steps = self.planned.steps
         for start in range(0, len(steps), LOOK_EVERY):
-            await self._batch(steps[start : start + LOOK_EVERY])
+            pending: Sequence[Step] = steps[start : start + LOOK_EVERY]
+            while pending:
+                pending = await self._batch(pending)
 
-    async def _batch(self, steps: Sequence[Step]) -> None:
+    async def _batch(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """One look, and what may be done on the strength of it; what has come too late for that is returned."""
         if self.stop.is_set() or self.blockers:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
-            return
+            return ()
         try:
             usage = await unless_stopped(self.usage.get(), self.stop)
             inventory = await unless_stopped(self._look(usage), self.stop)
@@ -177,21 +184,21 @@ class _Repository:
         except UsageBlockedError as blocked:
             self.blockers = blocked.blockers
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "a cluster can no longer be read completely")
-            return
+            return ()
         except asyncio.CancelledError:
             if not self.stop.is_set():
                 raise
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
-            return
+            return ()
         except AcrCleanupError as error:
             # The login may have ended as well: whatever it is, what other repositories have come to must not be lost with it.
             self._close(steps, OutcomeKind.FAILED, f"could not be looked at once more: {error}")
-            return
+            return ()
         except Exception as error:  # likewise
             log.debug("looking at %s once more", self.planned.repository, exc_info=True)
             detail = f"could not be looked at once more: unexpected: {type(error).__name__}: {error}"
             self._close(steps, OutcomeKind.FAILED, detail)
-            return
+            return ()
 
         self._note(confirmed.outcomes)
         self.stayed |= {
@@ -199,20 +206,26 @@ class _Repository:
             for outcome in confirmed.outcomes
             if outcome.tag is None and outcome.kind is not OutcomeKind.GONE
         }
+        self.looked_at = asyncio.get_running_loop().time()
+        late: list[Step] = []
         for wave in order:
             async with asyncio.TaskGroup() as group:
                 for step in wave:
-                    group.create_task(self._step(step))
+                    group.create_task(self._step(step, late))
+        return late
 
     async def _look(self, usage: UsageIndex) -> RepositoryInventory:
         name = self.planned.repository
         return await self.registry.read_edges((await self.registry.list_repository(name)).used_by(usage.digests(name)))
 
-    async def _step(self, step: Step) -> None:
+    async def _step(self, step: Step, late: list[Step]) -> None:
         # The turn is taken here, not further down: whatever waits for one when the run is stopped must not start any more.
         async with self.in_flight:
             if self.stop.is_set():
                 self._close((step,), OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            elif asyncio.get_running_loop().time() - self.looked_at > LOOK_STAYS_FRESH:
+                # Whatever waits for this one is late as well, so that the order stays.
+                late.append(step)
             elif waiting := self.stayed.intersection(step.after):
                 self._close((step,), OutcomeKind.NOT_ATTEMPTED, f"{min(waiting)} had to go first, and stayed")
             else:

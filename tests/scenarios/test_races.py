@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from acr_cleanup import apply
 from acr_cleanup.emulator.world import Face
-from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, build, play
+from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, always, build, play, staged
 
 world = Table()
 BOTH = ("1.0", "1.1")
@@ -117,6 +118,28 @@ def _(stage: Stage) -> None:
 def _(stage: Stage) -> None:
     stage.options = {"concurrency": "1"}
     when(stage, lambda: stage.registry.repositories.pop(REPOSITORY), **FIRST)
+
+
+async def test_a_look_does_not_stand_for_what_starts_long_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow registry: what moves while the first deletions go on is noticed before the later ones."""
+    monkeypatch.setattr(apply, "LOOK_STAYS_FRESH", 0.3)
+    async with staged(tmp_path, monkeypatch) as stage:
+        kept = stage.registry.push(REPOSITORY, "kept", age=YOUNG)
+        for number in range(9):
+            stage.registry.tag(REPOSITORY, f"name{number}", kept, OLD)
+        when(stage, lambda: stage.registry.push(REPOSITORY, "name8"), **FIRST)
+        when(stage, lambda: stage.registry.tag(REPOSITORY, "alias", stage.digest("1.0"), YOUNG), **FIRST)
+        stage.fault(service="acr", method="DELETE", latency=0.25)
+        ran = await stage.tool.apply(concurrency="2")
+
+        always(ran, stage)
+        assert ran.code == 0
+        assert ran.outcomes("name8") == {"moved"}
+        assert set(stage.repository.tags) == {"2.0", "kept", "name8", "alias"}
+        assert stage.digest("alias") in stage.repository.manifests
+        assert ran.report["counts"]["deleted"] == 10
 
 
 # -- limits ---------------------------------------------------------------------------------------------------
