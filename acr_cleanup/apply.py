@@ -33,7 +33,7 @@ LOOK_STAYS_FRESH = 20.0
 
 REPOSITORIES_AT_ONCE = 8
 
-GRACE_AFTER_STOP = 2.5
+GRACE_AFTER_STOP = 2.0
 """
 Seconds that a deletion already sent may take to be answered once the run is told to stop.
 
