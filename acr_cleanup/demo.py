@@ -55,8 +55,9 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
 
     async def run(verb: str) -> int:
         console.print(f"\n[bold]$ acr-cleanup {verb} {config.name}[/]\n")
-        words = (sys.executable, "-P", "-m", "acr_cleanup", verb, str(config), "--report-dir", str(config.parent / verb))
-        process = await asyncio.create_subprocess_exec(*words, env=environment)
+        # -P: not from the folder that we happen to be in.
+        words = ("-P", "-m", "acr_cleanup", verb, str(config), "--report-dir", str(config.parent / verb))
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, env=environment)
         return await process.wait()
 
     def tags() -> int:
