@@ -430,23 +430,25 @@ async def test_a_job_cancelled_while_it_reads_says_so_at_once(job: Job, service:
 
 
 async def test_a_job_cancelled_before_it_has_begun_says_so(job: Job) -> None:
-    """While it reads its configuration, which here never comes to an end."""
+    """While it reads its configuration, which here is long in coming."""
     pipe = job.workspace / "never.yaml"
     os.mkfifo(pipe)
     reading = asyncio.Event()
-    writers: list[int] = []
 
-    async def wait_for_reader() -> None:
-        while not reading.is_set():
-            with suppress(OSError):
-                writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-                reading.set()
+    async def hold() -> None:
+        writer = None
+        while writer is None:
             await asyncio.sleep(0.01)
+            with suppress(OSError):
+                writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        reading.set()
+        # A signal between two instructions does not wake the reader, which no real file would keep waiting.
+        await asyncio.sleep(1)
+        os.close(writer)
 
-    waiting = asyncio.create_task(wait_for_reader())
+    holding = asyncio.create_task(hold())
     step = await job.run({**job.login(), "config-file": "never.yaml"}, interrupt=(reading, signal.SIGTERM))
-    await waiting
-    os.close(writers[0])
+    await holding
 
     assert step.code == 143
     assert step.seconds < 5
