@@ -7,9 +7,12 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from acr_cleanup.clusters.unread import Unreachable, Unread, quoted
+
+if TYPE_CHECKING:
+    import aiohttp
 
 # Busy, or briefly broken; also 500, which a lost conversion or authorisation webhook gives.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -72,8 +75,13 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     connector = aiohttp.TCPConnector(ssl=server.context)
     configuration = Configuration(
         host=server.url,
-        # With `trust_env`, which the client sets, aiohttp would also read ~/.netrc, and refuse requests that carry a token.
-        client_session_kwargs={"connector": connector, "cookie_jar": aiohttp.DummyCookieJar(), "trust_env": False},
+        client_session_kwargs={
+            "connector": connector,
+            "cookie_jar": aiohttp.DummyCookieJar(),
+            # With this, which the client sets, aiohttp would also read ~/.netrc, and refuse requests that carry a token.
+            "trust_env": False,
+            "middlewares": (_staying_at(server.url),),
+        },
         tls_server_name=server.tls_server_name,
         proxy=server.proxy,
     )
@@ -129,6 +137,19 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
             yield ask
     finally:
         await connector.close()
+
+
+def _staying_at(url: str) -> aiohttp.ClientMiddlewareType:
+    """An API server sends nobody elsewhere; a captive portal does, and must be given neither token nor certificate."""
+    import aiohttp  # noqa: PLC0415
+    from yarl import URL  # noqa: PLC0415
+
+    async def stay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if request.url.origin() != URL(url).origin():
+            raise aiohttp.ClientConnectionError(f"redirected to {request.url.host}")
+        return await send(request)
+
+    return stay
 
 
 def _unreachable(error: BaseException, server: ApiServer) -> Unread:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import ipaddress
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -90,8 +92,21 @@ def api_server(document: Mapping[str, Any], context: str | None, *, folder: Path
         context=_tls(cluster, user, folder, around.trust),
         authorization=_authorization(user, folder, around.token),
         tls_server_name=_optional(cluster, "tls-server-name"),
-        proxy=_optional(cluster, "proxy-url") or around.proxy_for(url),
+        proxy=_optional(cluster, "proxy-url") or (None if _is_here(url) else around.proxy_for(url)),
     )
+
+
+def _is_here(url: str) -> bool:
+    """
+    Is this an API server on this machine? No proxy of the environment leads there, and kubectl asks none.
+
+    https://pkg.go.dev/net/http#ProxyFromEnvironment
+    """
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _named(document: Mapping[str, Any], section: str, key: str, name: Any) -> Mapping[str, Any]:

@@ -155,7 +155,7 @@ async def test_whatever_the_world_the_rule_holds(tmp_path: Path, monkeypatch: py
     impatient(monkeypatch)
     went = 0
     async with staged(tmp_path, monkeypatch) as stage:
-        for seed in range(24):
+        for seed in range(16):
             used = make(stage, random.Random(seed))
             before = {name: Before.of(state, stage) for name, state in stage.registry.repositories.items()}
             ran = await stage.tool.apply()
@@ -167,4 +167,4 @@ async def test_whatever_the_world_the_rule_holds(tmp_path: Path, monkeypatch: py
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}: {error}") from error
             went += ran.report["counts"]["deleted"]
-    assert went > 30, "worlds in which nothing goes show nothing"
+    assert went > 20, "worlds in which nothing goes show nothing"

@@ -198,17 +198,17 @@ async def test_no_secret_is_ever_written(tmp_path: Path, monkeypatch: pytest.Mon
         stage.another("private", auth="entra", private=True)
         secrets = [stage.world.directory.client_secret, *(each.token for each in stage.world.clusters.values())]
         good = await run(stage, "plan", write(stage), "--log-level", "debug")
+        # Its run command has shown nothing in the good world.
+        stage.world.clusters["private"].disable_run_command = True
         stage.fault(service="kubernetes/aks-exec", path="/jobs", status=500, body="internal")
         stage.fault(service="acr", path="_tags", status=401, body={"errors": []})
         bad = await run(stage, "apply", write(stage), "--log-level", "debug")
-        stage.world.directory.client_secret = "another"
-        worse = await run(stage, "apply", write(stage), "--log-level", "debug")
 
-        assert (good.code, bad.code, worse.code) == (0, 3, 3)
+        assert (good.code, bad.code) == (0, 3)
         assert len(issued) > 5
         assert keys
         written = "".join(
-            [done.out + done.err for done in (good, bad, worse)]
+            [done.out + done.err for done in (good, bad)]
             + [each.read_text() for each in (tmp_path / "acr-cleanup").iterdir()]
         )
         for secret in (*secrets, *keys, *issued, *(token.rpartition(".")[2] for token in issued)):

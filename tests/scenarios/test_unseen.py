@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from acr_cleanup.emulator.world import Face
-from tests.scenarios.stage import Scenario, Stage, Table, build, play
+from tests.scenarios.stage import REPOSITORY, Scenario, Stage, Table, always, build, impatient, play, staged
 
 world = Table()
 BOTH = ("1.0", "1.1")
@@ -116,6 +116,13 @@ for words, body in {
     @world(f"an API server that answers with {words} blocks", code=3, says=("production", "list pods"))
     def _(stage: Stage, body=body) -> None:  # type: ignore[no-untyped-def]
         stage.fault(service=stage.service, path="/api/v1/pods", status=200, body=body)
+
+
+@world(
+    "an API server that sends us elsewhere blocks, and we do not go", code=3, says=("redirected to elsewhere.example",)
+)
+def _(stage: Stage) -> None:
+    stage.fault(service=stage.service, status=302, headers={"Location": "https://elsewhere.example/api/v1/pods"})
 
 
 @world("an API server that cannot be reached blocks", **GONE)
@@ -232,9 +239,11 @@ def kubeconfig(stage: Stage, user: dict[str, object] | None = None) -> dict[str,
     return config["kubernetes_clusters"]["theirs"]  # type: ignore[no-any-return]
 
 
-@world("a kubeconfig's paths are relative to it, and its context is the one that was named", "1.1")
-def _(stage: Stage) -> None:
-    kubeconfig(stage)
+for _face in ("one face", "the other face"):
+
+    @world(f"a kubeconfig means paths beside it, the context named, and no proxy to this machine, on {_face}", "1.1")
+    def _(stage: Stage) -> None:
+        kubeconfig(stage)
 
 
 @world("a kubeconfig's current context is used when none is named", code=3, says=("theirs", "127.0.0.1:1"))
@@ -284,23 +293,34 @@ def _(stage: Stage) -> None:
         stage.fault(service=stage.service, path="^/version", reset=True)
 
 
-for words, knobs, says in (
-    ("disabled", {"disable_run_command": True}, "disabled"),
-    ("never run", {"run_command_reason": "ImagePullBackOff"}, "ImagePullBackOff"),
-    ("forbidden", {"denied_actions": {"runcommand/action"}}, "runcommand/action"),
-    ("cut in its middle", {"truncate_log_at": 400}, "cut"),
-    ("ended with an error", {"exit_code": 1}, "exit code 1"),
-    ("empty", {"empty_log": True}, "empty"),
-    ("led by a warning", {"prefix_line": "Warning: v1 is deprecated"}, "deprecated"),
-    ("forbidden for one kind", {"forbidden": {"jobs.batch"}}, "jobs"),
-    ("hiding one kind", {"hidden": {"jobs.batch"}}, "jobs.batch"),
-):
+FLAWS: dict[str, tuple[dict[str, object], str]] = {
+    "disabled": ({"disable_run_command": True}, "disabled"),
+    "never-run": ({"run_command_reason": "ImagePullBackOff"}, "ImagePullBackOff"),
+    "refused": ({"denied_actions": {"runcommand/action"}}, "runcommand/action"),
+    "cut": ({"truncate_log_at": 400}, "cut"),
+    "failing": ({"exit_code": 1, "truncate_log_at": 0}, "exit code 1"),
+    "warned": ({"prefix_line": "Warning: v1 is deprecated"}, "deprecated"),
+    "hiding": ({"hidden": {"jobs.batch"}}, "jobs.batch"),
+}
 
-    @world(f"a run command that is {words} blocks", code=3, says=("production", says))
-    def _(stage: Stage, knobs=knobs) -> None:  # type: ignore[no-untyped-def]
-        private(stage, **knobs)
-        if stage.world.face == "direct":
-            stage.fault(service=stage.service, path="^/version", reset=True)
+
+async def test_every_flaw_of_a_run_command_blocks_by_the_name_of_its_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one world, for a run command starts a dozen processes here."""
+    impatient(monkeypatch)
+    async with staged(tmp_path, monkeypatch) as stage:
+        for key, (knobs, _) in FLAWS.items():
+            stage.another(key, private=True, **knobs)
+        ran = await stage.tool.apply()
+
+        always(ran, stage)
+        assert ran.code == 3
+        seen = {each["where"]: " ".join(each.values()) for each in ran.blockers}
+        assert seen.keys() == FLAWS.keys()
+        for key, (_, words) in FLAWS.items():
+            assert words in seen[key]
+        assert ran.planned == {f"{REPOSITORY}:1.0", f"{REPOSITORY}:1.1"}
 
 
 @pytest.mark.parametrize(("scenario", "face"), world.parameters())
