@@ -27,7 +27,7 @@ contracts: $(VENV)/dev.done
 	@$(VENV)/bin/lint-imports --no-logo --contract-quiet 2>/dev/null || $(VENV)/bin/lint-imports
 
 unit: $(VENV)/dev.done
-	@$(RUN) -m pytest -q --cov --cov-report=term:skip-covered
+	@$(RUN) -m pytest -q -n auto --cov --cov-report=term:skip-covered
 
 contract: $(VENV)/dev.done  ## Compare action.yml, schema and README with the code; UPDATE_CONTRACT=1 writes them.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py
