@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.config_file import MAX_BYTES, place, read_config
 from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.settings.file import MAX_BYTES, place, read_config
 
 
 def write(folder: Path, text: str | bytes, name: str = "config.yaml") -> Path:

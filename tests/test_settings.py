@@ -27,14 +27,11 @@ from acr_cleanup.settings import (
     FailOn,
     Kind,
     Settings,
-    Wrong,
-    _show,
     load_settings,
-    parse_duration,
-    parse_registry_url,
     schema,
     unknown_inputs,
 )
+from acr_cleanup.settings.grammar import Wrong, parse_duration, parse_registry_url, shown
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 FIRST_USERS_FILE = """{
@@ -260,10 +257,9 @@ def test_every_problem_is_reported_at_once_with_place_and_remedy(files: Files) -
         load_settings(path, {"older-than": "6m", "nope": "1"}, {"ARM_ENVIRONMENT": "german"})
     problems = by_path_of_any(caught.value)
     assert problems == {
-        "kubernetes_clusters.production.subscription_id": "This key is missing.",
         "kubernetes_clusters.production.subscripton_id": "There is no such key. Did you mean subscription_id?",
         "kubernetes_clusters.staging.name": "This key does not go with kubeconfig.",
-        "kubernetes_clusters.lost.kubeconfig": f"There is no file {_show(str(files.folder / 'nowhere'))}.",
+        "kubernetes_clusters.lost.kubeconfig": f"There is no file {shown(str(files.folder / 'nowhere'))}.",
         "kubernetes_clusters.third": "It is a single value.",
         'kubernetes_clusters."west europe".resource_id': "'/subscriptions/x' is not the resource id of an AKS cluster.",
         'kubernetes_clusters."west europe".access': "'drect' is none of the choices. Did you mean direct?",
@@ -586,3 +582,22 @@ def test_an_unknown_input_is_named_with_the_nearest_known_one() -> None:
     assert any("'exclude-tag'" in each and "Did you mean exclude-tags?" in each for each in told)
     assert any("'OLDER_THAN'" in each and "Did you mean older-than?" in each for each in told)
     assert not any("\n" in each for each in told)
+
+
+def test_a_misspelt_key_is_one_problem_not_also_a_missing_one(tmp_path: Path) -> None:
+    """Five mistakes get five messages."""
+    path = tmp_path / "acr-cleanup.yaml"
+    path.write_text(
+        "kubernetes_clusters:\n"
+        f"  production: {{name: aks-prod, subscripton_id: {SUBSCRIPTION}, resource_group: rg}}\n"
+        f"  west: {{subscription_id: {SUBSCRIPTION}, resource_group: rg}}\n"
+        "container_registry: {url: contoso.azurecr.io}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(path, {}, {})
+
+    assert {problem.path for problem in raised.value.problems} == {
+        "kubernetes_clusters.production.subscripton_id",
+        "kubernetes_clusters.west.name",
+    }

@@ -1,0 +1,279 @@
+"""The form of the configuration file and of the inputs, as models; the published JSON schema is made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
+
+from acr_cleanup.clusters.targets import Access
+from acr_cleanup.core.policy import Scope
+from acr_cleanup.federation import AuthType
+from acr_cleanup.identity import REGISTRY_AUDIENCE
+from acr_cleanup.settings.grammar import (
+    GUID,
+    Wrong,
+    as_alias,
+    as_boolean,
+    as_choice,
+    as_client_id,
+    as_cluster_name,
+    as_glob,
+    as_guid,
+    as_percent,
+    as_resource_group,
+    as_tenant_id,
+    as_text,
+    as_whole,
+    parse_duration,
+    parse_endpoint,
+    parse_environment,
+    parse_registry_url,
+    parse_resource_id,
+)
+from acr_cleanup.settings.inputs import BY_KEY, ENVIRONMENTS, LOG_LEVELS, MAX_CONCURRENCY, FailOn, LogLevel
+
+T = TypeVar("T")
+
+
+def _scalar(parse: Callable[[str], T]) -> PlainValidator:
+    def validate(value: object) -> T:
+        if isinstance(value, dict | list | tuple):
+            raise Wrong("It holds a list or a mapping.", "Write a single value.")
+        return parse(str(value).lower() if isinstance(value, bool) else str(value))
+
+    return PlainValidator(validate)
+
+
+def _list(parse: Callable[[str], T]) -> PlainValidator:
+    return PlainValidator(lambda value: _items(value, parse))
+
+
+def _items(value: object, parse: Callable[[str], T]) -> tuple[T, ...] | None:
+    """
+    A list, or a text with one item per line (or commas between them); lines that begin with `#` are remarks.
+
+    A text without items says nothing; an empty list does.
+    """
+    if isinstance(value, str):
+        value = [item for line in value.splitlines() if not line.lstrip().startswith("#") for item in line.split(",")]
+        if not any(item.strip() for item in value):
+            return None
+    if not isinstance(value, list | tuple):
+        raise Wrong("It is not a list.", "Write a list, or one item per line.")
+    found = []
+    for item in value:
+        if item is None or isinstance(item, dict | list | tuple):
+            raise Wrong("An item of the list is not a text.", "Write texts only.")
+        if str(item).strip():
+            found.append(parse(str(item).strip()))
+    return tuple(found)
+
+
+def _fail_on(value: object) -> frozenset[FailOn] | None:
+    chosen = _items(value, as_choice(tuple(FailOn)))
+    if chosen is not None and FailOn.NONE in chosen and len(set(chosen)) > 1:
+        raise Wrong("It says none and more than that.", "Write none alone, or leave it out.")
+    return None if chosen is None else frozenset(map(FailOn, chosen))
+
+
+def _schema(kind: str, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, **more})
+
+
+_NUMBER_TYPES: dict[str, Any] = {"type": ["integer", "string"]}
+Duration = Annotated[
+    timedelta,
+    _scalar(parse_duration),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]"}]}),
+]
+Globs = Annotated[
+    tuple[str, ...],
+    _list(as_glob),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": ["string", "number"]}}, {"type": "string"}]}),
+]
+Hosts = Annotated[
+    tuple[str, ...],
+    _list(as_alias),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+ResourceIds = Annotated[tuple[tuple[str, str, str], ...], _list(parse_resource_id), _schema("array")]
+ResourceId = Annotated[tuple[str, str, str], _scalar(parse_resource_id), _schema("string", pattern="^/subscriptions/")]
+Guid = Annotated[str, _scalar(as_guid), _schema("string", pattern=f"^{GUID.pattern}$")]
+ResourceGroup = Annotated[str, _scalar(as_resource_group), _schema("string", minLength=1, maxLength=90)]
+ClusterName = Annotated[str, _scalar(as_cluster_name), _schema("string", minLength=1, maxLength=63)]
+Text = Annotated[str, _scalar(as_text), _schema("string", minLength=1)]
+RegistryUrl = Annotated[str, _scalar(parse_registry_url), _schema("string", minLength=1)]
+Endpoint = Annotated[str, _scalar(parse_endpoint), _schema("string", pattern="^https://")]
+Environment = Annotated[str, _scalar(parse_environment), _schema("string", examples=list(ENVIRONMENTS))]
+AccessName = Annotated[str, _scalar(as_choice(tuple(Access))), _schema("string", enum=list(Access))]
+ScopeName = Annotated[str, _scalar(as_choice(tuple(Scope))), _schema("string", enum=list(Scope))]
+AuthTypeName = Annotated[str, _scalar(as_choice(tuple(AuthType))), _schema("string", enum=list(AuthType))]
+ClientId = Annotated[str, _scalar(as_client_id), _schema("string")]
+TenantId = Annotated[str, _scalar(as_tenant_id), _schema("string")]
+Boolean = Annotated[bool, _scalar(as_boolean), _schema("boolean")]
+FailOnNames = Annotated[
+    frozenset[FailOn],
+    PlainValidator(_fail_on),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"enum": list(FailOn)}}, {"type": "string"}]}),
+]
+LogLevelName = Annotated[LogLevel, _scalar(as_choice(LOG_LEVELS)), _schema("string", enum=list(LOG_LEVELS))]
+Count = Annotated[int, _scalar(as_whole(0)), WithJsonSchema({**_NUMBER_TYPES, "minimum": 0})]
+Concurrency = Annotated[
+    int,
+    _scalar(as_whole(1, MAX_CONCURRENCY)),
+    WithJsonSchema({**_NUMBER_TYPES, "minimum": 1, "maximum": MAX_CONCURRENCY}),
+]
+Percent = Annotated[
+    float, _scalar(as_percent), WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0, "maximum": 100})
+]
+
+
+def _option(key: str) -> Any:
+    each = BY_KEY[key]
+    extra: dict[str, Any] = {"default": each.default} if each.default else {}
+    return Field(default=None, description=each.description, json_schema_extra=extra or None)
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Options(Model):
+    """What both the file and the inputs may say; None where they do not."""
+
+    older_than: Duration | None = _option("older_than")
+    scope: ScopeName | None = _option("scope")
+    repositories: Globs | None = _option("repositories")
+    include_tags: Globs | None = _option("include_tags")
+    exclude_tags: Globs | None = _option("exclude_tags")
+    keep_last: Count | None = _option("keep_last")
+    max_deletions: Count | None = _option("max_deletions")
+    max_deletion_percent: Percent | None = _option("max_deletion_percent")
+    registry_aliases: Hosts | None = _option("registry_aliases")
+    environment: Environment | None = _option("environment")
+    concurrency: Concurrency | None = _option("concurrency")
+    fail_on: FailOnNames | None = _option("fail_on")
+    report_dir: Text | None = _option("report_dir")
+    log_level: LogLevelName | None = _option("log_level")
+
+
+class InputValues(Options):
+    registry: RegistryUrl | None = _option("registry")
+    clusters: ResourceIds | None = _option("clusters")
+    dry_run: Boolean | None = _option("dry_run")
+    client_id: ClientId | None = _option("client_id")
+    tenant_id: TenantId | None = _option("tenant_id")
+    auth_type: AuthTypeName | None = _option("auth_type")
+    audience: Text | None = _option("audience")
+    summary: Boolean | None = _option("summary")
+
+
+_ACCESS = "How the cluster is read: directly, by run command, or (auto) whichever of them works."
+
+
+class AksByName(Model):
+    """An AKS cluster, by its name."""
+
+    name: ClusterName = Field(description="The name of the AKS cluster.")
+    subscription_id: Guid = Field(description="The id of the subscription that the cluster is in.")
+    resource_group: ResourceGroup = Field(description="The name of the resource group that the cluster is in.")
+    access: AccessName | None = Field(default=None, description=_ACCESS, json_schema_extra={"default": "auto"})
+
+
+class AksById(Model):
+    """An AKS cluster, by its resource id."""
+
+    resource_id: ResourceId = Field(description="The resource id of the AKS cluster.")
+    access: AccessName | None = Field(default=None, description=_ACCESS, json_schema_extra={"default": "auto"})
+
+
+class ByKubeconfig(Model):
+    """Any Kubernetes cluster, by a kubeconfig file."""
+
+    kubeconfig: Text = Field(description="The path of a kubeconfig file, relative to the folder of this file.")
+    context: Text | None = Field(
+        default=None, description="The context to use; by default the current one of the file."
+    )
+
+
+ENTRY_FORMS: Mapping[str, type[Model]] = {"aks": AksByName, "aks-id": AksById, "kubeconfig": ByKubeconfig}
+
+
+def _form_of(entry: Any) -> str:
+    if isinstance(entry, dict) and "kubeconfig" in entry:
+        return "kubeconfig"
+    return "aks-id" if isinstance(entry, dict) and "resource_id" in entry else "aks"
+
+
+_ClusterEntry = Annotated[
+    Annotated[AksByName, Tag("aks")] | Annotated[AksById, Tag("aks-id")] | Annotated[ByKubeconfig, Tag("kubeconfig")],
+    Discriminator(_form_of),
+]
+
+
+class RegistryEntry(Model):
+    """The one registry that is cleaned."""
+
+    url: RegistryUrl | None = Field(
+        default=None, description="The login server of the registry (contoso.azurecr.io), or its name (contoso)."
+    )
+    subscription_id: Guid | None = Field(
+        default=None, description="The id of the subscription that the registry is in."
+    )
+    resource_group: ResourceGroup | None = Field(
+        default=None, description="The name of the resource group that the registry is in."
+    )
+    aliases: Hosts | None = Field(default=None, description=BY_KEY["registry_aliases"].description)
+
+
+class CloudEntry(Model):
+    """Other endpoints than those of a public cloud."""
+
+    authority: Endpoint | None = Field(default=None, description="The URL of Entra ID.")
+    resource_manager: Endpoint | None = Field(default=None, description="The URL of Azure Resource Manager.")
+    audience: Endpoint | None = Field(
+        default=None,
+        description="The audience of tokens for the registry.",
+        json_schema_extra={"default": REGISTRY_AUDIENCE},
+    )
+
+
+class File(Options):
+    """The configuration file of acr-cleanup."""
+
+    kubernetes_clusters: dict[str, _ClusterEntry] | None = Field(
+        default=None,
+        description="Every cluster that may use images of the registry, by a name for reports. "
+        "A cluster that is not listed here is not asked, and what only it uses may be deleted.",
+    )
+    container_registry: RegistryEntry | None = Field(default=None, description="The one registry that is cleaned.")
+    cloud: CloudEntry | None = Field(default=None, description="Other endpoints than those of a public cloud.")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the configuration file, with a description of every key."""
+    made = File.model_json_schema()
+    _drop_titles(made)
+    made["properties"]["$schema"] = {"type": "string", "description": "Where editors find this schema; not read."}
+    made["required"] = ["kubernetes_clusters", "container_registry"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "acr-cleanup",
+        "description": "The configuration file of acr-cleanup.",
+        **{key: value for key, value in made.items() if key not in ("title", "description")},
+    }
+
+
+def _drop_titles(node: Any) -> None:
+    # pydantic titles every key with its own name, which says nothing.
+    if isinstance(node, dict):
+        if isinstance(node.get("title"), str):
+            del node["title"]
+        for inner in node.values():
+            _drop_titles(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            _drop_titles(inner)

@@ -1,0 +1,211 @@
+"""The table of inputs: what flags, action.yml, the schema and the tables of the README are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from acr_cleanup.core.policy import Scope
+from acr_cleanup.federation import FEDERATION_AUDIENCE, AuthType
+from acr_cleanup.identity import CLOUDS
+from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
+
+MAX_CONCURRENCY = 32
+"""The registry recommends no more deletions at a time. https://github.com/Azure/acr-cli (purge)"""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class FailOn(StrEnum):
+    """What makes a run fail (exit code 1). A refusal, a cancellation and a wrong configuration always do."""
+
+    DELETE_ERRORS = "delete-errors"
+    """Something could not be deleted, or a repository could not be read."""
+    WARNINGS = "warnings"
+    PLANNED_DELETIONS = "planned-deletions"
+    """A dry run selects something: that is how one asks whether there is anything to clean."""
+    NONE = "none"
+
+
+class Kind(StrEnum):
+    """The form of an input, for flags and for the contracts of the pipelines."""
+
+    TEXT = "text"
+    LIST = "list"
+    """One per line in a pipeline, a repeated flag on the command line."""
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+    PATH = "path"
+
+
+class Input(NamedTuple):
+    """
+    One input of the action and of the task, one flag (`--name`) of the command line, and one key (`key`) of the file.
+
+    `default` is what holds when nobody says anything, as text. `flag` is False for what the command line says by its verb
+    or its argument; `in_file` is False for what has another form in the file.
+    """
+
+    name: str
+    kind: Kind
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+    flag: bool = True
+    in_file: bool = True
+
+    @property
+    def key(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def action_default(self) -> str:
+        """
+        The `default:` in action.yml, empty where there must be none.
+
+        A pipeline hands every default on as if the user had written it, and an input outranks the file: what the file can say
+        must have its default here alone.
+        """
+        return "" if self.in_file else self.default
+
+
+ENVIRONMENTS = tuple(CLOUDS)
+LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
+
+INPUTS: tuple[Input, ...] = (
+    Input("config-file", Kind.PATH, "", "The configuration file, JSON or YAML.", flag=False, in_file=False),
+    Input(
+        "dry-run",
+        Kind.BOOLEAN,
+        "true",
+        "Show what would be deleted, and delete nothing. Set it to false to delete.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "client-id",
+        Kind.TEXT,
+        "",
+        "The application (client) id to log in to Azure with. Where it is not given, AZURE_CLIENT_ID is used.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "tenant-id",
+        Kind.TEXT,
+        "",
+        "The id of the Entra ID tenant. Where it is not given, AZURE_TENANT_ID is used.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "auth-type",
+        Kind.CHOICE,
+        AuthType.OIDC,
+        "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with what "
+        "the AZURE_ variables of the environment describe. Nothing else is tried.",
+        choices=tuple(AuthType),
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "audience",
+        Kind.TEXT,
+        FEDERATION_AUDIENCE,
+        "The audience of the token of the job, as the federated credential has it.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
+        "registry",
+        Kind.TEXT,
+        "",
+        "The registry: its login server (contoso.azurecr.io) or its name (contoso).",
+        in_file=False,
+    ),
+    Input(
+        "clusters",
+        Kind.LIST,
+        "",
+        "Resource ids of further AKS clusters, one per line. They are added to those of the file.",
+        in_file=False,
+    ),
+    Input(
+        "older-than",
+        Kind.TEXT,
+        "30d",
+        "How long ago the last push of a tag must be before it may go: 30d, 12h, 6w, 2d3h6m, or a number of days.",
+    ),
+    Input(
+        "scope",
+        Kind.CHOICE,
+        "running",
+        "Which repositories may lose tags: those running in a cluster, those that anything in a cluster references, or all.",
+        choices=tuple(Scope),
+    ),
+    Input("repositories", Kind.LIST, "*", "Only repositories that match one of these globs may lose tags."),
+    Input("include-tags", Kind.LIST, "*", "Only tags that match one of these globs may go."),
+    Input(
+        "exclude-tags",
+        Kind.LIST,
+        "latest",
+        "Tags that match one of these globs stay. `latest` stays too, unless include-tags names it.",
+    ),
+    Input("keep-last", Kind.NUMBER, "0", "How many of the newest tags of each repository stay, whatever their age."),
+    Input(
+        "max-deletions",
+        Kind.NUMBER,
+        "500",
+        "If more tags than this would go, nothing is deleted. 0 means no limit.",
+    ),
+    Input(
+        "max-deletion-percent",
+        Kind.NUMBER,
+        "",
+        "If more than this share of the tags of any repository would go, nothing is deleted. No limit by default.",
+    ),
+    Input(
+        "registry-aliases",
+        Kind.LIST,
+        "",
+        "Further host names that mean the registry, such as a custom domain.",
+    ),
+    Input(
+        "environment",
+        Kind.CHOICE,
+        "azurecloud",
+        "The Azure cloud. Where nothing else says it, ARM_ENVIRONMENT does.",
+        choices=ENVIRONMENTS,
+    ),
+    Input("concurrency", Kind.NUMBER, "8", f"How many requests may run at the same time, {MAX_CONCURRENCY} at most."),
+    Input(
+        "fail-on",
+        Kind.TEXT,
+        FailOn.DELETE_ERRORS,
+        f"What makes the run fail, separated by commas: {', '.join(FailOn)}. What is refused always does.",
+    ),
+    Input(
+        "summary",
+        Kind.BOOLEAN,
+        "true",
+        "Show the result on the page of the run. The report files are written in any case.",
+        flag=False,
+        in_file=False,
+    ),
+    Input("report-dir", Kind.PATH, "acr-cleanup", "The folder that receives the reports."),
+    Input("log-level", Kind.CHOICE, "info", "How much the log says.", choices=LOG_LEVELS),
+)
+
+BY_KEY = {each.key: each for each in INPUTS}
+
+
+def unknown_inputs(names: Iterable[str]) -> tuple[str, ...]:
+    """A sentence for each name that is no input, with the nearest one that is. Nobody else notices a misspelt rule."""
+    known = [each.name for each in INPUTS]
+    return tuple(
+        f"There is no input {shown(name)}; it is ignored.{did_you_mean(nearest(name.lower().replace('_', '-'), known))}"
+        for name in sorted(names)
+        if name.lower() not in known
+    )
