@@ -167,4 +167,4 @@ async def test_whatever_the_world_the_rule_holds(tmp_path: Path, monkeypatch: py
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}: {error}") from error
             went += ran.report["counts"]["deleted"]
-    assert went > 20, "worlds in which nothing goes show nothing"
+    assert went > 12, "worlds in which nothing goes show nothing"
