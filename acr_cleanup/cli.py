@@ -36,7 +36,9 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what these arguments say and return the exit code. stdout is for results, stderr for everything else."""
     parsed = parser().parse_args(arguments)
     if parsed.command == "schema":
-        print(json.dumps(schema(), indent=2, ensure_ascii=False))
+        runtime = Terminal()
+        runtime.show(json.dumps(schema(), indent=2))
+        runtime.finish()
         return 0
     try:
         if parsed.command == "demo":
