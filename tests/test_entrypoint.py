@@ -22,6 +22,8 @@ from acr_cleanup.reports import outputs as report_outputs
 from tests.jobs import Job, install
 
 OLD = timedelta(days=100)
+PROMPTLY = 20.0
+"""Seconds. The promise is five on a machine of its own; tests share theirs, and what they wait for would take sixty."""
 
 
 @pytest.fixture(scope="session")
@@ -403,7 +405,7 @@ async def test_a_cancelled_job_reports_what_it_deleted_and_starts_no_more(
     step = await job.run(inline(job, dry_run="false", concurrency="2"), interrupt=(reached, number))
 
     assert step.code == code, step.log.text
-    assert step.seconds < 5
+    assert step.seconds < PROMPTLY
     left = set(registry.repositories["shop/web"].tags)
     assert step.outputs["result"] == "aborted"
     assert 5 <= len(step.deleted) < 42
@@ -422,7 +424,7 @@ async def test_a_job_cancelled_while_it_reads_says_so_at_once(job: Job, service:
     step = await job.run(inline(job, dry_run="false"), interrupt=(reached, signal.SIGTERM))
 
     assert step.code == 143, step.log.text
-    assert step.seconds < 5
+    assert step.seconds < PROMPTLY
     assert step.report["verdict"] == "cancelled"
     assert step.deleted == set()
     assert "ancelled" in step.summary
@@ -451,6 +453,6 @@ async def test_a_job_cancelled_before_it_has_begun_says_so(job: Job) -> None:
     await holding
 
     assert step.code == 143
-    assert step.seconds < 5
+    assert step.seconds < PROMPTLY
     assert "ancelled" in step.summary
     assert complete(step.outputs)

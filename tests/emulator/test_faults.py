@@ -63,7 +63,7 @@ async def test_a_hanging_request_does_not_keep_the_emulator_running(world: World
         waiting = asyncio.create_task(client.get("/acr/v1/web/_tags"))
         await asyncio.sleep(0.1)
         started = time.monotonic()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
     with pytest.raises(aiohttp.ClientError):
         await waiting
 
@@ -86,9 +86,9 @@ async def test_latency_is_for_all_or_for_some(world: World, registry: RegistryCl
         await registry.get(path)
         return time.monotonic() - started
 
-    world.faults.append(Fault(path="_manifests", latency=0.2))
-    assert await seconds("/acr/v1/web/_manifests") >= 0.2
-    assert await seconds("/acr/v1/web/_tags") < 0.2
+    world.faults.append(Fault(path="_manifests", latency=1.0))
+    assert await seconds("/acr/v1/web/_manifests") >= 1.0
+    assert await seconds("/acr/v1/web/_tags") < 1.0
     world.latency = 0.2
     assert await seconds("/acr/v1/web/_tags") >= 0.2
 
