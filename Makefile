@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts unit contract image-test lint-workflows lock clean
+.PHONY: help demo test lint types contracts unit contract image-test lint-workflows lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,17 +14,15 @@ demo: $(VENV)/runtime.done  ## Run the whole job on an embedded registry and two
 
 test: lint types contracts unit  ## Check style, types and layering, then run all tests with branch coverage.
 
-check: test
-
 lint: $(VENV)/dev.done
-	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff --quiet .
 	@$(VENV)/bin/ruff format --quiet --check .
 
 types: $(VENV)/dev.done
 	@$(VENV)/bin/mypy --no-error-summary
 
 contracts: $(VENV)/dev.done
-	@$(VENV)/bin/lint-imports --no-logo --contract-quiet 2>/dev/null || $(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/contracts.log || { cat $(VENV)/contracts.log; exit 1; }
 
 unit: $(VENV)/dev.done
 	@$(RUN) -m pytest -q -n auto --cov --cov-report=term:skip-covered

@@ -15,11 +15,17 @@ NAMES = ("report.json", "plan.json", "summary.md")
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder and see that it can be written to; raises `OSError`. To be asked before anything is deleted."""
+    """
+    Make the folder and see that it can be written to; raises `OSError`. To be asked before anything is deleted.
+
+    What an earlier run reported goes: should this one be killed, its report must not be taken for this one's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / ".acr-cleanup"
     probe.touch()
     probe.unlink()
+    for name in ("report.json", "summary.md"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write(result: Result, folder: Path, context: Context) -> Context:
