@@ -15,7 +15,7 @@ demo: $(VENV)/runtime.done  ## Run the whole job on an embedded registry and two
 test: lint types contracts unit  ## Check style, types and layering, then run all tests with branch coverage.
 
 lint: $(VENV)/dev.done
-	@$(VENV)/bin/ruff --quiet .
+	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --quiet --check .
 
 types: $(VENV)/dev.done
