@@ -15,7 +15,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -24,6 +23,7 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +38,7 @@ from acr_cleanup.reports.outputs import outputs
 from acr_cleanup.reports.view import Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
+from acr_cleanup.together import together
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories being listed at once; the registry's pace bounds the requests themselves."""
@@ -277,16 +278,14 @@ async def make_plan(settings: Settings, edges: Edges, runtime: Runtime, clock: C
     names = eligible_repositories(usage, settings.policy, catalog)
     edges.registry.announce(names)
     now = clock()
-    turn = asyncio.Semaphore(REPOSITORIES_AT_ONCE)
     plans: list[RepositoryPlan] = []
 
     async def one(name: str) -> None:
-        async with turn:
-            plans.append(await _plan_one(name, edges.registry, usage, settings, now))
-            runtime.progress("repositories", len(plans), len(names), name)
+        plans.append(await _plan_one(name, edges.registry, usage, settings, now))
+        runtime.progress("repositories", len(plans), len(names), name)
 
     runtime.progress("repositories", 0, len(names), "")
-    await _all(one(name) for name in names)
+    await together([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     plans.sort(key=lambda plan: plan.repository)
     return Plan(
         registry=settings.registry.login_server,
@@ -375,18 +374,3 @@ def judge(
     if blockers or failed or any(repository.error for repository in plan.repositories):
         return Verdict.PARTIAL
     return Verdict.PLANNED if dry_run else Verdict.APPLIED
-
-
-async def _all(jobs: Iterable[Coroutine[None, None, None]]) -> None:
-    """Run jobs side by side; the first error ends them all and comes out as itself, not inside a group."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
-    except* AcrCleanupError as errors:
-        raise _first(errors) from None
-
-
-def _first(errors: BaseExceptionGroup[AcrCleanupError]) -> BaseException:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

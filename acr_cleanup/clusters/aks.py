@@ -23,11 +23,11 @@ from acr_cleanup.clusters.arm import arm_problem
 from acr_cleanup.clusters.kubeconfig import AKS_SERVER_APP, Surroundings, api_server, parse_kubeconfig, read_kubeconfig
 from acr_cleanup.clusters.scanner import scan
 from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster
-from acr_cleanup.clusters.together import together
 from acr_cleanup.clusters.unread import Unreachable, Unread, quoted
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
+from acr_cleanup.together import together
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken

@@ -17,10 +17,10 @@ import msgspec
 
 from acr_cleanup.clusters.api import Answer, Ask
 from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
-from acr_cleanup.clusters.together import together
 from acr_cleanup.clusters.unread import Unreachable, Unread, quoted
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.together import together
 
 _PAGE_SIZE = 500
 _KINDS_AT_ONCE = 5

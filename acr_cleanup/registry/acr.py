@@ -9,11 +9,11 @@ See docs/decisions/0003-raw-requests-through-the-sdk-pipeline.md.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from azure.containerregistry.aio import ContainerRegistryClient
@@ -25,11 +25,12 @@ from acr_cleanup import __version__
 from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
-from acr_cleanup.errors import AcrCleanupError, NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
 from acr_cleanup.registry.tokens import API_VERSION, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, TooLargeError, Transport, read_bounded
+from acr_cleanup.together import together
 
 DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
 
@@ -158,7 +159,7 @@ class AcrRegistry:
             call = f"listing the manifests of {name}"
             listed.update(await self._list(f"{path}/_manifests", wire.read_manifests, call))
 
-        await _all((list_tags(), list_manifests()))
+        await together((list_tags, list_manifests), limit=2)
         return RepositoryInventory(
             name,
             (*tags.values(), *_hidden_tags(tags, listed)),
@@ -179,24 +180,19 @@ class AcrRegistry:
         return inventory
 
     async def _read_all(self, inventory: RepositoryInventory, digests: Sequence[Digest]) -> list[Manifest]:
-        read: list[Manifest] = []
         refusals: list[RegistryForbidden] = []
-        pending = iter(digests)
 
-        async def work() -> None:
-            for digest in pending:
-                try:
-                    manifest = await self._read(inventory, digest)
-                except RegistryForbidden as error:
-                    refusals.append(error)
-                else:
-                    if manifest is not None:
-                        read.append(manifest)
+        async def one(digest: Digest) -> Manifest | None:
+            try:
+                return await self._read(inventory, digest)
+            except RegistryForbidden as error:
+                refusals.append(error)
+                return None
 
-        await _all(work() for _ in range(min(self._concurrency, len(digests))))
+        read = await together([partial(one, digest) for digest in digests], limit=self._concurrency)
         if refusals and len(refusals) == len(digests):
             raise refusals[0]
-        return read
+        return [manifest for manifest in read if manifest is not None]
 
     async def untag(self, repository: str, tag: str) -> OutcomeKind:
         """Remove one name and nothing else: `deleted`, `gone` or `locked`."""
@@ -388,16 +384,3 @@ def _hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, wire.ListedManife
     Deleting the manifest would take them along. Their age is not known, so they are kept, and the manifest with them.
     """
     return [Tag(name, each.manifest.digest, None) for each in listed.values() for name in each.tags if name not in tags]
-
-
-async def _all(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Side by side; the first failure ends them all and comes out as itself, not inside a group."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
-    except ExceptionGroup as errors:
-        expected = errors.subgroup(AcrCleanupError)
-        if expected is None:
-            raise
-        raise expected.exceptions[0] from None
