@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeVar
 
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -21,6 +22,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.together import together
 
 USAGE_STAYS_FRESH = 300.0
 """Seconds. A long apply reads the clusters again this often: a workload may have been deployed meanwhile."""
@@ -128,20 +130,16 @@ async def apply(
 
     outcomes: list[Outcome] = []
     blockers: dict[Blocker, None] = {}
-    turn = asyncio.Semaphore(REPOSITORIES_AT_ONCE)
     in_flight = asyncio.Semaphore(concurrency)
 
     async def one(repository: RepositoryPlan) -> None:
-        async with turn:
-            job = _Repository(plan, repository, registry, usage, stop, in_flight, report)
-            await job.run()
-            outcomes.extend(job.outcomes)
-            blockers.update(dict.fromkeys(job.blockers))
+        job = _Repository(plan, repository, registry, usage, stop, in_flight, report)
+        await job.run()
+        outcomes.extend(job.outcomes)
+        blockers.update(dict.fromkeys(job.blockers))
 
-    async with asyncio.TaskGroup() as group:
-        for repository in plan.repositories:
-            if repository.steps:
-                group.create_task(one(repository))
+    works = [partial(one, repository) for repository in plan.repositories if repository.steps]
+    await together(works, limit=REPOSITORIES_AT_ONCE)
     outcomes.sort(key=lambda outcome: (outcome.repository, outcome.tag or "", outcome.digest))
     return Applied(tuple(outcomes), tuple(blockers))
 

@@ -7,7 +7,6 @@ https://learn.microsoft.com/entra/workload-id/workload-identity-federation
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shlex
@@ -18,6 +17,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from acr_cleanup.jwt import claims_of
 from acr_cleanup.runtimes.base import NoIdToken
 
 if TYPE_CHECKING:
@@ -67,8 +67,26 @@ ASSERTION: ContextVar[str] = ContextVar("assertion")
 """The assertion for the request that is being made: azure-identity asks for it by a function that must not wait."""
 
 
+class Closing:
+    """What may be opened with `async with`, as the SDKs ask of a credential, and is closed at the end of it."""
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+
 @dataclass
-class Federation:
+class Federation(Closing):
     """
     Proves an application by the token of a job, freshly asked for before every token of Entra ID: it lives for minutes only.
 
@@ -83,7 +101,7 @@ class Federation:
     async def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
         """As every credential. Raises what azure-identity raises, and `NoIdToken`."""
         assertion = await self.id_tokens(self.choice.audience)
-        self.claims = _claims(assertion)
+        self.claims = claims_of(assertion)
         before = ASSERTION.set(assertion)
         try:
             return await self.credential.get_token(*scopes, **kwargs)
@@ -92,17 +110,6 @@ class Federation:
 
     async def close(self) -> None:
         await self.credential.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.close()
 
     @property
     def said(self) -> str:
@@ -129,15 +136,6 @@ class Federation:
             "(for a managed identity: az identity federated-credential create):\n"
             f"`{command}`"
         )
-
-
-def _claims(token: str) -> Mapping[str, Any]:
-    try:
-        part = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (IndexError, ValueError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
 
 
 def one_line(text: str) -> str:

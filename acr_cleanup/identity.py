@@ -15,11 +15,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.errors import IdentityError
-from acr_cleanup.federation import ASSERTION, AuthType, Federation, IdTokens, LoginChoice, no_id_tokens, one_line
+from acr_cleanup.federation import (
+    ASSERTION,
+    AuthType,
+    Closing,
+    Federation,
+    IdTokens,
+    LoginChoice,
+    no_id_tokens,
+    one_line,
+)
 from acr_cleanup.runtimes.base import NoIdToken
 
 if TYPE_CHECKING:
@@ -317,7 +325,7 @@ def _unusable(error: Exception, certificate: str | None, narrowed: str) -> Ident
     return IdentityError(seen, where="the environment", remedy=remedy)
 
 
-class SingleFlightCredential:
+class SingleFlightCredential(Closing):
     """
     One token per scope, asked for once however many callers wait, renewed before it expires, its failures put in words.
 
@@ -396,17 +404,6 @@ class SingleFlightCredential:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         await self.login.credential.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.close()
 
 
 def explain(error: Exception, login: Login, authority: str) -> IdentityError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -30,7 +29,6 @@ from acr_cleanup.errors import IdentityError
 from acr_cleanup.together import together
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.containerservice.aio import ContainerServiceClient
@@ -40,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1
 _RUN_COMMAND_SECONDS = 300
-_TOKEN_MARGIN_SECONDS = 300
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 20
 _READ_RETRIES = 2
@@ -71,7 +68,7 @@ async def scan_clusters(
         endpoint = resource_manager.rstrip("/")
         scope = resource_manager_scope or f"{endpoint}/.default"
         manager = _ResourceManager(credential, make_transport, endpoint, scope, stack)
-        around = Surroundings(_Tokens(credential).get, trust, proxy_for)
+        around = Surroundings(partial(_token, credential), trust, proxy_for)
         reader = _Reader(registry, manager, around, patience or Patience())
 
         async def read(target: ClusterTarget) -> ClusterScan:
@@ -123,26 +120,15 @@ class _ResourceManager:
         return self._clients[key]
 
 
-class _Tokens:
-    """Tokens of our login with some life left in them, each asked for once for all clusters."""
+async def _token(credential: AsyncTokenCredential, scope: str) -> str:
+    """A token of our login, which the credential of a run keeps and renews for everybody (`SingleFlightCredential`)."""
+    from azure.core.exceptions import AzureError  # noqa: PLC0415
 
-    def __init__(self, credential: AsyncTokenCredential) -> None:
-        self._credential = credential
-        self._tokens: dict[str, AccessToken] = {}
-        self._lock = asyncio.Lock()
-
-    async def get(self, scope: str) -> str:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415
-
-        async with self._lock:
-            token = self._tokens.get(scope)
-            if token is None or token.expires_on - time.time() < _TOKEN_MARGIN_SECONDS:
-                try:
-                    self._tokens[scope] = token = await self._credential.get_token(scope)
-                except AzureError as error:
-                    remedy = "Check that the identity may log in to the application of AKS, and its tenant."
-                    raise Unread(f"asking for a token for {quoted(scope, 80)}", f"{quoted(error)}.", remedy) from error
-        return token.token
+    try:
+        return (await credential.get_token(scope)).token
+    except AzureError as error:
+        remedy = "Check that the identity may log in to the application of AKS, and its tenant."
+        raise Unread(f"asking for a token for {quoted(scope, 80)}", f"{quoted(error)}.", remedy) from error
 
 
 class _Reader:

@@ -11,8 +11,6 @@ Protocol: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 import re
 import time
@@ -30,6 +28,7 @@ from azure.core.pipeline.policies import AsyncHTTPPolicy, HttpLoggingPolicy, Use
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryError, RegistryForbidden
+from acr_cleanup.jwt import claims_of
 from acr_cleanup.registry.failures import ANY, no_answer, quote_text, refused, what_it_said, where
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
 from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
@@ -118,11 +117,6 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         self._per_repository = False
         self._refusal: AcrCleanupError | None = None
         self._refused_until = float("-inf")
-
-    @property
-    def per_repository(self) -> bool:
-        """Whether the registry has been found to grant no wildcard."""
-        return self._per_repository
 
     def announce(self, names: Iterable[str]) -> None:
         """Tell which repositories are going to be needed, in about that order, so that every token names ten of them."""
@@ -327,25 +321,6 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                 # Our clock and the registry's disagree; how long a token lives is the same by either.
                 left = expires - issued
         return max(left - min(RENEW_EARLY, left / 5), 0.0)
-
-
-def claims_of(token: str) -> Mapping[str, Any]:
-    """
-    What a JSON web token says of itself, unchecked; nothing for a token that is none.
-
-    The alphabet of these tokens is the URL-safe one, which the SDK forgets.
-
-    >>> claims_of("opaque")
-    {}
-    """
-    parts = token.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
 
 
 def _repository_in(path: str) -> str | None:
