@@ -8,18 +8,21 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from acr_cleanup import __version__
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import INPUTS, Kind, load_settings, schema
+from acr_cleanup.settings import INPUTS, Kind, Settings, load_settings, schema
 
 DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it
 
 EPILOG = (
     "Exit codes: 0 done, 1 some items failed, 2 wrong usage or configuration, 3 refused and nothing deleted, "
@@ -45,7 +48,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from acr_cleanup.demo import demo  # noqa: PLC0415  the only way from the product to the emulator
 
             return asyncio.run(demo(called_as(), serve=parsed.serve))
-        return _clean(parsed, environ)
+        return _COMMANDS[parsed.command](parsed, environ)
+    except ConfigurationError as error:
+        _show_problems(error)
+        return 2
     except KeyboardInterrupt:
         return 130
 
@@ -64,23 +70,73 @@ def parser() -> argparse.ArgumentParser:
         ("apply", "plan, look once more, and delete"),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
-        command.add_argument(
-            "config",
-            metavar="CONFIG",
-            nargs="?",
-            type=Path,
-            help=f"the configuration file, JSON or YAML (default: {DEFAULT_FILES[0]}, .yml or .json, if there is one)",
-        )
+        _add_config(command)
         command.add_argument("days", metavar="DAYS", nargs="?", help="the same as --older-than")
         if name == "plan":
             command.add_argument("--out", metavar="FILE", type=Path, help="also write the plan to this file")
-        for each in INPUTS:
-            if each.flag:
-                _add_flag(command, each.name, each.kind, each.choices, each.description, each.default)
+        _add_flags(command)
+    _add_collect(commands)
+    _add_explain(commands)
+    _add_permissions(commands)
     serve = commands.add_parser("demo", help="the whole job on an embedded registry and clusters; no Azure needed")
     serve.add_argument("--serve", action="store_true", help="leave them running, to try every command by hand")
     commands.add_parser("schema", help="print the JSON schema of the configuration file")
     return result
+
+
+# What reading clusters needs to know; the rest is for deciding.
+_FOR_READING = frozenset(
+    {"registry", "clusters", "registry-aliases", "environment", "helm-history", "waive", "log-level"}
+)
+
+
+def _add_collect(commands: _Commands) -> None:
+    text = "read the clusters into a usage snapshot, which stands in for them in a run elsewhere"
+    command = commands.add_parser("collect", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    _add_config(command)
+    command.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the snapshot")
+    command.add_argument(
+        "--only",
+        metavar="CLUSTER",
+        action="append",
+        help="read just this cluster of the configuration; may be repeated",
+    )
+    _add_flags(command, _FOR_READING)
+
+
+def _add_explain(commands: _Commands) -> None:
+    text = "say why a tag or a manifest stays or goes, and who uses it"
+    command = commands.add_parser("explain", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    command.add_argument("target", metavar="REPOSITORY[:TAG|@DIGEST]", help="with or without the host of the registry")
+    _add_config(command)
+    command.add_argument(
+        "--report", metavar="FILE", type=Path, help="answer from the report.json of a run instead of reading anything"
+    )
+    _add_flags(command)
+
+
+def _add_permissions(commands: _Commands) -> None:
+    text = "print the rights that the configuration needs: a ClusterRole and Azure role assignments"
+    command = commands.add_parser("permissions", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    _add_config(command)
+    _add_flags(command, _FOR_READING)
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "config",
+        metavar="CONFIG",
+        nargs="?",
+        type=Path,
+        help=f"the configuration file, JSON or YAML (default: {DEFAULT_FILES[0]}, .yml or .json, if there is one)",
+    )
+
+
+def _add_flags(command: argparse.ArgumentParser, names: Collection[str] = ()) -> None:
+    """The flags of these inputs, by default of all."""
+    for each in INPUTS:
+        if each.flag and (not names or each.name in names):
+            _add_flag(command, each.name, each.kind, each.choices, each.description, each.default)
 
 
 def _add_flag(
@@ -94,17 +150,9 @@ def _add_flag(
 
 
 def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    try:
-        config = parsed.config or _default_file(parsed)
-        settings = load_settings(config, _overrides(parsed), environ)
-        _prepare(settings.report_dir)
-    except ConfigurationError as error:
-        _show_problems(error)
-        return 2
-
-    level = Level[settings.log_level.upper()]
-    runtime = Terminal(level)
-    connect_log(runtime, level)
+    config, settings = _settings(parsed, environ)
+    _prepare(settings.report_dir)
+    runtime = _terminal(settings)
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
     from acr_cleanup.main import main  # noqa: PLC0415
 
@@ -121,6 +169,51 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     )
 
 
+def _collect(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    _, settings = _settings(parsed, environ)
+    from acr_cleanup.collect import collect  # noqa: PLC0415
+
+    return asyncio.run(collect(settings, _terminal(settings), environ, out=parsed.out, only=parsed.only or ()))
+
+
+def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from acr_cleanup.explain import explain, explain_report  # noqa: PLC0415
+
+    if parsed.report is not None:
+        return explain_report(parsed.target, parsed.report, Terminal())
+    _, settings = _settings(parsed, environ)
+    return asyncio.run(explain(parsed.target, settings, _terminal(settings), environ))
+
+
+def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    _, settings = _settings(parsed, environ)
+    from acr_cleanup.permissions import permissions  # noqa: PLC0415
+
+    return asyncio.run(permissions(settings, _terminal(settings), environ))
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
+    "plan": _clean,
+    "apply": _clean,
+    "collect": _collect,
+    "explain": _explain,
+    "permissions": _permissions,
+}
+
+
+def _settings(parsed: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Path | None, Settings]:
+    """The configuration file, if there is one, and the settings. Raises `ConfigurationError`."""
+    config = parsed.config or _default_file(parsed)
+    return config, load_settings(config, _overrides(parsed), environ)
+
+
+def _terminal(settings: Settings) -> Terminal:
+    level = Level[settings.log_level.upper()]
+    runtime = Terminal(level)
+    connect_log(runtime, level)
+    return runtime
+
+
 def _default_file(parsed: argparse.Namespace) -> Path | None:
     found = next((Path(name) for name in DEFAULT_FILES if Path(name).exists()), None)
     if found is None and not (parsed.registry or parsed.clusters):
@@ -131,9 +224,9 @@ def _default_file(parsed: argparse.Namespace) -> Path | None:
 
 def _overrides(parsed: argparse.Namespace) -> dict[str, str | Sequence[str] | None]:
     given: dict[str, str | Sequence[str] | None] = {
-        each.name: getattr(parsed, each.key) for each in INPUTS if each.flag
+        each.name: getattr(parsed, each.key, None) for each in INPUTS if each.flag
     }
-    if parsed.days is not None:
+    if getattr(parsed, "days", None) is not None:
         if given["older-than"] is not None:
             problem = Problem("DAYS", "The age is given twice: as DAYS and as --older-than.", "Leave one of them out.")
             raise ConfigurationError((problem,))

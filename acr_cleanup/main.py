@@ -223,6 +223,8 @@ async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runti
                 trust=network.ca_files,
                 proxy_for=network.proxy_for,
                 progress=report,
+                helm_history=settings.helm_history,
+                waive=settings.waive,
             )
 
         yield Edges(registry, scan)
@@ -267,7 +269,7 @@ async def run(
         outcomes=applied.outcomes,
         blockers=blockers,
         refusals=refused,
-        warnings=tuple(warning for repository in plan.repositories for warning in repository.warnings),
+        warnings=(*plan.usage.warnings, *(warning for each in plan.repositories for warning in each.warnings)),
     )
 
 

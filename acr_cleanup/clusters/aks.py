@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,15 @@ from acr_cleanup.clusters.api import ApiServer, Patience, connect
 from acr_cleanup.clusters.arm import arm_problem
 from acr_cleanup.clusters.kubeconfig import AKS_SERVER_APP, Surroundings, api_server, parse_kubeconfig, read_kubeconfig
 from acr_cleanup.clusters.scanner import scan
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster
+from acr_cleanup.clusters.snapshot import read_snapshot
+from acr_cleanup.clusters.targets import (
+    Access,
+    AksCluster,
+    ClusterTarget,
+    KubeconfigCluster,
+    SnapshotCluster,
+    Waiver,
+)
 from acr_cleanup.clusters.unread import Unreachable, Unread, quoted
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
@@ -54,25 +62,29 @@ async def scan_clusters(
     trust: tuple[Path, ...] = (),
     proxy_for: Callable[[str], str | None] = lambda _: None,
     progress: Callable[[ClusterScan], None] | None = None,
-    concurrency: int = 16,
+    concurrency: int = 64,
     patience: Patience | None = None,
+    helm_history: int = 0,
+    waive: Collection[Waiver] = (),
 ) -> tuple[ClusterScan, ...]:
     """
     One scan per target, in their order; `progress` hears of each as it is finished.
 
     `make_transport` makes what carries requests to the resource manager (at the URL `resource_manager`, with tokens for
     `resource_manager_scope`), one per subscription. `trust` are CA files trusted in addition to each cluster's own, `proxy_for`
-    gives the environment's proxy for a URL. Raises only `IdentityError`: no login, no reading.
+    gives the environment's proxy for a URL. `helm_history` revisions of each Helm release count as used; what cannot be seen of a
+    kind that `waive` names blocks nothing. Raises only `IdentityError`: no login, no reading.
     """
     async with AsyncExitStack() as stack:
         endpoint = resource_manager.rstrip("/")
         scope = resource_manager_scope or f"{endpoint}/.default"
         manager = _ResourceManager(credential, make_transport, endpoint, scope, stack)
         around = Surroundings(partial(_token, credential), trust, proxy_for)
-        reader = _Reader(registry, manager, around, patience or Patience())
+        reader = _Reader(registry, manager, around, patience or Patience(), helm_history)
 
         async def read(target: ClusterTarget) -> ClusterScan:
             result = await reader.read(target)
+            result = result.waive([waiver.kind for waiver in waive if waiver.cluster == target.key])
             if progress is not None:
                 progress(result)
             return result
@@ -134,11 +146,19 @@ async def _token(credential: AsyncTokenCredential, scope: str) -> str:
 class _Reader:
     """Reads one cluster at a time; what all clusters of a run share comes in from outside."""
 
-    def __init__(self, registry: Registry, manager: _ResourceManager, around: Surroundings, patience: Patience) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        manager: _ResourceManager,
+        around: Surroundings,
+        patience: Patience,
+        helm_history: int,
+    ) -> None:
         self._registry = registry
         self._manager = manager
         self._around = around
         self._patience = patience
+        self._helm_history = helm_history
 
     async def read(self, target: ClusterTarget) -> ClusterScan:
         try:
@@ -147,6 +167,8 @@ class _Reader:
                     return await self._aks(target)
                 case KubeconfigCluster():
                     return await self._kubeconfig(target)
+                case SnapshotCluster():
+                    return await asyncio.to_thread(read_snapshot, target, self._registry, self._helm_history)
         except IdentityError:
             raise
         except Unread as unread:
@@ -171,7 +193,7 @@ class _Reader:
 
     async def _scan(self, server: ApiServer, key: str, access: str) -> ClusterScan:
         async with connect(server, self._patience) as ask:
-            return await scan(ask, key, self._registry, access=access)
+            return await scan(ask, key, self._registry, access=access, helm_history=self._helm_history)
 
     # -- AKS ---------------------------------------------------------------------------------------------------
 

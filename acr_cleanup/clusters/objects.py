@@ -23,7 +23,7 @@ from acr_cleanup.errors import InvalidReference
 @dataclass(frozen=True, slots=True)
 class Kind:
     """
-    A kind of API object that holds a pod spec at `pod_spec`.
+    A kind of API object. `pod_spec` is the path of the pod spec that it holds, empty if it holds none at a known place.
 
     `in_reader_roles`: the built-in reader roles (Kubernetes' `view`, `Azure Kubernetes Service RBAC Reader`) let one list it.
     `always_served`: every API server that has the kind's group version serves it.
@@ -32,11 +32,10 @@ class Kind:
     name: str
     resource: str
     group: str
-    pod_spec: tuple[str, ...]
+    pod_spec: tuple[str, ...] = ()
     in_reader_roles: bool = True
     always_served: bool = True
-
-    version = "v1"
+    version: str = "v1"
 
     @property
     def api_version(self) -> str:

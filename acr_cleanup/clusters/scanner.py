@@ -30,7 +30,7 @@ _MOST_PAGES = 100_000
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str) -> ClusterScan:
+async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_history: int = 0) -> ClusterScan:
     """
     Every use of the registry's images in every kind of workload that this API server holds.
 

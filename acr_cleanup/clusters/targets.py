@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -26,6 +27,14 @@ class AksCluster:
     resource_group: str
     access: Access = Access.AUTO
 
+    @property
+    def resource_id(self) -> str:
+        """Compared without regard to case, as Azure does."""
+        return (
+            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.ContainerService/managedClusters/{self.name}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class KubeconfigCluster:
@@ -36,5 +45,27 @@ class KubeconfigCluster:
     context: str | None = None
 
 
-# A further kind of target (a usage snapshot, say) is one more class here and one more `case` in `aks.scan_clusters`.
-ClusterTarget = AksCluster | KubeconfigCluster
+@dataclass(frozen=True, slots=True)
+class SnapshotCluster:
+    """
+    A cluster that was read elsewhere: the scan of `key` in the usage snapshot `path`, believed for `max_age` after it was read.
+
+    `resource_id`, where it is given, is the AKS cluster that the snapshot must be of.
+    """
+
+    key: str
+    path: Path
+    max_age: timedelta = timedelta(hours=24)
+    resource_id: str | None = None
+
+
+# A further kind of target is one more class here and one more `case` in `aks._Reader.read`.
+ClusterTarget = AksCluster | KubeconfigCluster | SnapshotCluster
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """The user gives up one kind of object (as kubectl names it) in one cluster (by its key): what only it uses may be deleted."""
+
+    cluster: str
+    kind: str

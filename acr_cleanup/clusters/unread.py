@@ -12,14 +12,16 @@ _QUOTED_LENGTH = 200
 class Unread(Exception):
     """A cluster, or one kind of object in it, could not be read: `call` was attempted, `seen` is what came back."""
 
-    def __init__(self, call: str, seen: str, remedy: str) -> None:
+    def __init__(self, call: str, seen: str, remedy: str, *, kind: str = "") -> None:
         super().__init__(f"{call}: {seen}")
         self.call = call
         self.seen = seen
         self.remedy = remedy
+        self.kind = kind
+        """The one kind of object that is unread (`Blocker.kind`), if it is just one."""
 
     def blocker(self, cluster: str) -> Blocker:
-        return Blocker(cluster, self.call, self.seen, self.remedy)
+        return Blocker(cluster, self.call, self.seen, self.remedy, self.kind)
 
 
 class Unreachable(Unread):

@@ -131,7 +131,7 @@ def out_of_scope(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
 
 def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     """
-    A use names the tag, its digest, or a digest of the same index family.
+    A use names the tag, its digest, a digest of the same index family, or may mean any image of the repository.
 
     The tag may have moved since the kubelet pulled it, the digest has not: both count. What runs from an index may be
     reported as the index or as the child that was chosen, so one use of either is a use of the whole family.
@@ -141,13 +141,17 @@ def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     for used in sorted(usage.digests(inventory.name)):
         for digest in inventory.family(used):
             by_family[digest].extend(usage.of_digest(inventory.name, used))
+    any_image = usage.of_any(inventory.name)
     for tag in inventory.tags:
         by_name = usage.of_tag(inventory.name, tag.name)
         by_digest = tuple(by_family.get(tag.digest, ()))
         if by_name:
-            yield tag, KeepReason(Rule.IN_USE, "a workload names this tag", by_name + by_digest)
+            yield tag, KeepReason(Rule.IN_USE, "a workload names this tag", by_name + by_digest + any_image)
         elif by_digest:
-            yield tag, KeepReason(Rule.IN_USE, "a workload runs or pins its digest", by_digest)
+            yield tag, KeepReason(Rule.IN_USE, "a workload runs or pins its digest", by_digest + any_image)
+        elif any_image:
+            detail = "something names its repository without saying which image"
+            yield tag, KeepReason(Rule.IN_USE, detail, any_image)
 
 
 def locked(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:

@@ -36,12 +36,22 @@ _FULL_PATH_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """One image, by name: in `host`, the repository `repository`, its `tag` and/or its `digest` (never neither)."""
+    """
+    One image, by name: in `host`, the repository `repository`, its `tag` and/or its `digest`.
+
+    With neither, it is an **open** reference: a template such as `shop/web:{{ .Values.tag }}` names the repository, and nobody can
+    tell which of its images. It may be any of them. `parse_reference` never gives one: what no runtime could start is no image.
+    """
 
     host: str
     repository: str
     tag: str | None
     digest: Digest | None
+
+    @property
+    def is_open(self) -> bool:
+        """May it be any image of the repository?"""
+        return self.tag is None and self.digest is None
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -51,13 +51,15 @@ class Blocker:
     """
     Something we could not see. It forbids every deletion, for it could have changed any of them.
 
-    `where` is the cluster (or the registry), `call` what was attempted, `seen` the answer, `remedy` what to do.
+    `where` is the cluster (or the registry), `call` what was attempted, `seen` the answer, `remedy` what to do. `kind` is the
+    kind of object that could not be seen, as kubectl names it (`rollouts.argoproj.io`); empty if it is more than one kind.
     """
 
     where: str
     call: str
     seen: str
     remedy: str
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.call}: {self.seen} {self.remedy}"
@@ -74,6 +76,19 @@ class ClusterScan:
     """How it was reached, for people: `direct`, `run-command`, `kubeconfig`."""
     objects: int = 0
     """How many API objects were read: an empty cluster and an unread one must not look alike."""
+    waived: tuple[Blocker, ...] = ()
+    """What could not be seen and was given up by name: it blocks nothing, and every report repeats it."""
+    notes: tuple[str, ...] = ()
+    """What whoever runs this should know of the cluster; sentences, without its name."""
+    read_at: datetime | None = None
+    """When the cluster was read, for a scan that comes from a usage snapshot; None: in this run."""
+
+    def waive(self, kinds: Collection[str]) -> ClusterScan:
+        """This scan, with the blockers of these kinds (in any case) given up. What was seen of them still counts as used."""
+        given_up = {kind.lower() for kind in kinds}
+        waived = tuple(blocker for blocker in self.blockers if blocker.kind and blocker.kind.lower() in given_up)
+        rest = tuple(blocker for blocker in self.blockers if blocker not in waived)
+        return replace(self, blockers=rest, waived=(*self.waived, *waived))
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,7 @@ class UsageIndex:
     read_at: datetime
     _by_tag: Mapping[str, Mapping[str, tuple[ImageUse, ...]]] = field(repr=False, compare=False)
     _by_digest: Mapping[str, Mapping[Digest, tuple[ImageUse, ...]]] = field(repr=False, compare=False)
+    _open: Mapping[str, tuple[ImageUse, ...]] = field(repr=False, compare=False)
     repositories: frozenset[str] = field(compare=False)
     """Every repository that any use names."""
     running: frozenset[str] = field(compare=False)
@@ -100,6 +116,7 @@ class UsageIndex:
         scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
         by_tag: _Grouped[str] = defaultdict(lambda: defaultdict(list))
         by_digest: _Grouped[Digest] = defaultdict(lambda: defaultdict(list))
+        open_: defaultdict[str, list[ImageUse]] = defaultdict(list)
         uses = [use for scan in scans for use in scan.uses]
         for use in uses:
             reference = use.reference
@@ -108,11 +125,14 @@ class UsageIndex:
                 by_tag[reference.repository][reference.tag].append(use)
             if reference.digest is not None:
                 by_digest[reference.repository][reference.digest].append(use)
+            if reference.is_open:
+                open_[reference.repository].append(use)
         return cls(
             scans=scans,
             read_at=read_at,
             _by_tag=_frozen(by_tag),
             _by_digest=_frozen(by_digest),
+            _open={repository: tuple(found) for repository, found in open_.items()},
             repositories=frozenset(use.reference.repository for use in uses),
             running=frozenset(use.reference.repository for use in uses if use.running),
         )
@@ -121,6 +141,22 @@ class UsageIndex:
     def blockers(self) -> tuple[Blocker, ...]:
         return tuple(blocker for scan in self.scans for blocker in scan.blockers)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was given up, and what else should be known of the clusters; one sentence each."""
+        return tuple(
+            warning
+            for scan in self.scans
+            for warning in (
+                *(
+                    f"{scan.cluster}: {waived.kind} is waived ({waived.call}: {waived.seen}) "
+                    "What only these objects use counts as unused."
+                    for waived in scan.waived
+                ),
+                *(f"{scan.cluster}: {note}" for note in scan.notes),
+            )
+        )
+
     def of_tag(self, repository: str, tag: str) -> tuple[ImageUse, ...]:
         """The uses that name this tag."""
         return self._by_tag.get(repository, {}).get(tag, ())
@@ -128,6 +164,10 @@ class UsageIndex:
     def of_digest(self, repository: str, digest: Digest) -> tuple[ImageUse, ...]:
         """The uses that name (or run) this digest, not counting those that reach it through a tag or an index."""
         return self._by_digest.get(repository, {}).get(digest, ())
+
+    def of_any(self, repository: str) -> tuple[ImageUse, ...]:
+        """The uses of this repository that may mean any of its images (`ImageReference.is_open`)."""
+        return self._open.get(repository, ())
 
     def digests(self, repository: str) -> frozenset[Digest]:
         """Every digest of this repository that a use names."""

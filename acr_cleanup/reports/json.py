@@ -109,11 +109,16 @@ def _cluster(scan: ClusterScan) -> Object:
         "objects": scan.objects,
         "uses": len(scan.uses),
         "blockers": [_blocker(blocker) for blocker in scan.blockers],
+        "waived": [_blocker(blocker) for blocker in scan.waived],
+        "notes": list(scan.notes),
+        "read_at": words.timestamp(scan.read_at) if scan.read_at is not None else None,
     }
 
 
 def _blocker(blocker: Blocker) -> Object:
-    return {"where": blocker.where, "call": blocker.call, "seen": blocker.seen, "remedy": blocker.remedy}
+    return {"where": blocker.where, "call": blocker.call, "seen": blocker.seen, "remedy": blocker.remedy} | (
+        {"kind": blocker.kind} if blocker.kind else {}
+    )
 
 
 def _repository(repository: RepositoryPlan) -> Mapping[str, Any]:

@@ -8,12 +8,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
-from acr_cleanup.clusters.targets import Access
+from acr_cleanup.clusters.targets import Access, Waiver
 from acr_cleanup.core.policy import Scope
 from acr_cleanup.federation import AuthType
 from acr_cleanup.identity import REGISTRY_AUDIENCE
 from acr_cleanup.settings.grammar import (
     GUID,
+    WAIVER_FORM,
     Wrong,
     as_alias,
     as_boolean,
@@ -32,6 +33,7 @@ from acr_cleanup.settings.grammar import (
     parse_environment,
     parse_registry_url,
     parse_resource_id,
+    parse_waiver,
 )
 from acr_cleanup.settings.inputs import BY_KEY, ENVIRONMENTS, LOG_LEVELS, MAX_CONCURRENCY, FailOn, LogLevel
 
@@ -79,6 +81,19 @@ def _fail_on(value: object) -> frozenset[FailOn] | None:
     return None if chosen is None else frozenset(map(FailOn, chosen))
 
 
+def _waivers(value: object) -> tuple[Waiver, ...] | None:
+    """`CLUSTER: KIND` texts; in a file also mappings with the keys `cluster` and `kind`."""
+    if isinstance(value, list | tuple):
+        value = [_waiver_text(item) if isinstance(item, dict) else item for item in value]
+    return _items(value, parse_waiver)
+
+
+def _waiver_text(entry: Mapping[str, object]) -> str:
+    if set(entry) != {"cluster", "kind"} or not all(isinstance(part, str) and part.strip() for part in entry.values()):
+        raise Wrong("A waiver does not say just `cluster` and `kind`.", WAIVER_FORM)
+    return f"{entry['cluster']}: {entry['kind']}"
+
+
 def _schema(kind: str, **more: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, **more})
 
@@ -97,6 +112,40 @@ Globs = Annotated[
 Hosts = Annotated[
     tuple[str, ...],
     _list(as_alias),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+Waivers = Annotated[
+    tuple[Waiver, ...],
+    PlainValidator(_waivers),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {
+                            "cluster": {
+                                "type": "string",
+                                "description": "The key of the cluster in kubernetes_clusters.",
+                            },
+                            "kind": {
+                                "type": "string",
+                                "description": "The kind, as kubectl names it: rollouts.argoproj.io",
+                            },
+                        },
+                        "required": ["cluster", "kind"],
+                        "additionalProperties": False,
+                    },
+                    {"type": "string", "pattern": ":"},
+                ]
+            },
+        }
+    ),
+]
+Guids = Annotated[
+    tuple[str, ...],
+    _list(as_guid),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
 ResourceIds = Annotated[tuple[tuple[str, str, str], ...], _list(parse_resource_id), _schema("array")]
@@ -143,6 +192,11 @@ class Model(BaseModel):
 
 class Options(Model):
     """What both the file and the inputs may say; None where they do not."""
+
+    subscriptions: Guids | None = _option("subscriptions")
+    require_all_clusters: Boolean | None = _option("require_all_clusters")
+    helm_history: Count | None = _option("helm_history")
+    waive: Waivers | None = _option("waive")
 
     older_than: Duration | None = _option("older_than")
     scope: ScopeName | None = _option("scope")
@@ -199,17 +253,42 @@ class ByKubeconfig(Model):
     )
 
 
-ENTRY_FORMS: Mapping[str, type[Model]] = {"aks": AksByName, "aks-id": AksById, "kubeconfig": ByKubeconfig}
+class BySnapshot(Model):
+    """A cluster that was read elsewhere, by `acr-cleanup collect`."""
+
+    snapshot: Text = Field(
+        description="The path of a usage snapshot that holds a cluster of this name, relative to this file."
+    )
+    max_age: Duration | None = Field(
+        default=None,
+        description="How old the reading of the cluster may be when it is used.",
+        json_schema_extra={"default": "24h"},
+    )
+    resource_id: ResourceId | None = Field(
+        default=None, description="The resource id of the AKS cluster that the snapshot must be of."
+    )
+
+
+ENTRY_FORMS: Mapping[str, type[Model]] = {
+    "aks": AksByName,
+    "aks-id": AksById,
+    "kubeconfig": ByKubeconfig,
+    "snapshot": BySnapshot,
+}
 
 
 def _form_of(entry: Any) -> str:
-    if isinstance(entry, dict) and "kubeconfig" in entry:
-        return "kubeconfig"
-    return "aks-id" if isinstance(entry, dict) and "resource_id" in entry else "aks"
+    keys = entry if isinstance(entry, dict) else ()
+    return next((form for key, form in _TELLING if key in keys), "aks")
 
 
+# The first of these keys in an entry says what it is.
+_TELLING = (("kubeconfig", "kubeconfig"), ("snapshot", "snapshot"), ("resource_id", "aks-id"))
 _ClusterEntry = Annotated[
-    Annotated[AksByName, Tag("aks")] | Annotated[AksById, Tag("aks-id")] | Annotated[ByKubeconfig, Tag("kubeconfig")],
+    Annotated[AksByName, Tag("aks")]
+    | Annotated[AksById, Tag("aks-id")]
+    | Annotated[ByKubeconfig, Tag("kubeconfig")]
+    | Annotated[BySnapshot, Tag("snapshot")],
     Discriminator(_form_of),
 ]
 

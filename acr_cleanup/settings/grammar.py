@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from acr_cleanup.clusters.targets import Waiver
 from acr_cleanup.core.references import normalise_host
 from acr_cleanup.identity import CLOUDS
 
@@ -140,6 +141,18 @@ def parse_resource_id(text: str) -> tuple[str, str, str]:
         raise Wrong(f"{shown(text)} is not the resource id of an AKS cluster.", how)
     subscription, group, name = match.groups()
     return as_guid(subscription), as_resource_group(group), as_cluster_name(name)
+
+
+WAIVER_FORM = "Write CLUSTER: KIND, as in `production: rollouts.argoproj.io`; the message of the blocker names both."
+
+
+def parse_waiver(text: str) -> Waiver:
+    """A waiver from `CLUSTER: KIND`. Raises `Wrong`."""
+    cluster, colon, kind = (part.strip() for part in text.rpartition(":"))
+    # A kind, or a group version that is down (`custom.metrics.k8s.io/v1beta1`); never a pattern: what is given up is named.
+    if not (cluster and colon and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(?:/[A-Za-z0-9.-]+)?", kind)):
+        raise Wrong(f"{shown(text)} does not name a cluster and a kind.", WAIVER_FORM)
+    return Waiver(cluster, kind.lower())
 
 
 def as_guid(text: str) -> str:

@@ -133,6 +133,33 @@ INPUTS: tuple[Input, ...] = (
         in_file=False,
     ),
     Input(
+        "subscriptions",
+        Kind.LIST,
+        "",
+        "Ids of the subscriptions in which to look for AKS clusters that the configuration forgot. By default those of the "
+        "configured clusters.",
+    ),
+    Input(
+        "require-all-clusters",
+        Kind.BOOLEAN,
+        "false",
+        "If true, an AKS cluster in these subscriptions that is not configured stops every deletion, instead of being warned of.",
+    ),
+    Input(
+        "helm-history",
+        Kind.NUMBER,
+        "0",
+        "How many revisions of each Helm release count as used, the current one among them. More than 0 needs the right to list "
+        "Secrets; none but those of Helm are read.",
+    ),
+    Input(
+        "waive",
+        Kind.LIST,
+        "",
+        "What to give up, as CLUSTER: KIND (production: rollouts.argoproj.io). What cannot be seen of this kind there then blocks "
+        "nothing, and what only it uses may be deleted.",
+    ),
+    Input(
         "older-than",
         Kind.TEXT,
         "30d",

@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster
+from acr_cleanup.clusters.targets import (
+    Access,
+    AksCluster,
+    ClusterTarget,
+    KubeconfigCluster,
+    SnapshotCluster,
+    Waiver,
+)
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
 from acr_cleanup.core.references import DEFAULT_TAG, Registry
 from acr_cleanup.errors import ConfigurationError, Problem
@@ -21,6 +28,7 @@ from acr_cleanup.settings.form import (
     ENTRY_FORMS,
     AksById,
     ByKubeconfig,
+    BySnapshot,
     CloudEntry,
     File,
     InputValues,
@@ -65,6 +73,11 @@ class Settings:
     fail_on: frozenset[FailOn] = frozenset({FailOn.DELETE_ERRORS})
     dry_run: bool = True
     summary: bool = True
+    helm_history: int = 0
+    waive: tuple[Waiver, ...] = ()
+    subscriptions: tuple[str, ...] = ()
+    """Where to look for forgotten clusters; empty: in the subscriptions of the configured ones."""
+    require_all_clusters: bool = False
 
 
 def load_settings(
@@ -94,6 +107,7 @@ def load_settings(
     cloud = _cloud(options, file, environ, problems)
     clusters = _clusters(file, inputs, folder, problems, any(path.startswith("kubernetes_clusters") for path in broken))
     registry = _registry(file, inputs, options, cloud, problems, broken)
+    waive = _waivers(options, clusters, problems, broken)
     policy = _policy(options, problems)
     login = _login(inputs, environ, problems, broken)
     if problems or registry is None:
@@ -103,7 +117,8 @@ def load_settings(
     if "max_deletions" in options:
         limits = replace(limits, deletions=options["max_deletions"] or None)
     entry = file.container_registry or RegistryEntry()
-    known = {key: options[key] for key in ("concurrency", "fail_on", "log_level") if options.get(key) is not None}
+    plain = ("concurrency", "fail_on", "log_level", "helm_history", "subscriptions", "require_all_clusters")
+    known = {key: options[key] for key in plain if options.get(key) is not None}
     known |= {key: getattr(inputs, key) for key in ("dry_run", "summary") if getattr(inputs, key) is not None}
     if options.get("report_dir") is not None:
         known["report_dir"] = Path(options["report_dir"])
@@ -116,6 +131,7 @@ def load_settings(
         registry_subscription_id=entry.subscription_id,
         registry_resource_group=entry.resource_group,
         login=login,
+        waive=waive,
         **known,
     )
 
@@ -286,6 +302,9 @@ def _clusters(
         if isinstance(entry, ByKubeconfig):
             entries.append((where, _kubeconfig(key, entry, where, folder, problems)))
             continue
+        if isinstance(entry, BySnapshot):
+            entries.append((where, _snapshot(key, entry, folder)))
+            continue
         subscription, group, name = (
             entry.resource_id
             if isinstance(entry, AksById)
@@ -332,10 +351,38 @@ def _kubeconfig(key: str, entry: ByKubeconfig, where: str, folder: Path, problem
     return KubeconfigCluster(key, path, entry.context)
 
 
+def _snapshot(key: str, entry: BySnapshot, folder: Path) -> SnapshotCluster:
+    # That the file is missing is no mistake in the configuration: whoever makes it may have failed. It is a blocker, then.
+    try:
+        path = folder / Path(entry.snapshot).expanduser()
+    except RuntimeError:
+        path = Path(entry.snapshot)
+    resource_id = (
+        AksCluster(key, entry.resource_id[2], *entry.resource_id[:2]).resource_id if entry.resource_id else None
+    )
+    target = SnapshotCluster(key, path, resource_id=resource_id)
+    return target if entry.max_age is None else replace(target, max_age=entry.max_age)
+
+
+def _waivers(
+    options: Mapping[str, Any], clusters: Sequence[ClusterTarget], problems: list[Problem], broken: set[str]
+) -> tuple[Waiver, ...]:
+    waivers: tuple[Waiver, ...] = options.get("waive") or ()
+    keys = [target.key for target in clusters]
+    if not any(path.startswith(("kubernetes_clusters", "clusters")) for path in broken):
+        for waiver in waivers:
+            if waiver.cluster not in keys:
+                seen = f"There is no cluster {shown(waiver.cluster)}.{did_you_mean(nearest(waiver.cluster, keys))}"
+                problems.append(Problem("waive", seen, "Name a cluster as the configuration calls it."))
+    return waivers
+
+
 def _sameness(target: ClusterTarget) -> tuple[str, ...]:
     # Azure compares these without regard to case.
     if isinstance(target, AksCluster):
         return (target.subscription_id.lower(), target.resource_group.lower(), target.name.lower())
+    if isinstance(target, SnapshotCluster):
+        return (str(target.path.absolute()), target.key)
     return (str(target.kubeconfig.absolute()), target.context or "")
 
 
