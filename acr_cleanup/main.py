@@ -20,12 +20,12 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
@@ -39,6 +39,11 @@ from acr_cleanup.reports.view import Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.together import together
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+    from acr_cleanup.network import Network
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories being listed at once; the registry's pace bounds the requests themselves."""
@@ -61,12 +66,16 @@ class ReadableRegistry(Registry, Protocol):
         ...
 
 
+Scan: TypeAlias = Callable[[Callable[[ClusterScan], None]], Awaitable[tuple[ClusterScan, ...]]]
+"""Reads all clusters, and tells of each as it is done."""
+
+
 @dataclass(frozen=True)
 class Edges:
     """The world as a run sees it: one registry, and one way to read all clusters (reporting each as it is done)."""
 
     registry: ReadableRegistry
-    scan: Callable[[Callable[[ClusterScan], None]], Awaitable[tuple[ClusterScan, ...]]]
+    scan: Scan
 
 
 @dataclass
@@ -190,44 +199,63 @@ def _annotate(result: Result, runtime: Runtime) -> None:
 async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[Edges]:
     """Open the real edges: one network session and one login for all of them."""
     # The SDKs take more than a second to import; a wrong configuration needs none of them.
-    from acr_cleanup.clusters.aks import scan_clusters  # noqa: PLC0415
-    from acr_cleanup.identity import open_credential  # noqa: PLC0415
-    from acr_cleanup.network import open_network  # noqa: PLC0415
     from acr_cleanup.registry.acr import open_registry  # noqa: PLC0415
 
-    async with AsyncExitStack() as stack:
-        network = await stack.enter_async_context(open_network(environ))
-        credential = await stack.enter_async_context(
-            open_credential(
-                settings.cloud, network, environ, settings.login, id_tokens=runtime.id_token, mask=runtime.mask
-            )
-        )
-        registry = await stack.enter_async_context(
-            open_registry(
-                settings.registry.login_server,
-                credential,
-                network.transport(),
-                audience=settings.cloud.audience,
-                concurrency=settings.concurrency,
-            )
+    async with (
+        _log_in(settings, environ, runtime) as (network, credential),
+        open_registry(
+            settings.registry.login_server,
+            credential,
+            network.transport(),
+            audience=settings.cloud.audience,
+            concurrency=settings.concurrency,
+        ) as registry,
+    ):
+        yield Edges(registry, _scanner(settings, network, credential))
+
+
+@asynccontextmanager
+async def connect_clusters(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[Scan]:
+    """Open the edges of the clusters alone: for what never speaks to the registry."""
+    async with _log_in(settings, environ, runtime) as (network, credential):
+        yield _scanner(settings, network, credential)
+
+
+@asynccontextmanager
+async def _log_in(
+    settings: Settings, environ: Mapping[str, str], runtime: Runtime
+) -> AsyncIterator[tuple[Network, AsyncTokenCredential]]:
+    from acr_cleanup.identity import open_credential  # noqa: PLC0415
+    from acr_cleanup.network import open_network  # noqa: PLC0415
+
+    async with (
+        open_network(environ) as network,
+        open_credential(
+            settings.cloud, network, environ, settings.login, id_tokens=runtime.id_token, mask=runtime.mask
+        ) as credential,
+    ):
+        yield network, credential
+
+
+def _scanner(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Scan:
+    from acr_cleanup.clusters.aks import scan_clusters  # noqa: PLC0415
+
+    async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
+        return await scan_clusters(
+            settings.clusters,
+            settings.registry,
+            credential=credential,
+            make_transport=network.transport,
+            resource_manager=settings.cloud.resource_manager,
+            resource_manager_scope=settings.cloud.resource_manager_scope,
+            trust=network.ca_files,
+            proxy_for=network.proxy_for,
+            progress=report,
+            helm_history=settings.helm_history,
+            waive=settings.waive,
         )
 
-        async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
-            return await scan_clusters(
-                settings.clusters,
-                settings.registry,
-                credential=credential,
-                make_transport=network.transport,
-                resource_manager=settings.cloud.resource_manager,
-                resource_manager_scope=settings.cloud.resource_manager_scope,
-                trust=network.ca_files,
-                proxy_for=network.proxy_for,
-                progress=report,
-                helm_history=settings.helm_history,
-                waive=settings.waive,
-            )
-
-        yield Edges(registry, scan)
+    return scan
 
 
 async def run(
@@ -323,6 +351,12 @@ def _unreadable(plans: Sequence[RepositoryPlan], registry: str) -> tuple[Blocker
 
 async def read_usage(settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]) -> UsageIndex:
     """Scan all clusters, side by side, into one usage index."""
+    read_at = clock()
+    return UsageIndex.of(await read_clusters(settings, edges.scan, runtime), read_at)
+
+
+async def read_clusters(settings: Settings, scan: Scan, runtime: Runtime) -> tuple[ClusterScan, ...]:
+    """Scan all clusters, side by side, telling how far it is."""
     done: list[ClusterScan] = []
 
     def report(scan: ClusterScan) -> None:
@@ -331,8 +365,7 @@ async def read_usage(settings: Settings, edges: Edges, runtime: Runtime, clock: 
         runtime.progress("clusters", len(done), len(settings.clusters), f"{scan.cluster}: {what}")
 
     runtime.progress("clusters", 0, len(settings.clusters), "")
-    read_at = clock()
-    return UsageIndex.of(await edges.scan(report), read_at)
+    return await scan(report)
 
 
 async def carry_out(
