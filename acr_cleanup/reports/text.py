@@ -1,8 +1,7 @@
 """
 What a person sees: in a terminal as tables and colour, elsewhere as plain lines; the words are the same.
 
-A report is composed once, of lines and grids; only then does it take one of the two forms. Everything foreign in it has passed
-`words.plain` by then.
+It is composed of the blocks of `blocks`. Everything foreign in it has passed `words.plain` by then.
 """
 
 from __future__ import annotations
@@ -12,16 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.reports import words
+from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, Page, and_more, fact, heading, section
 from acr_cleanup.reports.view import (
     Context,
     KeptGroup,
@@ -61,44 +55,8 @@ _OUTCOMES = {
 _LEFT = {OutcomeKind.FAILED: ("failed", ""), OutcomeKind.GONE: ("gone", "already: ")}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of text, styled in parts; `indent` in columns holds for its continuation too."""
-
-    spans: tuple[tuple[str, str], ...] = ()
-    indent: int = 0
-
-    @property
-    def text(self) -> str:
-        return "".join(text for text, _ in self.spans)
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Rows in columns; `numbers` names the columns that are aligned to the right."""
-
-    rows: tuple[tuple[str, ...], ...]
-    header: tuple[str, ...] = ()
-    footer: tuple[str, ...] = ()
-    numbers: frozenset[int] = frozenset()
-    indent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Many short things side by side: a name and a remark on each; `hidden` more are not shown."""
-
-    items: tuple[tuple[str, str], ...]
-    hidden: int = 0
-    indent: int = 0
-
-
-Block = Line | Grid | Names
-_BLANK = Line()
-
-
 @dataclass(frozen=True)
-class TextReport:
+class TextReport(Page):
     """
     The report of one run: rich's `print` shows it as for a terminal, `str` gives plain lines.
 
@@ -123,45 +81,33 @@ class TextReport:
     """Of more than that: tags that stay, for each repository and reason."""
     repositories: int = 30
 
-    def lines(self) -> Iterator[str]:
-        """Plain lines: no colour, no frames, not wrapped, so that one can search them."""
-        for block in self.blocks():
-            yield from _plain(block)
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for block in self.blocks():
-            yield from _rich(block, options.max_width)
-
     def blocks(self) -> Iterator[Block]:
         """Everything that is said, in its order."""
         view = View(self.result)
         yield Line(((view.headline, _STYLES[view.tone]),))
-        yield from _section(self._problems(view))
-        yield from _section(self._totals(view))
-        yield from _section(self._table(view))
+        yield from section(self._problems(view))
+        yield from section(self._totals(view))
+        yield from section(self._table(view))
         if self.details:
             readable = [each for each in view.repositories if not each.error]
             shown = readable[: self.repositories]
             if shown:
-                yield _BLANK
+                yield BLANK
                 full = words.plain(self.context.full_report)
                 ages = "" if view.acted else "; with each tag the time since its last push"
                 yield Line(((f"By repository{ages}. All of it is in {full}.", "dim"),))
             tell = self._done if view.acted else self._repository
             for repository in shown:
-                yield from _section(tell(view, repository))
-            yield from _section(self._hidden(len(readable) - len(shown), "repository", 0))
-        yield from _section(self._locked(view))
-        yield from _section(self._surprises(view))
-        yield from _section(self._warnings(view))
-        yield from _section(self._next(view))
+                yield from section(tell(view, repository))
+            yield from section(self._hidden(len(readable) - len(shown), "repository", 0))
+        yield from section(self._locked(view))
+        yield from section(self._surprises(view))
+        yield from section(self._warnings(view))
+        yield from section(self._next(view))
 
     def _problems(self, view: View) -> Iterator[Block]:
         if view.blockers:
-            yield _heading("What happened" if view.ended_early else "What could not be seen", "bold red")
+            yield heading("What happened" if view.ended_early else "What could not be seen", "bold red")
         place = None
         for blocker in view.blockers[:_BLOCKERS_SHOWN]:
             if blocker.where != place:
@@ -173,10 +119,10 @@ class TextReport:
                 yield Line((("→ ", "cyan"), (words.plain(blocker.remedy), "")), 6)
         yield from self._hidden(len(view.blockers) - _BLOCKERS_SHOWN, "blocker", 2)
         if self.result.refusals:
-            yield _heading("Why it is refused", "bold red")
+            yield heading("Why it is refused", "bold red")
             yield from (Line(((words.plain(refusal), ""),), 2) for refusal in self.result.refusals)
         if view.unread:
-            yield _heading("Repositories that could not be read", "bold yellow")
+            yield heading("Repositories that could not be read", "bold yellow")
         for repository in view.unread[: self.repositories]:
             yield Line(((words.plain(repository.repository), "bold"),), 2)
             yield Line(((words.plain(repository.error), ""),), 4)
@@ -186,14 +132,14 @@ class TextReport:
         total, result = view.total, self.result
         if total.tags:
             of = f"{total.kept:,} of {words.count(total.tags, 'tag')}, {total.in_use:,} of them in use"
-            yield _fact("Kept", of)
+            yield fact("Kept", of)
         for number, scan in enumerate(result.plan.usage.scans):
             how = f" ({words.plain(scan.access)})" if scan.access else ""
             read = f"{words.count(scan.objects, 'object')}, {words.count(len(scan.uses), 'use')} of this registry"
             unseen = f", {words.count(len(scan.blockers), 'blocker')}" if scan.blockers else ""
-            yield _fact("Clusters" if number == 0 else "", f"{words.plain(scan.cluster)}{how}: {read}{unseen}")
-        yield _fact("Policy", words.plain(view.policy, 1000))
-        yield _fact("Took", words.elapsed(result.finished_at - result.started_at))
+            yield fact("Clusters" if number == 0 else "", f"{words.plain(scan.cluster)}{how}: {read}{unseen}")
+        yield fact("Policy", words.plain(view.policy, 1000))
+        yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 
     def _table(self, view: View) -> Iterator[Block]:
         if not view.rows:
@@ -255,7 +201,7 @@ class TextReport:
         def tell(what: str, why: str, names: Sequence[str], limit: int) -> None:
             limit = len(names) if few else limit
             shown = [words.name(each) for each in names[:limit]]
-            shown += [_more(len(names) - limit)] if len(names) > limit else []
+            shown += [and_more(len(names) - limit)] if len(names) > limit else []
             rows.append((f"{what:<7}{len(names):>6,}", f"{why}{', '.join(shown)}"))
 
         left = stayed(view, repository)
@@ -275,7 +221,7 @@ class TextReport:
         yield Grid(tuple((words.name(tag.name), _users(tag)) for tag in shown), indent=4)
         hidden = len(group.tags) - len(shown)
         if hidden:
-            yield Line(((_more(hidden), "dim"),), 4)
+            yield Line(((and_more(hidden), "dim"),), 4)
 
     def _names(self, items: Iterable[tuple[str, str]], total: int, limit: int) -> Names:
         shown = tuple((words.name(name), remark) for (name, remark), _ in zip(items, range(limit), strict=False))
@@ -285,7 +231,7 @@ class TextReport:
         if not view.locked or (view.acted and self.details):
             # Once it is done, the repositories name them.
             return
-        yield _heading("Kept by a lock alone", "bold")
+        yield heading("Kept by a lock alone", "bold")
         shown = view.locked[: self.rows]
         for repository, tag in shown:
             yield Line(((words.plain(f"{repository}:{tag.name}"), ""), (f"  {words.plain(tag.detail)}", "dim")), 2)
@@ -294,9 +240,9 @@ class TextReport:
     def _surprises(self, view: View) -> Iterator[Block]:
         for number, (kind, outcomes) in enumerate(view.surprises):
             if number:
-                yield _BLANK
+                yield BLANK
             style = "bold red" if kind is OutcomeKind.FAILED else "bold yellow"
-            yield _heading(f"{_OUTCOMES[kind]}: {_amount(outcomes)}", style)
+            yield heading(f"{_OUTCOMES[kind]}: {_amount(outcomes)}", style)
             # Many fail for one reason. What failed is what somebody has to look into.
             limit = self.rows * (4 if kind is OutcomeKind.FAILED else 1)
             reasons: dict[str, list[Outcome]] = {}
@@ -312,7 +258,7 @@ class TextReport:
     def _warnings(self, view: View) -> Iterator[Block]:
         if not view.warnings:
             return
-        yield _heading("Warnings", "bold yellow")
+        yield heading("Warnings", "bold yellow")
         shown = view.warnings[: self.names]
         yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in shown)
         yield from self._hidden(len(view.warnings) - len(shown), "warning", 2)
@@ -320,11 +266,11 @@ class TextReport:
     def _next(self, view: View) -> Iterator[Block]:
         if self.details and view.rows:
             # In a terminal the last lines are what is still on the screen.
-            yield _fact("Verdict", view.headline)
+            yield fact("Verdict", view.headline)
         if self.context.files:
-            yield _fact("Reports", ", ".join(words.plain(path) for path in self.context.files))
+            yield fact("Reports", ", ".join(words.plain(path) for path in self.context.files))
         for number, step in enumerate(view.next_steps(self.context)):
-            yield _fact("Next" if number == 0 else "", words.plain(str(step), 1000))
+            yield fact("Next" if number == 0 else "", words.plain(str(step), 1000))
 
     def _hidden(self, number: int, noun: str, indent: int) -> Iterator[Block]:
         if number > 0:
@@ -335,22 +281,6 @@ class TextReport:
 def render(result: Result, context: Context | None = None, *, details: bool = True) -> TextReport:
     """The report for people, ready for `print`, rich's `print`, or a runtime's `show`."""
     return TextReport(result, context or Context(), details)
-
-
-def _section(blocks: Iterable[Block]) -> Iterator[Block]:
-    """A blank line before, unless there is nothing."""
-    for number, block in enumerate(blocks):
-        if number == 0:
-            yield _BLANK
-        yield block
-
-
-def _heading(text: str, style: str) -> Line:
-    return Line(((text, style),))
-
-
-def _fact(label: str, text: str) -> Grid:
-    return Grid(((f"{label:<9}", text),))
 
 
 def _summary(view: View, repository: RepositoryPlan, row: Row) -> str:
@@ -384,10 +314,6 @@ def _users(tag: KeptTag, limit: int = _USERS_SHOWN) -> str:
     return words.plain(f"{'its digest: ' if by_digest(tag) else ''}{', '.join(shown)}", 600) + more
 
 
-def _more(number: int) -> str:
-    return f"… {number:,} more"
-
-
 def _age(moment: datetime | None, now: datetime) -> str:
     return words.age(now - moment) if moment is not None else "age unknown"
 
@@ -398,84 +324,3 @@ def _amount(outcomes: Sequence[Outcome]) -> str:
     if tags < len(outcomes):
         parts.append(words.count(len(outcomes) - tags, "manifest"))
     return words.listing(parts)
-
-
-def _plain(block: Block) -> Iterator[str]:
-    match block:
-        case Line():
-            yield f"{' ' * block.indent}{block.text}" if block.text else ""
-        case Names():
-            more = [_more(block.hidden)] if block.hidden else []
-            yield " " * block.indent + ", ".join(
-                [*(f"{name} ({remark})" if remark else name for name, remark in block.items), *more]
-            )
-        case Grid():
-            rows = [row for row in (block.header, *block.rows, block.footer) if row]
-            last = len(rows[0]) - 1
-            # One endless name must not push every other row off the screen.
-            widths = [min(max(len(row[column]) for row in rows), words.NAME_LIMIT) for column in range(last + 1)]
-            for row in rows:
-                cells = (
-                    cell.rjust(width) if column in block.numbers else cell if column == last else cell.ljust(width)
-                    for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-                )
-                yield (" " * block.indent + "  ".join(cells)).rstrip()
-
-
-def _rich(block: Block, width: int) -> Iterator[Text | Padding]:
-    match block:
-        case Line() if block.text:
-            text = Text.assemble(*block.spans, overflow="fold")
-            yield _indented(text, block.indent) if block.indent else text
-        case Line():
-            yield Text()
-        case Names():
-            yield _indented(_side_by_side(block, width - block.indent), block.indent)
-        case Grid():
-            yield _indented(_grid(block), block.indent)
-
-
-def _indented(content: Text | Table, indent: int) -> Padding:
-    return Padding(content, (0, 0, 0, indent), expand=False)
-
-
-def _side_by_side(block: Names, width: int) -> Text:
-    """Columns, filled downwards as `ls` does."""
-    items = [*block.items, *([(_more(block.hidden), "")] if block.hidden else [])]
-    cells = [Text.assemble((name, ""), (f" {remark}" if remark else "", "dim")) for name, remark in items]
-    for columns in range(min(len(cells), width), 0, -1):
-        height = -(-len(cells) // columns)
-        slices = [cells[start : start + height] for start in range(0, len(cells), height)]
-        widths = [max(cell.cell_len for cell in each) for each in slices]
-        if sum(widths) + 2 * (len(widths) - 1) <= width:
-            break
-    shown = Text(overflow="fold")
-    for row in range(height):
-        line = [(each[row], widths[column]) for column, each in enumerate(slices) if row < len(each)]
-        for column, (cell, wide) in enumerate(line):
-            shown.append_text(cell)
-            shown.append(" " * (wide - cell.cell_len + 2) if column < len(line) - 1 else "")
-        shown.append("\n" if row < height - 1 else "")
-    return shown
-
-
-def _grid(block: Grid) -> Table:
-    if not block.header:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(overflow="fold", no_wrap=False, max_width=40)
-        table.add_column(overflow="fold")
-    else:
-        table = Table(
-            box=box.SIMPLE_HEAD, show_footer=bool(block.footer), pad_edge=False, show_edge=False, header_style="bold"
-        )
-        for column, title in enumerate(block.header):
-            number = column in block.numbers
-            table.add_column(
-                Text(title),
-                footer=Text(block.footer[column], "bold") if block.footer else "",
-                justify="right" if number else "left",
-                overflow="fold",
-            )
-    for row in block.rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
