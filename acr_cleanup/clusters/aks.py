@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from acr_cleanup.clusters import runcommand
 from acr_cleanup.clusters.api import ApiServer, Patience, connect
 from acr_cleanup.clusters.arm import arm_problem
 from acr_cleanup.clusters.kubeconfig import AKS_SERVER_APP, Surroundings, api_server, parse_kubeconfig, read_kubeconfig
+from acr_cleanup.clusters.manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
 from acr_cleanup.clusters.scanner import scan
 from acr_cleanup.clusters.snapshot import read_snapshot
 from acr_cleanup.clusters.targets import (
@@ -46,9 +46,6 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1
 _RUN_COMMAND_SECONDS = 300
-_CONNECT_SECONDS = 10
-_READ_SECONDS = 20
-_READ_RETRIES = 2
 
 
 async def scan_clusters(
@@ -75,10 +72,9 @@ async def scan_clusters(
     gives the environment's proxy for a URL. `helm_history` revisions of each Helm release count as used; what cannot be seen of a
     kind that `waive` names blocks nothing. Raises only `IdentityError`: no login, no reading.
     """
-    async with AsyncExitStack() as stack:
-        endpoint = resource_manager.rstrip("/")
-        scope = resource_manager_scope or f"{endpoint}/.default"
-        manager = _ResourceManager(credential, make_transport, endpoint, scope, stack)
+    async with open_manager(
+        credential, make_transport, resource_manager, resource_manager_scope, poll_seconds=_POLL_SECONDS
+    ) as manager:
         around = Surroundings(partial(_token, credential), trust, proxy_for)
         reader = _Reader(registry, manager, around, patience or Patience(), helm_history)
 
@@ -90,46 +86,6 @@ async def scan_clusters(
             return result
 
         return tuple(await together([partial(read, target) for target in targets], limit=concurrency))
-
-
-class _ResourceManager:
-    """The clients of Azure Resource Manager, one per subscription, opened when first needed."""
-
-    def __init__(
-        self,
-        credential: AsyncTokenCredential,
-        make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
-        endpoint: str,
-        scope: str,
-        stack: AsyncExitStack,
-    ) -> None:
-        self._credential = credential
-        self._make_transport = make_transport
-        self._endpoint = endpoint
-        self._scope = scope
-        self._stack = stack
-        self._clients: dict[str, ContainerServiceClient] = {}
-        self._lock = asyncio.Lock()
-
-    async def client(self, subscription_id: str) -> ContainerServiceClient:
-        from azure.mgmt.containerservice.aio import ContainerServiceClient  # noqa: PLC0415
-
-        key = subscription_id.lower()
-        async with self._lock:
-            if key not in self._clients:
-                client = ContainerServiceClient(
-                    self._credential,
-                    subscription_id,
-                    base_url=self._endpoint,
-                    credential_scopes=[self._scope],
-                    transport=self._make_transport(),
-                    # Each of these tries may cost the whole of `_READ_SECONDS`.
-                    retry_read=_READ_RETRIES,
-                    # By default the result of a run command is looked for every 30 seconds.
-                    polling_interval=_POLL_SECONDS,
-                )
-                self._clients[key] = await self._stack.enter_async_context(client)
-        return self._clients[key]
 
 
 async def _token(credential: AsyncTokenCredential, scope: str) -> str:
@@ -149,7 +105,7 @@ class _Reader:
     def __init__(
         self,
         registry: Registry,
-        manager: _ResourceManager,
+        manager: ResourceManager,
         around: Surroundings,
         patience: Patience,
         helm_history: int,
@@ -215,7 +171,7 @@ class _Reader:
         call = f"get managed cluster {quoted(target.name, 63)}"
         with arm_problem(call, target, role="Reader"):
             cluster = await client.managed_clusters.get(
-                target.resource_group, target.name, connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS
+                target.resource_group, target.name, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
             )
         power = cluster.properties.power_state if cluster.properties is not None else None
         # A value that the SDK knows is an enum, any other is text.
@@ -237,8 +193,8 @@ class _Reader:
                 target.resource_group,
                 target.name,
                 format="exec",
-                connection_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
+                connection_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
             )
         kubeconfigs = [entry.value for entry in answer.kubeconfigs or () if entry.value]
         if not kubeconfigs:
@@ -280,8 +236,8 @@ class _Reader:
                         target.resource_group,
                         target.name,
                         request,
-                        connection_timeout=_CONNECT_SECONDS,
-                        read_timeout=_READ_SECONDS,
+                        connection_timeout=CONNECT_SECONDS,
+                        read_timeout=READ_SECONDS,
                     )
                     answer = await poller.result()
         except TimeoutError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.clusters.targets import AksCluster
@@ -20,8 +21,15 @@ _NOT_THERE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscription, where a call is about all of it."""
+
+    subscription_id: str
+
+
 @contextmanager
-def arm_problem(call: str, target: AksCluster, *, role: str) -> Iterator[None]:
+def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> Iterator[None]:
     """
     Translate what the SDK raises inside into `Unread`; `role` is what the identity needs for this call.
 
@@ -49,26 +57,30 @@ def arm_problem(call: str, target: AksCluster, *, role: str) -> Iterator[None]:
         raise Unread(call, f"{type(error).__name__}: {quoted(error)}.", remedy) from error
 
 
-def _refused(call: str, target: AksCluster, role: str, error: HttpResponseError) -> Unread:
+def _refused(call: str, target: AksCluster | Subscription, role: str, error: HttpResponseError) -> Unread:
     status = error.status_code
     code, message = _code_and_message(error)
     what = ": ".join(part for part in (quoted(code, 80), quoted(message)) if part)
     seen = f"{status} {quoted(error.reason or '', 60)}".strip() + (f": {what}" if what else "")
-    place = (
-        f"(now {quoted(target.name, 63)} in {quoted(target.resource_group, 90)}, {quoted(target.subscription_id, 40)})"
-    )
-    if code in _NOT_THERE or status == 404:
-        remedy = (
-            f"Check {_NOT_THERE.get(code, '`name`, `resource_group` and `subscription_id`')} of this cluster {place}."
+    subscription = quoted(target.subscription_id, 40)
+    if isinstance(target, AksCluster):
+        this, now = (
+            "this cluster",
+            f"(now {quoted(target.name, 63)} in {quoted(target.resource_group, 90)}, {subscription})",
         )
+        keys = _NOT_THERE.get(code, "`name`, `resource_group` and `subscription_id`")
+    else:
+        this, now, keys = "this subscription", f"(now {subscription})", "the id"
+    if code in _NOT_THERE or status == 404:
+        remedy = f"Check {keys} of {this} {now}."
     elif status == 401:
         remedy = "Check that the login belongs to the tenant and the cloud of this subscription."
     elif status == 403:
-        remedy = f"Grant the identity, on this cluster, {role if role.startswith('a ') else f'the role {role}'}."
+        remedy = f"Grant the identity, on {this}, {role if role.startswith('a ') else f'the role {role}'}."
     elif status == 429 or (status or 0) >= 500:
         remedy = "Run again later."
     else:
-        remedy = f"Check this cluster's configuration and state {place}."
+        remedy = f"Check the configuration and the state of {this} {now}."
     return Unread(call, f"{seen.rstrip('.')}.", remedy)
 
 
