@@ -2,15 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.runtimes.base import Runtime
+from acr_cleanup.apply import unless_stopped
+from acr_cleanup.clusters.snapshot import Recorded, recorded_resource_id, write_snapshot
+from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
+from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
+from acr_cleanup.main import REFUSED, Stop, connect_clusters, read_clusters
+from acr_cleanup.reports import markdown, words
+from acr_cleanup.reports.collected import CollectedReport
+from acr_cleanup.reports.outputs import outputs_of_failure
+from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
+
+log = logging.getLogger("acr_cleanup")
 
 
 async def collect(
     settings: Settings, runtime: Runtime, environ: Mapping[str, str], *, out: Path, only: Collection[str] = ()
 ) -> int:
-    """Read the clusters (`only` these, by their keys) into the usage snapshot `out`, and return the exit code."""
-    raise NotImplementedError
+    """
+    Read the clusters (`only` these, by their keys) into the usage snapshot `out`, and return the exit code.
+
+    The code is 3 if a cluster could not be read completely: the snapshot says so, and whoever uses it is refused. Nothing is
+    written if nobody could log in, or the reading was cancelled. Raises `ConfigurationError`.
+    """
+    settings = replace(settings, clusters=_chosen(settings.clusters, only))
+    prepare(out)
+    stop = Stop()
+    with stop.on_signals():
+        try:
+            return await _collect(settings, runtime, environ, out, stop)
+        except asyncio.CancelledError:
+            if not stop.event.is_set():
+                raise
+            text = "Cancelled. No usage snapshot was written."
+            runtime.log(Level.WARNING, text)
+            runtime.annotate(Level.WARNING, "ACR cleanup", text)
+            _hand_on(runtime, settings, "aborted", f"## 🧹 ACR cleanup\n\n> [!WARNING]\n> **{text}**\n")
+            return 128 + stop.received
+        except AcrCleanupError as error:
+            log.debug("collecting ended early", exc_info=True)
+            return _failed(error, str(error), REFUSED, runtime, settings)
+        except OSError as error:
+            text = f"{out} could not be written: {error.strerror or error}."
+            return _failed(error, text, 1, runtime, settings)
+        except Exception as error:  # a user can do nothing with a traceback
+            log.debug("unexpected", exc_info=True)
+            text = f"Something unforeseen happened: {type(error).__name__}: {error}. Run again with log-level debug, and report it."
+            return _failed(error, text, 1, runtime, settings)
+        finally:
+            runtime.finish()
+
+
+async def _collect(settings: Settings, runtime: Runtime, environ: Mapping[str, str], out: Path, stop: Stop) -> int:
+    title = f"Read the clusters for {settings.registry.login_server}"
+    with runtime.group(title):
+        async with connect_clusters(settings, environ, runtime) as scan:
+            # Before the first request: what is deployed while we read may or may not be seen.
+            began = datetime.now(UTC)
+            scans = await unless_stopped(read_clusters(settings, scan, runtime), stop.event)
+    write_snapshot(
+        out,
+        settings.registry,
+        _recorded(settings.clusters, scans, began),
+        helm_history=settings.helm_history,
+        created_at=datetime.now(UTC),
+    )
+    report = CollectedReport(scans, str(out))
+    runtime.show(report)
+    for blocker in report.blockers:
+        what = words.plain(f"{blocker.where}: {blocker.call}")
+        runtime.annotate(Level.ERROR, what, f"{blocker.seen}\n{blocker.remedy}".strip())
+    for warning in report.warnings:
+        runtime.annotate(Level.WARNING, "ACR cleanup", words.plain(warning))
+    _hand_on(runtime, settings, "aborted" if report.blockers else "success", report.markdown())
+    return REFUSED if report.blockers else 0
+
+
+def prepare(out: Path, name: str = "out") -> None:
+    """See that this file, which the user gave as `name`, can be written, before anything is read. Raises `ConfigurationError`."""
+
+    def unwritable(why: str) -> ConfigurationError:
+        seen = f"{shown(str(out))} cannot be written: {why}."
+        return ConfigurationError((Problem(name, seen, "Name another file for the usage snapshot."),))
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # A device or a pipe would be replaced, not written to.
+        if not stat.S_ISREG(out.stat().st_mode):
+            raise unwritable("it is there, and is no file")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise unwritable(getattr(error, "strerror", None) or str(error)) from error
+    probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
+    try:
+        probe.touch()
+    except (OSError, ValueError) as error:
+        raise unwritable(getattr(error, "strerror", None) or str(error)) from error
+    finally:
+        with suppress(OSError, ValueError):
+            probe.unlink()
+
+
+def _chosen(clusters: tuple[ClusterTarget, ...], only: Collection[str]) -> tuple[ClusterTarget, ...]:
+    """The targets with these keys, or all. Raises `ConfigurationError` for a key that there is not."""
+    keys = [target.key for target in clusters]
+    problems = tuple(
+        Problem(
+            "only",
+            f"There is no cluster {shown(each)}.{did_you_mean(nearest(each, keys))}",
+            "Name a cluster as the configuration calls it.",
+        )
+        for each in only
+        if each not in keys
+    )
+    if problems:
+        raise ConfigurationError(problems)
+    return tuple(target for target in clusters if not only or target.key in only)
+
+
+def _recorded(targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], began: datetime) -> Iterable[Recorded]:
+    for target, scan in zip(targets, scans, strict=True):
+        match target:
+            case AksCluster():
+                resource_id: str | None = target.resource_id
+            case SnapshotCluster():
+                resource_id = recorded_resource_id(target)
+            case _:
+                resource_id = None
+        # What comes from a snapshot does not become younger by being copied.
+        yield Recorded(scan, scan.read_at or began, resource_id)
+
+
+def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings) -> int:
+    text = f"{text} No usage snapshot was written."
+    runtime.log(Level.ERROR, text)
+    runtime.annotate(Level.ERROR, "ACR cleanup", text)
+    _hand_on(runtime, settings, "failed", markdown.render_failure(error))
+    return code
+
+
+def _hand_on(runtime: Runtime, settings: Settings, result: str, summary: str) -> None:
+    """The outputs and the summary: nothing was decided, so everything but the result is empty."""
+    faults = [runtime.outputs(outputs_of_failure() | {"result": result})]
+    if settings.summary:
+        faults.append(runtime.summary(summary))
+    for fault in filter(None, faults):
+        runtime.annotate(Level.ERROR, "Not reported everywhere", fault)

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from errno import EACCES, EPERM, EROFS
@@ -110,10 +110,12 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     # First of all: a misspelt name may be why something else is missing.
     for warning in unknown_inputs(runtime.input_names()):
         runtime.annotate(Level.WARNING, "Unknown input", warning)
-    settings, folder = _settings(runtime, environ, workspace)
+    settings, folder, snapshot = _settings(runtime, environ, workspace)
     if not runtime.is_debugged:
         runtime.level = Level[settings.log_level.upper()]
     connect_log(runtime, runtime.level)
+    if snapshot is not None:
+        return _collect(settings, runtime, environ, snapshot)
     settings = replace(settings, report_dir=folder.prepare(runtime))
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
     from acr_cleanup.main import main  # noqa: PLC0415
@@ -128,11 +130,22 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
             return 1
 
 
-def _settings(runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path) -> tuple[Settings, ReportFolder]:
-    """Every problem of every input at once, that of the report folder among them."""
+def _collect(settings: Settings, runtime: Runtime, environ: Mapping[str, str], snapshot: SnapshotFile) -> int:
+    """Only read the clusters, into this file."""
+    from acr_cleanup.collect import collect  # noqa: PLC0415
+
+    with snapshot.handed_over():
+        return asyncio.run(collect(settings, runtime, environ, out=snapshot.prepare()))
+
+
+def _settings(
+    runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path
+) -> tuple[Settings, ReportFolder, SnapshotFile | None]:
+    """Every problem of every input at once, those of the paths among them."""
     given = {each.name: runtime.input(each.name) for each in INPUTS}
     # As if action.yml had said it: an empty input must not mean that some other login is looked for.
     given = {each.name: given[each.name] or each.action_default for each in INPUTS}
+    collect = given.pop("collect").strip()
     config = Path(given["config-file"]) if given["config-file"].strip() else None
     problems: tuple[Problem, ...] = ()
     settings, where = None, ""
@@ -144,10 +157,11 @@ def _settings(runtime: PipelineRuntime, environ: Mapping[str, str], workspace: P
             problems = tuple(_without_checkout(each) if each.path == str(config) else each for each in problems)
     named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
     folder = ReportFolder(workspace, named)
-    problems = (*problems, *folder.problems())
+    snapshot = SnapshotFile(workspace, Path(collect)) if collect else None
+    problems = (*problems, *folder.problems(), *(snapshot.problems() if snapshot is not None else ()))
     if problems or settings is None:
         raise ConfigurationError(problems, where=where)
-    return settings, folder
+    return settings, folder, snapshot
 
 
 def _is_empty(folder: Path) -> bool:
@@ -186,6 +200,61 @@ def _hand_on(runtime: PipelineRuntime, summary: str) -> None:
         runtime.annotate(Level.ERROR, "Not reported everywhere", fault)
 
 
+def _is_inside(workspace: Path, named: Path) -> bool:
+    try:
+        return (workspace / named).resolve().is_relative_to(workspace)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or no path at all
+        return False
+
+
+def _missing(path: Path, workspace: Path) -> list[Path]:
+    """This path and those folders above it that are yet to be made."""
+    return [each for each in (path, *path.parents) if each.is_relative_to(workspace) and not each.exists()]
+
+
+def _give_to_owner(workspace: Path, paths: Iterable[Path]) -> None:
+    """In a container we are root; what we leave must belong to the job, or its next checkout cannot clean up."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            owner = workspace.stat()
+            for each in filter(Path.exists, paths):
+                os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+@dataclass
+class SnapshotFile:
+    """The usage snapshot of a step that only reads, inside the workspace and owned by whoever owns that."""
+
+    workspace: Path
+    named: Path
+    _made: list[Path] = field(default_factory=list)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Why this file cannot be used."""
+        if not _is_inside(self.workspace, self.named):
+            remedy = "Name a file inside the workspace, relative to it: later steps see nothing else."
+            return (Problem("collect", f"{str(self.named)!r} is not inside the workspace.", remedy),)
+        return ()
+
+    def prepare(self) -> Path:
+        """The path, relative to the workspace, once it can be written. Raises `ConfigurationError`."""
+        from acr_cleanup.collect import prepare  # noqa: PLC0415
+
+        path = (self.workspace / self.named).resolve()
+        self._made = [path, *_missing(path.parent, self.workspace)]
+        path = path.relative_to(self.workspace)
+        prepare(path, "collect")
+        return path
+
+    @contextmanager
+    def handed_over(self) -> Iterator[None]:
+        """Whatever was made belongs to the job in the end."""
+        try:
+            yield
+        finally:
+            _give_to_owner(self.workspace, self._made)
+
+
 @dataclass
 class ReportFolder:
     """The folder of the report files, inside the workspace and owned by whoever owns that."""
@@ -197,11 +266,7 @@ class ReportFolder:
 
     def problems(self) -> tuple[Problem, ...]:
         """Why this folder cannot be used."""
-        try:
-            inside = self._path().is_relative_to(self.workspace)
-        except (OSError, RuntimeError, ValueError):  # a loop of links, or no path at all
-            inside = False
-        if not inside:
+        if not _is_inside(self.workspace, self.named):
             remedy = "Name a folder inside the workspace, relative to it: later steps see nothing else."
             return (Problem("report-dir", f"{str(self.named)!r} is not inside the workspace.", remedy),)
         return ()
@@ -213,7 +278,7 @@ class ReportFolder:
         Raises `ConfigurationError` where it is none, or no folder can be written to at all: a run that deletes must be reported.
         """
         path = self._path()
-        missing = [each for each in (path, *path.parents) if each.is_relative_to(self.workspace) and not each.exists()]
+        missing = _missing(path, self.workspace)
         try:
             files.prepare(path)
         except OSError as error:
@@ -237,16 +302,13 @@ class ReportFolder:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """In a container we are root; what we leave must belong to the job, or its next checkout cannot clean up."""
+        """Whatever was made belongs to the job in the end."""
         try:
             yield
         finally:
-            if os.geteuid() == 0 and self._made:
-                reports = (self._made[0] / name for name in files.NAMES)
-                with suppress(OSError):
-                    owner = self.workspace.stat()
-                    for each in (*self._made, *filter(Path.exists, reports)):
-                        os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            _give_to_owner(
+                self.workspace, (*self._made, *(each / name for each in self._made[:1] for name in files.NAMES))
+            )
 
     def _path(self) -> Path:
         return (self.workspace / self.named).resolve()

@@ -85,6 +85,14 @@ INPUTS: tuple[Input, ...] = (
         in_file=False,
     ),
     Input(
+        "collect",
+        Kind.PATH,
+        "",
+        "Only read the clusters, into this file: a usage snapshot. Nothing is decided or deleted.",
+        flag=False,
+        in_file=False,
+    ),
+    Input(
         "client-id",
         Kind.TEXT,
         "",
