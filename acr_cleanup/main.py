@@ -31,7 +31,7 @@ from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository, refusals
 from acr_cleanup.core.policy import Scope, eligible_repositories
-from acr_cleanup.core.usage import Blocker, ClusterScan, UsageIndex
+from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
 from acr_cleanup.reports import files, markdown, text, words
 from acr_cleanup.reports.outputs import outputs
@@ -70,12 +70,18 @@ Scan: TypeAlias = Callable[[Callable[[ClusterScan], None]], Awaitable[tuple[Clus
 """Reads all clusters, and tells of each as it is done."""
 
 
+async def _nothing_outside() -> Outside:
+    return Outside()
+
+
 @dataclass(frozen=True)
 class Edges:
     """The world as a run sees it: one registry, and one way to read all clusters (reporting each as it is done)."""
 
     registry: ReadableRegistry
     scan: Scan
+    look_outside: Callable[[], Awaitable[Outside]] = _nothing_outside
+    """Looks for clusters that the configuration forgot."""
 
 
 @dataclass
@@ -202,7 +208,7 @@ async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runti
     from acr_cleanup.registry.acr import open_registry  # noqa: PLC0415
 
     async with (
-        _log_in(settings, environ, runtime) as (network, credential),
+        log_in(settings, environ, runtime) as (network, credential),
         open_registry(
             settings.registry.login_server,
             credential,
@@ -211,20 +217,22 @@ async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runti
             concurrency=settings.concurrency,
         ) as registry,
     ):
-        yield Edges(registry, _scanner(settings, network, credential))
+        scan = _scanner(settings, network, credential)
+        yield Edges(registry, scan, partial(_look_outside, settings, network, credential))
 
 
 @asynccontextmanager
 async def connect_clusters(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[Scan]:
     """Open the edges of the clusters alone: for what never speaks to the registry."""
-    async with _log_in(settings, environ, runtime) as (network, credential):
+    async with log_in(settings, environ, runtime) as (network, credential):
         yield _scanner(settings, network, credential)
 
 
 @asynccontextmanager
-async def _log_in(
+async def log_in(
     settings: Settings, environ: Mapping[str, str], runtime: Runtime
 ) -> AsyncIterator[tuple[Network, AsyncTokenCredential]]:
+    """Open the network session and the login that all edges share."""
     from acr_cleanup.identity import open_credential  # noqa: PLC0415
     from acr_cleanup.network import open_network  # noqa: PLC0415
 
@@ -256,6 +264,20 @@ def _scanner(settings: Settings, network: Network, credential: AsyncTokenCredent
         )
 
     return scan
+
+
+async def _look_outside(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Outside:
+    from acr_cleanup.clusters.forgotten import find_forgotten  # noqa: PLC0415
+
+    return await find_forgotten(
+        settings.clusters,
+        settings.subscriptions,
+        required=settings.require_all_clusters,
+        credential=credential,
+        make_transport=network.transport,
+        resource_manager=settings.cloud.resource_manager,
+        resource_manager_scope=settings.cloud.resource_manager_scope,
+    )
 
 
 async def run(
@@ -349,10 +371,28 @@ def _unreadable(plans: Sequence[RepositoryPlan], registry: str) -> tuple[Blocker
     return ()
 
 
-async def read_usage(settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]) -> UsageIndex:
-    """Scan all clusters, side by side, into one usage index."""
+async def read_usage(
+    settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime], *, again: bool = False
+) -> UsageIndex:
+    """
+    Scan all clusters, and look for forgotten ones, side by side, into one usage index.
+
+    `again` says that a plan is already made: then forgotten clusters matter only where they forbid deleting.
+    """
     read_at = clock()
-    return UsageIndex.of(await read_clusters(settings, edges.scan, runtime), read_at)
+    scans, outside = tuple[ClusterScan, ...](), Outside()
+
+    async def scan() -> None:
+        nonlocal scans
+        scans = await read_clusters(settings, edges.scan, runtime)
+
+    async def look_outside() -> None:
+        nonlocal outside
+        outside = await edges.look_outside()
+
+    works = [scan] if again and not settings.require_all_clusters else [scan, look_outside]
+    await together(works, limit=len(works))
+    return UsageIndex.of(scans, read_at, outside)
 
 
 async def read_clusters(settings: Settings, scan: Scan, runtime: Runtime) -> tuple[ClusterScan, ...]:
@@ -383,7 +423,7 @@ async def carry_out(
     return await apply(
         plan,
         edges.registry,
-        lambda: read_usage(settings, edges, runtime, clock),
+        lambda: read_usage(settings, edges, runtime, clock, again=True),
         stop=stop,
         concurrency=settings.concurrency,
         report=report,

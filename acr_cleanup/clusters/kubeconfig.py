@@ -71,22 +71,22 @@ class Surroundings:
     proxy_for: Callable[[str], str | None] = lambda _: None
 
 
+def server_of(document: Mapping[str, Any], context: str | None) -> str:
+    """The URL of the API server of a context (None: the current one). Raises `Unread`."""
+    name, chosen = _context(document, context)
+    return _server_url(name, _named(document, "clusters", "cluster", chosen.get("cluster")))
+
+
 def api_server(document: Mapping[str, Any], context: str | None, *, folder: Path, around: Surroundings) -> ApiServer:
     """
     The API server of a context (None: the current one) and how to log in to it.
 
     `folder` is where relative paths in the file begin. Raises `Unread`.
     """
-    name = context if context is not None else document.get("current-context")
-    if not name:
-        raise _unread("it has no current context.", "Name one with `context:`.")
-    chosen = _named(document, "contexts", "context", name)
+    name, chosen = _context(document, context)
     cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
     user = _named(document, "users", "user", chosen.get("user")) if chosen.get("user") else {}
-
-    url = cluster.get("server")
-    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        raise _unread(f"the server of context {quoted(name)!r} is {quoted(url)!r}, which is no URL.")
+    url = _server_url(name, cluster)
     return ApiServer(
         url=url.rstrip("/"),
         context=_tls(cluster, user, folder, around.trust),
@@ -94,6 +94,20 @@ def api_server(document: Mapping[str, Any], context: str | None, *, folder: Path
         tls_server_name=_optional(cluster, "tls-server-name"),
         proxy=_optional(cluster, "proxy-url") or (None if _is_here(url) else around.proxy_for(url)),
     )
+
+
+def _context(document: Mapping[str, Any], context: str | None) -> tuple[Any, Mapping[str, Any]]:
+    name = context if context is not None else document.get("current-context")
+    if not name:
+        raise _unread("it has no current context.", "Name one with `context:`.")
+    return name, _named(document, "contexts", "context", name)
+
+
+def _server_url(context: Any, cluster: Mapping[str, Any]) -> str:
+    url = cluster.get("server")
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        raise _unread(f"the server of context {quoted(context)!r} is {quoted(url)!r}, which is no URL.")
+    return url
 
 
 def _is_here(url: str) -> bool:

@@ -91,6 +91,14 @@ class ClusterScan:
         return replace(self, blockers=rest, waived=(*self.waived, *waived))
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What was found of clusters outside the configuration: whole sentences, and what forbids every deletion."""
+
+    warnings: tuple[str, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
+
+
 @dataclass(frozen=True)
 class UsageIndex:
     """
@@ -109,9 +117,10 @@ class UsageIndex:
     """Every repository that any use names."""
     running: frozenset[str] = field(compare=False)
     """The repositories that a container or init container of a pod names."""
+    outside: Outside = field(default_factory=Outside)
 
     @classmethod
-    def of(cls, scans: Iterable[ClusterScan], read_at: datetime) -> UsageIndex:
+    def of(cls, scans: Iterable[ClusterScan], read_at: datetime, outside: Outside | None = None) -> UsageIndex:
         """Index the uses of all scans. The order of scans and uses does not matter to any decision."""
         scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
         by_tag: _Grouped[str] = defaultdict(lambda: defaultdict(list))
@@ -135,16 +144,17 @@ class UsageIndex:
             _open={repository: tuple(found) for repository, found in open_.items()},
             repositories=frozenset(use.reference.repository for use in uses),
             running=frozenset(use.reference.repository for use in uses if use.running),
+            outside=outside or Outside(),
         )
 
     @property
     def blockers(self) -> tuple[Blocker, ...]:
-        return tuple(blocker for scan in self.scans for blocker in scan.blockers)
+        return (*(blocker for scan in self.scans for blocker in scan.blockers), *self.outside.blockers)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was given up, and what else should be known of the clusters; one sentence each."""
-        return tuple(
+        of_clusters = (
             warning
             for scan in self.scans
             for warning in (
@@ -156,6 +166,7 @@ class UsageIndex:
                 *(f"{scan.cluster}: {note}" for note in scan.notes),
             )
         )
+        return (*of_clusters, *self.outside.warnings)
 
     def of_tag(self, repository: str, tag: str) -> tuple[ImageUse, ...]:
         """The uses that name this tag."""

@@ -126,6 +126,8 @@ class ResourceManager:
         self._check_subscription(subscription)
         if low[2:] == provider:
             return self._list(request, subscription, None)
+        if low[2:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
+            return self._reply({"value": self._permissions(subscription)})
         if low[2:3] != ["resourcegroups"] or len(parts) < 4 or low[4:7] != provider:
             kind = "/".join(parts[-2:])
             raise ArmError(404, "InvalidResourceType", f"The resource type '{kind}' could not be found.")
@@ -195,6 +197,15 @@ class ResourceManager:
                 "If access was recently granted, please refresh your credentials."
             )
             raise ArmError(403, "AuthorizationFailed", message, headers={"x-ms-failure-cause": "gateway"})
+
+    def _permissions(self, subscription: str) -> list[JSON]:
+        """What the caller may do to everything in the subscription: to read it, unless a cluster is hidden from them."""
+        clusters = [
+            each for each in self._world.clusters.values() if each.subscription_id.lower() == subscription.lower()
+        ]
+        if any("read" in cluster.denied_actions for cluster in clusters):
+            return []
+        return [{"actions": ["*/read"], "notActions": [], "dataActions": [], "notDataActions": []}]
 
     def _list(self, request: web.Request, subscription: str, group: str | None) -> web.StreamResponse:
         # What the caller may not read is left out without a word.

@@ -27,10 +27,10 @@ class Edge:
         self.emulator = emulator
         self.world = emulator.world
         self._registry = registry
-        self._options = options
+        self.options = options
 
     async def scan(self, *targets: ClusterTarget, **options: Any) -> tuple[ClusterScan, ...]:
-        return await scan_clusters(targets, self._registry, **(self._options | options))
+        return await scan_clusters(targets, self._registry, **(self.options | options))
 
     async def read(self, access: Access = Access.AUTO, **options: Any) -> ClusterScan:
         """The scan of the world's only cluster."""
