@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acr_cleanup import rights
 from acr_cleanup.clusters import runcommand
 from acr_cleanup.clusters.api import ApiServer, Patience, connect
 from acr_cleanup.clusters.arm import arm_problem
@@ -75,7 +76,7 @@ async def scan_clusters(
     async with open_manager(
         credential, make_transport, resource_manager, resource_manager_scope, poll_seconds=_POLL_SECONDS
     ) as manager:
-        around = Surroundings(partial(_token, credential), trust, proxy_for)
+        around = Surroundings(partial(access_token, credential), trust, proxy_for)
         reader = _Reader(registry, manager, around, patience or Patience(), helm_history)
 
         async def read(target: ClusterTarget) -> ClusterScan:
@@ -88,7 +89,7 @@ async def scan_clusters(
         return tuple(await together([partial(read, target) for target in targets], limit=concurrency))
 
 
-async def _token(credential: AsyncTokenCredential, scope: str) -> str:
+async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
     """A token of our login, which the credential of a run keeps and renews for everybody (`SingleFlightCredential`)."""
     from azure.core.exceptions import AzureError  # noqa: PLC0415
 
@@ -97,6 +98,50 @@ async def _token(credential: AsyncTokenCredential, scope: str) -> str:
     except AzureError as error:
         remedy = "Check that the identity may log in to the application of AKS, and its tenant."
         raise Unread(f"asking for a token for {quoted(scope, 80)}", f"{quoted(error)}.", remedy) from error
+
+
+async def describe(client: ContainerServiceClient, target: AksCluster) -> ManagedCluster:
+    """What Azure says of the cluster. Raises `Unread`."""
+    with arm_problem(_describing(target), target, role=rights.READER):
+        return await client.managed_clusters.get(
+            target.resource_group, target.name, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
+        )
+
+
+def ensure_running(cluster: ManagedCluster, target: AksCluster) -> None:
+    """A cluster that does not run is unread: it keeps its workloads, and starts them again."""
+    power = cluster.properties.power_state if cluster.properties is not None else None
+    # A value that the SDK knows is an enum, any other is text.
+    code = power.code if power is not None else None
+    state = str(getattr(code, "value", code) or "Running")
+    if state.lower() != "running":
+        raise Unread(
+            _describing(target),
+            f"the cluster is {quoted(state, 40).lower()}; it keeps its workloads, and will start their images again.",
+            f"Start it (az aks start -g {quoted(target.resource_group, 90)} -n {quoted(target.name, 63)}), "
+            "or remove it from the configuration if it is gone for good.",
+        )
+
+
+def _describing(target: AksCluster) -> str:
+    return f"get managed cluster {quoted(target.name, 63)}"
+
+
+async def user_server(client: ContainerServiceClient, target: AksCluster, around: Surroundings) -> ApiServer:
+    """The API server of the cluster, with the credentials of an ordinary user. Raises `Unread`."""
+    call = "list the cluster's user credentials"
+    with arm_problem(call, target, role=rights.CLUSTER_USER):
+        answer = await client.managed_clusters.list_cluster_user_credentials(
+            target.resource_group,
+            target.name,
+            format="exec",
+            connection_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+        )
+    kubeconfigs = [entry.value for entry in answer.kubeconfigs or () if entry.value]
+    if not kubeconfigs:
+        raise Unread(call, "the answer holds no kubeconfig.", "Run again.")
+    return api_server(parse_kubeconfig(bytes(kubeconfigs[0])), None, folder=Path(), around=around)
 
 
 class _Reader:
@@ -155,7 +200,8 @@ class _Reader:
 
     async def _aks(self, target: AksCluster) -> ClusterScan:
         client = await self._manager.client(target.subscription_id)
-        cluster = await self._describe(client, target)
+        cluster = await describe(client, target)
+        ensure_running(cluster, target)
         private = _is_private(cluster)
         if target.access is not Access.RUN_COMMAND:
             try:
@@ -166,40 +212,8 @@ class _Reader:
                 logger.debug("cluster %s: %s; trying a run command", target.key, unreachable)
         return await self._run_command(client, target, cluster)
 
-    async def _describe(self, client: ContainerServiceClient, target: AksCluster) -> ManagedCluster:
-        """What Azure says of the cluster. A cluster that does not run is unread: it keeps its workloads, and starts them again."""
-        call = f"get managed cluster {quoted(target.name, 63)}"
-        with arm_problem(call, target, role="Reader"):
-            cluster = await client.managed_clusters.get(
-                target.resource_group, target.name, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
-            )
-        power = cluster.properties.power_state if cluster.properties is not None else None
-        # A value that the SDK knows is an enum, any other is text.
-        code = power.code if power is not None else None
-        state = str(getattr(code, "value", code) or "Running")
-        if state.lower() != "running":
-            raise Unread(
-                call,
-                f"the cluster is {quoted(state, 40).lower()}; it keeps its workloads, and will start their images again.",
-                f"Start it (az aks start -g {quoted(target.resource_group, 90)} -n {quoted(target.name, 63)}), "
-                "or remove it from the configuration if it is gone for good.",
-            )
-        return cluster
-
     async def _direct(self, client: ContainerServiceClient, target: AksCluster, *, may_fall_back: bool) -> ClusterScan:
-        call = "list the cluster's user credentials"
-        with arm_problem(call, target, role="Azure Kubernetes Service Cluster User Role"):
-            answer = await client.managed_clusters.list_cluster_user_credentials(
-                target.resource_group,
-                target.name,
-                format="exec",
-                connection_timeout=CONNECT_SECONDS,
-                read_timeout=READ_SECONDS,
-            )
-        kubeconfigs = [entry.value for entry in answer.kubeconfigs or () if entry.value]
-        if not kubeconfigs:
-            raise Unread(call, "the answer holds no kubeconfig.", "Run again.")
-        server = api_server(parse_kubeconfig(bytes(kubeconfigs[0])), None, folder=Path(), around=self._around)
+        server = await user_server(client, target, self._around)
         if may_fall_back:
             await self._knock(server)
         return await self._scan(server, target.key, Access.DIRECT)
@@ -228,7 +242,7 @@ class _Reader:
             # Without it the command would read as an administrator on clusters with local accounts, and not at all on others.
             cluster_token=await self._around.token(f"{AKS_SERVER_APP}/.default") if entra else None,
         )
-        role = "a role with Microsoft.ContainerService/managedClusters/runcommand/action and …/commandResults/read"
+        role = f"a role with {rights.RUN_COMMAND} and {rights.COMMAND_RESULTS}"
         try:
             async with asyncio.timeout(_RUN_COMMAND_SECONDS):
                 with arm_problem(runcommand.CALL, target, role=role):
