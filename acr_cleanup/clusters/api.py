@@ -60,9 +60,15 @@ class Answer:
 
 
 class Ask(Protocol):
-    """One request to an API server; `path` includes the query. Raises `Unreachable` when no answer came."""
+    """
+    One request to an API server; `path` includes the query, `accept` are the forms that an answer may have.
 
-    async def __call__(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer: ...
+    Raises `Unreachable` when no answer came.
+    """
+
+    async def __call__(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> Answer: ...
 
 
 @asynccontextmanager
@@ -91,9 +97,9 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     failures = (aiohttp.ClientError, OSError, ValueError)  # a timeout is an OSError
 
     async def once(
-        method: str, path: str, body: Mapping[str, Any] | None, authorization: str | None
+        method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
     ) -> tuple[Answer, str]:
-        headers = {"Accept": "application/json", "User-Agent": "acr-cleanup"}
+        headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
         if authorization is not None:
             headers["Authorization"] = authorization
         # Raw: typed models cost eight times as much, and one odd object would spoil its whole page.
@@ -108,13 +114,15 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         content = await response.read()
         return Answer(response.status, content, response.reason or ""), response.getheader("Retry-After", "")
 
-    async def ask(method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        pause, timeouts = patience.pause, 0
+    async def ask(
+        method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> Answer:
+        pause, timeouts, refused = patience.pause, 0, False
         for attempt in range(1, patience.attempts + 1):
             last = attempt == patience.attempts
             authorization = await server.authorization()
             try:
-                answer, retry_after = await once(method, path, body, authorization)
+                answer, retry_after = await once(method, path, body, accept, authorization)
             except failures as error:
                 timeouts += isinstance(error, TimeoutError)
                 # A certificate or an address does not get better by waiting.
@@ -126,7 +134,10 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
                     raise _unreachable(error, server) from error
                 retry_after = ""
             else:
-                if last or answer.status not in _PASSING:
+                # A token may end between two pages of a list, or its issuer fail for a moment: once more, with the token of then.
+                renew = answer.status == 401 and authorization is not None and not refused
+                refused = refused or renew
+                if last or not (renew or answer.status in _PASSING):
                     return answer
             await asyncio.sleep(min(float(retry_after) if retry_after.isdigit() else pause, patience.longest_pause))
             pause *= 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from acr_cleanup.core.usage import Blocker
 
 _QUOTED_LENGTH = 200
@@ -38,3 +40,24 @@ def quoted(text: object, limit: int = _QUOTED_LENGTH) -> str:
     line = re.sub(r"(?<=://)[^/\s@]+@", "***@", str(text))
     line = re.sub(r"\s+", " ", "".join(char if char.isprintable() else " " for char in line)).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def describe(status: int, reason: str, body: bytes) -> str:
+    """
+    An answer in words, for a Status object by its message.
+
+    >>> describe(403, "Forbidden", b'{"message": "pods is forbidden"}')
+    '403 Forbidden: pods is forbidden'
+    """
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        document = None
+    message = document.get("message") if isinstance(document, dict) else None
+    text = quoted(message if message is not None else body.decode(errors="replace"))
+    return f"{status} {quoted(reason, 60)}".strip() + (f": {text}" if text else "")
+
+
+def or_waive(remedy: str, cluster: str, kind: str) -> str:
+    """A remedy, and the way on without it."""
+    return f'{remedy} Or give them up by name, so that what only they use counts as unused: waive: "{cluster}: {kind}".'

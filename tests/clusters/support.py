@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from acr_cleanup.clusters.api import Answer
+from acr_cleanup.clusters.discovery import CONFIG_MAP
 from acr_cleanup.clusters.objects import KINDS, Kind
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
@@ -17,6 +19,7 @@ CORPUS = Path(__file__).parents[1] / "data" / "kubernetes"
 OURS = Registry("contoso.azurecr.io")
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
+SECRET = Kind("Secret", "secrets", "")
 
 
 def kind(name: str) -> Kind:
@@ -49,46 +52,139 @@ def pod(name: str = "web", *images: str, **metadata: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": "shop", **metadata}, "spec": {"containers": containers}}
 
 
+def custom(name: str = "Rollout", resource: str = "rollouts", group: str = "argoproj.io", version: str = "v1") -> Kind:
+    """A kind of custom resource, as discovery makes it."""
+    return Kind(name, resource, group, always_served=False, version=version)
+
+
+def aggregated(kinds: Iterable[Kind], *, core: bool, stale: Iterable[str] = ()) -> bytes:
+    """An aggregated discovery document of these kinds."""
+    versions: dict[str, dict[str, list[dict[str, Any]]]] = {} if core else {"apps": {"v1": []}, "batch": {"v1": []}}
+    for each in kinds:
+        if (each.group == "") == core:
+            listed = versions.setdefault(each.group, {}).setdefault(each.version, [])
+            listed.append({"resource": each.resource, "responseKind": {"kind": each.name}, "verbs": ["get", "list"]})
+    items = [
+        {
+            "metadata": {"name": group} if group else {},
+            "versions": [
+                {"version": version, "freshness": "Current", "resources": resources}
+                for version, resources in of_group.items()
+            ],
+        }
+        for group, of_group in versions.items()
+    ]
+    for group_version in stale:
+        group, _, version = group_version.partition("/")
+        items.append({"metadata": {"name": group}, "versions": [{"version": version, "freshness": "Stale"}]})
+    document = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": items}
+    return json.dumps(document).encode()
+
+
 class FakeServer:
     """
     An API server as a function: full lists of nothing, and whatever a test puts in place.
 
-    `lists` answers by resource; a list of answers is used up one by one, the last one for good.
+    `lists` answers by resource, or by path; a list of answers is used up one by one, the last one for good. `offered` are the
+    kinds beside the built-in workloads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *offered: Kind, stale: Iterable[str] = ()) -> None:
+        self.offered = (CONFIG_MAP, *offered)
+        self.stale = tuple(stale)
         self.lists: dict[str, list[Answer | Exception]] = {}
         self.others: dict[str, Answer | Exception] = {}
         self.denied: set[str] = set()
         self.review: Answer | None = None
         self.asked: list[tuple[str, str]] = []
+        self.reviewed: list[str] = []
 
     def put(self, resource: str, *answers: Answer | Exception | bytes) -> None:
         self.lists[resource] = [Answer(200, each) if isinstance(each, bytes) else each for each in answers]
 
-    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+    async def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> Answer:
         self.asked.append((method, path))
+        await asyncio.sleep(0)
         if method == "POST":
             assert body is not None
-            if self.review is not None:
-                return self.review
-            allowed = body["spec"]["resourceAttributes"]["resource"] not in self.denied
-            return Answer(201, json.dumps({"status": {"allowed": allowed}}).encode())
+            return self._review(body["spec"]["resourceAttributes"])
         parts = urlsplit(path)
-        each = next((one for one in KINDS if one.path == parts.path), None)
-        if each is None:
-            answer = self.others.get(parts.path, Answer(404, b"404 page not found"))
+        if parts.path in self.others:
+            answer = self.others[parts.path]
+        elif parts.path in {"/api", "/apis"}:
+            core = parts.path == "/api"
+            answer = Answer(200, aggregated((*KINDS, *self.offered), core=core, stale=() if core else self.stale))
         else:
-            assert parse_qs(parts.query)["limit"] == ["500"]
-            assert "resourceVersion" not in parts.query
-            queue = self.lists.get(each.resource, [Answer(200, listing(each))])
-            answer = queue.pop(0) if len(queue) > 1 else queue[0]
+            answer = self._listed(parts.path, parse_qs(parts.query))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
+    def _review(self, attributes: Mapping[str, str]) -> Answer:
+        self.reviewed.append(attributes["resource"])
+        if self.review is not None:
+            return self.review
+        allowed = not self.denied if attributes["resource"] == "*" else attributes["resource"] not in self.denied
+        return Answer(201, json.dumps({"status": {"allowed": allowed}}).encode())
+
+    def _listed(self, path: str, query: Mapping[str, list[str]]) -> Answer | Exception:
+        each = next((one for one in (*KINDS, *self.offered, SECRET) if one.path == path), None)
+        if each is None:
+            return Answer(404, b"404 page not found")
+        assert query["limit"][0] in {"500", "200", "50"}
+        assert "resourceVersion" not in query
+        if each is SECRET:
+            assert (query["labelSelector"], query["fieldSelector"]) == (["owner=helm"], ["type=helm.sh/release.v1"])
+        queue = self.lists.get(path) or self.lists.get(each.resource) or [Answer(200, listing(each))]
+        return queue.pop(0) if len(queue) > 1 else queue[0]
+
     def requests(self, part: str) -> int:
         return sum(part in path for _, path in self.asked)
+
+
+class Replay:
+    """The captured answers of a real API server, for whoever asks for them as they were asked for then."""
+
+    def __init__(self, limit: int | None = None, *, aggregated: bool = True) -> None:
+        self._limit = limit
+        self._aggregated = aggregated
+        self._answers: dict[tuple[str, str], Answer] = {}
+        index = json.loads((CORPUS / "INDEX.json").read_text())
+        for entry in index:
+            wanted = (entry["identity"], entry["method"]) == ("admin", "GET")
+            if wanted and entry["file"].startswith(("responses/list/", "responses/discovery/")):
+                accept = entry["request_headers"].get("Accept", "")
+                form = "aggregated" if "APIGroupDiscoveryList" in accept else accept
+                self._answers[f"{form} {entry['path']}", entry["query"]] = Answer(
+                    entry["status"], (CORPUS / entry["file"]).read_bytes(), entry["reason"]
+                )
+
+    async def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> Answer:
+        if method == "POST":
+            return Answer(201, b'{"status": {"allowed": true}}')
+        parts = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        query.pop("limit", None)
+        if self._limit is not None and parts.path.count("/") > 2:
+            query = {"limit": str(self._limit), **query}
+        form = "aggregated" if self._aggregated and "APIGroupDiscoveryList" in accept else "application/json"
+        found = self._answers.get((f"{form} {parts.path}", urlencode(query)))
+        return found or self._nothing(parts.path)
+
+    def _nothing(self, path: str) -> Answer:
+        """What was not captured: kinds of which the cluster has none."""
+        *_, group, version, resource = ["", *path.removeprefix("/api/").split("/")]
+        described = self._answers.get((f"application/json {path.rpartition('/')[0]}", ""))
+        names = {each["name"]: each["kind"] for each in json.loads(described.body)["resources"]} if described else {}
+        if resource not in names:
+            return Answer(404, b"404 page not found")
+        api_version = f"{group}/{version}" if group else version
+        each = {"kind": f"{names[resource]}List", "apiVersion": api_version, "metadata": {}, "items": []}
+        return Answer(200, json.dumps(each).encode())
 
 
 def blockers(scan: ClusterScan) -> str:

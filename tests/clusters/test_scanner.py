@@ -6,15 +6,19 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from acr_cleanup.clusters.api import Answer
+from acr_cleanup.clusters import scanner
+from acr_cleanup.clusters.api import Answer, Ask
+from acr_cleanup.clusters.discovery import CONFIG_MAP
 from acr_cleanup.clusters.objects import KINDS, POD
+from acr_cleanup.clusters.pages import ObjectReader
 from acr_cleanup.clusters.scanner import scan
 from acr_cleanup.clusters.unread import Unreachable
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
-from tests.clusters.support import OURS, FakeServer, blockers, captured, kind, listing, pod, used
+from tests.clusters.support import OURS, FakeServer, blockers, captured, custom, kind, listing, pod, used
 
 WEB = "contoso.azurecr.io/shop/web"
 
@@ -45,11 +49,20 @@ async def test_all_pages_of_a_list_are_read() -> None:
 
 
 async def test_an_empty_cluster_is_read_and_proven_empty() -> None:
-    """Each list is followed by a review of the right to list; a kind that reader roles do not cover needs none."""
-    server = FakeServer()
+    """One review of the right to list everything proves all empty lists."""
+    server = FakeServer(custom())
     found = await read(server)
-    assert (found.uses, found.blockers, found.objects, found.access) == ((), (), 0, "direct")
-    assert server.requests("selfsubjectaccessreviews") == len(KINDS) - 1
+    assert (found.uses, found.blockers, found.objects, found.access, found.notes) == ((), (), 0, "direct", ())
+    assert server.reviewed == ["*"]
+
+
+async def test_without_the_right_to_everything_each_empty_list_is_proven_once() -> None:
+    server = FakeServer(custom())
+    server.denied = {"whatever"}
+    server.put("pods", page(f"{WEB}:1"))
+    assert (await read(server)).blockers == ()
+    others = {each.resource for each in (*KINDS, CONFIG_MAP, custom())} - {"pods"}
+    assert sorted(server.reviewed) == sorted(["*", *others])
 
 
 async def test_null_items_are_an_empty_list() -> None:
@@ -90,12 +103,12 @@ async def test_a_server_without_access_reviews_is_believed(code: int) -> None:
 async def test_a_review_that_does_not_answer_leaves_an_empty_list_unproven(answer: Answer) -> None:
     server = FakeServer()
     server.review = answer
-    assert len((await read(server)).blockers) == len(KINDS) - 1
+    assert {each.kind for each in (await read(server)).blockers} == {*map(str, KINDS), "configmaps"}
 
 
-@pytest.mark.parametrize("each", [each for each in KINDS if each.in_reader_roles], ids=str)
+@pytest.mark.parametrize("each", [*KINDS, CONFIG_MAP, custom()], ids=str)
 async def test_403_on_one_kind_is_a_blocker_that_names_call_status_and_remedy(each: Any) -> None:
-    server = FakeServer()
+    server = FakeServer(custom())
     server.put("pods", page(f"{WEB}:1"))
     server.put(each.resource, status(403, f"{each} is forbidden: User cannot list"))
     found = await read(server)
@@ -104,6 +117,10 @@ async def test_403_on_one_kind_is_a_blocker_that_names_call_status_and_remedy(ea
     assert "403" in blocker.seen
     assert "cannot list" in blocker.seen
     assert f'apiGroups: ["{each.group}"], resources: ["{each.resource}"], verbs: ["list"]' in blocker.remedy
+    assert "`acr-cleanup permissions`" in blocker.remedy
+    assert blocker.remedy.endswith(f'waive: "prod: {each}".')
+    assert blocker.kind == str(each)
+    assert found.waive([str(each)]).blockers == ()
     assert each is POD or used(found) == {f"{WEB}:1"}, "what could be read counts all the same"
 
 
@@ -118,11 +135,17 @@ async def test_real_refusals_are_blockers() -> None:
     assert "prod: list jobs.batch: 429 Too Many Requests: Too many requests, please try again later." in text
 
 
-async def test_podtemplates_are_read_only_where_they_may_be() -> None:
-    """They start nothing, and neither `view` nor Azure's reader role covers them."""
+async def test_azures_reader_role_is_named_only_where_it_helps() -> None:
+    """It covers neither stored pod templates nor custom resources."""
+    server = FakeServer(custom())
+    for resource in ("jobs", "podtemplates", "rollouts"):
+        server.put(resource, status(403))
+    remedies = {each.kind: each.remedy for each in (await read(server)).blockers}
+    assert {kind for kind, remedy in remedies.items() if "RBAC Reader" in remedy} == {"jobs.batch"}
+
+
+async def test_podtemplates_are_read() -> None:
     server = FakeServer()
-    server.put("podtemplates", status(403))
-    assert (await read(server)).blockers == ()
     each = kind("PodTemplate")
     template = {"spec": {"containers": [{"name": "a", "image": f"{WEB}:1"}]}}
     server.put("podtemplates", listing(each, [{"metadata": {"name": "t"}, "template": template}]))
@@ -147,7 +170,7 @@ async def test_a_list_that_expires_again_and_again_is_a_blocker() -> None:
     server.put("pods", Answer(410, captured("errors/410_pods.expired.json"), "Gone"))
     (blocker,) = (await read(server)).blockers
     assert (blocker.call, "410" in blocker.seen) == ("list pods", True)
-    assert server.requests("/api/v1/pods") == 4
+    assert server.requests("/api/v1/pods?") == 4
 
 
 def cut(body: bytes) -> bytes:
@@ -206,10 +229,55 @@ async def test_a_second_page_that_fails_is_a_blocker_and_the_first_still_counts(
 
 async def test_a_continue_that_repeats_for_ever_ends() -> None:
     server = FakeServer()
-    server.put("pods", page(f"{WEB}:1", **{"continue": "a"}))
+    server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), page(f"{WEB}:2", **{"continue": "a"}))
     (blocker,) = (await read(server)).blockers
     assert "never ends" in blocker.seen
-    assert server.requests("/api/v1/pods") == 2
+    assert server.requests("/api/v1/pods?") == 2
+
+
+def endless(same: bool) -> Ask:
+    """A server whose list of pods has a new token on each page: with the same pod on it, or with another."""
+    server = FakeServer()
+    count = 0
+
+    async def ask(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        nonlocal count
+        if not path.startswith("/api/v1/pods?"):
+            return await server.ask(method, path, body, **more)
+        count += 1
+        return page(f"{WEB}:1" if same else f"{WEB}:{count}", **{"continue": f"t{count}"})
+
+    return ask
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same page", "ever new pages"])
+async def test_a_list_that_goes_on_for_ever_ends(same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not same:
+        monkeypatch.setattr(scanner, "_MOST_PAGES", 30)
+    (blocker,) = (await scan(endless(same), "prod", OURS, access="direct")).blockers
+    assert (blocker.kind, "never ends" in blocker.seen) == ("pods", True)
+
+
+async def test_a_page_is_read_while_the_next_is_on_its_way() -> None:
+    """The second page is asked for before the objects of the first are looked at."""
+    server = FakeServer()
+    server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), page(f"{WEB}:2"))
+    order: list[str] = []
+    add = ObjectReader.add
+
+    def watched(self: ObjectReader, item: msgspec.Raw) -> None:
+        order.append("read")
+        add(self, item)
+
+    async def ask(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        if path.startswith("/api/v1/pods?"):
+            order.append("asked")
+        return await server.ask(method, path, body, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ObjectReader, "add", watched)
+        assert (await scan(ask, "prod", OURS, access="direct")).objects == 2
+    assert order == ["asked", "asked", "read", "read"]
 
 
 async def test_a_kind_that_the_server_says_it_does_not_have_is_no_blocker() -> None:
@@ -244,8 +312,9 @@ async def test_a_404_without_that_proof_is_a_blocker(described: Answer) -> None:
 
 async def test_a_server_that_never_answers_is_unreachable_and_asked_no_further() -> None:
     server = FakeServer()
-    for each in KINDS:
+    for each in (*KINDS, CONFIG_MAP):
         server.put(each.resource, Unreachable("connecting", "no answer", "look"))
+    server.others = dict.fromkeys(("/api", "/apis"), Unreachable("connecting", "no answer", "look"))
     with pytest.raises(Unreachable):
         await read(server)
     assert len(server.asked) < len(KINDS)
@@ -256,7 +325,8 @@ async def test_a_server_that_stops_answering_is_a_blocker() -> None:
     server.put("pods", page(f"{WEB}:1"))
     server.put("podtemplates", Unreachable("connecting to https://x", "reset", "look"))
     found = await read(server)
-    assert blockers(found) == "prod: connecting to https://x: reset look"
+    assert blockers(found) == "prod: list podtemplates: connecting to https://x: reset look"
+    assert found.blockers[0].kind == "podtemplates"
     assert used(found) == {f"{WEB}:1"}
 
 
@@ -273,10 +343,10 @@ async def test_what_ends_the_run_passes_through(error: Any) -> None:
     server = FakeServer()
     server.put("jobs", error) if isinstance(error, Exception) else None
 
-    async def ask(method: str, path: str, body: Any = None) -> Answer:
+    async def ask(method: str, path: str, body: Any = None, **more: Any) -> Answer:
         if "/jobs" in path:
             raise error
-        return await server.ask(method, path, body)
+        return await server.ask(method, path, body, **more)
 
     with pytest.raises(type(error)):
         await scan(ask, "prod", OURS, access="direct")
