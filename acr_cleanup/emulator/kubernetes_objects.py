@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import json
 import uuid
@@ -396,3 +398,89 @@ def definition(
         "spec": spec,
         "status": status,
     }
+
+
+def helm_release(
+    namespace: str,
+    name: str,
+    revision: int,
+    manifest: str,
+    *,
+    status: str = "deployed",
+    hooks: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> JSON:
+    """
+    The Secret in which Helm stores one revision of a release: base64 of what Helm made, which is base64 of gzip of JSON.
+
+    `hooks` are the hooks' manifests, `values` the defaults of the chart, `config` what the release overrides of them.
+    """
+    meta, stored = _helm_release(
+        "Secret", namespace, name, revision, manifest, status=status, hooks=hooks, values=values, config=config
+    )
+    data = {"release": base64.b64encode(stored.encode()).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data, "type": "helm.sh/release.v1"}
+
+
+def helm_release_configmap(
+    namespace: str,
+    name: str,
+    revision: int,
+    manifest: str,
+    *,
+    status: str = "deployed",
+    hooks: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> JSON:
+    """The same with HELM_DRIVER=configmap: the API server wraps nothing there."""
+    meta, stored = _helm_release(
+        "ConfigMap", namespace, name, revision, manifest, status=status, hooks=hooks, values=values, config=config
+    )
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"release": stored}}
+
+
+def _helm_release(
+    kind: str,
+    namespace: str,
+    name: str,
+    revision: int,
+    manifest: str,
+    *,
+    status: str,
+    hooks: Sequence[str],
+    values: Mapping[str, Any] | None,
+    config: Mapping[str, Any] | None,
+) -> tuple[JSON, str]:
+    """The metadata and the text that Helm stores. https://github.com/helm/helm/blob/main/pkg/storage/driver/secrets.go"""
+    info = {
+        "first_deployed": CREATED,
+        "last_deployed": CREATED,
+        "deleted": "",
+        "description": "Upgrade complete",
+        "status": status,
+    }
+    chart = {
+        "metadata": {"name": name, "version": f"1.{revision}.0", "apiVersion": "v2", "type": "application"},
+        "lock": None,
+        "templates": [{"name": "templates/all.yaml", "data": base64.b64encode(manifest.encode()).decode()}],
+        "values": dict(values or {}),
+        "schema": None,
+        "files": None,
+    }
+    release: JSON = {"name": name, "info": info, "chart": chart}
+    if config:
+        release["config"] = dict(config)
+    if manifest:
+        release["manifest"] = manifest
+    if hooks:
+        release["hooks"] = [
+            {"name": f"{name}-{index}", "kind": "Job", "path": "templates/hook.yaml", "manifest": text, "last_run": {}}
+            for index, text in enumerate(hooks)
+        ]
+    release |= {"version": revision, "namespace": namespace}
+    labels = {"modifiedAt": "1767601800", "name": name, "owner": "helm", "status": status, "version": str(revision)}
+    meta = metadata(kind, namespace, f"sh.helm.release.v1.{name}.v{revision}", labels=labels, manager="helm")
+    packed = gzip.compress(json.dumps(release, separators=(",", ":")).encode(), mtime=0)
+    return meta, base64.b64encode(packed).decode()
