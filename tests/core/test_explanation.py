@@ -1,0 +1,265 @@
+"""What speaks for and against one tag or manifest, held to the decision itself."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acr_cleanup.core.explanation import (
+    Hold,
+    Link,
+    decide,
+    explain_manifest,
+    explain_tag,
+    going,
+    without,
+)
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.plan import plan_repository
+from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.usage import ImageUse, UsageIndex
+from tests.core.test_promises import DIGESTS, NAMES, after, inventories, some_uses
+from tests.core.worlds import NOW, d, image, index, inventory, referrer, tag, usage, use
+
+OPEN = use(None, None, name="templated")
+
+
+def evidence(
+    repository: RepositoryInventory, *uses: ImageUse, policy: RetentionPolicy | None = None, runs: bool = True
+) -> Evidence:
+    used = usage(*uses, runs=runs)
+    return Evidence(repository.used_by(used.digests(repository.name)), used, policy or RetentionPolicy(), NOW)
+
+
+def links(found: object) -> list[tuple[str, Link]]:
+    return [(each.use.workload.name, each.link) for each in found.uses]  # type: ignore[attr-defined]
+
+
+def uses_and_open() -> st.SearchStrategy[list[ImageUse]]:
+    return st.builds(lambda uses, more: [*uses, *more], some_uses(), st.sampled_from([[], [], [OPEN]]))
+
+
+# -- laws -----------------------------------------------------------------------------------------------------
+
+
+@given(inventories(), uses_and_open(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_what_a_tag_would_be_without_its_uses_is_what_a_plan_without_them_says(
+    repository: RepositoryInventory, uses: list[ImageUse], runs: bool
+) -> None:
+    """Decided from nothing but an index that never knew these uses."""
+    asked = evidence(repository, *uses, runs=runs)
+    for each in repository.tags:
+        found = explain_tag(asked, each.name)
+        planned = {one.tag.name: one for one in decide(asked).decisions}[each.name]
+        assert found.fate is not None
+        assert found.fate.goes == planned.deletes
+        assert [reason.rule for reason in found.fate.reasons] == [reason.rule for reason in planned.reasons]
+        used = {use for reason in planned.reasons for use in reason.uses}
+        assert used <= {linked.use for linked in found.uses}
+        if found.without_uses is None:
+            assert found.fate.goes or not found.uses
+            continue
+
+        gone = {linked.use for linked in found.uses}
+        rest = [replace_scan for replace_scan in asked.usage.scans[0].uses if replace_scan not in gone]
+        other = UsageIndex.of([type(asked.usage.scans[0])("production", tuple(rest))], NOW)
+        plan = plan_repository(repository.used_by(other.digests(repository.name)), other, asked.policy, NOW)
+        assert found.without_uses.fate.goes == {one.tag.name: one.deletes for one in plan.decisions}[each.name]
+
+
+@given(inventories(), uses_and_open(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_manifest_goes_when_the_plan_carried_out_leaves_it_no_longer(
+    repository: RepositoryInventory, uses: list[ImageUse], runs: bool
+) -> None:
+    """And what stays, stays for a reason that can be told."""
+    asked = evidence(repository, *uses, runs=runs)
+    plan = decide(asked)
+    left = after(repository, plan)
+    assert going(repository, plan) == repository.manifests.keys() - left.manifests.keys()
+    for digest in repository.manifests:
+        found = explain_manifest(asked, digest)
+        assert found.fate is not None
+        assert found.fate.goes == (digest not in left.manifests)
+
+
+@given(inventories(), uses_and_open())
+@settings(max_examples=200, deadline=None)
+def test_no_use_that_matters_to_a_manifest_is_left_untold(
+    repository: RepositoryInventory, uses: list[ImageUse]
+) -> None:
+    """If taking all uses away lets it go, then so does taking away those that were told."""
+    asked = evidence(repository, *uses)
+    ours = [each for each in asked.usage.scans[0].uses if each.workload.name != "unrelated"]
+    nobody = without(asked, ours)
+    gone = going(nobody.inventory, decide(nobody))
+    for digest in repository.manifests:
+        found = explain_manifest(asked, digest)
+        if found.without_uses is not None and digest in gone:
+            assert found.without_uses.fate.goes
+        if found.fate is not None and not found.fate.goes and not found.uses:
+            assert digest not in gone
+
+
+@given(inventories(), uses_and_open())
+@settings(max_examples=100, deadline=None)
+def test_any_use_of_a_tag_alone_keeps_it(repository: RepositoryInventory, uses: list[ImageUse]) -> None:
+    asked = evidence(repository, *uses)
+    for each in repository.tags:
+        found = explain_tag(asked, each.name)
+        if found.without_uses is not None and found.fate and found.fate.reasons[0].rule is Rule.IN_USE:
+            assert found.without_uses.each_alone
+
+
+@given(inventories(), uses_and_open(), st.sampled_from([*NAMES, "9.9"]), st.sampled_from([*DIGESTS, d(99)]))
+@settings(max_examples=100, deadline=None)
+def test_whatever_is_asked_is_answered(
+    repository: RepositoryInventory, uses: list[ImageUse], name: str, digest: str
+) -> None:
+    asked = evidence(repository, *uses)
+    assert explain_tag(asked, name).exists == (name in {each.name for each in repository.tags})
+    named = {each.digest for each in repository.tags}
+    assert explain_manifest(asked, digest).exists == (digest in repository.manifests or digest in named)  # type: ignore[arg-type]
+
+
+# -- cases ----------------------------------------------------------------------------------------------------
+
+
+def test_uses_of_a_tag_are_told_with_how_they_lead_to_it() -> None:
+    repository = inventory(
+        [tag("multi", "index"), tag("arm", "arm"), tag("other", "x")],
+        [index("index", ["amd", "arm"]), image("amd"), image("arm"), image("x")],
+    )
+    found = explain_tag(
+        evidence(
+            repository,
+            use("multi", name="named"),
+            use(None, "index", name="pinned"),
+            use(None, "amd", name="child"),
+            use("other", name="elsewhere"),
+            OPEN,
+        ),
+        "multi",
+    )
+
+    assert links(found) == [
+        ("named", Link.NAME),
+        ("pinned", Link.DIGEST),
+        ("child", Link.FAMILY),
+        ("templated", Link.OPEN),
+    ]
+    assert found.without_uses is not None
+    assert found.without_uses.fate.goes
+    assert found.without_uses.each_alone
+
+
+def test_a_young_tag_stays_without_its_uses() -> None:
+    found = explain_tag(evidence(inventory([tag("1.0", "a", days=3)]), use("1.0")), "1.0")
+
+    assert found.without_uses is not None
+    assert [reason.rule for reason in found.without_uses.fate.reasons] == [Rule.YOUNG]
+
+
+def test_without_the_one_that_runs_it_a_repository_is_out_of_scope() -> None:
+    found = explain_tag(evidence(inventory([tag("1.0", "a")]), use("1.0"), runs=False), "1.0")
+
+    assert found.without_uses is not None
+    assert [reason.rule for reason in found.without_uses.fate.reasons] == [Rule.OUT_OF_SCOPE]
+    assert found.without_uses.in_scope is not None
+    assert found.without_uses.in_scope.goes, "and as soon as something else of it runs, it goes"
+
+
+def test_a_tag_that_nobody_uses_has_no_other_fate() -> None:
+    found = explain_tag(evidence(inventory([tag("1.0", "a")])), "1.0")
+
+    assert found.fate is not None
+    assert found.fate.goes
+    assert (found.uses, found.without_uses) == ((), None)
+
+
+def test_a_signature_is_explained_by_who_uses_what_it_signs() -> None:
+    name = d("a").replace(":", "-") + ".sig"
+    found = explain_tag(evidence(inventory([tag("1.0", "a"), tag(name, "sig")]), use("1.0", name="web")), name)
+
+    assert found.fate is not None
+    assert [reason.rule for reason in found.fate.reasons] == [Rule.ATTACHED]
+    assert links(found) == [("web", Link.NEIGHBOUR)]
+    assert found.around.subjects == (d("a"),)
+    assert found.without_uses is not None
+    assert found.without_uses.fate.goes
+
+
+def test_what_signs_a_manifest_is_around_it() -> None:
+    name = d("a").replace(":", "-") + ".sig"
+    repository = inventory(
+        [tag("1.0", "a"), tag("1", "a"), tag(name, "sig")], [image("a"), image("sig"), referrer("r", "a")]
+    )
+    found = explain_tag(evidence(repository), "1.0")
+
+    assert [each.name for each in found.around.tags] == ["1", "1.0"]
+    assert found.around.referrers == (d("r"), d("sig"))
+
+
+def test_the_child_of_an_index_in_use_stays_because_of_the_index() -> None:
+    repository = inventory([tag("multi", "index")], [index("index", ["amd"]), image("amd")])
+    found = explain_manifest(evidence(repository, use("multi")), d("amd"))
+
+    assert found.fate is not None
+    assert [reason.rule for reason in found.fate.reasons] == [Hold.LISTED]
+    assert links(found) == [("web", Link.FAMILY)]
+    assert found.without_uses is not None
+    assert found.without_uses.fate.goes
+
+
+def test_what_is_attached_and_used_keeps_what_it_is_attached_to() -> None:
+    repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")])
+    asked = evidence(repository, use(None, "r"))
+    found = explain_manifest(asked, d("a"))
+
+    assert found.fate is not None
+    assert [reason.rule for reason in found.fate.reasons] == [Hold.REFERRED]
+    assert links(found) == [("web", Link.NEIGHBOUR)]
+    by_tag = explain_tag(asked, "1.0")
+    assert by_tag.fate is not None
+    assert by_tag.manifest_fate is not None
+    assert (by_tag.fate.goes, by_tag.manifest_fate.goes) == (True, False), "the tag goes by name only"
+
+
+def test_what_is_attached_goes_with_its_subject_though_no_step_names_it() -> None:
+    asked = evidence(inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")]))
+    found = explain_manifest(asked, d("r"))
+
+    assert found.fate is not None
+    assert found.fate.goes
+    assert d("r") not in {manifest.digest for manifest in decide(asked).manifests}
+
+
+def test_an_untagged_manifest_is_left_alone() -> None:
+    found = explain_manifest(evidence(inventory([], [image("a")])), d("a"))
+
+    assert found.fate is not None
+    assert [reason.rule for reason in found.fate.reasons] == [Hold.UNTAGGED]
+
+
+def test_what_is_used_and_not_there_is_explained_all_the_same() -> None:
+    asked = evidence(inventory([tag("1.0", "a")]), use("9.9"), use(None, "gone", name="pinned"))
+
+    missing = explain_tag(asked, "9.9")
+    assert (missing.exists, links(missing)) == (False, [("web", Link.NAME)])
+    missing = explain_manifest(asked, d("gone"))
+    assert (missing.exists, links(missing)) == (False, [("pinned", Link.DIGEST)])
+
+
+def test_a_use_that_made_something_be_read_is_forgotten_with_it() -> None:
+    """Without its use an artifact that cannot be read would not have been tried: it holds nothing."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    ghost = replace(referrer("r", "a"), known=False, subject=None)
+    found = explain_tag(evidence(inventory([tag("1.0", "a")], [image("a"), ghost]), use("1.0"), use(None, "r")), "1.0")
+
+    assert found.manifest_fate is not None
+    assert Rule.UNKNOWN_MANIFEST in {reason.rule for reason in found.manifest_fate.reasons}
+    asked = evidence(inventory([tag("1.0", "a")], [image("a"), ghost]), use(None, "r"))
+    assert not asked.inventory.unknown.isdisjoint({d("r")})
+    assert not without(asked, [use(None, "r")]).inventory.unknown
