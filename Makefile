@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts unit contract image-test lint-workflows lock clean
+.PHONY: help demo test lint types contracts unit contract bench image-test lint-workflows lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ unit: $(VENV)/dev.done
 contract: $(VENV)/dev.done  ## Compare action.yml, schema and README with the code; UPDATE_CONTRACT=1 writes them.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py
 
+bench: $(VENV)/dev.done  ## Measure what is claimed about speed and size, beside the plain ways of doing it.
+	@$(RUN) -m tests.bench
+
 image-test: $(VENV)/ci.done  ## Build the image, run it, and run a whole workflow with it (needs Docker, or ../shared/tools).
 	@tests/image/run.sh $(CURDIR)/$(RUN)
 
@@ -42,7 +45,7 @@ lock:  ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile pyproject.toml --group dev --group ci --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-ci.lock
 
 clean:  ## Remove the environment and everything that was generated.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results
 
 # Debian keeps what venv needs in a package of its own; as root it is installed here, otherwise the message says how.
 $(RUN):

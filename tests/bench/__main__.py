@@ -1,0 +1,27 @@
+"""`make bench`: one page, in Markdown on stdout and as JSON beside it; the exit code says whether every goal was met."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.bench import clusters
+from tests.bench.rows import as_json, as_markdown
+
+SECTIONS = {"One large cluster": clusters.large_cluster, "A hundred clusters": clusters.many_clusters}
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    chosen = [(title, measure()) for title, measure in SECTIONS.items() if not wanted or title in wanted]
+    folder = Path("bench-results")
+    folder.mkdir(exist_ok=True)
+    page = as_markdown(chosen)
+    (folder / "bench.md").write_text(page, encoding="utf-8")
+    (folder / "bench.json").write_text(as_json(chosen), encoding="utf-8")
+    print(page)
+    return int(not all(row.met for _, rows in chosen for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

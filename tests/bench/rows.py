@@ -1,0 +1,71 @@
+"""A figure, its yardstick and its goal; and the page that shows them, in Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim: `ours` against `yardstick`, both measured in this run, and what their relation should be."""
+
+    claim: str
+    ours: str
+    yardstick: str
+    found: str
+    goal: str
+    met: bool
+
+
+def measured(module: str, *arguments: str) -> dict[str, Any]:
+    """
+    What a process of its own measures: its memory is not that of anybody else.
+
+    The module prints one JSON object as its last line.
+    """
+    words = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def machine() -> str:
+    """What this was measured on."""
+    model = "unknown processor"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(": ")[2] if names else model
+    return f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, {platform.system()}"
+
+
+def as_markdown(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
+    """The whole page."""
+    lines = ["# Measured", "", f"On {machine()}. Ratios of one run; nothing here is compared with another machine.", ""]
+    for title, rows in sections:
+        lines += [
+            f"## {title}",
+            "",
+            "| | Ours | Yardstick | Found | Goal | |",
+            "| :--- | :--- | :--- | ---: | ---: | :--- |",
+        ]
+        lines += [
+            f"| {row.claim} | {row.ours} | {row.yardstick} | {row.found} | {row.goal} | {'✓' if row.met else '✗ missed'} |"
+            for row in rows
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def as_json(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
+    """The same for machines."""
+    page = {"machine": machine(), "sections": {title: [asdict(row) for row in rows] for title, rows in sections}}
+    return json.dumps(page, indent=2, ensure_ascii=False)
