@@ -9,11 +9,17 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
+from acr_cleanup.clusters.documents import contents
+from acr_cleanup.clusters.text import needles
 from acr_cleanup.clusters.unread import quoted
 from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
@@ -76,6 +82,8 @@ KINDS = (
     Kind("PodTemplate", "podtemplates", "", ("template", "spec"), in_reader_roles=False, always_served=False),
 )
 
+_MOST_DECOMPRESSED = 8 << 20  # a ConfigMap holds one MiB: more is a bomb
+
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
@@ -86,11 +94,14 @@ class Findings:
 
     uses: dict[ImageUse, None] = field(default_factory=dict)
     blockers: dict[Blocker, None] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    """What names our registry and no repository that anybody could tell; sentences."""
 
     def add(self, other: Findings) -> None:
         """Replicas of one workload find the same, once."""
         self.uses.update(other.uses)
         self.blockers.update(other.blockers)
+        self.notes.update(other.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +119,72 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: Regis
     """
     Every use of an image of `registry` in one object of `kind`.
 
-    Text that no one can parse is a blocker if it mentions the registry, and otherwise nothing; so is anything else that
-    stands where an image or a list of containers belongs. Never raises for what an object holds.
+    The image fields of a pod spec hold a reference each: text there that no one can parse is a blocker if it mentions the
+    registry, and otherwise nothing; so is anything else that stands where an image or a list of containers belongs. All other
+    text of the object, of any kind, is read for references in it. Never raises for what an object holds.
     """
-    found = Findings()
     workload = _workload(obj, kind, cluster)
-    places = list(_places(obj, kind))
+    places = list(_places(obj, kind)) if kind.pod_spec else []
+    found = _pod_uses(workload, places, registry)
+    if _named_elsewhere(obj, places, registry):
+        found.add(_uses(obj, workload, "", registry, frozenset(place.field for place in places)))
+    if kind.name == "ConfigMap" and isinstance(binary := obj.get("binaryData"), Mapping):
+        for key, value in binary.items():
+            if text := _decoded(value):
+                found.add(uses_in_document({key: text}, workload, "binaryData", registry))
+    return found
+
+
+def uses_in_document(value: Any, workload: Workload, field: str, registry: Registry) -> Findings:
+    """
+    Every use that a document names, by whatever it holds: text (of YAML, of JSON, of anything) or what was decoded from it.
+
+    `field` is where the document stands in the object that holds it: the fields found begin with it, and what stands inside of text
+    is found in the field of the text. Never raises for what a document holds; no blockers come of it.
+    """
+    return _uses(value, workload, field, registry, frozenset())
+
+
+def _uses(value: Any, workload: Workload, prefix: str, registry: Registry, skip: frozenset[str]) -> Findings:
+    inside = contents(value, registry, prefix=prefix, skip=skip)
+    found = Findings()
+    for each in inside.found:
+        found.uses[ImageUse(workload, each.container, each.field, each.text, each.reference)] = None
+    for place, text in inside.unclear:
+        name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
+        found.notes[
+            f"{quoted(name)} names our registry in {quoted(place)}, but no repository that anybody could tell: "
+            f"{quoted(text, 80)!r}. Nothing is kept for it."
+        ] = None
+    return found
+
+
+def _named_elsewhere(obj: Mapping[str, Any], places: list[_Place], registry: Registry) -> bool:
+    """Is our registry named more often in this object than in its image fields? Cheap, and never wrongly no."""
+    try:
+        text = msgspec.json.encode(obj).lower()
+        known = msgspec.json.encode([place.value for place in places]).lower()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return True
+    return any(text.count(needle) > known.count(needle) for needle in map(str.encode, needles(registry)))
+
+
+def _decoded(value: Any) -> str:
+    """The text of binary data, if it is text or gzip of text; of longer data the beginning."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        data = base64.b64decode(value)
+        if data.startswith(b"\x1f\x8b"):
+            data = zlib.decompressobj(wbits=31).decompress(data, _MOST_DECOMPRESSED)
+    except (ValueError, zlib.error):
+        return ""
+    return data.decode(errors="replace")
+
+
+def _pod_uses(workload: Workload, places: list[_Place], registry: Registry) -> Findings:
+    """What the image fields of a pod spec and of a pod's status say."""
+    found = Findings()
     # The repositories that each container names, to which a digest in its status belongs.
     named: dict[str, list[ImageReference]] = {}
     for place in places:
@@ -157,11 +228,11 @@ def _spec_places(spec: Any, prefix: str, *, pod: bool) -> Iterator[_Place]:
                 yield _Place(path, _text(container.get("name")), container.get("image"), running=running)
             else:
                 yield _Place(f"{prefix}.{name}", "", container)
-    for _, volume in _elements(spec.get("volumes")):
+    for index, volume in _elements(spec.get("volumes")):
         image = volume.get("image") if isinstance(volume, Mapping) else volume
         name = _text(volume.get("name")) if isinstance(volume, Mapping) else ""
         reference = image.get("reference") if isinstance(image, Mapping) else image
-        yield _Place(f"{prefix}.volumes[{name}].image.reference", name, reference)
+        yield _Place(f"{prefix}.volumes[{index}].image.reference", name, reference)
 
 
 def _status_places(status: Any) -> Iterator[_Place]:

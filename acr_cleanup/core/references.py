@@ -24,14 +24,18 @@ Digest = NewType("Digest", str)
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
 
-_DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+# The grammar, as expressions to build others from.
+DIGEST = r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+FULL_PATH_LENGTH = 255
+
+_DIGEST = re.compile(DIGEST)
+_TAG = re.compile(TAG)
+_PATH = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
 _SCHEME = re.compile(r"[a-z][a-z0-9-]*://")
-_FULL_PATH_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ def parse_reference(text: str) -> ImageReference:
     path, colon, tag = path.partition(":")
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
-    if not _PATH.fullmatch(path) or len(path) > _FULL_PATH_LENGTH:
+    if not _PATH.fullmatch(path) or len(path) > FULL_PATH_LENGTH:
         raise InvalidReference(f"{text!r} names no valid repository.")
     if colon and not _TAG.fullmatch(tag):
         raise InvalidReference(f"{text!r} has no valid tag after the colon.")
