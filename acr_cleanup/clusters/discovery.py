@@ -23,13 +23,8 @@ from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive,
 from acr_cleanup.together import together
 
 # Aggregated discovery in its stable and its older form, and else the plain one: what kubectl sends.
-ACCEPT = ",".join(
-    (
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-        "application/json",
-    )
-)
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
+ACCEPT = f"{_AGGREGATED.format('v2')},{_AGGREGATED.format('v2beta1')},application/json"
 CONFIG_MAP = Kind("ConfigMap", "configmaps", "", always_served=False)
 
 # What is never listed, and why not: by resource as kubectl names it, or a whole group as `*.group`. Everything else is read.
@@ -177,7 +172,9 @@ async def _read_root(ask: Ask, root: str, findings: _Findings) -> None:
         raise Unread(call, describe(answer.status, answer.reason, answer.body), _refusal(answer.status))
     groups = _groups(answer.body)
     if groups is None:
-        seen = f"the answer is cut short, or is no discovery document: {quoted(answer.body.decode(errors='replace'), 80)}"
+        seen = (
+            f"the answer is cut short, or is no discovery document: {quoted(answer.body.decode(errors='replace'), 80)}"
+        )
         raise Unread(call, seen, _REMEDY)
     works = []
     for group in groups:

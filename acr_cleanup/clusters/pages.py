@@ -38,7 +38,7 @@ class _Envelope(msgspec.Struct):
     kind: Any = None
     apiVersion: Any = None  # noqa: N815
     metadata: Any = None
-    items: list[msgspec.Raw] | None | msgspec.UnsetType = msgspec.UNSET
+    items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def open_page(body: bytes, kind: Kind) -> Page:
@@ -63,7 +63,7 @@ def open_page(body: bytes, kind: Kind) -> Page:
         raise Torn(_NO_LIST)
     # Null is how Go writes an empty list; a list that is not there at all was lost on the way.
     items = items or []
-    if not all(memoryview(item)[:1] == b"{" for item in items):
+    if not all(bytes(memoryview(item)[:1]) == b"{" for item in items):
         raise Torn("something on the list is no object.")
     token, remaining = metadata.get("continue") or "", metadata.get("remainingItemCount")
     if not isinstance(token, str) or (not token and isinstance(remaining, int) and remaining > 0):
@@ -170,9 +170,7 @@ def _form(kind: Kind) -> type[Any]:
     for key in reversed(above):
         inner = msgspec.defstruct("_Outer", [(key, inner, inner())], bases=(_Part,), frozen=True)
     status: list[tuple[str, Any, Any]] = [("status", _Status, _Status())] if kind is POD else []
-    return msgspec.defstruct(
-        kind.name, [("metadata", _Metadata, _Metadata()), *status], bases=(inner,), frozen=True
-    )
+    return msgspec.defstruct(kind.name, [("metadata", _Metadata, _Metadata()), *status], bases=(inner,), frozen=True)
 
 
 # -- reading --------------------------------------------------------------------------------------------------

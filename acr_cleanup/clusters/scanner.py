@@ -87,7 +87,7 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
         # Unpacking megabytes of YAML takes its time, and other clusters are being read.
         found.add(await asyncio.to_thread(history.findings))
     objects = sum(reading.objects for reading in (*built_in, *further))
-    notes = [*_shortened(getattr(found, 'notes', {})), *([_HELM_NOTE] if whole.helm_seen else [])]
+    notes = [*_shortened(getattr(found, "notes", {})), *([_HELM_NOTE] if whole.helm_seen else [])]
     return ClusterScan(cluster, tuple(found.uses), tuple(found.blockers), access, objects, notes=tuple(notes))
 
 
@@ -103,7 +103,10 @@ def _of_helm(whole: _Whole, history: History) -> Iterable[_Reading]:
     """Helm keeps its releases in Secrets, or (`HELM_DRIVER=configmap`) in ConfigMaps. Only these are asked for."""
     selected = {"labelSelector": "owner=helm"}
     yield whole.reading(
-        (_SECRET,), limit=_HELM_PAGE, query={**selected, "fieldSelector": "type=helm.sh/release.v1"}, sink=_Revisions(history)
+        (_SECRET,),
+        limit=_HELM_PAGE,
+        query={**selected, "fieldSelector": "type=helm.sh/release.v1"},
+        sink=_Revisions(history),
     )
     yield whole.reading((CONFIG_MAP,), limit=_HELM_PAGE, query=selected, sink=_Revisions(history))
 
@@ -256,7 +259,9 @@ def _of_kind(unread: Unread, kind: Kind, cluster: str) -> Unread:
     """No answer to a list: it is this kind that is unread, whatever may be wrong with the line."""
     if not isinstance(unread, Unreachable):
         return unread
-    return Unread(f"list {kind}", f"{unread.call}: {unread.seen}", _remedy(kind, cluster, unread.remedy), kind=str(kind))
+    return Unread(
+        f"list {kind}", f"{unread.call}: {unread.seen}", _remedy(kind, cluster, unread.remedy), kind=str(kind)
+    )
 
 
 class _List:
@@ -354,9 +359,7 @@ class _List:
                     seen, "Check the address of the API server and its version: it should serve this kind."
                 )
             return
-        raise self._unread(
-            seen, "Run again later: the API server is busy." if answer.status == 429 else _REMEDY_SERVER
-        )
+        raise self._unread(seen, "Run again later: the API server is busy." if answer.status == 429 else _REMEDY_SERVER)
 
     async def _is_not_served(self) -> bool:
         """After a 404: does the server itself say that it has no such kind?"""

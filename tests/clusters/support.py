@@ -154,7 +154,8 @@ class Replay:
         index = json.loads((CORPUS / "INDEX.json").read_text())
         for entry in index:
             wanted = (entry["identity"], entry["method"]) == ("admin", "GET")
-            if wanted and entry["file"].startswith(("responses/list/", "responses/discovery/")):
+            listed = entry["file"].startswith(("responses/list/", "responses/discovery/"))
+            if wanted and listed and entry["file"].endswith((".json", ".txt")):
                 accept = entry["request_headers"].get("Accept", "")
                 form = "aggregated" if "APIGroupDiscoveryList" in accept else accept
                 self._answers[f"{form} {entry['path']}", entry["query"]] = Answer(

@@ -1,0 +1,211 @@
+"""What an API server serves: everything that may name images is listed, and what it does not tell is a blocker by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from acr_cleanup.clusters.api import Answer
+from acr_cleanup.clusters.discovery import CONFIG_MAP, NOT_READ, Discovery, discover
+from acr_cleanup.clusters.objects import KINDS
+from acr_cleanup.clusters.unread import Unreachable
+from tests.clusters.support import FakeServer, Replay, aggregated, captured, custom
+
+PLAIN = Answer(406, b"not that form")
+DEAD = "custom.metrics.k8s.io/v1beta1"
+SERVED_BY_THE_CORPUS = {
+    "clonesets.apps.kruise.io", "analysistemplates.argoproj.io", "cronworkflows.argoproj.io", "rollouts.argoproj.io",
+    "workflowtemplates.argoproj.io", "redisclusters.cache.contoso.example", "postgreses.db.contoso.example",
+    "unuseds.empty.contoso.example", "helmreleases.helm.toolkit.fluxcd.io", "scaledjobs.keda.sh",
+    "services.serving.knative.dev", "pipelines.tekton.dev", "tasks.tekton.dev",
+    "configmaps", "namespaces", "persistentvolumeclaims", "serviceaccounts",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io", "validatingadmissionpolicies.admissionregistration.k8s.io",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+}  # fmt: skip
+
+
+def names(found: Discovery) -> dict[str, list[str]]:
+    """What is to be read, and in which versions."""
+    return {str(versions[0]): [each.version for each in versions] for versions in found.kinds}
+
+
+async def asked(server: FakeServer) -> Discovery:
+    return await discover(server.ask, "prod")
+
+
+@pytest.mark.parametrize("form", ["aggregated", "plain"])
+async def test_a_real_server_in_both_forms_offers_the_same(form: str) -> None:
+    found = await discover(Replay(aggregated=form == "aggregated").ask, "prod")
+    assert names(found).keys() == SERVED_BY_THE_CORPUS
+    (dead,) = found.unread
+    assert dead.kind == DEAD
+    assert "503" in dead.seen
+    assert "kubectl delete apiservice v1beta1.custom.metrics.k8s.io" in dead.remedy
+    assert dead.remedy.endswith(f'waive: "prod: {DEAD}".')
+
+
+async def test_built_in_workloads_are_not_read_twice_and_what_is_excluded_not_at_all() -> None:
+    excluded = [key.removeprefix("*.") for key in NOT_READ]
+    offered = [
+        *(custom("Thing", "things", group) for group in excluded if "." in group or group in {"policy", "autoscaling"}),
+        *(custom("Thing", key, "") for key in NOT_READ if not key.startswith("*.")),
+    ]
+    assert len(offered) == len(NOT_READ)
+    assert names(await asked(FakeServer(*offered))) == {"configmaps": ["v1"]}
+    assert not set(map(str, KINDS)) & names(await asked(FakeServer())).keys()
+
+
+async def test_resources_of_the_same_name_in_another_group_are_read() -> None:
+    """Only the core group's `services` are addresses; Knative's start pods."""
+    assert "services.serving.knative.dev" in names(
+        await asked(FakeServer(custom("S", "services", "serving.knative.dev")))
+    )
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["aggregated", "plain"])
+async def test_the_preferred_version_comes_first_and_each_kind_once(plain: bool) -> None:
+    server = FakeServer(
+        custom(version="v2"), custom(version="v1"), custom("Old", "olds", version="v1"), custom(version="v2")
+    )
+    if plain:
+        group = {
+            "name": "argoproj.io",
+            "versions": [{"version": "v1"}, {"version": "v2"}],
+            "preferredVersion": {"version": "v2"},
+        }
+        server.others["/apis"] = Answer(200, json.dumps({"kind": "APIGroupList", "groups": [group]}).encode())
+        for version, resources in {"v1": ["rollouts", "olds", "rollouts/scale"], "v2": ["rollouts"]}.items():
+            listed = [{"name": each, "kind": each.title().replace("/", ""), "verbs": ["list"]} for each in resources]
+            document = {"kind": "APIResourceList", "resources": listed}
+            server.others[f"/apis/argoproj.io/{version}"] = Answer(200, json.dumps(document).encode())
+    expected = {"configmaps": ["v1"], "rollouts.argoproj.io": ["v2", "v1"], "olds.argoproj.io": ["v1"]}
+    assert names(await asked(server)) == expected
+
+
+async def test_what_cannot_be_listed_is_no_kind() -> None:
+    server = FakeServer()
+    resources = [
+        {"resource": "a", "responseKind": {"kind": "A"}, "verbs": ["create"]},
+        {"resource": "b", "responseKind": {"kind": "B"}, "verbs": None},
+        {"resource": "c", "responseKind": None, "verbs": ["list"]},
+    ]
+    version = {"version": "v1", "resources": resources, "freshness": "Current"}
+    empty = {"metadata": {"name": "none.example"}, "versions": [{"version": "v1", "resources": None}]}
+    items = [{"metadata": {"name": "odd.example"}, "versions": [version]}, empty]
+    document = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2beta1", "items": items}
+    server.others["/apis"] = Answer(200, json.dumps(document).encode())
+    found = await asked(server)
+    assert names(found) == {"configmaps": ["v1"], "c.odd.example": ["v1"]}
+    assert found.unread == ()
+
+
+async def test_a_server_without_further_groups_is_believed() -> None:
+    server = FakeServer()
+    server.others["/apis"] = Answer(404, b"404 page not found")
+    assert (await asked(server)).unread == ()
+
+
+BROKEN = {
+    "empty": Answer(200, b""),
+    "null": Answer(200, b"null"),
+    "html": Answer(200, b"<html>sign in</html>"),
+    "another kind": Answer(200, b'{"kind": "Status", "apiVersion": "v1"}'),
+    "no items": Answer(200, b'{"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2"}'),
+    "no groups": Answer(200, b'{"kind": "APIGroupList"}'),
+    "a later form": Answer(200, aggregated([], core=False).replace(b"k8s.io/v2", b"k8s.io/v3")),
+    "cut": Answer(200, captured("discovery/apis.aggregated.json")[:-2]),
+    "cut plain": Answer(200, captured("discovery/apis.json")[:1000]),
+    "numbers": Answer(200, aggregated([custom()], core=False).replace(b'"rollouts"', b"7")),
+    "a path": Answer(200, aggregated([custom(group="../../api")], core=False)),
+    "403": Answer(403, b"{}", "Forbidden"),
+    "500": Answer(500, b"no"),
+    "503": Answer(503, b"service unavailable"),
+    "no answer": Unreachable("connecting", "no answer", "look"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("root", ["/api", "/apis"])
+async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobody_can_waive(
+    root: str, broken: Any
+) -> None:
+    server = FakeServer(custom())
+    server.others[root] = broken
+    found = await asked(server)
+    (unread,) = found.unread
+    assert (unread.kind, bool(unread.remedy)) == ("", True)
+    assert (CONFIG_MAP,) in found.kinds, "ConfigMaps are read all the same"
+    assert root == "/apis" or "rollouts.argoproj.io" in names(found), "what the other answer tells is read all the same"
+
+
+async def test_a_core_group_that_is_not_there_is_a_blocker() -> None:
+    server = FakeServer()
+    server.others["/api"] = Answer(404, b"404 page not found")
+    assert len((await asked(server)).unread) == 1
+
+
+@pytest.mark.parametrize("odd", ["roll/outs", "..%2fsecrets", "Rollouts", "a b", ""])
+async def test_a_resource_with_an_odd_name_is_a_blocker_of_its_group_version(odd: str) -> None:
+    found = await asked(FakeServer(custom("Odd", odd), custom()))
+    if odd == "roll/outs":
+        assert found.unread == (), "that is a subresource"
+    else:
+        assert [each.kind for each in found.unread] == ["argoproj.io/v1"]
+    assert "rollouts.argoproj.io" in names(found)
+
+
+async def test_a_stale_group_version_that_answers_again_is_read() -> None:
+    server = FakeServer(stale=["late.example/v1"])
+    document = {"kind": "APIResourceList", "resources": [{"name": "things", "kind": "Thing", "verbs": ["list"]}]}
+    server.others["/apis/late.example/v1"] = Answer(200, json.dumps(document).encode())
+    found = await asked(server)
+    assert (names(found).get("things.late.example"), found.unread) == (["v1"], ())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(503, b"service unavailable"),
+        Answer(500, b""),
+        Answer(403, b"{}"),
+        Answer(200, b"{}"),
+        Answer(200, b"<html>"),
+    ],
+    ids=lambda answer: f"{answer.status} {answer.body!r}",
+)
+async def test_a_stale_group_version_that_does_not_is_a_blocker_by_its_name(answer: Answer) -> None:
+    server = FakeServer(custom(), stale=["late.example/v1"])
+    server.others["/apis/late.example/v1"] = answer
+    found = await asked(server)
+    assert [each.kind for each in found.unread] == ["late.example/v1"]
+    assert "rollouts.argoproj.io" in names(found)
+
+
+async def test_dead_measurements_are_nobodys_loss() -> None:
+    """AKS without a metrics server is no reason to delete nothing."""
+    server = FakeServer(stale=["metrics.k8s.io/v1beta1"])
+    assert (await asked(server)).unread == ()
+    assert server.requests("/apis/metrics.k8s.io") == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "gone"),
+    [
+        (Answer(404, b"404 page not found"), True),
+        (Answer(200, b'{"kind": "APIGroup", "name": "late.example", "versions": [{"version": "v2"}]}'), True),
+        (Answer(200, b'{"kind": "APIGroup", "name": "late.example", "versions": [{"version": "v1"}]}'), False),
+        (Answer(200, b"<html>"), False),
+        (Answer(503, b""), False),
+    ],
+)
+async def test_a_group_version_that_went_meanwhile_is_believed_only_if_its_group_says_so(
+    group: Answer, gone: bool
+) -> None:
+    server = FakeServer(stale=["late.example/v1"])
+    server.others["/apis/late.example/v1"] = Answer(404, b"404 page not found")
+    server.others["/apis/late.example"] = group
+    assert (not (await asked(server)).unread) == gone

@@ -1,0 +1,261 @@
+"""Pages are read cheaply, and exactly as object by object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from acr_cleanup.clusters.objects import KINDS, POD, Findings, Kind, image_uses
+from acr_cleanup.clusters.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.core.references import Registry
+from tests.clusters.support import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
+
+WEB = "contoso.azurecr.io/shop/web"
+
+
+def raw(obj: Any) -> msgspec.Raw:
+    return msgspec.Raw(obj if isinstance(obj, bytes) else json.dumps(obj).encode())
+
+
+def read(kind: Kind, *objects: Any, registry: Registry = OURS) -> Findings:
+    reader = ObjectReader(kind, "prod", registry)
+    for obj in objects:
+        reader.add(raw(obj))
+    return reader.found
+
+
+def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: Registry = OURS) -> Findings:
+    found = Findings()
+    for obj in objects:
+        found.add(image_uses(obj, kind, "prod", registry))
+    return found
+
+
+# -- the law --------------------------------------------------------------------------------------------------
+
+HOSTS = (
+    "contoso.azurecr.io", "CONTOSO.AzureCR.io", "contoso.azurecr.io:443", "contoso.westeurope.geo.azurecr.io",
+    "images.contoso.example", "notcontoso.azurecr.io", "contoso.azurecr.io.evil.example", "ghcr.io",
+)  # fmt: skip
+REGISTRY = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+images = st.builds(
+    lambda host, rest: f"{host}{rest}",
+    st.sampled_from(HOSTS),
+    st.sampled_from(("/shop/web:1", f"/shop/web@{DIGEST}", "/shop/web", ":1", "/a b", "/", "/x:$(TAG)", "/Shop:1")),
+)
+odd = st.none() | st.booleans() | st.integers() | st.just([]) | st.just({}) | images.map(lambda i: [i]) | st.just("x")
+texts = images | st.sampled_from(("", "nginx", DIGEST, f"docker-pullable://{WEB}@{OTHER_DIGEST}", "–image=…", "K"))
+rarely_odd = st.one_of(texts, texts, texts, texts, texts, odd)
+names = st.sampled_from(("a", "b")) | odd
+env = st.fixed_dictionaries({"name": names}, optional={"value": rarely_odd, "valueFrom": odd})
+
+
+def lists_of(elements: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    lists = st.lists(elements | elements | odd, max_size=3)
+    return st.one_of(lists, lists, lists, odd)
+
+
+containers = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": names,
+        "image": rarely_odd,
+        "env": lists_of(env),
+        "args": lists_of(texts),
+        "command": lists_of(texts),
+    },
+)
+volumes = st.fixed_dictionaries(
+    {}, optional={"name": names, "image": st.fixed_dictionaries({"reference": rarely_odd}) | odd}
+)
+statuses = st.fixed_dictionaries({}, optional={"name": names, "image": rarely_odd, "imageID": rarely_odd})
+owners = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.sampled_from(("ReplicaSet", "Job")) | odd,
+        "name": st.sampled_from(("web-abc", "x")) | odd,
+        "controller": st.booleans() | odd,
+    },
+)
+metadata = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(("p1", "p2")) | odd,
+        "namespace": st.sampled_from(("shop", "contoso")) | odd,
+        "labels": st.dictionaries(
+            st.sampled_from(("pod-template-hash", "app")), st.just("abc") | images | odd, max_size=2
+        )
+        | odd,
+        "annotations": st.dictionaries(st.sampled_from(("a", "b")), rarely_odd, max_size=2) | odd,
+        "ownerReferences": lists_of(owners),
+    },
+)
+specs = st.fixed_dictionaries(
+    {},
+    optional={
+        "containers": lists_of(containers),
+        "initContainers": lists_of(containers),
+        "ephemeralContainers": lists_of(containers),
+        "volumes": lists_of(volumes),
+        "nodeName": rarely_odd,
+    },
+)
+pod_statuses = st.fixed_dictionaries(
+    {"containerStatuses": lists_of(statuses)}, optional={"initContainerStatuses": lists_of(statuses), "message": texts}
+)
+
+
+@st.composite
+def objects(draw: st.DrawFn) -> tuple[Kind, list[dict[str, Any]]]:
+    kind = draw(st.sampled_from((POD, POD, *KINDS, custom())))
+    found = []
+    for _ in range(draw(st.integers(1, 4))):
+        obj: Any = draw(st.one_of(specs, specs, specs, odd))
+        for key in reversed(kind.pod_spec):
+            obj = {key: obj}
+        obj = obj if isinstance(obj, dict) else {}
+        obj |= draw(st.fixed_dictionaries({}, optional={"metadata": metadata | odd, "status": pod_statuses | odd}))
+        # Replicas, and objects that are replicas but for a trifle.
+        found += [obj] * draw(st.integers(1, 2))
+    return kind, found
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(objects())
+def test_both_ways_find_the_same(drawn: tuple[Kind, list[dict[str, Any]]]) -> None:
+    kind, found = drawn
+    fast, slow = read(kind, *found, registry=REGISTRY), one_by_one(kind, *found, registry=REGISTRY)
+    assert set(fast.uses) == set(slow.uses)
+    assert set(fast.blockers) == set(slow.blockers)
+    assert getattr(fast, "notes", {}) == getattr(slow, "notes", {})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_both_ways_find_the_same_in_real_objects(kind: Kind) -> None:
+    items = json.loads((CORPUS / "responses" / "list" / f"{capture_of(kind)}.json").read_text())["items"]
+    assert read(kind, *items) == one_by_one(kind, *items)
+
+
+# -- what could be missed -------------------------------------------------------------------------------------
+
+
+def decoded_whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the objects that are handed to `image_uses`."""
+    seen: list[str] = []
+
+    def watched(obj: Mapping[str, Any], *rest: Any) -> Findings:
+        seen.append(obj.get("metadata", {}).get("name", ""))
+        return image_uses(obj, *rest)
+
+    monkeypatch.setattr("acr_cleanup.clusters.pages.image_uses", watched)
+    return seen
+
+
+OWNER = {
+    "ownerReferences": [{"kind": "ReplicaSet", "name": "web-abc", "controller": True}],
+    "labels": {"pod-template-hash": "abc"},
+}
+
+
+def test_replicas_and_strangers_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = decoded_whole(monkeypatch)
+    read(
+        POD,
+        *[pod(f"web-{n}", f"{WEB}:1", **OWNER) for n in range(9)],
+        *[pod(f"x{n}", "ghcr.io/x/y:1") for n in range(9)],
+    )
+    assert seen == ["web-0"]
+
+
+def test_a_replica_that_names_one_image_more_anywhere_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = decoded_whole(monkeypatch)
+    replicas = [pod(f"web-{n}", f"{WEB}:1", **OWNER) for n in range(3)]
+    replicas[1]["metadata"]["annotations"] = {"injected": f"{WEB}:7"}
+    replicas[2]["spec"]["containers"][0]["env"] = [{"name": "IMAGE", "value": f"{WEB}:8"}]
+    read(POD, *replicas)
+    assert seen == ["web-0", "web-1", "web-2"]
+
+
+def test_owners_pods_of_their_own_names_are_not_replicas_of_each_other() -> None:
+    assert {use.workload.name for use in read(POD, pod("a", f"{WEB}:1"), pod("b", f"{WEB}:1")).uses} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        b"\\u0063ontoso.azurecr.io",
+        b"contoso\\u002eazurecr.io",
+        b"\\u0043ONTOSO.azurecr.io",
+        b"contoso.a\\u007aurecr.io",
+    ],
+)
+def test_a_name_written_in_escapes_is_found(hidden: bytes) -> None:
+    text = json.dumps(pod("web", "HOST/shop/web:1")).encode().replace(b"HOST", hidden)
+    assert [str(use.reference) for use in read(POD, text).uses] == [f"{WEB}:1"]
+
+
+def test_the_escapes_that_servers_write_are_no_reason_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go escapes `<`, `>` and `&`."""
+    seen = decoded_whole(monkeypatch)
+    read(POD, json.dumps(pod("web", "ghcr.io/shop/web:1 \\u003c\\u0026")).replace("\\\\", "\\").encode())
+    assert seen == []
+
+
+def test_an_object_that_cannot_be_read_is_torn() -> None:
+    for text in (b'{"a": "contoso.azurecr.io/\xff"}', b'{"a": ' * 5000 + b'"contoso.azurecr.io"' + b"}" * 5000):
+        with pytest.raises(Torn):
+            read(POD, text)
+
+
+def test_what_is_kept_to_know_replicas_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acr_cleanup.clusters.pages._MOST_SEEN", 3)
+    found = read(POD, *[pod(f"p{n % 7}", f"{WEB}:{n % 7}") for n in range(50)])
+    assert len(found.uses) == 7
+
+
+# -- the envelope ---------------------------------------------------------------------------------------------
+
+
+def test_lists_of_custom_resources_may_be_called_as_they_like() -> None:
+    body = listing(custom()).replace(b"RolloutList", b"ListOfRolloutsList")
+    assert open_page(body, custom()).items == []
+    with pytest.raises(Torn):
+        open_page(listing(POD).replace(b"PodList", b"PodsList"), POD)
+    with pytest.raises(Torn):
+        open_page(listing(custom(version="v2")), custom())
+
+
+# -- Helm -----------------------------------------------------------------------------------------------------
+
+LABEL = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
+
+
+def release(name: str) -> dict[str, Any]:
+    return {**LABEL, "annotations": {"meta.helm.sh/release-name": name}}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "helms"),
+    [
+        (LABEL, True),
+        (release("shop"), True),
+        ({"annotations": {"meta.helm.sh/release-name": "shop"}}, True),
+        ({"labels": {"app.kubernetes.io/managed-by": "argocd"}}, False),
+        ({"annotations": {"note": '"app.kubernetes.io/managed-by":"Helm"'}}, False),
+        (release("aks-managed-azure-monitor"), False),
+        (LABEL | {"namespace": "kube-system"}, False),
+        (release("ingress") | {"namespace": "kube-system"}, True),
+        ({"labels": None, **release("x")} | {"labels": None}, False),
+    ],
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_what_helm_manages_is_seen(metadata: dict[str, Any], helms: bool, separators: tuple[str, str]) -> None:
+    body = json.dumps({"items": [pod("a"), pod("web", **metadata)]}, separators=separators).encode()
+    items = [raw(each) for each in json.loads(body)["items"]]
+    assert is_helms(body, items) == helms
