@@ -1,0 +1,288 @@
+"""
+Helm's release history -> the images that a rollback would start. Pure.
+
+Helm stores each revision of a release in a Secret of its own (or a ConfigMap, as its operator chose), named
+`sh.helm.release.v1.NAME.vREVISION`: base64 of gzip of JSON, which holds the rendered manifest, the hooks, and the chart's values.
+https://helm.sh/docs/topics/advanced/#storage-backends, https://github.com/helm/helm/blob/main/pkg/storage/driver/util.go
+
+What is *in* a revision never blocks: it lies in the past, nobody can correct it, and it would block for ever. A revision that
+cannot be decoded does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from acr_cleanup.clusters.objects import Findings, uses_in_document
+from acr_cleanup.clusters.unread import Unread, quoted
+from acr_cleanup.clusters.yaml_tree import NotPlain, documents_of
+from acr_cleanup.core.references import Registry
+from acr_cleanup.core.usage import Workload
+
+RELEASE_TYPE = "helm.sh/release.v1"
+"""The type of the Secrets of Helm 3 and later."""
+
+MOST_BYTES = 64 * 1024 * 1024
+"""More than any release that fits the 1 MiB of a Secret unpacks to, unless someone means harm."""
+
+_OBJECT_NAME = re.compile(r"sh\.helm\.release\.v1\.(?P<release>.+)\.v(?P<revision>[0-9]{1,18})", re.DOTALL)
+_REVISION = re.compile(r"[0-9]{1,18}")
+_GZIP = b"\x1f\x8b\x08"
+# As Helm splits a manifest: https://github.com/helm/helm/blob/main/pkg/release/v1/util/manifest.go
+_SEPARATOR = re.compile(r"^---[ \t]*", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """One revision as it is stored, not decoded yet. `revision` is None if nothing says which it is."""
+
+    namespace: str
+    object_name: str
+    resource: str
+    release: str
+    revision: int | None
+    status: str
+    data: Any
+
+    @property
+    def always_counts(self) -> bool:
+        """Whatever its age: it is what runs, or nothing says whether it does, or how old it is."""
+        return self.status in {"deployed", ""} or self.revision is None
+
+
+class History:
+    """
+    The newest `revisions` of each release (at least 1), and whichever is deployed.
+
+    Secrets are added in any order, and what is too old is let go at once: no more is held than counts.
+    """
+
+    def __init__(self, revisions: int, cluster: str, registry: Registry) -> None:
+        if revisions < 1:
+            raise ValueError("A history of no revisions need not be read.")
+        self._revisions = revisions
+        self._cluster = cluster
+        self._registry = registry
+        # The first labels of our host names: those of regional endpoints begin with them as well.
+        self._names = {re.split(r"[.:]", host.lower())[0] for host in (registry.login_server, *registry.aliases)}
+        # By namespace and release, then by the object that stores it: added again (a list begun anew), it replaces itself.
+        self._kept: defaultdict[tuple[str, str], dict[tuple[str, str], _Stored]] = defaultdict(dict)
+
+    def add(self, secret: Mapping[str, Any]) -> None:
+        """One Secret or ConfigMap, as the API server gives it. What is not Helm's is not looked at."""
+        stored = _stored(secret)
+        if stored is None:
+            return
+        kept = self._kept[stored.namespace, stored.release]
+        kept[stored.resource, stored.object_name] = stored
+        numbers = sorted({each.revision for each in kept.values() if each.revision is not None})
+        if len(numbers) > self._revisions:
+            oldest = numbers[-self._revisions]
+            for key, each in list(kept.items()):
+                if not each.always_counts and each.revision is not None and each.revision < oldest:
+                    del kept[key]
+
+    def findings(self) -> Findings:
+        """Every use in the revisions that count, and a blocker for each of them that cannot be decoded."""
+        found = Findings()
+        for kept in self._kept.values():
+            for stored in kept.values():
+                for problem in self._read(stored, found):
+                    found.blockers[problem.blocker(self._cluster)] = None
+        return found
+
+    def _read(self, stored: _Stored, found: Findings) -> Iterator[Unread]:
+        """Read one revision, and give what of it could not be read; the rest of it counts as used all the same."""
+        try:
+            release = _decode(stored)
+        except Unread as unread:
+            yield unread
+            return
+        workload = Workload(self._cluster, stored.namespace, "Helm release", stored.release)
+        revision = f"revision {'?' if stored.revision is None else stored.revision}"
+        hooks = enumerate(release.hooks or ())
+        texts = [
+            ("manifest", release.manifest),
+            *((f"hooks[{at}].manifest", hook.manifest) for at, hook in hooks if hook),
+        ]
+        for place, text in texts:
+            pieces = filter(self._may_name_ours, _SEPARATOR.split(text))
+            readable = [self._read_piece(piece, workload, f"{revision}: {place}", found) for piece in pieces]
+            if not all(readable):
+                yield _undecodable(
+                    stored, f"a document in `{place}` names our registry, and is no YAML that can be read."
+                )
+        try:
+            values = _overlaid(release.chart.values or {}, release.config or {})
+            found.add(uses_in_document(values, workload, f"{revision}: values", self._registry))
+        except RecursionError:
+            yield _undecodable(stored, "its values are nested too deeply.")
+
+    def _may_name_ours(self, text: str) -> bool:
+        """A quick look before text is parsed. An escape (`\\x63ontoso`) may hide anything, so text with one is always parsed."""
+        lowered = text.lower()
+        return "\\" in lowered or any(name in lowered for name in self._names)
+
+    def _read_piece(self, piece: str, workload: Workload, field: str, found: Findings) -> bool:
+        """Read one document of a manifest; False if it may name images that cannot be found in it."""
+        try:
+            documents = [_without_secrets(each) for each in documents_of(piece)]
+        except NotPlain:
+            # Go's YAML reads some of what this one does not. As bare text, every image named in it is found, but the tag that
+            # another field gives is not: it may be any image of the repository.
+            read = uses_in_document(piece, workload, field, self._registry)
+            found.add(read)
+            for use in read.uses:
+                anything = replace(use.reference, tag=None, digest=None)
+                found.uses[replace(use, reference=anything)] = None
+            return bool(read.uses) or not self._registry.mentioned_in(piece)
+        for document in documents:
+            found.add(uses_in_document(document, workload, field, self._registry))
+        return True
+
+
+def _stored(obj: Mapping[str, Any]) -> _Stored | None:
+    """What Helm stored in this object; None if it is not Helm's. The data is not looked at."""
+    metadata = _mapping(obj.get("metadata"))
+    labels = _mapping(metadata.get("labels"))
+    name = _text(metadata.get("name"))
+    by_name = _OBJECT_NAME.fullmatch(name)
+    # Helm asks for its label, and rolls back to what has its name: https://github.com/helm/helm/blob/main/pkg/storage/storage.go
+    if obj.get("type") != RELEASE_TYPE and not (by_name and labels.get("owner") == "helm"):
+        return None
+    number = _text(labels.get("version"))
+    if not _REVISION.fullmatch(number):
+        number = by_name["revision"] if by_name else ""
+    return _Stored(
+        namespace=_text(metadata.get("namespace")),
+        object_name=name,
+        # The items of a list do not say their kind; every Secret has a type, and no ConfigMap has.
+        resource="secrets" if obj.get("kind") == "Secret" or "type" in obj else "configmaps",
+        release=_text(labels.get("name")) or (by_name["release"] if by_name else name),
+        revision=int(number) if number else None,
+        status=_text(labels.get("status")),
+        data=_mapping(obj.get("data")).get("release"),
+    )
+
+
+class _Hook(msgspec.Struct):
+    manifest: str = ""
+
+
+class _Chart(msgspec.Struct):
+    values: dict[str, Any] | None = None
+
+
+class _Release(msgspec.Struct):
+    """
+    What is read of a release; what Go writes for it, and leaves out when empty.
+    https://github.com/helm/helm/blob/main/pkg/release/v1/release.go
+    """
+
+    name: str
+    chart: _Chart
+    manifest: str = ""  # left out by Helm if the chart renders nothing but hooks
+    hooks: list[_Hook | None] | None = None
+    config: dict[str, Any] | None = None
+
+
+def _decode(stored: _Stored) -> _Release:
+    """Raises `Unread`."""
+    data: Any = stored.data
+    if not isinstance(data, str):
+        thing = "is missing" if data is None else f"is a {type(data).__name__}, not text"
+        raise _undecodable(stored, f"`data.release` {thing}.")
+    try:
+        # What is in a Secret, the API server wraps once more.
+        raw = _base64(_base64(data.encode())) if stored.resource == "secrets" else _base64(data.encode())
+    except ValueError:
+        raise _undecodable(stored, "`data.release` is not base64.") from None
+    # Releases from before Helm compressed them are plain JSON.
+    if len(raw) > len(_GZIP) and raw.startswith(_GZIP):
+        try:
+            raw = _unpacked(raw)
+        except (zlib.error, EOFError, OverflowError) as error:
+            raise _undecodable(stored, f"`data.release`: {quoted(error)}.") from None
+    try:
+        return msgspec.json.decode(raw, type=_Release)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _undecodable(stored, f"`data.release` is not the JSON of a release: {quoted(error)}.") from None
+
+
+def _undecodable(stored: _Stored, seen: str) -> Unread:
+    name = quoted(f"{stored.namespace}/{stored.object_name}".lstrip("/"))
+    what = f"revision {stored.revision} of the Helm release" if stored.revision is not None else "the Helm release"
+    return Unread(
+        f"reading {stored.resource} {name}",
+        f"{seen} Which images a rollback to {what} {quoted(stored.release, 63)!r} would start cannot be told.",
+        "If nobody will ever roll back to it, delete that object; otherwise restore it, or ask for fewer revisions.",
+        kind=stored.resource,
+    )
+
+
+def _base64(data: bytes) -> bytes:
+    """As Go reads it: line ends are nothing, any other foreign character is an error (`ValueError`)."""
+    try:
+        return base64.b64decode(data.replace(b"\r", b"").replace(b"\n", b""), validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """All members of gzip data, as Go reads them; raises `zlib.error`, `EOFError` or, at the limit, `OverflowError`."""
+    parts: list[bytes] = []
+    room = MOST_BYTES
+    while packed:
+        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        part = member.decompress(packed, room + 1)
+        room -= len(part)
+        if room < 0:
+            raise OverflowError(f"it unpacks to more than {MOST_BYTES // 1024**2} MiB")
+        if not member.eof:
+            raise EOFError("the gzip data is cut short")
+        parts.append(part)
+        packed = member.unused_data
+    return b"".join(parts)
+
+
+def _overlaid(values: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The chart's values with the release's own over them: tables are merged, null takes a default away, all else replaces."""
+    merged = dict(values)
+    for key, value in config.items():
+        default = merged.get(key)
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(default, dict):
+            merged[key] = _overlaid(default, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _without_secrets(document: Any) -> Any:
+    """A document of a manifest without the Secrets in it: what a release deploys as a Secret stays unread like any other."""
+    if not isinstance(document, dict):
+        return document
+    if document.get("kind") == "Secret" and document.get("apiVersion") == "v1":
+        return None
+    items = document.get("items")
+    if isinstance(items, list) and isinstance(document.get("kind"), str) and document["kind"].endswith("List"):
+        return {**document, "items": [_without_secrets(each) for each in items]}
+    return document
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
