@@ -422,7 +422,8 @@ class OfRepository(_Live):
             return words.name(tag.name), age, "would be deleted", "unused and old enough"
         first, *others = decision.reasons
         if first.rule is Rule.IN_USE:
-            uses = sorted(first.uses, key=_who_first)
+            # The most direct come first, and stay so among those of a kind.
+            uses = sorted(first.uses, key=lambda use: _rank(use.workload.kind))
             rest = f" and {len(uses) - 1:,} more" if len(uses) > 1 else ""
             why = f"in use: {words.plain(str(uses[0]))}{rest}"
         else:
