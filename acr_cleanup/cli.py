@@ -119,7 +119,7 @@ def _add_permissions(commands: _Commands) -> None:
     text = "print the rights that the configuration needs: a ClusterRole and Azure role assignments"
     command = commands.add_parser("permissions", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
     _add_config(command)
-    _add_flags(command, _FOR_READING)
+    _add_flags(command, _FOR_READING | {"subscriptions", "require-all-clusters"})
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
