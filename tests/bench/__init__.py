@@ -1,1 +1,1 @@
-"""What is claimed about speed and size, measured: `make bench`. Every figure is a count, or a ratio to a yardstick of the same run."""
+"""What is claimed about speed and size, measured by `make bench`: counts, and ratios to a yardstick of the same run."""

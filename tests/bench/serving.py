@@ -1,4 +1,4 @@
-"""Serves one world until its stdin is closed: `python -m tests.bench.serving WORLD`. Prints how to reach it, as one line of JSON."""
+"""Serves one world until its stdin is closed (`python -m tests.bench.serving WORLD`), and prints how to reach it as JSON."""
 
 from __future__ import annotations
 
