@@ -388,13 +388,14 @@ async def test_an_auditor_reads_why_a_tag_was_deleted_and_another_kept(stage: St
     digest = stage.digest("1.0")
     ran = await stage.tool.apply(stage.config)
     assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
+    when = f"{ran.report['started_at'][:16].replace('T', ' ')} UTC"
 
     said = ask_report(stage, "contoso.azurecr.io/shop/web:1.0")
-    assert (said.code, said.verdict) == (0, "shop/web:1.0 was deleted.")
+    assert (said.code, said.verdict) == (0, f"shop/web:1.0 was deleted by the run of {when}.")
     assert any(
         line.startswith("No rule kept it: nothing that was seen used it, and it was pushed") for line in said.lines
     )
-    assert any(line.startswith("Manifest deleted for linux/amd64") for line in said.lines)
+    assert any(line.startswith("Manifest deleted; for linux/amd64, ") for line in said.lines)
     assert any(line.startswith("Run an apply of contoso.azurecr.io, applied, from ") for line in said.lines)
     assert any(line.startswith("Policy older-than 30d; scope running; keep-last 0") for line in said.lines)
     assert any(line.startswith("Clusters production (direct): ") and "objects" in line for line in said.lines)
@@ -404,7 +405,7 @@ async def test_an_auditor_reads_why_a_tag_was_deleted_and_another_kept(stage: St
     assert "production/shop/Deployment/web (main)" in said.lines
 
     said = ask_report(stage, f"shop/web@{digest[:19]}")
-    assert (said.code, said.verdict) == (0, f"shop/web@{digest} was deleted.")
+    assert (said.code, said.verdict) == (0, f"shop/web@{digest} was deleted by the run of {when}.")
     said = ask_report(stage, "shop/web")
     assert said.verdict == "shop/web: of 3 tags, 2 were to be deleted and 2 were."
     assert "1.0 100d deleted no rule kept it" in said.lines

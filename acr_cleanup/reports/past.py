@@ -163,7 +163,7 @@ def read(path: Path) -> Run:
         raise wrong(f"It is no report of a run: {error}.") from error
 
 
-_BECAME = {
+_BECAME: Mapping[str, str] = {
     OutcomeKind.DELETED: "was deleted",
     OutcomeKind.GONE: "was to be deleted, and somebody else had done so",
     OutcomeKind.MOVED: "was to be deleted and stayed: it had moved",
@@ -285,9 +285,10 @@ class Then(Answer):
     def _planned(self, outcome: Outcome | None) -> str:
         """What became of something that the plan selected."""
         if outcome is not None:
-            became = _BECAME.get(OutcomeKind(outcome.outcome), outcome.outcome) if outcome.outcome in _KINDS else ""
             detail = f" ({words.plain(outcome.detail, 1000)})" if outcome.detail else ""
-            return f"{became or words.plain(outcome.outcome)}{detail}"
+            when = f" by the run of {moment(self.run.started_at)}" if outcome.outcome == OutcomeKind.DELETED else ""
+            # A later version may know further outcomes.
+            return f"{_BECAME.get(outcome.outcome) or words.plain(outcome.outcome)}{when}{detail}"
         if self.run.verdict == Verdict.REFUSED:
             return "was selected, and nothing was deleted: the run was refused"
         if self.run.dry_run:
@@ -307,8 +308,8 @@ class Then(Answer):
         )
         if manifest is not None:
             became = words.plain(outcome.outcome) if outcome is not None else "selected"
-            platform = f" for {words.plain(manifest.platform)}" if manifest.platform else ""
-            yield fact("Manifest", f"{became}{platform}, {words.size(manifest.bytes)} as listed")
+            platform = f"for {words.plain(manifest.platform)}, " if manifest.platform else ""
+            yield fact("Manifest", f"{became}; {platform}{words.size(manifest.bytes)} as listed")
         elif decision.deletes:
             yield fact("Manifest", "stays: the tag was selected by name only")
 
@@ -379,9 +380,6 @@ class Then(Answer):
         if cluster.read_at is not None:
             return f"from a usage snapshot of {moment(cluster.read_at)}"
         return f"read {moment(self.run.started_at)}"
-
-
-_KINDS = frozenset(OutcomeKind)
 
 
 def _value(value: str | int | list[str]) -> str:

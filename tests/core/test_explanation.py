@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from acr_cleanup.core.explanation import (
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import plan_repository
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
-from acr_cleanup.core.usage import ImageUse, UsageIndex
+from acr_cleanup.core.usage import ClusterScan, ImageUse, UsageIndex
 from tests.core.test_promises import DIGESTS, NAMES, after, inventories, some_uses
 from tests.core.worlds import NOW, d, image, index, inventory, referrer, tag, usage, use
 
@@ -62,8 +64,8 @@ def test_what_a_tag_would_be_without_its_uses_is_what_a_plan_without_them_says(
             continue
 
         gone = {linked.use for linked in found.uses}
-        rest = [replace_scan for replace_scan in asked.usage.scans[0].uses if replace_scan not in gone]
-        other = UsageIndex.of([type(asked.usage.scans[0])("production", tuple(rest))], NOW)
+        rest = tuple(each for each in asked.usage.scans[0].uses if each not in gone)
+        other = UsageIndex.of([ClusterScan("production", rest)], NOW)
         plan = plan_repository(repository.used_by(other.digests(repository.name)), other, asked.policy, NOW)
         assert found.without_uses.fate.goes == {one.tag.name: one.deletes for one in plan.decisions}[each.name]
 
@@ -253,8 +255,6 @@ def test_what_is_used_and_not_there_is_explained_all_the_same() -> None:
 
 def test_a_use_that_made_something_be_read_is_forgotten_with_it() -> None:
     """Without its use an artifact that cannot be read would not have been tried: it holds nothing."""
-    from dataclasses import replace  # noqa: PLC0415
-
     ghost = replace(referrer("r", "a"), known=False, subject=None)
     found = explain_tag(evidence(inventory([tag("1.0", "a")], [image("a"), ghost]), use("1.0"), use(None, "r")), "1.0")
 

@@ -121,10 +121,8 @@ def test_both_forms_say_the_same() -> None:
 def test_what_could_not_be_seen_and_what_was_given_up_is_always_told() -> None:
     for page in list(pages())[:-1]:
         lines = words_of(str(page))
-        assert lines[
-            1
-        ] == "production could not be read completely: a run now would delete nothing, and more uses may exist." or (
-            lines[1] == "staging could not be read completely: a run now would delete nothing, and more uses may exist."
+        assert lines[1].startswith(
+            "staging could not be read completely: a run now would delete nothing, and more uses"
         )
         assert "503 Service Unavailable." in lines
         assert "→ Look at the API server." in lines
