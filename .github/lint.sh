@@ -10,6 +10,11 @@ bin=${1:?where the linters are}
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+# The first workflow that docs/scale-out.md offers; the second is for Azure Pipelines, whose schema knows Microsoft's tasks alone.
+example=$(mktemp --suffix=.yml)
+trap 'rm -f "$example"' EXIT
+awk '/^```yaml$/ {n++; on = n == 1; next} /^```$/ {on = 0} on' docs/scale-out.md >"$example"
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows "$example"
 "$bin/zizmor" --quiet --offline .github/workflows .github/dependabot.yml action.yml
 "$bin/hadolint" Dockerfile tests/image/runner.Dockerfile
 if [ -n "${CI:-}" ] && command -v npx >/dev/null; then
