@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from acr_cleanup.clusters.objects import POD, Findings, Kind, image_uses
+from acr_cleanup.clusters.text import needles
 from acr_cleanup.clusters.unread import quoted
-from acr_cleanup.core.references import Registry, normalise_host
+from acr_cleanup.core.references import Registry
 
 
 class Torn(Exception):
@@ -188,7 +189,8 @@ class ObjectReader:
         self._kind = kind
         self._cluster = cluster
         self._registry = registry
-        self._names = _names(registry)
+        # No such text, no use.
+        self._names = tuple(map(str.encode, needles(registry)))
         self._decoder = msgspec.json.Decoder(_form(kind)) if kind.pod_spec else None
         # What was read before -> how often it mentions the registry.
         self._seen: dict[object, int] = {}
@@ -197,7 +199,10 @@ class ObjectReader:
         """Read one object. Raises `Torn` if it is no JSON."""
         text = bytes(item).lower()
         mentions = sum(map(text.count, self._names))
-        hidden = b"\\u00" in text and _ESCAPED.search(text) is not None
+        hidden = (b"\\u00" in text and _ESCAPED.search(text) is not None) or (
+            # What is in it is encoded.
+            self._kind.name == "ConfigMap" and b'"binarydata"' in text
+        )
         if (not mentions and not hidden) or (not hidden and self._is_replica(item, mentions)):
             return
         try:
@@ -230,14 +235,6 @@ class ObjectReader:
                 self._seen.clear()
             self._seen[said] = known
         return known == mentions
-
-
-def _names(registry: Registry) -> tuple[bytes, ...]:
-    """What stands, in lower case, in every text that names the registry: no such text, no use."""
-    login_server = normalise_host(registry.login_server)
-    _, _, suffix = login_server.partition(".")
-    regional = {f".geo.{suffix}"} if suffix.startswith("azurecr.") else set[str]()
-    return tuple(name.encode() for name in {login_server, *map(normalise_host, registry.aliases), *regional})
 
 
 # -- Helm -----------------------------------------------------------------------------------------------------

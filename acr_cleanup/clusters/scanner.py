@@ -11,24 +11,23 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-re
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import msgspec
 
 from acr_cleanup.clusters.api import Answer, Ask
 from acr_cleanup.clusters.discovery import CONFIG_MAP, discover
+from acr_cleanup.clusters.helm import RELEASE_TYPE, History
 from acr_cleanup.clusters.objects import KINDS, Findings, Kind
 from acr_cleanup.clusters.pages import ObjectReader, Page, Torn, is_helms, open_page
 from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.together import together
-
-if TYPE_CHECKING:
-    from acr_cleanup.clusters.helm import History
 
 # Of workloads; other objects may be large (a ConfigMap up to 1 MiB), and Helm's Secrets are.
 _PAGE_SIZE, _SMALLER_PAGE, _HELM_PAGE = 500, 200, 50
@@ -37,8 +36,8 @@ _KINDS_AT_ONCE, _FURTHER_KINDS_AT_ONCE = 5, 10
 _RESTARTS = 3
 # At one object a page this is still more than any API server holds of a kind that fits its etcd.
 _MOST_PAGES = 100_000
-# Objects read before others get their turn: answers are still coming in.
-_OBJECTS_AT_ONCE = 50
+# For so long objects are read before others get their turn: answers are still coming in.
+_SECONDS_AT_ONCE = 0.01
 _MOST_NOTES = 20
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _SECRET = Kind("Secret", "secrets", "")
@@ -57,7 +56,7 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
     """
     line = _Line(ask)
     whole = _Whole(line, _Rights(line), cluster, registry, watch_for_helm=helm_history == 0)
-    history = _history(helm_history, cluster, registry)
+    history = History(helm_history, cluster, registry) if helm_history > 0 else None
 
     built_in = [whole.reading((kind,), limit=_PAGE_SIZE) for kind in KINDS]
     further: list[_Reading] = []
@@ -87,16 +86,8 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
         # Unpacking megabytes of YAML takes its time, and other clusters are being read.
         found.add(await asyncio.to_thread(history.findings))
     objects = sum(reading.objects for reading in (*built_in, *further))
-    notes = [*_shortened(getattr(found, "notes", {})), *([_HELM_NOTE] if whole.helm_seen else [])]
+    notes = [*_shortened(found.notes), *([_HELM_NOTE] if whole.helm_seen else [])]
     return ClusterScan(cluster, tuple(found.uses), tuple(found.blockers), access, objects, notes=tuple(notes))
-
-
-def _history(revisions: int, cluster: str, registry: Registry) -> History | None:
-    if revisions <= 0:
-        return None
-    from acr_cleanup.clusters.helm import History  # noqa: PLC0415
-
-    return History(revisions, cluster, registry)
 
 
 def _of_helm(whole: _Whole, history: History) -> Iterable[_Reading]:
@@ -105,7 +96,7 @@ def _of_helm(whole: _Whole, history: History) -> Iterable[_Reading]:
     yield whole.reading(
         (_SECRET,),
         limit=_HELM_PAGE,
-        query={**selected, "fieldSelector": "type=helm.sh/release.v1"},
+        query={**selected, "fieldSelector": f"type={RELEASE_TYPE}"},
         sink=_Revisions(history),
     )
     yield whole.reading((CONFIG_MAP,), limit=_HELM_PAGE, query=selected, sink=_Revisions(history))
@@ -331,13 +322,15 @@ class _List:
 
     async def _take(self, answer: Answer, page: Page) -> None:
         self._reading.whole.look_for_helm(answer, page)
-        for first in range(0, len(page.items), _OBJECTS_AT_ONCE):
-            await asyncio.sleep(0)
-            for item in page.items[first : first + _OBJECTS_AT_ONCE]:
-                try:
-                    self._sink.add(item)
-                except Torn as torn:
-                    raise self._unread(str(torn), _REMEDY_SERVER) from None
+        began = 0.0
+        for item in page.items:
+            if time.monotonic() - began > _SECONDS_AT_ONCE:
+                await asyncio.sleep(0)
+                began = time.monotonic()
+            try:
+                self._sink.add(item)
+            except Torn as torn:
+                raise self._unread(str(torn), _REMEDY_SERVER) from None
         self._reading.objects += len(page.items)
 
     async def _refused(self, answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from acr_cleanup.clusters.discovery import CONFIG_MAP
 from acr_cleanup.clusters.objects import KINDS, POD, Findings, Kind, image_uses
 from acr_cleanup.clusters.pages import ObjectReader, Torn, is_helms, open_page
 from acr_cleanup.core.references import Registry
@@ -49,7 +51,15 @@ images = st.builds(
     st.sampled_from(HOSTS),
     st.sampled_from(("/shop/web:1", f"/shop/web@{DIGEST}", "/shop/web", ":1", "/a b", "/", "/x:$(TAG)", "/Shop:1")),
 )
-odd = st.none() | st.booleans() | st.integers() | st.just([]) | st.just({}) | images.map(lambda i: [i]) | st.just("x")
+odd: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.builds(list)
+    | st.builds(dict)
+    | images.map(lambda i: [i])
+    | st.just("x")
+)
 texts = images | st.sampled_from(("", "nginx", DIGEST, f"docker-pullable://{WEB}@{OTHER_DIGEST}", "–image=…", "K"))
 rarely_odd = st.one_of(texts, texts, texts, texts, texts, odd)
 names = st.sampled_from(("a", "b")) | odd
@@ -119,7 +129,7 @@ def objects(draw: st.DrawFn) -> tuple[Kind, list[dict[str, Any]]]:
         obj: Any = draw(st.one_of(specs, specs, specs, odd))
         for key in reversed(kind.pod_spec):
             obj = {key: obj}
-        obj = obj if isinstance(obj, dict) else {}
+        obj = dict(obj) if isinstance(obj, dict) else {}
         obj |= draw(st.fixed_dictionaries({}, optional={"metadata": metadata | odd, "status": pod_statuses | odd}))
         # Replicas, and objects that are replicas but for a trifle.
         found += [obj] * draw(st.integers(1, 2))
@@ -198,6 +208,12 @@ def test_owners_pods_of_their_own_names_are_not_replicas_of_each_other() -> None
 def test_a_name_written_in_escapes_is_found(hidden: bytes) -> None:
     text = json.dumps(pod("web", "HOST/shop/web:1")).encode().replace(b"HOST", hidden)
     assert [str(use.reference) for use in read(POD, text).uses] == [f"{WEB}:1"]
+
+
+def test_what_is_encoded_is_decoded() -> None:
+    packed = base64.b64encode(f"image: {WEB}:1".encode()).decode()
+    found = read(CONFIG_MAP, {"metadata": {"name": "packed"}, "binaryData": {"values.yaml": packed}})
+    assert [str(use.reference) for use in found.uses] == [f"{WEB}:1"]
 
 
 def test_the_escapes_that_servers_write_are_no_reason_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
