@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from acr_cleanup import rights
+from acr_cleanup.clusters.forgotten import searched
 from acr_cleanup.clusters.objects import KINDS
 from acr_cleanup.clusters.survey import Surveyed, survey_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
@@ -89,7 +90,7 @@ def script(settings: Settings, clusters: Sequence[Surveyed]) -> str:
         *_heading("1. In Azure"),
         *_registry(settings),
         *_clusters(settings, clusters),
-        *_subscriptions(settings, clusters),
+        *_subscriptions(settings),
         *_azure_rbac(settings, clusters),
         *_kubernetes_rbac(settings, clusters),
     ]
@@ -122,7 +123,7 @@ def _registry(settings: Settings) -> Iterator[str]:
 
 
 def _clusters(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
-    whole = {each.lower() for each in _searched(settings, clusters)}
+    whole = {each.lower() for each in _searched(settings)}
     by_command: list[AksCluster] = []
     for cluster in clusters:
         target = cluster.target
@@ -134,7 +135,9 @@ def _clusters(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]
             f"Cluster {quoted(target.key, 80)}: {quoted(target.name, 63)} in {quoted(target.resource_group, 90)}."
         )
         if cluster.problem is not None:
-            yield from _remark(f"It could not be asked everything ({cluster.problem.call}): {cluster.problem.seen}")
+            yield from _remark(
+                f"It could not be asked everything ({cluster.problem.call}): {cluster.problem.seen} Print this again when it can."
+            )
         yield f"cluster={shlex.quote(target.resource_id)}"
         if target.subscription_id.lower() in whole:
             yield from _remark("Find it, and whether it runs: by the role Reader on its subscription, below.")
@@ -168,9 +171,9 @@ def _without_azure(target: object) -> str:
     return "no rights in Azure, as it is reached by a kubeconfig."
 
 
-def _subscriptions(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _subscriptions(settings: Settings) -> Iterator[str]:
     yield ""
-    if found := _searched(settings, clusters):
+    if found := _searched(settings):
         yield from _remark(
             "Find clusters that the configuration forgot. On the whole subscription: Azure leaves out of a list what the identity "
             "may not see."
@@ -183,13 +186,11 @@ def _subscriptions(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator
         )
 
 
-def _searched(settings: Settings, clusters: Sequence[Surveyed]) -> tuple[str, ...]:
+def _searched(settings: Settings) -> tuple[str, ...]:
     """The subscriptions that are searched for forgotten clusters because somebody asked for it."""
-    if settings.subscriptions:
-        return tuple(dict.fromkeys(each.lower() for each in settings.subscriptions))
-    if not settings.require_all_clusters:
+    if not (settings.subscriptions or settings.require_all_clusters):
         return ()
-    return _subscriptions_of(each.target for each in clusters if isinstance(each.target, AksCluster))
+    return searched(settings.clusters, settings.subscriptions)
 
 
 def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:

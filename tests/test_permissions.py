@@ -92,7 +92,7 @@ class Printed:
         return {(call[call.index("--role") + 1], call[call.index("--scope") + 1]) for call in made}
 
 
-async def printed(stage: Stage, config: Mapping[str, Any] | None = None, **options: str) -> Printed:
+async def printed(stage: Stage, config: Mapping[str, Any] | None = None, /, **options: str) -> Printed:
     folder = stage.tool.folder
     path = folder / "acr-cleanup.json"
     path.write_text(json.dumps(config or stage.tool.emulator.config()))
@@ -283,6 +283,18 @@ async def test_looking_for_forgotten_clusters_needs_the_whole_subscription(
 ) -> None:
     readers = {scope for role, scope in (await printed(stage, **options)).assigned() if role == rights.READER}
     assert readers == {SUBSCRIPTION}, "and the cluster then needs none of its own"
+
+
+async def test_the_subscription_of_a_snapshots_cluster_is_searched_as_well(stage: Stage) -> None:
+    there = "99999999-9999-9999-9999-999999999999"
+    resource_id = (
+        f"/subscriptions/{there}/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/aks-afar"
+    )
+    config = stage.tool.emulator.config()
+    config["kubernetes_clusters"]["afar"] = {"snapshot": "usage.json", "resource_id": resource_id}
+    assigned = (await printed(stage, config, **{"require-all-clusters": "true"})).assigned()
+    assert {(rights.READER, SUBSCRIPTION), (rights.READER, f"/subscriptions/{there}")} <= assigned
+    assert not any(scope.endswith("/aks-afar") for _, scope in assigned)
 
 
 async def test_clusters_that_are_not_reached_through_azure_need_nothing_there(stage: Stage) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -64,17 +64,26 @@ async def find_forgotten(
     only the debug log says so. The rest is as for `scan_clusters`. Raises only `IdentityError`.
     """
     known = await asyncio.to_thread(_Known.of, targets)
-    wanted = {each.lower(): each for each in subscriptions or known.subscriptions}
+    wanted = _distinct(subscriptions or known.subscriptions)
     asked = bool(subscriptions) or required
 
     async with open_manager(credential, make_transport, resource_manager, resource_manager_scope) as manager:
         found = await together(
-            [partial(_look, manager, each, known, asked) for each in wanted.values()], limit=_SUBSCRIPTIONS_AT_ONCE
+            [partial(_look, manager, each, known, asked) for each in wanted], limit=_SUBSCRIPTIONS_AT_ONCE
         )
     blockers = tuple(blocker for each in found for blocker in each)
     if required and not wanted:
         blockers = (_NOWHERE,)
     return Outside(blockers=blockers) if required else Outside(warnings=_warnings(blockers))
+
+
+def searched(targets: Sequence[ClusterTarget], subscriptions: Sequence[str]) -> tuple[str, ...]:
+    """The ids of the subscriptions in which `find_forgotten` looks."""
+    return _distinct(subscriptions or _Known.of(targets).subscriptions)
+
+
+def _distinct(ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.lower() for each in ids))
 
 
 def _warnings(problems: Sequence[Blocker]) -> tuple[str, ...]:
@@ -204,7 +213,7 @@ async def _verify_complete(client: ContainerServiceClient, subscription: Subscri
         raise Unread(
             _CALL,
             "the identity sees only those clusters that it has been given rights on.",
-            f"Grant the identity, on this subscription (now {quoted(subscription.subscription_id, 40)}), the role {rights.READER}.",
+            f"Grant the identity the role {rights.READER} on the subscription.",
         )
 
 
@@ -226,14 +235,19 @@ def _forgotten(cluster: ManagedCluster, known: _Known) -> Blocker:
     name, group, subscription = (quoted(place[part], 90) for part in ("name", "group", "subscription"))
     resource_id = AksCluster(name, name, subscription, group).resource_id
     entry = f"{json.dumps(name)}: {json.dumps({'resource_id': resource_id})}"
-    remedy = (
-        f"Add it to `kubernetes_clusters`: {entry}. One that never pulls from this registry does no harm there, and is not "
-        "mentioned again."
-    )
+    state = _state(cluster)
+    remedy = f"Add it to `kubernetes_clusters`: {entry}. "
+    match state:
+        case "stopped":
+            remedy += "It must run to be read. If it never pulls from this registry, all this does no harm."
+        case "deleting":
+            remedy += "Or wait: when it is gone, there is nothing left to do."
+        case _:
+            remedy += (
+                "If it never pulls from this registry, all this does no harm; once added, it is not mentioned again."
+            )
     if known.unnamed:
         remedy += f" If a usage snapshot stands for it ({quoted(', '.join(known.unnamed))}), give that entry this `resource_id`."
-    if (state := _state(cluster)) == "deleting":
-        remedy += " It is being deleted: when it is gone, there is nothing left to do."
     what = (
         f"AKS cluster {name}{f' ({state})' if state else ''} in resource group {group} of subscription {subscription}"
     )

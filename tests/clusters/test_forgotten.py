@@ -46,7 +46,7 @@ async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
         for words in (
             "aks-test in resource group rg-test of subscription 00000000-0000-0000-0000-000000000000",
             "is not in the configuration: what only it uses counts as unused",
-            "One that never pulls from this registry does no harm there",
+            "If it never pulls from this registry, all this does no harm; once added, it is not mentioned again.",
         ):
             assert words in warning
 
@@ -54,7 +54,7 @@ async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
 async def test_the_lines_to_add_are_lines_of_a_configuration_file() -> None:
     async with edge(*states(ClusterState(TEST, resource_group="rg-test"))) as at:
         (blocker,) = (await find(at, required=True)).blockers
-        entry = blocker.remedy.partition("`kubernetes_clusters`: ")[2].partition(". One")[0]
+        entry = blocker.remedy.partition("`kubernetes_clusters`: ")[2].partition("}. ")[0] + "}"
         added = yaml.safe_load(entry)
         assert added == {TEST: {"resource_id": AksCluster(TEST, TEST, HERE, "rg-test").resource_id}}
         assert at.world.count(service="arm", path="permissions") == 1
@@ -76,14 +76,18 @@ async def test_all_configured_is_nothing_to_say_whatever_the_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
-    [({"power_state": "Stopped"}, "(stopped)"), ({"provisioning_state": "Deleting"}, "(deleting)")],
+    ("state", "words", "way_out"),
+    [
+        ({"power_state": "Stopped"}, "(stopped)", "It must run to be read."),
+        ({"provisioning_state": "Deleting"}, "(deleting)", "when it is gone, there is nothing left to do"),
+    ],
     ids=["stopped", "deleting"],
 )
-async def test_a_cluster_that_does_not_run_is_forgotten_all_the_same(state: Any, words: str) -> None:
+async def test_a_cluster_that_does_not_run_is_forgotten_all_the_same(state: Any, words: str, way_out: str) -> None:
     async with edge(*states(ClusterState(TEST, **state))) as at:
         (blocker,) = (await find(at, required=True)).blockers
         assert words in blocker.seen
+        assert way_out in blocker.remedy
 
 
 async def test_every_page_of_the_list_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
