@@ -256,6 +256,18 @@ def test_what_is_attached_goes_with_its_subject_though_no_step_names_it() -> Non
     assert going(asked.inventory, decide(asked)) == {d("a"), d("r"), d("s")}
 
 
+def test_what_is_attached_stays_because_of_who_uses_its_subject() -> None:
+    found = explain_manifest(
+        evidence(inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")]), use("1.0")), d("r")
+    )
+
+    assert found.fate is not None
+    assert [reason.rule for reason in found.fate.reasons] == [Rule.ATTACHED]
+    assert links(found) == [("web", Link.NEIGHBOUR)]
+    assert found.without_uses is not None
+    assert found.without_uses.fate.goes
+
+
 def test_an_untagged_manifest_is_left_alone() -> None:
     found = explain_manifest(evidence(inventory([], [image("a")])), d("a"))
 
