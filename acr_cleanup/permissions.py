@@ -82,7 +82,7 @@ def script(settings: Settings, clusters: Sequence[Surveyed]) -> str:
     lines = [
         *_remark(
             f"The rights that acr-cleanup needs to clean {settings.registry.login_server}. Read it, write the object id of the "
-            "identity into the first line, and run it as somebody who may assign roles. A new role takes some minutes to work."
+            "identity behind `identity=`, and run it as somebody who may assign roles. A new role takes some minutes to work."
         ),
         "",
         f"identity={shlex.quote(IDENTITY)}  # az ad sp show --id CLIENT_ID --query id --output tsv",
@@ -203,11 +203,12 @@ def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:
 def _azure_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
     sure = [each.target for each in clusters if isinstance(each.target, AksCluster) and each.azure_rbac]
     maybe = [each.target for each in clusters if isinstance(each.target, AksCluster) and each.azure_rbac is None]
-    if not sure and not maybe:
-        return
     yield ""
     yield from _heading("2. In clusters with Azure RBAC: list objects of every kind that may name an image")
     yield ""
+    if not sure and not maybe:
+        yield from _remark("No cluster needs this.")
+        return
     yield from _remark(
         f"The built-in role {rights.RBAC_READER} does not cover custom resources; {rights.READ_OBJECTS} alone does. "
         + (

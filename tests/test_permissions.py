@@ -358,6 +358,7 @@ async def test_where_azure_rbac_is_unknown_its_role_is_shown_and_not_granted(sta
     assert "could not be asked whether it has Azure RBAC" in got.text
     assert f"#   --role '{module.OBJECTS_ROLE}'" in got.text
     assert module.OBJECTS_ROLE not in {role for role, _ in got.assigned()}
+    assert not any("definition" in call for call in got.run())
 
 
 async def test_a_dead_api_does_not_hide_what_else_is_served(stage: Stage) -> None:
