@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from acr_cleanup.clusters.neighbours import AGAIN, Part, join, registries_in
-from acr_cleanup.clusters.text import names, read_text
+from acr_cleanup.clusters.neighbours import AGAIN, Part, gives_registry, join, registries_in
+from acr_cleanup.clusters.text import finder, read_text
 from acr_cleanup.clusters.unread import quoted
 from acr_cleanup.core.references import ImageReference, Registry
 
@@ -24,6 +24,7 @@ _LONGEST_DOCUMENT = 2 << 20
 _DEEPEST_DOCUMENT = 200
 _DEEPEST_NESTING = 4
 _LONGEST_PATH = 64
+_MOST_VISITS = 4
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
@@ -45,39 +46,38 @@ class Contents:
     unclear: dict[tuple[str, str], None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Path:
+class _Path(NamedTuple):
     """Where we are, as a chain: only the few places where something is found are ever written out."""
 
-    part: str
+    part: object
     parent: _Path | None = None
 
     def __str__(self) -> str:
         parts: list[str] = []
         step: _Path | None = self
         while step is not None:
-            parts.append(step.part)
+            # The first is the prefix that the walk was given.
+            parts.append(_step(step.part) if step.parent else str(step.part))
             step = step.parent
         if len(parts) > _LONGEST_PATH:
             parts = [*parts[: _LONGEST_PATH // 2], "[…]", *parts[-_LONGEST_PATH // 2 :]]
         return "".join(reversed(parts)).removeprefix(".")
 
-    def down(self, key: object) -> _Path:
-        return _Path(f"[{key}]" if isinstance(key, int) else _step(str(key)), self)
+
+def _step(key: object) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    name = str(key).partition(AGAIN)[0]
+    return f".{name}" if name.isascii() and name.isidentifier() else f"[{quoted(name[:200], 100)}]"
 
 
-def _step(key: str) -> str:
-    return f".{key}" if key.isascii() and key.isidentifier() else f"[{quoted(key[:200], 100)}]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """One value still to be read."""
+class _Stop(NamedTuple):
+    """One value still to be read: text that names our registry, or a container. `key` is the field that it stands in."""
 
     value: Any
     path: _Path
     container: str = ""
-    key: str = ""
+    key: object = ""
     registries: tuple[str, ...] = ()
 
 
@@ -94,11 +94,11 @@ class _Walk:
     def __init__(self, registry: Registry, skip: frozenset[str], holder: str = "", nesting: int = 0) -> None:
         self.contents = Contents()
         self._registry = registry
+        self._names_us = finder(registry)
         self._skip = skip
         self._holder = holder
         self._nesting = nesting
-        # The same container under another registry may mean something else.
-        self._seen: set[tuple[int, tuple[str, ...]]] = set()
+        self._visits: dict[int, list[tuple[str, ...]]] = {}
 
     def run(self, first: _Stop) -> None:
         stops = [first]
@@ -106,51 +106,60 @@ class _Walk:
             stop = stops.pop()
             value = stop.value
             if isinstance(value, str):
-                if names(value, self._registry):
+                if self._names_us(value):
                     self._text(stop, value)
-            elif isinstance(value, Mapping | list | tuple):
-                visit = (id(value), stop.registries)
-                if visit not in self._seen:
-                    self._seen.add(visit)
-                    inner = self._mapping(stop, value) if isinstance(value, Mapping) else self._list(stop, value)
-                    stops.extend(reversed(list(inner)))
+            elif isinstance(value, Mapping | list | tuple) and self._is_new(value, stop.registries):
+                inner = self._mapping(stop, value) if isinstance(value, Mapping) else self._list(stop, value)
+                stops.extend(reversed(list(inner)))
+
+    def _is_new(self, value: Any, registries: tuple[str, ...]) -> bool:
+        """Once, however many aliases lead here; under another registry it may mean something else, a few times."""
+        visits = self._visits.setdefault(id(value), [])
+        if registries in visits or len(visits) >= _MOST_VISITS:
+            return False
+        visits.append(registries)
+        return True
+
+    def _is_worth_a_stop(self, value: Any) -> bool:
+        return self._names_us(value) if isinstance(value, str) else isinstance(value, dict | list | tuple | Mapping)
 
     def _mapping(self, stop: _Stop, value: Mapping[Any, Any]) -> Iterator[_Stop]:
-        container = stop.container
+        container, registries = stop.container, stop.registries
         name = value.get("name")
         if isinstance(name, str) and ("image" in value or stop.key in _CONTAINER_LISTS):
             container = name
-        registries = registries_in(value, stop.registries, self._registry)
-        parts = [Part(str(key), inner, str(key)) for key, inner in _merged(value)]
-        done = self._join(stop.path, container, parts, registries)
+        names_us = self._names_us
+        done: set[int] = set()
+        if registries or any(names_us(each) for pair in _merged(value) for each in pair) or gives_registry(value):
+            registries = registries_in(value, registries, self._registry)
+            parts = [Part(str(key), inner, str(key)) for key, inner in _merged(value)]
+            done = self._join(stop.path, container, parts, registries)
         for index, (key, inner) in enumerate(value.items()):
             if key == "managedFields" and stop.key == "metadata":
                 continue
-            path = stop.path.down(str(key))
-            if index not in done:
-                yield _Stop(key, path, container)
-            if index not in done or not isinstance(inner, str):
-                yield _Stop(inner, path, container, str(key), registries)
+            if index not in done and names_us(key):
+                yield _Stop(key, _Path(str(key), stop.path), container)
+            if (index not in done or not isinstance(inner, str)) and self._is_worth_a_stop(inner):
+                yield _Stop(inner, _Path(str(key), stop.path), container, key, registries)
 
     def _list(self, stop: _Stop, value: Sequence[Any]) -> Iterator[_Stop]:
         done: set[int] = set()
         for parts, places in (_named_values(value), _options(value)):
-            done |= {places[index] for index in self._join(stop.path, stop.container, parts, stop.registries)}
+            if stop.registries or any(self._names_us(text) for part in parts for text in (part.key, part.value)):
+                done |= {places[index] for index in self._join(stop.path, stop.container, parts, stop.registries)}
         for index, inner in enumerate(value):
-            if index not in done:
-                yield _Stop(inner, stop.path.down(index), stop.container, stop.key, stop.registries)
+            if index not in done and self._is_worth_a_stop(inner):
+                yield _Stop(inner, _Path(index, stop.path), stop.container, stop.key, stop.registries)
 
     def _join(self, path: _Path, container: str, parts: Sequence[Part], registries: tuple[str, ...]) -> set[int]:
         """Put split references together; the parts that need not be read any more."""
-        texts = (text for part in parts for text in (part.key, part.value) if isinstance(text, str))
-        if not registries and not any(names(text, self._registry) for text in texts):
-            return set()
         done: set[int] = set()
         for each in join(parts, registries, self._registry):
-            fields = list(dict.fromkeys(parts[index].field for index in each.used))
-            inside = fields[0] if len(fields) == 1 or fields[0].startswith("[") else f".{{{','.join(fields)}}}"
-            if not inside.startswith((".", "[")):
-                inside = _step(inside)
+            fields = list(dict.fromkeys(parts[index].field.partition(AGAIN)[0] for index in each.used))
+            if fields[0].startswith("["):
+                inside = fields[0]
+            else:
+                inside = _step(fields[0]) if len(fields) == 1 else f".{{{quoted(','.join(fields))}}}"
             self._add(f"{path}{inside}".removeprefix("."), container, each.text, each.reference)
             done.update(each.complete)
         return done
@@ -254,51 +263,60 @@ class _TooDeep(Exception):
 
 
 def _yaml(text: str) -> Iterator[Any]:
-    """YAML documents from the events of the parser, without recursion. An alias is the very container that it names."""
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    anchors: dict[str, Any] = {}
-    # The containers that are open, each with the keys that wait for their values.
-    open_: list[tuple[dict[Any, Any] | list[Any], list[Any]]] = []
+    """YAML documents from the events of the parser, without recursion."""
+    builder = _Builder()
+    for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
+        if isinstance(event, yaml.DocumentStartEvent):
+            builder = _Builder()
+        elif isinstance(event, yaml.DocumentEndEvent):
+            yield builder.root
+        elif isinstance(event, yaml.AliasEvent):
+            builder.put(builder.anchors.get(event.anchor))
+        elif isinstance(event, yaml.ScalarEvent):
+            builder.put(event.value, event.anchor)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            builder.open({} if isinstance(event, yaml.MappingStartEvent) else [], event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            builder.close()
 
-    def put(value: Any) -> None:
-        if not open_:
-            roots.append(value)
+
+class _Builder:
+    """One document, while it is read. An alias becomes the very container that it names."""
+
+    def __init__(self) -> None:
+        self.root: Any = None
+        self.anchors: dict[str | None, Any] = {}
+        # The containers that are open, each with the key that waits for its value.
+        self._open: list[tuple[dict[str, Any] | list[Any], list[str]]] = []
+
+    def open(self, container: dict[str, Any] | list[Any], anchor: str | None) -> None:
+        self.put(container, anchor)
+        self._open.append((container, []))
+        if len(self._open) > _DEEPEST_DOCUMENT:
+            raise _TooDeep
+
+    def close(self) -> None:
+        self._open.pop()
+
+    def put(self, value: Any, anchor: str | None = None) -> None:
+        if anchor:
+            self.anchors[anchor] = value
+        if not self._open:
+            self.root = value
             return
-        container, waiting = open_[-1]
+        container, waiting = self._open[-1]
         if isinstance(container, list):
             container.append(value)
         elif waiting:
             key = waiting.pop()
             # A key given twice: both values count.
             container[f"{key}{AGAIN}{len(container)}" if key in container else key] = value
+        elif isinstance(value, str):
+            waiting.append(value)
         else:
-            waiting.append(value if isinstance(value, str) else f"? {len(container)}")
-            if not isinstance(value, str):
-                container[f"?? {len(container)}"] = value
-
-    roots: list[Any] = []
-    for event in yaml.parse(text, Loader=loader):
-        if isinstance(event, yaml.DocumentStartEvent):
-            anchors.clear()
-            roots.clear()
-        elif isinstance(event, yaml.DocumentEndEvent):
-            yield from roots
-        elif isinstance(event, yaml.AliasEvent):
-            put(anchors.get(event.anchor))
-        elif isinstance(event, yaml.ScalarEvent):
-            if event.anchor:
-                anchors[event.anchor] = event.value
-            put(event.value)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            container: dict[Any, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
-            if event.anchor:
-                anchors[event.anchor] = container
-            put(container)
-            open_.append((container, []))
-            if len(open_) > _DEEPEST_DOCUMENT:
-                raise _TooDeep
-        elif isinstance(event, yaml.CollectionEndEvent):
-            open_.pop()
+            # A container as a key: what is in it counts, and so does its value.
+            container[f"{AGAIN}{len(container)}"] = value
+            waiting.append("")
 
 
 _LINE = re.compile(
@@ -307,6 +325,8 @@ _LINE = re.compile(
 
 
 def _lines(text: str) -> list[Any]:
-    """Lines of `name=value` or `name: value`, as variables: of settings, and of templates that are no YAML yet."""
-    named = [{"name": name, "value": value.strip(" \t\r,;\"'")} for name, value in _LINE.findall(text)]
+    """Lines of `name=value` or `name: value`: of settings, and of templates that are no YAML yet."""
+    named: dict[str, str] = {}
+    for name, value in _LINE.findall(text):
+        named[f"{name}{AGAIN}{len(named)}" if name in named else name] = value.strip(" \t\r,;\"'")
     return [named] if len(named) > 1 else []

@@ -2,8 +2,8 @@
 References split over neighbouring fields, put together: `repository` beside `tag`, `registry` beside `image`. Pure.
 
 Nobody prescribes how such fields are called (Helm values, custom resources, variables), so names are compared by their
-ends: `sidecarImage` goes with `sidecarTag`, `IMAGE_REPO` with `IMAGE_TAG`, and everything with a plain `tag`. Where several neighbours fit,
-all are taken: an image too many is kept, and none is missed.
+ends: `sidecarImage` goes with `sidecarTag`, `IMAGE_REPO` with `IMAGE_TAG`, and everything with a plain `tag`. Where several
+neighbours fit, all are taken: an image too many is kept, and none is missed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ from functools import lru_cache
 from typing import Any
 
 from acr_cleanup.clusters.text import is_host, names, read_text
-from acr_cleanup.core.references import COMPONENT, DEFAULT_TAG, FULL_PATH_LENGTH, TAG, Digest, ImageReference, Registry
-from acr_cleanup.core.references import parse_digest as _parse_digest
+from acr_cleanup.core.references import (
+    COMPONENT,
+    DEFAULT_TAG,
+    FULL_PATH_LENGTH,
+    TAG,
+    Digest,
+    ImageReference,
+    Registry,
+    parse_digest,
+)
 from acr_cleanup.errors import InvalidReference
 
 AGAIN = "\0again\0"
@@ -25,10 +33,11 @@ AGAIN = "\0again\0"
 
 # What surely says which image of a repository; a `version` may be that of something else.
 _SURE = (
-    "tag", "imagetag", "newtag", "tags", "imagetags", "targetrevision",
+    "tag", "imagetag", "newtag", "tags", "imagetags", "targetrevision", "ref", "semver",
     "digest", "imagedigest", "digests", "sha", "sha256", "imagesha", "imagesha256",
 )  # fmt: skip
-_MAYBE = ("version", "imageversion", "appversion", "chartversion", "revision", "ref", "semver")
+_PINS = ("newtag", "digest", "imagedigest", "digests", "sha", "sha256", "imagesha", "imagesha256")
+_MAYBE = ("version", "imageversion", "appversion", "chartversion", "revision")
 _IN_REF = frozenset({"tag", "digest", "semver", "version", "value"})
 # What the name of a field with a repository ends in; the longest first.
 _REPOSITORY_ENDS = (
@@ -40,7 +49,7 @@ _RELATIVE_ENDS = ("repository", "image", "imagename", "repositoryname", "repo")
 _RELATIVE_BESIDE = frozenset({"name", "chart", "path", "newname"})
 _REGISTRY_ENDS = ("registry", "hub", "prefix", "registryurl", "repourl", "registryname", "registryhost")
 _REGISTRY_WORDS = ("registry", "hub", "acr", "docker", "image", "repo", "prefix", "container")
-_SHARED = frozenset({"global", "globals", "common"})
+_SHARED = ("global", "globals", "common")
 _MOST_JOINED = 10_000
 _MOST_REGISTRIES = 8
 
@@ -77,7 +86,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """A repository of ours, from one part or two. `tags`: more may follow from neighbours; `pinned` if something is written already."""
+    """A repository of ours: `whole` in one part, or relative to a registry. `pinned`: a tag or a digest is written with it."""
 
     text: str
     reference: ImageReference
@@ -119,19 +128,21 @@ def _versions_of(
 
     if not base.whole and base.pinned:
         yield whole(base.text, base.reference.tag, base.reference.digest, (), sure=True)
-    sure = _found(parts, by_name, _stem(parts[first].key), _SURE, first)
-    maybe = [] if base.pinned else _found(parts, by_name, _stem(parts[first].key), _MAYBE, first)
+    stem = _stem(parts[first].key)
+    if sum(len(by_name.get(name, ())) for name in _names(stem, (*_SURE, *_MAYBE))) > room:
+        yield whole(base.text, None, None, (), sure=True)
+        return
+    # Beside an image that is complete, a tag may be another's.
+    sure = _found(parts, by_name, _names(stem, _PINS if base.pinned else _SURE), first, sure=True)
+    maybe = [] if base.pinned else _found(parts, by_name, _names(stem, _MAYBE), first, sure=False)
     if names_repository(parts[first].key):
         maybe += [(first, version) for version in _versions(parts[first].value)]
     versions = [(index, version, True) for index, version in sure] + [
         (index, version, False) for index, version in maybe
     ]
-    if len(versions) > room:
-        yield whole(base.text, None, None, (), sure=True)
-        return
     tags = {version.tag for _, version, _ in versions if version.tag and not version.digest}
     digests = {version.digest for _, version, _ in versions if version.digest and not version.tag}
-    if len(tags) == len(digests) == 1 and len(versions) == 2:
+    if len(tags) == len(digests) == 1 and len(versions) == 2 and tags != {str(*digests).removeprefix("sha256:")}:
         (tag,), (digest,) = tags, digests
         used = sorted(index for index, _, _ in versions)
         yield whole(f"{base.text}:{tag}@{digest}", tag, digest, used, sure=any(is_sure for *_, is_sure in versions))
@@ -152,28 +163,30 @@ def _bases(parts: Sequence[Part], registries: tuple[str, ...], registry: Registr
     beside: dict[str, int | None] = dict.fromkeys(registries)
     for index, part in enumerate(parts):
         for text in (part.value, part.key):
-            if not isinstance(text, str) or not names(text, registry):
-                continue
-            for mention in read_text(text, registry).mentions:
-                if mention.whole and not mention.reference.is_open or mention.whole and mention.implied:
+            for mention in read_text(text, registry).mentions if isinstance(text, str) else ():
+                if mention.whole:
                     shown = mention.text.removesuffix(":") if mention.implied else _repository(mention.reference)
                     yield _Base(shown, mention.reference, (index,), whole=True, pinned=not mention.implied)
         if prefix := _registry(part.key, part.value, registry):
             beside[prefix] = index
-    for prefix, at in beside.items():
-        host, _, above = prefix.partition("/")
+    for prefix, at in list(beside.items())[:_MOST_REGISTRIES]:
         for index, part in enumerate(parts):
-            if index == at or not isinstance(part.value, str) or not _may_be_relative(part.key, beside=at is not None):
-                continue
-            relative = _RELATIVE.fullmatch(part.value.strip(), 0, 2 * FULL_PATH_LENGTH)
-            if relative is None or _has_host(part.value.strip()):
-                continue
-            path = f"{above}/{relative['path']}" if above else relative["path"]
-            tag, digest = relative["tag"], relative["digest"]
-            if len(path) <= FULL_PATH_LENGTH:
-                reference = ImageReference(host, path, tag, Digest(digest) if digest else None)
-                used = (index,) if at is None else (index, at)
-                yield _Base(str(reference), reference, used, whole=False, pinned=bool(tag or digest))
+            if index != at and _may_be_relative(part.key, beside=at is not None):
+                yield from _relative(part.value, prefix, (index,) if at is None else (index, at))
+
+
+def _relative(value: Any, prefix: str, used: tuple[int, ...]) -> Iterator[_Base]:
+    """The repository that a text without a registry names in a registry known from elsewhere."""
+    text = value.strip() if isinstance(value, str) else ""
+    relative = _RELATIVE.fullmatch(text, 0, 2 * FULL_PATH_LENGTH)
+    if relative is None or _has_host(text):
+        return
+    host, _, above = prefix.partition("/")
+    path = f"{above}/{relative['path']}" if above else relative["path"]
+    tag, digest = relative["tag"], relative["digest"]
+    if len(path) <= FULL_PATH_LENGTH:
+        reference = ImageReference(host, path, tag, Digest(digest) if digest else None)
+        yield _Base(str(reference), reference, used, whole=False, pinned=bool(tag or digest))
 
 
 def _repository(reference: ImageReference) -> str:
@@ -182,19 +195,24 @@ def _repository(reference: ImageReference) -> str:
 
 def registries_in(value: Mapping[Any, Any], above: tuple[str, ...], registry: Registry) -> tuple[str, ...]:
     """The registries given here for everything below, beside those given above: `global.imageRegistry`, `hub`."""
-    here: dict[str, None] = {}
+    here: set[str] = set()
     for key, inner in value.items():
         if isinstance(inner, str):
-            if any(word in _plain(str(key)) for word in _REGISTRY_WORDS) and (
-                prefix := _registry(str(key), inner, registry)
+            # The cheap question first: it is asked of every text of every mapping.
+            if (prefix := _registry(str(key), inner, registry)) and any(
+                word in _plain(str(key)) for word in _REGISTRY_WORDS
             ):
-                here[prefix] = None
-        elif isinstance(inner, Mapping) and str(key).lower() in _SHARED:
+                here.add(prefix)
+        elif isinstance(inner, Mapping) and key in _SHARED:
             for mapping in (inner, *(each for each in inner.values() if isinstance(each, Mapping))):
-                for name, text in mapping.items():
-                    if isinstance(text, str) and (prefix := _registry(str(name), text, registry)):
-                        here[prefix] = None
+                here.update(_registry(str(name), text, registry) for name, text in mapping.items())
+    here.discard("")
     return tuple(sorted({*above, *here}))[:_MOST_REGISTRIES] if here else above
+
+
+def gives_registry(value: Mapping[Any, Any]) -> bool:
+    """May this mapping give a registry for its own neighbours, by the name `global`?"""
+    return any(name in value for name in _SHARED)
 
 
 def _registry(key: str, value: Any, registry: Registry) -> str:
@@ -233,33 +251,39 @@ def _stem(key: str) -> str:
     return "" if names_repository(key) else plain.removesuffix(end)
 
 
+def _names(stem: str, ends: Iterable[str]) -> dict[str, None]:
+    return dict.fromkeys(f"{start}{end}" for end in ends for start in (stem, ""))
+
+
 def _found(
-    parts: Sequence[Part], by_name: Mapping[str, list[int]], stem: str, ends: Iterable[str], but: int
+    parts: Sequence[Part], by_name: Mapping[str, list[int]], wanted: Iterable[str], but: int, *, sure: bool
 ) -> list[tuple[int, _Version]]:
-    """What the neighbours of these names say."""
-    wanted = dict.fromkeys(f"{start}{end}" for end in ends for start in (stem, ""))
-    numbers = dict.fromkeys(index for name in wanted for index in by_name.get(name, ()) if index != but)
-    return [(index, version) for index in numbers for version in _versions(parts[index].value)]
+    """What the neighbours of these names say. What surely tells a tag, and tells it in no form we know, may tell any."""
+    found: list[tuple[int, _Version]] = []
+    for index in dict.fromkeys(index for name in wanted for index in by_name.get(name, ()) if index != but):
+        value = parts[index].value
+        versions = list(_versions(value))
+        if sure and isinstance(value, Mapping) and value and not versions:
+            versions = [_Version(":…")]
+        found += [(index, version) for version in versions]
+    return found
 
 
 def _versions(value: Any) -> Iterator[_Version]:
     """What a neighbour may say: text, a number, a list of either, or a reference of Flux (`{tag, digest, semver}`)."""
     if isinstance(value, list | tuple):
-        for each in value:
-            if not isinstance(each, list | tuple | Mapping):
-                yield from _versions(each)
+        values = list(value[:_MOST_JOINED])
     elif isinstance(value, Mapping):
-        for key, each in value.items():
-            if _plain(str(key)) in _IN_REF and not isinstance(each, list | tuple | Mapping):
-                yield from _versions(each)
-    elif isinstance(value, bool) or value is None:
-        return
-    elif isinstance(value, int | float):
-        yield from _versions(repr(value))
-        if isinstance(value, float) and value.is_integer():
-            yield from _versions(repr(int(value)))
-    elif isinstance(value, str):
-        yield from _version(value.strip().removeprefix(":"))
+        values = [each for key, each in value.items() if _plain(str(key)) in _IN_REF]
+    else:
+        values = [value]
+    for each in values:
+        if isinstance(each, str):
+            yield from _version(each.strip().removeprefix(":"))
+        elif isinstance(each, int | float) and not isinstance(each, bool):
+            yield from _version(repr(each))
+            if isinstance(each, float) and each.is_integer():
+                yield from _version(repr(int(each)))
 
 
 def _version(text: str) -> Iterator[_Version]:
@@ -282,6 +306,6 @@ def _version(text: str) -> Iterator[_Version]:
 
 def _digest(text: str) -> Digest | None:
     try:
-        return _parse_digest(text)
+        return parse_digest(text)
     except InvalidReference:
         return None

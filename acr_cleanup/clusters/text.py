@@ -12,6 +12,7 @@ Every expression here looks at a bounded stretch of text, so that hostile text c
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
@@ -78,8 +79,23 @@ _SHOWN = re.compile(r"(?:\{\{[^{}\n]{0,80}\}\}|[^\s\"'`,;]){1,100}")
 
 def names(text: str, registry: Registry) -> bool:
     """Could this text name our registry? Cheap, and never wrongly no."""
+    return _mentioned(text, needles(registry))
+
+
+def _mentioned(text: str, pieces: tuple[str, ...]) -> bool:
     lower = text.lower()
-    return any(needle in lower for needle in needles(registry))
+    return any(piece in lower for piece in pieces)
+
+
+def finder(registry: Registry) -> Callable[[object], bool]:
+    """`names` for one registry and values of any type, where it is asked of very many."""
+    pieces = needles(registry)
+    shortest = min(map(len, pieces), default=0)
+
+    def found(value: object) -> bool:
+        return isinstance(value, str) and len(value) >= shortest and _mentioned(value, pieces)
+
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -173,7 +189,7 @@ class _Scan:
         end = path.end() if path else at
         separators = _SEPARATORS.match(text, end)
         onward = separators.end() if separators else end
-        if _TEMPLATE_INSIDE.match(text, end) or (onward > end or not path) and _TEMPLATE.match(text, onward):
+        if _TEMPLATE_INSIDE.match(text, end) or ((onward > end or not path) and _TEMPLATE.match(text, onward)):
             unclear = True
         else:
             # No runtime takes capitals in a repository: this starts nothing, but whoever wrote it should know.
