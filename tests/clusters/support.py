@@ -170,8 +170,13 @@ class Replay:
         parts = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         query.pop("limit", None)
-        if self._limit is not None and parts.path.count("/") > 2:
-            query = {"limit": str(self._limit), **query}
+        # Helm's Secrets were asked for by either selector, and there are no ConfigMaps of Helm.
+        selected = query.pop("fieldSelector", None)
+        is_list = parts.path.count("/") == (4 if parts.path.startswith("/apis/") else 3)
+        if self._limit is not None and is_list:
+            query = {"limit": str(3 if selected else self._limit), **query}
+        if "labelSelector" in query and selected is None:
+            return self._nothing(parts.path)
         form = "aggregated" if self._aggregated and "APIGroupDiscoveryList" in accept else "application/json"
         found = self._answers.get((f"{form} {parts.path}", urlencode(query)))
         return found or self._nothing(parts.path)

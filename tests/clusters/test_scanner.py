@@ -18,7 +18,7 @@ from acr_cleanup.clusters.scanner import scan
 from acr_cleanup.clusters.unread import Unreachable
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
-from tests.clusters.support import OURS, FakeServer, blockers, captured, custom, kind, listing, pod, used
+from tests.clusters.support import OURS, SECRET, FakeServer, blockers, captured, custom, kind, listing, pod, used
 
 WEB = "contoso.azurecr.io/shop/web"
 
@@ -350,3 +350,199 @@ async def test_what_ends_the_run_passes_through(error: Any) -> None:
 
     with pytest.raises(type(error)):
         await scan(ask, "prod", OURS, access="direct")
+
+
+# -- custom resources, and what else the server offers ---------------------------------------------------------
+
+ROLLOUT = custom()
+
+
+def rollouts(*images: str, version: str = "v1", **metadata: Any) -> bytes:
+    spec = [{"metadata": {"name": image[-1], "namespace": "shop"}, "spec": {"image": image}} for image in images]
+    return listing(custom(version=version), spec, **metadata)
+
+
+async def test_custom_resources_are_read_page_by_page() -> None:
+    server = FakeServer(ROLLOUT)
+    server.put("rollouts", rollouts(f"{WEB}:1", **{"continue": "a"}), rollouts(f"{WEB}:2", **{"continue": ""}))
+    found = await read(server)
+    assert (used(found), found.blockers, found.objects) == ({f"{WEB}:1", f"{WEB}:2"}, (), 2)
+    assert {(use.workload.kind, use.running) for use in found.uses} == {("Rollout", False)}
+
+
+async def test_config_maps_are_read_even_without_discovery() -> None:
+    server = FakeServer()
+    server.others = {"/api": Answer(503, b"no"), "/apis": Answer(503, b"no")}
+    item = {"metadata": {"name": "sidecar", "namespace": "ops"}, "data": {"config.yaml": f"image: {WEB}:9"}}
+    server.put("configmaps", listing(CONFIG_MAP, [item]))
+    found = await read(server)
+    assert used(found) == {f"{WEB}:9"}
+    assert [blocker.kind for blocker in found.blockers] == ["", ""]
+
+
+async def test_a_server_without_config_maps_is_believed() -> None:
+    server = FakeServer()
+    server.put("configmaps", Answer(404, b"404 page not found"))
+    assert (await read(server)).blockers == ()
+
+
+async def test_a_custom_resource_that_went_after_discovery_is_no_blocker() -> None:
+    server = FakeServer(ROLLOUT)
+    server.put("rollouts", Answer(404, captured("errors/404_missing-custom-resource.json")))
+    assert (await read(server)).blockers == ()
+    assert server.requests("/apis/argoproj.io/v1") == 2
+
+
+async def test_a_custom_resource_that_is_404_and_still_there_is_a_blocker() -> None:
+    server = FakeServer(ROLLOUT)
+    server.put("rollouts", Answer(404, b"404 page not found"))
+    server.others["/apis/argoproj.io/v1"] = Answer(200, captured("discovery/argoproj.io_v1alpha1.json"))
+    (blocker,) = (await read(server)).blockers
+    assert blocker.kind == "rollouts.argoproj.io"
+
+
+async def test_where_the_preferred_version_fails_the_stored_one_is_read() -> None:
+    """A lost conversion webhook: 500 without a reason."""
+    server = FakeServer(custom(version="v2"), ROLLOUT)
+    server.put(custom(version="v2").path, rollouts(f"{WEB}:1", version="v2", **{"continue": "a"}), status(500))
+    server.put(ROLLOUT.path, rollouts(f"{WEB}:1", f"{WEB}:2"))
+    found = await read(server)
+    assert (used(found), found.blockers, found.objects) == ({f"{WEB}:1", f"{WEB}:2"}, (), 2)
+
+
+@pytest.mark.parametrize("code", [403, 429, 500, 503])
+async def test_a_custom_resource_that_fails_in_every_version_is_a_blocker_that_can_be_given_up(code: int) -> None:
+    server = FakeServer(custom(version="v2"), ROLLOUT)
+    server.put("pods", page(f"{WEB}:1"))
+    server.put("rollouts", status(code))
+    found = await read(server)
+    (blocker,) = found.blockers
+    assert (blocker.call, blocker.kind) == ("list rollouts.argoproj.io", "rollouts.argoproj.io")
+    assert str(code) in blocker.seen
+    assert blocker.remedy.endswith('waive: "prod: rollouts.argoproj.io".')
+    assert found.waive(["Rollouts.argoproj.io"]).blockers == ()
+    assert used(found) == {f"{WEB}:1"}
+    assert server.requests("rollouts") == (1 if code == 403 else 2), "rights do not depend on the version"
+
+
+async def test_another_version_that_is_gone_does_not_excuse_one_that_fails() -> None:
+    server = FakeServer(custom(version="v2"), ROLLOUT)
+    server.put(custom(version="v2").path, status(500))
+    server.put(ROLLOUT.path, Answer(404, b"404 page not found"))
+    assert len((await read(server)).blockers) == 1
+
+
+async def test_only_for_what_is_not_there_by_nature_a_waiver_is_proposed_when_the_server_fails() -> None:
+    server = FakeServer()
+    server.put("pods", status(500))
+    (blocker,) = (await read(server)).blockers
+    assert "waive" not in blocker.remedy
+
+
+async def test_a_dead_group_of_the_server_is_one_blocker_by_its_name() -> None:
+    server = FakeServer(ROLLOUT, stale=["custom.metrics.k8s.io/v1beta1"])
+    server.others["/apis/custom.metrics.k8s.io/v1beta1"] = Answer(503, b"service unavailable")
+    (blocker,) = (await read(server)).blockers
+    assert blocker.kind == "custom.metrics.k8s.io/v1beta1"
+
+
+async def test_hundreds_of_definitions_are_read() -> None:
+    kinds = [custom(f"K{n}", f"k{n}s", f"g{n % 40}.example") for n in range(300)]
+    server = FakeServer(*kinds)
+    server.put(kinds[-1].resource, listing(kinds[-1], [{"metadata": {"name": "a"}, "x": [f"{WEB}:1"]}]))
+    found = await read(server)
+    assert (used(found), found.blockers) == ({f"{WEB}:1"}, ())
+    assert server.reviewed == ["*"]
+
+
+async def test_odd_objects_are_read_or_blockers_and_never_lost() -> None:
+    """Null lists, numbers where text belongs, malformed images; one odd object does not cost the others of its page."""
+    good = pod("good", f"{WEB}:1")
+    null = {"metadata": {"name": "null"}, "spec": {"containers": None, "volumes": None}, "status": None}
+    number = {**pod("number", f"{WEB}:2"), "metadata": {"name": 7, "labels": [], "ownerReferences": 5}}
+    malformed = pod("malformed", f"{WEB} :3")
+    server = FakeServer(ROLLOUT)
+    server.put("pods", listing(POD, [good, null, number, malformed]))
+    server.put("rollouts", listing(ROLLOUT, [{"metadata": None, "spec": {"a": [None, 1, {"b": f"{WEB}:4"}]}}]))
+    found = await read(server)
+    assert {f"{WEB}:1", f"{WEB}:2", f"{WEB}:4"} <= used(found)
+    (blocker,) = found.blockers
+    assert "malformed" in blocker.call
+
+
+@pytest.mark.parametrize(
+    "broken", [b'{"metadata": {"name": "\xff"}, "a": "HOST/x:1"}', b"[]", b"7", b"null", b'"HOST/x:1"']
+)
+async def test_an_object_that_is_none_is_a_blocker(broken: bytes) -> None:
+    server = FakeServer(ROLLOUT)
+    body = listing(ROLLOUT, [{"metadata": {"name": "PLACE"}}])
+    server.put(
+        "rollouts",
+        body.replace(
+            json.dumps({"metadata": {"name": "PLACE"}}).encode(), broken.replace(b"HOST", b"contoso.azurecr.io")
+        ),
+    )
+    (blocker,) = (await read(server)).blockers
+    assert blocker.kind == "rollouts.argoproj.io"
+
+
+# -- Helm -----------------------------------------------------------------------------------------------------
+
+
+async def test_secrets_are_never_asked_for_unless_helms_history_is() -> None:
+    server = FakeServer(SECRET)
+    await read(server)
+    assert server.requests("secrets") == 0
+
+
+async def test_helms_history_is_read_from_its_secrets_alone() -> None:
+    server = FakeServer()
+    server.put("secrets", captured("list/v1_secrets.labelSelector.json"))
+    found = await scan(server.ask, "prod", OURS, access="direct", helm_history=2)
+    assert found.blockers == ()
+    assert any("helm/billing" in each for each in used(found))
+    asked = [path for _, path in server.asked if "secrets" in path]
+    assert asked == ["/api/v1/secrets?limit=50&labelSelector=owner%3Dhelm&fieldSelector=type%3Dhelm.sh%2Frelease.v1"]
+
+
+async def test_helms_history_that_expires_while_it_is_read_counts_once() -> None:
+    server = FakeServer()
+    first, second, *rest = (captured(f"list/v1_secrets.labelSelector.limit3.p00{n}.json") for n in range(1, 5))
+    gone = Answer(410, captured("errors/410_pods.expired.json"))
+    server.put("secrets", first, gone, first, second, *rest)
+    found = await scan(server.ask, "prod", OURS, access="direct", helm_history=10)
+    whole = FakeServer()
+    whole.put("secrets", captured("list/v1_secrets.labelSelector.json"))
+    assert set(found.uses) == set((await scan(whole.ask, "prod", OURS, access="direct", helm_history=10)).uses)
+    assert (found.blockers, found.objects) == ((), 10)
+
+
+async def test_not_being_allowed_to_list_secrets_blocks_helms_history_with_the_exact_rule() -> None:
+    server = FakeServer()
+    server.put("secrets", status(403, "secrets is forbidden"))
+    (blocker,) = (await scan(server.ask, "prod", OURS, access="direct", helm_history=3)).blockers
+    assert blocker.kind == "secrets"
+    assert 'apiGroups: [""], resources: ["secrets"], verbs: ["list"]' in blocker.remedy
+
+
+@pytest.mark.parametrize("history", [0, 3])
+async def test_where_helm_is_at_work_its_history_is_proposed_once(history: int) -> None:
+    server = FakeServer()
+    labels = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
+    server.put("pods", listing(POD, [pod("a", "ghcr.io/x:1"), pod("b", "ghcr.io/x:1", **labels)]))
+    server.put("deployments", listing(kind("Deployment"), [{"metadata": {"name": "b", **labels}}]))
+    found = await scan(server.ask, "prod", OURS, access="direct", helm_history=history)
+    assert found.notes == ((scanner._HELM_NOTE,) if history == 0 else ())
+
+
+async def test_notes_are_few() -> None:
+    server = FakeServer()
+    maps = [
+        {"metadata": {"name": f"m{n}", "namespace": "shop"}, "data": {"x": "contoso.azurecr.io/{{ .app }}:1"}}
+        for n in range(50)
+    ]
+    server.put("configmaps", listing(CONFIG_MAP, maps))
+    found = await read(server)
+    assert found.uses == ()
+    assert len(found.notes) == 21
+    assert found.notes[-1].startswith("30 more")
