@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gzip
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -14,14 +16,17 @@ from typing import Any
 import pytest
 import trustme
 import yaml
+from aiohttp import web
 
 from acr_cleanup.clusters.api import ApiServer, Ask, connect
+from acr_cleanup.clusters.objects import KINDS, POD
+from acr_cleanup.clusters.scanner import scan
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.clusters.unread import Unreachable, Unread, quoted
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubeconfig import kubeconfig
 from tests.clusters.emulated import HASTY, Edge, edge, shop
-from tests.clusters.support import OURS, blockers
+from tests.clusters.support import OURS, blockers, listing, pod
 
 
 @asynccontextmanager
@@ -38,19 +43,44 @@ async def api(patience: Any = HASTY, **changes: Any) -> AsyncIterator[tuple[Ask,
             yield ask, at
 
 
-async def test_the_login_is_asked_for_before_each_request_so_that_it_never_expires() -> None:
+@asynccontextmanager
+async def logging_in(*tokens: str) -> AsyncIterator[tuple[Ask, Edge, list[str]]]:
+    """An API server, and one of these tokens after the other for it, the last one for good; `good` stands for the right one."""
     given: list[str] = []
     async with api() as (_, at):
         cluster = at.world.clusters["aks-prod"]
 
         async def authorization() -> str:
-            given.append("Bearer wrong" if len(given) == 1 else f"Bearer {cluster.token}")
-            return given[-1]
+            token = tokens[min(len(given), len(tokens) - 1)]
+            given.append(token)
+            return f"Bearer {cluster.token if token == 'good' else token}"
 
         context = ssl.create_default_context(cafile=at.emulator.ca_file)
-        server = ApiServer(at.emulator.kubernetes_url(cluster), context, authorization)
-        async with connect(server, HASTY) as ask:
-            assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(3)] == [200, 401, 200]
+        async with connect(ApiServer(at.emulator.kubernetes_url(cluster), context, authorization), HASTY) as ask:
+            yield ask, at, given
+
+
+async def test_the_login_is_asked_for_before_each_request_so_that_it_never_expires() -> None:
+    async with logging_in("good") as (ask, _, given):
+        assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(3)] == [200, 200, 200]
+        assert len(given) == 3
+
+
+async def test_a_token_that_expires_between_two_pages_is_renewed() -> None:
+    async with logging_in("good", "expired", "good") as (ask, at, given):
+        at.world.clusters["aks-prod"].page_cap = 1
+        found = await scan(ask, "prod", OURS, access="direct")
+        assert found.blockers == ()
+        assert given[:3] == ["good", "expired", "good"]
+
+
+async def test_a_login_that_has_expired_for_good_is_asked_for_once_more_and_then_a_blocker() -> None:
+    async with logging_in("good", "good", "good", "expired") as (ask, at, _):
+        assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(4)] == [200, 200, 200, 401]
+        refused = [record for record in at.world.requests if record.status == 401]
+        assert len(refused) == 2
+        found = await scan(ask, "prod", OURS, access="direct")
+        assert "logging in to the API server: 401" in blockers(found)
 
 
 async def test_no_login_of_the_machine_is_sent_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -71,7 +101,7 @@ async def test_a_passing_failure_is_tried_again_and_a_lasting_one_is_given_back(
         assert at.world.faults[0].hits == HASTY.attempts
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
 async def test_what_will_not_pass_is_asked_once(status: int) -> None:
     async with api() as (ask, at):
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/pods$", status=status))
@@ -97,6 +127,99 @@ async def test_no_answer_is_unreachable(fault: dict[str, Any]) -> None:
         with pytest.raises(Unreachable) as caught:
             await ask("GET", "/api/v1/pods")
         assert "cannot be reached" in caught.value.seen
+
+
+@asynccontextmanager
+async def answering(handler: Any, **patience: Any) -> AsyncIterator[Ask]:
+    """A server of one answer, without TLS."""
+    runner = web.AppRunner(web.Application(), shutdown_timeout=0.1)
+    runner.app.router.add_get("/{path:.*}", handler)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    (address,) = runner.addresses
+    server = ApiServer(f"http://127.0.0.1:{address[1]}", ssl.create_default_context(), no_login)
+    try:
+        async with connect(server, replace(HASTY, **patience)) as ask:
+            yield ask
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_answer_that_drips_for_ever_is_given_up() -> None:
+    """Each piece comes in time, and the whole never does."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.02)
+
+    async with answering(drip, request=0.3, read=5) as ask:
+        with pytest.raises(Unreachable):
+            await ask("GET", "/api/v1/pods")
+
+
+async def test_a_compressed_answer_is_unpacked() -> None:
+    async def packed(_: web.Request) -> web.Response:
+        return web.Response(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
+
+    async with answering(packed) as ask:
+        assert (await ask("GET", "/api")).body == b"{}"
+
+
+async def test_an_answer_that_is_not_compressed_as_it_says_is_none() -> None:
+    async def unpacked(_: web.Request) -> web.Response:
+        return web.Response(body=b"{}", headers={"Content-Encoding": "gzip"})
+
+    async with answering(unpacked) as ask:
+        with pytest.raises(Unreachable):
+            await ask("GET", "/api")
+
+
+async def test_a_compressed_answer_that_is_cut_is_a_blocker() -> None:
+    """Cut before it was sent: the length is right, and what is unpacked of it is not whole."""
+
+    async def cut(_: web.Request) -> web.Response:
+        body = gzip.compress(listing(POD, [pod(f"p{n}", "contoso.azurecr.io/shop/web:1") for n in range(99)]))
+        return web.Response(body=body[: len(body) // 2], headers={"Content-Encoding": "gzip"})
+
+    async with answering(cut) as ask:
+        found = await scan(ask, "prod", OURS, access="direct")
+    assert "list pods: the answer is cut short" in blockers(found)
+
+
+async def test_a_compressed_answer_that_does_not_say_so_is_a_blocker() -> None:
+    async def packed(_: web.Request) -> web.Response:
+        return web.Response(body=gzip.compress(b"{}"))
+
+    async with answering(packed) as ask:
+        found = await scan(ask, "prod", OURS, access="direct")
+    assert {each.kind for each in found.blockers} == {"", "configmaps", *map(str, KINDS)}
+
+
+async def test_what_an_answer_may_look_like_is_asked_for() -> None:
+    async def accepted(request: web.Request) -> web.Response:
+        return web.Response(text=request.headers["Accept"])
+
+    async with answering(accepted) as ask:
+        assert (await ask("GET", "/")).body == b"application/json"
+        assert (await ask("GET", "/", accept="text/plain")).body == b"text/plain"
+
+
+async def test_a_busy_server_that_says_so_in_plain_text_is_waited_for() -> None:
+    """429 of the fairness of a real server; when it never ends it is a blocker of each kind."""
+
+    async def busy(_: web.Request) -> web.Response:
+        return web.Response(
+            status=429, text="Too many requests, please try again later.\n", headers={"Retry-After": "1"}
+        )
+
+    async with answering(busy) as ask:
+        assert (await ask("GET", "/api/v1/pods")).status == 429
+        found = await scan(ask, "prod", OURS, access="direct")
+    assert "list pods: 429 Too Many Requests: Too many requests, please try again later." in blockers(found)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "https://nowhere.invalid", "https://", "https://[bad"])
