@@ -237,7 +237,7 @@ class _Reader:
             )
         entra = cluster.properties is not None and cluster.properties.aad_profile is not None
         request = RunCommandRequest(
-            command=runcommand.script(self._registry),
+            command=runcommand.script(self._registry, self._helm_history),
             context="",
             # Without it the command would read as an administrator on clusters with local accounts, and not at all on others.
             cluster_token=await self._around.token(f"{AKS_SERVER_APP}/.default") if entra else None,
@@ -269,7 +269,9 @@ class _Reader:
             logs=properties.logs or "",
             reason=properties.reason or "",
         )
-        return await asyncio.to_thread(runcommand.read_result, result, target.key, self._registry)
+        return await asyncio.to_thread(
+            runcommand.read_result, result, target.key, self._registry, self._helm_history
+        )
 
 
 def _is_private(cluster: ManagedCluster) -> bool:

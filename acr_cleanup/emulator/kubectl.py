@@ -1,5 +1,5 @@
 """
-A small stand-in for kubectl, enough for reading: `get`, `version`, `auth can-i`, `api-resources`.
+A small stand-in for kubectl, enough for reading: `get`, `version`, `auth can-i`, `api-resources`, and raw access reviews.
 
 It is what the emulated AKS run command finds on its PATH. Output and errors are those of the real program for what is
 supported; only the human-readable table is simpler. Standard library alone, so that it starts quickly.
@@ -21,6 +21,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,15 @@ from acr_cleanup.emulator.jsonpath import JsonPathError, JsonPathIndexError, go_
 JSON = dict[str, Any]
 
 VERSION = "v1.36.2"
-_SHORT = {"-A": "all-namespaces", "-o": "output", "-n": "namespace", "-l": "selector", "-q": "quiet"}
+_SHORT = {
+    "-A": "all-namespaces",
+    "-o": "output",
+    "-n": "namespace",
+    "-l": "selector",
+    "-L": "label-columns",
+    "-q": "quiet",
+    "-f": "filename",
+}
 _SWITCHES = {"all-namespaces", "ignore-not-found", "no-headers", "quiet", "client", "namespaced", "show-managed-fields"}
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _REFUSED = "The connection to the server {} was refused - did you specify the right host or port?"
@@ -225,7 +234,8 @@ def _choose(kinds: list[Kind], names: str) -> list[Kind]:
     for name in names.split(","):
         kind = next((kind for kind in kinds if kind.answers_to(name)), None)
         if kind is None:
-            raise KubectlError(f'error: the server doesn\'t have a resource type "{name}"')
+            word = name.partition(".")[0]
+            raise KubectlError(f'error: the server doesn\'t have a resource type "{word}"')
         chosen.append(kind)
     return chosen
 
@@ -298,11 +308,29 @@ def _print_table(arguments: Arguments, found: list[JSON]) -> None:
         )
         print(f"No resources found{place}", file=sys.stderr)
         return
-    rows = [] if arguments.on("no-headers") else [("NAMESPACE", "NAME")]
-    rows += [(obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in found]
-    width = max(len(namespace) for namespace, _ in rows)
-    for namespace, name in rows:
-        print(f"{namespace:<{width}}   {name}" if arguments.on("all-namespaces") else name)
+    labels = [name for name in arguments.flags.get("label-columns", "").split(",") if name]
+    heads = ["NAMESPACE"] if arguments.on("all-namespaces") else []
+    heads += ["NAME", "AGE", *(name.rpartition("/")[2].upper() for name in labels)]
+    rows = [] if arguments.on("no-headers") else [heads]
+    for obj in found:
+        meta = obj["metadata"]
+        row = [meta.get("namespace", "")] if arguments.on("all-namespaces") else []
+        rows.append([*row, meta["name"], _age(meta), *((meta.get("labels") or {}).get(name, "") for name in labels)])
+    _print_columns(rows)
+
+
+def _age(meta: JSON) -> str:
+    """Whole days since an object was created."""
+    created = datetime.fromisoformat(meta["creationTimestamp"])
+    return f"{(datetime.now(UTC) - created).days}d"
+
+
+def _print_columns(rows: list[list[str]]) -> None:
+    """As Go's tabwriter: three spaces between columns, the last one as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        *cells, last = row
+        print("".join(f"{cell:<{max(width + 3, 6)}}" for cell, width in zip(cells, widths, strict=False)) + last)
 
 
 def version(arguments: Arguments, cluster: Cluster) -> int:
@@ -337,14 +365,33 @@ def can_i(arguments: Arguments, cluster: Cluster) -> int:
 
 
 def api_resources(arguments: Arguments, cluster: Cluster) -> int:
-    """`kubectl api-resources -o name`, with `--verbs`, `--namespaced` and `--api-group`."""
+    """
+    `kubectl api-resources`, as a table or `-o name`, with `--verbs`, `--namespaced` and `--api-group`.
+
+    Like the real program, it says nothing of a group version whose backend is gone, if the server describes all groups at once.
+    """
     verbs = set(filter(None, arguments.flags.get("verbs", "").split(",")))
+    rows: list[list[str]] = []
     for kind in sorted(cluster.kinds(), key=lambda kind: (kind.group, kind.plural)):
         if not verbs <= set(kind.verbs) or arguments.flags.get("api-group", kind.group) != kind.group:
             continue
         if "namespaced" in arguments.flags and arguments.on("namespaced") != kind.namespaced:
             continue
-        print(kind.key)
+        api_version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+        rows.append([kind.plural, ",".join(kind.short_names), api_version, str(kind.namespaced).lower(), kind.kind])
+        if arguments.flags.get("output") == "name":
+            print(kind.key)
+    if "output" not in arguments.flags:
+        heads = [["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND"]]
+        _print_columns(rows if arguments.on("no-headers") else heads + rows)
+    return 0
+
+
+def create(arguments: Arguments, cluster: Cluster) -> int:
+    """`kubectl create --raw PATH -f -`, of which only access reviews succeed here."""
+    if "raw" not in arguments.flags or arguments.flags.get("filename") != "-":
+        raise KubectlError("error: this is a stand-in that can only read")
+    sys.stdout.buffer.write(cluster.call(arguments.flags["raw"], body=json.load(sys.stdin)))
     return 0
 
 
@@ -365,6 +412,8 @@ def _command(words: list[str]) -> Callable[[Arguments, Cluster], int]:
             return can_i
         case ["api-resources", *_]:
             return api_resources
+        case ["create"]:
+            return create
     known = " ".join(words[:2])
     raise KubectlError(f'error: unknown command "{known}" for "kubectl" (this is a stand-in that can only read)')
 

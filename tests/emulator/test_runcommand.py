@@ -142,6 +142,16 @@ async def test_kubectl_answers_questions_about_rights_and_kinds() -> None:
         assert "Server Version: v1.36.2" in (await run("kubectl version")).logs
 
 
+async def test_kubectl_says_nothing_of_a_group_version_that_is_down() -> None:
+    """As the real one, where the server describes all its groups at once: whoever counts on it must ask the server."""
+    async with inside(shop(dead_apis={"custom.metrics.k8s.io/v1beta1"})) as run:
+        told = await run("kubectl api-resources --verbs=list --no-headers")
+        assert told.exit_code == 0
+        assert "metrics" not in told.logs
+        asked = await run("kubectl get --raw /apis/custom.metrics.k8s.io/v1beta1")
+        assert (asked.exit_code, "ServiceUnavailable" in asked.logs) == (1, True)
+
+
 # -- our kubectl and the real one -----------------------------------------------------------------------------
 
 COMMANDS = [
@@ -184,6 +194,23 @@ COMMANDS = [
     "get pods,secrets,deploy -A -o jsonpath='{range .items[*]}{.metadata.name} {end}'",
     "get configmaps -A -o name --chunk-size=2",
     "api-resources --verbs=list -o name",
+    "api-resources --verbs=list --no-headers",
+    "api-resources --api-group=batch",
+    "get configmaps -A -L a,b/c --no-headers",
+    "get pods -A -L app",
+    "get pods -n shop -l app=web -L app,nope",
+    "get configmaps,foos.example.com -A -o name",
+    "get configmaps,rollouts.argoproj.io,deploy -A -o jsonpath='{range .items[*]}{.apiVersion}{.kind}{@}{\"\\n\"}{end}'",
+    "get configmaps -A -l owner=helm --no-headers -L name,version,status",
+    "get deploy -n shop -l 'app=web,tier notin (a,b)' -o jsonpath='{range .items[*]}{.metadata.labels}{end}'",
+    "get metrics.custom.metrics.k8s.io -A -o name",
+    "get --raw /apis/custom.metrics.k8s.io/v1beta1",
+    "get --raw /apis/argoproj.io/v1alpha1",
+    (
+        "create --raw /apis/authorization.k8s.io/v1/selfsubjectaccessreviews -f - <<E\n"
+        '{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":'
+        '{"resourceAttributes":{"group":"*","resource":"*","verb":"list"}}}\nE'
+    ),
 ]
 
 
@@ -201,7 +228,7 @@ def skip_without_kubectl() -> None:
 async def test_our_kubectl_prints_the_bytes_of_the_real_one(command: str) -> None:
     """Output, errors and exit code; partial output before an error as well."""
     skip_without_kubectl()
-    cluster = shop(forbidden={"secrets"})
+    cluster = shop(forbidden={"secrets"}, dead_apis={"custom.metrics.k8s.io/v1beta1"})
     async with inside(cluster) as run:
         seen = {}
         for which in ("real", "stub"):
