@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from rich.console import RenderableType
 
 from acr_cleanup import pipeline
+from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.reports import outputs as report_outputs
 from acr_cleanup.runtimes.base import Level
 from acr_cleanup.settings import Settings
@@ -20,6 +23,8 @@ COMPLETE = {
     "registry": "contoso",
     "clusters": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/aks",
 }
+
+LOGIN = {"AZURE_CLIENT_ID": SUBSCRIPTION, "AZURE_TENANT_ID": SUBSCRIPTION, "AZURE_CLIENT_SECRET": "x"}
 
 
 class Job:
@@ -143,3 +148,87 @@ def test_no_folder_that_can_be_written_to_stops_before_anything_is_read(
 
     assert pipeline.run(job, {}) == 2
     assert any("must be reported" in each for each in job.told)
+
+
+# -- only reading --------------------------------------------------------------------------------------------------------------
+
+
+async def scanned(*_: object, **__: object) -> tuple[ClusterScan, ...]:
+    return (ClusterScan("aks", access="direct", objects=3),)
+
+
+async def blocked(*_: object, **__: object) -> tuple[ClusterScan, ...]:
+    return (ClusterScan("aks", blockers=(Blocker("aks", "list pods", "403 Forbidden.", "Give the role.", "pods"),)),)
+
+
+def nothing_decided(values: Mapping[str, str]) -> bool:
+    """Every output there is, and no tag in any."""
+    empty = {"[]", "0", "", "false"}
+    return set(values) == set(report_outputs.NAMES) and {values[name] for name in values if name != "result"} <= empty
+
+
+@pytest.mark.parametrize(("read", "code", "result"), [(scanned, 0, "success"), (blocked, 3, "aborted")])
+def test_with_collect_a_step_only_reads(
+    job: Job, monkeypatch: pytest.MonkeyPatch, read: object, code: int, result: str
+) -> None:
+    """Even where deleting was asked for as well; and there are no reports of what was not decided."""
+    monkeypatch.setattr("acr_cleanup.collect.read_clusters", read)
+    job.inputs |= {"collect": "usage/snapshot.json", "dry-run": "false"}
+
+    assert pipeline.run(job, LOGIN) == code
+    (cluster,) = json.loads((job.workspace / "usage" / "snapshot.json").read_text("utf-8"))["clusters"]
+    assert cluster["cluster"] == "aks"
+    assert bool(cluster["blockers"]) is (code == 3)
+    assert job.given["result"] == result
+    assert nothing_decided(job.given)
+    assert "clusters read" in job.shown
+    assert any(each.startswith("error: aks: list pods") for each in job.told) is (code == 3)
+    assert not (job.workspace / "acr-cleanup").exists()
+
+
+def test_a_summary_of_the_reading_that_nobody_wants_is_not_shown(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acr_cleanup.collect.read_clusters", scanned)
+    job.inputs |= {"collect": "usage.json", "summary": "false"}
+
+    pipeline.run(job, LOGIN)
+    assert job.shown == ""
+    assert (job.workspace / "usage.json").exists()
+
+
+@pytest.mark.parametrize("named", ["../usage.json", "/tmp/usage.json", ".", "folder", "out/usage.json", "nul\0"])
+def test_a_snapshot_outside_the_workspace_or_in_the_way_of_something_is_a_problem(job: Job, named: str) -> None:
+    (job.workspace / "folder").mkdir()
+    (job.workspace / "out").symlink_to("/tmp")
+    job.inputs["collect"] = named
+
+    assert pipeline.run(job, {}) == 2
+    assert any(each.startswith("error: collect: ") for each in job.told)
+    assert job.given["result"] == "failed"
+    assert nothing_decided(job.given)
+
+
+def test_what_nobody_foresaw_while_reading_is_told_without_a_traceback(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("whatever")
+
+    monkeypatch.setattr("acr_cleanup.collect.read_clusters", broken)
+    job.inputs["collect"] = "usage.json"
+
+    assert pipeline.run(job, LOGIN) == 1
+    assert any("ZeroDivisionError: whatever" in each for each in job.told)
+    assert "Nothing was deleted" in job.shown
+    assert job.given["result"] == "failed"
+    assert not (job.workspace / "usage.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_snapshot_belongs_to_the_owner_of_the_workspace(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acr_cleanup.collect.read_clusters", scanned)
+    os.chown(job.workspace, 1001, 1001)
+    job.inputs["collect"] = "a/b/usage.json"
+
+    pipeline.run(job, LOGIN)
+    for name in ("a", "a/b", "a/b/usage.json"):
+        assert (job.workspace / name).stat().st_uid == 1001

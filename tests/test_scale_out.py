@@ -165,8 +165,8 @@ class Played:
                     assert step["condition"] == "always()"
                     self.upload(job, filled(step["publish"], names), filled(step["artifact"], names))
                 elif step.get("task") == "DownloadPipelineArtifact@2":
-                    assert step["inputs"]["patterns"] == "usage-*/**"
-                    self.download(job, filled(step["inputs"]["path"], names))
+                    assert step["inputs"]["itemPattern"] == "usage-*/**"
+                    self.download(job, filled(step["inputs"]["targetPath"], names))
                 elif "task" in step:
                     given = {name: filled(value, names) for name, value in ours_in(each).items()}
                     done.append(await job.run(login | given | extra))

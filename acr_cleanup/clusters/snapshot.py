@@ -281,7 +281,10 @@ def _scan(target: SnapshotCluster, recorded: _Cluster) -> ClusterScan:
 
     def standing(each: _Blocker) -> Blocker:
         # What blocked the reading blocks until somebody reads again, whatever is done about its cause.
-        remedy = each.remedy if _AGAIN in each.remedy else f"{each.remedy} {_again(target)}".strip()
+        # It comes first, for reports cut what is long.
+        again = _again(target)
+        first = f"{again.removesuffix('.')}, after this: {each.remedy}" if each.remedy else again
+        remedy = each.remedy if each.remedy.startswith(_AGAIN) else first
         return replace(blocker(each), remedy=remedy)
 
     return ClusterScan(

@@ -382,7 +382,7 @@ def test_what_blocked_the_reading_blocks_the_run(path: Path) -> None:
     """Whatever was done about the cause since then: only another reading shows it. It can still be waived by its kind."""
     blocker = Blocker(KEY, "list pods", "403 Forbidden.", "Give the role.", "pods")
     scan = read(write(path, replace(SCAN, blockers=(blocker,))))
-    again = "Give the role. Collect it again (acr-cleanup collect CONFIG --out usage.json)."
+    again = "Collect it again (acr-cleanup collect CONFIG --out usage.json), after this: Give the role."
     assert scan.blockers == (replace(blocker, remedy=again),)
     assert scan.waive(["Pods"]).blockers == ()
     assert read(write(path, replace(SCAN, blockers=scan.blockers))).blockers == scan.blockers, "said once"
@@ -426,7 +426,7 @@ uses = st.builds(
     st.builds(Workload, st.just(KEY), words, words, words),
     words, words, words, references, st.booleans(),
 )  # fmt: skip
-blockers = st.builds(Blocker, st.just(KEY), words, words, words.map(lambda text: f"{text} Collect it again"), words)
+blockers = st.builds(Blocker, st.just(KEY), words, words, words.map(lambda text: f"Collect it again {text}"), words)
 scans = st.builds(
     ClusterScan,
     st.just(KEY),
