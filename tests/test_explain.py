@@ -224,6 +224,16 @@ async def test_a_digest_is_answered_with_its_tags_and_may_be_short(stage: Stage)
     assert said.verdict == f"shop/web@{stage.digest('1.1')} would be deleted."
 
 
+async def test_an_artifact_in_use_is_read_for_what_it_is_attached_to(stage: Stage) -> None:
+    """Without a tag it would not be: what it is attached to matters because of its use."""
+    artifact = stage.registry.push_referrer(REPOSITORY, stage.digest("1.0"), age=OLD)
+    stage.pod(stage.image("2.0"), image_ids=[stage.image(digest=artifact)])
+    said = await ask(stage, f"{REPOSITORY}:1.0")
+
+    assert said.verdict == "shop/web:1.0 would be deleted, by name only: its manifest stays."
+    assert f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it, and stays" in said.lines
+
+
 async def test_a_beginning_that_two_digests_share_is_no_digest(stage: Stage) -> None:
     for number in range(3):
         stage.registry.push(REPOSITORY, f"n{number}", age=OLD)

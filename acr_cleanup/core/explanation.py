@@ -307,9 +307,9 @@ def _neighbours(inventory: RepositoryInventory, digest: Digest) -> frozenset[Dig
     while pending:
         each = pending.pop()
         manifest = inventory.manifests.get(each)
-        subject = () if manifest is None or manifest.subject is None else (manifest.subject,)
-        for near in (*inventory.parents_of.get(each, ()), *inventory.referrers_of.get(each, ()), *subject):
-            if near not in seen:
+        subjects = [manifest.subject if manifest else None, *(tag.subject for tag in inventory.tags_of.get(each, ()))]
+        for near in (*inventory.parents_of.get(each, ()), *inventory.referrers_of.get(each, ()), *subjects):
+            if near is not None and near not in seen:
                 seen.add(near)
                 pending.append(near)
     return frozenset(seen) - {digest}

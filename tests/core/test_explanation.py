@@ -200,12 +200,14 @@ def test_a_tag_that_nobody_uses_has_no_other_fate() -> None:
 
 def test_a_signature_is_explained_by_who_uses_what_it_signs() -> None:
     name = d("a").replace(":", "-") + ".sig"
-    found = explain_tag(evidence(inventory([tag("1.0", "a"), tag(name, "sig")]), use("1.0", name="web")), name)
+    asked = evidence(inventory([tag("1.0", "a"), tag(name, "sig")]), use("1.0", name="web"))
+    found = explain_tag(asked, name)
 
     assert found.fate is not None
     assert [reason.rule for reason in found.fate.reasons] == [Rule.ATTACHED]
     assert links(found) == [("web", Link.NEIGHBOUR)]
     assert found.around.subjects == (d("a"),)
+    assert links(explain_manifest(asked, d("sig"))) == [("web", Link.NEIGHBOUR)]
     assert found.without_uses is not None
     assert found.without_uses.fate.goes
 

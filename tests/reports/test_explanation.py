@@ -67,6 +67,14 @@ def test_a_terminal_shows_the_first_of_many_uses_and_how_many_more_there_are() -
     assert len(re.findall(r"Deployment/web-\d+", terminal(tag_page(asked, "1.0", everything=True)))) == 50
 
 
+def test_uses_of_every_link_share_what_a_terminal_shows() -> None:
+    pinned = [use(None, "a", name=f"pinned-{place}") for place in range(15)]
+    page = tag_page(evidence(inventory([tag("1.0", "a")]), *many(15), *pinned), "1.0")
+
+    assert len(re.findall(r"Deployment/(?:web|pinned)-\d+", terminal(page))) == USES_ON_SCREEN
+    assert "They name or run its digest (15)" in terminal(page)
+
+
 def test_a_terminal_shows_the_newest_of_many_tags() -> None:
     tags = [tag(f"1.{number}", number + 1, days=100 + number) for number in range(TAGS_ON_SCREEN + 5)]
     page = OfRepository(everything=False, evidence=evidence(inventory(tags), use("1.3")))
