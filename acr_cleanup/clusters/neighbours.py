@@ -37,6 +37,7 @@ _SURE = (
     "digest", "imagedigest", "digests", "sha", "sha256", "imagesha", "imagesha256",
 )  # fmt: skip
 _PINS = ("newtag", "digest", "imagedigest", "digests", "sha", "sha256", "imagesha", "imagesha256")
+_DIGEST_ENDS = ("digest", "digests", "sha", "sha256")
 _MAYBE = ("version", "imageversion", "appversion", "chartversion", "revision")
 _IN_REF = frozenset({"tag", "digest", "semver", "version", "value"})
 # What the name of a field with a repository ends in; the longest first.
@@ -86,13 +87,18 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """A repository of ours: `whole` in one part, or relative to a registry. `pinned`: a tag or a digest is written with it."""
+    """
+    A repository of ours: `whole` in one part, or relative to a registry. `pinned`: a tag or a digest is written with it.
+
+    `is_key`: it is the name of a field, `{contoso.azurecr.io/shop/web: 1.2}`.
+    """
 
     text: str
     reference: ImageReference
     used: tuple[int, ...]
     whole: bool
     pinned: bool
+    is_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ def _versions_of(
     # Beside an image that is complete, a tag may be another's.
     sure = _found(parts, by_name, _names(stem, _PINS if base.pinned else _SURE), first, sure=True)
     maybe = [] if base.pinned else _found(parts, by_name, _names(stem, _MAYBE), first, sure=False)
-    if names_repository(parts[first].key):
+    if base.is_key:
         maybe += [(first, version) for version in _versions(parts[first].value)]
     versions = [(index, version, True) for index, version in sure] + [
         (index, version, False) for index, version in maybe
@@ -154,19 +160,14 @@ def _versions_of(
         yield whole(base.text, DEFAULT_TAG, None, (), sure=True)
 
 
-def names_repository(key: str) -> bool:
-    """Is the name of this field a repository itself, `{contoso.azurecr.io/shop/web: 1.2}`?"""
-    return "/" in key
-
-
 def _bases(parts: Sequence[Part], registries: tuple[str, ...], registry: Registry) -> Iterator[_Base]:
     beside: dict[str, int | None] = dict.fromkeys(registries)
     for index, part in enumerate(parts):
-        for text in (part.value, part.key):
+        for is_key, text in enumerate((part.value, part.key)):
             for mention in read_text(text, registry).mentions if isinstance(text, str) else ():
                 if mention.whole:
                     shown = mention.text.removesuffix(":") if mention.implied else _repository(mention.reference)
-                    yield _Base(shown, mention.reference, (index,), whole=True, pinned=not mention.implied)
+                    yield _Base(shown, mention.reference, (index,), True, not mention.implied, bool(is_key))
         if prefix := _registry(part.key, part.value, registry):
             beside[prefix] = index
     for prefix, at in list(beside.items())[:_MOST_REGISTRIES]:
@@ -248,7 +249,7 @@ def _stem(key: str) -> str:
     """What is left of `sidecarImage` without the `Image`."""
     plain = _plain(key)
     end = next((end for end in _REPOSITORY_ENDS if plain.endswith(end)), "")
-    return "" if names_repository(key) else plain.removesuffix(end)
+    return plain.removesuffix(end)
 
 
 def _names(stem: str, ends: Iterable[str]) -> dict[str, None]:
@@ -263,6 +264,9 @@ def _found(
     for index in dict.fromkeys(index for name in wanted for index in by_name.get(name, ()) if index != but):
         value = parts[index].value
         versions = list(_versions(value))
+        if _plain(parts[index].key).endswith(_DIGEST_ENDS):
+            # 64 hex digits may be a tag as well, but not here.
+            versions = [version for version in versions if version.digest] or versions
         if sure and isinstance(value, Mapping) and value and not versions:
             versions = [_Version(":…")]
         found += [(index, version) for version in versions]

@@ -3,7 +3,8 @@ One API object -> the uses of our registry's images in it, and what in it no one
 
 Every kind that can start a pod holds a pod spec at a path of its own; `KINDS` names them, and one walk serves all: containers, init
 containers (sidecars are among them), ephemeral containers and image volumes. What a pod's status says is read as well: a tag
-may have moved since the node pulled, the imageID has not.
+may have moved since the node pulled, the imageID has not. All other text of an object, and all text of objects of any other kind,
+is read for references wherever they stand (`documents`).
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -332,22 +334,27 @@ def _digest(text: str) -> Digest | None:
 
 def _mentions(value: Any, registry: Registry) -> bool:
     """Is our registry written anywhere in this value?"""
-    if isinstance(value, str):
-        return registry.mentioned_in(value)
-    if isinstance(value, Mapping):
-        return any(_mentions(part, registry) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return any(_mentions(part, registry) for part in value)
+    rest = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, str):
+            if registry.mentioned_in(each):
+                return True
+        elif isinstance(each, Mapping):
+            rest += (*each.keys(), *each.values())
+        elif isinstance(each, list):
+            rest += each
     return False
 
 
 def _blocker(workload: Workload, place: _Place) -> Blocker:
     container = f" of `{quoted(place.container, 63)}`" if place.container else ""
-    thing = (
-        repr(quoted(place.value))
-        if isinstance(place.value, str)
-        else f"{type(place.value).__name__} {quoted(place.value)}"
-    )
+    if isinstance(place.value, str):
+        thing = repr(quoted(place.value))
+    else:
+        thing = type(place.value).__name__
+        with suppress(RecursionError):
+            thing += f" {quoted(place.value)}"
     name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
     return Blocker(
         where=workload.cluster,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from acr_cleanup.clusters.objects import KINDS, Findings, image_uses
+import acr_cleanup.clusters.objects
+from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses, uses_in_document
 from acr_cleanup.core.references import Registry
+from acr_cleanup.core.usage import Workload
 from tests.clusters.support import DIGEST, OTHER_DIGEST, OURS, kind, pod
 
 WEB = "contoso.azurecr.io/shop/web"
@@ -231,3 +236,111 @@ def test_a_use_names_the_top_owner_where_it_is_known(of: str, metadata: dict[str
     obj = pod("web", f"{WEB}:1", **metadata)
     (use,) = read(obj if of == "Pod" else obj | {"spec": {"template": obj}}, of).uses
     assert str(use.workload) == workload
+
+
+CUSTOM = Kind("Thing", "things", "example.com")
+ODD = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=3)
+KEYS = st.sampled_from(
+    ["metadata", "spec", "status", "template", "containers", "name", "image", "env", "value", "args", "data", "volumes", "tag",
+     "global", "registry", "binaryData", "annotations", "labels", "ownerReferences", "containerStatuses", "imageID"]
+)  # fmt: skip
+VALUES = st.recursive(
+    ODD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers() | st.none(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def planted(value: Any, path: list[int], wrap: Callable[[str], Any]) -> Any:
+    """The same value, with a reference planted somewhere in it."""
+    if path and isinstance(value, dict) and value:
+        keys = list(value)
+        key = keys[path[0] % len(keys)]
+        return {**value, key: planted(value[key], path[1:], wrap)}
+    if path and isinstance(value, list) and value:
+        index = path[0] % len(value)
+        return [*value[:index], planted(value[index], path[1:], wrap), *value[index + 1 :]]
+    return wrap("contoso.azurecr.io/planted/here:7")
+
+
+WRAPS: list[Callable[[str], Any]] = [
+    lambda text: text,
+    lambda text: [text],
+    lambda text: {"image": text},
+    lambda text: {text: None},
+    lambda text: f"run --image={text},x",
+    lambda text: f'{{"image": "{text}"}}',
+    lambda text: f"a: {{b: ['{text}']}}\n",
+]
+
+
+@given(
+    st.dictionaries(KEYS, VALUES, min_size=1),
+    st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    st.sampled_from(WRAPS),
+    st.sampled_from([CUSTOM, *KINDS]),
+)
+def test_no_object_makes_it_crash_or_lose_a_reference(
+    obj: dict[Any, Any], path: list[int], wrap: Callable[[str], Any], of: Kind
+) -> None:
+    """It is used, or where a pod spec belongs, a blocker."""
+    image_uses(obj, of, "prod", OURS)
+    found = image_uses(planted(obj, path, wrap), of, "prod", OURS)
+    assert "contoso.azurecr.io/planted/here:7" in references(found) or found.blockers
+
+
+def test_what_holds_itself_comes_to_an_end() -> None:
+    loop: dict[str, Any] = {"image": f"{WEB}:1"}
+    loop["again"] = [loop]
+    assert references(image_uses({"spec": loop}, CUSTOM, "prod", OURS)) == [f"{WEB}:1"]
+
+
+def test_depth_is_no_limit() -> None:
+    obj: dict[str, Any] = {"image": f"{WEB}:1"}
+    for _ in range(50_000):
+        obj = {"a": obj}
+    (use,) = image_uses(obj, CUSTOM, "prod", OURS).uses
+    assert str(use.reference) == f"{WEB}:1"
+    assert len(use.field) < 500
+    assert len(read(pod("web", obj)).blockers) == 1  # type: ignore[arg-type]
+
+
+def test_a_container_under_many_names_is_read_once() -> None:
+    shared: Any = [f"{WEB}:1"]
+    for _ in range(60):
+        shared = [shared, shared]
+    workload = Workload("prod", "shop", "Thing", "x")
+    assert references(uses_in_document(shared, workload, "spec", OURS)) == [f"{WEB}:1"]
+
+
+def test_an_object_whose_image_fields_say_it_all_is_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly all pods are like that, and there are very many."""
+    monkeypatch.delattr(acr_cleanup.clusters.objects, "contents")
+    obj = with_status(pod("web", f"{WEB}:1", "nginx"), image=f"{WEB}:1", imageID=f"{WEB}@{DIGEST}")
+    assert len(read(obj).uses) == 3
+    assert image_uses({"spec": {"image": "nginx"}}, CUSTOM, "prod", OURS) == Findings()
+
+
+def test_an_unreadable_image_is_a_blocker_and_the_rest_is_read() -> None:
+    obj = pod("web", f"{WEB}:")
+    obj["spec"]["containers"][0]["args"] = [f"{WEB}:2"]
+    found = read(obj)
+    assert references(found) == [f"{WEB}:2"]
+    assert len(found.blockers) == 1
+
+
+def test_uses_in_a_document_stand_in_the_field_that_holds_it() -> None:
+    workload = Workload("prod", "shop", "Release", "web")
+    found = uses_in_document(f"containers:\n- name: c\n  image: {WEB}:1\n", workload, "manifest", OURS)
+    assert [(use.workload, use.container, use.field, use.text) for use in found.uses] == [
+        (workload, "c", "manifest", f"{WEB}:1")
+    ]
+    found = uses_in_document({"image": {"repository": WEB, "tag": "1"}}, workload, "config", OURS)
+    assert [use.field for use in found.uses] == ["config.image.{repository,tag}"]
+    assert uses_in_document(None, workload, "config", OURS) == Findings()
+
+
+@pytest.mark.parametrize("data", ["%%%", "", None, 7, "H4sIAAAA", "AAAA", "é"])
+def test_binary_data_that_is_no_text_is_nothing(data: Any) -> None:
+    kind_of_map = Kind("ConfigMap", "configmaps", "")
+    assert image_uses({"binaryData": {"a": data}}, kind_of_map, "prod", OURS) == Findings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 
 import pytest
@@ -75,6 +76,24 @@ def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text:
         return
     assert parse_reference(str(reference)) == reference
     assert reference.tag or reference.digest
+
+
+@given(st.text(alphabet="aA0./:@-_[] sha256" + "\n", max_size=120))
+def test_nothing_but_a_refusal_comes_of_any_text(text: str) -> None:
+    """Of text that nearly is a reference, too; `mentioned_in` has an answer for everything."""
+    for read in (parse_reference, parse_image_id):
+        with contextlib.suppress(InvalidReference):
+            read(text)
+    Registry("contoso.azurecr.io").mentioned_in(text)
+
+
+@pytest.mark.parametrize("part", ["a", "a.", "a-", "a/", "a:", "A", "-", "0@", "[:"])
+def test_long_text_is_refused_as_quickly_as_short(part: str) -> None:
+    """No expression goes back over what it has read: these would take hours."""
+    for text in (part * 200_000, part * 200_000 + "!", f"contoso.azurecr.io/{part * 200_000}!"):
+        with contextlib.suppress(InvalidReference):
+            parse_reference(text)
+        Registry("contoso.azurecr.io").mentioned_in(text)
 
 
 @pytest.mark.parametrize(

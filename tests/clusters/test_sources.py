@@ -1,0 +1,450 @@
+"""
+The table of sources: every place where an object can name an image, with what has to be found there.
+
+One row per source. A place that is missing here is a place where a running company's image may be deleted.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
+from tests.clusters.support import DIGEST, OTHER_DIGEST, OURS
+
+HOST = "contoso.azurecr.io"
+WEB = f"{HOST}/shop/web"
+OPEN = WEB  # as an open reference is written: a repository alone
+META = {"name": "x", "namespace": "shop"}
+
+
+def kind(name: str) -> Kind:
+    """A kind we know, and otherwise a custom one of which nothing is known but its names."""
+    return next((each for each in KINDS if each.name == name), Kind(name, f"{name.lower()}s", "example.com"))
+
+
+def read(of: str, obj: dict[str, Any]) -> Findings:
+    return image_uses({"metadata": META} | obj, kind(of), "prod", OURS)
+
+
+def row(name: str, of: str, obj: dict[str, Any], expected: Iterable[tuple[str, str, str]]) -> Any:
+    """`expected`: container, field and reference of each use."""
+    return pytest.param(of, obj, set(expected), id=name)
+
+
+def spec(image: str = f"{WEB}:1", **more: Any) -> dict[str, Any]:
+    return {"containers": [{"name": "c", "image": image}], **more}
+
+
+def template(**more: Any) -> dict[str, Any]:
+    return {"template": {"spec": spec(**more)}}
+
+
+IN_TEMPLATE = [("c", "spec.template.spec.containers[0].image", f"{WEB}:1")]
+DOCKER_FILE_OF_YAML = f"proxy:\n  image:\n    repository: {WEB}\n    tag: 1.10\n"
+
+PODS = [
+    *(
+        row(
+            f"pod {phase}",
+            "Pod",
+            {"spec": spec(), "status": {"phase": phase}},
+            [("c", "spec.containers[0].image", f"{WEB}:1")],
+        )
+        for phase in ("Pending", "Running", "Succeeded", "Failed", "Unknown")
+    ),
+    row(
+        "status image and imageID",
+        "Pod",
+        {
+            "spec": spec(),
+            "status": {
+                "containerStatuses": [
+                    {"name": "c", "image": f"{WEB}:old", "imageID": f"docker-pullable://{WEB}@{DIGEST}"}
+                ]
+            },
+        },
+        [
+            ("c", "spec.containers[0].image", f"{WEB}:1"),
+            ("c", "status.containerStatuses[0].image", f"{WEB}:old"),
+            ("c", "status.containerStatuses[0].imageID", f"{WEB}@{DIGEST}"),
+        ],
+    ),
+    row(
+        "bare imageID",
+        "Pod",
+        {"spec": spec(), "status": {"containerStatuses": [{"name": "c", "image": DIGEST, "imageID": OTHER_DIGEST}]}},
+        [
+            ("c", "spec.containers[0].image", f"{WEB}:1"),
+            ("c", "status.containerStatuses[0].image", f"{WEB}@{DIGEST}"),
+            ("c", "status.containerStatuses[0].imageID", f"{WEB}@{OTHER_DIGEST}"),
+        ],
+    ),
+    row(
+        "init container and sidecar",
+        "Pod",
+        {
+            "spec": {
+                "initContainers": [
+                    {"name": "i", "image": f"{WEB}:1"},
+                    {"name": "s", "image": f"{WEB}:2", "restartPolicy": "Always"},
+                ]
+            }
+        },
+        [("i", "spec.initContainers[0].image", f"{WEB}:1"), ("s", "spec.initContainers[1].image", f"{WEB}:2")],
+    ),
+    row(
+        "ephemeral container",
+        "Pod",
+        {"spec": {"ephemeralContainers": [{"name": "debug", "image": f"{WEB}:1"}]}},
+        [("debug", "spec.ephemeralContainers[0].image", f"{WEB}:1")],
+    ),
+    row(
+        "image volume",
+        "Pod",
+        {"spec": {"volumes": [{"name": "v", "emptyDir": {}}, {"name": "m", "image": {"reference": f"{WEB}:1"}}]}},
+        [("m", "spec.volumes[1].image.reference", f"{WEB}:1")],
+    ),
+    row("no tag", "Pod", {"spec": spec(WEB)}, [("c", "spec.containers[0].image", f"{WEB}:latest")]),
+    row(
+        "tag and digest",
+        "Pod",
+        {"spec": spec(f"{WEB}:1@{DIGEST}")},
+        [("c", "spec.containers[0].image", f"{WEB}:1@{DIGEST}")],
+    ),
+    row(
+        "env",
+        "Pod",
+        {"spec": {"containers": [{"name": "c", "image": "x", "env": [{"name": "I", "value": f"{WEB}:1"}]}]}},
+        [("c", "spec.containers[0].env[0].value", f"{WEB}:1")],
+    ),
+    row(
+        "env with repository and tag apart",
+        "Pod",
+        {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "c",
+                        "image": "x",
+                        "env": [{"name": "SIDE_REPO", "value": WEB}, {"name": "SIDE_TAG", "value": "1"}],
+                    }
+                ]
+            }
+        },
+        [("c", "spec.containers[0].env[0].value", f"{WEB}:1")],
+    ),
+    row(
+        "args and command",
+        "Pod",
+        {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "c",
+                        "image": "x",
+                        "command": ["run", f"{WEB}:1"],
+                        "args": ["-v", f"--images={WEB}:2,nginx,{WEB}@{DIGEST}"],
+                    }
+                ]
+            }
+        },
+        [
+            ("c", "spec.containers[0].command[1]", f"{WEB}:1"),
+            ("c", "spec.containers[0].args[1]", f"{WEB}:2"),
+            ("c", "spec.containers[0].args[1]", f"{WEB}@{DIGEST}"),
+        ],
+    ),
+    row(
+        "env with a variable as tag",
+        "Pod",
+        {
+            "spec": {
+                "containers": [{"name": "c", "image": "x", "env": [{"name": "I", "value": f"{WEB}:$(TAG)"}]}],
+            }
+        },
+        [("c", "spec.containers[0].env[0].value", OPEN)],
+    ),
+    row(
+        "annotation",
+        "Pod",
+        {"metadata": META | {"annotations": {"mesh.example/proxy": f"{WEB}:1"}}},
+        [("", "metadata.annotations[mesh.example/proxy]", f"{WEB}:1")],
+    ),
+    row(
+        "annotation with JSON",
+        "Pod",
+        {"metadata": META | {"annotations": {"a": json.dumps({"containers": [{"name": "p", "image": f"{WEB}:1"}]})}}},
+        [("p", "metadata.annotations.a", f"{WEB}:1")],
+    ),
+]
+
+WORKLOADS = [
+    *(
+        row(f"{name} at no replicas", name, {"spec": {"replicas": 0, **template()}}, IN_TEMPLATE)
+        for name in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController")
+    ),
+    row("job", "Job", {"spec": template()}, IN_TEMPLATE),
+    row(
+        "suspended cron job",
+        "CronJob",
+        {"spec": {"suspend": True, "jobTemplate": {"spec": template()}}},
+        [("c", "spec.jobTemplate.spec.template.spec.containers[0].image", f"{WEB}:1")],
+    ),
+    row(
+        "controller revision",
+        "ControllerRevision",
+        {"data": {"spec": template()}},
+        [("c", "data.spec.template.spec.containers[0].image", f"{WEB}:1")],
+    ),
+    row(
+        "controller revision of another operator",
+        "ControllerRevision",
+        {"data": {"spec": {"image": f"{WEB}:1"}}},
+        [("", "data.spec.image", f"{WEB}:1")],
+    ),
+    row(
+        "pod template",
+        "PodTemplate",
+        {"template": {"spec": spec()}},
+        [("c", "template.spec.containers[0].image", f"{WEB}:1")],
+    ),
+]
+
+CUSTOM = [
+    row("argo rollout", "Rollout", {"spec": template()}, IN_TEMPLATE),
+    row(
+        "argo workflow",
+        "Workflow",
+        {"spec": {"templates": [{"name": "a", "script": {"image": f"{WEB}:1", "source": f"docker pull {WEB}:2\nls"}}]}},
+        [("", "spec.templates[0].script.image", f"{WEB}:1"), ("", "spec.templates[0].script.source", f"{WEB}:2")],
+    ),
+    row(
+        "argo workflow parameters",
+        "Workflow",
+        {"spec": {"arguments": {"parameters": [{"name": "image", "value": WEB}, {"name": "tag", "value": "1"}]}}},
+        [("", "spec.arguments.parameters[0].value", f"{WEB}:1")],
+    ),
+    row(
+        "tekton task",
+        "Task",
+        {"spec": {"stepTemplate": {"image": f"{WEB}:1"}, "steps": [{"name": "s", "image": f"{WEB}:2"}]}},
+        [("", "spec.stepTemplate.image", f"{WEB}:1"), ("s", "spec.steps[0].image", f"{WEB}:2")],
+    ),
+    row(
+        "keda scaled job",
+        "ScaledJob",
+        {"spec": {"jobTargetRef": template()}},
+        [("c", "spec.jobTargetRef.template.spec.containers[0].image", f"{WEB}:1")],
+    ),
+    row(
+        "knative revision, in its status",
+        "Revision",
+        {"status": {"containerStatuses": [{"name": "c", "imageDigest": f"{WEB}@{DIGEST}"}]}},
+        [("", "status.containerStatuses[0].imageDigest", f"{WEB}@{DIGEST}")],
+    ),
+    row(
+        "flux helm release",
+        "HelmRelease",
+        {"spec": {"values": {"image": {"repository": WEB, "tag": "1"}}}},
+        [("", "spec.values.image.{repository,tag}", f"{WEB}:1")],
+    ),
+    row(
+        "flux oci repository",
+        "OCIRepository",
+        {"spec": {"url": f"oci://{WEB}", "ref": {"tag": "1"}}},
+        [("", "spec.{url,ref}", f"{WEB}:1")],
+    ),
+    row(
+        "flux oci repository, any version",
+        "OCIRepository",
+        {"spec": {"url": f"oci://{WEB}", "ref": {"semver": ">=1.0"}}},
+        [("", "spec.{url,ref}", OPEN)],
+    ),
+    row(
+        "argo cd application",
+        "Application",
+        {"spec": {"source": {"repoURL": f"{HOST}/charts", "chart": "web", "targetRevision": "1.2"}}},
+        [
+            ("", "spec.source.{repoURL,targetRevision}", f"{HOST}/charts:1.2"),
+            ("", "spec.source.{chart,repoURL,targetRevision}", f"{HOST}/charts/web:1.2"),
+        ],
+    ),
+    row(
+        "kustomize images",
+        "Kustomization",
+        {"spec": {"images": [{"name": "web", "newName": WEB, "newTag": "1"}, {"name": WEB, "digest": DIGEST}]}},
+        [
+            ("", "spec.images[0].{newName,newTag}", f"{WEB}:1"),
+            ("", "spec.images[1].{name,digest}", f"{WEB}@{DIGEST}"),
+        ],
+    ),
+    row(
+        "anything, at any depth, in a key as well",
+        "Thing",
+        {"a": [[{"b": {f"{WEB}:1": True}}]]},
+        [("", f"a[0][0].b[{WEB}:1]", f"{WEB}:1")],
+    ),
+]
+
+SPLIT = [
+    row(f"split: {name}", "Thing", {"spec": value}, [("", field, reference)])
+    for name, value, field, reference in (
+        ("number", {"repository": WEB, "tag": 16}, "spec.{repository,tag}", f"{WEB}:16"),
+        ("fraction", {"repository": WEB, "tag": 1.5}, "spec.{repository,tag}", f"{WEB}:1.5"),
+        ("empty tag", {"repository": WEB, "tag": ""}, "spec.repository", f"{WEB}:latest"),
+        ("null tag", {"repository": WEB, "tag": None}, "spec.repository", f"{WEB}:latest"),
+        ("template", {"repository": WEB, "tag": "{{ .tag }}"}, "spec.{repository,tag}", OPEN),
+        ("digest", {"repository": WEB, "tag": "", "digest": DIGEST}, "spec.{repository,digest}", f"{WEB}@{DIGEST}"),
+        (
+            "tag and digest",
+            {"repository": WEB, "tag": "1", "digest": DIGEST},
+            "spec.{repository,tag,digest}",
+            f"{WEB}:1@{DIGEST}",
+        ),
+        ("digest in tag", {"repository": WEB, "tag": f"1@{DIGEST}"}, "spec.{repository,tag}", f"{WEB}:1@{DIGEST}"),
+        ("sha256", {"image": WEB, "imageSha256": DIGEST[7:]}, "spec.{image,imageSha256}", f"{WEB}@{DIGEST}"),
+        ("imageTag", {"image": WEB, "imageTag": "1"}, "spec.{image,imageTag}", f"{WEB}:1"),
+        ("prefix", {"sidecarImage": WEB, "sidecarTag": "1"}, "spec.{sidecarImage,sidecarTag}", f"{WEB}:1"),
+        ("name", {"name": WEB, "tag": "1"}, "spec.{name,tag}", f"{WEB}:1"),
+        (
+            "registry beside",
+            {"registry": HOST, "repository": "shop/web", "tag": "1"},
+            "spec.{repository,registry,tag}",
+            f"{WEB}:1",
+        ),
+        ("registry beside image", {"registry": HOST, "image": "shop/web:1"}, "spec.{image,registry}", f"{WEB}:1"),
+        (
+            "registry above",
+            {"global": {"imageRegistry": HOST}, "web": {"image": {"repository": "shop/web", "tag": "1"}}},
+            "spec.web.image.{repository,tag}",
+            f"{WEB}:1",
+        ),
+        (
+            "registry above, under another name",
+            {"global": {"image": {"registry": HOST}}, "image": {"registry": "docker.io", "repository": "shop/web"}},
+            "spec.image.repository",
+            f"{WEB}:latest",
+        ),
+    )
+]
+
+DOCUMENTS = [
+    row(
+        f"configmap: {name}",
+        "ConfigMap",
+        {"data": {"f": text}},
+        [("", field, reference)],
+    )
+    for name, text, field, reference in (
+        ("text", f"run {WEB}:1 now", "data.f", f"{WEB}:1"),
+        ("shell", f"#!/bin/sh\nif true; then docker run '{WEB}:1'; fi\n", "data.f", f"{WEB}:1"),
+        ("yaml", f"a: [\n'{WEB}:1']\n", "data.f", f"{WEB}:1"),
+        ("yaml with a number", DOCKER_FILE_OF_YAML, "data.f.proxy.image.{repository,tag}", f"{WEB}:1.10"),
+        ("json", json.dumps({"image": f"{WEB}:1"}).replace("/", "\\/"), "data.f", f"{WEB}:1"),
+        ("json with a number", f'{{"image": "{WEB}", "tag": 1.10}}', "data.f.{image,tag}", f"{WEB}:1.10"),
+        ("settings", f"WEB_IMAGE={WEB}\nWEB_TAG=1\n", "data.f.{WEB_IMAGE,WEB_TAG}", f"{WEB}:1"),
+        ("template", f"{{{{ if }}}}\nrepository: {WEB}\ntag: 1.10\n", "data.f.{repository,tag}", f"{WEB}:1.10"),
+        ("comment", f"# {WEB}:1\na: b\n", "data.f", f"{WEB}:1"),
+    )
+] + [
+    row(
+        "configmap: fields beside each other",
+        "ConfigMap",
+        {"data": {"web.repository": WEB, "web.tag": "1"}},
+        [("", "data.{web.repository,web.tag}", f"{WEB}:1")],
+    ),
+    row(
+        "configmap: binary data",
+        "ConfigMap",
+        {
+            "binaryData": {
+                "a": base64.b64encode(f"\0{WEB}:1".encode()).decode(),
+                "b": base64.b64encode(gzip.compress(f"image: {WEB}:2\n".encode())).decode(),
+            }
+        },
+        [("", "binaryData.a", f"{WEB}:1"), ("", "binaryData.b", f"{WEB}:2")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("of", "obj", "expected"), [*PODS, *WORKLOADS, *CUSTOM, *SPLIT, *DOCUMENTS])
+def test_every_source_is_found(of: str, obj: dict[str, Any], expected: set[tuple[str, str, str]]) -> None:
+    found = read(of, obj)
+    assert {(use.container, use.field, str(use.reference)) for use in found.uses} == expected
+    assert found.blockers == {}
+    assert found.notes == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HOST,
+        f"https://{HOST}",
+        f"https://{HOST}/v2/",
+        f"https://{HOST}/shop/web",
+        f"{HOST}/",
+        f"{HOST}/*",
+        f"{HOST}/shop/*",
+        f"{HOST}:r1",
+        f"{HOST}:5000/shop/web:1",
+        f"{HOST}.evil.example/shop/web:1",
+        f"not{HOST}/shop/web:1",
+        f"x.{HOST}/shop/web:1",
+        f"my_{HOST}/shop/web:1",
+        f"evil.example/{HOST}/shop/web:1",
+        f"evil.example/my_{HOST}/shop/web:1",
+        f"https://evil.example/{HOST}/shop/web:1",
+        f"someone@{HOST}/shop/web:1",
+        "contoso.azurecr.us/shop/web:1",
+        "contoso.evil.example.geo.azurecr.io/shop/web:1",
+        "fabrikam.westeurope.geo.azurecr.io/shop/web:1",
+        "shop/web:1",
+        "nginx",
+    ],
+)
+def test_what_only_looks_like_an_image_of_ours_is_nothing(text: str) -> None:
+    for of, obj in (
+        ("Thing", {"spec": {"image": text, "note": f"see {text}"}}),
+        ("ConfigMap", {"data": {"a": f"image: '{text}'\n", "b": json.dumps([text])}}),
+        ("Pod", {"spec": {"containers": [{"name": "c", "image": "nginx", "args": [f"--image={text}", text]}]}}),
+    ):
+        assert read(of, obj) == Findings()
+
+
+def test_fields_that_only_repeat_others_are_not_read() -> None:
+    managed: list[dict[str, Any]] = [{"fieldsV1": {f"k:{{{WEB}:1}}": {}}}]
+    assert read("Thing", {"metadata": META | {"managedFields": managed}}) == Findings()
+
+
+def test_only_containers_of_pods_run() -> None:
+    obj = {"spec": {"containers": [{"name": "c", "image": f"{WEB}:1", "args": [f"{WEB}:2"]}]}}
+    assert {use.reference.tag: use.running for use in read("Pod", obj).uses} == {"1": True, "2": False}
+
+
+@pytest.mark.parametrize("text", ["{{x}}:1", "shop/$APP", "shop/web-${X}:1", "<app>:1", "%s:1", "Shop/Web:1"])
+def test_a_repository_that_nobody_can_tell_is_noted(text: str) -> None:
+    found = read("Thing", {"spec": {"image": f"{HOST}/{text}"}})
+    (note,) = found.notes
+    assert found.uses == {}
+    assert "shop/Thing/x" in note
+    assert "spec.image" in note
+    assert text in note
+
+
+def test_of_several_neighbours_all_are_taken() -> None:
+    found = read("Thing", {"spec": {"image": WEB, "version": "1", "tags": ["2", "3"]}})
+    assert {use.reference.tag for use in found.uses} == {"1", "2", "3"}
+    found = read("Thing", {"spec": {"image": WEB, "version": "1"}})
+    assert {use.reference.tag for use in found.uses} == {"1", "latest"}, "the version may be that of something else"
+
+
+def test_neighbours_of_neighbours_are_none() -> None:
+    """A tag of another image is not put to ours."""
+    found = read("Thing", {"spec": {"a": {"image": f"{WEB}:1"}, "b": {"tag": "2"}, "sideTag": "3", "mainImage": WEB}})
+    assert {use.reference.tag for use in found.uses} == {"1", "latest"}
