@@ -80,8 +80,8 @@ _PARTS = (
 # What stands for control characters in the sed programs, which are written in plain text for their way through Azure.
 _CONTROLS = {"%": "\x01", "~": "\x02", "!": "\x03", "<": "\x04", ">": "\x05", "@": "\x1f"}
 
-# Both programs turn an object that does not mention us into its kind, and whether Helm manages it. What is encoded in a ConfigMap is
-# looked at by `in_binary`.
+# Both programs turn an object that does not mention us into its kind, and whether Helm manages it. What is encoded in a ConfigMap
+# is looked at by `in_binary`.
 _COUNT = r"""
 /^#/b
 /^$/d
@@ -108,7 +108,8 @@ s/"managedFields":\[[^]]*}\],//
 """
 
 # What tells replicas of a workload apart is taken out: their own names, where they run, and in their status all text that neither
-# names our registry nor an image. The status comes first in the line (seven fields), and the rest waits in the hold space.
+# names our registry nor an image. None of it could be a reference. The status comes first in the line (seven fields), and the rest
+# waits in the hold space.
 # The escapes of JSON go first (% for two backslashes, ~ for a quote in a text), so that a quote is an end of a text. Text that
 # stays gets other quotes (!); of the rest, the opening quotes (<) and the closing ones (>) are told apart from left to right, and
 # what no colon follows is no key.
@@ -128,13 +129,13 @@ s/^\([^@]*@[^@]*@[^@]*@[^@]*@\)[^@]*\(@[^@]*"controller":true\)/\1\2/
 x
 s/^\([^@]*@\)\{7\}//
 s/"name":"kube-api-access-[a-z0-9]*"/"name":"kube-api-access"/g
-s/"nodeName":"[^"]*"/"nodeName":""/
-s/"hostname":"[^"]*"/"hostname":""/
-s/"claimName":"[^"]*"/"claimName":""/g
-s/"key":"metadata[.]name","operator":"In","values":\["[^"]*"\]/"key":"","operator":"","values":[]/g
-s/"\([^"]*[/]pod-name\)":"[^"]*"/"\1":""/
-s/"\([^"]*[/]pod-index\)":"[^"]*"/"\1":""/
-s/"\([^"]*cni[^"]*\)":"[^"]*"/"\1":""/g
+s/"nodeName":"[a-z0-9.-]*"/"nodeName":""/
+s/"hostname":"[a-z0-9.-]*"/"hostname":""/
+s/"claimName":"[a-z0-9.-]*"/"claimName":""/g
+s/"key":"metadata[.]name","operator":"In","values":\["[a-z0-9.-]*"\]/"key":"","operator":"","values":[]/g
+s/"\([^"]*[/]pod-name\)":"[a-z0-9.-]*"/"\1":""/
+s/"\([^"]*[/]pod-index\)":"[0-9]*"/"\1":""/
+s/"\([^"]*cni[^"]*\)":"[0-9a-f.:/, ]*"/"\1":""/g
 x
 G
 s/\n//

@@ -192,7 +192,10 @@ def _explain(code: int, body: bytes) -> str:
     if status.get("kind") == "Status":
         return f"Error from server ({status.get('reason') or _REASONS.get(code, 'Unknown')}): {status.get('message')}"
     reason = _REASONS.get(code, "InternalError")
-    messages = {404: "the server could not find the requested resource"}
+    messages = {
+        404: "the server could not find the requested resource",
+        503: "the server is currently unable to handle the request",
+    }
     return f"Error from server ({reason}): {messages.get(code, body.decode(errors='replace').strip())}"
 
 

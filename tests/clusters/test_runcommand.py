@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.kubernetes import ClusterState
 from acr_cleanup.emulator.runcommand import run_command
 from tests.clusters.emulated import edge, shop
-from tests.clusters.support import DIGEST, OURS, blockers, capture_of, captured, used
+from tests.clusters.support import CORPUS, DIGEST, OURS, blockers, used
 
 U = "\x1f"
 WEB = "contoso.azurecr.io/shop/web"
@@ -323,13 +324,87 @@ def test_hostile_aliases_stay_words() -> None:
 
 
 def real_world() -> ClusterState:
-    """A cluster that holds every captured object."""
+    """A cluster that holds every captured object, custom resources and Helm's Secrets included."""
     cluster = ClusterState("aks-prod")
-    for each in KINDS:
-        page = json.loads(captured(f"list/{capture_of(each)}.json"))
-        cluster.objects[str(each)] = [
-            {"apiVersion": each.api_version, "kind": each.name, **item} for item in page["items"]
+    for path in sorted((CORPUS / "responses" / "list").glob("*.json")):
+        whole = re.fullmatch(r"(?:[a-z0-9.]+_)?v[a-z0-9]+_([a-z]+)(?:\.labelSelector)?\.json", path.name)
+        if whole is None:
+            continue
+        page = json.loads(path.read_bytes())
+        group = page["apiVersion"].rpartition("/")[0]
+        cluster.objects[f"{whole[1]}.{group}" if group else whole[1]] = [
+            {"apiVersion": page["apiVersion"], "kind": page["kind"].removesuffix("List"), **item}
+            for item in page["items"]
         ]
+    assert {"rollouts.argoproj.io", "configmaps", "secrets", *map(str, KINDS)} <= set(cluster.objects)
+    return cluster
+
+
+def random_world(seed: int) -> ClusterState:
+    """Workloads, custom resources and ConfigMaps whose texts are made of pieces that are hard to part from each other."""
+    chance = random.Random(seed)
+    pieces = [
+        f"{WEB}:{{n}}", "CONTOSO.azurecr.io/shop/up:{n}", "contoso.westeurope.geo.azurecr.io/shop/geo:{n}", WEB, "nginx:1",
+        "contoso.azurecr.io", "contoso.azurecr.io.evil.example/x:1",
+        '"', "\\", '\\"', '":"', '","', '"}],', "\n", "\t", "\x01", "\x1f",
+        "é", "{{ .tag }}", "$(TAG)", "<b>&", "[]", "{}", ":", ",", "!", "1.10", "managedFields", '"name":"x"', "'",
+        "kube-api-access-abcde",
+        '{"image":"contoso.azurecr.io/shop/in-json:{n}"}', "#", " ", "",
+    ]  # fmt: skip
+    keys = [
+        "image",
+        "tag",
+        "repository",
+        "registry",
+        "name",
+        "value",
+        "nodeName",
+        "data",
+        "x/y",
+        "version",
+        "IMAGE_TAG",
+        "a b",
+    ]
+
+    def text() -> str:
+        parts = chance.choices(pieces, k=chance.randint(0, 4))
+        return "".join(parts).replace("{n}", str(chance.randint(0, 99)))
+
+    def tree(depth: int = 0) -> Any:
+        match chance.randint(0, 6 if depth < 3 else 3):
+            case 0 | 1 | 2:
+                return text()
+            case 3:
+                return chance.choice([None, True, 7, 1.5, 10**15, -0.25])
+            case 4:
+                return [tree(depth + 1) for _ in range(chance.randint(0, 3))]
+            case _:
+                return {chance.choice(keys): tree(depth + 1) for _ in range(chance.randint(0, 4))}
+
+    def dress(spec: dict[str, Any]) -> None:
+        for container in spec["containers"]:
+            container["env"] = [{"name": chance.choice([*keys, text()]), "value": text()} for _ in range(3)]
+            container["args"] = [text() for _ in range(2)]
+        spec["volumes"] = [{"name": "m", "image": {"reference": text()}}, {"name": "kube-api-access-x1y2z"}]
+
+    cluster = ClusterState("aks-prod")
+    for n in range(4):
+        name = f"w{n}"
+        images = [chance.choice([f"{WEB}:{n}", "nginx:1", text()])]
+        made = cluster.run(
+            chance.choice([build.deployment, build.statefulset])("shop", name, images, replicas=2), history=[[text()]]
+        )
+        made += cluster.run(build.cronjob("shop", name, images), build.job("shop", f"j{n}", images))
+        for obj in made:
+            obj["metadata"]["annotations"] = {chance.choice(keys): text() for _ in range(3)}
+            if obj["kind"] == "Pod":
+                dress(obj["spec"])
+                obj["status"]["message"] = text()
+            elif obj["kind"] in {"Deployment", "ReplicaSet", "StatefulSet"}:
+                dress(obj["spec"]["template"]["spec"])
+        cluster.add(build.configmap("shop", name, {f"k{m}": text() for m in range(3)}))
+        cluster.add(build.custom_object("example.com/v1", "Thing", "shop", name, {"spec": tree(), "more": tree()}))
+        cluster.add(build.custom_object("other.example/v1beta1", "Whole", None, name, {"x": tree()}))
     return cluster
 
 
@@ -458,6 +533,18 @@ async def test_both_ways_of_reading_find_the_same(world: ClusterState, kubectl: 
     async with edge(world, registry=OURS) as at:
         direct, command = await at.read(Access.DIRECT), await at.read(Access.RUN_COMMAND)
     assert direct.uses
+    assert set(command.uses) == set(direct.uses)
+    assert set(command.blockers) == set(direct.blockers)
+    assert set(command.notes) == set(direct.notes)
+    assert command.objects == direct.objects
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_both_ways_of_reading_find_the_same_in_any_cluster(seed: int) -> None:
+    world = random_world(seed)
+    world.kubectl = "real" if seed % 2 and shutil.which("kubectl") else "stub"
+    async with edge(world, registry=OURS) as at:
+        direct, command = await at.read(Access.DIRECT), await at.read(Access.RUN_COMMAND)
     assert set(command.uses) == set(direct.uses)
     assert set(command.blockers) == set(direct.blockers)
     assert set(command.notes) == set(direct.notes)
