@@ -22,7 +22,7 @@ from acr_cleanup.settings import INPUTS, Kind, Settings, load_settings, schema
 
 DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it  # noqa: SLF001
 
 EPILOG = (
     "Exit codes: 0 done, 1 some items failed, 2 wrong usage or configuration, 3 refused and nothing deleted, "

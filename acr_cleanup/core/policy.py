@@ -72,6 +72,10 @@ class RetentionPolicy:
     include_tags: tuple[str, ...] = ("*",)
     exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
     keep_last: int = 0
+    keep_last_by: str = ""
+    use_regex: bool = False
+    delete_untagged: bool = False
+    include_locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,10 +203,18 @@ class Options(Model):
     repositories: Globs | None = _option("repositories")
     include_tags: Globs | None = _option("include_tags")
     exclude_tags: Globs | None = _option("exclude_tags")
+    use_regex: Boolean | None = _option("use_regex")
     keep_last: Count | None = _option("keep_last")
+    keep_last_by: Text | None = _option("keep_last_by")
+    delete_untagged: Boolean | None = _option("delete_untagged")
+    include_locked: Boolean | None = _option("include_locked")
     max_deletions: Count | None = _option("max_deletions")
     max_deletion_percent: Percent | None = _option("max_deletion_percent")
     registry_aliases: Hosts | None = _option("registry_aliases")
+    plan_max_age: Duration | None = _option("plan_max_age")
+    verify: Boolean | None = _option("verify")
+    backup: Boolean | None = _option("backup")
+    exact_sizes: Boolean | None = _option("exact_sizes")
     environment: Environment | None = _option("environment")
     concurrency: Concurrency | None = _option("concurrency")
     fail_on: FailOnNames | None = _option("fail_on")
@@ -215,6 +223,7 @@ class Options(Model):
 
 
 class InputValues(Options):
+    apply_plan: Text | None = _option("apply_plan")
     registry: RegistryUrl | None = _option("registry")
     clusters: ResourceIds | None = _option("clusters")
     dry_run: Boolean | None = _option("dry_run")

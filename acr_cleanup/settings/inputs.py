@@ -188,7 +188,32 @@ INPUTS: tuple[Input, ...] = (
         "latest",
         "Tags that match one of these globs stay. `latest` stays too, unless include-tags names it.",
     ),
+    Input(
+        "use-regex",
+        Kind.BOOLEAN,
+        "false",
+        "Read repositories, include-tags and exclude-tags as regular expressions (RE2), which must match the whole name.",
+    ),
     Input("keep-last", Kind.NUMBER, "0", "How many of the newest tags of each repository stay, whatever their age."),
+    Input(
+        "keep-last-by",
+        Kind.TEXT,
+        "",
+        "A regular expression (RE2) with one group, such as ^(dev|main)-. keep-last then counts by itself the tags of each text "
+        "that the group finds.",
+    ),
+    Input(
+        "delete-untagged",
+        Kind.BOOLEAN,
+        "false",
+        "Manifests without any tag may go as well, by the same rules and the time of their last push.",
+    ),
+    Input(
+        "include-locked",
+        Kind.BOOLEAN,
+        "false",
+        "Locks of tags and manifests no longer keep them: what is deleted is unlocked right before, and nothing else.",
+    ),
     Input(
         "max-deletions",
         Kind.NUMBER,
@@ -213,6 +238,34 @@ INPUTS: tuple[Input, ...] = (
         "azurecloud",
         "The Azure cloud. Where nothing else says it, ARM_ENVIRONMENT does.",
         choices=ENVIRONMENTS,
+    ),
+    Input(
+        "apply-plan",
+        Kind.PATH,
+        "",
+        "A reviewed plan.json: only what it deletes is deleted, as far as it is still true. Does nothing in a dry run.",
+        flag=False,
+        in_file=False,
+    ),
+    Input("plan-max-age", Kind.TEXT, "7d", "How old a reviewed plan may be when it is applied."),
+    Input(
+        "verify",
+        Kind.BOOLEAN,
+        "true",
+        "After deleting, look whether everything in use can still be pulled, and fail if not.",
+    ),
+    Input(
+        "backup",
+        Kind.BOOLEAN,
+        "false",
+        "Put the content of every deleted manifest into the journal: it can be restored as long as the registry has its layers.",
+    ),
+    Input(
+        "exact-sizes",
+        Kind.BOOLEAN,
+        "false",
+        "Count the bytes of layers that nothing kept in the repository shares. This reads every manifest of the repositories in "
+        "scope.",
     ),
     Input("concurrency", Kind.NUMBER, "8", f"How many requests may run at the same time, {MAX_CONCURRENCY} at most."),
     Input(

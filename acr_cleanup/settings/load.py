@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +79,12 @@ class Settings:
     subscriptions: tuple[str, ...] = ()
     """Where to look for forgotten clusters; empty: in the subscriptions of the configured ones."""
     require_all_clusters: bool = False
+    apply_plan: Path | None = None
+    """A reviewed plan: nothing beyond it is deleted."""
+    plan_max_age: timedelta = timedelta(days=7)
+    verify: bool = True
+    backup: bool = False
+    exact_sizes: bool = False
 
 
 def load_settings(
@@ -117,9 +124,22 @@ def load_settings(
     if "max_deletions" in options:
         limits = replace(limits, deletions=options["max_deletions"] or None)
     entry = file.container_registry or RegistryEntry()
-    plain = ("concurrency", "fail_on", "log_level", "helm_history", "subscriptions", "require_all_clusters")
+    plain = (
+        "concurrency",
+        "fail_on",
+        "log_level",
+        "helm_history",
+        "subscriptions",
+        "require_all_clusters",
+        "plan_max_age",
+        "verify",
+        "backup",
+        "exact_sizes",
+    )
     known = {key: options[key] for key in plain if options.get(key) is not None}
     known |= {key: getattr(inputs, key) for key in ("dry_run", "summary") if getattr(inputs, key) is not None}
+    if inputs.apply_plan is not None:
+        known["apply_plan"] = Path(inputs.apply_plan)
     if options.get("report_dir") is not None:
         known["report_dir"] = Path(options["report_dir"])
     return Settings(
@@ -413,7 +433,16 @@ def _policy(options: Mapping[str, Any], problems: list[Problem]) -> RetentionPol
             seen = "The list is empty: nothing would ever be deleted."
             problems.append(Problem(key, seen, "Leave the key out for all, or name some."))
     policy = RetentionPolicy()
-    for key in ("older_than", "repositories", "include_tags", "keep_last"):
+    for key in (
+        "older_than",
+        "repositories",
+        "include_tags",
+        "keep_last",
+        "keep_last_by",
+        "use_regex",
+        "delete_untagged",
+        "include_locked",
+    ):
         if options.get(key) is not None:
             policy = replace(policy, **{key: options[key]})
     if options.get("scope") is not None:
