@@ -282,5 +282,5 @@ def _begins_host(head: str) -> bool:
         return escape is not None and escape.group()[1:] == run
     head = head[: len(head) - len(run)]
     if head.endswith("/"):
-        return not run and _SLASHES.search(head) is not None
+        return _SLASHES.search(head) is not None
     return not _USER.search(head)

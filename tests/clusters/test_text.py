@@ -187,6 +187,8 @@ HOSTILE = {
     "lines": f"{HOST}/a:1\n" + "x=1\n" * 100_000,
     "one line": f"a={HOST}/a:1\nb=" + " " * 1_000_000 + "x",
     "aliases": f"a: &a0 [{HOST}/a:1]\n" + "".join(f"b{n}: &a{n} [*a{n - 1},*a{n - 1}]\n" for n in range(1, 2000)),
+    "registries": f"a: &a0 [{HOST}/a:1]\n"
+    + "".join(f"b{n}: &a{n} [*a{n - 1}, {{hub: {HOST}/h{n}, x: *a{n - 1}}}]\n" for n in range(1, 40)),
     "pairs": f"repository: {HOST}/a\ntag: 1\n" * 5_000,
 }
 
