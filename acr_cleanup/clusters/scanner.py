@@ -410,14 +410,14 @@ _NOT_IN_READER_ROLE = frozenset({"podtemplates", "secrets"})
 
 def _grant(kind: Kind, cluster: str) -> str:
     role = (
-        "; on a cluster with Azure RBAC, the role Azure Kubernetes Service RBAC Reader."
+        "; with Azure RBAC, Azure Kubernetes Service RBAC Reader"
         if kind.group in _READER_ROLE_GROUPS and kind.resource not in _NOT_IN_READER_ROLE
-        else "."
+        else ""
     )
+    # Short, for reports cut long text, and the rule and the way around it must both be seen.
     remedy = (
-        f'Let the identity list them in all namespaces: a ClusterRole with `apiGroups: ["{kind.group}"], '
-        f'resources: ["{kind.resource}"], verbs: ["list"]` and a ClusterRoleBinding (`acr-cleanup permissions` prints both, '
-        f"for everything that is read){role}"
+        f'Let the identity list them everywhere: `apiGroups: ["{kind.group}"], resources: ["{kind.resource}"], '
+        f'verbs: ["list"]` in a ClusterRole (`acr-cleanup permissions` prints it){role}.'
     )
     return or_waive(remedy, cluster, str(kind)) if cluster else remedy
 

@@ -60,4 +60,4 @@ def describe(status: int, reason: str, body: bytes) -> str:
 
 def or_waive(remedy: str, cluster: str, kind: str) -> str:
     """A remedy, and the way on without it."""
-    return f'{remedy} Or give them up by name, so that what only they use counts as unused: waive: "{cluster}: {kind}".'
+    return f'{remedy} Or give up what only they use: waive: "{cluster}: {kind}".'

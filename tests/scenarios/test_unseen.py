@@ -43,13 +43,99 @@ def _(stage: Stage) -> None:
 
 RESOURCES = (
     "pods", "replicationcontrollers", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps",
-    "jobs.batch", "cronjobs.batch",
+    "jobs.batch", "cronjobs.batch", "controllerrevisions.apps", "podtemplates", "configmaps",
 )  # fmt: skip
 for resource in RESOURCES:
 
     @world(f"not being allowed to list {resource} blocks", code=3, says=("production", resource, "403"))
     def _(stage: Stage, resource=resource) -> None:  # type: ignore[no-untyped-def]
         stage.cluster.forbidden.add(resource)
+
+
+@world("not being allowed to list secrets blocks nothing: they are not read", *BOTH)
+def _(stage: Stage) -> None:
+    stage.cluster.forbidden.add("secrets")
+
+
+@world("not being allowed to list secrets blocks whoever asks for Helm's history", code=3, says=("secrets", "403"))
+def _(stage: Stage) -> None:
+    stage.cluster.forbidden.add("secrets")
+    stage.settings(helm_history=3)
+
+
+# -- custom resources and discovery -----------------------------------------------------------------------------
+
+
+def rollout(stage: Stage, tag: str = "1.0") -> None:
+    """A custom resource that names an image of ours where no built-in kind would."""
+    meta = build.metadata("Rollout", "shop", "canary")
+    spec = {"canary": {"analysis": {"image": stage.image(tag)}}}
+    stage.cluster.add({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": meta, "spec": spec})
+
+
+ROLLOUTS = "rollouts.argoproj.io"
+DEAD = "custom.metrics.k8s.io/v1beta1"
+
+
+@world("not being allowed to list a custom resource blocks", code=3, says=("production", ROLLOUTS, "403", "waive"))
+def _(stage: Stage) -> None:
+    rollout(stage)
+    stage.cluster.forbidden.add(ROLLOUTS)
+
+
+@world("a custom resource that was given up by name blocks nothing, and is told of", *BOTH, says=(ROLLOUTS, "waived"))
+def _(stage: Stage) -> None:
+    rollout(stage)
+    stage.cluster.forbidden.add(ROLLOUTS)
+    stage.settings(waive=[f"production: {ROLLOUTS}"])
+
+
+@world("an empty answer for a custom resource in place of a refusal blocks", code=3, says=(ROLLOUTS, "empty"))
+def _(stage: Stage) -> None:
+    rollout(stage)
+    stage.cluster.hidden.add(ROLLOUTS)
+
+
+@world("a custom resource whose list fails blocks", code=3, says=("production", ROLLOUTS, "500"))
+def _(stage: Stage) -> None:
+    rollout(stage)
+    stage.fault(service=stage.service, path="/rollouts", status=500, body="conversion webhook failed")
+
+
+@world("a custom resource whose preferred version fails is read in the other", "1.1")
+def _(stage: Stage) -> None:
+    stage.cluster.add(build.definition("argoproj.io", "Rollout", "rollouts", versions=("v1", "v1alpha1")))
+    rollout(stage)
+    stage.fault(service=stage.service, path="/v1/rollouts", status=500, body="conversion webhook failed")
+
+
+@world("an API whose backend is gone blocks by its name", code=3, says=("production", DEAD, "503", "apiservice"))
+def _(stage: Stage) -> None:
+    stage.cluster.dead_apis.add(DEAD)
+
+
+@world("an API whose backend is gone blocks nothing when it is given up", *BOTH, says=(DEAD, "waived"))
+def _(stage: Stage) -> None:
+    stage.cluster.dead_apis.add(DEAD)
+    stage.settings(waive=[f"production: {DEAD}"])
+
+
+@world("a cluster without a metrics server blocks nothing", *BOTH)
+def _(stage: Stage) -> None:
+    stage.cluster.dead_apis.add("metrics.k8s.io/v1beta1")
+
+
+for words, kind in {
+    "refused": {"status": 403, "body": {"kind": "Status", "message": "forbidden"}},
+    "broken": {"status": 500, "body": "no"},
+    "cut short": {"truncate": 0.5},
+    "malformed": {"malformed": True},
+    "a gateway's page": {"status": 200, "body": "<html>Sign in</html>"},
+}.items():
+
+    @world(f"discovery that is {words} blocks", **GONE)
+    def _(stage: Stage, kind=kind) -> None:  # type: ignore[no-untyped-def]
+        stage.fault(service=stage.service, path="^/apis$", **kind)
 
 
 @world("an empty answer in place of a refusal blocks", code=3, says=("production", "cronjobs.batch", "empty"))

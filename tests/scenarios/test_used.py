@@ -70,6 +70,60 @@ def _(stage: Stage) -> None:
     all_kinds(stage, pinned=True)
 
 
+# -- anywhere else ----------------------------------------------------------------------------------------------
+
+
+def resource(stage: Stage, spec: object) -> None:
+    meta = build.metadata("Widget", "shop", "one")
+    stage.cluster.add({"apiVersion": "contoso.example/v1", "kind": "Widget", "metadata": meta, "spec": spec})
+
+
+def config_map(stage: Stage, text: str) -> None:
+    meta = build.metadata("ConfigMap", "ops", "sidecar")
+    stage.cluster.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"config.yaml": text}})
+
+
+@world("a custom resource keeps what any text in it names", "1.1")
+def _(stage: Stage) -> None:
+    resource(stage, {"steps": [{"run": {"with": ["--image", stage.image("1.0")]}}]})
+
+
+@world("a custom resource keeps what repository and tag side by side name", "1.1")
+def _(stage: Stage) -> None:
+    resource(stage, {"values": {"image": {"repository": f"{stage.registry.login_server}/{REPOSITORY}", "tag": "1.0"}}})
+
+
+@world("a custom resource whose tag is a template keeps every tag of the repository")
+def _(stage: Stage) -> None:
+    resource(stage, {"image": f"{stage.registry.login_server}/{REPOSITORY}:$(TAG)"})
+
+
+@world("a config map keeps what its text names", "1.1")
+def _(stage: Stage) -> None:
+    config_map(stage, f"sidecar:\n  image: {stage.image('1.0')}\n")
+
+
+@world("an operator keeps what its environment and its arguments name")
+def _(stage: Stage) -> None:
+    container = stage.pod("ghcr.io/operator:1")["spec"]["containers"][0]
+    container["env"] = [{"name": "WEB_IMAGE", "value": stage.image("1.0")}]
+    container["args"] = [f"--image={stage.image('1.1')}"]
+
+
+@world("what is named anywhere else does not make a repository run", *BOTH)
+def _(stage: Stage) -> None:
+    for tag in ("1.0", "2.0"):
+        stage.registry.push("team/api", tag, age=OLD)
+    resource(stage, {"image": stage.image("2.0", repository="team/api")})
+
+
+@world("what a node has in its cache, an event tells of or a secret holds is not in use", *BOTH)
+def _(stage: Stage) -> None:
+    for kind, namespace in (("Node", None), ("Event", "shop"), ("Secret", "shop")):
+        meta = build.metadata(kind, namespace, "one")
+        stage.cluster.add({"apiVersion": "v1", "kind": kind, "metadata": meta, "text": stage.image("1.0")})
+
+
 # -- by digest ------------------------------------------------------------------------------------------------
 
 
