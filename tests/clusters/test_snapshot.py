@@ -78,6 +78,11 @@ def path(tmp_path: Path) -> Path:
     return write(tmp_path / "usage.json")
 
 
+@pytest.fixture
+def whole(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 # -- what is written -----------------------------------------------------------------------------------------------------------
 
 
@@ -440,7 +445,7 @@ scans = st.builds(
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scan=scans, read_at=moments)
 def test_any_scan_comes_back_as_it_went(tmp_path: Path, scan: ClusterScan, read_at: datetime) -> None:
     path = write(tmp_path / "usage.json", scan, ClusterScan("other"), read_at=read_at)
@@ -448,11 +453,11 @@ def test_any_scan_comes_back_as_it_went(tmp_path: Path, scan: ClusterScan, read_
     assert read(path, now=read_at) == as_read(scan, read_at)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=1500)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=1500)
 @given(data=st.data())
-def test_a_changed_byte_blocks_or_changes_nothing(tmp_path: Path, data: st.DataObject) -> None:
-    path = write(tmp_path / "usage.json")
-    content = bytearray(path.read_bytes())
+def test_a_changed_byte_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "spoilt.json"
+    content = bytearray(whole)
     place = data.draw(st.integers(0, len(content) - 1))
     before = content[place]
     content[place] = data.draw(st.integers(0, 255) | st.sampled_from(b' ":,{}[]0129.-+eEtTzZ\\'))
@@ -465,11 +470,11 @@ def test_a_changed_byte_blocks_or_changes_nothing(tmp_path: Path, data: st.DataO
         assert found == as_read(SCAN)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(data=st.data())
-def test_a_lost_or_doubled_piece_blocks_or_changes_nothing(tmp_path: Path, data: st.DataObject) -> None:
-    path = write(tmp_path / "usage.json")
-    content = path.read_bytes()
+def test_a_lost_or_doubled_piece_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "spoilt.json"
+    content = whole
     start = data.draw(st.integers(0, len(content) - 1))
     end = data.draw(st.integers(start, min(start + 400, len(content))))
     gone, doubled = content[:start] + content[end:], content[:end] + content[start:]
