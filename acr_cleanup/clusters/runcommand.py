@@ -363,6 +363,8 @@ def script(registry: Registry, helm_history: int = 0) -> str:
     kept = [rf's/"\([^"]*{host}[^"]*\)"/!\1!/g' for host in hosts]
     kept += [rf's/\("{key.replace("/", "[/]").replace(".", "[.]")}":\)"\([^"]*\)"/\1!\2!/g' for key in _KEPT]
     values = [rf's/\("name":"[^"]*","value":\)"\([^"]*{host}[^"]*\)"/\1!\2!/g' for host in hosts]
+    # A name may be a repository itself, and its value the tag.
+    values += [rf's/\("name":"[^"]*{host}[^"]*","value":\)"\([^"]*\)"/\1!\2!/g' for host in hosts]
     values += [rf's/\("name":"[^"]*{_pattern(part)}[^a-zA-Z0-9"]*","value":\)"\([^"]*\)"/\1!\2!/g' for part in _PARTS]
     blank = _BLANK.strip().replace("KEPT", "\n".join(kept))
     count = _COUNT.strip().replace("MENTIONED", mentioned)
