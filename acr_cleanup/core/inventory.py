@@ -46,13 +46,42 @@ _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
 
 
 @dataclass(frozen=True, slots=True)
+class Lock:
+    """
+    What has to be unlocked for a step, with the attributes to put back: of one tag, or (`tag` None) of the manifest.
+
+    https://learn.microsoft.com/azure/container-registry/container-registry-image-lock
+    """
+
+    tag: str | None
+    delete_enabled: bool
+    write_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tag:
-    """A name for a manifest. `updated_at` is the last push (`lastUpdateTime`), not the first; None if the registry gave none."""
+    """
+    A name for a manifest. `updated_at` is the last push (`lastUpdateTime`), not the first; None if the registry gave none.
+
+    `delete_enabled` and `write_enabled` are the attributes that lock it. What is `locked` while both of them are True is locked by
+    something that nobody understands: it could not be put back, and is never unlocked.
+    """
 
     name: str
     digest: Digest
     updated_at: datetime | None
     locked: bool = False
+    delete_enabled: bool = True
+    write_enabled: bool = True
+
+    @property
+    def lock(self) -> Lock | None:
+        """What unlocking it takes; None if it is not locked, or in no way that could be put back."""
+        return (
+            None
+            if self.delete_enabled and self.write_enabled
+            else Lock(self.name, self.delete_enabled, self.write_enabled)
+        )
 
     @property
     def subject(self) -> Digest | None:
@@ -72,7 +101,7 @@ class Manifest:
     What a digest identifies: an image or an index. `size` is in bytes, as the listing says (for an index its own document).
 
     `known` is False while its edges (`children`, `subject`) are not known: because its body has not been read yet, or
-    because it could not be.
+    because it could not be. Locks are as those of a `Tag`.
     """
 
     digest: Digest
@@ -86,6 +115,15 @@ class Manifest:
     children: tuple[Digest, ...] = ()
     subject: Digest | None = None
     known: bool = False
+    delete_enabled: bool = True
+    write_enabled: bool = True
+
+    @property
+    def lock(self) -> Lock | None:
+        """What unlocking it takes; None if it is not locked, or in no way that could be put back."""
+        return (
+            None if self.delete_enabled and self.write_enabled else Lock(None, self.delete_enabled, self.write_enabled)
+        )
 
     @property
     def is_index(self) -> bool:
@@ -114,6 +152,8 @@ class RepositoryInventory:
     manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
     used: frozenset[Digest] = frozenset()
     """Digests that something uses: what these are attached to matters, whatever they are."""
+    locked: bool = False
+    """Is the repository itself locked? Read only where something could be deleted (`read_edges`)."""
 
     def used_by(self, digests: Iterable[Digest]) -> RepositoryInventory:
         """The same inventory, knowing which of its digests are used."""

@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.policy import (
     Evidence,
     KeepReason,
@@ -49,10 +49,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Untag:
-    """Remove one name. `after`: digests that must be gone first, otherwise the name stays."""
+    """Remove one name. `after`: digests that must be gone first, otherwise the name stays. `locks`: see `DeleteManifest`."""
 
     tag: Tag
     after: tuple[Digest, ...] = ()
+    locks: tuple[Lock, ...] = ()
 
     @property
     def digest(self) -> Digest:
@@ -65,11 +66,17 @@ class Untag:
 
 @dataclass(frozen=True, slots=True)
 class DeleteManifest:
-    """Remove a manifest and every tag on it (`tags`; none for a child). `after`: digests that must be gone first."""
+    """
+    Remove a manifest and every tag on it (`tags`; none for a child). `after`: digests that must be gone first.
+
+    `locks`: what has to be unlocked right before, and put back if it is not deleted: the manifest and each of these tags, where
+    locked. Empty unless the policy says `include_locked`.
+    """
 
     manifest: Manifest
     tags: tuple[Tag, ...] = ()
     after: tuple[Digest, ...] = ()
+    locks: tuple[Lock, ...] = ()
 
     @property
     def digest(self) -> Digest:
@@ -294,7 +301,10 @@ def _steps(inventory: RepositoryInventory, going: frozenset[str], removable: fro
 
 
 def _unordered_steps(
-    inventory: RepositoryInventory, going: frozenset[str], removable: frozenset[Digest], signed: frozenset[Digest]
+    inventory: RepositoryInventory,
+    going: frozenset[str],
+    removable: frozenset[Digest],
+    signed: frozenset[Digest],
 ) -> Iterator[Step]:
     def after(tags: Iterable[Tag], parents: Iterable[Digest] = ()) -> tuple[Digest, ...]:
         subjects = {tag.subject for tag in tags if tag.subject is not None}

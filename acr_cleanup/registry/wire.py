@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,8 +34,24 @@ class _Attributes(msgspec.Struct, rename="camel"):
     write_enabled: Any = True
 
     @property
-    def locked(self) -> bool:
-        return not (self.delete_enabled in (True, None) and self.write_enabled in (True, None))
+    def lock(self) -> _Locks:
+        """
+        What of it locks. A value that nobody understands locks as well, and could not be put back: so it is not handed on.
+        """
+        both = (self.delete_enabled, self.write_enabled)
+        if any(not (each is None or isinstance(each, bool)) for each in both):
+            return _Locks(True, True, True)
+        delete, write = (each is not False for each in both)
+        return _Locks(not (delete and write), delete, write)
+
+
+class _Locks(NamedTuple):
+    locked: bool
+    delete_enabled: bool
+    write_enabled: bool
+
+
+_OPEN = _Locks(False, True, True)
 
 
 class _Tag(msgspec.Struct, rename="camel"):
@@ -136,7 +152,7 @@ def read_tags(body: bytes) -> dict[str, Tag]:
             tag.name,
             _digest(tag.digest),
             _moment(tag.last_update_time),
-            tag.changeable_attributes is not None and tag.changeable_attributes.locked,
+            *_locks(tag.changeable_attributes),
         )
         for tag in _decode(_TAGS, body).tags or ()
     }
@@ -154,8 +170,7 @@ def read_manifest(body: bytes) -> ListedManifest:
 
 def read_edges(body: bytes, digest: Digest, content_type: str) -> Edges:
     """The edges that the body of this manifest names, once it is proven to be that body. Raises `Unreadable`."""
-    algorithm, _, expected = digest.partition(":")
-    if hashlib.new(algorithm, body).hexdigest() != expected:
+    if not has_digest(body, digest):
         raise Unreadable("the body does not have the digest that it was asked for by")
     document = _decode(_DOCUMENT, body)
     media_type = _text(document.media_type) or content_type.partition(";")[0].strip()
@@ -168,10 +183,17 @@ def read_edges(body: bytes, digest: Digest, content_type: str) -> Edges:
     )
 
 
+def has_digest(body: bytes, digest: Digest) -> bool:
+    """Is this what the digest identifies?"""
+    algorithm, _, expected = digest.partition(":")
+    return hashlib.new(algorithm, body).hexdigest() == expected
+
+
 def _listed(each: _Manifest) -> ListedManifest:
     os, architecture = _text(each.os), _text(each.architecture)
     # Attestations call their platform unknown/unknown: they run nowhere.
     runs = os and architecture and "unknown" not in (os, architecture)
+    locks = _locks(each.changeable_attributes)
     manifest = Manifest(
         digest=_digest(each.digest),
         media_type=_text(each.media_type),
@@ -179,10 +201,16 @@ def _listed(each: _Manifest) -> ListedManifest:
         platform=f"{os}/{architecture}" if runs else "",
         size=each.image_size if type(each.image_size) is int and each.image_size > 0 else 0,
         updated_at=_moment(each.last_update_time),
-        locked=each.changeable_attributes is not None and each.changeable_attributes.locked,
+        locked=locks.locked,
+        delete_enabled=locks.delete_enabled,
+        write_enabled=locks.write_enabled,
     )
     tags = each.tags if isinstance(each.tags, list) else ()
     return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)))
+
+
+def _locks(attributes: _Attributes | None) -> _Locks:
+    return _OPEN if attributes is None else attributes.lock
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
