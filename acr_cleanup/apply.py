@@ -1,9 +1,9 @@
 """
 Carries out a plan, looking once more before each batch of deletions.
 
-Only here does anything get deleted. Usage is read again before the first deletion, and again whenever what is known of it is
-older than `USAGE_STAYS_FRESH`; each repository is read and decided again right before its steps, and again when those take
-long. One failing item never stops or miscounts the others.
+Only here does anything get deleted, and nothing before the journal says so. Usage is read again before the first deletion, and
+again whenever what is known of it is older than `USAGE_STAYS_FRESH`; each repository is read and decided again right before its
+steps, and again when those take long. One failing item never stops or miscounts the others.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
-from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.journal import Journal, JournalError
 from acr_cleanup.together import together
 
 USAGE_STAYS_FRESH = 300.0
@@ -41,6 +42,9 @@ Seconds that a deletion already sent may take to be answered once the run is tol
 
 A CI system kills what has not ended a few seconds later: the rest of them is for the reports.
 """
+
+PUT_BACK_AFTER_STOP = 3.0
+"""Seconds that putting locks back may take once the run is told to stop; without that it takes what it takes."""
 
 T = TypeVar("T")
 log = logging.getLogger("acr_cleanup.apply")
@@ -65,13 +69,40 @@ class Registry(Protocol):
         """Remove a manifest and every tag on it: `deleted`, `gone` or `locked`; raises `RegistryError`."""
         ...
 
+    async def unlock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        """Let this tag or manifest be deleted; returns its digest, None if it is not there. Raises `RegistryError`."""
+        ...
+
+    async def lock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        """Give it the attributes that `lock` holds; returns what `unlock` does. Raises `RegistryError`."""
+        ...
+
+    async def read_document(self, repository: str, digest: Digest) -> Content | None:
+        """A manifest byte for byte; None if it is not there. Raises `RegistryError`."""
+        ...
+
+
+class Content(Protocol):
+    """A manifest, as it is put into the journal."""
+
+    @property
+    def content(self) -> bytes: ...
+
+    @property
+    def media_type(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What apply did. With blockers and no outcomes, it refused before the first deletion."""
+    """
+    What apply did. With blockers and no outcomes, it refused before the first deletion.
+
+    `warnings` say which locks were taken off and could not be put back.
+    """
 
     outcomes: tuple[Outcome, ...]
     blockers: tuple[Blocker, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class UsageBlockedError(Exception):
@@ -111,12 +142,15 @@ async def apply(
     stop: asyncio.Event,
     concurrency: int,
     report: Callable[[Sequence[Outcome]], None],
+    journal: Journal | None = None,
+    backup: bool = False,
 ) -> Applied:
     """
     Do what the plan says, as far as it is still true.
 
     `stop`: once set, no new deletion starts; what was not begun is `not attempted`. `concurrency`: deletions in flight at once.
-    `report` hears of outcomes as they come.
+    `report` hears of outcomes as they come. Each deletion is written into the `journal` before it is sent, with `backup` together
+    with the manifest itself; what cannot be written there is not deleted.
     The plan must be applicable: the caller has refused plans with blockers and beyond limits.
     """
     usage = FreshUsage(read_usage)
@@ -130,18 +164,20 @@ async def apply(
 
     outcomes: list[Outcome] = []
     blockers: dict[Blocker, None] = {}
+    warnings: list[str] = []
     in_flight = asyncio.Semaphore(concurrency)
 
     async def one(repository: RepositoryPlan) -> None:
-        job = _Repository(plan, repository, registry, usage, stop, in_flight, report)
+        job = _Repository(plan, repository, registry, usage, stop, in_flight, report, journal, backup)
         await job.run()
         outcomes.extend(job.outcomes)
         blockers.update(dict.fromkeys(job.blockers))
+        warnings.extend(job.warnings)
 
     works = [partial(one, repository) for repository in plan.repositories if repository.steps]
     await together(works, limit=REPOSITORIES_AT_ONCE)
     outcomes.sort(key=lambda outcome: (outcome.repository, outcome.tag or "", outcome.digest))
-    return Applied(tuple(outcomes), tuple(blockers))
+    return Applied(tuple(outcomes), tuple(blockers), tuple(warnings))
 
 
 @dataclass
@@ -155,7 +191,10 @@ class _Repository:
     stop: asyncio.Event
     in_flight: asyncio.Semaphore
     report: Callable[[Sequence[Outcome]], None]
+    journal: Journal | None = None
+    backup: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     blockers: tuple[Blocker, ...] = ()
     looked_at: float = 0.0
     stayed: set[Digest] = field(default_factory=set)
@@ -163,6 +202,10 @@ class _Repository:
 
     async def run(self) -> None:
         steps = self.planned.steps
+        if self.planned.error:
+            # Of a reviewed plan: what nobody could look at now, nobody has held to the limits either.
+            self._close(steps, OutcomeKind.FAILED, f"its repository could not be read: {self.planned.error}")
+            return
         for start in range(0, len(steps), LOOK_EVERY):
             pending: Sequence[Step] = steps[start : start + LOOK_EVERY]
             while pending:
@@ -171,7 +214,7 @@ class _Repository:
     async def _batch(self, steps: Sequence[Step]) -> Sequence[Step]:
         """One look, and what may be done on the strength of it; what has come too late for that is returned."""
         if self.stop.is_set() or self.blockers:
-            self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            self._close(steps, OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
             return ()
         try:
             usage = await unless_stopped(self.usage.get(), self.stop)
@@ -219,8 +262,8 @@ class _Repository:
     async def _step(self, step: Step, late: list[Step]) -> None:
         # The turn is taken here, not further down: whatever waits for one when the run is stopped must not start any more.
         async with self.in_flight:
-            if self.stop.is_set():
-                self._close((step,), OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            if self.stop.is_set() or self.blockers:
+                self._close((step,), OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
             elif asyncio.get_running_loop().time() - self.looked_at > LOOK_STAYS_FRESH:
                 # Whatever waits for this one is late as well, so that the order stays.
                 late.append(step)
@@ -229,23 +272,75 @@ class _Repository:
             else:
                 self._close((step,), *await self._attempt(step))
 
+    def _why_stopped(self) -> str:
+        if self.stop.is_set() or not self.blockers:
+            return "the run was stopped"
+        return self.blockers[0].seen
+
     async def _attempt(self, step: Step) -> tuple[OutcomeKind, str]:
+        attempt = _Attempt(self, step)
+        kind, detail = OutcomeKind.FAILED, "the run was cut short"
         try:
-            return await unless_stopped(self._delete(step), self.stop, grace=GRACE_AFTER_STOP), ""
+            kind, detail = await self._outcome(attempt)
+        finally:
+            # Also when we are cancelled ourselves: whatever becomes of the run, it must leave no lock open.
+            if attempt.unlocked and kind not in {OutcomeKind.DELETED, OutcomeKind.GONE}:
+                detail = "; ".join(filter(None, (detail, await self._put_back(step, attempt.unlocked))))
+            if self.journal is not None and attempt.number is not None:
+                self.journal.outcome(attempt.number, kind, detail)
+        return kind, detail
+
+    async def _outcome(self, attempt: _Attempt) -> tuple[OutcomeKind, str]:
+        try:
+            return await unless_stopped(attempt.run(), self.stop, grace=GRACE_AFTER_STOP), ""
+        except JournalError as error:
+            self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
+            return OutcomeKind.NOT_ATTEMPTED, f"it could not be written into the journal: {error.seen}"
         except AcrCleanupError as error:
             return OutcomeKind.FAILED, str(error)
         except asyncio.CancelledError:
             if not self.stop.is_set():
                 raise
+            if not attempt.sent:
+                return OutcomeKind.NOT_ATTEMPTED, "the run was stopped"
             return OutcomeKind.FAILED, "the run was stopped before the registry answered: it may be gone"
         except Exception as error:  # one item must not stop the others, whatever it runs into
-            log.debug("deleting %s of %s", step.digest, self.planned.repository, exc_info=True)
+            log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
             return OutcomeKind.FAILED, f"unexpected: {type(error).__name__}: {error}"
 
-    async def _delete(self, step: Step) -> OutcomeKind:
-        if isinstance(step, DeleteManifest):
-            return await self.registry.delete_manifest(self.planned.repository, step.digest)
-        return await self.registry.untag(self.planned.repository, step.tag.name)
+    async def _put_back(self, step: Step, locks: Sequence[Lock]) -> str:
+        """The locks as they were; returns what could not be put back, in words that nobody overlooks."""
+
+        async def one(lock: Lock) -> str:
+            what = (
+                f"{self.planned.repository}:{lock.tag}"
+                if lock.tag is not None
+                else f"{self.planned.repository}@{step.digest}"
+            )
+            work = self.registry.lock(self.planned.repository, step.digest, lock)
+            try:
+                await unless_stopped(work, self.stop, grace=PUT_BACK_AFTER_STOP)
+            except (Exception, asyncio.CancelledError) as error:  # whatever it is, the others must be put back
+                log.debug("locking %s again", what, exc_info=True)
+                why = str(error) or "no answer before the run had to end"
+                flags = f"--delete-enabled {lock.delete_enabled} --write-enabled {lock.write_enabled}".lower()
+                lost = f"its lock was taken off and could not be put back ({why})"
+                self.warnings.append(
+                    f"{what} IS NO LONGER LOCKED: {lost}. Lock it by hand: "
+                    f"az acr repository update --name {self.plan.registry} --image {what} {flags}"
+                )
+                return (
+                    f"{'the tag ' + lock.tag if lock.tag is not None else 'the manifest'} IS NO LONGER LOCKED: {lost}"
+                )
+            return ""
+
+        # A task of its own: this may run while we are being cancelled, and must come to its end all the same.
+        works = asyncio.gather(*(one(lock) for lock in locks))
+        try:
+            return "; ".join(filter(None, await asyncio.shield(works)))
+        except asyncio.CancelledError:
+            await works
+            raise
 
     def _close(self, steps: Sequence[Step], kind: OutcomeKind, detail: str) -> None:
         """Write down one kind of outcome for everything in these steps."""
@@ -261,6 +356,45 @@ class _Repository:
     def _note(self, outcomes: Sequence[Outcome]) -> None:
         self.outcomes.extend(outcomes)
         self.report(outcomes)
+
+
+@dataclass
+class _Attempt:
+    """One deletion on its way: written down, unlocked, sent."""
+
+    job: _Repository
+    step: Step
+    number: int | None = None
+    unlocked: list[Lock] = field(default_factory=list)
+    """Locks that have been, or may have been, taken off."""
+    sent: bool = False
+
+    async def run(self) -> OutcomeKind:
+        registry, repository, step = self.job.registry, self.job.planned.repository, self.step
+        if self.job.journal is not None:
+            document = None
+            if self.job.backup and isinstance(step, DeleteManifest):
+                # Where it is gone already there is nothing to keep, and the deletion will say so.
+                document = await registry.read_document(repository, step.digest)
+            self.number = await self.job.journal.intend(
+                repository,
+                step,
+                document.content if document else None,
+                document.media_type if document else "",
+            )
+        for lock in step.locks:
+            self.unlocked.append(lock)
+            unlocked = await registry.unlock(repository, step.digest, lock)
+            if unlocked is None:
+                # Somebody else has deleted it: there is no lock to put back.
+                self.unlocked.remove(lock)
+            elif unlocked != step.digest:
+                # A tag that names something else by now is not deleted, so it must be locked again.
+                return OutcomeKind.MOVED
+        self.sent = True
+        if isinstance(step, DeleteManifest):
+            return await registry.delete_manifest(repository, step.digest)
+        return await registry.untag(repository, step.tag.name)
 
 
 async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: float = 0.0) -> T:

@@ -1,5 +1,5 @@
 """
-One Azure container registry: what a repository holds, and the two verbs that delete.
+One Azure container registry: what a repository holds, the two verbs that delete, and what is needed to take that back.
 
 Requests are raw, but travel through the SDK's own pipeline (`ContainerRegistryClient`, with our token policy put in by its
 public hook). The SDK's typed list methods drop the media type of a manifest, fail on a missing attribute, follow any link that
@@ -9,26 +9,29 @@ See docs/decisions/0003-raw-requests-through-the-sdk-pipeline.md.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+import msgspec
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.pipeline.policies import AsyncRetryPolicy
 from azure.core.rest import HttpRequest
 
 from acr_cleanup import __version__
-from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
-from acr_cleanup.registry.tokens import API_VERSION, RegistryTokens
+from acr_cleanup.registry.tokens import API_VERSION, DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, TooLargeError, Transport, read_bounded
 from acr_cleanup.together import together
 
@@ -60,7 +63,21 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]+")
 _NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*\brel=\"?next\b\"?", re.IGNORECASE)
 
+# What a registry says that is asked for a part (a layer, a child) that it does not hold.
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
+_PART_MISSING = re.compile(r"\b(?:MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN)\b")
+
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest, byte for byte, and the media type under which the registry serves it."""
+
+    content: bytes
+    media_type: str
 
 
 @asynccontextmanager
@@ -71,6 +88,7 @@ async def open_registry(
     *,
     audience: str = DEFAULT_AUDIENCE,
     concurrency: int = 8,
+    actions: Iterable[str] = DELETING,
     pace: Pace | None = None,
 ) -> AsyncIterator[AcrRegistry]:
     """
@@ -78,7 +96,8 @@ async def open_registry(
 
     `login_server` is its host name, with a port if it has one. `transport` carries proxy and certificate authority, is used
     for every request (the SDK's own token requests included) and is left open. `audience` is what its tokens are for.
-    `concurrency`: requests in flight per category (deletions never more than 32); `pace` replaces the usual pace altogether.
+    `concurrency`: requests in flight per category (deletions never more than 32). `actions`: what tokens that must name
+    their repositories are to allow (see tokens.py). `pace` replaces the usual pace altogether.
     Raises `RegistryUnreachable` for something that is no host name.
     """
     if not _HOST.fullmatch(login_server):
@@ -89,7 +108,9 @@ async def open_registry(
     shared = SharedTransport(transport)
     pace = pace or Pace(concurrency)
     user_agent = f"acr-cleanup/{__version__}"
-    tokens = RegistryTokens(login_server, credential, shared, pace, audience=audience, user_agent=user_agent)
+    tokens = RegistryTokens(
+        login_server, credential, shared, pace, audience=audience, actions=actions, user_agent=user_agent
+    )
     client = ContainerRegistryClient(
         f"https://{login_server}",
         credential,
@@ -105,9 +126,13 @@ async def open_registry(
         yield AcrRegistry(login_server, client, tokens, pace, concurrency=concurrency)
 
 
+class PartMissing(RegistryError):
+    """A manifest cannot be pushed, for the registry does not hold its layers or children any more."""
+
+
 class AcrRegistry:
     """
-    Reads repositories of one registry, untags, and deletes manifests.
+    Reads repositories of one registry, untags and deletes manifests, changes locks, and puts manifests and tags back.
 
     Every method raises `RegistryUnreachable` when the registry cannot be reached at all, `RegistryForbidden` when rights are
     missing, `IdentityError` when there is no login, and another `RegistryError` when one call failed for good.
@@ -217,6 +242,133 @@ class AcrRegistry:
             return OutcomeKind.LOCKED
         raise failures.refused(self.login_server, call, reply, failures.DELETING)
 
+    async def unlock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        """
+        Let this tag (or with `lock.tag` None the manifest `digest`) be deleted; returns what has been unlocked, by its digest.
+
+        That is another digest where the tag has moved, and None if there is no such thing any more. Raises `RegistryError`.
+        """
+        return await self._set_lock(repository, digest, Lock(lock.tag, True, True), "unlocking")
+
+    async def lock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        """Give this tag (or manifest) the very attributes that `lock` holds; returns what `unlock` does."""
+        return await self._set_lock(repository, digest, lock, "locking")
+
+    async def _set_lock(self, repository: str, digest: Digest, lock: Lock, verb: str) -> Digest | None:
+        path = f"/acr/v1/{self._quote_repository(repository)}"
+        if lock.tag is not None:
+            self._check(_TAG, lock.tag, "tag")
+            path, call = f"{path}/_tags/{lock.tag}", f"{verb} {repository}:{lock.tag}"
+        else:
+            self._check(_DIGEST, digest, "digest")
+            path, call = f"{path}/_manifests/{quote(digest, safe='')}", f"{verb} manifest {repository}@{digest}"
+        wish = msgspec.json.encode({"deleteEnabled": lock.delete_enabled, "writeEnabled": lock.write_enabled})
+        reply = await self._call(
+            Category.WRITE, "PATCH", f"{path}?{urlencode({'api-version': API_VERSION})}", call, content=wish
+        )
+        if failures.is_missing(reply):
+            return None
+        if reply.status != 200:
+            raise failures.refused(self.login_server, call, reply, failures.WRITING)
+        if lock.tag is None:
+            return digest
+        try:
+            return wire.read_tag(reply.body).digest
+        except wire.Unreadable as error:
+            raise RegistryError(
+                f"an answer that is no tag: {failures.quote_text(str(error))}.",
+                where=failures.where(self.login_server, call),
+                remedy="Check whether a proxy answers in the registry's place.",
+            ) from None
+
+    async def read_document(self, repository: str, digest: Digest) -> Document | None:
+        """The content of a manifest, proven to be what its digest says; None if it is not there. Raises `RegistryError`."""
+        self._check(_DIGEST, digest, "digest")
+        path = f"/v2/{self._quote_repository(repository)}/manifests/{quote(digest, safe='')}"
+        call = f"reading manifest {repository}@{digest}"
+        reply = await self._call(Category.READ, "GET", path, call, accept=MANIFEST_TYPES, largest=LARGEST_MANIFEST)
+        if failures.is_missing(reply):
+            return None
+        if reply.status != 200:
+            raise failures.refused(self.login_server, call, reply, failures.READING)
+        if not wire.has_digest(reply.body, digest):
+            raise RegistryError(
+                "an answer that does not have this digest.",
+                where=failures.where(self.login_server, call),
+                remedy="Check whether a proxy answers in the registry's place, and run again.",
+            )
+        return Document(reply.body, reply.headers.get("Content-Type", "").partition(";")[0].strip())
+
+    async def put_document(self, repository: str, digest: Digest, document: Document, tag: str | None = None) -> None:
+        """
+        Push a manifest, and let `tag` name it, whatever that named before.
+
+        Raises `PartMissing` when the registry no longer holds what the manifest is made of, and any other `RegistryError`.
+        """
+        self._check(_DIGEST, digest, "digest")
+        if tag is not None:
+            self._check(_TAG, tag, "tag")
+        if not wire.has_digest(document.content, digest):
+            raise RegistryError(f"what is to be pushed is not {digest}; nothing was sent.", where=repository)
+        path = f"/v2/{self._quote_repository(repository)}/manifests/{quote(tag or digest, safe='')}"
+        call = f"pushing {repository}:{tag}" if tag is not None else f"pushing manifest {repository}@{digest}"
+        reply = await self._call(
+            Category.WRITE, "PUT", path, call, content=document.content, content_type=document.media_type
+        )
+        if reply.status in (400, 404) and _PART_MISSING.search(said := failures.what_it_said(reply)):
+            raise PartMissing(
+                f"the registry no longer holds what it is made of: {said}.",
+                where=failures.where(self.login_server, call),
+                remedy="Build and push it again.",
+            )
+        if reply.status not in (200, 201, 202):
+            raise failures.refused(self.login_server, call, reply, failures.WRITING)
+        stored = reply.headers.get("Docker-Content-Digest", digest)
+        if stored != digest:
+            raise RegistryError(
+                f"the registry stored it as {failures.quote_text(stored)}.",
+                where=failures.where(self.login_server, call),
+                remedy="Check whether a proxy answers in the registry's place.",
+            )
+
+    async def deleted_manifests(self, repository: str) -> frozenset[Digest]:
+        """
+        What soft delete still holds of a repository; empty where it is off. Raises `RegistryError`.
+
+        https://learn.microsoft.com/azure/container-registry/container-registry-soft-delete-policy
+        """
+        path = f"/acr/v1/_deleted/{self._quote_repository(repository)}/_manifests"
+        call = f"listing the deleted manifests of {repository}"
+        try:
+            found = await self._pages(path, wire.read_manifests, call, failures.UNDELETING)
+        except wire.Unreadable:
+            return frozenset()
+        except RegistryForbidden:
+            raise
+        except RegistryError as error:
+            # A registry without soft delete has no such list, and how it says so is not documented.
+            log.debug("no list of deleted manifests: %s", error)
+            return frozenset()
+        return frozenset(each.manifest.digest for each in found.values())
+
+    async def undelete(self, repository: str, digest: Digest, tag: str | None = None) -> bool:
+        """
+        Bring a manifest back from soft delete, with `tag` if that names nothing else; False if it is not held any more.
+
+        The children of an index do not come back with it. Raises `RegistryError`.
+        """
+        self._check(_DIGEST, digest, "digest")
+        if tag is not None:
+            self._check(_TAG, tag, "tag")
+        path = f"/acr/v1/_deleted/{self._quote_repository(repository)}/_manifests/{quote(digest, safe='')}?force=False"
+        call = f"restoring the deleted manifest {repository}@{digest}"
+        reply = await self._call(Category.WRITE, "POST", path, call, content=msgspec.json.encode({"tag": tag}))
+        if failures.is_missing(reply):
+            return False
+        if reply.status not in (200, 201, 202):
+            raise failures.refused(self.login_server, call, reply, failures.UNDELETING)
+        return True
+
     async def _read(self, inventory: RepositoryInventory, digest: Digest) -> Manifest | None:
         """One manifest with its edges known; None if they, or what may be done to it, cannot be."""
         manifest = inventory.manifests.get(digest)
@@ -312,13 +464,16 @@ class AcrRegistry:
         *,
         accept: str = "application/json",
         largest: int = LARGEST_PAGE,
+        content: bytes | None = None,
+        content_type: str = "application/json",
     ) -> Reply:
         """One operation, in its turn, repeated if need be. Any status may come out; only silence raises."""
         # The SDK takes a URL for a template.
         url = f"{self._base}{path}".replace("{", "%7B").replace("}", "%7D")
 
         async def send() -> Reply:
-            request = HttpRequest(method, url, headers={"Accept": accept})
+            headers = {"Accept": accept} | ({} if content is None else {"Content-Type": content_type})
+            request = HttpRequest(method, url, headers=headers, content=content)
             # Streamed, or the SDK would parse every page with the standard library before we see it.
             response = await self._client.send_request(request, stream=True)
             try:

@@ -21,6 +21,11 @@ LONGEST_QUOTE = 300
 
 READING = "AcrPull (where the registry uses ABAC: Container Registry Repository Reader)"
 DELETING = "AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor)"
+WRITING = "AcrPush (where the registry uses ABAC: Container Registry Repository Writer)"
+UNDELETING = (
+    "Contributor, or one with registries/deleted/read and registries/deleted/restore/action "
+    "(where the registry uses ABAC: Container Registry Repository Contributor)"
+)
 LISTING_THE_CATALOG = "AcrPull (where the registry uses ABAC: Container Registry Repository Catalog Lister)"
 ANY = (
     "AcrPull and AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor, "

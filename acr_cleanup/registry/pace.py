@@ -46,6 +46,7 @@ class Category(StrEnum):
 
     READ = "read"
     DELETE = "delete"
+    WRITE = "write"
     TOKEN = "token"  # noqa: S105
 
 
@@ -84,6 +85,7 @@ class Pace:
         self._slots = {
             Category.READ: asyncio.Semaphore(concurrency),
             Category.DELETE: asyncio.Semaphore(min(concurrency, MOST_DELETES_AT_ONCE)),
+            Category.WRITE: asyncio.Semaphore(concurrency),
             Category.TOKEN: asyncio.Semaphore(concurrency),
         }
         self._tries = tries

@@ -40,7 +40,12 @@ BATCH = 10
 
 EVERYTHING = "registry:catalog:* repository:*:*"
 CATALOG = "registry:catalog:*"
-REPOSITORY = "repository:{name}:pull,delete,metadata_read"
+REPOSITORY = "repository:{name}:{actions}"
+DELETING = ("pull", "delete", "metadata_read")
+"""What a token that must name its repositories asks for in each of them: what reading and deleting need, and no more."""
+UNLOCKING = (*DELETING, "metadata_write")
+RESTORING = ("pull", "push", "metadata_read", "metadata_write", "deleted_read", "deleted_restore")
+"""The last two are those of soft delete, as `az acr manifest restore` asks for them."""
 
 OPAQUE_LIFETIME = 60.0
 """Seconds; what a token of unknown lifetime may be trusted for. https://distribution.github.io/distribution/spec/auth/token/"""
@@ -54,7 +59,7 @@ REFUSAL_STAYS = 30.0
 LARGEST_ANSWER = 1024 * 1024
 """Bytes."""
 
-_REPOSITORY_IN_PATH = re.compile(r"/(?:acr/v1|v2)/(?P<name>.+?)(?:/(?:_tags|_manifests|manifests)(?:/[^/]*)?)?")
+_REPOSITORY_IN_PATH = re.compile(r"/(?:acr/v1(?:/_deleted)?|v2)/(?P<name>.+?)(?:/(?:_tags|_manifests|manifests)(?:/[^/]*)?)?")
 
 # The SDK's flow failed after a 401. Not every token and challenge is one that it can read.
 _NO_RESCUE = (HttpResponseError, ValueError, KeyError)
@@ -83,7 +88,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     Sets `Authorization` on every request to the registry, from as few tokens as the registry allows.
 
     A registry that honours wildcards needs one token for everything; one in ABAC mode ignores them silently, so there the
-    tokens name their repositories, ten at a time. `clock` is in seconds since the epoch.
+    tokens name their repositories, ten at a time, and `actions` say what for. `clock` is in seconds since the epoch.
     Raises `IdentityError` and `RegistryError` out of the pipeline.
     """
 
@@ -95,6 +100,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         pace: Pace,
         *,
         audience: str,
+        actions: Iterable[str] = DELETING,
         user_agent: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -102,6 +108,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         self._login_server = login_server
         self._credential = credential
         self._scope = f"{audience}/.default"
+        self._actions = ",".join(actions)
         self._pace = pace
         self._clock = clock
         self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
@@ -178,7 +185,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             return self._catalog, CATALOG
         self.announce((repository,))
         batch = self._batches[repository]
-        return batch, " ".join(REPOSITORY.format(name=name) for name in batch.names)
+        return batch, " ".join(REPOSITORY.format(name=name, actions=self._actions) for name in batch.names)
 
     async def _token_for(self, repository: str | None) -> tuple[_Token, str]:
         while True:

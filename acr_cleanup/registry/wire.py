@@ -81,6 +81,10 @@ class _Tags(msgspec.Struct):
     tags: list[_Tag] | None
 
 
+class _OneTag(msgspec.Struct):
+    tag: _Tag
+
+
 class _Manifests(msgspec.Struct):
     manifests: list[_Manifest] | None
 
@@ -106,6 +110,7 @@ class _Document(msgspec.Struct, rename="camel"):
 
 _REPOSITORIES = msgspec.json.Decoder(_Repositories)
 _TAGS = msgspec.json.Decoder(_Tags)
+_ONE_TAG = msgspec.json.Decoder(_OneTag)
 _MANIFESTS = msgspec.json.Decoder(_Manifests)
 _ONE_MANIFEST = msgspec.json.Decoder(_OneManifest)
 _DOCUMENT = msgspec.json.Decoder(_Document)
@@ -147,15 +152,12 @@ def read_repositories(body: bytes) -> dict[str, str]:
 
 def read_tags(body: bytes) -> dict[str, Tag]:
     """A page of tags, by name. Raises `Unreadable`."""
-    return {
-        tag.name: Tag(
-            tag.name,
-            _digest(tag.digest),
-            _moment(tag.last_update_time),
-            *_locks(tag.changeable_attributes),
-        )
-        for tag in _decode(_TAGS, body).tags or ()
-    }
+    return {tag.name: _tag(tag) for tag in _decode(_TAGS, body).tags or ()}
+
+
+def read_tag(body: bytes) -> Tag:
+    """One tag. Raises `Unreadable`."""
+    return _tag(_decode(_ONE_TAG, body).tag)
 
 
 def read_manifests(body: bytes) -> dict[str, ListedManifest]:
@@ -187,6 +189,10 @@ def has_digest(body: bytes, digest: Digest) -> bool:
     """Is this what the digest identifies?"""
     algorithm, _, expected = digest.partition(":")
     return hashlib.new(algorithm, body).hexdigest() == expected
+
+
+def _tag(tag: _Tag) -> Tag:
+    return Tag(tag.name, _digest(tag.digest), _moment(tag.last_update_time), *_locks(tag.changeable_attributes))
 
 
 def _listed(each: _Manifest) -> ListedManifest:
