@@ -32,6 +32,14 @@ _DOCKER_IMAGES = frozenset(
     }
 )
 _OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+# What could have a subject and no child.
+_OCI_ARTIFACTS = frozenset(
+    {
+        "application/vnd.oci.artifact.manifest.v1+json",
+        "application/vnd.cncf.oras.artifact.manifest.v1+json",
+    }
+)
+_UNDERSTOOD = INDEX_MEDIA_TYPES | _DOCKER_IMAGES | _OCI_ARTIFACTS | {_OCI_IMAGE}
 _IMAGE_CONFIGS = frozenset(
     {
         "application/vnd.oci.image.config.v1+json",
@@ -130,6 +138,16 @@ class Manifest:
         return self.media_type in INDEX_MEDIA_TYPES
 
     @property
+    def is_understood(self) -> bool:
+        """Does anybody know what its body says? What a media type of the future refers to, nobody can tell."""
+        return self.media_type in _UNDERSTOOD
+
+    @property
+    def has_no_edges(self) -> bool:
+        """Is it of a kind that cannot have any?"""
+        return self.media_type in _DOCKER_IMAGES
+
+    @property
     def is_image(self) -> bool:
         """
         Does its listing alone prove that it has no edges?
@@ -137,7 +155,7 @@ class Manifest:
         A Docker image manifest cannot have any; an OCI one could have a subject, but an image that runs somewhere is not
         anything's signature. Media types nobody knows prove nothing.
         """
-        if self.media_type in _DOCKER_IMAGES:
+        if self.has_no_edges:
             return True
         runs_somewhere = self.config_media_type in _IMAGE_CONFIGS or bool(self.platform)
         return self.media_type == _OCI_IMAGE and runs_somewhere
@@ -153,7 +171,9 @@ class RepositoryInventory:
     used: frozenset[Digest] = frozenset()
     """Digests that something uses: what these are attached to matters, whatever they are."""
     locked: bool = False
-    """Is the repository itself locked? Read only where something could be deleted (`read_edges`)."""
+    """Is the repository itself locked? Read together with the edges, only where something could be deleted."""
+    candidates: frozenset[Digest] = frozenset()
+    """Manifests without tags that may go by themselves, unless they prove to be attached to something."""
 
     def used_by(self, digests: Iterable[Digest]) -> RepositoryInventory:
         """The same inventory, knowing which of its digests are used."""
@@ -166,12 +186,33 @@ class RepositoryInventory:
     @cached_property
     def unread(self) -> tuple[Digest, ...]:
         """
-        Digests whose body must be read before the edges of this repository are known.
+        Digests whose body must be read before this repository can be decided.
 
+        First what has to be known for anything (`unknown`). Then the `candidates`: even what looks like an image may be attached to
+        something by its `subject`, and here that would lose it. What an index lists lives and dies with that, unread.
+        What has been read may show more to read.
+        """
+        if self._edges_needed:
+            return self._edges_needed
+        return tuple(
+            digest
+            for digest in sorted(self.candidates & self.manifests.keys() - self.parents_of.keys())
+            if not (self.manifests[digest].known or self.manifests[digest].has_no_edges)
+        )
+
+    @cached_property
+    def unknown(self) -> frozenset[Digest]:
+        """Digests whose edges are not known. Any manifest of the repository might be a child of one of them."""
+        return frozenset(self._edges_needed)
+
+    @cached_property
+    def _edges_needed(self) -> tuple[Digest, ...]:
+        """
         Every index and every media type nobody knows; also what a tag names and the listing does not, for unlisted manifests
-        (`listEnabled: false`) have edges too. An OCI artifact can only have a subject, and the registry removes an untagged one
-        together with that subject: its body matters when anything could hold it (a tag, a lock, a use, an index that lists it,
-        a referrer of its own). What has been read may show more to read.
+        (`listEnabled: false`) have edges too.
+
+        An OCI artifact can only have a subject, and the registry removes an untagged one together with that subject: its body
+        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own).
         """
         listed = [
             manifest.digest
@@ -188,11 +229,6 @@ class RepositoryInventory:
         ]
         unlisted = {tag.digest for tag in self.tags} - self.manifests.keys()
         return (*listed, *sorted(unlisted))
-
-    @cached_property
-    def unknown(self) -> frozenset[Digest]:
-        """Digests whose edges are not known. Any manifest of the repository might be a child of one of them."""
-        return frozenset(self.unread)
 
     @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
@@ -220,13 +256,18 @@ class RepositoryInventory:
                 found[manifest.subject].append(manifest.digest)
         return {digest: tuple(referrers) for digest, referrers in found.items()}
 
+    @cached_property
+    def signers_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
+        """Digest -> the tags that are named after it (`Tag.subject`): its signatures, attestations and referrers list."""
+        found: defaultdict[Digest, list[Tag]] = defaultdict(list)
+        for tag in self.tags:
+            if (subject := tag.subject) is not None:
+                found[subject].append(tag)
+        return {digest: tuple(tags) for digest, tags in found.items()}
+
     def ancestors(self, digest: Digest) -> frozenset[Digest]:
         """The indexes that reach this digest, however nested."""
-        return _closure((digest,), lambda each: self.parents_of.get(each, ())) - {digest}
-
-    def descendants(self, digest: Digest) -> frozenset[Digest]:
-        """The manifests this digest reaches as an index, however nested."""
-        return _closure((digest,), self._children) - {digest}
+        return self._above((digest,)) - {digest}
 
     def family(self, digest: Digest) -> frozenset[Digest]:
         """
@@ -234,7 +275,14 @@ class RepositoryInventory:
 
         A runtime may report the digest of an index or of the child that it chose, so one use of either is a use of all.
         """
-        return _closure({digest} | self.ancestors(digest), self._children)
+        return self.families((digest,))
+
+    def families(self, digests: Iterable[Digest]) -> frozenset[Digest]:
+        """The families of all of these."""
+        return _closure(self._above(digests), self._children)
+
+    def _above(self, digests: Iterable[Digest]) -> frozenset[Digest]:
+        return _closure(digests, lambda each: self.parents_of.get(each, ()))
 
     def _children(self, digest: Digest) -> tuple[Digest, ...]:
         manifest = self.manifests.get(digest)

@@ -6,7 +6,10 @@ First the tags: `keep_reasons` of the policy. Then the manifests, inside the sam
 - `untag` removes one name, and nothing else.
 - `delete manifest` removes a manifest and **every** tag on it. It is planned only when every tag on it goes, nobody uses
   its digest, it is not locked, every index that lists it goes, and everything that refers to it goes. That is what frees space.
-- Untagged manifests are left alone, except the children of an index that goes, when nothing else needs them.
+- Untagged manifests are left alone, except the children and referrers of what goes, when nothing else needs them. The policy may
+  let them go by themselves (`delete_untagged`).
+
+See removal.py for what hangs together with what.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ from acr_cleanup.core.policy import (
     describe_duration,
     keep_reasons,
 )
+from acr_cleanup.core.proof import Missing
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.space import Space
 from acr_cleanup.core.usage import Blocker, UsageIndex
 
 
@@ -45,6 +50,18 @@ class Decision:
     @property
     def in_use(self) -> bool:
         return any(reason.rule is Rule.IN_USE for reason in self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestDecision:
+    """One manifest without tags and every reason to keep it; without any, it goes. Only with `delete_untagged`."""
+
+    manifest: Manifest
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def deletes(self) -> bool:
+        return not self.reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +109,16 @@ class RepositoryPlan:
 
     repository: str
     decisions: tuple[Decision, ...] = ()
+    untagged: tuple[ManifestDecision, ...] = ()
+    """With `delete_untagged`: every manifest without tags, but those that go along with something tagged."""
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
     """Why the repository could not be read; then there are no decisions and all of it is kept."""
+    missing: tuple[Missing, ...] = ()
+    """What something uses and the registry does not have."""
+    space: Space | None = None
+    """What the manifests that go take up, where that was read; otherwise the sizes of the listing stand for it."""
 
     @cached_property
     def deletions(self) -> tuple[Decision, ...]:
@@ -106,14 +129,29 @@ class RepositoryPlan:
         return tuple(decision for decision in self.decisions if not decision.deletes)
 
     @cached_property
+    def untagged_deletions(self) -> tuple[ManifestDecision, ...]:
+        """The manifests without tags that go by themselves."""
+        return tuple(decision for decision in self.untagged if decision.deletes)
+
+    @cached_property
     def manifests(self) -> tuple[Manifest, ...]:
         """The manifests that go."""
         return tuple(step.manifest for step in self.steps if isinstance(step, DeleteManifest))
 
     @property
     def size(self) -> int:
-        """Bytes of the manifests that go, as listed: an upper bound of what is freed, for layers are shared."""
+        """Bytes that are freed: `exact` within the repository, or an upper bound as listed, for layers are shared."""
+        if self.space is not None and self.exact:
+            return self.space.freed(manifest.digest for manifest in self.manifests)
         return sum(manifest.size for manifest in self.manifests)
+
+    @property
+    def exact(self) -> bool:
+        """Is `size` exact within the repository?"""
+        if self.space is None or not self.space.exact:
+            return not self.manifests
+        # A reviewed plan may name what the plan of now, which was measured, does not.
+        return self.space.going.keys() >= {manifest.digest for manifest in self.manifests}
 
 
 @dataclass(frozen=True)
@@ -137,6 +175,16 @@ class Plan:
         return sum(len(repository.deletions) for repository in self.repositories)
 
     @property
+    def untagged(self) -> int:
+        """How many manifests without tags the plan deletes for their own sake."""
+        return sum(len(repository.untagged_deletions) for repository in self.repositories)
+
+    @property
+    def is_empty(self) -> bool:
+        """Is there nothing to do?"""
+        return not any(repository.steps for repository in self.repositories)
+
+    @property
     def kept(self) -> int:
         return sum(len(repository.kept) for repository in self.repositories)
 
@@ -149,8 +197,23 @@ class Plan:
         return sum(len(repository.manifests) for repository in self.repositories)
 
     @property
+    def missing(self) -> tuple[Missing, ...]:
+        """What something uses and the registry does not have, in the repositories that were read."""
+        return tuple(missing for repository in self.repositories for missing in repository.missing)
+
+    @property
     def size(self) -> int:
         return sum(repository.size for repository in self.repositories)
+
+    @property
+    def exact(self) -> bool:
+        """Was `size` measured, wherever anything goes?"""
+        return self.manifests > 0 and all(repository.exact for repository in self.repositories)
+
+    @property
+    def read_for_sizes(self) -> int:
+        """How many manifests were read for the sake of exact sizes."""
+        return sum(repository.space.read for repository in self.repositories if repository.space)
 
 
 def nothing_to_delete(
@@ -355,4 +418,9 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         "repositories": ", ".join(policy.repositories),
         "include-tags": ", ".join(policy.include_tags),
         "exclude-tags": ", ".join(policy.exclude_tags) or "(none)",
+        # What nobody asked for needs no line.
+        **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
+        **({"use-regex": "true"} if policy.use_regex else {}),
+        **({"delete-untagged": "true"} if policy.delete_untagged else {}),
+        **({"include-locked": "true"} if policy.include_locked else {}),
     }

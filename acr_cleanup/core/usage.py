@@ -82,6 +82,8 @@ class ClusterScan:
     """What whoever runs this should know of the cluster; sentences, without its name."""
     read_at: datetime | None = None
     """When the cluster was read, for a scan that comes from a usage snapshot; None: in this run."""
+    resource_id: str = ""
+    """The AKS cluster that was read, by its resource id, where it is known to be one."""
 
     def waive(self, kinds: Collection[str]) -> ClusterScan:
         """This scan, with the blockers of these kinds (in any case) given up. What was seen of them still counts as used."""
@@ -179,6 +181,10 @@ class UsageIndex:
     def of_any(self, repository: str) -> tuple[ImageUse, ...]:
         """The uses of this repository that may mean any of its images (`ImageReference.is_open`)."""
         return self._open.get(repository, ())
+
+    def tags(self, repository: str) -> frozenset[str]:
+        """Every tag of this repository that a use names."""
+        return frozenset(self._by_tag.get(repository, ()))
 
     def digests(self, repository: str) -> frozenset[Digest]:
         """Every digest of this repository that a use names."""
