@@ -306,6 +306,7 @@ def _scan(target: SnapshotCluster, recorded: _Cluster) -> ClusterScan:
         waived=tuple(blocker(each) for each in recorded.waived),
         notes=tuple(recorded.notes),
         read_at=recorded.read_at,
+        resource_id=recorded.resource_id or "",
     )
 
 

@@ -73,13 +73,31 @@ class Counts:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class AppliedPlan:
+    """Which reviewed plan an apply was bound to: the file as the user named it, when it was made, and its hash."""
+
+    path: str
+    created_at: datetime
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Whether what is deleted could be brought back: `text` says it in one sentence, empty where nobody asked."""
+
+    text: str = ""
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Result:
     """
     One run, whole: what every report renders.
 
     `refusals` say why nothing was (or would be) deleted, blockers aside; `blockers` include those of the second look.
-    `dry_run` says that applying was never asked for.
+    `dry_run` says that applying was never asked for. With `applied_plan`, nothing beyond that reviewed plan was asked for, and
+    `plan` is it, seen from now.
     """
 
     plan: Plan
@@ -91,6 +109,9 @@ class Result:
     blockers: tuple[Blocker, ...] = ()
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    undo: str = ""
+    """Whether what is (or would be) deleted could be brought back, in one sentence; empty where nothing is planned."""
+    applied_plan: AppliedPlan | None = None
 
     @cached_property
     def counts(self) -> Counts:

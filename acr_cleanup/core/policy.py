@@ -46,6 +46,8 @@ class Rule(StrEnum):
     EXCLUDED = "excluded"
     NEWEST = "newest"
     ATTACHED = "attached"
+    UNREVIEWED = "unreviewed"
+    """It would go, and is not in the reviewed plan that is applied."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,15 @@ LABEL = 40
 
 _RED, _ORANGE, _BLUE, _TEAL, _PURPLE, _GREY = "#cf222e", "#bc4c00", "#0969da", "#1b7c83", "#8250df", "#6e7781"
 # Those that a policy chooses have a slice each; the rarer ones have one together.
-_RARE = (Rule.LOCKED, Rule.EXCLUDED, Rule.OUT_OF_SCOPE, Rule.UNKNOWN_MANIFEST, Rule.UNKNOWN_AGE, Rule.ATTACHED)
+_RARE = (
+    Rule.LOCKED,
+    Rule.EXCLUDED,
+    Rule.OUT_OF_SCOPE,
+    Rule.UNKNOWN_MANIFEST,
+    Rule.UNKNOWN_AGE,
+    Rule.ATTACHED,
+    Rule.UNREVIEWED,
+)
 
 
 class Slice(NamedTuple):

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from acr_cleanup.core.outcome import Result
-from acr_cleanup.core.plan import Plan
 from acr_cleanup.reports import json, markdown
 from acr_cleanup.reports.view import Context
 
 NAMES = ("report.json", "plan.json", "summary.md")
+JOURNALS = "journal*.jsonl"
+"""What was deleted in this run and in earlier ones, and how to bring it back: written while it is done, and never removed."""
 
 
 def prepare(folder: Path) -> None:
@@ -28,22 +29,28 @@ def prepare(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write(result: Result, folder: Path, context: Context) -> Context:
+def write(result: Result, folder: Path, context: Context, reviewed: bytes | None = None) -> Context:
     """
     Write all files and return the context that names them; raises `OSError`.
 
-    Each file appears whole or not at all: it is written beside its place first.
+    Each file appears whole or not at all: it is written beside its place first. `reviewed` is the plan file that was applied: it
+    stays the plan of this run, to the byte, for a new one would look younger than what was reviewed.
     """
     context = replace(context, files=tuple(str(folder / name) for name in NAMES))
     _write(folder / "report.json", json.render(result))
-    write_plan(result.plan, folder / "plan.json")
+    if reviewed is None:
+        write_plan(result, folder / "plan.json")
+    else:
+        part = folder / ".plan.json.part"
+        part.write_bytes(reviewed)
+        part.replace(folder / "plan.json")
     _write(folder / "summary.md", [markdown.render(result, context)])
     return context
 
 
-def write_plan(plan: Plan, path: Path) -> None:
+def write_plan(result: Result, path: Path) -> None:
     """Write `plan.json` to a place of the user's choice; raises `OSError`."""
-    _write(path, json.render_plan(plan))
+    _write(path, json.render_plan(result))
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:

@@ -3,25 +3,34 @@
 
 The format is published as `report.schema.json` and `plan.schema.json` beside this module. `schema_version` grows when a reader of
 the old format could misread the new one; new members alone do not count.
+
+A plan can be reviewed and then applied: its `hash` is over the canonical JSON of everything else in it (UTF-8, keys sorted, no
+white space between tokens). It is a guard against accidents and edits by hand, not a signature: whoever can write the file can
+write its hash. Therefore a plan never says what may be deleted, only what of that was reviewed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from hashlib import sha256
 from importlib import resources
 from typing import Any
 
+import msgspec
+
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Manifest
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import Decision, DeleteManifest, Plan, RepositoryPlan, Step
+from acr_cleanup.core.outcome import AppliedPlan, Outcome, OutcomeKind, Result
+from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 
 SCHEMA_VERSION = 1
+PLAN_VERSION = 2
 
 Object = dict[str, Any]
 
@@ -39,6 +48,7 @@ def render(result: Result) -> Iterator[str]:
         "dry_run": result.dry_run,
         "verdict": str(result.verdict),
         "policy": _policy(plan.policy),
+        "applied_plan": _applied_plan(result.applied_plan),
         "counts": {
             "deleted": result.counts.deleted,
             "planned": result.counts.planned,
@@ -69,19 +79,93 @@ def render(result: Result) -> Iterator[str]:
     yield "\n"
 
 
-def render_plan(plan: Plan) -> Iterator[str]:
-    """The pieces of `plan.json`: what would be done, step by step, in an order that may be followed."""
-    members: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
+def render_plan(result: Result) -> Iterator[str]:
+    """The pieces of `plan.json`: what would be done, step by step, in an order that may be followed, and on what evidence."""
+    # Made twice, for neither the hash nor the file may need all of it at once.
+    yield from _object({**_plan(result), "hash": plan_hash(_plan(result))})
+    yield "\n"
+
+
+def plan_hash(members: Mapping[str, Any]) -> str:
+    """
+    The hash of a plan with these members (all but `hash`), over their canonical JSON; iterators are arrays, read as they come.
+
+    >>> plan_hash({"b": iter([1, 2]), "a": None}) == plan_hash({"a": None, "b": [1, 2]})
+    True
+    """
+    found = sha256()
+    for number, (key, value) in enumerate(sorted(members.items(), key=lambda member: member[0])):
+        found.update(b"%b%b:" % (b"," if number else b"{", _canonical(key)))
+        if isinstance(value, Iterator):
+            found.update(b"[")
+            for place, item in enumerate(value):
+                found.update((b"," if place else b"") + _canonical(item))
+            found.update(b"]")
+        else:
+            found.update(_canonical(value))
+    found.update(b"}" if members else b"{}")
+    return f"sha256:{found.hexdigest()}"
+
+
+_canonical = partial(msgspec.json.encode, order="sorted")
+
+
+def _plan(result: Result) -> Object:
+    plan = result.plan
+    return {
+        "schema_version": PLAN_VERSION,
         "tool_version": __version__,
         "created_at": words.timestamp(plan.created_at),
         "registry": plan.registry,
         "policy": _policy(plan.policy),
-        "blockers": map(_blocker, dict.fromkeys((*plan.usage.blockers, *plan.blockers))),
-        "steps": (_step(repository.repository, step) for repository in plan.repositories for step in repository.steps),
+        "counts": {
+            "planned": plan.planned,
+            "kept": plan.kept,
+            "in_use": plan.in_use,
+            "manifests": plan.manifests,
+            "bytes": plan.size,
+        },
+        "blockers": (_well_formed(_blocker(each)) for each in View(result).blockers),
+        "refusals": map(_well_formed, result.refusals),
+        "clusters": map(_evidence, plan.usage.scans),
+        "steps": (
+            _well_formed(_step(repository.repository, step))
+            for repository in plan.repositories
+            for step in repository.steps
+        ),
     }
-    yield from _object(members)
-    yield "\n"
+
+
+def _well_formed(value: Any) -> Any:
+    """Half a surrogate pair, which foreign text may hold, is no Unicode, and no reader has to take it."""
+    match value:
+        case str():
+            return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+        case list():
+            return [_well_formed(each) for each in value]
+        case dict():
+            return {key: _well_formed(each) for key, each in value.items()}
+        case _:
+            return value
+
+
+def _evidence(scan: ClusterScan) -> Object:
+    """Which cluster was seen, and what of it."""
+    uses = sorted(_canonical(_well_formed({**_use(use), "running": use.running})) for use in scan.uses)
+    return {
+        "name": _well_formed(scan.cluster),
+        "resource_id": scan.resource_id or None,
+        "access": scan.access,
+        "objects": scan.objects,
+        "uses": len(scan.uses),
+        "uses_hash": f"sha256:{sha256(b'[%b]' % b','.join(uses)).hexdigest()}",
+    }
+
+
+def _applied_plan(applied: AppliedPlan | None) -> Object | None:
+    if applied is None:
+        return None
+    return {"path": applied.path, "created_at": words.timestamp(applied.created_at), "hash": applied.hash}
 
 
 def schema(name: str = "report") -> Object:
@@ -99,6 +183,10 @@ def _policy(policy: RetentionPolicy) -> Object:
         "repositories": list(policy.repositories),
         "include_tags": list(policy.include_tags),
         "exclude_tags": list(policy.exclude_tags),
+        "keep_last_by": policy.keep_last_by,
+        "use_regex": policy.use_regex,
+        "delete_untagged": policy.delete_untagged,
+        "include_locked": policy.include_locked,
     }
 
 
@@ -182,12 +270,22 @@ def _outcome(outcome: Outcome) -> Object:
 
 
 def _step(repository: str, step: Step) -> Object:
+    manifest = (
+        {"media_type": step.manifest.media_type, "bytes": step.manifest.size}
+        if isinstance(step, DeleteManifest)
+        else {}
+    )
     return {
         "verb": "delete manifest" if isinstance(step, DeleteManifest) else "untag",
         "repository": repository,
-        "tags": [tag.name for tag in step.tags],
         "digest": step.digest,
+        **manifest,
+        "tags": [{"name": tag.name, "updated_at": words.timestamp(tag.updated_at)} for tag in step.tags],
         "after": list(step.after),
+        "locks": [
+            {"tag": lock.tag, "delete_enabled": lock.delete_enabled, "write_enabled": lock.write_enabled}
+            for lock in step.locks
+        ],
     }
 
 

@@ -108,6 +108,9 @@ class Summary:
         """Every block in its place, with its weight: the larger, the sooner it is left out."""
         yield (0, 0), f"{_HEADING} · {words.code(self.result.plan.registry)}"
         yield (0, 1), self._verdict(view)
+        path, which = view.reviewed
+        if which:
+            yield (0, 1), f"Bound to the reviewed plan {words.code(path)} ({which}): nothing beyond it is deleted."
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._surprises(view))
         if not view.ended_early:

@@ -117,7 +117,7 @@ class Run(msgspec.Struct, frozen=True):
     registry: str
     dry_run: bool
     verdict: str
-    policy: Mapping[str, str | int | list[str]]
+    policy: Mapping[str, str | int | bool | list[str]]
     clusters: tuple[Cluster, ...]
     blockers: tuple[Unseen, ...]
     refusals: tuple[str, ...]

@@ -138,6 +138,9 @@ class TextReport(Page):
             read = f"{words.count(scan.objects, 'object')}, {words.count(len(scan.uses), 'use')} of this registry"
             unseen = f", {words.count(len(scan.blockers), 'blocker')}" if scan.blockers else ""
             yield fact("Clusters" if number == 0 else "", f"{words.plain(scan.cluster)}{how}: {read}{unseen}")
+        path, which = view.reviewed
+        if which:
+            yield fact("Bound to", f"{words.plain(path)}, {which}: nothing beyond this reviewed plan is deleted")
         yield fact("Policy", words.plain(view.policy, 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 

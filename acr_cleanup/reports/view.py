@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 
@@ -123,6 +123,7 @@ _TITLES = {
     Rule.EXCLUDED: "excluded by the policy",
     Rule.NEWEST: "among the newest {keep_last}",
     Rule.ATTACHED: "attached to something kept",
+    Rule.UNREVIEWED: "not in the reviewed plan",
 }
 
 _TOLD_BY_TITLE = frozenset({Rule.IN_USE, Rule.YOUNG, Rule.NEWEST})
@@ -198,6 +199,14 @@ class View:
     def headline(self) -> str:
         """The verdict in a sentence or two. It never says more was done, or was certain, than is so."""
         return _headline(self)
+
+    @property
+    def reviewed(self) -> tuple[str, str]:
+        """Which reviewed plan an apply was bound to: its path, not yet harmless, and what tells it from others. Empty if none."""
+        applied = self.result.applied_plan
+        if applied is None:
+            return "", ""
+        return applied.path, f"made {applied.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
 
     @cached_property
     def deleted(self) -> frozenset[tuple[str, str]]:
@@ -294,7 +303,8 @@ class View:
         }[policy.scope]
         only = [f"repositories matching {', '.join(policy.repositories)}"] if policy.repositories != ("*",) else []
         only += [f"tags matching {', '.join(policy.include_tags)}"] if policy.include_tags != ("*",) else []
-        kept = [f"the newest {policy.keep_last} of each"] if policy.keep_last else []
+        each = f"text that {policy.keep_last_by} finds in their tags" if policy.keep_last_by else ""
+        kept = [f"the newest {policy.keep_last} of each{each and f' {each}'}"] if policy.keep_last else []
         kept += [f"tags matching {', '.join(policy.exclude_tags)}"] if policy.exclude_tags else []
         return (
             f"Tags {where} go when no cluster uses them, by tag or by digest, and their last push is at least "
@@ -530,6 +540,12 @@ def _next_steps(view: View, context: Context) -> Iterable[Advice]:
     if view.blockers:
         what = "Correct what is named above" if view.ended_early else "Remove what blocks (above)"
         yield Advice(f"{what}, then {again}", context.plan_again)
+        return
+    if result.refusals and result.applied_plan is not None and not result.plan.usage.scans:
+        yield Advice("Plan again, and have that reviewed", context.plan_again)
+        return
+    if result.refusals and result.applied_plan is not None:
+        yield Advice("Read the plan. Where the limit is too low for it, raise it and apply the plan again", context.apply)
         return
     if result.refusals:
         yield Advice(f"Read the plan. Where the limit is too low for it, raise it and {again}", context.plan_again)

@@ -1,0 +1,39 @@
+"""A reviewed plan, seen from now: what may be done of it, and what is known by now of everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
+from acr_cleanup.core.policy import KeepReason, Rule
+
+_UNREVIEWED = (KeepReason(Rule.UNREVIEWED, "it may go by now, and is not in the reviewed plan"),)
+
+
+def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
+    """
+    The plan that does nothing beyond what was `reviewed`, made from a plan of now.
+
+    Its steps are the reviewed ones, and what they name counts as planned: `apply` decides anew which of that is still true, and
+    makes an outcome of what is not. Every other tag is kept, for the reasons of now or because nobody has reviewed it.
+    `fresh` has looked at every repository that was reviewed.
+    """
+    then = {each.repository: each for each in reviewed}
+    now = {each.repository: each for each in fresh.repositories}
+    repositories = (
+        _bound(then.get(name, RepositoryPlan(name)), now.get(name, RepositoryPlan(name)))
+        for name in sorted({*then, *now})
+    )
+    return replace(fresh, repositories=tuple(repositories))
+
+
+def _bound(then: RepositoryPlan, now: RepositoryPlan) -> RepositoryPlan:
+    reviewed = {decision.tag.name for decision in then.decisions}
+    others = (
+        Decision(decision.tag, decision.reasons or _UNREVIEWED)
+        for decision in now.decisions
+        if decision.tag.name not in reviewed
+    )
+    decisions = sorted((*then.decisions, *others), key=lambda decision: decision.tag.name)
+    return replace(now, decisions=tuple(decisions), steps=then.steps)
