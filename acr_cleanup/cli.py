@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from acr_cleanup import __version__
 from acr_cleanup.errors import ConfigurationError, Problem
@@ -19,6 +19,9 @@ from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import INPUTS, Kind, Settings, load_settings, schema
+
+if TYPE_CHECKING:
+    from acr_cleanup.plan_file import ReviewedPlan
 
 DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
 
@@ -74,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("days", metavar="DAYS", nargs="?", help="the same as --older-than")
         if name == "plan":
             command.add_argument("--out", metavar="FILE", type=Path, help="also write the plan to this file")
+        else:
+            told = "a reviewed plan.json: delete nothing beyond it, and of it what is still true"
+            command.add_argument("--plan", metavar="FILE", type=Path, help=told)
         _add_flags(command)
     _add_collect(commands)
     _add_explain(commands)
@@ -151,6 +157,7 @@ def _add_flag(
 
 def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config, settings = _settings(parsed, environ)
+    reviewed = _reviewed(parsed)
     _prepare(settings.report_dir)
     runtime = _terminal(settings)
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
@@ -165,8 +172,18 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
             dry_run=parsed.command == "plan",
             context=context,
             plan_file=getattr(parsed, "out", None),
+            reviewed=reviewed,
         )
     )
+
+
+def _reviewed(parsed: argparse.Namespace) -> ReviewedPlan | None:
+    """The plan that an apply is bound to. Raises `ConfigurationError`."""
+    if getattr(parsed, "plan", None) is None:
+        return None
+    from acr_cleanup.plan_file import read  # noqa: PLC0415
+
+    return read(parsed.plan, "--plan")
 
 
 def _collect(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -271,6 +288,10 @@ def _context(parsed: argparse.Namespace, config: Path | None) -> Context:
             value = getattr(parsed, each.key, None) if each.flag else None
             for one in value if isinstance(value, list) else [value] if value else []:
                 words += [f"--{each.name}", one]
+        # What is shown is what should be deleted: the plan that was written, or the one that this apply is bound to.
+        path = getattr(parsed, "plan", None) or getattr(parsed, "out", None)
+        if path is not None:
+            words += ["--out" if verb == "plan" else "--plan", str(path)]
         return f"{called_as()} {shlex.join(words)}"
 
     return Context(plan_again=command("plan"), apply=command("apply"))

@@ -21,18 +21,21 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
+from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository, refusals
 from acr_cleanup.core.policy import Scope, eligible_repositories
+from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
+from acr_cleanup.plan_file import ReviewedPlan, SeenCluster
 from acr_cleanup.reports import files, markdown, text, words
 from acr_cleanup.reports.outputs import outputs
 from acr_cleanup.reports.view import Context, Tone, View
@@ -116,11 +119,13 @@ async def main(
     dry_run: bool,
     context: Context | None = None,
     plan_file: Path | None = None,
+    reviewed: ReviewedPlan | None = None,
 ) -> int:
     """
     Do one run, report it, and return the exit code.
 
-    `context` says what a user would type next; `plan_file` receives the plan beside the report files.
+    `context` says what a user would type next; `plan_file` receives the plan beside the report files. With a `reviewed` plan,
+    nothing beyond it is deleted.
     """
     stop = Stop()
     # Until the end: a second signal must not cut the report of what the first one stopped.
@@ -128,10 +133,15 @@ async def main(
         title = f"{'Read and decide' if dry_run else 'Read, decide and delete'}: {settings.registry.login_server}"
         with runtime.group(title):
             result = await run(
-                settings, lambda: connect(settings, environ, runtime), runtime, dry_run=dry_run, stop=stop.event
+                settings,
+                lambda: connect(settings, environ, runtime),
+                runtime,
+                dry_run=dry_run,
+                stop=stop.event,
+                reviewed=reviewed,
             )
         code = 128 + stop.received if result.verdict is Verdict.CANCELLED else exit_code(result, settings.fail_on)
-        if tell(result, settings, runtime, context or Context(), plan_file) and code == 0:
+        if tell(result, settings, runtime, context or Context(), plan_file, reviewed) and code == 0:
             code = 1
         runtime.finish()
     return code
@@ -149,7 +159,14 @@ def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
     return int(fails)
 
 
-def tell(result: Result, settings: Settings, runtime: Runtime, context: Context, plan_file: Path | None = None) -> bool:
+def tell(
+    result: Result,
+    settings: Settings,
+    runtime: Runtime,
+    context: Context,
+    plan_file: Path | None = None,
+    reviewed: ReviewedPlan | None = None,
+) -> bool:
     """Report a run wherever it is to be reported. One place that fails leaves the others; returns whether any did."""
     faults: list[str] = []
 
@@ -162,9 +179,9 @@ def tell(result: Result, settings: Settings, runtime: Runtime, context: Context,
             faults.append(f"{lost}: {error if isinstance(error, OSError) else f'{type(error).__name__}: {error}'}.")
 
     with place("The report files could not be written"):
-        context = files.write(result, settings.report_dir, context)
+        context = files.write(result, settings.report_dir, context, reviewed.data if reviewed is not None else None)
         if plan_file is not None:
-            files.write_plan(result.plan, plan_file)
+            files.write_plan(result, plan_file)
     # Before the long text: whoever is about to be killed has at least handed on what matters.
     with place("The outputs could not be made"):
         if fault := runtime.outputs(outputs(result, context)):
@@ -288,16 +305,22 @@ async def run(
     dry_run: bool,
     stop: asyncio.Event,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    reviewed: ReviewedPlan | None = None,
 ) -> Result:
     """One run, from reading to its result. What ends it early becomes a blocker of the result."""
     started = clock()
     plan = Plan(settings.registry.login_server, settings.policy, started, UsageIndex.of((), started))
+    if reviewed is not None and (doubts := _doubts(reviewed, settings, started)):
+        # Before anything is read: what was reviewed must not be done, whatever is true by now.
+        return Result(
+            plan, Verdict.REFUSED, dry_run, started, clock(), refusals=doubts, applied_plan=reviewed.named
+        )
     applied, refused, blockers = Applied(()), tuple[str, ...](), tuple[Blocker, ...]()
     try:
         async with open_edges() as edges:
-            plan = await unless_stopped(make_plan(settings, edges, runtime, clock), stop)
+            plan = await unless_stopped(make_plan(settings, edges, runtime, clock, reviewed), stop)
             blockers, refused = plan.blockers, refusals(plan, settings.limits)
-            if plan.planned and not (dry_run or blockers or refused):
+            if (plan.planned or plan.manifests) and not (dry_run or blockers or refused):
                 applied = await carry_out(plan, settings, edges, runtime, stop, clock)
                 blockers = applied.blockers
     except AcrCleanupError as error:
@@ -320,14 +343,39 @@ async def run(
         blockers=blockers,
         refusals=refused,
         warnings=(*plan.usage.warnings, *(warning for each in plan.repositories for warning in each.warnings)),
+        applied_plan=reviewed.named if reviewed is not None else None,
     )
 
 
-async def make_plan(settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]) -> Plan:
-    """Read everything and decide everything. Raises `AcrCleanupError` where there is nothing to show at all."""
+def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
+    return reviewed.doubts(settings.registry.login_server, _configured(settings), settings.plan_max_age, now)
+
+
+def _configured(settings: Settings) -> tuple[SeenCluster, ...]:
+    return tuple(
+        SeenCluster(each.key, None if isinstance(each, KubeconfigCluster) else each.resource_id)
+        for each in settings.clusters
+    )
+
+
+async def make_plan(
+    settings: Settings,
+    edges: Edges,
+    runtime: Runtime,
+    clock: Callable[[], datetime],
+    reviewed: ReviewedPlan | None = None,
+) -> Plan:
+    """
+    Read everything and decide everything; with a `reviewed` plan, bound to that.
+
+    Raises `AcrCleanupError` where there is nothing to show at all.
+    """
     usage = await read_usage(settings, edges, runtime, clock)
     catalog = await edges.registry.catalog() if settings.policy.scope is Scope.ALL else ()
     names = eligible_repositories(usage, settings.policy, catalog)
+    if reviewed is not None:
+        # Also those that are out of scope by now: what became of their tags is to be told.
+        names = tuple(sorted({*names, *(each.repository for each in reviewed.repositories)}))
     edges.registry.announce(names)
     now = clock()
     plans: list[RepositoryPlan] = []
@@ -339,7 +387,7 @@ async def make_plan(settings: Settings, edges: Edges, runtime: Runtime, clock: C
     runtime.progress("repositories", 0, len(names), "")
     await together([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     plans.sort(key=lambda plan: plan.repository)
-    return Plan(
+    plan = Plan(
         registry=settings.registry.login_server,
         policy=settings.policy,
         created_at=now,
@@ -347,6 +395,7 @@ async def make_plan(settings: Settings, edges: Edges, runtime: Runtime, clock: C
         repositories=tuple(plans),
         blockers=(*usage.blockers, *_unreadable(plans, settings.registry.login_server)),
     )
+    return plan if reviewed is None else bound_to(reviewed.repositories, plan)
 
 
 async def _plan_one(
@@ -380,11 +429,13 @@ async def read_usage(
     `again` says that a plan is already made: then forgotten clusters matter only where they forbid deleting.
     """
     read_at = clock()
+    ids = {each.name: each.resource_id for each in _configured(settings)}
     scans, outside = tuple[ClusterScan, ...](), Outside()
 
     async def scan() -> None:
         nonlocal scans
-        scans = await read_clusters(settings, edges.scan, runtime)
+        found = await read_clusters(settings, edges.scan, runtime)
+        scans = tuple(replace(each, resource_id=ids.get(each.cluster) or each.resource_id) for each in found)
 
     async def look_outside() -> None:
         nonlocal outside

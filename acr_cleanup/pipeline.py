@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Protocol
 
 from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.plan_file import ReviewedPlan, read
 from acr_cleanup.reports import files, markdown
 from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.reports.view import Context
@@ -110,12 +111,15 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     # First of all: a misspelt name may be why something else is missing.
     for warning in unknown_inputs(runtime.input_names()):
         runtime.annotate(Level.WARNING, "Unknown input", warning)
-    settings, folder, snapshot = _settings(runtime, environ, workspace)
+    settings, folder, snapshot, reviewed = _settings(runtime, environ, workspace)
     if not runtime.is_debugged:
         runtime.level = Level[settings.log_level.upper()]
     connect_log(runtime, runtime.level)
     if snapshot is not None:
         return _collect(settings, runtime, environ, snapshot)
+    if settings.apply_plan is not None and settings.dry_run:
+        text = "apply-plan does nothing in a dry run: what would be deleted is decided anew."
+        runtime.annotate(Level.INFO, "Reviewed plan", text)
     settings = replace(settings, report_dir=folder.prepare(runtime))
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
     from acr_cleanup.main import main  # noqa: PLC0415
@@ -123,7 +127,9 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     context = Context(apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint)
     with folder.handed_over():
         try:
-            return asyncio.run(main(settings, runtime, environ, dry_run=settings.dry_run, context=context))
+            return asyncio.run(
+                main(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=reviewed)
+            )
         except Exception as error:
             log.debug("unexpected", exc_info=True)
             _tell_failure(error, runtime, deleting=not settings.dry_run)
@@ -140,7 +146,7 @@ def _collect(settings: Settings, runtime: Runtime, environ: Mapping[str, str], s
 
 def _settings(
     runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path
-) -> tuple[Settings, ReportFolder, SnapshotFile | None]:
+) -> tuple[Settings, ReportFolder, SnapshotFile | None, ReviewedPlan | None]:
     """Every problem of every input at once, those of the paths among them."""
     given = {each.name: runtime.input(each.name) for each in INPUTS}
     # As if action.yml had said it: an empty input must not mean that some other login is looked for.
@@ -159,9 +165,15 @@ def _settings(
     folder = ReportFolder(workspace, named)
     snapshot = SnapshotFile(workspace, Path(collect)) if collect else None
     problems = (*problems, *folder.problems(), *(snapshot.problems() if snapshot is not None else ()))
+    reviewed = None
+    try:
+        if settings is not None and settings.apply_plan is not None and not (settings.dry_run or snapshot):
+            reviewed = read(settings.apply_plan, "apply-plan")
+    except ConfigurationError as error:
+        problems = (*problems, *error.problems)
     if problems or settings is None:
         raise ConfigurationError(problems, where=where)
-    return settings, folder, snapshot
+    return settings, folder, snapshot, reviewed
 
 
 def _is_empty(folder: Path) -> bool:
@@ -306,9 +318,12 @@ class ReportFolder:
         try:
             yield
         finally:
-            _give_to_owner(
-                self.workspace, (*self._made, *(each / name for each in self._made[:1] for name in files.NAMES))
+            inside = (
+                path
+                for each in self._made[:1]
+                for path in (*(each / name for name in files.NAMES), *each.glob(files.JOURNALS))
             )
+            _give_to_owner(self.workspace, (*self._made, *inside))
 
     def _path(self) -> Path:
         return (self.workspace / self.named).resolve()
