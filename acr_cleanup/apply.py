@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
+from acr_cleanup.core.proof import Proof
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
@@ -103,6 +104,8 @@ class Applied:
     outcomes: tuple[Outcome, ...]
     blockers: tuple[Blocker, ...] = ()
     warnings: tuple[str, ...] = ()
+    proof: Proof | None = None
+    """What a look afterwards has come to, if there was one."""
 
 
 class UsageBlockedError(Exception):
@@ -144,12 +147,13 @@ async def apply(
     report: Callable[[Sequence[Outcome]], None],
     journal: Journal | None = None,
     backup: bool = False,
+    looked: Callable[[RepositoryInventory, UsageIndex], None] = lambda _inventory, _usage: None,
 ) -> Applied:
     """
     Do what the plan says, as far as it is still true.
 
     `stop`: once set, no new deletion starts; what was not begun is `not attempted`. `concurrency`: deletions in flight at once.
-    `report` hears of outcomes as they come. Each deletion is written into the `journal` before it is sent, with `backup` together
+    `report` hears of outcomes as they come, and `looked` of what was seen of a repository before anything is done there. Each deletion is written into the `journal` before it is sent, with `backup` together
     with the manifest itself; what cannot be written there is not deleted.
     The plan must be applicable: the caller has refused plans with blockers and beyond limits.
     """
@@ -168,7 +172,7 @@ async def apply(
     in_flight = asyncio.Semaphore(concurrency)
 
     async def one(repository: RepositoryPlan) -> None:
-        job = _Repository(plan, repository, registry, usage, stop, in_flight, report, journal, backup)
+        job = _Repository(plan, repository, registry, usage, stop, in_flight, report, looked, journal, backup)
         await job.run()
         outcomes.extend(job.outcomes)
         blockers.update(dict.fromkeys(job.blockers))
@@ -191,6 +195,7 @@ class _Repository:
     stop: asyncio.Event
     in_flight: asyncio.Semaphore
     report: Callable[[Sequence[Outcome]], None]
+    looked: Callable[[RepositoryInventory, UsageIndex], None]
     journal: Journal | None = None
     backup: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
@@ -222,6 +227,7 @@ class _Repository:
             fresh = plan_repository(inventory, usage, self.plan.policy, self.plan.created_at)
             confirmed = confirm(steps, fresh, inventory)
             order = tuple(waves(confirmed.steps))
+            self.looked(inventory, usage)
         except UsageBlockedError as blocked:
             self.blockers = blocked.blockers
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "a cluster can no longer be read completely")

@@ -231,6 +231,11 @@ class RepositoryInventory:
         return (*listed, *sorted(unlisted))
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of its tags."""
+        return frozenset(tag.name for tag in self.tags)
+
+    @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
         """Digest -> its tags, from the tags themselves: the `tags` of a manifest in a listing are truncated."""
         found: defaultdict[Digest, list[Tag]] = defaultdict(list)

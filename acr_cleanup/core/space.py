@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from acr_cleanup.core.references import Digest
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -32,8 +34,8 @@ class Space:
     exact figure can be had, for each of them might share anything.
     """
 
-    going: Mapping[str, Content] = field(default_factory=dict)
-    along: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    going: Mapping[Digest, Content] = field(default_factory=dict)
+    along: Mapping[Digest, tuple[Digest, ...]] = field(default_factory=dict)
     """What the registry removes together with a manifest, without being asked."""
     read: int = 0
     unread: int = 0
@@ -42,7 +44,7 @@ class Space:
     def exact(self) -> bool:
         return not self.unread
 
-    def freed(self, deleted: Iterable[str]) -> int:
+    def freed(self, deleted: Iterable[Digest]) -> int:
         """Bytes that are free once these manifests (and no others) are deleted. A blob that one of the rest shares is not."""
         gone = self._with_what_goes_along(deleted)
         shared = {blob for digest, content in self.going.items() if digest not in gone for blob in content.blobs}
@@ -60,7 +62,7 @@ class Space:
         """Bytes that are free once all of them are gone."""
         return self.freed(self.going)
 
-    def _with_what_goes_along(self, deleted: Iterable[str]) -> set[str]:
+    def _with_what_goes_along(self, deleted: Iterable[Digest]) -> set[Digest]:
         gone = set(deleted)
         pending = list(gone)
         while pending:
@@ -72,9 +74,9 @@ class Space:
 
 
 def measure(
-    contents: Mapping[str, Content | None],
-    going: Collection[str],
-    along: Mapping[str, tuple[str, ...]] | None = None,
+    contents: Mapping[Digest, Content | None],
+    going: Collection[Digest],
+    along: Mapping[Digest, tuple[Digest, ...]] | None = None,
     *,
     read: int = 0,
 ) -> Space:
@@ -93,7 +95,7 @@ def measure(
     for content in contents.values():
         for blob, size in content.blobs.items() if content else ():
             sizes[blob] = min(size, sizes.get(blob, size))
-    found: dict[str, Content] = {}
+    found: dict[Digest, Content] = {}
     for digest in sorted(going):
         if content := contents[digest]:
             blobs = {blob: sizes[blob] for blob in content.blobs if blob not in kept}
@@ -101,7 +103,7 @@ def measure(
     return Space(found, dict(along or {}), read)
 
 
-def upper_bound(contents: Mapping[str, Content | None], going: Iterable[str]) -> int:
+def upper_bound(contents: Mapping[Digest, Content | None], going: Iterable[Digest]) -> int:
     """Bytes if nothing were shared with anything."""
     return sum(
         content.document + sum(content.blobs.values()) for digest in going if (content := contents.get(digest))

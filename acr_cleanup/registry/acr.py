@@ -28,6 +28,7 @@ from acr_cleanup import __version__
 from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
@@ -218,6 +219,47 @@ class AcrRegistry:
         if refusals and len(refusals) == len(digests):
             raise refusals[0]
         return [manifest for manifest in read if manifest is not None]
+
+    async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:
+        """
+        What every manifest of the repository takes up (None where it cannot be read, or does not say), and how many had to be read.
+
+        An index takes up its own document, which its listing has told. Nothing of it is remembered. Raises `RegistryForbidden`.
+        """
+        found: dict[Digest, Content | None] = dict.fromkeys((*inventory.manifests, *inventory.tags_of))
+        pending = []
+        for digest in found:
+            manifest, edges = inventory.manifests.get(digest), self._edges.get((inventory.name, digest))
+            if edges is not None:
+                found[digest] = edges.content
+            elif manifest is not None and manifest.is_index and manifest.size and manifest.known:
+                found[digest] = Content(manifest.size)
+            else:
+                pending.append(digest)
+
+        async def one(digest: Digest) -> None:
+            try:
+                edges = await self._body(inventory.name, digest)
+            except (RegistryUnreachable, RegistryForbidden):
+                raise
+            except RegistryError:
+                return
+            found[digest] = edges.content if edges is not None else None
+
+        await together([partial(one, digest) for digest in pending], limit=self._concurrency)
+        return found, len(pending)
+
+    async def resolves(self, repository: str, name: str) -> bool:
+        """Can this tag or digest be pulled, whatever the lists say of it? Raises `RegistryError`."""
+        self._check(_DIGEST if ":" in name else _TAG, name, "tag")
+        path = f"/v2/{self._quote_repository(repository)}/manifests/{quote(name, safe='')}"
+        call = f"looking for {repository}{'@' if ':' in name else ':'}{name}"
+        reply = await self._call(Category.READ, "GET", path, call, accept=MANIFEST_TYPES, largest=LARGEST_MANIFEST)
+        if failures.is_missing(reply):
+            return False
+        if reply.status != 200:
+            raise failures.refused(self.login_server, call, reply, failures.READING)
+        return True
 
     async def untag(self, repository: str, tag: str) -> OutcomeKind:
         """Remove one name and nothing else: `deleted`, `gone` or `locked`."""

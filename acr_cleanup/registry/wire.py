@@ -16,6 +16,7 @@ import msgspec
 
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.references import Digest, parse_digest
+from acr_cleanup.core.space import Content
 from acr_cleanup.errors import InvalidReference
 
 T = TypeVar("T")
@@ -95,6 +96,8 @@ class _OneManifest(msgspec.Struct):
 
 class _Config(msgspec.Struct, rename="camel"):
     media_type: Any = None
+    digest: Any = None
+    size: Any = None
 
 
 class _Descriptor(msgspec.Struct):
@@ -106,6 +109,9 @@ class _Document(msgspec.Struct, rename="camel"):
     config: _Config | None = None
     manifests: list[_Descriptor] | None = None
     subject: _Descriptor | None = None
+    layers: Any = None
+    # Of the artifact manifests that were before OCI 1.1.
+    blobs: Any = None
 
 
 _REPOSITORIES = msgspec.json.Decoder(_Repositories)
@@ -132,6 +138,8 @@ class Edges:
     config_media_type: str
     children: tuple[Digest, ...]
     subject: Digest | None
+    content: Content | None = None
+    """What it takes up; None if it does not say."""
 
     def of(self, manifest: Manifest) -> Manifest:
         """The same manifest, its edges known."""
@@ -182,7 +190,32 @@ def read_edges(body: bytes, digest: Digest, content_type: str) -> Edges:
         config_media_type=_text(document.config.media_type) if document.config is not None else "",
         children=tuple(dict.fromkeys(_digest(child.digest) for child in document.manifests or ())),
         subject=_digest(document.subject.digest) if document.subject is not None else None,
+        content=_content(document, len(body)),
     )
+
+
+def _content(document: _Document, size: int) -> Content | None:
+    """Its blobs with their sizes, in bytes; None as soon as one of them is not known."""
+    if document.layers is None and document.blobs is None:
+        # The first Docker manifests name their layers without any size.
+        return Content(size) if document.manifests is not None else None
+    config = document.config
+    listed: list[Any] = [{"digest": config.digest, "size": config.size}] if config is not None else []
+    for blobs in (document.layers, document.blobs):
+        if not isinstance(blobs, list | None):
+            return None
+        listed += blobs or ()
+    found: dict[str, int] = {}
+    for blob in listed:
+        if not isinstance(blob, dict):
+            return None
+        digest, length = blob.get("digest"), blob.get("size")
+        if not isinstance(digest, str) or type(length) is not int or length < 0:
+            return None
+        # What lies elsewhere is not in the registry: https://github.com/opencontainers/image-spec/blob/main/descriptor.md
+        if not blob.get("urls"):
+            found[digest] = length
+    return Content(size, found)
 
 
 def has_digest(body: bytes, digest: Digest) -> bool:
