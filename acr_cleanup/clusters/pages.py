@@ -78,8 +78,12 @@ _NO_LIST = "the answer is no complete list: its `items` or its `metadata` are mi
 # -- the fields that name images ------------------------------------------------------------------------------
 
 
-class _Part(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A part of an object, as far as it names images. What does not fit is decoded otherwise, never dropped."""
+class _Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """
+    A part of an object, as far as it names images. What does not fit is decoded otherwise, never dropped.
+
+    Parts never form cycles, and the garbage collector would look for them among tens of thousands.
+    """
 
 
 class _Env(_Part, frozen=True):
@@ -178,7 +182,7 @@ def _form(kind: Kind) -> type[Any]:
 
 # Letters, digits, dots and dashes need no escaping, and no server escapes them. One that does hides our name from a plain search.
 _ESCAPED = re.compile(rb"\\u00(?:2[de]|3[0-9a]|[46][1-9a-f]|[57][0-9a])")
-_MOST_SEEN = 5_000
+_MOST_SEEN = 2_000
 
 
 class ObjectReader:
