@@ -247,7 +247,7 @@ def test_every_problem_is_reported_at_once_with_place_and_remedy(files: Files) -
         report_dir: []
         include_tags: []
         exclude_tags: [a b]
-        repositories: ["!shop/*"]
+        repositories: ["!!shop/*"]
         registry_aliases: [images]
         log_level: {}
         """,
@@ -279,7 +279,7 @@ def test_every_problem_is_reported_at_once_with_place_and_remedy(files: Files) -
         "report_dir": "It holds a list or a mapping.",
         "include_tags": "The list is empty: nothing would ever be deleted.",
         "exclude_tags": "'a b' matches no repository and no tag.",
-        "repositories": "'!shop/*' begins with an exclamation mark.",
+        "repositories": "'!!shop/*' takes away no name.",
         "registry_aliases": "'images' is not a whole host name.",
         "log_level": "It holds a list or a mapping.",
         "ARM_ENVIRONMENT": "'german' is not the name of a cloud.",
@@ -370,6 +370,139 @@ def test_latest_goes_only_when_asked_for(
     assert files.load(options).policy.exclude_tags == expected
 
 
+@pytest.mark.parametrize("key", ["repositories", "include_tags"])
+def test_an_exclamation_mark_takes_away_where_that_keeps_more(files: Files, key: str) -> None:
+    for use_regex, written in ((False, ["v*", "!v2", "[!a]*", "![!b]*"]), (True, ["v.*", "!v[0-9]{1,2}", "!*"])):
+        policy = files.load({key: written, "use_regex": use_regex}).policy
+        assert getattr(policy, key) == tuple(written)
+    for wrong in ("!", "!!x"):
+        for use_regex in (False, True):
+            problem = files.problems({key: [wrong], "use_regex": use_regex})[key]
+            assert problem.seen == f"'{wrong}' takes away no name."
+
+
+@pytest.mark.parametrize("use_regex", [False, True])
+def test_an_exclamation_mark_among_the_excluded_is_refused(files: Files, use_regex: bool) -> None:
+    """There it would make more tags go."""
+    problem = files.problems({"exclude_tags": ["v1", "!v1-beta"], "use_regex": use_regex})["exclude_tags"]
+    assert problem.seen == "'!v1-beta' begins with an exclamation mark."
+    assert "name in include_tags what may go" in problem.remedy
+    assert files.load({"exclude_tags": ["[!v]*"]}).policy.exclude_tags == ("latest", "[!v]*")
+
+
+def test_an_exclamation_mark_without_quotes_is_told_to_need_them(files: Files) -> None:
+    """To YAML it begins a tag, and the pattern would silently be an empty text."""
+    path = files.write("include_tags:\n  - !release-*\n", "config.yaml")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, {}, {})
+    assert "a text that begins with ! needs quotes" in str(caught.value.problems[0].seen)
+
+
+def test_regular_expressions_are_one_per_line_wherever_it_is_said_that_they_are(files: Files) -> None:
+    """A comma counts repetitions. The file may say what the patterns of the inputs are, and the other way round."""
+    text = "v{1,3}\n  # a remark\n  dev-.{2,}  \n"
+    expected = ("v{1,3}", "dev-.{2,}")
+    assert files.load(None, {"include-tags": text, "use-regex": "TRUE"}).policy.include_tags == expected
+    assert files.load({"use_regex": True}, {"include-tags": text}).policy.include_tags == expected
+    assert files.load({"include_tags": text}, {"use_regex": "true"}).policy.include_tags == expected
+    assert files.load({"include_tags": list(expected), "use_regex": True}).policy.include_tags == expected
+    assert files.load(None, {"include-tags": list(expected), "use-regex": "true"}).policy.include_tags == expected
+    globs = files.load({"use_regex": True}, {"include-tags": "a*,b*", "use-regex": "false"}).policy
+    assert (globs.include_tags, globs.use_regex) == (("a*", "b*"), False)
+
+
+def test_where_nobody_can_tell_what_patterns_are_only_that_is_told(files: Files) -> None:
+    assert set(files.problems({"use_regex": "perhaps", "include_tags": ["v{1,3}", "(x"]})) == {"use_regex"}
+    assert set(files.problems({"include_tags": ["v{1,3}"]}, {"use-regex": "perhaps"})) == {"use-regex"}
+
+
+@pytest.mark.parametrize("key", ["repositories", "include_tags", "exclude_tags"])
+@pytest.mark.parametrize(
+    ("pattern", "seen"),
+    [
+        ("(?!v).*", "'(?!v).*' is no regular expression of RE2: invalid perl operator: (?!."),
+        ("(a)\\1", "is no regular expression of RE2: invalid escape sequence: \\1."),
+        ("(a", "'(a' is no regular expression of RE2: missing ): (a."),
+        ("*-keep", "'*-keep' looks like a glob, and use_regex is true."),
+        ("release-*", "'release-*' looks like a glob, and use_regex is true."),
+        ("v1*", "'v1*' looks like a glob, and use_regex is true."),
+        ("team/*/api", "'team/*/api' looks like a glob, and use_regex is true."),
+        ("v1.*,v2.*", "'v1.*,v2.*' holds a comma, and no name does."),
+        ("v1 v2", "'v1 v2' holds a space, and no name does."),
+        ("\ud800", "is no regular expression of RE2: it is not a Unicode text."),
+    ],
+)
+def test_a_pattern_that_is_no_regular_expression_or_protects_nothing_is_refused(
+    files: Files, key: str, pattern: str, seen: str
+) -> None:
+    """A glob or a list among regular expressions would be taken, match no tag, and keep none of those it was written for."""
+    for written in (pattern,) if key == "exclude_tags" else (pattern, f"!{pattern}"):
+        problem = files.problems({key: ["v.*", written], "use_regex": True})[key]
+        assert seen.split("' ", 1)[-1] in problem.seen
+        assert len(problem.seen) < 200
+    if "RE2" in seen:
+        assert "no look-arounds and no back references" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", ".*", r"\d*", r"v\d+(-rc)*", "[a-z]*", "(v)*", r"\w*-x", "v1|v2", "a{2,}", "(?i)V1", "x-.*"]
+)
+def test_ordinary_regular_expressions_are_not_taken_for_globs(files: Files, pattern: str) -> None:
+    policy = files.load({"exclude_tags": [pattern], "include_tags": [pattern], "use_regex": True}).policy
+    assert (policy.use_regex, policy.include_tags, policy.exclude_tags) == (True, (pattern,), ("latest", pattern))
+
+
+@pytest.mark.parametrize(
+    ("exclude", "include", "expected"),
+    [
+        (None, None, ("latest",)),
+        (None, [".*", "l.*"], ("latest",)),
+        (None, ["late(st)"], ("latest",)),
+        (None, ["latest", "v.*"], ()),
+        (None, ["!latest"], ("latest",)),
+        ([], None, ()),
+        (["v.*"], None, ("latest", "v.*")),
+        (["latest"], None, ("latest",)),
+    ],
+)
+def test_latest_goes_only_when_asked_for_by_its_own_name_among_regular_expressions_too(
+    files: Files, exclude: object, include: object, expected: tuple[str, ...]
+) -> None:
+    options = {"exclude_tags": exclude, "include_tags": include, "use_regex": True}
+    assert files.load(options).policy.exclude_tags == expected
+
+
+def test_the_newest_are_grouped_by_one_group(files: Files) -> None:
+    policy = files.load({"keep_last": 2}, {"keep-last-by": " ^(dev|main)-(?:x{1,2}) "}).policy
+    assert (policy.keep_last, policy.keep_last_by, policy.use_regex) == (2, "^(dev|main)-(?:x{1,2})", False)
+    assert files.load({"keep_last": 2, "keep_last_by": "(?P<branch>[a-z]+)"}).policy.keep_last_by
+
+
+@pytest.mark.parametrize(
+    ("pattern", "seen"),
+    [
+        ("^dev-", "'^dev-' has no group, and keep_last_by needs exactly one."),
+        ("(?:dev)", "'(?:dev)' has no group, and keep_last_by needs exactly one."),
+        ("(a)-(b)", "'(a)-(b)' has 2 groups, and keep_last_by needs exactly one."),
+        ("(a(b))", "'(a(b))' has 2 groups, and keep_last_by needs exactly one."),
+        ("(dev(?=-))", "'(dev(?=-))' is no regular expression of RE2: invalid perl operator: (?=."),
+        ("(dev", "'(dev' is no regular expression of RE2: missing ): (dev."),
+    ],
+)
+def test_what_cannot_group_tags_is_refused(files: Files, pattern: str, seen: str) -> None:
+    assert files.problems({"keep_last": 1, "keep_last_by": pattern})["keep_last_by"].seen == seen
+    assert files.problems({"keep_last": 1}, {"keep-last-by": pattern})["keep-last-by"].seen == seen
+
+
+def test_a_grouping_that_keeps_nothing_is_a_problem(files: Files) -> None:
+    """Whoever writes it believes that something stays."""
+    for more in ({}, {"keep_last": 0}):
+        problems = files.problems({"keep_last_by": "(dev)", **more})
+        assert problems["keep_last_by"].seen == "It is given, but keep_last is 0: no tag would stay for it."
+    assert set(files.problems({"keep_last_by": "(dev)", "keep_last": "x"})) == {"keep_last"}
+    assert set(files.problems({"keep_last_by": "(dev)"}, {"keep-last": "x"})) == {"keep-last"}
+
+
 @pytest.mark.parametrize(("written", "deletions"), [(0, None), (None, None), ("0", None), (1, 1), ("12", 12)])
 def test_zero_or_null_deletions_mean_no_limit(files: Files, written: object, deletions: int | None) -> None:
     assert files.load({"max_deletions": written}).limits == Limits(deletions=deletions)
@@ -390,7 +523,17 @@ def test_zero_or_null_deletions_mean_no_limit(files: Files, written: object, del
         ("0h6m", timedelta(minutes=6)),
         ("0", timedelta()),
         ("0d", timedelta()),
+        ("0w0d0h0m", timedelta()),
+        ("0.0", timedelta()),
+        ("007d", timedelta(days=7)),
+        ("0" * 5000 + "7d", timedelta(days=7)),
+        ("1w2d3h4m", timedelta(days=9, hours=3, minutes=4)),
+        ("1h90m", timedelta(minutes=150)),
+        ("\t30d\n", timedelta(days=30)),
         ("36525", timedelta(days=36525)),
+        ("36525d", timedelta(days=36525)),
+        ("5217w6d", timedelta(days=36525)),
+        ("876600h", timedelta(days=36525)),
     ],
 )
 def test_durations(text: str, duration: timedelta) -> None:
@@ -400,7 +543,8 @@ def test_durations(text: str, duration: timedelta) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", " ", "d", "30 days", "30D", "3h2d", "1d1d", "-1", "-30d", "+1", "6m", "1e5", "nan", "inf", "36526", "101y", "36526d",
-     "9" * 400, "9" * 400 + "d", "30d\n::error::", "1,5", "P30D"],
+     "9" * 400, "9" * 400 + "d", "30d\n::error::", "1,5", "P30D", "30 d", "2d 3h", "1.5d", "0.5h", ".5", "1.", "6W", "12H", "2D3H",
+     "2m3h", "0m", "1y", "30s", "1mo", "36525.1", "5218w", "876601h", "36525d0h1m", "9" * 5000, "9" * 5000 + "d", "３０d", "３０"],
 )  # fmt: skip
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """A lone `6m` too: who means months would lose what is older than minutes."""
@@ -408,6 +552,15 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
     assert len(caught.value.seen) < 140
     assert "\n" not in caught.value.seen
+
+
+@pytest.mark.parametrize(
+    "text", ["36525d0h1m", "36526d", "101000w", "876601h", "40000", "1e9".replace("e", "0" * 9), "9" * 5000 + "h"]
+)
+def test_more_than_a_hundred_years_is_told_as_that(text: str) -> None:
+    """Whoever writes it means something else; a lone number may be a year."""
+    with pytest.raises(Wrong, match="more than 100 years"):
+        parse_duration(text)
 
 
 @given(st.integers(0, 36500), st.integers(0, 23), st.integers(0, 59))

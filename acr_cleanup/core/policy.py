@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
+from acr_cleanup.core.selection import captured, patterns
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
@@ -62,10 +62,12 @@ class KeepReason:
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
     """
-    What the user asked for. Every field can only make the tool keep more.
+    What the user asked for.
 
-    `repositories`, `include_tags` and `exclude_tags` are globs (`*`, `?`, `[…]`; `*` crosses slashes); `keep_last` counts the
-    newest tags of a repository over all its tags, signatures aside.
+    `repositories`, `include_tags` and `exclude_tags` are globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with `use_regex`,
+    regular expressions of RE2; in the first two, what begins with `!` takes names away. `keep_last` counts the newest tags of a
+    repository over all its tags, signatures aside; with `keep_last_by`, a regular expression with one group, for each text that the
+    group captures. `delete_untagged` and `include_locked` let more go; whatever else is said here lets only more stay.
     """
 
     older_than: timedelta = timedelta(days=30)
@@ -104,12 +106,15 @@ class Evidence:
 
 def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: Iterable[str] = ()) -> tuple[str, ...]:
     """The repositories in scope, sorted. `catalog` (all names in the registry) is needed only for the scope `all`."""
-    by_scope = {
-        Scope.RUNNING: usage.running,
-        Scope.REFERENCED: usage.repositories,
-        Scope.ALL: frozenset(catalog),
-    }
-    return tuple(sorted(name for name in by_scope[policy.scope] if matches(name, policy.repositories)))
+    selected = patterns(policy.repositories, use_regex=policy.use_regex)
+    return tuple(sorted(filter(selected.select, _in_scope(usage, policy.scope, catalog))))
+
+
+def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
+    """The repositories that a scope means, whatever patterns say."""
+    if scope is Scope.ALL:
+        return frozenset(catalog)
+    return usage.running if scope is Scope.RUNNING else usage.repositories
 
 
 def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
@@ -123,16 +128,14 @@ def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
 
 def out_of_scope(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     """The repository is not one that may lose tags."""
-    name = evidence.inventory.name
-    if evidence.policy.scope is Scope.ALL:
-        eligible = matches(name, evidence.policy.repositories)
+    name, policy = evidence.inventory.name, evidence.policy
+    if not patterns(policy.repositories, use_regex=policy.use_regex).select(name):
+        reason = KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among those that were selected")
+    elif name not in _in_scope(evidence.usage, policy.scope, (name,)):
+        reason = KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
     else:
-        eligible = name in eligible_repositories(evidence.usage, evidence.policy)
-    if not eligible:
-        reason = KeepReason(
-            Rule.OUT_OF_SCOPE, f"its repository is not {evidence.policy.scope} in any configured cluster"
-        )
-        yield from ((tag, reason) for tag in evidence.inventory.tags)
+        return
+    yield from ((tag, reason) for tag in evidence.inventory.tags)
 
 
 def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
@@ -190,24 +193,39 @@ def young(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
 def excluded(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     """The user named it as one to keep, or did not name it as one that may go."""
     policy = evidence.policy
+    stay = patterns(policy.exclude_tags, use_regex=policy.use_regex)
+    may_go = patterns(policy.include_tags, use_regex=policy.use_regex)
     for tag in evidence.inventory.tags:
-        pattern = next((glob for glob in policy.exclude_tags if fnmatchcase(tag.name, glob)), None)
+        pattern = stay.matching(tag.name) or may_go.denying(tag.name)
         if pattern is not None:
             yield tag, KeepReason(Rule.EXCLUDED, f"excluded by `{pattern}`")
-        elif not matches(tag.name, policy.include_tags):
+        elif may_go.matching(tag.name) is None:
             yield tag, KeepReason(Rule.EXCLUDED, "not among the included tags")
 
 
 def newest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """It is one of the newest `keep_last` of its repository, counted over all tags whatever else keeps them."""
-    count = evidence.policy.keep_last
-    if count <= 0:
+    """It is one of the newest `keep_last` of those that it is counted with, whatever else keeps them."""
+    policy = evidence.policy
+    if policy.keep_last <= 0:
         return
-    # Signatures would push out the versions they sign. Names break ties, so that input order does not matter.
-    versions = [tag for tag in evidence.inventory.tags if tag.subject is None and tag.updated_at is not None]
-    versions.sort(key=lambda tag: (tag.updated_at, tag.name), reverse=True)
-    for tag in versions[:count]:
-        yield tag, KeepReason(Rule.NEWEST, f"one of the newest {count} of its repository")
+    groups: defaultdict[str, list[Tag]] = defaultdict(list)
+    for tag in evidence.inventory.tags:
+        # Signatures would push out the versions they sign.
+        if tag.subject is None and tag.updated_at is not None:
+            groups[counted_with(policy, tag.name)].append(tag)
+    for group, tags in groups.items():
+        # Names break ties, so that input order does not matter.
+        tags.sort(key=lambda tag: (tag.updated_at, tag.name), reverse=True)
+        reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
+        yield from ((tag, reason) for tag in tags[: policy.keep_last])
+
+
+def counted_with(policy: RetentionPolicy, name: str) -> str:
+    """The group of tags within which `keep_last` counts a tag of this name, in words; no two groups have the same."""
+    if not policy.keep_last_by:
+        return "its repository"
+    text = captured(policy.keep_last_by, name)
+    return "those in which keep-last-by finds nothing" if text is None else f"`{text}`"
 
 
 RULES: tuple[Callable[[Evidence], Iterator[tuple[Tag, KeepReason]]], ...] = (
@@ -219,16 +237,6 @@ RULES: tuple[Callable[[Evidence], Iterator[tuple[Tag, KeepReason]]], ...] = (
     excluded,
     newest,
 )
-
-
-def matches(name: str, globs: Iterable[str]) -> bool:
-    """
-    Does any glob match the whole name, case mattering?
-
-    >>> matches("team/api", ["team/*"])
-    True
-    """
-    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 def describe_duration(duration: timedelta) -> str:

@@ -17,8 +17,8 @@ from itertools import groupby
 
 from acr_cleanup.core.explanation import Explanation, Fate, Link, Reason, WithoutUses, decide
 from acr_cleanup.core.inventory import Manifest
-from acr_cleanup.core.plan import Decision, RepositoryPlan, short
-from acr_cleanup.core.policy import Evidence, Rule, Scope, describe_duration
+from acr_cleanup.core.plan import Decision, RepositoryPlan
+from acr_cleanup.core.policy import Evidence, Rule, Scope, counted_with, describe_duration
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.reports import words
@@ -308,7 +308,8 @@ class Of(_Live):
         running = _clusters_that_run(evidence)
         everywhere = "every repository is, by the scope all"
         scope = everywhere if policy.scope is Scope.ALL else f"it is {policy.scope} in {some(running)}"
-        newest = f"it is not among the newest {policy.keep_last}" if policy.keep_last else "keep-last is 0"
+        among = f" of {counted_with(policy, tag.name)}" if policy.keep_last_by else ""
+        newest = f"it is not among the newest {policy.keep_last}{among}" if policy.keep_last else "keep-last is 0"
         excluded = (
             f"no pattern matches it ({', '.join(policy.exclude_tags)})" if policy.exclude_tags else "no pattern is"
         )
@@ -322,7 +323,7 @@ class Of(_Live):
                 f"pushed {pushed(tag.updated_at, evidence.now)}, at least {describe_duration(policy.older_than)}",
             ),
             Rule.EXCLUDED: ("not excluded", words.plain(excluded)),
-            Rule.NEWEST: ("not newest", newest),
+            Rule.NEWEST: ("not newest", words.plain(newest)),
         }
         if Rule.UNKNOWN_AGE in holding:
             del told[Rule.YOUNG]

@@ -147,7 +147,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(problem="aliases (*) are not supported", problem_mark=mark)
+            raise yaml.composer.ComposerError(
+                problem="aliases (*) are not supported (a text that begins with * needs quotes)", problem_mark=mark
+            )
         return super().compose_node(parent, index)
 
 
@@ -174,7 +176,8 @@ def _from_yaml(path: Path, text: str, problems: list[Problem]) -> Any:
 def _value(node: yaml.Node, where: tuple[str | int, ...], problems: list[Problem]) -> Any:
     if node.tag not in _CORE_TAGS:
         raise yaml.constructor.ConstructorError(
-            problem=f"the tag {node.tag!r} is not supported", problem_mark=node.start_mark
+            problem=f"the tag {node.tag!r} is not supported (a text that begins with ! needs quotes)",
+            problem_mark=node.start_mark,
         )
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationInfo, WithJsonSchema
 
 from acr_cleanup.clusters.targets import Access, Waiver
 from acr_cleanup.core.policy import Scope
@@ -21,8 +22,9 @@ from acr_cleanup.settings.grammar import (
     as_choice,
     as_client_id,
     as_cluster_name,
-    as_glob,
+    as_grouping,
     as_guid,
+    as_pattern,
     as_percent,
     as_resource_group,
     as_tenant_id,
@@ -38,6 +40,8 @@ from acr_cleanup.settings.grammar import (
 from acr_cleanup.settings.inputs import BY_KEY, ENVIRONMENTS, LOG_LEVELS, MAX_CONCURRENCY, FailOn, LogLevel
 
 T = TypeVar("T")
+USE_REGEX = "use_regex"
+"""In the context of a validation: are patterns regular expressions? None if what says so cannot be read."""
 
 
 def _scalar(parse: Callable[[str], T]) -> PlainValidator:
@@ -53,14 +57,15 @@ def _list(parse: Callable[[str], T]) -> PlainValidator:
     return PlainValidator(lambda value: _items(value, parse))
 
 
-def _items(value: object, parse: Callable[[str], T]) -> tuple[T, ...] | None:
+def _items(value: object, parse: Callable[[str], T], commas: str = ",") -> tuple[T, ...] | None:
     """
-    A list, or a text with one item per line (or commas between them); lines that begin with `#` are remarks.
+    A list, or a text with one item per line (or `commas` between them); lines that begin with `#` are remarks.
 
     A text without items says nothing; an empty list does.
     """
     if isinstance(value, str):
-        value = [item for line in value.splitlines() if not line.lstrip().startswith("#") for item in line.split(",")]
+        lines = [line for line in value.splitlines() if not line.lstrip().startswith("#")]
+        value = [item for line in lines for item in line.split(commas)] if commas else lines
         if not any(item.strip() for item in value):
             return None
     if not isinstance(value, list | tuple):
@@ -72,6 +77,16 @@ def _items(value: object, parse: Callable[[str], T]) -> tuple[T, ...] | None:
         if str(item).strip():
             found.append(parse(str(item).strip()))
     return tuple(found)
+
+
+def _patterns(*, negatable: bool) -> PlainValidator:
+    def validate(value: object, info: ValidationInfo) -> tuple[str, ...] | None:
+        use_regex: bool | None = (info.context or {}).get(USE_REGEX, False)
+        # A comma counts how often something is repeated, as in `v{1,3}`.
+        commas = "" if use_regex else ","
+        return _items(value, partial(as_pattern, use_regex=use_regex, negatable=negatable), commas)
+
+    return PlainValidator(validate)
 
 
 def _fail_on(value: object) -> frozenset[FailOn] | None:
@@ -104,11 +119,12 @@ Duration = Annotated[
     _scalar(parse_duration),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]"}]}),
 ]
-Globs = Annotated[
-    tuple[str, ...],
-    _list(as_glob),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": ["string", "number"]}}, {"type": "string"}]}),
-]
+_LIST_OF_TEXTS = WithJsonSchema(
+    {"anyOf": [{"type": "array", "items": {"type": ["string", "number"]}}, {"type": "string"}]}
+)
+Selection = Annotated[tuple[str, ...], _patterns(negatable=True), _LIST_OF_TEXTS]
+Exclusion = Annotated[tuple[str, ...], _patterns(negatable=False), _LIST_OF_TEXTS]
+Grouping = Annotated[str, _scalar(as_grouping), _schema("string", minLength=1)]
 Hosts = Annotated[
     tuple[str, ...],
     _list(as_alias),
@@ -200,12 +216,12 @@ class Options(Model):
 
     older_than: Duration | None = _option("older_than")
     scope: ScopeName | None = _option("scope")
-    repositories: Globs | None = _option("repositories")
-    include_tags: Globs | None = _option("include_tags")
-    exclude_tags: Globs | None = _option("exclude_tags")
+    repositories: Selection | None = _option("repositories")
+    include_tags: Selection | None = _option("include_tags")
+    exclude_tags: Exclusion | None = _option("exclude_tags")
     use_regex: Boolean | None = _option("use_regex")
     keep_last: Count | None = _option("keep_last")
-    keep_last_by: Text | None = _option("keep_last_by")
+    keep_last_by: Grouping | None = _option("keep_last_by")
     delete_untagged: Boolean | None = _option("delete_untagged")
     include_locked: Boolean | None = _option("include_locked")
     max_deletions: Count | None = _option("max_deletions")

@@ -7,10 +7,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from acr_cleanup.clusters.targets import Waiver
 from acr_cleanup.core.references import normalise_host
+from acr_cleanup.core.selection import EVERYTHING, PatternRefused, compiled
 from acr_cleanup.identity import CLOUDS
 
 
@@ -23,7 +25,7 @@ class Wrong(ValueError):
         self.remedy = remedy
 
 
-_DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
+_DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?", re.ASCII)
 _LONGEST = timedelta(days=36525)
 GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
@@ -37,6 +39,7 @@ _RESOURCE_ID = re.compile(
     re.IGNORECASE,
 )
 _GLOB = re.compile(r"[A-Za-z0-9._/*?\[\]!-]+")
+_LOOKS_LIKE_A_GLOB = re.compile(r"^\*|(?<!\\)[A-Za-z0-9]\*$|[-/_]\*")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -48,7 +51,7 @@ def parse_duration(text: str) -> timedelta:
     """
     text = text.strip()
     how = "Write 30d, 12h, 6w, 2d3h6m, or a number of days."
-    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+    if re.fullmatch(r"\d+(?:\.\d+)?", text, re.ASCII):
         days = float(text)
         duration = timedelta(days=days) if days <= _LONGEST.days else None
     elif text.startswith("-"):
@@ -57,7 +60,8 @@ def parse_duration(text: str) -> timedelta:
         match = _DURATION.fullmatch(text)
         if not text or match is None:
             raise Wrong(f"{shown(text)} is not a duration.", how)
-        weeks, days_, hours, minutes = (int(group or 0) for group in match.groups())
+        # Python refuses to read numbers of thousands of digits; a dozen of them are too many already.
+        weeks, days_, hours, minutes = (int((group or "").lstrip("0")[:12] or 0) for group in match.groups())
         if match.lastindex == 4 and not any(match.groups()[:3]):
             # Someone who means six months would lose everything that is older than six minutes.
             raise Wrong(f"{shown(text)} might be meant as minutes or as months.", f"Write 0h{text} or {30 * minutes}d.")
@@ -245,13 +249,68 @@ def as_text(text: str) -> str:
     return text.strip()
 
 
+def as_pattern(text: str, *, use_regex: bool | None, negatable: bool) -> str:
+    """
+    A glob, or a regular expression of RE2; with a leading `!` where that is `negatable`. Raises `Wrong`.
+
+    With `use_regex` None, nobody knows which of the two it is, and it is taken as it stands.
+    """
+    bare = text.removeprefix("!")
+    if bare != text and not negatable:
+        # Were it to take tags out of the list again, this list could make more tags go.
+        remedy = "exclude_tags only says what stays; name in include_tags what may go."
+        raise Wrong(f"{shown(text)} begins with an exclamation mark.", remedy)
+    if not bare or bare.startswith("!"):
+        raise Wrong(f"{shown(text)} takes away no name.", "Write ! and a pattern: !release-*")
+    if use_regex is not None:
+        (as_regex if use_regex else as_glob)(bare)
+    return text
+
+
 def as_glob(text: str) -> str:
-    if text.startswith("!"):
-        raise Wrong(f"{shown(text)} begins with an exclamation mark.", "Use exclude_tags to keep tags.")
     if not _GLOB.fullmatch(text):
         remedy = "Write a glob such as team/* or v1.?; repositories and tags have keys of their own."
         raise Wrong(f"{shown(text)} matches no repository and no tag.", remedy)
     return text
+
+
+def as_regex(text: str) -> str:
+    """A regular expression for whole names, in which nothing shows that something else was meant. Raises `Wrong`."""
+    if text == EVERYTHING:
+        return text
+    # Each of these would be a valid pattern that protects nothing, where its writer believes that it does.
+    if re.search(r"\s", text):
+        raise Wrong(f"{shown(text)} holds a space, and no name does.", "Write one pattern per line, without spaces.")
+    if "," in re.sub(r"\{\d*,\d*\}", "", text, flags=re.ASCII):
+        remedy = "With use_regex, write one pattern per line: commas do not separate them."
+        raise Wrong(f"{shown(text)} holds a comma, and no name does.", remedy)
+    if _LOOKS_LIKE_A_GLOB.search(text):
+        remedy = "Write .* for any text; if a repeated character is what you mean, put it in parentheses."
+        raise Wrong(f"{shown(text)} looks like a glob, and use_regex is true.", remedy)
+    _compiled(text)
+    return text
+
+
+def as_grouping(text: str) -> str:
+    """A regular expression with one group. Raises `Wrong`."""
+    text = as_text(text)
+    groups = _compiled(text).groups
+    if groups != 1:
+        counted = "no group" if groups == 0 else f"{groups} groups"
+        remedy = "Put what names the group of a tag in parentheses, and only that: ^(dev|main)-; (?:...) is no group."
+        raise Wrong(f"{shown(text)} has {counted}, and keep_last_by needs exactly one.", remedy)
+    return text
+
+
+def _compiled(text: str) -> Any:
+    try:
+        return compiled(text)
+    except PatternRefused as refused:
+        remedy = (
+            "Write it as RE2 has it (https://github.com/google/re2/wiki/Syntax): there are no look-arounds and no back references. "
+            "In repositories and include_tags, !PATTERN takes names away."
+        )
+        raise Wrong(f"{shown(text)} is no regular expression of RE2: {refused}.", remedy) from refused
 
 
 def as_alias(text: str) -> str:

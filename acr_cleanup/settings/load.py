@@ -27,6 +27,7 @@ from acr_cleanup.network import environment_problems
 from acr_cleanup.settings.file import place, read_config
 from acr_cleanup.settings.form import (
     ENTRY_FORMS,
+    USE_REGEX,
     AksById,
     ByKubeconfig,
     BySnapshot,
@@ -39,6 +40,7 @@ from acr_cleanup.settings.form import (
 )
 from acr_cleanup.settings.grammar import (
     Wrong,
+    as_boolean,
     as_client_id,
     as_tenant_id,
     did_you_mean,
@@ -102,10 +104,12 @@ def load_settings(
         tree, problems = read_config(config)
         tree.pop("$schema", None)
     # A problem in the file hides its part only, so that one run reports all of them.
-    file, file_problems = _validate(File, tree, _place_in_file)
     given = {_key(name): value for name, value in overrides.items() if not _absent(value)}
     given.pop("config_file", None)
-    inputs, input_problems = _validate(InputValues, given, lambda loc: str(loc[0]).replace("_", "-"))
+    # What a pattern is may be said elsewhere than the pattern.
+    context = {USE_REGEX: _use_regex(tree, given)}
+    file, file_problems = _validate(File, tree, _place_in_file, context)
+    inputs, input_problems = _validate(InputValues, given, lambda loc: str(loc[0]).replace("_", "-"), context)
     problems += file_problems + input_problems + environment_problems(environ)
 
     broken = {problem.path for problem in problems}
@@ -115,7 +119,7 @@ def load_settings(
     clusters = _clusters(file, inputs, folder, problems, any(path.startswith("kubernetes_clusters") for path in broken))
     registry = _registry(file, inputs, options, cloud, problems, broken)
     waive = _waivers(options, clusters, problems, broken)
-    policy = _policy(options, problems)
+    policy = _policy(options, problems, broken)
     login = _login(inputs, environ, problems, broken)
     if problems or registry is None:
         raise ConfigurationError(tuple(problems), where=str(config) if config is not None else "")
@@ -171,10 +175,21 @@ M = TypeVar("M", bound=Model)
 Loc = tuple[str | int, ...]
 
 
-def _validate(model: type[M], tree: dict[str, Any], name: Callable[[Loc], str]) -> tuple[M, list[Problem]]:
+def _use_regex(tree: Mapping[str, Any], given: Mapping[str, Any]) -> bool | None:
+    """Whether patterns are regular expressions; None where that is told as a problem of its own."""
+    said = given.get(USE_REGEX, tree.get(USE_REGEX))
+    try:
+        return said is not None and as_boolean(str(said))
+    except Wrong:
+        return None
+
+
+def _validate(
+    model: type[M], tree: dict[str, Any], name: Callable[[Loc], str], context: Mapping[str, Any]
+) -> tuple[M, list[Problem]]:
     """The model of this tree without the parts that cannot be used, and a problem for each of those."""
     try:
-        return model.model_validate(tree), []
+        return model.model_validate(tree, context=dict(context)), []
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
     misspelt = {meant for mistake in mistakes if (meant := _meant(model, mistake)) is not None}
@@ -184,7 +199,7 @@ def _validate(model: type[M], tree: dict[str, Any], name: Callable[[Loc], str]) 
         if mistake["type"] != "missing" or tuple(mistake["loc"]) not in misspelt
     ]
     rest = _without(tree, [tuple(mistake["loc"]) for mistake in mistakes])
-    return model.model_validate(rest), problems
+    return model.model_validate(rest, context=dict(context)), problems
 
 
 def _meant(model: type[Model], mistake: Any) -> Loc | None:
@@ -427,7 +442,7 @@ def _registry(
     return Registry(login_server, aliases - {login_server})
 
 
-def _policy(options: Mapping[str, Any], problems: list[Problem]) -> RetentionPolicy:
+def _policy(options: Mapping[str, Any], problems: list[Problem], broken: set[str]) -> RetentionPolicy:
     for key in ("repositories", "include_tags"):
         if options.get(key) == ():
             seen = "The list is empty: nothing would ever be deleted."
@@ -447,6 +462,11 @@ def _policy(options: Mapping[str, Any], problems: list[Problem]) -> RetentionPol
             policy = replace(policy, **{key: options[key]})
     if options.get("scope") is not None:
         policy = replace(policy, scope=Scope(options["scope"]))
+    if policy.keep_last_by and policy.keep_last == 0 and broken.isdisjoint({"keep_last", "keep-last"}):
+        seen = "It is given, but keep_last is 0: no tag would stay for it."
+        problems.append(
+            Problem("keep_last_by", seen, "Say in keep_last how many tags of each group stay, or leave it out.")
+        )
     excluded: tuple[str, ...] | None = options.get("exclude_tags")
     # `latest` goes only when asked for: by its own name, or by saying that nothing at all is excluded.
     asked_for = DEFAULT_TAG in policy.include_tags or excluded == ()
