@@ -16,6 +16,8 @@ from aiohttp import web
 
 from acr_cleanup.emulator.acr_shapes import (
     Page,
+    deleted_json,
+    deleted_tags_json,
     disallowed,
     error,
     manifest_json,
@@ -28,7 +30,7 @@ from acr_cleanup.emulator.acr_shapes import (
 )
 from acr_cleanup.emulator.acr_tokens import CATALOG, Need, TokenService
 from acr_cleanup.emulator.faults import category_of
-from acr_cleanup.emulator.registry import digest_of
+from acr_cleanup.emulator.registry import DeletedManifest, digest_of
 from acr_cleanup.emulator.repository import INDEX_TYPES, OCI_INDEX, ManifestState, RepositoryState, TagState
 from acr_cleanup.emulator.world import World
 
@@ -75,6 +77,9 @@ class _Registry:
                 ("GET", r"/acr/v1/_catalog", CATALOG, self.list_repositories),
                 ("GET", r"/v2/_catalog", CATALOG, self.list_repositories),
                 ("GET", r"/v2/", "", self.support),
+                ("GET", rf"/acr/v1/_deleted/{name}/_manifests", "deleted_read", self.list_deleted_manifests),
+                ("GET", rf"/acr/v1/_deleted/{name}/_tags", "deleted_read", self.list_deleted_tags),
+                ("POST", rf"/acr/v1/_deleted/{name}/_manifests/{rest}", "deleted_restore", self.restore_manifest),
                 ("GET", rf"/acr/v1/{name}/_tags", "metadata_read", self.list_tags),
                 ("GET", rf"/acr/v1/{name}/_tags/{rest}", "metadata_read", self.get_tag),
                 ("DELETE", rf"/acr/v1/{name}/_tags/{rest}", "delete", self.delete_tag),
@@ -206,6 +211,8 @@ class _Registry:
         if not state.attributes.write or state.tags[call.reference].attributes.locked:
             return disallowed()
         tag = state.untag(call.reference)
+        if self._world.registry.retention_days == 0 and not state.manifests[tag.digest].tags:
+            self._world.registry.remove(call.name, tag.digest)
         return web.Response(status=202, headers={"X-Ms-Int-Docker-Content-Digest": tag.digest})
 
     # -- manifests ---------------------------------------------------------------------------------------------
@@ -281,6 +288,12 @@ class _Registry:
         digest = digest_of(body)
         if tag is None and digest != call.reference:
             return error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        if registry.soft_delete and digest in registry.deleted.get(call.name, {}):
+            return error(409, "CONFLICT", f"manifest {digest} is soft deleted")
+        if (missing := registry.missing_part(call.name, body)) is not None:
+            kind, part = missing
+            code = "MANIFEST_BLOB_UNKNOWN" if kind == "blob" else "MANIFEST_UNKNOWN"
+            return error(404, code, f"{kind} unknown to registry", {"digest": part})
         registry.put(
             call.name,
             tag,
@@ -302,8 +315,7 @@ class _Registry:
         locked = manifest.attributes.locked or any(state.tags[tag].attributes.locked for tag in manifest.tags)
         if locked or not state.attributes.write:
             return disallowed()
-        state.delete_manifest(manifest.digest)
-        self._world.registry.drop_if_empty(call.name)
+        self._world.registry.remove(call.name, manifest.digest)
         return web.Response(status=202)
 
     async def list_referrers(self, call: _Call) -> web.Response:
@@ -316,6 +328,50 @@ class _Registry:
         headers = {} if wanted is None else {"OCI-Filters-Applied": "artifactType"}
         body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": described}
         return web.Response(text=json.dumps(body), content_type=OCI_INDEX, headers=headers)
+
+    # -- what soft delete holds ---------------------------------------------------------------------------------
+
+    async def list_deleted_manifests(self, call: _Call) -> web.Response:
+        held = self._held(call)
+        if isinstance(held, web.Response):
+            return held
+        wanted = self._page(call)
+        if isinstance(wanted, web.Response):
+            return wanted
+        digests = sorted(digest for digest in held if digest > (wanted.last or ""))
+        page = digests[: wanted.n]
+        body = {"registry": call.host, "imageName": call.name, "manifests": [deleted_json(held[each]) for each in page]}
+        return paged(body, call.request, wanted, page[-1] if len(digests) > wanted.n else None)
+
+    async def list_deleted_tags(self, call: _Call) -> web.Response:
+        held = self._held(call)
+        if isinstance(held, web.Response):
+            return held
+        tags = [tag for each in held.values() for tag in deleted_tags_json(each)]
+        return web.json_response({"registry": call.host, "imageName": call.name, "tags": tags})
+
+    async def restore_manifest(self, call: _Call) -> web.Response:
+        held = self._held(call)
+        if isinstance(held, web.Response):
+            return held
+        if call.reference not in held:
+            return error(404, "MANIFEST_UNKNOWN", f"manifest {call.reference} is not found")
+        try:
+            tag = (await call.request.json()).get("tag")
+        except (ValueError, AttributeError):
+            return error(400, "UNSUPPORTED", "the body is not JSON")
+        state = self._world.registry.repositories.get(call.name)
+        forced = call.request.query.get("force", "").lower() == "true"
+        if tag is not None and state is not None and tag in state.tags and not forced:
+            return error(409, "CONFLICT", f"tag {tag} exists")
+        described = deleted_json(held[call.reference])
+        self._world.registry.restore(call.name, call.reference, tag)
+        return web.json_response(described)
+
+    def _held(self, call: _Call) -> dict[str, DeletedManifest] | web.Response:
+        if not self._world.registry.soft_delete:
+            return error(405, "UNSUPPORTED", "soft delete is not enabled on this registry")
+        return self._world.registry.deleted.get(call.name, {})
 
     # -- helpers -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
+from acr_cleanup.emulator.registry import DeletedManifest
 from acr_cleanup.emulator.repository import Attributes, ManifestState, Order, RepositoryState, TagState
 
 DISALLOWED = (
@@ -96,6 +97,16 @@ def manifest_json(manifest: ManifestState, truncate_tags_at: int) -> dict[str, A
         "changeableAttributes": attributes if manifest.is_index else attributes | {"quarantineState": "Passed"},
     }
     return {key: value for key, value in properties.items() if value is not None}
+
+
+def deleted_json(held: DeletedManifest) -> dict[str, Any]:
+    """One manifest that soft delete holds."""
+    return {"digest": held.manifest.digest, "deletedAt": timestamp(held.deleted_at)}
+
+
+def deleted_tags_json(held: DeletedManifest) -> list[dict[str, Any]]:
+    """The tags with which it was deleted."""
+    return [{"tag": tag, "digest": held.manifest.digest, "deletedAt": timestamp(held.deleted_at)} for tag in held.tags]
 
 
 def referrer_json(manifest: ManifestState) -> dict[str, Any]:

@@ -128,6 +128,10 @@ class ResourceManager:
             return self._list(request, subscription, None)
         if low[2:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
             return self._reply({"value": self._permissions(subscription)})
+        registries = ["providers", "microsoft.containerregistry", "registries"]
+        if low[2:3] == ["resourcegroups"] and low[4:7] == registries and request.method == "GET":
+            self._check_group(subscription, parts[3])
+            return self._registries(claims, subscription, parts[3], low[7:])
         if low[2:3] != ["resourcegroups"] or len(parts) < 4 or low[4:7] != provider:
             kind = "/".join(parts[-2:])
             raise ArmError(404, "InvalidResourceType", f"The resource type '{kind}' could not be found.")
@@ -222,6 +226,58 @@ class ResourceManager:
             query = {"api-version": request.query["api-version"], "$skipToken": str(start + PAGE_SIZE)}
             body["nextLink"] = str(_here(request).with_query(query))
         return self._reply(body)
+
+    def _registries(self, claims: JSON, subscription: str, group: str, name: list[str]) -> web.StreamResponse:
+        """The registry, alone or in the list of its resource group."""
+        registry = self._world.registry
+        here = (registry.subscription_id.lower(), registry.resource_group.lower()) == (
+            subscription.lower(),
+            group.lower(),
+        )
+        # In a list, what the caller may not read is left out without a word.
+        found = [self._registry()] if here and registry.is_visible else []
+        if not name:
+            return self._reply({"value": found})
+        if here and not registry.is_visible:
+            message = (
+                f"The client '{claims['appid']}' does not have authorization to perform action "
+                "'Microsoft.ContainerRegistry/registries/read' over this scope or the scope is invalid."
+            )
+            raise ArmError(403, "AuthorizationFailed", message)
+        if not found or found[0]["name"].lower() != name[0]:
+            raise ArmError(404, "ResourceNotFound", f"The Resource '{name[0]}' was not found.")
+        return self._reply(found[0])
+
+    def _registry(self) -> JSON:
+        registry = self._world.registry
+        name = registry.login_server.partition(".")[0]
+        group = f"/subscriptions/{registry.subscription_id}/resourceGroups/{registry.resource_group}"
+        direct = self._world.face == "direct"
+        retention, soft = registry.retention_days, registry.soft_delete
+        return {
+            "id": f"{group}/providers/Microsoft.ContainerRegistry/registries/{name}",
+            "name": name,
+            "type": "Microsoft.ContainerRegistry/registries",
+            "location": "westeurope",
+            "sku": {"name": "Premium", "tier": "Premium"},
+            "properties": {
+                "loginServer": self._emulator.registry_url if direct else registry.login_server,
+                "provisioningState": "Succeeded",
+                "adminUserEnabled": False,
+                "policies": {
+                    "quarantinePolicy": {"status": "disabled"},
+                    "trustPolicy": {"type": "Notary", "status": "disabled"},
+                    "retentionPolicy": {
+                        "days": 7 if retention is None else retention,
+                        "status": "disabled" if retention is None else "enabled",
+                    },
+                    "softDeletePolicy": {
+                        "retentionDays": registry.soft_delete_days,
+                        "status": "enabled" if soft else "disabled",
+                    },
+                },
+            },
+        }
 
     # -- credentials -------------------------------------------------------------------------------------------
 

@@ -34,6 +34,15 @@ def digest_of(data: bytes) -> str:
 
 
 @dataclass(slots=True)
+class DeletedManifest:
+    """What soft delete holds of one manifest."""
+
+    manifest: ManifestState
+    tags: tuple[str, ...]
+    deleted_at: datetime
+
+
+@dataclass(slots=True)
 class RegistryState:
     """
     One registry. Its builders (`push`, `push_index`, `push_referrer`, `tag`, `lock`, `ghost`) make real manifests.
@@ -64,8 +73,17 @@ class RegistryState:
     truncate_tags_at: int = 10
     # Whether listing the tags of a repository that has manifests alone answers 404 in place of an empty list.
     tagless_is_unknown: bool = False
-    # Kept for a later day: while False, what is deleted is gone.
+    # While False, what is deleted is gone.
     soft_delete: bool = False
+    soft_delete_days: int = 7
+    # The days of the retention policy, where there is one; with 0, a manifest that loses its last tag is gone at once.
+    retention_days: int | None = None
+    # Whether the resource manager shows the registry to the client.
+    is_visible: bool = True
+    # Repository -> digest -> what soft delete holds.
+    deleted: dict[str, dict[str, DeletedManifest]] = field(default_factory=dict)
+    # The configs and layers that are there. They outlive their manifests until `collect_garbage`.
+    blobs: set[str] = field(default_factory=set)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _pushes: int = 0
 
@@ -192,6 +210,7 @@ class RegistryState:
             state = self.repositories[repository] = RepositoryState(repository, when, when)
         state.created = min(state.created, when)
         config: dict[str, Any] = content.get("config") or {}
+        self.blobs.update(part["digest"] for part in (config, *content.get("layers", ())) if "digest" in part)
         index = media_type in INDEX_TYPES
         manifest = ManifestState(
             digest=digest,
@@ -231,6 +250,49 @@ class RegistryState:
     def unlock(self, repository: str, reference: str | None = None) -> None:
         """Allows everything again."""
         self._set(repository, reference, OPEN)
+
+    def remove(self, repository: str, digest: str) -> None:
+        """What DELETE does to a manifest: gone, or held by soft delete."""
+        removed = self.repositories[repository].delete_manifest(digest)
+        if self.soft_delete:
+            held = self.deleted.setdefault(repository, {})
+            for manifest, tags in removed:
+                held[manifest.digest] = DeletedManifest(manifest, tags, self.clock())
+        self.drop_if_empty(repository)
+
+    def restore(self, repository: str, digest: str, tag: str | None) -> None:
+        """Brings one manifest back, under this tag alone."""
+        held = self.deleted[repository].pop(digest)
+        now = self.clock()
+        state = self.repositories.get(repository)
+        if state is None:
+            state = self.repositories[repository] = RepositoryState(repository, now, now)
+        held.manifest.tags.clear()
+        state.put(held.manifest, tag, now)
+
+    def missing_part(self, repository: str, body: bytes) -> tuple[str, str] | None:
+        """What a manifest needs and is not there: ("blob" or "manifest", its digest)."""
+        content = json.loads(body)
+        for part in (content.get("config"), *content.get("layers", ())):
+            if part and part["digest"] not in self.blobs:
+                return "blob", part["digest"]
+        state = self.repositories.get(repository)
+        for child in content.get("manifests", ()):
+            if state is None or child["digest"] not in state.manifests:
+                return "manifest", child["digest"]
+        return None
+
+    def collect_garbage(self) -> None:
+        """From now on the registry has only those blobs that some manifest needs."""
+        held = [each.manifest for kept in self.deleted.values() for each in kept.values()]
+        manifests = [each for state in self.repositories.values() for each in state.manifests.values()]
+        self.blobs = {
+            part["digest"]
+            for manifest in (*manifests, *held)
+            for content in (json.loads(manifest.body),)
+            for part in (content.get("config"), *content.get("layers", ()))
+            if part
+        }
 
     def _set(self, repository: str, reference: str | None, attributes: Attributes) -> None:
         state = self.repositories[repository]

@@ -134,19 +134,26 @@ class RepositoryState:
         self._orders.clear()
         return tag
 
-    def delete_manifest(self, digest: str) -> None:
-        """Removes a manifest, every tag on it, and what refers to it, whatever refers to that included."""
+    def delete_manifest(self, digest: str) -> list[tuple[ManifestState, tuple[str, ...]]]:
+        """
+        Removes a manifest, every tag on it, and what refers to it, whatever refers to that included.
+
+        Returns what has been removed, each with the tags that it had.
+        """
         manifest = self.manifests[digest]
-        for name in list(manifest.tags):
+        names = tuple(manifest.tags)
+        for name in names:
             self.untag(name)
+        removed = [(manifest, names)]
         del self.manifests[digest]
         self._graves[digest] = manifest.updated
         if manifest.subject is not None:
             self.referrers.get(manifest.subject, {}).pop(digest, None)
         for referrer in list(self.referrers.pop(digest, ())):
             if referrer in self.manifests:
-                self.delete_manifest(referrer)
+                removed += self.delete_manifest(referrer)
         self._orders.clear()
+        return removed
 
     def page_of_tags(self, order: Order, last: str | None, n: int, digest: str | None) -> tuple[list[TagState], bool]:
         """At most `n` listed tags behind `last`, and whether there are more."""
