@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     _add_collect(commands)
     _add_explain(commands)
     _add_permissions(commands)
+    _add_restore(commands)
     serve = commands.add_parser("demo", help="the whole job on an embedded registry and clusters; no Azure needed")
     serve.add_argument("--serve", action="store_true", help="leave them running, to try every command by hand")
     commands.add_parser("schema", help="print the JSON schema of the configuration file")
@@ -126,6 +127,17 @@ def _add_permissions(commands: _Commands) -> None:
     command = commands.add_parser("permissions", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
     _add_config(command)
     _add_flags(command, _FOR_READING | {"subscriptions", "require-all-clusters"})
+
+
+def _add_restore(commands: _Commands) -> None:
+    text = "put back what a run untagged or deleted, where the registry still can"
+    command = commands.add_parser("restore", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    command.add_argument(
+        "journal", metavar="JOURNAL", type=Path, help="the journal.jsonl in the report folder of the run"
+    )
+    _add_config(command)
+    command.add_argument("--dry-run", action="store_true", help="only say what can be restored")
+    _add_flags(command, {"registry", "registry-aliases", "environment", "concurrency", "log-level"})
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -209,12 +221,32 @@ def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return asyncio.run(permissions(settings, _terminal(settings), environ))
 
 
+def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from acr_cleanup.restore import read, restore  # noqa: PLC0415
+
+    recorded = read(parsed.journal)
+    config = parsed.config or _found_file()
+    given = _overrides(parsed)
+    named = config is not None or given["registry"] is not None
+    if not named:
+        given["registry"] = recorded.registry
+    settings = load_settings(config, given, environ, needs_clusters=False)
+    if not named and not settings.registry.login_server.endswith(f".{settings.cloud.registry_suffix}"):
+        # Whoever has edited the journal must not choose to whom we log in.
+        seen = f"The journal is of {recorded.registry}, which is no usual name of an Azure container registry."
+        raise ConfigurationError((Problem("registry", seen, "If it is yours, name it with --registry."),))
+    return asyncio.run(
+        restore(parsed.journal, recorded, settings, _terminal(settings), environ, dry_run=parsed.dry_run)
+    )
+
+
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
     "plan": _clean,
     "apply": _clean,
     "collect": _collect,
     "explain": _explain,
     "permissions": _permissions,
+    "restore": _restore,
 }
 
 
@@ -231,8 +263,12 @@ def _terminal(settings: Settings) -> Terminal:
     return runtime
 
 
+def _found_file() -> Path | None:
+    return next((Path(name) for name in DEFAULT_FILES if Path(name).exists()), None)
+
+
 def _default_file(parsed: argparse.Namespace) -> Path | None:
-    found = next((Path(name) for name in DEFAULT_FILES if Path(name).exists()), None)
+    found = _found_file()
     if found is None and not (parsed.registry or parsed.clusters):
         problem = Problem("CONFIG", "No configuration was given.", f"Name a file, or write {DEFAULT_FILES[0]} here.")
         raise ConfigurationError((problem,))

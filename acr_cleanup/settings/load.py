@@ -90,12 +90,17 @@ class Settings:
 
 
 def load_settings(
-    config: Path | None, overrides: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, str]
+    config: Path | None,
+    overrides: Mapping[str, str | Sequence[str] | None],
+    environ: Mapping[str, str],
+    *,
+    needs_clusters: bool = True,
 ) -> Settings:
     """
     The settings of this run.
 
-    `overrides` holds flags or inputs by name (`older-than` or `older_than`); an empty text or None was not given.
+    `overrides` holds flags or inputs by name (`older-than` or `older_than`); an empty text or None was not given. Whoever decides
+    nothing `needs_clusters` to be named neither.
     Raises `ConfigurationError` with every problem of every source.
     """
     problems: list[Problem] = []
@@ -116,7 +121,8 @@ def load_settings(
     options = _merged(file, inputs)
     folder = config.parent if config is not None else Path()
     cloud = _cloud(options, file, environ, problems)
-    clusters = _clusters(file, inputs, folder, problems, any(path.startswith("kubernetes_clusters") for path in broken))
+    unasked = not needs_clusters or any(path.startswith("kubernetes_clusters") for path in broken)
+    clusters = _clusters(file, inputs, folder, problems, unasked)
     registry = _registry(file, inputs, options, cloud, problems, broken)
     waive = _waivers(options, clusters, problems, broken)
     policy = _policy(options, problems, broken)
