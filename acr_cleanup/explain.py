@@ -14,6 +14,7 @@ from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, Registry, parse_reference
+from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
 from acr_cleanup.main import Edges, connect, read_usage
@@ -124,9 +125,10 @@ async def _read(
     usage: UsageIndex = await read_usage(settings, edges, runtime, clock)
     runtime.progress("repositories", 0, 1, asked.repository)
     listed: RepositoryInventory = await edges.registry.list_repository(asked.repository)
-    inventory = await edges.registry.read_edges(listed.used_by(usage.digests(asked.repository)))
+    now = clock()
+    inventory = await edges.registry.read_edges(prepare(listed, usage, settings.policy, now))
     runtime.progress("repositories", 1, 1, asked.repository)
-    return Evidence(inventory, usage, settings.policy, clock())
+    return Evidence(inventory, usage, settings.policy, now)
 
 
 def _answer(asked: Target, evidence: Evidence, *, everything: bool) -> tuple[Answer, int]:

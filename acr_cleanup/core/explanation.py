@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.plan import RepositoryPlan, plan_repository, short
-from acr_cleanup.core.policy import Evidence, Rule, Scope, describe_duration, eligible_repositories
+from acr_cleanup.core.plan import RepositoryPlan, plan_repository
+from acr_cleanup.core.policy import Evidence, Rule, Scope, eligible_repositories
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import Reason, holds, in_use
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
@@ -39,23 +40,6 @@ class LinkedUse:
 
     use: ImageUse
     link: Link
-
-
-class Hold(StrEnum):
-    """Why a manifest stays, beside the rules that keep tags (`Rule`)."""
-
-    TAGGED = "tagged"
-    LISTED = "listed"
-    REFERRED = "referred"
-    UNTAGGED = "untagged"
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One reason to keep a tag (`rule` is a `Rule`) or a manifest (a `Rule` or a `Hold`), and what was seen."""
-
-    rule: Rule | Hold
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,42 +200,8 @@ def manifest_fate(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> F
 
 
 def _holds(evidence: Evidence, plan: RepositoryPlan, digest: Digest, gone: frozenset[Digest]) -> Iterator[Reason]:
-    """Why a manifest stays: the conditions of `delete manifest` that it does not meet."""
-    inventory = evidence.inventory
-    manifest = inventory.manifests.get(digest)
-    # It is in the family of whatever is in its own.
-    if inventory.family(digest) & evidence.usage.digests(inventory.name):
-        yield Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
-    if manifest is not None and manifest.locked:
-        yield Reason(Rule.LOCKED, "it is locked in the registry")
-    leaving = {decision.tag.name for decision in plan.deletions}
-    tags = inventory.tags_of.get(digest, ())
-    yield from (Reason(Hold.TAGGED, f"its tag {tag.name} is kept") for tag in tags if tag.name not in leaving)
-    parents = (each for each in inventory.parents_of.get(digest, ()) if each not in gone)
-    yield from (Reason(Hold.LISTED, f"the index {short(each)} lists it, and stays") for each in parents)
-    referrers = (each for each in inventory.referrers_of.get(digest, ()) if each not in gone)
-    yield from (Reason(Hold.REFERRED, f"{short(each)} is attached to it, and stays") for each in referrers)
-    if manifest is not None and not tags:
-        yield from _untagged(evidence, manifest, gone)
-    if digest in inventory.unknown:
-        yield Reason(Rule.UNKNOWN_MANIFEST, "the registry names it and cannot show it")
-    elif inventory.unknown:
-        detail = "the registry cannot show some manifest of this repository, and it might belong to that"
-        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
-
-
-def _untagged(evidence: Evidence, manifest: Manifest, gone: frozenset[Digest]) -> Iterator[Reason]:
-    parents = evidence.inventory.parents_of.get(manifest.digest, ())
-    if manifest.subject is not None:
-        if not parents and manifest.subject not in gone:
-            yield Reason(Rule.ATTACHED, f"belongs to {short(manifest.subject)}, which is kept")
-    elif not parents:
-        yield Reason(Hold.UNTAGGED, "it has no tag: untagged manifests are left alone")
-    elif manifest.updated_at is None:
-        yield Reason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
-    elif evidence.now - manifest.updated_at < evidence.policy.older_than:
-        limit = describe_duration(evidence.policy.older_than)
-        yield Reason(Rule.YOUNG, f"pushed {manifest.updated_at:%Y-%m-%d}, less than {limit} ago")
+    used = in_use(evidence.inventory, evidence.usage)
+    return holds(evidence, used, {decision.tag.name for decision in plan.deletions}, gone, digest)
 
 
 _Uses = Iterator[tuple[ImageUse, Link]]

@@ -31,7 +31,8 @@ from acr_cleanup.core.policy import (
     keep_reasons,
 )
 from acr_cleanup.core.proof import Missing
-from acr_cleanup.core.references import Digest
+from acr_cleanup.core.references import Digest, short
+from acr_cleanup.core.removal import Reason, Removal, candidates, holds, in_use, remove
 from acr_cleanup.core.space import Space
 from acr_cleanup.core.usage import Blocker, UsageIndex
 
@@ -66,7 +67,11 @@ class ManifestDecision:
 
 @dataclass(frozen=True, slots=True)
 class Untag:
-    """Remove one name. `after`: digests that must be gone first, otherwise the name stays. `locks`: see `DeleteManifest`."""
+    """
+    Remove one name. `after`: digests that must be gone first, otherwise the name stays (a name alone waits for nothing).
+
+    `locks`: as in `DeleteManifest`, of the tag alone.
+    """
 
     tag: Tag
     after: tuple[Digest, ...] = ()
@@ -109,8 +114,6 @@ class RepositoryPlan:
 
     repository: str
     decisions: tuple[Decision, ...] = ()
-    untagged: tuple[ManifestDecision, ...] = ()
-    """With `delete_untagged`: every manifest without tags, but those that go along with something tagged."""
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
@@ -119,6 +122,8 @@ class RepositoryPlan:
     """What something uses and the registry does not have."""
     space: Space | None = None
     """What the manifests that go take up, where that was read; otherwise the sizes of the listing stand for it."""
+    untagged: tuple[ManifestDecision, ...] = ()
+    """With `delete_untagged`: every manifest without tags, but those that go along with something tagged."""
 
     @cached_property
     def deletions(self) -> tuple[Decision, ...]:
@@ -180,11 +185,6 @@ class Plan:
         return sum(len(repository.untagged_deletions) for repository in self.repositories)
 
     @property
-    def is_empty(self) -> bool:
-        """Is there nothing to do?"""
-        return not any(repository.steps for repository in self.repositories)
-
-    @property
     def kept(self) -> int:
         return sum(len(repository.kept) for repository in self.repositories)
 
@@ -224,10 +224,14 @@ def nothing_to_delete(
 
     Edges only add reasons to keep, so then there is no need to read any body.
     """
+    evidence = Evidence(inventory, usage, policy, now)
+    return _all_kept(inventory, keep_reasons(evidence)) and not candidates(evidence)
+
+
+def _all_kept(inventory: RepositoryInventory, reasons: Mapping[str, tuple[KeepReason, ...]]) -> bool:
     # Whatever is still unread counts as kept only until it is read.
-    kept = keep_reasons(Evidence(inventory, usage, policy, now))
     return all(
-        any(reason.rule is not Rule.UNKNOWN_MANIFEST for reason in kept.get(tag.name, ())) for tag in inventory.tags
+        any(reason.rule is not Rule.UNKNOWN_MANIFEST for reason in reasons.get(tag.name, ())) for tag in inventory.tags
     )
 
 
@@ -240,31 +244,58 @@ def plan_repository(
     `inventory` holds the edges of every manifest that could have any (`RepositoryInventory.unread` is empty), or what is
     unread stays unknown, and then no manifest of the repository is deleted.
     """
-    reasons = keep_reasons(Evidence(inventory, usage, policy, now))
-    going = frozenset(tag.name for tag in inventory.tags) - reasons.keys()
-    removable = _removable(inventory, usage, policy, now, going)
-
-    # What is attached to a kept manifest is kept with it; that may in turn keep more, so look until nothing changes.
-    while attached := _attached(inventory, going, removable):
-        reasons |= attached
-        going -= attached.keys()
-        removable = _removable(inventory, usage, policy, now, going)
-
+    evidence = Evidence(inventory, usage, policy, now)
+    reasons = keep_reasons(evidence)
+    removal = remove(evidence, {tag.name for tag in inventory.tags} - reasons.keys())
+    warnings = _warnings(inventory)
+    if warnings and _all_kept(inventory, reasons) and not candidates(evidence):
+        # Nobody needed to know: so nobody may have tried, and it is no reason for anything.
+        warnings = ()
+        reasons = {
+            name: tuple(reason for reason in found if reason.rule is not Rule.UNKNOWN_MANIFEST)
+            for name, found in reasons.items()
+        }
+    for tag in inventory.tags:
+        if tag.name not in reasons and tag.name not in removal.tags:
+            reasons[tag.name] = (_attached(inventory, tag, removal),)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
     return RepositoryPlan(
         repository=inventory.name,
         decisions=tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags),
-        steps=_steps(inventory, going, removable),
-        warnings=_warnings(inventory),
+        untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
+        steps=_steps(inventory, removal),
+        warnings=warnings,
     )
+
+
+def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> KeepReason:
+    """Why a tag that no rule keeps stays: it belongs, by its name or by the `subject` of its manifest, to something that does."""
+    manifest = inventory.manifests.get(tag.digest)
+    subjects = (tag.subject, manifest.subject if manifest else None)
+    stays = [
+        each for each in subjects if each is not None and each in inventory.manifests and each not in removal.manifests
+    ]
+    return KeepReason(Rule.ATTACHED, f"belongs to {short(stays[0])}, which is kept")
+
+
+def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision]:
+    inventory = evidence.inventory
+    used = in_use(inventory, evidence.usage)
+    for digest in sorted(inventory.manifests.keys() - inventory.tags_of.keys()):
+        if digest not in removal.manifests:
+            reasons = tuple(holds(evidence, used, removal.tags, removal.manifests, digest))
+            yield ManifestDecision(inventory.manifests[digest], reasons)
+        elif digest in removal.alone:
+            yield ManifestDecision(inventory.manifests[digest])
 
 
 def refusals(plan: Plan, limits: Limits) -> tuple[str, ...]:
     """Why these limits forbid the whole plan; empty if they do not. Each says what was seen and what to do."""
     found = []
-    if limits.deletions is not None and plan.planned > limits.deletions:
+    if limits.deletions is not None and plan.planned + plan.untagged > limits.deletions:
+        untagged = f" and {plan.untagged} manifests without tags, which count as well," if plan.untagged else ","
         found.append(
-            f"The plan deletes {plan.planned} tags, more than max-deletions ({limits.deletions}). "
+            f"The plan deletes {plan.planned} tags{untagged} more than max-deletions ({limits.deletions}). "
             "Read the plan; if it is what you want, raise max-deletions."
         )
     for repository in plan.repositories:
@@ -275,63 +306,6 @@ def refusals(plan: Plan, limits: Limits) -> tuple[str, ...]:
                 f"max-deletion-percent ({limits.percent:g} %). Read the plan; if it is what you want, raise the limit."
             )
     return tuple(found)
-
-
-def _removable(
-    inventory: RepositoryInventory,
-    usage: UsageIndex,
-    policy: RetentionPolicy,
-    now: datetime,
-    going: frozenset[str],
-) -> frozenset[Digest]:
-    """
-    The manifests that nothing needs once these tags are gone: the largest set in which every member's parents and referrers are
-    members too.
-    """
-    if inventory.unknown:
-        # Any manifest here might be a child of one whose body nobody could read.
-        return frozenset()
-    used = {digest for each in usage.digests(inventory.name) for digest in inventory.family(each)}
-
-    def may_go(manifest: Manifest) -> bool:
-        if manifest.locked or manifest.digest in used:
-            return False
-        tags = inventory.tags_of.get(manifest.digest)
-        if tags:
-            return all(tag.name in going for tag in tags)
-        if manifest.subject is not None:
-            return True
-        old = manifest.updated_at is not None and now - manifest.updated_at >= policy.older_than
-        return old and manifest.digest in inventory.parents_of
-
-    members = {digest for digest, manifest in inventory.manifests.items() if may_go(manifest)}
-
-    def belongs(digest: Digest) -> bool:
-        parents, referrers = inventory.parents_of.get(digest, ()), inventory.referrers_of.get(digest, ())
-        if not (members.issuperset(parents) and members.issuperset(referrers)):
-            return False
-        # Without a tag it goes only with an index that lists it or the subject that it is attached to.
-        return digest in inventory.tags_of or bool(parents) or inventory.manifests[digest].subject in members
-
-    while leaving := {digest for digest in members if not belongs(digest)}:
-        members -= leaving
-    return frozenset(members)
-
-
-def _attached(
-    inventory: RepositoryInventory, going: frozenset[str], removable: frozenset[Digest]
-) -> dict[str, tuple[KeepReason, ...]]:
-    """Signatures, attestations and the like (by tag name or by `subject`) of manifests that stay."""
-    found: dict[str, tuple[KeepReason, ...]] = {}
-    for tag in inventory.tags:
-        manifest = inventory.manifests.get(tag.digest)
-        subjects = [tag.subject, manifest.subject if manifest else None]
-        stays = [
-            each for each in subjects if each is not None and each in inventory.manifests and each not in removable
-        ]
-        if tag.name in going and stays:
-            found[tag.name] = (KeepReason(Rule.ATTACHED, f"belongs to {short(stays[0])}, which is kept"),)
-    return found
 
 
 def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
@@ -352,39 +326,38 @@ def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
         order.done(*ready)
 
 
-def _steps(inventory: RepositoryInventory, going: frozenset[str], removable: frozenset[Digest]) -> tuple[Step, ...]:
-    """An index before its children, a subject before the tags that sign it: what stays must not lose its signature."""
+def _steps(inventory: RepositoryInventory, removal: Removal) -> tuple[Step, ...]:
+    """An index before its children, a referrer before its subject, be it one by `subject` or by the name of its tag."""
     try:
-        steps = _unordered_steps(inventory, going, removable, removable)
+        steps = _unordered_steps(inventory, removal, inventory.signers_of)
         return tuple(step for wave in waves(steps) for step in wave)
     except CycleError:
-        # Content addressing forbids cycles among indexes, but a tag may be *named* like the signature of anything.
-        steps = _unordered_steps(inventory, going, removable, frozenset())
+        # Content addressing forbids cycles of indexes and subjects, but a tag may be *named* after anything.
+        steps = _unordered_steps(inventory, removal, {})
         return tuple(step for wave in waves(steps) for step in wave)
 
 
 def _unordered_steps(
-    inventory: RepositoryInventory,
-    going: frozenset[str],
-    removable: frozenset[Digest],
-    signed: frozenset[Digest],
+    inventory: RepositoryInventory, removal: Removal, signers_of: Mapping[Digest, tuple[Tag, ...]]
 ) -> Iterator[Step]:
-    def after(tags: Iterable[Tag], parents: Iterable[Digest] = ()) -> tuple[Digest, ...]:
-        subjects = {tag.subject for tag in tags if tag.subject is not None}
-        return tuple(sorted({*parents, *(subjects & signed)}))
-
     for tag in sorted(inventory.tags, key=lambda tag: tag.name):
-        if tag.name in going and tag.digest not in removable:
-            yield Untag(tag, after((tag,)))
-    for digest in sorted(removable):
+        if tag.name in removal.tags and tag.digest not in removal.manifests:
+            yield Untag(tag, locks=_locks(tag))
+    for digest in sorted(removal.manifests):
         manifest = inventory.manifests[digest]
         tags = tuple(sorted(inventory.tags_of.get(digest, ()), key=lambda tag: tag.name))
-        parents = inventory.parents_of.get(digest, ())
-        if not tags and not parents and not manifest.children:
-            # It is attached to a subject that goes: the registry removes it together with that.
-            continue
-        subject = () if tags or manifest.subject is None else (manifest.subject,)
-        yield DeleteManifest(manifest, tags, after(tags, (*parents, *subject)))
+        first = {
+            *inventory.parents_of.get(digest, ()),
+            *inventory.referrers_of.get(digest, ()),
+            *(tag.digest for tag in signers_of.get(digest, ())),
+        }
+        after = tuple(sorted((first & removal.manifests) - {digest}))
+        yield DeleteManifest(manifest, tags, after, _locks(manifest, *tags))
+
+
+def _locks(*items: Manifest | Tag) -> tuple[Lock, ...]:
+    """What is locked of these. They are to go, so the policy lets them be unlocked."""
+    return tuple(lock for item in items if (lock := item.lock) is not None)
 
 
 def _warnings(inventory: RepositoryInventory) -> tuple[str, ...]:
@@ -392,21 +365,10 @@ def _warnings(inventory: RepositoryInventory) -> tuple[str, ...]:
         return ()
     shown = ", ".join(short(digest) for digest in sorted(inventory.unknown)[:3])
     warning = (
-        f"{len(inventory.unknown)} manifest(s) of {inventory.name} are listed but cannot be read ({shown}). "
+        f"{len(inventory.unknown)} manifest(s) of {inventory.name} cannot be read or understood ({shown}). "
         "Tags are removed by name only and no manifest is deleted there, for it might belong to one of them."
     )
     return (warning,)
-
-
-def short(digest: Digest) -> str:
-    """
-    A digest as people read it.
-
-    >>> short(Digest("sha256:" + "0123456789abcdef" * 4))
-    'sha256:0123456789ab'
-    """
-    algorithm, _, value = digest.partition(":")
-    return f"{algorithm}:{value[:12]}"
 
 
 def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:

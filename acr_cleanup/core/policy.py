@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from acr_cleanup.core.inventory import RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.selection import captured, patterns
 from acr_cleanup.core.usage import ImageUse, UsageIndex
@@ -128,14 +128,18 @@ def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
 
 def out_of_scope(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     """The repository is not one that may lose tags."""
+    if (reason := scope_reason(evidence)) is not None:
+        yield from ((tag, reason) for tag in evidence.inventory.tags)
+
+
+def scope_reason(evidence: Evidence) -> KeepReason | None:
+    """Why the repository may lose nothing at all; None if it may."""
     name, policy = evidence.inventory.name, evidence.policy
     if not patterns(policy.repositories, use_regex=policy.use_regex).select(name):
-        reason = KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among those that were selected")
-    elif name not in _in_scope(evidence.usage, policy.scope, (name,)):
-        reason = KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    else:
-        return
-    yield from ((tag, reason) for tag in evidence.inventory.tags)
+        return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among those that were selected")
+    if name not in _in_scope(evidence.usage, policy.scope, (name,)):
+        return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
+    return None
 
 
 def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
@@ -164,20 +168,34 @@ def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
 
 
 def locked(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """The registry forbids deleting or writing the tag or its manifest."""
-    for tag in evidence.inventory.tags:
-        manifest = evidence.inventory.manifests.get(tag.digest)
-        if tag.locked:
+    """The registry forbids deleting or writing the repository, the tag or its manifest; of these, the first is never unlocked."""
+    inventory, policy = evidence.inventory, evidence.policy
+    for tag in inventory.tags:
+        manifest = inventory.manifests.get(tag.digest)
+        if inventory.locked:
+            yield tag, KeepReason(Rule.LOCKED, "the repository is locked in the registry")
+        elif held_by_lock(tag, policy):
             yield tag, KeepReason(Rule.LOCKED, "the tag is locked in the registry")
-        elif manifest is not None and manifest.locked:
+        elif manifest is not None and held_by_lock(manifest, policy):
             yield tag, KeepReason(Rule.LOCKED, "its manifest is locked in the registry")
 
 
+def held_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
+    """Does a lock keep it? With `include_locked` only one that could not be put back."""
+    return item.locked and not (policy.include_locked and item.lock is not None)
+
+
 def unknown_manifest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """The registry names a digest whose manifest it cannot show: nobody knows what hangs on it."""
-    for tag in evidence.inventory.tags:
-        if tag.digest in evidence.inventory.unknown:
-            yield tag, KeepReason(Rule.UNKNOWN_MANIFEST, "the registry lists its manifest but cannot show it")
+    """The registry names a digest whose manifest it cannot show, or nobody can read: nobody knows what hangs on it."""
+    inventory = evidence.inventory
+    for tag in inventory.tags:
+        if tag.digest in inventory.unknown:
+            manifest = inventory.manifests.get(tag.digest)
+            if manifest is not None and manifest.media_type and not manifest.is_understood:
+                detail = f"nobody knows the media type of its manifest ({manifest.media_type})"
+            else:
+                detail = "the registry lists its manifest but cannot show it"
+            yield tag, KeepReason(Rule.UNKNOWN_MANIFEST, detail)
 
 
 def young(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
@@ -199,6 +217,9 @@ def excluded(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
         pattern = stay.matching(tag.name) or may_go.denying(tag.name)
         if pattern is not None:
             yield tag, KeepReason(Rule.EXCLUDED, f"excluded by `{pattern}`")
+        elif tag.subject != tag.digest and tag.subject in evidence.inventory.manifests:
+            # A signature lives and dies with what it signs; only by its own name could it be kept here.
+            continue
         elif may_go.matching(tag.name) is None:
             yield tag, KeepReason(Rule.EXCLUDED, "not among the included tags")
 

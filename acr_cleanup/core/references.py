@@ -172,3 +172,14 @@ def parse_image_id(text: str) -> ImageReference | Digest | None:
     if _DIGEST.fullmatch(rest):
         return Digest(rest)
     return parse_reference(rest)
+
+
+def short(digest: Digest) -> str:
+    """
+    A digest as people read it.
+
+    >>> short(Digest("sha256:" + "0123456789abcdef" * 4))
+    'sha256:0123456789ab'
+    """
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}:{value[:12]}"

@@ -8,12 +8,13 @@ wherever the world has moved. What changed is an outcome, not an error.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step, Untag
 from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.removal import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +30,38 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
     Which of the planned steps does a fresh plan (made from `inventory`) still want?
 
     `delete manifest` is confirmed only with no tag on the manifest that was not planned; otherwise what is left of it is
-    untagged, tag by tag.
+    untagged, tag by tag. Locks are those of now: what is put back after a failure must not be older than that.
     """
     decisions = {decision.tag.name: decision for decision in fresh.decisions}
+    untagged = {decision.manifest.digest: decision for decision in fresh.untagged}
     manifests = {step.digest: step for step in fresh.steps if isinstance(step, DeleteManifest)}
     steps: list[Step] = []
     outcomes: list[Outcome] = []
     for step in planned:
         still = []
         for tag in step.tags:
-            kind, detail = _change(tag, decisions.get(tag.name))
-            if kind is None:
-                still.append(tag)
-            else:
+            decision = decisions.get(tag.name)
+            kind, detail = _change(tag, decision)
+            if decision is not None and kind is None:
+                still.append(decision.tag)
+            elif kind is not None:
                 outcomes.append(Outcome(fresh.repository, tag.digest, tag.name, kind, detail))
 
-        # What must go first is what the fresh plan says, and never less than what was planned.
-        now = manifests.get(step.digest)
-        after = tuple(sorted({*step.after, *(now.after if now else ())}))
         if isinstance(step, DeleteManifest):
+            now = manifests.get(step.digest)
             planned_names = {tag.name for tag in step.tags}
             if now is not None and planned_names.issuperset(tag.name for tag in now.tags):
-                steps.append(DeleteManifest(now.manifest, tuple(still), after))
+                # What must go first is what the fresh plan says, and never less than what was planned.
+                steps.append(replace(now, after=tuple(sorted({*step.after, *now.after}))))
                 continue
-            present = step.digest in inventory.manifests
-            kind = OutcomeKind.KEPT if present else OutcomeKind.GONE
-            detail = "something needs it now" if present else ""
+            if step.digest not in inventory.manifests:
+                kind, detail = OutcomeKind.GONE, ""
+            elif (left := untagged.get(step.digest)) is not None and left.reasons:
+                kind, detail = _outcome_of(left.reasons[0].rule), left.reasons[0].detail
+            else:
+                kind, detail = OutcomeKind.KEPT, "something needs it now"
             outcomes.append(Outcome(fresh.repository, step.digest, None, kind, detail))
-        steps += [Untag(tag, after) for tag in still]
+        steps += [Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in still]
     return Confirmed(tuple(steps), tuple(outcomes))
 
 
@@ -71,6 +76,11 @@ def _change(tag: Tag, now: Decision | None) -> tuple[OutcomeKind | None, str]:
     if now.deletes:
         return None, ""
     reason = now.reasons[0]
-    special = {Rule.IN_USE: OutcomeKind.IN_USE_NOW, Rule.LOCKED: OutcomeKind.LOCKED}
     by_whom = f": {reason.uses[0]}" if reason.uses else ""
-    return special.get(reason.rule, OutcomeKind.KEPT), reason.detail + by_whom
+    return _outcome_of(reason.rule), reason.detail + by_whom
+
+
+def _outcome_of(rule: Rule | Hold) -> OutcomeKind:
+    if rule is Rule.IN_USE:
+        return OutcomeKind.IN_USE_NOW
+    return OutcomeKind.LOCKED if rule is Rule.LOCKED else OutcomeKind.KEPT

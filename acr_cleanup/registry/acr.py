@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -194,16 +194,41 @@ class AcrRegistry:
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
-        The same inventory with the edges of every manifest that may have any (`inventory.unread`).
+        The same inventory with the edges of every manifest that may have any (`inventory.unread`), and its own lock.
 
         What is not there, is too large, cannot be understood or is not what its digest says stays unknown; and so it is read
         again the next time, while what has been read is remembered. Raises `RegistryForbidden` if not one body may be read.
         """
-        tried: set[Digest] = set()
-        while pending := [digest for digest in inventory.unread if digest not in tried]:
-            tried.update(pending)
-            inventory = inventory.with_edges(await self._read_all(inventory, pending))
-        return inventory
+        locked = False
+
+        async def read_lock() -> None:
+            nonlocal locked
+            locked = await self._is_locked(inventory.name)
+
+        async def read_bodies() -> None:
+            nonlocal inventory
+            tried: set[Digest] = set()
+            while pending := [digest for digest in inventory.unread if digest not in tried]:
+                tried.update(pending)
+                inventory = inventory.with_edges(await self._read_all(inventory, pending))
+
+        await together((read_lock, read_bodies), limit=2)
+        return replace(inventory, locked=locked)
+
+    async def _is_locked(self, name: str) -> bool:
+        """Is the repository itself locked? What cannot be told is an error: a lock must not be overlooked."""
+        path = f"/acr/v1/{self._quote_repository(name)}?{urlencode({'api-version': API_VERSION})}"
+        call = f"reading the attributes of {name}"
+        reply = await self._call(Category.READ, "GET", path, call)
+        if failures.is_missing(reply):
+            return False
+        if reply.status != 200:
+            raise failures.refused(self.login_server, call, reply, failures.READING)
+        try:
+            return wire.read_repository_lock(reply.body, name)
+        except wire.Unreadable as error:
+            seen = f"an answer that does not describe it: {failures.quote_text(str(error))}."
+            raise failures.not_listed(self.login_server, call, seen) from None
 
     async def _read_all(self, inventory: RepositoryInventory, digests: Sequence[Digest]) -> list[Manifest]:
         refusals: list[RegistryForbidden] = []

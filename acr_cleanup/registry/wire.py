@@ -94,6 +94,11 @@ class _OneManifest(msgspec.Struct):
     manifest: _Manifest
 
 
+class _Repository(msgspec.Struct, rename="camel"):
+    image_name: str
+    changeable_attributes: _Attributes | None = None
+
+
 class _Config(msgspec.Struct, rename="camel"):
     media_type: Any = None
     digest: Any = None
@@ -118,6 +123,7 @@ _REPOSITORIES = msgspec.json.Decoder(_Repositories)
 _TAGS = msgspec.json.Decoder(_Tags)
 _ONE_TAG = msgspec.json.Decoder(_OneTag)
 _MANIFESTS = msgspec.json.Decoder(_Manifests)
+_REPOSITORY = msgspec.json.Decoder(_Repository)
 _ONE_MANIFEST = msgspec.json.Decoder(_OneManifest)
 _DOCUMENT = msgspec.json.Decoder(_Document)
 
@@ -142,15 +148,15 @@ class Edges:
     """What it takes up; None if it does not say."""
 
     def of(self, manifest: Manifest) -> Manifest:
-        """The same manifest, its edges known."""
-        return replace(
+        """The same manifest, its edges known; unless nobody knows its media type, which might refer to anything in any way."""
+        read = replace(
             manifest,
             media_type=self.media_type or manifest.media_type,
             config_media_type=self.config_media_type or manifest.config_media_type,
             children=self.children,
             subject=self.subject,
-            known=True,
         )
+        return replace(read, known=read.is_understood)
 
 
 def read_repositories(body: bytes) -> dict[str, str]:
@@ -176,6 +182,14 @@ def read_manifests(body: bytes) -> dict[str, ListedManifest]:
 def read_manifest(body: bytes) -> ListedManifest:
     """The attributes of one manifest. Raises `Unreadable`."""
     return _listed(_decode(_ONE_MANIFEST, body).manifest)
+
+
+def read_repository_lock(body: bytes, name: str) -> bool:
+    """Do the attributes of this repository forbid deleting or writing it? Raises `Unreadable`."""
+    found = _decode(_REPOSITORY, body)
+    if found.image_name != name:
+        raise Unreadable(f"the attributes of {found.image_name!r}")
+    return _locks(found.changeable_attributes).locked
 
 
 def read_edges(body: bytes, digest: Digest, content_type: str) -> Edges:

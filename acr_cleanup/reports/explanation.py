@@ -15,11 +15,13 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 
-from acr_cleanup.core.explanation import Explanation, Fate, Link, Reason, WithoutUses, decide
+from acr_cleanup.core.explanation import Explanation, Fate, Link, WithoutUses, decide
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.plan import Decision, RepositoryPlan
 from acr_cleanup.core.policy import Evidence, Rule, Scope, counted_with, describe_duration
-from acr_cleanup.core.references import Digest
+from acr_cleanup.core.proof import lacks
+from acr_cleanup.core.references import Digest, short
+from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Page, fact, heading, section
@@ -188,20 +190,13 @@ class Of(_Live):
             return f"{start}, and {seen}."
         number = len(found.uses)
         what = f"{words.count(number, 'use')} {'names' if number == 1 else 'name'} it"
-        pulls = sum(self._pulls(each.use) for each in found.uses)
+        pulls = sum(lacks(self.evidence.inventory, each.use) for each in found.uses)
         if not pulls:
             return f"{start}; {what}, and {'it does' if number == 1 else 'they do'} not pull it by that."
         pods = (
             "its pods fail" if number == 1 else "their pods fail" if pulls == number else f"the pods of {pulls:,} fail"
         )
         return f"{start}, and {what}: {pods} on their next pull."
-
-    def _pulls(self, use: ImageUse) -> bool:
-        """Would this use have the missing thing pulled? A status tells what runs already, and a digest outranks a tag."""
-        digest = use.reference.digest
-        return not use.field.startswith("status.") and (
-            digest is None or digest not in self.evidence.inventory.manifests
-        )
 
     def _missing(self) -> Iterator[Block]:
         inventory, found = self.evidence.inventory, self.explanation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -242,13 +243,14 @@ def test_a_media_type_nobody_knows_is_unknown() -> None:
     assert verbs(plan(inventory([tag("1.0", "a")], [strange, image("a")]))) == ["untag 1.0"]
 
 
-def test_a_signature_stays_with_its_manifest_and_goes_after_it() -> None:
-    signature = f"sha256-{d('a')[7:]}.sig"
+@pytest.mark.parametrize("suffix", [".sig", ".att", ".sbom", ""])
+def test_a_signature_stays_with_its_manifest_and_goes_before_it(suffix: str) -> None:
+    signature = f"sha256-{d('a')[7:]}{suffix}"
     repository = inventory([tag("1.0", "a"), tag(signature, "s")], [image("a"), image("s")])
 
     assert verbs(plan(repository, usage(use("1.0")))) == []
-    assert verbs(plan(repository)) == ["delete a[1.0]", f"delete s[{signature}]"]
-    assert plan(repository).steps[1].after == (d("a"),)
+    assert verbs(plan(repository)) == [f"delete s[{signature}]", "delete a[1.0]"]
+    assert plan(repository).steps[1].after == (d("s"),)
 
 
 def test_a_tag_named_like_the_signature_of_its_own_child_is_no_trap() -> None:
@@ -265,9 +267,19 @@ def test_a_kept_referrer_keeps_its_subject() -> None:
     assert verbs(plan(repository)) == ["untag 1.0"]
 
 
-def test_an_untagged_referrer_goes_with_its_subject_by_itself() -> None:
+def test_an_untagged_referrer_goes_before_its_subject() -> None:
     repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")])
 
+    assert verbs(plan(repository)) == ["delete r[]", "delete a[1.0]"]
+    assert plan(repository).steps[1].after == (d("r"),)
+
+
+def test_an_artifact_that_nobody_needs_to_read_is_left_to_the_registry() -> None:
+    """It removes what refers to a subject together with that; a thousand signatures are not read to learn as much."""
+    unread = replace(referrer("r", "a"), subject=None, known=False)
+    repository = inventory([tag("1.0", "a")], [image("a"), unread])
+
+    assert not repository.unread
     assert verbs(plan(repository)) == ["delete a[1.0]"]
 
 

@@ -62,7 +62,8 @@ async def test_one_request_per_operation() -> None:
         assert set(await asyncio.gather(*deletions)) == {OutcomeKind.DELETED}
         assert len(deletions) == 500
         pages = 20
-        assert at.sent() <= pages + len(deletions) + 3
+        attributes = 10
+        assert at.sent() <= pages + attributes + len(deletions) + 3
         assert at.sent(status=401) == 0
 
 

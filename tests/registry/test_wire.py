@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.inventory import Lock, Manifest
 from acr_cleanup.core.references import Digest
 from acr_cleanup.errors import NotListed, RegistryError
 from acr_cleanup.registry import wire
@@ -27,6 +27,10 @@ def tag(**fields: Any) -> Any:
 def listed(**fields: Any) -> Manifest:
     page = json.dumps({"manifests": [{"digest": ONE, **fields}]}).encode()
     return wire.read_manifests(page)[ONE].manifest
+
+
+def repository(**fields: Any) -> bool:
+    return wire.read_repository_lock(json.dumps({"imageName": "shop/web", **fields}).encode(), "shop/web")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,39 @@ def test_times(text: Any, moment: datetime | None) -> None:
 def test_locks(attributes: Any, locked: bool) -> None:
     assert tag(changeableAttributes=attributes).locked is locked
     assert listed(changeableAttributes=attributes).locked is locked
+    assert repository(changeableAttributes=attributes) is locked
+
+
+@pytest.mark.parametrize("delete", [True, False])
+@pytest.mark.parametrize("write", [True, False])
+def test_locks_are_remembered_as_they_were_so_that_they_can_be_put_back(delete: bool, write: bool) -> None:
+    attributes = {"deleteEnabled": delete, "writeEnabled": write, "listEnabled": True}
+    unlocked = delete and write
+    assert tag(changeableAttributes=attributes).lock == (None if unlocked else Lock("1.0", delete, write))
+    assert listed(changeableAttributes=attributes).lock == (None if unlocked else Lock(None, delete, write))
+
+
+@pytest.mark.parametrize("strange", ["false", 0, 1, [], {}])
+def test_a_lock_that_could_not_be_put_back_is_none_that_can_be_taken_off(strange: Any) -> None:
+    found = tag(changeableAttributes={"deleteEnabled": strange, "writeEnabled": False})
+    assert (found.locked, found.lock) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"<html>",
+        b'{"imageName": "shop/api"}',
+        b'{"imageName": "shop/web", "changeableAttributes": 1}',
+    ],
+)
+def test_a_repository_whose_lock_cannot_be_told_is_unreadable(body: bytes) -> None:
+    """A lock must not be overlooked."""
+    with pytest.raises(wire.Unreadable):
+        wire.read_repository_lock(body, "shop/web")
 
 
 def test_nothing_but_name_and_digest_is_needed() -> None:
@@ -151,8 +188,16 @@ def test_edges_of_an_index_and_of_a_referrer() -> None:
 def test_a_document_without_media_type_takes_that_of_its_answer() -> None:
     index = edges({"manifests": []}, "application/vnd.oci.image.index.v1+json; charset=utf-8")
     assert index.media_type == "application/vnd.oci.image.index.v1+json"
-    kept = edges({"manifests": None, "subject": None}, "application/json").of(Manifest(ONE, "listed/as"))
-    assert (kept.media_type, kept.known) == ("listed/as", True)
+    listed_as = "application/vnd.oci.image.manifest.v1+json"
+    kept = edges({"manifests": None, "subject": None}, "application/json").of(Manifest(ONE, listed_as))
+    assert (kept.media_type, kept.known) == (listed_as, True)
+
+
+@pytest.mark.parametrize("media_type", ["application/vnd.example.future.manifest.v9+json", "", "text/plain"])
+def test_a_media_type_nobody_knows_stays_unknown_whatever_its_body_says(media_type: str) -> None:
+    """It might refer to other manifests in ways of its own."""
+    read = edges({"mediaType": media_type, "manifests": [{"digest": TWO}]}).of(Manifest(ONE, media_type))
+    assert (read.known, read.children) == (False, (TWO,))
 
 
 @pytest.mark.parametrize(
@@ -266,7 +311,7 @@ async def test_a_manifest_larger_than_any_can_be_stays_unknown_though_its_digest
     def answer(asked: Any, request: Any) -> Answer:
         if asked.path.startswith("/v2/"):
             return Answer(request, 200, body, {"Content-Length": str(len(body))} if told else {})
-        return Answer(request, 200, {"manifests": [index], "tags": []})
+        return Answer(request, 200, {"manifests": [index], "tags": [], "imageName": "shop/web"})
 
     async with by_hand(answer) as (registry, _):
         inventory = await registry.read_edges(await registry.list_repository("shop/web"))
