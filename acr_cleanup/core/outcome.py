@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.proof import Broken, Proof
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker
 
@@ -112,6 +114,8 @@ class Result:
     undo: str = ""
     """Whether what is (or would be) deleted could be brought back, in one sentence; empty where nothing is planned."""
     applied_plan: AppliedPlan | None = None
+    proof: Proof | None = None
+    """What a look afterwards has come to; None without one, because nothing was deleted or nobody asked for it."""
 
     @cached_property
     def counts(self) -> Counts:
@@ -125,8 +129,28 @@ class Result:
             in_use=self.plan.in_use,
             failed=count(tags, OutcomeKind.FAILED),
             deleted_manifests=len(gone),
-            bytes=self.plan.size if self.dry_run else sum(outcome.size for outcome in gone),
+            bytes=self.plan.size if self.dry_run else sum(map(self.freed, self.plan.repositories)),
         )
+
+    @property
+    def broken(self) -> tuple[Broken, ...]:
+        """What could be pulled before the run, and cannot be any more."""
+        return self.proof.broken if self.proof is not None else ()
+
+    def freed(self, repository: RepositoryPlan) -> int:
+        """Bytes that were freed there: exact within the repository, where that was measured, otherwise an upper bound."""
+        gone = self._deleted.get(repository.repository, {})
+        if repository.space is not None and repository.exact:
+            return repository.space.freed(gone)
+        return sum(gone.values())
+
+    @cached_property
+    def _deleted(self) -> Mapping[str, Mapping[Digest, int]]:
+        found: defaultdict[str, dict[Digest, int]] = defaultdict(dict)
+        for outcome in self.outcomes:
+            if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
+                found[outcome.repository][outcome.digest] = outcome.size
+        return found
 
 
 def count(outcomes: Iterable[Outcome], kind: OutcomeKind) -> int:

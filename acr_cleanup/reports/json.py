@@ -25,6 +25,7 @@ from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.outcome import AppliedPlan, Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
+from acr_cleanup.core.proof import Broken, Missing, Proof, is_digest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
@@ -74,6 +75,13 @@ def render(result: Result) -> Iterator[str]:
         ),
         "repositories": (_repository(repository) for repository in plan.repositories),
         "outcomes": map(_outcome, result.outcomes),
+        "missing": map(_affected, plan.missing),
+        "proof": _proof(result.proof),
+        "space": {
+            "bytes": result.counts.bytes,
+            "exact": plan.exact,
+            "manifests_read": plan.read_for_sizes,
+        },
     }
     yield from _object(members)
     yield "\n"
@@ -116,8 +124,8 @@ def _plan(result: Result) -> Object:
         "schema_version": PLAN_VERSION,
         "tool_version": __version__,
         "created_at": words.timestamp(plan.created_at),
-        "registry": plan.registry,
-        "policy": _policy(plan.policy),
+        "registry": _well_formed(plan.registry),
+        "policy": _well_formed(_policy(plan.policy)),
         "counts": {
             "planned": plan.planned,
             "kept": plan.kept,
@@ -155,7 +163,7 @@ def _evidence(scan: ClusterScan) -> Object:
     return {
         "name": _well_formed(scan.cluster),
         "resource_id": scan.resource_id or None,
-        "access": scan.access,
+        "access": _well_formed(scan.access),
         "objects": scan.objects,
         "uses": len(scan.uses),
         "uses_hash": f"sha256:{sha256(b'[%b]' % b','.join(uses)).hexdigest()}",
@@ -209,12 +217,37 @@ def _blocker(blocker: Blocker) -> Object:
     )
 
 
+def _affected(each: Missing | Broken) -> Object:
+    digest = is_digest(each.name)
+    return {
+        "repository": each.repository,
+        "tag": None if digest else each.name,
+        "digest": each.name if digest else None,
+        "uses": [_use(use) for use in each.uses],
+    }
+
+
+def _proof(proof: Proof | None) -> Object | None:
+    if proof is None:
+        return None
+    return {
+        "holds": proof.holds,
+        "repositories": proof.repositories,
+        "references": proof.references,
+        "broken": [_affected(each) | {"seen": each.seen, "deleted_by_this_run": each.ours} for each in proof.broken],
+        "notes": list(proof.notes),
+        "unproven": list(proof.unproven),
+        "skipped": proof.skipped,
+    }
+
+
 def _repository(repository: RepositoryPlan) -> Mapping[str, Any]:
     tags_of = {step.digest: step.tags for step in repository.steps if isinstance(step, DeleteManifest)}
     return {
         "name": repository.repository,
         "error": repository.error or None,
         "bytes": repository.size,
+        "exact": repository.exact,
         "warnings": list(repository.warnings),
         "decisions": map(_decision, repository.decisions),
         "manifests": (

@@ -17,6 +17,8 @@ from acr_cleanup.core.policy import Rule
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, Page, and_more, fact, heading, section
 from acr_cleanup.reports.view import (
+    MISSING_MEANS,
+    Affected,
     Context,
     KeptGroup,
     KeptTag,
@@ -102,10 +104,16 @@ class TextReport(Page):
             yield from section(self._hidden(len(readable) - len(shown), "repository", 0))
         yield from section(self._locked(view))
         yield from section(self._surprises(view))
+        yield from section(self._others())
+        yield from section(self._missing(view))
         yield from section(self._warnings(view))
         yield from section(self._next(view))
 
     def _problems(self, view: View) -> Iterator[Block]:
+        if view.broken:
+            yield heading("What is broken", "bold red")
+            yield from self._affected(view.broken, "bold red")
+            yield Line((("The way back: ", "bold"), (words.plain(view.way_back(self.context), 1000), "")), 2)
         if view.blockers:
             yield heading("What happened" if view.ended_early else "What could not be seen", "bold red")
         place = None
@@ -141,6 +149,12 @@ class TextReport(Page):
         path, which = view.reviewed
         if which:
             yield fact("Bound to", f"{words.plain(path)}, {which}: nothing beyond this reviewed plan is deleted")
+        if view.proved:
+            yield fact("Proof", view.proved)
+        if view.measured:
+            yield fact("Sizes", view.measured)
+        if result.undo:
+            yield fact("Undo", words.plain(result.undo, 1000))
         yield fact("Policy", words.plain(view.policy, 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 
@@ -150,7 +164,7 @@ class TextReport(Page):
         left = any(row.left for row in view.rows)
         header = ["Repository", "Tags", "Deleted" if view.acted else "Would delete"]
         header += ["Not deleted"] if left else []
-        header += ["Kept", "In use", "Freed up to" if view.acted else "Frees up to"]
+        header += ["Kept", "In use", view.freed_title]
 
         def cells(row: Row) -> tuple[str, ...]:
             if row.error:
@@ -258,6 +272,26 @@ class TextReport(Page):
             hidden = sum(map(len, islice(reasons.values(), limit, None)))
             yield from self._hidden(hidden, "", 2)
 
+    def _missing(self, view: View) -> Iterator[Block]:
+        if view.missing:
+            yield heading("In use, but not in the registry", "bold yellow")
+            yield Line(((MISSING_MEANS, ""),), 2)
+            yield from self._affected(view.missing, "bold")
+
+    def _affected(self, items: Sequence[Affected], style: str) -> Iterator[Block]:
+        shown = items[: self.names]
+        for each in shown:
+            yield Line(((words.plain(each.what), style), (f" {words.plain(each.seen)}" if each.seen else "", "")), 2)
+            yield Line(((words.plain(each.who, 600), ""),), 4)
+        yield from self._hidden(len(items) - len(shown), "", 2)
+
+    def _others(self) -> Iterator[Block]:
+        notes = self.result.proof.notes if self.result.proof is not None else ()
+        if notes:
+            yield heading("Changed by others meanwhile", "bold")
+            yield from (Line((("- ", ""), (words.plain(note, 600), "")), 2) for note in notes[: self.names])
+            yield from self._hidden(len(notes) - self.names, "", 2)
+
     def _warnings(self, view: View) -> Iterator[Block]:
         if not view.warnings:
             return
@@ -292,7 +326,7 @@ def _summary(view: View, repository: RepositoryPlan, row: Row) -> str:
     if not repository.deletions:
         return f"nothing to delete, {words.count(row.tags, 'tag')}"
     modal = "deleted" if view.acted else "would be deleted"
-    freed = f", freeing up to {words.size(row.bytes)}" if row.bytes else ""
+    freed = f", freeing {'' if repository.exact else 'up to '}{words.size(row.bytes)}" if row.bytes else ""
     return f"{row.gone:,} of {words.count(row.tags, 'tag')} {modal}{freed}"
 
 

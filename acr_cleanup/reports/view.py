@@ -41,6 +41,11 @@ class Context:
         """The file that holds everything."""
         return self.file("report.json") or "report.json"
 
+    @property
+    def journal(self) -> str:
+        """The file from which what a run deleted can be put back."""
+        return self.full_report.removesuffix("report.json") + "journal.jsonl"
+
     def file(self, name: str) -> str:
         """The path of one report file, or nothing if it was not written."""
         return next((path for path in self.files if path.endswith(name)), "")
@@ -70,6 +75,20 @@ class Advice:
 
     def __str__(self) -> str:
         return f"{self.text}: {self.command}" if self.command else f"{self.text}."
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """
+    Something that cannot be pulled: what (as one writes it), what was seen of it, and who uses it. Nothing of it is harmless yet.
+    """
+
+    what: str
+    seen: str
+    who: str
+
+
+MISSING_MEANS = "What starts from these fails on its next pull: push them again, or change who names them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,10 @@ class KeptGroup:
         """Must each tag say for itself what the title cannot? Ages and users are shown anyway."""
         return self.rule not in _TOLD_BY_TITLE and len({tag.detail for tag in self.tags}) > 1
 
+
+_UNPROVEN = "It could not be proven that everything in use can still be pulled: {}"
+_NOT_OURS = " (not deleted by this run itself)"
+_BROKEN_USERS = 4
 
 # In the order of the rules; each finishes the sentence "kept because it is …".
 _TITLES = {
@@ -172,7 +195,72 @@ class View:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         of_repositories = [warning for each in self.result.plan.repositories for warning in each.warnings]
-        return tuple(dict.fromkeys((*self.result.warnings, *of_repositories)))
+        proof = self.result.proof
+        unproven = [_UNPROVEN.format(each) for each in (proof.unproven if proof is not None else ())]
+        return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
+
+    @cached_property
+    def broken(self) -> tuple[Affected, ...]:
+        """What the look afterwards found broken; what is in use first."""
+        found = sorted(self.result.broken, key=lambda each: (not each.uses, each.repository, each.name))
+        return tuple(
+            Affected(str(each), f"{each.seen}{'' if each.ours else _NOT_OURS}", _used_by(each.uses)) for each in found
+        )
+
+    @cached_property
+    def missing(self) -> tuple[Affected, ...]:
+        """What was in use and not in the registry before anything was done; what a pod names first."""
+        found = sorted(
+            self.result.plan.missing,
+            key=lambda each: (not any(use.running for use in each.uses), each.repository, each.name),
+        )
+        return tuple(Affected(str(each), "", _used_by(each.uses)) for each in found)
+
+    @property
+    def proved(self) -> str:
+        """What the look afterwards has come to, as a sentence; empty if there was none."""
+        proof = self.result.proof
+        if proof is None:
+            return ""
+        if proof.skipped:
+            return "Not looked at again: the run was stopped before it could see whether all in use can still be pulled."
+        if proof.broken:
+            number = words.count(len(proof.broken), "reference")
+            return f"Looked again afterwards: {number} {words.plural(len(proof.broken), 'is')} broken."
+        where = words.count(proof.repositories, "repository")
+        if proof.unproven:
+            return f"Looked again afterwards, but not everywhere: of {where} nothing is found broken."
+        if not proof.references:
+            return f"Looked again afterwards: everything that was to stay in {where} is there."
+        if proof.references == 1:
+            return f"Looked again afterwards: the only reference in use ({where}) can still be pulled."
+        return f"Looked again afterwards: all {proof.references:,} references in use ({where}) can still be pulled."
+
+    @property
+    def freed_title(self) -> str:
+        verb = "Freed" if self.acted else "Frees"
+        return verb if self.exact else f"{verb} up to"
+
+    def way_back(self, context: Context) -> str:
+        """What to type to put back what was deleted."""
+        return f"acr-cleanup restore {context.journal}"
+
+    @property
+    def exact(self) -> bool:
+        """Are all sizes exact within their repository, not upper bounds?"""
+        return self.result.plan.exact
+
+    @property
+    def measured(self) -> str:
+        """What exact sizes are, and what they have cost, as a sentence; empty if they were not asked for."""
+        plan = self.result.plan
+        if not any(each.space for each in plan.repositories):
+            return ""
+        what = "exact" if plan.exact else "exact where every manifest could be read"
+        return (
+            f"{what} within each repository, from {words.count(plan.read_for_sizes, 'manifest')} read for it with one request "
+            "each; what other repositories share is not known"
+        )
 
     @cached_property
     def unread(self) -> tuple[RepositoryPlan, ...]:
@@ -181,6 +269,8 @@ class View:
 
     @property
     def tone(self) -> Tone:
+        if self.result.broken:
+            return Tone.BAD
         if self.result.verdict is Verdict.REFUSED or self.blockers or self.result.refusals:
             return Tone.BAD
         if self.result.verdict is Verdict.CANCELLED:
@@ -220,11 +310,9 @@ class View:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         deleted: defaultdict[str, int] = defaultdict(int)
-        freed: defaultdict[str, int] = defaultdict(int)
         for outcome in self.result.outcomes:
             if outcome.kind is OutcomeKind.DELETED:
                 deleted[outcome.repository] += outcome.tag is not None
-                freed[outcome.repository] += outcome.size if outcome.tag is None else 0
         rows = []
         for each in self.result.plan.repositories:
             planned, name = len(each.deletions), each.repository
@@ -237,7 +325,7 @@ class View:
                     left=planned - gone,
                     kept=len(each.kept),
                     in_use=sum(decision.in_use for decision in each.kept),
-                    bytes=freed[name] if self.acted else each.size,
+                    bytes=self.result.freed(each) if self.acted else each.size,
                     error=each.error,
                 )
             )
@@ -392,18 +480,27 @@ def users(tag: KeptTag, limit: int) -> tuple[tuple[str, ...], int]:
 
     What somebody wrote comes before what a controller made of it: a Deployment stands for its ReplicaSets and pods.
     """
+    return _users(tag.uses, limit)
 
+
+def _users(of: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:
     def place(use: ImageUse) -> tuple[int, str]:
         kind = use.workload.kind
         return _KINDS.index(kind if kind in _KINDS else ""), str(use)
 
-    uses = list({str(use): use for use in sorted(tag.uses, key=place)}.values())
+    uses = list({str(use): use for use in sorted(of, key=place)}.values())
     shown: list[ImageUse] = []
     for use in uses:
         # By name alone, so it only chooses what is shown; all are counted, and report.json names all.
         if len(shown) < limit and not any(_made_by(use.workload, other.workload) for other in shown):
             shown.append(use)
     return tuple(str(use) for use in shown), len(uses) - len(shown)
+
+
+def _used_by(uses: Iterable[ImageUse]) -> str:
+    shown, rest = _users(uses, _BROKEN_USERS)
+    more = f" and {rest:,} more" if rest else ""
+    return f"used by {', '.join(shown)}{more}" if shown else "nothing that was seen uses it"
 
 
 def _made_by(made: Workload, maker: Workload) -> bool:
@@ -420,6 +517,11 @@ def _headline(view: View) -> str:
     result, counts = view.result, view.result.counts
     registry = words.plain(result.plan.registry)
     planned = words.count(counts.planned, "tag")
+    if view.broken:
+        first, *others = view.broken
+        more = f", and {words.count(len(others), 'more reference')}" if others else ""
+        what = f"{words.plain(first.what)} {words.plain(first.seen)}, {words.plain(first.who, 600)}"
+        return f"Broken: {what}{more}. {_done(view)[:1].upper()}{_done(view)[1:]}."
     if result.verdict is Verdict.CANCELLED:
         if not counts.deleted and not counts.deleted_manifests:
             return f"Cancelled: nothing was deleted from {registry}."
@@ -448,7 +550,7 @@ def _planned(view: View) -> str:
     if counts.planned or plan.manifests:
         return (
             f"Dry run: would delete {_amount(counts.planned, plan.manifests)} from {registry}"
-            f"{_freeing(plan.size, counts.planned, plan.manifests)}. Nothing was deleted.{unread}"
+            f"{_freeing(view, plan.size, counts.planned, plan.manifests)}. Nothing was deleted.{unread}"
         )
     if not counts.kept:
         why = "no tag could be read" if view.unread else _no_tags(view)
@@ -470,6 +572,8 @@ def _applied(view: View) -> str:
             troubles.append(f"{words.count(counts.failed, 'tag')} failed")
         elif failed_manifests:
             troubles.append(f"{words.count(failed_manifests, 'manifest')} failed")
+        if result.proof is not None and result.proof.unproven:
+            troubles.append("it could not be proven that everything in use can still be pulled")
         if view.unread:
             troubles.append(_unread(view).rstrip("."))
         return f"Partly done: {'; '.join([*troubles, _done(view)])}."
@@ -481,7 +585,7 @@ def _applied(view: View) -> str:
     if not left:
         return (
             f"Deleted {_amount(counts.deleted, counts.deleted_manifests)} from {registry}"
-            f"{_freeing(counts.bytes, counts.deleted, counts.deleted_manifests)}."
+            f"{_freeing(view, counts.bytes, counts.deleted, counts.deleted_manifests)}."
         )
     return f"Deleted {_done(view, verb='')}; {left:,} had changed since the plan or had to stay."
 
@@ -493,7 +597,7 @@ def _done(view: View, verb: str = " deleted") -> str:
     manifests = f", with {words.count(counts.deleted_manifests, 'manifest')}" if counts.deleted_manifests else ""
     return (
         f"{counts.deleted:,} of {words.count(counts.planned, 'planned tag')}{auxiliary}{verb} from {registry}"
-        f"{manifests}{_freeing(counts.bytes, counts.deleted, counts.deleted_manifests)}"
+        f"{manifests}{_freeing(view, counts.bytes, counts.deleted, counts.deleted_manifests)}"
     )
 
 
@@ -504,9 +608,9 @@ def _amount(tags: int, manifests: int) -> str:
     return words.listing(parts)
 
 
-def _freeing(size: int, tags: int, manifests: int) -> str:
+def _freeing(view: View, size: int, tags: int, manifests: int) -> str:
     if manifests:
-        return f", freeing up to {words.size(size)}"
+        return f", freeing {'' if view.exact else 'up to '}{words.size(size)}"
     return (
         f" (by name only: {words.plural(tags, 'its')} {words.plural(tags, 'manifest')} stay{'s' if tags == 1 else ''})"
     )
@@ -537,6 +641,10 @@ def _no_tags(view: View) -> str:
 def _next_steps(view: View, context: Context) -> Iterable[Advice]:
     result = view.result
     again = "plan again" if context.plan_again else "run it again"
+    if view.broken:
+        yield Advice("Put back what this run deleted, as far as that helps", view.way_back(context))
+        yield Advice("Then find out what removed the rest: what this run did is in the journal and in report.json")
+        return
     if view.blockers:
         what = "Correct what is named above" if view.ended_early else "Remove what blocks (above)"
         yield Advice(f"{what}, then {again}", context.plan_again)
