@@ -20,6 +20,7 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
 from acr_cleanup.core.proof import Proof
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import AcrCleanupError
@@ -153,8 +154,9 @@ async def apply(
     Do what the plan says, as far as it is still true.
 
     `stop`: once set, no new deletion starts; what was not begun is `not attempted`. `concurrency`: deletions in flight at once.
-    `report` hears of outcomes as they come, and `looked` of what was seen of a repository before anything is done there. Each deletion is written into the `journal` before it is sent, with `backup` together
-    with the manifest itself; what cannot be written there is not deleted.
+    `report` hears of outcomes as they come, and `looked` of what was seen of a repository right before anything is done there.
+    Each deletion is written into the `journal` before it is sent, with `backup` together with the manifest itself; what cannot be
+    written there is not deleted.
     The plan must be applicable: the caller has refused plans with blockers and beyond limits.
     """
     usage = FreshUsage(read_usage)
@@ -263,7 +265,8 @@ class _Repository:
 
     async def _look(self, usage: UsageIndex) -> RepositoryInventory:
         name = self.planned.repository
-        return await self.registry.read_edges((await self.registry.list_repository(name)).used_by(usage.digests(name)))
+        listed = await self.registry.list_repository(name)
+        return await self.registry.read_edges(prepare(listed, usage, self.plan.policy, self.plan.created_at))
 
     async def _step(self, step: Step, late: list[Step]) -> None:
         # The turn is taken here, not further down: whatever waits for one when the run is stopped must not start any more.

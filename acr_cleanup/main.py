@@ -29,18 +29,33 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
 from acr_cleanup.clusters.targets import KubeconfigCluster
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository, refusals
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict
+from acr_cleanup.core.plan import (
+    Plan,
+    RepositoryPlan,
+    describe_policy,
+    nothing_to_delete,
+    plan_repository,
+    refusals,
+)
 from acr_cleanup.core.policy import Scope, eligible_repositories
+from acr_cleanup.core.proof import Proof
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.reviewed import bound_to
+from acr_cleanup.core.space import Content
 from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
+from acr_cleanup.journal import open_journal
 from acr_cleanup.plan_file import ReviewedPlan, SeenCluster
+from acr_cleanup.proof import Witness, find_missing, prove
 from acr_cleanup.reports import files, markdown, text, words
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import Context, Tone, View
+from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
+from acr_cleanup.space import measured
 from acr_cleanup.together import together
 
 if TYPE_CHECKING:
@@ -50,6 +65,9 @@ if TYPE_CHECKING:
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories being listed at once; the registry's pace bounds the requests themselves."""
+
+MISSING_ANNOTATED = 10
+"""What is missing and shown beside the summary, which names more."""
 
 REFUSED = 3
 """The exit code when nothing was deleted because of a blocker or a limit."""
@@ -68,6 +86,14 @@ class ReadableRegistry(Registry, Protocol):
         """Tell which repositories are going to be read, for registries whose tokens must name them."""
         ...
 
+    async def resolves(self, repository: str, name: str) -> bool:
+        """Can this tag or digest be pulled? Raises `RegistryError`."""
+        ...
+
+    async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:
+        """What each manifest takes up, and how many had to be read; raises `RegistryError`."""
+        ...
+
 
 Scan: TypeAlias = Callable[[Callable[[ClusterScan], None]], Awaitable[tuple[ClusterScan, ...]]]
 """Reads all clusters, and tells of each as it is done."""
@@ -75,6 +101,10 @@ Scan: TypeAlias = Callable[[Callable[[ClusterScan], None]], Awaitable[tuple[Clus
 
 async def _nothing_outside() -> Outside:
     return Outside()
+
+
+async def _nothing_known() -> Undo:
+    return Undo()
 
 
 @dataclass(frozen=True)
@@ -85,6 +115,8 @@ class Edges:
     scan: Scan
     look_outside: Callable[[], Awaitable[Outside]] = _nothing_outside
     """Looks for clusters that the configuration forgot."""
+    look_at_undo: Callable[[], Awaitable[Undo]] = _nothing_known
+    """Finds out whether the registry could bring back what is deleted."""
 
 
 @dataclass
@@ -151,9 +183,12 @@ def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
     """0 or 1 as `fail_on` says; a refusal is never waved through."""
     if result.verdict is Verdict.REFUSED:
         return REFUSED
+    if result.proof is not None and not (result.proof.holds or result.proof.skipped):
+        # Who asks for a proof must not overlook that there is none.
+        return 1
     fails = (
         (FailOn.DELETE_ERRORS in fail_on and result.verdict is Verdict.PARTIAL)
-        or (FailOn.WARNINGS in fail_on and bool(result.warnings))
+        or (FailOn.WARNINGS in fail_on and bool(result.warnings or result.plan.missing))
         or (FailOn.PLANNED_DELETIONS in fail_on and result.dry_run and result.plan.planned > 0)
     )
     return int(fails)
@@ -212,6 +247,14 @@ def _annotate(result: Result, runtime: Runtime) -> None:
     failed = [each for each in result.outcomes if each.tag is not None and each.kind is OutcomeKind.FAILED]
     for outcome in failed:
         runtime.annotate(Level.ERROR, f"{words.plain(str(outcome))} was not deleted", words.plain(outcome.detail))
+    for broken in view.broken:
+        runtime.annotate(Level.ERROR, f"{words.plain(broken.what)} {broken.seen}", words.plain(broken.who, 1000))
+    if view.missing:
+        shown = "; ".join(f"{each.what}, {each.who}" for each in view.missing[:MISSING_ANNOTATED])
+        more = len(view.missing) - MISSING_ANNOTATED
+        shown += f"; and {more:,} more" if more > 0 else ""
+        title = f"{words.count(len(view.missing), 'reference')} in use, but not in the registry"
+        runtime.annotate(Level.WARNING, title, f"{words.plain(shown, 2000)}. {MISSING_MEANS}")
     for repository in view.unread:
         runtime.annotate(Level.WARNING, f"{words.plain(repository.repository)} was not read", repository.error)
     for warning in view.warnings:
@@ -223,6 +266,8 @@ async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runti
     """Open the real edges: one network session and one login for all of them."""
     # The SDKs take more than a second to import; a wrong configuration needs none of them.
     from acr_cleanup.registry.acr import open_registry  # noqa: PLC0415
+    from acr_cleanup.registry.tokens import DELETING, UNLOCKING  # noqa: PLC0415
+    from acr_cleanup.undo import look_at_undo  # noqa: PLC0415
 
     async with (
         log_in(settings, environ, runtime) as (network, credential),
@@ -232,10 +277,16 @@ async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runti
             network.transport(),
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
+            actions=UNLOCKING if settings.policy.include_locked else DELETING,
         ) as registry,
     ):
         scan = _scanner(settings, network, credential)
-        yield Edges(registry, scan, partial(_look_outside, settings, network, credential))
+        yield Edges(
+            registry,
+            scan,
+            partial(_look_outside, settings, network, credential),
+            partial(look_at_undo, settings, network, credential),
+        )
 
 
 @asynccontextmanager
@@ -316,10 +367,15 @@ async def run(
             plan, Verdict.REFUSED, dry_run, started, clock(), refusals=doubts, applied_plan=reviewed.named
         )
     applied, refused, blockers = Applied(()), tuple[str, ...](), tuple[Blocker, ...]()
+    undo = Undo()
     try:
         async with open_edges() as edges:
             plan = await unless_stopped(make_plan(settings, edges, runtime, clock, reviewed), stop)
             blockers, refused = plan.blockers, refusals(plan, settings.limits)
+            if plan.planned or plan.manifests:
+                undo = await unless_stopped(edges.look_at_undo(), stop)
+                if undo.text:
+                    runtime.log(Level.INFO, undo.text)
             if (plan.planned or plan.manifests) and not (dry_run or blockers or refused):
                 applied = await carry_out(plan, settings, edges, runtime, stop, clock)
                 blockers = applied.blockers
@@ -335,15 +391,24 @@ async def run(
         blockers = (*blockers, Blocker("acr-cleanup", "", seen, "Run again with --log-level debug, and report it."))
     return Result(
         plan=plan,
-        verdict=judge(plan, applied.outcomes, blockers, refused, dry_run=dry_run, cancelled=stop.is_set()),
+        verdict=judge(
+            plan, applied.outcomes, blockers, refused, applied.proof, dry_run=dry_run, cancelled=stop.is_set()
+        ),
         dry_run=dry_run,
         started_at=started,
         finished_at=clock(),
         outcomes=applied.outcomes,
         blockers=blockers,
         refusals=refused,
-        warnings=(*plan.usage.warnings, *(warning for each in plan.repositories for warning in each.warnings)),
+        warnings=(
+            *applied.warnings,
+            *undo.warnings,
+            *plan.usage.warnings,
+            *(warning for each in plan.repositories for warning in each.warnings),
+        ),
+        undo=undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
+        proof=applied.proof,
     )
 
 
@@ -387,6 +452,8 @@ async def make_plan(
     runtime.progress("repositories", 0, len(names), "")
     await together([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     plans.sort(key=lambda plan: plan.repository)
+    if read := sum(plan.space.read for plan in plans if plan.space):
+        runtime.log(Level.INFO, f"Exact sizes: {read:,} manifests were read for them, with one request each.")
     plan = Plan(
         registry=settings.registry.login_server,
         policy=settings.policy,
@@ -402,7 +469,7 @@ async def _plan_one(
     name: str, registry: ReadableRegistry, usage: UsageIndex, settings: Settings, now: datetime
 ) -> RepositoryPlan:
     try:
-        inventory = (await registry.list_repository(name)).used_by(usage.digests(name))
+        inventory = prepare(await registry.list_repository(name), usage, settings.policy, now)
         if not nothing_to_delete(inventory, usage, settings.policy, now):
             inventory = await registry.read_edges(inventory)
     except RegistryUnreachable:
@@ -410,7 +477,9 @@ async def _plan_one(
     except RegistryError as error:
         # What it holds is unknown, so all of it is kept; the other repositories have nothing to do with it.
         return RepositoryPlan(name, error=str(error))
-    return plan_repository(inventory, usage, settings.policy, now)
+    plan = plan_repository(inventory, usage, settings.policy, now)
+    plan = replace(plan, missing=await find_missing(inventory, usage, registry))
+    return await measured(plan, inventory, registry) if settings.exact_sizes else plan
 
 
 def _unreadable(plans: Sequence[RepositoryPlan], registry: str) -> tuple[Blocker, ...]:
@@ -462,8 +531,8 @@ async def read_clusters(settings: Settings, scan: Scan, runtime: Runtime) -> tup
 async def carry_out(
     plan: Plan, settings: Settings, edges: Edges, runtime: Runtime, stop: asyncio.Event, clock: Callable[[], datetime]
 ) -> Applied:
-    """Apply the plan, telling how far it is."""
-    closed = 0
+    """Apply the plan, telling how far it is, and look afterwards whether what is used still stands."""
+    closed, witness = 0, Witness()
 
     def report(outcomes: Sequence[Outcome]) -> None:
         nonlocal closed
@@ -471,14 +540,28 @@ async def carry_out(
         if outcomes:
             runtime.progress("tags", closed, plan.planned, str(outcomes[-1]))
 
-    return await apply(
-        plan,
-        edges.registry,
-        lambda: read_usage(settings, edges, runtime, clock, again=True),
-        stop=stop,
-        concurrency=settings.concurrency,
-        report=report,
-    )
+    # A journal that cannot be begun ends the run here: nothing has been deleted.
+    with open_journal(settings.report_dir, plan, clock(), _parameters(settings)) as journal:
+        applied = await apply(
+            plan,
+            edges.registry,
+            lambda: read_usage(settings, edges, runtime, clock, again=True),
+            stop=stop,
+            concurrency=settings.concurrency,
+            report=report,
+            journal=journal,
+            backup=settings.backup,
+            looked=witness.look,
+        )
+    if not settings.verify:
+        return applied
+    runtime.log(Level.INFO, "Looking whether everything in use can still be pulled.")
+    return replace(applied, proof=await prove(plan, witness, applied.outcomes, edges.registry, stop))
+
+
+def _parameters(settings: Settings) -> dict[str, str | bool]:
+    """What the journal says of how the run was asked to delete."""
+    return {**describe_policy(settings.policy), "backup": settings.backup}
 
 
 def judge(
@@ -486,6 +569,7 @@ def judge(
     outcomes: Sequence[Outcome],
     blockers: Sequence[Blocker],
     refused: Sequence[str],
+    proof: Proof | None = None,
     *,
     dry_run: bool,
     cancelled: bool,
@@ -497,6 +581,7 @@ def judge(
     if (blockers or (refused and not dry_run)) and not deleted:
         return Verdict.REFUSED
     failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
+    failed = failed or not (proof is None or proof.holds)
     if blockers or failed or any(repository.error for repository in plan.repositories):
         return Verdict.PARTIAL
     return Verdict.PLANNED if dry_run else Verdict.APPLIED

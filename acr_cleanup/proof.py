@@ -158,7 +158,9 @@ class _Prover:
             try:
                 return not await self.registry.resolves(broken.repository, broken.name)
             except AcrCleanupError as error:
-                self.unproven.append(f"{broken} is not listed any more, and the registry gives no answer for it: {error}")
+                self.unproven.append(
+                    f"{broken} is not listed any more, and the registry gives no answer for it: {error}"
+                )
                 return False
 
         answers = await together([partial(gone, broken) for broken, _ in suspects], limit=ASKED_AT_ONCE)

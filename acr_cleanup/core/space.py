@@ -88,9 +88,7 @@ def measure(
     unread = sum(content is None for content in contents.values()) + sum(digest not in contents for digest in going)
     if unread:
         return Space(read=read, unread=unread)
-    kept = {
-        blob for digest, content in contents.items() if digest not in going and content for blob in content.blobs
-    }
+    kept = {blob for digest, content in contents.items() if digest not in going and content for blob in content.blobs}
     sizes: dict[str, int] = {}
     for content in contents.values():
         for blob, size in content.blobs.items() if content else ():
@@ -105,6 +103,4 @@ def measure(
 
 def upper_bound(contents: Mapping[Digest, Content | None], going: Iterable[Digest]) -> int:
     """Bytes if nothing were shared with anything."""
-    return sum(
-        content.document + sum(content.blobs.values()) for digest in going if (content := contents.get(digest))
-    )
+    return sum(content.document + sum(content.blobs.values()) for digest in going if (content := contents.get(digest)))

@@ -9,18 +9,22 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions#s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
 from acr_cleanup.core.inventory import Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import Decision, RepositoryPlan, describe_policy, short
+from acr_cleanup.core.plan import Decision, RepositoryPlan, describe_policy
 from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.references import short
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError
 from acr_cleanup.reports import charts, words
+from acr_cleanup.reports.dialect import GITHUB, Dialect
 from acr_cleanup.reports.view import (
+    MISSING_MEANS,
+    Affected,
     Context,
     KeptGroup,
     KeptTag,
@@ -34,16 +38,6 @@ from acr_cleanup.reports.view import (
     went,
 )
 
-BUDGET = 900 * 1024
-"""Bytes of UTF-8. The runner masks secrets in what it uploads, which may make it longer."""
-
-_ALERTS = {
-    Tone.NEUTRAL: "NOTE",
-    Tone.GOOD: "TIP",
-    Tone.STOPPED: "IMPORTANT",
-    Tone.WARNING: "WARNING",
-    Tone.BAD: "CAUTION",
-}
 _HEADING = "## 🧹 ACR cleanup"
 _UNLOCK = "--image REPOSITORY:TAG --write-enabled true --delete-enabled true"
 _USERS_SHOWN = 3
@@ -75,7 +69,7 @@ class Summary:
 
     result: Result
     context: Context = field(default_factory=Context)
-    budget: int = BUDGET
+    budget: int = GITHUB.budget
     table: int = 300
     """Repositories in the table."""
     expanded: int = 50
@@ -89,7 +83,8 @@ class Summary:
 
     def render(self) -> str:
         """The whole summary; never more than `budget` bytes, and never an open element."""
-        blocks = [Block(place, weight, text) for place, (weight, text) in enumerate(self._blocks(View(self.result)))]
+        broken = self.context.dialect.broken
+        blocks = [Block(place, weight, broken(text)) for place, (weight, text) in enumerate(self._blocks(View(self.result)))]
         # Room for the sentence that says what is missing.
         used, kept = 400, []
         for block in sorted(blocks, key=lambda block: (block.weight, block.place)):
@@ -111,20 +106,24 @@ class Summary:
         path, which = view.reviewed
         if which:
             yield (0, 1), f"Bound to the reviewed plan {words.code(path)} ({which}): nothing beyond it is deleted."
+        if self.result.undo:
+            yield (0, 1), words.prose(self.result.undo)
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._surprises(view))
         if not view.ended_early:
             yield (0, 2), self._totals(view)
-        yield from (((1, 4), text) for text in (charts.pie(charts.decisions(view)), charts.bars(view)) if text)
+        yield from (((1, 4), text) for text in self._charts(view) if text)
         if view.rows:
             yield (1, 3), self._repositories(view)
         yield from self._tags(view)
+        yield from (((1, 2), text) for text in self._others())
+        yield from (((1, 2), text) for text in self._missing(view))
         yield from (((1, 2), text) for text in self._warnings(view))
         yield from (((0, 3), text) for text in self._next(view))
         yield (2, 2), self._configuration(view)
 
     def _verdict(self, view: View) -> str:
-        first = f"> [!{_ALERTS[view.tone]}]\n> **{words.markdown(view.headline, 2000)}**"
+        first = self.context.dialect.verdict(view.tone, words.markdown(view.headline, 2000))
         return f"{first} {how}" if (how := self._how_to_delete(view)) else first
 
     def _how_to_delete(self, view: View) -> str:
@@ -140,6 +139,9 @@ class Summary:
         return f"To delete {'it' if planned == 1 else 'them'}: {apply}" if planned else ""
 
     def _problems(self, view: View) -> Iterator[str]:
+        if view.broken:
+            lines = ["### What is broken", "", *self._affected(view.broken)]
+            yield "\n".join([*lines, "", f"The way back: {words.code(view.way_back(self.context), 2000)}"])
         if view.blockers:
             lines = ["### What happened" if view.ended_early else "### What could not be seen", ""]
             for blocker in view.blockers[: self.notes]:
@@ -158,13 +160,21 @@ class Summary:
             ]
             yield "\n".join([*lines, *self._rest(len(view.unread))])
 
+    def _charts(self, view: View) -> Iterator[str]:
+        slices = charts.decisions(view)
+        if self.context.dialect.charts:
+            yield charts.pie(slices)
+            yield charts.bars(view)
+        else:
+            yield charts.table(slices)
+
     def _totals(self, view: View) -> str:
         total, scans = view.total, self.result.plan.usage.scans
         counts = self.result.counts
         manifests = counts.deleted_manifests if view.acted else self.result.plan.manifests
         read = sum(not scan.blockers for scan in scans)
         header = ["Deleted" if view.acted else "Would delete", "Manifests", "Kept", "In use"]
-        header += ["Freed up to" if view.acted else "Frees up to", "Clusters read", "Took"]
+        header += [view.freed_title, "Clusters read", "Took"]
         cells = [
             f"**{words.count(total.gone, 'tag')}**",
             f"{manifests:,}",
@@ -174,14 +184,17 @@ class Summary:
             f"{read} of {len(scans)}",
             words.elapsed(self.result.finished_at - self.result.started_at),
         ]
-        return "\n".join([_row(header), _row(["---:"] * len(header)), _row(cells)])
+        told = [f"{view.proved}"] if view.proved else []
+        told += [f"Sizes are {view.measured}."] if view.measured else []
+        table = [_row(header), _row(["---:"] * len(header)), _row(cells)]
+        return "\n".join([*table, *(f"\n{words.markdown(each, 600)}" for each in told)])
 
     def _repositories(self, view: View) -> str:
         left = any(row.left for row in view.rows)
         remarks = self._remarks(view)
         header = ["Repository", "Tags", "Deleted" if view.acted else "Would delete"]
         header += ["Not deleted"] if left else []
-        header += ["Kept", "In use", "Freed up to" if view.acted else "Frees up to"]
+        header += ["Kept", "In use", view.freed_title]
         aligned = [":---", *("---:" for _ in header[1:]), *([":---"] if remarks else [])]
 
         def cells(row: Row, name: str) -> list[str]:
@@ -229,6 +242,23 @@ class Summary:
             lines += self._rest(len(reasons), _OUTCOMES[kind])
         yield "\n".join(lines)
 
+    def _missing(self, view: View) -> Iterator[str]:
+        if view.missing:
+            lines = ["### ⚠️ In use, but not in the registry", "", f"{words.markdown(MISSING_MEANS)}", ""]
+            yield "\n".join([*lines, *self._affected(view.missing)])
+
+    def _affected(self, items: Sequence[Affected]) -> Iterator[str]:
+        for each in items[: self.notes]:
+            seen = f" {words.markdown(each.seen)}" if each.seen else ""
+            yield f"- {words.code(each.what)}{seen}<br>{words.markdown(each.who, 600)}"
+        yield from self._rest(len(items))
+
+    def _others(self) -> Iterator[str]:
+        notes = self.result.proof.notes if self.result.proof is not None else ()
+        if notes:
+            lines = [f"- {words.markdown(note, 600)}" for note in notes[: self.notes]]
+            yield "\n".join(["### Changed by others meanwhile", "", *lines, *self._rest(len(notes))])
+
     def _warnings(self, view: View) -> Iterator[str]:
         lines = [f"- {words.prose(warning, 600)}" for warning in view.warnings[: self.notes]]
         lines += self._rest(len(view.warnings))
@@ -265,30 +295,31 @@ class Summary:
         gone, left = went(view, repository), stayed(view, repository)
         modal = "deleted" if view.acted else "would be deleted"
         numbers = [f"{len(gone):,} {modal}", *([f"{len(left):,} not deleted"] if left else [])]
-        title = f"<code>{words.html(repository.repository)}</code>: {', '.join(numbers)}, {len(repository.kept):,} kept"
+        title = f"{', '.join(numbers)}, {len(repository.kept):,} kept"
         total = len(gone) + len(left) + len(repository.kept)
         rows = islice(_rows(view, repository, gone, left), self.rows)
         header = [_row(["Tag", "Digest", "Pushed", "Decision", "Why"]), _row([":---"] * 5)]
         hidden = (f"\n{text}" for text in self._hidden(total - self.rows, "tag"))
-        # GitHub reads Markdown within an element only after a blank line.
-        return "\n".join(
-            ["<details>", f"<summary>{title}</summary>", "", *header, *rows, *hidden, "", "</details>"],
+        return self.context.dialect.folded(
+            f"<code>{words.html(repository.repository)}</code>: {title}",
+            f"{words.code(repository.repository)}: {title}",
+            [*header, *rows, *hidden],
         )
 
     def _configuration(self, view: View) -> str:
         policy = describe_policy(self.result.plan.policy).items()
-        lines = ["<details>", "<summary>Configuration</summary>", "", words.markdown(view.policy, 1000), ""]
+        lines = [words.markdown(view.policy, 1000), ""]
         lines += [_row(["Input", "Value"]), _row([":---"] * 2)]
         lines += [_row([words.code(key), words.code(value, 1000)]) for key, value in policy]
         scans = self.result.plan.usage.scans[: self.table]
         if not scans:
-            return "\n".join([*lines, "", "</details>"])
+            return self.context.dialect.folded("Configuration", "Configuration", lines)
         lines += ["", _row(["Cluster", "Access", "Objects read", "Uses of this registry", "Blockers"])]
         lines += [_row([":---", ":---", "---:", "---:", "---:"])]
         for scan in scans:
             numbers = (f"{number:,}" for number in (scan.objects, len(scan.uses), len(scan.blockers)))
             lines.append(_row([words.code(scan.cluster), words.markdown(scan.access), *numbers]))
-        return "\n".join([*lines, "", "</details>"])
+        return self.context.dialect.folded("Configuration", "Configuration", lines)
 
     def _next(self, view: View) -> Iterator[str]:
         steps = []
@@ -312,12 +343,13 @@ class Summary:
             yield f"… and {number:,} more {words.plural(number, noun)} in {words.code(self.context.full_report)}"
 
 
-def render(result: Result, context: Context | None = None, *, budget: int = BUDGET) -> str:
-    """The text of `summary.md`; its first line after the heading is the verdict."""
-    return Summary(result, context or Context(), budget).render()
+def render(result: Result, context: Context | None = None, *, budget: int | None = None) -> str:
+    """The text of `summary.md`; its first line after the heading is the verdict. `budget` is by default the dialect's."""
+    context = context or Context()
+    return Summary(result, context, context.dialect.budget if budget is None else budget).render()
 
 
-def render_problems(error: ConfigurationError) -> str:
+def render_problems(error: ConfigurationError, dialect: Dialect = GITHUB) -> str:
     """The summary of a run that never started: each problem with its place and its remedy."""
     where = f" of {words.plain(error.where)}" if error.where else ""
     problems = words.count(len(error.problems), "problem")
@@ -328,17 +360,17 @@ def render_problems(error: ConfigurationError) -> str:
     ]
     hidden = len(error.problems) - _PROBLEMS_SHOWN
     lines += [f"- … and {hidden:,} more in the log"] if hidden > 0 else []
-    return _failure(first, "What to correct", lines)
+    return _failure(first, "What to correct", lines, dialect)
 
 
-def render_failure(error: BaseException, *, deleting: bool = False) -> str:
+def render_failure(error: BaseException, *, deleting: bool = False, dialect: Dialect = GITHUB) -> str:
     """
     The summary of a run that ended with this error, and has no result to show.
 
     `deleting`: it may have begun to delete, so the summary must not say that nothing was deleted.
     """
     if isinstance(error, ConfigurationError):
-        return render_problems(error)
+        return render_problems(error, dialect)
     done = "What was deleted until then is in the log." if deleting else "Nothing was deleted."
     if isinstance(error, AcrCleanupError):
         what, where, seen, remedy = "Failed", error.where, error.seen, error.remedy
@@ -348,12 +380,17 @@ def render_failure(error: BaseException, *, deleting: bool = False) -> str:
             "Run it again with the input `log-level: debug` (on the command line `--log-level debug`), and report it."
         )
     item = _item(words.code(where) if where else "", words.prose(seen), remedy)
-    return _failure(f"{what}. {done}", "What happened", [item])
+    return _failure(f"{what}. {done}", "What happened", [item], dialect)
 
 
-def _failure(first: str, title: str, lines: list[str]) -> str:
-    alert = f"> [!{_ALERTS[Tone.BAD]}]\n> **{words.markdown(first, 2000)}**"
-    return "\n\n".join([_HEADING, alert, f"### {title}", "\n".join(lines)]) + "\n"
+def render_cancelled(text: str, dialect: Dialect = GITHUB) -> str:
+    """The summary of a run that was stopped before it came to a result."""
+    return f"{_HEADING}\n\n{dialect.verdict(Tone.STOPPED, words.markdown(text))}\n"
+
+
+def _failure(first: str, title: str, lines: list[str], dialect: Dialect) -> str:
+    verdict = dialect.verdict(Tone.BAD, words.markdown(first, 2000))
+    return "\n\n".join([_HEADING, verdict, f"### {title}", dialect.broken("\n".join(lines))]) + "\n"
 
 
 def _row(cells: Iterable[str]) -> str:
