@@ -69,6 +69,7 @@ def test_a_glob_selects_whole_names_and_an_exclamation_mark_takes_away(
     assert going(replace(NONE, include_tags=written), *names) == selected
 
 
+@settings(deadline=None)
 @given(st.permutations(["v*", "!v2*", "pr-*", "!*-keep", "[!a]1"]))
 def test_the_order_of_patterns_does_not_matter(written: list[str]) -> None:
     names = ("v1", "v2", "v2-keep", "v1-keep", "pr-1", "a1", "b1")
@@ -190,7 +191,7 @@ def as_regex(glob: str) -> str:
 @example("*a*b", "aab")
 @example("[!a]*", "ba")
 @example("a.b", "axb")
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_a_glob_and_its_regular_expression_select_the_same(glob: str, name: str) -> None:
     for sign in ("", "!"):
         by_glob = patterns((sign + glob,)).select(name)
@@ -245,6 +246,7 @@ def test_a_group_that_takes_no_part_in_the_match_found_nothing() -> None:
     assert counted_with(policy, "a-x") == counted_with(policy, "zzz") != counted_with(policy, "dev-x")
 
 
+@settings(deadline=None)
 @given(st.permutations(["a", "b", "c", "d"]))
 def test_names_break_ties(order: list[str]) -> None:
     """In whatever order the registry lists them."""
@@ -313,7 +315,7 @@ def stricter(policy: RetentionPolicy, extra: str, by: str) -> dict[str, Retentio
 
 
 @given(worlds, policies, st.sampled_from(GLOBS), st.sampled_from(GROUPS))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_whatever_is_said_more_only_adds_reasons_to_keep(
     world: RepositoryInventory, policy: RetentionPolicy, extra: str, by: str
 ) -> None:
