@@ -125,9 +125,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Hash = Annotated[str, msgspec.Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
 _Digest = Annotated[str, msgspec.Meta(pattern=rf"\A{DIGEST}\Z")]
 _TagName = Annotated[str, msgspec.Meta(pattern=rf"\A{TAG}\Z")]
-_Repository = Annotated[
-    str, msgspec.Meta(pattern=rf"\A{COMPONENT}(?:/{COMPONENT})*\Z", max_length=FULL_PATH_LENGTH)
-]
+_Repository = Annotated[str, msgspec.Meta(pattern=rf"\A{COMPONENT}(?:/{COMPONENT})*\Z", max_length=FULL_PATH_LENGTH)]
 
 
 class _Tag(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -272,7 +270,7 @@ def _repositories(steps: Iterable[_Step]) -> Iterator[RepositoryPlan]:
                 pass
         except CycleError as error:
             raise _NoPlanError(f"Steps of {name} wait for one another.") from error
-        yield RepositoryPlan(name, tuple(map(Decision, tags)), made)
+        yield RepositoryPlan(name, decisions=tuple(map(Decision, tags)), steps=made)
 
 
 def _step(step: _Step) -> Step:

@@ -15,6 +15,7 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.main import main
+from acr_cleanup.plan_file import read
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 
@@ -68,8 +69,10 @@ class Tool:
         report_dir.mkdir(exist_ok=True)
         (report_dir / "report.json").unlink(missing_ok=True)
         settings = load_settings(path, {"report-dir": str(report_dir), **options}, os.environ)
+        reviewed = None if settings.apply_plan is None else read(settings.apply_plan, "apply-plan")
         out, err = io.StringIO(), io.StringIO()
-        code = await main(settings, Terminal(stdout=out, stderr=err, environ={}), os.environ, dry_run=dry_run)
+        terminal = Terminal(stdout=out, stderr=err, environ={})
+        code = await main(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed)
         report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))
         return Ran(code, report, out.getvalue(), err.getvalue())
 

@@ -241,6 +241,24 @@ def test_examples_use_inputs_and_outputs_that_exist(example: Any) -> None:
     assert "secrets." not in text
 
 
+def test_the_reviewed_plan_is_handed_from_one_job_to_the_other() -> None:
+    """What is uploaded is what is downloaded, and the file that is applied lies where the artifact is put."""
+    (example,) = (each for each in EXAMPLES if len(each["jobs"]) > 1)
+    plan, delete = example["jobs"]["plan"]["steps"], example["jobs"]["delete"]["steps"]
+    (upload,) = (each["with"] for each in plan if "upload-artifact" in str(each.get("uses")))
+    (download,) = (each["with"] for each in delete if "download-artifact" in str(each.get("uses")))
+    (dry,) = (each["with"] for each in plan if str(each.get("uses")).startswith("org/acr-cleanup@"))
+    (real,) = (each["with"] for each in delete if str(each.get("uses")).startswith("org/acr-cleanup@"))
+
+    assert upload == download == {"name": "acr-cleanup", "path": "acr-cleanup/"}
+    assert real == dry | {"dry-run": "false", "apply-plan": "acr-cleanup/plan.json"}
+    # Before the step that needs it.
+    assert [str(each.get("uses")).partition("@")[0] for each in delete][1:] == [
+        "actions/download-artifact",
+        "org/acr-cleanup",
+    ]
+
+
 def test_troubleshooting_quotes_messages_that_exist() -> None:
     table = README.read_text("utf-8").partition("## When something is wrong")[2].partition("\n## ")[0]
     messages = re.findall(r"^\| (?!Message|---)(.*?) \|", table, re.MULTILINE)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
+from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, Plan, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.removal import Reason
 
-_UNREVIEWED = (KeepReason(Rule.UNREVIEWED, "it may go by now, and is not in the reviewed plan"),)
+_WHY = "it may go by now, and is not in the reviewed plan"
+_UNREVIEWED = (KeepReason(Rule.UNREVIEWED, _WHY),)
+_UNREVIEWED_MANIFEST = (Reason(Rule.UNREVIEWED, _WHY),)
 
 
 def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
@@ -36,4 +39,9 @@ def _bound(then: RepositoryPlan, now: RepositoryPlan) -> RepositoryPlan:
         if decision.tag.name not in reviewed
     )
     decisions = sorted((*then.decisions, *others), key=lambda decision: decision.tag.name)
-    return replace(now, decisions=tuple(decisions), steps=then.steps)
+    going = {step.digest for step in then.steps if isinstance(step, DeleteManifest)}
+    untagged = (
+        ManifestDecision(each.manifest, () if each.manifest.digest in going else each.reasons or _UNREVIEWED_MANIFEST)
+        for each in now.untagged
+    )
+    return replace(now, decisions=tuple(decisions), steps=then.steps, untagged=tuple(untagged))
