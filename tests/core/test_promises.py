@@ -3,61 +3,98 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.plan import DeleteManifest, RepositoryPlan, Untag, plan_repository
+from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.plan import DeleteManifest, RepositoryPlan, Step, Untag, nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import ImageUse
-from tests.core.worlds import DOCKER_IMAGE, NOW, OCI_IMAGE, OCI_INDEX, REPOSITORY, d, usage, use
+from tests.core.worlds import DOCKER_IMAGE, DOCKER_LIST, NOW, OCI_IMAGE, OCI_INDEX, REPOSITORY, d, usage, use
 
 DIGESTS = [d(number) for number in range(1, 8)]
-NAMES = ["1.0", "1.1", "latest", "pr-1", f"sha256-{DIGESTS[0][7:]}.sig", f"sha256-{DIGESTS[1][7:]}"]
+NAMES = [
+    "1.0",
+    "1.1",
+    "latest",
+    "pr-1",
+    f"sha256-{DIGESTS[0][7:]}.sig",
+    f"sha256-{DIGESTS[1][7:]}",
+    f"sha256-{DIGESTS[2][7:]}.att",
+]
 AGES = st.sampled_from([None, -1, 0, 29, 30, 31, 400])
+# (locked, delete_enabled, write_enabled): mostly none, then two that can be put back, then one that nobody understands.
+LOCKS = st.sampled_from([*[(False, True, True)] * 6, (True, False, True), (True, True, False), (True, True, True)])
+STRANGE = "application/vnd.example.future+json"
 
 
 @st.composite
 def inventories(draw: st.DrawFn) -> RepositoryInventory:
-    """Repositories with shared, nested and unknown indexes, referrers, locks, ghosts and colliding ages."""
+    """Repositories with shared, nested and unknown indexes, referrers of all kinds, locks, ghosts and colliding ages."""
     manifests: dict[Digest, Manifest] = {}
+    doubtful = draw(st.booleans())
+    kinds = ["image", "image", "index", "index", "referrer", "referrer", *(["ghost", "strange"] if doubtful else [])]
     for place, digest in enumerate(DIGESTS[: draw(st.integers(0, len(DIGESTS)))]):
         earlier = DIGESTS[:place]
-        kind = draw(st.sampled_from(["image", "image", "index", "ghost", "referrer"])) if earlier else "image"
+        kind = draw(st.sampled_from(kinds)) if earlier else "image"
         age = draw(AGES)
+        locked, delete, write = draw(LOCKS)
         manifest = Manifest(
             digest,
             DOCKER_IMAGE,
             size=100,
             updated_at=None if age is None else NOW - timedelta(days=age),
-            locked=draw(st.sampled_from([False, False, False, True])),
+            locked=locked,
+            delete_enabled=delete,
+            write_enabled=write,
             known=True,
         )
         if kind == "index":
             children = tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)))
-            manifest = replace(manifest, media_type=OCI_INDEX, children=children)
+            media_type = draw(st.sampled_from([OCI_INDEX, DOCKER_LIST]))
+            manifest = replace(manifest, media_type=media_type, children=children)
+            # A referrer may be an index, and may even list what it is attached to.
+            if draw(st.integers(0, 2)) == 0:
+                manifest = replace(manifest, media_type=OCI_INDEX, subject=draw(st.sampled_from(earlier)))
         elif kind == "referrer":
-            manifest = replace(manifest, media_type=OCI_IMAGE, subject=draw(st.sampled_from(earlier)))
+            # The subject need not be there.
+            subject = draw(st.sampled_from([*earlier, *earlier, d("nowhere")]))
+            manifest = replace(manifest, media_type=OCI_IMAGE, subject=subject)
         elif kind == "ghost":
-            manifest = replace(manifest, media_type=OCI_INDEX, known=draw(st.booleans()))
+            manifest = replace(manifest, media_type=OCI_INDEX, known=False)
+        elif kind == "strange":
+            manifest = replace(manifest, media_type=STRANGE, children=tuple(earlier[:1]), known=False)
         manifests[digest] = manifest
     tags = []
     for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
         age = draw(AGES)
-        tags.append(
-            Tag(
-                name,
-                draw(st.sampled_from(DIGESTS)),
-                None if age is None else NOW - timedelta(days=age),
-                draw(st.sampled_from([False, False, False, True])),
-            )
+        updated_at = None if age is None else NOW - timedelta(days=age)
+        tags.append(Tag(name, draw(st.sampled_from(DIGESTS)), updated_at, *draw(LOCKS)))
+    return RepositoryInventory(REPOSITORY, tuple(tags), manifests, locked=draw(st.integers(0, 9)) == 0)
+
+
+def old(repository: RepositoryInventory) -> RepositoryInventory:
+    """The same with everything old, listed and understood, so that much of it goes."""
+    long_ago = NOW - timedelta(days=100)
+    manifests = {
+        digest: replace(
+            each, updated_at=long_ago, known=True, media_type=OCI_INDEX if not each.known else each.media_type
         )
-    return RepositoryInventory(REPOSITORY, tuple(tags), manifests)
+        for digest, each in repository.manifests.items()
+    }
+    tags = tuple(replace(tag, updated_at=long_ago) for tag in repository.tags if tag.digest in manifests)
+    return replace(repository, tags=tags, manifests=manifests, locked=False)
+
+
+def worlds() -> st.SearchStrategy[RepositoryInventory]:
+    return st.one_of(inventories(), inventories().map(old))
 
 
 def some_uses() -> st.SearchStrategy[list[ImageUse]]:
@@ -71,14 +108,29 @@ def some_uses() -> st.SearchStrategy[list[ImageUse]]:
     )
 
 
+OPEN = use(None, None, name="templated")
+
+
+def any_uses() -> st.SearchStrategy[list[ImageUse]]:
+    """Now and then one that may mean any image."""
+    return st.builds(lambda uses, more: [*uses, *more], some_uses(), st.sampled_from([*[[]] * 7, [OPEN]]))
+
+
+def policies() -> st.SearchStrategy[RetentionPolicy]:
+    """The two options that let more go, each on or off."""
+    return st.builds(RetentionPolicy, delete_untagged=st.booleans(), include_locked=st.booleans())
+
+
 def plan(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy | None = None
 ) -> RepositoryPlan:
     return plan_repository(repository, usage(*uses), policy or RetentionPolicy(), NOW)
 
 
-def after(repository: RepositoryInventory, found: RepositoryPlan) -> RepositoryInventory:
-    """The repository once the registry has done every step: deleting a manifest takes its tags and its referrers along."""
+def after(
+    repository: RepositoryInventory, found: RepositoryPlan, steps: Iterable[Step] | None = None
+) -> RepositoryInventory:
+    """The repository once the registry has done these steps: deleting a manifest takes its tags and its referrers along."""
     tags = {tag.name: tag for tag in repository.tags}
     manifests = dict(repository.manifests)
 
@@ -90,20 +142,51 @@ def after(repository: RepositoryInventory, found: RepositoryPlan) -> RepositoryI
             if referrer in manifests:
                 remove(referrer)
 
-    for step in found.steps:
+    for step in found.steps if steps is None else steps:
         if isinstance(step, Untag):
             tags.pop(step.tag.name, None)
         else:
             remove(step.digest)
-    return RepositoryInventory(REPOSITORY, tuple(tags.values()), manifests)
+    return replace(repository, tags=tuple(tags.values()), manifests=manifests)
 
 
-@given(inventories(), some_uses())
+def reached(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> set[Digest]:
+    """Told here once more, so that the code and its test do not share a mistake."""
+    found: set[Digest] = set()
+    pending = list(start)
+    while pending:
+        digest = pending.pop()
+        if digest not in found:
+            found.add(digest)
+            pending.extend(edges(digest))
+    return found
+
+
+def below(repository: RepositoryInventory, digest: Digest) -> set[Digest]:
+    manifests = repository.manifests
+    return reached([digest], lambda each: manifests[each].children if each in manifests else ())
+
+
+def above(repository: RepositoryInventory, digest: Digest) -> set[Digest]:
+    manifests = repository.manifests.values()
+    return reached([digest], lambda each: [parent.digest for parent in manifests if each in parent.children])
+
+
+def deletions(found: RepositoryPlan) -> tuple[set[str], set[Digest]]:
+    return {each.tag.name for each in found.deletions}, {each.digest for each in found.manifests}
+
+
+@given(worlds(), any_uses(), policies())
 @settings(max_examples=400)
-def test_nothing_used_is_ever_deleted(repository: RepositoryInventory, uses: list[ImageUse]) -> None:
-    """Used means used: the tag and what it names, the digest and its whole index family."""
-    left = after(repository, plan(repository, uses))
+def test_nothing_used_is_ever_deleted(
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
+) -> None:
+    """Used means used: the tag and what it names, the digest and its whole index family; and any of them, all of them."""
+    found = plan(repository, uses, policy)
+    left = after(repository, found)
 
+    if OPEN in uses:
+        assert not found.steps
     for each in uses:
         reference = each.reference
         needed = {reference.digest} if reference.digest else set()
@@ -111,114 +194,230 @@ def test_nothing_used_is_ever_deleted(repository: RepositoryInventory, uses: lis
             assert reference.tag in {tag.name for tag in left.tags}
             needed |= {tag.digest for tag in repository.tags if tag.name == reference.tag}
         for digest in needed & repository.manifests.keys():
-            assert {digest, *repository.descendants(digest)} & repository.manifests.keys() <= left.manifests.keys()
+            assert below(repository, digest) & repository.manifests.keys() <= left.manifests.keys()
         if reference.digest is not None and reference.digest in repository.manifests:
-            assert repository.ancestors(reference.digest) <= left.manifests.keys()
+            assert above(repository, reference.digest) <= left.manifests.keys()
 
 
-@given(inventories(), some_uses())
-@settings(max_examples=400)
-def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse]) -> None:
-    """Whatever stays keeps all of its children, its subject and its tags; a kept name keeps its manifest."""
-    found = plan(repository, uses)
+@given(worlds(), any_uses(), policies())
+@settings(max_examples=600)
+def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy) -> None:
+    """Whatever stays keeps its children, its subject, its referrers and its signatures; a kept name keeps its manifest."""
+    found = plan(repository, uses, policy)
     left = after(repository, found)
+    names = {tag.name for tag in left.tags}
 
     for manifest in left.manifests.values():
         for needed in (*manifest.children, *([manifest.subject] if manifest.subject else [])):
             assert needed in left.manifests or needed not in repository.manifests
-    assert {tag.name for tag in left.tags} == {decision.tag.name for decision in found.kept}
+    for manifest in repository.manifests.values():
+        if manifest.subject in left.manifests:
+            assert manifest.digest in left.manifests
+    for tag in repository.tags:
+        if tag.subject in left.manifests:
+            assert tag.name in names
+        if tag.name in names and tag.subject in repository.manifests:
+            assert tag.subject in left.manifests
+    assert names == {decision.tag.name for decision in found.kept}
     for decision in found.kept:
         digest = decision.tag.digest
         assert digest in left.manifests or digest not in repository.manifests
 
 
-@given(inventories(), some_uses())
-@settings(max_examples=300)
+@given(worlds(), any_uses(), policies())
+@settings(max_examples=400)
 def test_what_goes_is_old_unlocked_known_and_not_excluded(
-    repository: RepositoryInventory, uses: list[ImageUse]
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    found = plan(repository, uses)
+    found = plan(repository, uses, policy)
 
     for decision in found.deletions:
         assert decision.tag.updated_at is not None
         assert NOW - decision.tag.updated_at >= timedelta(days=30)
-        assert not decision.tag.locked
         assert decision.tag.name != "latest"
+    for each in found.untagged_deletions:
+        assert policy.delete_untagged
+        assert each.manifest.updated_at is not None
+        assert NOW - each.manifest.updated_at >= timedelta(days=30)
+        assert each.manifest.digest not in repository.tags_of
     for step in found.steps:
+        assert not repository.locked
+        items: list[Tag | Manifest] = [*step.tags, *([step.manifest] if isinstance(step, DeleteManifest) else [])]
+        locked = [item for item in items if item.locked]
+        assert policy.include_locked or not locked
+        assert sorted(map(str, step.locks)) == sorted(
+            str(Lock(item.name if isinstance(item, Tag) else None, item.delete_enabled, item.write_enabled))
+            for item in locked
+        )
+        assert all(item.lock is not None for item in locked)
         if isinstance(step, DeleteManifest):
-            assert not step.manifest.locked
             assert not repository.unknown
 
 
-@given(inventories(), some_uses(), some_uses())
+@given(worlds(), any_uses(), policies())
+@settings(max_examples=400)
+def test_what_has_no_tag_goes_along_with_something_tagged_or_is_decided_by_itself(
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
+) -> None:
+    found = plan(repository, uses, policy)
+    _, gone = deletions(found)
+    manifests = repository.manifests
+    along = reached(
+        gone & repository.tags_of.keys(),
+        lambda digest: (
+            gone
+            & {*manifests[digest].children, *(each.digest for each in manifests.values() if each.subject == digest)}
+        ),
+    )
+
+    assert {each.manifest.digest for each in found.untagged_deletions} == gone - along
+    decided = {each.manifest.digest for each in found.untagged}
+    assert decided == (manifests.keys() - repository.tags_of.keys() - along if policy.delete_untagged else set())
+    if not policy.delete_untagged:
+        assert gone == along
+
+
+@given(worlds(), any_uses(), any_uses(), policies())
 @settings(max_examples=300)
 def test_more_usage_never_deletes_more(
-    repository: RepositoryInventory, uses: list[ImageUse], more: list[ImageUse]
+    repository: RepositoryInventory, uses: list[ImageUse], more: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    before, now = plan(repository, uses), plan(repository, uses + more)
+    before, now = deletions(plan(repository, uses, policy)), deletions(plan(repository, uses + more, policy))
 
-    assert {each.tag for each in now.deletions} <= {each.tag for each in before.deletions}
-    assert {each.digest for each in now.manifests} <= {each.digest for each in before.manifests}
+    assert now[0] <= before[0]
+    assert now[1] <= before[1]
 
 
-@given(inventories(), some_uses(), st.integers(0, 3), st.sampled_from([(), ("pr-*",), ("1.*",)]), st.integers(30, 500))
-@settings(max_examples=300)
+STRICTER = {
+    "older_than": timedelta(days=400),
+    "repositories": ("other/*",),
+    "include_tags": ("1.*",),
+    "exclude_tags": ("latest", "pr-*"),
+    "keep_last": 1,
+}
+
+
+@given(worlds(), any_uses(), policies(), st.sets(st.sampled_from(sorted(STRICTER)), min_size=1))
+@settings(max_examples=400)
 def test_rules_only_add_reasons_to_keep(
-    repository: RepositoryInventory, uses: list[ImageUse], keep_last: int, exclude: tuple[str, ...], days: int
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, options: set[str]
 ) -> None:
-    before = plan(repository, uses, RetentionPolicy())
-    stricter = RetentionPolicy(timedelta(days=days), keep_last=keep_last, exclude_tags=("latest", *exclude))
-    now = plan(repository, uses, stricter)
+    """Each option that selects, alone and with others."""
+    before = deletions(plan(repository, uses, policy))
+    now = deletions(plan(repository, uses, replace(policy, **{name: STRICTER[name] for name in options})))
 
-    assert {each.tag for each in now.deletions} <= {each.tag for each in before.deletions}
-    assert {each.digest for each in now.manifests} <= {each.digest for each in before.manifests}
+    assert now[0] <= before[0]
+    assert now[1] <= before[1]
 
 
-@given(inventories(), some_uses(), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("option", ["delete_untagged", "include_locked"])
+@given(repository=worlds(), uses=any_uses(), policy=policies())
+@settings(max_examples=300)
+def test_only_these_options_delete_more(
+    option: str, repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
+) -> None:
+    off = deletions(plan(repository, uses, replace(policy, **{option: False})))
+    on = deletions(plan(repository, uses, replace(policy, **{option: True})))
+
+    assert off[0] <= on[0]
+    assert off[1] <= on[1]
+
+
+@given(worlds(), any_uses(), policies(), st.randoms(use_true_random=False))
 @settings(max_examples=200)
 def test_the_order_of_input_does_not_matter(
-    repository: RepositoryInventory, uses: list[ImageUse], shuffler: random.Random
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, shuffler: random.Random
 ) -> None:
     tags, manifests, mixed = list(repository.tags), list(repository.manifests.items()), list(uses)
     for each in (tags, manifests, mixed):
         shuffler.shuffle(each)
-    other = RepositoryInventory(REPOSITORY, tuple(tags), dict(manifests))
+    other = replace(repository, tags=tuple(tags), manifests=dict(manifests))
+    policy = replace(policy, keep_last=1)
 
-    one, two = plan(repository, uses, RetentionPolicy(keep_last=1)), plan(other, mixed, RetentionPolicy(keep_last=1))
+    one, two = plan(repository, uses, policy), plan(other, mixed, policy)
 
     assert one.steps == two.steps
     assert [(each.tag, each.deletes) for each in one.decisions] == [(each.tag, each.deletes) for each in two.decisions]
+    assert [(each.manifest, each.deletes) for each in one.untagged] == [
+        (each.manifest, each.deletes) for each in two.untagged
+    ]
 
 
-@given(inventories(), some_uses())
-@settings(max_examples=300)
-def test_steps_never_run_ahead_of_what_they_wait_for(repository: RepositoryInventory, uses: list[ImageUse]) -> None:
-    found = plan(repository, uses)
-    coming = [step.digest for step in found.steps if isinstance(step, DeleteManifest)]
+@given(worlds(), any_uses(), policies())
+@settings(max_examples=400)
+def test_a_run_that_ends_anywhere_leaves_no_index_without_its_children(
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
+) -> None:
+    """And removes no subject before the referrers that have steps of their own."""
+    found = plan(repository, uses, policy)
+    done: set[Digest] = set()
+    coming = {step.digest for step in found.steps if isinstance(step, DeleteManifest)}
 
-    for step in found.steps:
+    for count, step in enumerate(found.steps, 1):
+        assert not set(step.after) & coming
         if isinstance(step, DeleteManifest):
             coming.remove(step.digest)
-        assert not set(step.after) & set(coming)
+            assert not set(repository.referrers_of.get(step.digest, ())) & coming
+            done.add(step.digest)
+        left = after(repository, found, found.steps[:count])
+        assert left.manifests.keys() == repository.manifests.keys() - done
+        for manifest in left.manifests.values():
+            assert all(child in left.manifests or child not in repository.manifests for child in manifest.children)
 
 
-@given(inventories(), some_uses(), inventories(), some_uses())
+@given(worlds(), any_uses(), policies())
+@settings(max_examples=400)
+def test_a_second_plan_after_carrying_out_the_first_has_nothing_to_do(
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
+) -> None:
+    left = after(repository, plan(repository, uses, policy))
+
+    assert not plan(left, uses, policy).steps
+
+
+@given(worlds(), any_uses(), policies())
+@settings(max_examples=300)
+def test_where_no_body_is_needed_nothing_goes_whatever_they_say(
+    repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
+) -> None:
+    """Otherwise leaving them unread would change a decision; and what was never tried is no reason and no warning."""
+    bare = {
+        digest: replace(each, known=False, children=(), subject=None) for digest, each in repository.manifests.items()
+    }
+    unread = replace(repository, manifests=bare)
+    if nothing_to_delete(unread, usage(*uses), policy, NOW):
+        assert not plan(repository, uses, policy).steps
+        assert not plan(unread, uses, policy).steps
+        assert not plan(unread, uses, policy).warnings
+
+
+@given(worlds(), any_uses(), worlds(), any_uses(), policies())
 @settings(max_examples=400)
 def test_a_second_look_never_does_more_than_either_plan(
-    repository: RepositoryInventory, uses: list[ImageUse], later: RepositoryInventory, later_uses: list[ImageUse]
+    repository: RepositoryInventory,
+    uses: list[ImageUse],
+    later: RepositoryInventory,
+    later_uses: list[ImageUse],
+    policy: RetentionPolicy,
 ) -> None:
-    """However the world has changed, only tags that both plans delete go, and nothing is lost count of."""
-    planned = plan(repository, uses)
-    fresh = plan(later, uses + later_uses)
+    """However the world has changed, only what both plans delete goes, locks are those of now, and nothing is lost count of."""
+    planned = plan(repository, uses, policy)
+    fresh = plan(later, uses + later_uses, policy)
     confirmed = confirm(planned.steps, fresh, later)
 
-    done = {tag for step in confirmed.steps for tag in step.tags}
-    assert done <= {each.tag for each in planned.deletions} & {each.tag for each in fresh.deletions}
-    assert {step.digest for step in confirmed.steps if isinstance(step, DeleteManifest)} <= {
-        each.digest for each in planned.manifests
-    } & {each.digest for each in fresh.manifests}
+    done = {tag.name for step in confirmed.steps for tag in step.tags}
+    assert done <= deletions(planned)[0] & deletions(fresh)[0]
+    gone = {step.digest for step in confirmed.steps if isinstance(step, DeleteManifest)}
+    assert gone <= deletions(planned)[1] & deletions(fresh)[1]
     for step in confirmed.steps:
+        assert set(step.tags) <= set(later.tags)
+        items: list[Tag | Manifest] = list(step.tags)
         if isinstance(step, DeleteManifest):
             assert {tag.name for tag in step.tags} == {tag.name for tag in later.tags if tag.digest == step.digest}
+            items.append(later.manifests[step.digest])
+        assert set(step.locks) == {item.lock for item in items if item.lock}
     reported = [outcome.tag for outcome in confirmed.outcomes if outcome.tag is not None]
-    assert sorted([*reported, *(tag.name for tag in done)]) == sorted(each.tag.name for each in planned.deletions)
+    assert sorted([*reported, *done]) == sorted(each.tag.name for each in planned.deletions)
+    told = {outcome.digest for outcome in confirmed.outcomes if outcome.tag is None}
+    assert told | gone == deletions(planned)[1]
+    assert not told & gone

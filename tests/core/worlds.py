@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
@@ -15,6 +16,7 @@ HOST = "contoso.azurecr.io"
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
 def d(name: str | int) -> Digest:
@@ -25,31 +27,51 @@ def d(name: str | int) -> Digest:
 
 def tag(name: str, digest: str | int, *, days: float | None = 100, locked: bool = False) -> Tag:
     """A tag pushed `days` ago (None: the registry does not say)."""
-    return Tag(name, d(digest), None if days is None else NOW - timedelta(days=days), locked)
+    updated_at = None if days is None else NOW - timedelta(days=days)
+    return Tag(name, d(digest), updated_at, locked, delete_enabled=not locked)
 
 
-def image(digest: str | int, *, days: float = 100, locked: bool = False, size: int = 1000) -> Manifest:
+def image(digest: str | int, *, days: float | None = 100, locked: bool = False, size: int = 1000) -> Manifest:
     return Manifest(
-        d(digest), DOCKER_IMAGE, size=size, updated_at=NOW - timedelta(days=days), locked=locked, known=True
+        d(digest),
+        DOCKER_IMAGE,
+        size=size,
+        updated_at=None if days is None else NOW - timedelta(days=days),
+        locked=locked,
+        delete_enabled=not locked,
+        known=True,
     )
 
 
-def index(digest: str | int, children: Iterable[str | int], *, locked: bool = False, known: bool = True) -> Manifest:
+def index(
+    digest: str | int,
+    children: Iterable[str | int],
+    *,
+    locked: bool = False,
+    known: bool = True,
+    subject: str | int | None = None,
+    media_type: str = OCI_INDEX,
+) -> Manifest:
     return Manifest(
         d(digest),
-        OCI_INDEX,
+        media_type,
         size=10,
         updated_at=NOW - timedelta(days=100),
         locked=locked,
+        delete_enabled=not locked,
         children=tuple(d(child) for child in children) if known else (),
+        subject=None if subject is None else d(subject),
         known=known,
     )
 
 
 def referrer(digest: str | int, subject: str | int, *, locked: bool = False) -> Manifest:
-    return Manifest(
-        d(digest), OCI_IMAGE, updated_at=NOW - timedelta(days=100), subject=d(subject), locked=locked, known=True
-    )
+    return replace(image(digest, locked=locked), media_type=OCI_IMAGE, size=0, subject=d(subject))
+
+
+def signature_of(digest: str | int, suffix: str = ".sig") -> str:
+    """The name of the tag that belongs to this digest; without a suffix that of its list of referrers."""
+    return f"sha256-{d(digest)[7:]}{suffix}"
 
 
 def inventory(tags: Iterable[Tag], manifests: Iterable[Manifest] | None = None) -> RepositoryInventory:
