@@ -269,9 +269,7 @@ class _Reader:
             logs=properties.logs or "",
             reason=properties.reason or "",
         )
-        return await asyncio.to_thread(
-            runcommand.read_result, result, target.key, self._registry, self._helm_history
-        )
+        return await asyncio.to_thread(runcommand.read_result, result, target.key, self._registry, self._helm_history)
 
 
 def _is_private(cluster: ManagedCluster) -> bool:

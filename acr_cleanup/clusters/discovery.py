@@ -87,7 +87,7 @@ async def discover(ask: Ask, cluster: str) -> Discovery:
 
     Never raises `Unread`: what is missing is in the answer.
     """
-    findings = _Findings(cluster)
+    findings = Gathered(cluster)
     for root in ("/api", "/apis"):
         try:
             await _read_root(ask, root, findings)
@@ -96,7 +96,7 @@ async def discover(ask: Ask, cluster: str) -> Discovery:
     return findings.done()
 
 
-class _Findings:
+class Gathered:
     """What was found so far."""
 
     def __init__(self, cluster: str) -> None:
@@ -161,7 +161,7 @@ class _Group(msgspec.Struct):
     versions: list[tuple[str, list[_Resource] | None]]
 
 
-async def _read_root(ask: Ask, root: str, findings: _Findings) -> None:
+async def _read_root(ask: Ask, root: str, findings: Gathered) -> None:
     call = f"asking what the API server serves ({root})"
     answer = await ask("GET", root, accept=ACCEPT)
     if answer.status == 406:
@@ -190,7 +190,7 @@ async def _read_root(ask: Ask, root: str, findings: _Findings) -> None:
 
 
 async def _read_version(
-    ask: Ask, group: str, version: str, resources: list[_Resource] | None, findings: _Findings
+    ask: Ask, group: str, version: str, resources: list[_Resource] | None, findings: Gathered
 ) -> partial[None]:
     """What to note of one group version, once it is its turn."""
     if resources is not None:

@@ -33,7 +33,6 @@ class Kind:
     """
     A kind of API object. `pod_spec` is the path of the pod spec that it holds, empty if it holds none at a known place.
 
-    `in_reader_roles`: the built-in reader roles (Kubernetes' `view`, `Azure Kubernetes Service RBAC Reader`) let one list it.
     `always_served`: every API server that has the kind's group version serves it.
     """
 
@@ -41,7 +40,6 @@ class Kind:
     resource: str
     group: str
     pod_spec: tuple[str, ...] = ()
-    in_reader_roles: bool = True
     always_served: bool = True
     version: str = "v1"
 
@@ -80,8 +78,7 @@ KINDS = (
     Kind(
         "ControllerRevision", "controllerrevisions", "apps", ("data", "spec", "template", "spec"), always_served=False
     ),
-    # Starts nothing by itself, and no built-in reader role covers it: read where it may be read.
-    Kind("PodTemplate", "podtemplates", "", ("template", "spec"), in_reader_roles=False, always_served=False),
+    Kind("PodTemplate", "podtemplates", "", ("template", "spec"), always_served=False),
 )
 
 _MOST_DECOMPRESSED = 8 << 20  # a ConfigMap holds one MiB: more is a bomb

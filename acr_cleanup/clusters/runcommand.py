@@ -29,11 +29,11 @@ from typing import Any
 import msgspec
 
 from acr_cleanup.clusters.api import Answer
-from acr_cleanup.clusters.discovery import CONFIG_MAP, NOT_READ, _Findings
+from acr_cleanup.clusters.discovery import CONFIG_MAP, NOT_READ, Gathered
 from acr_cleanup.clusters.helm import RELEASE_TYPE, History
 from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.pages import is_helms
-from acr_cleanup.clusters.scanner import _HELM_NOTE, _SECRET, _grant, _remedy, _shortened, empty_list_problem
+from acr_cleanup.clusters.scanner import HELM_NOTE, SECRET, empty_list_problem, or_waive_it, rule_to_add, shortened
 from acr_cleanup.clusters.unread import Unread, quoted
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
@@ -606,7 +606,7 @@ class _Reading:
             case "h" | "g", [resource, namespace, name, type_, labels, data] if self._history is not None:
                 release = _decoded(data) if tag == "h" else {"release": _packed(data, resource)}
                 metadata = {"namespace": namespace, "name": name, "labels": _decoded(labels)}
-                kind = "Secret" if resource == str(_SECRET) else "ConfigMap"
+                kind = "Secret" if resource == str(SECRET) else "ConfigMap"
                 typed = {"type": type_} if kind == "Secret" else {}
                 self._history.add({"kind": kind, **typed, "metadata": metadata, "data": release})
             case _:
@@ -650,9 +650,9 @@ class _Reading:
         return self.found
 
     def notes(self) -> Iterator[str]:
-        yield from _shortened(self.found.notes)
+        yield from shortened(self.found.notes)
         if self._helm_seen and self._history is None:
-            yield _HELM_NOTE
+            yield HELM_NOTE
 
     # -- what is missing ---------------------------------------------------------------------------------------
 
@@ -663,7 +663,7 @@ class _Reading:
         for kind in (*KINDS, *further):
             yield from self._problems_of(kind, str(kind), str(kind), whole=whole)
         if self._history is not None:
-            for kind in (_SECRET, CONFIG_MAP):
+            for kind in (SECRET, CONFIG_MAP):
                 yield from self._problems_of(kind, f"helm:{kind}", str(kind), whole=whole)
         yield from self._discovery_problems(whole=whole)
 
@@ -672,17 +672,17 @@ class _Reading:
         seen = self._ended.get(key)
         if seen is None:
             if whole:
-                remedy = _remedy(kind, self.cluster, f"Run it again. {_DIRECT}")
+                remedy = or_waive_it(kind, self.cluster, f"Run it again. {_DIRECT}")
                 yield Unread(call, "the run command's result does not cover them.", remedy, kind=resource)
         elif "(Unauthorized)" in seen:
             remedy = "Check that the identity, its tenant and the cluster belong together, and that the login has not expired."
             yield Unread("logging in to the API server", quoted(seen), remedy)
         elif "(Forbidden)" in seen:
-            yield Unread(call, quoted(seen), _grant(kind, self.cluster), kind=resource)
+            yield Unread(call, quoted(seen), rule_to_add(kind, self.cluster), kind=resource)
         elif seen and (
             kind.always_served or str(kind) in self._served or "the server doesn't have a resource type" not in seen
         ):
-            yield Unread(call, quoted(seen), _remedy(kind, self.cluster, f"Run again. {_DIRECT}"), kind=resource)
+            yield Unread(call, quoted(seen), or_waive_it(kind, self.cluster, f"Run again. {_DIRECT}"), kind=resource)
         elif not seen and not self._has_some(kind, key):
             # A right to list everything is the right to list each kind.
             reviews = [self._reviews[name] for name in ("*", str(kind)) if name in self._reviews] or [""]
@@ -747,7 +747,7 @@ def _is_excluded(resource: str) -> bool:
 
 
 def dead_version(group_version: str, seen: str, cluster: str) -> Unread:
-    findings = _Findings(cluster)
+    findings = Gathered(cluster)
     group, _, version = group_version.rpartition("/")
     findings.dead(group, version, Unread("", seen, ""))
     return findings.unread[0]
@@ -776,7 +776,7 @@ def _decoded(text: str) -> Any:
 def _packed(release: str, resource: str) -> str:
     """A release as Helm stores it, and the API server wraps it."""
     data = base64.b64encode(gzip.compress(release.encode(), 1))
-    return (base64.b64encode(data) if resource == str(_SECRET) else data).decode()
+    return (base64.b64encode(data) if resource == str(SECRET) else data).decode()
 
 
 def _reviewed(text: str) -> Answer:

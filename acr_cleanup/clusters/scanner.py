@@ -40,8 +40,8 @@ _MOST_PAGES = 100_000
 _SECONDS_AT_ONCE = 0.01
 _MOST_NOTES = 20
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_SECRET = Kind("Secret", "secrets", "")
-_HELM_NOTE = (
+SECRET = Kind("Secret", "secrets", "")
+HELM_NOTE = (
     "Helm manages workloads here, and a rollback could start what older revisions name. To protect the newest three revisions "
     "of each release, set helm-history: 3 (it needs the right to list Secrets)."
 )
@@ -86,7 +86,7 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
         # Unpacking megabytes of YAML takes its time, and other clusters are being read.
         found.add(await asyncio.to_thread(history.findings))
     objects = sum(reading.objects for reading in (*built_in, *further))
-    notes = [*_shortened(found.notes), *([_HELM_NOTE] if whole.helm_seen else [])]
+    notes = [*shortened(found.notes), *([HELM_NOTE] if whole.helm_seen else [])]
     return ClusterScan(cluster, tuple(found.uses), tuple(found.blockers), access, objects, notes=tuple(notes))
 
 
@@ -94,7 +94,7 @@ def _of_helm(whole: _Whole, history: History) -> Iterable[_Reading]:
     """Helm keeps its releases in Secrets, or (`HELM_DRIVER=configmap`) in ConfigMaps. Only these are asked for."""
     selected = {"labelSelector": "owner=helm"}
     yield whole.reading(
-        (_SECRET,),
+        (SECRET,),
         limit=_HELM_PAGE,
         query={**selected, "fieldSelector": f"type={RELEASE_TYPE}"},
         sink=_Revisions(history),
@@ -102,7 +102,8 @@ def _of_helm(whole: _Whole, history: History) -> Iterable[_Reading]:
     yield whole.reading((CONFIG_MAP,), limit=_HELM_PAGE, query=selected, sink=_Revisions(history))
 
 
-def _shortened(notes: Iterable[str]) -> Sequence[str]:
+def shortened(notes: Iterable[str]) -> Sequence[str]:
+    """As many notes as anybody reads, and how many more there are."""
     notes = list(notes)
     rest = len(notes) - _MOST_NOTES
     return notes if rest <= 0 else [*notes[:_MOST_NOTES], f"{rest} more notes of this kind are left out."]
@@ -251,7 +252,7 @@ def _of_kind(unread: Unread, kind: Kind, cluster: str) -> Unread:
     if not isinstance(unread, Unreachable):
         return unread
     return Unread(
-        f"list {kind}", f"{unread.call}: {unread.seen}", _remedy(kind, cluster, unread.remedy), kind=str(kind)
+        f"list {kind}", f"{unread.call}: {unread.seen}", or_waive_it(kind, cluster, unread.remedy), kind=str(kind)
     )
 
 
@@ -345,7 +346,7 @@ class _List:
                 "Check that the identity, its tenant and the cluster belong together, and that the login has not expired.",
             )
         if answer.status == 403:
-            raise _Refused(f"list {kind}", seen, _grant(kind, self._cluster), kind=str(kind))
+            raise _Refused(f"list {kind}", seen, rule_to_add(kind, self._cluster), kind=str(kind))
         if answer.status == 404:
             if not await self._is_not_served():
                 raise self._unread(
@@ -367,7 +368,7 @@ class _List:
         return not any(isinstance(each, dict) and each.get("name") == self._kind.resource for each in resources)
 
     def _unread(self, seen: str, remedy: str) -> Unread:
-        return Unread(f"list {self._kind}", seen, _remedy(self._kind, self._cluster, remedy), kind=str(self._kind))
+        return Unread(f"list {self._kind}", seen, or_waive_it(self._kind, self._cluster, remedy), kind=str(self._kind))
 
 
 def list_attributes(kind: Kind) -> dict[str, str]:
@@ -392,13 +393,13 @@ def empty_list_problem(kind: Kind, review: Answer, cluster: str = "") -> Unread 
     if allowed:
         return None
     seen = "the answer is an empty list, but this identity may not list them at all."
-    return Unread(f"list {kind}", seen, _grant(kind, cluster), kind=str(kind))
+    return Unread(f"list {kind}", seen, rule_to_add(kind, cluster), kind=str(kind))
 
 
 _REMEDY_SERVER = "Check the API server and what stands before it (a proxy, a gateway), then run again."
 
 
-def _remedy(kind: Kind, cluster: str, remedy: str) -> str:
+def or_waive_it(kind: Kind, cluster: str, remedy: str) -> str:
     """Nobody should be led to give up pods: only what is not there by nature may be worth it."""
     return remedy if kind in KINDS else or_waive(remedy, cluster, str(kind))
 
@@ -408,7 +409,8 @@ _READER_ROLE_GROUPS = frozenset({"", "apps", "batch"})
 _NOT_IN_READER_ROLE = frozenset({"podtemplates", "secrets"})
 
 
-def _grant(kind: Kind, cluster: str) -> str:
+def rule_to_add(kind: Kind, cluster: str) -> str:
+    """What lets an identity list this kind, and the way around it where there is a `cluster` to waive it in."""
     role = (
         "; with Azure RBAC, Azure Kubernetes Service RBAC Reader"
         if kind.group in _READER_ROLE_GROUPS and kind.resource not in _NOT_IN_READER_ROLE

@@ -114,7 +114,8 @@ INPUTS: tuple[Input, ...] = (
         AuthType.OIDC,
         "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with what "
         "the AZURE_ variables of the environment describe. Nothing else is tried.",
-        choices=tuple(AuthType),
+        # What a task of Azure DevOps says by itself is nothing to choose.
+        choices=tuple(each for each in AuthType if each is not AuthType.AZURE_PIPELINES),
         flag=False,
         in_file=False,
     ),
@@ -180,8 +181,15 @@ INPUTS: tuple[Input, ...] = (
         "Which repositories may lose tags: those running in a cluster, those that anything in a cluster references, or all.",
         choices=tuple(Scope),
     ),
-    Input("repositories", Kind.LIST, "*", "Only repositories that match one of these globs may lose tags."),
-    Input("include-tags", Kind.LIST, "*", "Only tags that match one of these globs may go."),
+    Input(
+        "repositories",
+        Kind.LIST,
+        "*",
+        "Only repositories that match one of these globs, and none that begins with !, may lose tags.",
+    ),
+    Input(
+        "include-tags", Kind.LIST, "*", "Only tags that match one of these globs, and none that begins with !, may go."
+    ),
     Input(
         "exclude-tags",
         Kind.LIST,
@@ -192,7 +200,8 @@ INPUTS: tuple[Input, ...] = (
         "use-regex",
         Kind.BOOLEAN,
         "false",
-        "Read repositories, include-tags and exclude-tags as regular expressions (RE2), which must match the whole name.",
+        "Read repositories, include-tags and exclude-tags as regular expressions (RE2), which must match the whole name. They "
+        "are one per line: commas do not separate them.",
     ),
     Input("keep-last", Kind.NUMBER, "0", "How many of the newest tags of each repository stay, whatever their age."),
     Input(

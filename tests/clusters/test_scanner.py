@@ -533,7 +533,7 @@ async def test_where_helm_is_at_work_its_history_is_proposed_once(history: int) 
     server.put("pods", listing(POD, [pod("a", "ghcr.io/x:1"), pod("b", "ghcr.io/x:1", **labels)]))
     server.put("deployments", listing(kind("Deployment"), [{"metadata": {"name": "b", **labels}}]))
     found = await scan(server.ask, "prod", OURS, access="direct", helm_history=history)
-    assert found.notes == ((scanner._HELM_NOTE,) if history == 0 else ())
+    assert found.notes == ((scanner.HELM_NOTE,) if history == 0 else ())
 
 
 async def test_notes_are_few() -> None:
