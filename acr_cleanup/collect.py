@@ -20,6 +20,7 @@ from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
 from acr_cleanup.main import REFUSED, Stop, connect_clusters, read_clusters
 from acr_cleanup.reports import markdown, words
 from acr_cleanup.reports.collected import CollectedReport
+from acr_cleanup.reports.dialect import GITHUB, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
@@ -29,7 +30,13 @@ log = logging.getLogger("acr_cleanup")
 
 
 async def collect(
-    settings: Settings, runtime: Runtime, environ: Mapping[str, str], *, out: Path, only: Collection[str] = ()
+    settings: Settings,
+    runtime: Runtime,
+    environ: Mapping[str, str],
+    *,
+    out: Path,
+    only: Collection[str] = (),
+    dialect: Dialect = GITHUB,
 ) -> int:
     """
     Read the clusters (`only` these, by their keys) into the usage snapshot `out`, and return the exit code.
@@ -42,30 +49,32 @@ async def collect(
     stop = Stop()
     with stop.on_signals():
         try:
-            return await _collect(settings, runtime, environ, out, stop)
+            return await _collect(settings, runtime, environ, out, stop, dialect)
         except asyncio.CancelledError:
             if not stop.event.is_set():
                 raise
             text = "Cancelled. No usage snapshot was written."
             runtime.log(Level.WARNING, text)
             runtime.annotate(Level.WARNING, "ACR cleanup", text)
-            _hand_on(runtime, settings, "aborted", f"## 🧹 ACR cleanup\n\n> [!WARNING]\n> **{text}**\n")
+            _hand_on(runtime, settings, "aborted", markdown.render_cancelled(text, dialect))
             return 128 + stop.received
         except AcrCleanupError as error:
             log.debug("collecting ended early", exc_info=True)
-            return _failed(error, str(error), REFUSED, runtime, settings)
+            return _failed(error, str(error), REFUSED, runtime, settings, dialect)
         except OSError as error:
             text = f"{out} could not be written: {error.strerror or error}."
-            return _failed(error, text, 1, runtime, settings)
+            return _failed(error, text, 1, runtime, settings, dialect)
         except Exception as error:  # a user can do nothing with a traceback
             log.debug("unexpected", exc_info=True)
             text = f"Something unforeseen happened: {type(error).__name__}: {error}. Run again with log-level debug, and report it."
-            return _failed(error, text, 1, runtime, settings)
+            return _failed(error, text, 1, runtime, settings, dialect)
         finally:
             runtime.finish()
 
 
-async def _collect(settings: Settings, runtime: Runtime, environ: Mapping[str, str], out: Path, stop: Stop) -> int:
+async def _collect(
+    settings: Settings, runtime: Runtime, environ: Mapping[str, str], out: Path, stop: Stop, dialect: Dialect
+) -> int:
     title = f"Read the clusters for {settings.registry.login_server}"
     with runtime.group(title):
         async with connect_clusters(settings, environ, runtime) as scan:
@@ -86,7 +95,7 @@ async def _collect(settings: Settings, runtime: Runtime, environ: Mapping[str, s
         runtime.annotate(Level.ERROR, what, f"{blocker.seen}\n{blocker.remedy}".strip())
     for warning in report.warnings:
         runtime.annotate(Level.WARNING, "ACR cleanup", words.plain(warning))
-    _hand_on(runtime, settings, "aborted" if report.blockers else "success", report.markdown())
+    _hand_on(runtime, settings, "aborted" if report.blockers else "success", report.markdown(dialect))
     return REFUSED if report.blockers else 0
 
 
@@ -146,11 +155,11 @@ def _recorded(targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], be
         yield Recorded(scan, scan.read_at or began, resource_id)
 
 
-def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings) -> int:
+def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings, dialect: Dialect) -> int:
     text = f"{text} No usage snapshot was written."
     runtime.log(Level.ERROR, text)
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
-    _hand_on(runtime, settings, "failed", markdown.render_failure(error))
+    _hand_on(runtime, settings, "failed", markdown.render_failure(error, dialect=dialect))
     return code
 
 

@@ -21,6 +21,8 @@ from acr_cleanup.reports.view import View
 
 SLICES = 6
 BARS = 10
+_WIDTH = 20
+"""Letters of a whole bar."""
 LABEL = 40
 """Longest name beside a bar, in characters."""
 
@@ -72,6 +74,19 @@ def pie(slices: Sequence[Slice]) -> str:
     look = {"pieSectionTextColor": "#ffffff", "pieOpacity": "1", "pieOuterStrokeWidth": "1px", "pieStrokeWidth": "1px"}
     lines = (f'    "{each.label}" : {each.tags}' for each in slices)
     return _chart({"themeVariables": colours | look}, "pie showData title Tags by decision", *lines)
+
+
+def table(slices: Sequence[Slice]) -> str:
+    """The decisions as a table with bars of letters, for a page without mermaid; nothing where there is nothing to compare."""
+    if len(slices) < 2:
+        return ""
+    total = sum(each.tags for each in slices)
+    rows = (
+        # What there is shows, be it ever so little.
+        f"| {each.label} | {each.tags:,} | {'█' * max(1, round(_WIDTH * each.tags / total)):░<{_WIDTH}} |"
+        for each in slices
+    )
+    return "\n".join(("| Tags by decision | Tags | Share |", "| :--- | ---: | :--- |", *rows))
 
 
 def bars(view: View) -> str:

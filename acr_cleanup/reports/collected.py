@@ -10,6 +10,8 @@ from rich.table import Table
 
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.reports import words
+from acr_cleanup.reports.dialect import GITHUB, Dialect
+from acr_cleanup.reports.view import Tone
 
 _HEADER = ("Cluster", "Access", "Objects", "Uses", "Blockers")
 _NUMBERS = frozenset({2, 3, 4})
@@ -64,16 +66,16 @@ class CollectedReport:
         yield table
         yield from self._rest()
 
-    def markdown(self) -> str:
-        """The summary of a step, in GitHub-flavoured Markdown."""
-        alert = "CAUTION" if self.blockers else "NOTE"
+    def markdown(self, dialect: Dialect = GITHUB) -> str:
+        """The summary of a step."""
+        verdict = dialect.verdict(Tone.BAD if self.blockers else Tone.NEUTRAL, self.headline)
         cells = (
             f"| {words.code(scan.cluster)} | {words.markdown(scan.access)} | {scan.objects:,} | {len(scan.uses):,} | "
             f"{f'❌ {len(scan.blockers):,}' if scan.blockers else '0'} |"
             for scan in self.scans[:_SHOWN]
         )
         table = "\n".join((f"| {' | '.join(_HEADER)} |", "| :--- | :--- | ---: | ---: | ---: |", *cells, *self._more()))
-        blocks = ["## 🧹 ACR cleanup: clusters read", f"> [!{alert}]\n> **{self.headline}**", table]
+        blocks = ["## 🧹 ACR cleanup: clusters read", verdict, table]
         if self.blockers:
             items = (
                 f"- {words.code(each.where)}: {words.markdown(each.call)}<br>{words.prose(each.seen)}<br>"
@@ -86,7 +88,7 @@ class CollectedReport:
         if self.warnings:
             blocks += ["### Warnings", "\n".join(f"- {words.prose(each)}" for each in self.warnings[:_SHOWN])]
         blocks.append(f"The usage snapshot is {words.code(self.path)}.")
-        return "\n\n".join(blocks) + "\n"
+        return dialect.broken("\n\n".join(blocks) + "\n")
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

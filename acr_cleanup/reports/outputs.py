@@ -1,9 +1,8 @@
 """
 The outputs of a run for the later steps of a pipeline: names and strings, on every way out.
 
-A pipeline bounds what its outputs may hold, measured as UTF-16: GitHub 1 MB for all outputs of a job. A list that would be longer
-is cut between two of its tags, stays JSON, and its `-truncated` twin says so; report.json has all of them.
-https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
+A pipeline bounds what its outputs may hold, measured as UTF-16 (see `dialect`). A list that would be longer is cut between two of
+its tags, stays JSON, and its `-truncated` twin says so; report.json has all of them.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from types import MappingProxyType
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.reports.view import Context, View
-
-GITHUB_LIMIT = 128 * 1024
-"""UTF-16 code units of one list: 256 KiB, so that both lists together take no more than half of what a job may hold."""
 
 NAMES = (
     "result",
@@ -51,14 +47,15 @@ _RESULTS = MappingProxyType(
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ._/:@+=,-]|:(?=:)")
 
 
-def outputs(result: Result, context: Context | None = None, *, limit: int = GITHUB_LIMIT) -> dict[str, str]:
+def outputs(result: Result, context: Context | None = None, *, limit: int | None = None) -> dict[str, str]:
     """
-    Every output of a run. `limit` bounds each list, in UTF-16 code units.
+    Every output of a run. `limit` bounds each list, in UTF-16 code units; by default as the dialect of the context does.
 
     `result` is `success`, `dry-run`, `partial` (something failed), `aborted` (refused or cancelled), or `failed` (nothing could be
     read at all). `bytes-freed` is an upper bound, and in a dry run what would be freed.
     """
     context, counts = context or Context(), result.counts
+    limit = context.dialect.outputs if limit is None else limit
     deleted, deleted_cut = json_list(
         (str(each) for each in result.outcomes if each.tag is not None and each.kind is OutcomeKind.DELETED), limit
     )

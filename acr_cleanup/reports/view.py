@@ -15,6 +15,7 @@ from acr_cleanup.core.policy import Rule, Scope, describe_duration
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
 from acr_cleanup.reports import words
+from acr_cleanup.reports.dialect import GITHUB, Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Context:
     """Is `apply` an input of a pipeline, rather than a command?"""
     keep_files: str = ""
     """How to keep the files where they vanish with the run, as a sentence, e.g. "Keep them with actions/upload-artifact."."""
+    dialect: Dialect = GITHUB
+    """What the page can do that shows the summary."""
 
     @property
     def full_report(self) -> str:

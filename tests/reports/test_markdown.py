@@ -11,7 +11,8 @@ import pytest
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.errors import ConfigurationError, IdentityError, Problem
-from acr_cleanup.reports.markdown import BUDGET, render, render_failure, render_problems
+from acr_cleanup.reports.dialect import GITHUB
+from acr_cleanup.reports.markdown import render, render_failure, render_problems
 from acr_cleanup.reports.view import Context, View
 from tests.reports import golden, hostile, samples
 
@@ -165,8 +166,8 @@ def test_fifty_thousand_tags_fit_a_summary() -> None:
     assert result.counts.deleted > 20_000
     assert result.counts.failed > 200
     assert result.counts.in_use == 25_000
-    assert len(text.encode()) <= BUDGET
-    assert len(text.encode()) > BUDGET // 2
+    assert len(text.encode()) <= GITHUB.budget
+    assert len(text.encode()) > GITHUB.budget // 2
     assert whole(text)
     assert text.count("<details>") == text.count("</details>") > 10
     # Totals, repositories, policy, clusters; and each of the expanded repositories.
@@ -187,7 +188,7 @@ def huge() -> Result:
     return samples.result(samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))]))
 
 
-@pytest.mark.parametrize("budget", [BUDGET, 200_000, 20_000, 3_000])
+@pytest.mark.parametrize("budget", [GITHUB.budget, 200_000, 20_000, 3_000])
 def test_what_does_not_fit_is_left_out_whole_and_said(budget: int) -> None:
     """GitHub drops a summary that is too large; a cut one would leave its elements open."""
     text = render(huge(), CONTEXT, budget=budget)
@@ -196,7 +197,7 @@ def test_what_does_not_fit_is_left_out_whole_and_said(budget: int) -> None:
     assert whole(text)
     assert text.splitlines()[3].startswith("> **Dry run: would delete")
     assert "### Next" in text
-    if budget < BUDGET:
+    if budget < GITHUB.budget:
         assert "did not fit" in text
         assert "report.json" in text
 
@@ -291,7 +292,7 @@ def test_very_many_problems_fit_a_summary() -> None:
     problems = tuple(Problem(f"clusters[{number}]", "x" * 10_000, "y" * 10_000) for number in range(1000))
     text = render_problems(ConfigurationError(problems))
 
-    assert len(text.encode()) < BUDGET
+    assert len(text.encode()) < GITHUB.budget
     assert "1,000 problems" in text
     assert "… and 900 more in the log" in text
 

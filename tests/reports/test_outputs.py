@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
-from acr_cleanup.reports.outputs import GITHUB_LIMIT, NAMES, outputs, outputs_of_failure
+from acr_cleanup.reports.dialect import GITHUB, PLAIN
+from acr_cleanup.reports.outputs import NAMES, outputs, outputs_of_failure
 from acr_cleanup.reports.view import Context
 from tests.reports import hostile, samples
 
@@ -88,7 +89,7 @@ def many(number: int) -> Result:
     return samples.result(made, Verdict.APPLIED, dry_run=False, outcomes=samples.outcomes(made))
 
 
-@pytest.mark.parametrize("limit", [GITHUB_LIMIT, 24_000])
+@pytest.mark.parametrize("limit", [GITHUB.outputs, PLAIN.outputs])
 def test_twenty_thousand_tags_stay_json_below_the_cap(limit: int) -> None:
     result = many(20_030)
     values = outputs(result, CONTEXT, limit=limit)
