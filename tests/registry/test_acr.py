@@ -14,12 +14,14 @@ import aiohttp
 import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 
+from acr_cleanup.core.inventory import Lock
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Budget, Fault, Hook
+from acr_cleanup.emulator.repository import Attributes
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
-from acr_cleanup.registry.acr import open_registry
+from acr_cleanup.registry.acr import Document, PartMissing, open_registry
 from acr_cleanup.registry.pace import Pace
 from tests.registry.support import HOST, Login, connect, impatient
 
@@ -522,3 +524,137 @@ async def test_compressed_pages_are_read() -> None:
 def test_the_default_context_verifies() -> None:
     """Guards the tests above: were verification off by default, they would prove nothing."""
     assert ssl.create_default_context().verify_mode is ssl.CERT_REQUIRED
+
+
+# -- locks, and the way back ----------------------------------------------------------------------------------
+
+
+async def test_a_lock_is_taken_off_and_put_back_to_the_very_attributes() -> None:
+    """Of just the tag, or just the manifest; what else its attributes say stays as it is."""
+    world = a_shop(2)
+    digest = Digest(world.registry.repositories["shop/web"].tags["v0000"].digest)
+    world.registry.lock("shop/web", "v0000", delete=False, list=False)
+    world.registry.lock("shop/web", digest, write=False)
+    state = world.registry.repositories["shop/web"]
+    async with connect(world) as at:
+        tag, manifest = Lock("v0000", False, True), Lock(None, True, False)
+        assert await at.registry.unlock("shop/web", digest, tag) == digest
+        assert not state.tags["v0000"].attributes.locked
+        assert not state.tags["v0000"].attributes.list
+        assert state.manifests[digest].attributes.locked
+        assert await at.registry.unlock("shop/web", digest, manifest) == digest
+        assert not state.manifests[digest].attributes.locked
+
+        assert await at.registry.lock("shop/web", digest, tag) == digest
+        assert await at.registry.lock("shop/web", digest, manifest) == digest
+        assert state.tags["v0000"].attributes == Attributes(delete=False, write=True, list=False)
+        assert state.manifests[digest].attributes == Attributes(delete=True, write=False)
+        assert at.sent("PATCH") == 4
+
+
+async def test_what_is_not_there_or_has_moved_is_told_when_it_is_unlocked() -> None:
+    world = a_shop(1)
+    old = Digest(world.registry.repositories["shop/web"].tags["v0000"].digest)
+    world.registry.lock("shop/web", "v0000", delete=False)
+    new = world.registry.push("shop/web", "v0000")
+    async with connect(world) as at:
+        assert await at.registry.unlock("shop/web", old, Lock("v0000", False, True)) == new
+        assert await at.registry.unlock("shop/web", old, Lock("nobody", False, True)) is None
+        assert await at.registry.unlock("no/such", old, Lock(None, False, True)) is None
+
+
+async def test_who_may_not_change_locks_is_told_which_role_it_takes() -> None:
+    world = a_shop(1)
+    digest = Digest(world.registry.repositories["shop/web"].tags["v0000"].digest)
+    world.registry.allowed = lambda _client, _repository, action: action != "metadata_write"
+    async with connect(world) as at:
+        with pytest.raises(RegistryForbidden, match="AcrPush"):
+            await at.registry.unlock("shop/web", digest, Lock("v0000", False, True))
+
+
+async def test_a_document_is_read_and_pushed_byte_for_byte() -> None:
+    world = a_shop(1)
+    state = world.registry.repositories["shop/web"]
+    digest = Digest(state.tags["v0000"].digest)
+    stored = state.manifests[digest]
+    async with connect(world) as at:
+        document = await at.registry.read_document("shop/web", digest)
+        assert document == Document(stored.body, stored.media_type)
+        await at.registry.delete_manifest("shop/web", digest)
+        assert await at.registry.read_document("shop/web", digest) is None
+
+        await at.registry.put_document("shop/web", digest, document)
+        await at.registry.put_document("shop/web", digest, document, "again")
+        back = world.registry.repositories["shop/web"]
+        assert back.manifests[digest].body == stored.body
+        assert back.manifests[digest].media_type == stored.media_type
+        assert list(back.tags) == ["again"]
+
+        with pytest.raises(RegistryError, match="nothing was sent"):
+            await at.registry.put_document("shop/web", Digest("sha256:" + "0" * 64), document)
+
+
+async def test_a_manifest_without_its_layers_or_children_cannot_be_pushed() -> None:
+    world = World()
+    child = world.registry.push("shop/web", age=timedelta(days=1))
+    index = Digest(world.registry.push_index("shop/web", "multi", children=[child]))
+    async with connect(world) as at:
+        of_index = await at.registry.read_document("shop/web", index)
+        of_child = await at.registry.read_document("shop/web", Digest(child))
+        assert of_index is not None
+        assert of_child is not None
+        await at.registry.delete_manifest("shop/web", index)
+        await at.registry.delete_manifest("shop/web", Digest(child))
+        with pytest.raises(PartMissing, match="MANIFEST_UNKNOWN"):
+            await at.registry.put_document("shop/web", index, of_index)
+        world.registry.collect_garbage()
+        with pytest.raises(PartMissing, match="MANIFEST_BLOB_UNKNOWN"):
+            await at.registry.put_document("shop/web", Digest(child), of_child)
+
+
+async def test_what_answers_with_other_bytes_is_no_document() -> None:
+    world = a_shop(1)
+    digest = Digest(world.registry.repositories["shop/web"].tags["v0000"].digest)
+    world.faults.append(Fault(service="acr", path="manifests/sha256", status=200, body={"schemaVersion": 2}))
+    async with connect(world) as at:
+        with pytest.raises(RegistryError, match="digest"):
+            await at.registry.read_document("shop/web", digest)
+
+
+async def test_soft_delete_gives_back_what_it_holds() -> None:
+    world = a_shop(3)
+    world.registry.soft_delete = True
+    world.registry.largest_page = 1
+    tags = {name: Digest(tag.digest) for name, tag in world.registry.repositories["shop/web"].tags.items()}
+    async with connect(world) as at:
+        assert await at.registry.deleted_manifests("shop/web") == frozenset()
+        for digest in tags.values():
+            await at.registry.delete_manifest("shop/web", digest)
+        assert await at.registry.deleted_manifests("shop/web") == frozenset(tags.values())
+
+        assert await at.registry.undelete("shop/web", tags["v0000"], "v0000")
+        assert await at.registry.undelete("shop/web", tags["v0001"])
+        assert not await at.registry.undelete("shop/web", tags["v0000"], "v0000")
+        state = world.registry.repositories["shop/web"]
+        assert list(state.tags) == ["v0000"]
+        assert set(state.manifests) == {tags["v0000"], tags["v0001"]}
+
+
+async def test_without_soft_delete_nothing_is_held() -> None:
+    async with connect(a_shop(1)) as at:
+        assert await at.registry.deleted_manifests("shop/web") == frozenset()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "a?b", "md5:0"])
+async def test_no_name_leads_elsewhere(name: str) -> None:
+    digest = Digest("sha256:" + "0" * 64)
+    async with connect(a_shop(1)) as at:
+        for call in (
+            at.registry.unlock("shop/web", digest, Lock(name, False, True)),
+            at.registry.undelete("shop/web", digest, name),
+            at.registry.lock("shop/web", Digest(name), Lock(None, False, True)),
+            at.registry.read_document("shop/web", Digest(name)),
+        ):
+            with pytest.raises(RegistryError, match="no valid name"):
+                await call
+        assert at.sent() == 0
