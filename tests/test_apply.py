@@ -10,7 +10,7 @@ import pytest
 
 from acr_cleanup import apply as applying
 from acr_cleanup.apply import Applied, apply
-from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
@@ -30,6 +30,8 @@ class FakeRegistry:
     before: Callable[[str], Awaitable[None]] | None = None
     calls: list[str] = field(default_factory=list)
     locked: set[str] = field(default_factory=set)
+    names: dict[str, Digest | None] = field(default_factory=dict)
+    """What a tag turns out to name when it is unlocked, where that is something else than expected."""
 
     async def list_repository(self, name: str) -> RepositoryInventory:
         self.calls.append(f"list {name}")
@@ -43,6 +45,22 @@ class FakeRegistry:
 
     async def delete_manifest(self, repository: str, digest: Digest) -> OutcomeKind:
         return await self._delete(f"delete {digest}", lambda each: each.digest == digest, digest)
+
+    async def unlock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        return await self._set("unlock", digest, lock)
+
+    async def lock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        return await self._set("lock", digest, lock)
+
+    async def _set(self, verb: str, digest: Digest, lock: Lock) -> Digest | None:
+        call = f"{verb} {lock.tag or digest}"
+        self.calls.append(call if verb == "unlock" else f"{call} {lock.delete_enabled} {lock.write_enabled}")
+        if self.before:
+            await self.before(call)
+        return self.names.get(lock.tag or "", digest)
+
+    async def read_document(self, repository: str, digest: Digest) -> None:
+        return None
 
     async def _delete(self, call: str, matches: Callable[..., bool], digest: Digest | None) -> OutcomeKind:
         self.calls.append(call)
@@ -268,3 +286,165 @@ async def test_what_was_removed_by_others_is_gone_not_failed() -> None:
 
     assert kinds(applied) == {"1": OutcomeKind.GONE}
     assert REPOSITORY in str(applied.outcomes[0])
+
+
+# -- locks ----------------------------------------------------------------------------------------------------
+
+UNLOCKING = RetentionPolicy(include_locked=True)
+
+
+def locked_world() -> RepositoryInventory:
+    """Manifest `a` (locked) with the tags 1 (locked) and 2 (open); manifest `b` with the locked tag 3, which stays."""
+    held = inventory(
+        [
+            replace(tag("1", "a"), locked=True, delete_enabled=False, write_enabled=True),
+            tag("2", "a"),
+            tag("3", "b", days=0),
+        ],
+        [replace(image("a"), locked=True, delete_enabled=True, write_enabled=False), image("b")],
+    )
+    third = next(each for each in held.tags if each.name == "3")
+    return replace(held, tags=(*(each for each in held.tags if each is not third), replace(third, locked=True)))
+
+
+def unlocking(held: RepositoryInventory) -> Plan:
+    return Plan("contoso.azurecr.io", UNLOCKING, NOW, usage(), (plan_repository(held, usage(), UNLOCKING, NOW),))
+
+
+async def test_exactly_what_is_deleted_is_unlocked_right_before() -> None:
+    registry = FakeRegistry(locked_world())
+
+    applied = await run(unlocking(registry.held), registry)
+
+    assert sorted(registry.deletions[:-1]) == sorted(["unlock 1", f"unlock {d('a')}"])
+    assert registry.deletions[-1] == f"delete {d('a')}"
+    assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+    assert applied.warnings == ()
+
+
+PUT_BACK = {"lock 1 False True", f"lock {d('a')} True False"}
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "kind"),
+    [
+        ("delete", RegistryError("500."), OutcomeKind.FAILED),
+        ("delete", RuntimeError("a bug"), OutcomeKind.FAILED),
+        ("unlock", RegistryError("403."), OutcomeKind.FAILED),
+        ("unlock", TimeoutError(), OutcomeKind.FAILED),
+    ],
+)
+async def test_locks_are_put_back_to_the_very_attributes_when_the_deletion_fails(
+    failing: str, error: Exception, kind: OutcomeKind
+) -> None:
+    """Also that of which nobody knows whether it was taken off."""
+    registry = FakeRegistry(locked_world())
+    failed: list[str] = []
+
+    async def fail(call: str) -> None:
+        if call.startswith(failing) and not (failing == "unlock" and not failed and len(registry.deletions) < 2):
+            failed.append(call)
+            raise error
+
+    registry.before = fail
+    applied = await run(unlocking(registry.held), registry)
+
+    assert failed
+    assert set(registry.deletions) >= PUT_BACK
+    assert kinds(applied)["1"] is kind
+    assert applied.warnings == ()
+
+
+async def test_locks_are_put_back_when_the_registry_says_locked_all_the_same() -> None:
+    registry = FakeRegistry(locked_world())
+    registry.locked.add(f"delete {d('a')}")
+
+    applied = await run(unlocking(registry.held), registry)
+
+    assert set(registry.deletions) >= PUT_BACK
+    assert kinds(applied)["1"] is OutcomeKind.LOCKED
+
+
+async def test_locks_are_put_back_when_the_run_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the seconds that are left, before the run ends."""
+    monkeypatch.setattr(applying, "GRACE_AFTER_STOP", 0.01)
+    registry = FakeRegistry(locked_world())
+    stop = asyncio.Event()
+
+    async def hang(call: str) -> None:
+        if call.startswith("delete"):
+            stop.set()
+            await asyncio.sleep(60)
+
+    registry.before = hang
+    applied = await run(unlocking(registry.held), registry, stop=stop)
+
+    assert set(registry.deletions) >= PUT_BACK
+    assert kinds(applied)["1"] is OutcomeKind.FAILED
+    assert "may be gone" in applied.outcomes[0].detail
+
+
+async def test_locks_are_put_back_when_the_run_itself_is_cancelled() -> None:
+    registry = FakeRegistry(locked_world())
+    reached = asyncio.Event()
+
+    async def hang(call: str) -> None:
+        if call.startswith("delete"):
+            reached.set()
+            await asyncio.sleep(60)
+
+    registry.before = hang
+    task = asyncio.create_task(run(unlocking(registry.held), registry))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert set(registry.deletions) >= PUT_BACK
+
+
+async def test_a_lock_that_cannot_be_put_back_is_said_loudly() -> None:
+    """In the outcome, and as a warning that says what to type."""
+    registry = FakeRegistry(locked_world())
+
+    async def fail(call: str) -> None:
+        if call.startswith("delete") or call == "lock 1":
+            raise RegistryError("503.")
+
+    registry.before = fail
+    applied = await run(unlocking(registry.held), registry)
+
+    assert set(registry.deletions) >= PUT_BACK
+    assert all("IS NO LONGER LOCKED" in each.detail for each in applied.outcomes)
+    (warning,) = applied.warnings
+    assert f"{REPOSITORY}:1 IS NO LONGER LOCKED" in warning
+    assert "--delete-enabled false --write-enabled true" in warning
+
+
+async def test_a_tag_that_names_something_else_when_it_is_unlocked_is_locked_again() -> None:
+    """It is not what was planned, so nothing is deleted at all."""
+    registry = FakeRegistry(locked_world(), names={"1": d("c")})
+
+    applied = await run(unlocking(registry.held), registry)
+
+    assert "lock 1 False True" in registry.deletions
+    assert not any(call.startswith(("delete", "untag")) for call in registry.deletions)
+    assert kinds(applied)["1"] is OutcomeKind.MOVED
+
+
+async def test_a_tag_that_is_gone_when_it_is_unlocked_has_no_lock_to_put_back() -> None:
+    registry = FakeRegistry(locked_world(), names={"1": None})
+    registry.locked.add(f"delete {d('a')}")
+
+    await run(unlocking(registry.held), registry)
+
+    assert "lock 1 False True" not in registry.deletions
+    assert f"lock {d('a')} True False" in registry.deletions
+
+
+async def test_without_include_locked_nothing_is_ever_unlocked() -> None:
+    registry = FakeRegistry(locked_world())
+
+    await run(planned(registry.held), registry)
+
+    assert not registry.deletions

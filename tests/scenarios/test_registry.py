@@ -195,6 +195,7 @@ for status, outcome, code in (
     (405, "locked", 0),
     (403, "failed", 1),
     (409, "failed", 1),
+    (412, "failed", 1),
     (400, "failed", 1),
 ):
 
