@@ -88,7 +88,8 @@ class ReviewedPlan:
         made = f"it was made at {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
         age = now - self.created_at
         if age > max_age:
-            yield f"{made}, {words.age(age)} ago, and plan-max-age allows {describe_duration(max_age)}. {_AGAIN}"
+            ago = f"{words.age(age)} ago" if age >= timedelta(minutes=1) else "just now"
+            yield f"{made}, {ago}, and plan-max-age allows {describe_duration(max_age)}. {_AGAIN}"
         elif age < -CLOCK_SKEW:
             yield (
                 f"{made}, which is {words.age(-age)} from now: nobody can tell how old it is. "

@@ -110,7 +110,7 @@ class Summary:
             yield (0, 1), words.prose(self.result.undo)
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._surprises(view))
-        if not view.ended_early:
+        if not (view.ended_early or view.turned_away):
             yield (0, 2), self._totals(view)
         yield from (((1, 4), text) for text in self._charts(view) if text)
         if view.rows:

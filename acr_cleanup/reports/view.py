@@ -226,7 +226,9 @@ class View:
         if proof is None:
             return ""
         if proof.skipped:
-            return "Not looked at again: the run was stopped before it could see whether all in use can still be pulled."
+            return (
+                "Not looked at again: the run was stopped before it could see whether all in use can still be pulled."
+            )
         if proof.broken:
             number = words.count(len(proof.broken), "reference")
             return f"Looked again afterwards: {number} {words.plural(len(proof.broken), 'is')} broken."
@@ -292,6 +294,12 @@ class View:
     def headline(self) -> str:
         """The verdict in a sentence or two. It never says more was done, or was certain, than is so."""
         return _headline(self)
+
+    @property
+    def turned_away(self) -> bool:
+        """Was the reviewed plan refused before anything was read?"""
+        result = self.result
+        return bool(result.refusals) and result.applied_plan is not None and not result.plan.usage.scans
 
     @property
     def reviewed(self) -> tuple[str, str]:
@@ -652,11 +660,13 @@ def _next_steps(view: View, context: Context) -> Iterable[Advice]:
         what = "Correct what is named above" if view.ended_early else "Remove what blocks (above)"
         yield Advice(f"{what}, then {again}", context.plan_again)
         return
-    if result.refusals and result.applied_plan is not None and not result.plan.usage.scans:
+    if view.turned_away:
         yield Advice("Plan again, and have that reviewed", context.plan_again)
         return
     if result.refusals and result.applied_plan is not None:
-        yield Advice("Read the plan. Where the limit is too low for it, raise it and apply the plan again", context.apply)
+        yield Advice(
+            "Read the plan. Where the limit is too low for it, raise it and apply the plan again", context.apply
+        )
         return
     if result.refusals:
         yield Advice(f"Read the plan. Where the limit is too low for it, raise it and {again}", context.plan_again)
