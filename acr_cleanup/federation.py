@@ -36,6 +36,13 @@ class AuthType(StrEnum):
     MANAGED_IDENTITY = "managed-identity"
     ENVIRONMENT = "environment"
     """A service principal or workload identity in the AZURE_ variables."""
+    AZURE_PIPELINES = "azure-pipelines"
+    """With a token that Azure DevOps issues for a service connection, which a federated credential trusts."""
+
+    @property
+    def is_federated(self) -> bool:
+        """Is it proven by the token of another issuer, which is asked for anew each time?"""
+        return self in (AuthType.OIDC, AuthType.AZURE_PIPELINES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +138,15 @@ class Federation(Closing):
         # Quoted for a shell: the subject holds the name of a branch, which anybody may have chosen.
         words = ("az", "ad", "app", "federated-credential", "create", "--id", self.choice.client_id, "--parameters")
         command = f"{shlex.join(words)} {shlex.quote(json.dumps(credential))}"
-        return (
-            "If jobs like this one shall be trusted, add a federated credential for it "
-            "(for a managed identity: az identity federated-credential create):\n"
-            f"`{command}`"
-        )
+        managed = "(for a managed identity: az identity federated-credential create)"
+        if self.choice.auth_type is AuthType.AZURE_PIPELINES:
+            # Connections that were made or converted later have the issuer of Entra ID and another form of subject.
+            # https://learn.microsoft.com/azure/devops/pipelines/release/convert-service-connections
+            return (
+                "Compare with what the service connection shows when it is edited: one that was renamed or converted has another "
+                f"subject or issuer. If it shall be trusted, add a federated credential for it {managed}:\n`{command}`"
+            )
+        return f"If jobs like this one shall be trusted, add a federated credential for it {managed}:\n`{command}`"
 
 
 def one_line(text: str) -> str:

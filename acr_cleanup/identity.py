@@ -29,6 +29,7 @@ from acr_cleanup.federation import (
     one_line,
 )
 from acr_cleanup.runtimes.base import NoIdToken
+from acr_cleanup.service_connection import ACCESS_TOKEN, ServiceConnection
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
@@ -89,7 +90,7 @@ CLOUDS: Mapping[str, Cloud] = {
     ),
 }
 
-SECRETS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD")
+SECRETS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", ACCESS_TOKEN)
 """Variables whose values must never be shown."""
 
 _TOOL_TIMEOUT = 20
@@ -177,6 +178,8 @@ async def open_credential(
     if choice is None or choice.auth_type is None:
         login = find_login(cloud, network, environ)
     else:
+        if choice.auth_type is AuthType.AZURE_PIPELINES:
+            id_tokens = ServiceConnection.of(environ, network, mask)
         login = chosen_login(choice, cloud, network, environ, id_tokens)
     async with SingleFlightCredential(login, cloud.authority, mask=mask) as credential:
         yield credential
@@ -188,7 +191,7 @@ def chosen_login(
     """The login that a pipeline asked for, and no other. Raises `IdentityError` when it cannot be one."""
     from azure.identity.aio import ClientAssertionCredential, ManagedIdentityCredential  # noqa: PLC0415  (slow to import)
 
-    if choice.auth_type is AuthType.OIDC:
+    if choice.auth_type is not None and choice.auth_type.is_federated:
         credential = ClientAssertionCredential(
             choice.tenant_id,
             choice.client_id,
@@ -201,6 +204,9 @@ def chosen_login(
         )
         federation = Federation(choice, id_tokens, credential)
         name = f"the application {choice.client_id}"
+        if choice.auth_type is AuthType.AZURE_PIPELINES:
+            whose = "of the service connection"
+            return Login(name, federation, True, f"the client id {whose}", f"the tenant id {whose}", federation)
         return Login(name, federation, True, "client-id", "tenant-id", federation)
     if choice.auth_type is AuthType.MANAGED_IDENTITY:
         identity = ManagedIdentityCredential(
@@ -422,7 +428,8 @@ def explain(error: Exception, login: Login, authority: str) -> IdentityError:
     from azure.identity import CredentialUnavailableError  # noqa: PLC0415
 
     if isinstance(error, NoIdToken):
-        return IdentityError(error.seen, where=f"auth-type {AuthType.OIDC}", remedy=error.remedy)
+        chosen = login.federation.choice.auth_type if login.federation is not None else None
+        return IdentityError(error.seen, where=f"auth-type {chosen or AuthType.OIDC}", remedy=error.remedy)
     text = str(error)
     if code := re.search(r"AADSTS(\d+)", text):
         return _refused(int(code.group(1)), text, login, authority)

@@ -22,6 +22,7 @@ from typing import Protocol
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.plan_file import ReviewedPlan, read
 from acr_cleanup.reports import files, markdown
+from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.base import Level, Runtime, connect_log
@@ -39,6 +40,28 @@ class PipelineRuntime(Runtime, Protocol):
     """The input that makes a dry run delete, as the workflow would write it."""
     keep_hint: str
     """How a workflow keeps report files."""
+    checkout_hint: str
+    """What fills the workspace with the files of the repository, to be said of an empty one."""
+    plain_summary: bool
+    """Does the page of a run know little more of Markdown than tables?"""
+    absolute_paths: bool
+    """Do later steps want the paths of files from the root on? Else they are relative to the workspace."""
+
+    def begin(self) -> Mapping[str, str]:
+        """
+        Make ready to be told everything. Returns what makes a run impossible, by what is to blame for it.
+
+        Called before anything is read: a run that deletes must be reported.
+        """
+        ...
+
+    def end(self, code: int) -> str:
+        """The last word: the step ends with this exit code. Returns why that could not be handed on, or nothing."""
+        ...
+
+    def name_of(self, name: str) -> str:
+        """An input as a workflow of this CI system writes it."""
+        ...
 
     def input(self, name: str) -> str:
         """What the workflow says for this input, empty where it says nothing."""
@@ -77,23 +100,42 @@ def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> in
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, _interrupt) for each in signals]
     try:
+        code = _run_or_tell(runtime, environ, signals)
+        # CI systems send a second signal soon after the first: it must not cut the last word.
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        runtime.finish()
+        if fault := runtime.end(code):
+            runtime.log(Level.ERROR, f"The result could not be handed on: {fault}")
+            return code or 1
+        return code
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+
+
+def _run_or_tell(runtime: PipelineRuntime, environ: Mapping[str, str], signals: Iterable[signal.Signals]) -> int:
+    """Run, and tell what ended it early."""
+    try:
         return _run(runtime, environ)
     except ConfigurationError as error:
         _tell_problems(error, runtime)
         return 2
     except Interrupted as interrupted:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
         text = "Cancelled before anything was read. Nothing was deleted."
         runtime.annotate(Level.WARNING, "ACR cleanup", text)
-        _hand_on(runtime, f"## ACR cleanup\n\n> [!WARNING]\n> **{text}**\n")
+        _hand_on(runtime, markdown.render_cancelled(text, _dialect(runtime)), result="aborted")
         return 128 + interrupted.number
     except Exception as error:
         log.debug("unexpected", exc_info=True)
         _tell_failure(error, runtime, deleting=False)
         return 1
-    finally:
-        runtime.finish()
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
+
+
+def _dialect(runtime: PipelineRuntime) -> Dialect:
+    return PLAIN if runtime.plain_summary else GITHUB
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
@@ -104,6 +146,11 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     if runtime.is_debugged:
         runtime.level = Level.DEBUG
     connect_log(runtime, runtime.level)
+    if faults := runtime.begin():
+        remedy = "Let the task set it, or name what can be used."
+        raise ConfigurationError(
+            tuple(Problem(name, f"{fault[:1].upper()}{fault[1:]}.", remedy) for name, fault in faults.items())
+        )
     workspace = runtime.workspace.resolve()
     # Paths are relative to the workspace, for the steps before and after this one see nothing else.
     with suppress(OSError):
@@ -124,7 +171,9 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
     from acr_cleanup.main import main  # noqa: PLC0415
 
-    context = Context(apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint)
+    context = Context(
+        apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
+    )
     with folder.handed_over():
         try:
             return asyncio.run(
@@ -136,12 +185,12 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
             return 1
 
 
-def _collect(settings: Settings, runtime: Runtime, environ: Mapping[str, str], snapshot: SnapshotFile) -> int:
+def _collect(settings: Settings, runtime: PipelineRuntime, environ: Mapping[str, str], snapshot: SnapshotFile) -> int:
     """Only read the clusters, into this file."""
     from acr_cleanup.collect import collect  # noqa: PLC0415
 
     with snapshot.handed_over():
-        return asyncio.run(collect(settings, runtime, environ, out=snapshot.prepare()))
+        return asyncio.run(collect(settings, runtime, environ, out=snapshot.prepare(), dialect=_dialect(runtime)))
 
 
 def _settings(
@@ -160,7 +209,8 @@ def _settings(
     except ConfigurationError as error:
         problems, where = error.problems, error.where
         if config is not None and not config.exists() and _is_empty(workspace):
-            problems = tuple(_without_checkout(each) if each.path == str(config) else each for each in problems)
+            remedy = f"The workspace is empty: {runtime.checkout_hint}"
+            problems = tuple(replace(each, remedy=remedy) if each.path == str(config) else each for each in problems)
     named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
     folder = ReportFolder(workspace, named)
     snapshot = SnapshotFile(workspace, Path(collect)) if collect else None
@@ -183,29 +233,31 @@ def _is_empty(folder: Path) -> bool:
         return False
 
 
-def _without_checkout(problem: Problem) -> Problem:
-    return replace(problem, remedy="The workspace is empty: add a step with actions/checkout before this one.")
-
-
 def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
+    names = {each.name for each in INPUTS}
+    problems = (
+        replace(each, path=runtime.name_of(each.path)) if each.path in names else each for each in error.problems
+    )
+    error = ConfigurationError(tuple(problems), where=error.where)
     where = f" of {error.where}" if error.where else ""
     count = f"{len(error.problems)} problem{'s' if len(error.problems) != 1 else ''}"
     runtime.log(Level.ERROR, f"{count} in the configuration{where}. Nothing was read or deleted.")
     for problem in error.problems:
         runtime.annotate(Level.ERROR, problem.path, f"{problem.seen}\n{problem.remedy}")
-    _hand_on(runtime, markdown.render_problems(error))
+    _hand_on(runtime, markdown.render_problems(error, _dialect(runtime)))
 
 
 def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
     """Of what nobody foresaw. Nobody who reads the log of a job can do anything with a traceback."""
-    text = f"Something unforeseen happened: {type(error).__name__}: {error}. Set log-level: debug, and report it."
+    level = runtime.name_of("log-level")
+    text = f"Something unforeseen happened: {type(error).__name__}: {error}. Set {level}: debug, and report it."
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
-    _hand_on(runtime, markdown.render_failure(error, deleting=deleting))
+    _hand_on(runtime, markdown.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
 
 
-def _hand_on(runtime: PipelineRuntime, summary: str) -> None:
+def _hand_on(runtime: PipelineRuntime, summary: str, result: str = "failed") -> None:
     """The outputs and the summary of a step that came to no result."""
-    faults = [runtime.outputs(outputs_of_failure())]
+    faults = [runtime.outputs(outputs_of_failure() | {"result": result})]
     if runtime.input("summary").strip().lower() != "false":
         faults.append(runtime.summary(summary))
     for fault in filter(None, faults):
@@ -285,7 +337,7 @@ class ReportFolder:
 
     def prepare(self, runtime: PipelineRuntime) -> Path:
         """
-        Make the folder and return it, relative to the workspace; or another one where nothing can be written there.
+        Make the folder and return it, as the runtime wants its paths; or another one where nothing can be written there.
 
         Raises `ConfigurationError` where it is none, or no folder can be written to at all: a run that deletes must be reported.
         """
@@ -298,7 +350,7 @@ class ReportFolder:
                 raise _not_writable(self.named, error) from error
             return self._elsewhere(runtime, error)
         self._made = [path, *missing]
-        return path.relative_to(self.workspace)
+        return path if runtime.absolute_paths else path.relative_to(self.workspace)
 
     def _elsewhere(self, runtime: PipelineRuntime, reason: OSError) -> Path:
         try:

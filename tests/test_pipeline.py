@@ -33,6 +33,9 @@ class Job:
     level = Level.INFO
     apply_hint = "dry-run: false"
     keep_hint = ""
+    checkout_hint = ""
+    plain_summary = False
+    absolute_paths = False
     is_debugged = False
     temporary = None
 
@@ -42,6 +45,16 @@ class Job:
         self.told: list[str] = []
         self.given: Mapping[str, str] = {}
         self.shown = ""
+
+    def begin(self) -> Mapping[str, str]:
+        return {}
+
+    def end(self, code: int) -> str:
+        self.ended = code
+        return ""
+
+    def name_of(self, name: str) -> str:
+        return name
 
     def input(self, name: str) -> str:
         return self.inputs.get(name, "")

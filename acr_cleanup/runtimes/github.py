@@ -62,6 +62,9 @@ class GitHub:
 
     apply_hint = "dry-run: false"
     keep_hint = "Keep them with `actions/upload-artifact`."
+    checkout_hint = "add a step with actions/checkout before this one."
+    plain_summary = False
+    absolute_paths = False
 
     def __init__(self, level: Level = Level.INFO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.level = level
@@ -83,6 +86,10 @@ class GitHub:
         """The names of all inputs that were given, known or not, in lower case."""
         prefix = "INPUT_"
         return tuple(sorted(name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)))
+
+    def name_of(self, name: str) -> str:
+        """An input as a workflow writes it."""
+        return name
 
     @property
     def is_debugged(self) -> bool:
@@ -129,6 +136,14 @@ class GitHub:
         raise NoIdToken(f"GitHub gave this job no ID token: {seen}.", remedy)
 
     # -- what the job is told ----------------------------------------------------------------------------------
+
+    def begin(self) -> Mapping[str, str]:
+        """Nothing to prepare: what cannot be handed on is told when it is tried."""
+        return {}
+
+    def end(self, code: int) -> str:  # noqa: ARG002  (the runner takes it from the process)
+        """Nothing left to say."""
+        return ""
 
     def progress(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
         if line := self._progress.line(stage, done, total, detail):

@@ -317,18 +317,21 @@ def _login(inputs: InputValues, environ: Mapping[str, str], problems: list[Probl
         return LoginChoice()
     auth_type = AuthType(inputs.auth_type)
     client, tenant = inputs.client_id, inputs.tenant_id
+    # What the steps of Azure Pipelines that log in call the same ids.
+    further = "AZURESUBSCRIPTION_" if auth_type is AuthType.AZURE_PIPELINES else "AZURE_"
+    prefix = "AZURE_" if environ.get("AZURE_CLIENT_ID", "").strip() else further
     if auth_type is not AuthType.ENVIRONMENT:
-        client = client or _from_environ("AZURE_CLIENT_ID", as_client_id, environ, problems)
-    if auth_type is AuthType.OIDC:
-        tenant = tenant or _from_environ("AZURE_TENANT_ID", as_tenant_id, environ, problems)
+        client = client or _from_environ(f"{prefix}CLIENT_ID", as_client_id, environ, problems)
+    if auth_type.is_federated:
+        tenant = tenant or _from_environ(f"{prefix}TENANT_ID", as_tenant_id, environ, problems)
         for name, value, what in (("client-id", client, "application (client) id"), ("tenant-id", tenant, "tenant id")):
             if (
                 not value
                 and name not in broken
-                and not environ.get(f"AZURE_{name.replace('-', '_').upper()}", "").strip()
+                and not environ.get(f"{prefix}{name.replace('-', '_').upper()}", "").strip()
             ):
                 remedy = f"Give the {what} of the identity whose federated credential trusts this job, or choose another auth-type."
-                problems.append(Problem(name, "It is missing, and auth-type oidc needs it.", remedy))
+                problems.append(Problem(name, f"It is missing, and auth-type {auth_type} needs it.", remedy))
     return LoginChoice(auth_type, client or "", tenant or "", inputs.audience or FEDERATION_AUDIENCE)
 
 
