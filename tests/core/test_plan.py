@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory
+from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory
 from acr_cleanup.core.plan import (
     DeleteManifest,
     Plan,
@@ -18,7 +19,8 @@ from acr_cleanup.core.plan import (
     refusals,
 )
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Rule, Scope, eligible_repositories
-from acr_cleanup.core.usage import UsageIndex
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.usage import ImageUse, UsageIndex
 from tests.core.worlds import (
     NOW,
     OCI_IMAGE,
@@ -28,6 +30,7 @@ from tests.core.worlds import (
     index,
     inventory,
     referrer,
+    signature_of,
     tag,
     usage,
     use,
@@ -313,6 +316,228 @@ def test_a_manifest_that_only_a_tag_names_must_be_read() -> None:
     assert inventory([tag("1.0", "hidden")], []).unread == (d("hidden"),)
 
 
+# --- a referrer before its subject -------------------------------------------------------------------------------------
+
+
+def test_a_kept_signature_keeps_the_manifest_that_it_signs() -> None:
+    repository = inventory([tag("1.0", "a"), tag(signature_of("a"), "s", days=1)])
+
+    assert verbs(plan(repository)) == ["untag 1.0"]
+
+
+def test_signatures_need_not_be_among_the_included_tags() -> None:
+    """Otherwise nothing signed could ever go with `include-tags: pr-*`; to keep them is to say so."""
+    repository = inventory(
+        [tag("pr-7", "a"), tag(signature_of("a"), "s"), tag("1.0", "b"), tag(signature_of("b"), "t")]
+    )
+    names = f"delete s[{signature_of('a')}]"
+
+    assert verbs(plan(repository, policy=RetentionPolicy(include_tags=("pr-*",)))) == [names, "delete a[pr-7]"]
+    kept = RetentionPolicy(include_tags=("pr-*",), exclude_tags=("*.sig",))
+    assert verbs(plan(repository, policy=kept)) == ["untag pr-7"]
+
+
+def test_a_signature_without_what_it_signed_is_a_tag_like_any_other() -> None:
+    assert verbs(plan(inventory([tag(signature_of("gone"), "s")]))) == [f"delete s[{signature_of('gone')}]"]
+
+
+def test_a_signature_shared_by_two_goes_with_the_last_of_them() -> None:
+    repository = inventory(
+        [tag("1", "a"), tag("2", "b", days=1), tag(signature_of("a"), "s"), tag(signature_of("b"), "s")]
+    )
+
+    assert verbs(plan(repository)) == [f"untag {signature_of('a')}", "delete a[1]"]
+
+
+def test_tags_named_after_one_another_go_all_the_same() -> None:
+    repository = inventory([tag(signature_of("a"), "b"), tag(signature_of("b"), "a")])
+
+    assert len(plan(repository).deletions) == len(plan(repository).manifests) == 2
+
+
+def test_referrers_that_are_indexes_and_referrers_of_referrers_go_first() -> None:
+    repository = inventory(
+        [tag("1.0", "a")],
+        [image("a"), index("r", ["x"], subject="a"), image("x"), referrer("s", "r")],
+    )
+
+    assert verbs(plan(repository)) == ["delete s[]", "delete r[]", "delete a[1.0]", "delete x[]"]
+
+
+def test_a_referrer_stays_with_its_kept_subject_even_if_an_index_that_lists_it_goes() -> None:
+    repository = inventory(
+        [tag("1.0", "a", days=1), tag("list", "i")], [image("a"), referrer("r", "a"), index("i", ["r"])]
+    )
+
+    assert verbs(plan(repository)) == ["delete i[list]"]
+
+
+def test_two_untagged_manifests_do_not_make_each_other_go() -> None:
+    """An index that lists its own subject."""
+    assert not plan(inventory([], [image("a"), index("i", ["a"], subject="a")])).steps
+
+
+# --- untagged manifests ------------------------------------------------------------------------------------------------
+
+UNTAGGED = RetentionPolicy(delete_untagged=True)
+
+
+def why(repository_plan: RepositoryPlan) -> dict[Digest, list[str]]:
+    return {each.manifest.digest: [str(one.rule) for one in each.reasons] for each in repository_plan.untagged}
+
+
+@pytest.mark.parametrize(("days", "goes"), [(29.999, False), (30, True), (-1, False), (None, False)])
+def test_untagged_manifests_go_by_age_where_asked_for(days: float | None, goes: bool) -> None:
+    repository = inventory([], [image("a", days=days)])
+
+    assert not plan(repository).steps
+    assert not plan(repository).untagged
+    found = plan(repository, policy=UNTAGGED)
+    assert verbs(found) == (["delete a[]"] if goes else [])
+    assert why(found) == {d("a"): [] if goes else ["unknown-age" if days is None else "young"]}
+
+
+@pytest.mark.parametrize(
+    "uses", [[use(None, "x")], [use(None, "i")], [use(None, None)]], ids=["child", "index", "open"]
+)
+def test_an_untagged_family_in_use_stays(uses: list[ImageUse]) -> None:
+    repository = inventory([], [index("i", ["x", "y"]), image("x"), image("y")])
+
+    found = plan(repository, usage(*uses), UNTAGGED)
+
+    assert not found.steps
+    assert all(found_why for found_why in why(found).values())
+    assert why(found)[d("i")] == ["in-use"]
+
+
+def test_untagged_manifests_of_a_repository_out_of_scope_stay() -> None:
+    found = plan(inventory([], [image("a")]), usage(runs=False), UNTAGGED)
+
+    assert not found.steps
+    assert why(found) == {d("a"): ["out-of-scope"]}
+
+
+def test_each_untagged_manifest_that_stays_says_why() -> None:
+    repository = inventory(
+        [tag("1.0", "i", days=1), tag("2.0", "a", days=1), tag("sbom", "s", days=1)],
+        [
+            index("i", ["x"]),
+            image("x"),
+            image("a"),
+            referrer("r", "a"),
+            image("locked", locked=True),
+            image("b"),
+            referrer("s", "b"),
+            Manifest(d("unread"), OCI_IMAGE, updated_at=NOW - timedelta(days=100)),
+            image("stray"),
+        ],
+    )
+
+    found = plan(repository, policy=UNTAGGED)
+
+    assert verbs(found) == ["delete stray[]"]
+    assert why(found) == {
+        d("x"): ["listed"],
+        d("r"): ["attached"],
+        d("locked"): ["locked"],
+        d("b"): ["referred"],
+        d("unread"): ["unknown-manifest"],
+        d("stray"): [],
+    }
+
+
+def test_what_goes_along_with_a_tag_is_no_decision_of_its_own() -> None:
+    found = plan(inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")]), policy=UNTAGGED)
+
+    assert verbs(found) == ["delete i[1.0]", "delete x[]"]
+    assert found.untagged == ()
+
+
+def test_untagged_indexes_go_before_their_children() -> None:
+    repository = inventory([], [image("x"), index("o", ["i"]), index("i", ["x"])])
+
+    assert verbs(plan(repository, policy=UNTAGGED)) == ["delete o[]", "delete i[]", "delete x[]"]
+
+
+# --- locks -------------------------------------------------------------------------------------------------------------
+
+UNLOCKING = RetentionPolicy(include_locked=True)
+
+
+def test_include_locked_says_what_is_to_be_unlocked() -> None:
+    repository = inventory([tag("1.0", "a", locked=True), tag("1.1", "a")], [image("a", locked=True)])
+
+    (step,) = plan(repository, policy=UNLOCKING).steps
+    assert step.locks == (Lock(None, False, True), Lock("1.0", False, True))
+
+
+def test_to_untag_unlocks_the_tag_alone() -> None:
+    repository = inventory([tag("1.0", "a", locked=True), tag("new", "a", days=1)], [image("a", locked=True)])
+
+    assert plan(repository, policy=UNLOCKING).steps == (
+        Untag(tag("1.0", "a", locked=True), locks=(Lock("1.0", False, True),)),
+    )
+
+
+def test_a_lock_that_could_not_be_put_back_is_never_taken_off() -> None:
+    strange = replace(tag("1.0", "a", locked=True), delete_enabled=True)
+
+    assert rules(plan(inventory([strange]), policy=UNLOCKING), "1.0") == [Rule.LOCKED]
+
+
+def test_locked_children_and_referrers_are_unlocked_too() -> None:
+    repository = inventory(
+        [tag("1.0", "i")], [index("i", ["x"]), image("x", locked=True), referrer("r", "i", locked=True)]
+    )
+
+    assert verbs(plan(repository)) == ["untag 1.0"]
+    found = plan(repository, policy=UNLOCKING)
+    assert verbs(found) == ["delete r[]", "delete i[1.0]", "delete x[]"]
+    assert [step.locks for step in found.steps] == [(Lock(None, False, True),), (), (Lock(None, False, True),)]
+
+
+@pytest.mark.parametrize("include_locked", [True, False])
+def test_a_locked_repository_keeps_everything(include_locked: bool) -> None:
+    repository = replace(inventory([tag("1.0", "a")], [image("a"), image("stray")]), locked=True)
+
+    found = plan(repository, policy=replace(UNTAGGED, include_locked=include_locked))
+
+    assert not found.steps
+    assert [each.detail for each in found.decisions[0].reasons] == ["the repository is locked in the registry"]
+    assert why(found) == {d("stray"): ["locked"]}
+
+
+# --- large -------------------------------------------------------------------------------------------------------------
+
+
+def of_everything(count: int) -> RepositoryInventory:
+    """Tags on images, on indexes, and on signed images with referrers; signatures of signatures; an index in an index."""
+    tags, manifests = [], [image("chain-0"), image("nest-0")]
+    for number in range(count):
+        a, b, c = f"{number}a", f"{number}b", f"{number}c"
+        tags += [tag(f"v{number}", a, days=number % 200), tag(signature_of(f"chain-{number}"), f"chain-{number + 1}")]
+        manifests += [image(f"chain-{number + 1}"), index(f"nest-{number + 1}", [f"nest-{number}"])]
+        if number % 2:
+            manifests += [index(a, [b, c]), image(b), image(c)]
+        else:
+            tags.append(tag(signature_of(a), b, days=number % 200))
+            manifests += [image(a), image(b), referrer(c, a)]
+    return inventory(tags, manifests)
+
+
+@pytest.mark.parametrize("policy", [RetentionPolicy(), UNTAGGED], ids=["tags", "untagged"])
+def test_the_time_of_a_decision_grows_with_the_repository_and_no_faster(policy: RetentionPolicy) -> None:
+    """Four times as much may take four times as long; a loop in a loop would take sixteen."""
+
+    def seconds(count: int) -> float:
+        repository, uses = of_everything(count), usage(*(use(None, f"{each}a") for each in range(0, count, 9)))
+        began = time.process_time()
+        plan(repository, uses, policy)
+        return time.process_time() - began
+
+    assert min(seconds(2400) for _ in range(2)) < 9 * min(seconds(600) for _ in range(3)) + 0.1
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +551,15 @@ def test_a_limit_refuses_the_whole_plan_and_says_what_to_do() -> None:
     assert refusals(found, Limits(deletions=4)) == ()
     assert "max-deletions (3)" in refusals(found, Limits(deletions=3))[0]
     assert refusals(found, Limits(deletions=None)) == ()
+
+
+def test_untagged_manifests_count_for_the_limit_and_the_refusal_says_so() -> None:
+    found = whole(plan(inventory([tag("1", "a")], [image("a"), image("b"), image("c")]), policy=UNTAGGED))
+
+    assert (found.planned, found.untagged, found.manifests) == (1, 2, 3)
+    assert refusals(found, Limits(deletions=3)) == ()
+    (refusal,) = refusals(found, Limits(deletions=2))
+    assert "1 tags and 2 manifests without tags, which count as well, more than max-deletions (2)" in refusal
 
 
 def test_a_percentage_is_of_the_tags_of_each_repository() -> None:

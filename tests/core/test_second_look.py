@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from acr_cleanup.core.inventory import RepositoryInventory
+from dataclasses import replace
+
+import pytest
+
+from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Untag, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
@@ -96,3 +100,60 @@ def test_a_referrer_in_use_by_digest_keeps_its_subject() -> None:
     confirmed = look(repository, repository, usage(use(None, "r")))
 
     assert confirmed.steps == (Untag(tag("1.0", "a")),)
+
+
+# --- locks and untagged manifests --------------------------------------------------------------------------------------
+
+
+def again(before: RepositoryInventory, now: RepositoryInventory, uses: UsageIndex | None = None) -> Confirmed:
+    """With everything allowed that lets more go."""
+    policy = RetentionPolicy(delete_untagged=True, include_locked=True)
+    planned = plan_repository(before, usage(), policy, NOW)
+    return confirm(planned.steps, plan_repository(now, uses or usage(), policy, NOW), now)
+
+
+def test_locks_are_those_of_now() -> None:
+    """What is put back after a failure must be what was there, not what the plan saw."""
+    before = inventory([tag("1.0", "a", locked=True), tag("1.1", "a")], [image("a", locked=True)])
+    now = inventory([tag("1.0", "a"), replace(tag("1.1", "a", locked=True), write_enabled=False)], [image("a")])
+
+    (step,) = again(before, now).steps
+    assert step.locks == (Lock("1.1", False, False),)
+    (step,) = again(now, before).steps
+    assert step.locks == (Lock(None, False, True), Lock("1.0", False, True))
+
+
+def test_a_name_that_is_left_of_a_manifest_is_unlocked_by_itself() -> None:
+    before = inventory([tag("1.0", "a", locked=True)], [image("a", locked=True)])
+    now = inventory([tag("1.0", "a", locked=True), tag("new", "a", days=0)], [image("a", locked=True)])
+
+    (step,) = again(before, now).steps
+    assert step == Untag(tag("1.0", "a", locked=True), locks=(Lock("1.0", False, True),))
+
+
+def test_a_repository_locked_since_keeps_everything() -> None:
+    confirmed = again(OLD, replace(OLD, locked=True))
+
+    assert not confirmed.steps
+    assert set(outcomes(confirmed).values()) == {OutcomeKind.LOCKED}
+
+
+@pytest.mark.parametrize(
+    ("now", "uses", "kind"),
+    [
+        (inventory([tag("new", "a", days=0)], [image("a")]), usage(), OutcomeKind.KEPT),
+        (inventory([tag("old", "a")], [image("a")]), usage(), OutcomeKind.KEPT),
+        (inventory([], [image("a", days=1)]), usage(), OutcomeKind.KEPT),
+        (inventory([], [image("a")]), usage(use(None, "a")), OutcomeKind.IN_USE_NOW),
+        (inventory([], [image("a")]), usage(use(None, None)), OutcomeKind.IN_USE_NOW),
+        (inventory([], []), usage(), OutcomeKind.GONE),
+    ],
+    ids=["tagged", "tagged long ago", "pushed again", "in use", "perhaps in use", "gone"],
+)
+def test_an_untagged_manifest_that_has_come_to_be_needed_stays(
+    now: RepositoryInventory, uses: UsageIndex, kind: OutcomeKind
+) -> None:
+    confirmed = again(inventory([], [image("a")]), now, uses)
+
+    assert not confirmed.steps
+    assert [(outcome.digest, outcome.tag, outcome.kind) for outcome in confirmed.outcomes] == [(d("a"), None, kind)]
