@@ -123,6 +123,7 @@ async def test_layers_that_are_gone_are_said(tmp_path: Path, monkeypatch: pytest
 
         assert done.code == 1
         assert set(stage.repository.tags) == {"2.0"}
+        assert "Cannot be restored: 2 tags and 2 manifests" in done.out
         assert "MANIFEST_BLOB_UNKNOWN" in done.out
         assert "no longer holds what it is made of" in done.out
 
