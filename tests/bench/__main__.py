@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters
+from tests.bench import clusters, registry
 from tests.bench.rows import as_json, as_markdown
 
-SECTIONS = {"One large cluster": clusters.large_cluster, "A hundred clusters": clusters.many_clusters}
+SECTIONS = {
+    "One large cluster": clusters.large_cluster,
+    "A hundred clusters": clusters.many_clusters,
+    "Rate": registry.rate,
+}
 
 
 def main() -> int:

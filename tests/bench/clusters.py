@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tests.bench.pods import pages
 from tests.bench.rows import Row, measured
-from tests.bench.serving import served
+from tests.bench.serving import run, served
 
 PODS = 50_000
 TYPED_PAGES = 10
@@ -63,14 +56,14 @@ def large_cluster() -> list[Row]:
 
 def many_clusters() -> list[Row]:
     """Wall time of reading a hundred clusters, beside that of the slowest of them alone."""
-    with served("hundred-clusters") as (config, environment), tempfile.TemporaryDirectory() as folder:
-        clusters = dict(config["kubernetes_clusters"])
-        slowest = min(clusters)
-        all_ = _plan(config, environment, Path(folder))
-        alone = _plan({**config, "kubernetes_clusters": {slowest: clusters[slowest]}}, environment, Path(folder))
-        quick = _plan(
-            {**config, "kubernetes_clusters": {max(clusters): clusters[max(clusters)]}}, environment, Path(folder)
-        )
+    with served("hundred-clusters") as world, tempfile.TemporaryDirectory() as folder:
+        clusters = dict(world.config["kubernetes_clusters"])
+
+        def seconds(*keys: str) -> float:
+            chosen = {key: clusters[key] for key in keys or clusters}
+            return run("plan", world, Path(folder), kubernetes_clusters=chosen)[0]
+
+        all_, alone, quick = seconds(), seconds(min(clusters)), seconds(max(clusters))
     return [
         Row(
             f"wall time of a plan over {len(clusters)} clusters",
@@ -81,15 +74,3 @@ def many_clusters() -> list[Row]:
             all_ <= 1.5 * alone,
         )
     ]
-
-
-def _plan(config: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> float:
-    """Seconds that `acr-cleanup plan` takes with this configuration."""
-    file = folder / "acr-cleanup.json"
-    file.write_text(json.dumps(config), encoding="utf-8")
-    words = [sys.executable, "-m", "acr_cleanup", "plan", str(file), "--report-dir", str(folder / "report")]
-    began = time.monotonic()
-    subprocess.run(
-        words, check=True, capture_output=True, env={**os.environ, **environment}, cwd=Path(__file__).parents[2]
-    )
-    return time.monotonic() - began
