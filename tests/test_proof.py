@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +13,14 @@ from typing import Any
 import pytest
 
 from acr_cleanup import proof
+from acr_cleanup.core.outcome import Outcome, OutcomeKind
+from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import ClusterState
+from tests.core.worlds import NOW, REPOSITORY, d, inventory, tag, usage
 from tests.running import Ran, Tool, serving
 
 OLD = timedelta(days=100)
@@ -185,12 +191,7 @@ async def test_a_registry_that_is_silent_afterwards_leaves_it_unproven_and_says_
     assert "can still be pulled." not in ran.out.splitlines()[0].replace("could not be proven", "")
 
 
-async def test_a_stopped_run_says_that_it_did_not_look(tool: Tool) -> None:
-    from acr_cleanup.core.outcome import Outcome, OutcomeKind
-    from acr_cleanup.core.plan import Plan
-    from acr_cleanup.core.policy import RetentionPolicy
-    from tests.core.worlds import NOW, REPOSITORY, d, inventory, tag, usage
-
+async def test_a_stopped_run_says_that_it_did_not_look() -> None:
     class Unasked:
         async def list_repository(self, name: str) -> Any:
             raise AssertionError(name)
@@ -261,9 +262,6 @@ async def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 def push(world: World, tag: str, blobs: dict[str, int], age: timedelta) -> None:
-    import hashlib
-    import json
-
     def named(text: str) -> str:
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

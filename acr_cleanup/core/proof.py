@@ -40,8 +40,8 @@ def written(repository: str, name: str) -> str:
 
 
 def is_digest(name: str) -> bool:
-    """Of the names of a manifest, only digests hold a colon."""
-    return ":" in name
+    """No tag begins like this, for no tag holds a colon."""
+    return name.startswith(("sha256:", "sha512:"))
 
 
 def pulled(use: ImageUse) -> str | None:

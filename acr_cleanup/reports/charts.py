@@ -107,10 +107,11 @@ def bars(view: View) -> str:
         "xyChart": {"width": 800, "height": 70 + 30 * len(values)},
         "themeVariables": {"xyChart": {"backgroundColor": "transparent", "plotColorPalette": _RED}},
     }
+    bound = "" if view.exact else ", at most"
     return _chart(
         look,
         "xychart-beta horizontal",
-        f'    title "Space {"freed" if view.acted else "that would be freed"} by repository, at most ({unit})"',
+        f'    title "Space {"freed" if view.acted else "that would be freed"} by repository{bound} ({unit})"',
         f"    x-axis [{names}]",
         f"    y-axis 0 --> {_top(max(values)):g}",
         f"    bar [{', '.join(f'{value:.2f}' for value in values)}]",

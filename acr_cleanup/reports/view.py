@@ -530,7 +530,8 @@ def _headline(view: View) -> str:
     planned = words.count(counts.planned, "tag")
     if view.broken:
         first, *others = view.broken
-        more = f", and {words.count(len(others), 'more reference')}" if others else ""
+        verb = words.plural(len(others), "is")
+        more = f"; {words.count(len(others), 'more reference')} {verb} broken" if others else ""
         what = f"{words.plain(first.what)} {words.plain(first.seen)}, {words.plain(first.who, 600)}"
         return f"Broken: {what}{more}. {_done(view)[:1].upper()}{_done(view)[1:]}."
     if result.verdict is Verdict.CANCELLED:
@@ -649,12 +650,26 @@ def _no_tags(view: View) -> str:
     return f"no repository of it is {view.result.plan.policy.scope} in the clusters"
 
 
+def _after_proof(view: View, context: Context) -> list[Advice]:
+    """What to do when what is used is broken, or may be."""
+    proof = view.result.proof
+    if proof is None or not (proof.broken or (proof.unproven and not view.blockers)):
+        return []
+    if not proof.broken:
+        what = "Plan again, once the registry answers: a plan tells what is in use and not in the registry"
+        return [Advice(what, context.plan_again)]
+    steps = [Advice("Put back what this run deleted, as far as that helps", view.way_back(context))]
+    if not all(each.ours for each in proof.broken):
+        what = f"Find out what removed the rest; {context.full_report} and the journal hold all that this run did"
+        steps.append(Advice(what))
+    return steps
+
+
 def _next_steps(view: View, context: Context) -> Iterable[Advice]:
     result = view.result
     again = "plan again" if context.plan_again else "run it again"
-    if view.broken:
-        yield Advice("Put back what this run deleted, as far as that helps", view.way_back(context))
-        yield Advice("Then find out what removed the rest: what this run did is in the journal and in report.json")
+    if advice := _after_proof(view, context):
+        yield from advice
         return
     if view.blockers:
         what = "Correct what is named above" if view.ended_early else "Remove what blocks (above)"

@@ -658,3 +658,53 @@ async def test_no_name_leads_elsewhere(name: str) -> None:
             with pytest.raises(RegistryError, match="no valid name"):
                 await call
         assert at.sent() == 0
+
+
+# -- what can be pulled, and what it takes up
+
+
+async def test_what_can_be_pulled_resolves_whether_it_is_listed_or_not() -> None:
+    world = a_shop(1)
+    state = world.registry.repositories["shop/web"]
+    digest = state.tags["v0000"].digest
+    state.tags["v0000"].attributes = Attributes(list=False)
+    async with connect(world) as at:
+        assert await at.registry.resolves("shop/web", "v0000")
+        assert await at.registry.resolves("shop/web", digest)
+        assert not await at.registry.resolves("shop/web", "v0001")
+        assert not await at.registry.resolves("shop/nowhere", "v0001")
+        with pytest.raises(RegistryError):
+            await at.registry.resolves("shop/web", "../x")
+        world.faults.append(Fault(service="acr", path="/manifests/v0000", status=403))
+        with pytest.raises(RegistryForbidden):
+            await at.registry.resolves("shop/web", "v0000")
+
+
+async def test_contents_take_one_request_for_each_manifest_that_no_listing_or_earlier_reading_tells_of() -> None:
+    world = a_shop(2)
+    children = [world.registry.push("shop/web", architecture=each) for each in ("amd64", "arm64")]
+    index = world.registry.push_index("shop/web", "multi", children=children)
+    async with connect(world) as at:
+        inventory = await at.registry.read_edges(await at.registry.list_repository("shop/web"))
+        before = at.sent("GET")
+        found, read = await at.registry.read_contents(inventory)
+
+        assert read == at.sent("GET") - before == 4
+        assert found.keys() == inventory.manifests.keys()
+        told = found[Digest(index)]
+        assert told is not None
+        assert (told.document, told.blobs) == (inventory.manifests[Digest(index)].size, {})
+        image = found[Digest(children[0])]
+        assert image is not None
+        assert sum(image.blobs.values()) == inventory.manifests[Digest(children[0])].size
+
+
+async def test_a_body_that_cannot_be_read_has_no_known_content() -> None:
+    world = a_shop(2)
+    digest = world.registry.repositories["shop/web"].tags["v0001"].digest
+    world.faults.append(Fault(service="acr", path=digest, malformed=True))
+    async with connect(world) as at:
+        found, _ = await at.registry.read_contents(await at.registry.list_repository("shop/web"))
+
+        assert found[Digest(digest)] is None
+        assert sum(content is not None for content in found.values()) == 1

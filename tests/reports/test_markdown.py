@@ -11,6 +11,7 @@ import pytest
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.errors import ConfigurationError, IdentityError, Problem
+from acr_cleanup.reports import words
 from acr_cleanup.reports.dialect import GITHUB
 from acr_cleanup.reports.markdown import render, render_failure, render_problems
 from acr_cleanup.reports.view import Context, View
@@ -56,7 +57,7 @@ def test_the_words_of_the_summary(name: str) -> None:
     golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT))
 
 
-@pytest.mark.parametrize("name", ["planned", "blocked", "cancelled", "nothing_to_do"])
+@pytest.mark.parametrize("name", ["planned", "blocked", "cancelled", "nothing_to_do", "proven", "broken", "unproven", "exact"])
 def test_the_words_before_the_tags(name: str) -> None:
     golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT).partition("### Why each tag")[0])
 
@@ -68,7 +69,7 @@ def test_the_verdict_comes_first_as_an_alert(name: str) -> None:
 
     assert lines[0].startswith("## ")
     assert re.fullmatch(r"> \[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]", lines[2])
-    assert lines[3].startswith(f"> **{View(result).headline}**")
+    assert lines[3].startswith(f"> **{words.markdown(View(result).headline, 2000)}**")
 
 
 ALERTS = {
@@ -86,6 +87,10 @@ ALERTS = {
     "refused": "CAUTION",
     "refused_plan": "CAUTION",
     "no_login": "CAUTION",
+    "proven": "TIP",
+    "exact": "NOTE",
+    "unproven": "WARNING",
+    "broken": "CAUTION",
 }
 
 

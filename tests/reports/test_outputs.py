@@ -30,6 +30,10 @@ RESULTS = {
     "small_applied": "success",
     "partial": "partial",
     "no_login": "failed",
+    "proven": "success",
+    "exact": "dry-run",
+    "broken": "partial",
+    "unproven": "partial",
 }
 
 
@@ -84,7 +88,7 @@ def test_only_what_is_really_deleted_is_called_so() -> None:
 def many(number: int) -> Result:
     made = samples.plan(
         [samples.repository("team/a-service-with-a-long-name", number, first=1, every=1)],
-        [replace(samples.company()[1][0], uses=(samples.use("team/a-service-with-a-long-name", None, "Pod", "x"),))],
+        [replace(samples.company()[1][0], uses=(samples.use("team/a-service-with-a-long-name", "x", "Pod", "x"),))],
     )
     return samples.result(made, Verdict.APPLIED, dry_run=False, outcomes=samples.outcomes(made))
 

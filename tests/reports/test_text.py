@@ -38,7 +38,7 @@ def terminal(result: Result, width: int, *, details: bool = True, colour: bool =
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("name", ["small", "blocked", "refused", "partial", "nothing_to_do"])
+@pytest.mark.parametrize("name", ["small", "blocked", "refused", "partial", "nothing_to_do", "broken"])
 def test_the_plain_words(name: str) -> None:
     golden.check(f"{name}.txt", str(render(samples.ALL[name](), CONTEXT)))
 

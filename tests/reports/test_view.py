@@ -49,6 +49,19 @@ HEADLINES = {
         "Failed: Entra ID refused the federated login: its subject is not known (AADSTS700213). "
         "Nothing was deleted from contoso.azurecr.io."
     ),
+    "proven": "Deleted 297 tags and 295 manifests from contoso.azurecr.io, freeing up to 34.6 GiB.",
+    "broken": (
+        "Broken: shop/web:1.8.7 cannot be pulled any more (not deleted by this run itself), used by "
+        "production/shop/Deployment/web (app) and 3 more; 1 more reference is broken. 297 of 297 planned tags were deleted from "
+        "contoso.azurecr.io, with 295 manifests, freeing up to 34.6 GiB."
+    ),
+    "unproven": (
+        "Partly done: it could not be proven that everything in use can still be pulled; 297 of 297 planned tags were deleted "
+        "from contoso.azurecr.io, with 295 manifests, freeing up to 34.6 GiB."
+    ),
+    "exact": (
+        "Dry run: would delete 297 tags and 295 manifests from contoso.azurecr.io, freeing 144 KiB. Nothing was deleted."
+    ),
     "small_applied": "Deleted 2 tags from contoso.azurecr.io (by name only: their manifests stay).",
 }
 
