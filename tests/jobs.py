@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
+from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -209,6 +209,29 @@ class Job:
         limit: float = 60,
     ) -> Step:
         """Run the step; `interrupt` sends it a signal as soon as the event is set."""
+        code, text, took = await self.start(inputs, without=without, interrupt=interrupt, limit=limit)
+        outputs = self.outputs()
+        report = self.workspace / outputs.get("report-path", "")
+        return Step(
+            code,
+            Log(text),
+            outputs,
+            (self.folder / "commands" / "summary").read_text()
+            if (self.folder / "commands" / "summary").exists()
+            else "",
+            json.loads(report.read_text()) if report.is_file() else {},
+            took,
+        )
+
+    async def start(
+        self,
+        inputs: Mapping[str, str],
+        *,
+        without: Sequence[str],
+        interrupt: tuple[asyncio.Event, signal.Signals] | None,
+        limit: float,
+    ) -> tuple[int, str, float]:
+        """Run the process; returns its exit code, what it printed, and how long it took (or to end, if it was interrupted)."""
         variables = self.variables(inputs)
         for name in without:
             variables.pop(name, None)
@@ -231,18 +254,7 @@ class Job:
         took = time.monotonic() - began
         text = out.decode()
         assert "Traceback" not in text, text
-        outputs = self.outputs()
-        report = self.workspace / outputs.get("report-path", "")
-        return Step(
-            process.returncode or 0,
-            Log(text),
-            outputs,
-            (self.folder / "commands" / "summary").read_text()
-            if (self.folder / "commands" / "summary").exists()
-            else "",
-            json.loads(report.read_text()) if report.is_file() else {},
-            took,
-        )
+        return process.returncode or 0, text, took
 
     def outputs(self) -> dict[str, str]:
         """The outputs as the runner reads them: `name<<delimiter`, lines, delimiter."""
@@ -263,3 +275,100 @@ class Job:
                 raise AssertionError(f"{name} does not end")
             found[name] = "\n".join(value)
         return found
+
+
+CONNECTION = "44444444-4444-4444-4444-444444444444"
+
+
+@dataclass
+class TaskStep:
+    """What a step of Azure Pipelines left for the task that had started it."""
+
+    code: int
+    log: str
+    result: Mapping[str, Any]
+    summary: str
+    report: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        outputs: Mapping[str, str] = self.result["outputs"]
+        return outputs
+
+    @property
+    def deleted(self) -> set[str]:
+        return set(json.loads(self.outputs["deletedTags"]))
+
+    @property
+    def planned(self) -> set[str]:
+        return set(json.loads(self.outputs["plannedTags"]))
+
+    def of(self, level: str) -> list[Annotation]:
+        found = self.result["annotations"]
+        return [Annotation(each["level"], each["title"], each["text"]) for each in found if each["level"] == level]
+
+
+@dataclass
+class TaskJob(Job):
+    """The same of Azure Pipelines: what the task hands to its child, and what it finds afterwards."""
+
+    @property
+    def result_file(self) -> Path:
+        return self.folder / "commands" / "result.json"
+
+    @property
+    def summary_file(self) -> Path:
+        return self.folder / "commands" / "ACR cleanup.md"
+
+    def trust(self) -> None:
+        """Let the application trust the service connection."""
+        directory = self.world.directory
+        credential = FederatedCredential(directory.client_id, PIPELINES_ISSUER, directory.pipelines_subject)
+        directory.federated.append(credential)
+
+    def login(self) -> dict[str, str]:
+        return {"auth-type": "azure-pipelines"}
+
+    def variables(self, inputs: Mapping[str, str]) -> dict[str, str]:
+        directory, theirs = self.world.directory, self.emulator.environment()
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder / "home"),
+            "TF_BUILD": "True",
+            "ACR_CLEANUP_RUNTIME": "azure-devops",
+            "ACR_CLEANUP_INPUTS": json.dumps(dict(inputs)),
+            "ACR_CLEANUP_RESULT": str(self.result_file),
+            "ACR_CLEANUP_SUMMARY": str(self.summary_file),
+            "AGENT_TEMPDIRECTORY": str(self.folder / "temp"),
+            "AZURE_TENANT_ID": directory.tenant,
+            "AZURE_CLIENT_ID": directory.client_id,
+            "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID": CONNECTION,
+            **{name: value for name, value in theirs.items() if not name.startswith("AZURE_")},
+            **self.emulator.pipelines_environment(),
+            **self.environment,
+        }
+
+    async def task(
+        self,
+        inputs: Mapping[str, str],
+        *,
+        without: Sequence[str] = (),
+        interrupt: tuple[asyncio.Event, signal.Signals] | None = None,
+        limit: float = 60,
+    ) -> TaskStep:
+        """Run the step; `interrupt` sends it a signal as soon as the event is set."""
+        for file in (self.result_file, self.summary_file):
+            file.unlink(missing_ok=True)
+        code, text, took = await self.start(inputs, without=without, interrupt=interrupt, limit=limit)
+        assert not any("##[" in line or "##vso[" in line for line in text.splitlines()), text
+        result = json.loads(self.result_file.read_text()) if self.result_file.is_file() else {}
+        report = self.folder / (result.get("report") or "none")
+        return TaskStep(
+            code,
+            text,
+            result,
+            self.summary_file.read_text() if self.summary_file.is_file() else "",
+            json.loads(report.read_text()) if report.is_file() else {},
+            took,
+        )
