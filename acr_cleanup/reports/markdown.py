@@ -115,12 +115,17 @@ class Summary:
         yield from (((1, 4), text) for text in self._charts(view) if text)
         if view.rows:
             yield (1, 3), self._repositories(view)
-        yield from self._tags(view)
+        folds = self.context.dialect.folds
+        if folds:
+            yield from self._tags(view)
         yield from (((1, 2), text) for text in self._others())
         yield from (((1, 2), text) for text in self._missing(view))
         yield from (((1, 2), text) for text in self._warnings(view))
         yield from (((0, 3), text) for text in self._next(view))
         yield (2, 2), self._configuration(view)
+        if not folds:
+            # It would stand between the reader and everything after it.
+            yield from self._tags(view)
 
     def _verdict(self, view: View) -> str:
         first = self.context.dialect.verdict(view.tone, words.markdown(view.headline, 2000))
@@ -256,7 +261,7 @@ class Summary:
     def _others(self) -> Iterator[str]:
         notes = self.result.proof.notes if self.result.proof is not None else ()
         if notes:
-            lines = [f"- {words.markdown(note, 600)}" for note in notes[: self.notes]]
+            lines = [f"- {words.prose(note, 600)}" for note in notes[: self.notes]]
             yield "\n".join(["### Changed by others meanwhile", "", *lines, *self._rest(len(notes))])
 
     def _warnings(self, view: View) -> Iterator[str]:
