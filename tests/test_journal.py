@@ -64,7 +64,7 @@ async def test_an_intent_is_on_the_disk_before_it_returns(tmp_path: Path, monkey
         time.sleep(0.005)
 
     with open_journal(tmp_path, PLAN, NOW, {}) as journal:
-        monkeypatch.setattr(journals.os, "fsync", fsync)
+        monkeypatch.setattr(os, "fsync", fsync)
 
         async def intend(number: int) -> None:
             await journal.intend("shop/web", Untag(tag(f"{number}", "a")))
