@@ -129,13 +129,35 @@ class Stop:
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, self._receive, each)
+        before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for each in before:
+                loop.add_signal_handler(each, self._receive, each)
+        except NotImplementedError:
+            # On Windows no event loop listens for signals.
+            with self._on_plain_signals(loop, before):
+                yield
+            return
         try:
             yield
         finally:
             for each in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(each)
+
+    @contextmanager
+    def _on_plain_signals(
+        self, loop: asyncio.AbstractEventLoop, before: Mapping[signal.Signals, object]
+    ) -> Iterator[None]:
+        def receive(number: int, _: object) -> None:
+            loop.call_soon_threadsafe(self._receive, number)
+
+        for each in before:
+            signal.signal(each, receive)
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)  # type: ignore[arg-type]
 
     def _receive(self, received: int) -> None:
         if not self.event.is_set():

@@ -278,7 +278,8 @@ def _missing(path: Path, workspace: Path) -> list[Path]:
 
 def _give_to_owner(workspace: Path, paths: Iterable[Path]) -> None:
     """In a container we are root; what we leave must belong to the job, or its next checkout cannot clean up."""
-    if os.geteuid() == 0:
+    # Windows knows no root.
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         with suppress(OSError):
             owner = workspace.stat()
             for each in filter(Path.exists, paths):

@@ -162,9 +162,12 @@ class ServiceConnection:
         said = one_line(str(answer.get("message") or "").replace(self.access_token, "***"))
         what = f"HTTP {status}: {said}" if said else f"HTTP {status}"
         if status in (400, 403, 404):
-            verb = {400: "gives no token for", 403: "lets this pipeline not use", 404: "knows no"}[status]
-            which = f"service connection {one_line(self.connection)}"
-            raise NoIdToken(f"Azure DevOps {verb} {'' if status == 404 else 'the '}{which} ({what}).", _PERMIT)
+            does = {
+                400: "gives no token for the service connection",
+                403: "lets this pipeline not use the service connection",
+                404: "knows no service connection",
+            }[status]
+            raise NoIdToken(f"Azure DevOps {does} {one_line(self.connection)} ({what}).", _PERMIT)
         if 400 <= status < 500 and status not in (408, 429):
             raise NoIdToken(f"Azure DevOps gave no token ({what}).", "The debug log has the details.")
         if status == 200:

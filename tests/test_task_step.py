@@ -19,6 +19,7 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.main import Stop
 from acr_cleanup.reports import outputs as report_outputs
 from acr_cleanup.reports.dialect import PLAIN
 from acr_cleanup.runtimes.azure_devops import AzureDevOps, camel_case
@@ -414,12 +415,19 @@ async def test_who_is_killed_has_said_that_it_failed(job: TaskJob) -> None:
 # -- in this process -------------------------------------------------------------------------------------------
 
 
-async def test_the_same_without_a_process_of_its_own(job: TaskJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pipeline itself, with a runtime that is given its environment, beside the emulator's loop."""
+async def test_the_same_in_this_process_and_as_if_it_were_windows(
+    job: TaskJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no loop listens for signals and nobody is root; beside the emulator's own loop."""
+
+    def unknown(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.unix_events._UnixSelectorEventLoop, "add_signal_handler", unknown)
+    monkeypatch.delattr(os, "geteuid")
     monkeypatch.chdir(job.workspace)
     environ: Mapping[str, str] = job.variables(inline(job))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr("acr_cleanup.main.Stop.on_signals", lambda _: _nothing())
     code = await asyncio.to_thread(pipeline.run, AzureDevOps(environ=environ), environ)
 
     assert code == 0
@@ -429,7 +437,14 @@ async def test_the_same_without_a_process_of_its_own(job: TaskJob, monkeypatch: 
     assert os.access(result["report"], os.R_OK)
 
 
-class _nothing:  # noqa: N801
-    def __enter__(self) -> None: ...
+async def test_a_signal_stops_a_run_where_no_loop_listens_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise NotImplementedError
 
-    def __exit__(self, *_: object) -> None: ...
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", unknown)
+    before, stop = signal.getsignal(signal.SIGTERM), Stop()
+    with stop.on_signals():
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(stop.event.wait(), 5)
+    assert stop.received == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -34,6 +34,8 @@ MAX_ANNOTATIONS = 100
 """Of each type. The agent shows ten, and which ones is for the task to say; the last place tells how many more there are."""
 MAX_MESSAGE = 4000
 MAX_TITLE = 200
+_RENAMED = {"summary": "publishSummary"}
+"""Inputs that the task has under another name."""
 SHORTEST_SECRET = 6
 """Characters. What is shorter than this is no secret, and would be found in innocent words."""
 
@@ -89,7 +91,7 @@ class AzureDevOps:
         >>> AzureDevOps(environ={}).name_of("older-than")
         'olderThan'
         """
-        return camel_case(name)
+        return _RENAMED.get(name) or camel_case(name)
 
     @property
     def is_debugged(self) -> bool:
