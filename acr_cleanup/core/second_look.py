@@ -49,8 +49,8 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
 
         if isinstance(step, DeleteManifest):
             now = manifests.get(step.digest)
-            planned_names = {tag.name for tag in step.tags}
-            if now is not None and planned_names.issuperset(tag.name for tag in now.tags):
+            # Each tag that it takes along was planned, and is still the one that was.
+            if now is not None and set(still).issuperset(now.tags):
                 # What must go first is what the fresh plan says, and never less than what was planned.
                 steps.append(replace(now, after=tuple(sorted({*step.after, *now.after}))))
                 continue

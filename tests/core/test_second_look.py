@@ -46,6 +46,15 @@ def test_a_tag_pushed_again_with_the_same_digest_has_moved() -> None:
     assert outcomes(look(OLD, inventory([tag("1.0", "a", days=40), tag("1.1", "a")]))) == {"1.0": OutcomeKind.MOVED}
 
 
+def test_a_tag_pushed_again_is_not_taken_along_with_its_manifest_however_old_it_is() -> None:
+    before = inventory([tag("1.0", "a", days=99), tag("1.1", "a")])
+
+    confirmed = look(before, inventory([tag("1.0", "a", days=98), tag("1.1", "a")]))
+
+    assert outcomes(confirmed) == {"1.0": OutcomeKind.MOVED}
+    assert confirmed.steps == (Untag(tag("1.1", "a")),)
+
+
 def test_a_tag_deleted_by_somebody_else_is_gone() -> None:
     confirmed = look(OLD, inventory([tag("1.1", "a")]))
 
