@@ -145,7 +145,8 @@ def _own_inputs() -> list[dict[str, Any]]:
             "groupName": "advanced",
             "visibleRule": "method != python",
             "helpMarkDown": "Another name of the image, such as a mirror: registry/repository@sha256:digest. By default "
-            "the image of this release, by its digest. It is not filled in here, so that an update of the task is one of the image as well.",
+            "the image of this release, by its digest. It is not filled in here, so that an update of the task is one of the image "
+            "as well.",
         },
     ]
 
@@ -380,18 +381,29 @@ def test_the_bundle_is_one_small_file(vsix: zipfile.ZipFile) -> None:
 
 
 @packed
-def test_the_image_of_a_release_is_that_of_the_action(tmp_path: Path) -> None:
+def test_the_image_of_a_release_is_that_of_the_action(tmp_path: Path, vsix: zipfile.ZipFile) -> None:
     """One place: what pin-image.sh writes into action.yml is what the task runs."""
     node = shutil.which("node")
     assert node is not None
     (tmp_path / "action.yml").write_bytes((ROOT / "action.yml").read_bytes())
     image = f"ghcr.io/org/acr-cleanup@sha256:{'0' * 64}"
-    if "Dockerfile" in action()["runs"]["image"]:
-        subprocess.run([str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=True)
+    current = action()["runs"]["image"].removeprefix("docker://")
+    if current == "Dockerfile":
+        current = ""
+    else:
+        text = re.sub(
+            r'^  image: "docker:.*$',
+            '  image: "Dockerfile"',
+            (ROOT / "action.yml").read_text("utf-8"),
+            flags=re.MULTILINE,
+        )
+        (tmp_path / "action.yml").write_text(text, encoding="utf-8")
+    subprocess.run([str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=True)
     script = (
         "import('./scripts/package.mjs').then(({pinnedImage}) => console.log(JSON.stringify("
         "process.argv.slice(1).map((name) => pinnedImage(require('fs').readFileSync(name, 'utf8'))))))"
     )
     files = [str(ROOT / "action.yml"), str(tmp_path / "action.yml")]
     said = subprocess.run([node, "-e", script, *files], cwd=TASK, check=True, capture_output=True, text=True).stdout
-    assert json.loads(said) == ["", image]
+    assert json.loads(said) == [current, image]
+    assert current in vsix.read("AcrCleanupV1/index.js").decode("utf-8")

@@ -69,7 +69,7 @@ export function dockerArguments(job: Job, folders: Folders, image: string, name:
     if (file.startsWith("/") && !seen && fs.existsSync(file)) mounts.set(file, false);
   }
   return [
-    "run", "--rm", "--init", "--name", name, "--pull", "missing",
+    "run", "--rm", "--name", name, "--pull", "missing",
     "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", ...user,
     // By the same names as here: absolute paths mean the same inside and outside.
     ...[...mounts].flatMap(([folder, writable]) => ["--mount", bind(folder, writable)]),

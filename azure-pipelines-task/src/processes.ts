@@ -45,7 +45,7 @@ export class Cancellation {
   }
 
   cancel(): void {
-    // Once: a second signal would keep the child from finishing its report.
+    // The agent sends two signals; the first one counts.
     if (this.asked) return;
     this.asked = true;
     this.stop();
@@ -63,13 +63,19 @@ export class Cancellation {
   private stop(): void {
     if (!this.running) return;
     const { child, options } = this.running;
-    // On Windows there is no asking by a signal, but the console has told the child already.
-    if (options.stop) options.stop(child);
-    else if (process.platform !== "win32") child.kill("SIGTERM");
+    const ask = (): void => {
+      // On Windows there is no asking by a signal, but the console has told the child already.
+      if (options.stop) options.stop(child);
+      else if (process.platform !== "win32") child.kill("SIGTERM");
+    };
+    ask();
+    // Once more: what has only just started in a container does not hear the first one. It does no harm to who has heard.
+    const again = setTimeout(ask, this.grace / 4);
     const timer = setTimeout(() => {
       if (options.kill) options.kill(child);
       child.kill("SIGKILL");
     }, this.grace);
+    child.once("close", () => clearTimeout(again));
     child.once("close", () => clearTimeout(timer));
   }
 }

@@ -46,7 +46,8 @@ export function readResult(file: string): Result | undefined {
     result: found["result"],
     exitCode: typeof found["exit_code"] === "number" ? found["exit_code"] : undefined,
     outputs: Object.fromEntries(Object.entries(outputs).filter((entry): entry is [string, string] => typeof entry[1] === "string")),
-    annotations: annotations.filter(isObject).map((each) => ({
+    // There are issues of two types; what is only said stands in the log.
+    annotations: annotations.filter(isObject).filter((each) => each["level"] !== "info").map((each) => ({
       level: each["level"] === "error" ? "error" : "warning",
       title: String(each["title"] ?? ""),
       text: String(each["text"] ?? ""),
@@ -137,7 +138,7 @@ export interface Verdict {
 
 const SUMMARY = "The log and the summary (tab Extensions) say what happened.";
 
-/** How the task ends. What the process says by its exit code and what it wrote must agree before anything is called a success. */
+/** How the task ends: a success only where both the exit code of the process and what it wrote say so. */
 export function judge(result: Result | undefined, ended: Ended | undefined, cancelled: boolean, method: string): Verdict {
   const failed = (message: string): Verdict => ({ result: tl.TaskResult.Failed, message });
   if (cancelled) {
@@ -147,15 +148,15 @@ export function judge(result: Result | undefined, ended: Ended | undefined, canc
   }
   if (!ended || ended.code === null) return failed(`acr-cleanup was ended by ${ended?.signal ?? "somebody"}. See the log for what was deleted until then.`);
   if (!result) return failed(withoutResult(ended, method));
-  // A step that only collects has no result to speak of: it is the code that counts, on both ways that it comes.
-  const agreed = result.exitCode === ended.code;
-  if (agreed && result.result === "partial" && ended.code <= 1) {
+  // Some container engines lose the exit code of what they run; what it wrote about itself is the same number.
+  const code = ended.code || (result.exitCode ?? 1);
+  if (code <= 1 && result.result === "partial") {
     return { result: tl.TaskResult.SucceededWithIssues, message: `Some items failed. ${SUMMARY}` };
   }
-  if (agreed && ended.code === 0) return { result: tl.TaskResult.Succeeded, message: "" };
-  if (ended.code === 2) return failed("The inputs or the configuration are wrong: nothing was read or deleted. The issues say what to correct.");
-  if (ended.code === 3) return failed(`Refused: nothing was deleted. ${SUMMARY}`);
-  return failed(`acr-cleanup ended with exit code ${ended.code} (${tame(cut(result.result, 100))}). ${SUMMARY}`);
+  if (code === 0) return { result: tl.TaskResult.Succeeded, message: "" };
+  if (code === 2) return failed("The inputs or the configuration are wrong: nothing was read or deleted. The issues say what to correct.");
+  if (code === 3) return failed(`Refused: nothing was deleted. ${SUMMARY}`);
+  return failed(`acr-cleanup ended with exit code ${code} (${tame(cut(result.result, 100))}). ${SUMMARY}`);
 }
 
 function withoutResult(ended: Ended, method: string): string {

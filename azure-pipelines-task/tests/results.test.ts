@@ -55,7 +55,7 @@ test("a result that makes no sense is none", () => {
     fs.writeFileSync(file, text);
     assert.equal(readResult(file), undefined, text);
   }
-  fs.writeFileSync(file, '{"schema_version":1,"result":"success","outputs":{"deletedCount":3},"annotations":[null,{"level":"fatal","text":1}],"secrets":[1,"s"]}');
+  fs.writeFileSync(file, '{"schema_version":1,"result":"success","outputs":{"deletedCount":3},"annotations":[null,{"level":"info","text":"x"},{"level":"fatal","text":1}],"secrets":[1,"s"]}');
   assert.deepEqual(readResult(file), { result: "success", exitCode: undefined, outputs: {}, annotations: [{ level: "warning", title: "", text: "1" }], secrets: ["s"] });
   fs.rmSync(path.dirname(file), { recursive: true });
 });
@@ -71,7 +71,9 @@ for (const [name, result, ended, cancelled, wanted, words] of [
   ["a wrong configuration", of({ result: "failed", exitCode: 2 }), { ...ENDED, code: 2 }, false, TaskResult.Failed, /nothing was read or deleted/],
   ["a refusal", of({ result: "aborted", exitCode: 3 }), { ...ENDED, code: 3 }, false, TaskResult.Failed, /Refused: nothing was deleted/],
   ["a success that exits with an error", of({}), { ...ENDED, code: 1 }, false, TaskResult.Failed, /exit code 1/],
-  ["an exit with 0 that never came to a result", of({ result: "failed", exitCode: 1 }), ENDED, false, TaskResult.Failed, /exit code 0 \(failed\)/],
+  ["an exit with 0 that never came to a result", of({ result: "failed", exitCode: 1 }), ENDED, false, TaskResult.Failed, /exit code 1 \(failed\)/],
+  ["an exit code that the engine has lost", of({ result: "aborted", exitCode: 3 }), ENDED, false, TaskResult.Failed, /Refused/],
+  ["a result without its exit code", of({ exitCode: undefined }), ENDED, false, TaskResult.Failed, /exit code 1 \(success\)/],
   ["no result at all", undefined, ENDED, false, TaskResult.Failed, /left no result.*method: python/],
   ["an image that cannot be pulled", undefined, { ...ENDED, code: 125, last: ["denied"] }, false, TaskResult.Failed, /docker could not run the image \(exit code 125\).*denied.*mirror/],
   ["too little memory", undefined, { ...ENDED, code: 137 }, false, TaskResult.Failed, /memory/],
