@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+TASK := azure-pipelines-task
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts unit contract bench image-test lint-workflows lock clean
+.PHONY: help demo test lint types contracts unit contract bench image-test task lint-workflows lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,14 +28,18 @@ contracts: $(VENV)/dev.done
 unit: $(VENV)/dev.done
 	@$(RUN) -m pytest -q -n auto --cov --cov-report=term:skip-covered
 
-contract: $(VENV)/dev.done  ## Compare action.yml, schema and README with the code; UPDATE_CONTRACT=1 writes them.
-	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py
+contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schema and README with the code; UPDATE_CONTRACT=1 writes them.
+	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py tests/test_task.py
 
 bench: $(VENV)/dev.done  ## Measure what is claimed about speed and size, beside the plain ways of doing it.
 	@$(RUN) -m tests.bench
 
 image-test: $(VENV)/ci.done  ## Build the image, run it, and run a whole workflow with it (needs Docker, or ../shared/tools).
 	@tests/image/run.sh $(CURDIR)/$(RUN)
+
+task: $(VENV)/dev.done $(TASK)/node_modules/.package-lock.json  ## Test and pack the Azure Pipelines task (needs Node 20 or newer).
+	@cd $(TASK) && npm test --silent && npm run --silent package
+	@ACR_CLEANUP_REQUIRE_TASK=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_task.py tests/test_task_run.py
 
 lint-workflows: $(VENV)/ci.done  ## Check action.yml, workflows and Dockerfiles with the published schemas and linters.
 	@.github/lint.sh $(CURDIR)/$(VENV)/bin
@@ -46,6 +51,7 @@ lock:  ## Write the lock files anew from pyproject.toml (needs uv).
 
 clean:  ## Remove the environment and everything that was generated.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results
+	rm -rf $(TASK)/node_modules $(TASK)/build $(TASK)/dist
 
 # Debian keeps what venv needs in a package of its own; as root it is installed here, otherwise the message says how.
 $(RUN):
@@ -68,3 +74,10 @@ $(VENV)/dev.done: requirements-dev.lock | $(RUN)
 $(VENV)/ci.done: requirements-ci.lock | $(RUN)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-ci.lock
 	@touch $@ $(VENV)/dev.done $(VENV)/runtime.done
+
+# Nothing of these packages runs but what the task's own scripts call: no install scripts.
+$(TASK)/node_modules/.package-lock.json: $(TASK)/package-lock.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null \
+	  || { echo "The task needs Node 20 or newer, and npm; node is `node --version 2>/dev/null || echo not there`." >&2; exit 2; }
+	@cd $(TASK) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
