@@ -115,11 +115,20 @@ def _registry(settings: Settings) -> Iterator[str]:
     yield from _remark("Delete from it; `acr-cleanup plan` and a dry run do without.")
     yield from _assign(rights.ACR_DELETE, '"$registry"')
     yield from _remark(
-        "If the registry's role assignment mode is 'RBAC Registry + ABAC Repository Permissions', these two have no effect. Then, "
-        "instead of them (the first to plan, the second to delete as well, the third, besides, for `scope: all`):"
+        "Unlock what `include-locked` deletes, and put back what `acr-cleanup restore` can; needed for these only."
     )
-    for role in (rights.ABAC_READER, rights.ABAC_CONTRIBUTOR, rights.ABAC_CATALOG):
+    yield from (_assign if settings.policy.include_locked else _unneeded)(rights.ACR_PUSH, '"$registry"')
+    yield from _remark(
+        "If the registry's role assignment mode is 'RBAC Registry + ABAC Repository Permissions', these have no effect. Then, "
+        "instead of them (the first to plan, the second to delete as well, the third for `include-locked` and "
+        "restore, the fourth, besides, for `scope: all`):"
+    )
+    for role in (rights.ABAC_READER, rights.ABAC_CONTRIBUTOR, rights.ABAC_WRITER, rights.ABAC_CATALOG):
         yield from _off(_assign(role, '"$registry"'))
+
+
+def _unneeded(role: str, scope: str) -> Iterator[str]:
+    return _off(_assign(role, scope))
 
 
 def _clusters(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 ACR_PULL = "AcrPull"
 ACR_DELETE = "AcrDelete"
+ACR_PUSH = "AcrPush"
 ABAC_READER = "Container Registry Repository Reader"
 ABAC_CONTRIBUTOR = "Container Registry Repository Contributor"
+ABAC_WRITER = "Container Registry Repository Writer"
 ABAC_CATALOG = "Container Registry Repository Catalog Lister"
 
 # -- clusters, as resources of Azure -----------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ def render(result: Result) -> Iterator[str]:
         "outcomes": map(_outcome, result.outcomes),
         "missing": map(_affected, plan.missing),
         "proof": _proof(result.proof),
+        "undo": result.undo,
         "space": {
             "bytes": result.counts.bytes,
             "exact": plan.exact,

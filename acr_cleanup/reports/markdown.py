@@ -84,7 +84,9 @@ class Summary:
     def render(self) -> str:
         """The whole summary; never more than `budget` bytes, and never an open element."""
         broken = self.context.dialect.broken
-        blocks = [Block(place, weight, broken(text)) for place, (weight, text) in enumerate(self._blocks(View(self.result)))]
+        blocks = [
+            Block(place, weight, broken(text)) for place, (weight, text) in enumerate(self._blocks(View(self.result)))
+        ]
         # Room for the sentence that says what is missing.
         used, kept = 400, []
         for block in sorted(blocks, key=lambda block: (block.weight, block.place)):
