@@ -77,7 +77,7 @@ $(VENV)/ci.done: requirements-ci.lock | $(RUN)
 
 # Nothing of these packages runs but what the task's own scripts call: no install scripts.
 $(TASK)/node_modules/.package-lock.json: $(TASK)/package-lock.json
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null \
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null \
 	  || { echo "The task needs Node 20 or newer, and npm; node is `node --version 2>/dev/null || echo not there`." >&2; exit 2; }
-	@cd $(TASK) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@cd $(TASK) && npm ci --loglevel error --no-audit --no-fund --ignore-scripts
 	@touch $@
