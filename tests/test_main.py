@@ -279,13 +279,13 @@ async def test_a_lock_is_left_and_reported(tool: Tool) -> None:
     assert "locked" in ran.out
 
 
-async def test_a_lock_on_the_repository_shows_only_at_the_deletion(tool: Tool) -> None:
+async def test_a_lock_on_the_repository_keeps_everything_in_it(tool: Tool) -> None:
     tool.world.registry.lock("shop/web")
     ran = await tool.apply()
 
     assert ran.code == 0
-    assert ran.outcomes("1.0") == ran.outcomes("1.1") == {"locked"}
-    assert ran.report["counts"]["deleted"] == 0
+    assert ran.report["counts"]["planned"] == ran.report["counts"]["deleted"] == 0
+    assert not ran.outcomes("1.0")
 
 
 # --- what the run is told as -----------------------------------------------------------------------------------------

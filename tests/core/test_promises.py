@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -290,7 +291,7 @@ def test_more_usage_never_deletes_more(
     assert now[1] <= before[1]
 
 
-STRICTER = {
+STRICTER: dict[str, Any] = {
     "older_than": timedelta(days=400),
     "repositories": ("other/*",),
     "include_tags": ("1.*",),
@@ -318,8 +319,10 @@ def test_rules_only_add_reasons_to_keep(
 def test_only_these_options_delete_more(
     option: str, repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    off = deletions(plan(repository, uses, replace(policy, **{option: False})))
-    on = deletions(plan(repository, uses, replace(policy, **{option: True})))
+    no: dict[str, Any] = {option: False}
+    yes: dict[str, Any] = {option: True}
+    off = deletions(plan(repository, uses, replace(policy, **no)))
+    on = deletions(plan(repository, uses, replace(policy, **yes)))
 
     assert off[0] <= on[0]
     assert off[1] <= on[1]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -154,7 +155,7 @@ async def test_the_list_of_referrers_lives_and_dies_with_its_subject(age: timede
     found = await clean(world, RetentionPolicy(delete_untagged=untagged))
 
     assert left(world) == ({subject, listing, *referrers} if age is YOUNG else set())
-    order = [step.digest for step in found.steps]
+    order: list[str] = [step.digest for step in found.steps]
     assert age is YOUNG or order.index(listing) < order.index(referrers[0]) < order.index(subject)
 
 
@@ -299,7 +300,7 @@ async def test_an_untagged_image_whose_body_cannot_be_read_stays_alone() -> None
 
 
 @pytest.mark.parametrize("lock", [{"delete": False}, {"write": False}])
-async def test_a_locked_repository_loses_nothing_whatever_is_asked_for(lock: dict[str, bool]) -> None:
+async def test_a_locked_repository_loses_nothing_whatever_is_asked_for(lock: dict[str, Any]) -> None:
     world = World()
     image = world.registry.push(WEB, "1.0", age=OLD)
     stray = world.registry.push(WEB, age=OLD)
