@@ -211,7 +211,7 @@ def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
     fails = (
         (FailOn.DELETE_ERRORS in fail_on and result.verdict is Verdict.PARTIAL)
         or (FailOn.WARNINGS in fail_on and bool(result.warnings or result.plan.missing))
-        or (FailOn.PLANNED_DELETIONS in fail_on and result.dry_run and result.plan.planned > 0)
+        or (FailOn.PLANNED_DELETIONS in fail_on and result.dry_run and result.plan.planned + result.plan.untagged > 0)
     )
     return int(fails)
 
@@ -385,9 +385,7 @@ async def run(
     plan = Plan(settings.registry.login_server, settings.policy, started, UsageIndex.of((), started))
     if reviewed is not None and (doubts := _doubts(reviewed, settings, started)):
         # Before anything is read: what was reviewed must not be done, whatever is true by now.
-        return Result(
-            plan, Verdict.REFUSED, dry_run, started, clock(), refusals=doubts, applied_plan=reviewed.named
-        )
+        return Result(plan, Verdict.REFUSED, dry_run, started, clock(), refusals=doubts, applied_plan=reviewed.named)
     applied, refused, blockers = Applied(()), tuple[str, ...](), tuple[Blocker, ...]()
     undo = Undo()
     try:

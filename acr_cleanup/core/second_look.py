@@ -30,7 +30,8 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
     Which of the planned steps does a fresh plan (made from `inventory`) still want?
 
     `delete manifest` is confirmed only with no tag on the manifest that was not planned; otherwise what is left of it is
-    untagged, tag by tag. Locks are those of now: what is put back after a failure must not be older than that.
+    untagged, tag by tag. Locks are those of now: what is put back after a failure must not be older than that. A lock that came
+    after the plan means that somebody wants to keep it: it is not taken off, whatever the policy says of locks.
     """
     decisions = {decision.tag.name: decision for decision in fresh.decisions}
     untagged = {decision.manifest.digest: decision for decision in fresh.untagged}
@@ -39,9 +40,14 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
     outcomes: list[Outcome] = []
     for step in planned:
         still = []
+        known = {lock.tag for lock in step.locks}
+        manifest = inventory.manifests.get(step.digest)
+        held = manifest is not None and manifest.locked and None not in known
         for tag in step.tags:
             decision = decisions.get(tag.name)
             kind, detail = _change(tag, decision)
+            if decision is not None and kind is None and (held or (decision.tag.locked and tag.name not in known)):
+                kind, detail = OutcomeKind.LOCKED, "it was locked since the plan"
             if decision is not None and kind is None:
                 still.append(decision.tag)
             elif kind is not None:
@@ -50,12 +56,14 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
         if isinstance(step, DeleteManifest):
             now = manifests.get(step.digest)
             # Each tag that it takes along was planned, and is still the one that was.
-            if now is not None and set(still).issuperset(now.tags):
+            if now is not None and not held and set(still).issuperset(now.tags):
                 # What must go first is what the fresh plan says, and never less than what was planned.
                 steps.append(replace(now, after=tuple(sorted({*step.after, *now.after}))))
                 continue
-            if step.digest not in inventory.manifests:
+            if manifest is None:
                 kind, detail = OutcomeKind.GONE, ""
+            elif held:
+                kind, detail = OutcomeKind.LOCKED, "it was locked since the plan"
             elif (left := untagged.get(step.digest)) is not None and left.reasons:
                 kind, detail = _outcome_of(left.reasons[0].rule), left.reasons[0].detail
             else:

@@ -123,13 +123,24 @@ def again(before: RepositoryInventory, now: RepositoryInventory, uses: UsageInde
 
 def test_locks_are_those_of_now() -> None:
     """What is put back after a failure must be what was there, not what the plan saw."""
-    before = inventory([tag("1.0", "a", locked=True), tag("1.1", "a")], [image("a", locked=True)])
+    before = inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)], [image("a", locked=True)])
     now = inventory([tag("1.0", "a"), replace(tag("1.1", "a", locked=True), write_enabled=False)], [image("a")])
 
     (step,) = again(before, now).steps
     assert step.locks == (Lock("1.1", False, False),)
-    (step,) = again(now, before).steps
-    assert step.locks == (Lock(None, False, True), Lock("1.0", False, True))
+
+
+def test_a_lock_that_came_after_the_plan_is_not_taken_off() -> None:
+    """Whoever set it wants to keep the thing, and has seen the plan perhaps."""
+    before = inventory([tag("1.0", "a"), tag("1.1", "a"), tag("2.0", "b")], [image("a"), image("b")])
+    now = inventory(
+        [tag("1.0", "a", locked=True), tag("1.1", "a"), tag("2.0", "b")], [image("a"), image("b", locked=True)]
+    )
+
+    confirmed = again(before, now)
+    assert confirmed.steps == (Untag(tag("1.1", "a")),)
+    kinds = {outcome.tag: outcome.kind for outcome in confirmed.outcomes if outcome.tag}
+    assert kinds == {"1.0": OutcomeKind.LOCKED, "2.0": OutcomeKind.LOCKED}
 
 
 def test_a_name_that_is_left_of_a_manifest_is_unlocked_by_itself() -> None:
