@@ -11,6 +11,8 @@ from tests.bench.rows import as_json, as_markdown
 SECTIONS = {
     "One large cluster": clusters.large_cluster,
     "A hundred clusters": clusters.many_clusters,
+    "Requests": registry.requests,
+    "Distance": registry.distance,
     "Rate": registry.rate,
 }
 

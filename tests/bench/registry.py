@@ -2,11 +2,139 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from tests.bench.plainly import plainly
 from tests.bench.rows import Row
-from tests.bench.serving import DELETIONS, MINUTE, run, served
+from tests.bench.serving import DELETIONS, GOING, MINUTE, REPOSITORIES, run, served
+
+KINDS = (
+    ("login", re.compile(r"^/oauth2/")),
+    ("list", re.compile(r"/_(?:tags|manifests|catalog)$")),
+    ("manifest", re.compile(r"^/v2/")),
+    ("attributes", re.compile(r"^/acr/v1/")),
+)
+"""What a path of the registry is asked for; the first that fits."""
+
+CONCURRENCY = 32
+
+
+def requests() -> list[Row]:
+    """How many requests the same deletions take, in an ordinary registry and in one whose tokens name their repositories."""
+    return [*_requests("counted", "an ordinary registry", 1.05), *_requests("counted-abac", "an ABAC registry", 1.10)]
+
+
+def _requests(name: str, where: str, bound: float) -> list[Row]:
+    with served(name) as world, tempfile.TemporaryDirectory() as folder:
+        _, report = run("apply", world, Path(folder))
+    with served(name) as other:
+        repositories = [f"team/service-{number}" for number in range(REPOSITORIES)]
+        plainly(other, repositories, threads=1)
+    manifests = REPOSITORIES * GOING
+    assert report["counts"]["deleted"] == 2 * manifests
+    assert sum(each["method"] == "DELETE" and each["status"] == 202 for each in other.requests) == manifests
+    # Two lists of each repository (one page each), its own lock, one DELETE of each manifest, and a login of two requests: the
+    # registry is asked once. Looking once more and proving afterwards are promises of their own: they read both lists again.
+    once = 2 + 3 * REPOSITORIES + manifests
+    promised = once + REPOSITORIES * (2 + 1) + REPOSITORIES * 2
+    ours = len(world.requests)
+    return [
+        Row(
+            f"requests for 500 tags on {manifests} manifests, {where}",
+            f"{ours:,}: {_by_kind(world.requests)}",
+            f"fewest for the same promises (plan, second look, proof): {promised:,}",
+            f"{ours / promised:.3f} ×",
+            f"≤ {bound} ×",
+            ours <= bound * promised,
+        ),
+        Row(
+            "the same",
+            f"{ours:,}",
+            f"fewest without a second look and a proof: {once:,}",
+            f"{ours / once:.2f} ×",
+            "shown, no goal",
+            True,
+        ),
+        Row(
+            "the same",
+            f"{ours:,}",
+            f"SDK used plainly, no second look, no proof: {len(other.requests):,}: {_by_kind(other.requests)}",
+            f"{len(other.requests) / ours:.1f} × fewer",
+            "≥ 2 × fewer",
+            len(other.requests) >= 2 * ours,
+        ),
+    ]
+
+
+def _by_kind(requests: Iterable[Mapping[str, Any]]) -> str:
+    found: Counter[str] = Counter()
+    for each in requests:
+        if each["status"] == 401:
+            found["refused for want of a token"] += 1
+        elif each["method"] == "DELETE":
+            found["delete"] += 1
+        else:
+            found[next(kind for kind, path in KINDS if path.search(each["path"]))] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in found.most_common())
+
+
+PLAIN_DELETIONS = 600
+"""The plain SDK would take minutes for all of them: it is measured on fewer, and compared per deletion."""
+
+
+def distance() -> list[Row]:
+    """How much of the time between us and the registry is used."""
+    return [*_distance(20), *_distance(50)]
+
+
+def _distance(milliseconds: int) -> list[Row]:
+    name, latency = f"{milliseconds}-ms", milliseconds / 1000
+    with served(name) as world, tempfile.TemporaryDirectory() as folder:
+        whole, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
+    with served(name) as other:
+        plainly(other, ["shop/web"], threads=CONCURRENCY, at_most=PLAIN_DELETIONS)
+    assert report["counts"]["deleted"] == DELETIONS
+    ours, plain = _deleting(world.requests, latency), _deleting(other.requests, latency)
+    per_ours, per_plain = ours / DELETIONS, plain / PLAIN_DELETIONS
+    path = DELETIONS * latency / CONCURRENCY
+    claim = f"{DELETIONS:,} manifests deleted at {milliseconds} ms"
+    return [
+        Row(
+            claim,
+            f"{ours:.1f} s, {per_ours * 1e3:.2f} ms each (the whole run: {whole:.1f} s)",
+            f"SDK used plainly, {CONCURRENCY} threads: {per_plain * 1e3:.2f} ms each",
+            f"{per_plain / per_ours:.1f} × faster",
+            "≥ 4 × faster",
+            per_plain >= 4 * per_ours,
+        ),
+        Row(
+            "the same",
+            f"{ours:.1f} s",
+            f"{DELETIONS:,} × {milliseconds} ms / {CONCURRENCY} at once = {path:.1f} s",
+            f"{ours / path:.2f} ×",
+            "≤ 1.3 ×",
+            ours <= 1.3 * path,
+        ),
+        Row(
+            "connections opened to the registry",
+            f"{world.connections}",
+            f"{CONCURRENCY} at once; SDK: {other.connections}",
+            f"{world.connections}",
+            f"≤ {CONCURRENCY}",
+            world.connections <= CONCURRENCY,
+        ),
+    ]
+
+
+def _deleting(requests: Iterable[Mapping[str, Any]], latency: float) -> float:
+    """Seconds from the first deletion asked for to the last answered."""
+    at = [each["at"] for each in requests if each["method"] == "DELETE"]
+    return float(max(at) - min(at)) + latency
 
 
 def rate() -> list[Row]:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
+from unittest.mock import patch
+
+from aiohttp.web_protocol import RequestHandler
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator import kubernetes_objects as build
@@ -53,12 +57,39 @@ def limited(world: World, per_minute: int, minute: float) -> None:
     world.budgets["DataplaneDelete"] = Budget(per_minute, seconds=minute)
 
 
+REPOSITORIES, MANIFESTS, GOING = 10, 125, 25
+"""Of the registry whose requests are counted: each manifest has two tags, and `GOING` of each repository are old and unused."""
+
+
+def counted(world: World, *, abac: bool) -> None:
+    """Ten repositories of 250 tags on 125 manifests; 500 of the tags go, with their 250 manifests."""
+    world.registry.abac = abac
+    cluster = world.clusters["production"] = ClusterState("aks-prod")
+    for number in range(REPOSITORIES):
+        name = f"team/service-{number}"
+        for each in range(MANIFESTS):
+            age = timedelta(days=100 if each < GOING else 1)
+            digest = world.registry.push(name, f"{each}", age=age)
+            world.registry.tag(name, f"{each}-alias", digest, age)
+        cluster.run(build.deployment("team", f"service-{number}", [world.registry.image(name, f"{MANIFESTS - 1}")]))
+
+
+def distant(world: World, latency: float) -> None:
+    """A registry without any limit, whose every answer takes `latency` seconds."""
+    limited(world, 1_000_000, 60)
+    world.faults.append(Fault(service="acr", latency=latency))
+
+
 # They are filled when they stand: before that, nobody knows the host of the registry.
 WORLDS: Mapping[str, Callable[[World], None]] = {
     "hundred-clusters": hundred_clusters,
     # The limits of Basic and Standard, and of Premium, for one identity.
     "500-a-minute": lambda world: limited(world, 500, MINUTE),
     "2000-a-minute": lambda world: limited(world, 2_000, MINUTE),
+    "counted": lambda world: counted(world, abac=False),
+    "counted-abac": lambda world: counted(world, abac=True),
+    "20-ms": lambda world: distant(world, 0.020),
+    "50-ms": lambda world: distant(world, 0.050),
 }
 
 
@@ -69,6 +100,8 @@ class Served:
     config: dict[str, Any]
     environment: dict[str, str]
     requests: list[dict[str, Any]] = field(default_factory=list)
+    connections: int = 0
+    """How many were opened to the registry."""
 
 
 @contextmanager
@@ -83,6 +116,7 @@ def served(name: str) -> Iterator[Served]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
+        world.connections = json.loads(process.stdout.readline())
         world.requests += json.loads(process.stdout.readline())
 
 
@@ -99,12 +133,32 @@ def run(verb: str, world: Served, folder: Path, **changes: Any) -> tuple[float, 
     return took, report
 
 
+@contextmanager
+def counting_connections() -> Iterator[Counter[int]]:
+    """How many connections each port of this process accepts."""
+    accepted: Counter[int] = Counter()
+    made = RequestHandler.connection_made
+
+    def connection_made(handler: RequestHandler[Any], transport: asyncio.BaseTransport) -> None:
+        accepted[transport.get_extra_info("sockname")[1]] += 1
+        made(handler, transport)
+
+    with patch.object(RequestHandler, "connection_made", connection_made):
+        yield accepted
+
+
 async def main() -> None:
+    with counting_connections() as accepted:
+        await serve(accepted)
+
+
+async def serve(accepted: Mapping[int, int]) -> None:
     async with Emulator(World(face="direct")) as emulator:
         WORLDS[sys.argv[1]](emulator.world)
         print(json.dumps({"config": emulator.config(), "environment": emulator.environment()}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
         log = [asdict(record) for record in emulator.world.requests if record.service == "acr"]
+        print(accepted.get(int(emulator.registry_url.rpartition(":")[2]), 0))
         print(json.dumps(log), flush=True)
 
 
