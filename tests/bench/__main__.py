@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, registry
+from tests.bench import clusters, registry, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -14,6 +14,7 @@ SECTIONS = {
     "Requests": registry.requests,
     "Distance": registry.distance,
     "Rate": registry.rate,
+    "Start-up": starting.start_up,
 }
 
 

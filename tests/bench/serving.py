@@ -139,7 +139,7 @@ def counting_connections() -> Iterator[Counter[int]]:
     accepted: Counter[int] = Counter()
     made = RequestHandler.connection_made
 
-    def connection_made(handler: RequestHandler[Any], transport: asyncio.BaseTransport) -> None:
+    def connection_made(handler: RequestHandler, transport: asyncio.BaseTransport) -> None:
         accepted[transport.get_extra_info("sockname")[1]] += 1
         made(handler, transport)
 
