@@ -266,8 +266,8 @@ def _annotate(result: Result, runtime: Runtime) -> None:
         runtime.annotate(Level.ERROR, words.plain(what), f"{blocker.seen}\n{blocker.remedy}".strip())
     for refusal in result.refusals:
         runtime.annotate(Level.ERROR, "Refused", refusal)
-    failed = [each for each in result.outcomes if each.tag is not None and each.kind is OutcomeKind.FAILED]
-    for outcome in failed:
+    # A manifest without tags, too, must not fail in silence.
+    for outcome in (each for kind, those in view.surprises if kind is OutcomeKind.FAILED for each in those):
         runtime.annotate(Level.ERROR, f"{words.plain(str(outcome))} was not deleted", words.plain(outcome.detail))
     for broken in view.broken:
         runtime.annotate(Level.ERROR, f"{words.plain(broken.what)} {broken.seen}", words.plain(broken.who, 1000))

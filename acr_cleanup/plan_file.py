@@ -174,6 +174,7 @@ class _Counts(msgspec.Struct, forbid_unknown_fields=True):
     in_use: _Count
     manifests: _Count
     bytes: _Count
+    untagged: _Count = 0
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):

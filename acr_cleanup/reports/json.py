@@ -23,7 +23,7 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.outcome import AppliedPlan, Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step
+from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, RepositoryPlan, Step
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
 from acr_cleanup.core.proof import Broken, Missing, Proof, is_digest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
@@ -131,6 +131,7 @@ def _plan(result: Result) -> Object:
             "planned": plan.planned,
             "kept": plan.kept,
             "in_use": plan.in_use,
+            "untagged": plan.untagged,
             "manifests": plan.manifests,
             "bytes": plan.size,
         },
@@ -251,6 +252,7 @@ def _repository(repository: RepositoryPlan) -> Mapping[str, Any]:
         "exact": repository.exact,
         "warnings": list(repository.warnings),
         "decisions": map(_decision, repository.decisions),
+        "untagged": map(_untagged, repository.untagged),
         "manifests": (
             _manifest(manifest, (tag.name for tag in tags_of[manifest.digest])) for manifest in repository.manifests
         ),
@@ -264,6 +266,18 @@ def _decision(decision: Decision) -> Object:
         "updated_at": words.timestamp(decision.tag.updated_at),
         "decision": "delete" if decision.deletes else "keep",
         "reasons": [_reason(reason) for reason in decision.reasons],
+    }
+
+
+def _untagged(decision: ManifestDecision) -> Object:
+    manifest = decision.manifest
+    return {
+        "digest": manifest.digest,
+        "media_type": manifest.media_type,
+        "bytes": manifest.size,
+        "updated_at": words.timestamp(manifest.updated_at),
+        "decision": "delete" if decision.deletes else "keep",
+        "reasons": [{"rule": str(reason.rule), "detail": reason.detail} for reason in decision.reasons],
     }
 
 

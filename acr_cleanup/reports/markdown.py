@@ -135,7 +135,7 @@ class Summary:
 
     def _how_to_delete(self, view: View) -> str:
         """A dry run says how to change it; one that is refused or could not see everything must not invite to that."""
-        context, planned = self.context, self.result.plan.planned
+        context, planned = self.context, self.result.plan.planned + self.result.plan.untagged
         if not (self.result.dry_run and context.apply) or view.tone not in {Tone.NEUTRAL, Tone.GOOD}:
             return ""
         apply = words.code(context.apply, 2000)
@@ -211,7 +211,7 @@ class Summary:
             numbers = [row.tags, row.gone, *([row.left] if left else []), row.kept, row.in_use]
             return [name, *(f"{number:,}" for number in numbers), words.size(row.bytes), *remark]
 
-        order = sorted(view.rows, key=lambda row: (not row.gone and not row.left, row.repository))
+        order = sorted(view.rows, key=lambda row: (not row.gone and not row.left and not row.bytes, row.repository))
         lines = [_row([*header, *([""] if remarks else [])]), _row(aligned)]
         lines += [_row(cells(row, words.code(row.repository))) for row in order[: self.table]]
         if len(order) > 1:
@@ -290,7 +290,7 @@ class Summary:
             yield "\n".join(["### ⚠️ Warnings", "", *lines])
 
     def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
-        readable = [each for each in view.repositories if not each.error and each.decisions]
+        readable = [each for each in view.repositories if not each.error and (each.decisions or each.untagged)]
         if not readable:
             return
         yield (2, 1), "### Why each tag goes or stays"
@@ -303,6 +303,7 @@ class Summary:
         modal = "deleted" if view.acted else "would be deleted"
         numbers = [f"{len(gone):,} {modal}", *([f"{len(left):,} not deleted"] if left else [])]
         title = f"{', '.join(numbers)}, {len(repository.kept):,} kept"
+        title += f"; {untagged}" if (untagged := view.untagged(repository)) else ""
         total = len(gone) + len(left) + len(repository.kept)
         rows = islice(_rows(view, repository, gone, left), self.rows)
         header = [_row(["Tag", "Digest", "Pushed", "Decision", "Why"]), _row([":---"] * 5)]

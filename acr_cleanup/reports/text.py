@@ -174,7 +174,7 @@ class TextReport(Page):
             return (words.plain(row.repository), *(f"{number:,}" if number else "-" for number in numbers), size)
 
         # What would go is what has to be checked; the rest is there to be looked up.
-        order = sorted(view.rows, key=lambda row: (not row.gone and not row.left, row.repository))
+        order = sorted(view.rows, key=lambda row: (not row.gone and not row.left and not row.bytes, row.repository))
         shown = order[: self.repositories]
         yield Grid(
             rows=tuple(cells(row) for row in shown),
@@ -203,6 +203,7 @@ class TextReport(Page):
                 yield from self._in_use(group)
             else:
                 yield self._names(_remarks(group, now), len(group.tags), self.names)
+        yield from _untagged(view, repository)
 
     def _done(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
         """
@@ -232,6 +233,7 @@ class TextReport(Page):
             tell("kept", f"{why}: ", names, self.kept_after)
         if rows:
             yield Grid(tuple(rows), indent=2)
+        yield from _untagged(view, repository)
 
     def _in_use(self, group: KeptGroup) -> Iterator[Block]:
         shown = group.tags[: self.rows]
@@ -324,10 +326,16 @@ def _summary(view: View, repository: RepositoryPlan, row: Row) -> str:
     if not row.tags:
         return "no tags"
     if not repository.deletions:
-        return f"nothing to delete, {words.count(row.tags, 'tag')}"
+        nothing = "no tag to delete" if repository.untagged_deletions else "nothing to delete"
+        return f"{nothing}, {words.count(row.tags, 'tag')}"
     modal = "deleted" if view.acted else "would be deleted"
     freed = f", freeing {'' if repository.exact else 'up to '}{words.size(row.bytes)}" if row.bytes else ""
     return f"{row.gone:,} of {words.count(row.tags, 'tag')} {modal}{freed}"
+
+
+def _untagged(view: View, repository: RepositoryPlan) -> Iterator[Block]:
+    if told := view.untagged(repository):
+        yield Line(((words.plain(told), ""),), 2)
 
 
 def _remarks(group: KeptGroup, now: datetime) -> Iterator[tuple[str, str]]:

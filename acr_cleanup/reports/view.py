@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -342,6 +342,42 @@ class View:
             )
         return tuple(rows)
 
+    def untagged(self, repository: RepositoryPlan) -> str:
+        """What becomes of its manifests without tags that are decided by themselves, in a line; empty if there are none."""
+        if not repository.untagged:
+            return ""
+        going = {each.manifest.digest for each in repository.untagged_deletions}
+        went = going & self.deleted_manifests(repository.repository) if self.acted else going
+        verb = words.plural(len(went), "was") + " deleted" if self.acted else "would go"
+        kept = [each for each in repository.untagged if not each.deletes]
+        why = Counter(str(each.reasons[0].rule) for each in kept)
+        reasons = ", ".join(f"{number:,} {rule}" for rule, number in sorted(why.items()))
+        told = [f"{words.count(len(went), 'manifest')} without tags {verb}"]
+        told += [f"{len(going - went):,} had changed or could not go"] if going - went else []
+        told += [f"{len(kept):,} {'stays' if len(kept) == 1 else 'stay'} ({reasons})"] if kept else []
+        return ", ".join(told)
+
+    def deleted_manifests(self, repository: str) -> frozenset[Digest]:
+        """The manifests of this repository that were deleted."""
+        return self._deleted_manifests.get(repository, frozenset())
+
+    @cached_property
+    def _deleted_manifests(self) -> dict[str, frozenset[Digest]]:
+        found: defaultdict[str, set[Digest]] = defaultdict(set)
+        for outcome in self.result.outcomes:
+            if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
+                found[outcome.repository].add(outcome.digest)
+        return {name: frozenset(digests) for name, digests in found.items()}
+
+    @cached_property
+    def untagged_deleted(self) -> int:
+        """How many manifests without tags were deleted for their own sake."""
+        return sum(
+            each.manifest.digest in self.deleted_manifests(repository.repository)
+            for repository in self.result.plan.repositories
+            for each in repository.untagged_deletions
+        )
+
     @property
     def total(self) -> Row:
         rows = self.rows
@@ -357,8 +393,8 @@ class View:
 
     @cached_property
     def repositories(self) -> tuple[RepositoryPlan, ...]:
-        """Those that lose tags first: that is what a reader must check."""
-        return tuple(sorted(self.result.plan.repositories, key=lambda each: (not each.deletions, each.repository)))
+        """Those that lose something first: that is what a reader must check."""
+        return tuple(sorted(self.result.plan.repositories, key=lambda each: (not each.steps, each.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
         """Why the others stay, grouped by the strongest reason in the order of the rules."""
@@ -410,6 +446,8 @@ class View:
             f"{describe_duration(policy.older_than)} ago."
             + (f" Only {words.listing(only)}." if only else "")
             + (f" Always kept: {words.listing(kept)}." if kept else "")
+            + (" Manifests without tags go by the same age." if policy.delete_untagged else "")
+            + (" What is locked is unlocked for it." if policy.include_locked else "")
         )
 
     @cached_property
@@ -527,7 +565,7 @@ def by_digest(tag: KeptTag) -> bool:
 def _headline(view: View) -> str:
     result, counts = view.result, view.result.counts
     registry = words.plain(result.plan.registry)
-    planned = words.count(counts.planned, "tag")
+    planned = _selection(counts.planned, result.plan.untagged)
     if view.broken:
         first, *others = view.broken
         verb = words.plural(len(others), "is")
@@ -545,10 +583,10 @@ def _headline(view: View) -> str:
         return f"Stopped: {_done(view)}; then {_unseen(view)} could no longer be read completely."
     if view.blockers:
         start = "Blocked: nothing can be deleted from" if result.dry_run else "Blocked: nothing was deleted from"
-        rest = f" As far as could be seen, {planned} would go." if counts.planned else ""
+        rest = f" As far as could be seen, {planned} would go." if planned else ""
         return f"{start} {registry}, because {_unseen(view)} could not be read completely.{rest}"
     if not view.acted and (result.refusals or result.verdict is Verdict.REFUSED):
-        selected = f" The plan selects {planned}." if counts.planned else ""
+        selected = f" The plan selects {planned}." if planned else ""
         if result.dry_run:
             return f"Dry run: nothing was deleted from {registry}, and an apply would be refused.{selected}"
         return f"Refused: nothing was deleted from {registry}.{selected}"
@@ -591,9 +629,10 @@ def _applied(view: View) -> str:
         return f"Partly done: {'; '.join([*troubles, _done(view)])}."
     if not counts.deleted and not counts.deleted_manifests:
         return (
-            f"Nothing was deleted from {registry}: {_all_of(counts.planned)} had changed since the plan or had to stay."
+            f"Nothing was deleted from {registry}: {_all_of(counts.planned, result.plan.untagged)} had changed since the plan "
+            "or had to stay."
         )
-    left = counts.planned - counts.deleted
+    left = counts.planned - counts.deleted + result.plan.untagged - view.untagged_deleted
     if not left:
         return (
             f"Deleted {_amount(counts.deleted, counts.deleted_manifests)} from {registry}"
@@ -605,6 +644,13 @@ def _applied(view: View) -> str:
 def _done(view: View, verb: str = " deleted") -> str:
     counts = view.result.counts
     registry = words.plain(view.result.plan.registry)
+    untagged = view.result.plan.untagged
+    if not counts.planned and untagged:
+        auxiliary = f" {words.plural(untagged, 'was')}" if verb else ""
+        return (
+            f"{view.untagged_deleted:,} of {words.count(untagged, 'planned manifest')} without tags{auxiliary}{verb} from "
+            f"{registry}{_freeing(view, counts.bytes, 0, counts.deleted_manifests) if counts.deleted_manifests else ''}"
+        )
     auxiliary = f" {words.plural(counts.planned, 'was')}" if verb else ""
     manifests = f", with {words.count(counts.deleted_manifests, 'manifest')}" if counts.deleted_manifests else ""
     return (
@@ -628,7 +674,16 @@ def _freeing(view: View, size: int, tags: int, manifests: int) -> str:
     )
 
 
-def _all_of(planned: int) -> str:
+def _selection(tags: int, untagged: int) -> str:
+    """What a plan selects, without what goes along with it; empty if it is nothing."""
+    parts = [words.count(tags, "tag")] if tags else []
+    parts += [f"{words.count(untagged, 'manifest')} without tags"] if untagged else []
+    return words.listing(parts) if parts else ""
+
+
+def _all_of(planned: int, untagged: int) -> str:
+    if untagged:
+        return f"what was planned ({_selection(planned, untagged)})"
     return "the only planned tag" if planned == 1 else f"all {words.count(planned, 'planned tag')}"
 
 
@@ -690,8 +745,9 @@ def _next_steps(view: View, context: Context) -> Iterable[Advice]:
         command = "" if context.apply_is_input else context.apply
         yield Advice("Run it again; what is deleted stays deleted, and the rest is decided anew", command)
         return
-    if not view.acted and result.plan.planned:
-        yield Advice(f"Check the tags that would go; {context.full_report} holds every decision with all its reasons")
+    if not view.acted and (result.plan.planned or result.plan.untagged):
+        what = "tags" if result.plan.planned else "manifests"
+        yield Advice(f"Check the {what} that would go; {context.full_report} holds every decision with all its reasons")
         if context.apply:
             yield Advice("Delete them by setting" if context.apply_is_input else "Delete them", context.apply)
     elif not result.plan.repositories and result.plan.policy.scope is not Scope.ALL:

@@ -318,6 +318,34 @@ def exact() -> Result:
     return result(replace(made, repositories=repositories))
 
 
+def untagged_plan(*, tags_go: bool = False) -> Plan:
+    """Two repositories with manifests without tags: old ones, a young one, a locked one, and one that an index lists."""
+    web, mail = repository("shop/web", 3, first=1, every=5), repository("shop/mail", 2, first=50, every=100)
+    old, young = NOW - timedelta(days=90), NOW - timedelta(days=3)
+    bare = [
+        Manifest(digest(100), OCI_IMAGE, size=20 * MIB, updated_at=old, platform="linux/amd64", known=True),
+        Manifest(digest(101), OCI_IMAGE, size=30 * MIB, updated_at=old, platform="linux/arm64", known=True),
+        Manifest(digest(102), OCI_IMAGE, size=MIB, updated_at=young, platform="linux/amd64", known=True),
+        Manifest(digest(103), OCI_IMAGE, size=MIB, updated_at=old, platform="linux/amd64", known=True, locked=True),
+    ]
+    web = replace(web, manifests={**web.manifests, **{each.digest: each for each in bare}})
+    scan = ClusterScan(
+        "production",
+        (*deployed("shop/web", "1.0.1", "web"), *deployed("shop/mail", "1.0.1", "mail")),
+        access="direct",
+        objects=12,
+    )
+    return plan([web, mail] if tags_go else [web], [scan], RetentionPolicy(delete_untagged=True))
+
+
+def untagged_applied() -> Result:
+    """Of two manifests without tags, one failed."""
+    made = untagged_plan()
+    found = list(outcomes(made))
+    found[0] = replace(found[0], kind=OutcomeKind.FAILED, detail="403 Forbidden: DELETE needs the role AcrDelete.")
+    return result(made, Verdict.PARTIAL, dry_run=False, outcomes=tuple(found))
+
+
 ALL: dict[str, Callable[[], Result]] = {
     "planned": planned,
     "blocked": blocked,
@@ -335,6 +363,9 @@ ALL: dict[str, Callable[[], Result]] = {
     "broken": broken,
     "unproven": unproven,
     "exact": exact,
+    "untagged": lambda: result(untagged_plan()),
+    "untagged_and_tags": lambda: result(untagged_plan(tags_go=True)),
+    "untagged_partial": untagged_applied,
     "small": lambda: result(small()),
     "small_applied": lambda: result(small(), Verdict.APPLIED, dry_run=False, outcomes=outcomes(small())),
 }

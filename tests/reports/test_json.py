@@ -39,10 +39,11 @@ def test_the_schemas_are_schemas_and_know_every_member() -> None:
         jsonschema.Draft202012Validator.check_schema(report.schema(name))
     strict = {**report.schema(), "additionalProperties": False}
     definitions = {**strict["$defs"]}
-    for name in ("decision", "reason", "use", "manifest", "outcome", "blocker", "policy"):
+    for name in ("decision", "untagged", "reason", "use", "manifest", "outcome", "blocker", "policy"):
         definitions[name] = {**definitions[name], "additionalProperties": False}
 
-    jsonschema.validate(rendered(samples.partial()), {**strict, "$defs": definitions})
+    for sample in ("partial", "untagged_partial"):
+        jsonschema.validate(rendered(samples.ALL[sample]()), {**strict, "$defs": definitions})
 
 
 def test_the_schema_knows_every_word_of_the_core() -> None:
@@ -64,6 +65,23 @@ def test_the_counts_are_these_and_no_others() -> None:
         "deleted_manifests": 292,
         "bytes": samples.partial().counts.bytes,
     }
+
+
+def test_every_manifest_without_tags_is_told_with_its_reasons() -> None:
+    result = samples.result(samples.untagged_plan())
+    (repository,) = rendered(result)["repositories"]
+    plan = json.loads("".join(report.render_plan(result)))
+
+    told = {each["digest"]: each for each in repository["untagged"]}
+    assert [told[samples.digest(number)]["decision"] for number in (100, 101, 102, 103)] == [
+        "delete", "delete", "keep", "keep",
+    ]  # fmt: skip
+    assert [each["rule"] for each in told[samples.digest(103)]["reasons"]] == ["locked"]
+    assert (told[samples.digest(100)]["bytes"], told[samples.digest(100)]["updated_at"]) == (
+        20 * samples.MIB,
+        "2026-08-25T10:00:00Z",
+    )
+    assert plan["counts"]["untagged"] == 2
 
 
 def test_every_decision_has_all_its_reasons_and_users() -> None:

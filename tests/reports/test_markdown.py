@@ -52,7 +52,7 @@ def whole(text: str) -> bool:
     return all(found.count(name) == found.count(f"/{name}") for name in OURS - {"br"})
 
 
-@pytest.mark.parametrize("name", ["small", "partial", "no_login"])
+@pytest.mark.parametrize("name", ["small", "partial", "no_login", "untagged"])
 def test_the_words_of_the_summary(name: str) -> None:
     golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT))
 
@@ -75,6 +75,9 @@ def test_the_verdict_comes_first_as_an_alert(name: str) -> None:
 ALERTS = {
     "planned": "NOTE",
     "small": "NOTE",
+    "untagged": "NOTE",
+    "untagged_and_tags": "NOTE",
+    "untagged_partial": "WARNING",
     "nothing_in_scope": "NOTE",
     "nothing_to_do": "TIP",
     "applied": "TIP",

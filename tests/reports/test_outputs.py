@@ -18,6 +18,9 @@ CONTEXT = Context(("acr-cleanup/report.json", "acr-cleanup/plan.json", "acr-clea
 RESULTS = {
     "planned": "dry-run",
     "small": "dry-run",
+    "untagged": "dry-run",
+    "untagged_and_tags": "dry-run",
+    "untagged_partial": "partial",
     "nothing_to_do": "dry-run",
     "nothing_in_scope": "dry-run",
     "refused_plan": "dry-run",

@@ -38,7 +38,9 @@ def terminal(result: Result, width: int, *, details: bool = True, colour: bool =
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("name", ["small", "blocked", "refused", "partial", "nothing_to_do", "broken"])
+@pytest.mark.parametrize(
+    "name", ["small", "blocked", "refused", "partial", "nothing_to_do", "broken", "untagged", "untagged_partial"]
+)
 def test_the_plain_words(name: str) -> None:
     golden.check(f"{name}.txt", str(render(samples.ALL[name](), CONTEXT)))
 

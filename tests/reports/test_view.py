@@ -62,6 +62,16 @@ HEADLINES = {
     "exact": (
         "Dry run: would delete 297 tags and 295 manifests from contoso.azurecr.io, freeing 144 KiB. Nothing was deleted."
     ),
+    "untagged": (
+        "Dry run: would delete 2 manifests from contoso.azurecr.io, freeing up to 50.0 MiB. Nothing was deleted."
+    ),
+    "untagged_and_tags": (
+        "Dry run: would delete 1 tag and 3 manifests from contoso.azurecr.io, freeing up to 170 MiB. Nothing was deleted."
+    ),
+    "untagged_partial": (
+        "Partly done: 1 manifest failed; 1 of 2 planned manifests without tags were deleted from contoso.azurecr.io, "
+        "freeing up to 20.0 MiB."
+    ),
     "small_applied": "Deleted 2 tags from contoso.azurecr.io (by name only: their manifests stay).",
 }
 
@@ -73,6 +83,34 @@ def test_the_verdict_in_words(name: str) -> None:
 
 def test_every_sample_has_its_words() -> None:
     assert HEADLINES.keys() == samples.ALL.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "words"),
+    [
+        (
+            OutcomeKind.GONE,
+            Verdict.APPLIED,
+            "Nothing was deleted from contoso.azurecr.io: what was planned (2 manifests",
+        ),
+        (OutcomeKind.DELETED, Verdict.APPLIED, "Deleted 2 manifests from contoso.azurecr.io, freeing up to 50.0 MiB."),
+    ],
+)
+def test_manifests_without_tags_are_counted_as_what_was_planned(
+    kind: OutcomeKind, verdict: Verdict, words: str
+) -> None:
+    made = samples.untagged_plan()
+    outcomes = tuple(replace(each, kind=kind) for each in samples.outcomes(made))
+    view = View(samples.result(made, verdict, dry_run=False, outcomes=outcomes))
+
+    assert view.headline.startswith(words)
+    assert "0 tags" not in view.headline
+
+
+def test_a_refusal_says_that_manifests_without_tags_are_selected() -> None:
+    result = samples.result(samples.untagged_plan(), Verdict.REFUSED, dry_run=False, refusals=("Too many.",))
+
+    assert View(result).headline.endswith("The plan selects 2 manifests without tags.")
 
 
 def small(verdict: Verdict, *outcomes: Outcome, **more: object) -> Result:
