@@ -9,22 +9,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import yaml
 
-from acr_cleanup.clusters.neighbours import AGAIN, Part, gives_registry, join, registries_in
-from acr_cleanup.clusters.text import finder, read_text
+from acr_cleanup.clusters.neighbours import AGAIN, Part, gives_registry, join, registries_in, unclaimed
+from acr_cleanup.clusters.text import (
+    TAG_WORDS,
+    finder,
+    has_bare_host,
+    has_template_of_host,
+    read_text,
+    tags_in_text,
+    templated,
+)
 from acr_cleanup.clusters.unread import quoted
-from acr_cleanup.core.references import ImageReference, Registry
+from acr_cleanup.core.references import Digest, ImageReference, Registry
 
-_LONGEST_DOCUMENT = 2 << 20
+# More than fits a cluster's store. YAML is slow to read.
+_LONGEST_JSON, _LONGEST_DOCUMENT = 16 << 20, 2 << 20
 _DEEPEST_DOCUMENT = 200
 _DEEPEST_NESTING = 4
 _LONGEST_PATH = 64
 _MOST_VISITS = 4
+# More tags than this make nobody's list: any of them may be meant, and any other.
+_MOST_DISTANT_TAGS = 100
+_MOST_TEMPLATED = 1_000
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
@@ -85,7 +97,42 @@ def contents(value: Any, registry: Registry, *, prefix: str = "", skip: frozense
     """All references to our registry in a value. `prefix`: the field that holds it; `skip`: fields that are read elsewhere."""
     walk = _Walk(registry, skip)
     walk.run(_Stop(value, _Path(prefix)))
+    if walk.names_bare_host:
+        _templated_references(value, prefix, walk, skip)
+    if walk.untagged:
+        _distant_tags(value, walk)
     return walk.contents
+
+
+def _templated_references(value: Any, prefix: str, walk: _Walk, skip: frozenset[str]) -> None:
+    """The registry stands by itself in one text (`REGISTRY=…`), and others begin with its variable: `$(REGISTRY)/shop/web:1`."""
+    found = 0
+    for place, text in _texts(value, prefix, has_template_of_host):
+        if place in skip:
+            continue
+        for mention in templated(text, walk.registry):
+            found += 1
+            if found > _MOST_TEMPLATED:
+                return
+            walk.add(place, "", mention.text, mention.reference, untagged=mention.implied)
+
+
+def _distant_tags(value: Any, walk: _Walk) -> None:
+    """
+    An image without a tag is `latest`, or its tag stands elsewhere: above, below, under `global`, as a parameter, in another line.
+
+    So it gets every tag of the object that belongs to no other image; an image too many is kept.
+    """
+    versions: dict[tuple[str | None, Digest | None], str] = {}
+    for version in (version for parts in _groups(value) for version in unclaimed(parts)):
+        versions[version.tag, version.digest] = version.text
+        if len(versions) > _MOST_DISTANT_TAGS or (None, None) in versions:
+            versions = {(None, None): ":…"}
+            break
+    for found in walk.untagged:
+        for (tag, digest), text in versions.items():
+            reference = replace(found.reference, tag=tag, digest=digest)
+            walk.contents.found[Found(found.field, found.container, f"{found.text}{text}", reference)] = None
 
 
 class _Walk:
@@ -93,7 +140,10 @@ class _Walk:
 
     def __init__(self, registry: Registry, skip: frozenset[str], holder: str = "", nesting: int = 0) -> None:
         self.contents = Contents()
-        self._registry = registry
+        self.registry = registry
+        # What was found without any tag, and whether the registry stands anywhere by itself.
+        self.untagged: dict[Found, None] = {}
+        self.names_bare_host = False
         self._names_us = finder(registry)
         self._skip = skip
         self._holder = holder
@@ -106,7 +156,7 @@ class _Walk:
             stop = stops.pop()
             value = stop.value
             if isinstance(value, str):
-                if self._names_us(value):
+                if stop.registries or self._names_us(value):
                     self._text(stop, value)
             elif isinstance(value, Mapping | list | tuple) and self._is_new(value, stop.registries):
                 inner = self._mapping(stop, value) if isinstance(value, Mapping) else self._list(stop, value)
@@ -120,8 +170,11 @@ class _Walk:
         visits.append(registries)
         return True
 
-    def _is_worth_a_stop(self, value: Any) -> bool:
-        return self._names_us(value) if isinstance(value, str) else isinstance(value, dict | list | tuple | Mapping)
+    def _is_worth_a_stop(self, value: Any, registries: tuple[str, ...] = ()) -> bool:
+        if isinstance(value, str):
+            # Of a registry given above, a document may name repositories alone.
+            return self._names_us(value) or (bool(registries) and ("\n" in value or value.lstrip()[:1] in ("{", "[")))
+        return isinstance(value, dict | list | tuple | Mapping)
 
     def _mapping(self, stop: _Stop, value: Mapping[Any, Any]) -> Iterator[_Stop]:
         container, registries = stop.container, stop.registries
@@ -131,7 +184,7 @@ class _Walk:
         names_us = self._names_us
         done: set[int] = set()
         if registries or any(names_us(each) for pair in _merged(value) for each in pair) or gives_registry(value):
-            registries = registries_in(value, registries, self._registry)
+            registries = registries_in(value, registries, self.registry)
             parts = [Part(str(key), inner, str(key)) for key, inner in _merged(value)]
             done = self._join(stop.path, container, parts, registries)
         for index, (key, inner) in enumerate(value.items()):
@@ -139,7 +192,7 @@ class _Walk:
                 continue
             if index not in done and names_us(key):
                 yield _Stop(key, _Path(str(key), stop.path), container)
-            if (index not in done or not isinstance(inner, str)) and self._is_worth_a_stop(inner):
+            if (index not in done or not isinstance(inner, str)) and self._is_worth_a_stop(inner, registries):
                 yield _Stop(inner, _Path(str(key), stop.path), container, key, registries)
 
     def _list(self, stop: _Stop, value: Sequence[Any]) -> Iterator[_Stop]:
@@ -148,46 +201,99 @@ class _Walk:
             if stop.registries or any(self._names_us(text) for part in parts for text in (part.key, part.value)):
                 done |= {places[index] for index in self._join(stop.path, stop.container, parts, stop.registries)}
         for index, inner in enumerate(value):
-            if index not in done and self._is_worth_a_stop(inner):
+            if index not in done and self._is_worth_a_stop(inner, stop.registries):
                 yield _Stop(inner, _Path(index, stop.path), stop.container, stop.key, stop.registries)
 
     def _join(self, path: _Path, container: str, parts: Sequence[Part], registries: tuple[str, ...]) -> set[int]:
         """Put split references together; the parts that need not be read any more."""
         done: set[int] = set()
-        for each in join(parts, registries, self._registry):
+        for each in join(parts, registries, self.registry):
             fields = list(dict.fromkeys(parts[index].field.partition(AGAIN)[0] for index in each.used))
             if fields[0].startswith("["):
                 inside = fields[0]
             else:
                 inside = _step(fields[0]) if len(fields) == 1 else f".{{{quoted(','.join(fields))}}}"
-            self._add(f"{path}{inside}".removeprefix("."), container, each.text, each.reference)
+            self.add(f"{path}{inside}".removeprefix("."), container, each.text, each.reference, untagged=each.implied)
             done.update(each.complete)
+        # What is complete is not looked at again.
+        texts = (parts[index].value for index in done)
+        if any(isinstance(text, str) and has_bare_host(text, self.registry) for text in texts):
+            self.names_bare_host = True
         return done
 
     def _text(self, stop: _Stop, text: str) -> None:
         place = self._holder or str(stop.path)
         if place in self._skip:
             return
-        reading = read_text(text, self._registry)
+        reading = read_text(text, self.registry)
+        self.names_bare_host = self.names_bare_host or has_bare_host(text, self.registry)
         seen: set[ImageReference] = set()
         if self._nesting < _DEEPEST_NESTING and not any(mention.whole for mention in reading.mentions):
             for document in documents(text):
-                walk = _Walk(self._registry, frozenset(), place, self._nesting + 1)
-                walk.run(_Stop(document, _Path(place), stop.container))
+                walk = _Walk(self.registry, frozenset(), place, self._nesting + 1)
+                walk.run(_Stop(document, _Path(place), stop.container, registries=stop.registries))
                 self.contents.found.update(walk.contents.found)
                 self.contents.unclear.update(walk.contents.unclear)
+                self.untagged.update(walk.untagged)
+                self.names_bare_host = self.names_bare_host or walk.names_bare_host
                 seen.update(found.reference for found in walk.contents.found)
         repositories = {reference.repository for reference in seen}
         for mention in reading.mentions:
             # What the document says is better known than what its text looks like.
             if mention.reference in seen or (mention.implied and mention.reference.repository in repositories):
                 continue
-            self._add(place, stop.container, mention.text, mention.reference)
+            self.add(place, stop.container, mention.text, mention.reference, untagged=mention.implied)
         for unclear in reading.unclear:
             self.contents.unclear[place, unclear] = None
 
-    def _add(self, place: str, container: str, text: str, reference: ImageReference) -> None:
-        self.contents.found[Found(place, container, text, reference)] = None
+    def add(self, place: str, container: str, text: str, reference: ImageReference, *, untagged: bool) -> None:
+        found = Found(place, container, text, reference)
+        self.contents.found[found] = None
+        if untagged:
+            self.untagged[found] = None
+
+
+def _texts(value: Any, prefix: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Every text in a value that is wanted, and its field."""
+    rest: list[tuple[_Path, Any]] = [(_Path(prefix), value)]
+    seen: set[int] = set()
+    while rest:
+        path, each = rest.pop()
+        if isinstance(each, str):
+            if wanted(each):
+                yield str(path), each
+        elif isinstance(each, Mapping | list | tuple) and id(each) not in seen:
+            seen.add(id(each))
+            items = each.items() if isinstance(each, Mapping) else enumerate(each)
+            rest += [
+                (_Path(key if isinstance(key, int) else str(key), path), inner)
+                for key, inner in items
+                if key != "managedFields" and isinstance(inner, str | Mapping | list | tuple)
+            ]
+
+
+def _groups(value: Any) -> Iterator[Sequence[Part]]:
+    """The fields that stand side by side, of all mappings, variables and flags in a value, and in the documents in its texts."""
+    rest: list[tuple[Any, int]] = [(value, 0)]
+    seen: set[int] = set()
+    while rest:
+        each, nesting = rest.pop()
+        if isinstance(each, str):
+            if nesting > _DEEPEST_NESTING or not TAG_WORDS.search(each):
+                continue
+            inside, is_whole = _documents(each)
+            rest += [(document, nesting + 1) for document in inside]
+            if not is_whole:
+                yield [Part("tag", text, "") for text in tags_in_text(each)]
+        elif isinstance(each, Mapping | list | tuple) and id(each) not in seen:
+            seen.add(id(each))
+            if isinstance(each, Mapping):
+                yield [Part(str(key), inner, str(key)) for key, inner in each.items()]
+            else:
+                yield _named_values(each)[0]
+                yield _options(each)[0]
+            inner_values = each.values() if isinstance(each, Mapping) else each
+            rest += [(inner, nesting) for inner in inner_values if isinstance(inner, str | Mapping | list | tuple)]
 
 
 def _merged(value: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
@@ -214,14 +320,17 @@ def _named_values(value: Sequence[Any]) -> tuple[list[Part], list[int]]:
 
 
 _OPTION = re.compile(r"--?([A-Za-z][A-Za-z0-9_.-]{0,100})(?:=(.*))?", re.DOTALL)
+_SETTING = re.compile(r"(?:--set(?:-string)?=)?([A-Za-z_][A-Za-z0-9_.-]{0,100})=(.*)", re.DOTALL)
 
 
 def _options(value: Sequence[Any]) -> tuple[list[Part], list[int]]:
-    """The flags of a command: `--image-repo=…`, or `--image-repo` and its value after it."""
+    """
+    The flags of a command: `--image-repo=…`, or `--image-repo` and its value after it; and settings, such as `image.repo=…`.
+    """
     parts: list[Part] = []
     places: list[int] = []
     for index, each in enumerate(value):
-        option = _OPTION.fullmatch(each) if isinstance(each, str) else None
+        option = (_SETTING.fullmatch(each) or _OPTION.fullmatch(each)) if isinstance(each, str) else None
         if option is None:
             continue
         at, text = index, option[2]
@@ -239,23 +348,28 @@ def documents(text: str) -> list[Any]:
 
     Nothing for text that is none of these, is too long, or is nested deeper than anybody writes.
     """
-    if len(text) > _LONGEST_DOCUMENT:
-        return []
+    return _documents(text)[0]
+
+
+def _documents(text: str) -> tuple[list[Any], bool]:
+    """The documents of a text, and whether they are all that is in it."""
     beginning = text.lstrip()[:1]
-    if beginning and beginning in "{[":
+    if beginning and beginning in "{[" and len(text) <= _LONGEST_JSON:
         try:
-            return [json.loads(text, parse_float=str, parse_int=str)]
+            return [json.loads(text, parse_float=str, parse_int=str)], True
         except (ValueError, RecursionError):
             pass
-    if "\n" not in text and ": " not in text and beginning not in set("{["):
-        return []
+    if len(text) > _LONGEST_DOCUMENT or ("\n" not in text and ": " not in text and beginning not in set("{[")):
+        return [], False
     found: list[Any] = []
     try:
         for document in _yaml(text):
             found.append(document)  # noqa: PERF402 - what came before a mistake counts
     except (yaml.YAMLError, _TooDeep, ValueError):
-        return found + _lines(text)
-    return found if any(isinstance(document, dict | list) for document in found) else _lines(text)
+        return found + _lines(text), False
+    if any(isinstance(document, dict | list) for document in found):
+        return found, True
+    return _lines(text), False
 
 
 class _TooDeep(Exception):

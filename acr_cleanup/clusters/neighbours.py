@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from acr_cleanup.clusters.text import is_host, names, read_text
 from acr_cleanup.core.references import (
     COMPONENT,
     DEFAULT_TAG,
+    DIGEST,
     FULL_PATH_LENGTH,
     TAG,
     Digest,
@@ -49,17 +50,24 @@ _REPOSITORY_ENDS = (
 _RELATIVE_ENDS = ("repository", "image", "imagename", "repositoryname", "repo")
 _RELATIVE_BESIDE = frozenset({"name", "chart", "path", "newname"})
 _REGISTRY_ENDS = ("registry", "hub", "prefix", "registryurl", "repourl", "registryname", "registryhost")
+# A `repository` may be a folder of them, and the `image` beside it what is in there.
+_FOLDER_ENDS = ("repository", "repo")
+_INSIDE_ENDS = ("image", "imagename")
+_VALUES = frozenset({"value", "default"})
 _REGISTRY_WORDS = ("registry", "hub", "acr", "docker", "image", "repo", "prefix", "container")
 _SHARED = ("global", "globals", "common")
+# What takes the tag beside it for its own; and what may be the tag of an image elsewhere.
+_CLAIMING_ENDS = ("image", "repository", "repo", "imagename", "repositoryname", "newname", "img")
+_DISTANT_ENDS = ("tag", "tags", "digest", "digests")
+# What Flux has seen in a registry, and does not use.
+_SCANNED = frozenset({"latesttags"})
 _MOST_JOINED = 10_000
 _MOST_REGISTRIES = 8
 
 _TAG = re.compile(TAG)
 _RANGE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*\.[xX]")
 _HEX = re.compile(r"[0-9a-f]{64}")
-_RELATIVE = re.compile(
-    rf"/?(?P<path>{COMPONENT}(?:/{COMPONENT})*)(?::(?P<tag>{TAG}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?"
-)
+_RELATIVE = re.compile(rf"/?(?P<path>{COMPONENT}(?:/{COMPONENT})*)(?::(?P<tag>{TAG}))?(?:@(?P<digest>{DIGEST}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +84,15 @@ class Joined:
     """
     One reference from several parts: `used` by number, the repository's first.
 
-    `complete`: the parts whose own text is thereby read, so that no missing tag is to be made up for it.
+    `complete`: the parts whose own text is thereby read, so that no missing tag is to be made up for it. `implied`: no neighbour
+    says which tag.
     """
 
     text: str
     reference: ImageReference
     used: tuple[int, ...]
     complete: tuple[int, ...] = ()
+    implied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ class _Base:
 
 
 @dataclass(frozen=True, slots=True)
-class _Version:
+class Version:
     """What a neighbour says: a tag, a digest, or with neither, any image."""
 
     text: str
@@ -150,30 +160,67 @@ def _versions_of(
     digests = {version.digest for _, version, _ in versions if version.digest and not version.tag}
     if len(tags) == len(digests) == 1 and len(versions) == 2 and tags != {str(*digests).removeprefix("sha256:")}:
         (tag,), (digest,) = tags, digests
-        used = sorted(index for index, _, _ in versions)
+        # The tag first, in whatever order the server writes them.
+        used = [index for index, version, _ in sorted(versions, key=lambda each: each[1].tag is None)]
         yield whole(f"{base.text}:{tag}@{digest}", tag, digest, used, sure=any(is_sure for *_, is_sure in versions))
         return
     for index, version, is_sure in versions:
         used = [] if index in base.used else [index]
         yield whole(f"{base.text}{version.text}", version.tag, version.digest, used, sure=is_sure)
     if not base.whole and not base.pinned and not any(is_sure for *_, is_sure in versions):
-        yield whole(base.text, DEFAULT_TAG, None, (), sure=True)
+        yield replace(whole(base.text, DEFAULT_TAG, None, (), sure=True), implied=True)
+
+
+def unclaimed(parts: Sequence[Part]) -> Iterator[Version]:
+    """The tags and digests among these fields that are no neighbour of an image: they may belong to one that stands elsewhere."""
+    claimed: set[str] = set()
+    for part in parts:
+        if isinstance(part.value, str) and part.value and _plain(part.key).endswith(_CLAIMING_ENDS):
+            claimed |= _names(_stem(part.key), _SURE).keys()
+    for part in parts:
+        plain = _plain(part.key)
+        if plain.endswith(_DISTANT_ENDS) and plain not in claimed and plain not in _SCANNED:
+            yield from _versions(part.value)
 
 
 def _bases(parts: Sequence[Part], registries: tuple[str, ...], registry: Registry) -> Iterator[_Base]:
     beside: dict[str, int | None] = dict.fromkeys(registries)
+    folders: dict[str, int] = {}
     for index, part in enumerate(parts):
-        for is_key, text in enumerate((part.value, part.key)):
-            for mention in read_text(text, registry).mentions if isinstance(text, str) else ():
-                if mention.whole:
-                    shown = mention.text.removesuffix(":") if mention.implied else _repository(mention.reference)
-                    yield _Base(shown, mention.reference, (index,), True, not mention.implied, bool(is_key))
+        yield from _whole(index, part, registry)
         if prefix := _registry(part.key, part.value, registry):
-            beside[prefix] = index
+            # `{name: registry, value: contoso.azurecr.io}` is a variable.
+            if part.key not in _VALUES:
+                beside[prefix] = index
+        elif prefix := _folder(part.key, part.value, registry):
+            folders[prefix] = index
     for prefix, at in list(beside.items())[:_MOST_REGISTRIES]:
-        for index, part in enumerate(parts):
-            if index != at and _may_be_relative(part.key, beside=at is not None):
-                yield from _relative(part.value, prefix, (index,) if at is None else (index, at))
+        relative = [part if _may_be_relative(part.key, beside=at is not None) else None for part in parts]
+        for base in _relative_of(relative, prefix, at):
+            yield base
+            if at is not None and not base.pinned and _plain(parts[base.used[0]].key).endswith(_FOLDER_ENDS):
+                # `registry`, `repository` and `name`, each a part of it.
+                folders[_repository(base.reference)] = base.used[0]
+    for prefix, at in list(folders.items())[:_MOST_REGISTRIES]:
+        yield from _relative_of(
+            [part if _is_inside(part, prefix, by_name=bool(beside)) else None for part in parts], prefix, at
+        )
+
+
+def _relative_of(parts: Iterable[Part | None], prefix: str, at: int | None) -> Iterator[_Base]:
+    """What these parts name in the registry that the part `at` gives (None: that is given above)."""
+    for index, part in enumerate(parts):
+        if part is not None and index != at:
+            yield from _relative(part.value, prefix, (index,) if at is None else (index, at))
+
+
+def _whole(index: int, part: Part, registry: Registry) -> Iterator[_Base]:
+    """What is a repository of ours by itself: the value of a field, or its name."""
+    for is_key, text in enumerate((part.value, part.key)):
+        for mention in read_text(text, registry).mentions if isinstance(text, str) else ():
+            if mention.whole:
+                shown = mention.text.removesuffix(":") if mention.implied else _repository(mention.reference)
+                yield _Base(shown, mention.reference, (index,), True, not mention.implied, bool(is_key))
 
 
 def _relative(value: Any, prefix: str, used: tuple[int, ...]) -> Iterator[_Base]:
@@ -207,13 +254,17 @@ def registries_in(value: Mapping[Any, Any], above: tuple[str, ...], registry: Re
         elif isinstance(inner, Mapping) and key in _SHARED:
             for mapping in (inner, *(each for each in inner.values() if isinstance(each, Mapping))):
                 here.update(_registry(str(name), text, registry) for name, text in mapping.items())
+        elif isinstance(inner, Mapping) and _plain(str(key)).endswith("registry"):
+            here.update(_registry(str(name), text, registry) for name, text in inner.items())
     here.discard("")
     return tuple(sorted({*above, *here}))[:_MOST_REGISTRIES] if here else above
 
 
 def gives_registry(value: Mapping[Any, Any]) -> bool:
-    """May this mapping give a registry for its own neighbours, by the name `global`?"""
-    return any(name in value for name in _SHARED)
+    """May this mapping give a registry for its own neighbours, by the name `global` or in a `registry` of several fields?"""
+    return any(name in value for name in _SHARED) or any(
+        isinstance(inner, Mapping) and str(key).lower().endswith("registry") for key, inner in value.items()
+    )
 
 
 def _registry(key: str, value: Any, registry: Registry) -> str:
@@ -223,6 +274,21 @@ def _registry(key: str, value: Any, registry: Registry) -> str:
     if is_host(value, registry):
         return registry.login_server.lower()
     if _plain(key).endswith(_REGISTRY_ENDS):
+        for mention in read_text(value.strip().rstrip("/"), registry).mentions:
+            if mention.whole and mention.implied:
+                return _repository(mention.reference)
+    return ""
+
+
+def _is_inside(part: Part, folder: str, *, by_name: bool) -> bool:
+    """May this field name what is in a folder of repositories? Its `name` only if a registry stands beside as well."""
+    plain = _plain(part.key)
+    return plain.endswith(_INSIDE_ENDS) or (by_name and plain == "name" and not folder.endswith(f"/{part.value}"))
+
+
+def _folder(key: str, value: Any, registry: Registry) -> str:
+    """What may be only the beginning of a repository: `repository: contoso.azurecr.io/gpu` beside `image: driver`."""
+    if isinstance(value, str) and names(value, registry) and _plain(key).endswith(_FOLDER_ENDS):
         for mention in read_text(value.strip().rstrip("/"), registry).mentions:
             if mention.whole and mention.implied:
                 return _repository(mention.reference)
@@ -258,9 +324,9 @@ def _names(stem: str, ends: Iterable[str]) -> dict[str, None]:
 
 def _found(
     parts: Sequence[Part], by_name: Mapping[str, list[int]], wanted: Iterable[str], but: int, *, sure: bool
-) -> list[tuple[int, _Version]]:
+) -> list[tuple[int, Version]]:
     """What the neighbours of these names say. What surely tells a tag, and tells it in no form we know, may tell any."""
-    found: list[tuple[int, _Version]] = []
+    found: list[tuple[int, Version]] = []
     for index in dict.fromkeys(index for name in wanted for index in by_name.get(name, ()) if index != but):
         value = parts[index].value
         versions = list(_versions(value))
@@ -268,17 +334,22 @@ def _found(
             # 64 hex digits may be a tag as well, but not here.
             versions = [version for version in versions if version.digest] or versions
         if sure and isinstance(value, Mapping) and value and not versions:
-            versions = [_Version(":…")]
+            versions = [Version(":…")]
         found += [(index, version) for version in versions]
     return found
 
 
-def _versions(value: Any) -> Iterator[_Version]:
+def _versions(value: Any) -> Iterator[Version]:
     """What a neighbour may say: text, a number, a list of either, or a reference of Flux (`{tag, digest, semver}`)."""
     if isinstance(value, list | tuple):
-        values = list(value[:_MOST_JOINED])
+        if len(value) > _MOST_JOINED:
+            yield Version(":…")
+            return
+        values = [
+            inner for each in value for inner in (_in_ref(each, "name") if isinstance(each, Mapping) else (each,))
+        ]
     elif isinstance(value, Mapping):
-        values = [each for key, each in value.items() if _plain(str(key)) in _IN_REF]
+        values = _in_ref(value)
     else:
         values = [value]
     for each in values:
@@ -290,22 +361,26 @@ def _versions(value: Any) -> Iterator[_Version]:
                 yield from _version(repr(int(each)))
 
 
-def _version(text: str) -> Iterator[_Version]:
+def _in_ref(value: Mapping[Any, Any], *further: str) -> list[Any]:
+    return [each for key, each in value.items() if _plain(str(key)) in (*_IN_REF, *further)]
+
+
+def _version(text: str) -> Iterator[Version]:
     if not text:
         return
     tag, at, digest_text = text.partition("@")
     if _HEX.fullmatch(text):
-        yield _Version(f"@sha256:{text}", digest=Digest(f"sha256:{text}"))
+        yield Version(f"@sha256:{text}", digest=Digest(f"sha256:{text}"))
     digest = _digest(digest_text if at else text)
     if digest is not None and (not at or not tag or _TAG.fullmatch(tag)):
         tag = tag if at else ""
-        yield _Version(f"{':' if tag else ''}{tag}@{digest}", tag or None, digest)
+        yield Version(f"{':' if tag else ''}{tag}@{digest}", tag or None, digest)
     elif _TAG.fullmatch(text):
-        yield _Version(f":{text}", tag=text)
+        yield Version(f":{text}", tag=text)
         if _RANGE.fullmatch(text):
-            yield _Version(f":{text}")
+            yield Version(f":{text}")
     else:
-        yield _Version(f":{text[:FULL_PATH_LENGTH]}")
+        yield Version(f":{text[:FULL_PATH_LENGTH]}")
 
 
 def _digest(text: str) -> Digest | None:

@@ -174,11 +174,20 @@ def _decoded(value: Any) -> str:
         return ""
     try:
         data = base64.b64decode(value)
-        if data.startswith(b"\x1f\x8b"):
-            data = zlib.decompressobj(wbits=31).decompress(data, _MOST_DECOMPRESSED)
+        data = _unpacked(data) if data.startswith(b"\x1f\x8b") else data
     except (ValueError, zlib.error):
         return ""
     return data.decode(errors="replace")
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """All members of gzip data, and of more than anybody packs the beginning."""
+    unpacked = b""
+    while packed and len(unpacked) < _MOST_DECOMPRESSED:
+        member = zlib.decompressobj(wbits=31)
+        unpacked += member.decompress(packed, _MOST_DECOMPRESSED - len(unpacked))
+        packed = member.unused_data
+    return unpacked
 
 
 def _pod_uses(workload: Workload, places: list[_Place], registry: Registry) -> Findings:

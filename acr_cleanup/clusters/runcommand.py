@@ -366,6 +366,9 @@ def script(registry: Registry, helm_history: int = 0) -> str:
     # A name may be a repository itself, and its value the tag.
     values += [rf's/\("name":"[^"]*{host}[^"]*","value":\)"\([^"]*\)"/\1!\2!/g' for host in hosts]
     values += [rf's/\("name":"[^"]*{_pattern(part)}[^a-zA-Z0-9"]*","value":\)"\([^"]*\)"/\1!\2!/g' for part in _PARTS]
+    # A variable of the registry before a repository, and what names a tag.
+    values.append(r's/\("name":"[^"]*","value":\)"\([^"]*[)}][/][^"]*\)"/\1!\2!/g')
+    values += [rf's/\("name":"[^"]*","value":\)"\([^"]*{_pattern(part)}[^"]*\)"/\1!\2!/g' for part in ("tag", "digest")]
     blank = _BLANK.strip().replace("KEPT", "\n".join(kept))
     count = _COUNT.strip().replace("MENTIONED", mentioned)
     groups = [name.removeprefix("*.") for name in NOT_READ if name.startswith("*.")]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -74,6 +74,12 @@ _TEMPLATE = re.compile(rf"{_INSIDE}|<[A-Za-z_.$({{]")
 _SEPARATORS = re.compile(r"/?[._-]{0,8}")
 # What goes on after a tag that is none yet: templates, patterns, semver, and expressions.
 _GOES_ON = re.compile(rf"{_TEMPLATE.pattern}|[*+~^\[]|\\[.dDwW*+-]|[A-Za-z0-9_.-]")
+# What is put to a repository by the code around it: `{{ "…" }}:{{ .tag }}`, `"…" + ":" + tag`.
+_TAG_FOLLOWS = re.compile(r"[\"')} ]{1,8}(?:[:@][\"' ]{0,3}[{$%]|\+[ ]?[\"'][:@])")
+# A version in the next column: `shop/web 1.2`, `shop/web,v1.2`.
+_VERSION_FOLLOWS = re.compile(
+    r"[\"']?(?:[,;|]|[ \t])[ \t]{0,20}[\"']?(v?[0-9][A-Za-z0-9_.-]{0,127})(?![A-Za-z0-9_.:/@-])"
+)
 _SHOWN = re.compile(r"(?:\{\{[^{}\n]{0,80}\}\}|[^\s\"'`,;]){1,100}")
 
 
@@ -135,6 +141,64 @@ def read_text(text: str, registry: Registry) -> Reading:
     return _cached(text, registry) if len(text) <= _CACHED_LENGTH else _read(text, registry)
 
 
+TAG_WORDS = re.compile("tag|digest", re.IGNORECASE)
+# `tag: 1`, `TAG="1"`, `--image-tag 1`, `<tag>1</tag>`, `"tag" => 1`; after nothing but a blank, only what has a digit is no word.
+_TAG_IN_TEXT = re.compile(
+    rf"(?:tag|digest)s?[\\\"'\])]{{0,4}}(?:[ \t]{{0,20}}(?:=>|:=|[=:>])[ \t]{{0,20}}[\\\"'(]{{0,4}}"
+    rf"(?P<sure>{DIGEST}|{TAG}|[${{%`])|[ \t]{{1,20}}[\"']?(?P<maybe>{DIGEST}|(?=[A-Za-z_.-]{{0,60}}[0-9]){TAG}))",
+    re.IGNORECASE,
+)
+# A variable at the beginning of a reference, and the rest of it.
+_VARIABLE = (
+    r"\$\{[A-Za-z_][^{}\s]{0,80}\}|\$\([A-Za-z_][^()\s]{0,80}\)|\$[A-Za-z_][A-Za-z0-9_]{0,80}|\{\{[^{}\n]{1,80}\}\}"
+)
+_TEMPLATED = re.compile(rf"(?<![A-Za-z0-9._~%}})/:-])(?P<variable>{_VARIABLE})/(?={COMPONENT})")
+_MAY_HOLD_HOST = re.compile("reg|hub|acr|repo|host|server|docker|login|prefix|image", re.IGNORECASE)
+
+
+def tags_in_text(text: str) -> list[str]:
+    """What is called a tag or a digest in a text that is no document; for a template, something that is no tag."""
+    found = (match["sure"] or match["maybe"] for match in _TAG_IN_TEXT.finditer(text))
+    return list(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=64)
+def _bare_hosts(registry: Registry) -> re.Pattern[str]:
+    hosts = _hosts(registry).pattern.removesuffix("/")
+    return re.compile(rf"(?<![A-Za-z0-9._@-])(?:{hosts})/?(?![A-Za-z0-9._:/*@-])", re.IGNORECASE | re.ASCII)
+
+
+def has_bare_host(text: str, registry: Registry) -> bool:
+    """Does our registry stand by itself here, where a variable may get it from?"""
+    return names(text, registry) and _bare_hosts(registry).search(text) is not None
+
+
+def has_template_of_host(text: str) -> bool:
+    """May this text begin a reference with a variable? Cheap, and never wrongly no."""
+    return "/" in text and ("$" in text or "{{" in text) and _TEMPLATED.search(text) is not None
+
+
+def templated(text: str, registry: Registry) -> tuple[Mention, ...]:
+    """
+    The references that a text would make if its variables held our registry. Without a tag, only those whose variables say so.
+
+    >>> [str(mention.reference) for mention in templated("run $(REG)/shop/web:1", Registry("contoso.azurecr.io"))]
+    ['contoso.azurecr.io/shop/web:1']
+    """
+    host = normalise_host(registry.login_server)
+    mentions: list[Mention] = []
+    for match in _TEMPLATED.finditer(text):
+        # As much as any reference is long.
+        rest = text[match.end() : match.end() + 2 * FULL_PATH_LENGTH]
+        variable = match["variable"]
+        mentions += [
+            replace(mention, text=f"{variable}/{mention.text.partition('/')[2]}")
+            for mention in _Scan(f"{host}/{rest}", registry).mentions[:1]
+            if not mention.implied or _MAY_HOLD_HOST.search(variable)
+        ]
+    return tuple(mentions)
+
+
 def is_host(text: str, registry: Registry) -> bool:
     """Is this the registry alone: a host of ours, maybe with a scheme in front and a slash behind?"""
     if not names(text, registry):
@@ -153,6 +217,8 @@ def _read(text: str, registry: Registry) -> Reading:
     texts = [text]
     if "\\/" in text:
         texts.append(re.sub(r"\\+/", "/", text))
+    if "\\:" in text:  # how Java writes its properties
+        texts.append(text.replace("\\:", ":"))
     if "%2f" in text.lower():
         texts.append(unquote(text))
     mentions: dict[ImageReference, dict[Mention, None]] = {}
@@ -176,7 +242,7 @@ class _Scan:
         for match in _hosts(registry).finditer(text):
             head = text[max(0, match.start() - _HOST_LENGTH) : match.start()]
             if _begins_host(head):
-                is_url = _URL.search(head) is not None
+                is_url = _URL.search(head[-9:]) is not None
                 self._after_host(match.start(), match.end(), normalise_host(match["host"]), is_url=is_url)
 
     def _after_host(self, start: int, at: int, host: str, *, is_url: bool) -> None:
@@ -207,7 +273,15 @@ class _Scan:
         elif following == "@":
             self._with_digest(start, end + 1, host, repository, None)
         elif not is_url and following != "*":
-            self._add(start, end, host, repository, DEFAULT_TAG, implied=True)
+            self._untagged(start, end, host, repository)
+
+    def _untagged(self, start: int, end: int, host: str, repository: str) -> None:
+        """The latest image, or whichever the text around it may say."""
+        self._add(start, end, host, repository, DEFAULT_TAG, implied=True)
+        if _TAG_FOLLOWS.match(self._text, end):
+            self._open(start, host, repository)
+        elif version := _VERSION_FOLLOWS.match(self._text, end):
+            self._add(start, version.end(), host, repository, version[1])
 
     def _manifest(self, start: int, match: re.Match[str], host: str) -> None:
         """`/v2/<repository>/manifests/<tag or digest>` of the registry's API."""
@@ -278,7 +352,7 @@ def _begins_host(head: str) -> bool:
     """Does a host begin where this text ends? Not if it goes on a longer host, a path or the address of a user."""
     run = head[len(head.rstrip(_HOST_CHARACTERS)) :]
     if run.strip("-_"):
-        escape = _ESCAPE.search(head)
+        escape = _ESCAPE.search(head[-6:])
         return escape is not None and escape.group()[1:] == run
     head = head[: len(head) - len(run)]
     if head.endswith("/"):

@@ -444,7 +444,89 @@ def test_of_several_neighbours_all_are_taken() -> None:
     assert {use.reference.tag for use in found.uses} == {"1", "latest"}, "the version may be that of something else"
 
 
-def test_neighbours_of_neighbours_are_none() -> None:
-    """A tag of another image is not put to ours."""
-    found = read("Thing", {"spec": {"a": {"image": f"{WEB}:1"}, "b": {"tag": "2"}, "sideTag": "3", "mainImage": WEB}})
+def test_a_tag_of_another_image_is_not_put_to_ours() -> None:
+    spec = {"a": {"image": f"{WEB}:1"}, "b": {"image": "nginx", "tag": "2"}, "sideImage": "nginx", "sideTag": "3"}
+    found = read("Thing", {"spec": {**spec, "mainImage": WEB}})
     assert {use.reference.tag for use in found.uses} == {"1", "latest"}
+
+
+PARAMETERS = [{"name": "registry", "value": HOST}]
+FAR_APART: dict[str, tuple[Any, str]] = {
+    "hub and tag above": ({"global": {"hub": f"{HOST}/shop", "tag": "1", "proxy": {"image": "web"}}}, f"{WEB}:1"),
+    "tag under global": ({"global": {"tag": "1"}, "web": {"image": {"repository": WEB}}}, f"{WEB}:1"),
+    "tag above": ({"tag": "1", "web": {"image": WEB}}, f"{WEB}:1"),
+    "tags below": ({"image": WEB, "versions": [{"tag": "0"}, {"tag": "1"}]}, f"{WEB}:1"),
+    "tags by name": ({"repository": WEB, "tags": [{"name": "1"}]}, f"{WEB}:1"),
+    "values and parameters": (
+        {"values": f"image:\n  repository: {WEB}\n", "parameters": [{"name": "image.tag", "value": "1"}]},
+        f"{WEB}:1",
+    ),
+    "registry of several fields": (
+        {"registry": {"server": HOST}, "of": {"repository": "shop/web", "tag": "1"}},
+        f"{WEB}:1",
+    ),
+    "repository is a folder": ({"repository": f"{HOST}/shop", "image": "web", "tag": "1"}, f"{WEB}:1"),
+    "three parts": ({"registry": HOST, "repository": "shop", "name": "web", "tag": "1"}, f"{WEB}:1"),
+    "registry beside a document": (
+        {"ACR_LOGIN_SERVER": HOST, "values": "image:\n  repository: shop/web\n  tag: 1\n"},
+        f"{WEB}:1",
+    ),
+    "registry in a variable": (
+        [{"name": "REG", "value": HOST}, {"name": "IMAGE", "value": "$(REG)/shop/web:1"}],
+        f"{WEB}:1",
+    ),
+    "registry in a parameter": ({"parameters": PARAMETERS, "image": "{{parameters.registry}}/shop/web:1"}, f"{WEB}:1"),
+    "registry in a shell": (f"REGISTRY={HOST}\ndocker run ${{REGISTRY}}/shop/web:1\n", f"{WEB}:1"),
+    "settings": ({"args": ["--set", f"image.repository={WEB}", "--set", "image.tag=1"]}, f"{WEB}:1"),
+    "settings at once": ({"args": ["--set", f"image.repository={WEB},image.tag=1"]}, f"{WEB}:1"),
+    "settings, registry apart": (
+        {"args": ["--set", f"image.registry={HOST}", "--set", "image.repository=shop/web", "--set", "image.tag=1"]},
+        f"{WEB}:1",
+    ),
+    "command line": (f"upgrade web --set image.repository={WEB} --set image.tag=1", f"{WEB}:1"),
+    "flags": (f"run --image-repo {WEB} --image-tag 1", f"{WEB}:1"),
+    "shell": (f"REPO={WEB} TAG=1; docker run $REPO:$TAG", f"{WEB}:1"),
+    "dockerfile": (f"ARG REPO={WEB}\nARG TAG=1\nFROM ${{REPO}}:${{TAG}}\n", f"{WEB}:1"),
+    "xml": (f"<image><repository>{WEB}</repository><tag>1</tag></image>", f"{WEB}:1"),
+    "toml": (f'image = {{ repository = "{WEB}", tag = "1" }}\n', f"{WEB}:1"),
+    "json with comments": (f'{{ // no JSON\n"repository": "{WEB}",\n"tag": "1",\n}}', f"{WEB}:1"),
+    "json in json": (json.dumps(json.dumps({"repository": WEB, "tag": "1"})), f"{WEB}:1"),
+    "columns": (f"name,repository,tag\nweb,{WEB},1\n", f"{WEB}:1"),
+    "properties of Java": (f"image={WEB}\\:1\n".replace("\\\\", "\\"), f"{WEB}:1"),
+    "a template around": (f'image: {{{{ .image | default "{WEB}" }}}}:{{{{ .version }}}}\n', OPEN),
+    "code around": (f'"{WEB}" + ":" + version', OPEN),
+    "more tags than anybody reads": ({"repository": WEB, "tags": [str(tag) for tag in range(10_001)]}, OPEN),
+}
+
+
+@pytest.mark.parametrize(("value", "expected"), FAR_APART.values(), ids=FAR_APART)
+def test_the_parts_of_a_reference_may_stand_far_apart(value: Any, expected: str) -> None:
+    """Where a tag may be an image's, it is: an image too many is kept, and none is missed."""
+    found = read("Thing", {"spec": value})
+    assert expected in {str(use.reference) for use in found.uses}
+    assert found.blockers == {}
+
+
+def test_a_registry_by_itself_makes_no_images() -> None:
+    found = read(
+        "Thing",
+        {"spec": {"parameters": PARAMETERS, "path": "$(HOME)/shop/web", "url": "https://{{ host }}/shop/web:1"}},
+    )
+    assert found == Findings()
+
+
+def test_all_of_gzip_data_is_read() -> None:
+    data = gzip.compress(b"nothing here\n") + gzip.compress(f"image: {WEB}:1\n".encode())
+    found = read("ConfigMap", {"binaryData": {"a": base64.b64encode(data).decode()}})
+    assert {str(use.reference) for use in found.uses} == {f"{WEB}:1"}
+
+
+def test_what_flux_has_seen_in_the_registry_is_not_in_use() -> None:
+    found = read("ImageRepository", {"spec": {"image": WEB}, "status": {"lastScanResult": {"latestTags": ["1", "2"]}}})
+    assert {use.reference.tag for use in found.uses} == {"latest"}
+
+
+def test_an_open_tag_elsewhere_is_found_in_any_order() -> None:
+    """Servers and kubectl write the fields of an object in different orders."""
+    fields = {"image": WEB, "a": {"tag": "$(A)"}, "b": {"tag": "1"}, "c": {"tag": "$(C)"}}
+    assert read("Thing", {"spec": fields}) == read("Thing", {"spec": dict(reversed(fields.items()))})
