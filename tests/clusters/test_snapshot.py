@@ -70,7 +70,7 @@ def read(
 
 
 def as_read(scan: ClusterScan, read_at: datetime = NOW) -> ClusterScan:
-    return replace(scan, access="snapshot", read_at=read_at)
+    return replace(scan, access="snapshot", read_at=read_at, resource_id=AKS)
 
 
 @pytest.fixture

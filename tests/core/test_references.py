@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import acr_cleanup.core.inventory
-import acr_cleanup.core.plan
 import acr_cleanup.core.policy
 import acr_cleanup.core.references
 from acr_cleanup.core.references import ImageReference, Registry, parse_image_id, parse_reference
@@ -161,7 +160,6 @@ def test_two_spellings_of_one_image_are_equal() -> None:
         acr_cleanup.core.references,
         acr_cleanup.core.inventory,
         acr_cleanup.core.policy,
-        acr_cleanup.core.plan,
     ],
 )
 def test_the_examples_in_the_documentation_are_true(module: object) -> None:
