@@ -26,7 +26,7 @@ contracts: $(VENV)/dev.done
 	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/contracts.log || { cat $(VENV)/contracts.log; exit 1; }
 
 unit: $(VENV)/dev.done
-	@$(RUN) -m pytest -q -n auto --cov --cov-report=term:skip-covered
+	@$(RUN) -m pytest -q -n $$((`getconf _NPROCESSORS_ONLN` + 1)) --cov --cov-report=term:skip-covered
 
 contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schema and README with the code; UPDATE_CONTRACT=1 writes them.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py tests/test_task.py
