@@ -56,7 +56,7 @@ def open_page(body: bytes, kind: Kind) -> Page:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Torn(f"the answer is cut short or is not JSON ({len(body)} bytes).") from None
     named = str(envelope.kind)
-    listed = named == wanted or (not kind.pod_spec and named.endswith("List"))
+    listed = named == wanted or (not kind.pod_spec and (named.endswith("List") or _may_be_list(envelope.kind, kind)))
     if not listed or envelope.apiVersion != kind.api_version:
         raise Torn(f"the answer is a {quoted(envelope.kind, 60)!r}, not a {wanted} of {kind.api_version}.")
     items, metadata = envelope.items, envelope.metadata
@@ -70,6 +70,11 @@ def open_page(body: bytes, kind: Kind) -> Page:
     if not isinstance(token, str) or (not token and isinstance(remaining, int) and remaining > 0):
         raise Torn("the list stops before its end: items remain, and nothing says how to go on.")
     return Page(items, token)
+
+
+def _may_be_list(named: Any, kind: Kind) -> bool:
+    """A definition's `listKind` is any name at all, but not that of what is on the list."""
+    return bool(kind.group) and isinstance(named, str) and named not in {"", "Status", kind.name}
 
 
 _NO_LIST = "the answer is no complete list: its `items` or its `metadata` are missing."

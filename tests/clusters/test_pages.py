@@ -247,6 +247,19 @@ def test_lists_of_custom_resources_may_be_called_as_they_like() -> None:
         open_page(listing(custom(version="v2")), custom())
 
 
+@pytest.mark.parametrize("name", ["Rollouts", "RolloutCollection", "rolloutlist"])
+def test_a_definition_may_name_its_list_without_the_word(name: str) -> None:
+    """`spec.names.listKind` of a CustomResourceDefinition is any name."""
+    body = listing(custom(), [{"metadata": {"name": "a"}}]).replace(b"RolloutList", name.encode())
+    assert len(open_page(body, custom()).items) == 1
+
+
+@pytest.mark.parametrize("name", ["", "Status", "Rollout"])
+def test_what_is_surely_no_list_is_not_read_as_one(name: str) -> None:
+    with pytest.raises(Torn):
+        open_page(listing(custom()).replace(b"RolloutList", name.encode()), custom())
+
+
 # -- Helm -----------------------------------------------------------------------------------------------------
 
 LABEL = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
