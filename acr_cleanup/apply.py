@@ -23,7 +23,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.errors import AcrCleanupError, RegistryForbidden
 from acr_cleanup.journal import Journal, JournalError
 from acr_cleanup.together import together
 
@@ -393,7 +393,12 @@ class _Attempt:
             )
         for lock in step.locks:
             self.unlocked.append(lock)
-            unlocked = await registry.unlock(repository, step.digest, lock)
+            try:
+                unlocked = await registry.unlock(repository, step.digest, lock)
+            except RegistryForbidden:
+                # Whoever may not take it off has not: nobody must be told that it is gone.
+                self.unlocked.remove(lock)
+                raise
             if unlocked is None:
                 # Somebody else has deleted it: there is no lock to put back.
                 self.unlocked.remove(lock)

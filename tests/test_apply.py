@@ -16,7 +16,7 @@ from acr_cleanup.core.plan import Plan, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.errors import NotListed, RegistryError
+from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
 from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, tag, usage, use
 
 BLOCKER = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.")
@@ -419,6 +419,23 @@ async def test_a_lock_that_cannot_be_put_back_is_said_loudly() -> None:
     (warning,) = applied.warnings
     assert f"{REPOSITORY}:1 IS NO LONGER LOCKED" in warning
     assert "--delete-enabled false --write-enabled true" in warning
+
+
+async def test_a_lock_that_nobody_may_take_off_is_not_said_to_be_lost() -> None:
+    """Without the right to change locks, none was taken off, and none can be put back: an alarm would be false."""
+    registry = FakeRegistry(locked_world())
+
+    async def fail(call: str) -> None:
+        if call.startswith(("unlock", "lock")):
+            raise RegistryForbidden("403.")
+
+    registry.before = fail
+    applied = await run(unlocking(registry.held), registry)
+
+    assert set(kinds(applied).values()) == {OutcomeKind.FAILED}
+    assert not any("LOCKED" in each.detail for each in applied.outcomes)
+    assert applied.warnings == ()
+    assert not any(call.startswith("lock") for call in registry.deletions)
 
 
 async def test_a_tag_that_names_something_else_when_it_is_unlocked_is_locked_again() -> None:

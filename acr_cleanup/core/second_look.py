@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from acr_cleanup.core.inventory import RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
-from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step, Untag
+from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, RepositoryPlan, Step, Untag
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.removal import Hold
 
@@ -60,17 +60,20 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
                 # What must go first is what the fresh plan says, and never less than what was planned.
                 steps.append(replace(now, after=tuple(sorted({*step.after, *now.after}))))
                 continue
-            if manifest is None:
-                kind, detail = OutcomeKind.GONE, ""
-            elif held:
-                kind, detail = OutcomeKind.LOCKED, "it was locked since the plan"
-            elif (left := untagged.get(step.digest)) is not None and left.reasons:
-                kind, detail = _outcome_of(left.reasons[0].rule), left.reasons[0].detail
-            else:
-                kind, detail = OutcomeKind.KEPT, "something needs it now"
+            kind, detail = _why_it_stays(manifest, untagged.get(step.digest), held=held)
             outcomes.append(Outcome(fresh.repository, step.digest, None, kind, detail))
         steps += [Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in still]
     return Confirmed(tuple(steps), tuple(outcomes))
+
+
+def _why_it_stays(manifest: Manifest | None, left: ManifestDecision | None, *, held: bool) -> tuple[OutcomeKind, str]:
+    if manifest is None:
+        return OutcomeKind.GONE, ""
+    if held:
+        return OutcomeKind.LOCKED, "it was locked since the plan"
+    if left is not None and left.reasons:
+        return _outcome_of(left.reasons[0].rule), left.reasons[0].detail
+    return OutcomeKind.KEPT, "something needs it now"
 
 
 def _change(tag: Tag, now: Decision | None) -> tuple[OutcomeKind | None, str]:
