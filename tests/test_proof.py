@@ -82,8 +82,8 @@ async def test_the_proof_takes_two_requests_for_each_repository_in_which_somethi
     tool.world.clusters["production"].run(build.deployment("shop", "idle", [image]))
     await tool.apply(verify="true")
 
-    assert tool.world.count(service="acr", path="shop/web/_tags", method="GET") == 3
-    assert tool.world.count(service="acr", path="shop/web/_manifests", method="GET") == 3
+    assert tool.world.count(service="acr", path="shop/web/_tags$", method="GET") == 3
+    assert tool.world.count(service="acr", path="shop/web/_manifests$", method="GET") == 3
     assert tool.world.count(service="acr", path="idle/thing/_tags", method="GET") == 1
 
 

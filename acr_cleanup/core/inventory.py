@@ -172,12 +172,16 @@ class RepositoryInventory:
     """Digests that something uses: what these are attached to matters, whatever they are."""
     locked: bool = False
     """Is the repository itself locked? Read together with the edges, only where something could be deleted."""
+    hidden: int = 0
+    """How many more manifests the registry counts than are known of: any may be an index. Read together with the edges."""
+    used_tags: frozenset[str] = frozenset()
+    """Names that something uses, listed or not."""
     candidates: frozenset[Digest] = frozenset()
     """Manifests without tags that may go by themselves, unless they prove to be attached to something."""
 
-    def used_by(self, digests: Iterable[Digest]) -> RepositoryInventory:
-        """The same inventory, knowing which of its digests are used."""
-        return replace(self, used=frozenset(digests))
+    def used_by(self, digests: Iterable[Digest], tags: Iterable[str] = ()) -> RepositoryInventory:
+        """The same inventory, knowing which of its digests and names are used."""
+        return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with these manifests (their bodies now read, or found unreadable) in place of the old."""

@@ -255,6 +255,12 @@ def plan_repository(
             name: tuple(reason for reason in found if reason.rule is not Rule.UNKNOWN_MANIFEST)
             for name, found in reasons.items()
         }
+    if policy.delete_untagged and inventory.hidden:
+        hidden = (
+            f"{inventory.name} has {inventory.hidden:,} manifest(s) more than it lists (unlisted, or pushed this moment). "
+            "Manifests without tags are left alone there, for they might belong to one of them."
+        )
+        warnings = (*warnings, hidden)
     for tag in inventory.tags:
         if tag.name not in reasons and tag.name not in removal.tags:
             reasons[tag.name] = (_attached(inventory, tag, removal),)

@@ -56,14 +56,14 @@ def prepare(
     inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
 ) -> RepositoryInventory:
     """The same inventory, knowing which of its bodies matter to this decision: to be called before they are read."""
-    inventory = inventory.used_by(usage.digests(inventory.name))
+    inventory = inventory.used_by(usage.digests(inventory.name), usage.tags(inventory.name))
     return replace(inventory, candidates=candidates(Evidence(inventory, usage, policy, now)))
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:
     """The manifests without tags that may go by themselves, as far as can be told without their edges."""
     inventory = evidence.inventory
-    if not evidence.policy.delete_untagged or any(_repository_holds(evidence)):
+    if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_holds(evidence)):
         return frozenset()
     used = evidence.usage.digests(inventory.name)
     return frozenset(
@@ -212,6 +212,9 @@ def _untagged(evidence: Evidence, manifest: Manifest, gone: Container[Digest]) -
             yield Reason(Hold.UNTAGGED, "it has no tag: untagged manifests are left alone")
             return
         yield from _repository_holds(evidence)
+        if hidden := evidence.inventory.hidden:
+            detail = f"the registry counts {hidden:,} more than it lists: it might belong to one of those"
+            yield Reason(Rule.UNKNOWN_MANIFEST, detail)
         if not _is_proven(manifest):
             detail = "its body was not read: it might be attached to something that is kept"
             yield Reason(Rule.UNKNOWN_MANIFEST, detail)

@@ -27,6 +27,7 @@ from azure.core.rest import HttpRequest
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.core.proof import written
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
@@ -157,6 +158,8 @@ class AcrRegistry:
         self._concurrency = concurrency
         # A digest's content never changes, but a repository may list a manifest whose content it has lost: hence both.
         self._edges: dict[tuple[str, Digest], wire.Edges] = {}
+        # Used, and not there when they were asked for: what is pushed since is listed, or nobody can run it yet.
+        self._absent: set[tuple[str, str]] = set()
 
     def announce(self, repositories: Iterable[str]) -> None:
         """Tell which repositories are going to be read or changed, so that tokens that must name them name ten at a time."""
@@ -196,14 +199,16 @@ class AcrRegistry:
         """
         The same inventory with the edges of every manifest that may have any (`inventory.unread`), and its own lock.
 
+        What is used and not listed (`listEnabled: false`) is asked for by itself, for it keeps its children like anything else.
         What is not there, is too large, cannot be understood or is not what its digest says stays unknown; and so it is read
         again the next time, while what has been read is remembered. Raises `RegistryForbidden` if not one body may be read.
         """
-        locked = False
+        locked, count = False, 0
+        inventory = await self._with_unlisted(inventory)
 
-        async def read_lock() -> None:
-            nonlocal locked
-            locked = await self._is_locked(inventory.name)
+        async def read_attributes() -> None:
+            nonlocal locked, count
+            locked, count = await self._repository(inventory.name)
 
         async def read_bodies() -> None:
             nonlocal inventory
@@ -212,20 +217,60 @@ class AcrRegistry:
                 tried.update(pending)
                 inventory = inventory.with_edges(await self._read_all(inventory, pending))
 
-        await together((read_lock, read_bodies), limit=2)
-        return replace(inventory, locked=locked)
+        await together((read_attributes, read_bodies), limit=2)
+        return replace(inventory, locked=locked, hidden=max(0, count - len(inventory.manifests)))
 
-    async def _is_locked(self, name: str) -> bool:
-        """Is the repository itself locked? What cannot be told is an error: a lock must not be overlooked."""
+    async def _with_unlisted(self, inventory: RepositoryInventory) -> RepositoryInventory:
+        """The same inventory with what is used and can be pulled, although nothing lists it. Raises `RegistryError`."""
+        path = f"/acr/v1/{self._quote_repository(inventory.name)}"
+        tags: list[Tag] = []
+        manifests: list[Manifest] = []
+
+        async def ask(kind: str, name: str) -> bytes | None:
+            call = f"reading the attributes of {written(inventory.name, name)}"
+            query = urlencode({"api-version": API_VERSION})
+            reply = await self._call(Category.READ, "GET", f"{path}/{kind}/{quote(name, safe='')}?{query}", call)
+            if failures.is_missing(reply):
+                self._absent.add((inventory.name, name))
+                return None
+            if reply.status != 200:
+                raise failures.refused(self.login_server, call, reply, failures.READING)
+            return reply.body
+
+        async def tag(name: str) -> None:
+            if (body := await ask("_tags", name)) is not None:
+                tags.append(wire.read_tag(body))
+
+        async def manifest(digest: Digest) -> None:
+            if (body := await ask("_manifests", digest)) is not None:
+                manifests.append(wire.read_manifest(body).manifest)
+
+        absent = {name for repository, name in self._absent if repository == inventory.name}
+        names = sorted(each for each in inventory.used_tags - inventory.names - absent if _TAG.fullmatch(each))
+        digests = sorted(inventory.used - inventory.manifests.keys() - inventory.tags_of.keys() - absent)
+        works = [*(partial(tag, each) for each in names), *(partial(manifest, each) for each in digests)]
+        try:
+            await together(works, limit=self._concurrency)
+        except wire.Unreadable as error:
+            seen = f"an answer that does not describe what is used: {failures.quote_text(str(error))}."
+            raise failures.not_listed(self.login_server, f"reading what is used of {inventory.name}", seen) from None
+        return replace(inventory, tags=(*inventory.tags, *tags)).with_edges(manifests)
+
+    async def _repository(self, name: str) -> tuple[bool, int]:
+        """
+        Is the repository itself locked, and how many manifests does it count?
+
+        What cannot be told is an error: a lock must not be overlooked.
+        """
         path = f"/acr/v1/{self._quote_repository(name)}?{urlencode({'api-version': API_VERSION})}"
         call = f"reading the attributes of {name}"
         reply = await self._call(Category.READ, "GET", path, call)
         if failures.is_missing(reply):
-            return False
+            return False, 0
         if reply.status != 200:
             raise failures.refused(self.login_server, call, reply, failures.READING)
         try:
-            return wire.read_repository_lock(reply.body, name)
+            return wire.read_repository(reply.body, name)
         except wire.Unreadable as error:
             seen = f"an answer that does not describe it: {failures.quote_text(str(error))}."
             raise failures.not_listed(self.login_server, call, seen) from None

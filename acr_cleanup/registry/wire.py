@@ -96,6 +96,7 @@ class _OneManifest(msgspec.Struct):
 
 class _Repository(msgspec.Struct, rename="camel"):
     image_name: str
+    manifest_count: Any = None
     changeable_attributes: _Attributes | None = None
 
 
@@ -184,12 +185,15 @@ def read_manifest(body: bytes) -> ListedManifest:
     return _listed(_decode(_ONE_MANIFEST, body).manifest)
 
 
-def read_repository_lock(body: bytes, name: str) -> bool:
-    """Do the attributes of this repository forbid deleting or writing it? Raises `Unreadable`."""
+def read_repository(body: bytes, name: str) -> tuple[bool, int]:
+    """
+    Do the attributes of this repository forbid deleting or writing it, and how many manifests does it count? Raises `Unreadable`.
+    """
     found = _decode(_REPOSITORY, body)
     if found.image_name != name:
         raise Unreadable(f"the attributes of {found.image_name!r}")
-    return _locks(found.changeable_attributes).locked
+    count = found.manifest_count
+    return _locks(found.changeable_attributes).locked, count if type(count) is int and count > 0 else 0
 
 
 def read_edges(body: bytes, digest: Digest, content_type: str) -> Edges:

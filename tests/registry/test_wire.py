@@ -31,7 +31,7 @@ def listed(**fields: Any) -> Manifest:
 
 
 def repository(**fields: Any) -> bool:
-    return wire.read_repository_lock(json.dumps({"imageName": "shop/web", **fields}).encode(), "shop/web")
+    return wire.read_repository(json.dumps({"imageName": "shop/web", **fields}).encode(), "shop/web")[0]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_lock_that_could_not_be_put_back_is_none_that_can_be_taken_off(strange
 def test_a_repository_whose_lock_cannot_be_told_is_unreadable(body: bytes) -> None:
     """A lock must not be overlooked."""
     with pytest.raises(wire.Unreadable):
-        wire.read_repository_lock(body, "shop/web")
+        wire.read_repository(body, "shop/web")
 
 
 def test_nothing_but_name_and_digest_is_needed() -> None:

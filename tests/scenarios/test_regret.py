@@ -1,0 +1,59 @@
+"""What would be regretted: everything that deletes more, switched on at once, against what nobody may lose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from acr_cleanup import proof
+from tests.scenarios.stage import OLD, REPOSITORY, Stage, always, impatient, staged
+
+BOLD = {"delete-untagged": "true", "include-locked": "true", "backup": "true", "exact-sizes": "true"}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient(monkeypatch)
+    monkeypatch.setattr(proof, "SETTLE", 0.01)
+
+
+def unlisted(stage: Stage, children: Sequence[str]) -> str:
+    """An index with the tag `hidden`, neither of which any list shows."""
+    index = stage.registry.push_index(REPOSITORY, "hidden", children=children, age=OLD)
+    for reference in ("hidden", index):
+        stage.registry.lock(REPOSITORY, reference, list=False)
+    return index
+
+
+@pytest.mark.parametrize("used", ["by its tag", "by its digest", "not at all"])
+async def test_children_of_an_unlisted_index_stay(used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No list shows what holds them; that something does is known by its use, or by the count of the registry."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        child = stage.registry.push(REPOSITORY, age=OLD)
+        index = unlisted(stage, [child])
+        if used != "not at all":
+            stage.pod(stage.image("hidden") if used == "by its tag" else stage.image(digest=index))
+
+        ran = await stage.tool.apply(**BOLD)
+
+        assert (ran.code, ran.deleted) == (0, {"shop/web:1.0", "shop/web:1.1"})
+        assert {child, index} <= stage.repository.manifests.keys()
+        hidden = [each for each in ran.report["warnings"] if "more than it lists" in each]
+        assert len(hidden) == (used == "not at all")
+        always(ran, stage)
+
+
+async def test_a_tagged_child_of_an_unlisted_index_in_use_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged(tmp_path, monkeypatch) as stage:
+        child = stage.registry.push(REPOSITORY, "3.0-amd64", age=OLD)
+        stage.pod(stage.image(digest=unlisted(stage, [child])))
+
+        ran = await stage.tool.apply()
+
+        assert ran.code == 0
+        assert child in stage.repository.manifests
+        assert "3.0-amd64" in stage.repository.tags
