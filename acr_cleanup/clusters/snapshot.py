@@ -283,8 +283,8 @@ def _scan(target: SnapshotCluster, recorded: _Cluster) -> ClusterScan:
         # What blocked the reading blocks until somebody reads again, whatever is done about its cause.
         # It comes first, for reports cut what is long.
         again = _again(target)
-        first = f"{again.removesuffix('.')}, after this: {each.remedy}" if each.remedy else again
-        remedy = each.remedy if each.remedy.startswith(_AGAIN) else first
+        # The cause first: reports cut long text, and the way around it (`waive`) needs no new snapshot.
+        remedy = each.remedy if _AGAIN in each.remedy else f"{each.remedy} {again}".lstrip()
         return replace(blocker(each), remedy=remedy)
 
     return ClusterScan(

@@ -387,7 +387,7 @@ def test_what_blocked_the_reading_blocks_the_run(path: Path) -> None:
     """Whatever was done about the cause since then: only another reading shows it. It can still be waived by its kind."""
     blocker = Blocker(KEY, "list pods", "403 Forbidden.", "Give the role.", "pods")
     scan = read(write(path, replace(SCAN, blockers=(blocker,))))
-    again = "Collect it again (acr-cleanup collect CONFIG --out usage.json), after this: Give the role."
+    again = "Give the role. Collect it again (acr-cleanup collect CONFIG --out usage.json)."
     assert scan.blockers == (replace(blocker, remedy=again),)
     assert scan.waive(["Pods"]).blockers == ()
     assert read(write(path, replace(SCAN, blockers=scan.blockers))).blockers == scan.blockers, "said once"
