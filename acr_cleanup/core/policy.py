@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
@@ -201,11 +201,16 @@ def unknown_manifest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
 def young(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     """Its last push is less than `older_than` ago, lies in the future, or is not known."""
     limit = describe_duration(evidence.policy.older_than)
+    # One reason for all that was pushed on the same day: there may be a million tags.
+    pushed: dict[date, KeepReason] = {}
     for tag in evidence.inventory.tags:
         if tag.updated_at is None:
             yield tag, KeepReason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
         elif evidence.now - tag.updated_at < evidence.policy.older_than:
-            yield tag, KeepReason(Rule.YOUNG, f"pushed {tag.updated_at:%Y-%m-%d}, less than {limit} ago")
+            day = tag.updated_at.date()
+            if day not in pushed:
+                pushed[day] = KeepReason(Rule.YOUNG, f"pushed {day:%Y-%m-%d}, less than {limit} ago")
+            yield tag, pushed[day]
 
 
 def excluded(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:

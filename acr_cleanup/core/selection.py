@@ -14,6 +14,9 @@ EVERYTHING = "*"
 
 _MEMORY = 8 << 20
 
+_MAGIC = re.compile(r"[*?\[]")
+"""What makes a glob more than a name."""
+
 
 class PatternRefused(ValueError):
     """Not a regular expression as RE2 knows them; the text is what RE2 says about it."""
@@ -96,6 +99,10 @@ def captured(pattern: str, name: str) -> str | None:
 
 
 def _glob(pattern: str) -> Callable[[str], bool]:
+    if pattern == EVERYTHING:
+        return lambda _: True
+    if not _MAGIC.search(pattern):
+        return pattern.__eq__
     match = re.compile(fnmatch.translate(pattern)).match
     return lambda name: match(name) is not None
 

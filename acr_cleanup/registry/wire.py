@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
+from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -39,6 +41,9 @@ class _Attributes(msgspec.Struct, rename="camel"):
         """
         What of it locks. A value that nobody understands locks as well, and could not be put back: so it is not handed on.
         """
+        if self.delete_enabled is True and self.write_enabled is True:
+            # As nearly everything is.
+            return _OPEN
         both = (self.delete_enabled, self.write_enabled)
         if any(not (each is None or isinstance(each, bool)) for each in both):
             return _Locks(True, True, True)
@@ -247,15 +252,12 @@ def _tag(tag: _Tag) -> Tag:
 
 
 def _listed(each: _Manifest) -> ListedManifest:
-    os, architecture = _text(each.os), _text(each.architecture)
-    # Attestations call their platform unknown/unknown: they run nowhere.
-    runs = os and architecture and "unknown" not in (os, architecture)
     locks = _locks(each.changeable_attributes)
     manifest = Manifest(
         digest=_digest(each.digest),
-        media_type=_text(each.media_type),
-        config_media_type=_text(each.config_media_type),
-        platform=f"{os}/{architecture}" if runs else "",
+        media_type=_shared(each.media_type),
+        config_media_type=_shared(each.config_media_type),
+        platform=_platform(_text(each.os), _text(each.architecture)),
         size=each.image_size if type(each.image_size) is int and each.image_size > 0 else 0,
         updated_at=_moment(each.last_update_time),
         locked=locks.locked,
@@ -264,6 +266,13 @@ def _listed(each: _Manifest) -> ListedManifest:
     )
     tags = each.tags if isinstance(each.tags, list) else ()
     return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)))
+
+
+@lru_cache(maxsize=256)
+def _platform(os: str, architecture: str) -> str:
+    # Attestations call their platform unknown/unknown: they run nowhere.
+    runs = os and architecture and "unknown" not in (os, architecture)
+    return f"{os}/{architecture}" if runs else ""
 
 
 def _locks(attributes: _Attributes | None) -> _Locks:
@@ -306,3 +315,8 @@ def _moment(value: Any) -> datetime | None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _shared(value: Any) -> str:
+    """A text of which there are few different ones: of a million manifests, each would bring its own copy of it."""
+    return intern(value) if isinstance(value, str) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, registry, starting
+from tests.bench import clusters, registry, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -14,12 +14,13 @@ SECTIONS = {
     "Requests": registry.requests,
     "Distance": registry.distance,
     "Rate": registry.rate,
+    "Size": size.size,
     "Start-up": starting.start_up,
 }
 
 
 def main() -> int:
-    wanted = sys.argv[1:]
+    wanted = [each for each in sys.argv[1:] if not each.startswith("-")]
     chosen = [(title, measure()) for title, measure in SECTIONS.items() if not wanted or title in wanted]
     folder = Path("bench-results")
     folder.mkdir(exist_ok=True)

@@ -1,0 +1,160 @@
+"""
+Plans a registry of generated pages in a process of its own: prints its CPU seconds, peak memory and what it found.
+
+`python -m tests.bench.planning TAGS REPOSITORIES`. Everything between the bytes of a page and the finished plan is the product's
+own, paging included; only the network is not there, and making the pages is not counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository
+from acr_cleanup.core.policy import RetentionPolicy, Scope
+from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.usage import UsageIndex
+from acr_cleanup.main import rare_collections
+from acr_cleanup.registry.acr import AcrRegistry
+from acr_cleanup.registry.pace import Pace, Reply
+from acr_cleanup.together import together
+
+PAGE = 1000
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+AT_ONCE = 8
+OPEN = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listEnabled": True}
+
+
+class Generated(AcrRegistry):
+    """A registry that answers every list with generated pages of `tags` tags, each on a manifest of its own."""
+
+    def __init__(self, tags: int) -> None:
+        nobody: Any = SimpleNamespace(_client=None)
+        super().__init__("contoso.azurecr.io", nobody, nobody, Pace(AT_ONCE), concurrency=AT_ONCE)
+        self._tags = tags
+        self.making = 0.0
+        """CPU seconds that went into making pages."""
+        self.plain = 0.0
+        """CPU seconds in which the standard library decodes them, and nothing more."""
+
+    async def _call(self, *arguments: Any, **options: Any) -> Reply:
+        # Others get their turn, as they would while the network is waited for.
+        await asyncio.sleep(0)
+        began = time.process_time()
+        where = urlsplit(arguments[2])
+        repository, _, kind = unquote(where.path).removeprefix("/acr/v1/").rpartition("/")
+        headers: dict[str, str] = {}
+        body: dict[str, Any]
+        if kind not in {"_tags", "_manifests"}:
+            body = {
+                "imageName": unquote(where.path).removeprefix("/acr/v1/"),
+                "changeableAttributes": OPEN,
+            }
+        else:
+            start = _number(parse_qs(where.query).get("last", [""])[0]) + 1
+            last = min(start + PAGE, self._tags)
+            make = _tag if kind == "_tags" else _manifest
+            items = [make(repository, number) for number in range(start, last)]
+            body = {"registry": self.login_server, "imageName": repository, kind[1:]: items}
+            if last < self._tags:
+                headers = {"Link": f'<{where.path}?last={last - 1}&n={PAGE}>; rel="next"'}
+        reply = Reply(200, headers, json.dumps(body).encode())
+        del body
+        made = time.process_time()
+        json.loads(reply.body)
+        ended = time.process_time()
+        self.plain += ended - made
+        self.making += ended - began
+        return reply
+
+
+def _number(last: str) -> int:
+    """Of the last item of a page: as our own links say it, or by its name when a full page has no link; -1 before the first."""
+    if last.startswith("sha256:"):
+        return int(last[-32:], 16)
+    return int(last.rpartition(".")[2] or -1)
+
+
+def _digest(repository: str, number: int) -> str:
+    return f"sha256:{abs(hash(repository)):032x}{number:032x}"
+
+
+def _moment(number: int) -> str:
+    """Every second one is old enough to go."""
+    moment = NOW - timedelta(days=90 if number % 2 else 1, seconds=number)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{number % 10_000_000:07}Z"
+
+
+def _tag(repository: str, number: int) -> dict[str, Any]:
+    moment = _moment(number)
+    return {
+        "name": f"main-20260101.{number}",
+        "digest": _digest(repository, number),
+        "createdTime": moment,
+        "lastUpdateTime": moment,
+        "signed": False,
+        "changeableAttributes": OPEN,
+    }
+
+
+def _manifest(repository: str, number: int) -> dict[str, Any]:
+    moment = _moment(number)
+    return {
+        "digest": _digest(repository, number),
+        "imageSize": 50_000_000 + number,
+        "createdTime": moment,
+        "lastUpdateTime": moment,
+        "architecture": "amd64",
+        "os": "linux",
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "configMediaType": "application/vnd.docker.container.image.v1+json",
+        "tags": [f"main-20260101.{number}"],
+        "changeableAttributes": OPEN,
+    }
+
+
+async def make_plan(registry: Generated, repositories: int) -> Plan:
+    """What `main.make_plan` does once the clusters are read."""
+    usage, policy = UsageIndex.of((), NOW), RetentionPolicy(scope=Scope.ALL)
+    plans: list[RepositoryPlan] = []
+
+    async def one(name: str) -> None:
+        inventory = prepare(await registry.list_repository(name), usage, policy, NOW)
+        if not nothing_to_delete(inventory, usage, policy, NOW):
+            inventory = await registry.read_edges(inventory)
+        plans.append(plan_repository(inventory, usage, policy, NOW))
+
+    with rare_collections():
+        await together([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
+    return Plan(registry.login_server, policy, NOW, usage, tuple(plans))
+
+
+def main() -> None:
+    tags, repositories = int(sys.argv[1]), int(sys.argv[2])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    registry = Generated(tags // repositories)
+    began = time.process_time()
+    plans: list[Plan] = []
+
+    async def run() -> None:
+        plans.append(await make_plan(registry, repositories))
+
+    # `asyncio.run` would write out the result of what it runs, for an error message that nobody sees; that is not measured.
+    asyncio.run(run())
+    (plan,) = plans
+    spent = time.process_time() - began - registry.making
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert plan.planned == tags // 2, plan.planned
+    print(json.dumps({"tags": tags, "cpu": spent, "plain": registry.plain, "peak": peak, "before": before}))
+
+
+if __name__ == "__main__":
+    main()
