@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -160,6 +163,21 @@ class AcrRegistry:
         self._edges: dict[tuple[str, Digest], wire.Edges] = {}
         # Used, and not there when they were asked for: what is pushed since is listed, or nobody can run it yet.
         self._absent: set[tuple[str, str]] = set()
+        # The registry's clock, and ours that only counts seconds, at its first answer.
+        self._date: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime | None:
+        """The time by the registry's own clock, to the second, as its first answer told it; None if none did."""
+        if self._date is None:
+            return None
+        date, at = self._date
+        return date + timedelta(seconds=time.monotonic() - at)
+
+    def _note_date(self, header: str) -> None:
+        if self._date is None and header:
+            with suppress(ValueError):
+                date = parsedate_to_datetime(header)
+                self._date = (date if date.tzinfo else date.replace(tzinfo=UTC), time.monotonic())
 
     def announce(self, repositories: Iterable[str]) -> None:
         """Tell which repositories are going to be read or changed, so that tokens that must name them name ten at a time."""
@@ -588,6 +606,7 @@ class AcrRegistry:
             request = HttpRequest(method, url, headers=headers, content=content)
             # Streamed, or the SDK would parse every page with the standard library before we see it.
             response = await self._client.send_request(request, stream=True)
+            self._note_date(response.headers.get("Date", ""))
             try:
                 body = await read_bounded(response, largest)
             except NO_ANSWER:

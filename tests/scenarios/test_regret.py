@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,39 @@ async def test_a_tagged_child_of_an_unlisted_index_in_use_stays(
         assert ran.code == 0
         assert child in stage.repository.manifests
         assert "3.0-amd64" in stage.repository.tags
+
+
+def wrong_clock(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
+    """From now on this machine believes that it is later (or earlier) by that much."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + by
+
+    monkeypatch.setattr("acr_cleanup.main.datetime", Wrong)
+
+
+async def test_a_clock_that_is_a_day_ahead_makes_nothing_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock of this machine the tag is a day old, by that of the registry it was pushed a moment ago."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        stage.registry.push(REPOSITORY, "fresh", age=timedelta(minutes=1))
+        wrong_clock(monkeypatch, timedelta(days=1))
+
+        ran = await stage.tool.apply(**{"older-than": "12h"})
+
+        assert ran.code == 3
+        (blocker,) = ran.blockers
+        assert blocker["seen"].startswith("The clock of this machine is 1d ahead of the registry's")
+        assert "Set the clock" in blocker["remedy"]
+        always(ran, stage)
+
+
+async def test_a_clock_that_is_a_day_behind_only_keeps_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(tmp_path, monkeypatch) as stage:
+        stage.registry.push(REPOSITORY, "aged", age=timedelta(hours=25))
+        wrong_clock(monkeypatch, -timedelta(days=1))
+
+        ran = await stage.tool.apply(**{"older-than": "12h"})
+
+        assert (ran.code, ran.deleted) == (0, {"shop/web:1.0", "shop/web:1.1"})
