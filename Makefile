@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 TASK := azure-pipelines-task
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts unit contract bench image-test task lint-workflows lock clean
+.PHONY: help demo test lint types contracts unit contract bench profile image-test task lint-workflows lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schema and README 
 
 bench: $(VENV)/dev.done  ## Measure what is claimed about speed and size, beside the plain ways of doing it.
 	@$(RUN) -m tests.bench
+
+profile: $(VENV)/dev.done  ## Show what costs the most CPU in a plan and in an apply.
+	@$(RUN) -m tests.bench.profiling
 
 image-test: $(VENV)/ci.done  ## Build the image, run it, and run a whole workflow with it (needs Docker, or ../shared/tools).
 	@tests/image/run.sh $(CURDIR)/$(RUN)

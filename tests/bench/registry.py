@@ -22,6 +22,9 @@ KINDS = (
 """What a path of the registry is asked for; the first that fits."""
 
 CONCURRENCY = 32
+"""Deletions at once, as many as the registry recommends at most; and as many threads of the plain SDK."""
+USUAL = 8
+"""The default of `concurrency`."""
 
 
 def requests() -> list[Row]:
@@ -96,13 +99,16 @@ def _distance(milliseconds: int) -> list[Row]:
     name, latency = f"{milliseconds}-ms", milliseconds / 1000
     with served(name) as world, tempfile.TemporaryDirectory() as folder:
         whole, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
+    assert report["counts"]["deleted"] == DELETIONS
+    with served(name) as calm, tempfile.TemporaryDirectory() as folder:
+        run("apply", calm, Path(folder), max_deletions=0, concurrency=USUAL)
     with served(name) as other:
         plainly(other, ["shop/web"], threads=CONCURRENCY, at_most=PLAIN_DELETIONS)
-    assert report["counts"]["deleted"] == DELETIONS
+    usual = _deleting(calm.requests, latency)
     ours, plain = _deleting(world.requests, latency), _deleting(other.requests, latency)
     per_ours, per_plain = ours / DELETIONS, plain / PLAIN_DELETIONS
-    path = DELETIONS * latency / CONCURRENCY
-    claim = f"{DELETIONS:,} manifests deleted at {milliseconds} ms"
+    path = DELETIONS * latency / USUAL
+    claim = f"{DELETIONS:,} manifests deleted at {milliseconds} ms, {CONCURRENCY} at once"
     return [
         Row(
             claim,
@@ -113,12 +119,12 @@ def _distance(milliseconds: int) -> list[Row]:
             per_plain >= 4 * per_ours,
         ),
         Row(
-            "the same",
-            f"{ours:.1f} s",
-            f"{DELETIONS:,} × {milliseconds} ms / {CONCURRENCY} at once = {path:.1f} s",
-            f"{ours / path:.2f} ×",
+            f"the same, {USUAL} at once (the default)",
+            f"{usual:.1f} s",
+            f"{DELETIONS:,} × {milliseconds} ms / {USUAL} at once = {path:.1f} s",
+            f"{usual / path:.2f} ×",
             "≤ 1.3 ×",
-            ours <= 1.3 * path,
+            usual <= 1.3 * path,
         ),
         Row(
             "connections opened to the registry",
