@@ -295,6 +295,12 @@ def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision
             yield ManifestDecision(inventory.manifests[digest])
 
 
+_CHECK_FIRST = (
+    "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
+    "are as meant."
+)
+
+
 def refusals(plan: Plan, limits: Limits) -> tuple[str, ...]:
     """Why these limits forbid the whole plan; empty if they do not. Each says what was seen and what to do."""
     found = []
@@ -302,14 +308,14 @@ def refusals(plan: Plan, limits: Limits) -> tuple[str, ...]:
         untagged = f" and {plan.untagged} manifests without tags, which count as well," if plan.untagged else ","
         found.append(
             f"The plan deletes {plan.planned} tags{untagged} more than max-deletions ({limits.deletions}). "
-            "Read the plan; if it is what you want, raise max-deletions."
+            f"{_CHECK_FIRST} If the plan is what you want, raise max-deletions."
         )
     for repository in plan.repositories:
         total = len(repository.decisions)
         if limits.percent is not None and len(repository.deletions) * 100 > limits.percent * total:
             found.append(
                 f"The plan deletes {len(repository.deletions)} of {total} tags of {repository.repository}, more than "
-                f"max-deletion-percent ({limits.percent:g} %). Read the plan; if it is what you want, raise the limit."
+                f"max-deletion-percent ({limits.percent:g} %). {_CHECK_FIRST} If the plan is what you want, raise the limit."
             )
     return tuple(found)
 

@@ -550,6 +550,7 @@ def test_a_limit_refuses_the_whole_plan_and_says_what_to_do() -> None:
 
     assert refusals(found, Limits(deletions=4)) == ()
     assert "max-deletions (3)" in refusals(found, Limits(deletions=3))[0]
+    assert "Check first whether every cluster" in refusals(found, Limits(deletions=3))[0]
     assert refusals(found, Limits(deletions=None)) == ()
 
 
