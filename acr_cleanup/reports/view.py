@@ -653,9 +653,11 @@ def _done(view: View, verb: str = " deleted") -> str:
         )
     auxiliary = f" {words.plural(counts.planned, 'was')}" if verb else ""
     manifests = f", with {words.count(counts.deleted_manifests, 'manifest')}" if counts.deleted_manifests else ""
+    done = counts.deleted or counts.deleted_manifests
+    freeing = _freeing(view, counts.bytes, counts.deleted, counts.deleted_manifests) if done else ""
     return (
         f"{counts.deleted:,} of {words.count(counts.planned, 'planned tag')}{auxiliary}{verb} from {registry}"
-        f"{manifests}{_freeing(view, counts.bytes, counts.deleted, counts.deleted_manifests)}"
+        f"{manifests}{freeing}"
     )
 
 

@@ -107,6 +107,12 @@ def test_manifests_without_tags_are_counted_as_what_was_planned(
     assert "0 tags" not in view.headline
 
 
+def test_what_failed_altogether_is_not_said_to_have_lost_its_names() -> None:
+    view = View(small(Verdict.PARTIAL, outcome(OutcomeKind.FAILED), outcome(OutcomeKind.FAILED, "1.0.0", 1)))
+
+    assert view.headline == "Partly done: 2 tags failed; 0 of 2 planned tags were deleted from contoso.azurecr.io."
+
+
 def test_a_refusal_says_that_manifests_without_tags_are_selected() -> None:
     result = samples.result(samples.untagged_plan(), Verdict.REFUSED, dry_run=False, refusals=("Too many.",))
 
