@@ -266,7 +266,8 @@ class _Repository:
     async def _look(self, usage: UsageIndex) -> RepositoryInventory:
         name = self.planned.repository
         listed = await self.registry.list_repository(name)
-        return await self.registry.read_edges(prepare(listed, usage, self.plan.policy, self.plan.created_at))
+        inventory = prepare(listed, usage, self.plan.policy, self.plan.created_at, backup=self.backup)
+        return await self.registry.read_edges(inventory)
 
     async def _step(self, step: Step, late: list[Step]) -> None:
         # The turn is taken here, not further down: whatever waits for one when the run is stopped must not start any more.

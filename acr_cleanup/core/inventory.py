@@ -176,6 +176,8 @@ class RepositoryInventory:
     """How many more manifests the registry counts than are known of: any may be an index. Read together with the edges."""
     used_tags: frozenset[str] = frozenset()
     """Names that something uses, listed or not."""
+    all_referrers: bool = False
+    """Must every referrer be known, also one that the registry removes by itself with its subject? Then it can be backed up."""
     candidates: frozenset[Digest] = frozenset()
     """Manifests without tags that may go by themselves, unless they prove to be attached to something."""
 
@@ -216,7 +218,8 @@ class RepositoryInventory:
         (`listEnabled: false`) have edges too.
 
         An OCI artifact can only have a subject, and the registry removes an untagged one together with that subject: its body
-        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own).
+        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own), or when
+        it is to be brought back.
         """
         listed = [
             manifest.digest
@@ -225,6 +228,7 @@ class RepositoryInventory:
             and (
                 manifest.media_type != _OCI_IMAGE
                 or manifest.locked
+                or self.all_referrers
                 or manifest.digest in self.tags_of
                 or manifest.digest in self.used
                 or manifest.digest in self.parents_of

@@ -53,11 +53,16 @@ class Removal:
 
 
 def prepare(
-    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
+    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime, *, backup: bool = False
 ) -> RepositoryInventory:
-    """The same inventory, knowing which of its bodies matter to this decision: to be called before they are read."""
+    """
+    The same inventory, knowing which of its bodies matter to this decision: to be called before they are read.
+
+    With `backup` nothing may go that is not a step of its own.
+    """
     inventory = inventory.used_by(usage.digests(inventory.name), usage.tags(inventory.name))
-    return replace(inventory, candidates=candidates(Evidence(inventory, usage, policy, now)))
+    found = candidates(Evidence(inventory, usage, policy, now))
+    return replace(inventory, candidates=found, all_referrers=backup)
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:

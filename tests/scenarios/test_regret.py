@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup import proof
+from acr_cleanup.core.references import Digest
+from acr_cleanup.journal import read_journal
 from tests.scenarios.stage import OLD, REPOSITORY, Stage, always, impatient, staged
 
 BOLD = {"delete-untagged": "true", "include-locked": "true", "backup": "true", "exact-sizes": "true"}
@@ -94,3 +96,18 @@ async def test_a_clock_that_is_a_day_behind_only_keeps_more(tmp_path: Path, monk
         ran = await stage.tool.apply(**{"older-than": "12h"})
 
         assert (ran.code, ran.deleted) == (0, {"shop/web:1.0", "shop/web:1.1"})
+
+
+async def test_a_backup_holds_what_the_registry_removes_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An untagged signature goes with its subject, asked for or not: what is not in the journal could not come back."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        signature = stage.registry.push_referrer(REPOSITORY, stage.digest("1.0"), age=OLD)
+
+        ran = await stage.tool.apply(backup="true")
+
+        assert ran.code == 0
+        assert signature not in stage.repository.manifests
+        held = {each.digest: each.document for each in read_journal(tmp_path / "report" / "journal.jsonl").deletions}
+        assert held.get(Digest(signature))
