@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -118,6 +119,12 @@ def served(name: str) -> Iterator[Served]:
             process.stdin.close()
         world.connections = json.loads(process.stdout.readline())
         world.requests += json.loads(process.stdout.readline())
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that were started here and have ended: a served world counts when it is over."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run(verb: str, world: Served, folder: Path, **changes: Any) -> tuple[float, dict[str, Any]]:
