@@ -59,7 +59,9 @@ REFUSAL_STAYS = 30.0
 LARGEST_ANSWER = 1024 * 1024
 """Bytes."""
 
-_REPOSITORY_IN_PATH = re.compile(r"/(?:acr/v1(?:/_deleted)?|v2)/(?P<name>.+?)(?:/(?:_tags|_manifests|manifests)(?:/[^/]*)?)?")
+_REPOSITORY_IN_PATH = re.compile(
+    r"/(?:acr/v1(?:/_deleted)?|v2)/(?P<name>.+?)(?:/(?:_tags|_manifests|manifests)(?:/[^/]*)?)?"
+)
 
 # The SDK's flow failed after a 401. Not every token and challenge is one that it can read.
 _NO_RESCUE = (HttpResponseError, ValueError, KeyError)

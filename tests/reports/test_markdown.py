@@ -57,7 +57,9 @@ def test_the_words_of_the_summary(name: str) -> None:
     golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT))
 
 
-@pytest.mark.parametrize("name", ["planned", "blocked", "cancelled", "nothing_to_do", "proven", "broken", "unproven", "exact"])
+@pytest.mark.parametrize(
+    "name", ["planned", "blocked", "cancelled", "nothing_to_do", "proven", "broken", "unproven", "exact"]
+)
 def test_the_words_before_the_tags(name: str) -> None:
     golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT).partition("### Why each tag")[0])
 
