@@ -121,6 +121,7 @@ def test_it_is_what_is_left_over_when_everything_kept_is_added_up(
 
     def stored(digests: set[Digest]) -> int:
         blobs = {blob for digest in digests if (content := contents[digest]) for blob in content.blobs}
-        return sum(SIZES[blob] for blob in blobs) + 3 * len(digests)
+        layers: int = sum(SIZES[blob] for blob in blobs)
+        return layers + 3 * len(digests)
 
     assert measure(contents, going).total == stored(set(contents)) - stored(contents.keys() - going)
