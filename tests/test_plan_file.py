@@ -572,7 +572,7 @@ def forged(draw: st.DrawFn, repository: RepositoryInventory) -> tuple[Step, ...]
     return tuple(steps)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(then=inventories(), now=inventories(), before=some_uses(), uses=some_uses(), same=st.booleans(), data=st.data())
 def test_what_is_done_is_in_the_reviewed_plan_and_in_the_one_of_now(
     then: RepositoryInventory,

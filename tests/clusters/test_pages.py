@@ -136,7 +136,7 @@ def objects(draw: st.DrawFn) -> tuple[Kind, list[dict[str, Any]]]:
     return kind, found
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(objects())
 def test_both_ways_find_the_same(drawn: tuple[Kind, list[dict[str, Any]]]) -> None:
     kind, found = drawn

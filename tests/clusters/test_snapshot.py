@@ -453,7 +453,7 @@ def test_any_scan_comes_back_as_it_went(tmp_path: Path, scan: ClusterScan, read_
     assert read(path, now=read_at) == as_read(scan, read_at)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=1500)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=250)
 @given(data=st.data())
 def test_a_changed_byte_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "spoilt.json"
@@ -470,7 +470,7 @@ def test_a_changed_byte_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, 
         assert found == as_read(SCAN)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(data=st.data())
 def test_a_lost_or_doubled_piece_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "spoilt.json"

@@ -63,7 +63,7 @@ def worlds() -> st.SearchStrategy[RepositoryInventory]:
 
 
 @given(worlds(), uses_and_open(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_a_tag_would_be_without_its_uses_is_what_a_plan_without_them_says(
     repository: RepositoryInventory, uses: list[ImageUse], runs: bool
 ) -> None:
@@ -89,7 +89,7 @@ def test_what_a_tag_would_be_without_its_uses_is_what_a_plan_without_them_says(
 
 
 @given(worlds(), uses_and_open(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_manifest_goes_when_the_plan_carried_out_leaves_it_no_longer(
     repository: RepositoryInventory, uses: list[ImageUse], runs: bool
 ) -> None:
@@ -105,7 +105,7 @@ def test_a_manifest_goes_when_the_plan_carried_out_leaves_it_no_longer(
 
 
 @given(worlds(), uses_and_open())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_use_that_matters_to_a_manifest_is_left_untold(
     repository: RepositoryInventory, uses: list[ImageUse]
 ) -> None:

@@ -178,7 +178,7 @@ def deletions(found: RepositoryPlan) -> tuple[set[str], set[Digest]]:
 
 
 @given(worlds(), any_uses(), policies())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_nothing_used_is_ever_deleted(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -201,7 +201,7 @@ def test_nothing_used_is_ever_deleted(
 
 
 @given(worlds(), any_uses(), policies())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy) -> None:
     """Whatever stays keeps its children, its subject, its referrers and its signatures; a kept name keeps its manifest."""
     found = plan(repository, uses, policy)
@@ -226,7 +226,7 @@ def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse]
 
 
 @given(worlds(), any_uses(), policies())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_goes_is_old_unlocked_known_and_not_excluded(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -258,7 +258,7 @@ def test_what_goes_is_old_unlocked_known_and_not_excluded(
 
 
 @given(worlds(), any_uses(), policies())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_has_no_tag_goes_along_with_something_tagged_or_is_decided_by_itself(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -281,7 +281,7 @@ def test_what_has_no_tag_goes_along_with_something_tagged_or_is_decided_by_itsel
 
 
 @given(worlds(), any_uses(), any_uses(), policies())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_more_usage_never_deletes_more(
     repository: RepositoryInventory, uses: list[ImageUse], more: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -301,7 +301,7 @@ STRICTER: dict[str, Any] = {
 
 
 @given(worlds(), any_uses(), policies(), st.sets(st.sampled_from(sorted(STRICTER)), min_size=1))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_rules_only_add_reasons_to_keep(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, options: set[str]
 ) -> None:
@@ -315,7 +315,7 @@ def test_rules_only_add_reasons_to_keep(
 
 @pytest.mark.parametrize("option", ["delete_untagged", "include_locked"])
 @given(repository=worlds(), uses=any_uses(), policy=policies())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_only_these_options_delete_more(
     option: str, repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -329,7 +329,7 @@ def test_only_these_options_delete_more(
 
 
 @given(worlds(), any_uses(), policies(), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_order_of_input_does_not_matter(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, shuffler: random.Random
 ) -> None:
@@ -349,7 +349,7 @@ def test_the_order_of_input_does_not_matter(
 
 
 @given(worlds(), any_uses(), policies())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_run_that_ends_anywhere_leaves_no_index_without_its_children(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -371,7 +371,7 @@ def test_a_run_that_ends_anywhere_leaves_no_index_without_its_children(
 
 
 @given(worlds(), any_uses(), policies())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_second_plan_after_carrying_out_the_first_has_nothing_to_do(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -381,7 +381,7 @@ def test_a_second_plan_after_carrying_out_the_first_has_nothing_to_do(
 
 
 @given(worlds(), any_uses(), policies())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_where_no_body_is_needed_nothing_goes_whatever_they_say(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
@@ -397,7 +397,7 @@ def test_where_no_body_is_needed_nothing_goes_whatever_they_say(
 
 
 @given(worlds(), any_uses(), worlds(), any_uses(), policies())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_second_look_never_does_more_than_either_plan(
     repository: RepositoryInventory,
     uses: list[ImageUse],

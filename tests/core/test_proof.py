@@ -215,7 +215,7 @@ def test_a_used_tag_that_was_pushed_again_can_still_be_pulled() -> None:
 
 
 @given(inventories(), some_uses())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_a_plan_deletes_nothing_is_broken(repository: RepositoryInventory, uses: list[ImageUse]) -> None:
     """No false alarm in any world: what is carried out as planned stands the proof."""
     index_ = usage(*uses)
@@ -230,7 +230,7 @@ def test_whatever_a_plan_deletes_nothing_is_broken(repository: RepositoryInvento
 
 
 @given(inventories(), some_uses(), st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_used_tag_is_taken_away_is_found(
     repository: RepositoryInventory, uses: list[ImageUse], data: st.DataObject
 ) -> None:

@@ -191,7 +191,7 @@ def as_regex(glob: str) -> str:
 @example("*a*b", "aab")
 @example("[!a]*", "ba")
 @example("a.b", "axb")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_a_glob_and_its_regular_expression_select_the_same(glob: str, name: str) -> None:
     for sign in ("", "!"):
         by_glob = patterns((sign + glob,)).select(name)
@@ -315,7 +315,7 @@ def stricter(policy: RetentionPolicy, extra: str, by: str) -> dict[str, Retentio
 
 
 @given(worlds, policies, st.sampled_from(GLOBS), st.sampled_from(GROUPS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_is_said_more_only_adds_reasons_to_keep(
     world: RepositoryInventory, policy: RetentionPolicy, extra: str, by: str
 ) -> None:
