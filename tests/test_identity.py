@@ -9,8 +9,8 @@ import shlex
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -34,18 +34,21 @@ ARM = CLOUDS["azurecloud"].resource_manager_scope
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No tool of the machine is found, and its endpoint for managed identities (moved to loopback) is not there."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("azure.identity._credentials.imds.IMDS_AUTHORITY", f"http://127.0.0.1:{free_port()}")
+    with dead_port() as port:
+        monkeypatch.setattr("azure.identity._credentials.imds.IMDS_AUTHORITY", f"http://127.0.0.1:{port}")
+        yield
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+@contextmanager
+def dead_port() -> Iterator[int]:
+    """A port that refuses every connection; it stays bound, for a port that is merely free is the next server's."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def cloud_of(emulator: Emulator) -> Cloud:
@@ -174,11 +177,12 @@ async def test_an_unknown_resource_is_said() -> None:
 
 
 async def test_an_authority_that_cannot_be_reached_is_said_soon() -> None:
-    cloud = replace(CLOUDS["azurecloud"], authority=f"https://localhost:{free_port()}")
     environ = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "hunter2"}
-    started = time.monotonic()
-    error = await refusal(cloud, environ)
-    assert time.monotonic() - started < 30
+    with dead_port() as port:
+        cloud = replace(CLOUDS["azurecloud"], authority=f"https://localhost:{port}")
+        started = time.monotonic()
+        error = await refusal(cloud, environ)
+        assert time.monotonic() - started < 30
     assert "cannot be reached" in error.seen
     assert "SSLContext" not in error.seen
     assert error.where == cloud.authority

@@ -258,7 +258,8 @@ def _neighbours(inventory: RepositoryInventory, digest: Digest) -> frozenset[Dig
         each = pending.pop()
         manifest = inventory.manifests.get(each)
         subjects = [manifest.subject if manifest else None, *(tag.subject for tag in inventory.tags_of.get(each, ()))]
-        for near in (*inventory.parents_of.get(each, ()), *inventory.referrers_of.get(each, ()), *subjects):
+        signers = (tag.digest for tag in inventory.signers_of.get(each, ()))
+        for near in (*inventory.parents_of.get(each, ()), *inventory.referrers_of.get(each, ()), *signers, *subjects):
             if near is not None and near not in seen:
                 seen.add(near)
                 pending.append(near)
@@ -308,7 +309,7 @@ def eligible(evidence: Evidence) -> bool:
 def _around(inventory: RepositoryInventory, digest: Digest) -> Surroundings:
     manifest = inventory.manifests.get(digest)
     tags = inventory.tags_of.get(digest, ())
-    by_name = [tag.digest for tag in inventory.tags if tag.subject == digest]
+    by_name = [tag.digest for tag in inventory.signers_of.get(digest, ())]
     subjects = [tag.subject for tag in tags] + [manifest.subject if manifest else None]
     return Surroundings(
         tags=tuple(sorted(tags, key=lambda tag: tag.name)),

@@ -22,7 +22,7 @@ from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
 from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.usage import ClusterScan, ImageUse, UsageIndex
 from tests.core.test_promises import DIGESTS, NAMES, after, inventories, some_uses
-from tests.core.worlds import NOW, d, image, index, inventory, referrer, tag, usage, use
+from tests.core.worlds import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use
 
 OPEN = use(None, None, name="templated")
 
@@ -63,7 +63,7 @@ def worlds() -> st.SearchStrategy[RepositoryInventory]:
 
 
 @given(worlds(), uses_and_open(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100)
 def test_what_a_tag_would_be_without_its_uses_is_what_a_plan_without_them_says(
     repository: RepositoryInventory, uses: list[ImageUse], runs: bool
 ) -> None:
@@ -89,7 +89,7 @@ def test_what_a_tag_would_be_without_its_uses_is_what_a_plan_without_them_says(
 
 
 @given(worlds(), uses_and_open(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100)
 def test_a_manifest_goes_when_the_plan_carried_out_leaves_it_no_longer(
     repository: RepositoryInventory, uses: list[ImageUse], runs: bool
 ) -> None:
@@ -105,7 +105,7 @@ def test_a_manifest_goes_when_the_plan_carried_out_leaves_it_no_longer(
 
 
 @given(worlds(), uses_and_open())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_use_that_matters_to_a_manifest_is_left_untold(
     repository: RepositoryInventory, uses: list[ImageUse]
 ) -> None:
@@ -123,7 +123,7 @@ def test_no_use_that_matters_to_a_manifest_is_left_untold(
 
 
 @given(worlds(), uses_and_open())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_use_of_a_tag_alone_keeps_it(repository: RepositoryInventory, uses: list[ImageUse]) -> None:
     asked = evidence(repository, *uses)
     for each in repository.tags:
@@ -133,7 +133,7 @@ def test_any_use_of_a_tag_alone_keeps_it(repository: RepositoryInventory, uses: 
 
 
 @given(worlds(), uses_and_open(), st.sampled_from([*NAMES, "9.9"]), st.sampled_from([*DIGESTS, d(99)]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_is_asked_is_answered(
     repository: RepositoryInventory, uses: list[ImageUse], name: str, digest: str
 ) -> None:
@@ -246,6 +246,17 @@ def test_what_is_attached_and_used_keeps_what_it_is_attached_to() -> None:
     assert by_tag.fate is not None
     assert by_tag.manifest_fate is not None
     assert (by_tag.fate.goes, by_tag.manifest_fate.goes) == (True, False), "the tag goes by name only"
+
+
+def test_who_uses_a_signature_keeps_what_it_signs_and_is_told() -> None:
+    repository = inventory([tag("1.0", "a"), tag(signature_of("a"), "sig")])
+    found = explain_manifest(evidence(repository, use(signature_of("a"), name="verifier")), d("a"))
+
+    assert found.fate is not None
+    assert [reason.rule for reason in found.fate.reasons] == [Hold.REFERRED]
+    assert links(found) == [("verifier", Link.NEIGHBOUR)]
+    assert found.without_uses is not None
+    assert found.without_uses.fate.goes
 
 
 def test_what_is_attached_goes_with_its_subject() -> None:
