@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from acr_cleanup.jwt import claims_of
+from acr_cleanup.quoting import phrase
 from acr_cleanup.runtimes.base import NoIdToken
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Federation(Closing):
     def said(self) -> str:
         """What the token says of the job, for a message: never the token."""
         named = ("sub", "aud", "iss", "environment", "job_workflow_ref")
-        return ", ".join(f"{name}={one_line(str(self.claims[name]))}" for name in named if self.claims.get(name))
+        return ", ".join(f"{name}={phrase(str(self.claims[name]))}" for name in named if self.claims.get(name))
 
     @property
     def remedy(self) -> str:
@@ -147,9 +148,3 @@ class Federation(Closing):
                 f"subject or issuer. If it shall be trusted, add a federated credential for it {managed}:\n`{command}`"
             )
         return f"If jobs like this one shall be trusted, add a federated credential for it {managed}:\n`{command}`"
-
-
-def one_line(text: str) -> str:
-    """Foreign text as one printable line of bearable length, without its final stop."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return (line if len(line) <= 200 else f"{line[:200]}…").rstrip(". ")

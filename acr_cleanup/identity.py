@@ -26,8 +26,8 @@ from acr_cleanup.federation import (
     IdTokens,
     LoginChoice,
     no_id_tokens,
-    one_line,
 )
+from acr_cleanup.quoting import phrase
 from acr_cleanup.runtimes.base import NoIdToken
 from acr_cleanup.service_connection import ACCESS_TOKEN, ServiceConnection
 
@@ -327,7 +327,7 @@ def _unusable(error: Exception, certificate: str | None, narrowed: str) -> Ident
         seen = "AZURE_TOKEN_CREDENTIALS asks for a login that this environment does not describe."
         remedy = "Unset it, or set the variables which that login needs."
     else:
-        seen, remedy = f"The login that the environment describes cannot be used: {one_line(text)}.", _LOG_IN
+        seen, remedy = f"The login that the environment describes cannot be used: {phrase(text)}.", _LOG_IN
     return IdentityError(seen, where="the environment", remedy=remedy)
 
 
@@ -467,13 +467,13 @@ def explain(error: Exception, login: Login, authority: str) -> IdentityError:
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return IdentityError(
             # aiohttp shows its SSL context as an object at an address.
-            f"Entra ID cannot be reached: {one_line(re.sub(r' ssl:(?:<[^>]*>|default)', '', text))}.",
+            f"Entra ID cannot be reached: {phrase(re.sub(r' ssl:(?:<[^>]*>|default)', '', text))}.",
             where=authority,
             remedy="Check the network, the proxy (HTTPS_PROXY, NO_PROXY) and the authority.",
         )
     kind = "refused" if isinstance(error, AzureError) else "gave an unexpected answer for"
     return IdentityError(
-        f"Entra ID {kind} {login.name}: {one_line(text)}.", where=authority, remedy="The debug log has the details."
+        f"Entra ID {kind} {login.name}: {phrase(text)}.", where=authority, remedy="The debug log has the details."
     )
 
 
@@ -494,4 +494,4 @@ def _refused(code: int, text: str, login: Login, authority: str) -> IdentityErro
 def _said(text: str) -> str:
     """The sentence after the number, without the identifiers that follow it."""
     sentence = re.split(r"AADSTS\d+:?\s*", text, maxsplit=1)[-1]
-    return one_line(re.split(r"\s*(?:Trace ID|Timestamp|Correlation ID)\b", sentence, maxsplit=1)[0])
+    return phrase(re.split(r"\s*(?:Trace ID|Timestamp|Correlation ID)\b", sentence, maxsplit=1)[0])

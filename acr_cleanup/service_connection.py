@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from acr_cleanup.federation import one_line
+from acr_cleanup.quoting import phrase
 from acr_cleanup.runtimes.base import NoIdToken
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class ServiceConnection:
                 f"Azure DevOps does not accept the System.AccessToken of this job (HTTP {status}{page}).",
                 "It is that of another job, or its job has ended. Hand on $(System.AccessToken) of this job, whole.",
             )
-        said = one_line(str(answer.get("message") or "").replace(self.access_token, "***"))
+        said = phrase(str(answer.get("message") or "").replace(self.access_token, "***"))
         what = f"HTTP {status}: {said}" if said else f"HTTP {status}"
         if status in (400, 403, 404):
             does = {
@@ -167,7 +167,7 @@ class ServiceConnection:
                 403: "lets this pipeline not use the service connection",
                 404: "knows no service connection",
             }[status]
-            raise NoIdToken(f"Azure DevOps {does} {one_line(self.connection)} ({what}).", _PERMIT)
+            raise NoIdToken(f"Azure DevOps {does} {phrase(self.connection)} ({what}).", _PERMIT)
         if 400 <= status < 500 and status not in (408, 429):
             raise NoIdToken(f"Azure DevOps gave no token ({what}).", "The debug log has the details.")
         if status == 200:

@@ -25,8 +25,8 @@ from acr_cleanup.clusters.text import (
     tags_in_text,
     templated,
 )
-from acr_cleanup.clusters.unread import quoted
 from acr_cleanup.core.references import Digest, ImageReference, Registry
+from acr_cleanup.quoting import quoted
 
 # More than fits a cluster's store. YAML is slow to read.
 _LONGEST_JSON, _LONGEST_DOCUMENT = 16 << 20, 2 << 20

@@ -23,9 +23,10 @@ from acr_cleanup.clusters.kubeconfig import read_kubeconfig, server_of
 from acr_cleanup.clusters.manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
 from acr_cleanup.clusters.snapshot import recorded_resource_id
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unread import Unread, quoted
+from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.usage import Blocker, Outside
 from acr_cleanup.errors import IdentityError
+from acr_cleanup.quoting import quoted
 from acr_cleanup.together import together
 
 if TYPE_CHECKING:

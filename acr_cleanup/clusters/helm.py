@@ -23,10 +23,11 @@ from typing import Any
 import msgspec
 
 from acr_cleanup.clusters.objects import Findings, uses_in_document
-from acr_cleanup.clusters.unread import Unread, quoted
+from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.clusters.yaml_tree import NotPlain, documents_of
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
+from acr_cleanup.quoting import quoted
 
 RELEASE_TYPE = "helm.sh/release.v1"
 """The type of the Secrets of Helm 3 and later."""

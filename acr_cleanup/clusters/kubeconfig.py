@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from acr_cleanup.clusters.api import ApiServer
-from acr_cleanup.clusters.unread import Unread, quoted
+from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.quoting import quoted
 
 AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 """The application every Entra ID cluster of AKS expects tokens for, the same in all clouds.

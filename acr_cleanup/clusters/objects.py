@@ -22,10 +22,10 @@ import msgspec
 
 from acr_cleanup.clusters.documents import contents
 from acr_cleanup.clusters.text import needles
-from acr_cleanup.clusters.unread import quoted
 from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
+from acr_cleanup.quoting import quoted
 
 
 @dataclass(frozen=True, slots=True)

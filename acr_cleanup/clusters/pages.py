@@ -17,8 +17,8 @@ import msgspec
 
 from acr_cleanup.clusters.objects import POD, Findings, Kind, image_uses
 from acr_cleanup.clusters.text import needles
-from acr_cleanup.clusters.unread import quoted
 from acr_cleanup.core.references import Registry
+from acr_cleanup.quoting import quoted
 
 
 class Torn(Exception):

@@ -34,9 +34,10 @@ from acr_cleanup.clusters.helm import RELEASE_TYPE, History
 from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.pages import is_helms
 from acr_cleanup.clusters.scanner import HELM_NOTE, SECRET, empty_list_problem, or_waive_it, rule_to_add, shortened
-from acr_cleanup.clusters.unread import Unread, quoted
+from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.quoting import quoted
 
 ACCESS = "run-command"
 CALL = "run command (kubectl get)"

@@ -24,10 +24,11 @@ import msgspec
 
 from acr_cleanup import __version__
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.clusters.unread import Unread, quoted
+from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
+from acr_cleanup.quoting import quoted
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 512 * 1024 * 1024

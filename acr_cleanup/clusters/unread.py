@@ -1,14 +1,11 @@
-"""What could not be read, in words: the exception that becomes a blocker, and foreign text made fit to quote."""
+"""What could not be read, in words: the exception that becomes a blocker."""
 
 from __future__ import annotations
-
-import re
 
 import msgspec
 
 from acr_cleanup.core.usage import Blocker
-
-_QUOTED_LENGTH = 200
+from acr_cleanup.quoting import quoted
 
 
 class Unread(Exception):
@@ -28,18 +25,6 @@ class Unread(Exception):
 
 class Unreachable(Unread):
     """The API server gave no answer at all: another way to it (a run command) may still work."""
-
-
-def quoted(text: object, limit: int = _QUOTED_LENGTH) -> str:
-    """
-    Foreign text on one line, without control characters or passwords in URLs, shortened to `limit` characters.
-
-    >>> quoted("Error from server\\n\\x1b[31m(Forbidden)")
-    'Error from server [31m(Forbidden)'
-    """
-    line = re.sub(r"(?<=://)[^/\s@]+@", "***@", str(text))
-    line = re.sub(r"\s+", " ", "".join(char if char.isprintable() else " " for char in line)).strip()
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def describe(status: int, reason: str, body: bytes) -> str:

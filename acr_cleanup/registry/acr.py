@@ -34,6 +34,7 @@ from acr_cleanup.core.proof import written
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
 from acr_cleanup.registry.tokens import API_VERSION, DELETING, RegistryTokens
@@ -107,7 +108,7 @@ async def open_registry(
     """
     if not _HOST.fullmatch(login_server):
         raise RegistryUnreachable(
-            f"{failures.quote_text(repr(login_server))} is not a host name.",
+            f"{quoted(repr(login_server))} is not a host name.",
             remedy="Check container_registry.url; it looks like contoso.azurecr.io.",
         )
     shared = SharedTransport(transport)
@@ -270,7 +271,7 @@ class AcrRegistry:
         try:
             await together(works, limit=self._concurrency)
         except wire.Unreadable as error:
-            seen = f"an answer that does not describe what is used: {failures.quote_text(str(error))}."
+            seen = f"an answer that does not describe what is used: {quoted(str(error))}."
             raise failures.not_listed(self.login_server, f"reading what is used of {inventory.name}", seen) from None
         return replace(inventory, tags=(*inventory.tags, *tags)).with_edges(manifests)
 
@@ -290,7 +291,7 @@ class AcrRegistry:
         try:
             return wire.read_repository(reply.body, name)
         except wire.Unreadable as error:
-            seen = f"an answer that does not describe it: {failures.quote_text(str(error))}."
+            seen = f"an answer that does not describe it: {quoted(str(error))}."
             raise failures.not_listed(self.login_server, call, seen) from None
 
     async def _read_all(self, inventory: RepositoryInventory, digests: Sequence[Digest]) -> list[Manifest]:
@@ -406,7 +407,7 @@ class AcrRegistry:
             return wire.read_tag(reply.body).digest
         except wire.Unreadable as error:
             raise RegistryError(
-                f"an answer that is no tag: {failures.quote_text(str(error))}.",
+                f"an answer that is no tag: {quoted(str(error))}.",
                 where=failures.where(self.login_server, call),
                 remedy="Check whether a proxy answers in the registry's place.",
             ) from None
@@ -456,7 +457,7 @@ class AcrRegistry:
         stored = reply.headers.get("Docker-Content-Digest", digest)
         if stored != digest:
             raise RegistryError(
-                f"the registry stored it as {failures.quote_text(stored)}.",
+                f"the registry stored it as {quoted(stored)}.",
                 where=failures.where(self.login_server, call),
                 remedy="Check whether a proxy answers in the registry's place.",
             )
@@ -556,7 +557,7 @@ class AcrRegistry:
         try:
             return await self._pages(path, read, call, role)
         except wire.Unreadable as error:
-            seen = f"an answer that is no such list: {failures.quote_text(str(error))}."
+            seen = f"an answer that is no such list: {quoted(str(error))}."
             raise failures.not_listed(self.login_server, call, seen) from None
         except (RegistryUnreachable, RegistryForbidden):
             raise
@@ -634,7 +635,7 @@ class AcrRegistry:
     def _check(self, grammar: re.Pattern[str], text: str, what: str) -> None:
         if not grammar.fullmatch(text):
             raise RegistryError(
-                f"{failures.quote_text(repr(text))} is no valid name of a {what}; nothing was sent.",
+                f"{quoted(repr(text))} is no valid name of a {what}; nothing was sent.",
                 where=f"registry {self.login_server}",
                 remedy="Remove it by hand, if it is to go.",
             )

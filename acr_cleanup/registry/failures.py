@@ -7,7 +7,6 @@ and with anything like a token blotted out.
 
 from __future__ import annotations
 
-import re
 import ssl
 from http import HTTPStatus
 
@@ -15,9 +14,8 @@ import aiohttp
 import msgspec
 
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.quoting import quoted
 from acr_cleanup.registry.pace import TOO_MANY_REQUESTS, Reply, cause_of
-
-LONGEST_QUOTE = 300
 
 READING = "AcrPull (where the registry uses ABAC: Container Registry Repository Reader)"
 DELETING = "AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor)"
@@ -31,10 +29,6 @@ ANY = (
     "AcrPull and AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor, "
     "and for scope 'all' Container Registry Repository Catalog Lister)"
 )
-
-# Every JSON web token begins with `{"`.
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class _Error(msgspec.Struct):
@@ -51,12 +45,6 @@ def where(login_server: str, call: str) -> str:
     return f"registry {login_server}: {call}"
 
 
-def quote_text(text: str) -> str:
-    """Foreign text, made fit for one line of a message."""
-    text = _NOT_PRINTABLE.sub(" ", _TOKEN.sub("***", text)).strip()
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
-
-
 def what_it_said(reply: Reply) -> str:
     """`405 Method Not Allowed (CODE: message)`, as much of it as there is."""
     try:
@@ -65,7 +53,7 @@ def what_it_said(reply: Reply) -> str:
         status = str(reply.status)
     errors = _errors(reply)
     text = "; ".join(": ".join(filter(None, (error.code, error.message))) for error in errors)
-    return f"{status} ({quote_text(text)})" if text else status
+    return f"{status} ({quoted(text)})" if text else status
 
 
 def is_missing(reply: Reply) -> bool:
@@ -111,19 +99,19 @@ def no_answer(login_server: str, call: str, error: BaseException) -> RegistryErr
     match cause:
         case aiohttp.ClientProxyConnectionError():
             return RegistryUnreachable(
-                f"the proxy cannot be reached ({quote_text(str(cause.os_error))}).",
+                f"the proxy cannot be reached ({quoted(str(cause.os_error))}).",
                 where=place,
                 remedy="Check HTTPS_PROXY, or name the registry in NO_PROXY.",
             )
         case aiohttp.ClientHttpProxyError():
             return RegistryUnreachable(
-                f"the proxy refused the connection ({cause.status} {quote_text(cause.message)}).",
+                f"the proxy refused the connection ({cause.status} {quoted(cause.message)}).",
                 where=place,
                 remedy="Check HTTPS_PROXY and its user name and password, or name the registry in NO_PROXY.",
             )
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             return RegistryUnreachable(
-                f"its TLS certificate is not trusted ({quote_text(_tls_text(cause))}).",
+                f"its TLS certificate is not trusted ({quoted(_tls_text(cause))}).",
                 where=place,
                 remedy="Where a private authority or an inspecting proxy signs it, name the authority's certificate file in "
                 "SSL_CERT_FILE or REQUESTS_CA_BUNDLE.",
@@ -137,7 +125,7 @@ def no_answer(login_server: str, call: str, error: BaseException) -> RegistryErr
             )
         case aiohttp.ClientConnectorError():
             return RegistryUnreachable(
-                f"no connection ({quote_text(str(cause.os_error.strerror or cause.os_error))}).",
+                f"no connection ({quoted(str(cause.os_error.strerror or cause.os_error))}).",
                 where=place,
                 remedy="Check container_registry.url, the network and its firewalls, and HTTPS_PROXY.",
             )
@@ -150,7 +138,7 @@ def no_answer(login_server: str, call: str, error: BaseException) -> RegistryErr
         case TimeoutError():
             seen = "no answer within the time limit, again and again."
         case _:
-            seen = f"the connection was lost, again and again ({quote_text(str(cause)) or type(cause).__name__})."
+            seen = f"the connection was lost, again and again ({quoted(str(cause)) or type(cause).__name__})."
     return RegistryError(seen, where=where(login_server, call), remedy="Check the network, and run again.")
 
 

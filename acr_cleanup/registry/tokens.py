@@ -29,7 +29,8 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryError, RegistryForbidden
 from acr_cleanup.jwt import claims_of
-from acr_cleanup.registry.failures import ANY, no_answer, quote_text, refused, what_it_said, where
+from acr_cleanup.quoting import quoted
+from acr_cleanup.registry.failures import ANY, no_answer, refused, what_it_said, where
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
 from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
 
@@ -266,13 +267,13 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             return (await self._credential.get_token(self._scope)).token
         except ClientAuthenticationError as error:
             raise IdentityError(
-                f"no token for {self._scope}: {quote_text(error.message)}",
+                f"no token for {self._scope}: {quoted(error.message)}",
                 where="Entra ID",
                 remedy="Log in (`az login`), or set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret or a federated token.",
             ) from error
         except AzureError as error:
             raise IdentityError(
-                f"no answer: {quote_text(error.message)}",
+                f"no answer: {quoted(error.message)}",
                 where="Entra ID",
                 remedy="Check the network, HTTPS_PROXY and, for a private authority, SSL_CERT_FILE.",
             ) from error

@@ -22,7 +22,7 @@ from acr_cleanup.clusters.api import ApiServer, Ask, connect
 from acr_cleanup.clusters.objects import KINDS, POD
 from acr_cleanup.clusters.scanner import scan
 from acr_cleanup.clusters.targets import KubeconfigCluster
-from acr_cleanup.clusters.unread import Unreachable, Unread, quoted
+from acr_cleanup.clusters.unread import Unreachable, Unread
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubeconfig import kubeconfig
 from tests.clusters.emulated import HASTY, Edge, edge, shop
@@ -307,8 +307,3 @@ async def test_the_password_of_a_proxy_is_never_told() -> None:
 
 async def no_login() -> None:
     return None
-
-
-def test_foreign_text_is_quoted_clean_and_without_passwords() -> None:
-    assert quoted("url='http://me:hunter2@proxy:3128/' \x1b[31m\r\nnext") == "url='http://***@proxy:3128/' [31m next"
-    assert len(quoted("x" * 5000)) == 200
