@@ -8,7 +8,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 JSON = dict[str, Any]
 # Image IDs of a pod: one per container, or by image for every kind of container.
@@ -410,50 +410,14 @@ def helm_release(
     hooks: Sequence[str] = (),
     values: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    kind: Literal["Secret", "ConfigMap"] = "Secret",
 ) -> JSON:
     """
-    The Secret in which Helm stores one revision of a release: base64 of what Helm made, which is base64 of gzip of JSON.
+    The object in which Helm stores one revision of a release: base64 of gzip of JSON, and that once more in base64 for a Secret.
 
     `hooks` are the hooks' manifests, `values` the defaults of the chart, `config` what the release overrides of them.
+    https://github.com/helm/helm/blob/main/pkg/storage/driver/secrets.go
     """
-    meta, stored = _helm_release(
-        "Secret", namespace, name, revision, manifest, status=status, hooks=hooks, values=values, config=config
-    )
-    data = {"release": base64.b64encode(stored.encode()).decode()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data, "type": "helm.sh/release.v1"}
-
-
-def helm_release_configmap(
-    namespace: str,
-    name: str,
-    revision: int,
-    manifest: str,
-    *,
-    status: str = "deployed",
-    hooks: Sequence[str] = (),
-    values: Mapping[str, Any] | None = None,
-    config: Mapping[str, Any] | None = None,
-) -> JSON:
-    """The same with HELM_DRIVER=configmap: the API server wraps nothing there."""
-    meta, stored = _helm_release(
-        "ConfigMap", namespace, name, revision, manifest, status=status, hooks=hooks, values=values, config=config
-    )
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"release": stored}}
-
-
-def _helm_release(
-    kind: str,
-    namespace: str,
-    name: str,
-    revision: int,
-    manifest: str,
-    *,
-    status: str,
-    hooks: Sequence[str],
-    values: Mapping[str, Any] | None,
-    config: Mapping[str, Any] | None,
-) -> tuple[JSON, str]:
-    """The metadata and the text that Helm stores. https://github.com/helm/helm/blob/main/pkg/storage/driver/secrets.go"""
     info = {
         "first_deployed": CREATED,
         "last_deployed": CREATED,
@@ -483,4 +447,8 @@ def _helm_release(
     labels = {"modifiedAt": "1767601800", "name": name, "owner": "helm", "status": status, "version": str(revision)}
     meta = metadata(kind, namespace, f"sh.helm.release.v1.{name}.v{revision}", labels=labels, manager="helm")
     packed = gzip.compress(json.dumps(release, separators=(",", ":")).encode(), mtime=0)
-    return meta, base64.b64encode(packed).decode()
+    stored: JSON = {"apiVersion": "v1", "kind": kind, "metadata": meta}
+    text = base64.b64encode(packed)
+    if kind == "ConfigMap":
+        return stored | {"data": {"release": text.decode()}}
+    return stored | {"data": {"release": base64.b64encode(text).decode()}, "type": "helm.sh/release.v1"}

@@ -19,7 +19,7 @@ from acr_cleanup.clusters.helm import History
 from acr_cleanup.clusters.objects import Findings
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
-from acr_cleanup.emulator.kubernetes_objects import helm_release, helm_release_configmap
+from acr_cleanup.emulator.kubernetes_objects import helm_release
 from tests.clusters.support import CORPUS, DIGEST, OURS, captured
 
 HOST = "contoso.azurecr.io"
@@ -151,7 +151,9 @@ def plain(**more: Any) -> dict[str, Any]:
         pytest.param(with_json(plain(hooks=None, config=None)), {"shop/web:1"}, id="nulls-that-go-writes"),
         pytest.param(with_json(plain(hooks=[None, {}], chart={})), {"shop/web:1"}, id="empty-hooks-and-chart"),
         pytest.param(
-            helm_release_configmap("shop", "web", 3, manifest(f"{HOST}/shop/web:1")), {"shop/web:1"}, id="configmap"
+            helm_release("shop", "web", 3, manifest(f"{HOST}/shop/web:1"), kind="ConfigMap"),
+            {"shop/web:1"},
+            id="configmap",
         ),
     ],
 )
@@ -176,7 +178,7 @@ def test_a_use_names_the_release_its_revision_and_its_place() -> None:
 
 def test_items_of_a_list_do_not_say_their_kind() -> None:
     """An API server leaves `kind` and `apiVersion` out of the items of a list."""
-    secret, configmap = release(1, "a:1"), helm_release_configmap("shop", "api", 1, manifest(f"{HOST}/b:1"))
+    secret, configmap = release(1, "a:1"), helm_release("shop", "api", 1, manifest(f"{HOST}/b:1"), kind="ConfigMap")
     for each in (secret, configmap):
         del each["kind"], each["apiVersion"]
     found = findings(secret, configmap)
@@ -275,7 +277,7 @@ def test_releases_and_namespaces_have_a_history_each() -> None:
 
 def test_the_same_revision_in_a_secret_and_in_a_configmap_counts_in_both() -> None:
     """The driver was changed: which of the two Helm reads now, nobody can tell."""
-    in_configmap = helm_release_configmap("shop", "web", 1, manifest(f"{HOST}/b:1"), status="superseded")
+    in_configmap = helm_release("shop", "web", 1, manifest(f"{HOST}/b:1"), status="superseded", kind="ConfigMap")
     assert used(findings(release(1, "a:1"), in_configmap, revisions=1)) == {"a:1", "b:1"}
 
 
@@ -423,7 +425,7 @@ def test_what_cannot_be_decoded_is_a_blocker(secret: dict[str, Any], seen: str) 
 
 
 def test_a_configmap_that_cannot_be_decoded_is_named_as_one() -> None:
-    stored = helm_release_configmap("shop", "web", 3, "") | {"data": {"release": "H4sI"}}
+    stored = helm_release("shop", "web", 3, "", kind="ConfigMap") | {"data": {"release": "H4sI"}}
     (blocker,) = findings(stored).blockers
     assert blocker.kind == "configmaps"
     assert "configmaps shop/sh.helm.release.v1.web.v3" in blocker.call

@@ -516,7 +516,7 @@ def helm_world() -> ClusterState:
     cluster.add(
         build.helm_release("ops", "web", 1, manifest(f"{WEB}:ops"), hooks=[manifest(f"{WEB}:hook")], values=values)
     )
-    cluster.add(build.helm_release_configmap("ops", "stored", 2, manifest(f"{WEB}:in-configmap")))
+    cluster.add(build.helm_release("ops", "stored", 2, manifest(f"{WEB}:in-configmap"), kind="ConfigMap"))
     escaped = 'image: "\\x63ontoso.azurecr.io/shop/web:escaped"'
     cluster.add(build.helm_release("ops", "escaped", 1, escaped))
     broken = build.helm_release("ops", "broken", 1, "")
