@@ -171,6 +171,10 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config, settings = _settings(parsed, environ)
     reviewed = _reviewed(parsed)
     _prepare(settings.report_dir)
+    if (out := getattr(parsed, "out", None)) is not None:
+        from acr_cleanup.reports import files  # noqa: PLC0415
+
+        files.prepare_file(out, "out", "the plan")
     runtime = _terminal(settings)
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
     from acr_cleanup.main import main  # noqa: PLC0415
@@ -183,7 +187,7 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
             environ,
             dry_run=parsed.command == "plan",
             context=context,
-            plan_file=getattr(parsed, "out", None),
+            plan_file=out,
             reviewed=reviewed,
         )
     )

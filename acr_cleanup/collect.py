@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import stat
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +15,7 @@ from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotClus
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
 from acr_cleanup.main import REFUSED, Stop, connect_clusters, read_clusters
-from acr_cleanup.reports import markdown, words
+from acr_cleanup.reports import files, markdown, words
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.dialect import GITHUB, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
@@ -45,7 +42,7 @@ async def collect(
     written if nobody could log in, or the reading was cancelled. Raises `ConfigurationError`.
     """
     settings = replace(settings, clusters=_chosen(settings.clusters, only))
-    prepare(out)
+    files.prepare_file(out, "out", "the usage snapshot")
     stop = Stop()
     with stop.on_signals():
         try:
@@ -97,32 +94,6 @@ async def _collect(
         runtime.annotate(Level.WARNING, "ACR cleanup", words.plain(warning))
     _hand_on(runtime, settings, "aborted" if report.blockers else "success", report.markdown(dialect))
     return REFUSED if report.blockers else 0
-
-
-def prepare(out: Path, name: str = "out") -> None:
-    """See that this file, which the user gave as `name`, can be written, before anything is read. Raises `ConfigurationError`."""
-
-    def unwritable(why: str) -> ConfigurationError:
-        seen = f"{shown(str(out))} cannot be written: {why}."
-        return ConfigurationError((Problem(name, seen, "Name another file for the usage snapshot."),))
-
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # A device or a pipe would be replaced, not written to.
-        if not stat.S_ISREG(out.stat().st_mode):
-            raise unwritable("it is there, and is no file")
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        raise unwritable(getattr(error, "strerror", None) or str(error)) from error
-    probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
-    try:
-        probe.touch()
-    except (OSError, ValueError) as error:
-        raise unwritable(getattr(error, "strerror", None) or str(error)) from error
-    finally:
-        with suppress(OSError, ValueError):
-            probe.unlink()
 
 
 def _chosen(clusters: tuple[ClusterTarget, ...], only: Collection[str]) -> tuple[ClusterTarget, ...]:

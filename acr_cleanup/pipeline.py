@@ -303,12 +303,10 @@ class SnapshotFile:
 
     def prepare(self) -> Path:
         """The path, relative to the workspace, once it can be written. Raises `ConfigurationError`."""
-        from acr_cleanup.collect import prepare  # noqa: PLC0415
-
         path = (self.workspace / self.named).resolve()
         self._made = [path, *_missing(path.parent, self.workspace)]
         path = path.relative_to(self.workspace)
-        prepare(path, "collect")
+        files.prepare_file(path, "collect", "the usage snapshot")
         return path
 
     @contextmanager

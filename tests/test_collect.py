@@ -20,7 +20,7 @@ import pytest
 from acr_cleanup import cli
 from acr_cleanup.clusters.snapshot import Recorded, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.collect import collect, prepare
+from acr_cleanup.collect import collect
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
@@ -29,6 +29,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.collected import CollectedReport
+from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.reports import hostile
@@ -318,23 +319,24 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_read(tmp_path:
     os.mkfifo(tmp_path / "pipe")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ConfigurationError) as refused:
-        prepare(tmp_path / name)
+        prepare_file(tmp_path / name, "out", "the usage snapshot")
     (problem,) = refused.value.problems
     assert "cannot be written" in problem.seen
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_folders_on_the_way_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
-    prepare(tmp_path / "a" / "b" / "usage.json")
+    prepare_file(tmp_path / "a" / "b" / "usage.json", "out", "the usage snapshot")
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--only", "nobody"], "There is no cluster 'nobody'"),
-        (["--out", "/dev/null"], "'/dev/null' cannot be written"),
-        (["--helm-history", "many"], "helm-history"),
+        (["collect", "--out", "usage.json", "--only", "nobody"], "There is no cluster 'nobody'"),
+        (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
+        (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
+        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it is there, and is no file."),
     ],
 )
 def test_wrong_use_is_exit_code_two(
@@ -344,7 +346,7 @@ def test_wrong_use_is_exit_code_two(
     Path("acr-cleanup.json").write_text(
         json.dumps({"kubernetes_clusters": {"a": {"snapshot": "a.json"}}, "container_registry": {"url": "contoso"}})
     )
-    assert cli.run(["collect", "--out", "usage.json", *arguments], {}) == 2
+    assert cli.run(arguments, {}) == 2
     assert said in capsys.readouterr().err
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from acr_cleanup.core.outcome import Result
+from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.quoting import quoted
 from acr_cleanup.reports import json, markdown
 from acr_cleanup.reports.view import Context
 
@@ -27,6 +32,36 @@ def prepare(folder: Path) -> None:
     probe.unlink()
     for name in ("report.json", "summary.md"):
         (folder / name).unlink(missing_ok=True)
+
+
+def prepare_file(out: Path, name: str, thing: str) -> None:
+    """
+    See, before anything is read, that `thing` can be written to this file, which the user gave as `name`.
+
+    Raises `ConfigurationError`.
+    """
+
+    def unwritable(why: str) -> ConfigurationError:
+        seen = f"{quoted(repr(str(out)), 80)} cannot be written: {why}."
+        return ConfigurationError((Problem(name, seen, f"Name another file for {thing}."),))
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # A device or a pipe would be replaced, not written to.
+        if not stat.S_ISREG(out.stat().st_mode):
+            raise unwritable("it is there, and is no file")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise unwritable(getattr(error, "strerror", None) or str(error)) from error
+    probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
+    try:
+        probe.touch()
+    except (OSError, ValueError) as error:
+        raise unwritable(getattr(error, "strerror", None) or str(error)) from error
+    finally:
+        with suppress(OSError, ValueError):
+            probe.unlink()
 
 
 def write(result: Result, folder: Path, context: Context, reviewed: bytes | None = None) -> Context:
