@@ -7,6 +7,8 @@ import re
 # Every JSON web token begins with `{"`.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
 _PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
+# Whoever answers with the request that he was sent repeats what it was sent with: tokens of any form, and a login.
+_SENT = re.compile(r"(?i)(\bbearer\s+|\bbasic\s+|\bclient_secret=)(?=[^\s&]*[0-9]|(?<==))[A-Za-z0-9._~%+/=-]{4,}")
 
 
 def quoted(text: object, limit: int = 300) -> str:
@@ -17,8 +19,10 @@ def quoted(text: object, limit: int = 300) -> str:
     'Error from server [31m(Forbidden)'
     >>> quoted("no answer from https://user:secret@proxy.example, Bearer eyJhbGciOiJub25lIn0.e30.")
     'no answer from https://***@proxy.example, Bearer ***'
+    >>> quoted("Bearer 6f0514b9 is no login; basic authentication is")
+    'Bearer *** is no login; basic authentication is'
     """
-    line = _TOKEN.sub("***", _PASSWORD.sub("***@", str(text)))
+    line = _SENT.sub(r"\1***", _TOKEN.sub("***", _PASSWORD.sub("***@", str(text))))
     line = " ".join("".join(character if character.isprintable() else " " for character in line).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 

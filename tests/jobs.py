@@ -25,6 +25,7 @@ from urllib.parse import unquote
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
+from tests.leaks import assert_none_leaked, files_below
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -254,6 +255,12 @@ class Job:
         took = time.monotonic() - began
         text = out.decode()
         assert "Traceback" not in text, text
+        # The runner is told its masks in the log, and takes those lines out of it.
+        shown = "\n".join(line for line in text.splitlines() if not line.startswith("::add-mask::"))
+        left = (*self.workspace.rglob("*.json"), *self.workspace.rglob("*.jsonl"), *self.workspace.rglob("*.md"))
+        assert_none_leaked(
+            self.emulator, {"log": shown} | files_below(self.folder / "commands", self.folder / "temp", *left)
+        )
         return process.returncode or 0, text, took
 
     def outputs(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from acr_cleanup.main import main
 from acr_cleanup.plan_file import read
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
+from tests.leaks import assert_none_leaked, files_below
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Tool:
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(stdout=out, stderr=err, environ={})
         code = await main(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed)
+        said = {"stdout": out.getvalue(), "stderr": err.getvalue()}
+        assert_none_leaked(self.emulator, said | files_below(report_dir))
         report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))
         return Ran(code, report, out.getvalue(), err.getvalue())
 

@@ -59,6 +59,8 @@ class Emulator:
     def __init__(self, world: World | None = None) -> None:
         self.world = World() if world is None else world
         self.signer = TokenSigner()
+        # The private keys of client certificates, as `signer.issued` holds the tokens.
+        self.issued_keys: list[str] = []
         self.registry_url = ""
         self.authority = ""
         self.resource_manager = ""
@@ -247,7 +249,9 @@ class Emulator:
         """A client certificate and its key (PEM) with which a certificate cluster lets a client in."""
         name = cluster if isinstance(cluster, str) else cluster.name
         leaf = self._ca.issue_cert(organization_name="system:masters", common_name=f"masterclient-{name}")
-        return leaf.cert_chain_pems[0].bytes().decode(), leaf.private_key_pem.bytes().decode()
+        key = leaf.private_key_pem.bytes().decode()
+        self.issued_keys.append(key)
+        return leaf.cert_chain_pems[0].bytes().decode(), key
 
     # -- serving -----------------------------------------------------------------------------------------------
 

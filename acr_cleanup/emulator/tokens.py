@@ -29,9 +29,14 @@ def read_claims(token: str) -> dict[str, Any] | None:
 
 
 class TokenSigner:
-    """Issues tokens that only it recognises. Time is real time: clients compare `exp` with their own clocks."""
+    """
+    Issues tokens that only it recognises. Time is real time: clients compare `exp` with their own clocks.
+
+    `issued` holds every one of them, so that whoever runs a client here can look for them where they must not be.
+    """
 
     def __init__(self) -> None:
+        self.issued: list[str] = []
         self._secret = secrets.token_bytes(32)
 
     def sign(self, claims: dict[str, Any], lifetime: float) -> str:
@@ -40,7 +45,9 @@ class TokenSigner:
         body = {"iat": now, "nbf": now, "exp": int(now + lifetime), **claims}
         parts = ({"typ": "JWT", "alg": "HS256", "kid": "emulator"}, body)
         text = ".".join(_encode(json.dumps(part, separators=(",", ":")).encode()) for part in parts)
-        return f"{text}.{self._signature(text)}"
+        token = f"{text}.{self._signature(text)}"
+        self.issued.append(token)
+        return token
 
     def verify(self, token: str) -> dict[str, Any] | None:
         """The claims of a token that this signer issued and that has not expired, else None."""
