@@ -47,6 +47,7 @@ from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
+from acr_cleanup.core.shard import Shard
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
 from acr_cleanup.journal import open_journal
 from acr_cleanup.plan_file import ReviewedPlan, SeenCluster
@@ -441,7 +442,8 @@ async def run(
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
-    return reviewed.doubts(settings.registry.login_server, _configured(settings), settings.plan_max_age, now)
+    login_server, shard = settings.registry.login_server, settings.policy.shard
+    return reviewed.doubts(login_server, _configured(settings), settings.plan_max_age, now, shard)
 
 
 def _configured(settings: Settings) -> tuple[SeenCluster, ...]:
@@ -466,9 +468,10 @@ async def make_plan(
     usage = await read_usage(settings, edges, runtime, clock)
     catalog = await edges.registry.catalog() if settings.policy.scope is Scope.ALL else ()
     names = eligible_repositories(usage, settings.policy, catalog)
-    if reviewed is not None:
-        # Also those that are out of scope by now: what became of their tags is to be told.
-        names = tuple(sorted({*names, *(each.repository for each in reviewed.repositories)}))
+    # Of a plan of the whole registry, the other shards have nothing to do with this run.
+    ours = () if reviewed is None else _in_shard(reviewed, settings.policy.shard)
+    # Also those that are out of scope by now: what became of their tags is to be told.
+    names = tuple(sorted({*names, *(each.repository for each in ours)}))
     edges.registry.announce(names)
     now = clock()
     plans: list[RepositoryPlan] = []
@@ -495,7 +498,11 @@ async def make_plan(
             *_hasty_clock(clock(), edges.registry.now(), settings.registry.login_server),
         ),
     )
-    return plan if reviewed is None else bound_to(reviewed.repositories, plan)
+    return plan if reviewed is None else bound_to(ours, plan)
+
+
+def _in_shard(reviewed: ReviewedPlan, shard: Shard) -> tuple[RepositoryPlan, ...]:
+    return tuple(each for each in reviewed.repositories if shard.holds(each.repository))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from acr_cleanup.core.outcome import AppliedPlan
 from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step, Untag, waves
 from acr_cleanup.core.policy import describe_duration
 from acr_cleanup.core.references import COMPONENT, DIGEST, FULL_PATH_LENGTH, TAG, Digest, normalise_host
+from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports import words
 from acr_cleanup.reports.json import PLAN_VERSION, plan_hash
@@ -61,19 +62,22 @@ class ReviewedPlan:
     """The places that could not be seen."""
     clusters: tuple[SeenCluster, ...]
     repositories: tuple[RepositoryPlan, ...] = field(repr=False)
+    shard: str = str(WHOLE)
+    """The part of the registry that was planned."""
 
     @property
     def named(self) -> AppliedPlan:
         return AppliedPlan(self.name, self.created_at, self.hash)
 
     def doubts(
-        self, registry: str, clusters: Iterable[SeenCluster], max_age: timedelta, now: datetime
+        self, registry: str, clusters: Iterable[SeenCluster], max_age: timedelta, now: datetime, shard: Shard = WHOLE
     ) -> tuple[str, ...]:
-        """Why this plan must not be applied to this registry (a login server) now: sentences, each with what to do."""
-        return tuple(f"{words.plain(self.name)}: {seen}" for seen in self._doubts(registry, clusters, max_age, now))
+        """Why this plan must not be applied to this part of this registry (a login server) now: sentences, each with what to do."""
+        found = self._doubts(registry, clusters, max_age, now, shard)
+        return tuple(f"{words.plain(self.name)}: {seen}" for seen in found)
 
     def _doubts(
-        self, registry: str, clusters: Iterable[SeenCluster], max_age: timedelta, now: datetime
+        self, registry: str, clusters: Iterable[SeenCluster], max_age: timedelta, now: datetime, shard: Shard
     ) -> Iterator[str]:
         if not self.intact:
             # Whatever else it says, it is not what was reviewed.
@@ -85,6 +89,12 @@ class ReviewedPlan:
                 "Name the plan of this registry."
             )
             return
+        if self.shard != str(WHOLE) and not shard.is_whole and self.shard != str(shard):
+            # Two parts have nothing in common: somebody has taken the plan of another job.
+            yield (
+                f"it is a plan for shard {words.plain(self.shard, 40)} of the registry, and this run is shard {shard}. "
+                f"Name the plan of this shard, or set shard to that of the plan."
+            )
         made = f"it was made at {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
         age = now - self.created_at
         if age > max_age:
@@ -214,6 +224,7 @@ def read(path: Path, option: str) -> ReviewedPlan:
         blockers=tuple(dict.fromkeys(blocker.where for blocker in file.blockers)),
         clusters=tuple(SeenCluster(each.name, each.resource_id) for each in file.clusters),
         repositories=repositories,
+        shard=str(file.policy.get("shard", WHOLE)),
     )
 
 

@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 import yaml
 
+from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.outputs import NAMES
 from acr_cleanup.settings import INPUTS, Input, Kind, schema
+from acr_cleanup.settings.grammar import as_shard
 
 ROOT = Path(__file__).parents[1]
 ACTION = ROOT / "action.yml"
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 RUN_BY = re.compile(r"^\s*(?:- )?uses: *(\S+)(.*)$", re.MULTILINE)
 
@@ -257,6 +260,18 @@ def test_the_reviewed_plan_is_handed_from_one_job_to_the_other() -> None:
         "actions/download-artifact",
         "org/acr-cleanup",
     ]
+
+
+def test_examples_that_clean_in_parts_leave_no_part_out() -> None:
+    (example,) = (each for each in EXAMPLES if "shard" in json.dumps(each))
+    lists = [example["jobs"]["clean"]["strategy"]["matrix"]["shard"]]
+    for text in re.findall(r"^```yaml\n(.*?)^```$", PERFORMANCE.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        (job,) = jobs.values() if isinstance(jobs := yaml.safe_load(text)["jobs"], dict) else jobs
+        matrix = job["strategy"]["matrix"]
+        lists.append(matrix.get("shard") or [each["shard"] for each in matrix.values()])
+    assert len(lists) == 3
+    for shards in lists:
+        assert list(map(as_shard, shards)) == [Shard(part, len(shards)) for part in range(1, len(shards) + 1)]
 
 
 def test_troubleshooting_quotes_messages_that_exist() -> None:

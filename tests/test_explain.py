@@ -421,6 +421,22 @@ async def test_an_auditor_reads_why_a_tag_was_deleted_and_another_kept(stage: St
     assert "1.0 100d deleted no rule kept it" in said.lines
 
 
+async def test_of_a_part_both_answers_say_that_another_has_the_rest(stage: Stage) -> None:
+    """`shop/web` is in the second half."""
+    said = await ask(stage, "shop/web:1.0", shard="1/2")
+    assert "its repository belongs to shard 2 of 2, and this run is 1" in said.verdict
+    said = await ask(stage, "shop/web:1.0", shard="2/2")
+    assert "would be deleted" in said.verdict
+    assert any("running in production, and belongs to shard 2/2" in line for line in said.lines)
+
+    await stage.tool.plan(stage.config, shard="1/2")
+
+    said = ask_report(stage, "shop/web:1.0")
+    assert said.code == 1
+    assert "That run was shard 1/2 of the registry: another may have looked at it." in said.lines
+    assert any("shard 1/2" in line for line in said.lines if line.startswith("Policy"))
+
+
 async def test_what_a_report_does_not_tell_of_is_not_there(stage: Stage) -> None:
     await stage.tool.plan(stage.config)
 

@@ -161,6 +161,33 @@ async def test_a_stricter_configuration_keeps_what_the_plan_would_delete(stage: 
     assert ran.outcomes("1.0") == {"kept"}
 
 
+async def test_a_plan_of_all_is_applied_part_by_part_and_one_of_a_part_by_no_other(stage: Stage) -> None:
+    """`shop/web` is in the second half. Every place that tells of a run says which part it was."""
+    whole = await review(stage)
+    stage.world.requests.clear()
+
+    other = await apply(stage, whole, shard="1/2")
+
+    assert other.code == 0
+    assert other.deleted == set()
+    assert other.report["repositories"] == other.report["outcomes"] == []
+    assert not stage.world.matching(service="acr", path="/shop/web")
+
+    path = await review(stage, shard="2/2")
+    refused(await apply(stage, path, shard="1/2"), "is a plan for shard 2/2", "this run is shard 1/2", "set shard to")
+    refused(await apply(stage, path, shard="2/3"), "is a plan for shard 2/2")
+    ran = await apply(stage, path, shard="2/2")
+
+    assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
+    assert json.loads(path.read_text())["policy"]["shard"] == ran.report["policy"]["shard"] == "2/2"
+    folder = stage.tool.folder / "report"
+    assert json.loads((folder / "journal.jsonl").read_text().splitlines()[0])["parameters"]["shard"] == "2/2"
+    summary = (folder / "summary.md").read_text("utf-8")
+    assert summary.splitlines()[0].endswith(" · shard 2/2")
+    for told in (summary, ran.out):
+        assert "from contoso.azurecr.io (shard 2/2), freeing" in " ".join(told.split())
+
+
 Change = Callable[[Stage], object]
 
 BETWEEN: dict[str, tuple[Change, dict[str, str], set[str]]] = {

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.references import Registry
+from acr_cleanup.core.shard import Shard
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.federation import AuthType, LoginChoice
 from acr_cleanup.identity import CLOUDS
@@ -31,7 +32,7 @@ from acr_cleanup.settings import (
     schema,
     unknown_inputs,
 )
-from acr_cleanup.settings.grammar import Wrong, parse_duration, parse_registry_url, shown
+from acr_cleanup.settings.grammar import Wrong, as_shard, parse_duration, parse_registry_url, shown
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 FIRST_USERS_FILE = """{
@@ -129,6 +130,7 @@ def test_every_key_of_the_file_reaches_the_settings(files: Files) -> None:
         older_than: 6w
         scope: referenced
         repositories: [team/*, shop/web]
+        shard: 3/8
         include_tags: |
           1.10
           v*
@@ -162,6 +164,7 @@ def test_every_key_of_the_file_reaches_the_settings(files: Files) -> None:
         include_tags=("1.10", "v*"),
         exclude_tags=("latest", "release-*", "1.10"),
         keep_last=5,
+        shard=Shard(3, 8),
     )
     assert settings.limits == Limits(deletions=7, percent=12.5)
     assert settings.cloud.authority == "https://login.chinacloudapi.cn"
@@ -501,6 +504,44 @@ def test_a_grouping_that_keeps_nothing_is_a_problem(files: Files) -> None:
         assert problems["keep_last_by"].seen == "It is given, but keep_last is 0: no tag would stay for it."
     assert set(files.problems({"keep_last_by": "(dev)", "keep_last": "x"})) == {"keep_last"}
     assert set(files.problems({"keep_last_by": "(dev)"}, {"keep-last": "x"})) == {"keep-last"}
+
+
+@pytest.mark.parametrize("text", ["3/8", " 3 / 8 ", "03/8", "3\t/ 8\n"])
+def test_a_part_is_written_as_one_of_how_many(text: str) -> None:
+    assert as_shard(text) == Shard(3, 8)
+
+
+def test_a_part_of_an_input_outranks_that_of_the_file_and_one_of_one_is_all(files: Files) -> None:
+    assert files.load({"shard": "2/8"}, {"shard": "1000/1000"}).policy.shard == Shard(1000, 1000)
+    assert files.load({"shard": "2/8"}, {"shard": " "}).policy.shard == Shard(2, 8)
+    assert files.load({"shard": "2/8"}, {"shard": "1/1"}).policy == files.load({"shard": None}).policy
+    assert files.problems({"shard": "9/8"})["shard"].seen == "'9/8' is none of 8 parts."
+
+
+_HOW = "Write the number of the part, a slash and how many there are: 3/8 is the third of eight."
+
+
+@pytest.mark.parametrize(
+    ("text", "seen", "remedy"),
+    [
+        ("0/8", "'0/8' is none of 8 parts.", "They are numbered from 1 to 8: write 1/8 to 8/8."),
+        ("9/8", "'9/8' is none of 8 parts.", "They are numbered from 1 to 8: write 1/8 to 8/8."),
+        ("3", "'3' does not name a part.", _HOW),
+        ("a/b", "'a/b' does not name a part.", _HOW),
+        ("3/8/2", "'3/8/2' does not name a part.", _HOW),
+        ("-1/8", "'-1/8' does not name a part.", _HOW),
+        ("٣/٨", "'٣/٨' does not name a part.", _HOW),
+        ("3/0", "'3/0' divides the registry into no parts.", _HOW),
+        ("1/1001", "'1/1001' divides the registry into 1001 parts, and 1000 are the most.", _HOW),
+        (f"1/{10**17}", f"'1/{10**17}' divides the registry into {10**17} parts, and 1000 are the most.", _HOW),
+        ("1/" + "9" * 5000, f"{shown('1/' + '9' * 5000)} does not name a part.", _HOW),
+    ],
+)
+def test_what_names_no_part_is_told_with_what_would(text: str, seen: str, remedy: str) -> None:
+    """A run that took a misspelt part for all of them would delete what nobody asked of it."""
+    with pytest.raises(Wrong) as caught:
+        as_shard(text)
+    assert (caught.value.seen, caught.value.remedy) == (seen, remedy)
 
 
 @pytest.mark.parametrize(("written", "deletions"), [(0, None), (None, None), ("0", None), (1, 1), ("12", 12)])

@@ -292,7 +292,13 @@ def test_icons_have_the_size_that_the_marketplace_asks_for(path: str, size: int)
 
 PIPELINES = [
     yaml.safe_load(block)
-    for path in (README, TASK / "overview.md", ROOT / "README.md", ROOT / "docs" / "scale-out.md")
+    for path in (
+        README,
+        TASK / "overview.md",
+        ROOT / "README.md",
+        ROOT / "docs" / "scale-out.md",
+        ROOT / "docs" / "performance.md",
+    )
     for block in re.findall(r"^```yaml\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if "task: AcrCleanup@" in block
 ]

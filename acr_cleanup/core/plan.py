@@ -398,3 +398,4 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),
     }
+        **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),

@@ -20,6 +20,7 @@ from enum import StrEnum
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.selection import captured, patterns
+from acr_cleanup.core.shard import WHOLE, Shard, part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
@@ -67,7 +68,8 @@ class RetentionPolicy:
     `repositories`, `include_tags` and `exclude_tags` are globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with `use_regex`,
     regular expressions of RE2; in the first two, what begins with `!` takes names away. `keep_last` counts the newest tags of a
     repository over all its tags, signatures aside; with `keep_last_by`, a regular expression with one group, for each text that the
-    group captures. `delete_untagged` and `include_locked` let more go; whatever else is said here lets only more stay.
+    group captures. `shard` is the part of the registry that this run looks at. `delete_untagged` and `include_locked` let more go;
+    whatever else is said here lets only more stay.
     """
 
     older_than: timedelta = timedelta(days=30)
@@ -80,6 +82,7 @@ class RetentionPolicy:
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
+    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class Evidence:
 def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: Iterable[str] = ()) -> tuple[str, ...]:
     """The repositories in scope, sorted. `catalog` (all names in the registry) is needed only for the scope `all`."""
     selected = patterns(policy.repositories, use_regex=policy.use_regex)
-    return tuple(sorted(filter(selected.select, _in_scope(usage, policy.scope, catalog))))
+    found = filter(selected.select, _in_scope(usage, policy.scope, catalog))
+    return tuple(sorted(filter(policy.shard.holds, found)))
 
 
 def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
@@ -139,6 +143,11 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
         return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among those that were selected")
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
+    # Last: what keeps it in every part says more than that another one has the say.
+    if not policy.shard.holds(name):
+        part = part_of(name, policy.shard.of)
+        detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
+        return KeepReason(Rule.OUT_OF_SCOPE, detail)
     return None
 
 

@@ -303,6 +303,7 @@ class Of(_Live):
         running = _clusters_that_run(evidence)
         everywhere = "every repository is, by the scope all"
         scope = everywhere if policy.scope is Scope.ALL else f"it is {policy.scope} in {some(running)}"
+        scope += "" if policy.shard.is_whole else f", and belongs to shard {policy.shard}"
         among = f" of {counted_with(policy, tag.name)}" if policy.keep_last_by else ""
         newest = f"it is not among the newest {policy.keep_last}{among}" if policy.keep_last else "keep-last is 0"
         excluded = (

@@ -197,6 +197,7 @@ def _policy(policy: RetentionPolicy) -> Object:
         "use_regex": policy.use_regex,
         "delete_untagged": policy.delete_untagged,
         "include_locked": policy.include_locked,
+        "shard": str(policy.shard),
     }
 
 

@@ -103,7 +103,10 @@ class Summary:
 
     def _blocks(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
         """Every block in its place, with its weight: the larger, the sooner it is left out."""
-        yield (0, 0), f"{_HEADING} · {words.code(self.result.plan.registry)}"
+        shard = self.result.plan.policy.shard
+        # One page shows what all jobs of a workflow say.
+        part = "" if shard.is_whole else f" · shard {shard}"
+        yield (0, 0), f"{_HEADING} · {words.code(self.result.plan.registry)}{part}"
         yield (0, 1), self._verdict(view)
         path, which = view.reviewed
         if which:

@@ -13,6 +13,7 @@ import msgspec
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker, Workload
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports import words
@@ -240,6 +241,10 @@ class Then(Answer):
     def _verdict(self) -> Iterator[Block]:
         if self.found is None:
             yield _line(f"{self.title} is not in that report: the run did not look at this repository.", "bold red")
+            shard = str(self.run.policy.get("shard", WHOLE))
+            if shard != str(WHOLE):
+                text = f"That run was shard {words.plain(shard, 40)} of the registry: another may have looked at it."
+                yield _line(text)
         elif self.found.error:
             yield _line(f"{self.title} could not be read in that run, and all of it was kept.", "bold yellow")
             yield _line(words.plain(self.found.error))

@@ -190,6 +190,12 @@ class View:
         return bool(self.blockers) and not (plan.usage.scans or plan.repositories or self.result.outcomes)
 
     @cached_property
+    def registry(self) -> str:
+        """The registry that was looked at, and which part of it where it was not all: reports of several parts lie side by side."""
+        plan = self.result.plan
+        return words.plain(plan.registry) + ("" if plan.policy.shard.is_whole else f" (shard {plan.policy.shard})")
+
+    @cached_property
     def blockers(self) -> tuple[Blocker, ...]:
         """Each once, from wherever it was met: while reading, or in the second look."""
         plan = self.result.plan
@@ -436,7 +442,8 @@ class View:
             Scope.REFERENCED: "of repositories that a cluster names",
             Scope.ALL: "of any repository",
         }[policy.scope]
-        only = [f"repositories matching {', '.join(policy.repositories)}"] if policy.repositories != ("*",) else []
+        only = [] if policy.shard.is_whole else [f"repositories of shard {policy.shard}"]
+        only += [f"repositories matching {', '.join(policy.repositories)}"] if policy.repositories != ("*",) else []
         only += [f"tags matching {', '.join(policy.include_tags)}"] if policy.include_tags != ("*",) else []
         each = f"text that {policy.keep_last_by} finds in their tags" if policy.keep_last_by else ""
         kept = [f"the newest {policy.keep_last} of each{each and f' {each}'}"] if policy.keep_last else []
@@ -564,7 +571,7 @@ def by_digest(tag: KeptTag) -> bool:
 
 def _headline(view: View) -> str:
     result, counts = view.result, view.result.counts
-    registry = words.plain(result.plan.registry)
+    registry = view.registry
     planned = _selection(counts.planned, result.plan.untagged)
     if view.broken:
         first, *others = view.broken
@@ -595,7 +602,7 @@ def _headline(view: View) -> str:
 
 def _planned(view: View) -> str:
     plan, counts = view.result.plan, view.result.counts
-    registry = words.plain(plan.registry)
+    registry = view.registry
     unread = f" {_unread(view)}" if view.unread else ""
     if counts.planned or plan.manifests:
         return (
@@ -613,7 +620,7 @@ def _planned(view: View) -> str:
 
 def _applied(view: View) -> str:
     result, counts = view.result, view.result.counts
-    registry = words.plain(result.plan.registry)
+    registry = view.registry
     failed_manifests = sum(each.kind is OutcomeKind.FAILED and each.tag is None for each in result.outcomes)
     if result.verdict is Verdict.PARTIAL or counts.failed:
         # What somebody has to look into comes first, and what cannot be undone right after it.
@@ -643,7 +650,7 @@ def _applied(view: View) -> str:
 
 def _done(view: View, verb: str = " deleted") -> str:
     counts = view.result.counts
-    registry = words.plain(view.result.plan.registry)
+    registry = view.registry
     untagged = view.result.plan.untagged
     if not counts.planned and untagged:
         auxiliary = f" {words.plural(untagged, 'was')}" if verb else ""
@@ -704,7 +711,15 @@ def _unread(view: View) -> str:
 def _no_tags(view: View) -> str:
     if view.result.plan.repositories:
         return "its repositories in scope hold no tags"
-    return f"no repository of it is {view.result.plan.policy.scope} in the clusters"
+    policy = view.result.plan.policy
+    of = "it" if policy.shard.is_whole else "this shard"
+    return f"no repository of {of} is {policy.scope} in the clusters"
+
+
+def _other_shards(view: View) -> bool:
+    """May the other parts of the registry hold what the clusters name? Then it is no wonder that this one holds nothing."""
+    plan = view.result.plan
+    return bool(plan.usage.repositories) and not plan.policy.shard.is_whole
 
 
 def _after_proof(view: View, context: Context) -> list[Advice]:
@@ -752,7 +767,7 @@ def _next_steps(view: View, context: Context) -> Iterable[Advice]:
         yield Advice(f"Check the {what} that would go; {context.full_report} holds every decision with all its reasons")
         if context.apply:
             yield Advice("Delete them by setting" if context.apply_is_input else "Delete them", context.apply)
-    elif not result.plan.repositories and result.plan.policy.scope is not Scope.ALL:
+    elif not result.plan.repositories and result.plan.policy.scope is not Scope.ALL and not _other_shards(view):
         yield Advice(
             f"Check that these clusters use images of {result.plan.registry}: in the scope "
             f"{result.plan.policy.scope}, repositories that they do not name are not looked at"

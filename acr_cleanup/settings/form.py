@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator
 
 from acr_cleanup.clusters.targets import Access, Waiver
 from acr_cleanup.core.policy import Scope
+from acr_cleanup.core.shard import Shard
 from acr_cleanup.federation import AuthType
 from acr_cleanup.identity import REGISTRY_AUDIENCE
 from acr_cleanup.settings.grammar import (
@@ -27,6 +28,7 @@ from acr_cleanup.settings.grammar import (
     as_pattern,
     as_percent,
     as_resource_group,
+    as_shard,
     as_tenant_id,
     as_text,
     as_whole,
@@ -125,6 +127,9 @@ _LIST_OF_TEXTS = WithJsonSchema(
 Selection = Annotated[tuple[str, ...], _patterns(negatable=True), _LIST_OF_TEXTS]
 Exclusion = Annotated[tuple[str, ...], _patterns(negatable=False), _LIST_OF_TEXTS]
 Grouping = Annotated[str, _scalar(as_grouping), _schema("string", minLength=1)]
+ShardText = Annotated[
+    Shard, _scalar(as_shard), _schema("string", pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
+]
 Hosts = Annotated[
     tuple[str, ...],
     _list(as_alias),
@@ -217,6 +222,7 @@ class Options(Model):
     older_than: Duration | None = _option("older_than")
     scope: ScopeName | None = _option("scope")
     repositories: Selection | None = _option("repositories")
+    shard: ShardText | None = _option("shard")
     include_tags: Selection | None = _option("include_tags")
     exclude_tags: Exclusion | None = _option("exclude_tags")
     use_regex: Boolean | None = _option("use_regex")

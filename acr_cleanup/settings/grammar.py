@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from acr_cleanup.clusters.targets import Waiver
 from acr_cleanup.core.references import normalise_host
 from acr_cleanup.core.selection import EVERYTHING, PatternRefused, compiled
+from acr_cleanup.core.shard import MOST, Shard
 from acr_cleanup.identity import CLOUDS
 
 
@@ -38,6 +39,7 @@ _RESOURCE_ID = re.compile(
     r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ContainerService/managedClusters/([^/]+)/?",
     re.IGNORECASE,
 )
+_SHARD = re.compile(r"(\d{1,18})\s*/\s*(\d{1,18})", re.ASCII)
 _GLOB = re.compile(r"[A-Za-z0-9._/*?\[\]!-]+")
 _LOOKS_LIKE_A_GLOB = re.compile(r"^\*|(?<!\\)[A-Za-z0-9]\*$|[-/_]\*")
 
@@ -227,6 +229,28 @@ def as_whole(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def as_shard(text: str) -> Shard:
+    """
+    One of n parts, counted from 1: `3/8`. Raises `Wrong`.
+
+    >>> as_shard(" 3 / 8 ")
+    Shard(part=3, of=8)
+    """
+    how = "Write the number of the part, a slash and how many there are: 3/8 is the third of eight."
+    match = _SHARD.fullmatch(text.strip())
+    if match is None:
+        raise Wrong(f"{shown(text)} does not name a part.", how)
+    part, of = map(int, match.groups())
+    if not 1 <= of <= MOST:
+        amount = f"{of} parts, and {MOST} are the most" if of else "no parts"
+        raise Wrong(f"{shown(text)} divides the registry into {amount}.", how)
+    if not 1 <= part <= of:
+        raise Wrong(
+            f"{shown(text)} is none of {of} parts.", f"They are numbered from 1 to {of}: write 1/{of} to {of}/{of}."
+        )
+    return Shard(part, of)
 
 
 def as_percent(text: str) -> float:

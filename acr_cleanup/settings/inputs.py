@@ -188,6 +188,13 @@ INPUTS: tuple[Input, ...] = (
         "Only repositories that match one of these globs, and none that begins with !, may lose tags.",
     ),
     Input(
+        "shard",
+        Kind.TEXT,
+        "",
+        "Only one part of the registry, as 3/8: the third of eight. Which part a repository belongs to depends on its name alone; "
+        "the others are not looked at. Every part reads all clusters.",
+    ),
+    Input(
         "include-tags", Kind.LIST, "*", "Only tags that match one of these globs, and none that begins with !, may go."
     ),
     Input(

@@ -460,6 +460,7 @@ def _policy(options: Mapping[str, Any], problems: list[Problem], broken: set[str
     for key in (
         "older_than",
         "repositories",
+        "shard",
         "include_tags",
         "keep_last",
         "keep_last_by",

@@ -9,6 +9,7 @@ import pytest
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.view import Context, Tone, View, by_digest, users
 from tests.reports import samples
 
@@ -74,6 +75,26 @@ HEADLINES = {
     ),
     "small_applied": "Deleted 2 tags from contoso.azurecr.io (by name only: their manifests stay).",
 }
+
+
+@pytest.mark.parametrize("name", samples.ALL)
+def test_each_verdict_names_the_part_of_the_registry_that_it_is_of(name: str) -> None:
+    result = samples.ALL[name]()
+    part = replace(result, plan=replace(result.plan, policy=replace(result.plan.policy, shard=Shard(3, 8))))
+    told = View(part).headline.replace("of this shard", "of it")
+    assert told.replace("contoso.azurecr.io (shard 3/8)", "contoso.azurecr.io") == HEADLINES[name]
+    assert told != HEADLINES[name]
+    assert "Only repositories of shard 3/8" in View(part).policy
+
+
+def test_a_part_that_holds_nothing_is_no_wonder_where_clusters_name_what_others_hold() -> None:
+    result = samples.nothing_in_scope()
+    part = replace(result.plan, policy=replace(result.plan.policy, shard=Shard(3, 8)))
+    advice = View(result).next_steps(Context())
+    assert advice
+    assert View(replace(result, plan=part)).next_steps(Context()) == advice, "no cluster names anything of the registry"
+    busy = replace(part, usage=samples.company_plan().usage)
+    assert View(replace(result, plan=busy)).next_steps(Context()) == ()
 
 
 @pytest.mark.parametrize("name", samples.ALL)
