@@ -393,9 +393,9 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         "include-tags": ", ".join(policy.include_tags),
         "exclude-tags": ", ".join(policy.exclude_tags) or "(none)",
         # What nobody asked for needs no line.
+        **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),
     }
-        **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
