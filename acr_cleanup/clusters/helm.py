@@ -35,6 +35,13 @@ RELEASE_TYPE = "helm.sh/release.v1"
 MOST_BYTES = 64 * 1024 * 1024
 """More than any release that fits the 1 MiB of a Secret unpacks to, unless someone means harm."""
 
+MOST_VALUES = 250_000
+"""Values of a chart and a release, in all; the largest public charts have some five thousand."""
+MOST_TEXT = 8 * 1024 * 1024
+"""Characters of those documents of a manifest that may name our registry, ..."""
+MOST_DOCUMENTS = 10_000
+"""... and how many they may be. Beyond these a kilobyte of zipped text would take minutes, and gigabytes."""
+
 _OBJECT_NAME = re.compile(r"sh\.helm\.release\.v1\.(?P<release>.+)\.v(?P<revision>[0-9]{1,18})", re.DOTALL)
 _REVISION = re.compile(r"[0-9]{1,18}")
 _GZIP = b"\x1f\x8b\x08"
@@ -115,8 +122,13 @@ class History:
             ("manifest", release.manifest),
             *((f"hooks[{at}].manifest", hook.manifest) for at, hook in hooks if hook),
         ]
+        room, number = MOST_TEXT, 0
         for place, text in texts:
-            pieces = filter(self._may_name_ours, _SEPARATOR.split(text))
+            pieces = list(filter(self._may_name_ours, _SEPARATOR.split(text)))
+            room, number = room - sum(map(len, pieces)), number + len(pieces)
+            if room < 0 or number > MOST_DOCUMENTS:
+                yield _undecodable(stored, f"`{place}` is far larger than any manifest.")
+                break
             readable = [self._read_piece(piece, workload, f"{revision}: {place}", found) for piece in pieces]
             if not all(readable):
                 yield _undecodable(
@@ -183,6 +195,17 @@ class _Chart(msgspec.Struct):
     values: dict[str, Any] | None = None
 
 
+class _ChartOutline(msgspec.Struct):
+    values: msgspec.Raw = msgspec.Raw()
+
+
+class _Outline(msgspec.Struct):
+    """What is large in a release, not decoded yet."""
+
+    chart: _ChartOutline | None = None
+    config: msgspec.Raw = msgspec.Raw()
+
+
 class _Release(msgspec.Struct):
     """
     What is read of a release; what Go writes for it, and leaves out when empty.
@@ -214,6 +237,16 @@ def _decode(stored: _Stored) -> _Release:
         except (zlib.error, EOFError, OverflowError) as error:
             raise _undecodable(stored, f"`data.release`: {quoted(error)}.") from None
     try:
+        # Each further value takes a comma, and a hundred times as much memory as it takes here.
+        outline = msgspec.json.decode(raw, type=_Outline)
+        if (
+            sum(
+                bytes(each).count(b",")
+                for each in (outline.chart.values if outline.chart else msgspec.Raw(), outline.config)
+            )
+            > MOST_VALUES
+        ):
+            raise _undecodable(stored, f"it has more than {MOST_VALUES:,} values.")
         return msgspec.json.decode(raw, type=_Release)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _undecodable(stored, f"`data.release` is not the JSON of a release: {quoted(error)}.") from None
