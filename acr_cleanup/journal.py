@@ -156,19 +156,19 @@ def put_aside(path: Path) -> Path | None:
     except FileNotFoundError:
         return None
     try:
-        started = datetime.fromisoformat(json.loads(first)["started_at"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        started = datetime.fromisoformat(json.loads(first)["started_at"]).astimezone(UTC)
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         started = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    stem = f"journal-{started.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    stem = f"journal-{started:%Y%m%dT%H%M%SZ}"
     for number in range(1, 1000):
         aside = path.with_name(f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl")
         try:
-            # A link, unlike a renaming, never replaces what is there.
-            os.link(path, aside)
+            # A link, unlike a renaming, never replaces what is there. Of what is a symbolic link the link itself is put aside.
+            os.link(path, aside, follow_symlinks=False)
         except FileExistsError:
             continue
-        except OSError:
-            # Not every file system has links.
+        except (OSError, NotImplementedError):
+            # Not every file system has links, nor every system those of links.
             if aside.exists():
                 continue
             return path.rename(aside)

@@ -28,7 +28,7 @@ def prepare(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / ".acr-cleanup"
-    probe.touch()
+    os.close(_anew(probe))
     probe.unlink()
     for name in ("report.json", "summary.md"):
         (folder / name).unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def prepare_file(out: Path, name: str, thing: str) -> None:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
     try:
-        probe.touch()
+        os.close(_anew(probe))
     except (OSError, ValueError) as error:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     finally:
@@ -77,7 +77,8 @@ def write(result: Result, folder: Path, context: Context, reviewed: bytes | None
         write_plan(result, folder / "plan.json")
     else:
         part = folder / ".plan.json.part"
-        part.write_bytes(reviewed)
+        with os.fdopen(_anew(part), "wb") as file:
+            file.write(reviewed)
         part.replace(folder / "plan.json")
     _write(folder / "summary.md", [markdown.render(result, context)])
     return context
@@ -91,6 +92,19 @@ def write_plan(result: Result, path: Path) -> None:
 def _write(path: Path, pieces: Iterable[str]) -> None:
     part = path.with_name(f".{path.name}.part")
     # Foreign text may hold half a surrogate pair: it is written as an escape, for a report must not fail because of it.
-    with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+    with os.fdopen(_anew(part), "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         file.writelines(pieces)
     part.replace(path)
+
+
+def _anew(path: Path) -> int:
+    """
+    A new empty file in this place, open to be written to; raises `OSError`.
+
+    Never through a symbolic link: whoever may put files into a workspace (a branch that is checked out) does not get to choose which
+    other file of the machine is overwritten.
+    """
+    path.unlink(missing_ok=True)
+    # Windows has no such flag, and makes links for administrators only.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666)
