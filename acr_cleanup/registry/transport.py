@@ -64,7 +64,8 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 async def read_bounded(response: AsyncHttpResponse, largest: int) -> bytes:
     """The body of a streamed response; raises `TooLargeError` if it has more than `largest` bytes."""
     length = response.headers.get("Content-Length", "")
-    if not length.isdecimal():
+    # What is packed is longer than it says: a kilobyte may be a megabyte.
+    if response.headers.get("Content-Encoding") or not length.isdecimal():
         parts, size = [], 0
         async for part in response.iter_bytes():
             size += len(part)
