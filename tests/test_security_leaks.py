@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from acr_cleanup import main as main_module
 from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.faults import Fault
+from acr_cleanup.reports import text
 from tests.leaks import leaked, secrets_of
 from tests.scenarios.stage import impatient, staged
 
@@ -38,12 +38,12 @@ def test_a_secret_is_found_whole_in_part_and_in_other_spellings() -> None:
 async def test_a_run_that_writes_a_token_down_fails_its_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the search in every other test would prove nothing."""
     async with staged(tmp_path, monkeypatch) as stage:
-        honest = main_module.text.render
+        honest = text.render
 
         def careless(*arguments: Any) -> str:
             return f"{honest(*arguments)}\n{stage.tool.emulator.signer.issued[-1]}"
 
-        monkeypatch.setattr(main_module.text, "render", careless)
+        monkeypatch.setattr(text, "render", careless)
         with pytest.raises(AssertionError, match="secrets were written down"):
             await stage.tool.plan()
 
@@ -69,15 +69,14 @@ async def test_a_server_that_repeats_what_it_was_told_is_not_repeated(
         async def repeat(request: web.Request) -> None:
             told = f"{request.headers.get('Authorization', '')} {(await request.text())[-2000:]}"
             heard.append(told)
-            text = f"You said: {told}".replace('"', "'")
-            code = "DENIED"
-            error = {"code": code, "message": text}
+            said = f"You said: {told}".replace('"', "'")
+            error = {"code": "DENIED", "message": said}
             fault.body = {
                 "errors": [error],
                 "error": "invalid_client" if who == "Entra ID" else error,
-                "error_description": text,
+                "error_description": said,
                 "kind": "Status",
-                "message": text,
+                "message": said,
                 "reason": "BadRequest",
                 "code": 400,
             }
