@@ -68,8 +68,8 @@ class Pace:
     """
     Lets requests through, category by category, and repeats what is worth repeating.
 
-    `concurrency`: requests in flight per category. `tries`: attempts at one request, not counting those that met 429.
-    `patience`: seconds that one request may wait on 429. `clock` must never go back.
+    `concurrency`: requests in flight, of all categories together; so many connections are needed. `tries`: attempts at one
+    request, not counting those that met 429. `patience`: seconds that one request may wait on 429. `clock` must never go back.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Pace:
             Category.WRITE: asyncio.Semaphore(concurrency),
             Category.TOKEN: asyncio.Semaphore(concurrency),
         }
+        self._in_flight = asyncio.Semaphore(concurrency)
         self._tries = tries
         self._patience = patience
         self._clock = clock
@@ -107,9 +108,8 @@ class Pace:
             tries, pauses, uncertain = 0, 0, False
             first_pause: float | None = None
             while True:
-                await self._until_resumed()
                 try:
-                    reply = await send()
+                    reply = await self._send(category, send)
                 except NO_ANSWER as error:
                     tries += 1
                     cause = cause_of(error)
@@ -138,6 +138,19 @@ class Pace:
                 if tries >= self._tries or delay > self._patience:
                     return replace(reply, uncertain=True)
                 await self._sleep(delay)
+
+    async def _send(self, category: Category, send: Callable[[], Awaitable[Reply]]) -> Reply:
+        """One try, in its turn. Turns are taken in the order of asking, so that deletions do not keep a list waiting for long."""
+        while True:
+            await self._until_resumed()
+            if category is Category.TOKEN:
+                # Asked for by a request that has the turn, and does not use it meanwhile: to wait for another would be to wait
+                # for one another.
+                return await send()
+            async with self._in_flight:
+                # A pause may have begun while this one was waiting.
+                if self._resume_at <= self._clock():
+                    return await send()
 
     def _hungry_since(self, category: Category, now: float) -> float:
         since = self._starving.setdefault(category, now)

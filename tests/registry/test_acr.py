@@ -23,6 +23,7 @@ from acr_cleanup.emulator.repository import Attributes
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry.acr import Document, PartMissing, open_registry
 from acr_cleanup.registry.pace import Pace
+from tests.bench.serving import counting_connections
 from tests.registry.support import HOST, Login, connect, impatient
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -67,6 +68,23 @@ async def test_one_request_per_operation() -> None:
         attributes = 10
         assert at.sent() <= pages + attributes + len(deletions) + 3
         assert at.sent(status=401) == 0
+
+
+async def test_no_more_connections_are_opened_than_requests_may_run_at_once() -> None:
+    """Lists, deletions and the tokens of both share them."""
+    world = World(latency=0.01)
+    world.registry.abac = True
+    names = [f"team/app{number}" for number in range(12)]
+    digests = [(name, Digest(world.registry.push(name, f"{tag}"))) for name in names for tag in range(2)]
+    with counting_connections() as accepted:
+        async with connect(world, pace=Pace(2)) as at:
+            lists = [at.registry.list_repository(name) for name in names]
+            deletions = [at.registry.delete_manifest(*each) for each in digests]
+            await asyncio.gather(*lists, *deletions)
+            assert (at.sent(path="/_tags$"), at.sent(method="DELETE", status=202)) == (12, 24)
+            assert at.sent(path="^/oauth2/token$") > 1
+            port = int(at.emulator.registry_url.rpartition(":")[2])
+    assert accepted[port] <= 2
 
 
 # -- listing

@@ -190,6 +190,57 @@ async def test_no_more_than_so_many_at_once_and_never_more_than_32_deletions() -
         assert seen == most
 
 
+async def test_requests_of_all_kinds_together_are_no_more_than_so_many_at_once() -> None:
+    """Each needs a connection: a list beside as many deletions as there may be would need one too many."""
+    now, seen, order = 0, 0, list[Category]()
+    shared = pace(FakeTime(), 2)
+
+    async def ask(category: Category) -> Reply:
+        async def send() -> Reply:
+            nonlocal now, seen
+            now += 1
+            seen = max(seen, now)
+            order.append(category)
+            await asyncio.sleep(0)
+            now -= 1
+            return Reply(200, {}, b"")
+
+        return await shared.run(category, send)
+
+    deletions = [Category.DELETE] * 9
+    await asyncio.gather(*map(ask, (*deletions, Category.READ, Category.WRITE)))
+    assert (seen, len(order)) == (2, 11)
+    assert {Category.READ, Category.WRITE} <= set(order[:6]), "they wait for their turn, and not for all deletions"
+
+
+async def test_a_token_is_asked_for_in_the_turn_of_the_request_that_needs_it() -> None:
+    shared = pace(FakeTime(), 1)
+
+    async def send() -> Reply:
+        return await shared.run(Category.TOKEN, Script(200))
+
+    async with asyncio.timeout(5):
+        reply = await shared.run(Category.DELETE, send)
+    assert reply.status == 200
+
+
+async def test_a_request_whose_turn_comes_in_a_pause_waits_for_its_end() -> None:
+    fake, first, second = FakeTime(), Script(too_many(7), 200), Script(200)
+    began, sent_at = fake.now, list[float]()
+    shared = pace(fake, 1)
+
+    async def told_to_wait() -> Reply:
+        await asyncio.sleep(0)
+        return await first()
+
+    async def send() -> Reply:
+        sent_at.append(fake.now)
+        return await second()
+
+    await asyncio.gather(shared.run(Category.READ, told_to_wait), shared.run(Category.DELETE, send))
+    assert sent_at == [began + 7]
+
+
 async def test_a_failing_registry_may_say_when_to_come_back() -> None:
     fake = FakeTime()
     await pace(fake).run(Category.READ, Script(Reply(503, {"Retry-After": "7"}, b""), 200))
