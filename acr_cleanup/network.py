@@ -147,7 +147,9 @@ async def open_network(environ: Mapping[str, str]) -> AsyncIterator[Network]:
 def environment_problems(environ: Mapping[str, str]) -> list[Problem]:
     """What `open_network` would refuse in this environment, so that it can be said before anything starts."""
     problems: list[Problem] = []
-    for check in (lambda: trust(_ca_files(environ)), lambda: Proxies.of(environ)):
+    # The system's own authorities are no setting of anybody's, and reading them takes longer than all else here.
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for check in (lambda: _add(bare, _ca_files(environ)), lambda: Proxies.of(environ)):
         try:
             check()
         except ConfigurationError as error:
@@ -166,6 +168,11 @@ def trust(ca_files: Mapping[str, Path]) -> ssl.SSLContext:
     # intercepting proxies and of clusters often do. The same run must not depend on the version of Python.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     _add_system_roots(context)
+    _add(context, ca_files)
+    return context
+
+
+def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path]) -> None:
     problems = []
     for variable, path in ca_files.items():
         try:
@@ -184,7 +191,6 @@ def trust(ca_files: Mapping[str, Path]) -> ssl.SSLContext:
             problems.append(Problem(variable, seen, "Correct the path or its permissions."))
     if problems:
         raise ConfigurationError(tuple(problems), where="the environment")
-    return context
 
 
 def _ca_files(environ: Mapping[str, str]) -> dict[str, Path]:

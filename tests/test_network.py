@@ -70,6 +70,11 @@ async def get(network: Network, url: str, *, proxied: bool = True, **headers: st
         return text
 
 
+@pytest.fixture
+def _emulated_authorities_only() -> None:
+    """Here those of the system count as well."""
+
+
 async def test_it_trusts_what_either_variable_names(tmp_path: Path) -> None:
     """Both at once, and beside the system's authorities rather than in their place."""
     async with serve(tmp_path, "one") as one, serve(tmp_path, "two") as two:
