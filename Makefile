@@ -4,6 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 TASK := azure-pipelines-task
 
+# Where the environment forbids it, each of a hundred processes would compile the SDKs again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types contracts unit coverage contract bench profile image-test task lint-workflows lock clean
 
