@@ -51,7 +51,7 @@ class Proxies:
                 url = environ[variable].strip()
                 url = url if "://" in url else f"http://{url}"
                 # The value is not shown: it may hold a password.
-                if urlsplit(url).scheme.lower() not in ("http", "https") or not _host_of(url):
+                if not _is_proxy(url):
                     remedy = "Write it as http://HOST:PORT."
                     problems.append(Problem(variable, "This is not the URL of an HTTP proxy.", remedy))
                 found[scheme] = url
@@ -195,7 +195,14 @@ def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path]) -> None:
 
 def _ca_files(environ: Mapping[str, str]) -> dict[str, Path]:
     named = {variable: environ.get(variable, "").strip() for variable in CA_VARIABLES}
-    return {variable: Path(value).expanduser() for variable, value in named.items() if value}
+    return {variable: _from_home(value) for variable, value in named.items() if value}
+
+
+def _from_home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # nobody is called so, or has a home: then there is no such file either
+        return Path(path)
 
 
 def _add_system_roots(context: ssl.SSLContext) -> None:
@@ -215,6 +222,15 @@ def _add_system_roots(context: ssl.SSLContext) -> None:
         import certifi  # noqa: PLC0415
 
         context.load_verify_locations(cafile=certifi.where())
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Asking for a port that is no number raises.
+        return parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _host_of(url: str) -> str:

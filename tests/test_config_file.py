@@ -53,6 +53,14 @@ def test_numbers_in_json_stay_as_written(tmp_path: Path) -> None:
     assert tree == {"a": ["1.10", "30", "true", "NaN"]}
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_a_key_of_half_a_character_is_a_problem(tmp_path: Path, name: str) -> None:
+    """No other part of the settings could even name it."""
+    tree, (problem,) = read_config(write(tmp_path, '{"clusters": {"\\ud800": {"name": "a"}, "b": {}}}', name))
+    assert "half a character" in problem.seen
+    assert tree == {"clusters": {"b": {}}}
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -210,11 +210,19 @@ def test_what_goes_past_the_proxy(no_proxy: str, url: str, direct: bool) -> None
     assert (Proxies.of(environ).for_url(url) is None) == direct
 
 
-@pytest.mark.parametrize("proxy", ["socks5://me:hunter2@proxy:1080", "http://", "://x"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["socks5://me:hunter2@proxy:1080", "http://", "://x", "[", "http://[hunter2", "proxy:hunter2", "proxy:99999"],
+)
 def test_a_proxy_that_cannot_be_used_is_named_without_its_password(proxy: str) -> None:
     (problem,) = environment_problems({"HTTPS_PROXY": proxy})
     assert problem.path == "HTTPS_PROXY"
     assert "hunter2" not in str(problem)
+
+
+def test_a_ca_file_in_the_home_of_nobody_is_not_there() -> None:
+    (problem,) = environment_problems({"SSL_CERT_FILE": "~nobody-of-this-name/ca.pem"})
+    assert "does not exist" in problem.seen
 
 
 async def test_requests_go_through_the_proxy_under_the_real_names() -> None:

@@ -109,6 +109,16 @@ def _twice(parts: tuple[str | int, ...]) -> Problem:
     return Problem(place(parts), "This key is written twice.", "Keep one of the two, or rename the other.")
 
 
+def _is_torn(key: str) -> bool:
+    """Does it hold half a character (an escape such as `\\ud800` alone)?"""
+    return any("\ud800" <= character <= "\udfff" for character in key)
+
+
+def _torn(parts: tuple[str | int, ...]) -> Problem:
+    remedy = "Correct its escapes: those from \\ud800 to \\udfff stand in pairs."
+    return Problem(place(parts), "This key holds half a character.", remedy)
+
+
 # -- JSON ------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +139,9 @@ def _plain(value: Any, where: tuple[str | int, ...], problems: list[Problem]) ->
         for key, inner in value:
             if key in found:
                 problems.append(_twice((*where, key)))
+            if _is_torn(key):
+                problems.append(_torn((*where, key)))
+                continue
             found[key] = _plain(inner, (*where, key), problems)
         return found
     if isinstance(value, list):
@@ -189,6 +202,9 @@ def _value(node: yaml.Node, where: tuple[str | int, ...], problems: list[Problem
             key = str(key_node.value)
             if key in found:
                 problems.append(_twice((*where, key)))
+            if _is_torn(key):
+                problems.append(_torn((*where, key)))
+                continue
             found[key] = _value(value_node, (*where, key), problems)
         return found
     if isinstance(node, yaml.SequenceNode):
