@@ -1,0 +1,135 @@
+"""What API servers answer and Helm stores: spoilt, it is read or torn; no traceback, and the fast way reads the same."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from functools import cache
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acr_cleanup.clusters.discovery import CONFIG_MAP
+from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
+from acr_cleanup.clusters.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.yaml_tree import NotPlain, documents_of
+from acr_cleanup.emulator.kubernetes_objects import helm_release
+from tests.clusters.support import OURS, capture_of, captured, custom
+from tests.clusters.test_helm import HOST, findings, manifest, plain, used, with_json, with_raw
+from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+
+PAGES: dict[str, Kind] = {
+    **{f"{capture_of(kind)}.limit5.p001.json": kind for kind in KINDS if kind.name != "Pod"},
+    "v1_configmaps.limit5.p002.json": CONFIG_MAP,
+    "argoproj.io_v1alpha1_rollouts.json": custom(version="v1alpha1"),
+}
+
+
+@cache
+def page(name: str) -> Any:
+    return json.loads(captured(f"list/{name}"))
+
+
+def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
+    """What the pages' reader finds, and what is found object by object; None if any of it is torn."""
+    with prompt():
+        try:
+            opened = open_page(body, kind)
+            is_helms(body, opened.items)
+            reader = ObjectReader(kind, "prod", OURS)
+            for item in opened.items:
+                reader.add(item)
+        except Torn as torn:
+            assert str(torn).isprintable()
+            return None
+        plainly = Findings()
+        for item in opened.items:
+            try:
+                obj = msgspec.json.decode(item)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                # The reader has not looked into it: our registry is not in it.
+                continue
+            plainly.add(image_uses(obj, kind, "prod", OURS))
+        return reader.found, plainly
+
+
+@law
+@given(st.data())
+def test_a_spoilt_page_is_torn_or_read_as_object_by_object(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(PAGES)))
+    read = read_page(dumped(data.draw(spoilt(page(name)))), PAGES[name])
+    if read is not None:
+        fast, plainly = read
+        assert fast.uses.keys() == plainly.uses.keys()
+        assert fast.blockers.keys() == plainly.blockers.keys()
+        for blocker in fast.blockers:
+            assert blocker.seen.isprintable()
+
+
+@law
+@given(st.data())
+def test_a_damaged_page_is_torn_or_read(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(PAGES)))
+    read_page(data.draw(spoilt_bytes(dumped(page(name)))), PAGES[name])
+
+
+# -- Helm ------------------------------------------------------------------------------------------------------
+
+RELEASE: dict[str, Any] = {
+    **plain(manifest=manifest(f"{HOST}/shop/web:1", f"{HOST}/shop/api:2")),
+    "hooks": [{"name": "test", "manifest": manifest(f"{HOST}/shop/test:3")}],
+    "config": {"image": {"repository": f"{HOST}/shop/web", "tag": "4"}, "list": [1, None, {"a": "b"}]},
+    "version": 3,
+}
+SECRET = helm_release("shop", "web", 3, manifest(f"{HOST}/shop/web:1"), status="superseded")
+
+
+@law
+@given(spoilt(RELEASE))
+def test_a_spoilt_release_is_read_or_blocks(tree: Any) -> None:
+    with prompt():
+        found = findings(with_json(tree))
+    assert found.uses or found.blockers or "contoso" not in json.dumps(tree).lower()
+    assert all(blocker.seen.isprintable() for blocker in found.blockers)
+
+
+@law
+@given(spoilt(SECRET))
+def test_a_spoilt_secret_is_helms_or_none_of_ours(tree: Any) -> None:
+    with prompt():
+        if isinstance(tree, dict):
+            found = findings(tree)
+            assert all(blocker.seen.isprintable() for blocker in found.blockers)
+
+
+@law
+@given(spoilt_bytes(gzip.compress(dumped(RELEASE), mtime=0)), st.integers(0, 3))
+def test_a_damaged_release_blocks_or_is_the_same(packed: bytes, wrapped: int) -> None:
+    whole = used(findings(with_json(RELEASE)))
+    for _ in range(wrapped % 2):
+        packed = gzip.compress(packed)
+    found = findings(with_raw(packed))
+    assert found.blockers or used(found) == whole
+
+
+@law
+@given(
+    st.lists(
+        texts
+        | st.sampled_from(
+            ["a: ", "- ", "&x ", "*x", "<<: ", "{", "]", "? ", "| ", ">\n ", "\n", f"{HOST}/a:1", "---\n"]
+        ),
+        max_size=20,
+    )
+)
+def test_any_yaml_is_a_tree_or_none(pieces: list[str]) -> None:
+    with prompt():
+        try:
+            documents = documents_of("".join(pieces))
+        except NotPlain:
+            return
+        json.dumps(documents)
+    assert base64.b64encode(repr(documents).encode("utf-8", "backslashreplace"))
