@@ -6,9 +6,10 @@ import sys
 if __name__ == "__main__":
     azure_devops = os.environ.get("ACR_CLEANUP_RUNTIME") == "azure-devops"
     if sys.argv[1:] or not (azure_devops or os.environ.get("GITHUB_ACTIONS") == "true"):
-        from acr_cleanup.cli import entry
+        from acr_cleanup.__main__ import entry
 
         entry()
+        sys.exit()
     from acr_cleanup.pipeline import run
 
     if azure_devops:

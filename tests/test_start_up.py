@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,18 @@ def test_the_quick_answer_to_version_is_the_one_of_the_parser(
 
     assert end.value.code == 0
     assert quick == capsys.readouterr().out == f"acr-cleanup {__version__}\n"
+
+
+def test_the_container_answers_to_version_as_quickly() -> None:
+    """With words after its name it is a command line, wherever it runs; and nothing follows the answer."""
+    words = [sys.executable, "-X", "importtime", "entrypoint.py", "--version"]
+    environ = {**os.environ, "GITHUB_ACTIONS": "true"}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, env=environ)
+
+    assert (done.returncode, done.stdout) == (0, f"acr-cleanup {__version__}\n")
+    assert "acr_cleanup.__main__" in done.stderr
+    assert "acr_cleanup.cli" not in done.stderr
+    assert "pydantic" not in done.stderr
 
 
 def test_everything_else_reaches_the_parser() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, registry, size, starting
+from tests.bench import clusters, image, registry, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -16,6 +16,7 @@ SECTIONS = {
     "Rate": registry.rate,
     "Size": size.size,
     "Start-up": starting.start_up,
+    "Image": image.image,
 }
 
 

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Builds the image and a runner for act, and runs tests/image: with Docker where there is one, else with the engine
 # of ../shared/tools, which is ended again if it was started here. Where there is neither, the tests say that they are skipped.
+# `run.sh PYTHON WORDS...` does something else with the same engine: `python WORDS...`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${1:?which python}
+shift
+[ $# -gt 0 ] || set -- -m pytest -q -m image --no-header -p no:cacheprovider tests/image
 engine=../shared/tools/container-engine.sh
 
 if ! command -v docker >/dev/null && [ -x "$engine" ] && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
@@ -22,4 +25,4 @@ elif [ -x "$engine" ] && [ "$(id -u)" = 0 ]; then
   export DOCKER_HOST DOCKER_BUILDKIT=0 IMAGE_TEST_BASE=docker.io/library/python:3.13-slim ACR_CLEANUP_REQUIRE_IMAGE=1
 fi
 
-"$python" -m pytest -q -m image --no-header -p no:cacheprovider tests/image
+"$python" "$@"
