@@ -38,6 +38,13 @@ LOOK_STAYS_FRESH = 20.0
 
 REPOSITORIES_AT_ONCE = 8
 
+AHEAD = 2
+"""
+Steps that are written into the journal, for each that may be in flight.
+
+While one deletion is on its way, the next is already on the disk: else each would wait for the disk before it is sent.
+"""
+
 GRACE_AFTER_STOP = 2.0
 """
 Seconds that a deletion already sent may take to be answered once the run is told to stop.
@@ -171,10 +178,10 @@ async def apply(
     outcomes: list[Outcome] = []
     blockers: dict[Blocker, None] = {}
     warnings: list[str] = []
-    in_flight = asyncio.Semaphore(concurrency)
+    in_flight, ahead = asyncio.Semaphore(concurrency), asyncio.Semaphore(AHEAD * concurrency)
 
     async def one(repository: RepositoryPlan) -> None:
-        job = _Repository(plan, repository, registry, usage, stop, in_flight, report, looked, journal, backup)
+        job = _Repository(plan, repository, registry, usage, stop, in_flight, ahead, report, looked, journal, backup)
         await job.run()
         outcomes.extend(job.outcomes)
         blockers.update(dict.fromkeys(job.blockers))
@@ -196,6 +203,7 @@ class _Repository:
     usage: FreshUsage
     stop: asyncio.Event
     in_flight: asyncio.Semaphore
+    ahead: asyncio.Semaphore
     report: Callable[[Sequence[Outcome]], None]
     looked: Callable[[RepositoryInventory, UsageIndex], None]
     journal: Journal | None = None
@@ -270,26 +278,42 @@ class _Repository:
         return await self.registry.read_edges(inventory)
 
     async def _step(self, step: Step, late: list[Step]) -> None:
-        # The turn is taken here, not further down: whatever waits for one when the run is stopped must not start any more.
-        async with self.in_flight:
-            if self.stop.is_set() or self.blockers:
-                self._close((step,), OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
-            elif asyncio.get_running_loop().time() - self.looked_at > LOOK_STAYS_FRESH:
-                # Whatever waits for this one is late as well, so that the order stays.
+        async with self.ahead:
+            if not self._in_time():
                 late.append(step)
-            elif waiting := self.stayed.intersection(step.after):
-                self._close((step,), OutcomeKind.NOT_ATTEMPTED, f"{min(waiting)} had to go first, and stayed")
+            elif hindrance := self._hindrance(step):
+                self._close((step,), OutcomeKind.NOT_ATTEMPTED, hindrance)
             else:
-                self._close((step,), *await self._attempt(step))
+                kind, detail = await self._attempt(step)
+                if kind is None:
+                    late.append(step)
+                else:
+                    self._close((step,), kind, detail)
+
+    def _in_time(self) -> bool:
+        """May this start on the strength of the last look? Whatever waits for it is late as well, so that the order stays."""
+        if self.stop.is_set() or self.blockers:
+            return True
+        return asyncio.get_running_loop().time() - self.looked_at <= LOOK_STAYS_FRESH
+
+    def _hindrance(self, step: Step) -> str:
+        """Why this is not to be done any more, empty if it is."""
+        if self.stop.is_set() or self.blockers:
+            return self._why_stopped()
+        if waiting := self.stayed.intersection(step.after):
+            return f"{min(waiting)} had to go first, and stayed"
+        return ""
 
     def _why_stopped(self) -> str:
         if self.stop.is_set() or not self.blockers:
             return "the run was stopped"
         return self.blockers[0].seen
 
-    async def _attempt(self, step: Step) -> tuple[OutcomeKind, str]:
+    async def _attempt(self, step: Step) -> tuple[OutcomeKind | None, str]:
+        """What it has come to; None if its turn has come too late for the last look."""
         attempt = _Attempt(self, step)
-        kind, detail = OutcomeKind.FAILED, "the run was cut short"
+        kind: OutcomeKind | None = OutcomeKind.FAILED
+        detail = "the run was cut short"
         try:
             kind, detail = await self._outcome(attempt)
         finally:
@@ -297,12 +321,19 @@ class _Repository:
             if attempt.unlocked and kind not in {OutcomeKind.DELETED, OutcomeKind.GONE}:
                 detail = "; ".join(filter(None, (detail, await self._put_back(step, attempt.unlocked))))
             if self.journal is not None and attempt.number is not None:
-                self.journal.outcome(attempt.number, kind, detail)
+                self.journal.outcome(attempt.number, kind or OutcomeKind.NOT_ATTEMPTED, detail)
         return kind, detail
 
-    async def _outcome(self, attempt: _Attempt) -> tuple[OutcomeKind, str]:
+    async def _outcome(self, attempt: _Attempt) -> tuple[OutcomeKind | None, str]:
         try:
-            return await unless_stopped(attempt.run(), self.stop, grace=GRACE_AFTER_STOP), ""
+            await attempt.write_down()
+            async with self.in_flight:
+                # Asked again in its turn: whatever waits for one when the run is stopped must not start any more.
+                if not self._in_time():
+                    return None, "it is looked at once more first"
+                if hindrance := self._hindrance(attempt.step):
+                    return OutcomeKind.NOT_ATTEMPTED, hindrance
+                return await unless_stopped(attempt.run(), self.stop, grace=GRACE_AFTER_STOP), ""
         except JournalError as error:
             self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
             return OutcomeKind.NOT_ATTEMPTED, f"it could not be written into the journal: {error.seen}"
@@ -379,19 +410,26 @@ class _Attempt:
     """Locks that have been, or may have been, taken off."""
     sent: bool = False
 
+    async def write_down(self) -> None:
+        """Into the journal, with what is needed to bring it back; without one there is nothing to do."""
+        repository, step = self.job.planned.repository, self.step
+        if self.job.journal is None:
+            return
+        document = None
+        if self.job.backup and isinstance(step, DeleteManifest):
+            # Where it is gone already there is nothing to keep, and the deletion will say so.
+            reading = self.job.registry.read_document(repository, step.digest)
+            document = await unless_stopped(reading, self.job.stop, grace=GRACE_AFTER_STOP)
+        self.number = await self.job.journal.intend(
+            repository,
+            step,
+            document.content if document else None,
+            document.media_type if document else "",
+        )
+
     async def run(self) -> OutcomeKind:
+        """Unlock it where it is locked, and send the deletion."""
         registry, repository, step = self.job.registry, self.job.planned.repository, self.step
-        if self.job.journal is not None:
-            document = None
-            if self.job.backup and isinstance(step, DeleteManifest):
-                # Where it is gone already there is nothing to keep, and the deletion will say so.
-                document = await registry.read_document(repository, step.digest)
-            self.number = await self.job.journal.intend(
-                repository,
-                step,
-                document.content if document else None,
-                document.media_type if document else "",
-            )
         for lock in step.locks:
             self.unlocked.append(lock)
             try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _CONNECTIONS = 64
-"""Twice the highest concurrency: a deletion and the listing of the next repository may overlap."""
+"""To all hosts together. Half of them may be the registry's (see registry/pace.py); the clusters are read before it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
+from acr_cleanup.journal import open_journal, read_journal
 from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, tag, usage, use
 
 BLOCKER = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.")
@@ -465,3 +467,77 @@ async def test_without_include_locked_nothing_is_ever_unlocked() -> None:
     await run(planned(registry.held), registry)
 
     assert not registry.deletions
+
+
+async def journalled(
+    folder: Path, registry: FakeRegistry, before: Callable[[str], Awaitable[None]], stop: asyncio.Event
+) -> tuple[Applied, list[OutcomeKind | None]]:
+    """One deletion at a time, with `before` ahead of each; what came of it, and what the journal tells of it."""
+    plan = planned(registry.held)
+    registry.before = before
+
+    async def read() -> UsageIndex:
+        return usage()
+
+    with open_journal(folder, plan, NOW, {}) as journal:
+        async with asyncio.timeout(20):
+            applied = await apply(plan, registry, read, stop=stop, concurrency=1, report=list, journal=journal)  # type: ignore[arg-type]
+    return applied, [each.outcome for each in read_journal(folder / "journal.jsonl").deletions]
+
+
+async def both_written(folder: Path) -> None:
+    """Until the intents of both deletions are in the journal; else whoever waits here waits for ever."""
+    while (folder / "journal.jsonl").read_text().count('"intent"') < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+async def test_while_a_deletion_is_on_its_way_the_next_is_written_down(tmp_path: Path) -> None:
+    """Else each deletion would wait for the disk before it is sent."""
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b"), tag("latest", "c")]))
+
+    async def before(_: str) -> None:
+        await both_written(tmp_path)
+
+    applied, told = await journalled(tmp_path, registry, before, asyncio.Event())
+
+    assert len(registry.deletions) == 2
+    assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+    assert told == [OutcomeKind.DELETED] * 2
+
+
+async def test_what_is_written_down_and_waits_for_its_turn_does_not_start_after_a_stop(tmp_path: Path) -> None:
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b"), tag("latest", "c")]))
+    stop = asyncio.Event()
+
+    async def before(_: str) -> None:
+        await both_written(tmp_path)
+        stop.set()
+
+    _, told = await journalled(tmp_path, registry, before, stop)
+
+    assert len(registry.deletions) == 1
+    assert told == [OutcomeKind.DELETED, OutcomeKind.NOT_ATTEMPTED]
+
+
+async def test_what_is_written_down_and_waits_too_long_for_its_turn_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = applying.LOOK_STAYS_FRESH
+
+    class Looked(FakeRegistry):
+        async def list_repository(self, name: str) -> RepositoryInventory:
+            monkeypatch.setattr(applying, "LOOK_STAYS_FRESH", fresh)
+            return await super().list_repository(name)
+
+    registry = Looked(inventory([tag("1", "a"), tag("2", "b"), tag("latest", "c")]))
+
+    async def before(_: str) -> None:
+        if len(registry.deletions) == 1:
+            await both_written(tmp_path)
+            monkeypatch.setattr(applying, "LOOK_STAYS_FRESH", -1.0)
+
+    applied, told = await journalled(tmp_path, registry, before, asyncio.Event())
+
+    assert [call.partition(" ")[0] for call in registry.calls] == ["list", "delete", "list", "delete"]
+    assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+    assert told == [OutcomeKind.DELETED, OutcomeKind.NOT_ATTEMPTED, OutcomeKind.DELETED]

@@ -123,6 +123,22 @@ async def test_a_full_disk_ends_it_for_good(tmp_path: Path) -> None:
     assert not recorded.deletions
 
 
+async def test_intents_that_come_together_are_brought_to_the_disk_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, synced = os.fsync, list[int]()
+
+    def fsync(handle: int) -> None:
+        synced.append(handle)
+        real(handle)
+
+    with open_journal(tmp_path, PLAN, NOW, {}) as journal:
+        monkeypatch.setattr(os, "fsync", fsync)
+        numbers = await asyncio.gather(*(journal.intend("shop/web", Untag(tag(f"{each}", "a"))) for each in range(30)))
+
+    assert (sorted(numbers), len(synced)) == (list(range(1, 31)), 1)
+
+
 def test_an_older_journal_is_put_aside_and_never_overwritten(tmp_path: Path) -> None:
     for number in range(3):
         with open_journal(tmp_path, PLAN, NOW, {"number": number}):
