@@ -8,7 +8,7 @@ TASK := azure-pipelines-task
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts unit coverage contract bench profile image-test task lint-workflows lock clean
+.PHONY: help demo test lint types contracts unit coverage contract bench profile image-test task lint-workflows fuzz audit lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,18 @@ coverage: $(VENV)/dev.done  ## Run all tests with branch coverage, and say which
 contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schema and README with the code; UPDATE_CONTRACT=1 writes them.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py tests/test_task.py
 
+# Where there is no atheris, there is the first half alone, and that is said.
+FUZZ_EXAMPLES ?= 3000
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/further.done  ## Try thousands of spoilt documents, then those that coverage chooses (FUZZ_EXAMPLES, FUZZ_SECONDS of each law).
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(TESTS) --timeout 3600 --hypothesis-show-statistics tests/fuzz >$(VENV)/fuzz.log 2>&1 \
+	  || { cat $(VENV)/fuzz.log; exit 1; }
+	@tail -n 1 $(VENV)/fuzz.log
+	@$(RUN) -m tests.fuzz $(FUZZ_SECONDS)
+
+audit: $(VENV)/further.done  ## Ask whether anything that is installed is known to be vulnerable (needs the network).
+	@.github/audit.sh $(CURDIR)/$(VENV)/bin
+
 bench: $(VENV)/dev.done  ## Measure what is claimed about speed and size, beside the plain ways of doing it.
 	@$(RUN) -m tests.bench
 
@@ -61,6 +73,7 @@ lock:  ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml --group dev --group ci --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-ci.lock
+	uv pip compile pyproject.toml --group dev --group further --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements-ci.lock -o requirements-further.lock
 
 clean:  ## Remove the environment and everything that was generated.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results
@@ -87,6 +100,10 @@ $(VENV)/dev.done: requirements-dev.lock | $(RUN)
 $(VENV)/ci.done: requirements-ci.lock | $(RUN)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-ci.lock
 	@touch $@ $(VENV)/dev.done $(VENV)/runtime.done
+
+$(VENV)/further.done: requirements-further.lock $(VENV)/ci.done | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-further.lock
+	@touch $@
 
 # Nothing of these packages runs but what the task's own scripts call: no install scripts.
 $(TASK)/node_modules/.package-lock.json: $(TASK)/package-lock.json
