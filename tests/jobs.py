@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from urllib.parse import unquote
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
 from tests.leaks import assert_none_leaked, files_below
+from tests.nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,6 +49,12 @@ def install(folder: Path) -> tuple[Path, Path]:
     script.parent.mkdir()
     shutil.copy(ROOT / "entrypoint.py", script)
     return python, script
+
+
+@functools.cache
+def nursery(python: Path) -> Nursery:
+    """The one of this interpreter, for all tests of this process."""
+    return Nursery(python)
 
 
 @dataclass
@@ -154,6 +162,8 @@ class Job:
     environment: dict[str, str] = field(default_factory=dict)
     obeys_modes: bool = False
     """Let the step be bound by the modes of files even as root, as it is on a file system that is mounted read-only."""
+    from_scratch: bool = False
+    """Let the step import everything by itself, as in a container; so do all that are interrupted."""
 
     def __post_init__(self) -> None:
         for name in ("workspace", "home", "temp", "commands"):
@@ -237,6 +247,12 @@ class Job:
         for name in without:
             variables.pop(name, None)
         began = time.monotonic()
+        if interrupt is None and not self.obeys_modes and not self.from_scratch:
+            code, text = await nursery(self.python).run(
+                self.script, folder=self.workspace, environment=variables, limit=limit
+            )
+            assert "Traceback" not in text, text
+            return code, text, time.monotonic() - began
         process = await asyncio.create_subprocess_exec(
             self.python, "-I", "-u", self.script,
             cwd=self.workspace, env=variables, preexec_fn=_give_up_override if self.obeys_modes else None,

@@ -73,6 +73,7 @@ def complete(values: Mapping[str, str]) -> bool:
 
 
 async def test_without_further_ado_it_is_a_dry_run(job: Job) -> None:
+    job.from_scratch = True
     step = await job.run(inline(job))
 
     assert step.code == 0, step.log.text
@@ -276,6 +277,7 @@ async def test_an_unknown_application_is_told_by_the_name_of_its_input(job: Job)
 
 async def test_the_workspace_is_never_imported(job: Job) -> None:
     """Nor what a leaked PYTHONPATH names."""
+    job.from_scratch = True
     trap = "import pathlib; pathlib.Path(__file__).resolve().parent.joinpath('sprung').touch(); raise SystemExit(66)\n"
     leaked = job.folder / "leaked"
     for folder in (job.workspace, leaked):

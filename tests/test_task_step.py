@@ -80,6 +80,7 @@ def complete(step: TaskStep) -> bool:
 
 
 async def test_without_further_ado_it_is_a_dry_run(job: TaskJob) -> None:
+    job.from_scratch = True
     step = await job.task(inline(job))
 
     assert step.code == 0, step.log
@@ -333,6 +334,7 @@ async def test_no_foreign_text_becomes_a_command(job: TaskJob) -> None:
 
 
 async def test_the_workspace_is_never_imported(job: TaskJob) -> None:
+    job.from_scratch = True
     trap = "import pathlib; pathlib.Path(__file__).resolve().parent.joinpath('sprung').touch(); raise SystemExit(66)\n"
     (job.workspace / "acr_cleanup").mkdir()
     for name in ("acr_cleanup/__init__.py", "yaml.py", "sitecustomize.py"):
