@@ -91,7 +91,8 @@ def api_server(document: Mapping[str, Any], context: str | None, *, folder: Path
     return ApiServer(
         url=url.rstrip("/"),
         context=_tls(cluster, user, folder, around.trust),
-        authorization=_authorization(user, folder, around.token),
+        # As client-go has it: no login is sent where anybody on the way could read it (`kubectl proxy` needs none).
+        authorization=_authorization(user, folder, around.token) if url.startswith("https://") else _nobody,
         tls_server_name=_optional(cluster, "tls-server-name"),
         proxy=_optional(cluster, "proxy-url") or (None if _is_here(url) else around.proxy_for(url)),
     )
@@ -216,6 +217,10 @@ def _authorization(user: Mapping[str, Any], folder: Path, token: Token) -> Calla
     return written
 
 
+async def _nobody() -> None:
+    return None
+
+
 def _scope(user: Mapping[str, Any]) -> str | None:
     """The scope of the token of ours that takes the place of `exec` or `auth-provider`; None if there is neither."""
     provider, program = user.get("auth-provider"), user.get("exec")
@@ -226,7 +231,8 @@ def _scope(user: Mapping[str, Any]) -> str | None:
         server = config.get("apiserver-id") if isinstance(config, dict) else None
         return f"{server or AKS_SERVER_APP}/.default"
     if isinstance(program, dict):
-        arguments = [str(argument) for argument in program.get("args") or ()]
+        given = program.get("args")
+        arguments = [str(argument) for argument in given] if isinstance(given, list) else []
         # Both kinds of path; other programs of this name (for other issuers) know no --server-id.
         command = PureWindowsPath(str(program.get("command"))).name.removesuffix(".exe")
         if command != "kubelogin" or _flag(arguments, "--oidc-issuer-url") is not None:
@@ -243,7 +249,7 @@ _OTHER_LOGIN = (
 
 
 def _flag(arguments: list[str], name: str) -> str | None:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if argument == name:
             return following
         if argument.startswith(f"{name}="):

@@ -53,6 +53,18 @@ async def test_a_token_is_sent_as_it_is() -> None:
     assert await server(document(user={"token": "abc"})).authorization() == "Bearer abc"
 
 
+@pytest.mark.parametrize("arguments", [[], None, 7, "--server-id", [None], ["--server-id"]], ids=str)
+async def test_kubelogin_with_any_arguments_is_replaced(arguments: Any) -> None:
+    user = {"exec": {"command": "kubelogin", "args": arguments}}
+    assert await server(document(user=user)).authorization() == f"Bearer token-for-{AKS_SERVER_APP}/.default"
+
+
+@pytest.mark.parametrize("user", [{"token": "secret"}, kubelogin()], ids=str)
+async def test_no_login_is_sent_in_the_clear(user: dict[str, Any]) -> None:
+    for url, sent in (("http://localhost:8001", False), ("https://localhost:8001", True)):
+        assert (await server(document({"server": url}, user)).authorization() is not None) == sent
+
+
 async def test_without_any_login_nothing_is_sent() -> None:
     assert await server(document()).authorization() is None
 
