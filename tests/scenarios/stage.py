@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jsonschema
 import pytest
@@ -207,7 +207,14 @@ def tags_of(stage: Stage) -> set[str]:
     }
 
 
-def always(ran: Ran, stage: Stage) -> None:
+class HasWorld(Protocol):
+    """Whatever a run was made in."""
+
+    @property
+    def world(self) -> World: ...
+
+
+def always(ran: Ran, stage: HasWorld) -> None:
     """What holds in every world."""
     report, counts = ran.report, ran.report["counts"]
     _REPORTS.validate(report)
