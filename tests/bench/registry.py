@@ -159,8 +159,24 @@ def _deleting(requests: Iterable[Mapping[str, Any]], latency: float) -> float:
 
 
 def rate() -> list[Row]:
-    """How much of a limit on deletions is used."""
-    return [_rate(500), _rate(2_000)]
+    """How much of a limit on deletions is used, and what becomes of them when the registry slows down."""
+    return [_rate(500), _rate(2_000), _slowing()]
+
+
+def _slowing() -> Row:
+    with served("slowing") as world, tempfile.TemporaryDirectory() as folder:
+        _, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
+    answered = sum(each["method"] == "DELETE" and each["status"] == 202 for each in world.requests)
+    sent = sum(each["method"] == "DELETE" for each in world.requests)
+    failed = report["counts"]["failed"] + DELETIONS - report["counts"]["deleted"]
+    return Row(
+        f"{DELETIONS:,} deletions, a third of them at ten times the latency (200 ms)",
+        f"{answered:,} done with {sent:,} requests, {failed} failed or lost",
+        f"one request each: {DELETIONS:,}",
+        f"{failed} failed",
+        "none",
+        failed == 0,
+    )
 
 
 def _rate(limit: int) -> Row:

@@ -81,6 +81,14 @@ def distant(world: World, latency: float) -> None:
     world.faults.append(Fault(service="acr", latency=latency))
 
 
+def slowing(world: World) -> None:
+    """A registry that for a third of its deletions takes ten times as long: 200 ms instead of 20."""
+    distant(world, 0.020)
+    world.faults.append(
+        Fault(service="acr", method="DELETE", after=DELETIONS // 3, times=DELETIONS // 3, latency=0.180)
+    )
+
+
 # They are filled when they stand: before that, nobody knows the host of the registry.
 WORLDS: Mapping[str, Callable[[World], None]] = {
     "hundred-clusters": hundred_clusters,
@@ -91,6 +99,7 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
     "counted-abac": lambda world: counted(world, abac=True),
     "20-ms": lambda world: distant(world, 0.020),
     "50-ms": lambda world: distant(world, 0.050),
+    "slowing": slowing,
 }
 
 
