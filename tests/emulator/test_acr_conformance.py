@@ -18,6 +18,7 @@ from acr_cleanup.emulator.repository import DOCKER_LIST
 from tests.emulator.support import Answer, RegistryClient, registry_client
 
 SWAGGER = Path(__file__).parents[3] / "shared/data/acr-wire/acr-swagger-2021-07-01/containerregistry.json"
+PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
 RECORDINGS = SWAGGER.parents[1] / "acr-recordings"
 
 pytestmark = [
@@ -182,6 +183,10 @@ def undescribed(schema: dict[str, Any], body: Any, swagger: dict[str, Any], plac
 def test_every_operation_of_the_description_is_in_the_table(swagger: dict[str, Any]) -> None:
     """What the emulator serves, and what it knowingly does not."""
     assert {*SERVED, *ELSEWHERE, *NOT_SERVED} == set(described(swagger))
+    page = PAGE.read_text(encoding="utf-8")
+    assert [
+        name for name in described(swagger) if f"`_{name.partition('_')[2]}`" not in page and f"`{name}`" not in page
+    ] == []
 
 
 def test_what_the_description_does_not_know_was_recorded() -> None:
