@@ -678,11 +678,11 @@ def test_the_schema_describes_every_key() -> None:
 
 
 def test_the_schema_accepts_what_the_settings_accept(files: Files) -> None:
-    published = schema()
-    jsonschema.validate(json.loads(FIRST_USERS_FILE), published)
+    published = jsonschema.Draft202012Validator(schema())
+    published.validate(json.loads(FIRST_USERS_FILE))
     for wrong in ({"older-than": 30}, {"kubernetes_clusters": {"a": {"name": "x"}}}, {"concurrency": 33}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**json.loads(FIRST_USERS_FILE), **wrong}, published)
+            published.validate({**json.loads(FIRST_USERS_FILE), **wrong})
         files.problems(wrong)
 
 

@@ -14,10 +14,14 @@ from acr_cleanup.core.policy import Rule, Scope
 from acr_cleanup.reports import json as report
 from tests.reports import hostile, samples
 
+# Made once, without a look at the schemas themselves, which takes longer than all reports; one test below takes it.
+REPORTS = jsonschema.Draft202012Validator(report.schema(), format_checker=jsonschema.FormatChecker())
+PLANS = jsonschema.Draft202012Validator(report.schema("plan"))
+
 
 def rendered(result: Result) -> Any:
     loaded = json.loads("".join(report.render(result)))
-    jsonschema.validate(loaded, report.schema(), format_checker=jsonschema.FormatChecker())
+    REPORTS.validate(loaded)
     return loaded
 
 
@@ -28,7 +32,7 @@ def test_every_report_is_as_its_schema_says(name: str) -> None:
     loaded = rendered(result)
     plan = json.loads("".join(report.render_plan(result)))
 
-    jsonschema.validate(plan, report.schema("plan"))
+    PLANS.validate(plan)
     assert (loaded["schema_version"], plan["schema_version"]) == (1, 2)
     assert loaded["tool_version"] == __version__
 
