@@ -180,14 +180,16 @@ async def apply(
     warnings: list[str] = []
     in_flight, ahead = asyncio.Semaphore(concurrency), asyncio.Semaphore(AHEAD * concurrency)
 
-    async def one(repository: RepositoryPlan) -> None:
-        job = _Repository(plan, repository, registry, usage, stop, in_flight, ahead, report, looked, journal, backup)
+    async def one(name: str) -> None:
+        job = _Repository(
+            plan, plan.repository(name), registry, usage, stop, in_flight, ahead, report, looked, journal, backup
+        )
         await job.run()
         outcomes.extend(job.outcomes)
         blockers.update(dict.fromkeys(job.blockers))
         warnings.extend(job.warnings)
 
-    works = [partial(one, repository) for repository in plan.repositories if repository.steps]
+    works = [partial(one, each.repository) for each in plan.tallies if each.steps]
     await together(works, limit=REPOSITORIES_AT_ONCE)
     outcomes.sort(key=lambda outcome: (outcome.repository, outcome.tag or "", outcome.digest))
     return Applied(tuple(outcomes), tuple(blockers), tuple(warnings))

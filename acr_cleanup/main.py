@@ -32,9 +32,11 @@ from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict
+from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import (
     Plan,
     RepositoryPlan,
+    Tally,
     describe_policy,
     nothing_to_delete,
     plan_repository,
@@ -244,7 +246,7 @@ def tell(
             log.debug("reporting", exc_info=True)
             faults.append(f"{lost}: {error if isinstance(error, OSError) else f'{type(error).__name__}: {error}'}.")
 
-    with place("The report files could not be written"):
+    with place("The report files could not be written"), rare_collections():
         context = files.write(result, settings.report_dir, context, reviewed.data if reviewed is not None else None)
         if plan_file is not None:
             files.write_plan(result, plan_file)
@@ -286,8 +288,8 @@ def _annotate(result: Result, runtime: Runtime) -> None:
         shown += f"; and {more:,} more" if more > 0 else ""
         title = f"{words.count(len(view.missing), 'reference')} in use, but not in the registry"
         runtime.annotate(Level.WARNING, title, f"{words.plain(shown, 2000)}. {MISSING_MEANS}")
-    for repository in view.unread:
-        runtime.annotate(Level.WARNING, f"{words.plain(repository.repository)} was not read", repository.error)
+    for tally in view.unread:
+        runtime.annotate(Level.WARNING, f"{words.plain(tally.repository)} was not read", tally.error)
     for warning in view.warnings:
         runtime.annotate(Level.WARNING, "ACR cleanup", warning)
 
@@ -433,7 +435,7 @@ async def run(
             *applied.warnings,
             *undo.warnings,
             *plan.usage.warnings,
-            *(warning for each in plan.repositories for warning in each.warnings),
+            *(warning for each in plan.tallies for warning in each.warnings),
         ),
         undo=undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
@@ -474,30 +476,30 @@ async def make_plan(
     names = tuple(sorted({*names, *(each.repository for each in ours)}))
     edges.registry.announce(names)
     now = clock()
-    plans: list[RepositoryPlan] = []
+    plans: list[Packed] = []
 
     async def one(name: str) -> None:
-        plans.append(await _plan_one(name, edges.registry, usage, settings, now))
+        plans.append(Packed.of(await _plan_one(name, edges.registry, usage, settings, now)))
         runtime.progress("repositories", len(plans), len(names), name)
 
     runtime.progress("repositories", 0, len(names), "")
     with rare_collections():
         await together([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
-    plans.sort(key=lambda plan: plan.repository)
-    if read := sum(plan.space.read for plan in plans if plan.space):
-        runtime.log(Level.INFO, f"Exact sizes: {read:,} manifests were read for them, with one request each.")
+    repositories = PackedPlans(plans)
     plan = Plan(
         registry=settings.registry.login_server,
         policy=settings.policy,
         created_at=now,
         usage=usage,
-        repositories=tuple(plans),
+        repositories=repositories,
         blockers=(
             *usage.blockers,
-            *_unreadable(plans, settings.registry.login_server),
+            *_unreadable(repositories.tallies, settings.registry.login_server),
             *_hasty_clock(clock(), edges.registry.now(), settings.registry.login_server),
         ),
     )
+    if read := plan.read_for_sizes:
+        runtime.log(Level.INFO, f"Exact sizes: {read:,} manifests were read for them, with one request each.")
     return plan if reviewed is None else bound_to(ours, plan)
 
 
@@ -538,7 +540,7 @@ async def _plan_one(
     return await measured(plan, inventory, registry) if settings.exact_sizes else plan
 
 
-def _unreadable(plans: Sequence[RepositoryPlan], registry: str) -> tuple[Blocker, ...]:
+def _unreadable(plans: Sequence[Tally], registry: str) -> tuple[Blocker, ...]:
     """When not one repository could be read, the registry is what cannot be seen."""
     if plans and all(plan.error for plan in plans):
         return (Blocker(registry, "list its repositories", plans[0].error, ""),)
@@ -649,6 +651,6 @@ def judge(
         return Verdict.REFUSED
     failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
     failed = failed or not (proof is None or proof.holds)
-    if blockers or failed or any(repository.error for repository in plan.repositories):
+    if blockers or failed or any(tally.error for tally in plan.tallies):
         return Verdict.PARTIAL
     return Verdict.PLANNED if dry_run else Verdict.APPLIED

@@ -141,13 +141,12 @@ class _Prover:
         except AcrCleanupError as error:
             self.unproven.append(f"{name}: {error}")
             return None
-        planned = next(each for each in self.plan.repositories if each.repository == name)
         return compare(
             self.witness.standing[name],
             after,
             self.plan.usage,
             self.witness.usage or self.plan.usage,
-            missing={missing.name for missing in planned.missing},
+            missing={missing.name for missing in self.plan.missing if missing.repository == name},
             went=went,
         )
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.plan import Plan, Tally
 from acr_cleanup.core.proof import Broken, Proof
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker
@@ -129,7 +129,7 @@ class Result:
             in_use=self.plan.in_use,
             failed=count(tags, OutcomeKind.FAILED),
             deleted_manifests=len(gone),
-            bytes=self.plan.size if self.dry_run else sum(map(self.freed, self.plan.repositories)),
+            bytes=self.plan.size if self.dry_run else sum(map(self.freed, self.plan.tallies)),
         )
 
     @property
@@ -137,11 +137,11 @@ class Result:
         """What could be pulled before the run, and cannot be any more."""
         return self.proof.broken if self.proof is not None else ()
 
-    def freed(self, repository: RepositoryPlan) -> int:
+    def freed(self, tally: Tally) -> int:
         """Bytes that were freed there: exact within the repository, where that was measured, otherwise an upper bound."""
-        gone = self._deleted.get(repository.repository, {})
-        if repository.space is not None and repository.exact:
-            return repository.space.freed(gone)
+        gone = self._deleted.get(tally.repository, {})
+        if gone and tally.exact and (space := self.plan.repository(tally.repository).space) is not None:
+            return space.freed(gone)
         return sum(gone.values())
 
     @cached_property

@@ -14,14 +14,17 @@ See removal.py for what hangs together with what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.policy import (
+    RULES,
     Evidence,
     KeepReason,
     Limits,
@@ -158,6 +161,72 @@ class RepositoryPlan:
         # A reviewed plan may name what the plan of now, which was measured, does not.
         return self.space.going.keys() >= {manifest.digest for manifest in self.manifests}
 
+    @cached_property
+    def tally(self) -> Tally:
+        kept = self.kept
+        return Tally(
+            repository=self.repository,
+            tags=len(self.decisions),
+            planned=len(self.decisions) - len(kept),
+            kept_by=Counter(Rule.IN_USE if each.in_use else each.reasons[0].rule for each in kept),
+            locked_alone=sum(len(each.reasons) == 1 and each.reasons[0].rule is Rule.LOCKED for each in kept),
+            untagged=len(self.untagged_deletions),
+            untagged_decided=len(self.untagged),
+            steps=len(self.steps),
+            manifests=len(self.manifests),
+            size=self.size,
+            exact=self.exact,
+            read_for_sizes=self.space.read if self.space is not None else None,
+            missing=self.missing,
+            warnings=self.warnings,
+            error=self.error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The plan of one repository in numbers: all that can be told of it without its tags."""
+
+    repository: str
+    tags: int = 0
+    planned: int = 0
+    """Tags that go."""
+    kept_by: Mapping[Rule, int] = field(default_factory=dict)
+    """The tags that stay, by their strongest reason; what is in use counts as that, whatever else keeps it."""
+    locked_alone: int = 0
+    """Tags that nothing but a lock keeps."""
+    untagged: int = 0
+    """Manifests without tags that go for their own sake."""
+    untagged_decided: int = 0
+    """Manifests without tags that are decided by themselves."""
+    steps: int = 0
+    manifests: int = 0
+    """Manifests that go."""
+    size: int = 0
+    exact: bool = True
+    read_for_sizes: int | None = None
+    """Manifests that were read for the sake of exact sizes; None where nobody asked for those."""
+    missing: tuple[Missing, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def kept(self) -> int:
+        """Tags that stay."""
+        return self.tags - self.planned
+
+    @property
+    def in_use(self) -> int:
+        return self.kept_by.get(Rule.IN_USE, 0)
+
+
+class RepositoryPlans(Sequence[RepositoryPlan]):
+    """The plans of many repositories, held in some other form than as values; their tallies are at hand."""
+
+    @property
+    @abstractmethod
+    def tallies(self) -> tuple[Tally, ...]: ...
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -171,49 +240,70 @@ class Plan:
     policy: RetentionPolicy
     created_at: datetime
     usage: UsageIndex
-    repositories: tuple[RepositoryPlan, ...] = ()
+    repositories: Sequence[RepositoryPlan] = ()
+    """One plan of each repository. Of a large registry they are made as one asks for them: hold no more than one at a time."""
     blockers: tuple[Blocker, ...] = ()
+
+    @cached_property
+    def tallies(self) -> tuple[Tally, ...]:
+        """Each repository in numbers, in the same order."""
+        if isinstance(self.repositories, RepositoryPlans):
+            return self.repositories.tallies
+        return tuple(each.tally for each in self.repositories)
+
+    def repository(self, name: str) -> RepositoryPlan:
+        """The plan of the repository of this name; raises `KeyError`."""
+        return self.repositories[self._places[name]]
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {tally.repository: place for place, tally in enumerate(self.tallies)}
 
     @property
     def planned(self) -> int:
         """How many tags the plan deletes."""
-        return sum(len(repository.deletions) for repository in self.repositories)
+        return sum(each.planned for each in self.tallies)
 
     @property
     def untagged(self) -> int:
         """How many manifests without tags the plan deletes for their own sake."""
-        return sum(len(repository.untagged_deletions) for repository in self.repositories)
+        return sum(each.untagged for each in self.tallies)
 
     @property
     def kept(self) -> int:
-        return sum(len(repository.kept) for repository in self.repositories)
+        return sum(each.kept for each in self.tallies)
 
     @property
     def in_use(self) -> int:
-        return sum(decision.in_use for repository in self.repositories for decision in repository.kept)
+        return sum(each.in_use for each in self.tallies)
 
     @property
     def manifests(self) -> int:
-        return sum(len(repository.manifests) for repository in self.repositories)
+        return sum(each.manifests for each in self.tallies)
 
     @property
     def missing(self) -> tuple[Missing, ...]:
         """What something uses and the registry does not have, in the repositories that were read."""
-        return tuple(missing for repository in self.repositories for missing in repository.missing)
+        return tuple(missing for each in self.tallies for missing in each.missing)
 
     @property
     def size(self) -> int:
-        return sum(repository.size for repository in self.repositories)
+        return sum(each.size for each in self.tallies)
 
     @property
     def exact(self) -> bool:
         """Was `size` measured, wherever anything goes?"""
-        return self.manifests > 0 and all(repository.exact for repository in self.repositories)
+        return self.manifests > 0 and all(each.exact for each in self.tallies)
+
+    @property
+    def measured(self) -> bool:
+        """Was the size of anything measured, exactly or not?"""
+        return any(each.read_for_sizes is not None for each in self.tallies)
 
     @property
     def read_for_sizes(self) -> int:
         """How many manifests were read for the sake of exact sizes."""
-        return sum(repository.space.read for repository in self.repositories if repository.space)
+        return sum(each.read_for_sizes or 0 for each in self.tallies)
 
 
 def nothing_to_delete(
@@ -225,7 +315,11 @@ def nothing_to_delete(
     Edges only add reasons to keep, so then there is no need to read any body.
     """
     evidence = Evidence(inventory, usage, policy, now)
-    return _all_kept(inventory, keep_reasons(evidence)) and not candidates(evidence)
+    free = {tag.name for tag in inventory.tags}
+    for rule in RULES:
+        # Whatever is still unread counts as kept only until it is read.
+        free.difference_update(tag.name for tag, reason in rule(evidence) if reason.rule is not Rule.UNKNOWN_MANIFEST)
+    return not free and not candidates(evidence)
 
 
 def _all_kept(inventory: RepositoryInventory, reasons: Mapping[str, tuple[KeepReason, ...]]) -> bool:
@@ -310,13 +404,12 @@ def refusals(plan: Plan, limits: Limits) -> tuple[str, ...]:
             f"The plan deletes {plan.planned} tags{untagged} more than max-deletions ({limits.deletions}). "
             f"{_CHECK_FIRST} If the plan is what you want, raise max-deletions."
         )
-    for repository in plan.repositories:
-        total = len(repository.decisions)
-        if limits.percent is not None and len(repository.deletions) * 100 > limits.percent * total:
-            found.append(
-                f"The plan deletes {len(repository.deletions)} of {total} tags of {repository.repository}, more than "
-                f"max-deletion-percent ({limits.percent:g} %). {_CHECK_FIRST} If the plan is what you want, raise the limit."
-            )
+    found += [
+        f"The plan deletes {each.planned} of {each.tags} tags of {each.repository}, more than "
+        f"max-deletion-percent ({limits.percent:g} %). {_CHECK_FIRST} If the plan is what you want, raise the limit."
+        for each in plan.tallies
+        if limits.percent is not None and each.planned * 100 > limits.percent * each.tags
+    ]
     return tuple(found)
 
 
@@ -327,15 +420,26 @@ def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
     Raises `graphlib.CycleError` if they wait for one another.
     """
     steps = tuple(steps)
-    places = {step.digest: place for place, step in enumerate(steps) if isinstance(step, DeleteManifest)}
-    order = TopologicalSorter(
-        {place: [places[digest] for digest in step.after if digest in places] for place, step in enumerate(steps)}
-    )
+    waiting = _waiting(steps)
+    order = TopologicalSorter(waiting)
     order.prepare()
-    while order.is_active():
-        ready = order.get_ready()
-        yield tuple(steps[place] for place in sorted(ready))
-        order.done(*ready)
+    # Nearly all of a hundred thousand steps wait for nothing, and nothing waits for them: they are no matter of order.
+    sorted_out = set(waiting).union(*waiting.values())
+    ready = [place for place in range(len(steps)) if place not in sorted_out]
+    while ready or order.is_active():
+        next_ones = order.get_ready()
+        yield tuple(steps[place] for place in sorted((*ready, *next_ones)))
+        order.done(*next_ones)
+        ready = []
+
+
+def _waiting(steps: Sequence[Step]) -> dict[int, list[int]]:
+    """By their places, the steps that wait for others, and for which."""
+    if not any(step.after for step in steps):
+        return {}
+    places = {step.digest: place for place, step in enumerate(steps) if isinstance(step, DeleteManifest)}
+    found = ((place, [places[each] for each in step.after if each in places]) for place, step in enumerate(steps))
+    return {place: others for place, others in found if others}
 
 
 def _steps(inventory: RepositoryInventory, removal: Removal) -> tuple[Step, ...]:

@@ -123,11 +123,11 @@ def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozen
 
 def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
     """Tag name -> every reason to keep it, strongest first. Tags without any are absent."""
-    found: defaultdict[str, list[KeepReason]] = defaultdict(list)
+    found: dict[str, tuple[KeepReason, ...]] = {}
     for rule in RULES:
         for tag, reason in rule(evidence):
-            found[tag.name].append(reason)
-    return {name: tuple(reasons) for name, reasons in found.items()}
+            found[tag.name] = (*found.get(tag.name, ()), reason)
+    return found
 
 
 def out_of_scope(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
@@ -231,10 +231,10 @@ def excluded(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
         pattern = stay.matching(tag.name) or may_go.denying(tag.name)
         if pattern is not None:
             yield tag, KeepReason(Rule.EXCLUDED, f"excluded by `{pattern}`")
-        elif tag.subject != tag.digest and tag.subject in evidence.inventory.manifests:
-            # A signature lives and dies with what it signs; only by its own name could it be kept here.
+        elif may_go.matching(tag.name) is not None:
             continue
-        elif may_go.matching(tag.name) is None:
+        # A signature lives and dies with what it signs; only by its own name could it be kept here.
+        elif tag.subject == tag.digest or tag.subject not in evidence.inventory.manifests:
             yield tag, KeepReason(Rule.EXCLUDED, "not among the included tags")
 
 

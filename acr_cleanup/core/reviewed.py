@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 
+from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, Plan, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.removal import Reason
@@ -23,12 +25,12 @@ def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
     `fresh` has looked at every repository that was reviewed.
     """
     then = {each.repository: each for each in reviewed}
-    now = {each.repository: each for each in fresh.repositories}
-    repositories = (
-        _bound(then.get(name, RepositoryPlan(name)), now.get(name, RepositoryPlan(name)))
-        for name in sorted({*then, *now})
+    looked_at = {tally.repository for tally in fresh.tallies}
+    bound = chain(
+        (_bound(then.get(each.repository, RepositoryPlan(each.repository)), each) for each in fresh.repositories),
+        (_bound(each, RepositoryPlan(name)) for name, each in then.items() if name not in looked_at),
     )
-    return replace(fresh, repositories=tuple(repositories))
+    return replace(fresh, repositories=PackedPlans(map(Packed.of, bound)))
 
 
 def _bound(then: RepositoryPlan, now: RepositoryPlan) -> RepositoryPlan:

@@ -49,11 +49,9 @@ class Slice(NamedTuple):
 
 def decisions(view: View) -> tuple[Slice, ...]:
     """Every tag in exactly one slice, by its strongest reason where it is kept; only slices that have any."""
-    kept = Counter(
-        Rule.IN_USE if decision.in_use else decision.reasons[0].rule
-        for repository in view.result.plan.repositories
-        for decision in repository.kept
-    )
+    kept = Counter[Rule]()
+    for tally in view.result.plan.tallies:
+        kept.update(tally.kept_by)
     policy, total = view.result.plan.policy, view.total
     found = (
         Slice("Deleted" if view.acted else "Would delete", total.gone, _RED),

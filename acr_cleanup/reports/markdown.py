@@ -165,8 +165,7 @@ class Summary:
         if view.unread:
             lines = ["### Repositories that could not be read", ""]
             lines += [
-                _item(words.code(repository.repository), words.prose(repository.error))
-                for repository in view.unread[: self.notes]
+                _item(words.code(tally.repository), words.prose(tally.error)) for tally in view.unread[: self.notes]
             ]
             yield "\n".join([*lines, *self._rest(len(view.unread))])
 
@@ -293,12 +292,12 @@ class Summary:
             yield "\n".join(["### ⚠️ Warnings", "", *lines])
 
     def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
-        readable = [each for each in view.repositories if not each.error and (each.decisions or each.untagged)]
+        readable = [each for each in view.readable if each.tags or each.untagged_decided]
         if not readable:
             return
         yield (2, 1), "### Why each tag goes or stays"
-        for number, repository in enumerate(readable[: self.expanded]):
-            yield (3, number), self._details(view, repository)
+        for number, each in enumerate(readable[: self.expanded]):
+            yield (3, number), self._details(view, self.result.plan.repository(each.repository))
         yield from (((2, 1), text) for text in self._hidden(len(readable) - self.expanded, "repository"))
 
     def _details(self, view: View, repository: RepositoryPlan) -> str:

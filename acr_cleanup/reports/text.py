@@ -91,17 +91,16 @@ class TextReport(Page):
         yield from section(self._totals(view))
         yield from section(self._table(view))
         if self.details:
-            readable = [each for each in view.repositories if not each.error]
-            shown = readable[: self.repositories]
+            shown = view.readable[: self.repositories]
             if shown:
                 yield BLANK
                 full = words.plain(self.context.full_report)
                 ages = "" if view.acted else "; with each tag the time since its last push"
                 yield Line(((f"By repository{ages}. All of it is in {full}.", "dim"),))
             tell = self._done if view.acted else self._repository
-            for repository in shown:
-                yield from section(tell(view, repository))
-            yield from section(self._hidden(len(readable) - len(shown), "repository", 0))
+            for each in shown:
+                yield from section(tell(view, view.result.plan.repository(each.repository)))
+            yield from section(self._hidden(len(view.readable) - len(shown), "repository", 0))
         yield from section(self._locked(view))
         yield from section(self._surprises(view))
         yield from section(self._others())
@@ -131,9 +130,9 @@ class TextReport(Page):
             yield from (Line(((words.plain(refusal), ""),), 2) for refusal in self.result.refusals)
         if view.unread:
             yield heading("Repositories that could not be read", "bold yellow")
-        for repository in view.unread[: self.repositories]:
-            yield Line(((words.plain(repository.repository), "bold"),), 2)
-            yield Line(((words.plain(repository.error), ""),), 4)
+        for tally in view.unread[: self.repositories]:
+            yield Line(((words.plain(tally.repository), "bold"),), 2)
+            yield Line(((words.plain(tally.error), ""),), 4)
         yield from self._hidden(len(view.unread) - self.repositories, "repository", 2)
 
     def _totals(self, view: View) -> Iterator[Block]:

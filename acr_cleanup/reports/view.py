@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import Decision, RepositoryPlan, Untag
+from acr_cleanup.core.plan import Decision, RepositoryPlan, Tally, Untag
 from acr_cleanup.core.policy import Rule, Scope, describe_duration
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
@@ -203,7 +203,7 @@ class View:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        of_repositories = [warning for each in self.result.plan.repositories for warning in each.warnings]
+        of_repositories = [warning for each in self.result.plan.tallies for warning in each.warnings]
         proof = self.result.proof
         unproven = [_UNPROVEN.format(each) for each in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
@@ -265,7 +265,7 @@ class View:
     def measured(self) -> str:
         """What exact sizes are, and what they have cost, as a sentence; empty if they were not asked for."""
         plan = self.result.plan
-        if not any(each.space for each in plan.repositories):
+        if not plan.measured:
             return ""
         what = "exact" if plan.exact else "exact where every manifest could be read"
         return (
@@ -274,9 +274,9 @@ class View:
         )
 
     @cached_property
-    def unread(self) -> tuple[RepositoryPlan, ...]:
+    def unread(self) -> tuple[Tally, ...]:
         """The repositories that could not be listed."""
-        return tuple(each for each in self.result.plan.repositories if each.error)
+        return tuple(each for each in self.result.plan.tallies if each.error)
 
     @property
     def tone(self) -> Tone:
@@ -331,17 +331,17 @@ class View:
             if outcome.kind is OutcomeKind.DELETED:
                 deleted[outcome.repository] += outcome.tag is not None
         rows = []
-        for each in self.result.plan.repositories:
-            planned, name = len(each.deletions), each.repository
+        for each in self.result.plan.tallies:
+            planned, name = each.planned, each.repository
             gone = deleted[name] if self.acted else planned
             rows.append(
                 Row(
                     repository=name,
-                    tags=len(each.decisions),
+                    tags=each.tags,
                     gone=gone,
                     left=planned - gone,
-                    kept=len(each.kept),
-                    in_use=sum(decision.in_use for decision in each.kept),
+                    kept=each.kept,
+                    in_use=each.in_use,
                     bytes=self.result.freed(each) if self.acted else each.size,
                     error=each.error,
                 )
@@ -379,9 +379,10 @@ class View:
     def untagged_deleted(self) -> int:
         """How many manifests without tags were deleted for their own sake."""
         return sum(
-            each.manifest.digest in self.deleted_manifests(repository.repository)
-            for repository in self.result.plan.repositories
-            for each in repository.untagged_deletions
+            each.manifest.digest in self.deleted_manifests(tally.repository)
+            for tally in self.result.plan.tallies
+            if tally.untagged and tally.repository in self._deleted_manifests
+            for each in self.result.plan.repository(tally.repository).untagged_deletions
         )
 
     @property
@@ -398,9 +399,10 @@ class View:
         )
 
     @cached_property
-    def repositories(self) -> tuple[RepositoryPlan, ...]:
-        """Those that lose something first: that is what a reader must check."""
-        return tuple(sorted(self.result.plan.repositories, key=lambda each: (not each.steps, each.repository)))
+    def readable(self) -> tuple[Tally, ...]:
+        """The repositories that could be listed; those that lose something first: that is what a reader must check."""
+        found = (each for each in self.result.plan.tallies if not each.error)
+        return tuple(sorted(found, key=lambda each: (not each.steps, each.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
         """Why the others stay, grouped by the strongest reason in the order of the rules."""
@@ -462,8 +464,9 @@ class View:
         """Tags that only a lock keeps: without it they would go."""
         return tuple(
             (each.repository, tag)
-            for each in self.repositories
-            for group in self.kept(each)
+            for each in self.readable
+            if each.locked_alone
+            for group in self.kept(self.result.plan.repository(each.repository))
             if group.rule is Rule.LOCKED
             for tag in group.tags
             if not tag.also

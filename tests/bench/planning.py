@@ -1,8 +1,9 @@
 """
-Plans a registry of generated pages in a process of its own: prints its CPU seconds, peak memory and what it found.
+Plans and reports a registry of generated pages in a process of its own: prints CPU seconds, peak memory and what it found.
 
 `python -m tests.bench.planning TAGS REPOSITORIES`. Everything between the bytes of a page and the finished plan is the product's
-own, paging included; only the network is not there, and making the pages is not counted.
+own, paging included; only the network is not there, and making the pages is not counted. The reports are those of a dry run, as
+`main.tell` makes them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from acr_cleanup.core.outcome import Result, Verdict
+from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.removal import prepare
@@ -25,6 +31,9 @@ from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.main import rare_collections
 from acr_cleanup.registry.acr import AcrRegistry
 from acr_cleanup.registry.pace import Pace, Reply
+from acr_cleanup.reports import files, markdown, text
+from acr_cleanup.reports.outputs import outputs
+from acr_cleanup.reports.view import Context
 from acr_cleanup.together import together
 
 PAGE = 1000
@@ -37,7 +46,7 @@ class Generated(AcrRegistry):
     """A registry that answers every list with generated pages of `tags` tags, each on a manifest of its own."""
 
     def __init__(self, tags: int) -> None:
-        nobody: Any = SimpleNamespace(_client=None)
+        nobody: Any = SimpleNamespace(_client=SimpleNamespace(_client=None))
         super().__init__("contoso.azurecr.io", nobody, nobody, Pace(AT_ONCE), concurrency=AT_ONCE)
         self._tags = tags
         self.making = 0.0
@@ -79,12 +88,13 @@ class Generated(AcrRegistry):
 def _number(last: str) -> int:
     """Of the last item of a page: as our own links say it, or by its name when a full page has no link; -1 before the first."""
     if last.startswith("sha256:"):
-        return int(last[-32:], 16)
+        return int(last[-8:], 16)
     return int(last.rpartition(".")[2] or -1)
 
 
 def _digest(repository: str, number: int) -> str:
-    return f"sha256:{abs(hash(repository)):032x}{number:032x}"
+    """As random as a real one: nothing of it can be left out where it is kept."""
+    return f"sha256:{sha256(f'{repository}{number}'.encode()).hexdigest()[:-8]}{number:08x}"
 
 
 def _moment(number: int) -> str:
@@ -124,17 +134,20 @@ def _manifest(repository: str, number: int) -> dict[str, Any]:
 async def make_plan(registry: Generated, repositories: int) -> Plan:
     """What `main.make_plan` does once the clusters are read."""
     usage, policy = UsageIndex.of((), NOW), RetentionPolicy(scope=Scope.ALL)
-    plans: list[RepositoryPlan] = []
+    plans: list[Packed] = []
 
-    async def one(name: str) -> None:
+    async def decided(name: str) -> RepositoryPlan:
         inventory = prepare(await registry.list_repository(name), usage, policy, NOW)
         if not nothing_to_delete(inventory, usage, policy, NOW):
             inventory = await registry.read_edges(inventory)
-        plans.append(plan_repository(inventory, usage, policy, NOW))
+        return plan_repository(inventory, usage, policy, NOW)
+
+    async def one(name: str) -> None:
+        plans.append(Packed.of(await decided(name)))
 
     with rare_collections():
         await together([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
-    return Plan(registry.login_server, policy, NOW, usage, tuple(plans))
+    return Plan(registry.login_server, policy, NOW, usage, PackedPlans(plans))
 
 
 def main() -> None:
@@ -153,7 +166,22 @@ def main() -> None:
     spent = time.process_time() - began - registry.making
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert plan.planned == tags // 2, plan.planned
-    print(json.dumps({"tags": tags, "cpu": spent, "plain": registry.plain, "peak": peak, "before": before}))
+    began = time.process_time()
+    report(plan)
+    found = {"tags": tags, "cpu": spent, "plain": registry.plain, "peak": peak, "before": before}
+    found |= {"reports": time.process_time() - began, "told": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    print(json.dumps(found))
+
+
+def report(plan: Plan) -> None:
+    """Every report of a dry run: the files, the outputs, the summary and the text."""
+    result = Result(plan, Verdict.PLANNED, True, NOW, NOW)
+    with TemporaryDirectory() as folder, rare_collections():
+        context = files.write(result, Path(folder), Context())
+        outputs(result, context)
+        markdown.render(result, context)
+        for _ in text.render(result, context).lines():
+            pass
 
 
 if __name__ == "__main__":

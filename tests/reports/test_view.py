@@ -229,7 +229,7 @@ def test_each_rule_has_its_words() -> None:
 
 def test_a_tag_is_grouped_by_its_strongest_reason_and_the_others_are_kept() -> None:
     view = View(samples.planned())
-    web = next(each for each in view.repositories if each.repository == "shop/web")
+    web = view.result.plan.repository("shop/web")
     groups = view.kept(web)
 
     assert [group.rule for group in groups] == [Rule.IN_USE, Rule.YOUNG, Rule.ATTACHED]
@@ -240,7 +240,7 @@ def test_a_tag_is_grouped_by_its_strongest_reason_and_the_others_are_kept() -> N
 def test_what_somebody_wrote_stands_for_what_a_controller_made() -> None:
     """A Deployment, not its pods; and none of them is forgotten in the count."""
     view = View(samples.planned())
-    web = next(each for each in view.repositories if each.repository == "shop/web")
+    web = view.result.plan.repository("shop/web")
     tags = {tag.name: tag for tag in view.kept(web)[0].tags}
 
     assert users(tags["1.8.7"], 2) == (("production/shop/Deployment/web (app)",), 7)
