@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acr_cleanup.clusters.api import ApiServer
 from acr_cleanup.clusters.discovery import CONFIG_MAP
+from acr_cleanup.clusters.kubeconfig import Surroundings, api_server, parse_kubeconfig, server_of
 from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.clusters.yaml_tree import NotPlain, documents_of
 from acr_cleanup.emulator.kubernetes_objects import helm_release
 from tests.clusters.support import OURS, capture_of, captured, custom
 from tests.clusters.test_helm import HOST, findings, manifest, plain, used, with_json, with_raw
 from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+
+pytestmark = pytest.mark.untraced
 
 PAGES: dict[str, Kind] = {
     **{f"{capture_of(kind)}.limit5.p001.json": kind for kind in KINDS if kind.name != "Pod"},
@@ -133,3 +142,56 @@ def test_any_yaml_is_a_tree_or_none(pieces: list[str]) -> None:
             return
         json.dumps(documents)
     assert base64.b64encode(repr(documents).encode("utf-8", "backslashreplace"))
+
+
+# -- kubeconfigs -----------------------------------------------------------------------------------------------
+
+KUBECONFIG: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "prod",
+    "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
+    "clusters": [
+        {
+            "name": "c",
+            "cluster": {"server": "https://api.example:443", "tls-server-name": "x", "proxy-url": "http://p:1"},
+        }
+    ],
+    "users": [
+        {
+            "name": "u",
+            "user": {
+                "exec": {"command": "kubelogin", "args": ["get-token", "--server-id", "1"], "env": None},
+                "auth-provider": {"name": "azure", "config": {"apiserver-id": "1"}},
+                "token": "secret",
+                "tokenFile": "nowhere",
+            },
+        }
+    ],
+}
+
+
+async def some_token(scope: str) -> str:
+    return f"token-for-{scope}"
+
+
+@law
+@given(spoilt(KUBECONFIG), st.booleans())
+def test_a_spoilt_kubeconfig_leads_to_a_server_or_is_unread(tree: Any, as_json: bool) -> None:
+    try:
+        content = dumped(tree) if as_json else yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
+    except (RecursionError, yaml.YAMLError):
+        return
+    with prompt():
+        try:
+            document = parse_kubeconfig(content)
+            server_of(document, None)
+            server = api_server(document, None, folder=Path("/nonexistent"), around=Surroundings(some_token))
+            if server.url.startswith("http:"):
+                assert asyncio.run(_asked(server)) is None
+        except Unread as unread:
+            assert unread.seen.isprintable()
+
+
+async def _asked(server: ApiServer) -> str | None:
+    return await server.authorization()

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,8 @@ from tests.core.worlds import NOW
 from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, twice, values
 from tests.reports import samples
 from tests.test_journal import PLAN
+
+pytestmark = pytest.mark.untraced
 
 REPOSITORY = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")
 

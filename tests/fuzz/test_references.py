@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from acr_cleanup.clusters.text import names, read_text
 from acr_cleanup.core.references import Registry, parse_digest, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 from tests.fuzz.spoiling import HOSTILE, law, prompt, texts
+
+pytestmark = pytest.mark.untraced
 
 OURS = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 VALID = (

@@ -6,6 +6,7 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from acr_cleanup.registry import wire
 from acr_cleanup.reports import words
 from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes
 from tests.reports.samples import NOW
+
+pytestmark = pytest.mark.untraced
 
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 ATTRIBUTES = {"deleteEnabled": False, "writeEnabled": True, "listEnabled": True, "readEnabled": True}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from acr_cleanup.core.references import DEFAULT_TAG
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.settings import INPUTS, Settings, load_settings
 from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+
+pytestmark = pytest.mark.untraced
 
 GUID = "00000000-0000-0000-0000-000000000000"
 ID = f"/subscriptions/{GUID}/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/aks"

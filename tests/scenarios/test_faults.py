@@ -25,6 +25,8 @@ from tests.scenarios.rule import Repository
 from tests.scenarios.shop import Shop, Told, apply, gone, honest, left_unlocked
 from tests.simulation import serving, simulate, simulated
 
+pytestmark = pytest.mark.untraced
+
 PARTS = 10
 STEP = 1 if os.environ.get("ACR_CLEANUP_ALL_FAULTS") else 97
 MOST_TRIES = 60

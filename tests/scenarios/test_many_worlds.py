@@ -34,6 +34,8 @@ from tests.scenarios.rule import Going, Policy, Repository, Uses, going, in_scop
 from tests.scenarios.stage import always
 from tests.simulation import serving, simulate, simulated
 
+pytestmark = pytest.mark.untraced
+
 WORLDS = int(os.environ.get("ACR_CLEANUP_WORLDS", "200"))
 SEED = int(os.environ.get("ACR_CLEANUP_SEED", "1"))
 BATCH = 50
