@@ -16,9 +16,9 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 
-def laws() -> Iterator[tuple[str, Callable[[bytes], object]]]:
-    """Every law by its name, as a function of the bytes that its examples are made from."""
-    for path in sorted(FOLDER.glob("test_*.py")):
+def laws(stem: str = "test_*") -> Iterator[tuple[str, Callable[[bytes], object]]]:
+    """Every law (of the files of this name) by its own name, as a function of the bytes that its examples are made from."""
+    for path in sorted(FOLDER.glob(f"{stem}.py")):
         module = importlib.import_module(f"tests.fuzz.{path.stem}")
         for name, found in vars(module).items():
             if name.startswith("test_") and hasattr(found, "hypothesis"):
@@ -29,7 +29,7 @@ def one(wanted: str, seconds: int) -> None:
     import atheris  # noqa: PLC0415
 
     with atheris.instrument_imports(include=["acr_cleanup"]):
-        known = dict(laws())
+        known = dict(laws(wanted.partition("::")[0]))
     arguments = [
         sys.argv[0],
         f"-max_total_time={seconds}",
