@@ -7,7 +7,7 @@ wherever the world has moved. What changed is an outcome, not an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
@@ -60,19 +60,29 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
                 # What must go first is what the fresh plan says, and never less than what was planned.
                 steps.append(replace(now, after=tuple(sorted({*step.after, *now.after}))))
                 continue
-            kind, detail = _why_it_stays(manifest, untagged.get(step.digest), held=held)
+            going = {tag.name for tag in still}
+            staying = [tag.name for tag in inventory.tags_of.get(step.digest, ()) if tag.name not in going]
+            lost = bool(step.tags) and not inventory.tags_of.get(step.digest)
+            kind, detail = _why_it_stays(manifest, untagged.get(step.digest), staying, lost=lost, held=held)
             outcomes.append(Outcome(fresh.repository, step.digest, None, kind, detail))
         steps += [Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in still]
     return Confirmed(tuple(steps), tuple(outcomes))
 
 
-def _why_it_stays(manifest: Manifest | None, left: ManifestDecision | None, *, held: bool) -> tuple[OutcomeKind, str]:
+def _why_it_stays(
+    manifest: Manifest | None, left: ManifestDecision | None, staying: Sequence[str], *, lost: bool, held: bool
+) -> tuple[OutcomeKind, str]:
+    """`staying` are tags of it that do not go, and `lost` says that all it had name something else now."""
     if manifest is None:
         return OutcomeKind.GONE, ""
     if held:
         return OutcomeKind.LOCKED, "it was locked since the plan"
     if left is not None and left.reasons:
         return _outcome_of(left.reasons[0].rule), left.reasons[0].detail
+    if staying:
+        return OutcomeKind.KEPT, f"its tag {staying[0]} stays"
+    if lost:
+        return OutcomeKind.KEPT, "it has no tag any more: untagged manifests are left alone"
     return OutcomeKind.KEPT, "something needs it now"
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from acr_cleanup.core.inventory import Lock, RepositoryInventory
+from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Untag, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
@@ -90,6 +90,28 @@ def test_a_manifest_with_an_old_tag_that_was_not_planned_is_not_deleted() -> Non
 
     assert {type(step) for step in confirmed.steps} == {Untag}
     assert {step.digest for step in confirmed.steps} == {d("a")}
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        pytest.param(
+            [tag("1.0", "a"), tag("1.1", "a"), tag("new", "a", days=0)], "its tag new stays", id="another-tag"
+        ),
+        pytest.param(
+            [tag("1.0", "a"), tag("1.1", "a"), tag("0.9", "a")], "its tag 0.9 stays", id="a-tag-that-was-not-planned"
+        ),
+        pytest.param(
+            [tag("1.0", "b"), tag("1.1", "b")], "it has no tag any more: untagged manifests are left alone", id="no-tag"
+        ),
+    ],
+)
+def test_why_a_manifest_stays_is_what_is_so_and_nothing_is_said_to_need_it(now: list[Tag], why: str) -> None:
+    """Whoever reads it looks for what needs it."""
+    confirmed = look(OLD, inventory(now, [image("a"), image("b")]))
+
+    (stays,) = (outcome for outcome in confirmed.outcomes if outcome.tag is None)
+    assert (stays.digest, stays.kind, stays.detail) == (d("a"), OutcomeKind.KEPT, why)
 
 
 def test_a_child_that_a_new_index_needs_is_kept() -> None:
