@@ -1,0 +1,91 @@
+"""What became of a plan, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count
+from acr_cleanup.core.plan import Plan, RepositoryPlan, plan_repository
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.proof import Broken, Proof
+from acr_cleanup.core.space import Content, measure
+from tests.core.worlds import NOW, REPOSITORY, d, image, inventory, tag, usage, use
+
+WORLD = inventory(
+    [tag("1", "a"), tag("2", "a"), tag("3", "b"), tag("4", "c"), tag("used", "u"), tag("new", "n", days=0)],
+    [image("a", size=1000), image("b", size=300), image("c", size=70), image("u"), image("n")],
+)
+PLANNED = plan_repository(WORLD, usage(use("used")), RetentionPolicy(), NOW)
+
+
+def outcome(kind: OutcomeKind, digest: str, name: str | None = None, size: int = 0) -> Outcome:
+    return Outcome(REPOSITORY, d(digest), name, kind, size=size)
+
+
+OUTCOMES = (
+    outcome(OutcomeKind.DELETED, "a", "1"),
+    outcome(OutcomeKind.DELETED, "a", "2"),
+    outcome(OutcomeKind.DELETED, "a", None, 1000),
+    outcome(OutcomeKind.FAILED, "b", "3"),
+    outcome(OutcomeKind.FAILED, "b", None, 300),
+    outcome(OutcomeKind.GONE, "c", "4"),
+    outcome(OutcomeKind.GONE, "c", None, 70),
+)
+
+
+def result(plan: RepositoryPlan = PLANNED, *, dry_run: bool = False, proof: Proof | None = None) -> Result:
+    whole = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage(), (plan, RepositoryPlan("shop/empty")))
+    outcomes = () if dry_run else OUTCOMES
+    return Result(whole, Verdict.PARTIAL, dry_run, NOW, NOW, outcomes, proof=proof)
+
+
+def test_tags_and_manifests_are_counted_apart_and_only_what_was_deleted_counts_as_that() -> None:
+    found = result().counts
+
+    assert (found.deleted, found.failed, found.deleted_manifests, found.bytes) == (2, 1, 1, 1000)
+    assert (found.planned, found.kept, found.in_use) == (4, 2, 1)
+
+
+def test_what_was_only_planned_counts_the_bytes_that_would_go() -> None:
+    found = result(dry_run=True).counts
+
+    assert (found.deleted, found.failed, found.deleted_manifests, found.bytes) == (0, 0, 0, 1370)
+
+
+def test_bytes_are_exact_where_they_were_measured_for_all_that_goes() -> None:
+    """Otherwise the sizes of the listing stand for them."""
+    contents = {d("a"): Content(5, {"x": 900}), d("b"): Content(3, {"x": 900}), d("c"): Content(2)}
+    space = measure(contents, contents.keys())
+    doubtful = measure({**contents, d("c"): None}, contents.keys())
+
+    assert result(replace(PLANNED, space=space)).counts.bytes == 5
+    assert result(replace(PLANNED, space=doubtful)).counts.bytes == 1000
+    exact = result(replace(PLANNED, space=space))
+    assert [exact.freed(tally) for tally in exact.plan.tallies] == [5, 0]
+
+
+def test_what_was_deleted_elsewhere_frees_nothing_here() -> None:
+    found = result()
+    other = replace(found, outcomes=tuple(replace(each, repository="shop/empty") for each in OUTCOMES))
+
+    assert [found.freed(tally) for tally in found.plan.tallies] == [1000, 0]
+    assert [other.freed(tally) for tally in other.plan.tallies] == [0, 1000]
+
+
+def test_what_is_broken_is_known_only_after_a_look() -> None:
+    broken = (Broken(REPOSITORY, "1.0", "is gone"),)
+
+    assert result().broken == ()
+    assert result(proof=Proof(broken=broken)).broken == broken
+
+
+@pytest.mark.parametrize("kind", OutcomeKind)
+def test_outcomes_are_counted_by_kind(kind: OutcomeKind) -> None:
+    assert count([outcome(each, "a") for each in (*OutcomeKind, kind)], kind) == 2
+
+
+def test_an_outcome_is_written_as_one_would_pull_it() -> None:
+    assert str(outcome(OutcomeKind.DELETED, "a", "1")) == f"{REPOSITORY}:1"
+    assert str(outcome(OutcomeKind.DELETED, "a")) == f"{REPOSITORY}@{d('a')}"
