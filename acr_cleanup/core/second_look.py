@@ -42,7 +42,8 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
         still = []
         known = {lock.tag for lock in step.locks}
         manifest = inventory.manifests.get(step.digest)
-        held = manifest is not None and manifest.locked and None not in known
+        # A name that goes alone leaves its manifest, and the lock of that, as they are.
+        held = isinstance(step, DeleteManifest) and manifest is not None and manifest.locked and None not in known
         for tag in step.tags:
             decision = decisions.get(tag.name)
             kind, detail = _change(tag, decision)

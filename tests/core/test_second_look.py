@@ -173,6 +173,14 @@ def test_a_name_that_is_left_of_a_manifest_is_unlocked_by_itself() -> None:
     assert step == Untag(tag("1.0", "a", locked=True), locks=(Lock("1.0", False, True),))
 
 
+def test_a_name_goes_from_a_manifest_that_was_locked_all_along_and_stays() -> None:
+    """Nothing has changed since the plan, so nothing may be called a change."""
+    world = inventory([tag("1.0", "a"), tag("new", "a", days=0)], [image("a", locked=True)])
+
+    confirmed = again(world, world)
+    assert (confirmed.steps, confirmed.outcomes) == ((Untag(tag("1.0", "a")),), ())
+
+
 def test_a_repository_locked_since_keeps_everything() -> None:
     confirmed = again(OLD, replace(OLD, locked=True))
 
