@@ -11,7 +11,17 @@ from typing import Any
 
 from tests.bench.plainly import plainly
 from tests.bench.rows import Row
-from tests.bench.serving import DELETIONS, GOING, MINUTE, REPOSITORIES, cpu_of_children, run, served
+from tests.bench.serving import (
+    DELETIONS,
+    GOING,
+    MINUTE,
+    READ_MINUTE,
+    READS,
+    REPOSITORIES,
+    cpu_of_children,
+    run,
+    served,
+)
 
 KINDS = (
     ("login", re.compile(r"^/oauth2/")),
@@ -159,8 +169,8 @@ def _deleting(requests: Iterable[Mapping[str, Any]], latency: float) -> float:
 
 
 def rate() -> list[Row]:
-    """How much of a limit on deletions is used, and what becomes of them when the registry slows down."""
-    return [_rate(500), _rate(2_000), _slowing()]
+    """How much of a limit is used, and what becomes of deletions when the registry slows down."""
+    return [_rate(500), _rate(2_000), _reads(5_000), _slowing()]
 
 
 def _slowing() -> Row:
@@ -185,10 +195,7 @@ def _rate(limit: int) -> Row:
     deletions = [each for each in world.requests if each["method"] == "DELETE"]
     done = [each["at"] for each in deletions if each["status"] == 202]
     refused = sum(each["status"] == 429 for each in deletions)
-    # The first window opens with the first deletion; the last deletion falls into the window in which it must.
-    windows = -(-len(done) // limit)
-    least = (windows - 1) * MINUTE
-    used = least / (max(done) - min(done) - _within_last(done, least))
+    windows, used = _used(done, limit, MINUTE)
     lost = report["counts"]["failed"] + DELETIONS - report["counts"]["deleted"]
     return Row(
         f"{DELETIONS:,} deletions at {limit:,} a minute",
@@ -200,8 +207,34 @@ def _rate(limit: int) -> Row:
     )
 
 
+def _reads(limit: int) -> Row:
+    with served(f"{limit}-reads-a-minute") as world, tempfile.TemporaryDirectory() as folder:
+        _, report = run("plan", world, Path(folder))
+    reads = [each for each in world.requests if each["method"] == "GET"]
+    done = [each["at"] for each in reads if each["status"] == 200]
+    refused = sum(each["status"] == 429 for each in reads)
+    windows, used = _used(done, limit, READ_MINUTE)
+    lost = READS // 2 - report["counts"]["kept"]
+    return Row(
+        f"{len(done):,} reads at {limit:,} a minute",
+        f"{READS // 2 - lost:,} repositories read, {lost} lost, {refused} answered 429",
+        f"{windows} minutes of the registry, which are the fewest possible",
+        f"{min(used, 1.0):.1%} used",
+        "≥ 95 %, none lost",
+        used >= 0.95 and lost == 0,
+    )
+
+
+def _used(done: list[float], limit: int, minute: float) -> tuple[int, float]:
+    """How many windows these requests need at least, and which share of the time until the last of them opened was needed."""
+    # The first window opens with the first request; the last request falls into the window in which it must.
+    windows = -(-len(done) // limit)
+    least = (windows - 1) * minute
+    return windows, least / (max(done) - min(done) - _within_last(done, least))
+
+
 def _within_last(done: list[float], least: float) -> float:
-    """Seconds from the earliest moment at which the last window could open to the last deletion: it may take its time there."""
+    """Seconds from the earliest moment at which the last window could open to the last request: it may take its time there."""
     opened = min(done) + least
     late = [at for at in done if at >= opened]
     return max(late) - min(late) if late else 0.0

@@ -58,6 +58,20 @@ def limited(world: World, per_minute: int, minute: float) -> None:
     world.budgets["DataplaneDelete"] = Budget(per_minute, seconds=minute)
 
 
+READS, READ_MINUTE = 7_500, 60.0
+"""Lists of a registry whose reads are limited, two for each repository; and its minute, a real one: much more could not be read."""
+
+
+def limited_reads(world: World, per_minute: int) -> None:
+    """Repositories of two lists each; `per_minute` reads are let through a minute."""
+    cluster = world.clusters["production"] = ClusterState("aks-prod")
+    for number in range(READS // 2):
+        name = f"team/service-{number}"
+        world.registry.push(name, "1.0", age=timedelta(days=100))
+        cluster.add(build.pod("team", f"service-{number}", [world.registry.image(name, "1.0")]))
+    world.budgets["DataplaneRead"] = Budget(per_minute, seconds=READ_MINUTE)
+
+
 REPOSITORIES, MANIFESTS, GOING = 10, 125, 25
 """Of the registry whose requests are counted: each manifest has two tags, and `GOING` of each repository are old and unused."""
 
@@ -95,6 +109,7 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
     # The limits of Basic and Standard, and of Premium, for one identity.
     "500-a-minute": lambda world: limited(world, 500, MINUTE),
     "2000-a-minute": lambda world: limited(world, 2_000, MINUTE),
+    "5000-reads-a-minute": lambda world: limited_reads(world, 5_000),
     "counted": lambda world: counted(world, abac=False),
     "counted-abac": lambda world: counted(world, abac=True),
     "20-ms": lambda world: distant(world, 0.020),
