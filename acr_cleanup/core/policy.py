@@ -35,6 +35,12 @@ class Scope(StrEnum):
     """Every repository of the registry."""
 
 
+# What `locked` saw: each is unlocked by itself, and in another way.
+REPOSITORY_LOCKED = "the repository is locked in the registry"
+TAG_LOCKED = "the tag is locked in the registry"
+MANIFEST_LOCKED = "its manifest is locked in the registry"
+
+
 class Rule(StrEnum):
     """The identifiers of the keep reasons: stable, for they are in reports and documentation."""
 
@@ -182,11 +188,11 @@ def locked(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
     for tag in inventory.tags:
         manifest = inventory.manifests.get(tag.digest)
         if inventory.locked:
-            yield tag, KeepReason(Rule.LOCKED, "the repository is locked in the registry")
+            yield tag, KeepReason(Rule.LOCKED, REPOSITORY_LOCKED)
         elif held_by_lock(tag, policy):
-            yield tag, KeepReason(Rule.LOCKED, "the tag is locked in the registry")
+            yield tag, KeepReason(Rule.LOCKED, TAG_LOCKED)
         elif manifest is not None and held_by_lock(manifest, policy):
-            yield tag, KeepReason(Rule.LOCKED, "its manifest is locked in the registry")
+            yield tag, KeepReason(Rule.LOCKED, MANIFEST_LOCKED)
 
 
 def held_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:

@@ -17,7 +17,7 @@ from itertools import islice
 from acr_cleanup.core.inventory import Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import Decision, RepositoryPlan, describe_policy
-from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.policy import MANIFEST_LOCKED, REPOSITORY_LOCKED, TAG_LOCKED, Rule
 from acr_cleanup.core.references import short
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError
 from acr_cleanup.reports import charts, words
@@ -39,7 +39,12 @@ from acr_cleanup.reports.view import (
 )
 
 _HEADING = "## 🧹 ACR cleanup"
-_UNLOCK = "--image REPOSITORY:TAG --write-enabled true --delete-enabled true"
+_UNLOCK = {
+    TAG_LOCKED: ("tags", "--image REPOSITORY:TAG"),
+    MANIFEST_LOCKED: ("manifests", "--image REPOSITORY@DIGEST"),
+    REPOSITORY_LOCKED: ("repositories", "--repository REPOSITORY"),
+}
+"""What is locked, and how `az acr repository update` names it. https://learn.microsoft.com/azure/container-registry/container-registry-image-lock"""
 _USERS_SHOWN = 3
 _PROBLEMS_SHOWN = 100
 
@@ -283,11 +288,11 @@ class Summary:
                 f"({words.markdown(detail)})."
             )
         lines += self._rest(len(locked), "with locks")
-        if locked:
-            name = self.result.plan.registry.partition(".")[0]
-            lines.append(
-                f"- To let them go, unlock them: {words.code(f'az acr repository update --name {name} {_UNLOCK}')}"
-            )
+        name = self.result.plan.registry.partition(".")[0]
+        seen = {detail for _, detail in locked}
+        for what, target in (_UNLOCK[detail] for detail in _UNLOCK if detail in seen):
+            command = f"az acr repository update --name {name} {target} --write-enabled true --delete-enabled true"
+            lines.append(f"- To let them go, unlock the {what}: {words.code(command)}")
         if lines:
             yield "\n".join(["### ⚠️ Warnings", "", *lines])
 

@@ -2,8 +2,8 @@
 Golden scenarios: a world, inputs, and what the step of the action says, hands on and leaves; among them what went wrong elsewhere.
 
 `UPDATE_GOLDEN=1 pytest tests/scenarios/test_golden.py` writes the summaries, outputs and survivors anew. What is *expected* to
-go and to stay is written by hand, in each folder, and never anew. With GOLDEN_OVER_THE_WIRE=1 every step speaks TLS over sockets, and
-writes the same, in five times the time.
+go and to stay is written by hand, in each folder, and never anew. With GOLDEN_OVER_THE_WIRE=1 every step speaks TLS over
+sockets, and writes the same, in five times the time.
 """
 
 from __future__ import annotations
