@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import os
 import selectors
 import socket
 import ssl
@@ -19,11 +20,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self, TypeVar
 
 import aiohttp
 import pytest
+import yaml
 from aiohttp import web
+from azure.core.settings import settings as azure_settings
 
 from acr_cleanup import network
 from acr_cleanup.emulator import Emulator, World, faults
@@ -241,6 +245,10 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiohttp.TCPConnector", _Connector)
     monkeypatch.setattr(network, "trust", lambda _: _trust())
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: _trust())
+    # Each of these would cost more than the requests of a run.
+    monkeypatch.setattr(yaml, "safe_load", lambda text: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(type(azure_settings), "_config", lambda _, found: SimpleNamespace(**found))
     defaults = Pace.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "clock", lambda: asyncio.get_running_loop().time())

@@ -11,7 +11,7 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from acr_cleanup.emulator.repository import RepositoryState
@@ -91,6 +91,14 @@ class Repository:
     def family(self, digest: str) -> set[str]:
         """Everything reached from any index that reaches this digest."""
         return {digest}.union(*(self.below(each) for each in self.manifests if digest in self.below(each)))
+
+    def as_seen(self) -> Repository:
+        """Without the edges that nobody can read."""
+        blind = {
+            digest: each if each.readable else replace(each, children=(), subject=None)
+            for digest, each in self.manifests.items()
+        }
+        return replace(self, manifests=blind)
 
     @property
     def opaque(self) -> bool:
@@ -201,7 +209,8 @@ def why_kept(name: str, tag: Tag, repository: Repository, of: str, uses: Uses, p
         return "unknown"
     if now - tag.updated < policy.older_than:
         return "young"
-    signature = signed_by(name) in repository.manifests
+    # What is named after what it names is nobody's signature.
+    signature = signed_by(name) in repository.manifests and signed_by(name) != tag.digest
     if policy.selects(policy.excluded, name) or policy.denies(policy.include_tags, name):
         return "excluded"
     if not signature and not policy.selects(policy.include_tags, name):
@@ -210,6 +219,7 @@ def why_kept(name: str, tag: Tag, repository: Repository, of: str, uses: Uses, p
 
 
 def going(repository: Repository, of: str, uses: Uses, policy: Policy, now: datetime) -> Going:
+    repository = repository.as_seen()
     kept = {
         name: why_kept(name, tag, repository, of, uses, policy, now) for name, tag in sorted(repository.tags.items())
     }

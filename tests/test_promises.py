@@ -1,0 +1,246 @@
+"""
+The ten promises, in their order: one test for each, by the name of the promise, through the whole tool.
+
+Each is the shortest world that would show it broken. Whether it is kept in every world, with every fault and whatever others do
+meanwhile, is what tests/scenarios/test_many_worlds.py, test_faults.py and test_interleaved.py try.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from acr_cleanup.emulator import World
+from acr_cleanup.emulator import kubernetes_objects as build
+from acr_cleanup.emulator.faults import Fault
+from acr_cleanup.emulator.kubernetes import ClusterState
+from tests.running import Ran, Tool
+from tests.simulation import serving, simulate, simulated
+
+OLD, YOUNG = timedelta(days=100), timedelta(days=1)
+HOST = "contoso.azurecr.io"
+
+
+class Shop:
+    """`web:2` runs; `web:1` and `web:0` are old and unused."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.world = World(face="proxy")
+        self.cluster = self.world.clusters["production"] = ClusterState("aks-prod", auth="token")
+        self.registry = self.world.registry
+        for tag in ("0", "1", "2"):
+            self.push(tag)
+        self.cluster.add(build.pod("shop", "web", [f"{HOST}/web:2"], image_ids=[""]))
+
+    def push(self, tag: str | None, age: timedelta = OLD) -> str:
+        return self.registry.push("web", tag, age=age)
+
+    def digest(self, tag: str) -> str:
+        return self.registry.repositories["web"].tags[tag].digest
+
+    @property
+    def tags(self) -> set[str]:
+        return set(self.registry.repositories["web"].tags)
+
+    @property
+    def manifests(self) -> set[str]:
+        return set(self.registry.repositories["web"].manifests)
+
+    def at(self, path: str, do: Callable[[], object], **more: Any) -> None:
+        """Let this happen right before the request is answered."""
+
+        async def hook(_: web.Request) -> None:
+            do()
+
+        self.world.faults.append(Fault(service="acr", path=path, before=hook, times=1, **more))
+
+    def play(self, work: Callable[[Tool], Awaitable[Ran]]) -> Ran:
+        async def run() -> Ran:
+            async with serving(self.world, self.folder) as tool:
+                return await work(tool)
+
+        return simulate(run)
+
+    def apply(self, **options: str) -> Ran:
+        return self.play(lambda tool: tool.apply(**options))
+
+    def plan(self, **options: str) -> Ran:
+        return self.play(lambda tool: tool.plan(**options))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    simulated(monkeypatch)
+    return Shop(tmp_path)
+
+
+def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
+    """One kind of object that may not be listed forbids every deletion; the plan is shown, and who, what and why."""
+    shop.cluster.forbidden.add("cronjobs.batch")
+    ran = shop.apply()
+
+    assert ran.code == 3
+    assert shop.tags == {"0", "1", "2"}
+    assert ran.planned == {"web:0", "web:1"}
+    [blocker] = ran.blockers
+    assert (blocker["where"], "cronjobs" in blocker["call"], "403" in blocker["seen"]) == ("production", True, True)
+    assert blocker["remedy"]
+
+
+def test_2_used_means_used(shop: Shop) -> None:
+    """By tag or by digest, by spec or by status, in what is suspended and in what a rollback would start."""
+    used = {each: shop.push(each) for each in ("tag", "pinned", "reported", "init", "suspended", "rollback")}
+    image = {each: f"{HOST}/web:{each}" for each in used} | {"pinned": f"{HOST}/web@{used['pinned']}"}
+    reported = build.pod("shop", "reported", [f"{HOST}/web:2"], image_ids=[f"{HOST}/web@{used['reported']}"])
+    shop.cluster.add(
+        build.pod("shop", "tag", [image["tag"]], image_ids=[""]),
+        build.daemonset("shop", "pinned", [image["pinned"]]),
+        reported,
+        build.deployment("shop", "init", ["ghcr.io/x:1"], init=[image["init"]], replicas=0),
+        build.cronjob("shop", "suspended", [image["suspended"]], suspend=True),
+        build.replicaset("shop", "web-1", [image["rollback"]], replicas=0, owner=("Deployment", "web")),
+    )
+    ran = shop.apply()
+
+    assert (ran.code, shop.tags) == (0, {"2", *used})
+
+
+def test_3_graphs_stay_whole(shop: Shop) -> None:
+    """Whoever runs the child of an inner index keeps all of the outer one; what nobody can read keeps its neighbourhood."""
+    children = [shop.push(None), shop.push(None)]
+    inner = shop.registry.push_index("web", None, children=children, age=OLD)
+    outer = shop.registry.push_index("web", "outer", children=[inner], age=OLD)
+    signature = shop.registry.push_referrer("web", outer, age=OLD)
+    shop.cluster.add(build.pod("shop", "x", [f"{HOST}/web:2"], image_ids=[children[0]]))
+    ran = shop.apply()
+    assert (ran.code, shop.tags) == (0, {"2", "outer"})
+    assert shop.manifests == {shop.digest("2"), outer, inner, signature, *children}
+
+    ghost, old = shop.registry.push_index("web", "ghost", children=[shop.push(None)], age=OLD), shop.push("old")
+    shop.registry.ghost("web", ghost)
+    ran = shop.apply()
+    assert (ran.code, shop.tags) == (0, {"2", "outer", "ghost"})
+    assert {ghost, old} <= shop.manifests
+
+
+def test_4_two_verbs(shop: Shop) -> None:
+    """Of a manifest with a name that stays only the other name goes; no other request changes anything."""
+    shop.registry.tag("web", "alias", shop.digest("2"), OLD)
+    shop.registry.tag("web", "fresh", shop.digest("1"), YOUNG)
+    ran = shop.apply()
+
+    assert (ran.deleted, shop.tags) == ({"web:0", "web:1", "web:alias"}, {"2", "fresh"})
+    assert ran.report["counts"]["deleted_manifests"] == 1
+    changing = [each for each in shop.world.matching(service="acr") if each.method not in {"GET", "HEAD", "POST"}]
+    assert sorted(each.path.rpartition("/")[2][:6] for each in changing) == ["1", "alias", "sha256"]
+    assert {each.method for each in changing} == {"DELETE"}
+    assert all(each.path.startswith("/oauth2/") for each in shop.world.matching(service="acr", method="POST"))
+
+
+def test_5_rules_only_add_reasons_to_keep(shop: Shop) -> None:
+    """One more rule, cluster or use deletes less, or the same."""
+    everything = shop.plan().planned
+    assert everything == {"web:0", "web:1"}
+    rules = {"older_than": "200d", "repositories": "other", "include_tags": "1", "exclude_tags": "1", "keep_last": "2"}
+    for rule, value in rules.items():
+        assert shop.plan(**{rule.replace("_", "-"): value}).planned < everything, rule
+    shop.world.clusters["test"] = ClusterState("aks-test", auth="token")
+    shop.world.clusters["test"].add(build.job("shop", "x", [f"{HOST}/web:1"]))
+    assert shop.plan().planned == {"web:0"}
+
+
+def test_6_decide_everything_then_do_everything(shop: Shop) -> None:
+    """A dry run is the same plan, not applied; and every repository has been read before the first deletion."""
+    for tag in ("1", "2"):
+        shop.registry.push("api", tag, age=OLD)
+    shop.cluster.add(build.pod("shop", "api", [f"{HOST}/api:2"], image_ids=[""]))
+    planned = shop.plan()
+    assert not shop.world.count(service="acr", method="DELETE")
+    assert shop.tags == {"0", "1", "2"}
+
+    shop.world.requests.clear()
+    ran = shop.apply()
+    assert ran.deleted == ran.planned == planned.planned == {"web:0", "web:1", "api:1"}
+    asked = [(each.method, each.path) for each in shop.world.matching(service="acr")]
+    first = next(place for place, (method, _) in enumerate(asked) if method == "DELETE")
+    assert {("GET", f"/acr/v1/{name}/_tags") for name in ("web", "api")} <= set(asked[:first])
+
+
+def test_7_look_once_more(shop: Shop) -> None:
+    """What changed between the plan and its deletion is an outcome, and no error."""
+    for tag in ("gone", "used"):
+        shop.push(tag)
+
+    def change() -> None:
+        shop.push("1", YOUNG)
+        shop.registry.remove("web", shop.digest("gone"))
+        shop.cluster.add(build.cronjob("shop", "x", [f"{HOST}/web:used"]))
+
+    # Both lists have been read for the plan.
+    shop.at("^/acr/v1/web$", change)
+    ran = shop.apply()
+
+    assert ran.code == 0
+    found = {each["tag"]: each["outcome"] for each in ran.report["outcomes"] if each["tag"]}
+    assert found == {"0": "deleted", "1": "moved", "gone": "gone", "used": "in use now"}
+    assert shop.tags == {"1", "2", "used"}
+
+
+def test_8_say_exactly_what_happened(shop: Shop) -> None:
+    """One failing item neither stops nor miscounts the others; and a run that is ended tells what it did."""
+    shop.world.faults.append(Fault(service="acr", method="DELETE", path=shop.digest("0"), status=403))
+    ran = shop.apply()
+    assert (ran.code, ran.deleted, shop.tags) == (1, {"web:1"}, {"0", "2"})
+    assert (ran.report["counts"]["deleted"], ran.report["counts"]["failed"]) == (1, 1)
+
+    shop.world.faults.clear()
+    for tag in ("3", "4", "5"):
+        shop.push(tag)
+    shop.at("/manifests/", lambda: signal.raise_signal(signal.SIGTERM), method="DELETE")
+    ran = shop.apply(concurrency="1")
+    assert (ran.code, ran.report["verdict"]) == (143, "cancelled")
+    assert ran.report["counts"]["deleted"] == 1
+    assert shop.tags == {"0", "2", "3", "4", "5"} - {each.partition(":")[2] for each in ran.deleted}
+    assert {each["outcome"] for each in ran.report["outcomes"] if each["tag"]} == {"deleted", "not attempted"}
+    assert "ancelled" in (shop.folder / "report" / "summary.md").read_text(encoding="utf-8")
+
+
+def test_9_foreign_text_is_hostile(shop: Shop) -> None:
+    """Neither commands of a pipeline, nor markup, nor secrets are in anything that is written."""
+    evil = "x\n::error::pwned\r\n##vso[task.complete]\x1b[31m<script>"
+    shop.cluster.add(build.pod("shop", "evil", [f"{HOST}/web:{evil}"], image_ids=[""]))
+    shop.cluster.add(build.custom_object("contoso.example/v1", "Widget", "shop", evil, {"image": f"{HOST}/web:$(T)"}))
+    ran = shop.apply()
+
+    summary = (shop.folder / "report" / "summary.md").read_text(encoding="utf-8")
+    written = {each: each.read_text(encoding="utf-8") for each in (shop.folder / "report").iterdir()}
+    assert ran.code == 3
+    assert shop.tags == {"0", "1", "2"}
+    for text in (ran.out, ran.err, summary):
+        assert not [line for line in text.splitlines() if line.lstrip().startswith(("::", "##vso["))]
+        assert "\x1b" not in text
+    # In a span of code it is text.
+    assert "<script" not in re.sub(r"`[^`\n]*`", "", summary)
+    for text in (ran.out, ran.err, *written.values()):
+        assert shop.world.directory.client_secret not in text
+        assert shop.cluster.token not in text
+    json.loads(written[shop.folder / "report" / "report.json"])
+
+
+def test_10_a_limit_stops_and_does_not_truncate(shop: Shop) -> None:
+    """One deletion more than the limit, and there is none at all."""
+    for limit in ({"max-deletions": "1"}, {"max-deletion-percent": "66"}):
+        ran = shop.apply(**limit)
+        assert (ran.code, shop.tags) == (3, {"0", "1", "2"})
+        assert ran.planned == {"web:0", "web:1"}
+        assert not shop.world.count(service="acr", method="DELETE")
+    assert shop.apply(**{"max-deletions": "2", "max-deletion-percent": "67"}).deleted == {"web:0", "web:1"}
