@@ -99,7 +99,8 @@ texts = st.one_of(
     st.sampled_from(HOSTILE),
     st.lists(st.sampled_from(HOSTILE) | st.text(max_size=6), max_size=5).map("".join),
 )
-values = st.sampled_from(ODD) | texts
+# Copies: what is put into one example must not be changed by the next.
+values = st.sampled_from(ODD).map(copy.deepcopy) | texts
 DELETE = object()
 
 
