@@ -238,8 +238,8 @@ class _Comparison:
                 continue
             names = self.tags_of[index]
             if index not in self.digests:
-                # With its tags, it was deleted as a whole: not by us, for then it would be among what went.
-                if not names or any(self.tags.get(name) == index for name in names):
+                # No tag names it any more, so with its tags it was deleted as a whole: not by us, for then it would have gone.
+                if not names:
                     yield self._broken(index, "is an index that was to stay, and is gone", self._users(index, used))
                 continue
             for child in children:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import DeleteManifest, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
-from acr_cleanup.core.proof import Compared, Standing, compare, missing_references, pulled
+from acr_cleanup.core.proof import Broken, Compared, Proof, Standing, compare, lacks, missing_references, pulled
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 from tests.core.test_promises import after as carried_out
 from tests.core.test_promises import inventories, some_uses
@@ -241,3 +241,97 @@ def test_whatever_used_tag_is_taken_away_is_found(
     after = without(repository, [str(victim)])
 
     assert victim in names(looked(repository, after, *uses))
+
+
+# --- in words -----------------------------------------------------------------------------------------------------------
+
+
+def seen(found: Compared) -> dict[str, tuple[str, list[str], bool]]:
+    """What is said of each suspect: what was seen, who uses it, and whether it was ours."""
+    return {each.name: (each.seen, [use.workload.name for use in each.uses], each.ours) for each in found.suspects}
+
+
+def test_a_use_lacks_what_it_would_pull_and_only_that() -> None:
+    world = inventory([tag("1.0", 1)])
+
+    assert not any(lacks(world, each) for each in (use("1.0"), use(digest=1), use("gone", 1), use(None, None)))
+    assert all(lacks(world, each) for each in (use("2.0"), use(digest=9), use("1.0", 9)))
+    assert not lacks(world, replace(use(digest=9), field=STATUS))
+
+
+def test_a_proof_holds_where_nothing_is_broken_unproven_or_skipped() -> None:
+    broken = Proof(broken=(Broken(REPOSITORY, "1.0", "is gone"),))
+
+    assert Proof().holds
+    assert Proof(notes=("somebody pushed",)).holds
+    assert [each.holds for each in (broken, Proof(unproven=("503",)), Proof(skipped=True))] == [False] * 3
+
+
+def test_what_is_broken_says_what_was_seen_of_it_and_who_uses_it() -> None:
+    before = inventory([tag("1.0", 1), tag("2.0", 2), tag("3.0", 3), tag("4.0", 4)])
+    after = without(before, ["2.0", "4.0"], [1, 2, 4])
+    uses = (use("1.0", name="a"), use("2.0", name="b"), use(digest=2, name="c"))
+
+    assert seen(looked(before, after, *uses, went={d(4): True})) == {
+        "1.0": ("names a manifest that is gone", ["a"], False),
+        "2.0": ("cannot be pulled any more", ["b"], False),
+        d(2): ("cannot be pulled any more", ["c"], False),
+        "4.0": ("was to stay, and is gone with its manifest", [], True),
+    }
+    assert seen(looked(before, without(before, [], [3]))) == {
+        "3.0": ("was to stay, and names a manifest that is gone", [], False)
+    }
+
+
+def test_it_was_ours_if_this_run_was_to_delete_it_or_what_it_named() -> None:
+    before = inventory([tag("1.0", 1), tag("2.0", 2), tag("3.0", 3)])
+    after = without(before, ["1.0", "2.0", "3.0"], [1, 2, 3])
+
+    found = looked(before, after, use("1.0"), use("2.0"), use("3.0"), went={"1.0": True, d(2): True, d(3): False})
+
+    assert {each.name: each.ours for each in found.suspects} == {"1.0": True, "2.0": True, "3.0": False}
+
+
+def test_a_lost_index_says_so_with_who_uses_what_is_above_it() -> None:
+    manifests = [index("low", [1]), index("top", ["low"]), index("other", [2]), image(1)]
+    before = inventory([tag("multi", "top")], manifests)
+    found = looked(before, without(before, [], ["low"]), use("multi"), use(digest="low", name="direct"))
+
+    assert seen(found) == {d("low"): ("cannot be pulled any more", ["direct", "web"], False)}
+    found = looked(before, without(before, [], ["low"]), use("multi"))
+    assert seen(found) == {d("low"): ("is an index that was to stay, and is gone", ["web"], False)}
+
+
+def test_an_index_without_a_tag_is_called_by_its_digest() -> None:
+    before = inventory([], [index("i", [1]), image(1)])
+
+    assert seen(looked(before, without(before, [], [1]))) == {
+        d(1): (f"is gone, and {REPOSITORY}@{d('i')}, which was to stay, lists it", [], False)
+    }
+
+
+def test_an_index_that_is_gone_while_its_tag_is_listed_is_broken_as_its_tag() -> None:
+    """A tag that is listed says that its manifest is there: it is the tag that must be asked for."""
+    before = inventory([tag("multi", "i")], [index("i", [1]), image(1)])
+
+    assert names(looked(before, without(before, [], ["i"]))) == {"multi"}
+
+
+def test_one_index_that_goes_or_is_gone_hides_no_other() -> None:
+    manifests = [index("ours", [1]), index("theirs", [2]), index("kept", [3]), *map(image, (1, 2, 3))]
+    before = inventory([tag("a", "ours"), tag("b", "theirs"), tag("c", "kept")], manifests)
+    after = without(before, ["a", "b"], ["ours", "theirs", 3])
+
+    found = looked(before, after, went={"a": True, d("ours"): True})
+
+    assert names(found) == {d(3)}
+    assert [each.name for each in found.absent] == ["b"]
+
+
+def test_a_tag_that_moved_hides_no_other_and_one_that_was_to_go_is_no_news() -> None:
+    before = inventory([tag("a", 1), tag("b", 2), tag("c", 3), tag("gone", 4)])
+    after = inventory([tag("a", 9), tag("b", 2), tag("c", 8)])
+
+    found = looked(before, after, went={"a": True, "gone": True, d(4): True})
+
+    assert found.notes == (f"{REPOSITORY}:c names {d(8)} now; it was pushed again meanwhile.",)
