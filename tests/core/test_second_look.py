@@ -207,3 +207,62 @@ def test_an_untagged_manifest_that_has_come_to_be_needed_stays(
 
     assert not confirmed.steps
     assert [(outcome.digest, outcome.tag, outcome.kind) for outcome in confirmed.outcomes] == [(d("a"), None, kind)]
+
+
+# --- in words ----------------------------------------------------------------------------------------------------------
+
+
+def details(confirmed: Confirmed) -> dict[str, tuple[OutcomeKind, str]]:
+    return {outcome.tag or outcome.digest: (outcome.kind, outcome.detail) for outcome in confirmed.outcomes}
+
+
+def test_every_outcome_says_what_has_changed_since_the_plan() -> None:
+    before = inventory([tag(name, name) for name in ("gone", "moved", "again", "young", "used")])
+    now = inventory(
+        [tag("moved", "b"), tag("again", "again", days=99), tag("used", "used"), tag("latest", "again")],
+        [image("b"), image("again"), image("young"), image("used")],
+    )
+
+    found = details(look(before, now, usage(use("used"))))
+
+    assert found == {
+        "gone": (OutcomeKind.GONE, ""),
+        d("gone"): (OutcomeKind.GONE, ""),
+        "moved": (OutcomeKind.MOVED, f"names {d('b')} now"),
+        d("moved"): (OutcomeKind.GONE, ""),
+        "again": (OutcomeKind.MOVED, "was pushed again"),
+        d("again"): (OutcomeKind.KEPT, "its tag again stays"),
+        "young": (OutcomeKind.GONE, ""),
+        d("young"): (OutcomeKind.KEPT, "it has no tag any more: untagged manifests are left alone"),
+        "used": (OutcomeKind.IN_USE_NOW, "a workload names this tag: production/shop/Deployment/web (main)"),
+        d("used"): (OutcomeKind.KEPT, "its tag used stays"),
+    }
+    assert {outcome.digest for outcome in look(before, now).outcomes if outcome.tag == "moved"} == {d("moved")}
+
+
+def test_what_was_locked_since_says_so_of_the_tag_and_of_the_manifest() -> None:
+    world = inventory([tag("1.0", "a"), tag("2.0", "b")], [image("a"), image("b")])
+    now = inventory([tag("1.0", "a", locked=True), tag("2.0", "b")], [image("a"), image("b", locked=True)])
+    told = (OutcomeKind.LOCKED, "it was locked since the plan")
+
+    found = details(again(world, now))
+
+    assert (found["1.0"], found["2.0"], found[d("b")]) == (told, told, told)
+    assert found[d("a")] == (OutcomeKind.KEPT, "its tag 1.0 stays")
+
+
+def test_what_has_to_go_first_is_what_either_plan_says() -> None:
+    """An index that was planned to go before its child and is gone by now; a referrer that has come since."""
+    before = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", ["x"]), image("x")])
+    now = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", []), image("x"), referrer("r", "x")])
+
+    (child,) = (step for step in look(before, now).steps if step.digest == d("x"))
+
+    assert child.after == tuple(sorted([d("i"), d("r")]))
+
+
+def test_a_child_without_a_tag_that_stays_is_needed_by_something() -> None:
+    before = inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")])
+    now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
+
+    assert details(look(before, now)) == {d("x"): (OutcomeKind.KEPT, "something needs it now")}
