@@ -92,6 +92,12 @@ class Repository:
         """Everything reached from any index that reaches this digest."""
         return {digest}.union(*(self.below(each) for each in self.manifests if digest in self.below(each)))
 
+    def without(self, digests: Collection[str]) -> Repository:
+        """The same without these manifests and their tags."""
+        tags = {name: tag for name, tag in self.tags.items() if tag.digest not in digests}
+        manifests = {digest: each for digest, each in self.manifests.items() if digest not in digests}
+        return replace(self, tags=tags, manifests=manifests)
+
     def as_seen(self) -> Repository:
         """Without the edges that nobody can read."""
         blind = {

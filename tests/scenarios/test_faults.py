@@ -147,7 +147,7 @@ def test_whatever_request_fails_and_however_the_run_is_honest(
         told.forget()
         ran, shop, before, seconds = simulate(lambda: run(tmp_path, fault))
         codes[case.kind, ran.code] += 1
-        honest(ran, shop, told, before)
+        honest(ran, shop, told, before, lied=case.kind == "404")
         left = gone(before, shop.repositories())
         assert fault.hits >= 1
         assert fault.hits <= (MOST_PAUSES if case.kind == "429" else MOST_TRIES)
