@@ -8,7 +8,7 @@ TASK := azure-pipelines-task
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts unit contract bench profile image-test task lint-workflows fuzz soak audit lock clean
+.PHONY: help demo test lint types contracts unit contract bench profile image-test task lint-workflows fuzz soak mutation audit lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ fuzz: $(VENV)/further.done  ## Try thousands of spoilt documents, then those tha
 	@tail -n 1 $(VENV)/fuzz.log
 	@$(RUN) -m tests.fuzz $(FUZZ_SECONDS)
 
+# In copies below mutants/, which know what an earlier run has found; `make clean` forgets it. ONLY=acr_cleanup.core.space* takes a part.
+mutation: $(VENV)/further.done  ## Change what decides and what deletes in thousands of small ways, and list what no test notices (ONLY=...).
+	@mkdir -p mutants
+	@PYTHONHASHSEED=0 $(RUN) -m tests.mutation $(ONLY)
+
 audit: $(VENV)/further.done  ## Ask whether anything that is installed is known to be vulnerable (needs the network).
 	@.github/audit.sh $(CURDIR)/$(VENV)/bin
 
@@ -80,7 +85,7 @@ lock:  ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile pyproject.toml --group dev --group further --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements-ci.lock -o requirements-further.lock
 
 clean:  ## Remove the environment and everything that was generated.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results mutants
 	rm -rf $(TASK)/node_modules $(TASK)/build $(TASK)/dist
 
 # Debian keeps what venv needs in a package of its own; as root it is installed here, otherwise the message says how.

@@ -1,0 +1,105 @@
+"""
+`make mutation`: changes the code in thousands of small ways, and says which changes no test notices.
+
+mutmut does it, in copies below `mutants/`. Two things are added to it: properties are changed too, which it passes over by itself
+and where half of the core lives; and a table of what came of it, by module. The exit code says whether each module meets the goal.
+docs/mutation.md tells what it has found.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import libcst
+from mutmut import __main__ as mutmut
+from mutmut.mutation import file_mutation
+from mutmut.stats import status_by_exit_code
+
+GOAL = 95.0
+"""Percent of the changes that must be noticed, in each module."""
+
+ALSO = {"property", "cached_property", "lru_cache", "cache"}
+"""Decorators whose functions are changed like any other: the original keeps the decorator, the changed ones need none."""
+
+NOTICED = {"killed", "timeout", "segfault"}
+
+
+def _names(function: libcst.FunctionDef) -> set[str]:
+    found = (each.decorator for each in function.decorators)
+    called = (each.func if isinstance(each, libcst.Call) else each for each in found)
+    return {each.value if isinstance(each, libcst.Name) else "?" for each in called}
+
+
+def change_properties_too() -> None:
+    """Let mutmut see what it passes over: https://github.com/boxed/mutmut#limitations."""
+    skips = file_mutation.MutationVisitor._skip_node_and_children
+    arrange = file_mutation.function_trampoline_arrangement
+
+    def skips_less(visitor: Any, node: libcst.CSTNode) -> bool:
+        if isinstance(node, libcst.FunctionDef) and node.decorators and _names(node) <= ALSO:
+            return False
+        return bool(skips(visitor, node))
+
+    def arranged(function: libcst.FunctionDef, mutants: Any, class_name: str | None) -> Any:
+        if not _names(function) & ALSO:
+            return arrange(function, mutants, class_name)
+        declared, nodes, assigned, names = arrange(function.with_changes(decorators=()), mutants, class_name)
+        first, *others = nodes
+        return (
+            declared,
+            [first.with_changes(decorators=[*function.decorators, *first.decorators]), *others],
+            assigned,
+            names,
+        )
+
+    file_mutation.MutationVisitor._skip_node_and_children = skips_less
+    file_mutation.function_trampoline_arrangement = arranged
+
+
+def verdicts() -> dict[str, dict[str, str]]:
+    """Module -> change -> what came of it, as the last run has left it."""
+    found = {}
+    for file in sorted(Path("mutants").rglob("*.py.meta")):
+        codes = json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
+        if codes:
+            module = file.relative_to("mutants/acr_cleanup").as_posix().removesuffix(".meta")
+            found[module] = {name: status_by_exit_code[code] for name, code in codes.items()}
+    return found
+
+
+def table(found: dict[str, dict[str, str]]) -> Iterable[str]:
+    yield "| Module | Changes | Noticed | Not noticed | Rate |"
+    yield "|---|---:|---:|---:|---:|"
+    counted = {module: Counter(each in NOTICED for each in changes.values()) for module, changes in found.items()}
+    for module, count in (*counted.items(), ("all", sum(counted.values(), Counter()))):
+        yield f"| {module} | {count.total()} | {count[True]} | {count[False]} | {rate(count):.1f} % |"
+
+
+def rate(count: Counter[bool]) -> float:
+    return 100 * count[True] / (count.total() or 1)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["show"]:
+        for name in arguments[1:]:
+            print(mutmut.get_diff_for_mutant(name, path=mutmut.find_mutant(name).path))
+        return 0
+    if arguments[:1] != ["table"]:
+        change_properties_too()
+        mutmut._run(arguments, max_children=None)
+    found = verdicts()
+    for changes in found.values():
+        for name, verdict in changes.items():
+            if verdict not in NOTICED:
+                print(f"{verdict}: {name}")
+    print("\n".join(table(found)))
+    return int(any(rate(Counter(each in NOTICED for each in changes.values())) < GOAL for changes in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,45 @@
+"""How tests run on changed code: examples before laws, laws with fewer examples and always the same, nothing without end."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+EXAMPLES = 20
+MEMORY = 3 << 30
+"""Bytes. A change may make a loop endless, and a list with it."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    settings.register_profile(
+        "mutation",
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.explicit, Phase.generate),  # it matters that a law breaks, not how simply
+        suppress_health_check=list(HealthCheck),
+    )
+    settings.load_profile("mutation")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # What the unchanged code has remembered would hide what the changed code does.
+    for name, module in list(sys.modules.items()):
+        if name.startswith("acr_cleanup."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        test = getattr(item, "obj", None)
+        if hypothesis.is_hypothesis_test(test):
+            wanted = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
+            if wanted.max_examples > EXAMPLES:
+                test._hypothesis_internal_use_settings = settings(wanted, max_examples=EXAMPLES)  # type: ignore[union-attr]
+    items.sort(key=lambda item: (hypothesis.is_hypothesis_test(getattr(item, "obj", None)), item.nodeid))
