@@ -161,7 +161,7 @@ class UsageIndex:
             for scan in self.scans
             for warning in (
                 *(
-                    f"{scan.cluster}: {waived.kind} is waived ({waived.call}: {waived.seen}) "
+                    f"{scan.cluster}: {waived.kind} is waived ({waived.call}: {waived.seen.rstrip('.')}). "
                     "What only these objects use counts as unused."
                     for waived in scan.waived
                 ),

@@ -763,7 +763,10 @@ def _next_steps(view: View, context: Context) -> Iterable[Advice]:
         return
     if result.verdict is Verdict.CANCELLED or (view.acted and result.verdict is Verdict.PARTIAL):
         command = "" if context.apply_is_input else context.apply
-        yield Advice("Run it again; what is deleted stays deleted, and the rest is decided anew", command)
+        what = (
+            "Run it again" if result.verdict is Verdict.CANCELLED else "Correct what failed (above), then run it again"
+        )
+        yield Advice(f"{what}; what is deleted stays deleted, and the rest is decided anew", command)
         return
     if not view.acted and (result.plan.planned or result.plan.untagged):
         what = "tags" if result.plan.planned else "manifests"
