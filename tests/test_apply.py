@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,14 @@ from acr_cleanup import apply as applying
 from acr_cleanup.apply import Applied, apply
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
-from acr_cleanup.core.plan import Plan, plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.plan import Plan, Step, plan_repository
+from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
-from acr_cleanup.journal import open_journal, read_journal
-from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, tag, usage, use
+from acr_cleanup.journal import JournalError, open_journal, read_journal
+from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
+from tests.simulation import simulate
 
 BLOCKER = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.")
 
@@ -541,3 +543,651 @@ async def test_what_is_written_down_and_waits_too_long_for_its_turn_is_looked_at
     assert [call.partition(" ")[0] for call in registry.calls] == ["list", "delete", "list", "delete"]
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
     assert told == [OutcomeKind.DELETED, OutcomeKind.NOT_ATTEMPTED, OutcomeKind.DELETED]
+
+
+# -- what is said, and to whom -----------------------------------------------------------------------------------
+
+
+def said(applied: Applied) -> dict[str, tuple[OutcomeKind, str]]:
+    return {outcome.tag or f"@{outcome.digest[-2:]}": (outcome.kind, outcome.detail) for outcome in applied.outcomes}
+
+
+def everything(applied: Applied) -> set[tuple[OutcomeKind, str]]:
+    return set(said(applied).values())
+
+
+STOPPED = (OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+
+
+async def test_a_run_that_was_stopped_before_it_began_deletes_nothing() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+    stop = asyncio.Event()
+    stop.set()
+
+    applied = await run(planned(registry.held), registry, stop=stop)
+
+    assert registry.calls == []
+    assert everything(applied) == {STOPPED}
+    assert len(applied.outcomes) == 2
+
+
+@pytest.mark.parametrize("where", ["usage", "listing", "edges"])
+async def test_a_run_that_is_stopped_while_it_looks_deletes_nothing(where: str) -> None:
+    stop = asyncio.Event()
+
+    async def stopped_here(what: str) -> None:
+        if what == where:
+            stop.set()
+            await asyncio.sleep(60)
+
+    class Slow(FakeRegistry):
+        async def list_repository(self, name: str) -> RepositoryInventory:
+            await stopped_here("listing")
+            return await super().list_repository(name)
+
+        async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
+            await stopped_here("edges")
+            return inventory
+
+    async def read() -> UsageIndex:
+        await stopped_here("usage")
+        return usage()
+
+    registry = Slow(inventory([tag("1", "a")]))
+    async with asyncio.timeout(20):
+        applied = await apply(planned(registry.held), registry, read, stop=stop, concurrency=1, report=list)  # type: ignore[arg-type]
+
+    assert registry.deletions == []
+    assert everything(applied) == {STOPPED}
+    assert applied.blockers == ()
+
+
+@pytest.mark.parametrize("where", ["usage", "listing"])
+async def test_a_run_that_is_cancelled_while_it_looks_is_cancelled(where: str) -> None:
+    """That is no stop: nobody may take it for one."""
+    reached = asyncio.Event()
+
+    async def hang(what: str) -> None:
+        if what == where:
+            reached.set()
+            await asyncio.sleep(60)
+
+    class Slow(FakeRegistry):
+        async def list_repository(self, name: str) -> RepositoryInventory:
+            await hang("listing")
+            return self.held
+
+    async def read() -> UsageIndex:
+        await hang("usage")
+        return usage()
+
+    registry = Slow(inventory([tag("1", "a")]))
+    task = asyncio.create_task(
+        apply(planned(registry.held), registry, read, stop=asyncio.Event(), concurrency=1, report=list)  # type: ignore[arg-type]
+    )
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_what_could_not_be_read_for_a_reviewed_plan_fails_with_the_reason() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+    plan = planned(registry.held)
+    broken = replace(plan, repositories=(replace(plan.repository(REPOSITORY), error="503."),))
+
+    applied = await run(broken, registry)
+
+    assert registry.calls == []
+    assert everything(applied) == {(OutcomeKind.FAILED, "its repository could not be read: 503.")}
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (NotListed("page 2 answered 500."), "could not be looked at once more: page 2 answered 500."),
+        (ValueError("a bug"), "could not be looked at once more: unexpected: ValueError: a bug"),
+    ],
+)
+async def test_a_look_that_fails_says_why(error: Exception, detail: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Unreadable(FakeRegistry):
+        async def list_repository(self, name: str) -> RepositoryInventory:
+            raise error
+
+    registry = Unreadable(inventory([tag("1", "a")]))
+    caplog.set_level("DEBUG", "acr_cleanup")
+
+    applied = await run(planned(registry.held), registry)
+
+    assert everything(applied) == {(OutcomeKind.FAILED, detail)}
+    if isinstance(error, ValueError):
+        assert caplog.messages == [f"looking at {REPOSITORY} once more"]
+        assert caplog.records[0].exc_info is not None
+        assert caplog.records[0].exc_info[1] is error
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (RegistryError("500."), "500."),
+        (RegistryError("500.", where="the registry", remedy="Try again."), "the registry: 500. Try again."),
+        (ValueError("a bug"), "unexpected: ValueError: a bug"),
+    ],
+)
+async def test_a_deletion_that_fails_says_why(error: Exception, detail: str, caplog: pytest.LogCaptureFixture) -> None:
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+
+    async def fail(_: str) -> None:
+        raise error
+
+    registry.before = fail
+    caplog.set_level("DEBUG", "acr_cleanup")
+    applied = await run(planned(registry.held), registry)
+
+    assert everything(applied) == {(OutcomeKind.FAILED, detail)}
+    if isinstance(error, ValueError):
+        assert caplog.messages == [f"deleting {d('a')} of {REPOSITORY}"]
+        assert caplog.records[0].exc_info is not None
+        assert caplog.records[0].exc_info[1] is error
+
+
+async def test_what_waits_for_something_that_stayed_says_for_what() -> None:
+    registry = FakeRegistry(inventory([tag("1", "i")], [index("i", ["x"]), image("x")]))
+    registry.locked.add(f"delete {d('i')}")
+
+    applied = await run(planned(registry.held), registry)
+
+    assert said(applied) == {
+        "1": (OutcomeKind.LOCKED, ""),
+        f"@{d('i')[-2:]}": (OutcomeKind.LOCKED, ""),
+        f"@{d('x')[-2:]}": (OutcomeKind.NOT_ATTEMPTED, f"{d('i')} had to go first, and stayed"),
+    }
+
+
+async def test_what_waits_for_something_that_somebody_else_has_deleted_goes() -> None:
+    """By another's hand before the second look, or after it."""
+    world = inventory([tag("1", "i"), tag("x", "x")], [index("i", ["x"]), image("x")])
+    registry = FakeRegistry(inventory([tag("x", "x")], [image("x")]))
+
+    applied = await run(planned(world), registry)
+
+    assert kinds(applied)[f"@{d('i')[-2:]}"] is OutcomeKind.GONE
+    assert registry.deletions == [f"delete {d('x')}"]
+
+    registry = FakeRegistry(world)
+
+    async def others_were_quicker(call: str) -> None:
+        if call == f"delete {d('i')}":
+            registry.held = inventory([tag("x", "x")], [image("x")])
+
+    registry.before = others_were_quicker
+    applied = await run(planned(world), registry)
+
+    assert kinds(applied)[f"@{d('i')[-2:]}"] is OutcomeKind.GONE
+    assert registry.deletions == [f"delete {d('i')}", f"delete {d('x')}"]
+
+
+async def test_outcomes_are_told_as_they_come_and_in_order_at_the_end() -> None:
+    registry = FakeRegistry(inventory([tag("2", "b"), tag("1", "a"), tag("3", "b"), tag("moved", "c")]))
+    plan = planned(registry.held)
+    registry.held = inventory([tag("2", "b"), tag("1", "a"), tag("3", "b"), tag("moved", "d", days=0)])
+    told: list[list[str]] = []
+
+    applied = await run(plan, registry, report=lambda found: told.append([each.tag or "" for each in found]))
+
+    assert told == [["moved", ""], ["1", ""], ["2", "3", ""]]
+    assert [(each.tag, each.digest, each.size) for each in applied.outcomes] == [
+        (None, d("a"), 1000),
+        (None, d("b"), 1000),
+        (None, d("c"), 0),
+        ("1", d("a"), 0),
+        ("2", d("b"), 0),
+        ("3", d("b"), 0),
+        ("moved", d("c"), 0),
+    ]
+    assert {each.repository for each in applied.outcomes} == {REPOSITORY}
+
+
+async def test_what_was_seen_right_before_is_told_before_anything_is_done() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+    seen: list[object] = []
+
+    async def read() -> UsageIndex:
+        return usage()
+
+    def looked(inventory: RepositoryInventory, index_of_uses: UsageIndex) -> None:
+        seen.append((inventory.names, index_of_uses, list(registry.deletions)))
+
+    await apply(
+        planned(registry.held),
+        registry,
+        read,
+        stop=asyncio.Event(),
+        concurrency=1,
+        report=list,  # type: ignore[arg-type]
+        looked=looked,
+    )
+
+    assert seen == [({"1"}, usage(), [])]
+
+
+async def test_a_cluster_lost_in_the_middle_says_so_to_every_step_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch that noticed it, and those after it; and it is told once."""
+    monkeypatch.setattr(applying, "USAGE_STAYS_FRESH", -1.0)
+    monkeypatch.setattr(applying, "LOOK_EVERY", 1)
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b"), tag("3", "c")]))
+
+    async def read() -> UsageIndex:
+        return usage(blockers=(BLOCKER,)) if registry.deletions else usage()
+
+    applied = await apply(planned(registry.held), registry, read, stop=asyncio.Event(), concurrency=8, report=list)  # type: ignore[arg-type]
+
+    assert applied.blockers == (BLOCKER,)
+    found = said(applied)
+    assert found["1"] == (OutcomeKind.DELETED, "")
+    assert found["2"] == (OutcomeKind.NOT_ATTEMPTED, "a cluster can no longer be read completely")
+    assert found["3"] == (OutcomeKind.NOT_ATTEMPTED, BLOCKER.seen)
+
+
+# -- looking again -----------------------------------------------------------------------------------------------
+
+
+async def test_one_look_stands_for_so_many_steps_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "LOOK_EVERY", 2)
+    registry = FakeRegistry(inventory([tag(f"{number}", number) for number in range(1, 6)]))
+
+    await run(planned(registry.held), registry)
+
+    assert [call.partition(" ")[0] for call in registry.calls] == [
+        *("list", "delete", "delete"),
+        *("list", "delete", "delete"),
+        *("list", "delete"),
+    ]
+
+
+def test_usage_is_read_again_when_it_was_asked_for_longer_ago_than_it_stays_fresh() -> None:
+    """Counted from before the reading: what was deployed while it went on may have been missed. Many ask, one reads."""
+    reads: list[float] = []
+
+    async def ask() -> list[float]:
+        async def read() -> UsageIndex:
+            reads.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(100)
+            return usage()
+
+        fresh = applying.FreshUsage(read)
+        first = await asyncio.gather(fresh.get(), fresh.get())
+        assert first[0] is first[1]
+        await asyncio.sleep(200)
+        assert await fresh.get() is first[0]
+        await asyncio.sleep(0.1)
+        assert await fresh.get() is not first[0]
+        return reads
+
+    assert simulate(ask) == [0.0, pytest.approx(300.1)]
+
+
+def test_usage_that_is_blocked_says_what_blocks_it() -> None:
+    async def ask() -> None:
+        async def read() -> UsageIndex:
+            return usage(blockers=(BLOCKER,))
+
+        with pytest.raises(applying.UsageBlockedError, match=r"^usage is blocked$") as caught:
+            await applying.FreshUsage(read).get()
+        assert caught.value.blockers == (BLOCKER,)
+
+    simulate(ask)
+
+
+def test_a_look_that_is_too_old_is_taken_once_more_before_the_next_deletion() -> None:
+    """To the second: a registry that slows us down stretches a batch to minutes."""
+    registry = FakeRegistry(inventory([tag(f"{number}", number) for number in range(1, 5)]))
+
+    async def slow(_: str) -> None:
+        await asyncio.sleep(10)
+
+    registry.before = slow
+    applied = simulate(lambda: run(planned(registry.held), registry))
+
+    assert [call.partition(" ")[0] for call in registry.calls] == ["list", *["delete"] * 3, "list", "delete"]
+    assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_so_many_deletions_are_in_flight_and_no_more(concurrency: int) -> None:
+    registry = FakeRegistry(inventory([tag(f"{number}", number) for number in range(1, 9)]))
+    flying: list[int] = [0]
+
+    async def slow(_: str) -> None:
+        flying.append(flying[-1] + 1)
+        await asyncio.sleep(1)
+        flying.append(flying[-1] - 1)
+
+    registry.before = slow
+
+    async def work() -> Applied:
+        async def read() -> UsageIndex:
+            return usage()
+
+        return await apply(
+            planned(registry.held),
+            registry,
+            read,
+            stop=asyncio.Event(),
+            concurrency=concurrency,
+            report=list,  # type: ignore[arg-type]
+        )
+
+    simulate(work)
+
+    assert max(flying) == concurrency
+
+
+# -- several repositories ----------------------------------------------------------------------------------------
+
+
+class Several(FakeRegistry):
+    """One repository of many, at a time."""
+
+    def __init__(self, *held: RepositoryInventory) -> None:
+        super().__init__(held[0])
+        self.all = {each.name: FakeRegistry(each, calls=self.calls) for each in held}
+
+    async def list_repository(self, name: str) -> RepositoryInventory:
+        return await self.all[name].list_repository(name)
+
+    async def delete_manifest(self, repository: str, digest: Digest) -> OutcomeKind:
+        if self.before:
+            await self.before(f"delete {repository}")
+        return await self.all[repository].delete_manifest(repository, digest)
+
+
+def of_several(*names: str) -> tuple[Plan, Several]:
+    worlds = [replace(inventory([tag("1", "a"), tag("2", "b")]), name=name) for name in names]
+    policy = RetentionPolicy(scope=Scope.ALL)
+    plans = tuple(plan_repository(world, usage(), policy, NOW) for world in worlds)
+    return Plan("contoso.azurecr.io", policy, NOW, usage(), plans), Several(*worlds)
+
+
+async def test_what_comes_of_each_repository_is_told_of_that_one() -> None:
+    plan, registry = of_several("b", "a")
+
+    async def fail(call: str) -> None:
+        if call == "delete b":
+            raise RegistryError("500.")
+
+    registry.before = fail
+    applied = await run(plan, registry)
+
+    assert [(each.repository, each.tag) for each in applied.outcomes] == [
+        (name, each) for name in ("a", "b") for each in (None, None, "1", "2")
+    ]
+    assert {(each.repository, each.kind, each.detail) for each in applied.outcomes} == {
+        ("a", OutcomeKind.DELETED, ""),
+        ("b", OutcomeKind.FAILED, "500."),
+    }
+
+
+def test_repositories_are_done_side_by_side_but_no_more_than_eight() -> None:
+    plan, registry = of_several(*"abcdefghij")
+    flying: list[str] = []
+    most = 0
+
+    async def slow(call: str) -> None:
+        nonlocal most
+        flying.append(call)
+        most = max(most, len(set(flying)))
+        await asyncio.sleep(1)
+        flying.remove(call)
+
+    registry.before = slow
+
+    async def work() -> Applied:
+        async def read() -> UsageIndex:
+            return usage()
+
+        return await apply(plan, registry, read, stop=asyncio.Event(), concurrency=100, report=list)  # type: ignore[arg-type]
+
+    applied = simulate(work)
+
+    assert most == applying.REPOSITORIES_AT_ONCE
+    assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+
+
+async def test_a_blocker_that_several_repositories_meet_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "USAGE_STAYS_FRESH", -1.0)
+    plan, registry = of_several("a", "b")
+    reads: list[int] = []
+
+    async def read() -> UsageIndex:
+        reads.append(1)
+        return usage() if len(reads) == 1 else usage(blockers=(BLOCKER,))
+
+    applied = await apply(plan, registry, read, stop=asyncio.Event(), concurrency=1, report=list)  # type: ignore[arg-type]
+
+    assert applied.blockers == (BLOCKER,)
+    assert {each.kind for each in applied.outcomes} == {OutcomeKind.NOT_ATTEMPTED}
+
+
+async def test_a_repository_in_which_nothing_goes_is_not_looked_at() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a", days=0)]))
+
+    applied = await run(planned(registry.held), registry)
+
+    assert (registry.calls, applied) == ([], Applied(()))
+
+
+# -- journal and backup ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeDocument:
+    content: bytes
+    media_type: str
+
+
+@dataclass
+class FakeJournal:
+    """What is written down, in memory; with `failure` nothing can be."""
+
+    failure: JournalError | None = None
+    written: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def intend(self, repository: str, step: Step, document: bytes | None = None, media_type: str = "") -> int:
+        if self.failure:
+            raise self.failure
+        self.written.append((repository, step.digest, document, media_type))
+        return sum(len(each) == 4 for each in self.written)
+
+    def outcome(self, number: int, kind: OutcomeKind, detail: str = "") -> None:
+        self.written.append((number, kind, detail))
+
+
+async def kept_in(
+    journal: FakeJournal, registry: FakeRegistry, plan: Plan, *, backup: bool = False, stop: asyncio.Event | None = None
+) -> Applied:
+    async def read() -> UsageIndex:
+        return usage()
+
+    async with asyncio.timeout(20):
+        return await apply(
+            plan,
+            registry,
+            read,
+            stop=stop or asyncio.Event(),
+            concurrency=1,
+            report=list,  # type: ignore[arg-type]
+            journal=journal,  # type: ignore[arg-type]
+            backup=backup,
+        )
+
+
+@pytest.mark.parametrize("backup", [False, True])
+async def test_with_backup_a_manifest_is_written_down_whole_before_it_goes_and_a_name_is_not(backup: bool) -> None:
+    class Readable(FakeRegistry):
+        async def read_document(self, repository: str, digest: Digest) -> FakeDocument | None:  # type: ignore[override]
+            self.calls.append(f"read {repository} {digest}")
+            return FakeDocument(f"all of {digest}".encode(), "a/b") if digest != d("c") else None
+
+    registry = Readable(inventory([tag("1", "a"), tag("2", "b"), tag("new", "b", days=0), tag("3", "c")]))
+    journal = FakeJournal()
+
+    await kept_in(journal, registry, planned(registry.held), backup=backup)
+
+    intents = {each[1]: each for each in journal.written if len(each) == 4}
+    assert intents == {
+        d("a"): (REPOSITORY, d("a"), f"all of {d('a')}".encode() if backup else None, "a/b" if backup else ""),
+        d("b"): (REPOSITORY, d("b"), None, ""),
+        d("c"): (REPOSITORY, d("c"), None, ""),
+    }
+    assert sorted(each for each in journal.written if len(each) == 3) == [
+        (number, OutcomeKind.DELETED, "") for number in (1, 2, 3)
+    ]
+    reads = [call for call in registry.calls if call.startswith("read")]
+    assert sorted(reads) == ([f"read {REPOSITORY} {d('a')}", f"read {REPOSITORY} {d('c')}"] if backup else [])
+
+
+async def test_with_backup_what_the_registry_would_remove_by_itself_is_read_and_deleted_one_by_one() -> None:
+    """Otherwise nobody could bring it back."""
+    unread = replace(referrer("r", "a"), subject=None, known=False)
+    world = inventory([tag("1", "a")], [image("a"), unread])
+
+    class Readable(FakeRegistry):
+        asked: tuple[Digest, ...] = ()
+
+        async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
+            self.asked += inventory.unread
+            return inventory.with_edges([referrer("r", "a")] if inventory.unread else [])
+
+    for backup in (True, False):
+        registry = Readable(world)
+        await kept_in(FakeJournal(), registry, planned(world), backup=backup)
+        assert registry.asked == ((d("r"),) if backup else ())
+
+
+async def test_what_cannot_be_written_down_is_not_deleted_and_blocks_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(applying, "LOOK_EVERY", 1)
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b")]))
+    failure = JournalError("it cannot be written.", where="journal.jsonl", remedy="Make room.")
+
+    applied = await kept_in(FakeJournal(failure), registry, planned(registry.held))
+
+    assert registry.deletions == []
+    assert applied.blockers == (Blocker("journal.jsonl", "write the journal", "it cannot be written.", "Make room."),)
+    found = said(applied)
+    assert found["1"] == (
+        OutcomeKind.NOT_ATTEMPTED,
+        "it could not be written into the journal: it cannot be written.",
+    )
+    assert found["2"] == (OutcomeKind.NOT_ATTEMPTED, "it cannot be written.")
+
+
+async def test_what_was_written_down_and_failed_is_told_there_too() -> None:
+    registry = FakeRegistry(locked_world())
+    registry.locked.add(f"delete {d('a')}")
+    journal = FakeJournal()
+
+    await kept_in(journal, registry, unlocking(registry.held))
+
+    assert journal.written[1:] == [(1, OutcomeKind.LOCKED, "")]
+
+
+async def test_a_run_that_is_cut_short_says_so_in_the_journal() -> None:
+    registry = FakeRegistry(inventory([tag("1", "a")]))
+    journal = FakeJournal()
+    reached = asyncio.Event()
+
+    async def hang(_: str) -> None:
+        reached.set()
+        await asyncio.sleep(60)
+
+    registry.before = hang
+    task = asyncio.create_task(kept_in(journal, registry, planned(registry.held)))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert journal.written[1:] == [(1, OutcomeKind.FAILED, "the run was cut short")]
+
+
+async def test_a_backup_that_is_still_being_read_when_the_run_is_stopped_was_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(applying, "GRACE_AFTER_STOP", 0.01)
+    stop = asyncio.Event()
+
+    class Slow(FakeRegistry):
+        async def read_document(self, repository: str, digest: Digest) -> None:
+            stop.set()
+            await asyncio.sleep(60)
+
+    registry = Slow(inventory([tag("1", "a")]))
+    journal = FakeJournal()
+
+    applied = await kept_in(journal, registry, planned(registry.held), backup=True, stop=stop)
+
+    assert (registry.deletions, journal.written) == ([], [])
+    assert everything(applied) == {STOPPED}
+
+
+# -- locks in words ----------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_lock_says_what_to_type_for_the_tag_and_for_the_manifest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = FakeRegistry(locked_world())
+
+    async def fail(call: str) -> None:
+        if call.startswith(("delete", "lock")):
+            raise RegistryError("503." if call != f"lock {d('a')}" else "")
+
+    registry.before = fail
+    caplog.set_level("DEBUG", "acr_cleanup")
+    applied = await run(unlocking(registry.held), registry)
+
+    lost = "its lock was taken off and could not be put back"
+    no_answer = "no answer before the run had to end"
+    by_hand = "Lock it by hand: az acr repository update --name contoso.azurecr.io --image"
+    manifest = f"{REPOSITORY}@{d('a')}"
+    of_tag, of_manifest = "--delete-enabled false --write-enabled true", "--delete-enabled true --write-enabled false"
+    assert sorted(applied.warnings) == [
+        f"{REPOSITORY}:1 IS NO LONGER LOCKED: {lost} (503.). {by_hand} {REPOSITORY}:1 {of_tag}",
+        f"{manifest} IS NO LONGER LOCKED: {lost} ({no_answer}). {by_hand} {manifest} {of_manifest}",
+    ]
+    assert said(applied)["1"] == (
+        OutcomeKind.FAILED,
+        f"503.; the manifest IS NO LONGER LOCKED: {lost} ({no_answer}); the tag 1 IS NO LONGER LOCKED: {lost} (503.)",
+    )
+    assert sorted(caplog.messages) == [f"locking {REPOSITORY}:1 again", f"locking {manifest} again"]
+    assert all(record.exc_info and record.exc_info[1] for record in caplog.records)
+
+
+# -- giving up ---------------------------------------------------------------------------------------------------
+
+
+def test_work_is_given_up_so_long_after_a_stop() -> None:
+    async def work() -> None:
+        async def takes(seconds: float) -> str:
+            await asyncio.sleep(seconds)
+            return "done"
+
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        assert await applying.unless_stopped(takes(1000), stop) == "done"
+        loop.call_later(5, stop.set)
+        began = loop.time()
+        assert await applying.unless_stopped(takes(7), stop, grace=2) == "done"
+        assert loop.time() - began == 7
+        began = loop.time()
+        with pytest.raises(asyncio.CancelledError):
+            await applying.unless_stopped(takes(2.1), stop, grace=2)
+        assert loop.time() - began == pytest.approx(2)
+        with pytest.raises(asyncio.CancelledError):
+            await applying.unless_stopped(takes(0.1), stop)
+        assert loop.time() - began == pytest.approx(2)
+        assert len(asyncio.all_tasks()) == 1, "nothing is left behind"
+
+    simulate(work)
