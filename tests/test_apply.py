@@ -38,6 +38,7 @@ class FakeRegistry:
     """What a tag turns out to name when it is unlocked, where that is something else than expected."""
 
     async def list_repository(self, name: str) -> RepositoryInventory:
+        assert name == self.held.name
         self.calls.append(f"list {name}")
         return self.held
 
@@ -45,15 +46,19 @@ class FakeRegistry:
         return inventory
 
     async def untag(self, repository: str, tag: str) -> OutcomeKind:
+        assert repository == self.held.name
         return await self._delete(f"untag {tag}", lambda each: each.name == tag, None)
 
     async def delete_manifest(self, repository: str, digest: Digest) -> OutcomeKind:
+        assert repository == self.held.name
         return await self._delete(f"delete {digest}", lambda each: each.digest == digest, digest)
 
     async def unlock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        assert repository == self.held.name
         return await self._set("unlock", digest, lock)
 
     async def lock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
+        assert repository == self.held.name
         return await self._set("lock", digest, lock)
 
     async def _set(self, verb: str, digest: Digest, lock: Lock) -> Digest | None:
@@ -1191,3 +1196,31 @@ def test_work_is_given_up_so_long_after_a_stop() -> None:
         assert len(asyncio.all_tasks()) == 1, "nothing is left behind"
 
     simulate(work)
+
+
+@pytest.mark.parametrize(("seconds", "in_time"), [(2.9, True), (3.1, False)])
+def test_after_a_stop_putting_locks_back_may_take_so_long(seconds: float, in_time: bool) -> None:
+    """All of them at the same time, and after the time that the deletion was given."""
+    registry = FakeRegistry(locked_world())
+    ended: list[float] = []
+
+    async def work() -> Applied:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+        async def slow(call: str) -> None:
+            if call.startswith("delete"):
+                stop.set()
+                await asyncio.sleep(60)
+            if call.startswith("lock"):
+                await asyncio.sleep(seconds)
+
+        registry.before = slow
+        applied = await run(unlocking(registry.held), registry, stop=stop)
+        ended.append(loop.time())
+        return applied
+
+    applied = simulate(work)
+
+    assert ended == [pytest.approx(2 + min(seconds, 3))]
+    assert bool(applied.warnings) is not in_time
+    assert all("no answer before the run had to end" in each for each in applied.warnings)

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 import acr_cleanup.core.inventory
 import acr_cleanup.core.policy
+import acr_cleanup.core.proof
 import acr_cleanup.core.references
+import acr_cleanup.core.selection
+import acr_cleanup.core.shard
 from acr_cleanup.core.references import ImageReference, Registry, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 
@@ -160,6 +163,9 @@ def test_two_spellings_of_one_image_are_equal() -> None:
         acr_cleanup.core.references,
         acr_cleanup.core.inventory,
         acr_cleanup.core.policy,
+        acr_cleanup.core.proof,
+        acr_cleanup.core.selection,
+        acr_cleanup.core.shard,
     ],
 )
 def test_the_examples_in_the_documentation_are_true(module: object) -> None:
@@ -167,3 +173,35 @@ def test_the_examples_in_the_documentation_are_true(module: object) -> None:
 
     assert results.attempted > 0
     assert results.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("-.azurecr.io/web", "'-.azurecr.io/web' does not begin with a host name."),
+        ("contoso.azurecr.io/Web", "'contoso.azurecr.io/Web' names no valid repository."),
+        ("contoso.azurecr.io/web:$(TAG)", "'contoso.azurecr.io/web:$(TAG)' has no valid tag after the colon."),
+        ("web@sha256:0", "'sha256:0' is not a digest (sha256: and 64 lower-case hex digits)."),
+        (f"docker://docker://{SHA}", f"'docker://{SHA}' does not begin with a host name."),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_with_which_text(text: str, said: str) -> None:
+    """A runtime's scheme is dropped once, not for as long as there is one."""
+    with pytest.raises(InvalidReference) as refused:
+        parse_image_id(text)
+
+    assert str(refused.value) == said
+
+
+def test_a_path_may_be_as_long_as_the_grammar_says() -> None:
+    assert parse_reference("contoso.azurecr.io/" + "a" * 255).repository == "a" * 255
+    with pytest.raises(InvalidReference):
+        parse_reference("contoso.azurecr.io/" + "a" * 256)
+    assert parse_reference("contoso.azurecr.io/web:" + "x" * 128).tag == "x" * 128
+
+
+def test_an_open_reference_names_neither_a_tag_nor_a_digest() -> None:
+    assert ImageReference("contoso.azurecr.io", "web", None, None).is_open
+    assert not parse_reference("contoso.azurecr.io/web").is_open
+    assert not parse_reference(f"contoso.azurecr.io/web@{SHA}").is_open
+    assert str(ImageReference("contoso.azurecr.io", "web", None, None)) == "contoso.azurecr.io/web"
