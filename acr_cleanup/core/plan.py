@@ -351,8 +351,8 @@ def plan_repository(
         }
     if policy.delete_untagged and inventory.hidden:
         hidden = (
-            f"{inventory.name} has {inventory.hidden:,} manifest(s) more than it lists (unlisted, or pushed this moment). "
-            "Manifests without tags are left alone there, for they might belong to one of them."
+            f"{inventory.name} has {inventory.hidden:,} {_manifests(inventory.hidden)} more than it lists "
+            "(unlisted, or pushed this moment). Manifests without tags are left alone there, for they might belong to one of them."
         )
         warnings = (*warnings, hidden)
     for tag in inventory.tags:
@@ -476,13 +476,17 @@ def _locks(*items: Manifest | Tag) -> tuple[Lock, ...]:
     return tuple(lock for item in items if (lock := item.lock) is not None)
 
 
+def _manifests(number: int) -> str:
+    return "manifest" if number == 1 else "manifests"
+
+
 def _warnings(inventory: RepositoryInventory) -> tuple[str, ...]:
     if not inventory.unknown:
         return ()
     shown = ", ".join(short(digest) for digest in sorted(inventory.unknown)[:3])
     warning = (
-        f"{len(inventory.unknown)} manifest(s) of {inventory.name} cannot be read or understood ({shown}). "
-        "Tags are removed by name only and no manifest is deleted there, for it might belong to one of them."
+        f"{len(inventory.unknown):,} {_manifests(len(inventory.unknown))} of {inventory.name} cannot be read or understood "
+        f"({shown}). Tags are removed by name only and no manifest is deleted there, for it might belong to one of them."
     )
     return (warning,)
 

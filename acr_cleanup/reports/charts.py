@@ -54,7 +54,7 @@ def decisions(view: View) -> tuple[Slice, ...]:
         kept.update(tally.kept_by)
     policy, total = view.result.plan.policy, view.total
     found = (
-        Slice("Deleted" if view.acted else "Would delete", total.gone, _RED),
+        Slice(view.gone_title, total.gone, _RED),
         Slice("Planned but not deleted", total.left, _ORANGE),
         Slice("Kept: in use", kept[Rule.IN_USE], _BLUE),
         Slice(f"Kept: younger than {describe_duration(policy.older_than)}", kept[Rule.YOUNG], _TEAL),

@@ -101,8 +101,8 @@ def _anew(path: Path) -> int:
     """
     A new empty file in this place, open to be written to; raises `OSError`.
 
-    Never through a symbolic link: whoever may put files into a workspace (a branch that is checked out) does not get to choose which
-    other file of the machine is overwritten.
+    Never through a symbolic link: whoever may put files into a workspace (a branch that is checked out) does not get to choose
+    which other file of the machine is overwritten.
     """
     path.unlink(missing_ok=True)
     # Windows has no such flag, and makes links for administrators only.

@@ -187,7 +187,7 @@ class Summary:
         counts = self.result.counts
         manifests = counts.deleted_manifests if view.acted else self.result.plan.manifests
         read = sum(not scan.blockers for scan in scans)
-        header = ["Deleted" if view.acted else "Would delete", "Manifests", "Kept", "In use"]
+        header = [view.gone_title, "Manifests", "Kept", "In use"]
         header += [view.freed_title, "Clusters read", "Took"]
         cells = [
             f"**{words.count(total.gone, 'tag')}**",
@@ -206,7 +206,7 @@ class Summary:
     def _repositories(self, view: View) -> str:
         left = any(row.left for row in view.rows)
         remarks = self._remarks(view)
-        header = ["Repository", "Tags", "Deleted" if view.acted else "Would delete"]
+        header = ["Repository", "Tags", view.gone_title]
         header += ["Not deleted"] if left else []
         header += ["Kept", "In use", view.freed_title]
         aligned = [":---", *("---:" for _ in header[1:]), *([":---"] if remarks else [])]

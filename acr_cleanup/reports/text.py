@@ -161,7 +161,7 @@ class TextReport(Page):
         if not view.rows:
             return
         left = any(row.left for row in view.rows)
-        header = ["Repository", "Tags", "Deleted" if view.acted else "Would delete"]
+        header = ["Repository", "Tags", view.gone_title]
         header += ["Not deleted"] if left else []
         header += ["Kept", "In use", view.freed_title]
 

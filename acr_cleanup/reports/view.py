@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,6 +13,7 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import Decision, RepositoryPlan, Tally, Untag
 from acr_cleanup.core.policy import Rule, Scope, describe_duration
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
 from acr_cleanup.reports import words
 from acr_cleanup.reports.dialect import GITHUB, Dialect
@@ -139,7 +140,7 @@ _NOT_OURS = " (not deleted by this run itself)"
 _BROKEN_USERS = 4
 
 # In the order of the rules; each finishes the sentence "kept because it is …".
-_TITLES = {
+_TITLES: Mapping[Rule | Hold, str] = {
     Rule.OUT_OF_SCOPE: "out of scope",
     Rule.IN_USE: "in use",
     Rule.LOCKED: "locked in the registry",
@@ -150,6 +151,17 @@ _TITLES = {
     Rule.NEWEST: "among the newest {keep_last}",
     Rule.ATTACHED: "attached to something kept",
     Rule.UNREVIEWED: "not in the reviewed plan",
+}
+
+# The same of manifests without tags.
+_UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
+    **_TITLES,
+    Rule.LOCKED: "locked",
+    Rule.UNKNOWN_MANIFEST: "where something cannot be read",
+    Rule.YOUNG: "young",
+    Hold.LISTED: "listed by an index that stays",
+    Hold.REFERRED: "with something attached that stays",
+    Hold.UNTAGGED: "not asked for",
 }
 
 _TOLD_BY_TITLE = frozenset({Rule.IN_USE, Rule.YOUNG, Rule.NEWEST})
@@ -182,6 +194,12 @@ class View:
             return True
         begun = not result.dry_run and bool(result.outcomes)
         return begun and result.verdict in {Verdict.APPLIED, Verdict.PARTIAL, Verdict.CANCELLED}
+
+    @property
+    def gone_title(self) -> str:
+        """What stands above the numbers of what goes."""
+        done = self.acted or (not self.result.dry_run and self.result.verdict is Verdict.APPLIED)
+        return "Deleted" if done else "Would delete"
 
     @property
     def ended_early(self) -> bool:
@@ -356,7 +374,7 @@ class View:
         went = going & self.deleted_manifests(repository.repository) if self.acted else going
         verb = words.plural(len(went), "was") + " deleted" if self.acted else "would go"
         kept = [each for each in repository.untagged if not each.deletes]
-        why = Counter(str(each.reasons[0].rule) for each in kept)
+        why = Counter(_UNTAGGED_TITLES[each.reasons[0].rule] for each in kept)
         reasons = ", ".join(f"{number:,} {rule}" for rule, number in sorted(why.items()))
         told = [f"{words.count(len(went), 'manifest')} without tags {verb}"]
         told += [f"{len(going - went):,} had changed or could not go"] if going - went else []

@@ -140,7 +140,8 @@ def _spaced(text: str, limit: int) -> str:
     shown = markdown(text, limit)
     if not shown:
         return " " if text else ""
-    return f"{' ' if text[0].isspace() else ''}{shown}{' ' if text[-1].isspace() else ''}"
+    # After a colon at its end there is a space already.
+    return f"{' ' if text[0].isspace() else ''}{shown.rstrip()}{' ' if text[-1].isspace() else ''}"
 
 
 def count(number: int, noun: str) -> str:
