@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import timedelta
+from graphlib import CycleError
 
 import pytest
 
@@ -13,13 +14,19 @@ from acr_cleanup.core.plan import (
     DeleteManifest,
     Plan,
     RepositoryPlan,
+    Tally,
     Untag,
+    describe_policy,
     nothing_to_delete,
     plan_repository,
     refusals,
+    waves,
 )
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Rule, Scope, eligible_repositories
-from acr_cleanup.core.references import Digest
+from acr_cleanup.core.proof import Missing
+from acr_cleanup.core.references import Digest, short
+from acr_cleanup.core.shard import Shard
+from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 from tests.core.worlds import (
     NOW,
@@ -588,3 +595,267 @@ def test_steps_name_each_manifest_once() -> None:
     (step,) = found.steps
     assert isinstance(step, DeleteManifest)
     assert [each.name for each in step.tags] == ["1", "2"]
+
+
+# --- totals ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_repository_is_told_in_numbers_by_its_strongest_reasons() -> None:
+    """What is in use counts as that, whatever else keeps it; and what nothing but a lock keeps is counted apart."""
+    repository = inventory(
+        [
+            tag("old", "a"),
+            tag("also-old", "a"),
+            tag("used", "b", locked=True),
+            tag("locked", "c", locked=True),
+            tag("young-and-locked", "c", days=1, locked=True),
+            tag("young", "d", days=1),
+            tag("latest", "e", days=1),
+        ],
+        [*map(image, ("a", "b", "c", "d", "e", "stray")), image("fresh", days=1)],
+    )
+
+    found = plan(repository, usage(use("used")), UNTAGGED).tally
+
+    assert found == Tally(
+        repository=REPOSITORY,
+        tags=7,
+        planned=2,
+        kept_by={Rule.IN_USE: 1, Rule.LOCKED: 2, Rule.YOUNG: 2},
+        locked_alone=1,
+        untagged=1,
+        untagged_decided=2,
+        steps=2,
+        manifests=2,
+        size=2000,
+        exact=False,
+    )
+    assert (found.kept, found.in_use) == (5, 1)
+
+
+def test_a_tag_in_use_counts_as_that_even_out_of_scope() -> None:
+    found = plan(inventory([tag("1.0", "a"), tag("2.0", "b")]), usage(use("1.0", running=False), runs=False))
+
+    assert found.tally.kept_by == {Rule.IN_USE: 1, Rule.OUT_OF_SCOPE: 1}
+    assert [each.in_use for each in found.decisions] == [True, False]
+
+
+def test_sizes_are_exact_only_where_all_that_goes_was_measured() -> None:
+    contents = {d("a"): Content(5, {"x": 900}), d("b"): Content(3, {"x": 900})}
+    measured = measure(contents, {d("a")}, read=2)
+    found = plan(inventory([tag("1", "a"), tag("latest", "b")]))
+
+    exact = replace(found, space=measured)
+    assert (exact.size, exact.exact, exact.tally.read_for_sizes) == (5, True, 2)
+    for doubtful in (measure({**contents, d("b"): None}, {d("a")}), measure(contents, {d("b")})):
+        listed = replace(found, space=doubtful)
+        assert (listed.size, listed.exact, listed.tally.read_for_sizes) == (1000, False, 0)
+    assert (found.exact, found.tally.read_for_sizes) == (False, None)
+    nothing = replace(plan(inventory([tag("latest", "b")])), space=doubtful)
+    assert (nothing.size, nothing.exact) == (0, True)
+
+
+def test_a_whole_plan_is_the_sum_of_its_repositories() -> None:
+    one = plan(inventory([tag("1", "a"), tag("2", "b"), tag("used", "c")]), usage(use("used")))
+    two = replace(
+        plan(inventory([tag("3", "d"), tag("new", "n", days=1)], [*map(image, ("d", "n", "stray"))]), policy=UNTAGGED),
+        repository="shop/api",
+        missing=(Missing("shop/api", "9", (use("9"),)),),
+    )
+    found = whole(one, two)
+
+    assert (found.planned, found.kept, found.in_use, found.untagged) == (3, 2, 1, 1)
+    assert (found.manifests, found.size) == (4, 4000)
+    assert found.missing == two.missing
+    assert [each.repository for each in found.tallies] == [REPOSITORY, "shop/api"]
+    assert found.repository("shop/api") is two
+    with pytest.raises(KeyError):
+        found.repository("other")
+
+
+def test_a_whole_plan_is_exact_where_something_goes_and_all_of_that_was_measured() -> None:
+    one, nothing = plan(inventory([tag("1", "a")])), plan(inventory([tag("latest", "a")]))
+    space = measure({d("a"): Content(5)}, {d("a")}, read=3)
+
+    assert not whole().exact
+    assert not whole(nothing).exact
+    assert (whole(one).exact, whole(one).measured, whole(one).read_for_sizes) == (False, False, 0)
+    exact = replace(one, space=space)
+    assert (whole(exact, nothing).exact, whole(exact, nothing).measured, whole(exact, exact).read_for_sizes) == (
+        True,
+        True,
+        6,
+    )
+    assert not whole(exact, one).exact
+    assert whole(exact, one).read_for_sizes == 3
+
+
+# --- in words ----------------------------------------------------------------------------------------------------------
+
+CHECK = (
+    "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
+    "are as meant. If the plan is what you want, raise"
+)
+
+
+def test_every_limit_that_is_exceeded_says_by_what_and_what_to_do() -> None:
+    found = whole(plan(inventory([tag("1", "a"), tag("2", "b"), tag("latest", "c"), tag("new", "d", days=1)])))
+
+    assert refusals(found, Limits(deletions=1, percent=12.5)) == (
+        f"The plan deletes 2 tags, more than max-deletions (1). {CHECK} max-deletions.",
+        f"The plan deletes 2 of 4 tags of {REPOSITORY}, more than max-deletion-percent (12.5 %). {CHECK} the limit.",
+    )
+    assert refusals(found, Limits(deletions=2, percent=None)) == ()
+    assert refusals(found, Limits(deletions=None, percent=50.0)) == ()
+    assert refusals(found, Limits(deletions=0))[0].startswith("The plan deletes 2 tags, more than max-deletions (0)")
+
+
+def test_the_limit_is_five_hundred_deletions_unless_said_otherwise() -> None:
+    assert Limits() == Limits(deletions=500, percent=None)
+
+
+def test_what_belongs_to_something_that_is_kept_says_to_what() -> None:
+    """By the name of the tag, or by the subject of its manifest."""
+    repository = inventory(
+        [tag("1.0", "a", days=1), tag(signature_of("a"), "s"), tag("sbom", "r"), tag("more", "q")],
+        [image("a"), image("s"), referrer("r", "a"), referrer("q", "r")],
+    )
+
+    found = {each.tag.name: [reason.detail for reason in each.reasons] for each in plan(repository).decisions}
+
+    belongs = [f"belongs to {short(d('a'))}, which is kept"]
+    assert found == {
+        "1.0": ["pushed 2026-11-22, less than 30d ago"],
+        "more": [f"belongs to {short(d('r'))}, which is kept"],
+        "sbom": belongs,
+        signature_of("a"): belongs,
+    }
+
+
+def test_what_cannot_be_read_warns_with_three_of_them() -> None:
+    repository = inventory(
+        [tag("1.0", "x")], [image("x"), *(index(each, [], known=False) for each in ("d", "b", "a", "c"))]
+    )
+
+    (warning,) = plan(repository).warnings
+
+    assert warning.startswith("4 ")
+    assert (
+        f"of {REPOSITORY} cannot be read or understood ({short(d('a'))}, {short(d('b'))}, {short(d('c'))}). " in warning
+    )
+    assert warning.endswith(
+        "Tags are removed by name only and no manifest is deleted there, for it might belong to one of them."
+    )
+
+
+def test_what_nobody_needed_to_read_is_no_reason_and_no_warning() -> None:
+    """Everything is kept anyway; but where one tag could go, nobody may look away."""
+    ghost = index("g", [], known=False)
+    kept = plan(inventory([tag("ghost", "g", days=1), tag("1.0", "a", days=1)], [ghost, image("a")]))
+    assert (kept.warnings, rules(kept, "ghost")) == ((), [Rule.YOUNG])
+    some = plan(inventory([tag("ghost", "g", days=1), tag("1.0", "a")], [ghost, image("a")]))
+    assert len(some.warnings) == 1
+    assert rules(some, "ghost") == [Rule.UNKNOWN_MANIFEST, Rule.YOUNG]
+    stray = plan(inventory([tag("ghost", "g", days=1)], [ghost, image("a")]), policy=UNTAGGED)
+    assert len(stray.warnings) == 1
+
+
+def test_more_manifests_than_are_listed_are_said_where_it_matters() -> None:
+    repository = replace(inventory([], [image("a")]), hidden=1234)
+
+    assert plan(repository).warnings == ()
+    (warning,) = plan(repository, policy=UNTAGGED).warnings
+    assert warning.startswith(f"{REPOSITORY} has 1,234 ")
+    assert warning.endswith(
+        " more than it lists (unlisted, or pushed this moment). "
+        "Manifests without tags are left alone there, for they might belong to one of them."
+    )
+    assert not plan(repository, policy=UNTAGGED).steps
+
+
+def test_a_policy_is_described_in_the_words_of_its_inputs() -> None:
+    assert describe_policy(RetentionPolicy()) == {
+        "older-than": "30d",
+        "scope": "running",
+        "keep-last": "0",
+        "repositories": "*",
+        "include-tags": "*",
+        "exclude-tags": "latest",
+    }
+    asked = RetentionPolicy(
+        timedelta(days=1),
+        Scope.ALL,
+        ("a/*", "!a/b"),
+        ("v*", "pr-*"),
+        (),
+        3,
+        "^(dev)-",
+        use_regex=True,
+        delete_untagged=True,
+        include_locked=True,
+        shard=Shard(2, 3),
+    )
+    assert describe_policy(asked) == {
+        "older-than": "1d",
+        "scope": "all",
+        "keep-last": "3",
+        "repositories": "a/*, !a/b",
+        "include-tags": "v*, pr-*",
+        "exclude-tags": "(none)",
+        "shard": "2/3",
+        "keep-last-by": "^(dev)-",
+        "use-regex": "true",
+        "delete-untagged": "true",
+        "include-locked": "true",
+    }
+
+
+# --- order -------------------------------------------------------------------------------------------------------------
+
+
+def test_steps_that_wait_for_nothing_go_side_by_side_and_in_their_order() -> None:
+    repository = inventory(
+        [tag("1", "i"), tag("2", "b"), tag("3", "a"), tag("4", "c"), tag("new", "c", days=1)],
+        [index("i", ["x"]), image("x"), image("a"), image("b"), image("c")],
+    )
+    found = plan(repository)
+
+    groups = [[step.digest for step in wave] for wave in waves(found.steps)]
+
+    assert groups == [[d("c"), d("a"), d("b"), d("i")], [d("x")]]
+    assert list(waves([])) == []
+    assert list(waves(found.steps[:1])) == [found.steps[:1]]
+    assert [step for wave in waves(reversed(found.steps)) for step in wave][-1].digest == d("x")
+
+
+def test_steps_that_wait_for_one_another_are_refused() -> None:
+    one, two = DeleteManifest(image("a"), after=(d("b"),)), DeleteManifest(image("b"), after=(d("a"),))
+
+    with pytest.raises(CycleError):
+        list(waves([one, two]))
+    assert list(waves([one])) == [(one,)], "what is no step of its own is not waited for"
+
+
+def test_a_name_is_removed_after_nothing_and_a_manifest_after_all_that_needs_it() -> None:
+    repository = inventory(
+        [tag("1", "a"), tag("b", "b"), tag("a", "b"), tag("new", "b", days=1), tag(signature_of("a"), "s")],
+        [image("a"), index("i", ["a"]), referrer("r", "a"), image("b"), image("s")],
+    )
+    found = plan(replace(repository, tags=(*repository.tags, tag("2", "i"))))
+
+    assert verbs(found)[:2] == ["untag a", "untag b"]
+    (last,) = (step for step in found.steps if step.digest == d("a"))
+    assert last.after == tuple(sorted([d("i"), d("r"), d("s")]))
+    assert {step.digest: step.tags for step in found.steps}[d("i")] == (tag("2", "i"),)
+
+
+def test_bodies_are_not_needed_where_everything_is_kept_without_them() -> None:
+    oci = Manifest(d("i"), OCI_IMAGE)
+    ghost = inventory([tag("1.0", "i", days=1), tag("2.0", "a")], [oci, image("a")])
+
+    assert not nothing_to_delete(ghost, usage(), RetentionPolicy(), NOW)
+    assert nothing_to_delete(ghost, usage(use("2.0")), RetentionPolicy(), NOW)
+    strays = inventory([tag("1.0", "i", days=1)], [oci, image("a")])
+    assert nothing_to_delete(strays, usage(), RetentionPolicy(), NOW)
+    assert not nothing_to_delete(strays, usage(), UNTAGGED, NOW)
+    assert nothing_to_delete(inventory([]), usage(), UNTAGGED, NOW)
