@@ -1,8 +1,8 @@
 """
 Looks for secrets where they must not be: after every run that a test makes, in everything that the run has written.
 
-What is looked for is whatever the emulated company had to hide: every token that it issued, its clients' secrets, the tokens of jobs
-and of clusters, the keys of certificates; whole, in a piece, and in the usual encodings.
+What is looked for is whatever the emulated company had to hide: every token that it issued, its clients' secrets, the tokens of
+jobs and clusters, the keys of certificates; whole, in a piece, and in the usual encodings.
 """
 
 from __future__ import annotations
