@@ -90,6 +90,9 @@ def main(arguments: list[str]) -> int:
             print(mutmut.get_diff_for_mutant(name, path=mutmut.find_mutant(name).path))
         return 0
     if arguments[:1] != ["table"]:
+        # The tests that run are copies as well: nothing may have been imported from their originals, not even this package.
+        for name in [each for each in sys.modules if each.partition(".")[0] == "tests"]:
+            del sys.modules[name]
         change_properties_too()
         mutmut._run(arguments, max_children=None)
     found = verdicts()
