@@ -31,8 +31,8 @@ PARTS = 10
 STEP = 1 if os.environ.get("ACR_CLEANUP_ALL_FAULTS") else 97
 MOST_TRIES = 60
 """How often one call may be made: five tries of it, and what a cluster asks with the same path a dozen times."""
-MOST_PAUSES = 300
-"""The same for one that is told to wait a second, by a registry whose windows are a minute: for four of these."""
+MOST_PAUSES = 1_000
+"""The same for one that is told to wait a second: four minutes each time that a run has need of it."""
 LONGEST = 45 * 60
 """Seconds that a run may take, whatever one request does: some patience for each of the few that follow one another."""
 
