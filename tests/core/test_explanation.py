@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.explanation import (
+    NOTHING,
+    Explanation,
+    Fate,
     Link,
+    LinkedUse,
+    Surroundings,
+    WithoutUses,
     decide,
+    eligible,
     explain_manifest,
     explain_tag,
     going,
@@ -19,7 +26,8 @@ from acr_cleanup.core.explanation import (
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import plan_repository
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
-from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.references import short
+from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.usage import ClusterScan, ImageUse, UsageIndex
 from tests.core.test_promises import DIGESTS, NAMES, after, inventories, some_uses
 from tests.core.worlds import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use
@@ -306,3 +314,174 @@ def test_a_use_that_made_something_be_read_is_forgotten_with_it() -> None:
     asked = evidence(inventory([tag("1.0", "a")], [image("a"), ghost]), use(None, "r"))
     assert not asked.inventory.unknown.isdisjoint({d("r")})
     assert not without(asked, [use(None, "r")]).inventory.unknown
+
+
+# -- every word ---------------------------------------------------------------------------------------------------
+
+
+def test_all_about_a_tag_is_told() -> None:
+    repository = inventory(
+        [tag("1.0", "i"), tag("1", "i"), tag(signature_of("i"), "s"), tag("arm", "x")],
+        [index("i", ["x"]), index("top", ["i"]), index("all", ["i"]), image("x"), image("s"), referrer("r", "i")],
+    )
+
+    assert explain_tag(evidence(repository), "1.0") == Explanation(
+        name="1.0",
+        digest=d("i"),
+        tag=tag("1.0", "i"),
+        manifest=index("i", ["x"]),
+        fate=Fate(),
+        manifest_fate=Fate(
+            (
+                Reason(Hold.LISTED, f"the index {short(d('top'))} lists it, and stays"),
+                Reason(Hold.LISTED, f"the index {short(d('all'))} lists it, and stays"),
+                Reason(Hold.REFERRED, f"{short(d('r'))} is attached to it, and stays"),
+                Reason(Hold.REFERRED, f"the tag {signature_of('i')} belongs to it, and stays"),
+            )
+        ),
+        uses=(),
+        without_uses=None,
+        around=Surroundings(
+            tags=(tag("1", "i"), tag("1.0", "i")),
+            parents=tuple(sorted([d("top"), d("all")])),
+            children=(d("x"),),
+            referrers=(d("r"), d("s")),
+            subjects=(),
+        ),
+    )
+
+
+def test_all_about_a_manifest_is_told() -> None:
+    """What it is attached to, by the names of its tags and by its subject, each once."""
+    attached = replace(referrer("s", "a"), size=7)
+    repository = inventory(
+        [tag("1.0", "a"), tag(signature_of("a"), "s"), tag(signature_of("b"), "s")], [image("a"), image("b"), attached]
+    )
+    fate = Fate(
+        (
+            Reason(Hold.TAGGED, f"its tag {signature_of('a')} is kept"),
+            Reason(Hold.TAGGED, f"its tag {signature_of('b')} is kept"),
+        )
+    )
+
+    assert explain_manifest(evidence(repository), d("s")) == Explanation(
+        name=d("s"),
+        digest=d("s"),
+        tag=None,
+        manifest=attached,
+        fate=fate,
+        manifest_fate=fate,
+        uses=(),
+        without_uses=None,
+        around=Surroundings(
+            tags=tuple(sorted([tag(signature_of("a"), "s"), tag(signature_of("b"), "s")], key=lambda each: each.name)),
+            parents=(),
+            children=(),
+            referrers=(),
+            subjects=(d("a"), d("b")),
+        ),
+    )
+
+
+def test_of_what_is_not_there_no_more_is_told_than_who_names_it() -> None:
+    asked = evidence(inventory([tag("1.0", "a")]), use("9.9"), use(None, "gone", name="pinned"))
+
+    assert explain_tag(asked, "9.9") == Explanation(
+        "9.9", None, None, None, None, None, (LinkedUse(use("9.9"), Link.NAME),), None, NOTHING
+    )
+    assert explain_manifest(asked, d("gone")) == Explanation(
+        d("gone"),
+        d("gone"),
+        None,
+        None,
+        None,
+        None,
+        (LinkedUse(use(None, "gone", name="pinned"), Link.DIGEST),),
+        None,
+        NOTHING,
+    )
+
+
+def test_a_manifest_that_only_a_tag_names_is_there() -> None:
+    repository = inventory([tag("1.0", "hidden")], [])
+    found = explain_manifest(evidence(repository), d("hidden"))
+
+    assert found.exists
+    assert found.manifest is None
+    assert found.around == Surroundings((tag("1.0", "hidden"),), (), (), (), ())
+    assert explain_tag(evidence(repository), "1.0").manifest is None
+
+
+def test_uses_are_told_once_the_most_direct_first_and_then_by_who_and_where() -> None:
+    one = use("1.0", "a", name="b")
+    uses = [
+        use(None, "a", name="a"),
+        one,
+        replace(one, field="spec.z"),
+        replace(one, container="other"),
+        replace(one, workload=replace(one.workload, cluster="a-cluster")),
+        replace(one, text="another text"),
+        replace(one, running=False),
+        OPEN,
+    ]
+    found = explain_tag(evidence(inventory([tag("1.0", "a")]), *reversed(uses), one), "1.0")
+
+    assert [each.use for each in found.uses] == [
+        replace(one, workload=replace(one.workload, cluster="a-cluster")),
+        replace(one, text="another text"),
+        replace(one, running=False),
+        one,
+        replace(one, field="spec.z"),
+        replace(one, container="other"),
+        use(None, "a", name="a"),
+        OPEN,
+    ]
+    assert [each.link for each in found.uses] == [*[Link.NAME] * 6, Link.DIGEST, Link.OPEN]
+
+
+def test_whether_each_use_alone_would_keep_it_is_asked_of_each() -> None:
+    named, elsewhere = use("1.0", name="named"), use("2.0", name="elsewhere")
+    repository = inventory([tag("1.0", "a"), tag("2.0", "a")])
+
+    both = explain_manifest(evidence(repository, named, elsewhere), d("a"))
+    assert both.without_uses == WithoutUses(Fate(), None, each_alone=True)
+    young = explain_tag(evidence(inventory([tag("1.0", "a", days=1)]), named), "1.0")
+    assert young.without_uses == WithoutUses(
+        Fate((Reason(Rule.YOUNG, "pushed 2026-11-22, less than 30d ago"),)), None, each_alone=True
+    )
+    siblings = inventory([tag("1.0", "a"), tag("other", "b")], [image("a"), index("i", ["a", "b"]), image("b")])
+    found = explain_tag(evidence(siblings, use("1.0", name="named"), use(None, "b", name="child")), "1.0")
+    assert found.without_uses == WithoutUses(Fate(), None, each_alone=True)
+
+
+def test_a_use_of_something_near_need_not_keep_it_alone() -> None:
+    """Another name of its signature keeps that, and not what it signs."""
+    repository = inventory([tag("1.0", "a"), tag(signature_of("a"), "s"), tag("other", "s")])
+    found = explain_manifest(evidence(repository, use("1.0", name="named"), use("other", name="near")), d("a"))
+
+    assert links(found) == [("named", Link.NAME), ("near", Link.NEIGHBOUR)]
+    assert found.without_uses == WithoutUses(Fate(), None, each_alone=False)
+
+
+def test_a_repository_that_only_its_uses_bring_into_scope_would_lose_it_as_soon_as_anything_runs() -> None:
+    asked = evidence(inventory([tag("1.0", "a", days=1), tag("2.0", "b")]), use("1.0"), use("2.0"), runs=False)
+
+    found = explain_tag(asked, "2.0")
+    assert found.without_uses is not None
+    assert found.without_uses.in_scope is None, "the other use still runs"
+    alone = evidence(inventory([tag("1.0", "a", days=1)]), use("1.0"), runs=False)
+    young = Reason(Rule.YOUNG, "pushed 2026-11-22, less than 30d ago")
+    out = Reason(Rule.OUT_OF_SCOPE, "its repository is not running in any configured cluster")
+    assert explain_tag(alone, "1.0").without_uses == WithoutUses(Fate((out, young)), Fate((young,)), each_alone=True)
+    assert (eligible(asked), eligible(without(asked, asked.usage.scans[0].uses))) == (True, False)
+
+
+def test_without_a_use_nothing_else_is_forgotten() -> None:
+    other = replace(use("1.0"), reference=replace(use("1.0").reference, repository="shop/api"))
+    asked = evidence(inventory([tag("1.0", "a")]), use("1.0"), use("2.0", name="stays"), other)
+
+    found = without(asked, [use("1.0")])
+
+    assert [each.workload.name for scan in found.usage.scans for each in scan.uses] == ["stays", "unrelated"]
+    assert (found.policy, found.now, found.usage.read_at) == (asked.policy, asked.now, asked.usage.read_at)
+    assert found.inventory.used == asked.usage.digests(asked.inventory.name)
