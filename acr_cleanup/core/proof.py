@@ -213,7 +213,7 @@ class _Comparison:
         for each in (*self._references(used), *self._indexes(used), *self._tags(used)):
             known = suspects.get(each.name)
             uses = tuple(dict.fromkeys((*known.uses, *each.uses))) if known else ()
-            suspects[each.name] = replace(known, uses=uses, ours=known.ours or each.ours) if known else each
+            suspects[each.name] = replace(known, uses=uses) if known else each
         return Compared(
             references=len(used),
             suspects=tuple(suspects[name] for name in sorted(suspects)),
@@ -252,13 +252,14 @@ class _Comparison:
         """Kept names that nobody uses: broken if they went with a manifest that this run deleted."""
         for name, digest in self._kept(used):
             if name not in self.tags and self.went.get(digest):
-                yield self._broken(name, "was to stay, and is gone with its manifest", ours=True)
+                yield self._broken(name, "was to stay, and is gone with its manifest")
             elif self.tags.get(name) == digest and self._hollow(digest):
                 yield self._broken(name, "was to stay, and names a manifest that is gone")
 
     def _absent(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
-        for name, digest in self._kept(used):
-            if name not in self.tags and not self.went.get(digest):
+        """Kept names that are gone; those among the suspects went by our hand."""
+        for name, _ in self._kept(used):
+            if name not in self.tags:
                 yield self._broken(name, "is gone; this run did not delete it")
 
     def _moved(self) -> Iterator[str]:
@@ -301,9 +302,9 @@ class _Comparison:
                     pending.append(parent)
         return tuple(found)
 
-    def _broken(self, name: str, seen: str, uses: tuple[ImageUse, ...] = (), *, ours: bool = False) -> Broken:
+    def _broken(self, name: str, seen: str, uses: tuple[ImageUse, ...] = ()) -> Broken:
         digest = self.standing.tags.get(name)
-        ours = ours or self.went.get(name, False) or (digest is not None and self.went.get(digest, False))
+        ours = self.went.get(name, False) or (digest is not None and self.went.get(digest, False))
         return Broken(self.standing.repository, name, seen, uses, ours)
 
 

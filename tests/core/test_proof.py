@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import DeleteManifest, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
-from acr_cleanup.core.proof import Broken, Compared, Proof, Standing, compare, lacks, missing_references, pulled
+from acr_cleanup.core.proof import (
+    Broken,
+    Compared,
+    Proof,
+    Standing,
+    compare,
+    lacks,
+    missing_references,
+    pulled,
+    written,
+)
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 from tests.core.test_promises import after as carried_out
 from tests.core.test_promises import inventories, some_uses
@@ -335,3 +345,48 @@ def test_a_tag_that_moved_hides_no_other_and_one_that_was_to_go_is_no_news() -> 
     found = looked(before, after, went={"a": True, "gone": True, d(4): True})
 
     assert found.notes == (f"{REPOSITORY}:c names {d(8)} now; it was pushed again meanwhile.",)
+
+
+def test_a_lost_index_below_another_lost_one_names_who_uses_that() -> None:
+    before = inventory([], [index("low", [1]), index("top", ["low"]), image(1)])
+
+    found = looked(before, without(before, [], ["low", "top"]), use(digest="top"))
+
+    assert seen(found) == {
+        d("low"): ("is an index that was to stay, and is gone", ["web"], False),
+        d("top"): ("cannot be pulled any more", ["web"], False),
+    }
+
+
+def test_a_kept_tag_that_is_gone_was_not_pushed_again() -> None:
+    before = inventory([tag("1.0", 1), tag("keep", 2)])
+    found = looked(before, without(before, ["keep"]))
+
+    assert found.notes == ()
+    assert [(str(each), each.seen, each.ours) for each in found.absent] == [
+        (f"{REPOSITORY}:keep", "is gone; this run did not delete it", False)
+    ]
+
+
+def test_what_is_attached_and_has_a_tag_stays_whole_although_its_subject_goes() -> None:
+    """The registry leaves it alone."""
+    attached = replace(index("i", [1]), subject=d("subject"))
+    before = inventory([tag("1.0", "subject"), tag("sbom", "i")], [image("subject"), attached, image(1)])
+    after = without(before, ["1.0"], ["subject", 1])
+
+    assert names(looked(before, after, went={"1.0": True, d("subject"): True})) == {d(1)}
+
+
+def test_what_is_attached_to_what_is_attached_goes_along_too() -> None:
+    far = replace(index("i", [1]), subject=d("near"))
+    before = inventory([tag("1.0", "a")], [image("a"), referrer("near", "a"), far, image(1)])
+
+    assert (
+        names(looked(before, without(before, ["1.0"], ["a", "near", "i", 1]), went={"1.0": True, d("a"): True}))
+        == set()
+    )
+
+
+def test_a_digest_of_either_algorithm_is_written_as_one() -> None:
+    assert written("a", "sha512:0") == "a@sha512:0"
+    assert written("a", "sha256-0") == "a:sha256-0"
