@@ -844,18 +844,26 @@ def test_usage_that_is_blocked_says_what_blocks_it() -> None:
     simulate(ask)
 
 
-def test_a_look_that_is_too_old_is_taken_once_more_before_the_next_deletion() -> None:
-    """To the second: a registry that slows us down stretches a batch to minutes."""
+@pytest.mark.parametrize(
+    ("seconds", "looks"),
+    [(10, ["list", "delete", "delete", "delete", "list", "delete"]), (25, ["list", "delete"] * 4)],
+)
+def test_a_look_that_is_too_old_is_taken_once_more_before_the_next_deletion(seconds: float, looks: list[str]) -> None:
+    """To the second: a registry that slows us down stretches a batch to minutes. What was written down already says so."""
     registry = FakeRegistry(inventory([tag(f"{number}", number) for number in range(1, 5)]))
+    journal = FakeJournal()
 
     async def slow(_: str) -> None:
-        await asyncio.sleep(10)
+        await asyncio.sleep(seconds)
 
     registry.before = slow
-    applied = simulate(lambda: run(planned(registry.held), registry))
+    applied = simulate(lambda: kept_in(journal, registry, planned(registry.held), patience=200))
 
-    assert [call.partition(" ")[0] for call in registry.calls] == ["list", *["delete"] * 3, "list", "delete"]
+    assert [call.partition(" ")[0] for call in registry.calls] == looks
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
+    put_off = [each[1:] for each in journal.written if len(each) == 3 and each[1] is not OutcomeKind.DELETED]
+    assert put_off
+    assert set(put_off) == {(OutcomeKind.NOT_ATTEMPTED, "it is looked at once more first")}
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -1009,12 +1017,18 @@ class FakeJournal:
 
 
 async def kept_in(
-    journal: FakeJournal, registry: FakeRegistry, plan: Plan, *, backup: bool = False, stop: asyncio.Event | None = None
+    journal: FakeJournal,
+    registry: FakeRegistry,
+    plan: Plan,
+    *,
+    backup: bool = False,
+    stop: asyncio.Event | None = None,
+    patience: float = 20,
 ) -> Applied:
     async def read() -> UsageIndex:
         return usage()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience):
         return await apply(
             plan,
             registry,
@@ -1224,3 +1238,43 @@ def test_after_a_stop_putting_locks_back_may_take_so_long(seconds: float, in_tim
     assert ended == [pytest.approx(2 + min(seconds, 3))]
     assert bool(applied.warnings) is not in_time
     assert all("no answer before the run had to end" in each for each in applied.warnings)
+    told = "the run was stopped before the registry answered: it may be gone"
+    assert all(each.detail == told if in_time else each.detail.startswith(f"{told}; ") for each in applied.outcomes)
+
+
+@pytest.mark.parametrize(("seconds", "written_down"), [(1.9, True), (2.1, False)])
+def test_after_a_stop_a_backup_may_take_so_long(seconds: float, written_down: bool) -> None:
+    """And then nothing is deleted all the same."""
+
+    async def work() -> tuple[FakeRegistry, FakeJournal, Applied]:
+        stop = asyncio.Event()
+
+        class Slow(FakeRegistry):
+            async def read_document(self, repository: str, digest: Digest) -> None:
+                stop.set()
+                await asyncio.sleep(seconds)
+
+        registry, journal = Slow(inventory([tag("1", "a")])), FakeJournal()
+        return registry, journal, await kept_in(journal, registry, planned(registry.held), backup=True, stop=stop)
+
+    registry, journal, applied = simulate(work)
+
+    assert registry.deletions == []
+    assert everything(applied) == {STOPPED}
+    assert journal.written == ([(REPOSITORY, d("a"), None, ""), (1, *STOPPED)] if written_down else [])
+
+
+async def test_a_stop_says_more_than_what_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "LOOK_EVERY", 1)
+    registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b")]))
+    stop = asyncio.Event()
+
+    class Stopping(FakeJournal):
+        async def intend(self, *_: object, **__: object) -> int:
+            stop.set()
+            raise JournalError("it cannot be written.")
+
+    applied = await kept_in(Stopping(), registry, planned(registry.held), stop=stop)
+
+    assert said(applied)["2"] == STOPPED
+    assert len(applied.blockers) == 1

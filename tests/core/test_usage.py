@@ -93,3 +93,9 @@ def test_objects_uses_and_blockers_are_written_as_people_name_them() -> None:
     assert str(use("1.0")) == "production/shop/Deployment/web (main)"
     assert str(replace(use("1.0"), container="")) == "production/shop/Deployment/web"
     assert str(PODS) == "production: list pods: 403 Forbidden. Grant list on pods."
+
+
+def test_an_answer_that_was_waived_is_told_whole_but_for_its_full_stop() -> None:
+    waived = ClusterScan("production", waived=(replace(PODS, seen="403 from proxy XX."),))
+
+    assert "(list pods: 403 from proxy XX)." in UsageIndex.of([waived], NOW).warnings[0]
