@@ -1082,6 +1082,9 @@ async def test_with_backup_what_the_registry_would_remove_by_itself_is_read_and_
         registry = Readable(world)
         await kept_in(FakeJournal(), registry, planned(world), backup=backup)
         assert registry.asked == ((d("r"),) if backup else ())
+    registry = Readable(world)
+    await run(planned(world), registry)
+    assert registry.asked == (), "nobody asked for a backup"
 
 
 async def test_what_cannot_be_written_down_is_not_deleted_and_blocks_the_rest(
@@ -1278,3 +1281,85 @@ async def test_a_stop_says_more_than_what_blocks(monkeypatch: pytest.MonkeyPatch
 
     assert said(applied)["2"] == STOPPED
     assert len(applied.blockers) == 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_so_much_is_written_down_ahead_of_its_turn_and_no_more(concurrency: int) -> None:
+    """What is written down may have been deleted, for whoever reads the journal of a run that was killed."""
+    registry = FakeRegistry(inventory([tag(f"{number}", number) for number in range(1, 13)]))
+    journal = FakeJournal()
+    open_: list[int] = []
+
+    async def slow(_: str) -> None:
+        await asyncio.sleep(1)
+        intents = sum(len(each) == 4 for each in journal.written)
+        open_.append(2 * intents - len(journal.written))
+
+    async def work() -> None:
+        async def read() -> UsageIndex:
+            return usage()
+
+        registry.before = slow
+        await apply(
+            planned(registry.held),
+            registry,
+            read,
+            stop=asyncio.Event(),
+            concurrency=concurrency,
+            report=list,  # type: ignore[arg-type]
+            journal=journal,  # type: ignore[arg-type]
+        )
+
+    simulate(work)
+
+    assert max(open_) == applying.AHEAD * concurrency
+
+
+# -- what waits for what has stayed --------------------------------------------------------------------------------
+
+
+async def test_children_stay_in_a_later_batch_than_the_index_that_could_not_be_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(applying, "LOOK_EVERY", 1)
+    registry = FakeRegistry(inventory([tag("1", "i")], [index("i", ["x", "y"]), image("x"), image("y")]))
+
+    async def fail(call: str) -> None:
+        if call == f"delete {d('i')}":
+            raise RegistryError("500.")
+
+    registry.before = fail
+    applied = await run(planned(registry.held), registry)
+
+    assert registry.deletions == [f"delete {d('i')}"]
+    waits = (OutcomeKind.NOT_ATTEMPTED, f"{d('i')} had to go first, and stayed")
+    assert [said(applied)[f"@{d(each)[-2:]}"] for each in ("x", "y")] == [waits, waits]
+
+
+async def test_children_stay_when_their_index_was_locked_since_the_plan() -> None:
+    """Its lock might be taken off, but whoever has set it since wants to keep it; and it has no tag that could tell."""
+    before = inventory([tag("1", "o")], [index("o", ["i"]), index("i", ["x"]), image("x")])
+    plan = unlocking(before)
+    registry = FakeRegistry(
+        replace(before, manifests={**before.manifests, d("i"): index("i", ["x"], locked=True)}),
+    )
+
+    applied = await run(plan, registry)
+
+    assert registry.deletions == [f"delete {d('o')}"]
+    assert said(applied)[f"@{d('i')[-2:]}"] == (OutcomeKind.LOCKED, "it was locked since the plan")
+    assert said(applied)[f"@{d('x')[-2:]}"] == (OutcomeKind.NOT_ATTEMPTED, f"{d('i')} had to go first, and stayed")
+
+
+async def test_manifests_without_tags_go_where_that_was_asked_for() -> None:
+    """By their age at the time of the plan."""
+    held = inventory([], [image("a"), image("young", days=29)])
+    policy = RetentionPolicy(delete_untagged=True)
+    registry = FakeRegistry(held)
+
+    applied = await run(
+        Plan("contoso.azurecr.io", policy, NOW, usage(), (plan_repository(held, usage(), policy, NOW),)), registry
+    )
+
+    assert registry.deletions == [f"delete {d('a')}"]
+    assert everything(applied) == {(OutcomeKind.DELETED, "")}
