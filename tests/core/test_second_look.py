@@ -266,3 +266,18 @@ def test_a_child_without_a_tag_that_stays_is_needed_by_something() -> None:
     now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
 
     assert details(look(before, now)) == {d("x"): (OutcomeKind.KEPT, "something needs it now")}
+
+
+def test_a_manifest_that_something_new_needs_stays_and_its_names_go() -> None:
+    now = inventory([tag("1.0", "a"), tag("1.1", "a"), tag("new", "j", days=0)], [image("a"), index("j", ["a"])])
+
+    confirmed = look(OLD, now)
+
+    assert confirmed.steps == (Untag(tag("1.0", "a")), Untag(tag("1.1", "a")))
+    assert details(confirmed) == {d("a"): (OutcomeKind.KEPT, "something needs it now")}
+
+
+def test_a_reason_that_is_nobodys_names_nobody() -> None:
+    found = details(look(OLD, inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)])))
+
+    assert found["1.0"] == (OutcomeKind.LOCKED, "the tag is locked in the registry")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.space import Content, measure, upper_bound
+from acr_cleanup.core.space import Content, Space, measure, upper_bound
 from tests.core.worlds import d
 
 MANIFESTS = [d(number) for number in range(1, 7)]
@@ -125,3 +125,10 @@ def test_it_is_what_is_left_over_when_everything_kept_is_added_up(
         return layers + 3 * len(digests)
 
     assert measure(contents, going).total == stored(set(contents)) - stored(contents.keys() - going)
+
+
+def test_what_could_not_be_measured_says_how_much_was_read_and_how_much_was_not() -> None:
+    contents = {d("a"): Content(1), d("b"): None}
+
+    assert measure(contents, {d("a"), d("gone"), d("lost")}, read=4) == Space(read=4, unread=3)
+    assert measure({d("a"): Content(1)}, {d("a")}, read=4) == Space({d("a"): Content(1)}, read=4)
