@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from unittest.mock import patch
 
@@ -138,3 +138,20 @@ def _totals(plan: Plan) -> tuple[object, ...]:
         (plan.planned, plan.untagged, plan.kept, plan.in_use, plan.manifests, plan.missing, plan.size, plan.exact),
         (plan.measured, plan.read_for_sizes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    value: object
+
+
+def test_a_dataclass_is_written_as_its_fields_however_many_it_has() -> None:
+    """That takes a third of the time; everything else is written as Python does."""
+    two = tag("1.0", 1)
+
+    for value in (One((1,)), One(One(two)), two, [two, two], "text"):
+        assert packed._unpacked(packed._packed(value)) == value
+    values_of = packed._values_of(Tag)
+    assert values_of is not None
+    assert Tag(*values_of(two)) == two
+    assert packed._values_of(str) is None

@@ -775,6 +775,7 @@ def test_more_manifests_than_are_listed_are_said_where_it_matters() -> None:
 
 
 def test_a_policy_is_described_in_the_words_of_its_inputs() -> None:
+    assert describe_policy(RetentionPolicy(exclude_tags=("latest", "v*")))["exclude-tags"] == "latest, v*"
     assert describe_policy(RetentionPolicy()) == {
         "older-than": "30d",
         "scope": "running",

@@ -19,6 +19,7 @@ from acr_cleanup.core.references import ImageReference, Registry, parse_image_id
 from acr_cleanup.errors import InvalidReference
 
 SHA = "sha256:" + "0123456789abcdef" * 4
+SHA512 = "sha512:" + "0123456789abcdef" * 8
 
 GOOD = {
     "contoso.azurecr.io/web": ("contoso.azurecr.io", "web", "latest", None),
@@ -35,6 +36,9 @@ GOOD = {
     "contoso.azurecr.io:r1": ("docker.io", "library/contoso.azurecr.io", "r1", None),
     " contoso.azurecr.io/web:1\n": ("contoso.azurecr.io", "web", "1", None),
     "contoso.azurecr.io/a__b/c-d/e.f:1": ("contoso.azurecr.io", "a__b/c-d/e.f", "1", None),
+    "contoso.azurecr.io/a_b/c---d:_1": ("contoso.azurecr.io", "a_b/c---d", "_1", None),
+    "[::1]:5000/web:1": ("[::1]:5000", "web", "1", None),
+    f"contoso.azurecr.io/web@{SHA512}": ("contoso.azurecr.io", "web", None, SHA512),
 }
 
 BAD = [
@@ -54,6 +58,16 @@ BAD = [
     "contoso.azurecr.io/web:1:2",
     "contoso.azurecr.io/web\tx",
     "-.azurecr.io/web",
+    f"contoso.azurecr.io/web@{SHA[:-1]}",
+    f"contoso.azurecr.io/web@{SHA}0",
+    f"contoso.azurecr.io/web@{SHA512[:-1]}",
+    f"contoso.azurecr.io/web@{SHA512}0",
+    "contoso.azurecr.io/web:.1",
+    "contoso.azurecr.io/web:-1",
+    "contoso.azurecr.io/a___b:1",
+    "contoso.azurecr.io/a..b:1",
+    "contoso.azurecr.io/a-:1",
+    "contoso.azurecr.io/-a:1",
 ]
 
 
@@ -205,3 +219,8 @@ def test_an_open_reference_names_neither_a_tag_nor_a_digest() -> None:
     assert not parse_reference("contoso.azurecr.io/web").is_open
     assert not parse_reference(f"contoso.azurecr.io/web@{SHA}").is_open
     assert str(ImageReference("contoso.azurecr.io", "web", None, None)) == "contoso.azurecr.io/web"
+
+
+def test_a_registry_has_no_other_names_than_those_it_was_given() -> None:
+    assert not Registry("contoso.azurecr.io").owns("docker.io")
+    assert not Registry("contoso.azurecr.io").owns("images.contoso.example")
