@@ -217,7 +217,7 @@ def _uses_of_tag(evidence: Evidence, tag: Tag, fate: Fate) -> _Uses:
         manifest = inventory.manifests.get(tag.digest)
         for subject in (tag.subject, manifest.subject if manifest else None):
             if subject is not None:
-                yield from ((use, _farther(link)) for use, link in _uses_of_manifest(evidence, subject))
+                yield from ((use, Link.NEIGHBOUR) for use, _ in _uses_of_manifest(evidence, subject))
 
 
 def _uses_of_manifest(evidence: Evidence, digest: Digest) -> _Uses:
@@ -244,10 +244,6 @@ def _uses_of_family(evidence: Evidence, digest: Digest) -> _Uses:
     for used in inventory.family(digest) & usage.digests(inventory.name):
         link = Link.DIGEST if used == digest else Link.FAMILY
         yield from ((use, link) for use in usage.of_digest(inventory.name, used))
-
-
-def _farther(link: Link) -> Link:
-    return link if link is Link.OPEN else Link.NEIGHBOUR
 
 
 def _neighbours(inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest]:
