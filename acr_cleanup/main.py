@@ -526,8 +526,8 @@ async def _plan_one(
     name: str, registry: ReadableRegistry, usage: UsageIndex, settings: Settings, now: datetime
 ) -> RepositoryPlan:
     try:
-        listed = await registry.list_repository(name)
-        inventory = prepare(listed, usage, settings.policy, now, backup=settings.backup)
+        inventory = await registry.list_repository(name)
+        inventory = prepare(inventory, usage, settings.policy, now, backup=settings.backup)
         if not nothing_to_delete(inventory, usage, settings.policy, now):
             inventory = await registry.read_edges(inventory)
     except RegistryUnreachable:

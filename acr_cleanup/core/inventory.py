@@ -187,7 +187,8 @@ class RepositoryInventory:
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with these manifests (their bodies now read, or found unreadable) in place of the old."""
-        return replace(self, manifests={**self.manifests, **{manifest.digest: manifest for manifest in read}})
+        found = {manifest.digest: manifest for manifest in read}
+        return replace(self, manifests={**self.manifests, **found}) if found else self
 
     @cached_property
     def unread(self) -> tuple[Digest, ...]:
@@ -246,10 +247,12 @@ class RepositoryInventory:
     @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
         """Digest -> its tags, from the tags themselves: the `tags` of a manifest in a listing are truncated."""
-        found: defaultdict[Digest, list[Tag]] = defaultdict(list)
+        found: dict[Digest, tuple[Tag, ...]] = {}
+        several: defaultdict[Digest, list[Tag]] = defaultdict(list)
         for tag in self.tags:
-            found[tag.digest].append(tag)
-        return {digest: tuple(tags) for digest, tags in found.items()}
+            if found.setdefault(tag.digest, (tag,))[0] is not tag:
+                several[tag.digest].append(tag)
+        return found | {digest: (*found[digest], *tags) for digest, tags in several.items()}
 
     @cached_property
     def parents_of(self) -> Mapping[Digest, tuple[Digest, ...]]:

@@ -340,7 +340,7 @@ def plan_repository(
     """
     evidence = Evidence(inventory, usage, policy, now)
     reasons = keep_reasons(evidence)
-    removal = remove(evidence, {tag.name for tag in inventory.tags} - reasons.keys())
+    removal = remove(evidence, (tag.name for tag in inventory.tags if tag.name not in reasons))
     warnings = _warnings(inventory)
     if warnings and _all_kept(inventory, reasons) and not candidates(evidence):
         # Nobody needed to know: so nobody may have tried, and it is no reason for anything.
@@ -421,6 +421,9 @@ def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
     """
     steps = tuple(steps)
     waiting = _waiting(steps)
+    if not waiting and steps:
+        yield steps
+        return
     order = TopologicalSorter(waiting)
     order.prepare()
     # Nearly all of a hundred thousand steps wait for nothing, and nothing waits for them: they are no matter of order.
@@ -461,7 +464,9 @@ def _unordered_steps(
             yield Untag(tag, locks=_locks(tag))
     for digest in sorted(removal.manifests):
         manifest = inventory.manifests[digest]
-        tags = tuple(sorted(inventory.tags_of.get(digest, ()), key=lambda tag: tag.name))
+        tags = inventory.tags_of.get(digest, ())
+        if len(tags) > 1:
+            tags = tuple(sorted(tags, key=lambda tag: tag.name))
         first = {
             *inventory.parents_of.get(digest, ()),
             *inventory.referrers_of.get(digest, ()),

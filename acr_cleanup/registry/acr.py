@@ -214,15 +214,21 @@ class AcrRegistry:
         path = f"/acr/v1/{self._quote_repository(name)}"
         tags: dict[str, Tag] = {}
         listed: dict[str, wire.ListedManifest] = {}
+        known: dict[str, Digest] = {}
 
         async def list_tags() -> None:
-            tags.update(await self._list(f"{path}/_tags", wire.read_tags, f"listing the tags of {name}"))
+            nonlocal tags
+            tags = await self._list(
+                f"{path}/_tags", partial(wire.read_tags, known=known), f"listing the tags of {name}"
+            )
 
         async def list_manifests() -> None:
-            call = f"listing the manifests of {name}"
-            listed.update(await self._list(f"{path}/_manifests", wire.read_manifests, call))
+            nonlocal listed
+            read = partial(wire.read_manifests, known=known)
+            listed = await self._list(f"{path}/_manifests", read, f"listing the manifests of {name}")
 
         await together((list_tags, list_manifests), limit=2)
+        known.clear()
         return RepositoryInventory(
             name,
             (*tags.values(), *_hidden_tags(tags, listed)),
@@ -288,7 +294,8 @@ class AcrRegistry:
         except wire.Unreadable as error:
             seen = f"an answer that does not describe what is used: {quoted(str(error))}."
             raise failures.not_listed(self.login_server, f"reading what is used of {inventory.name}", seen) from None
-        return replace(inventory, tags=(*inventory.tags, *tags)).with_edges(manifests)
+        found = replace(inventory, tags=(*inventory.tags, *tags)) if tags else inventory
+        return found.with_edges(manifests)
 
     async def _repository(self, name: str) -> tuple[bool, int]:
         """

@@ -170,24 +170,31 @@ def read_repositories(body: bytes) -> dict[str, str]:
     return {name: name for name in _decode(_REPOSITORIES, body).repositories or ()}
 
 
-def read_tags(body: bytes) -> dict[str, Tag]:
-    """A page of tags, by name. Raises `Unreadable`."""
-    return {tag.name: _tag(tag) for tag in _decode(_TAGS, body).tags or ()}
+def read_tags(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, Tag]:
+    """
+    A page of tags, by name. Raises `Unreadable`.
+
+    What is `known` already is not kept twice: each digest stands in the list of tags and in that of manifests.
+    """
+    known = {} if known is None else known
+    return {tag.name: _tag(tag, known) for tag in _decode(_TAGS, body).tags or ()}
 
 
 def read_tag(body: bytes) -> Tag:
     """One tag. Raises `Unreadable`."""
-    return _tag(_decode(_ONE_TAG, body).tag)
+    return _tag(_decode(_ONE_TAG, body).tag, {})
 
 
-def read_manifests(body: bytes) -> dict[str, ListedManifest]:
-    """A page of manifests, by digest. Raises `Unreadable`."""
-    return {each.digest: _listed(each) for each in _decode(_MANIFESTS, body).manifests or ()}
+def read_manifests(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, ListedManifest]:
+    """A page of manifests, by digest; `known` as for `read_tags`. Raises `Unreadable`."""
+    known = {} if known is None else known
+    found = (_listed(each, known) for each in _decode(_MANIFESTS, body).manifests or ())
+    return {each.manifest.digest: each for each in found}
 
 
 def read_manifest(body: bytes) -> ListedManifest:
     """The attributes of one manifest. Raises `Unreadable`."""
-    return _listed(_decode(_ONE_MANIFEST, body).manifest)
+    return _listed(_decode(_ONE_MANIFEST, body).manifest, {})
 
 
 def read_repository(body: bytes, name: str) -> tuple[bool, int]:
@@ -247,14 +254,14 @@ def has_digest(body: bytes, digest: Digest) -> bool:
     return hashlib.new(algorithm, body).hexdigest() == expected
 
 
-def _tag(tag: _Tag) -> Tag:
-    return Tag(tag.name, _digest(tag.digest), _moment(tag.last_update_time), *_locks(tag.changeable_attributes))
+def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:
+    return Tag(tag.name, _known(tag.digest, known), _moment(tag.last_update_time), *_locks(tag.changeable_attributes))
 
 
-def _listed(each: _Manifest) -> ListedManifest:
+def _listed(each: _Manifest, known: dict[str, Digest]) -> ListedManifest:
     locks = _locks(each.changeable_attributes)
     manifest = Manifest(
-        digest=_digest(each.digest),
+        digest=_known(each.digest, known),
         media_type=_shared(each.media_type),
         config_media_type=_shared(each.config_media_type),
         platform=_platform(_text(each.os), _text(each.architecture)),
@@ -293,6 +300,14 @@ def _digest(text: str) -> Digest:
         return parse_digest(text)
     except InvalidReference as error:
         raise Unreadable(error.seen) from None
+
+
+def _known(text: str, known: dict[str, Digest]) -> Digest:
+    """The same digest as before, if it was there before."""
+    found = known.get(text)
+    if found is None:
+        found = known[text] = _digest(text)
+    return found
 
 
 def _moment(value: Any) -> datetime | None:
