@@ -70,6 +70,7 @@ def test_a_lock_holds_the_attributes_that_are_to_be_put_back(delete: bool, write
     assert manifest.lock == Lock(None, delete, write)
     assert tag("1.0", "a").lock is None
     assert image("a").lock is None
+    assert Tag("1.0", d("a"), None).lock is Manifest(d("a")).lock is None
 
 
 @pytest.mark.parametrize(
