@@ -36,6 +36,8 @@ class FakeRegistry:
     locked: set[str] = field(default_factory=set)
     names: dict[str, Digest | None] = field(default_factory=dict)
     """What a tag turns out to name when it is unlocked, where that is something else than expected."""
+    lying: bool = False
+    """Does it say of what is to be deleted that it is not there, although it is?"""
 
     async def list_repository(self, name: str) -> RepositoryInventory:
         assert name == self.held.name
@@ -66,7 +68,7 @@ class FakeRegistry:
         self.calls.append(call if verb == "unlock" else f"{call} {lock.delete_enabled} {lock.write_enabled}")
         if self.before:
             await self.before(call)
-        return self.names.get(lock.tag or "", digest)
+        return self.names.get(lock.tag or "", digest) if digest in self.held.manifests else None
 
     async def read_document(self, repository: str, digest: Digest) -> None:
         return None
@@ -77,11 +79,19 @@ class FakeRegistry:
             await self.before(call)
         if call in self.locked:
             return OutcomeKind.LOCKED
+        if self.lying:
+            return OutcomeKind.GONE
         tags = tuple(each for each in self.held.tags if not matches(each))
         gone = len(tags) == len(self.held.tags) and digest not in self.held.manifests
         manifests = {key: value for key, value in self.held.manifests.items() if key != digest}
         self.held = RepositoryInventory(self.held.name, tags, manifests)
         return OutcomeKind.GONE if gone else OutcomeKind.DELETED
+
+    def lose(self, digest: Digest) -> None:
+        """Somebody else deletes this manifest."""
+        tags = tuple(each for each in self.held.tags if each.digest != digest)
+        rest = {key: value for key, value in self.held.manifests.items() if key != digest}
+        self.held = RepositoryInventory(self.held.name, tags, rest)
 
     @property
     def deletions(self) -> list[str]:
@@ -468,6 +478,31 @@ async def test_a_tag_that_is_gone_when_it_is_unlocked_has_no_lock_to_put_back() 
     assert f"lock {d('a')} True False" in registry.deletions
 
 
+async def test_what_is_there_although_the_registry_says_it_is_gone_is_locked_again_and_failed() -> None:
+    registry = FakeRegistry(locked_world(), lying=True)
+
+    applied = await run(unlocking(registry.held), registry)
+
+    assert set(registry.deletions) >= PUT_BACK
+    assert kinds(applied)["1"] is OutcomeKind.FAILED
+    assert "it is not there, and it is" in applied.outcomes[0].detail
+
+
+async def test_what_is_gone_is_gone_and_no_lock_of_it_is_missed() -> None:
+    registry = FakeRegistry(locked_world())
+    plan = unlocking(registry.held)
+
+    async def delete_first(call: str) -> None:
+        if call.startswith("delete"):
+            registry.lose(d("a"))
+
+    registry.before = delete_first
+    applied = await run(plan, registry)
+
+    assert kinds(applied)["1"] is OutcomeKind.GONE
+    assert applied.warnings == ()
+
+
 async def test_without_include_locked_nothing_is_ever_unlocked() -> None:
     registry = FakeRegistry(locked_world())
 
@@ -826,7 +861,10 @@ def test_usage_is_read_again_when_it_was_asked_for_longer_ago_than_it_stays_fres
         await asyncio.sleep(200)
         assert await fresh.get() is first[0]
         await asyncio.sleep(0.1)
-        assert await fresh.get() is not first[0]
+        second = await fresh.get()
+        assert second is not first[0]
+        await asyncio.sleep(199)
+        assert await fresh.get() is second
         return reads
 
     assert simulate(ask) == [0.0, pytest.approx(300.1)]
