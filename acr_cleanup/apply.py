@@ -320,8 +320,12 @@ class _Repository:
             kind, detail = await self._outcome(attempt)
         finally:
             # Also when we are cancelled ourselves: whatever becomes of the run, it must leave no lock open.
-            if attempt.unlocked and kind not in {OutcomeKind.DELETED, OutcomeKind.GONE}:
-                detail = "; ".join(filter(None, (detail, await self._put_back(step, attempt.unlocked))))
+            if attempt.unlocked and kind is not OutcomeKind.DELETED:
+                lost, stands = await self._put_back(step, attempt.unlocked)
+                if stands and kind is OutcomeKind.GONE:
+                    # Whoever answers so (a proxy, a replica that lags) must not make us leave a lock open.
+                    kind, detail = OutcomeKind.FAILED, "the registry said that it is not there, and it is"
+                detail = "; ".join(filter(None, (detail, lost)))
             if self.journal is not None and attempt.number is not None:
                 self.journal.outcome(attempt.number, kind or OutcomeKind.NOT_ATTEMPTED, detail)
         return kind, detail
@@ -351,8 +355,14 @@ class _Repository:
             log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
             return OutcomeKind.FAILED, f"unexpected: {type(error).__name__}: {error}"
 
-    async def _put_back(self, step: Step, locks: Sequence[Lock]) -> str:
-        """The locks as they were; returns what could not be put back, in words that nobody overlooks."""
+    async def _put_back(self, step: Step, locks: Sequence[Lock]) -> tuple[str, bool]:
+        """
+        The locks as they were.
+
+        Returns what could not be put back, in words that nobody overlooks; and whether any of it is what it was: a tag that
+        names something else by now is not.
+        """
+        stands = False
 
         async def one(lock: Lock) -> str:
             what = (
@@ -361,8 +371,9 @@ class _Repository:
                 else f"{self.planned.repository}@{step.digest}"
             )
             work = self.registry.lock(self.planned.repository, step.digest, lock)
+            nonlocal stands
             try:
-                await unless_stopped(work, self.stop, grace=PUT_BACK_AFTER_STOP)
+                stands |= await unless_stopped(work, self.stop, grace=PUT_BACK_AFTER_STOP) == step.digest
             except (Exception, asyncio.CancelledError) as error:  # whatever it is, the others must be put back
                 log.debug("locking %s again", what, exc_info=True)
                 why = str(error) or "no answer before the run had to end"
@@ -380,7 +391,7 @@ class _Repository:
         # A task of its own: this may run while we are being cancelled, and must come to its end all the same.
         works = asyncio.gather(*(one(lock) for lock in locks))
         try:
-            return "; ".join(filter(None, await asyncio.shield(works)))
+            return "; ".join(filter(None, await asyncio.shield(works))), stands
         except asyncio.CancelledError:
             await works
             raise

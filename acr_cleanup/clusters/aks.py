@@ -138,6 +138,8 @@ async def user_server(client: ContainerServiceClient, target: AksCluster, around
             format="exec",
             connection_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
+            # A POST that only reads: asked again like a GET when its answer is lost.
+            retry_on_methods=("POST",),
         )
     kubeconfigs = [entry.value for entry in answer.kubeconfigs or () if entry.value]
     if not kubeconfigs:

@@ -203,6 +203,15 @@ async def test_what_passes_is_waited_for(fault: dict[str, Any]) -> None:
         assert (tags(found), found.blockers) == (SHOP, ())
 
 
+@pytest.mark.parametrize("fault", [{"reset": True}, {"truncate": 0.5}, {"status": 503}], ids=str)
+async def test_credentials_are_asked_for_again_when_the_answer_is_lost(fault: dict[str, Any]) -> None:
+    """By a POST, which nobody would send twice who did not know that it only reads."""
+    async with edge(shop(), registry=OURS) as at:
+        at.world.faults.append(Fault(service="arm", path="/listClusterUserCredential$", times=1, **fault))
+        found = await at.read()
+        assert (tags(found), found.blockers) == (SHOP, ())
+
+
 @pytest.mark.parametrize(
     "fault",
     [
