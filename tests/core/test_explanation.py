@@ -485,3 +485,14 @@ def test_without_a_use_nothing_else_is_forgotten() -> None:
     assert [each.workload.name for scan in found.usage.scans for each in scan.uses] == ["stays", "unrelated"]
     assert (found.policy, found.now, found.usage.read_at) == (asked.policy, asked.now, asked.usage.read_at)
     assert found.inventory.used == asked.usage.digests(asked.inventory.name)
+
+
+def test_a_tag_of_what_is_attached_is_explained_by_who_uses_its_subject() -> None:
+    """Of an image that is attached by the `subject` of its manifest, and not by its name."""
+    repository = inventory([tag("1.0", "a"), tag("sbom", "r")], [image("a"), referrer("r", "a")])
+    found = explain_tag(evidence(repository, use("1.0", name="web")), "sbom")
+
+    assert found.fate is not None
+    assert [reason.rule for reason in found.fate.reasons] == [Rule.ATTACHED]
+    assert links(found) == [("web", Link.NEIGHBOUR)]
+    assert found.around.subjects == (d("a"),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from unittest.mock import patch
@@ -22,7 +23,7 @@ from acr_cleanup.core.usage import ImageUse
 from acr_cleanup.reports import json, markdown, text
 from acr_cleanup.reports.outputs import outputs
 from tests.core.test_promises import any_uses, plan, policies, worlds
-from tests.core.worlds import NOW, d, image, inventory, tag, use
+from tests.core.worlds import NOW, d, image, index, inventory, tag, use
 from tests.reports import samples
 
 
@@ -151,7 +152,20 @@ def test_a_dataclass_is_written_as_its_fields_however_many_it_has() -> None:
 
     for value in (One((1,)), One(One(two)), two, [two, two], "text"):
         assert packed._unpacked(packed._packed(value)) == value
-    values_of = packed._values_of(Tag)
-    assert values_of is not None
-    assert Tag(*values_of(two)) == two
-    assert packed._values_of(str) is None
+    pickler = packed._Pickler(io.BytesIO())
+    assert pickler.reducer_override(two) == (Tag, ("1.0", d(1), two.updated_at, False, True, True))
+    assert pickler.reducer_override(One(1)) == (One, (1,))
+    assert pickler.reducer_override("text") is NotImplemented
+
+
+def test_what_there_may_be_many_of_is_in_the_parts_alone() -> None:
+    """Steps as well, which may be more than there are tags."""
+    few = inventory([tag("1", "i")], [index("i", [1, 2, 3, 4, 5]), *map(image, range(1, 6))])
+    many = inventory([tag(str(number), number) for number in range(1, 50)], map(image, range(1, 60)))
+    policy = RetentionPolicy(delete_untagged=True)
+    with patch.object(packed, "PART", 1):
+        assert len(Packed.of(plan(few, [], policy)).parts) == 6
+        assert Packed.of(plan(few, [], policy)).unpacked() == plan(few, [], policy)
+
+    rests = {len(Packed.of(plan(world, [], policy)).rest) for world in (few, many)}
+    assert len(rests) == 1

@@ -608,6 +608,7 @@ def test_a_repository_is_told_in_numbers_by_its_strongest_reasons() -> None:
             tag("also-old", "a"),
             tag("used", "b", locked=True),
             tag("locked", "c", locked=True),
+            tag("locked-too", "c", locked=True),
             tag("young-and-locked", "c", days=1, locked=True),
             tag("young", "d", days=1),
             tag("latest", "e", days=1),
@@ -619,10 +620,10 @@ def test_a_repository_is_told_in_numbers_by_its_strongest_reasons() -> None:
 
     assert found == Tally(
         repository=REPOSITORY,
-        tags=7,
+        tags=8,
         planned=2,
-        kept_by={Rule.IN_USE: 1, Rule.LOCKED: 2, Rule.YOUNG: 2},
-        locked_alone=1,
+        kept_by={Rule.IN_USE: 1, Rule.LOCKED: 3, Rule.YOUNG: 2},
+        locked_alone=2,
         untagged=1,
         untagged_decided=2,
         steps=2,
@@ -630,7 +631,9 @@ def test_a_repository_is_told_in_numbers_by_its_strongest_reasons() -> None:
         size=2000,
         exact=False,
     )
-    assert (found.kept, found.in_use) == (5, 1)
+    assert (found.kept, found.in_use) == (6, 1)
+    unread = RepositoryPlan(REPOSITORY, warnings=("a warning",), error="503.").tally
+    assert unread == Tally(REPOSITORY, warnings=("a warning",), error="503.")
 
 
 def test_a_tag_in_use_counts_as_that_even_out_of_scope() -> None:

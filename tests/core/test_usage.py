@@ -46,6 +46,8 @@ def test_only_containers_of_pods_make_a_repository_run() -> None:
 
     assert found.running == {REPOSITORY}
     assert found.repositories == {REPOSITORY, "shop/api"}
+    one = use("1.0")
+    assert not ImageUse(one.workload, one.container, one.field, one.text, one.reference).running
 
 
 def test_scans_are_told_by_name_in_whatever_order_they_come() -> None:
