@@ -24,8 +24,8 @@ from acr_cleanup.core.explanation import (
     without,
 )
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.plan import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.plan import DeleteManifest, RepositoryPlan, plan_repository
+from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, Scope
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.usage import ClusterScan, ImageUse, UsageIndex
@@ -478,13 +478,13 @@ def test_a_repository_that_only_its_uses_bring_into_scope_would_lose_it_as_soon_
 
 def test_without_a_use_nothing_else_is_forgotten() -> None:
     other = replace(use("1.0"), reference=replace(use("1.0").reference, repository="shop/api"))
-    asked = evidence(inventory([tag("1.0", "a")]), use("1.0"), use("2.0", name="stays"), other)
+    asked = evidence(inventory([tag("1.0", "a")]), use("1.0"), use("2.0", "b", name="stays"), other)
 
     found = without(asked, [use("1.0")])
 
     assert [each.workload.name for scan in found.usage.scans for each in scan.uses] == ["stays", "unrelated"]
     assert (found.policy, found.now, found.usage.read_at) == (asked.policy, asked.now, asked.usage.read_at)
-    assert found.inventory.used == asked.usage.digests(asked.inventory.name)
+    assert found.inventory.used == {d("b")}
 
 
 def test_a_tag_of_what_is_attached_is_explained_by_who_uses_its_subject() -> None:
@@ -496,3 +496,25 @@ def test_a_tag_of_what_is_attached_is_explained_by_who_uses_its_subject() -> Non
     assert [reason.rule for reason in found.fate.reasons] == [Rule.ATTACHED]
     assert links(found) == [("web", Link.NEIGHBOUR)]
     assert found.around.subjects == (d("a"),)
+
+
+def test_what_is_attached_goes_with_its_subject_be_it_a_step_or_not() -> None:
+    """The registry does not ask."""
+    repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a"), referrer("s", "r"), image("b")])
+    deletes = RepositoryPlan(repository.name, steps=(DeleteManifest(image("a")),))
+
+    assert going(repository, deletes) == {d("a"), d("r"), d("s")}
+
+
+def test_a_use_of_something_far_away_is_told_where_it_keeps() -> None:
+    """An index lists what is attached to the manifest."""
+    repository = inventory([tag("1.0", "a"), tag("j", "j")], [image("a"), referrer("r", "a"), index("j", ["r"])])
+    found = explain_manifest(evidence(repository, use("j", name="far"), OPEN), d("a"))
+
+    assert links(found) == [("far", Link.NEIGHBOUR), ("templated", Link.OPEN)]
+
+
+def test_every_repository_is_in_the_scope_of_all() -> None:
+    asked = evidence(inventory([tag("1.0", "a")]), policy=RetentionPolicy(scope=Scope.ALL), runs=False)
+
+    assert eligible(asked)

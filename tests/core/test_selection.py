@@ -144,6 +144,26 @@ def test_what_re2_refuses_is_refused_in_its_words_and_nothing_else_is_said(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((b"no: \xff", 7), "no: \ufffd"), (("no",), "no"), ((), "")],
+    ids=["bytes", "text", "nothing"],
+)
+def test_whatever_re2_says_is_told_as_text(
+    arguments: tuple[object, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its versions differ in that."""
+    re2 = pytest.importorskip("re2")
+
+    def refuse(*_: object) -> None:
+        raise re2.error(*arguments)
+
+    monkeypatch.setattr(re2, "compile", refuse)
+    with pytest.raises(PatternRefused) as caught:
+        compiled(f"never asked for before, {said}")
+    assert str(caught.value) == said
+
+
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*", "(a|aa)+", "(.*a){20}", "(a*)*b", "a{0,1000}a{0,1000}"])
 def test_no_pattern_makes_a_name_slow(pattern: str) -> None:
     """Ten thousand tags as long as tags can be; an engine that goes back and forth would not be through with the first."""
