@@ -219,8 +219,8 @@ class RepositoryInventory:
         (`listEnabled: false`) have edges too.
 
         An OCI artifact can only have a subject, and the registry removes an untagged one together with that subject: its body
-        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own), or when
-        it is to be brought back.
+        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own, a tag that is named
+        after it), or when it is to be brought back.
         """
         listed = [
             manifest.digest
@@ -234,6 +234,7 @@ class RepositoryInventory:
                 or manifest.digest in self.used
                 or manifest.digest in self.parents_of
                 or manifest.digest in self.referrers_of
+                or manifest.digest in self.signers_of
             )
         ]
         unlisted = {tag.digest for tag in self.tags} - self.manifests.keys()

@@ -7,7 +7,19 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
-from tests.core.worlds import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX, d, image, index, inventory, referrer, tag
+from tests.core.worlds import (
+    DOCKER_IMAGE,
+    DOCKER_LIST,
+    OCI_IMAGE,
+    OCI_INDEX,
+    d,
+    image,
+    index,
+    inventory,
+    referrer,
+    signature_of,
+    tag,
+)
 
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -152,6 +164,7 @@ def held_by(**how: RepositoryInventory) -> dict[str, RepositoryInventory]:
         use=inventory([], [BARE]).used_by([d("r")]),
         index=inventory([], [BARE, index("i", ["r"])]),
         referrer=inventory([], [BARE, referrer("s", "r")]),
+        signature=inventory([tag(signature_of("r"), "x")], [BARE, image("x")]),
         backup=replace(inventory([], [BARE]), all_referrers=True),
     ).items(),
     ids=lambda each: each[0],
