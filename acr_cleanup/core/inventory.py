@@ -219,8 +219,8 @@ class RepositoryInventory:
         (`listEnabled: false`) have edges too.
 
         An OCI artifact can only have a subject, and the registry removes an untagged one together with that subject: its body
-        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own, a tag that is named
-        after it), or when it is to be brought back.
+        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own, a tag that is
+        named after it), or when it is to be brought back.
         """
         listed = [
             manifest.digest
