@@ -457,9 +457,10 @@ def test_whether_each_use_alone_would_keep_it_is_asked_of_each() -> None:
 def test_a_use_of_something_near_need_not_keep_it_alone() -> None:
     """Another name of its signature keeps that, and not what it signs."""
     repository = inventory([tag("1.0", "a"), tag(signature_of("a"), "s"), tag("other", "s")])
-    found = explain_manifest(evidence(repository, use("1.0", name="named"), use("other", name="near")), d("a"))
+    uses = (use("1.0", name="named"), use(None, "a", name="pinned"), use("other", name="near"))
+    found = explain_manifest(evidence(repository, *uses), d("a"))
 
-    assert links(found) == [("named", Link.NAME), ("near", Link.NEIGHBOUR)]
+    assert links(found) == [("named", Link.NAME), ("pinned", Link.DIGEST), ("near", Link.NEIGHBOUR)]
     assert found.without_uses == WithoutUses(Fate(), None, each_alone=False)
 
 
