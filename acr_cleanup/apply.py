@@ -373,7 +373,9 @@ class _Repository:
             work = self.registry.lock(self.planned.repository, step.digest, lock)
             nonlocal stands
             try:
-                stands |= await unless_stopped(work, self.stop, grace=PUT_BACK_AFTER_STOP) == step.digest
+                named = await unless_stopped(work, self.stop, grace=PUT_BACK_AFTER_STOP)
+                # Not in one statement with the waiting: that would read `stands` before, and forget what the others find.
+                stands |= named == step.digest
             except (Exception, asyncio.CancelledError) as error:  # whatever it is, the others must be put back
                 log.debug("locking %s again", what, exc_info=True)
                 why = str(error) or "no answer before the run had to end"

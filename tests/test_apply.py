@@ -488,6 +488,24 @@ async def test_what_is_there_although_the_registry_says_it_is_gone_is_locked_aga
     assert "it is not there, and it is" in applied.outcomes[0].detail
 
 
+@pytest.mark.parametrize("slower", ["lock 1", f"lock {d('a')}"])
+async def test_what_is_there_is_there_whatever_else_has_moved(slower: str) -> None:
+    """In whatever order the answers come: the manifest stands, and its tag names something else by now."""
+    registry = FakeRegistry(locked_world(), lying=True)
+
+    async def moves(call: str) -> None:
+        if call.startswith("delete"):
+            registry.names["1"] = d("c")
+        if call == slower:
+            await asyncio.sleep(0.01)
+
+    registry.before = moves
+    applied = await run(unlocking(registry.held), registry)
+
+    told = (OutcomeKind.FAILED, "the registry said that it is not there, and it is")
+    assert {(each.kind, each.detail) for each in applied.outcomes} == {told}
+
+
 async def test_what_is_gone_is_gone_and_no_lock_of_it_is_missed() -> None:
     registry = FakeRegistry(locked_world())
     plan = unlocking(registry.held)
