@@ -49,6 +49,9 @@ def test_what_is_attached_goes_along_without_being_asked_for() -> None:
     space = measure(contents, contents.keys(), {d("old"): (d("signature"),)})
 
     assert space.freed([d("old")]) == 17
+    further = {d("old"): (d("signature"),), d("signature"): (d("its own"),)}
+    contents[d("its own")] = Content(1, {"c": 3})
+    assert measure(contents, contents.keys(), further).freed([d("old")]) == 21
 
 
 def test_one_manifest_that_nobody_can_read_makes_no_figure_exact() -> None:
