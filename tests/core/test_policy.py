@@ -245,3 +245,9 @@ def test_an_index_of_nothing_decides_nothing() -> None:
 )
 def test_a_duration_is_written_as_one_would(duration: timedelta, written: str) -> None:
     assert describe_duration(duration) == written
+
+
+def test_a_repository_that_was_not_selected_is_out_of_scope() -> None:
+    asked = evidence(inventory([tag("1", "a")]), policy=RetentionPolicy(repositories=("other",)))
+
+    assert scope_reason(asked) == KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among those that were selected")
