@@ -224,3 +224,8 @@ def test_an_open_reference_names_neither_a_tag_nor_a_digest() -> None:
 def test_a_registry_has_no_other_names_than_those_it_was_given() -> None:
     assert not Registry("contoso.azurecr.io").owns("docker.io")
     assert not Registry("contoso.azurecr.io").owns("images.contoso.example")
+
+
+def test_a_reference_is_written_with_what_it_has() -> None:
+    for text in ("a.io/web:1", f"a.io/web@{SHA}", f"a.io/web:1@{SHA}"):
+        assert str(parse_reference(text)) == text
