@@ -45,14 +45,11 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
         # A name that goes alone leaves its manifest, and the lock of that, as they are.
         held = isinstance(step, DeleteManifest) and manifest is not None and manifest.locked and None not in known
         for tag in step.tags:
-            decision = decisions.get(tag.name)
-            kind, detail = _change(tag, decision)
-            if decision is not None and kind is None and (held or (decision.tag.locked and tag.name not in known)):
-                kind, detail = OutcomeKind.LOCKED, "it was locked since the plan"
-            if decision is not None and kind is None:
-                still.append(decision.tag)
-            elif kind is not None:
-                outcomes.append(Outcome(fresh.repository, tag.digest, tag.name, kind, detail))
+            found = _as_planned(tag, decisions.get(tag.name), held=held, unlocks=tag.name in known)
+            if isinstance(found, Tag):
+                still.append(found)
+            else:
+                outcomes.append(Outcome(fresh.repository, tag.digest, tag.name, *found))
 
         if isinstance(step, DeleteManifest):
             now = manifests.get(step.digest)
@@ -87,8 +84,12 @@ def _why_it_stays(
     return OutcomeKind.KEPT, "something needs it now"
 
 
-def _change(tag: Tag, now: Decision | None) -> tuple[OutcomeKind | None, str]:
-    """What happened to a tag since it was planned for deletion; None if nothing did."""
+def _as_planned(tag: Tag, now: Decision | None, *, held: bool, unlocks: bool) -> Tag | tuple[OutcomeKind, str]:
+    """
+    A tag that was planned for deletion, as it is now; or what happened to it since.
+
+    `held` says that its manifest was locked meanwhile, `unlocks` that the plan knew of a lock of the tag.
+    """
     if now is None:
         return OutcomeKind.GONE, ""
     if now.tag.digest != tag.digest:
@@ -96,7 +97,8 @@ def _change(tag: Tag, now: Decision | None) -> tuple[OutcomeKind | None, str]:
     if now.tag.updated_at != tag.updated_at:
         return OutcomeKind.MOVED, "was pushed again"
     if now.deletes:
-        return None, ""
+        late = held or (now.tag.locked and not unlocks)
+        return (OutcomeKind.LOCKED, "it was locked since the plan") if late else now.tag
     reason = now.reasons[0]
     by_whom = f": {reason.uses[0]}" if reason.uses else ""
     return _outcome_of(reason.rule), reason.detail + by_whom

@@ -88,16 +88,17 @@ def measure(
     unread = sum(content is None for content in contents.values()) + sum(digest not in contents for digest in going)
     if unread:
         return Space(read=read, unread=unread)
-    kept = {blob for digest, content in contents.items() if digest not in going and content for blob in content.blobs}
+    known = {digest: content for digest, content in contents.items() if content is not None}
+    kept = {blob for digest, content in known.items() if digest not in going for blob in content.blobs}
     sizes: dict[str, int] = {}
-    for content in contents.values():
-        for blob, size in content.blobs.items() if content else ():
+    for content in known.values():
+        for blob, size in content.blobs.items():
             sizes[blob] = min(size, sizes.get(blob, size))
     found: dict[Digest, Content] = {}
     for digest in sorted(going):
-        if content := contents[digest]:
-            blobs = {blob: sizes[blob] for blob in content.blobs if blob not in kept}
-            found[digest] = Content(content.document, blobs)
+        content = known[digest]
+        blobs = {blob: sizes[blob] for blob in content.blobs if blob not in kept}
+        found[digest] = Content(content.document, blobs)
     return Space(found, dict(along or {}), read)
 
 

@@ -179,6 +179,14 @@ def test_a_nested_child_names_who_uses_the_index_above() -> None:
     assert (broken.name, len(broken.uses)) == (d(1), 1)
 
 
+def test_a_child_that_is_reached_in_two_ways_names_each_user_once() -> None:
+    manifests = [index("top", ["one", "two"]), index("one", [1]), index("two", [1]), image(1)]
+    before = inventory([tag("multi", "top")], manifests)
+    (broken,) = looked(before, without(before, [], [1]), use(digest="top")).suspects
+
+    assert (broken.name, len(broken.uses)) == (d(1), 1)
+
+
 def test_an_untagged_index_that_was_to_stay_and_is_gone_is_broken() -> None:
     before = inventory([], [index("index", [1]), image(1)])
 

@@ -52,6 +52,10 @@ def test_what_is_attached_goes_along_without_being_asked_for() -> None:
     further = {d("old"): (d("signature"),), d("signature"): (d("its own"),)}
     contents[d("its own")] = Content(1, {"c": 3})
     assert measure(contents, contents.keys(), further).freed([d("old")]) == 21
+    both = {d("old"): (d("its own"),), d("signature"): (d("its own"),)}
+    assert measure(contents, contents.keys(), both).freed([d("old"), d("signature")]) == 21, (
+        "what both take along goes once"
+    )
 
 
 def test_one_manifest_that_nobody_can_read_makes_no_figure_exact() -> None:
