@@ -32,11 +32,13 @@ contracts: $(VENV)/dev.done
 TESTS = $(RUN) -m pytest -q -n $$((`getconf _NPROCESSORS_ONLN` + 1)) --dist worksteal
 
 unit: $(VENV)/dev.done
-	@$(TESTS) --cov --cov-report=term:skip-covered
+	@$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
+	@$(RUN) -m coverage report --include='acr_cleanup/core/*' --fail-under=100 >$(VENV)/core.log \
+	  || { cat $(VENV)/core.log; echo "The core must be covered whole, branch by branch."; exit 1; }
 
 WORLDS ?= 20000
 soak: SEED := $(or $(SEED),$(shell date +%s))
-soak: $(VENV)/dev.done  ## Prove the rule on 20,000 made worlds, races and a fault at every call (an hour; SEED=..., WORLDS=...).
+soak: $(VENV)/dev.done  ## Prove the rule on 20,000 made worlds, races and a fault at every call (some hours; SEED=..., WORLDS=...).
 	@echo "$(WORLDS) worlds in batches of 50, from seed $(SEED) on: what a batch held is told at the end."
 	@ACR_CLEANUP_SEED=$(SEED) ACR_CLEANUP_WORLDS=$(WORLDS) ACR_CLEANUP_RACES=2000 ACR_CLEANUP_ALL_FAULTS=1 \
 	  $(RUN) -m pytest -q -rP -p no:cacheprovider -n `getconf _NPROCESSORS_ONLN` \
