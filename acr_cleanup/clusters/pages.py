@@ -10,7 +10,7 @@ this one is a replica and adds nothing. Whatever is different in any way is deco
 from __future__ import annotations
 
 import re
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import msgspec
@@ -173,14 +173,17 @@ class _Metadata(_Part, frozen=True):
         return self.namespace, self.name
 
 
-def _form(kind: Kind) -> type[Any]:
-    """The form of this kind's objects: their metadata, their status if they are pods, and the pod spec at its place."""
+@lru_cache(maxsize=64)
+def _decoder(kind: Kind) -> msgspec.json.Decoder[Any]:
+    """Reads this kind's objects: their metadata, their status if they are pods, and the pod spec at its place."""
+    # Made once for all clusters: making a form takes as long as reading hundreds of objects.
     *above, last = kind.pod_spec
     inner = msgspec.defstruct("_Inner", [(last, _PodSpec, _PodSpec())], bases=(_Part,), frozen=True)
     for key in reversed(above):
         inner = msgspec.defstruct("_Outer", [(key, inner, inner())], bases=(_Part,), frozen=True)
     status: list[tuple[str, Any, Any]] = [("status", _Status, _Status())] if kind is POD else []
-    return msgspec.defstruct(kind.name, [("metadata", _Metadata, _Metadata()), *status], bases=(inner,), frozen=True)
+    fields = [("metadata", _Metadata, _Metadata()), *status]
+    return msgspec.json.Decoder(msgspec.defstruct(kind.name, fields, bases=(inner,), frozen=True))
 
 
 # -- reading --------------------------------------------------------------------------------------------------
@@ -200,7 +203,7 @@ class ObjectReader:
         self._registry = registry
         # No such text, no use.
         self._names = tuple(map(str.encode, needles(registry)))
-        self._decoder = msgspec.json.Decoder(_form(kind)) if kind.pod_spec else None
+        self._decoder = _decoder(kind) if kind.pod_spec else None
         # What was read before -> how often it mentions the registry.
         self._seen: dict[object, int] = {}
 
