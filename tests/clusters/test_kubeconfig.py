@@ -191,6 +191,8 @@ def test_server_name_and_address_are_taken() -> None:
     [
         (b"\x00\x01", "not YAML"),
         (b"a: [", "not YAML"),
+        (b"- " * 200_000, "nested too deeply"),
+        (b"a: " + b"[" * 200_000, "nested too deeply"),
         (b"", "not a YAML mapping"),
         (b"- a", "not a YAML mapping"),
         (b"text", "not a YAML mapping"),
