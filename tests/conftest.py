@@ -54,11 +54,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
 
     Up to Python 3.13, tracing branches makes each line of every library slower, by two thirds in all.
     """
-    tracer = coverage.Coverage.current() if item.get_closest_marker("untraced") is not None else None
-    if tracer is not None:
-        tracer.stop()
+    stopped = []
+    if item.get_closest_marker("untraced") is not None:
+        # In a worker there are two: when one stops, the other goes on.
+        while (tracer := coverage.Coverage.current()) is not None:
+            tracer.stop()
+            stopped.append(tracer)
     yield
-    if tracer is not None:
+    for tracer in reversed(stopped):
         tracer.start()
 
 

@@ -532,6 +532,7 @@ def of_everything(count: int) -> RepositoryInventory:
     return inventory(tags, manifests)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("policy", [RetentionPolicy(), UNTAGGED], ids=["tags", "untagged"])
 def test_the_time_of_a_decision_grows_with_the_repository_and_no_faster(policy: RetentionPolicy) -> None:
     """Four times as much may take four times as long; a loop in a loop would take sixteen."""

@@ -167,6 +167,7 @@ def fifty_thousand() -> Result:
     return samples.result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes)
 
 
+@pytest.mark.untraced
 def test_fifty_thousand_tags_fit_a_summary() -> None:
     """Whole blocks: as many tables as there are, every element closed, and each cut counted."""
     result = fifty_thousand()

@@ -96,6 +96,7 @@ def many(number: int) -> Result:
     return samples.result(made, Verdict.APPLIED, dry_run=False, outcomes=samples.outcomes(made))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("limit", [GITHUB.outputs, PLAIN.outputs])
 def test_twenty_thousand_tags_stay_json_below_the_cap(limit: int) -> None:
     result = many(20_030)

@@ -12,8 +12,6 @@ from acr_cleanup.emulator.faults import Budget
 from acr_cleanup.emulator.world import Face
 from tests.scenarios.stage import OLD, REPOSITORY, Scenario, Stage, Table, build, play
 
-pytestmark = pytest.mark.untraced
-
 world = Table()
 BOTH = ("1.0", "1.1")
 TAGS, MANIFESTS = "_tags$", "_manifests$"

@@ -10,8 +10,6 @@ import yaml
 from acr_cleanup.emulator.world import Face
 from tests.scenarios.stage import REPOSITORY, Scenario, Stage, Table, always, build, impatient, play, staged
 
-pytestmark = pytest.mark.untraced
-
 world = Table()
 BOTH = ("1.0", "1.1")
 GONE = {"code": 3, "says": ("production",)}

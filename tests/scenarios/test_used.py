@@ -10,8 +10,6 @@ import pytest
 from acr_cleanup.emulator.world import Face
 from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, build, play
 
-pytestmark = pytest.mark.untraced
-
 world = Table()
 BOTH = ("1.0", "1.1")
 
