@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,19 @@ def _twice(parts: tuple[str | int, ...]) -> Problem:
     return Problem(place(parts), "This key is written twice.", "Keep one of the two, or rename the other.")
 
 
-def _is_torn(key: str) -> bool:
-    """Does it hold half a character (an escape such as `\\ud800` alone)?"""
-    return any("\ud800" <= character <= "\udfff" for character in key)
-
-
 def _torn(parts: tuple[str | int, ...]) -> Problem:
     remedy = "Correct its escapes: those from \\ud800 to \\udfff stand in pairs."
     return Problem(place(parts), "This key holds half a character.", remedy)
+
+
+def _is_readable(key: str, found: Mapping[str, Any], where: tuple[str | int, ...], problems: list[Problem]) -> bool:
+    """Tells what is wrong with a key beside those `found` before; False if it holds half a character (`\\ud800` alone)."""
+    if key in found:
+        problems.append(_twice((*where, key)))
+    torn = any("\ud800" <= character <= "\udfff" for character in key)
+    if torn:
+        problems.append(_torn((*where, key)))
+    return not torn
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------
@@ -137,10 +142,7 @@ def _plain(value: Any, where: tuple[str | int, ...], problems: list[Problem]) ->
     if isinstance(value, _Pairs):
         found: dict[str, Any] = {}
         for key, inner in value:
-            if key in found:
-                problems.append(_twice((*where, key)))
-            if _is_torn(key):
-                problems.append(_torn((*where, key)))
+            if not _is_readable(key, found, where, problems):
                 continue
             found[key] = _plain(inner, (*where, key), problems)
         return found
@@ -200,10 +202,7 @@ def _value(node: yaml.Node, where: tuple[str | int, ...], problems: list[Problem
                     problem="a key must be plain text", problem_mark=key_node.start_mark
                 )
             key = str(key_node.value)
-            if key in found:
-                problems.append(_twice((*where, key)))
-            if _is_torn(key):
-                problems.append(_torn((*where, key)))
+            if not _is_readable(key, found, where, problems):
                 continue
             found[key] = _value(value_node, (*where, key), problems)
         return found
