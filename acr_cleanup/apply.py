@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
@@ -25,7 +26,6 @@ from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryForbidden
 from acr_cleanup.journal import Journal, JournalError
-from acr_cleanup.together import together
 
 USAGE_STAYS_FRESH = 300.0
 """Seconds. A long apply reads the clusters again this often: a workload may have been deployed meanwhile."""

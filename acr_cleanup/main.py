@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
 from acr_cleanup.clusters.targets import KubeconfigCluster
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
@@ -60,7 +61,6 @@ from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.space import measured
-from acr_cleanup.together import together
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential

@@ -16,13 +16,13 @@ from functools import partial
 from typing import Protocol
 
 from acr_cleanup.apply import unless_stopped
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.proof import Broken, Compared, Missing, Proof, Standing, compare, missing_references
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError
-from acr_cleanup.together import together
 
 SETTLE = 5.0
 """Seconds after which what looks broken is looked at once more: a replica may lag behind."""

@@ -18,6 +18,7 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
@@ -30,7 +31,6 @@ from acr_cleanup.registry.tokens import RESTORING
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
-from acr_cleanup.together import together
 
 NO_MANIFEST = "its content was not kept: a run with backup: true keeps it, and so does the registry's soft delete"
 

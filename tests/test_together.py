@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
+from acr_cleanup.concurrency import together
 from acr_cleanup.errors import RegistryUnreachable
-from acr_cleanup.together import together
 
 
 async def result(value: int) -> int:

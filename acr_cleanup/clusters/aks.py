@@ -32,11 +32,11 @@ from acr_cleanup.clusters.targets import (
     Waiver,
 )
 from acr_cleanup.clusters.unread import Unreachable, Unread
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-from acr_cleanup.together import together
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential

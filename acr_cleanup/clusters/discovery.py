@@ -20,8 +20,8 @@ import msgspec
 from acr_cleanup.clusters.api import Answer, Ask
 from acr_cleanup.clusters.objects import KINDS, Kind
 from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
+from acr_cleanup.concurrency import together
 from acr_cleanup.quoting import quoted
-from acr_cleanup.together import together
 
 # Aggregated discovery in its stable and its older form, and else the plain one: what kubectl sends.
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"

@@ -24,10 +24,10 @@ from acr_cleanup.clusters.manager import CONNECT_SECONDS, READ_SECONDS, Resource
 from acr_cleanup.clusters.snapshot import recorded_resource_id
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.usage import Blocker, Outside
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-from acr_cleanup.together import together
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential

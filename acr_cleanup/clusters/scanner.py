@@ -25,9 +25,9 @@ from acr_cleanup.clusters.helm import RELEASE_TYPE, History
 from acr_cleanup.clusters.objects import KINDS, Findings, Kind
 from acr_cleanup.clusters.pages import ObjectReader, Page, Torn, is_helms, open_page
 from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
-from acr_cleanup.together import together
 
 # Of workloads; other objects may be large (a ConfigMap up to 1 MiB), and Helm's Secrets are.
 _PAGE_SIZE, _SMALLER_PAGE, _HELM_PAGE = 500, 200, 50

@@ -17,9 +17,9 @@ from acr_cleanup.clusters.manager import ResourceManager, open_manager
 from acr_cleanup.clusters.objects import Kind
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
 from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.concurrency import together
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-from acr_cleanup.together import together
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential

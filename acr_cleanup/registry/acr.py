@@ -30,6 +30,7 @@ from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from acr_cleanup import __version__
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.proof import written
@@ -41,7 +42,6 @@ from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
 from acr_cleanup.registry.tokens import API_VERSION, DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, TooLargeError, Transport, read_bounded
-from acr_cleanup.together import together
 
 DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
 

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from acr_cleanup.concurrency import together
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository
@@ -34,7 +35,6 @@ from acr_cleanup.registry.pace import Pace, Reply
 from acr_cleanup.reports import files, markdown, text
 from acr_cleanup.reports.outputs import outputs
 from acr_cleanup.reports.view import Context
-from acr_cleanup.together import together
 
 PAGE = 1000
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
