@@ -65,7 +65,7 @@ from acr_cleanup.space import measured
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
-    from acr_cleanup.network import Network
+    from acr_cleanup.access.network import Network
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories being listed at once; the registry's pace bounds the requests themselves."""
@@ -334,8 +334,8 @@ async def log_in(
     settings: Settings, environ: Mapping[str, str], runtime: Runtime
 ) -> AsyncIterator[tuple[Network, AsyncTokenCredential]]:
     """Open the network session and the login that all edges share."""
-    from acr_cleanup.identity import open_credential  # noqa: PLC0415
-    from acr_cleanup.network import open_network  # noqa: PLC0415
+    from acr_cleanup.access.credentials import open_credential  # noqa: PLC0415
+    from acr_cleanup.access.network import open_network  # noqa: PLC0415
 
     async with (
         open_network(environ) as network,

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from acr_cleanup import rights
+from acr_cleanup.access import roles as rights
 from acr_cleanup.clusters.forgotten import searched
 from acr_cleanup.clusters.objects import KINDS
 from acr_cleanup.clusters.survey import Surveyed, survey_clusters

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, open_manager
 from acr_cleanup.clusters.arm import Subscription, arm_problem
-from acr_cleanup.clusters.manager import CONNECT_SECONDS, READ_SECONDS, open_manager
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.errors import IdentityError
@@ -17,7 +17,7 @@ from acr_cleanup.settings import Settings
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
-    from acr_cleanup.network import Network
+    from acr_cleanup.access.network import Network
 
 # The last versions without `preview` in their name do not show the policy of soft delete.
 API_VERSION = "2023-11-01-preview"

@@ -44,7 +44,7 @@ def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _emulated_authorities_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here speaks to anybody whom the system's authorities vouch for, and each run would take 50 ms to read them."""
-    monkeypatch.setattr("acr_cleanup.network._add_system_roots", lambda _: None)
+    monkeypatch.setattr("acr_cleanup.access.network._add_system_roots", lambda _: None)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -29,7 +29,7 @@ import yaml
 from aiohttp import web
 from azure.core.settings import settings as azure_settings
 
-from acr_cleanup import network
+from acr_cleanup.access import network
 from acr_cleanup.emulator import Emulator, World, faults
 from acr_cleanup.emulator.acr import acr_app
 from acr_cleanup.emulator.arm import arm_app

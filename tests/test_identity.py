@@ -20,13 +20,13 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError
 
+from acr_cleanup.access.credentials import CLOUDS, Cloud, Login, SingleFlightCredential, explain, open_credential
+from acr_cleanup.access.federation import AuthType, LoginChoice
+from acr_cleanup.access.network import open_network
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.errors import IdentityError
-from acr_cleanup.federation import AuthType, LoginChoice
-from acr_cleanup.identity import CLOUDS, Cloud, Login, SingleFlightCredential, explain, open_credential
-from acr_cleanup.network import open_network
 from acr_cleanup.runtimes.base import NoIdToken
 
 REGISTRY = CLOUDS["azurecloud"].registry_scope

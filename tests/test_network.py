@@ -19,9 +19,9 @@ from azure.core import AsyncPipelineClient
 from azure.core.exceptions import ServiceRequestError
 from azure.core.rest import HttpRequest
 
+from acr_cleanup.access.network import Network, Proxies, environment_problems, open_network
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.network import Network, Proxies, environment_problems, open_network
 
 
 @dataclass

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from acr_cleanup import cli, rights
+from acr_cleanup import cli
 from acr_cleanup import permissions as module
+from acr_cleanup.access import roles as rights
 from acr_cleanup.clusters.discovery import NOT_READ
 from acr_cleanup.clusters.objects import KINDS
 from acr_cleanup.emulator.kubernetes import ClusterState

@@ -18,6 +18,7 @@ import yaml
 from azure.core.exceptions import ServiceRequestError
 
 import acr_cleanup
+from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters import helm
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
@@ -25,7 +26,6 @@ from acr_cleanup.emulator.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes import ClusterState
 from acr_cleanup.errors import RegistryError
 from acr_cleanup.journal import open_journal
-from acr_cleanup.network import open_network
 from acr_cleanup.pipeline import ReportFolder, SnapshotFile
 from acr_cleanup.reports import files
 from acr_cleanup.reports.view import Context

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup import service_connection
+from acr_cleanup.access import service_connection
+from acr_cleanup.access.credentials import CLOUDS, SingleFlightCredential, open_credential
+from acr_cleanup.access.federation import AuthType, LoginChoice
+from acr_cleanup.access.network import open_network
+from acr_cleanup.access.service_connection import ServiceConnection
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
 from acr_cleanup.errors import IdentityError
-from acr_cleanup.federation import AuthType, LoginChoice
-from acr_cleanup.identity import CLOUDS, SingleFlightCredential, open_credential
-from acr_cleanup.network import open_network
 from acr_cleanup.runtimes.base import NoIdToken
-from acr_cleanup.service_connection import ServiceConnection
 from tests.test_identity import cloud_of
 
 REGISTRY = CLOUDS["azurecloud"].registry_scope

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.clusters.aks import access_token, describe, ensure_running, user_server
 from acr_cleanup.clusters.api import ApiServer, Patience, connect
 from acr_cleanup.clusters.discovery import discover
 from acr_cleanup.clusters.kubeconfig import Surroundings, api_server, read_kubeconfig
-from acr_cleanup.clusters.manager import ResourceManager, open_manager
 from acr_cleanup.clusters.objects import Kind
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
 from acr_cleanup.clusters.unread import Unread

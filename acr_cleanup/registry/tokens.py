@@ -27,8 +27,8 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy, HttpLoggingPolicy, UserAgentPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
+from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryError, RegistryForbidden
-from acr_cleanup.jwt import claims_of
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry.failures import ANY, no_answer, refused, what_it_said, where
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply

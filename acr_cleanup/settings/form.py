@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationInfo, WithJsonSchema
 
+from acr_cleanup.access.credentials import REGISTRY_AUDIENCE
+from acr_cleanup.access.federation import AuthType
 from acr_cleanup.clusters.targets import Access, Waiver
 from acr_cleanup.core.policy import Scope
 from acr_cleanup.core.shard import Shard
-from acr_cleanup.federation import AuthType
-from acr_cleanup.identity import REGISTRY_AUDIENCE
 from acr_cleanup.settings.grammar import (
     GUID,
     WAIVER_FORM,

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from acr_cleanup.access.credentials import CLOUDS, Cloud
+from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
+from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.targets import (
     Access,
     AksCluster,
@@ -21,9 +24,6 @@ from acr_cleanup.clusters.targets import (
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
 from acr_cleanup.core.references import DEFAULT_TAG, Registry
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
-from acr_cleanup.identity import CLOUDS, Cloud
-from acr_cleanup.network import environment_problems
 from acr_cleanup.settings.file import place, read_config
 from acr_cleanup.settings.form import (
     ENTRY_FORMS,

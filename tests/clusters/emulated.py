@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from acr_cleanup.access.credentials import Cloud, open_credential
+from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.aks import scan_clusters
 from acr_cleanup.clusters.api import Patience
 from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget
@@ -14,8 +16,6 @@ from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.identity import Cloud, open_credential
-from acr_cleanup.network import open_network
 
 HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
 

@@ -14,11 +14,11 @@ from azure.core import AsyncPipelineClient
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.core.rest import HttpRequest
 
+from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.errors import IdentityError, RegistryError, RegistryForbidden, RegistryUnreachable
-from acr_cleanup.jwt import claims_of
 from acr_cleanup.registry.acr import open_registry
 from acr_cleanup.registry.tokens import RegistryTokens
 from tests.registry.support import AUDIENCE, HOST, Answer, Asked, FakeTime, HandMade, Login, connect, impatient, jwt

@@ -17,8 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from acr_cleanup.errors import IdentityError
-from acr_cleanup.federation import (
+from acr_cleanup.access.federation import (
     ASSERTION,
     AuthType,
     Closing,
@@ -27,15 +26,16 @@ from acr_cleanup.federation import (
     LoginChoice,
     no_id_tokens,
 )
+from acr_cleanup.access.service_connection import ACCESS_TOKEN, ServiceConnection
+from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import phrase
 from acr_cleanup.runtimes.base import NoIdToken
-from acr_cleanup.service_connection import ACCESS_TOKEN, ServiceConnection
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
 
-    from acr_cleanup.network import Network
+    from acr_cleanup.access.network import Network
 
 _LOG = logging.getLogger(__name__)
 

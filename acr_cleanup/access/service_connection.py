@@ -21,7 +21,7 @@ from acr_cleanup.quoting import phrase
 from acr_cleanup.runtimes.base import NoIdToken
 
 if TYPE_CHECKING:
-    from acr_cleanup.network import Network
+    from acr_cleanup.access.network import Network
 
 ACCESS_TOKEN = "SYSTEM_ACCESSTOKEN"  # noqa: S105  (the name of a variable)
 """The token with which a job speaks to Azure DevOps itself."""

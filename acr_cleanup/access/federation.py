@@ -17,7 +17,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from acr_cleanup.jwt import claims_of
+from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.quoting import phrase
 from acr_cleanup.runtimes.base import NoIdToken
 
