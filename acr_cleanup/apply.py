@@ -25,7 +25,7 @@ from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryForbidden
-from acr_cleanup.journal import Journal, JournalError
+from acr_cleanup.records.journal import Journal, JournalError
 
 USAGE_STAYS_FRESH = 300.0
 """Seconds. A long apply reads the clusters again this often: a workload may have been deployed meanwhile."""

@@ -21,7 +21,7 @@ from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import INPUTS, Kind, Settings, load_settings, schema
 
 if TYPE_CHECKING:
-    from acr_cleanup.plan_file import ReviewedPlan
+    from acr_cleanup.records.reviewed_plan import ReviewedPlan
 
 DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
 
@@ -197,7 +197,7 @@ def _reviewed(parsed: argparse.Namespace) -> ReviewedPlan | None:
     """The plan that an apply is bound to. Raises `ConfigurationError`."""
     if getattr(parsed, "plan", None) is None:
         return None
-    from acr_cleanup.plan_file import read  # noqa: PLC0415
+    from acr_cleanup.records.reviewed_plan import read  # noqa: PLC0415
 
     return read(parsed.plan, "--plan")
 

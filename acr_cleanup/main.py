@@ -52,9 +52,9 @@ from acr_cleanup.core.shard import Shard
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
-from acr_cleanup.journal import open_journal
-from acr_cleanup.plan_file import ReviewedPlan, SeenCluster
 from acr_cleanup.proof import Witness, find_missing, prove
+from acr_cleanup.records.journal import open_journal
+from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports import files, markdown, text, words
 from acr_cleanup.reports.outputs import outputs
 from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View

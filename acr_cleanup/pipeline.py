@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Protocol
 
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.plan_file import ReviewedPlan, read
+from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
 from acr_cleanup.reports import files, markdown
 from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure

@@ -15,7 +15,7 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.main import main
-from acr_cleanup.plan_file import read
+from acr_cleanup.records.reviewed_plan import read
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.leaks import assert_none_leaked, files_below

@@ -19,7 +19,7 @@ from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
-from acr_cleanup.journal import JournalError, open_journal, read_journal
+from acr_cleanup.records.journal import JournalError, open_journal, read_journal
 from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
 from tests.simulation import simulate
 

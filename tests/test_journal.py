@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from acr_cleanup import journal as journals
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import Plan, Untag
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.journal import Journal, JournalError, open_journal, put_aside, read_journal
+from acr_cleanup.records import journal as journals
+from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside, read_journal
 from tests.core.worlds import NOW, tag, usage
 from tests.scenarios.stage import OLD, REPOSITORY, impatient, staged
 from tests.scenarios.test_process import finish, run, start, until, write

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup import plan_file
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import Decision, DeleteManifest, Plan, RepositoryPlan, Step, Untag, plan_repository
@@ -29,6 +28,7 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.kubernetes import ClusterState
 from acr_cleanup.errors import ConfigurationError
+from acr_cleanup.records import reviewed_plan as plan_file
 from acr_cleanup.reports import json as report_json
 from tests.core.test_promises import inventories, some_uses
 from tests.core.worlds import NOW, image, usage

@@ -25,8 +25,8 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes import ClusterState
 from acr_cleanup.errors import RegistryError
-from acr_cleanup.journal import open_journal
 from acr_cleanup.pipeline import ReportFolder, SnapshotFile
+from acr_cleanup.records.journal import open_journal
 from acr_cleanup.reports import files
 from acr_cleanup.reports.view import Context
 from tests.clusters.test_helm import HOST, blockers, findings, plain, release, used, with_json, with_raw
