@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.apply import unless_stopped
 from acr_cleanup.clusters.snapshot import Recorded, recorded_resource_id, write_snapshot
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
 from acr_cleanup.core.usage import ClusterScan
@@ -22,6 +21,7 @@ from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
+from acr_cleanup.stages.apply import unless_stopped
 
 log = logging.getLogger("acr_cleanup")
 

@@ -28,7 +28,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from acr_cleanup.apply import Applied, Registry, apply, unless_stopped
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -52,7 +51,6 @@ from acr_cleanup.core.shard import Shard
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
-from acr_cleanup.proof import Witness, find_missing, prove
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports import files, markdown, text, words
@@ -60,7 +58,9 @@ from acr_cleanup.reports.outputs import outputs
 from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
-from acr_cleanup.space import measured
+from acr_cleanup.stages.apply import Applied, Registry, apply, unless_stopped
+from acr_cleanup.stages.measure import measured
+from acr_cleanup.stages.verify import Witness, find_missing, prove
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -300,7 +300,7 @@ async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runti
     # The SDKs take more than a second to import; a wrong configuration needs none of them.
     from acr_cleanup.registry.acr import open_registry  # noqa: PLC0415
     from acr_cleanup.registry.tokens import DELETING, UNLOCKING  # noqa: PLC0415
-    from acr_cleanup.undo import look_at_undo  # noqa: PLC0415
+    from acr_cleanup.stages.soft_delete import look_at_undo  # noqa: PLC0415
 
     async with (
         log_in(settings, environ, runtime) as (network, credential),

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup import apply as applying
-from acr_cleanup.apply import Applied, apply
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan, Step, plan_repository
@@ -20,6 +18,8 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
 from acr_cleanup.records.journal import JournalError, open_journal, read_journal
+from acr_cleanup.stages import apply as applying
+from acr_cleanup.stages.apply import Applied, apply
 from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
 from tests.simulation import simulate
 

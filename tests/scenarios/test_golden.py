@@ -16,8 +16,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from acr_cleanup import proof
 from acr_cleanup.reports import json as report_json
+from acr_cleanup.stages import verify as proof
 from tests.jobs import Log
 from tests.leaks import assert_none_leaked
 from tests.scenarios.golden import FOLDER, Joined, Runner, Scenario, Served, Step, artefacts, names, stable

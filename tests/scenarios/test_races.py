@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup import apply
 from acr_cleanup.emulator.world import Face
+from acr_cleanup.stages import apply
 from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, always, build, play, staged
 
 world = Table()

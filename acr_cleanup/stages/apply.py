@@ -56,7 +56,7 @@ PUT_BACK_AFTER_STOP = 3.0
 """Seconds that putting locks back may take once the run is told to stop; without that it takes what it takes."""
 
 T = TypeVar("T")
-log = logging.getLogger("acr_cleanup.apply")
+log = logging.getLogger("acr_cleanup.stages.apply")
 
 
 class Registry(Protocol):

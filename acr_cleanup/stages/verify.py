@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from acr_cleanup.apply import unless_stopped
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
@@ -23,6 +22,7 @@ from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.proof import Broken, Compared, Missing, Proof, Standing, compare, missing_references
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryError
+from acr_cleanup.stages.apply import unless_stopped
 
 SETTLE = 5.0
 """Seconds after which what looks broken is looked at once more: a replica may lag behind."""
@@ -33,7 +33,7 @@ ASKED_AT_ONCE = 8
 _WENT = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKind.FAILED})
 """A failed deletion may have been carried out all the same."""
 
-log = logging.getLogger("acr_cleanup.proof")
+log = logging.getLogger("acr_cleanup.stages.verify")
 
 
 class Registry(Protocol):
