@@ -48,7 +48,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0
     try:
         if parsed.command == "demo":
-            from acr_cleanup.demo import demo  # noqa: PLC0415  the only way from the product to the emulator
+            from acr_cleanup.commands.demo import demo  # noqa: PLC0415  the only way from the product to the emulator
 
             return asyncio.run(demo(called_as(), serve=parsed.serve))
         return _COMMANDS[parsed.command](parsed, environ)
@@ -177,7 +177,7 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         files.prepare_file(out, "out", "the plan")
     runtime = _terminal(settings)
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
-    from acr_cleanup.main import main  # noqa: PLC0415
+    from acr_cleanup.commands.run import main  # noqa: PLC0415
 
     context = _context(parsed, config)
     return asyncio.run(
@@ -204,13 +204,13 @@ def _reviewed(parsed: argparse.Namespace) -> ReviewedPlan | None:
 
 def _collect(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     _, settings = _settings(parsed, environ)
-    from acr_cleanup.collect import collect  # noqa: PLC0415
+    from acr_cleanup.commands.collect import collect  # noqa: PLC0415
 
     return asyncio.run(collect(settings, _terminal(settings), environ, out=parsed.out, only=parsed.only or ()))
 
 
 def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from acr_cleanup.explain import explain, explain_report  # noqa: PLC0415
+    from acr_cleanup.commands.explain import explain, explain_report  # noqa: PLC0415
 
     if parsed.report is not None:
         return explain_report(parsed.target, parsed.report, Terminal())
@@ -220,13 +220,13 @@ def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     _, settings = _settings(parsed, environ)
-    from acr_cleanup.permissions import permissions  # noqa: PLC0415
+    from acr_cleanup.commands.permissions import permissions  # noqa: PLC0415
 
     return asyncio.run(permissions(settings, _terminal(settings), environ))
 
 
 def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from acr_cleanup.restore import read, restore  # noqa: PLC0415
+    from acr_cleanup.commands.restore import read, restore  # noqa: PLC0415
 
     recorded = read(parsed.journal)
     config = parsed.config or _found_file()

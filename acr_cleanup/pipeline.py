@@ -169,7 +169,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
         runtime.annotate(Level.INFO, "Reviewed plan", text)
     settings = replace(settings, report_dir=folder.prepare(runtime))
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
-    from acr_cleanup.main import main  # noqa: PLC0415
+    from acr_cleanup.commands.run import main  # noqa: PLC0415
 
     context = Context(
         apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
@@ -187,7 +187,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
 
 def _collect(settings: Settings, runtime: PipelineRuntime, environ: Mapping[str, str], snapshot: SnapshotFile) -> int:
     """Only read the clusters, into this file."""
-    from acr_cleanup.collect import collect  # noqa: PLC0415
+    from acr_cleanup.commands.collect import collect  # noqa: PLC0415
 
     with snapshot.handed_over():
         return asyncio.run(collect(settings, runtime, environ, out=snapshot.prepare(), dialect=_dialect(runtime)))

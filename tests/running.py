@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from acr_cleanup.commands.run import main
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.main import main
 from acr_cleanup.records.reviewed_plan import read
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings

@@ -20,7 +20,7 @@ import pytest
 from acr_cleanup import cli
 from acr_cleanup.clusters.snapshot import Recorded, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.collect import collect
+from acr_cleanup.commands.collect import collect
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
@@ -200,7 +200,7 @@ async def test_what_nobody_foresaw_is_told_without_a_traceback(tool: Tool, monke
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("whatever")
 
-    monkeypatch.setattr("acr_cleanup.collect.write_snapshot", broken)
+    monkeypatch.setattr("acr_cleanup.commands.collect.write_snapshot", broken)
     ran = await run(tool)
 
     assert ran.code == 1

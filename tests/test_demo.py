@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.demo import demo
+from acr_cleanup.commands.demo import demo
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from acr_cleanup import cli
+from acr_cleanup.commands.explain import Target, explain, explain_report, parse_target
+from acr_cleanup.commands.run import Edges, connect
 from acr_cleanup.core.references import ImageReference, Registry
 from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.explain import Target, explain, explain_report, parse_target
-from acr_cleanup.main import Edges, connect
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Stage, build, impatient, staged

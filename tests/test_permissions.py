@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from acr_cleanup import cli
-from acr_cleanup import permissions as module
 from acr_cleanup.access import roles as rights
 from acr_cleanup.clusters.discovery import NOT_READ
 from acr_cleanup.clusters.objects import KINDS
+from acr_cleanup.commands import permissions as module
+from acr_cleanup.commands.permissions import IDENTITY, permissions
 from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.permissions import IDENTITY, permissions
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.scenarios.stage import Stage, staged

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from acr_cleanup import cli
+from acr_cleanup.commands.restore import read, restore
 from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.restore import read, restore
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Stage, impatient, staged

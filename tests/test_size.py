@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from acr_cleanup.main import rare_collections
+from acr_cleanup.commands.run import rare_collections
 from acr_cleanup.registry import wire
 
 

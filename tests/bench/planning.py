@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from acr_cleanup.commands.run import rare_collections
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
@@ -29,7 +30,6 @@ from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.main import rare_collections
 from acr_cleanup.registry.acr import AcrRegistry
 from acr_cleanup.registry.pace import Pace, Reply
 from acr_cleanup.reports import files, markdown, text

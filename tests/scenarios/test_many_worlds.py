@@ -25,7 +25,7 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from acr_cleanup.collect import collect
+from acr_cleanup.commands.collect import collect
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.running import Ran, Tool

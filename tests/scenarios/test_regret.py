@@ -70,7 +70,7 @@ def wrong_clock(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + by
 
-    monkeypatch.setattr("acr_cleanup.main.datetime", Wrong)
+    monkeypatch.setattr("acr_cleanup.commands.run.datetime", Wrong)
 
 
 async def test_a_clock_that_is_a_day_ahead_makes_nothing_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

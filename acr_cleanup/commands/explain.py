@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from acr_cleanup.commands.run import Edges, connect, read_usage
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
@@ -17,7 +18,6 @@ from acr_cleanup.core.references import Digest, Registry, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
-from acr_cleanup.main import Edges, connect, read_usage
 from acr_cleanup.reports import past
 from acr_cleanup.reports.explanation import Answer, Of, OfRepository
 from acr_cleanup.runtimes.base import Level, Runtime

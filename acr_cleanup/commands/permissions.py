@@ -20,8 +20,8 @@ from acr_cleanup.clusters.objects import KINDS
 from acr_cleanup.clusters.survey import Surveyed, survey_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.commands.run import log_in
 from acr_cleanup.errors import AcrCleanupError
-from acr_cleanup.main import log_in
 from acr_cleanup.quoting import quoted
 from acr_cleanup.runtimes.base import Runtime
 from acr_cleanup.settings import Settings

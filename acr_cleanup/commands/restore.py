@@ -18,13 +18,13 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from acr_cleanup.commands.run import REFUSED, REPOSITORIES_AT_ONCE, log_in
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.restoration import Fate, Restored
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
-from acr_cleanup.main import REFUSED, REPOSITORIES_AT_ONCE, log_in
 from acr_cleanup.records.journal import Deletion, JournalError, Recorded, read_journal
 from acr_cleanup.registry.acr import AcrRegistry, Document, PartMissing, open_registry
 from acr_cleanup.registry.tokens import RESTORING

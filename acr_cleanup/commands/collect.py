@@ -11,9 +11,9 @@ from pathlib import Path
 
 from acr_cleanup.clusters.snapshot import Recorded, recorded_resource_id, write_snapshot
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
+from acr_cleanup.commands.run import REFUSED, Stop, connect_clusters, read_clusters
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
-from acr_cleanup.main import REFUSED, Stop, connect_clusters, read_clusters
 from acr_cleanup.reports import files, markdown, words
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.dialect import GITHUB, Dialect
