@@ -18,8 +18,8 @@ import yaml
 
 from acr_cleanup import cli
 from acr_cleanup.access import roles as rights
-from acr_cleanup.clusters.discovery import NOT_READ
-from acr_cleanup.clusters.objects import KINDS
+from acr_cleanup.clusters.api_server.discovery import NOT_READ
+from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.commands import permissions as module
 from acr_cleanup.commands.permissions import IDENTITY, permissions
 from acr_cleanup.emulator.kubernetes import ClusterState

@@ -19,7 +19,7 @@ from azure.core.exceptions import ServiceRequestError
 
 import acr_cleanup
 from acr_cleanup.access.network import open_network
-from acr_cleanup.clusters import helm
+from acr_cleanup.clusters.images import helm_history as helm
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubeconfig import kubeconfig

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
-from acr_cleanup.clusters.aks import access_token, describe, ensure_running, user_server
-from acr_cleanup.clusters.api import ApiServer, Patience, connect
-from acr_cleanup.clusters.discovery import discover
-from acr_cleanup.clusters.kubeconfig import Surroundings, api_server, read_kubeconfig
-from acr_cleanup.clusters.objects import Kind
+from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
+from acr_cleanup.clusters.api_server.discovery import discover
+from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, read_kubeconfig
+from acr_cleanup.clusters.images.pod_specs import Kind
+from acr_cleanup.clusters.scan_clusters import access_token, describe, ensure_running, user_server
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.concurrency import together

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from acr_cleanup.access import roles as rights
-from acr_cleanup.clusters.forgotten import searched
-from acr_cleanup.clusters.objects import KINDS
+from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.survey import Surveyed, survey_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.clusters.unlisted import searched
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.commands.run import log_in
 from acr_cleanup.errors import AcrCleanupError

@@ -347,7 +347,7 @@ async def log_in(
 
 
 def _scanner(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Scan:
-    from acr_cleanup.clusters.aks import scan_clusters  # noqa: PLC0415
+    from acr_cleanup.clusters.scan_clusters import scan_clusters  # noqa: PLC0415
 
     async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
         return await scan_clusters(
@@ -368,7 +368,7 @@ def _scanner(settings: Settings, network: Network, credential: AsyncTokenCredent
 
 
 async def _look_outside(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Outside:
-    from acr_cleanup.clusters.forgotten import find_forgotten  # noqa: PLC0415
+    from acr_cleanup.clusters.unlisted import find_forgotten  # noqa: PLC0415
 
     return await find_forgotten(
         settings.clusters,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, open_manager
-from acr_cleanup.clusters.arm import Subscription, arm_problem
+from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.errors import IdentityError

@@ -46,9 +46,9 @@ def with_typed_client(pages: Iterator[bytes]) -> int:
 
 def with_scan(pages: Iterator[bytes]) -> int:
     """What acr-cleanup does, from pages to the uses of a cluster."""
-    from acr_cleanup.clusters.api import Answer
-    from acr_cleanup.clusters.objects import KINDS
-    from acr_cleanup.clusters.scanner import scan
+    from acr_cleanup.clusters.api_server.client import Answer
+    from acr_cleanup.clusters.api_server.scan import scan
+    from acr_cleanup.clusters.images.pod_specs import KINDS
     from acr_cleanup.core.references import Registry
 
     kinds = {kind.path: kind for kind in KINDS}
@@ -96,7 +96,7 @@ def main() -> None:
     pages = lines(Path(file), int(rest[0]) if rest else None)
     # Imports are not what is measured.
     for module in (
-        ("acr_cleanup.clusters.scanner",) if way == "scan" else ("kubernetes.client",) if way == "typed" else ()
+        ("acr_cleanup.clusters.api_server.scan",) if way == "scan" else ("kubernetes.client",) if way == "typed" else ()
     ):
         importlib.import_module(module)
     began = time.process_time()

@@ -8,8 +8,8 @@ from typing import Any
 
 from acr_cleanup.access.credentials import Cloud, open_credential
 from acr_cleanup.access.network import open_network
-from acr_cleanup.clusters.aks import scan_clusters
-from acr_cleanup.clusters.api import Patience
+from acr_cleanup.clusters.api_server.client import Patience
+from acr_cleanup.clusters.scan_clusters import scan_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan

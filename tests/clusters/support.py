@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from acr_cleanup.clusters.api import Answer
-from acr_cleanup.clusters.discovery import CONFIG_MAP
-from acr_cleanup.clusters.objects import KINDS, Kind
+from acr_cleanup.clusters.api_server.client import Answer
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
+from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 

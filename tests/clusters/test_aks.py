@@ -321,7 +321,7 @@ async def test_without_clusters_there_is_nothing_to_read() -> None:
 def test_the_sdks_are_loaded_only_when_a_cluster_is_read() -> None:
     """A wrong configuration is reported at once."""
     code = (
-        "import sys, acr_cleanup.clusters.targets, acr_cleanup.clusters.aks;"
+        "import sys, acr_cleanup.clusters.targets, acr_cleanup.clusters.scan_clusters;"
         "print([m for m in ('kubernetes', 'azure.mgmt', 'aiohttp') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,9 +18,9 @@ import trustme
 import yaml
 from aiohttp import web
 
-from acr_cleanup.clusters.api import ApiServer, Ask, connect
-from acr_cleanup.clusters.objects import KINDS, POD
-from acr_cleanup.clusters.scanner import scan
+from acr_cleanup.clusters.api_server.client import ApiServer, Ask, connect
+from acr_cleanup.clusters.api_server.scan import scan
+from acr_cleanup.clusters.images.pod_specs import KINDS, POD
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.clusters.unread import Unreachable, Unread
 from acr_cleanup.emulator.faults import Fault

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
+from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.core.usage import ImageUse
 from tests.clusters.support import CORPUS, OURS
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.api import Answer
-from acr_cleanup.clusters.discovery import CONFIG_MAP, NOT_READ, Discovery, discover
-from acr_cleanup.clusters.objects import KINDS
+from acr_cleanup.clusters.api_server.client import Answer
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, Discovery, discover
+from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.unread import Unreachable
 from tests.clusters.support import FakeServer, Replay, aggregated, captured, custom
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from acr_cleanup.clusters import forgotten
-from acr_cleanup.clusters.forgotten import find_forgotten
+from acr_cleanup.clusters import unlisted as forgotten
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.clusters.unlisted import find_forgotten
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault

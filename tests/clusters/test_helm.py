@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters import helm
-from acr_cleanup.clusters.helm import History
-from acr_cleanup.clusters.objects import Findings
+from acr_cleanup.clusters.images import helm_history as helm
+from acr_cleanup.clusters.images.helm_history import History
+from acr_cleanup.clusters.images.pod_specs import Findings
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.emulator.kubernetes_objects import helm_release

@@ -11,8 +11,8 @@ import pytest
 import trustme
 import yaml
 
-from acr_cleanup.clusters.api import ApiServer
-from acr_cleanup.clusters.kubeconfig import (
+from acr_cleanup.clusters.api_server.client import ApiServer
+from acr_cleanup.clusters.api_server.kubeconfig import (
     AKS_SERVER_APP,
     Surroundings,
     api_server,

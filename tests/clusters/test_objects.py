@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import acr_cleanup.clusters.objects
-from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses, uses_in_document
+import acr_cleanup.clusters.images.pod_specs
+from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses, uses_in_document
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
 from tests.clusters.support import DIGEST, OTHER_DIGEST, OURS, kind, pod
@@ -315,7 +315,7 @@ def test_a_container_under_many_names_is_read_once() -> None:
 
 def test_an_object_whose_image_fields_say_it_all_is_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearly all pods are like that, and there are very many."""
-    monkeypatch.delattr(acr_cleanup.clusters.objects, "contents")
+    monkeypatch.delattr(acr_cleanup.clusters.images.pod_specs, "contents")
     obj = with_status(pod("web", f"{WEB}:1", "nginx"), image=f"{WEB}:1", imageID=f"{WEB}@{DIGEST}")
     assert len(read(obj).uses) == 3
     assert image_uses({"spec": {"image": "nginx"}}, CUSTOM, "prod", OURS) == Findings()

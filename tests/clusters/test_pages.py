@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters.discovery import CONFIG_MAP
-from acr_cleanup.clusters.objects import KINDS, POD, Findings, Kind, image_uses
-from acr_cleanup.clusters.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
+from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind, image_uses
 from acr_cleanup.core.references import Registry
 from tests.clusters.support import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
 
@@ -163,7 +163,7 @@ def decoded_whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(obj.get("metadata", {}).get("name", ""))
         return image_uses(obj, *rest)
 
-    monkeypatch.setattr("acr_cleanup.clusters.pages.image_uses", watched)
+    monkeypatch.setattr("acr_cleanup.clusters.api_server.pages.image_uses", watched)
     return seen
 
 
@@ -230,7 +230,7 @@ def test_an_object_that_cannot_be_read_is_torn() -> None:
 
 
 def test_what_is_kept_to_know_replicas_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acr_cleanup.clusters.pages._MOST_SEEN", 3)
+    monkeypatch.setattr("acr_cleanup.clusters.api_server.pages._MOST_SEEN", 3)
     found = read(POD, *[pod(f"p{n % 7}", f"{WEB}:{n % 7}") for n in range(50)])
     assert len(found.uses) == 7
 

@@ -15,8 +15,8 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import AsyncHttpTransport
 from multidict import CIMultiDict
 
-from acr_cleanup.clusters.aks import scan_clusters
-from acr_cleanup.clusters.kubeconfig import Surroundings, api_server, parse_kubeconfig
+from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, parse_kubeconfig
+from acr_cleanup.clusters.scan_clusters import scan_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster
 from acr_cleanup.core.usage import ClusterScan
 from tests.clusters.emulated import HASTY

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.api import Answer
-from acr_cleanup.clusters.scanner import scan
+from acr_cleanup.clusters.api_server.client import Answer
+from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.core.usage import ClusterScan
 from tests.clusters.support import CORPUS, OURS, Replay
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import pytest
 
-from acr_cleanup.clusters.discovery import CONFIG_MAP
-from acr_cleanup.clusters.objects import KINDS
-from acr_cleanup.clusters.runcommand import CommandResult, read_result, script
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
+from acr_cleanup.clusters.images.pod_specs import KINDS
+from acr_cleanup.clusters.run_command.read import CommandResult, read_result, script
 from acr_cleanup.clusters.targets import Access
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan

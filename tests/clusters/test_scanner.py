@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from acr_cleanup.clusters import scanner
-from acr_cleanup.clusters.api import Answer, Ask
-from acr_cleanup.clusters.discovery import CONFIG_MAP
-from acr_cleanup.clusters.objects import KINDS, POD
-from acr_cleanup.clusters.pages import ObjectReader
-from acr_cleanup.clusters.scanner import scan
+from acr_cleanup.clusters.api_server import scan as scanner
+from acr_cleanup.clusters.api_server.client import Answer, Ask
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
+from acr_cleanup.clusters.api_server.pages import ObjectReader
+from acr_cleanup.clusters.api_server.scan import scan
+from acr_cleanup.clusters.images.pod_specs import KINDS, POD
 from acr_cleanup.clusters.unread import Unreachable
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError

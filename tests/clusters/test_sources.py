@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
+from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from tests.clusters.support import DIGEST, OTHER_DIGEST, OURS
 
 HOST = "contoso.azurecr.io"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import acr_cleanup.clusters.text
-from acr_cleanup.clusters.documents import contents, documents
-from acr_cleanup.clusters.text import read_text
+import acr_cleanup.clusters.images.free_text
+from acr_cleanup.clusters.images.documents import contents, documents
+from acr_cleanup.clusters.images.free_text import read_text
 from acr_cleanup.core.references import Digest, ImageReference, Registry
 from tests.clusters.support import DIGEST, OURS
 
@@ -212,6 +212,6 @@ def test_what_stands_before_a_mistake_counts() -> None:
 
 
 def test_the_examples_in_the_documentation_are_true() -> None:
-    results = doctest.testmod(acr_cleanup.clusters.text)
+    results = doctest.testmod(acr_cleanup.clusters.images.free_text)
     assert results.attempted > 0
     assert results.failed == 0

@@ -16,13 +16,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters.api import ApiServer
-from acr_cleanup.clusters.discovery import CONFIG_MAP
-from acr_cleanup.clusters.kubeconfig import Surroundings, api_server, parse_kubeconfig, server_of
-from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
-from acr_cleanup.clusters.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.api_server.client import ApiServer
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
+from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, parse_kubeconfig, server_of
+from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
+from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.clusters.yaml_tree import NotPlain, documents_of
 from acr_cleanup.emulator.kubernetes_objects import helm_release
 from tests.clusters.support import OURS, capture_of, captured, custom
 from tests.clusters.test_helm import HOST, findings, manifest, plain, used, with_json, with_raw

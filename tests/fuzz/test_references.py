@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters.documents import contents
-from acr_cleanup.clusters.text import names, read_text
+from acr_cleanup.clusters.images.documents import contents
+from acr_cleanup.clusters.images.free_text import names, read_text
 from acr_cleanup.core.references import Registry, parse_digest, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 from tests.fuzz.spoiling import HOSTILE, law, prompt, texts

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import jsonschema
 import pytest
 
-from acr_cleanup.clusters import aks
-from acr_cleanup.clusters.api import Patience
+from acr_cleanup.clusters import scan_clusters as aks
+from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault

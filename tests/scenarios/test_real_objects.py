@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.objects import KINDS
+from acr_cleanup.clusters.images.pod_specs import KINDS
 from tests.clusters.support import CORPUS, capture_of
 from tests.clusters.test_replay import DEAD, EXPECTED
 from tests.scenarios.stage import OLD, Stage, always, impatient, staged

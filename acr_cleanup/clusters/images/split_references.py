@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from acr_cleanup.clusters.text import is_host, names, read_text
+from acr_cleanup.clusters.images.free_text import is_host, names, read_text
 from acr_cleanup.core.references import (
     COMPONENT,
     DEFAULT_TAG,

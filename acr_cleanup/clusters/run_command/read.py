@@ -28,12 +28,19 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.clusters.api import Answer
-from acr_cleanup.clusters.discovery import CONFIG_MAP, NOT_READ, Gathered
-from acr_cleanup.clusters.helm import RELEASE_TYPE, History
-from acr_cleanup.clusters.objects import KINDS, Findings, Kind, image_uses
-from acr_cleanup.clusters.pages import is_helms
-from acr_cleanup.clusters.scanner import HELM_NOTE, SECRET, empty_list_problem, or_waive_it, rule_to_add, shortened
+from acr_cleanup.clusters.api_server.client import Answer
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, Gathered
+from acr_cleanup.clusters.api_server.pages import is_helms
+from acr_cleanup.clusters.api_server.scan import (
+    HELM_NOTE,
+    SECRET,
+    empty_list_problem,
+    or_waive_it,
+    rule_to_add,
+    shortened,
+)
+from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
+from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from acr_cleanup.clusters.neighbours import AGAIN, Part, gives_registry, join, registries_in, unclaimed
-from acr_cleanup.clusters.text import (
+from acr_cleanup.clusters.images.free_text import (
     TAG_WORDS,
     finder,
     has_bare_host,
@@ -25,6 +24,7 @@ from acr_cleanup.clusters.text import (
     tags_in_text,
     templated,
 )
+from acr_cleanup.clusters.images.split_references import AGAIN, Part, gives_registry, join, registries_in, unclaimed
 from acr_cleanup.core.references import Digest, ImageReference, Registry
 from acr_cleanup.quoting import quoted
 

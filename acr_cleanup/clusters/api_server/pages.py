@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.clusters.objects import POD, Findings, Kind, image_uses
-from acr_cleanup.clusters.text import needles
+from acr_cleanup.clusters.images.free_text import needles
+from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
 from acr_cleanup.core.references import Registry
 from acr_cleanup.quoting import quoted
 

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from acr_cleanup.access import roles as rights
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
-from acr_cleanup.clusters.arm import Subscription, arm_problem
-from acr_cleanup.clusters.kubeconfig import read_kubeconfig, server_of
+from acr_cleanup.clusters.api_server.kubeconfig import read_kubeconfig, server_of
+from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.snapshot import recorded_resource_id
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unread import Unread

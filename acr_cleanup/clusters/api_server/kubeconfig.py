@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from acr_cleanup.clusters.api import ApiServer
+from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.quoting import quoted
 

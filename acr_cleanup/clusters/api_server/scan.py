@@ -19,11 +19,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from acr_cleanup.clusters.api import Answer, Ask
-from acr_cleanup.clusters.discovery import CONFIG_MAP, discover
-from acr_cleanup.clusters.helm import RELEASE_TYPE, History
-from acr_cleanup.clusters.objects import KINDS, Findings, Kind
-from acr_cleanup.clusters.pages import ObjectReader, Page, Torn, is_helms, open_page
+from acr_cleanup.clusters.api_server.client import Answer, Ask
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
+from acr_cleanup.clusters.api_server.pages import ObjectReader, Page, Torn, is_helms, open_page
+from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
+from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
 from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.references import Registry

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.clusters.documents import contents
-from acr_cleanup.clusters.text import needles
+from acr_cleanup.clusters.images.documents import contents
+from acr_cleanup.clusters.images.free_text import needles
 from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference

@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access import roles as rights
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
-from acr_cleanup.clusters import runcommand
-from acr_cleanup.clusters.api import ApiServer, Patience, connect
-from acr_cleanup.clusters.arm import arm_problem
-from acr_cleanup.clusters.kubeconfig import AKS_SERVER_APP, Surroundings, api_server, parse_kubeconfig, read_kubeconfig
-from acr_cleanup.clusters.scanner import scan
+from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
+from acr_cleanup.clusters.api_server.kubeconfig import (
+    AKS_SERVER_APP,
+    Surroundings,
+    api_server,
+    parse_kubeconfig,
+    read_kubeconfig,
+)
+from acr_cleanup.clusters.api_server.scan import scan
+from acr_cleanup.clusters.arm_errors import arm_problem
+from acr_cleanup.clusters.run_command import read as runcommand
 from acr_cleanup.clusters.snapshot import read_snapshot
 from acr_cleanup.clusters.targets import (
     Access,

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import msgspec
 
-from acr_cleanup.clusters.api import Answer, Ask
-from acr_cleanup.clusters.objects import KINDS, Kind
+from acr_cleanup.clusters.api_server.client import Answer, Ask
+from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
 from acr_cleanup.concurrency import together
 from acr_cleanup.quoting import quoted
