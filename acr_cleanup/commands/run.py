@@ -43,13 +43,13 @@ from acr_cleanup.core.plan import (
     refusals,
 )
 from acr_cleanup.core.policy import Scope, eligible_repositories
-from acr_cleanup.core.proof import Proof
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.core.space import Content
 from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
+from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster

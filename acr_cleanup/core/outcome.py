@@ -10,9 +10,9 @@ from enum import StrEnum
 from functools import cached_property
 
 from acr_cleanup.core.plan import Plan, Tally
-from acr_cleanup.core.proof import Broken, Proof
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker
+from acr_cleanup.core.verification import Broken, Proof
 
 
 class OutcomeKind(StrEnum):

@@ -33,11 +33,11 @@ from acr_cleanup.core.policy import (
     describe_duration,
     keep_reasons,
 )
-from acr_cleanup.core.proof import Missing
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason, Removal, candidates, holds, in_use, remove
 from acr_cleanup.core.space import Space
 from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.core.verification import Missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,9 @@ from acr_cleanup import __version__
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.proof import written
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
+from acr_cleanup.core.verification import written
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire

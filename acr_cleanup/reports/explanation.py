@@ -19,10 +19,10 @@ from acr_cleanup.core.explanation import Explanation, Fate, Link, WithoutUses, d
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.plan import Decision, RepositoryPlan
 from acr_cleanup.core.policy import Evidence, Rule, Scope, counted_with, describe_duration
-from acr_cleanup.core.proof import lacks
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.core.verification import lacks
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Page, fact, heading, section
 

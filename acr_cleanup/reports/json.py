@@ -25,8 +25,8 @@ from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.outcome import AppliedPlan, Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, RepositoryPlan, Step
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
-from acr_cleanup.core.proof import Broken, Missing, Proof, is_digest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 

@@ -19,8 +19,8 @@ from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
-from acr_cleanup.core.proof import Broken, Compared, Missing, Proof, Standing, compare, missing_references
 from acr_cleanup.core.usage import UsageIndex
+from acr_cleanup.core.verification import Broken, Compared, Missing, Proof, Standing, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
 from acr_cleanup.stages.apply import unless_stopped
 

@@ -9,8 +9,8 @@ import pytest
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count
 from acr_cleanup.core.plan import Plan, RepositoryPlan, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
-from acr_cleanup.core.proof import Broken, Proof
 from acr_cleanup.core.space import Content, measure
+from acr_cleanup.core.verification import Broken, Proof
 from tests.core.worlds import NOW, REPOSITORY, d, image, inventory, tag, usage, use
 
 WORLD = inventory(

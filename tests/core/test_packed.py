@@ -16,10 +16,10 @@ from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.policy import RetentionPolicy
-from acr_cleanup.core.proof import Missing
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content, Space
 from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.verification import Missing
 from acr_cleanup.reports import json, markdown, text
 from acr_cleanup.reports.outputs import outputs
 from tests.core.test_promises import any_uses, plan, policies, worlds

@@ -23,11 +23,11 @@ from acr_cleanup.core.plan import (
     waves,
 )
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Rule, Scope, eligible_repositories
-from acr_cleanup.core.proof import Missing
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.usage import ImageUse, UsageIndex
+from acr_cleanup.core.verification import Missing
 from tests.core.worlds import (
     NOW,
     OCI_IMAGE,

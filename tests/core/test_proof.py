@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import DeleteManifest, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
-from acr_cleanup.core.proof import (
+from acr_cleanup.core.usage import ImageUse, UsageIndex
+from acr_cleanup.core.verification import (
     Broken,
     Compared,
     Proof,
@@ -22,7 +23,6 @@ from acr_cleanup.core.proof import (
     pulled,
     written,
 )
-from acr_cleanup.core.usage import ImageUse, UsageIndex
 from tests.core.test_promises import after as carried_out
 from tests.core.test_promises import inventories, some_uses
 from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use

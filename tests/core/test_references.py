@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import acr_cleanup.core.inventory
 import acr_cleanup.core.policy
-import acr_cleanup.core.proof
 import acr_cleanup.core.references
 import acr_cleanup.core.selection
 import acr_cleanup.core.shard
+import acr_cleanup.core.verification
 from acr_cleanup.core.references import ImageReference, Registry, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 
@@ -178,7 +178,7 @@ def test_two_spellings_of_one_image_are_equal() -> None:
         acr_cleanup.core.references,
         acr_cleanup.core.inventory,
         acr_cleanup.core.policy,
-        acr_cleanup.core.proof,
+        acr_cleanup.core.verification,
         acr_cleanup.core.selection,
         acr_cleanup.core.shard,
     ],

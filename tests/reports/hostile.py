@@ -9,9 +9,9 @@ from datetime import timedelta
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.proof import Broken, Missing, Proof
 from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.core.verification import Broken, Missing, Proof
 from tests.reports import samples
 
 TEXTS = (

@@ -11,10 +11,10 @@ from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, plan_repository, refusals
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
-from acr_cleanup.core.proof import Broken, Missing, Proof
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.space import Content, Space
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
+from acr_cleanup.core.verification import Broken, Missing, Proof
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOST = "contoso.azurecr.io"
