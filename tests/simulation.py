@@ -31,9 +31,9 @@ from azure.core.settings import settings as azure_settings
 
 from acr_cleanup.access import network
 from acr_cleanup.emulator import Emulator, World, faults
-from acr_cleanup.emulator.acr import acr_app
 from acr_cleanup.emulator.arm import arm_app
 from acr_cleanup.emulator.entra import entra_app, oidc_app
+from acr_cleanup.emulator.registry.api import acr_app
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry.pace import Pace
 from tests.running import Tool

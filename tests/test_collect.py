@@ -24,9 +24,9 @@ from acr_cleanup.commands.collect import collect
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.files import prepare_file

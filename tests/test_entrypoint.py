@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.reports import outputs as report_outputs
 from tests.jobs import Job, install
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from tests.running import Tool, serving
 
 OLD = timedelta(days=100)

@@ -19,9 +19,9 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from tests.running import Ran, Tool
 from tests.simulation import serving, simulate, simulated
 

@@ -16,9 +16,9 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.stages import verify as proof
 from tests.core.worlds import NOW, REPOSITORY, d, inventory, tag, usage
 from tests.running import Ran, Tool, serving

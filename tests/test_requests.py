@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from tests.running import serving
 
 REPOSITORIES, MANIFESTS, GOING = 10, 125, 25

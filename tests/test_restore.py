@@ -13,7 +13,7 @@ import pytest
 
 from acr_cleanup import cli
 from acr_cleanup.commands.restore import read, restore
-from acr_cleanup.emulator import kubernetes_objects as build
+from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings

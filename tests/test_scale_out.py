@@ -22,8 +22,8 @@ import yaml
 
 from acr_cleanup import cli
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.settings import INPUTS
 from acr_cleanup.settings.load import load_settings
 from tests.jobs import Job, Step, install

@@ -22,8 +22,8 @@ from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.images import helm_history as helm
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubeconfig import kubeconfig
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.errors import RegistryError
 from acr_cleanup.pipeline import ReportFolder, SnapshotFile
 from acr_cleanup.records.journal import open_journal

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
 from tests.test_task import MANIFEST, PACKED, TASK
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.kubeconfig import kubeconfig
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.kubernetes_state import Auth
-from acr_cleanup.emulator.runcommand import CommandResult, run_command
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
+from acr_cleanup.emulator.kubernetes.state import Auth
 from acr_cleanup.emulator.tokens import read_claims
 
 if TYPE_CHECKING:

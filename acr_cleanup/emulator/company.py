@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.registry import OCI_MANIFEST, RegistryState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.registry.state import OCI_MANIFEST, RegistryState
 from acr_cleanup.emulator.world import World
 
 MIB = 1024 * 1024

@@ -20,7 +20,7 @@ from acr_cleanup.emulator.tokens import TokenSigner
 from acr_cleanup.emulator.world import Face, World
 
 if TYPE_CHECKING:
-    from acr_cleanup.emulator.kubernetes import ClusterState
+    from acr_cleanup.emulator.kubernetes.api import ClusterState
 
 # The real names that the proxy face answers for, in the public, US Government and China clouds.
 AUTHORITY_HOSTS = (
@@ -74,9 +74,9 @@ class Emulator:
 
     async def __aenter__(self) -> Self:
         # Imported late: these modules know the emulator, and either side may be read without the other.
-        from acr_cleanup.emulator.acr import acr_app  # noqa: PLC0415
         from acr_cleanup.emulator.arm import arm_app  # noqa: PLC0415
         from acr_cleanup.emulator.entra import entra_app, oidc_app  # noqa: PLC0415
+        from acr_cleanup.emulator.registry.api import acr_app  # noqa: PLC0415
 
         self._ca = trustme.CA(organization_name="acr-cleanup emulator")
         self._folder = tempfile.TemporaryDirectory(prefix="acr-cleanup-emulator-")
@@ -110,7 +110,7 @@ class Emulator:
 
     def kubernetes_url(self, cluster: ClusterState | str) -> str:
         """`https://localhost:PORT` of the API server of a cluster of the world (or of that name)."""
-        from acr_cleanup.emulator.kubernetes import kubernetes_app  # noqa: PLC0415
+        from acr_cleanup.emulator.kubernetes.api import kubernetes_app  # noqa: PLC0415
 
         state = self.world.clusters[cluster] if isinstance(cluster, str) else cluster
         service = f"kubernetes/{state.name}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from acr_cleanup.emulator.registry import RegistryState
+from acr_cleanup.emulator.registry.state import RegistryState
 
 if TYPE_CHECKING:
     from acr_cleanup.emulator.faults import Budget, Fault
-    from acr_cleanup.emulator.kubernetes import ClusterState
+    from acr_cleanup.emulator.kubernetes.api import ClusterState
 
 Face = Literal["direct", "proxy"]
 

@@ -14,7 +14,7 @@ import pytest
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.errors import IdentityError
 from tests.clusters.emulated import SHOP, edge, shop
 from tests.clusters.support import OURS, blockers

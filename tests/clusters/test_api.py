@@ -24,7 +24,7 @@ from acr_cleanup.clusters.images.pod_specs import KINDS, POD
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.clusters.unread import Unreachable, Unread
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from tests.clusters.emulated import HASTY, Edge, edge, shop
 from tests.clusters.support import OURS, blockers, listing, pod
 

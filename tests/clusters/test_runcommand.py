@@ -20,9 +20,9 @@ from acr_cleanup.clusters.run_command.read import CommandResult, read_result, sc
 from acr_cleanup.clusters.targets import Access
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.runcommand import run_command
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.run_command import run_command
 from tests.clusters.emulated import edge, shop
 from tests.clusters.support import CORPUS, DIGEST, OURS, blockers, used
 

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.kubernetes_state import DEFINITIONS
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import DEFINITIONS
 from tests.conftest import SHARED
 
 _PLACES = (Path(__file__).parents[1] / "data" / "kubernetes", SHARED / "kubernetes")

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator.acr_shapes import timestamp
-from acr_cleanup.emulator.registry import OCI_MANIFEST
-from acr_cleanup.emulator.repository import DOCKER_LIST
+from acr_cleanup.emulator.registry.repository import DOCKER_LIST
+from acr_cleanup.emulator.registry.shapes import timestamp
+from acr_cleanup.emulator.registry.state import OCI_MANIFEST
 from tests.emulator.support import Answer, RegistryClient, registry_client
 
 DAY = timedelta(days=1)

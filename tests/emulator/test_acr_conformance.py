@@ -13,8 +13,8 @@ import pytest
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Budget
-from acr_cleanup.emulator.registry import DOCKER_MANIFEST, OCI_MANIFEST
-from acr_cleanup.emulator.repository import DOCKER_LIST
+from acr_cleanup.emulator.registry.repository import DOCKER_LIST
+from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
 from tests.emulator.support import Answer, RegistryClient, registry_client
 
 SWAGGER = Path(__file__).parents[3] / "shared/data/acr-wire/acr-swagger-2021-07-01/containerregistry.json"

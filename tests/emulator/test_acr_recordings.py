@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator.repository import DOCKER_LIST, Attributes, ManifestState, RepositoryState, TagState
+from acr_cleanup.emulator.registry.repository import DOCKER_LIST, Attributes, ManifestState, RepositoryState, TagState
 from tests.emulator.support import Answer, RegistryClient, registry_client
 
 FOLDER = Path(__file__).parents[3] / "shared/data/acr-wire/acr-recordings"

@@ -13,7 +13,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from azure.identity.aio import ClientSecretCredential
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.registry import OCI_MANIFEST
+from acr_cleanup.emulator.registry.state import OCI_MANIFEST
 from acr_cleanup.emulator.world import Face
 
 

@@ -16,8 +16,8 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from azure.mgmt.containerservice.aio import ContainerServiceClient
 
 from acr_cleanup.emulator import Emulator, World, arm
-from acr_cleanup.emulator.kubernetes import AKS_SERVER_APP, ClusterState
-from acr_cleanup.emulator.kubernetes_state import Auth
+from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP, ClusterState
+from acr_cleanup.emulator.kubernetes.state import Auth
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.ContainerService/managedClusters"

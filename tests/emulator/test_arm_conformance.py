@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from acr_cleanup.emulator.arm import describe
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from tests.conftest import SHARED
 from tests.emulator.kubernetes_support import keys
 from tests.emulator.test_arm import SCOPE, VERSION, plain

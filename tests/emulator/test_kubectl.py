@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.emulator import Emulator, World, kubectl
-from acr_cleanup.emulator import kubernetes_objects as build
+from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubeconfig import inside_kubeconfig
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.runcommand import _inside_door
+from acr_cleanup.emulator.kubernetes import kubectl
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
+from acr_cleanup.emulator.kubernetes.run_command import _inside_door
 
 WEB = "contoso.azurecr.io/shop/web:1.0"
 

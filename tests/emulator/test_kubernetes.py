@@ -14,9 +14,9 @@ from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiException, CoreV1Api
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubeconfig import kubeconfig
-from acr_cleanup.emulator.kubernetes import AKS_SERVER_APP, ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP, ClusterState
+from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from tests.emulator.kubernetes_support import api_of
 
 WEB = "contoso.azurecr.io/shop/web:1.0"

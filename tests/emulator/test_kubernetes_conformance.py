@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes_state import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.emulator.kubernetes_support import ApiClient, Captured, api_of, captured, keys
 
 pytestmark = pytest.mark.recordings

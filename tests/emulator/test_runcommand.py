@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.jsonpath import JsonPathError, JsonPathIndexError, render
-from acr_cleanup.emulator.kubernetes import AKS_SERVER_APP, ClusterState
-from acr_cleanup.emulator.runcommand import CommandResult, run_command
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP, ClusterState
+from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, render
+from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
 
 WEB = "contoso.azurecr.io/shop/web:1.0"
 IMAGES = '{range .items[*]}{.metadata.namespace}/{.metadata.name}{"\\x1f"}{.spec.containers[*].image}{"\\n"}{end}'

@@ -23,7 +23,7 @@ from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, 
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.emulator.kubernetes_objects import helm_release
+from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.clusters.support import OURS, capture_of, captured, custom
 from tests.clusters.test_helm import HOST, findings, manifest, plain, used, with_json, with_raw
 from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts

@@ -19,7 +19,7 @@ from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Budget, Fault, Hook
-from acr_cleanup.emulator.repository import Attributes
+from acr_cleanup.emulator.registry.repository import Attributes
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry.acr import Document, PartMissing, open_registry
 from acr_cleanup.registry.pace import Pace

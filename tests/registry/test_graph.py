@@ -17,8 +17,8 @@ from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.registry import DOCKER_MANIFEST, OCI_CONFIG, OCI_MANIFEST
-from acr_cleanup.emulator.repository import DOCKER_LIST, OCI_INDEX, ManifestState
+from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX, ManifestState
+from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG, OCI_MANIFEST
 from acr_cleanup.errors import RegistryError, RegistryForbidden
 from tests.core.worlds import usage, use
 from tests.registry.support import Connected, connect

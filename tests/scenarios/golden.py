@@ -26,11 +26,11 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.registry import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState, digest_of
-from acr_cleanup.emulator.repository import DOCKER_LIST, OCI_INDEX
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
+from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState, digest_of
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub

@@ -15,10 +15,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.registry import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState
-from acr_cleanup.emulator.repository import DOCKER_LIST, OCI_INDEX
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
+from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState
 from tests.scenarios.rule import Policy, Uses
 
 REPOSITORIES = ("team/a", "a", "team/a/b")

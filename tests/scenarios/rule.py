@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from acr_cleanup.emulator.repository import RepositoryState
+from acr_cleanup.emulator.registry.repository import RepositoryState
 
 SIGNS = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
 """The names of tags that belong to a digest."""

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes import ClusterState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from tests.running import Ran, Tool
 from tests.scenarios.rule import Policy, Repository, Uses, going, unsound

@@ -16,11 +16,11 @@ import pytest
 from acr_cleanup.clusters import scan_clusters as aks
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes import ClusterState
-from acr_cleanup.emulator.registry import RegistryState
-from acr_cleanup.emulator.repository import RepositoryState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.registry.repository import RepositoryState
+from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry import pace
 from acr_cleanup.reports import json as report_json

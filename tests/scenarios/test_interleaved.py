@@ -21,9 +21,9 @@ from aiohttp import web
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.emulator import kubernetes_objects as build
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.registry import RegistryState
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.registry.state import RegistryState
 from tests.running import Ran
 from tests.scenarios.rule import Repository, Uses, going, unsound
 from tests.scenarios.shop import POLICY, Shop, Told, apply, now

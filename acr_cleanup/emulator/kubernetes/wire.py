@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.emulator.kubernetes_discovery import Resource
+from acr_cleanup.emulator.kubernetes.discovery import Resource
 
 JSON = dict[str, Any]
 

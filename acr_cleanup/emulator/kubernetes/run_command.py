@@ -29,8 +29,8 @@ import trustme
 from aiohttp import web
 
 from acr_cleanup.emulator import faults
-from acr_cleanup.emulator.kubeconfig import inside_kubeconfig
-from acr_cleanup.emulator.kubernetes import ClusterState, kubernetes_app
+from acr_cleanup.emulator.kubernetes.api import ClusterState, kubernetes_app
+from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
 
 if TYPE_CHECKING:
     from acr_cleanup.emulator.server import Emulator
@@ -118,7 +118,7 @@ def _install_kubectl(folder: Path, *, real: bool) -> None:
         return
     python = shlex.quote(sys.executable)
     setting = f"PYTHONUTF8=1 PYTHONPATH={shlex.quote(str(_PACKAGES))}"
-    launcher.write_text(f'#!/bin/sh\n{setting} exec {python} -s -m acr_cleanup.emulator.kubectl "$@"\n')
+    launcher.write_text(f'#!/bin/sh\n{setting} exec {python} -s -m acr_cleanup.emulator.kubernetes.kubectl "$@"\n')
     launcher.chmod(0o755)
 
 

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from acr_cleanup.emulator.jsonpath import JsonPathError, JsonPathIndexError, go_json, render
+from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, go_json, render
 
 JSON = dict[str, Any]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from acr_cleanup.emulator.repository import (
+from acr_cleanup.emulator.registry.repository import (
     INDEX_TYPES,
     OCI_INDEX,
     OPEN,

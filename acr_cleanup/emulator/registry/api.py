@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from acr_cleanup.emulator.acr_shapes import (
+from acr_cleanup.emulator.faults import category_of
+from acr_cleanup.emulator.registry.repository import INDEX_TYPES, OCI_INDEX, ManifestState, RepositoryState, TagState
+from acr_cleanup.emulator.registry.shapes import (
     Page,
     deleted_json,
     deleted_tags_json,
@@ -28,10 +30,8 @@ from acr_cleanup.emulator.acr_shapes import (
     tag_json,
     wanted_page,
 )
-from acr_cleanup.emulator.acr_tokens import CATALOG, Need, TokenService
-from acr_cleanup.emulator.faults import category_of
-from acr_cleanup.emulator.registry import DeletedManifest, digest_of
-from acr_cleanup.emulator.repository import INDEX_TYPES, OCI_INDEX, ManifestState, RepositoryState, TagState
+from acr_cleanup.emulator.registry.state import DeletedManifest, digest_of
+from acr_cleanup.emulator.registry.tokens import CATALOG, Need, TokenService
 from acr_cleanup.emulator.world import World
 
 if TYPE_CHECKING:

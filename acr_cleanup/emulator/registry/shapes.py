@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from acr_cleanup.emulator.registry import DeletedManifest
-from acr_cleanup.emulator.repository import Attributes, ManifestState, Order, RepositoryState, TagState
+from acr_cleanup.emulator.registry.repository import Attributes, ManifestState, Order, RepositoryState, TagState
+from acr_cleanup.emulator.registry.state import DeletedManifest
 
 DISALLOWED = (
     "The operation is disallowed on this registry, repository or image. View troubleshooting steps at "

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from acr_cleanup.emulator import kubernetes_objects as build
-from acr_cleanup.emulator.kubernetes_discovery import BUILTIN, BUILTIN_BY_KIND, Resource, custom_resource
-from acr_cleanup.emulator.kubernetes_objects import JSON, ImageIds
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.discovery import BUILTIN, BUILTIN_BY_KIND, Resource, custom_resource
+from acr_cleanup.emulator.kubernetes.objects import JSON, ImageIds
 
 Auth = Literal["certificate", "token", "entra", "entra-exec"]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator import kubernetes_discovery as discovery
-from acr_cleanup.emulator.kubernetes_discovery import Resource
-from acr_cleanup.emulator.kubernetes_selectors import SelectorError, field_test, label_test
-from acr_cleanup.emulator.kubernetes_state import ClusterState
-from acr_cleanup.emulator.kubernetes_wire import (
+from acr_cleanup.emulator.kubernetes import discovery as discovery
+from acr_cleanup.emulator.kubernetes.discovery import Resource
+from acr_cleanup.emulator.kubernetes.selectors import SelectorError, field_test, label_test
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.kubernetes.wire import (
     PlainRefusal,
     Refusal,
     accepts_aggregated,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.acr_shapes import error
+from acr_cleanup.emulator.registry.shapes import error
 from acr_cleanup.emulator.world import World
 
 if TYPE_CHECKING:
