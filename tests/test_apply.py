@@ -20,8 +20,8 @@ from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
 from acr_cleanup.records.journal import JournalError, open_journal, read_journal
 from acr_cleanup.stages import apply as applying
 from acr_cleanup.stages.apply import Applied, apply
-from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
-from tests.simulation import simulate
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
+from tests.helpers.simulation import simulate
 
 BLOCKER = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.")
 

@@ -32,9 +32,9 @@ from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
-from tests.reports import hostile
+from tests.helpers import hostile_text as hostile
+from tests.helpers.running import Tool, serving
 from tests.reports.test_markdown import OURS, elements, html, whole
-from tests.running import Tool, serving
 
 OLD = timedelta(days=100)
 

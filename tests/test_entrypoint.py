@@ -19,7 +19,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.reports import outputs as report_outputs
-from tests.jobs import Job, install
+from tests.helpers.jobs import Job, install
 
 OLD = timedelta(days=100)
 PROMPTLY = 20.0

@@ -23,7 +23,7 @@ from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
-from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Stage, build, impatient, staged
+from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, build, impatient, staged
 
 
 @dataclass(frozen=True)

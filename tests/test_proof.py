@@ -20,8 +20,8 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.stages import verify as proof
-from tests.core.worlds import NOW, REPOSITORY, d, inventory, tag, usage
-from tests.running import Ran, Tool, serving
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
+from tests.helpers.running import Ran, Tool, serving
 
 OLD = timedelta(days=100)
 

@@ -17,7 +17,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
-from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Stage, impatient, staged
+from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, impatient, staged
 
 
 @dataclass(frozen=True)

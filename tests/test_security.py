@@ -30,10 +30,10 @@ from acr_cleanup.records.journal import open_journal
 from acr_cleanup.reports import files
 from acr_cleanup.reports.view import Context
 from tests.clusters.test_helm import HOST, blockers, findings, plain, release, used, with_json, with_raw
-from tests.core.worlds import NOW
-from tests.registry.support import connect
-from tests.reports import samples
-from tests.scenarios.stage import staged
+from tests.helpers import sample_results as samples
+from tests.helpers.generated_inventories import NOW
+from tests.helpers.registry_clients import connect
+from tests.helpers.stage import staged
 from tests.test_journal import PLAN
 from tests.test_network import get, serve
 

@@ -13,8 +13,8 @@ from aiohttp import web
 from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.reports import text
-from tests.leaks import leaked, secrets_of
-from tests.scenarios.stage import impatient, staged
+from tests.helpers.leaks import leaked, secrets_of
+from tests.helpers.stage import impatient, staged
 
 
 def test_a_secret_is_found_whole_in_part_and_in_other_spellings() -> None:

@@ -23,7 +23,7 @@ from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.reports import outputs as report_outputs
 from acr_cleanup.reports.dialect import PLAIN
 from acr_cleanup.runtimes.azure_devops import AzureDevOps, camel_case
-from tests.jobs import TaskJob, TaskStep, install
+from tests.helpers.jobs import TaskJob, TaskStep, install
 
 OLD = timedelta(days=100)
 PROMPTLY = 20.0

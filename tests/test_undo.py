@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.emulator.world import Face
-from tests.scenarios.stage import impatient, staged
+from tests.helpers.stage import impatient, staged
 
 
 @pytest.mark.parametrize("face", ["proxy", "direct"])

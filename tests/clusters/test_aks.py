@@ -16,8 +16,8 @@ from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.errors import IdentityError
-from tests.clusters.emulated import SHOP, edge, shop
-from tests.clusters.support import OURS, blockers
+from tests.helpers.cluster_objects import OURS, blockers
+from tests.helpers.emulated_clusters import SHOP, edge, shop
 
 AUTHS = ["certificate", "token", "entra", "entra-exec"]
 

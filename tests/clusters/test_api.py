@@ -25,8 +25,8 @@ from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.clusters.unread import Unreachable, Unread
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
-from tests.clusters.emulated import HASTY, Edge, edge, shop
-from tests.clusters.support import OURS, blockers, listing, pod
+from tests.helpers.cluster_objects import OURS, blockers, listing, pod
+from tests.helpers.emulated_clusters import HASTY, Edge, edge, shop
 
 
 @asynccontextmanager

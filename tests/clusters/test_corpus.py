@@ -11,7 +11,7 @@ import pytest
 
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.core.usage import ImageUse
-from tests.clusters.support import CORPUS, OURS
+from tests.helpers.cluster_objects import CORPUS, OURS
 
 # The whole corpus where it is at hand, and otherwise the part of it that is kept here.
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "kubernetes"

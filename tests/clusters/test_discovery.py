@@ -11,7 +11,7 @@ from acr_cleanup.clusters.api_server.client import Answer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, Discovery, discover
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.unread import Unreachable
-from tests.clusters.support import FakeServer, Replay, aggregated, captured, custom
+from tests.helpers.cluster_objects import FakeServer, Replay, aggregated, captured, custom
 
 PLAIN = Answer(406, b"not that form")
 DEAD = "custom.metrics.k8s.io/v1beta1"

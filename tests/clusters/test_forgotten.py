@@ -18,8 +18,8 @@ from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.errors import IdentityError
-from tests.clusters.emulated import Edge, edge, target
-from tests.scenarios.stage import always, staged
+from tests.helpers.emulated_clusters import Edge, edge, target
+from tests.helpers.stage import always, staged
 
 HERE = "00000000-0000-0000-0000-000000000000"
 THERE = "99999999-9999-9999-9999-999999999999"

@@ -20,7 +20,7 @@ from acr_cleanup.clusters.images.pod_specs import Findings
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.emulator.kubernetes.objects import helm_release
-from tests.clusters.support import CORPUS, DIGEST, OURS, captured
+from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, captured
 
 HOST = "contoso.azurecr.io"
 EXPECTED = [

@@ -13,7 +13,7 @@ import acr_cleanup.clusters.images.pod_specs
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses, uses_in_document
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
-from tests.clusters.support import DIGEST, OTHER_DIGEST, OURS, kind, pod
+from tests.helpers.cluster_objects import DIGEST, OTHER_DIGEST, OURS, kind, pod
 
 WEB = "contoso.azurecr.io/shop/web"
 

@@ -16,7 +16,7 @@ from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind, image_uses
 from acr_cleanup.core.references import Registry
-from tests.clusters.support import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
+from tests.helpers.cluster_objects import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
 
 WEB = "contoso.azurecr.io/shop/web"
 

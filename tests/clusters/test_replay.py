@@ -10,7 +10,7 @@ import pytest
 from acr_cleanup.clusters.api_server.client import Answer
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.core.usage import ClusterScan
-from tests.clusters.support import CORPUS, OURS, Replay
+from tests.helpers.cluster_objects import CORPUS, OURS, Replay
 
 EXPECTED: dict[str, Any] = json.loads((CORPUS / "expected.json").read_text())
 DEAD = "custom.metrics.k8s.io/v1beta1"

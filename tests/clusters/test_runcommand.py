@@ -23,8 +23,8 @@ from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.kubernetes.run_command import run_command
-from tests.clusters.emulated import edge, shop
-from tests.clusters.support import CORPUS, DIGEST, OURS, blockers, used
+from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, blockers, used
+from tests.helpers.emulated_clusters import edge, shop
 
 U = "\x1f"
 # Where both would do, the real one: hundreds of calls of the stub take long.

@@ -18,7 +18,7 @@ from acr_cleanup.clusters.images.pod_specs import KINDS, POD
 from acr_cleanup.clusters.unread import Unreachable
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
-from tests.clusters.support import OURS, SECRET, FakeServer, blockers, captured, custom, kind, listing, pod, used
+from tests.helpers.cluster_objects import OURS, SECRET, FakeServer, blockers, captured, custom, kind, listing, pod, used
 
 WEB = "contoso.azurecr.io/shop/web"
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
-from tests.clusters.support import DIGEST, OTHER_DIGEST, OURS
+from tests.helpers.cluster_objects import DIGEST, OTHER_DIGEST, OURS
 
 HOST = "contoso.azurecr.io"
 WEB = f"{HOST}/shop/web"

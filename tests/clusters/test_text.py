@@ -13,7 +13,7 @@ import acr_cleanup.clusters.images.free_text
 from acr_cleanup.clusters.images.documents import contents, documents
 from acr_cleanup.clusters.images.free_text import read_text
 from acr_cleanup.core.references import Digest, ImageReference, Registry
-from tests.clusters.support import DIGEST, OURS
+from tests.helpers.cluster_objects import DIGEST, OURS
 
 HOST = "contoso.azurecr.io"
 WEB = f"{HOST}/shop/web"

@@ -30,7 +30,7 @@ from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.usage import ClusterScan, ImageUse, UsageIndex
 from tests.core.test_promises import DIGESTS, NAMES, after, inventories, some_uses
-from tests.core.worlds import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use
+from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use
 
 OPEN = use(None, None, name="templated")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
-from tests.core.worlds import (
+from tests.helpers.generated_inventories import (
     DOCKER_IMAGE,
     DOCKER_LIST,
     OCI_IMAGE,

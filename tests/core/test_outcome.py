@@ -11,7 +11,7 @@ from acr_cleanup.core.plan import Plan, RepositoryPlan, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.verification import Broken, Proof
-from tests.core.worlds import NOW, REPOSITORY, d, image, inventory, tag, usage, use
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, tag, usage, use
 
 WORLD = inventory(
     [tag("1", "a"), tag("2", "a"), tag("3", "b"), tag("4", "c"), tag("used", "u"), tag("new", "n", days=0)],

@@ -23,8 +23,8 @@ from acr_cleanup.core.verification import Missing
 from acr_cleanup.reports import json, markdown, text
 from acr_cleanup.reports.outputs import outputs
 from tests.core.test_promises import any_uses, plan, policies, worlds
-from tests.core.worlds import NOW, d, image, index, inventory, tag, use
-from tests.reports import samples
+from tests.helpers import sample_results as samples
+from tests.helpers.generated_inventories import NOW, d, image, index, inventory, tag, use
 
 
 @given(worlds(), any_uses(), policies(), st.integers(1, 4), st.booleans())

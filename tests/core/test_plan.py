@@ -28,7 +28,7 @@ from acr_cleanup.core.shard import Shard
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 from acr_cleanup.core.verification import Missing
-from tests.core.worlds import (
+from tests.helpers.generated_inventories import (
     NOW,
     OCI_IMAGE,
     REPOSITORY,

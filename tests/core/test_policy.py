@@ -23,7 +23,19 @@ from acr_cleanup.core.policy import (
     scope_reason,
 )
 from acr_cleanup.core.usage import ImageUse, UsageIndex
-from tests.core.worlds import NOW, OCI_INDEX, REPOSITORY, d, image, index, inventory, signature_of, tag, usage, use
+from tests.helpers.generated_inventories import (
+    NOW,
+    OCI_INDEX,
+    REPOSITORY,
+    d,
+    image,
+    index,
+    inventory,
+    signature_of,
+    tag,
+    usage,
+    use,
+)
 
 NOTHING_EXCLUDED = RetentionPolicy(exclude_tags=())
 

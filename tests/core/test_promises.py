@@ -18,7 +18,17 @@ from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import ImageUse
-from tests.core.worlds import DOCKER_IMAGE, DOCKER_LIST, NOW, OCI_IMAGE, OCI_INDEX, REPOSITORY, d, usage, use
+from tests.helpers.generated_inventories import (
+    DOCKER_IMAGE,
+    DOCKER_LIST,
+    NOW,
+    OCI_IMAGE,
+    OCI_INDEX,
+    REPOSITORY,
+    d,
+    usage,
+    use,
+)
 
 DIGESTS = [d(number) for number in range(1, 8)]
 NAMES = [

@@ -25,7 +25,7 @@ from acr_cleanup.core.verification import (
 )
 from tests.core.test_promises import after as carried_out
 from tests.core.test_promises import inventories, some_uses
-from tests.core.worlds import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
 
 STATUS = "status.containerStatuses[0].imageID"
 

@@ -13,7 +13,7 @@ from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Hold, Reason, Removal, candidates, holds, in_use, prepare, remove
 from acr_cleanup.core.usage import ImageUse
-from tests.core.worlds import (
+from tests.helpers.generated_inventories import (
     NOW,
     OCI_IMAGE,
     OCI_INDEX,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from acr_cleanup.core.restoration import Fate, Restored
-from tests.core.worlds import REPOSITORY, d
+from tests.helpers.generated_inventories import REPOSITORY, d
 
 
 def test_back_is_what_can_be_pulled_again_or_could_be() -> None:

@@ -9,7 +9,7 @@ from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan, plan_repositor
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, Rule
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.reviewed import bound_to
-from tests.core.worlds import NOW, REPOSITORY, d, image, inventory, tag, usage
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, tag, usage
 
 POLICY = RetentionPolicy(delete_untagged=True)
 WHY = "it may go by now, and is not in the reviewed plan"

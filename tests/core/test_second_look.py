@@ -12,7 +12,7 @@ from acr_cleanup.core.plan import DeleteManifest, Untag, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm
 from acr_cleanup.core.usage import UsageIndex
-from tests.core.worlds import NOW, d, image, index, inventory, referrer, tag, usage, use
+from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, usage, use
 
 
 def look(before: RepositoryInventory, now: RepositoryInventory, uses: UsageIndex | None = None) -> Confirmed:

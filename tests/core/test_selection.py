@@ -24,7 +24,7 @@ from acr_cleanup.core.policy import (
     keep_reasons,
 )
 from acr_cleanup.core.selection import PatternRefused, captured, compiled, patterns
-from tests.core.worlds import NOW, REPOSITORY, d, inventory, tag, usage
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
 
 NONE = RetentionPolicy(exclude_tags=())
 

@@ -13,7 +13,7 @@ from acr_cleanup.core.plan import describe_policy, plan_repository
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, Scope, eligible_repositories, keep_reasons
 from acr_cleanup.core.shard import MOST, WHOLE, Shard, part_of
 from acr_cleanup.core.usage import ClusterScan, UsageIndex
-from tests.core.worlds import NOW, image, inventory, tag, usage, use
+from tests.helpers.generated_inventories import NOW, image, inventory, tag, usage, use
 
 CATALOGS = st.lists(
     st.integers(0, 9999).map(lambda number: f"team-{number % 7}/app.{number}"), unique=True, max_size=20

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content, Space, measure, upper_bound
-from tests.core.worlds import d
+from tests.helpers.generated_inventories import d
 
 MANIFESTS = [d(number) for number in range(1, 7)]
 SIZES = {f"sha256:layer{number}": 10**number for number in range(6)}

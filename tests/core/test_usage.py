@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Outside, UsageIndex, Workload
-from tests.core.worlds import NOW, REPOSITORY, d, use
+from tests.helpers.generated_inventories import NOW, REPOSITORY, d, use
 
 PODS = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.", "pods")
 ROLLOUTS = Blocker("production", "list rollouts", "403.", "Grant it.", "Rollouts.argoproj.io")

@@ -14,7 +14,7 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST
 from acr_cleanup.emulator.registry.shapes import timestamp
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST
-from tests.emulator.support import Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
 
 DAY = timedelta(days=1)
 

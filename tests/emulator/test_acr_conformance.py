@@ -15,7 +15,7 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Budget
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
-from tests.emulator.support import Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
 
 SWAGGER = Path(__file__).parents[3] / "shared/data/acr-wire/acr-swagger-2021-07-01/containerregistry.json"
 PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"

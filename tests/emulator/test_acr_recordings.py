@@ -19,7 +19,7 @@ import yaml
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, Attributes, ManifestState, RepositoryState, TagState
-from tests.emulator.support import Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
 
 FOLDER = Path(__file__).parents[3] / "shared/data/acr-wire/acr-recordings"
 FILES = sorted(FOLDER.glob("*.yaml")) if FOLDER.exists() else []

@@ -11,7 +11,7 @@ import pytest
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.tokens import read_claims
-from tests.emulator.support import REGISTRY_AUDIENCE, Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import REGISTRY_AUDIENCE, Answer, RegistryClient, registry_client
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import yaml
 from acr_cleanup.emulator.arm import describe
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from tests.conftest import SHARED
-from tests.emulator.kubernetes_support import keys
 from tests.emulator.test_arm import SCOPE, VERSION, plain
+from tests.helpers.emulated_api_server import keys
 
 pytestmark = pytest.mark.recordings
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Budget, Fault, category_of
-from tests.emulator.support import RegistryClient, registry_client
+from tests.helpers.emulator_clients import RegistryClient, registry_client
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP, ClusterState
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
-from tests.emulator.kubernetes_support import api_of
+from tests.helpers.emulated_api_server import api_of
 
 WEB = "contoso.azurecr.io/shop/web:1.0"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

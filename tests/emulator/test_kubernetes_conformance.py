@@ -11,7 +11,7 @@ import pytest
 
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from tests.emulator.kubernetes_support import ApiClient, Captured, api_of, captured, keys
+from tests.helpers.emulated_api_server import ApiClient, Captured, api_of, captured, keys
 
 pytestmark = pytest.mark.recordings
 

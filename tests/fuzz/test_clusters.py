@@ -24,9 +24,9 @@ from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_u
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.emulator.kubernetes.objects import helm_release
-from tests.clusters.support import OURS, capture_of, captured, custom
 from tests.clusters.test_helm import HOST, findings, manifest, plain, used, with_json, with_raw
-from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+from tests.helpers.cluster_objects import OURS, capture_of, captured, custom
+from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
 
 pytestmark = pytest.mark.untraced
 

@@ -31,9 +31,9 @@ from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster, read
 from acr_cleanup.reports import json as report_json
 from acr_cleanup.reports.json import plan_hash
 from tests.clusters import test_snapshot as snapshots
-from tests.core.worlds import NOW
-from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, twice, values
-from tests.reports import samples
+from tests.helpers import sample_results as samples
+from tests.helpers.generated_inventories import NOW
+from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, twice, values
 from tests.test_journal import PLAN
 
 pytestmark = pytest.mark.untraced

@@ -24,9 +24,9 @@ from acr_cleanup.runtimes.azure_devops import AzureDevOps
 from acr_cleanup.runtimes.base import Level
 from acr_cleanup.runtimes.github import GitHub
 from acr_cleanup.runtimes.terminal import Terminal
-from tests.fuzz.spoiling import HOSTILE, law, texts
-from tests.jobs import Log
-from tests.reports import hostile
+from tests.helpers import hostile_text as hostile
+from tests.helpers.jobs import Log
+from tests.helpers.spoiling import HOSTILE, law, texts
 from tests.reports.test_markdown import CONTEXT, OURS, elements, html, whole
 from tests.reports.test_words import harmless, shown
 

@@ -14,8 +14,8 @@ from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.references import Digest, parse_digest
 from acr_cleanup.registry import wire
 from acr_cleanup.reports import words
-from tests.fuzz.spoiling import dumped, law, prompt, spoilt, spoilt_bytes
-from tests.reports.samples import NOW
+from tests.helpers.sample_results import NOW
+from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes
 
 pytestmark = pytest.mark.untraced
 

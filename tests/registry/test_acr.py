@@ -24,7 +24,7 @@ from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, Regi
 from acr_cleanup.registry.acr import Document, PartMissing, open_registry
 from acr_cleanup.registry.pace import Pace
 from tests.bench.serving import counting_connections
-from tests.registry.support import HOST, Login, connect, impatient
+from tests.helpers.registry_clients import HOST, Login, connect, impatient
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 

@@ -20,8 +20,8 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX, ManifestState
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG, OCI_MANIFEST
 from acr_cleanup.errors import RegistryError, RegistryForbidden
-from tests.core.worlds import usage, use
-from tests.registry.support import Connected, connect
+from tests.helpers.generated_inventories import usage, use
+from tests.helpers.registry_clients import Connected, connect
 
 WEB = "shop/web"
 OLD = timedelta(days=100)

@@ -15,7 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from acr_cleanup.registry.pace import Category, Pace, Reply, retry_after
-from tests.registry.support import FakeTime
+from tests.helpers.registry_clients import FakeTime
 
 
 def pace(fake: FakeTime, concurrency: int = 8, *, patience: float = 900.0) -> Pace:

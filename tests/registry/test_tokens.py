@@ -21,7 +21,18 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.errors import IdentityError, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry.acr import open_registry
 from acr_cleanup.registry.tokens import RegistryTokens
-from tests.registry.support import AUDIENCE, HOST, Answer, Asked, FakeTime, HandMade, Login, connect, impatient, jwt
+from tests.helpers.registry_clients import (
+    AUDIENCE,
+    HOST,
+    Answer,
+    Asked,
+    FakeTime,
+    HandMade,
+    Login,
+    connect,
+    impatient,
+    jwt,
+)
 
 NOW = FakeTime().now
 

@@ -15,7 +15,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError
 from acr_cleanup.registry import wire
-from tests.registry.support import Answer, by_hand
+from tests.helpers.registry_clients import Answer, by_hand
 
 ONE = Digest("sha256:" + "1" * 64)
 TWO = Digest("sha256:" + "2" * 64)

@@ -11,7 +11,8 @@ from acr_cleanup.core.outcome import Result
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.reports.charts import BARS, LABEL, SLICES, Slice, bars, decisions, pie
 from acr_cleanup.reports.view import View
-from tests.reports import hostile, samples
+from tests.helpers import hostile_text as hostile
+from tests.helpers import sample_results as samples
 
 WORLDS = {**samples.ALL, **hostile.WORLDS}
 # What mermaid's grammar takes for a chart; the summaries of the demo are parsed by mermaid itself.

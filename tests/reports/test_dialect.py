@@ -13,7 +13,9 @@ from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.dialect import GITHUB, PLAIN
 from acr_cleanup.reports.markdown import render, render_cancelled, render_failure, render_problems
 from acr_cleanup.reports.view import Context, Tone
-from tests.reports import golden, hostile, samples
+from tests.helpers import golden_files as golden
+from tests.helpers import hostile_text as hostile
+from tests.helpers import sample_results as samples
 
 CONTEXT = Context(
     ("/w/acr-cleanup/report.json", "/w/acr-cleanup/plan.json", "/w/acr-cleanup/summary.md"),

@@ -20,7 +20,7 @@ from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 from acr_cleanup.reports.explanation import TAGS_ON_SCREEN, USES_ON_SCREEN, Answer, Of, OfRepository
 from tests.core.test_promises import DIGESTS, NAMES, inventories, some_uses
-from tests.core.worlds import NOW, d, image, index, inventory, referrer, tag, use
+from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, use
 
 BLOCKED = Blocker("staging", "listing pods", "503 Service Unavailable.", "Look at the API server.")
 

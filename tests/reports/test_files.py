@@ -9,7 +9,7 @@ import pytest
 
 from acr_cleanup.reports import files
 from acr_cleanup.reports.view import Context
-from tests.reports import samples
+from tests.helpers import sample_results as samples
 
 
 def test_all_files_are_written_and_named(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from acr_cleanup import __version__
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.core.policy import Rule, Scope
 from acr_cleanup.reports import json as report
-from tests.reports import hostile, samples
+from tests.helpers import hostile_text as hostile
+from tests.helpers import sample_results as samples
 
 # Made once, without a look at the schemas themselves, which takes longer than all reports; one test below takes it.
 REPORTS = jsonschema.Draft202012Validator(report.schema(), format_checker=jsonschema.FormatChecker())

@@ -15,7 +15,9 @@ from acr_cleanup.reports import words
 from acr_cleanup.reports.dialect import GITHUB
 from acr_cleanup.reports.markdown import render, render_failure, render_problems
 from acr_cleanup.reports.view import Context, View
-from tests.reports import golden, hostile, samples
+from tests.helpers import golden_files as golden
+from tests.helpers import hostile_text as hostile
+from tests.helpers import sample_results as samples
 
 CONTEXT = Context(
     ("acr-cleanup/report.json", "acr-cleanup/plan.json"),

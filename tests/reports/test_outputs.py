@@ -12,7 +12,8 @@ from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.reports.dialect import GITHUB, PLAIN
 from acr_cleanup.reports.outputs import NAMES, outputs, outputs_of_failure
 from acr_cleanup.reports.view import Context
-from tests.reports import hostile, samples
+from tests.helpers import hostile_text as hostile
+from tests.helpers import sample_results as samples
 
 CONTEXT = Context(("acr-cleanup/report.json", "acr-cleanup/plan.json", "acr-cleanup/summary.md"))
 RESULTS = {

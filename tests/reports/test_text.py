@@ -16,7 +16,9 @@ from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.reports import words
 from acr_cleanup.reports.text import render
 from acr_cleanup.reports.view import Context, View
-from tests.reports import golden, hostile, samples
+from tests.helpers import golden_files as golden
+from tests.helpers import hostile_text as hostile
+from tests.helpers import sample_results as samples
 
 CONTEXT = Context(
     ("acr-cleanup/report.json", "acr-cleanup/plan.json", "acr-cleanup/summary.md"),

@@ -11,7 +11,7 @@ from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.view import Context, Tone, View, by_digest, users
-from tests.reports import samples
+from tests.helpers import sample_results as samples
 
 HEADLINES = {
     "planned": (

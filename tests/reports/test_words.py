@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from acr_cleanup.reports import words
-from tests.reports.hostile import TEXTS
+from tests.helpers.hostile_text import TEXTS
 
 foreign = pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 

@@ -16,7 +16,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.runtimes import github
 from acr_cleanup.runtimes.base import Level, NoIdToken, Runtime, connect_log
 from acr_cleanup.runtimes.github import GitHub
-from tests.jobs import Log
+from tests.helpers.jobs import Log
 
 HOSTILE = "a\n::add-mask::x\r\n  ::error::y ##[error]z ##vso[task.complete]\x1b[2J\u2028::set-output name=a::b"
 

@@ -20,10 +20,10 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.emulator.faults import Fault
-from tests.running import Ran
-from tests.scenarios.rule import Repository
-from tests.scenarios.shop import Shop, Told, apply, gone, honest, left_unlocked
-from tests.simulation import serving, simulate, simulated
+from tests.helpers.oracle import Repository
+from tests.helpers.running import Ran
+from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
+from tests.helpers.simulation import serving, simulate, simulated
 
 pytestmark = pytest.mark.untraced
 

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.registry.state import RegistryState
-from tests.running import Ran
-from tests.scenarios.rule import Repository, Uses, going, unsound
-from tests.scenarios.shop import POLICY, Shop, Told, apply, now
-from tests.scenarios.stage import always
-from tests.simulation import serving, simulate, simulated
+from tests.helpers.oracle import Repository, Uses, going, unsound
+from tests.helpers.running import Ran
+from tests.helpers.shop import POLICY, Shop, Told, apply, now
+from tests.helpers.simulation import serving, simulate, simulated
+from tests.helpers.stage import always
 
 pytestmark = pytest.mark.untraced
 

@@ -28,11 +28,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
-from tests.running import Ran, Tool
-from tests.scenarios.made import CLUSTERS, REPOSITORIES, STRICTER, Made, Place, worlds
-from tests.scenarios.rule import Going, Policy, Repository, Uses, going, in_scope, refused, unsound
-from tests.scenarios.stage import always
-from tests.simulation import serving, simulate, simulated
+from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, Made, Place, worlds
+from tests.helpers.oracle import Going, Policy, Repository, Uses, going, in_scope, refused, unsound
+from tests.helpers.running import Ran, Tool
+from tests.helpers.simulation import serving, simulate, simulated
+from tests.helpers.stage import always
 
 pytestmark = pytest.mark.untraced
 

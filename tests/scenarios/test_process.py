@@ -19,7 +19,7 @@ import yaml
 from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.tokens import TokenSigner
 from acr_cleanup.emulator.world import Face
-from tests.scenarios.stage import OLD, REPOSITORY, Stage, staged
+from tests.helpers.stage import OLD, REPOSITORY, Stage, staged
 
 BOTH = {f"{REPOSITORY}:1.0", f"{REPOSITORY}:1.1"}
 PROJECT = Path(__file__).parents[2]

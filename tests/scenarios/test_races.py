@@ -9,7 +9,7 @@ import pytest
 
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.stages import apply
-from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, always, build, play, staged
+from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, always, build, play, staged
 
 world = Table()
 BOTH = ("1.0", "1.1")

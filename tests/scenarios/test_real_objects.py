@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from tests.clusters.support import CORPUS, capture_of
 from tests.clusters.test_replay import DEAD, EXPECTED
-from tests.scenarios.stage import OLD, Stage, always, impatient, staged
+from tests.helpers.cluster_objects import CORPUS, capture_of
+from tests.helpers.stage import OLD, Stage, always, impatient, staged
 
 WORKLOADS = tuple(capture_of(kind) for kind in KINDS)
 # What no built-in workload names.

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from acr_cleanup.emulator.faults import Budget
 from acr_cleanup.emulator.world import Face
-from tests.scenarios.stage import OLD, REPOSITORY, Scenario, Stage, Table, build, play
+from tests.helpers.stage import OLD, REPOSITORY, Scenario, Stage, Table, build, play
 
 world = Table()
 BOTH = ("1.0", "1.1")

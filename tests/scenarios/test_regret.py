@@ -11,7 +11,7 @@ import pytest
 from acr_cleanup.core.references import Digest
 from acr_cleanup.records.journal import read_journal
 from acr_cleanup.stages import verify as proof
-from tests.scenarios.stage import OLD, REPOSITORY, Stage, always, impatient, staged
+from tests.helpers.stage import OLD, REPOSITORY, Stage, always, impatient, staged
 
 BOLD = {"delete-untagged": "true", "include-locked": "true", "backup": "true", "exact-sizes": "true"}
 

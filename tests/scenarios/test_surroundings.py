@@ -9,7 +9,7 @@ import pytest
 
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.errors import ConfigurationError
-from tests.scenarios.stage import OLD, REPOSITORY, Scenario, Stage, Table, play, staged
+from tests.helpers.stage import OLD, REPOSITORY, Scenario, Stage, Table, play, staged
 
 world = Table()
 BOTH = ("1.0", "1.1")

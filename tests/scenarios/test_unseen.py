@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from acr_cleanup.emulator.world import Face
-from tests.scenarios.stage import REPOSITORY, Scenario, Stage, Table, always, build, impatient, play, staged
+from tests.helpers.stage import REPOSITORY, Scenario, Stage, Table, always, build, impatient, play, staged
 
 world = Table()
 BOTH = ("1.0", "1.1")

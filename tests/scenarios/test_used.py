@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.emulator.world import Face
-from tests.scenarios.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, build, play
+from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, build, play
 
 world = Table()
 BOTH = ("1.0", "1.1")

@@ -26,8 +26,8 @@ from urllib.parse import unquote
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
-from tests.leaks import assert_none_leaked, files_below
-from tests.nursery import Nursery
+from tests.helpers.fork_server import Nursery
+from tests.helpers.leaks import assert_none_leaked, files_below
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,7 +19,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState
-from tests.scenarios.rule import Policy, Uses
+from tests.helpers.oracle import Policy, Uses
 
 REPOSITORIES = ("team/a", "a", "team/a/b")
 NAMES = ("t0", "t1", "t2", "t3", "dev-1", "dev-2", "main-1", "latest")

@@ -12,7 +12,7 @@ from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.core.verification import Broken, Missing, Proof
-from tests.reports import samples
+from tests.helpers import sample_results as samples
 
 TEXTS = (
     "\x1b[2J\x1b[1;31mred\x1b[0m",
