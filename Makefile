@@ -45,7 +45,7 @@ soak: $(VENV)/dev.done  ## Prove the rule on 20,000 made worlds, races and a fau
 	  tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_faults.py
 
 contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schema and README with the code; UPDATE_CONTRACT=1 writes them.
-	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_contract.py tests/test_task.py
+	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/settings/test_contract.py tests/entries/test_task.py
 
 # Where there is no atheris, there is the first half alone, and that is said.
 FUZZ_EXAMPLES ?= 3000
@@ -75,7 +75,7 @@ image-test: $(VENV)/ci.done  ## Build the image, run it, and run a whole workflo
 
 task: $(VENV)/dev.done $(TASK)/node_modules/.package-lock.json  ## Test and pack the Azure Pipelines task (needs Node 20 or newer).
 	@cd $(TASK) && npm test --silent && npm run --silent package
-	@ACR_CLEANUP_REQUIRE_TASK=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/test_task.py tests/test_task_run.py
+	@ACR_CLEANUP_REQUIRE_TASK=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/entries/test_task.py tests/entries/test_task_run.py
 
 lint-workflows: $(VENV)/ci.done  ## Check action.yml, workflows and Dockerfiles with the published schemas and linters.
 	@.github/lint.sh $(CURDIR)/$(VENV)/bin

@@ -15,7 +15,7 @@ example=$(mktemp --suffix=.yml)
 trap 'rm -f "$example"' EXIT
 awk '/^```yaml$/ {n++; on = n == 1; next} /^```$/ {on = 0} on' docs/scale-out.md >"$example"
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows "$example"
-# The published schema of a task, of a certain commit; where there is no network, tests/test_task.py holds what of it matters.
+# The published schema of a task, of a certain commit; where there is no network, tests/entries/test_task.py holds what of it matters.
 if [ "${GITHUB_ACTIONS:-}" = true ]; then
   "$bin/check-jsonschema" --quiet --schemafile \
     https://raw.githubusercontent.com/microsoft/azure-pipelines-task-lib/a5e7ee0f29dbcfd3772a8882795777d60b0198bf/tasks.schema.json \

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.entries.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, heard
 from tests.image.conftest import run
-from tests.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, heard
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 

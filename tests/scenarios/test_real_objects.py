@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from tests.clusters.test_replay import DEAD, EXPECTED
+from tests.clusters.api_server.test_replay import DEAD, EXPECTED
 from tests.helpers.cluster_objects import CORPUS, capture_of
 from tests.helpers.stage import OLD, Stage, always, impatient, staged
 

@@ -25,7 +25,7 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
-from tests.test_task import MANIFEST, PACKED, TASK
+from tests.entries.test_task import MANIFEST, PACKED, TASK
 
 pytestmark = pytest.mark.skipif(not PACKED, reason="`make task` packs the task and runs it.")
 

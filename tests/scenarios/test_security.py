@@ -29,13 +29,13 @@ from acr_cleanup.pipeline import ReportFolder, SnapshotFile
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.reports import files
 from acr_cleanup.reports.view import Context
-from tests.clusters.test_helm import HOST, blockers, findings, plain, release, used, with_json, with_raw
+from tests.access.test_network import get, serve
+from tests.clusters.images.test_helm_history import HOST, blockers, findings, plain, release, used, with_json, with_raw
 from tests.helpers import sample_results as samples
 from tests.helpers.generated_inventories import NOW
 from tests.helpers.registry_clients import connect
 from tests.helpers.stage import staged
-from tests.test_journal import PLAN
-from tests.test_network import get, serve
+from tests.records.test_journal import PLAN
 
 PACKAGE = Path(acr_cleanup.__file__).parent
 SOURCES = [*sorted(PACKAGE.rglob("*.py")), PACKAGE.parent / "entrypoint.py"]

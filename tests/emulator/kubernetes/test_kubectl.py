@@ -1,7 +1,7 @@
 """
 The emulator's kubectl, in this process: its words, its errors and its exit codes.
 
-That they are those of the real program is held by tests/emulator/test_runcommand.py, where that is at hand.
+That they are those of the real program is held by tests/emulator/kubernetes/test_run_command.py, where that is at hand.
 """
 
 from __future__ import annotations
