@@ -5,11 +5,11 @@
 ARG BASE=docker.io/library/python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS build
-COPY requirements.lock /build/
+COPY requirements/runtime.lock /build/
 # An environment without pip, with only what the lock names, and only where its hash is right.
 RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python --disable-pip-version-check --no-cache-dir \
-      install --quiet --no-compile --only-binary :all: --require-hashes --no-deps -r /build/requirements.lock \
+      install --quiet --no-compile --only-binary :all: --require-hashes --no-deps -r /build/runtime.lock \
  && ln -s "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" /build/site-packages
 # What is never imported goes: 80 of 143 MB. tests/image holds it to that.
 # - The Kubernetes client loads its generated API groups and models when they are named, and nothing here names one: requests to an

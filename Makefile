@@ -81,10 +81,10 @@ lint-workflows: $(VENV)/ci.done  ## Check action.yml, workflows and Dockerfiles 
 	@.github/lint.sh $(CURDIR)/$(VENV)/bin
 
 lock:  ## Write the lock files anew from pyproject.toml (needs uv).
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
-	uv pip compile pyproject.toml --group dev --group ci --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-ci.lock
-	uv pip compile pyproject.toml --group dev --group further --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements-ci.lock -o requirements-further.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/runtime.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/runtime.lock -o requirements/dev.lock
+	uv pip compile pyproject.toml --group dev --group ci --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/dev.lock -o requirements/ci.lock
+	uv pip compile pyproject.toml --group dev --group further --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/ci.lock -o requirements/further.lock
 
 clean:  ## Remove the environment and everything that was generated.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results mutants
@@ -100,20 +100,20 @@ $(RUN):
 	@echo "Setting up $(VENV) ..."
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 
-$(VENV)/runtime.done: requirements.lock | $(RUN)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements.lock
+$(VENV)/runtime.done: requirements/runtime.lock | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/runtime.lock
 	@touch $@
 
-$(VENV)/dev.done: requirements-dev.lock | $(RUN)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-dev.lock
+$(VENV)/dev.done: requirements/dev.lock | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/dev.lock
 	@touch $@ $(VENV)/runtime.done
 
-$(VENV)/ci.done: requirements-ci.lock | $(RUN)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-ci.lock
+$(VENV)/ci.done: requirements/ci.lock | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/ci.lock
 	@touch $@ $(VENV)/dev.done $(VENV)/runtime.done
 
-$(VENV)/further.done: requirements-further.lock $(VENV)/ci.done | $(RUN)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements-further.lock
+$(VENV)/further.done: requirements/further.lock $(VENV)/ci.done | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/further.lock
 	@touch $@
 
 # Nothing of these packages runs but what the task's own scripts call: no install scripts.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 import coverage
 import hypothesis
@@ -14,7 +13,6 @@ import pytest
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # A tool that behaves differently inside CI, or with somebody's login, would make tests differ too.
 _SCRUBBED = ("ACR_", "ACTIONS_", "ARM_", "AZURE_", "GITHUB_", "INPUT_", "RUNNER_", "SYSTEM_", "BUILD_")

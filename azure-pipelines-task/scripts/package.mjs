@@ -43,7 +43,8 @@ async function bundle() {
   copy(path.join(HERE, "AcrCleanupV1"), TASK);
   // The same package as in the image, for agents without Linux containers.
   copy(path.join(ROOT, "acr_cleanup"), path.join(TASK, "python", "acr_cleanup"));
-  for (const name of ["entrypoint.py", "requirements.lock"]) fs.copyFileSync(path.join(ROOT, name), path.join(TASK, "python", name));
+  fs.copyFileSync(path.join(ROOT, "entrypoint.py"), path.join(TASK, "python", "entrypoint.py"));
+  fs.copyFileSync(path.join(ROOT, "requirements", "runtime.lock"), path.join(TASK, "python", "requirements.lock"));
   for (const name of ["vss-extension.json", "overview.md", "images"]) copy(path.join(HERE, name), path.join(STAGE, name));
   fs.copyFileSync(path.join(ROOT, "LICENSE"), path.join(STAGE, "LICENSE"));
 }

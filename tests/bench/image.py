@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.bench.rows import Row
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 MOST = 70e6
 """Compressed bytes beyond the base."""
 SHOWN = 5
@@ -117,7 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "Dockerfile").write_text(PLAINLY, encoding="utf-8")
-        (folder / "requirements.lock").write_bytes((ROOT / "requirements.lock").read_bytes())
+        (folder / "requirements.lock").write_bytes((ROOT / "requirements" / "runtime.lock").read_bytes())
         _build(PLAIN, folder, base)
     below = len(_layers(base))
     print(json.dumps({"ours": _measured(OURS, below), "plain": _measured(PLAIN, below)}))

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.bench.serving import served
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TOP = 5
 
 Function = tuple[str, int, str]

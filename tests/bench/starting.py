@@ -8,11 +8,10 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from tests.bench.rows import Row
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TRIES = 9
 
 SDKS = ("azure", "kubernetes", "aiohttp", "msal", "cryptography")

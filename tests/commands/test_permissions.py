@@ -25,9 +25,9 @@ from acr_cleanup.commands.permissions import IDENTITY, permissions
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
+from tests.helpers.paths import ROOT
 from tests.helpers.stage import Stage, staged
 
-ROOT = Path(__file__).parents[1]
 SOMEBODY = "12345678-0000-0000-0000-000000000000"
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
 REGISTRY = f"{SUBSCRIPTION}/resourceGroups/rg-acr/providers/Microsoft.ContainerRegistry/registries/contoso"

@@ -12,9 +12,9 @@ import yaml
 
 from acr_cleanup.emulator.arm import describe
 from acr_cleanup.emulator.kubernetes.api import ClusterState
-from tests.conftest import SHARED
 from tests.emulator.test_arm import SCOPE, VERSION, plain
 from tests.helpers.emulated_api_server import keys
+from tests.helpers.paths import SHARED
 
 pytestmark = pytest.mark.recordings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,7 @@ from acr_cleanup import __version__
 from acr_cleanup.__main__ import entry
 from acr_cleanup.cli import run
 from tests.bench.starting import SDKS, imported
-
-ROOT = Path(__file__).parents[1]
+from tests.helpers.paths import ROOT
 
 
 def test_the_quick_answer_to_version_is_the_one_of_the_parser(

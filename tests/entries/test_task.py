@@ -374,7 +374,7 @@ def test_the_extension_holds_what_it_needs_and_nothing_else(vsix: zipfile.ZipFil
 @packed
 def test_the_extension_ships_what_the_image_holds(vsix: zipfile.ZipFile) -> None:
     assert json.loads(vsix.read("AcrCleanupV1/task.json")) == manifest()
-    assert vsix.read("AcrCleanupV1/python/requirements.lock") == (ROOT / "requirements.lock").read_bytes()
+    assert vsix.read("AcrCleanupV1/python/requirements.lock") == (ROOT / "requirements" / "runtime.lock").read_bytes()
     assert vsix.read("AcrCleanupV1/python/entrypoint.py") == (ROOT / "entrypoint.py").read_bytes()
     assert f'Version="{__version__}"' in vsix.read("extension.vsixmanifest").decode("utf-8")
 

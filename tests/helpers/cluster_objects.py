@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -14,8 +13,9 @@ from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
+from tests.helpers.paths import DATA
 
-CORPUS = Path(__file__).parents[1] / "data" / "kubernetes"
+CORPUS = DATA / "kubernetes"
 OURS = Registry("contoso.azurecr.io")
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64

@@ -16,9 +16,9 @@ import pytest
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.kubernetes.state import DEFINITIONS
-from tests.conftest import SHARED
+from tests.helpers.paths import DATA, SHARED
 
-_PLACES = (Path(__file__).parents[1] / "data" / "kubernetes", SHARED / "kubernetes")
+_PLACES = (DATA / "kubernetes", SHARED / "kubernetes")
 JSON_ACCEPT = "application/json"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-_FOLDER = Path(__file__).parent / "golden"
+from tests.helpers.paths import ROOT
+
+_FOLDER = ROOT / "tests" / "reports" / "golden"
 
 
 def check(name: str, text: str) -> None:

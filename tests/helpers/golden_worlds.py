@@ -34,9 +34,10 @@ from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, R
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub
+from tests.helpers.paths import ROOT
 from tests.helpers.simulation import serving, simulate, simulated
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = ROOT / "tests" / "scenarios" / "golden"
 JSON = dict[str, Any]
 NOWHERE = "nowhere"
 T = TypeVar("T")

@@ -28,8 +28,7 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
 from tests.helpers.fork_server import Nursery
 from tests.helpers.leaks import assert_none_leaked, files_below
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers.paths import ROOT
 
 
 def install(folder: Path) -> tuple[Path, Path]:

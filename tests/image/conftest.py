@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.paths import ROOT
+
 OWNER = 1001
 """Whom the workspace belongs to, as on GitHub's machines; the container runs as root."""
 

@@ -19,9 +19,10 @@ import yaml
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
+from tests.helpers.paths import SHARED
 from tests.helpers.registry_clients import Answer, Asked, by_hand
 
-RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "acr-wire" / "acr-recordings"
+RECORDINGS = SHARED / "acr-wire" / "acr-recordings"
 
 pytestmark = [
     pytest.mark.recordings,

@@ -19,10 +19,10 @@ import yaml
 from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.tokens import TokenSigner
 from acr_cleanup.emulator.world import Face
+from tests.helpers.paths import ROOT
 from tests.helpers.stage import OLD, REPOSITORY, Stage, staged
 
 BOTH = {f"{REPOSITORY}:1.0", f"{REPOSITORY}:1.1"}
-PROJECT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ async def start(stage: Stage, *arguments: str, environ: Mapping[str, str] | None
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(stage.tool.folder),
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         **(stage.tool.emulator.environment() if environ is None else environ),
     }

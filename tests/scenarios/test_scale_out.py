@@ -27,9 +27,10 @@ from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.settings import INPUTS
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.jobs import Job, Step, install
+from tests.helpers.paths import ROOT
 from tests.settings.test_contract import action
 
-TEXT = (Path(__file__).parents[1] / "docs" / "scale-out.md").read_text("utf-8")
+TEXT = (ROOT / "docs" / "scale-out.md").read_text("utf-8")
 OLD = timedelta(days=100)
 
 

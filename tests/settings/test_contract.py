@@ -19,8 +19,8 @@ from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.outputs import NAMES
 from acr_cleanup.settings import INPUTS, Input, Kind, schema
 from acr_cleanup.settings.grammar import as_shard
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 ACTION = ROOT / "action.yml"
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"

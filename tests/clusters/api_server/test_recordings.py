@@ -19,9 +19,9 @@ from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server,
 from acr_cleanup.clusters.scan_clusters import scan_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster
 from acr_cleanup.core.usage import ClusterScan
-from tests.conftest import SHARED
 from tests.helpers.cluster_objects import OURS, blockers
 from tests.helpers.emulated_clusters import HASTY
+from tests.helpers.paths import SHARED
 
 RECORDINGS = SHARED / "acr-wire" / "aks-recordings"
 CLUSTER = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/.*/managedClusters/([^/?]+)", re.IGNORECASE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,11 @@ import pytest
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.cluster_objects import CORPUS, OURS
+from tests.helpers.paths import SHARED
 
 # The whole corpus where it is at hand, and otherwise the part of it that is kept here.
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "kubernetes"
-WHOLE = SHARED if (SHARED / "expected.json").exists() else CORPUS
+RECORDED = SHARED / "kubernetes"
+WHOLE = RECORDED if (RECORDED / "expected.json").exists() else CORPUS
 EXPECTED: dict[str, Any] = json.loads((WHOLE / "expected.json").read_text())
 
 CUSTOM = (

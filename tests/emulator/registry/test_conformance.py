@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -16,9 +15,10 @@ from acr_cleanup.emulator.faults import Budget
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
 from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
+from tests.helpers.paths import ROOT, SHARED
 
-SWAGGER = Path(__file__).parents[3] / "shared/data/acr-wire/acr-swagger-2021-07-01/containerregistry.json"
-PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
+SWAGGER = SHARED / "acr-wire/acr-swagger-2021-07-01/containerregistry.json"
+PAGE = ROOT / "docs" / "emulator.md"
 RECORDINGS = SWAGGER.parents[1] / "acr-recordings"
 
 pytestmark = [

@@ -20,8 +20,9 @@ import yaml
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, Attributes, ManifestState, RepositoryState, TagState
 from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
+from tests.helpers.paths import SHARED
 
-FOLDER = Path(__file__).parents[3] / "shared/data/acr-wire/acr-recordings"
+FOLDER = SHARED / "acr-wire/acr-recordings"
 FILES = sorted(FOLDER.glob("*.yaml")) if FOLDER.exists() else []
 
 pytestmark = [
