@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import together, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.core.verification import Broken, Compared, Missing, Proof, Standing, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
-from acr_cleanup.stages.apply import unless_stopped
 
 SETTLE = 5.0
 """Seconds after which what looks broken is looked at once more: a replica may lag behind."""
