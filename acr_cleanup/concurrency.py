@@ -14,7 +14,7 @@ from acr_cleanup.errors import AcrCleanupError
 T = TypeVar("T")
 
 
-async def together(works: Iterable[Callable[[], Awaitable[T]]], *, limit: int) -> list[T]:
+async def gather(jobs: Iterable[Callable[[], Awaitable[T]]], *, limit: int) -> list[T]:
     """
     Run the jobs, at most `limit` at a time, and return their results in order.
 
@@ -23,13 +23,13 @@ async def together(works: Iterable[Callable[[], Awaitable[T]]], *, limit: int) -
     """
     slots = asyncio.Semaphore(limit)
 
-    async def bounded(work: Callable[[], Awaitable[T]]) -> T:
+    async def bounded(job: Callable[[], Awaitable[T]]) -> T:
         async with slots:
-            return await work()
+            return await job()
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(bounded(work)) for work in works]
+            tasks = [group.create_task(bounded(job)) for job in jobs]
     except BaseExceptionGroup as group_of_failures:
         # Not `except*`: before Python 3.11.4 an exception raised in such a clause is wrapped in a group again.
         # https://github.com/python/cpython/issues/103590

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from acr_cleanup.concurrency import Stop, together, unless_stopped
+from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
 from tests.helpers.simulation import simulate
 
@@ -26,12 +26,12 @@ async def failure(error: Exception) -> int:
 
 
 async def test_gather_returns_results_in_order() -> None:
-    assert await together([partial(result, number) for number in range(5)], limit=2) == [0, 1, 2, 3, 4]
+    assert await gather([partial(result, number) for number in range(5)], limit=2) == [0, 1, 2, 3, 4]
 
 
 async def test_gather_raises_a_failure_without_a_group() -> None:
     with pytest.raises(RegistryUnreachable, match="no such host"):
-        await together([partial(result, 1), partial(failure, RegistryUnreachable("no such host."))], limit=2)
+        await gather([partial(result, 1), partial(failure, RegistryUnreachable("no such host."))], limit=2)
 
 
 async def test_gather_raises_own_errors_before_others() -> None:
@@ -39,7 +39,7 @@ async def test_gather_raises_own_errors_before_others() -> None:
     errors = [ValueError("a bug"), RegistryUnreachable("no such host.")]
 
     with pytest.raises(RegistryUnreachable):
-        await together([partial(failure, error) for error in errors], limit=2)
+        await gather([partial(failure, error) for error in errors], limit=2)
 
 
 async def test_gather_runs_at_most_limit_jobs_at_once() -> None:
@@ -52,7 +52,7 @@ async def test_gather_runs_at_most_limit_jobs_at_once() -> None:
         await asyncio.sleep(0.001)
         running -= 1
 
-    await together([job] * 10, limit=3)
+    await gather([job] * 10, limit=3)
 
     assert most == 3
 

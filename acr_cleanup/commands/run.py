@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from acr_cleanup.clusters.targets import KubeconfigCluster
-from acr_cleanup.concurrency import Stop, together, unless_stopped
+from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
@@ -437,7 +437,7 @@ async def make_plan(
 
     runtime.progress("repositories", 0, len(names), "")
     with rare_collections():
-        await together([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
+        await gather([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     repositories = PackedPlans(plans)
     plan = Plan(
         registry=settings.registry.login_server,
@@ -533,7 +533,7 @@ async def read_usage(
         outside = await edges.look_outside()
 
     works = [scan] if again and not settings.require_all_clusters else [scan, look_outside]
-    await together(works, limit=len(works))
+    await gather(works, limit=len(works))
     return UsageIndex.of(scans, read_at, outside)
 
 

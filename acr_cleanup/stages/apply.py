@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from acr_cleanup.concurrency import together, unless_stopped
+from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
@@ -189,7 +189,7 @@ async def apply(
         warnings.extend(job.warnings)
 
     works = [partial(one, each.repository) for each in plan.tallies if each.steps]
-    await together(works, limit=REPOSITORIES_AT_ONCE)
+    await gather(works, limit=REPOSITORIES_AT_ONCE)
     outcomes.sort(key=lambda outcome: (outcome.repository, outcome.tag or "", outcome.digest))
     return Applied(tuple(outcomes), tuple(blockers), tuple(warnings))
 
