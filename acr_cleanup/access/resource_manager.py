@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from azure.core.async_paging import AsyncItemPaged
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.containerservice.aio import ContainerServiceClient
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 20
+LIST_PAGES = 1_000
+"""Pages of one list. A subscription may have 5,000 clusters: https://learn.microsoft.com/azure/aks/quotas-skus-regions"""
 _READ_RETRIES = 2
 _POLL_SECONDS = 1
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -80,3 +85,49 @@ class ResourceManager:
                 )
                 self._clients[key] = await self._stack.enter_async_context(client)
         return self._clients[key]
+
+
+class EndlessListError(Exception):
+    """A list of Azure Resource Manager has more pages than `LIST_PAGES`."""
+
+
+async def list_all(paged: AsyncItemPaged[T]) -> list[T]:
+    """
+    Read all pages of a list. The caller bounds the time.
+
+    Raises `EndlessListError`, and what the SDK raises.
+    """
+    items: list[T] = []
+    pages = 0
+    # Not `async for item in paged`: the SDK skips an empty page by recursion, so 300 empty pages are a RecursionError.
+    async for page in paged.by_page():
+        pages += 1
+        if pages > LIST_PAGES:
+            raise EndlessListError(f"more than {LIST_PAGES:,} pages")
+        items += [item async for item in page]
+    return items
+
+
+async def list_resources(client: ContainerServiceClient, path: str, api_version: str) -> list[Any]:
+    """
+    Read all pages of the list at `path`, as JSON, for the resources that `client` has no method for.
+
+    Raises `EndlessListError`, what the SDK raises, and `ValueError` if an answer is not a page of a list.
+    """
+    from azure.core.async_paging import AsyncItemPaged  # noqa: PLC0415
+    from azure.core.rest import AsyncHttpResponse, HttpRequest  # noqa: PLC0415
+
+    async def get_page(link: str | None) -> AsyncHttpResponse:
+        request = HttpRequest("GET", link) if link else HttpRequest("GET", path, params={"api-version": api_version})
+        response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+        response.raise_for_status()
+        return response
+
+    async def open_page(response: AsyncHttpResponse) -> tuple[str | None, list[Any]]:
+        page = response.json()
+        items, link = (page.get("value"), page.get("nextLink")) if isinstance(page, dict) else (None, None)
+        if not isinstance(items, list) or not isinstance(link, str | None):
+            raise ValueError("the answer is not a page of a list")  # noqa: TRY004  (as for text that is not JSON)
+        return link or None, items
+
+    return await list_all(AsyncItemPaged(get_page, open_page))

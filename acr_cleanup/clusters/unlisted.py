@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from acr_cleanup.access import roles as rights
-from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
+from acr_cleanup.access.resource_manager import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    ResourceManager,
+    list_all,
+    list_resources,
+    open_manager,
+)
 from acr_cleanup.clusters.api_server.kubeconfig import read_kubeconfig, server_of
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.snapshot import recorded_resource_id
@@ -188,8 +195,9 @@ async def _look(manager: ResourceManager, subscription_id: str, known: _Known, a
 
 async def _list(client: ContainerServiceClient, subscription: Subscription) -> list[ManagedCluster]:
     with arm_problem(_CALL, subscription, role=rights.READER):
-        pages = client.managed_clusters.list(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
-        return [cluster async for cluster in pages]
+        return await list_all(
+            client.managed_clusters.list(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+        )
 
 
 async def _verify_complete(client: ContainerServiceClient, subscription: Subscription) -> None:
@@ -198,18 +206,10 @@ async def _verify_complete(client: ContainerServiceClient, subscription: Subscri
 
     https://learn.microsoft.com/rest/api/authorization/permissions
     """
-    from azure.core.rest import HttpRequest  # noqa: PLC0415
-
     call = "list the permissions of the identity on it"
     path = f"/subscriptions/{subscription.subscription_id}/providers/Microsoft.Authorization/permissions"
-    request = HttpRequest("GET", path, params={"api-version": "2022-04-01"})
     with arm_problem(call, subscription, role=rights.READER):
-        response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
-        response.raise_for_status()
-        answer = response.json()
-    granted = answer.get("value") if isinstance(answer, dict) else None
-    if not isinstance(granted, list):
-        raise Unread(call, "the answer holds no permissions.", "Run again.")
+        granted = await list_resources(client, path, "2022-04-01")
     if not any(_allows(each, rights.READ_CLUSTERS) for each in granted if isinstance(each, dict)):
         raise Unread(
             _CALL,
