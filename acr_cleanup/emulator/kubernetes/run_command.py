@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from acr_cleanup.emulator.server import Emulator
     from acr_cleanup.emulator.world import World
 
-_PACKAGES = Path(__file__).parents[2]
+_PACKAGES = Path(__file__).parents[3]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
