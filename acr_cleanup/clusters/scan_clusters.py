@@ -38,7 +38,7 @@ from acr_cleanup.clusters.targets import (
     Waiver,
 )
 from acr_cleanup.clusters.unread import Unreachable, Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
@@ -93,7 +93,7 @@ async def scan_clusters(
                 progress(result)
             return result
 
-        return tuple(await together([partial(read, target) for target in targets], limit=concurrency))
+        return tuple(await gather([partial(read, target) for target in targets], limit=concurrency))
 
 
 async def access_token(credential: AsyncTokenCredential, scope: str) -> str:

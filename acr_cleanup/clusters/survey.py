@@ -17,7 +17,7 @@ from acr_cleanup.clusters.images.pod_specs import Kind
 from acr_cleanup.clusters.scan_clusters import access_token, describe, ensure_running, user_server
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
 from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
 
@@ -71,7 +71,7 @@ async def survey_clusters(
                 progress(result)
             return result
 
-        return tuple(await together([partial(survey, target) for target in targets], limit=concurrency))
+        return tuple(await gather([partial(survey, target) for target in targets], limit=concurrency))
 
 
 async def _survey(

@@ -31,7 +31,7 @@ from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.snapshot import recorded_resource_id
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Blocker, Outside
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
@@ -76,7 +76,7 @@ async def find_forgotten(
     asked = bool(subscriptions) or required
 
     async with open_manager(credential, make_transport, resource_manager, resource_manager_scope) as manager:
-        found = await together(
+        found = await gather(
             [partial(_look, manager, each, known, asked) for each in wanted], limit=_SUBSCRIPTIONS_AT_ONCE
         )
     blockers = tuple(blocker for each in found for blocker in each)

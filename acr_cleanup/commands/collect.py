@@ -11,7 +11,8 @@ from pathlib import Path
 
 from acr_cleanup.clusters.snapshot import Recorded, recorded_resource_id, write_snapshot
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
-from acr_cleanup.commands.run import REFUSED, Stop, connect_clusters, read_clusters
+from acr_cleanup.commands.run import REFUSED, connect_clusters, read_clusters
+from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
 from acr_cleanup.reports import files, markdown, words
@@ -21,7 +22,6 @@ from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
-from acr_cleanup.stages.apply import unless_stopped
 
 log = logging.getLogger("acr_cleanup")
 

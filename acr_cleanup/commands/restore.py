@@ -19,7 +19,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from acr_cleanup.commands.run import REFUSED, REPOSITORIES_AT_ONCE, log_in
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
@@ -119,7 +119,7 @@ async def restore_all(
         return job.found
 
     runtime.progress("repositories", 0, len(by_repository), "")
-    found = await together([partial(one, name) for name in sorted(by_repository)], limit=REPOSITORIES_AT_ONCE)
+    found = await gather([partial(one, name) for name in sorted(by_repository)], limit=REPOSITORIES_AT_ONCE)
     return [each for repository in found for each in repository]
 
 
@@ -199,7 +199,7 @@ class _Repository:
                 self._say_all(item, Fate.FAILED, str(error))
             return
         for wave in _waves(self.items):
-            await together([partial(self._one, item) for item in wave], limit=self.concurrency)
+            await gather([partial(self._one, item) for item in wave], limit=self.concurrency)
         self.found.sort(key=lambda each: (each.tag or "", each.digest))
 
     async def _look_at_soft_delete(self) -> None:

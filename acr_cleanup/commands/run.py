@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -22,14 +21,14 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from acr_cleanup.clusters.targets import KubeconfigCluster
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
@@ -58,7 +57,7 @@ from acr_cleanup.reports.outputs import outputs
 from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
-from acr_cleanup.stages.apply import Applied, Registry, apply, unless_stopped
+from acr_cleanup.stages.apply import Applied, Registry, apply
 from acr_cleanup.stages.measure import measured
 from acr_cleanup.stages.verify import Witness, find_missing, prove
 
@@ -128,52 +127,6 @@ class Edges:
     """Looks for clusters that the configuration forgot."""
     look_at_undo: Callable[[], Awaitable[Undo]] = _nothing_known
     """Finds out whether the registry could bring back what is deleted."""
-
-
-@dataclass
-class Stop:
-    """Set by SIGINT or SIGTERM: no new deletion starts, and what was done is reported."""
-
-    event: asyncio.Event = field(default_factory=asyncio.Event)
-    received: int = signal.SIGTERM
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            for each in before:
-                loop.add_signal_handler(each, self._receive, each)
-        except NotImplementedError:
-            # On Windows no event loop listens for signals.
-            with self._on_plain_signals(loop, before):
-                yield
-            return
-        try:
-            yield
-        finally:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(each)
-
-    @contextmanager
-    def _on_plain_signals(
-        self, loop: asyncio.AbstractEventLoop, before: Mapping[signal.Signals, object]
-    ) -> Iterator[None]:
-        def receive(number: int, _: object) -> None:
-            loop.call_soon_threadsafe(self._receive, number)
-
-        for each in before:
-            signal.signal(each, receive)
-        try:
-            yield
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)  # type: ignore[arg-type]
-
-    def _receive(self, received: int) -> None:
-        if not self.event.is_set():
-            self.received = received
-            self.event.set()
 
 
 async def main(
@@ -484,7 +437,7 @@ async def make_plan(
 
     runtime.progress("repositories", 0, len(names), "")
     with rare_collections():
-        await together([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
+        await gather([partial(one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     repositories = PackedPlans(plans)
     plan = Plan(
         registry=settings.registry.login_server,
@@ -580,7 +533,7 @@ async def read_usage(
         outside = await edges.look_outside()
 
     works = [scan] if again and not settings.require_all_clusters else [scan, look_outside]
-    await together(works, limit=len(works))
+    await gather(works, limit=len(works))
     return UsageIndex.of(scans, read_at, outside)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from acr_cleanup.access.credentials import CLOUDS
+from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType
 from acr_cleanup.core.policy import Scope
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown

@@ -13,9 +13,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
@@ -55,7 +55,6 @@ A CI system kills what has not ended a few seconds later: the rest of them is fo
 PUT_BACK_AFTER_STOP = 3.0
 """Seconds that putting locks back may take once the run is told to stop; without that it takes what it takes."""
 
-T = TypeVar("T")
 log = logging.getLogger("acr_cleanup.stages.apply")
 
 
@@ -190,7 +189,7 @@ async def apply(
         warnings.extend(job.warnings)
 
     works = [partial(one, each.repository) for each in plan.tallies if each.steps]
-    await together(works, limit=REPOSITORIES_AT_ONCE)
+    await gather(works, limit=REPOSITORIES_AT_ONCE)
     outcomes.sort(key=lambda outcome: (outcome.repository, outcome.tag or "", outcome.digest))
     return Applied(tuple(outcomes), tuple(blockers), tuple(warnings))
 
@@ -463,23 +462,3 @@ class _Attempt:
         if isinstance(step, DeleteManifest):
             return await registry.delete_manifest(repository, step.digest)
         return await registry.untag(repository, step.tag.name)
-
-
-async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: float = 0.0) -> T:
-    """
-    Await `work`, but give it up (CancelledError) once `stop` is set and `grace` seconds have passed.
-
-    The caller tells a stop from a cancellation by `stop.is_set()`.
-    """
-    task = asyncio.ensure_future(work)
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done() and grace:
-            await asyncio.wait({task}, timeout=grace)
-        if not task.done():
-            task.cancel()
-        return await task
-    finally:
-        stopped.cancel()
-        task.cancel()

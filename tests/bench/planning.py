@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from acr_cleanup.commands.run import rare_collections
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository
@@ -146,7 +146,7 @@ async def make_plan(registry: Generated, repositories: int) -> Plan:
         plans.append(Packed.of(await decided(name)))
 
     with rare_collections():
-        await together([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
+        await gather([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
     return Plan(registry.login_server, policy, NOW, usage, PackedPlans(plans))
 
 

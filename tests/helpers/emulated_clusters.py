@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from acr_cleanup.access.credentials import Cloud, open_credential
+from acr_cleanup.access.clouds import Cloud
+from acr_cleanup.access.credentials import open_credential
 from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.scan_clusters import scan_clusters

@@ -1247,30 +1247,6 @@ async def test_a_lost_lock_says_what_to_type_for_the_tag_and_for_the_manifest(
 # -- giving up ---------------------------------------------------------------------------------------------------
 
 
-def test_work_is_given_up_so_long_after_a_stop() -> None:
-    async def work() -> None:
-        async def takes(seconds: float) -> str:
-            await asyncio.sleep(seconds)
-            return "done"
-
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        assert await applying.unless_stopped(takes(1000), stop) == "done"
-        loop.call_later(5, stop.set)
-        began = loop.time()
-        assert await applying.unless_stopped(takes(7), stop, grace=2) == "done"
-        assert loop.time() - began == 7
-        began = loop.time()
-        with pytest.raises(asyncio.CancelledError):
-            await applying.unless_stopped(takes(2.1), stop, grace=2)
-        assert loop.time() - began == pytest.approx(2)
-        with pytest.raises(asyncio.CancelledError):
-            await applying.unless_stopped(takes(0.1), stop)
-        assert loop.time() - began == pytest.approx(2)
-        assert len(asyncio.all_tasks()) == 1, "nothing is left behind"
-
-    simulate(work)
-
-
 @pytest.mark.parametrize(("seconds", "in_time"), [(2.9, True), (3.1, False)])
 def test_after_a_stop_putting_locks_back_may_take_so_long(seconds: float, in_time: bool) -> None:
     """All of them at the same time, and after the time that the deletion was given."""
