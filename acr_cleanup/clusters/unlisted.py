@@ -11,13 +11,14 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from acr_cleanup.access import roles as rights
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -37,8 +38,6 @@ from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.containerservice.aio import ContainerServiceClient
     from azure.mgmt.containerservice.models import ManagedCluster
 
@@ -58,24 +57,21 @@ _RESOURCE_ID = re.compile(
 async def find_forgotten(
     targets: Sequence[ClusterTarget],
     subscriptions: Sequence[str],
+    azure: Azure,
     *,
     required: bool,
-    credential: AsyncTokenCredential,
-    make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
-    resource_manager: str,
-    resource_manager_scope: str | None = None,
 ) -> Outside:
     """
     The AKS clusters of these subscriptions (by default: those of the targets) that are no target.
 
     Each is a warning, or a blocker if `required`. So is a subscription that cannot be listed completely; where nobody asked for it,
-    only the debug log says so. The rest is as for `scan_clusters`. Raises only `IdentityError`.
+    only the debug log says so. Raises only `IdentityError`.
     """
     known = await asyncio.to_thread(_Known.of, targets)
     wanted = _distinct(subscriptions or known.subscriptions)
     asked = bool(subscriptions) or required
 
-    async with open_manager(credential, make_transport, resource_manager, resource_manager_scope) as manager:
+    async with open_manager(azure) as manager:
         found = await gather(
             [partial(_look, manager, each, known, asked) for each in wanted], limit=_SUBSCRIPTIONS_AT_ONCE
         )

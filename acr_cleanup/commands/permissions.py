@@ -58,17 +58,8 @@ async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str
 
     runtime.progress("clusters", 0, len(settings.clusters), "")
     try:
-        async with log_in(settings, environ, runtime) as (network, credential):
-            clusters = await survey_clusters(
-                settings.clusters,
-                credential=credential,
-                make_transport=network.transport,
-                resource_manager=settings.cloud.resource_manager,
-                resource_manager_scope=settings.cloud.resource_manager_scope,
-                trust=network.ca_files,
-                proxy_for=network.proxy_for,
-                progress=report,
-            )
+        async with log_in(settings, environ, runtime) as azure:
+            clusters = await survey_clusters(settings.clusters, azure, progress=report)
     except AcrCleanupError as error:
         # Whoever sets up the rights may not have the identity yet.
         problem = Unread("logging in", quoted(error.seen), quoted(error.remedy))

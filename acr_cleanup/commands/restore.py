@@ -87,11 +87,11 @@ async def restore(
 @asynccontextmanager
 async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[AcrRegistry]:
     async with (
-        log_in(settings, environ, runtime) as (network, credential),
+        log_in(settings, environ, runtime) as azure,
         open_registry(
             settings.registry.login_server,
-            credential,
-            network.transport(),
+            azure.credential,
+            azure.make_transport(),
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             actions=RESTORING,

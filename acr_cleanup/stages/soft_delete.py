@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.settings import Settings
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-
-    from acr_cleanup.access.network import Network
 
 # The last versions without `preview` in their name do not show the policy of soft delete.
 API_VERSION = "2023-11-01-preview"
@@ -52,14 +47,14 @@ class _Registry(msgspec.Struct):
     properties: _Properties
 
 
-async def look_at_undo(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Undo:
+async def look_at_undo(settings: Settings, azure: Azure) -> Undo:
     """What the registry's policies mean for what is going to be deleted. That they cannot be read is no error, but said."""
     subscription, group = settings.registry_subscription_id, settings.registry_resource_group
     if subscription is None or group is None:
         return _unknown("the configuration does not say the registry's subscription_id and resource_group", settings)
     try:
         async with asyncio.timeout(_LIST_SECONDS):
-            policies = await _policies(settings, subscription, group, network, credential)
+            policies = await _policies(settings, subscription, group, azure)
     except (Unread, IdentityError) as error:
         log.debug("reading the policies of the registry", exc_info=True)
         return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), settings)
@@ -99,17 +94,12 @@ def _unknown(why: str, settings: Settings) -> Undo:
     return Undo(f"Whether soft delete is on is not known: {why}.{kept}")
 
 
-async def _policies(
-    settings: Settings, subscription: str, group: str, network: Network, credential: AsyncTokenCredential
-) -> _Policies | None:
+async def _policies(settings: Settings, subscription: str, group: str, azure: Azure) -> _Policies | None:
     """None if there is no such registry. Raises `Unread` and `IdentityError`."""
-    cloud = settings.cloud
     # Listed, for not every registry is called like the first part of its host.
     path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
     call = "read the policies of the registry"
-    async with open_manager(
-        credential, network.transport, cloud.resource_manager, cloud.resource_manager_scope
-    ) as manager:
+    async with open_manager(azure) as manager:
         with arm_problem(call, Subscription(subscription), role=READER):
             client = await manager.client(subscription)
             registries = msgspec.convert(await list_resources(client, path, API_VERSION), list[_Registry])

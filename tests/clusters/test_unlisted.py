@@ -35,11 +35,8 @@ def states(*others: ClusterState) -> tuple[ClusterState, ...]:
     return (ClusterState("aks-prod"), *others)
 
 
-async def find(
-    at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] = (), required: bool = False, **options: Any
-) -> Outside:
-    known = {key: at.options[key] for key in ("credential", "make_transport", "resource_manager")}
-    return await find_forgotten(targets or (target(PROD),), subscriptions, required=required, **(known | options))
+async def find(at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] = (), required: bool = False) -> Outside:
+    return await find_forgotten(targets or (target(PROD),), subscriptions, at.azure, required=required)
 
 
 async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
@@ -328,7 +325,7 @@ def endless(at: Edge, path: str) -> str:
 
 async def test_permissions_on_a_later_page_count() -> None:
     async with edge(*states()) as at:
-        pages = [
+        pages: list[dict[str, Any]] = [
             {"value": [], "nextLink": endless(at, "permissions$")},
             {"value": [{"actions": ["*"]}]},
         ]
