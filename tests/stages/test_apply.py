@@ -17,7 +17,8 @@ from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
-from acr_cleanup.records.journal import JournalError, open_journal, read_journal
+from acr_cleanup.records.journal import JournalError, open_journal
+from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.stages import apply as applying
 from acr_cleanup.stages.apply import Applied, apply
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
