@@ -13,7 +13,7 @@ from acr_cleanup.core.outcome import Result
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import quoted
 from acr_cleanup.reports import json, markdown
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports.context import Context
 
 NAMES = ("report.json", "plan.json", "summary.md")
 JOURNALS = "journal*.jsonl"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.reports import files
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports.context import Context
 from tests.helpers import sample_results as samples
 
 

@@ -28,7 +28,7 @@ from acr_cleanup.errors import RegistryError
 from acr_cleanup.pipeline import ReportFolder, SnapshotFile
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.reports import files
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports.context import Context
 from tests.access.test_network import get, serve
 from tests.clusters.images.test_helm_history import HOST, blockers, findings, plain, release, used, with_json, with_raw
 from tests.helpers import sample_results as samples
