@@ -372,7 +372,7 @@ class ReportFolder:
             inside = (
                 path
                 for each in self._made[:1]
-                for path in (*(each / name for name in files.NAMES), *each.glob(files.JOURNALS))
+                for path in (*(each / name for name in files.names()), *each.glob(files.JOURNALS))
             )
             _give_to_owner(self.workspace, (*self._made, *inside))
 
