@@ -54,8 +54,12 @@ from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachab
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports import files, markdown, text, words
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View
+from acr_cleanup.reports.rows import MISSING_MEANS
+from acr_cleanup.reports.tone import Tone
+from acr_cleanup.reports.view import View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, Registry, apply
@@ -220,7 +224,7 @@ def _annotate(result: Result, runtime: Runtime) -> None:
     """The verdict and what must be looked into; everything else is in the summary."""
     view = View(result)
     level = {Tone.BAD: Level.ERROR, Tone.WARNING: Level.WARNING}.get(view.tone, Level.INFO)
-    runtime.annotate(level, "ACR cleanup", words.plain(view.headline, 2000))
+    runtime.annotate(level, "ACR cleanup", words.plain(headline(view), 2000))
     for blocker in view.blockers:
         what = f"{blocker.where}: {blocker.call}" if blocker.call else blocker.where
         runtime.annotate(Level.ERROR, words.plain(what), f"{blocker.seen}\n{blocker.remedy}".strip())
