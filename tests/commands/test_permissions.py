@@ -22,7 +22,7 @@ from acr_cleanup.clusters.api_server.discovery import NOT_READ
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.commands import permissions as module
 from acr_cleanup.commands.permissions import IDENTITY, permissions
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers.paths import ROOT
