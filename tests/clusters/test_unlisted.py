@@ -20,7 +20,7 @@ from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import IdentityError
 from tests.helpers.emulated_clusters import Edge, edge, target
 from tests.helpers.stage import always, staged

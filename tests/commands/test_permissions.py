@@ -24,7 +24,7 @@ from acr_cleanup.commands import cluster_role
 from acr_cleanup.commands import permissions as module
 from acr_cleanup.commands.cluster_role import IDENTITY
 from acr_cleanup.commands.permissions import permissions
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers.paths import ROOT

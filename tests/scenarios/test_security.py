@@ -22,8 +22,8 @@ from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.images import helm_history as helm
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import RegistryError
 from acr_cleanup.pipeline import ReportFolder, SnapshotFile
 from acr_cleanup.records.journal import open_journal
@@ -142,7 +142,12 @@ async def test_no_service_is_spoken_to_whose_certificate_nobody_trusts() -> None
     """Neither the registry nor Entra ID, the resource manager, the issuer of ID tokens or an API server."""
     world = World(clusters={"production": ClusterState("aks-prod")})
     async with Emulator(world) as emulator:
-        places = [f"https://{emulator.registry_url}", emulator.authority, emulator.resource_manager, emulator.oidc_url]
+        places = [
+            f"https://{emulator.registry_url}",
+            emulator.authority_url,
+            emulator.resource_manager,
+            emulator.oidc_url,
+        ]
         places.append(emulator.kubernetes_url("production"))
         async with open_network({}) as network:
             for place in places:
@@ -183,7 +188,7 @@ async def test_no_program_of_a_kubeconfig_runs_in_a_whole_run(
             kubeconfig(
                 stage.cluster,
                 server=emulator.kubernetes_url(stage.cluster),
-                ca_pem=emulator.ca_pem,
+                ca_pem=emulator.authority.ca_pem,
                 role="clusterUser",
                 auth="token",
                 tenant=stage.world.directory.tenant,
