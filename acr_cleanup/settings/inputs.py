@@ -1,4 +1,4 @@
-"""The table of inputs: what flags, action.yml, the schema and the tables of the README are made from."""
+"""The table of inputs: flags, action.yml, the schema and the tables in docs/ are made from it."""
 
 from __future__ import annotations
 
