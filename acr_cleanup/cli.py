@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from acr_cleanup import __version__
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports.context import Context
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import INPUTS, Kind, Settings, load_settings, schema

@@ -21,10 +21,10 @@ from typing import Protocol
 
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
-from acr_cleanup.reports import files, markdown
+from acr_cleanup.reports import files, markdown_failures
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
-from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.base import Level, Runtime, connect_log
 from acr_cleanup.settings import INPUTS, Settings, load_settings, unknown_inputs
 
@@ -126,7 +126,7 @@ def _run_or_tell(runtime: PipelineRuntime, environ: Mapping[str, str], signals: 
             signal.signal(each, signal.SIG_IGN)
         text = "Cancelled before anything was read. Nothing was deleted."
         runtime.annotate(Level.WARNING, "ACR cleanup", text)
-        _hand_on(runtime, markdown.render_cancelled(text, _dialect(runtime)), result="aborted")
+        _hand_on(runtime, markdown_failures.render_cancelled(text, _dialect(runtime)), result="aborted")
         return 128 + interrupted.number
     except Exception as error:
         log.debug("unexpected", exc_info=True)
@@ -244,7 +244,7 @@ def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
     runtime.log(Level.ERROR, f"{count} in the configuration{where}. Nothing was read or deleted.")
     for problem in error.problems:
         runtime.annotate(Level.ERROR, problem.path, f"{problem.seen}\n{problem.remedy}")
-    _hand_on(runtime, markdown.render_problems(error, _dialect(runtime)))
+    _hand_on(runtime, markdown_failures.render_problems(error, _dialect(runtime)))
 
 
 def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
@@ -252,7 +252,7 @@ def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool)
     level = runtime.name_of("log-level")
     text = f"Something unforeseen happened: {type(error).__name__}: {error}. Set {level}: debug, and report it."
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
-    _hand_on(runtime, markdown.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
+    _hand_on(runtime, markdown_failures.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
 
 
 def _hand_on(runtime: PipelineRuntime, summary: str, result: str = "failed") -> None:
@@ -372,7 +372,7 @@ class ReportFolder:
             inside = (
                 path
                 for each in self._made[:1]
-                for path in (*(each / name for name in files.NAMES), *each.glob(files.JOURNALS))
+                for path in (*(each / name for name in files.names()), *each.glob(files.JOURNALS))
             )
             _give_to_owner(self.workspace, (*self._made, *inside))
 

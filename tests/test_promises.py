@@ -21,7 +21,7 @@ from aiohttp import web
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.running import Ran, Tool
 from tests.helpers.simulation import serving, simulate, simulated
 

@@ -15,7 +15,7 @@ from acr_cleanup.commands.run import REFUSED, connect_clusters, read_clusters
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
-from acr_cleanup.reports import files, markdown, words
+from acr_cleanup.reports import files, markdown_failures, words
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.dialect import GITHUB, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
@@ -53,7 +53,7 @@ async def collect(
             text = "Cancelled. No usage snapshot was written."
             runtime.log(Level.WARNING, text)
             runtime.annotate(Level.WARNING, "ACR cleanup", text)
-            _hand_on(runtime, settings, "aborted", markdown.render_cancelled(text, dialect))
+            _hand_on(runtime, settings, "aborted", markdown_failures.render_cancelled(text, dialect))
             return 128 + stop.received
         except AcrCleanupError as error:
             log.debug("collecting ended early", exc_info=True)
@@ -130,7 +130,7 @@ def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: 
     text = f"{text} No usage snapshot was written."
     runtime.log(Level.ERROR, text)
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
-    _hand_on(runtime, settings, "failed", markdown.render_failure(error, dialect=dialect))
+    _hand_on(runtime, settings, "failed", markdown_failures.render_failure(error, dialect=dialect))
     return code
 
 

@@ -18,8 +18,11 @@ from acr_cleanup.core.references import Digest, Registry, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
-from acr_cleanup.reports import past
-from acr_cleanup.reports.explanation import Answer, Of, OfRepository
+from acr_cleanup.reports.answer import ExplanationPage
+from acr_cleanup.reports.explained_repository import RepositoryExplanation
+from acr_cleanup.reports.explanation import TagExplanation
+from acr_cleanup.reports.past import PastExplanation
+from acr_cleanup.reports.past_report import read_report
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 
@@ -131,18 +134,18 @@ async def _read(
     return Evidence(inventory, usage, settings.policy, now)
 
 
-def _answer(asked: Target, evidence: Evidence, *, everything: bool) -> tuple[Answer, int]:
+def _answer(asked: Target, evidence: Evidence, *, everything: bool) -> tuple[ExplanationPage, int]:
     inventory = evidence.inventory
     if asked.tag is None and asked.digest is None:
         known = inventory.tags or inventory.manifests or asked.repository in evidence.usage.repositories
-        return OfRepository(everything, evidence), ANSWERED if known else NOT_THERE
+        return RepositoryExplanation(everything, evidence), ANSWERED if known else NOT_THERE
     if asked.digest is not None:
         digests = {*inventory.manifests, *inventory.tags_of, *evidence.usage.digests(inventory.name)}
         found = explain_manifest(evidence, _whole(asked, asked.digest, digests))
     else:
         found = explain_tag(evidence, asked.tag or "")
     code = ANSWERED if found.exists or found.uses else NOT_THERE
-    return Of(everything, evidence, found), code
+    return TagExplanation(everything, evidence, found), code
 
 
 def _whole(asked: Target, digest: str, known: Iterable[str]) -> Digest:
@@ -159,10 +162,10 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
 
     Raises `ConfigurationError` for a file that is no report, and for a target that is none or of another registry.
     """
-    run = past.read(report)
+    run = read_report(report)
     asked = parse_target(target, Registry(run.registry))
     digest = _whole(asked, asked.digest, run.digests(asked.repository)) if asked.digest is not None else None
-    answer = past.Then(everything=False, run=run, repository=asked.repository, tag=asked.tag, digest=digest)
+    answer = PastExplanation(everything=False, run=run, repository=asked.repository, tag=asked.tag, digest=digest)
     runtime.show(answer)
     runtime.finish()
     return ANSWERED if answer.known else NOT_THERE

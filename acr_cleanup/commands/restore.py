@@ -25,7 +25,8 @@ from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.restoration import Fate, Restored
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
-from acr_cleanup.records.journal import Deletion, JournalError, Recorded, read_journal
+from acr_cleanup.records.journal import JournalError
+from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_journal
 from acr_cleanup.registry.acr import AcrRegistry, Document, PartMissing, open_registry
 from acr_cleanup.registry.tokens import RESTORING
 from acr_cleanup.reports.restoration import RestorationReport
@@ -37,7 +38,7 @@ NO_MANIFEST = "its content was not kept: a run with backup: true keeps it, and s
 log = logging.getLogger("acr_cleanup")
 
 
-def read(path: Path) -> Recorded:
+def read(path: Path) -> JournalContents:
     """The journal that a user named. Raises `ConfigurationError`."""
     try:
         return read_journal(path)
@@ -47,7 +48,7 @@ def read(path: Path) -> Recorded:
 
 async def restore(
     path: Path,
-    recorded: Recorded,
+    recorded: JournalContents,
     settings: Settings,
     runtime: Runtime,
     environ: Mapping[str, str],
@@ -87,11 +88,11 @@ async def restore(
 @asynccontextmanager
 async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[AcrRegistry]:
     async with (
-        log_in(settings, environ, runtime) as (network, credential),
+        log_in(settings, environ, runtime) as azure,
         open_registry(
             settings.registry.login_server,
-            credential,
-            network.transport(),
+            azure.credential,
+            azure.make_transport(),
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             actions=RESTORING,

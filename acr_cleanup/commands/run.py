@@ -25,8 +25,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -53,18 +54,17 @@ from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachab
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports import files, markdown, text, words
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View
+from acr_cleanup.reports.rows import MISSING_MEANS
+from acr_cleanup.reports.tone import Tone
+from acr_cleanup.reports.view import View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, Registry, apply
 from acr_cleanup.stages.measure import measured
 from acr_cleanup.stages.verify import Witness, find_missing, prove
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-
-    from acr_cleanup.access.network import Network
 
 REPOSITORIES_AT_ONCE = 8
 """Repositories being listed at once; the registry's pace bounds the requests themselves."""
@@ -224,7 +224,7 @@ def _annotate(result: Result, runtime: Runtime) -> None:
     """The verdict and what must be looked into; everything else is in the summary."""
     view = View(result)
     level = {Tone.BAD: Level.ERROR, Tone.WARNING: Level.WARNING}.get(view.tone, Level.INFO)
-    runtime.annotate(level, "ACR cleanup", words.plain(view.headline, 2000))
+    runtime.annotate(level, "ACR cleanup", words.plain(headline(view), 2000))
     for blocker in view.blockers:
         what = f"{blocker.where}: {blocker.call}" if blocker.call else blocker.where
         runtime.annotate(Level.ERROR, words.plain(what), f"{blocker.seen}\n{blocker.remedy}".strip())
@@ -256,36 +256,34 @@ async def connect(settings: Settings, environ: Mapping[str, str], runtime: Runti
     from acr_cleanup.stages.soft_delete import look_at_undo  # noqa: PLC0415
 
     async with (
-        log_in(settings, environ, runtime) as (network, credential),
+        log_in(settings, environ, runtime) as azure,
         open_registry(
             settings.registry.login_server,
-            credential,
-            network.transport(),
+            azure.credential,
+            azure.make_transport(),
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             actions=UNLOCKING if settings.policy.include_locked else DELETING,
         ) as registry,
     ):
-        scan = _scanner(settings, network, credential)
+        scan = _scanner(settings, azure)
         yield Edges(
             registry,
             scan,
-            partial(_look_outside, settings, network, credential),
-            partial(look_at_undo, settings, network, credential),
+            partial(_look_outside, settings, azure),
+            partial(look_at_undo, settings, azure),
         )
 
 
 @asynccontextmanager
 async def connect_clusters(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[Scan]:
     """Open the edges of the clusters alone: for what never speaks to the registry."""
-    async with log_in(settings, environ, runtime) as (network, credential):
-        yield _scanner(settings, network, credential)
+    async with log_in(settings, environ, runtime) as azure:
+        yield _scanner(settings, azure)
 
 
 @asynccontextmanager
-async def log_in(
-    settings: Settings, environ: Mapping[str, str], runtime: Runtime
-) -> AsyncIterator[tuple[Network, AsyncTokenCredential]]:
+async def log_in(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[Azure]:
     """Open the network session and the login that all edges share."""
     from acr_cleanup.access.credentials import open_credential  # noqa: PLC0415
     from acr_cleanup.access.network import open_network  # noqa: PLC0415
@@ -296,22 +294,17 @@ async def log_in(
             settings.cloud, network, environ, settings.login, id_tokens=runtime.id_token, mask=runtime.mask
         ) as credential,
     ):
-        yield network, credential
+        yield Azure.of(settings.cloud, network, credential)
 
 
-def _scanner(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Scan:
+def _scanner(settings: Settings, azure: Azure) -> Scan:
     from acr_cleanup.clusters.scan_clusters import scan_clusters  # noqa: PLC0415
 
     async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
         return await scan_clusters(
             settings.clusters,
             settings.registry,
-            credential=credential,
-            make_transport=network.transport,
-            resource_manager=settings.cloud.resource_manager,
-            resource_manager_scope=settings.cloud.resource_manager_scope,
-            trust=network.ca_files,
-            proxy_for=network.proxy_for,
+            azure,
             progress=report,
             helm_history=settings.helm_history,
             waive=settings.waive,
@@ -320,17 +313,11 @@ def _scanner(settings: Settings, network: Network, credential: AsyncTokenCredent
     return scan
 
 
-async def _look_outside(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Outside:
+async def _look_outside(settings: Settings, azure: Azure) -> Outside:
     from acr_cleanup.clusters.unlisted import find_forgotten  # noqa: PLC0415
 
     return await find_forgotten(
-        settings.clusters,
-        settings.subscriptions,
-        required=settings.require_all_clusters,
-        credential=credential,
-        make_transport=network.transport,
-        resource_manager=settings.cloud.resource_manager,
-        resource_manager_scope=settings.cloud.resource_manager_scope,
+        settings.clusters, settings.subscriptions, azure, required=settings.require_all_clusters
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST, RegistryState
 from acr_cleanup.emulator.world import World
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.tokens import read_claims
-from acr_cleanup.emulator.world import AKS_SERVER_APP, GITHUB_ISSUER, PIPELINES_ISSUER, World
-
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
+from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP
+from acr_cleanup.emulator.tokens import TokenSigner, read_claims
+from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, Directory, World
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def entra_app(world: World, emulator: Emulator) -> web.Application:
+def entra_app(world: World, authority: Authority) -> web.Application:
     """Entra ID for the world's directory."""
-    entra = _Entra(world, emulator)
+    entra = _Entra(world, authority)
     app = web.Application()
     app.router.add_get("/common/discovery/instance", entra.instances)
     app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", entra.configuration)
@@ -52,9 +51,9 @@ class _Refusal(Exception):
 
 
 class _Entra:
-    def __init__(self, world: World, emulator: Emulator) -> None:
+    def __init__(self, world: World, authority: Authority) -> None:
         self._world = world
-        self._emulator = emulator
+        self._authority = authority
 
     async def instances(self, request: web.Request) -> web.Response:
         """Which authorities there are: this one, by the name it was called."""
@@ -109,7 +108,7 @@ class _Entra:
             "token_type": "Bearer",
             "expires_in": lifetime,
             "ext_expires_in": lifetime,
-            "access_token": self._emulator.issue_token(audience, client),
+            "access_token": self._authority.issue_token(audience, client),
         }
         return web.json_response(body)
 
@@ -143,7 +142,7 @@ class _Entra:
             raise _Refusal(401, "invalid_client", 7000215, message)
 
     def _check_assertion(self, client: str, assertion: str) -> None:
-        claims = self._emulator.signer.verify(assertion)
+        claims = self._authority.signer.verify(assertion)
         if claims is None:
             if read_claims(assertion) is None:
                 raise _Refusal(401, "invalid_client", 50027, "JWT token is invalid or malformed.")
@@ -174,18 +173,17 @@ class _Entra:
         known = {
             "https://containerregistry.azure.net",
             self._world.registry.audience.rstrip("/"),
-            self._emulator.resource_manager,
+            RESOURCE_MANAGER,
             AKS_SERVER_APP,
         }
-        if self._emulator.canonical_audience(audience) not in known:
+        if self._authority.canonical_audience(audience) not in known:
             message = f"The resource principal named {audience} was not found in the tenant named Contoso."
             raise _Refusal(400, "invalid_resource", 500011, message)
         return audience
 
 
-def oidc_app(world: World, emulator: Emulator) -> web.Application:
+def oidc_app(directory: Directory, signer: TokenSigner) -> web.Application:
     """The issuers of GitHub and Azure Pipelines, each behind the request token that its jobs are given."""
-    directory = world.directory
 
     def is_bearer(request: web.Request, token: str) -> bool:
         return request.headers.get("Authorization", "") == f"Bearer {token}"
@@ -195,7 +193,7 @@ def oidc_app(world: World, emulator: Emulator) -> web.Application:
             return web.Response(status=401, text="Unauthorized")
         audience = request.query.get("audience", "https://github.com/contoso")
         claims = {"iss": GITHUB_ISSUER, "sub": directory.github_subject, "aud": audience, "jti": str(uuid.uuid4())}
-        return web.json_response({"count": 1, "value": emulator.signer.sign(claims, 300)})
+        return web.json_response({"count": 1, "value": signer.sign(claims, 300)})
 
     async def pipelines(request: web.Request) -> web.Response:
         if not is_bearer(request, directory.pipelines_access_token):
@@ -209,7 +207,7 @@ def oidc_app(world: World, emulator: Emulator) -> web.Application:
             "aud": "api://AzureADTokenExchange",
             "jti": str(uuid.uuid4()),
         }
-        return web.json_response({"oidcToken": emulator.signer.sign(claims, 300)})
+        return web.json_response({"oidcToken": signer.sign(claims, 300)})
 
     app = web.Application()
     app.router.add_get("/github/token", github)

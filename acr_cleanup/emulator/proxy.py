@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from acr_cleanup.emulator.world import RequestRecord, World
+from acr_cleanup.emulator.requests import RequestRecord
+from acr_cleanup.emulator.world import World
 
 _MAX_HEADER_BYTES = 64 * 1024
 

@@ -6,42 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from acr_cleanup.emulator.faults import Budget, Fault
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import RegistryState
-
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.faults import Budget, Fault
-    from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.requests import RequestRecord
 
 Face = Literal["direct", "proxy"]
-
-# The application id of the AKS server in Entra ID: the audience of every token for an Entra ID cluster, in all clouds.
-# https://azure.github.io/kubelogin/concepts/aks.html
-AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 
 # What GitHub and Azure Pipelines call themselves in the tokens of their jobs.
 GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 PIPELINES_ISSUER = "https://vstoken.dev.azure.com/33333333-3333-3333-3333-333333333333"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """
-    One request as a service saw it.
-
-    `path` is decoded, `query` is not. `status` is 0 when the connection was cut before any answer. `identity` is the
-    client id of the bearer token or the common name of the client certificate, None for an anonymous request.
-    `at` is in seconds since the epoch, when the request arrived.
-    """
-
-    service: str
-    method: str
-    path: str
-    query: str
-    status: int
-    identity: str | None
-    at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def dead_port() -> Iterator[int]:
 
 
 def cloud_of(emulator: Emulator) -> Cloud:
-    return replace(CLOUDS["azurecloud"], authority=emulator.authority)
+    return replace(CLOUDS["azurecloud"], authority=emulator.authority_url)
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ async def test_a_service_principal_with_a_secret_gets_tokens() -> None:
     async with Emulator(World()) as emulator:
         async with credential_in(cloud_of(emulator), emulator.environment()) as credential:
             token = await credential.get_token(REGISTRY)
-        assert emulator.check_token(token.token, "https://containerregistry.azure.net")
+        assert emulator.authority.check_token(token.token, "https://containerregistry.azure.net")
         assert [(request.service, request.method) for request in emulator.world.requests] == [("entra", "POST")]
 
 
@@ -112,16 +112,16 @@ async def test_a_federated_token_is_shown_to_the_authority_that_was_named(tmp_pa
     async with Emulator(world) as emulator:
         claims = {"iss": subject.issuer, "sub": subject.subject, "aud": subject.audience}
         file = tmp_path / "token"
-        file.write_text(emulator.signer.sign(claims, 60))
+        file.write_text(emulator.authority.signer.sign(claims, 60))
         environ = {**emulator.environment(), "AZURE_CLIENT_SECRET": "", "AZURE_FEDERATED_TOKEN_FILE": str(file)}
         async with credential_in(cloud_of(emulator), environ) as credential:
             token = await credential.get_token(REGISTRY)
-        assert emulator.check_token(token.token, "https://containerregistry.azure.net")
+        assert emulator.authority.check_token(token.token, "https://containerregistry.azure.net")
 
         file.write_text("nonsense")
         assert "no token at all" in (await refusal(cloud_of(emulator), environ)).seen
         world.directory.federated[0] = replace(subject, subject="you")
-        file.write_text(emulator.signer.sign(claims, 60))
+        file.write_text(emulator.authority.signer.sign(claims, 60))
         assert "subject" in (await refusal(cloud_of(emulator), environ)).seen
         file.unlink()
         missing = await refusal(cloud_of(emulator), environ)
@@ -425,7 +425,7 @@ class JobTokens:
     async def __call__(self, audience: str) -> str:
         directory = self._emulator.world.directory
         claims = {"iss": GITHUB_ISSUER, "sub": directory.github_subject, "aud": audience, "jti": len(self.given)}
-        self.given.append(self._emulator.signer.sign(claims | self.claims, 300))
+        self.given.append(self._emulator.authority.signer.sign(claims | self.claims, 300))
         return self.given[-1]
 
 

@@ -86,12 +86,14 @@ async def test_every_token_of_entra_is_proven_by_a_fresh_one_and_all_are_masked(
     assert {each.query for each in requests} == {f"api-version=7.1&serviceConnectionId={CONNECTION}"}
     assert {each.token for each in tokens} <= set(masked)
     assert TOKEN in masked
-    assert sum(azure.signer.verify(each) is not None for each in masked) == 4
+    assert sum(azure.authority.signer.verify(each) is not None for each in masked) == 4
 
 
 async def test_the_token_goes_through_the_proxy_of_the_agent(azure: Emulator) -> None:
     """Whose name of Azure DevOps nothing else here would know."""
-    assert azure.signer.verify(await ask(azure, **azure.environment("proxy"), **azure.pipelines_environment("proxy")))
+    assert azure.authority.signer.verify(
+        await ask(azure, **azure.environment("proxy"), **azure.pipelines_environment("proxy"))
+    )
     assert azure.world.count(service="oidc") == 1
 
 
@@ -164,7 +166,7 @@ async def test_a_service_that_stumbles_is_asked_again(
     monkeypatch.setattr(service_connection, "DEADLINE", 1.0)
     fault.service, fault.times, fault.hits, fault.seen = "oidc", 2, 0, 0
     azure.world.faults.append(fault)
-    assert azure.signer.verify(await ask(azure))
+    assert azure.authority.signer.verify(await ask(azure))
     assert fault.hits == 2
 
 

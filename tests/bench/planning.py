@@ -33,8 +33,8 @@ from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.registry.acr import AcrRegistry
 from acr_cleanup.registry.pace import Pace, Reply
 from acr_cleanup.reports import files, markdown, text
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import Context
 
 PAGE = 1000
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

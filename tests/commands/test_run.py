@@ -11,7 +11,7 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.running import Tool, serving
 
 OLD = timedelta(days=100)

@@ -17,7 +17,7 @@ import pytest
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.reports import outputs as report_outputs
 from tests.helpers.jobs import Job, install
 

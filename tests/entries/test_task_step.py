@@ -18,7 +18,7 @@ from acr_cleanup import pipeline
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.reports import outputs as report_outputs
 from acr_cleanup.reports.dialect import PLAIN
 from acr_cleanup.runtimes.azure_devops import AzureDevOps, camel_case

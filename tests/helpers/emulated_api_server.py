@@ -14,8 +14,7 @@ import aiohttp
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.kubernetes.api import ClusterState
-from acr_cleanup.emulator.kubernetes.state import DEFINITIONS
+from acr_cleanup.emulator.kubernetes.state import DEFINITIONS, ClusterState
 from tests.helpers.paths import DATA, SHARED
 
 _PLACES = (DATA / "kubernetes", SHARED / "kubernetes")

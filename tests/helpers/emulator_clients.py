@@ -45,7 +45,9 @@ class RegistryClient:
         form = {
             "grant_type": "access_token",
             "service": self.emulator.registry_url,
-            "access_token": self.emulator.issue_token(REGISTRY_AUDIENCE, self.emulator.world.directory.client_id),
+            "access_token": self.emulator.authority.issue_token(
+                REGISTRY_AUDIENCE, self.emulator.world.directory.client_id
+            ),
         }
         answer = await self.call("POST", "/oauth2/exchange", data=form)
         assert answer.status == 200, answer

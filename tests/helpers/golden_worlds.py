@@ -28,7 +28,7 @@ from aiohttp import web
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState, digest_of
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential

@@ -92,7 +92,7 @@ async def connect(world: World, *, trust: bool = True, pace: Pace | None = None)
     """Start the emulator and open the registry edge on it."""
     async with Emulator(world) as emulator:
         client = world.directory.client_id
-        login = Login(lambda: emulator.issue_token(AUDIENCE, client))
+        login = Login(lambda: emulator.authority.issue_token(AUDIENCE, client))
         context = ssl.create_default_context(cafile=emulator.ca_file if trust else None)
         connector = aiohttp.TCPConnector(ssl=context)
         async with (

@@ -30,10 +30,9 @@ from aiohttp import web
 from azure.core.settings import settings as azure_settings
 
 from acr_cleanup.access import network
-from acr_cleanup.emulator import Emulator, World, faults
-from acr_cleanup.emulator.arm import arm_app
-from acr_cleanup.emulator.entra import entra_app, oidc_app
-from acr_cleanup.emulator.registry.api import acr_app
+from acr_cleanup.emulator import Emulator, World
+from acr_cleanup.emulator.authority import Authority
+from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry.pace import Pace
 from tests.helpers.running import Tool
@@ -197,18 +196,24 @@ def _trust(*_: object, **__: object) -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
+class _Authority(Authority):
+    """Tokens alone: making certificates would cost more than whole runs."""
+
+    ca_pem = b"no client checks it"
+
+    def client_certificate(self, cluster: object) -> tuple[str, str]:
+        return "", ""
+
+
 class _Emulator(Emulator):
     """The same services without sockets."""
 
     of_loop: ClassVar[dict[asyncio.AbstractEventLoop, _Emulator]] = {}
 
     async def __aenter__(self) -> Self:
-        self.ca_pem = b"nobody checks it"
+        self.authority = _Authority(self.world.directory)
         self._servers: dict[int, web.AppRunner] = {}
-        self._serve("acr", acr_app(self.world, self))
-        self._serve("entra", entra_app(self.world, self))
-        self._serve("oidc", oidc_app(self.world, self))
-        self._serve("arm", arm_app(self.world, self))
+        self._serve_services()
         self.of_loop[asyncio.get_running_loop()] = self
         return self
 
@@ -217,14 +222,11 @@ class _Emulator(Emulator):
         for runner in self._runners:
             await runner.cleanup()
 
-    def client_certificate(self, cluster: object) -> tuple[str, str]:
-        return "", ""
-
     def config(self, face: Face | None = None) -> dict[str, Any]:
         return super().config("proxy")
 
     def _serve(self, service: str, app: web.Application) -> int:
-        app.middlewares.insert(0, faults.middleware(self.world, service))
+        app.middlewares.insert(0, middleware(self.world, service))
         number = len(self._ports) + 1
         self._ports[service] = number
         self._servers[number] = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)

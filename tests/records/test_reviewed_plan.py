@@ -26,7 +26,7 @@ from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records import reviewed_plan as plan_file
 from acr_cleanup.reports import json as report_json

@@ -218,7 +218,7 @@ async def test_a_token_is_for_its_audience_and_masked(
     issuer: Emulator, runtime: GitHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokens = [await runtime.id_token("api://Some Where&else") for _ in range(2)]
-    claims = issuer.signer.verify(tokens[0])
+    claims = issuer.authority.signer.verify(tokens[0])
 
     assert claims is not None
     assert claims["aud"] == "api://Some Where&else"
@@ -235,7 +235,7 @@ async def test_an_issuer_that_stumbles_is_asked_again(
     monkeypatch.setattr(github, "DEADLINE", 1.0)
     fault.service, fault.times, fault.hits, fault.seen = "oidc", 2, 0, 0
     issuer.world.faults.append(fault)
-    assert issuer.signer.verify(await runtime.id_token("x"))
+    assert issuer.authority.signer.verify(await runtime.id_token("x"))
     assert fault.hits == 2
 
 

@@ -299,8 +299,8 @@ def kubeconfig(stage: Stage, user: dict[str, object] | None = None) -> dict[str,
     cluster.add(build.cronjob("a", "nightly", [stage.image("1.0")]))
     folder = stage.tool.folder / "kube"
     folder.mkdir()
-    (folder / "ca.pem").write_bytes(stage.tool.emulator.ca_pem)
-    certificate, key = stage.tool.emulator.client_certificate(cluster)
+    (folder / "ca.pem").write_bytes(stage.tool.emulator.authority.ca_pem)
+    certificate, key = stage.tool.emulator.authority.client_certificate(cluster)
     (folder / "me.pem").write_text(certificate)
     (folder / "me.key").write_text(key)
     url = stage.tool.emulator.kubernetes_url(cluster)

@@ -18,7 +18,7 @@ from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as proof
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
 from tests.helpers.running import Ran, Tool, serving

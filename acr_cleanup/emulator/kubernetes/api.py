@@ -10,14 +10,15 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.kubernetes import discovery as discovery
+from acr_cleanup.emulator.authority import Authority
+from acr_cleanup.emulator.kubernetes import discovery
 from acr_cleanup.emulator.kubernetes.discovery import Resource
 from acr_cleanup.emulator.kubernetes.selectors import SelectorError, field_test, label_test
-from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 from acr_cleanup.emulator.kubernetes.wire import (
     PlainRefusal,
     Refusal,
@@ -31,17 +32,8 @@ from acr_cleanup.emulator.kubernetes.wire import (
     write_token,
 )
 
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
-    from acr_cleanup.emulator.world import World
-
-__all__ = ["ClusterState", "kubernetes_app"]
-
 JSON = dict[str, Any]
 
-# The application id of the AKS server in Entra ID, the same in all clouds.
-# https://azure.github.io/kubelogin/concepts/aks.html
-AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 _NOT_FOUND = "the server could not find the requested resource"
 _EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -55,14 +47,14 @@ _SNAPSHOTS = 16
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-def kubernetes_app(world: World, cluster: ClusterState, emulator: Emulator, *, inside: bool = False) -> web.Application:
+def kubernetes_app(cluster: ClusterState, authority: Authority, *, inside: bool = False) -> web.Application:
     """
     The API server of `cluster`.
 
     `inside` is the door that only the cluster's own network has: it is open while a private cluster is not reachable.
     """
     app = web.Application()
-    server = ApiServer(world, cluster, emulator, inside=inside)
+    server = ApiServer(cluster, authority, inside=inside)
     app.router.add_route("*", "/{path:.*}", server.handle)
     return app
 
@@ -95,10 +87,9 @@ class _Snapshot:
 class ApiServer:
     """Answers the requests to one cluster."""
 
-    def __init__(self, world: World, cluster: ClusterState, emulator: Emulator, *, inside: bool) -> None:
-        self._world = world
+    def __init__(self, cluster: ClusterState, authority: Authority, *, inside: bool) -> None:
         self._cluster = cluster
-        self._emulator = emulator
+        self._authority = authority
         self._inside = inside
         self._snapshots: OrderedDict[tuple[object, ...], _Snapshot] = OrderedDict()
         self._flow_schema = str(uuid.uuid4())
@@ -138,7 +129,7 @@ class ApiServer:
                 return "system:serviceaccount:aks-command:default"
             if local and token == cluster.token:
                 return "clusterUser"
-            claims = self._emulator.check_token(token, AKS_SERVER_APP) if cluster.is_entra else None
+            claims = self._authority.check_token(token, AKS_SERVER_APP) if cluster.is_entra else None
             if claims is not None:
                 return str(claims["oid"])
         raise Refusal(401, "Unauthorized")

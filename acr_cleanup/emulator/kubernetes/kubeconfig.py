@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP
-from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, Auth, ClusterState
 
 # The application id of kubectl's own login in Entra ID.
 _CLIENT_APP = "80faf920-1908-4b52-b5ef-a8e7bedfc67a"

@@ -23,20 +23,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trustme
 from aiohttp import web
 
-from acr_cleanup.emulator import faults
-from acr_cleanup.emulator.kubernetes.api import ClusterState, kubernetes_app
+from acr_cleanup.emulator.authority import Authority
+from acr_cleanup.emulator.kubernetes.api import kubernetes_app
 from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.middleware import middleware
+from acr_cleanup.emulator.world import World
 
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
-    from acr_cleanup.emulator.world import World
-
-_PACKAGES = Path(__file__).parents[2]
+# Where Python finds the package of this program.
+_PACKAGES = Path(__file__).parents[3]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -52,7 +51,7 @@ class CommandResult:
 
 
 async def run_command(
-    world: World, cluster: ClusterState, emulator: Emulator, *, command: str, context: str = "", token: str = ""
+    world: World, cluster: ClusterState, authority: Authority, *, command: str, context: str = "", token: str = ""
 ) -> CommandResult:
     """
     Runs `command` inside the cluster.
@@ -71,7 +70,7 @@ async def run_command(
         if context:
             with zipfile.ZipFile(io.BytesIO(base64.b64decode(context))) as archive:
                 archive.extractall(work)
-        async with _inside_door(world, cluster, emulator) as (server, ca_pem):
+        async with _inside_door(world, cluster, authority) as (server, ca_pem):
             identity = token if cluster.is_entra else cluster.inside_token
             config = folder / "kubeconfig"
             config.write_text(inside_kubeconfig(server, ca_pem, identity or "none"))
@@ -89,13 +88,13 @@ async def run_command(
 
 
 @contextlib.asynccontextmanager
-async def _inside_door(world: World, cluster: ClusterState, emulator: Emulator) -> AsyncIterator[tuple[str, bytes]]:
+async def _inside_door(world: World, cluster: ClusterState, authority: Authority) -> AsyncIterator[tuple[str, bytes]]:
     """The API server as seen from inside: its URL and the CA of its certificate, while the command runs."""
     ca = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("127.0.0.1").configure_cert(tls)
-    app = kubernetes_app(world, cluster, emulator, inside=True)
-    app.middlewares.insert(0, faults.middleware(world, f"kubernetes/{cluster.name}"))
+    app = kubernetes_app(cluster, authority, inside=True)
+    app.middlewares.insert(0, middleware(world, f"kubernetes/{cluster.name}"))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:

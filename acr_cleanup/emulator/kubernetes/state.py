@@ -13,6 +13,10 @@ from acr_cleanup.emulator.kubernetes.objects import JSON, ImageIds
 
 Auth = Literal["certificate", "token", "entra", "entra-exec"]
 
+# The application id of the AKS server in Entra ID: the audience of every token for an Entra ID cluster, in all clouds.
+# https://azure.github.io/kubelogin/concepts/aks.html
+AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
+
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 _READ_VERBS = frozenset({"get", "list", "watch"})
 

@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.faults import category_of
 from acr_cleanup.emulator.registry.repository import INDEX_TYPES, OCI_INDEX, ManifestState, RepositoryState, TagState
 from acr_cleanup.emulator.registry.shapes import (
@@ -34,18 +34,15 @@ from acr_cleanup.emulator.registry.state import DeletedManifest, digest_of
 from acr_cleanup.emulator.registry.tokens import CATALOG, Need, TokenService
 from acr_cleanup.emulator.world import World
 
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
-
 # The limits of a Standard registry; shown as calls per second in a header while no budget says otherwise.
 # https://learn.microsoft.com/azure/container-registry/container-registry-skus
 CALLS_PER_MINUTE = {"OAuth": 10_000, "DataplaneDelete": 500}
 
 
-def acr_app(world: World, emulator: Emulator) -> web.Application:
+def acr_app(world: World, authority: Authority) -> web.Application:
     """The registry of the world."""
     app = web.Application(client_max_size=8 * 1024 * 1024)
-    app.router.add_route("*", "/{path:.*}", _Registry(world, emulator).answer)
+    app.router.add_route("*", "/{path:.*}", _Registry(world, authority).answer)
     return app
 
 
@@ -66,9 +63,9 @@ _Handler = Callable[[_Call], Awaitable[web.Response]]
 
 
 class _Registry:
-    def __init__(self, world: World, emulator: Emulator) -> None:
+    def __init__(self, world: World, authority: Authority) -> None:
         self._world = world
-        self._tokens = TokenService(world, emulator)
+        self._tokens = TokenService(world, authority)
         # Repository names are lower case and may have any number of segments, so the order matters.
         name, rest = r"(?P<name>[a-z0-9][a-z0-9._/-]*)", r"(?P<reference>[^/]+)"
         self._routes: list[tuple[str, re.Pattern[str], str, _Handler]] = [

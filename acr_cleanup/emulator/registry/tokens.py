@@ -9,15 +9,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
+from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.registry.shapes import error
 from acr_cleanup.emulator.world import World
-
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
 
 DENIED = "authentication required, visit https://aka.ms/acr/authorization for more information."
 CATALOG = "catalog"
@@ -40,9 +38,9 @@ class Need:
 class TokenService:
     """Issues and checks the registry's own tokens. Basic authentication is never accepted."""
 
-    def __init__(self, world: World, emulator: Emulator) -> None:
+    def __init__(self, world: World, authority: Authority) -> None:
         self._world = world
-        self._emulator = emulator
+        self._authority = authority
 
     async def exchange(self, request: web.Request) -> web.Response:
         """`POST /oauth2/exchange`: a refresh token for an Entra ID token with the registry's audience."""
@@ -55,8 +53,8 @@ class TokenService:
             return error(400, "INVALID_PARAMETER", f"service {service!r} is not this registry")
         audiences = {registry.audience}
         if registry.accepts_arm_audience:
-            audiences.add(self._emulator.resource_manager)
-        claims = self._emulator.check_token(str(form.get("access_token", "")), audiences)
+            audiences.add(RESOURCE_MANAGER)
+        claims = self._authority.check_token(str(form.get("access_token", "")), audiences)
         client = str(claims["appid"]) if claims is not None else ""
         if claims is None or (registry.members is not None and client not in registry.members):
             return error(401, "UNAUTHORIZED", DENIED)
@@ -68,7 +66,7 @@ class TokenService:
         if registry.abac:
             # The presence of this claim is how a client can tell an ABAC registry.
             body["aad_identity"] = {"tenantId": self._world.directory.tenant, "objectId": client}
-        return web.json_response({"refresh_token": self._emulator.signer.sign(body, registry.refresh_token_lifetime)})
+        return web.json_response({"refresh_token": self._authority.signer.sign(body, registry.refresh_token_lifetime)})
 
     async def token(self, request: web.Request) -> web.Response:
         """`POST /oauth2/token`: an access token for the scopes, as far as the client has the rights."""
@@ -116,7 +114,7 @@ class TokenService:
             and (granted := self._granted(client, kind, name, actions))
         ]
         body = self._claims(client, service) | {"grant_type": "access_token", "access": access, "roles": []}
-        return web.json_response({"access_token": self._emulator.signer.sign(body, registry.access_token_lifetime)})
+        return web.json_response({"access_token": self._authority.signer.sign(body, registry.access_token_lifetime)})
 
     def _granted(self, client: str, kind: str, name: str, actions: list[str]) -> list[str]:
         # Rights behind a wildcard are looked at when the token is used.
@@ -143,7 +141,7 @@ class TokenService:
         }
 
     def _verified(self, token: str, grant: str) -> dict[str, Any] | None:
-        claims = self._emulator.signer.verify(token)
+        claims = self._authority.signer.verify(token)
         mode = "rbac-abac" if self._world.registry.abac else "rbac"
         if claims is None or claims.get("grant_type") != grant or claims.get("mode") != mode:
             return None

@@ -264,7 +264,7 @@ async def test_what_is_not_served_is_a_path_that_there_is_not(registry: Registry
 async def test_tokens_are_given_as_described(registry: RegistryClient, swagger: dict[str, Any]) -> None:
     emulator = registry.emulator
     service = emulator.registry_url
-    token = emulator.issue_token(emulator.world.registry.audience, "somebody")
+    token = emulator.authority.issue_token(emulator.world.registry.audience, "somebody")
     form = {"grant_type": "access_token", "service": service, "access_token": token}
     exchanged = await registry.call("POST", "/oauth2/exchange", data=form)
     conforms(swagger, "POST", "/oauth2/exchange", exchanged)
