@@ -55,7 +55,9 @@ def test_page_names_only_paths_that_exist(page: Path) -> None:
         if not name.startswith(("acr-cleanup/", "bench-results/")):  # written by a run
             file = next((root / name for root in roots if (root / name).exists()), None)
             assert file, f"{page.name} names {name}"
-            assert not function or f"def {function}(" in file.read_text("utf-8"), f"{page.name} names {name}::{function}"
+            assert not function or f"def {function}(" in file.read_text("utf-8"), (
+                f"{page.name} names {name}::{function}"
+            )
 
 
 def test_front_page_is_short() -> None:
@@ -83,3 +85,8 @@ def test_requirements_txt_installs_the_lock_file() -> None:
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     assert [line for line in lines if not line.startswith("#")] == ["-r requirements/runtime.lock"]
     assert (ROOT / "requirements" / "runtime.lock").exists()
+
+
+@pytest.mark.parametrize("name", ["summary-light.png", "summary-dark.png"])
+def test_picture_of_the_front_page_is_small(name: str) -> None:
+    assert (ROOT / "docs" / "images" / name).stat().st_size < 200_000
