@@ -127,7 +127,7 @@ async def test_stopped_run_restores_the_locks(monkeypatch: pytest.MonkeyPatch) -
 
     assert set(registry.changes) >= RELOCKED
     assert kinds(applied)["1"] is OutcomeKind.FAILED
-    assert "may be gone" in applied.outcomes[0].detail
+    assert "may be deleted" in applied.outcomes[0].detail
 
 
 async def test_cancelled_run_restores_the_locks() -> None:
