@@ -177,11 +177,11 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         files.prepare_file(out, "out", "the plan")
     runtime = _terminal(settings)
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
-    from acr_cleanup.commands.run import main  # noqa: PLC0415
+    from acr_cleanup.commands.run import run  # noqa: PLC0415
 
     context = _context(parsed, config)
     return asyncio.run(
-        main(
+        run(
             settings,
             runtime,
             environ,

@@ -169,7 +169,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
         runtime.annotate(Level.INFO, "Reviewed plan", text)
     settings = replace(settings, report_dir=folder.prepare(runtime))
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
-    from acr_cleanup.commands.run import main  # noqa: PLC0415
+    from acr_cleanup.commands.run import run as clean  # noqa: PLC0415
 
     context = Context(
         apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
@@ -177,7 +177,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     with folder.handed_over():
         try:
             return asyncio.run(
-                main(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=reviewed)
+                clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=reviewed)
             )
         except Exception as error:
             log.debug("unexpected", exc_info=True)
@@ -250,7 +250,7 @@ def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
 def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
     """Of what nobody foresaw. Nobody who reads the log of a job can do anything with a traceback."""
     level = runtime.name_of("log-level")
-    text = f"Something unforeseen happened: {type(error).__name__}: {error}. Set {level}: debug, and report it."
+    text = f"Unexpected error: {type(error).__name__}: {error}. Set {level}: debug, and report it."
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
     _hand_on(runtime, markdown_failures.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.commands.run import Edges, connect, read_usage
+from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
@@ -25,6 +25,7 @@ from acr_cleanup.reports.past import PastExplanation
 from acr_cleanup.reports.past_report import read_report
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.read import read_usage
 
 ANSWERED = 0
 NOT_THERE = 1
@@ -91,7 +92,7 @@ async def explain(
     runtime: Runtime,
     environ: Mapping[str, str],
     *,
-    open_edges: Callable[[], AbstractAsyncContextManager[Edges]] | None = None,
+    open_connections: Callable[[], AbstractAsyncContextManager[Connections]] | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """
@@ -101,8 +102,8 @@ async def explain(
     """
     asked = parse_target(target, settings.registry)
     try:
-        async with open_edges() if open_edges else connect(settings, environ, runtime) as edges:
-            evidence = await _read(asked, settings, edges, runtime, clock)
+        async with open_connections() if open_connections else connect(settings, runtime, environ) as connections:
+            evidence = await _read(asked, settings, connections, runtime, clock)
         answer, code = _answer(asked, evidence, everything=settings.log_level == "debug")
         runtime.show(answer)
     except ConfigurationError:
@@ -113,7 +114,7 @@ async def explain(
         code = UNREADABLE
     except Exception as error:  # a user can do nothing with a traceback
         log.debug("unexpected", exc_info=True)
-        seen = f"Something unforeseen happened: {type(error).__name__}: {error}"
+        seen = f"Unexpected error: {type(error).__name__}: {error}"
         runtime.log(Level.ERROR, f"{seen}. Run again with --log-level debug, and report it.")
         code = UNREADABLE
     runtime.finish()
@@ -121,15 +122,15 @@ async def explain(
 
 
 async def _read(
-    asked: Target, settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]
+    asked: Target, settings: Settings, connections: Connections, runtime: Runtime, clock: Callable[[], datetime]
 ) -> Evidence:
     """The same reading as a run's, of one repository. Unlike there, all edges are read: they tell what belongs together."""
-    edges.registry.announce([asked.repository])
-    usage: UsageIndex = await read_usage(settings, edges, runtime, clock)
+    connections.registry.announce([asked.repository])
+    usage: UsageIndex = await read_usage(connections.sources, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, asked.repository)
-    listed: RepositoryInventory = await edges.registry.list_repository(asked.repository)
+    listed: RepositoryInventory = await connections.registry.list_repository(asked.repository)
     now = clock()
-    inventory = await edges.registry.read_edges(prepare(listed, usage, settings.policy, now))
+    inventory = await connections.registry.read_edges(prepare(listed, usage, settings.policy, now))
     runtime.progress("repositories", 1, 1, asked.repository)
     return Evidence(inventory, usage, settings.policy, now)
 

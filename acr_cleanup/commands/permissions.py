@@ -18,11 +18,11 @@ from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, 
 from acr_cleanup.clusters.unlisted import searched
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.commands.cluster_role import IDENTITY, WIDTH, cluster_role, remark
-from acr_cleanup.commands.run import log_in
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.runtimes.base import Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.connect import open_azure
 
 OBJECTS_ROLE = "acr-cleanup: read objects in clusters"
 RUN_COMMAND_ROLE = "acr-cleanup: run commands in clusters"
@@ -40,7 +40,9 @@ async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str
 
     runtime.progress("clusters", 0, len(settings.clusters), "")
     try:
-        async with log_in(settings, environ, runtime) as azure:
+        async with open_azure(
+            settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
+        ) as azure:
             clusters = await survey_clusters(settings.clusters, azure, progress=report)
     except AcrCleanupError as error:
         # Whoever sets up the rights may not have the identity yet.

@@ -18,7 +18,7 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from acr_cleanup.commands.run import REFUSED, REPOSITORIES_AT_ONCE, log_in
+from acr_cleanup.commands.run import REFUSED
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
@@ -32,6 +32,8 @@ from acr_cleanup.registry.tokens import RESTORING
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.connect import open_azure
+from acr_cleanup.stages.plan import REPOSITORIES_AT_ONCE
 
 NO_MANIFEST = "its content was not kept: a run with backup: true keeps it, and so does the registry's soft delete"
 
@@ -88,7 +90,7 @@ async def restore(
 @asynccontextmanager
 async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[AcrRegistry]:
     async with (
-        log_in(settings, environ, runtime) as azure,
+        open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
         open_registry(
             settings.registry.login_server,
             azure.credential,

@@ -19,7 +19,8 @@ from acr_cleanup import __version__
 from acr_cleanup.reports.outputs import NAMES, outputs_of_failure
 from acr_cleanup.runtimes.azure_devops import AzureDevOps
 from acr_cleanup.settings import INPUTS, Input, Kind
-from tests.settings.test_contract import ROOT, _description, action
+from tests.helpers.paths import ROOT
+from tests.settings.test_contract import _description, action
 
 TASK = ROOT / "azure-pipelines-task"
 MANIFEST = TASK / "AcrCleanupV1" / "task.json"

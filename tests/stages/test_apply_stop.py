@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from acr_cleanup.concurrency import unless_stopped
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.records.journal import JournalError
-from acr_cleanup.stages.apply import unless_stopped
 from tests.helpers.apply_runs import (
     STOPPED,
     apply_plan,
@@ -139,7 +139,7 @@ async def test_deletion_without_answer_after_a_stop_may_have_happened(monkeypatc
     applied = await apply_plan(planned(registry.inventory), registry, stop=stop)
 
     assert kinds(applied)["1"] is OutcomeKind.FAILED
-    assert "may be gone" in applied.outcomes[0].detail
+    assert "may be deleted" in applied.outcomes[0].detail
 
 
 async def test_backup_read_at_the_stop_is_not_followed_by_a_deletion(monkeypatch: pytest.MonkeyPatch) -> None:

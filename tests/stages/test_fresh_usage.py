@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.stages.apply import FreshUsage, UsageBlockedError
+from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
 from tests.helpers.apply_runs import BLOCKER
 from tests.helpers.generated_inventories import usage
 from tests.helpers.simulation import simulate
