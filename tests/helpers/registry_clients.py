@@ -20,6 +20,7 @@ from multidict import CIMultiDict
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.registry.acr import AcrRegistry, open_registry
 from acr_cleanup.registry.pace import Pace
+from acr_cleanup.registry.restoring import Restorer
 
 HOST = "contoso.azurecr.io"
 AUDIENCE = "https://containerregistry.azure.net"
@@ -81,6 +82,10 @@ class Connected:
     emulator: Emulator
     world: World
     login: Login
+
+    @property
+    def restorer(self) -> Restorer:
+        return Restorer(self.registry.requests)
 
     def sent(self, method: str | None = None, path: str | None = None, status: int | None = None) -> int:
         """How many requests the registry has seen."""

@@ -314,7 +314,7 @@ async def test_a_token_refused_for_one_deletion_is_not_thrown_away() -> None:
         ("exchange", 404, RegistryError, r"does not answer like an Azure container registry"),
         ("exchange", 503, RegistryError, r"503 Service Unavailable"),
         ("token", 401, RegistryForbidden, r"asking for an access token.*401"),
-        ("token", 200, RegistryError, r"an answer without access_token"),
+        ("token", 200, RegistryError, r"the response has no access_token"),
     ],
 )
 async def test_a_refused_login_is_one_clear_sentence(
