@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +27,7 @@ HOST = "contoso.azurecr.io"
 AUDIENCE = "https://containerregistry.azure.net"
 
 
-def impatient(concurrency: int = 8) -> Pace:
+def instant_pace(concurrency: int = 8) -> Pace:
     """The usual pace in a time of its own, so that waiting takes none of ours."""
     time = FakeTime()
     return Pace(concurrency, clock=time, sleep=time.sleep)
@@ -48,7 +49,15 @@ class FakeTime:
         await asyncio.sleep(0)
 
 
-class Login:
+def world_with_tags(tags: int = 3) -> World:
+    """A world with the repository shop/web: tags v0000, v0001, …, each on its own manifest."""
+    world = World()
+    for number in range(tags):
+        world.registry.push("shop/web", f"v{number:04}", age=timedelta(days=number))
+    return world
+
+
+class CountingCredential:
     """A credential that counts how often it was asked, and for what."""
 
     def __init__(self, token: Callable[[], str] = lambda: "entra-token") -> None:
@@ -75,13 +84,13 @@ class Login:
 
 
 @dataclass
-class Connected:
+class EmulatedRegistry:
     """The registry edge, and the emulator behind it."""
 
     registry: AcrRegistry
     emulator: Emulator
     world: World
-    login: Login
+    login: CountingCredential
 
     @property
     def restorer(self) -> Restorer:
@@ -93,11 +102,13 @@ class Connected:
 
 
 @asynccontextmanager
-async def connect(world: World, *, trust: bool = True, pace: Pace | None = None) -> AsyncIterator[Connected]:
+async def emulated_registry(
+    world: World, *, trust: bool = True, pace: Pace | None = None
+) -> AsyncIterator[EmulatedRegistry]:
     """Start the emulator and open the registry edge on it."""
     async with Emulator(world) as emulator:
         client = world.directory.client_id
-        login = Login(lambda: emulator.issue_token(AUDIENCE, client))
+        login = CountingCredential(lambda: emulator.issue_token(AUDIENCE, client))
         context = ssl.create_default_context(cafile=emulator.ca_file if trust else None)
         connector = aiohttp.TCPConnector(ssl=context)
         async with (
@@ -106,14 +117,14 @@ async def connect(world: World, *, trust: bool = True, pace: Pace | None = None)
                 emulator.registry_url,
                 login,
                 AioHttpTransport(session=session, session_owner=False),
-                pace=pace or impatient(),
+                pace=pace or instant_pace(),
             ) as registry,
         ):
-            yield Connected(registry, emulator, world, login)
+            yield EmulatedRegistry(registry, emulator, world, login)
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """One request as the hand-made registry saw it."""
 
     method: str
@@ -130,7 +141,7 @@ class Asked:
         return self.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
-class Answer:
+class HttpAnswer:
     """A response as azure-core's transports give it, for our own requests and for the SDK's."""
 
     def __init__(
@@ -167,22 +178,22 @@ class Answer:
         raise AssertionError("nobody asks for this")
 
 
-Answering = Callable[[Asked, Any], "Answer | Awaitable[Answer]"]
+Responder = Callable[[ReceivedRequest, Any], "HttpAnswer | Awaitable[HttpAnswer]"]
 
 
-class HandMade(AsyncHttpTransport[Any, Any]):
+class ScriptedTransport(AsyncHttpTransport[Any, Any]):
     """A transport that a function answers."""
 
-    def __init__(self, answer: Answering) -> None:
+    def __init__(self, answer: Responder) -> None:
         self._answer = answer
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
 
     async def send(self, request: Any, **_: Any) -> Any:
         form = request.data if isinstance(request.data, dict) else {}
-        asked = Asked(request.method, request.url, dict(request.headers), form)
+        asked = ReceivedRequest(request.method, request.url, dict(request.headers), form)
         self.asked.append(asked)
         answer = self._answer(asked, request)
-        return answer if isinstance(answer, Answer) else await answer
+        return answer if isinstance(answer, HttpAnswer) else await answer
 
     def count(self, path: str) -> int:
         return sum(asked.path == path for asked in self.asked)
@@ -209,18 +220,18 @@ def jwt(**claims: Any) -> str:
 
 
 @asynccontextmanager
-async def by_hand(
-    answer: Callable[[Asked, Any], Answer], *, pace: Pace | None = None
-) -> AsyncIterator[tuple[AcrRegistry, HandMade]]:
+async def scripted_registry(
+    answer: Callable[[ReceivedRequest, Any], HttpAnswer], *, pace: Pace | None = None
+) -> AsyncIterator[tuple[AcrRegistry, ScriptedTransport]]:
     """The registry edge on a function, which need not care about tokens."""
 
-    def with_tokens(asked: Asked, request: Any) -> Answer:
+    def with_tokens(asked: ReceivedRequest, request: Any) -> HttpAnswer:
         if asked.path == "/oauth2/exchange":
-            return Answer(request, 200, {"refresh_token": jwt(exp=2**33)})
+            return HttpAnswer(request, 200, {"refresh_token": jwt(exp=2**33)})
         if asked.path == "/oauth2/token":
-            return Answer(request, 200, {"access_token": jwt(exp=2**33)})
+            return HttpAnswer(request, 200, {"access_token": jwt(exp=2**33)})
         return answer(asked, request)
 
-    transport = HandMade(with_tokens)
-    async with open_registry(HOST, Login(), transport, pace=pace or impatient()) as registry:
+    transport = ScriptedTransport(with_tokens)
+    async with open_registry(HOST, CountingCredential(), transport, pace=pace or instant_pace()) as registry:
         yield registry, transport

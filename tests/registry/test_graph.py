@@ -21,7 +21,7 @@ from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX, Man
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG, OCI_MANIFEST
 from acr_cleanup.errors import RegistryError, RegistryForbidden
 from tests.helpers.generated_inventories import usage, use
-from tests.helpers.registry_clients import Connected, connect
+from tests.helpers.registry_clients import EmulatedRegistry, emulated_registry
 
 WEB = "shop/web"
 OLD = timedelta(days=100)
@@ -30,26 +30,26 @@ STRANGE = "application/vnd.example.future.manifest.v9+json"
 
 
 async def look(
-    at: Connected, policy: RetentionPolicy | None = None, uses: UsageIndex | None = None
+    connected: EmulatedRegistry, policy: RetentionPolicy | None = None, uses: UsageIndex | None = None
 ) -> tuple[RepositoryPlan, RepositoryInventory]:
     """Read and decide, as a run does."""
     uses, policy, now = uses or usage(), policy or RetentionPolicy(), datetime.now(UTC)
-    inventory = prepare(await at.registry.list_repository(WEB), uses, policy, now)
+    inventory = prepare(await connected.registry.list_repository(WEB), uses, policy, now)
     if not nothing_to_delete(inventory, uses, policy, now):
-        inventory = await at.registry.read_edges(inventory)
+        inventory = await connected.registry.read_edges(inventory)
     return plan_repository(inventory, uses, policy, now), inventory
 
 
 async def clean(world: World, policy: RetentionPolicy | None = None, uses: UsageIndex | None = None) -> RepositoryPlan:
     """One whole run over the repository, and a second one, which has nothing to do."""
-    async with connect(world) as at:
-        found, _ = await look(at, policy, uses)
+    async with emulated_registry(world) as connected:
+        found, _ = await look(connected, policy, uses)
         for step in found.steps:
             if isinstance(step, DeleteManifest):
-                await at.registry.delete_manifest(WEB, step.digest)
+                await connected.registry.delete_manifest(WEB, step.digest)
             else:
-                await at.registry.untag(WEB, step.tag.name)
-        assert not (await look(at, policy, uses))[0].steps
+                await connected.registry.untag(WEB, step.tag.name)
+        assert not (await look(connected, policy, uses))[0].steps
     return found
 
 
@@ -62,8 +62,8 @@ def signature_tag(digest: str, suffix: str = ".sig") -> str:
     return digest.replace(":", "-") + suffix
 
 
-def bodies(at: Connected) -> int:
-    return at.sent("GET", f"/v2/{WEB}/manifests/")
+def bodies(connected: EmulatedRegistry) -> int:
+    return connected.sent("GET", f"/v2/{WEB}/manifests/")
 
 
 # -- what hangs together
@@ -318,11 +318,11 @@ async def test_a_locked_repository_loses_nothing_whatever_is_asked_for(lock: dic
 async def test_the_lock_of_a_repository_is_read_only_where_something_could_be_deleted() -> None:
     world = World()
     world.registry.push(WEB, "1.0", age=OLD)
-    async with connect(world) as at:
-        await look(at, uses=usage(use("1.0")))
-        assert at.sent(path=f"/acr/v1/{WEB}$") == 0
-        await look(at)
-        assert at.sent(path=f"/acr/v1/{WEB}$") == 1
+    async with emulated_registry(world) as connected:
+        await look(connected, uses=usage(use("1.0")))
+        assert connected.sent(path=f"/acr/v1/{WEB}$") == 0
+        await look(connected)
+        assert connected.sent(path=f"/acr/v1/{WEB}$") == 1
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, RegistryError), (403, RegistryForbidden)])
@@ -330,9 +330,9 @@ async def test_a_lock_that_cannot_be_read_is_not_taken_for_none(status: int, err
     world = World()
     world.registry.push(WEB, "1.0", age=OLD)
     world.faults.append(Fault(path=f"/acr/v1/{WEB}$", status=status))
-    async with connect(world) as at:
+    async with emulated_registry(world) as connected:
         with pytest.raises(error):
-            await look(at)
+            await look(connected)
 
 
 # -- requests
@@ -347,25 +347,25 @@ async def test_only_bodies_that_could_change_a_decision_are_read_and_each_of_the
     for number in range(5):
         world.registry.push(WEB, f"plain-{number}", age=OLD, media_type=OCI_MANIFEST)
         world.registry.push_referrer(WEB, children[1], age=OLD)
-    async with connect(world) as at:
-        await look(at, uses=usage(*(use(name) for name in world.registry.repositories[WEB].tags)))
-        assert bodies(at) == 0, "nothing could go"
-        found, inventory = await look(at)
+    async with emulated_registry(world) as connected:
+        await look(connected, uses=usage(*(use(name) for name in world.registry.repositories[WEB].tags)))
+        assert bodies(connected) == 0, "nothing could go"
+        found, inventory = await look(connected)
         # Two indexes and one artifact with a tag; no image, no child, and no artifact that goes with its subject anyway.
-        assert bodies(at) == 3
+        assert bodies(connected) == 3
         assert len(found.steps) == 11
         assert chart in inventory.manifests
-        await look(at)
-        assert bodies(at) == 3, "a second look has them all"
-        await look(at, RetentionPolicy(delete_untagged=True))
-        assert bodies(at) == 8, "what has no tag and is in no index, now that it may go by itself"
+        await look(connected)
+        assert bodies(connected) == 3, "a second look has them all"
+        await look(connected, RetentionPolicy(delete_untagged=True))
+        assert bodies(connected) == 8, "what has no tag and is in no index, now that it may go by itself"
 
 
 async def test_what_was_not_read_because_nobody_needed_it_is_no_warning() -> None:
     world = World()
     world.registry.push_index(WEB, "1.0", children=[world.registry.push(WEB)], age=OLD)
-    async with connect(world) as at:
-        found, _ = await look(at, uses=usage(use("1.0")))
+    async with emulated_registry(world) as connected:
+        found, _ = await look(connected, uses=usage(use("1.0")))
     assert not found.warnings
     assert [reason.rule for each in found.decisions for reason in each.reasons] == [Rule.IN_USE]
 
@@ -376,9 +376,9 @@ async def test_locks_are_taken_off_in_the_plan_only_where_they_are() -> None:
     world.registry.tag(WEB, "1.0.0", image, OLD)
     world.registry.lock(WEB, image, write=False)
     world.registry.lock(WEB, "1.0", delete=False)
-    async with connect(world) as at:
-        assert not (await look(at))[0].steps
-        (step,) = (await look(at, replace(RetentionPolicy(), include_locked=True)))[0].steps
+    async with emulated_registry(world) as connected:
+        assert not (await look(connected))[0].steps
+        (step,) = (await look(connected, replace(RetentionPolicy(), include_locked=True)))[0].steps
     assert {(lock.tag, lock.delete_enabled, lock.write_enabled) for lock in step.locks} == {
         (None, True, False),
         ("1.0", False, True),

@@ -20,7 +20,7 @@ from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
 from tests.helpers.paths import SHARED
-from tests.helpers.registry_clients import Answer, Asked, by_hand
+from tests.helpers.registry_clients import HttpAnswer, ReceivedRequest, scripted_registry
 
 RECORDINGS = SHARED / "acr-wire" / "acr-recordings"
 
@@ -54,7 +54,7 @@ def _status(response: dict[str, Any]) -> int:
     return code
 
 
-def replay(response: dict[str, Any], request: Any) -> Answer:
+def replay(response: dict[str, Any], request: Any) -> HttpAnswer:
     """The recorded answer; content-length is that of the wire, not of the text that the recorder wrote down."""
     headers = {
         name: value if isinstance(value, str) else ", ".join(value)
@@ -62,7 +62,7 @@ def replay(response: dict[str, Any], request: Any) -> Answer:
         if name.lower() not in ("content-length", "content-encoding")
     }
     body = response["body"].get("string") or ""
-    return Answer(request, _status(response), body if isinstance(body, bytes) else body.encode(), headers)
+    return HttpAnswer(request, _status(response), body if isinstance(body, bytes) else body.encode(), headers)
 
 
 async def test_recorded_pages_of_tags_are_read_whole() -> None:
@@ -72,11 +72,11 @@ async def test_recorded_pages_of_tags_are_read_whole() -> None:
     for url, response in pages:
         body = json.loads(response["body"]["string"])
 
-        def answer(asked: Asked, request: Any, response: dict[str, Any] = response) -> Answer:
+        def answer(asked: ReceivedRequest, request: Any, response: dict[str, Any] = response) -> HttpAnswer:
             first = asked.path.endswith("/_tags") and "last=" not in asked.url
-            return replay(response, request) if first else Answer(request, 200, {"manifests": [], "tags": []})
+            return replay(response, request) if first else HttpAnswer(request, 200, {"manifests": [], "tags": []})
 
-        async with by_hand(answer) as (registry, _):
+        async with scripted_registry(answer) as (registry, _):
             inventory = await registry.list_repository(body["imageName"])
         tags = {tag.name: tag for tag in inventory.tags}
         assert set(tags) == {tag["name"] for tag in body["tags"]}, url
@@ -96,11 +96,11 @@ async def test_recorded_pages_of_manifests_are_read_whole() -> None:
     for url, response in pages:
         body = json.loads(response["body"]["string"])
 
-        def answer(asked: Asked, request: Any, response: dict[str, Any] = response) -> Answer:
+        def answer(asked: ReceivedRequest, request: Any, response: dict[str, Any] = response) -> HttpAnswer:
             first = asked.path.endswith("/_manifests") and "last=" not in asked.url
-            return replay(response, request) if first else Answer(request, 200, {"manifests": [], "tags": []})
+            return replay(response, request) if first else HttpAnswer(request, 200, {"manifests": [], "tags": []})
 
-        async with by_hand(answer) as (registry, _):
+        async with scripted_registry(answer) as (registry, _):
             inventory = await registry.list_repository(body["imageName"])
         assert set(inventory.manifests) == {each["digest"] for each in body["manifests"]}, url
         for each in body["manifests"]:
@@ -125,10 +125,10 @@ async def test_the_recorded_catalog_is_followed_page_by_page() -> None:
     # One test run listed twice; the second time tells nothing new.
     by_last = {parse_qs(urlsplit(url).query).get("last", [""])[0]: response for url, response in pages}
 
-    def answer(asked: Asked, request: Any) -> Answer:
+    def answer(asked: ReceivedRequest, request: Any) -> HttpAnswer:
         return replay(by_last[parse_qs(urlsplit(asked.url).query).get("last", [""])[0]], request)
 
-    async with by_hand(answer) as (registry, transport):
+    async with scripted_registry(answer) as (registry, transport):
         names = await registry.catalog()
     expected = [
         name for response in by_last.values() for name in json.loads(response["body"]["string"])["repositories"]
@@ -149,16 +149,18 @@ async def test_the_recorded_attributes_of_one_manifest_are_read() -> None:
         body = json.loads(response["body"]["string"])
         digest = body["manifest"]["digest"]
 
-        def answer(asked: Asked, request: Any, response: dict[str, Any] = response, digest: str = digest) -> Answer:
+        def answer(
+            asked: ReceivedRequest, request: Any, response: dict[str, Any] = response, digest: str = digest
+        ) -> HttpAnswer:
             if asked.path.endswith("/_tags"):
-                return Answer(request, 200, {"tags": [{"name": "named", "digest": digest}]})
+                return HttpAnswer(request, 200, {"tags": [{"name": "named", "digest": digest}]})
             if asked.path.endswith("/_manifests"):
-                return Answer(request, 200, {"manifests": []})
+                return HttpAnswer(request, 200, {"manifests": []})
             if "/_manifests/" in asked.path:
                 return replay(response, request)
-            return Answer(request, 404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+            return HttpAnswer(request, 404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
 
-        async with by_hand(answer) as (registry, _):
+        async with scripted_registry(answer) as (registry, _):
             inventory = await registry.read_edges(await registry.list_repository(body["imageName"]))
         assert inventory.manifests[Digest(digest)].media_type == body["manifest"]["mediaType"]
 
@@ -170,10 +172,10 @@ async def test_recorded_deletions_are_deletions() -> None:
             assert replies
         for _, response in replies:
 
-            def answer(_: Asked, request: Any, response: dict[str, Any] = response) -> Answer:
+            def answer(_: ReceivedRequest, request: Any, response: dict[str, Any] = response) -> HttpAnswer:
                 return replay(response, request)
 
-            async with by_hand(answer) as (registry, _):
+            async with scripted_registry(answer) as (registry, _):
                 outcome = (
                     await registry.untag("a", "1")
                     if kind == "tag"
@@ -187,10 +189,10 @@ async def test_recorded_404s_mean_gone_or_empty() -> None:
     assert {response["body"]["string"][:10] for _, response in replies} >= {"404 page n"}
     for _, response in replies:
 
-        def answer(_: Asked, request: Any, response: dict[str, Any] = response) -> Answer:
+        def answer(_: ReceivedRequest, request: Any, response: dict[str, Any] = response) -> HttpAnswer:
             return replay(response, request)
 
-        async with by_hand(answer) as (registry, _):
+        async with scripted_registry(answer) as (registry, _):
             assert await registry.untag("a", "1") is OutcomeKind.GONE
             assert (await registry.list_repository("a")).tags == ()
 
@@ -200,10 +202,10 @@ async def test_recorded_401s_name_the_missing_role() -> None:
     assert replies
     for _, response in replies[:5]:
 
-        def answer(_: Asked, request: Any, response: dict[str, Any] = response) -> Answer:
+        def answer(_: ReceivedRequest, request: Any, response: dict[str, Any] = response) -> HttpAnswer:
             return replay(response, request)
 
-        async with by_hand(answer) as (registry, transport):
+        async with scripted_registry(answer) as (registry, transport):
             with pytest.raises(RegistryForbidden, match=r"rights are missing: 401.*AcrPull"):
                 await registry.list_repository("a")
             assert len(transport.asked) < 20
@@ -212,7 +214,7 @@ async def test_recorded_401s_name_the_missing_role() -> None:
 async def test_the_transcribed_405_means_locked() -> None:
     file = RECORDINGS.parent / "acr-errors" / "405_locked_delete.json"
     body = json.loads(file.read_text())["body"]
-    async with by_hand(lambda _, request: Answer(request, 405, body)) as (registry, _):
+    async with scripted_registry(lambda _, request: HttpAnswer(request, 405, body)) as (registry, _):
         assert await registry.untag("a", "1") is OutcomeKind.LOCKED
         with pytest.raises(NotListed):
             await registry.list_repository("a")

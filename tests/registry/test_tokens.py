@@ -24,13 +24,13 @@ from acr_cleanup.registry.tokens import RegistryTokens
 from tests.helpers.registry_clients import (
     AUDIENCE,
     HOST,
-    Answer,
-    Asked,
+    CountingCredential,
     FakeTime,
-    HandMade,
-    Login,
-    connect,
-    impatient,
+    HttpAnswer,
+    ReceivedRequest,
+    ScriptedTransport,
+    emulated_registry,
+    instant_pace,
     jwt,
 )
 
@@ -44,26 +44,26 @@ class TokenService:
         self.time = time
         self.lifetime = lifetime
         self.claims = claims
-        self.exchanges: list[Asked] = []
-        self.tokens: list[Asked] = []
-        self.transport = HandMade(self._answer)
-        self.login = Login(lambda: f"entra-{len(self.login.scopes)}")
-        self.policy = RegistryTokens(HOST, self.login, self.transport, impatient(), audience=AUDIENCE, clock=time)
+        self.exchanges: list[ReceivedRequest] = []
+        self.tokens: list[ReceivedRequest] = []
+        self.transport = ScriptedTransport(self._answer)
+        self.login = CountingCredential(lambda: f"entra-{len(self.login.scopes)}")
+        self.policy = RegistryTokens(HOST, self.login, self.transport, instant_pace(), audience=AUDIENCE, clock=time)
         self.client: AsyncPipelineClient[HttpRequest, Any] = AsyncPipelineClient(
             f"https://{HOST}", policies=[self.policy], transport=self.transport
         )
 
-    async def _answer(self, asked: Asked, request: Any) -> Answer:
+    async def _answer(self, asked: ReceivedRequest, request: Any) -> HttpAnswer:
         await asyncio.sleep(0)
         dates = {"iat": self.time.now, "exp": self.time.now + self.lifetime}
         if asked.path == "/oauth2/exchange":
             self.exchanges.append(asked)
             dates["exp"] += 9000
-            return Answer(request, 200, {"refresh_token": jwt(n=len(self.exchanges), **dates, **self.claims)})
+            return HttpAnswer(request, 200, {"refresh_token": jwt(n=len(self.exchanges), **dates, **self.claims)})
         if asked.path == "/oauth2/token":
             self.tokens.append(asked)
-            return Answer(request, 200, {"access_token": jwt(n=len(self.tokens), **dates)})
-        return Answer(request)
+            return HttpAnswer(request, 200, {"access_token": jwt(n=len(self.tokens), **dates)})
+        return HttpAnswer(request)
 
     async def get(self, path: str) -> str:
         """Ask for something; returns the token that went with it."""
@@ -164,10 +164,10 @@ async def test_odd_expiries_count_as_short_lives(claims: dict[str, Any]) -> None
     service = TokenService(time)
     token = _token(claims)
 
-    async def answer(asked: Asked, request: Any) -> Answer:
+    async def answer(asked: ReceivedRequest, request: Any) -> HttpAnswer:
         if asked.path == "/oauth2/token":
             service.tokens.append(asked)
-            return Answer(request, 200, {"access_token": token})
+            return HttpAnswer(request, 200, {"access_token": token})
         return await TokenService._answer(service, asked, request)
 
     service.transport._answer = answer
@@ -217,20 +217,24 @@ async def test_abac_on_the_emulator_costs_no_refused_request() -> None:
     names = [f"app{number}" for number in range(12)]
     for name in names:
         world.registry.push(name, "1")
-    async with connect(world) as at:
-        at.registry.announce(names)
-        await asyncio.gather(*map(at.registry.list_repository, names))
-        assert await at.registry.untag("app3", "1") is OutcomeKind.DELETED
-        assert (at.sent(path="exchange"), at.sent(path="/oauth2/token"), at.sent(status=401)) == (1, 2, 0)
-        assert len(await at.registry.catalog()) == 12
+    async with emulated_registry(world) as connected:
+        connected.registry.announce(names)
+        await asyncio.gather(*map(connected.registry.list_repository, names))
+        assert await connected.registry.untag("app3", "1") is OutcomeKind.DELETED
+        assert (connected.sent(path="exchange"), connected.sent(path="/oauth2/token"), connected.sent(status=401)) == (
+            1,
+            2,
+            0,
+        )
+        assert len(await connected.registry.catalog()) == 12
 
 
 async def test_an_abac_registry_without_catalog_lister_names_that_role() -> None:
     world = World()
     world.registry.abac, world.registry.catalog_lister = True, False
-    async with connect(world) as at:
+    async with emulated_registry(world) as connected:
         with pytest.raises(RegistryForbidden, match="Container Registry Repository Catalog Lister"):
-            await at.registry.catalog()
+            await connected.registry.catalog()
 
 
 # -- refused tokens
@@ -241,13 +245,13 @@ async def test_a_switch_to_abac_in_the_middle_is_survived() -> None:
     world = World()
     for number in range(40):
         world.registry.push("shop/web", f"v{number}")
-    async with connect(world) as at:
-        await at.registry.list_repository("shop/web")
+    async with emulated_registry(world) as connected:
+        await connected.registry.list_repository("shop/web")
         world.registry.abac = True
-        outcomes = [await at.registry.untag("shop/web", f"v{number}") for number in range(40)]
+        outcomes = [await connected.registry.untag("shop/web", f"v{number}") for number in range(40)]
         assert set(outcomes) == {OutcomeKind.DELETED}
-        assert at.sent("DELETE", status=401) == 1
-        assert at.sent("DELETE") == 41
+        assert connected.sent("DELETE", status=401) == 1
+        assert connected.sent("DELETE") == 41
 
 
 @pytest.mark.parametrize("claim", ["a~?>", "aa~?>", "aaa~?>"])
@@ -255,34 +259,34 @@ async def test_claims_that_the_sdk_cannot_parse_do_not_stop_us(claim: str) -> No
     """Its parser forgets the URL-safe alphabet and dies of such a token; whatever happens then, ours goes on."""
     refused: list[str] = []
 
-    def answer(asked: Asked, request: Any) -> Answer:
+    def answer(asked: ReceivedRequest, request: Any) -> HttpAnswer:
         if asked.path == "/oauth2/exchange":
-            return Answer(request, 200, {"refresh_token": jwt(exp=2**33, name=claim)})
+            return HttpAnswer(request, 200, {"refresh_token": jwt(exp=2**33, name=claim)})
         if asked.path == "/oauth2/token":
             everything = "repository:*:*" in asked.form["scope"]
-            return Answer(request, 200, {"access_token": jwt(exp=2**33, everything=everything)})
+            return HttpAnswer(request, 200, {"access_token": jwt(exp=2**33, everything=everything)})
         if claims_of(asked.bearer).get("everything"):
             refused.append(asked.path)
             challenge = f'Bearer realm="https://{HOST}/oauth2/token",service="{HOST}",scope="repository:a:pull"'
-            return Answer(request, 401, {}, {"Www-Authenticate": challenge})
-        return Answer(request, 202)
+            return HttpAnswer(request, 401, {}, {"Www-Authenticate": challenge})
+        return HttpAnswer(request, 202)
 
-    async with open_registry(HOST, Login(), HandMade(answer), pace=impatient()) as registry:
+    async with open_registry(HOST, CountingCredential(), ScriptedTransport(answer), pace=instant_pace()) as registry:
         for tag in ("1", "2", "3"):
             assert await registry.untag("a", tag) is OutcomeKind.DELETED
     assert len(refused) == 1
 
 
 async def test_a_401_that_nothing_helps_against_is_missing_rights_and_no_storm() -> None:
-    def answer(asked: Asked, request: Any) -> Answer:
+    def answer(asked: ReceivedRequest, request: Any) -> HttpAnswer:
         if asked.path == "/oauth2/exchange":
-            return Answer(request, 200, {"refresh_token": jwt(exp=2**33, name="a~?>")})
+            return HttpAnswer(request, 200, {"refresh_token": jwt(exp=2**33, name="a~?>")})
         if asked.path == "/oauth2/token":
-            return Answer(request, 200, {"access_token": jwt(exp=2**33)})
-        return Answer(request, 401, {}, {"Www-Authenticate": 'Bearer realm="x"'})
+            return HttpAnswer(request, 200, {"access_token": jwt(exp=2**33)})
+        return HttpAnswer(request, 401, {}, {"Www-Authenticate": 'Bearer realm="x"'})
 
-    transport = HandMade(answer)
-    async with open_registry(HOST, Login(), transport, pace=impatient()) as registry:
+    transport = ScriptedTransport(answer)
+    async with open_registry(HOST, CountingCredential(), transport, pace=instant_pace()) as registry:
         with pytest.raises(RegistryForbidden, match=r"rights are missing: 401.*AcrDelete"):
             await registry.untag("a", "1")
     assert len(transport.asked) < 10
@@ -293,13 +297,13 @@ async def test_a_token_refused_for_one_deletion_is_not_thrown_away() -> None:
     world = World()
     world.registry.push("shop/web", "1")
     world.registry.allowed = lambda _client, _repository, action: action != "delete"
-    async with connect(world) as at:
+    async with emulated_registry(world) as connected:
         for _ in range(3):
             with pytest.raises(RegistryForbidden):
-                await at.registry.untag("shop/web", "1")
-        before = at.sent(path="oauth2")
-        await at.registry.list_repository("shop/web")
-        assert at.sent(path="oauth2") == before
+                await connected.registry.untag("shop/web", "1")
+        before = connected.sent(path="oauth2")
+        await connected.registry.list_repository("shop/web")
+        assert connected.sent(path="oauth2") == before
 
 
 # -- no token at all
@@ -322,19 +326,19 @@ async def test_a_refused_login_is_one_clear_sentence(
 ) -> None:
     world = World()
     world.faults.append(Fault(path=f"/oauth2/{where}", status=status, body=b"[]"))
-    async with connect(world) as at:
+    async with emulated_registry(world) as connected:
         with pytest.raises(error, match=match) as caught:
-            await at.registry.list_repository("shop/web")
-    assert f"registry {at.emulator.registry_url}" in str(caught.value)
+            await connected.registry.list_repository("shop/web")
+    assert f"registry {connected.emulator.registry_url}" in str(caught.value)
 
 
 async def test_fifty_callers_hear_of_one_refused_login() -> None:
     world = World()
     world.registry.members = set()
-    async with connect(world) as at:
-        failures = await asyncio.gather(*(at.registry.catalog() for _ in range(50)), return_exceptions=True)
+    async with emulated_registry(world) as connected:
+        failures = await asyncio.gather(*(connected.registry.catalog() for _ in range(50)), return_exceptions=True)
         assert {type(failure) for failure in failures} == {RegistryForbidden}
-        assert at.sent() == 1
+        assert connected.sent() == 1
 
 
 @pytest.mark.parametrize(
@@ -352,8 +356,8 @@ async def test_no_login_is_an_identity_error(raised: Exception, match: str) -> N
     def fail() -> str:
         raise raised
 
-    transport = HandMade(lambda _, request: Answer(request))
-    async with open_registry(HOST, Login(fail), transport, pace=impatient()) as registry:
+    transport = ScriptedTransport(lambda _, request: HttpAnswer(request))
+    async with open_registry(HOST, CountingCredential(fail), transport, pace=instant_pace()) as registry:
         with pytest.raises(IdentityError, match=match) as caught:
             await registry.catalog()
     assert str(caught.value).isprintable()
@@ -365,18 +369,18 @@ async def test_the_token_service_may_fail_now_and_then(path: str) -> None:
     world = World()
     world.registry.push("shop/web", "1")
     world.faults += [Fault(path=path, times=1, reset=True), Fault(path=path, times=1, status=503)]
-    async with connect(world) as at:
-        assert (await at.registry.list_repository("shop/web")).tags
+    async with emulated_registry(world) as connected:
+        assert (await connected.registry.list_repository("shop/web")).tags
 
 
 async def test_no_token_is_ever_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     world = World()
     world.registry.push("shop/web", "1")
-    async with connect(world) as at:
-        await at.registry.list_repository("shop/web")
+    async with emulated_registry(world) as connected:
+        await connected.registry.list_repository("shop/web")
         world.registry.abac = True
-        await at.registry.untag("shop/web", "1")
+        await connected.registry.untag("shop/web", "1")
     assert caplog.records
     assert "eyJ" not in caplog.text
 
@@ -388,11 +392,11 @@ def test_the_policy_and_its_tokens_print_no_secret() -> None:
 
 
 async def test_unreachable_is_told_apart_from_refused() -> None:
-    def broken(asked: Asked, request: Any) -> Answer:
+    def broken(asked: ReceivedRequest, request: Any) -> HttpAnswer:
         del asked, request
         raise ServiceRequestError("x", error=_connect_error())
 
-    async with open_registry(HOST, Login(), HandMade(broken), pace=impatient()) as registry:
+    async with open_registry(HOST, CountingCredential(), ScriptedTransport(broken), pace=instant_pace()) as registry:
         with pytest.raises(RegistryUnreachable):
             await registry.catalog()
 

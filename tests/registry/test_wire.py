@@ -15,7 +15,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError
 from acr_cleanup.registry import wire
-from tests.helpers.registry_clients import Answer, by_hand
+from tests.helpers.registry_clients import HttpAnswer, scripted_registry
 
 ONE = Digest("sha256:" + "1" * 64)
 TWO = Digest("sha256:" + "2" * 64)
@@ -247,11 +247,11 @@ NONE: dict[str, Any] = {"tags": [], "manifests": []}
     ],
 )
 async def test_a_link_that_leads_elsewhere_fails_the_repository(link: str) -> None:
-    def answer(asked: Any, request: Any) -> Answer:
+    def answer(asked: Any, request: Any) -> HttpAnswer:
         page = {"tags": [{"name": "a", "digest": ONE}], "manifests": []}
-        return Answer(request, 200, page, {"Link": link} if asked.path.endswith("_tags") else {})
+        return HttpAnswer(request, 200, page, {"Link": link} if asked.path.endswith("_tags") else {})
 
-    async with by_hand(answer) as (registry, transport):
+    async with scripted_registry(answer) as (registry, transport):
         with pytest.raises(NotListed, match=r"[Ll]ink"):
             await registry.list_repository("shop/web")
         assert transport.count("/acr/v1/shop%2Fweb/_tags") == 1
@@ -262,15 +262,15 @@ async def test_a_link_that_leads_elsewhere_fails_the_repository(link: str) -> No
     ["/acr/v1/shop%2Fweb/_tags", "/acr/v1/shop/web/_tags", "https://contoso.azurecr.io/acr/v1/shop%2fweb/_tags"],
 )
 async def test_a_link_may_be_spelled_in_several_ways(where: str) -> None:
-    def answer(asked: Any, request: Any) -> Answer:
+    def answer(asked: Any, request: Any) -> HttpAnswer:
         first = "last=" not in asked.url
         page = {"tags": [{"name": "a" if first else "b{c}", "digest": ONE}], "manifests": []}
         linked = first and asked.path.endswith("_tags")
-        return Answer(
+        return HttpAnswer(
             request, 200, page, {"Link": f'<{where}?last={{a}}&n=1000&orderby=>; rel="next"'} if linked else {}
         )
 
-    async with by_hand(answer) as (registry, _):
+    async with scripted_registry(answer) as (registry, _):
         inventory = await registry.list_repository("shop/web")
     assert [tag.name for tag in inventory.tags] == ["a", "b{c}"]
 
@@ -279,26 +279,26 @@ async def test_a_link_may_be_spelled_in_several_ways(where: str) -> None:
 async def test_pages_that_go_round_in_circles_end(links: Callable[[int], str]) -> None:
     asked_before = 0
 
-    def answer(asked: Any, request: Any) -> Answer:
+    def answer(asked: Any, request: Any) -> HttpAnswer:
         nonlocal asked_before
         asked_before += 1
         if asked_before > 100:
             raise AssertionError("it never ends")
         page = {"tags": [{"name": "a", "digest": ONE}], "manifests": []}
-        return Answer(request, 200, page, {"Link": f'<{asked.path}?last={links(asked_before)}>; rel="next"'})
+        return HttpAnswer(request, 200, page, {"Link": f'<{asked.path}?last={links(asked_before)}>; rel="next"'})
 
-    async with by_hand(answer) as (registry, _):
+    async with scripted_registry(answer) as (registry, _):
         with pytest.raises(NotListed, match="its pages repeat"):
             await registry.list_repository("shop/web")
 
 
 async def test_an_answer_without_end_is_not_swallowed_whole() -> None:
-    class Endless(Answer):
+    class Endless(HttpAnswer):
         async def iter_bytes(self) -> Any:
             while True:
                 yield b"x" * (8 * 1024 * 1024)
 
-    async with by_hand(lambda _, request: Endless(request)) as (registry, _):
+    async with scripted_registry(lambda _, request: Endless(request)) as (registry, _):
         with pytest.raises(NotListed, match="larger than 64 MiB"):
             await registry.list_repository("shop/web")
 
@@ -309,22 +309,22 @@ async def test_a_manifest_larger_than_any_can_be_stays_unknown_though_its_digest
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     index = {"digest": digest, "mediaType": "application/vnd.oci.image.index.v1+json"}
 
-    def answer(asked: Any, request: Any) -> Answer:
+    def answer(asked: Any, request: Any) -> HttpAnswer:
         if asked.path.startswith("/v2/"):
-            return Answer(request, 200, body, {"Content-Length": str(len(body))} if told else {})
-        return Answer(request, 200, {"manifests": [index], "tags": [], "imageName": "shop/web"})
+            return HttpAnswer(request, 200, body, {"Content-Length": str(len(body))} if told else {})
+        return HttpAnswer(request, 200, {"manifests": [index], "tags": [], "imageName": "shop/web"})
 
-    async with by_hand(answer) as (registry, _):
+    async with scripted_registry(answer) as (registry, _):
         inventory = await registry.read_edges(await registry.list_repository("shop/web"))
     assert inventory.unknown == {digest}
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
 async def test_a_redirect_is_not_followed(status: int) -> None:
-    def answer(_: Any, request: Any) -> Answer:
-        return Answer(request, status, b"", {"Location": "https://portal.example/login"})
+    def answer(_: Any, request: Any) -> HttpAnswer:
+        return HttpAnswer(request, status, b"", {"Location": "https://portal.example/login"})
 
-    async with by_hand(answer) as (registry, transport):
+    async with scripted_registry(answer) as (registry, transport):
         with pytest.raises(NotListed, match="does not answer like an Azure container registry"):
             await registry.list_repository("shop/web")
         with pytest.raises(RegistryError, match="does not answer like"):
