@@ -1,4 +1,6 @@
-"""A registry edge on the emulator, a registry edge on answers made by hand, and the clocks and logins both need."""
+"""
+Registry clients on the emulator or on scripted answers, with the clock and credentials they need.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,14 @@ AUDIENCE = "https://containerregistry.azure.net"
 
 
 def instant_pace(concurrency: int = 8) -> Pace:
-    """The usual pace in a time of its own, so that waiting takes none of ours."""
+    """The usual pace on a simulated clock, so that pauses take no time."""
     time = FakeTime()
     return Pace(concurrency, clock=time, sleep=time.sleep)
 
 
 @dataclass
 class FakeTime:
-    """A clock that only sleeping moves; it lets others run all the same."""
+    """A clock that only `sleep` moves. Sleeping lets other tasks run."""
 
     now: float = 1_000_000.0
     slept: list[float] = field(default_factory=list)
@@ -58,7 +60,7 @@ def world_with_tags(tags: int = 3) -> World:
 
 
 class CountingCredential:
-    """A credential that counts how often it was asked, and for what."""
+    """A credential that records the scopes it was received for."""
 
     def __init__(self, token: Callable[[], str] = lambda: "entra-token") -> None:
         self.token = token
@@ -69,7 +71,7 @@ class CountingCredential:
         return AccessToken(self.token(), 2**40)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,14 +80,14 @@ class CountingCredential:
         self,
         kind: type[BaseException] | None = None,
         error: BaseException | None = None,
-        at: TracebackType | None = None,
+        traceback: TracebackType | None = None,
     ) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 @dataclass
 class EmulatedRegistry:
-    """The registry edge, and the emulator behind it."""
+    """A registry client and the emulator behind it."""
 
     registry: AcrRegistry
     emulator: Emulator
@@ -97,7 +99,7 @@ class EmulatedRegistry:
         return Restorer(self.registry.requests)
 
     def sent(self, method: str | None = None, path: str | None = None, status: int | None = None) -> int:
-        """How many requests the registry has seen."""
+        """The number of requests that the registry has received."""
         return self.world.count(service="acr", method=method, path=path, status=status)
 
 
@@ -105,7 +107,7 @@ class EmulatedRegistry:
 async def emulated_registry(
     world: World, *, trust: bool = True, pace: Pace | None = None
 ) -> AsyncIterator[EmulatedRegistry]:
-    """Start the emulator and open the registry edge on it."""
+    """Start the emulator and connect a registry client to it."""
     async with Emulator(world) as emulator:
         client = world.directory.client_id
         login = CountingCredential(lambda: emulator.issue_token(AUDIENCE, client))
@@ -125,7 +127,7 @@ async def emulated_registry(
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request as the hand-made registry saw it."""
+    """One request, as the scripted registry received it."""
 
     method: str
     url: str
@@ -142,7 +144,9 @@ class ReceivedRequest:
 
 
 class HttpAnswer:
-    """A response as azure-core's transports give it, for our own requests and for the SDK's."""
+    """
+    A response in the shape of azure-core's transports, for our own requests and for the SDK's.
+    """
 
     def __init__(
         self, request: Any, status: int = 200, body: Any = b"", headers: Mapping[str, str] | None = None
@@ -163,10 +167,10 @@ class HttpAnswer:
             yield self._data[start : start + self.block_size]
 
     async def load_body(self) -> None:
-        """It is here already."""
+        """Do nothing: the body is there."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def body(self) -> bytes:
         return self._data
@@ -175,40 +179,40 @@ class HttpAnswer:
         return self._data.decode(encoding or "utf-8")
 
     def raise_for_status(self) -> None:
-        raise AssertionError("nobody asks for this")
+        raise AssertionError("not called")
 
 
 Responder = Callable[[ReceivedRequest, Any], "HttpAnswer | Awaitable[HttpAnswer]"]
 
 
 class ScriptedTransport(AsyncHttpTransport[Any, Any]):
-    """A transport that a function answers."""
+    """A transport whose answers a function gives."""
 
     def __init__(self, answer: Responder) -> None:
         self._answer = answer
-        self.asked: list[ReceivedRequest] = []
+        self.received: list[ReceivedRequest] = []
 
     async def send(self, request: Any, **_: Any) -> Any:
         form = request.data if isinstance(request.data, dict) else {}
-        asked = ReceivedRequest(request.method, request.url, dict(request.headers), form)
-        self.asked.append(asked)
-        answer = self._answer(asked, request)
+        received = ReceivedRequest(request.method, request.url, dict(request.headers), form)
+        self.received.append(received)
+        answer = self._answer(received, request)
         return answer if isinstance(answer, HttpAnswer) else await answer
 
     def count(self, path: str) -> int:
-        return sum(asked.path == path for asked in self.asked)
+        return sum(request.path == path for request in self.received)
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Do nothing: there is nothing to open."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def jwt(**claims: Any) -> str:
@@ -223,14 +227,14 @@ def jwt(**claims: Any) -> str:
 async def scripted_registry(
     answer: Callable[[ReceivedRequest, Any], HttpAnswer], *, pace: Pace | None = None
 ) -> AsyncIterator[tuple[AcrRegistry, ScriptedTransport]]:
-    """The registry edge on a function, which need not care about tokens."""
+    """A registry client whose answers a function gives; token requests are answered for it."""
 
-    def with_tokens(asked: ReceivedRequest, request: Any) -> HttpAnswer:
-        if asked.path == "/oauth2/exchange":
+    def with_tokens(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path == "/oauth2/exchange":
             return HttpAnswer(request, 200, {"refresh_token": jwt(exp=2**33)})
-        if asked.path == "/oauth2/token":
+        if received.path == "/oauth2/token":
             return HttpAnswer(request, 200, {"access_token": jwt(exp=2**33)})
-        return answer(asked, request)
+        return answer(received, request)
 
     transport = ScriptedTransport(with_tokens)
     async with open_registry(HOST, CountingCredential(), transport, pace=pace or instant_pace()) as registry:

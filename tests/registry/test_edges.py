@@ -50,7 +50,7 @@ async def test_read_edges_reads_each_body_once() -> None:
     ],
     ids=["404", "503", "truncated", "malformed", "another body", "too large", "may not be read"],
 )
-async def test_manifest_with_unreadable_body_stays_unknown(harm: Fault) -> None:
+async def test_manifest_with_unreadable_body_is_unknown(harm: Fault) -> None:
     world = World()
     registry = world.registry
     broken, fine = (
@@ -65,7 +65,7 @@ async def test_manifest_with_unreadable_body_stays_unknown(harm: Fault) -> None:
         assert not (await connected.registry.read_edges(inventory)).unknown, "an unknown manifest is not read again"
 
 
-async def test_lost_manifest_stays_unknown_despite_other_repository() -> None:
+async def test_lost_manifest_is_unknown_despite_other_repository() -> None:
     """A repository may list a manifest that it has lost, while another still has the content."""
     world = World()
     children = [world.registry.push("a/web", content="the same")]
@@ -94,7 +94,7 @@ async def test_unlisted_manifest_of_tag_is_read_with_its_lock() -> None:
     assert not inventory.unknown
 
 
-async def test_unlisted_manifest_with_unreadable_lock_stays_unknown() -> None:
+async def test_unlisted_manifest_with_unreadable_lock_is_unknown() -> None:
     world = World()
     index = world.registry.push_index("shop/web", "1.0", children=[world.registry.push("shop/web")])
     world.registry.lock("shop/web", index, list=False)
