@@ -41,7 +41,7 @@ class Answers:
 
 def connection_lost() -> ServiceRequestError:
     """
-    azure-core raises a request error even if the connection is connection_lost after the request was sent.
+    azure-core raises a request error even if the connection is lost after the request was sent.
     """
     return ServiceRequestError("connection lost", error=aiohttp.ServerDisconnectedError())
 
