@@ -67,7 +67,7 @@ IdTokens = Callable[[str], Awaitable[str]]
 async def no_id_tokens(audience: str) -> str:
     """Where there is no CI system."""
     raise NoIdToken(
-        "There is no job here that could have a token.", f"Choose another auth-type than oidc ({audience})."
+        "Only a job of a CI system has an ID token.", f"Choose another auth-type than oidc ({audience})."
     )
 
 

@@ -27,8 +27,10 @@ from acr_cleanup.core.restoration import Fate, Restored
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
 from acr_cleanup.records.journal import JournalError
 from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_journal
-from acr_cleanup.registry.acr import AcrRegistry, Document, PartMissing, open_registry
+from acr_cleanup.registry.acr import AcrRegistry, open_registry
+from acr_cleanup.registry.restoring import PartMissing, Restorer
 from acr_cleanup.registry.tokens import RESTORING
+from acr_cleanup.registry.wire import Document
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
@@ -192,6 +194,10 @@ class _Repository:
     """What soft delete holds."""
     why_not_held: str = ""
 
+    @property
+    def restorer(self) -> Restorer:
+        return Restorer(self.registry.requests)
+
     async def run(self) -> None:
         try:
             self.inventory = await self.registry.list_repository(self.name)
@@ -207,7 +213,7 @@ class _Repository:
 
     async def _look_at_soft_delete(self) -> None:
         try:
-            self.held = await self.registry.deleted_manifests(self.name)
+            self.held = await self.restorer.deleted_manifests(self.name)
         except RegistryForbidden as error:
             self.why_not_held = f"; whether soft delete holds it could not be read: {error}"
 
@@ -251,12 +257,12 @@ class _Repository:
                 return Fate.POSSIBLE, "from soft delete"
             taken = {tag.name for tag in self.inventory.tags}
             free = next((tag for tag in item.tags if tag not in taken), None)
-            if await self.registry.undelete(self.name, item.digest, free):
+            if await self.restorer.undelete(self.name, item.digest, free):
                 return Fate.RESTORED, "from soft delete"
         if item.document is not None:
             if self.dry_run:
                 return Fate.POSSIBLE, "from the backup, if the registry still has its layers"
-            await self.registry.put_document(self.name, item.digest, item.document)
+            await self.restorer.push_document(self.name, item.digest, item.document)
             return Fate.RESTORED, "from the backup"
         return Fate.LOST, f"{NO_MANIFEST}{self.why_not_held}"
 
@@ -272,7 +278,7 @@ class _Repository:
             if document is None:
                 self._say(item, tag, Fate.LOST, "the registry lists its manifest, and no longer has it")
                 return
-            await self.registry.put_document(self.name, item.digest, document, tag)
+            await self.restorer.push_document(self.name, item.digest, document, tag)
             self._say(item, tag, Fate.RESTORED)
 
     async def _lock(self, item: _Item, lock: Lock) -> None:

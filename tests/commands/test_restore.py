@@ -125,7 +125,7 @@ async def test_layers_that_are_gone_are_said(tmp_path: Path, monkeypatch: pytest
         assert set(stage.repository.tags) == {"2.0"}
         assert "Cannot be restored: 2 tags and 2 manifests" in done.out
         assert "MANIFEST_BLOB_UNKNOWN" in done.out
-        assert "no longer holds what it is made of" in done.out
+        assert "no longer has its layers or child manifests" in done.out
 
 
 async def test_a_tag_that_exists_by_now_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

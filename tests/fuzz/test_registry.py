@@ -90,7 +90,7 @@ def read_all(body: bytes) -> None:
         for read in (wire.read_repositories, wire.read_tags, wire.read_tag, wire.read_manifests, wire.read_manifest):
             try:
                 found = read(body)
-            except wire.Unreadable:
+            except wire.MalformedAnswer:
                 continue
             for each in found.values() if isinstance(found, dict) else [found]:
                 if isinstance(each, Tag):
@@ -99,7 +99,7 @@ def read_all(body: bytes) -> None:
                     weighed(each.manifest)
         try:
             locked, count = wire.read_repository(body, "shop/web")
-        except wire.Unreadable:
+        except wire.MalformedAnswer:
             return
         assert isinstance(locked, bool)
         assert count >= 0
@@ -129,8 +129,8 @@ def test_a_manifest_of_any_content_has_edges_or_is_unreadable(tree: Any) -> None
     digest = Digest(f"sha256:{hashlib.sha256(body).hexdigest()}")
     with prompt():
         try:
-            edges = wire.read_edges(body, digest, "application/json")
-        except wire.Unreadable:
+            edges = wire.read_body(body, digest, "application/json")
+        except wire.MalformedAnswer:
             return
         for each in (*edges.children, *filter(None, [edges.subject])):
             assert parse_digest(each) == each
@@ -145,7 +145,7 @@ def test_a_body_that_is_not_its_digests_is_unreadable(body: bytes) -> None:
     whole = dumped(INDEX)
     digest = Digest(f"sha256:{hashlib.sha256(whole).hexdigest()}")
     try:
-        wire.read_edges(body, digest, "")
-    except wire.Unreadable:
+        wire.read_body(body, digest, "")
+    except wire.MalformedAnswer:
         return
     assert body == whole

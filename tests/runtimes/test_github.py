@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_written_is_told_and_nothing_is_raised(
             monkeypatch.setenv(name, str(path))
     for fault in (runtime.outputs({"a": "x"}), runtime.summary("text")):
         assert fault
-        assert ("names no file" in fault) if kind == "unset" else (str(path) in fault)
+        assert ("is not set" in fault) if kind == "unset" else (str(path) in fault)
     assert capsys.readouterr().out == "", "not even by the command that GitHub has abolished"
     assert path.exists() == (kind == "folder")
 
@@ -245,7 +245,7 @@ async def test_an_issuer_that_stumbles_is_asked_again(
         (Fault(status=503, body="request-token"), "answered 503", 3),
         (Fault(status=403), "answered 403", 1),
         (Fault(reset=True), "cannot be reached (ConnectionError)", 3),
-        (Fault(malformed=True), "is not GitHub's issuer", 3),
+        (Fault(malformed=True), "not from GitHub's token issuer", 3),
     ],
 )
 async def test_an_issuer_that_keeps_failing_is_told_in_words(
