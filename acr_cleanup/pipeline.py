@@ -21,10 +21,10 @@ from typing import Protocol
 
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
-from acr_cleanup.reports import files, markdown
+from acr_cleanup.reports import files, markdown_failures
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
-from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.base import Level, Runtime, connect_log
 from acr_cleanup.settings import INPUTS, Settings, load_settings, unknown_inputs
 
@@ -126,7 +126,7 @@ def _run_or_tell(runtime: PipelineRuntime, environ: Mapping[str, str], signals: 
             signal.signal(each, signal.SIG_IGN)
         text = "Cancelled before anything was read. Nothing was deleted."
         runtime.annotate(Level.WARNING, "ACR cleanup", text)
-        _hand_on(runtime, markdown.render_cancelled(text, _dialect(runtime)), result="aborted")
+        _hand_on(runtime, markdown_failures.render_cancelled(text, _dialect(runtime)), result="aborted")
         return 128 + interrupted.number
     except Exception as error:
         log.debug("unexpected", exc_info=True)
@@ -169,7 +169,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
         runtime.annotate(Level.INFO, "Reviewed plan", text)
     settings = replace(settings, report_dir=folder.prepare(runtime))
     # The SDKs take more than a second to import, and a wrong configuration needs none of them.
-    from acr_cleanup.commands.run import main  # noqa: PLC0415
+    from acr_cleanup.commands.run import run as clean  # noqa: PLC0415
 
     context = Context(
         apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
@@ -177,7 +177,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     with folder.handed_over():
         try:
             return asyncio.run(
-                main(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=reviewed)
+                clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=reviewed)
             )
         except Exception as error:
             log.debug("unexpected", exc_info=True)
@@ -244,15 +244,15 @@ def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
     runtime.log(Level.ERROR, f"{count} in the configuration{where}. Nothing was read or deleted.")
     for problem in error.problems:
         runtime.annotate(Level.ERROR, problem.path, f"{problem.seen}\n{problem.remedy}")
-    _hand_on(runtime, markdown.render_problems(error, _dialect(runtime)))
+    _hand_on(runtime, markdown_failures.render_problems(error, _dialect(runtime)))
 
 
 def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
     """Of what nobody foresaw. Nobody who reads the log of a job can do anything with a traceback."""
     level = runtime.name_of("log-level")
-    text = f"Something unforeseen happened: {type(error).__name__}: {error}. Set {level}: debug, and report it."
+    text = f"Unexpected error: {type(error).__name__}: {error}. Set {level}: debug, and report it."
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
-    _hand_on(runtime, markdown.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
+    _hand_on(runtime, markdown_failures.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
 
 
 def _hand_on(runtime: PipelineRuntime, summary: str, result: str = "failed") -> None:
@@ -372,7 +372,7 @@ class ReportFolder:
             inside = (
                 path
                 for each in self._made[:1]
-                for path in (*(each / name for name in files.NAMES), *each.glob(files.JOURNALS))
+                for path in (*(each / name for name in files.names()), *each.glob(files.JOURNALS))
             )
             _give_to_owner(self.workspace, (*self._made, *inside))
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from acr_cleanup.access.resource_manager import EndlessListError
 from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.quoting import quoted
@@ -46,6 +47,10 @@ def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> I
                 raise Unread(call, f"no token for Azure Resource Manager: {quoted(error)}.", "Log in again.") from error
             raise Unread(call, f"{quoted(error)}.", "Run again.") from error
         raise _refused(call, target, role, error) from error
+    except EndlessListError as error:
+        raise Unread(
+            call, f"the list does not end: {error}.", "Run again later, and report it if it persists."
+        ) from error
     except AzureError as error:
         raise Unread(
             call,

@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from acr_cleanup.access import roles as rights
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.kubeconfig import (
@@ -38,7 +39,7 @@ from acr_cleanup.clusters.targets import (
     Waiver,
 )
 from acr_cleanup.clusters.unread import Unreachable, Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
@@ -46,26 +47,19 @@ from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.containerservice.aio import ContainerServiceClient
     from azure.mgmt.containerservice.models import ManagedCluster
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 1
 _RUN_COMMAND_SECONDS = 300
 
 
 async def scan_clusters(
     targets: Sequence[ClusterTarget],
     registry: Registry,
+    azure: Azure,
     *,
-    credential: AsyncTokenCredential,
-    make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
-    resource_manager: str,
-    resource_manager_scope: str | None = None,
-    trust: tuple[Path, ...] = (),
-    proxy_for: Callable[[str], str | None] = lambda _: None,
     progress: Callable[[ClusterScan], None] | None = None,
     concurrency: int = 64,
     patience: Patience | None = None,
@@ -75,15 +69,11 @@ async def scan_clusters(
     """
     One scan per target, in their order; `progress` hears of each as it is finished.
 
-    `make_transport` makes what carries requests to the resource manager (at the URL `resource_manager`, with tokens for
-    `resource_manager_scope`), one per subscription. `trust` are CA files trusted in addition to each cluster's own, `proxy_for`
-    gives the environment's proxy for a URL. `helm_history` revisions of each Helm release count as used; what cannot be seen of a
+    `helm_history` revisions of each Helm release count as used; what cannot be seen of a
     kind that `waive` names blocks nothing. Raises only `IdentityError`: no login, no reading.
     """
-    async with open_manager(
-        credential, make_transport, resource_manager, resource_manager_scope, poll_seconds=_POLL_SECONDS
-    ) as manager:
-        around = Surroundings(partial(access_token, credential), trust, proxy_for)
+    async with open_manager(azure) as manager:
+        around = Surroundings(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
         reader = _Reader(registry, manager, around, patience or Patience(), helm_history)
 
         async def read(target: ClusterTarget) -> ClusterScan:
@@ -93,7 +83,7 @@ async def scan_clusters(
                 progress(result)
             return result
 
-        return tuple(await together([partial(read, target) for target in targets], limit=concurrency))
+        return tuple(await gather([partial(read, target) for target in targets], limit=concurrency))
 
 
 async def access_token(credential: AsyncTokenCredential, scope: str) -> str:

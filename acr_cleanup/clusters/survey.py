@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
@@ -17,13 +16,9 @@ from acr_cleanup.clusters.images.pod_specs import Kind
 from acr_cleanup.clusters.scan_clusters import access_token, describe, ensure_running, user_server
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
 from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +41,8 @@ class Surveyed:
 
 async def survey_clusters(
     targets: Sequence[ClusterTarget],
+    azure: Azure,
     *,
-    credential: AsyncTokenCredential,
-    make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
-    resource_manager: str,
-    resource_manager_scope: str | None = None,
-    trust: tuple[Path, ...] = (),
-    proxy_for: Callable[[str], str | None] = lambda _: None,
     progress: Callable[[Surveyed], None] | None = None,
     concurrency: int = 64,
     patience: Patience = _PATIENCE,
@@ -62,8 +52,8 @@ async def survey_clusters(
 
     To ask a server what it serves is open to whoever can log in. Raises only `IdentityError`.
     """
-    async with open_manager(credential, make_transport, resource_manager, resource_manager_scope) as manager:
-        around = Surroundings(partial(access_token, credential), trust, proxy_for)
+    async with open_manager(azure) as manager:
+        around = Surroundings(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
 
         async def survey(target: ClusterTarget) -> Surveyed:
             result = await _survey(target, manager, around, patience)
@@ -71,7 +61,7 @@ async def survey_clusters(
                 progress(result)
             return result
 
-        return tuple(await together([partial(survey, target) for target in targets], limit=concurrency))
+        return tuple(await gather([partial(survey, target) for target in targets], limit=concurrency))
 
 
 async def _survey(

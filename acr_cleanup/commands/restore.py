@@ -18,26 +18,29 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from acr_cleanup.commands.run import REFUSED, REPOSITORIES_AT_ONCE, log_in
-from acr_cleanup.concurrency import together
+from acr_cleanup.commands.run import REFUSED
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.restoration import Fate, Restored
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
-from acr_cleanup.records.journal import Deletion, JournalError, Recorded, read_journal
+from acr_cleanup.records.journal import JournalError
+from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_journal
 from acr_cleanup.registry.acr import AcrRegistry, Document, PartMissing, open_registry
 from acr_cleanup.registry.tokens import RESTORING
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.connect import open_azure
+from acr_cleanup.stages.plan import REPOSITORIES_AT_ONCE
 
 NO_MANIFEST = "its content was not kept: a run with backup: true keeps it, and so does the registry's soft delete"
 
 log = logging.getLogger("acr_cleanup")
 
 
-def read(path: Path) -> Recorded:
+def read(path: Path) -> JournalContents:
     """The journal that a user named. Raises `ConfigurationError`."""
     try:
         return read_journal(path)
@@ -47,7 +50,7 @@ def read(path: Path) -> Recorded:
 
 async def restore(
     path: Path,
-    recorded: Recorded,
+    recorded: JournalContents,
     settings: Settings,
     runtime: Runtime,
     environ: Mapping[str, str],
@@ -87,11 +90,11 @@ async def restore(
 @asynccontextmanager
 async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[AcrRegistry]:
     async with (
-        log_in(settings, environ, runtime) as (network, credential),
+        open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
         open_registry(
             settings.registry.login_server,
-            credential,
-            network.transport(),
+            azure.credential,
+            azure.make_transport(),
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             actions=RESTORING,
@@ -119,7 +122,7 @@ async def restore_all(
         return job.found
 
     runtime.progress("repositories", 0, len(by_repository), "")
-    found = await together([partial(one, name) for name in sorted(by_repository)], limit=REPOSITORIES_AT_ONCE)
+    found = await gather([partial(one, name) for name in sorted(by_repository)], limit=REPOSITORIES_AT_ONCE)
     return [each for repository in found for each in repository]
 
 
@@ -199,7 +202,7 @@ class _Repository:
                 self._say_all(item, Fate.FAILED, str(error))
             return
         for wave in _waves(self.items):
-            await together([partial(self._one, item) for item in wave], limit=self.concurrency)
+            await gather([partial(self._one, item) for item in wave], limit=self.concurrency)
         self.found.sort(key=lambda each: (each.tag or "", each.digest))
 
     async def _look_at_soft_delete(self) -> None:

@@ -30,7 +30,7 @@ from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from acr_cleanup import __version__
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
@@ -227,7 +227,7 @@ class AcrRegistry:
             read = partial(wire.read_manifests, known=known)
             listed = await self._list(f"{path}/_manifests", read, f"listing the manifests of {name}")
 
-        await together((list_tags, list_manifests), limit=2)
+        await gather((list_tags, list_manifests), limit=2)
         known.clear()
         return RepositoryInventory(
             name,
@@ -257,7 +257,7 @@ class AcrRegistry:
                 tried.update(pending)
                 inventory = inventory.with_edges(await self._read_all(inventory, pending))
 
-        await together((read_attributes, read_bodies), limit=2)
+        await gather((read_attributes, read_bodies), limit=2)
         return replace(inventory, locked=locked, hidden=max(0, count - len(inventory.manifests)))
 
     async def _with_unlisted(self, inventory: RepositoryInventory) -> RepositoryInventory:
@@ -290,7 +290,7 @@ class AcrRegistry:
         digests = sorted(inventory.used - inventory.manifests.keys() - inventory.tags_of.keys() - absent)
         works = [*(partial(tag, each) for each in names), *(partial(manifest, each) for each in digests)]
         try:
-            await together(works, limit=self._concurrency)
+            await gather(works, limit=self._concurrency)
         except wire.Unreadable as error:
             seen = f"an answer that does not describe what is used: {quoted(str(error))}."
             raise failures.not_listed(self.login_server, f"reading what is used of {inventory.name}", seen) from None
@@ -326,7 +326,7 @@ class AcrRegistry:
                 refusals.append(error)
                 return None
 
-        read = await together([partial(one, digest) for digest in digests], limit=self._concurrency)
+        read = await gather([partial(one, digest) for digest in digests], limit=self._concurrency)
         if refusals and len(refusals) == len(digests):
             raise refusals[0]
         return [manifest for manifest in read if manifest is not None]
@@ -357,7 +357,7 @@ class AcrRegistry:
                 return
             found[digest] = edges.content if edges is not None else None
 
-        await together([partial(one, digest) for digest in pending], limit=self._concurrency)
+        await gather([partial(one, digest) for digest in pending], limit=self._concurrency)
         return found, len(pending)
 
     async def resolves(self, repository: str, name: str) -> bool:

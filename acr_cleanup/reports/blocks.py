@@ -56,7 +56,7 @@ Block = Line | Grid | Names
 BLANK = Line()
 
 
-class Page(ABC):
+class TextPage(ABC):
     """Something composed of blocks: rich's `print` shows it as for a terminal, `str` gives plain lines."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ from rich.table import Table
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.reports import words
 from acr_cleanup.reports.dialect import GITHUB, Dialect
-from acr_cleanup.reports.view import Tone
+from acr_cleanup.reports.tone import Tone
 
 _HEADER = ("Cluster", "Access", "Objects", "Uses", "Blockers")
 _NUMBERS = frozenset({2, 3, 4})

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from acr_cleanup.reports.view import Tone
+from acr_cleanup.reports.tone import Tone
 
 # A code span, in which everything means its letters, or a break of ours with what a line must not begin with.
 _BREAK = re.compile(r"(`[^`\n]*`)|<br>\s*(\d*)([-+.)=]?)")

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
-from acr_cleanup.reports.view import Context, View
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.view import View
 
 NAMES = (
     "result",

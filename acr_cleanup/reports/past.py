@@ -4,165 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from pathlib import Path
-
-import msgspec
 
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.shard import WHOLE
-from acr_cleanup.core.usage import Blocker, Workload
-from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.core.usage import Blocker
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import Block, Grid, Line, fact, heading, section
-from acr_cleanup.reports.explanation import (
+from acr_cleanup.reports.answer import (
     BEGINNING,
-    Answer,
     Bounds,
-    Mention,
-    and_rest,
-    moment,
-    pushed,
-    told_blockers,
-    told_warnings,
+    ExplanationPage,
+    blocker_blocks,
+    hidden_count,
+    push_age,
     uses_by_cluster,
+    utc_minute,
+    warning_blocks,
 )
-from acr_cleanup.reports.json import SCHEMA_VERSION
-
-_REMEDY = "Name the report.json that a run left in its report folder."
-
-
-class Use(msgspec.Struct, frozen=True):
-    cluster: str
-    namespace: str
-    kind: str
-    name: str
-    container: str
-    field: str
-    text: str
-
-    @property
-    def mention(self) -> Mention:
-        container = f" ({self.container})" if self.container else ""
-        who = f"{Workload(self.cluster, self.namespace, self.kind, self.name)}{container}"
-        return Mention(self.cluster, self.kind, who, self.field, self.text)
-
-
-class Reason(msgspec.Struct, frozen=True):
-    rule: str
-    detail: str
-    uses: tuple[Use, ...] = ()
-
-
-class Decision(msgspec.Struct, frozen=True):
-    tag: str
-    digest: str
-    updated_at: datetime | None
-    decision: str
-    reasons: tuple[Reason, ...]
-
-    @property
-    def deletes(self) -> bool:
-        return self.decision == "delete"
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    digest: str
-    media_type: str
-    platform: str
-    bytes: int
-    tags: tuple[str, ...]
-
-
-class Repository(msgspec.Struct, frozen=True):
-    name: str
-    error: str | None
-    decisions: tuple[Decision, ...]
-    manifests: tuple[Manifest, ...]
-    warnings: tuple[str, ...] = ()
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    repository: str
-    tag: str | None
-    digest: str
-    outcome: str
-    detail: str = ""
-
-
-class Unseen(msgspec.Struct, frozen=True):
-    where: str
-    call: str
-    seen: str
-    remedy: str
-
-
-class Cluster(msgspec.Struct, frozen=True):
-    name: str
-    access: str
-    objects: int
-    uses: int
-    read_at: datetime | None = None
-
-
-class Run(msgspec.Struct, frozen=True):
-    """One run, as its report tells; members that nobody here needs are left out, and later versions may have more."""
-
-    schema_version: int
-    tool_version: str
-    started_at: datetime
-    finished_at: datetime
-    registry: str
-    dry_run: bool
-    verdict: str
-    policy: Mapping[str, str | int | bool | list[str]]
-    clusters: tuple[Cluster, ...]
-    blockers: tuple[Unseen, ...]
-    refusals: tuple[str, ...]
-    warnings: tuple[str, ...]
-    repositories: tuple[Repository, ...]
-    outcomes: tuple[Outcome, ...]
-
-    def repository(self, name: str) -> Repository | None:
-        return next((each for each in self.repositories if each.name == name), None)
-
-    def digests(self, repository: str) -> frozenset[str]:
-        """Every digest of the repository that the report tells of."""
-        found = self.repository(repository)
-        known = {each.digest for each in self.outcomes if each.repository == repository}
-        if found is not None:
-            known.update(each.digest for each in found.decisions)
-            known.update(each.digest for each in found.manifests)
-        return frozenset(known)
-
-
-class _Head(msgspec.Struct):
-    schema_version: int
-    tool_version: str = ""
-
-
-def read(path: Path) -> Run:
-    """Read a report; raises `ConfigurationError` for what is none."""
-
-    def wrong(seen: str, remedy: str = _REMEDY) -> ConfigurationError:
-        return ConfigurationError((Problem(str(path), words.plain(seen), remedy),))
-
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise wrong(f"The file cannot be read: {error.strerror or error}.") from error
-    try:
-        head = msgspec.json.decode(text, type=_Head)
-        if head.schema_version != SCHEMA_VERSION:
-            seen = f"It is a report of version {head.schema_version}, and this program knows version {SCHEMA_VERSION}."
-            raise wrong(seen, f"Read it with the acr-cleanup that wrote it ({words.plain(head.tool_version, 40)}).")
-        return msgspec.json.decode(text, type=Run)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise wrong(f"It is no report of a run: {error}.") from error
-
+from acr_cleanup.reports.blocks import Block, Grid, Line, fact, heading, section
+from acr_cleanup.reports.past_report import (
+    PastRun,
+    RecordedCluster,
+    RecordedDecision,
+    RecordedManifest,
+    RecordedOutcome,
+    RecordedReason,
+    RecordedRepository,
+    RecordedUse,
+)
 
 _BECAME: Mapping[str, str] = {
     OutcomeKind.DELETED: "was deleted",
@@ -177,10 +48,10 @@ _BECAME: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Then(Answer):
+class PastExplanation(ExplanationPage):
     """The answer for one repository, tag or manifest, from the report of a run."""
 
-    run: Run
+    run: PastRun
     repository: str
     tag: str | None = None
     digest: Digest | None = None
@@ -191,11 +62,11 @@ class Then(Answer):
         return words.plain(f"{self.repository}{mark}")
 
     @cached_property
-    def found(self) -> Repository | None:
+    def found(self) -> RecordedRepository | None:
         return self.run.repository(self.repository)
 
     @cached_property
-    def decisions(self) -> tuple[Decision, ...]:
+    def decisions(self) -> tuple[RecordedDecision, ...]:
         """Those that the question is about: of the tag, of all tags on the digest, or of all of the repository."""
         every = self.found.decisions if self.found is not None else ()
         return tuple(
@@ -205,11 +76,11 @@ class Then(Answer):
         )
 
     @cached_property
-    def outcomes(self) -> Mapping[tuple[str | None, str], Outcome]:
+    def outcomes(self) -> Mapping[tuple[str | None, str], RecordedOutcome]:
         return {(each.tag, each.digest): each for each in self.run.outcomes if each.repository == self.repository}
 
     @property
-    def manifest(self) -> Manifest | None:
+    def manifest(self) -> RecordedManifest | None:
         every = self.found.manifests if self.found is not None else ()
         return next((each for each in every if each.digest == self.digest), None)
 
@@ -232,8 +103,8 @@ class Then(Answer):
             if self.tag is not None or self.digest is not None:
                 yield from section(self._reasons())
                 yield from section(self._uses(bounds.uses))
-        yield from section(told_blockers(tuple(Blocker(e.where, e.call, e.seen, e.remedy) for e in self.run.blockers)))
-        yield from section(told_warnings((*self.run.warnings, *(self.found.warnings if self.found else ()))))
+        yield from section(blocker_blocks(tuple(Blocker(e.where, e.call, e.seen, e.remedy) for e in self.run.blockers)))
+        yield from section(warning_blocks((*self.run.warnings, *(self.found.warnings if self.found else ()))))
         yield from section(self._run())
 
     # -- the verdict ---------------------------------------------------------------------------------------------
@@ -271,11 +142,11 @@ class Then(Answer):
             return " (a dry run)"
         return " (the run was refused)" if self.run.verdict == Verdict.REFUSED else ""
 
-    def _outcome(self, decision: Decision) -> str:
+    def _outcome(self, decision: RecordedDecision) -> str:
         outcome = self.outcomes.get((decision.tag, decision.digest))
         return outcome.outcome if outcome is not None else ""
 
-    def _became(self, decision: Decision) -> str:
+    def _became(self, decision: RecordedDecision) -> str:
         if not decision.deletes:
             return f"was kept: {words.plain(decision.reasons[0].detail)}" if decision.reasons else "was kept"
         return self._planned(self.outcomes.get((decision.tag, decision.digest)))
@@ -287,11 +158,11 @@ class Then(Answer):
             return f"was kept: the run did not select it, with {tags} on it"
         return self._planned(outcome)
 
-    def _planned(self, outcome: Outcome | None) -> str:
+    def _planned(self, outcome: RecordedOutcome | None) -> str:
         """What became of something that the plan selected."""
         if outcome is not None:
             detail = f" ({words.plain(outcome.detail, 1000)})" if outcome.detail else ""
-            when = f" by the run of {moment(self.run.started_at)}" if outcome.outcome == OutcomeKind.DELETED else ""
+            when = f" by the run of {utc_minute(self.run.started_at)}" if outcome.outcome == OutcomeKind.DELETED else ""
             # A later version may know further outcomes.
             return f"{_BECAME.get(outcome.outcome) or words.plain(outcome.outcome)}{when}{detail}"
         if self.run.verdict == Verdict.REFUSED:
@@ -302,9 +173,9 @@ class Then(Answer):
 
     # -- why -----------------------------------------------------------------------------------------------------
 
-    def _facts(self, decision: Decision) -> Iterator[Block]:
+    def _facts(self, decision: RecordedDecision) -> Iterator[Block]:
         yield fact("Digest", words.plain(decision.digest))
-        yield fact("Pushed", f"{pushed(decision.updated_at, self.run.started_at)} then")
+        yield fact("Pushed", f"{push_age(decision.updated_at, self.run.started_at)} then")
         outcome = self.outcomes.get((None, decision.digest))
         manifest = (
             next((each for each in self.found.manifests if each.digest == decision.digest), None)
@@ -323,7 +194,7 @@ class Then(Answer):
             decision = self.decisions[0]
             if decision.deletes:
                 yield heading("Why it was selected", "bold")
-                age = pushed(decision.updated_at, self.run.started_at)
+                age = push_age(decision.updated_at, self.run.started_at)
                 yield _line(f"No rule kept it: nothing that was seen used it, and it was pushed {age}.", indent=2)
             else:
                 yield heading("Why it was kept", "bold")
@@ -337,7 +208,7 @@ class Then(Answer):
             number = words.count(len(found), "use")
             yield heading(f"Who used it: {number}", "bold")
             seen = {each.name: self._seen(each) for each in self.run.clusters}
-            yield from uses_by_cluster("They name or run it", [use.mention for use in found], seen, limit)
+            yield from uses_by_cluster("They name or run it", [use.shown for use in found], seen, limit)
 
     def _table(self, limit: int | None) -> Iterator[Block]:
         newest = sorted(self.decisions, key=lambda each: (each.updated_at or BEGINNING, each.tag), reverse=True)
@@ -348,17 +219,17 @@ class Then(Answer):
                 header=("Tag", "Pushed", "Verdict", "Why"),
                 numbers=frozenset({1}),
             )
-        yield from and_rest(len(newest) - len(shown), "tag")
+        yield from hidden_count(len(newest) - len(shown), "tag")
 
-    def _row(self, decision: Decision) -> tuple[str, ...]:
+    def _row(self, decision: RecordedDecision) -> tuple[str, ...]:
         when = decision.updated_at
         age = words.age(self.run.started_at - when) if when is not None else "?"
         if decision.deletes:
             return words.name(decision.tag), age, words.plain(self._outcome(decision)) or "selected", "no rule kept it"
-        first = decision.reasons[0] if decision.reasons else Reason("", "")
-        users: Sequence[Use] = first.uses if first.rule == Rule.IN_USE else ()
+        first = decision.reasons[0] if decision.reasons else RecordedReason("", "")
+        users: Sequence[RecordedUse] = first.uses if first.rule == Rule.IN_USE else ()
         rest = f" and {len(users) - 1:,} more" if len(users) > 1 else ""
-        why = f"in use: {words.plain(users[0].mention.who)}{rest}" if users else words.plain(first.detail)
+        why = f"in use: {words.plain(users[0].shown.who)}{rest}" if users else words.plain(first.detail)
         return words.name(decision.tag), age, "kept", why
 
     # -- the run -------------------------------------------------------------------------------------------------
@@ -368,8 +239,8 @@ class Then(Answer):
         what = "a dry run" if run.dry_run else "an apply"
         yield fact(
             "Run",
-            f"{what} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {moment(run.started_at)} to "
-            f"{moment(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
+            f"{what} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {utc_minute(run.started_at)} to "
+            f"{utc_minute(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
         )
         policy = (f"{key.replace('_', '-')} {_value(value)}" for key, value in run.policy.items())
         yield fact("Policy", words.plain("; ".join(policy), 1000))
@@ -381,10 +252,10 @@ class Then(Answer):
         for number, refusal in enumerate(run.refusals):
             yield fact("" if number else "Refused", words.plain(refusal))
 
-    def _seen(self, cluster: Cluster) -> str:
+    def _seen(self, cluster: RecordedCluster) -> str:
         if cluster.read_at is not None:
-            return f"from a usage snapshot of {moment(cluster.read_at)}"
-        return f"read {moment(self.run.started_at)}"
+            return f"from a usage snapshot of {utc_minute(cluster.read_at)}"
+        return f"read {utc_minute(self.run.started_at)}"
 
 
 def _value(value: str | int | list[str]) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from acr_cleanup.core.restoration import Fate, Restored
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Page, fact, heading
+from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, TextPage, fact, heading
 
 _STYLES = {
     Fate.LOST: "bold red",
@@ -31,7 +31,7 @@ _SHOWN_ON_SCREEN = 100
 
 
 @dataclass(frozen=True)
-class RestorationReport(Page):
+class RestorationReport(TextPage):
     """What came of restoring one journal."""
 
     path: str

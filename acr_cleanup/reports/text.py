@@ -15,22 +15,16 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, Page, and_more, fact, heading, section
-from acr_cleanup.reports.view import (
-    MISSING_MEANS,
-    Affected,
-    Context,
-    KeptGroup,
-    KeptTag,
-    Row,
-    Tone,
-    View,
-    by_digest,
-    by_name_only,
-    stayed,
-    users,
-    went,
-)
+from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, TextPage, and_more, fact, heading, section
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.headline import headline
+from acr_cleanup.reports.next_steps import next_steps
+from acr_cleanup.reports.policy_sentence import policy_sentence
+from acr_cleanup.reports.rows import MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, by_name_only
+from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
+from acr_cleanup.reports.tone import Tone
+from acr_cleanup.reports.users import by_digest, users
+from acr_cleanup.reports.view import View
 
 _STYLES = {
     Tone.NEUTRAL: "bold",
@@ -58,7 +52,7 @@ _LEFT = {OutcomeKind.FAILED: ("failed", ""), OutcomeKind.GONE: ("gone", "already
 
 
 @dataclass(frozen=True)
-class TextReport(Page):
+class TextReport(TextPage):
     """
     The report of one run: rich's `print` shows it as for a terminal, `str` gives plain lines.
 
@@ -86,7 +80,7 @@ class TextReport(Page):
     def blocks(self) -> Iterator[Block]:
         """Everything that is said, in its order."""
         view = View(self.result)
-        yield Line(((view.headline, _STYLES[view.tone]),))
+        yield Line(((headline(view), _STYLES[view.tone]),))
         yield from section(self._problems(view))
         yield from section(self._totals(view))
         yield from section(self._table(view))
@@ -154,7 +148,7 @@ class TextReport(Page):
             yield fact("Sizes", view.measured)
         if result.undo:
             yield fact("Undo", words.plain(result.undo, 1000))
-        yield fact("Policy", words.plain(view.policy, 1000))
+        yield fact("Policy", words.plain(policy_sentence(self.result.plan.policy), 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 
     def _table(self, view: View) -> Iterator[Block]:
@@ -188,7 +182,7 @@ class TextReport(Page):
         name = words.plain(repository.repository)
         yield Line(((name, "bold"), (f": {_summary(view, repository, row)}", "")))
         now = self.result.plan.created_at
-        if gone := went(view, repository):
+        if gone := deleted_tags(view, repository):
             by_name = len(by_name_only(repository).intersection(each.tag.name for each in gone))
             some = "" if by_name == len(gone) else f"{by_name:,} "
             remark = f", {some}by name only because the manifest stays" if by_name else ""
@@ -221,8 +215,8 @@ class TextReport(Page):
             shown += [and_more(len(names) - limit)] if len(names) > limit else []
             rows.append((f"{what:<7}{len(names):>6,}", f"{why}{', '.join(shown)}"))
 
-        left = stayed(view, repository)
-        if gone := went(view, repository):
+        left = undeleted_tags(view, repository)
+        if gone := deleted_tags(view, repository):
             tell("deleted", "", [each.tag.name for each in gone], self.gone_after)
         for kind in dict.fromkeys(outcome.kind for _, outcome in left):
             names = [each.tag.name for each, outcome in left if outcome.kind is kind]
@@ -304,10 +298,10 @@ class TextReport(Page):
     def _next(self, view: View) -> Iterator[Block]:
         if self.details and view.rows:
             # In a terminal the last lines are what is still on the screen.
-            yield fact("Verdict", view.headline)
+            yield fact("Verdict", headline(view))
         if self.context.files:
             yield fact("Reports", ", ".join(words.plain(path) for path in self.context.files))
-        for number, step in enumerate(view.next_steps(self.context)):
+        for number, step in enumerate(next_steps(view, self.context)):
             yield fact("Next" if number == 0 else "", words.plain(str(step), 1000))
 
     def _hidden(self, number: int, noun: str, indent: int) -> Iterator[Block]:

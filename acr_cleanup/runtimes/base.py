@@ -172,3 +172,9 @@ def tame(text: str) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code_point = ord(match.group())
     return f"\\x{code_point:02x}" if code_point < 0x100 else f"\\u{code_point:04x}"
+
+
+class Progress(Protocol):
+    """Receives how far a stage of the run is; see `Runtime.progress`."""
+
+    def __call__(self, stage: str, done: int, total: int | None, detail: str = "") -> None: ...

@@ -102,7 +102,7 @@ def _unreadable(path: Path, seen: str, remedy: str) -> ConfigurationError:
 
 
 def _too_deep(path: Path) -> ConfigurationError:
-    return _unreadable(path, "Its values are nested far too deeply.", "Write the configuration as the README shows it.")
+    return _unreadable(path, "Its values are nested far too deeply.", "Write it as docs/configuration.md shows it.")
 
 
 def _twice(parts: tuple[str | int, ...]) -> Problem:

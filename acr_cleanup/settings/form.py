@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationInfo, WithJsonSchema
 
-from acr_cleanup.access.credentials import REGISTRY_AUDIENCE
+from acr_cleanup.access.clouds import REGISTRY_AUDIENCE
 from acr_cleanup.access.federation import AuthType
 from acr_cleanup.clusters.targets import Access, Waiver
 from acr_cleanup.core.policy import Scope

@@ -1,4 +1,4 @@
-"""The table of inputs: what flags, action.yml, the schema and the tables of the README are made from."""
+"""The table of inputs: flags, action.yml, the schema and the tables in docs/ are made from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from acr_cleanup.access.credentials import CLOUDS
+from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType
 from acr_cleanup.core.policy import Scope
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from acr_cleanup.access.credentials import CLOUDS, Cloud
+from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.targets import (

@@ -20,8 +20,11 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError
 
-from acr_cleanup.access.credentials import CLOUDS, Cloud, Login, SingleFlightCredential, explain, open_credential
+from acr_cleanup.access.clouds import CLOUDS, Cloud
+from acr_cleanup.access.credentials import SingleFlightCredential, open_credential
 from acr_cleanup.access.federation import AuthType, LoginChoice
+from acr_cleanup.access.login import Login
+from acr_cleanup.access.login_errors import explain
 from acr_cleanup.access.network import open_network
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault

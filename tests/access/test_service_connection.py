@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from acr_cleanup.access import service_connection
-from acr_cleanup.access.credentials import CLOUDS, SingleFlightCredential, open_credential
+from acr_cleanup.access.clouds import CLOUDS
+from acr_cleanup.access.credentials import SingleFlightCredential, open_credential
 from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.access.network import open_network
 from acr_cleanup.access.service_connection import ServiceConnection

@@ -22,8 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from acr_cleanup.commands.run import rare_collections
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository
@@ -33,8 +32,9 @@ from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.registry.acr import AcrRegistry
 from acr_cleanup.registry.pace import Pace, Reply
 from acr_cleanup.reports import files, markdown, text
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import Context
+from acr_cleanup.stages.plan import relaxed_gc
 
 PAGE = 1000
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -145,8 +145,8 @@ async def make_plan(registry: Generated, repositories: int) -> Plan:
     async def one(name: str) -> None:
         plans.append(Packed.of(await decided(name)))
 
-    with rare_collections():
-        await together([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
+    with relaxed_gc():
+        await gather([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
     return Plan(registry.login_server, policy, NOW, usage, PackedPlans(plans))
 
 
@@ -176,7 +176,7 @@ def main() -> None:
 def report(plan: Plan) -> None:
     """Every report of a dry run: the files, the outputs, the summary and the text."""
     result = Result(plan, Verdict.PLANNED, True, NOW, NOW)
-    with TemporaryDirectory() as folder, rare_collections():
+    with TemporaryDirectory() as folder, relaxed_gc():
         context = files.write(result, Path(folder), Context())
         outputs(result, context)
         markdown.render(result, context)

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ import pytest
 
 from acr_cleanup import cli
 from acr_cleanup.commands.explain import Target, explain, explain_report, parse_target
-from acr_cleanup.commands.run import Edges, connect
+from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.references import ImageReference, Registry
 from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import ConfigurationError
+from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
+from acr_cleanup.stages.read import ConfiguredClusters
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, build, impatient, staged
 
 
@@ -52,16 +54,21 @@ async def ask(stage: Stage, target: str, seen: Spoil = lambda scans: scans, /, *
     out, err = io.StringIO(), io.StringIO()
     runtime = Terminal(stdout=out, stderr=err, environ={})
 
+    @dataclass(frozen=True)
+    class SpoiltClusters(ConfiguredClusters):
+        async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+            return seen(await super().scan(progress))
+
     @asynccontextmanager
-    async def edges() -> AsyncIterator[Edges]:
-        async with connect(settings, os.environ, runtime) as real:
+    async def connections() -> AsyncIterator[Connections]:
+        async with connect(settings, runtime, os.environ) as real:
+            assert isinstance(real.sources, ConfiguredClusters)
+            sources = SpoiltClusters(
+                **{field.name: getattr(real.sources, field.name) for field in fields(real.sources)}
+            )
+            yield Connections(real.registry, sources)
 
-            async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
-                return seen(await real.scan(report))
-
-            yield Edges(real.registry, scan)
-
-    code = await explain(target, settings, runtime, os.environ, open_edges=edges)
+    code = await explain(target, settings, runtime, os.environ, open_connections=connections)
     assert "Traceback" not in out.getvalue() + err.getvalue()
     assert not stage.world.matching(service="acr", method="DELETE")
     return Said(code, out.getvalue(), err.getvalue())

@@ -19,13 +19,13 @@ from acr_cleanup import __version__
 from acr_cleanup.reports.outputs import NAMES, outputs_of_failure
 from acr_cleanup.runtimes.azure_devops import AzureDevOps
 from acr_cleanup.settings import INPUTS, Input, Kind
-from tests.settings.test_contract import ROOT, _description, action
+from tests.helpers.paths import ROOT
+from tests.settings.test_contract import _description, action
 
 TASK = ROOT / "azure-pipelines-task"
 MANIFEST = TASK / "AcrCleanupV1" / "task.json"
 EXTENSION = TASK / "vss-extension.json"
 CONTRACT = TASK / "src" / "contract.json"
-README = TASK / "README.md"
 
 # Read now: each test has an environment of its own.
 SCHEMA = os.environ.get("ACR_CLEANUP_TASK_SCHEMA", "")
@@ -293,11 +293,10 @@ def test_icons_have_the_size_that_the_marketplace_asks_for(path: str, size: int)
 PIPELINES = [
     yaml.safe_load(block)
     for path in (
-        README,
         TASK / "overview.md",
-        ROOT / "README.md",
+        ROOT / "docs" / "azure-pipelines.md",
         ROOT / "docs" / "scale-out.md",
-        ROOT / "docs" / "performance.md",
+        ROOT / "docs" / "large-registries.md",
     )
     for block in re.findall(r"^```yaml\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if "task: AcrCleanup@" in block

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from acr_cleanup import pipeline
-from acr_cleanup.commands.run import Stop
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -437,16 +436,3 @@ async def test_the_same_in_this_process_and_as_if_it_were_windows(
     assert result["exit_code"] == 0
     assert json.loads(result["outputs"]["plannedTags"]) == ["shop/web:1.0", "shop/web:1.1"]
     assert os.access(result["report"], os.R_OK)
-
-
-async def test_a_signal_stops_a_run_where_no_loop_listens_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object) -> None:
-        raise NotImplementedError
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", unknown)
-    before, stop = signal.getsignal(signal.SIGTERM), Stop()
-    with stop.on_signals():
-        signal.raise_signal(signal.SIGTERM)
-        await asyncio.wait_for(stop.event.wait(), 5)
-    assert stop.received == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before

@@ -26,7 +26,8 @@ from acr_cleanup.core.plan import DeleteManifest, Step, Untag
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG, Digest
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.records.journal import JournalError, open_journal, put_aside, read_journal
+from acr_cleanup.records.journal import JournalError, open_journal, put_aside
+from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster, read
 from acr_cleanup.reports import json as report_json
 from acr_cleanup.reports.json import plan_hash

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from acr_cleanup.quoting import quoted
 from acr_cleanup.reports import text as plain_text
 from acr_cleanup.reports import words
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.markdown import render
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.azure_devops import AzureDevOps
 from acr_cleanup.runtimes.base import Level
 from acr_cleanup.runtimes.github import GitHub

@@ -10,9 +10,11 @@ import pytest
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.collected import CollectedReport
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB, PLAIN
-from acr_cleanup.reports.markdown import render, render_cancelled, render_failure, render_problems
-from acr_cleanup.reports.view import Context, Tone
+from acr_cleanup.reports.markdown import render
+from acr_cleanup.reports.markdown_failures import render_cancelled, render_failure, render_problems
+from acr_cleanup.reports.tone import Tone
 from tests.helpers import golden_files as golden
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples

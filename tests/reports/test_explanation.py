@@ -18,7 +18,9 @@ from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
-from acr_cleanup.reports.explanation import TAGS_ON_SCREEN, USES_ON_SCREEN, Answer, Of, OfRepository
+from acr_cleanup.reports.answer import TAGS_ON_SCREEN, USES_ON_SCREEN, ExplanationPage
+from acr_cleanup.reports.explained_repository import RepositoryExplanation
+from acr_cleanup.reports.explanation import TagExplanation
 from tests.core.test_promises import DIGESTS, NAMES, inventories, some_uses
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, use
 
@@ -37,11 +39,11 @@ def evidence(
     return Evidence(repository.used_by(usage.digests(repository.name)), usage, policy or RetentionPolicy(), NOW)
 
 
-def tag_page(asked: Evidence, name: str, *, everything: bool = False) -> Of:
-    return Of(everything, asked, explain_tag(asked, name))
+def tag_page(asked: Evidence, name: str, *, everything: bool = False) -> TagExplanation:
+    return TagExplanation(everything, asked, explain_tag(asked, name))
 
 
-def terminal(page: Answer, width: int = 100) -> str:
+def terminal(page: ExplanationPage, width: int = 100) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, force_terminal=True, color_system=None, _environ={}).print(page)
     return stream.getvalue()
@@ -77,7 +79,7 @@ def test_uses_of_every_link_share_what_a_terminal_shows() -> None:
 
 def test_a_terminal_shows_the_newest_of_many_tags() -> None:
     tags = [tag(f"1.{number}", number + 1, days=100 + number) for number in range(TAGS_ON_SCREEN + 5)]
-    page = OfRepository(everything=False, evidence=evidence(inventory(tags), use("1.3")))
+    page = RepositoryExplanation(everything=False, evidence=evidence(inventory(tags), use("1.3")))
 
     shown = terminal(page)
     assert "… and 5 more tags, which are told" in shown
@@ -86,7 +88,7 @@ def test_a_terminal_shows_the_newest_of_many_tags() -> None:
     assert re.search(r"^1\.64 ", str(page), re.MULTILINE)
 
 
-def pages() -> Iterable[Answer]:
+def pages() -> Iterable[ExplanationPage]:
     repository = inventory(
         [
             tag("multi", "index"),
@@ -110,9 +112,9 @@ def pages() -> Iterable[Answer]:
     for name in ("multi", "arm", "old", "young", "ageless", "gone", "nothing"):
         yield tag_page(asked, name)
     for digest in ("index", "amd", "x", "r", "none"):
-        yield Of(everything=False, evidence=asked, explanation=explain_manifest(asked, d(digest)))
-    yield OfRepository(everything=False, evidence=asked)
-    yield OfRepository(everything=False, evidence=evidence(inventory([]), use("1.0")))
+        yield TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d(digest)))
+    yield RepositoryExplanation(everything=False, evidence=asked)
+    yield RepositoryExplanation(everything=False, evidence=evidence(inventory([]), use("1.0")))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -148,12 +150,12 @@ def test_what_runs_already_is_not_said_to_fail() -> None:
     """A status tells of what is on the node; nothing pulls it by that."""
     running = replace(use(None, "gone"), field="status.containerStatuses[0].imageID")
     asked = evidence(inventory([tag("1.0", "a")]), running)
-    page = Of(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
+    page = TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
 
     assert "is not in the registry; 1 use names it, and it does not pull it by that." in str(page)
     pinned = use(None, "gone", name="other")
     asked = evidence(inventory([tag("1.0", "a")]), running, pinned)
-    page = Of(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
+    page = TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
     assert "is not in the registry, and 2 uses name it: the pods of 1 fail on their next pull." in str(page)
 
 
@@ -200,7 +202,7 @@ def test_nothing_foreign_is_shown_raw(name: str, field: str, text: str, place: s
         tag_page(asked, "1.0"),
         tag_page(asked, f"x{name}"),
         tag_page(asked, f"y{name}"),
-        OfRepository(False, asked),
+        RepositoryExplanation(False, asked),
     ):
         shown = str(page)
         assert not re.search("[\x1b\r\u202e\u200b\ud800]", shown)
@@ -221,5 +223,5 @@ def test_every_world_can_be_told(repository: RepositoryInventory, uses: list[Ima
         assert ("would be deleted" in first) == (fate is not None and fate.goes)
         assert (" is kept: " in first) == (fate is not None and not fate.goes)
     for digest in DIGESTS:
-        assert str(Of(everything=False, evidence=asked, explanation=explain_manifest(asked, digest)))
-    assert str(OfRepository(everything=False, evidence=asked))
+        assert str(TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, digest)))
+    assert str(RepositoryExplanation(everything=False, evidence=asked))

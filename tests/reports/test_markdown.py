@@ -12,9 +12,12 @@ import pytest
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.errors import ConfigurationError, IdentityError, Problem
 from acr_cleanup.reports import words
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB
-from acr_cleanup.reports.markdown import render, render_failure, render_problems
-from acr_cleanup.reports.view import Context, View
+from acr_cleanup.reports.headline import headline
+from acr_cleanup.reports.markdown import render
+from acr_cleanup.reports.markdown_failures import render_failure, render_problems
+from acr_cleanup.reports.view import View
 from tests.helpers import golden_files as golden
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
@@ -73,7 +76,7 @@ def test_the_verdict_comes_first_as_an_alert(name: str) -> None:
 
     assert lines[0].startswith("## ")
     assert re.fullmatch(r"> \[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]", lines[2])
-    assert lines[3].startswith(f"> **{words.markdown(View(result).headline, 2000)}**")
+    assert lines[3].startswith(f"> **{words.markdown(headline(View(result)), 2000)}**")
 
 
 ALERTS = {

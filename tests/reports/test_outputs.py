@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB, PLAIN
 from acr_cleanup.reports.outputs import NAMES, outputs, outputs_of_failure
-from acr_cleanup.reports.view import Context
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
 

@@ -14,8 +14,10 @@ from rich.console import Console
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.reports import words
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.text import render
-from acr_cleanup.reports.view import Context, View
+from acr_cleanup.reports.view import View
 from tests.helpers import golden_files as golden
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
@@ -57,8 +59,8 @@ def test_the_first_line_is_the_verdict(name: str) -> None:
     result = samples.ALL[name]()
     report = render(result, CONTEXT)
 
-    assert str(report).splitlines()[0] == View(result).headline
-    assert View(result).headline.startswith(terminal(result, 80).splitlines()[0].rstrip())
+    assert str(report).splitlines()[0] == headline(View(result))
+    assert headline(View(result)).startswith(terminal(result, 80).splitlines()[0].rstrip())
 
 
 @pytest.mark.parametrize("name", samples.ALL)

@@ -28,7 +28,7 @@ from acr_cleanup.errors import RegistryError
 from acr_cleanup.pipeline import ReportFolder, SnapshotFile
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.reports import files
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports.context import Context
 from tests.access.test_network import get, serve
 from tests.clusters.images.test_helm_history import HOST, blockers, findings, plain, release, used, with_json, with_raw
 from tests.helpers import sample_results as samples
@@ -305,7 +305,7 @@ def test_what_lies_outside_the_workspace_is_never_written_to(named: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "planted", [".acr-cleanup", ".report.json.part", ".plan.json.part", ".summary.md.part", *files.NAMES]
+    "planted", [".acr-cleanup", ".report.json.part", ".plan.json.part", ".summary.md.part", *files.names()]
 )
 @pytest.mark.parametrize("reviewed", [None, b"{}"])
 def test_links_in_the_report_folder_lead_nowhere(planted: str, reviewed: bytes | None, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_links_in_the_report_folder_lead_nowhere(planted: str, reviewed: bytes |
 
         assert precious.read_text() == "precious"
         assert not absent.exists()
-        assert {each.name for each in folder.iterdir() if not each.is_symlink()} >= set(files.NAMES)
+        assert {each.name for each in folder.iterdir() if not each.is_symlink()} >= set(files.names())
 
 
 def test_a_link_in_place_of_the_journal_is_put_aside_as_a_link(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.access.credentials import CLOUDS
+from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
 from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope, describe_duration

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as proof
+from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
 from tests.helpers.running import Ran, Tool, serving
 
@@ -205,7 +206,7 @@ async def test_a_stopped_run_says_that_it_did_not_look() -> None:
     plan = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
     deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
 
-    found = await proof.prove(plan, witness, deleted, Unasked(), stop)
+    found = await proof.prove(plan, witness, deleted, cast("Registry", Unasked()), stop)
 
     assert found is not None
     assert found.skipped

@@ -20,7 +20,7 @@ import msgspec
 from acr_cleanup.clusters.api_server.client import Answer, Ask
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.quoting import quoted
 
 # Aggregated discovery in its stable and its older form, and else the plain one: what kubectl sends.
@@ -186,7 +186,7 @@ async def _read_root(ask: Ask, root: str, findings: Gathered) -> None:
                 raise Unread(call, f"it names a group version {quoted(f'{group.name}/{version}', 80)!r}.", _REMEDY)
             works.append(partial(_read_version, ask, group.name, version, resources, findings))
     # One after the other in order, but for those that must be asked: so that the preferred version stands first.
-    for work in await together(works, limit=_REQUESTS_AT_ONCE):
+    for work in await gather(works, limit=_REQUESTS_AT_ONCE):
         work()
 
 

@@ -25,7 +25,7 @@ from acr_cleanup.clusters.api_server.pages import ObjectReader, Page, Torn, is_h
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
 from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 
@@ -63,7 +63,7 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
     unread: list[Unread] = []
 
     async def read_built_in() -> None:
-        await together([reading.read for reading in built_in], limit=_KINDS_AT_ONCE)
+        await gather([reading.read for reading in built_in], limit=_KINDS_AT_ONCE)
 
     async def read_further() -> None:
         served = await discover(line, cluster)
@@ -71,9 +71,9 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
         further.extend(whole.reading(versions, limit=_SMALLER_PAGE) for versions in served.kinds)
         if history is not None:
             further.extend(_of_helm(whole, history))
-        await together([reading.read for reading in further], limit=_FURTHER_KINDS_AT_ONCE)
+        await gather([reading.read for reading in further], limit=_FURTHER_KINDS_AT_ONCE)
 
-    await together([read_built_in, read_further], limit=2)
+    await gather([read_built_in, read_further], limit=2)
     if line.dead is not None:
         raise line.dead
 

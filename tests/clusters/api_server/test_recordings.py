@@ -15,6 +15,7 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import AsyncHttpTransport
 from multidict import CIMultiDict
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, parse_kubeconfig
 from acr_cleanup.clusters.scan_clusters import scan_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster
@@ -121,9 +122,7 @@ async def read(interaction: Any, transport: Recording, access: Access = Access.A
     (found,) = await scan_clusters(
         [AksCluster("prod", match[3], match[1], match[2], access)],
         OURS,
-        credential=Credential(),  # type: ignore[arg-type]
-        make_transport=lambda: transport,
-        resource_manager="https://management.azure.com",
+        Azure(Credential(), lambda: transport, "https://management.azure.com"),  # type: ignore[arg-type]
         patience=HASTY,
     )
     return found

@@ -1,0 +1,57 @@
+"""The clouds of Azure: their endpoints and token audiences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
+"""The registry's audience, valid in all clouds. https://github.com/Azure/azure-sdk-for-net/issues/34785"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """
+    The endpoints of one cloud, all of them `https` URLs without a final slash.
+
+    `audience` is what tokens for the registry are issued for, `resource_manager_audience` likewise for ARM (it is not the
+    endpoint's own name everywhere); `registry_suffix` completes the bare name of a registry.
+    """
+
+    authority: str
+    resource_manager: str
+    resource_manager_audience: str
+    registry_suffix: str
+    audience: str = REGISTRY_AUDIENCE
+
+    @property
+    def resource_manager_scope(self) -> str:
+        return f"{self.resource_manager_audience}/.default"
+
+    @property
+    def registry_scope(self) -> str:
+        return f"{self.audience}/.default"
+
+
+# https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
+# https://learn.microsoft.com/azure/china/resources-developer-guide
+CLOUDS: Mapping[str, Cloud] = {
+    "azurecloud": Cloud(
+        authority="https://login.microsoftonline.com",
+        resource_manager="https://management.azure.com",
+        resource_manager_audience="https://management.azure.com",
+        registry_suffix="azurecr.io",
+    ),
+    "azureusgovernment": Cloud(
+        authority="https://login.microsoftonline.us",
+        resource_manager="https://management.usgovcloudapi.net",
+        resource_manager_audience="https://management.core.usgovcloudapi.net",
+        registry_suffix="azurecr.us",
+    ),
+    "azurechinacloud": Cloud(
+        authority="https://login.chinacloudapi.cn",
+        resource_manager="https://management.chinacloudapi.cn",
+        resource_manager_audience="https://management.chinacloudapi.cn",
+        registry_suffix="azurecr.cn",
+    ),
+}
