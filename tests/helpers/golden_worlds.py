@@ -36,7 +36,7 @@ from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub
 from tests.helpers.paths import ROOT
-from tests.helpers.simulation import serving, simulate, simulated
+from tests.helpers.in_memory_world import serving, simulate, simulated
 
 FOLDER = ROOT / "tests" / "scenarios" / "golden"
 JSON = dict[str, Any]
