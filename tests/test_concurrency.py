@@ -10,7 +10,7 @@ import pytest
 
 from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import simulate
 
 
 async def result(value: int) -> int:

@@ -1,4 +1,4 @@
-"""Azure Resource Manager, as far as AKS is concerned: managed clusters, their credentials, and the run command."""
+"""Azure Resource Manager: managed clusters, their credentials, the run command, the registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
 from acr_cleanup.emulator.tokens import read_claims
 from acr_cleanup.emulator.world import World
 
-# Clusters on one page of a list.
+# The number of clusters on one page of a list.
 PAGE_SIZE = 100
 
 _HEADERS = {
@@ -35,7 +35,7 @@ _FORMATS: dict[str, Auth] = {"exec": "entra-exec", "azure": "entra"}
 
 
 def arm_app(world: World, authority: Authority, address_of: Callable[[ClusterState], str]) -> web.Application:
-    """The resource manager of the world."""
+    """Return the resource manager of the world. `address_of`: the URL of a cluster's API server."""
     app = web.Application()
     service = ResourceManager(world, authority, address_of)
     app.router.add_route("*", "/{path:.*}", service.handle)
@@ -44,7 +44,11 @@ def arm_app(world: World, authority: Authority, address_of: Callable[[ClusterSta
 
 
 class ArmError(Exception):
-    """An error answer; `flat` is the form of AKS itself, without the envelope of the resource manager."""
+    """
+    An error answer.
+
+    `flat`: the form of AKS, without the envelope of the resource manager.
+    """
 
     def __init__(
         self, status: int, code: str, message: str, *, flat: bool = False, headers: dict[str, str] | None = None
@@ -64,27 +68,27 @@ class _Command:
 
 
 class ResourceManager:
-    """Answers the requests to ARM."""
+    """Answer the requests to ARM."""
 
     def __init__(self, world: World, authority: Authority, address_of: Callable[[ClusterState], str]) -> None:
         self._world = world
         self._authority = authority
         self._address_of = address_of
         self._commands: dict[str, _Command] = {}
-        # Bound but not listening: whoever connects to it is refused, and nobody else can take the port.
-        self._nowhere = socket.socket()
-        self._nowhere.bind(("127.0.0.1", 0))
+        # Bound but not listening: connections are refused, and no other process can take the port.
+        self._refusing_socket = socket.socket()
+        self._refusing_socket.bind(("127.0.0.1", 0))
 
     async def close(self, _: web.Application) -> None:
-        """Ends the commands that still run."""
+        """Cancel the commands that still run."""
         tasks = [command.task for command in self._commands.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._nowhere.close()
+        self._refusing_socket.close()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Every request."""
+        """Answer any request."""
         try:
             return await self._answer(request, self._claims(request))
         except ArmError as error:
@@ -97,19 +101,19 @@ class ResourceManager:
             return claims
         if not token:
             code, message = "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
-        elif (found := read_claims(token)) is None or found.get("aud") is None:
+        elif (unverified := read_claims(token)) is None or unverified.get("aud") is None:
             code, message = "InvalidAuthenticationToken", "The access token is invalid."
-        elif self._authority.check_token(token, str(found["aud"])) is None:
+        elif self._authority.check_token(token, str(unverified["aud"])) is None:
             code, message = "InvalidAuthenticationToken", "The access token is invalid or has expired."
         else:
             code = "InvalidAuthenticationTokenAudience"
-            message = f"The access token has been obtained for wrong audience or resource '{found['aud']}'."
+            message = f"The access token has been obtained for wrong audience or resource '{unverified['aud']}'."
         uri = f"https://login.microsoftonline.com/{self._world.directory.tenant}"
         challenge = f'Bearer authorization_uri="{uri}", error="invalid_token", error_description="{message}"'
         raise ArmError(401, code, message, headers={"WWW-Authenticate": challenge})
 
     async def _answer(self, request: web.Request, claims: JSON) -> web.StreamResponse:
-        """Names in a path are compared without regard to case, as ARM does."""
+        """Answer an authenticated request. Names in its path match in any case, as in ARM."""
         if not request.query.get("api-version"):
             message = "The api-version query parameter (?api-version=) is required for all requests."
             raise ArmError(400, "MissingApiVersionParameter", message)
@@ -159,7 +163,7 @@ class ResourceManager:
                 return self._command_result(cluster, request, command)
         raise ArmError(405, "MethodNotAllowed", f"The requested resource does not support {request.method}.")
 
-    # -- what exists, and who may see it -----------------------------------------------------------------------
+    # -- resources and rights -----------------------------------------------------------------------
 
     def _check_subscription(self, subscription: str) -> None:
         try:
@@ -179,9 +183,9 @@ class ResourceManager:
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
 
     def _cluster(self, subscription: str, group: str, name: str) -> ClusterState:
-        wanted = (subscription.lower(), group.lower(), name.lower())
+        key = (subscription.lower(), group.lower(), name.lower())
         for cluster in self._world.clusters.values():
-            if (cluster.subscription_id.lower(), cluster.resource_group.lower(), cluster.name.lower()) == wanted:
+            if (cluster.subscription_id.lower(), cluster.resource_group.lower(), cluster.name.lower()) == key:
                 return cluster
         message = (
             f"The Resource '{CLUSTERS}/{name}' under resource group '{group}' was not found. "
@@ -199,17 +203,20 @@ class ResourceManager:
             raise ArmError(403, "AuthorizationFailed", message, headers={"x-ms-failure-cause": "gateway"})
 
     def _permissions(self, subscription: str) -> list[JSON]:
-        """What the caller may do to everything in the subscription: to read it, unless a cluster is hidden from them."""
-        clusters = [
-            each for each in self._world.clusters.values() if each.subscription_id.lower() == subscription.lower()
-        ]
-        if any("read" in cluster.denied_actions for cluster in clusters):
+        """
+        Return the caller's rights to the whole subscription: to read, unless a cluster denies it.
+        """
+        if any(
+            "read" in cluster.denied_actions
+            for cluster in self._world.clusters.values()
+            if cluster.subscription_id.lower() == subscription.lower()
+        ):
             return []
         return [{"actions": ["*/read"], "notActions": [], "dataActions": [], "notDataActions": []}]
 
     def _list(self, request: web.Request, subscription: str, group: str | None) -> web.StreamResponse:
-        # What the caller may not read is left out without a word.
-        found = [
+        # The list silently leaves out clusters that the caller has no right to read.
+        clusters = [
             cluster
             for cluster in self._world.clusters.values()
             if cluster.subscription_id.lower() == subscription.lower()
@@ -217,32 +224,32 @@ class ResourceManager:
             and "read" not in cluster.denied_actions
         ]
         start = int(request.query.get("$skipToken", "0"))
-        body: JSON = {"value": [describe_cluster(cluster) for cluster in found[start : start + PAGE_SIZE]]}
-        if start + PAGE_SIZE < len(found):
+        body: JSON = {"value": [describe_cluster(cluster) for cluster in clusters[start : start + PAGE_SIZE]]}
+        if start + PAGE_SIZE < len(clusters):
             query = {"api-version": request.query["api-version"], "$skipToken": str(start + PAGE_SIZE)}
             body["nextLink"] = str(_here(request).with_query(query))
         return self._reply(body)
 
     def _registries(self, claims: JSON, subscription: str, group: str, name: list[str]) -> web.StreamResponse:
-        """The registry, alone or in the list of its resource group."""
+        """Answer with the registry, alone or in the list of its resource group."""
         registry = self._world.registry
         here = (registry.subscription_id.lower(), registry.resource_group.lower()) == (
             subscription.lower(),
             group.lower(),
         )
-        # In a list, what the caller may not read is left out without a word.
-        found = [describe_registry(registry)] if here and registry.is_visible else []
+        # The list silently leaves out a registry that the caller has no right to read.
+        registries = [describe_registry(registry)] if here and registry.is_visible else []
         if not name:
-            return self._reply({"value": found})
+            return self._reply({"value": registries})
         if here and not registry.is_visible:
             message = (
                 f"The client '{claims['appid']}' does not have authorization to perform action "
                 "'Microsoft.ContainerRegistry/registries/read' over this scope or the scope is invalid."
             )
             raise ArmError(403, "AuthorizationFailed", message)
-        if not found or found[0]["name"].lower() != name[0]:
+        if not registries or registries[0]["name"].lower() != name[0]:
             raise ArmError(404, "ResourceNotFound", f"The Resource '{name[0]}' was not found.")
-        return self._reply(found[0])
+        return self._reply(registries[0])
 
     # -- credentials -------------------------------------------------------------------------------------------
 
@@ -269,12 +276,14 @@ class ResourceManager:
         value = base64.b64encode(text.encode()).decode()
         return self._reply({"kubeconfigs": [{"name": role, "value": value}]}, writes=True)
 
-    def _server_of(self, cluster: ClusterState, wanted: str) -> str:
+    def _server_of(self, cluster: ClusterState, server_fqdn: str) -> str:
         if self._world.face == "direct":
             if cluster.is_reachable:
                 return self._address_of(cluster)
-            return f"https://localhost:{self._nowhere.getsockname()[1]}"
-        names = (cluster.fqdn, cluster.private_fqdn) if wanted == "public" else (cluster.private_fqdn, cluster.fqdn)
+            return f"https://localhost:{self._refusing_socket.getsockname()[1]}"
+        names = (
+            (cluster.fqdn, cluster.private_fqdn) if server_fqdn == "public" else (cluster.private_fqdn, cluster.fqdn)
+        )
         return f"https://{next(name for name in names if name)}:443"
 
     # -- run command -------------------------------------------------------------------------------------------
@@ -334,14 +343,16 @@ class ResourceManager:
         writes: bool = False,
         charset: bool = False,
     ) -> web.Response:
-        sent = {**_HEADERS, "x-ms-request-id": str(uuid.uuid4()), **(headers or {})}
-        sent[f"x-ms-ratelimit-remaining-subscription-{'writes' if writes else 'reads'}"] = "1199"
+        all_headers = {**_HEADERS, "x-ms-request-id": str(uuid.uuid4()), **(headers or {})}
+        all_headers[f"x-ms-ratelimit-remaining-subscription-{'writes' if writes else 'reads'}"] = "1199"
         if body is None:
-            return web.Response(status=status, headers=sent)
-        sent["Content-Type"] = "application/json; charset=utf-8" if charset else "application/json"
-        return web.Response(body=json.dumps(body, indent=1).encode(), status=status, headers=sent)
+            return web.Response(status=status, headers=all_headers)
+        all_headers["Content-Type"] = "application/json; charset=utf-8" if charset else "application/json"
+        return web.Response(body=json.dumps(body, indent=1).encode(), status=status, headers=all_headers)
 
 
 def _here(request: web.Request) -> Any:
-    """The URL under which the caller knows this service."""
+    """
+    Return the URL of the request as the caller wrote it: aiohttp does not know that it is HTTPS.
+    """
     return request.url.with_scheme("https")

@@ -1,4 +1,4 @@
-"""The JSON objects of Azure Resource Manager: managed clusters, registries, results of run commands."""
+"""JSON objects of Azure Resource Manager: managed clusters, registries, run command results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _time(moment: datetime) -> str:
 
 
 def command_properties(result: CommandResult) -> JSON:
-    """The properties of the result of a run command."""
+    """Return the properties of a run command's result."""
     if result.reason is not None:
         return {"provisioningState": "failed", "reason": result.reason}
     return {
@@ -32,7 +32,7 @@ def command_properties(result: CommandResult) -> JSON:
 
 
 def describe_cluster(cluster: ClusterState) -> JSON:
-    """The managed cluster as ARM shows it."""
+    """Return a managed cluster as ARM shows it."""
     pool = {
         "name": "nodepool1",
         "count": 2,
@@ -90,7 +90,7 @@ def describe_cluster(cluster: ClusterState) -> JSON:
 
 
 def describe_registry(registry: RegistryState) -> JSON:
-    """The registry as ARM shows it."""
+    """Return the registry as ARM shows it."""
     name = registry.login_server.partition(".")[0]
     group = f"/subscriptions/{registry.subscription_id}/resourceGroups/{registry.resource_group}"
     retention = registry.retention_days

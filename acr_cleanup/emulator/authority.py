@@ -1,4 +1,4 @@
-"""Tokens and certificates of an emulated world: who issues them, and what a service accepts."""
+"""Issue and check the tokens and certificates of an emulated world."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.tokens import TokenSigner
 from acr_cleanup.emulator.world import Directory
 
-# The real names that the proxy face answers for, in the public, US Government and China clouds.
+# The real host names of the public, US Government and China clouds.
 AUTHORITY_HOSTS = (
     "login.microsoftonline.com",
     "login.microsoftonline.us",
@@ -26,7 +26,7 @@ RESOURCE_MANAGER_HOSTS = (
     "management.chinacloudapi.cn",
 )
 RESOURCE_MANAGER = f"https://{RESOURCE_MANAGER_HOSTS[0]}"
-# Two spellings of the resource manager's audience are in use per cloud.
+# In each cloud, the audience of the resource manager has two spellings.
 RESOURCE_MANAGER_AUDIENCES = frozenset(
     {f"https://{host}" for host in RESOURCE_MANAGER_HOSTS}
     | {
@@ -38,24 +38,24 @@ RESOURCE_MANAGER_AUDIENCES = frozenset(
 
 
 class Authority:
-    """Issues and checks the tokens of the tenant, and the certificates of servers and clients."""
+    """Issue and check the tokens of the tenant, and the certificates of servers and clients."""
 
     def __init__(self, directory: Directory) -> None:
         self.signer = TokenSigner()
-        # The private keys of client certificates, as `signer.issued` holds the tokens.
+        # The private keys of client certificates, for a test that searches logs and files for them.
         self.issued_keys: list[str] = []
-        # The address of the emulated resource manager: one more name of its audience.
+        # The URL of the emulated resource manager: one more name of its audience.
         self.resource_manager = ""
         self._directory = directory
 
     @functools.cached_property
     def certificates(self) -> trustme.CA:
-        """The certificate authority of every server and client."""
+        """The authority of all server and client certificates."""
         return trustme.CA(organization_name="acr-cleanup emulator")
 
     @property
     def ca_pem(self) -> bytes:
-        """The certificate of the authority, for clients to trust."""
+        """The certificate of the authority (PEM), which clients must trust."""
         return self.certificates.cert_pem.bytes()
 
     def issue_token(
@@ -66,7 +66,11 @@ class Authority:
         lifetime: float | None = None,
         claims: dict[str, Any] | None = None,
     ) -> str:
-        """An access token of Entra ID for `audience`; `lifetime` in seconds, by default the directory's."""
+        """
+        Return an access token of Entra ID for `audience`.
+
+        `lifetime`: in seconds; by default that of the directory.
+        """
         directory = self._directory
         body = {
             "aud": audience,
@@ -81,25 +85,25 @@ class Authority:
 
     def check_token(self, token: str, audience: str | Collection[str]) -> dict[str, Any] | None:
         """
-        The claims of a token that was issued here for `audience` and has not expired, else None.
+        Return the claims of a token issued here for `audience` that has not expired, else None.
 
-        Every name of the resource manager counts as the same audience, as does a trailing slash.
+        All names of the resource manager are the same audience. A trailing slash is ignored.
         """
         claims = self.signer.verify(token)
         if claims is None:
             return None
-        wanted = {audience} if isinstance(audience, str) else set(audience)
-        accepted = {self.canonical_audience(name) for name in wanted}
+        audiences = {audience} if isinstance(audience, str) else set(audience)
+        accepted = {self.canonical_audience(name) for name in audiences}
         return claims if self.canonical_audience(str(claims.get("aud"))) in accepted else None
 
     def canonical_audience(self, audience: str) -> str:
-        """One spelling for all names of the same resource."""
+        """Return the audience in the one spelling that all names of the same resource share."""
         name = audience.rstrip("/")
         known = name in RESOURCE_MANAGER_AUDIENCES or name == self.resource_manager
         return RESOURCE_MANAGER if known else name
 
     def client_certificate(self, cluster: ClusterState | str) -> tuple[str, str]:
-        """A client certificate and its key (PEM) with which a certificate cluster lets a client in."""
+        """Return a client certificate and its key (PEM) that a certificate cluster accepts."""
         name = cluster if isinstance(cluster, str) else cluster.name
         leaf = self.certificates.issue_cert(organization_name="system:masters", common_name=f"masterclient-{name}")
         key = leaf.private_key_pem.bytes().decode()

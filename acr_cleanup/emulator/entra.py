@@ -18,7 +18,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def entra_app(world: World, authority: Authority) -> web.Application:
-    """Entra ID for the world's directory."""
+    """Return Entra ID for the world's directory."""
     entra = _Entra(world, authority)
     app = web.Application()
     app.router.add_get("/common/discovery/instance", entra.instances)
@@ -56,7 +56,7 @@ class _Entra:
         self._authority = authority
 
     async def instances(self, request: web.Request) -> web.Response:
-        """Which authorities there are: this one, by the name it was called."""
+        """Return the known authorities: this one, under the name that the request used."""
         host, tenant = request.host, self._world.directory.tenant
         configuration = f"https://{host}/{tenant}/v2.0/.well-known/openid-configuration"
         metadata = {"preferred_network": host, "preferred_cache": host, "aliases": [host]}
@@ -68,7 +68,7 @@ class _Entra:
         return web.json_response(body)
 
     async def configuration(self, request: web.Request) -> web.Response:
-        """The endpoints of one tenant."""
+        """Return the endpoints of one tenant."""
         tenant = request.match_info["tenant"]
         try:
             self._check_tenant(tenant)
@@ -94,7 +94,9 @@ class _Entra:
         return web.json_response(body)
 
     async def token(self, request: web.Request) -> web.Response:
-        """Client credentials: a secret, or an assertion of a federated issuer."""
+        """
+        Return a token for client credentials: a secret, or an assertion of a federated issuer.
+        """
         form = {key: str(value) for key, value in (await request.post()).items()}
         try:
             self._check_tenant(request.match_info["tenant"])
@@ -149,14 +151,19 @@ class _Entra:
             message = "Client assertion is not within its valid time range, or its signature is not valid."
             raise _Refusal(401, "invalid_client", 700024, message)
         issuer, subject, audience = (str(claims.get(key, "")) for key in ("iss", "sub", "aud"))
-        known = [f for f in self._world.directory.federated if f.client_id == client]
-        if not known:
+        credentials = [f for f in self._world.directory.federated if f.client_id == client]
+        if not credentials:
             message = "No configured federated identity credentials were found for the application."
             raise _Refusal(401, "invalid_client", 70025, message)
         for code, what, value, accepted in (
-            (700211, "issuer", issuer, {f.issuer for f in known}),
-            (700213, "subject", subject, {f.subject for f in known if f.issuer == issuer}),
-            (700212, "audience", audience, {f.audience for f in known if (f.issuer, f.subject) == (issuer, subject)}),
+            (700211, "issuer", issuer, {f.issuer for f in credentials}),
+            (700213, "subject", subject, {f.subject for f in credentials if f.issuer == issuer}),
+            (
+                700212,
+                "audience",
+                audience,
+                {f.audience for f in credentials if (f.issuer, f.subject) == (issuer, subject)},
+            ),
         ):
             if value not in accepted:
                 message = (
@@ -183,7 +190,11 @@ class _Entra:
 
 
 def oidc_app(directory: Directory, signer: TokenSigner) -> web.Application:
-    """The issuers of GitHub and Azure Pipelines, each behind the request token that its jobs are given."""
+    """
+    Return the issuers of ID tokens: GitHub and Azure Pipelines.
+
+    Each issuer requires the request token that its jobs get.
+    """
 
     def is_bearer(request: web.Request, token: str) -> bool:
         return request.headers.get("Authorization", "") == f"Bearer {token}"

@@ -15,17 +15,23 @@ Hook = Callable[[web.Request], Awaitable[None]]
 @dataclass(slots=True)
 class Fault:
     """
-    What happens to the requests that it matches, instead of (or around) the real handler.
+    A failure of the requests that it matches.
 
-    A request matches by `service` ("acr", "entra", "oidc", "arm", "kubernetes/<cluster>"), `method`, a regex found in
-    the decoded `path` and one found in the raw `query`; None matches everything. The first `after` matches are let
-    through, then `times` of them are hit (None: all further ones). Of several faults that match, the first that is
-    not exhausted is taken; one that only delays or hooks lets the next one be looked for as well.
+    A request matches by `service` ("acr", "entra", "oidc", "arm", "kubernetes/<cluster>"),
+    `method`, a regex in the decoded `path` and a regex in the raw `query`. None matches every
+    request. The first `after` matches are not hit; the next `times` are (None: all further
+    matches). If several faults match, the first that is not exhausted hits the request. A fault
+    that only delays or calls a hook does not end the search.
 
-    Kinds, in the order in which they are tried: `before` (awaited, then the request goes on), `latency` seconds,
-    `reset` (the connection is cut), `hang` seconds and then cut, `status` (with `headers` and `body`); around the
-    real answer: `truncate` (that share of the body is sent, then the connection is cut), `malformed` (the body is no
-    JSON any more), and `behind` (awaited when the real handler is through, before its answer is sent).
+    Effects, in this order:
+    `before`: a hook, awaited before the handler.
+    `latency`: a delay in seconds.
+    `reset`: the connection is cut.
+    `hang`: no answer for this many seconds; then the connection is cut.
+    `status`: this answer in place of the handler's, with `headers` and `body`.
+    `after_handler`: a hook, awaited after the handler and before its answer is sent.
+    `truncate`: this share of the body is sent; then the connection is cut.
+    `malformed`: the body is not JSON.
     """
 
     service: str | None = None
@@ -43,14 +49,14 @@ class Fault:
     truncate: float | None = None
     malformed: bool = False
     before: Hook | None = None
-    behind: Hook | None = None
-    # How many requests matched so far, the ones let through included.
-    seen: int = 0
-    # How many requests were hit.
+    after_handler: Hook | None = None
+    # The number of requests that matched so far, hit or not.
+    matched: int = 0
+    # The number of requests that were hit.
     hits: int = 0
 
     def matches(self, service: str, request: web.Request) -> bool:
-        """Whether the request is one of those meant; counts nothing."""
+        """Return whether the fault applies to a request, without counting it."""
         return (
             (self.service is None or self.service == service)
             and (self.method is None or self.method == request.method)
@@ -59,22 +65,26 @@ class Fault:
         )
 
     def take(self) -> bool:
-        """Counts one match; says whether it is to be hit."""
-        self.seen += 1
-        if self.seen <= self.after or (self.times is not None and self.hits >= self.times):
+        """Count one match; return whether the fault hits it."""
+        self.matched += 1
+        if self.matched <= self.after or (self.times is not None and self.hits >= self.times):
             return False
         self.hits += 1
         return True
 
     @property
     def passes(self) -> bool:
-        """Whether the request still reaches its handler unharmed."""
+        """Whether the request gets the handler's answer without change."""
         return not (self.reset or self.hang or self.status or self.malformed or self.truncate is not None)
 
 
 @dataclass(slots=True)
 class Budget:
-    """`limit` requests of one category per window of `seconds`; the window opens with the first request."""
+    """
+    A rate limit: `limit` requests of one category per window of `seconds`.
+
+    A window opens with its first request.
+    """
 
     limit: int
     seconds: float = 60.0
@@ -82,7 +92,10 @@ class Budget:
     used: int = 0
 
     def spend(self, now: float) -> float | None:
-        """Takes one request; returns None, or the seconds until the window ends when nothing is left."""
+        """
+        Count one request; return None, or the seconds until the window ends if the limit is
+        reached.
+        """
         if now >= self.opened + self.seconds:
             self.opened, self.used = now, 0
         if self.used >= self.limit:
@@ -93,7 +106,7 @@ class Budget:
 
 def category_of(method: str, path: str) -> str:
     """
-    The rate category in which the registry counts a request.
+    Return the rate category of a request to the registry.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-skus
     """

@@ -1,4 +1,4 @@
-"""The middleware of every emulated service: latency, faults, rate limits and the log of requests."""
+"""The middleware of all emulated services: latency, faults, rate limits and the request log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def identity_of(request: web.Request) -> str | None:
-    """Who the request says it is: the client of its bearer token, or the name in its client certificate."""
+    """
+    Return the client of the bearer token, or the common name of the client certificate.
+
+    The token is not verified. Returns None for an anonymous request.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         claims = read_claims(token) or {}
@@ -35,7 +39,7 @@ def identity_of(request: web.Request) -> str | None:
 
 
 def middleware(world: World, service: str) -> Any:
-    """The one middleware of every service: latency, faults, and a `RequestRecord` for each request."""
+    """Return the middleware of one service, which also adds a `RequestRecord` for each request."""
 
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -61,7 +65,7 @@ def middleware(world: World, service: str) -> Any:
 
 
 class _Cut(web.Response):
-    """Stands for an answer that never arrives: by now the connection is gone."""
+    """A placeholder for an answer that is not sent, because the connection has been cut."""
 
 
 def _cut(request: web.Request) -> _Cut:
@@ -71,31 +75,36 @@ def _cut(request: web.Request) -> _Cut:
 
 
 async def _answer(world: World, service: str, request: web.Request, handler: Handler) -> web.StreamResponse:
-    behind: list[Hook] = []
-    hit = await _first_that_harms(world, service, request, behind)
-    if hit is not None and (hit.reset or hit.hang):
-        await _wait_while_connected(request, hit.hang)
+    hooks: list[Hook] = []
+    fault = await _find_fault(world, service, request, hooks)
+    if fault is not None and (fault.reset or fault.hang):
+        await _wait_while_connected(request, fault.hang)
         return _cut(request)
-    if hit is not None and hit.status is not None:
-        return _made_up(hit)
-    refused = _refused(world, request) if service == "acr" and world.budgets else None
-    response = refused or await handler(request)
-    for hook in behind:
+    if fault is not None and fault.status is not None:
+        return _fault_response(fault)
+    refusal = _rate_limit_refusal(world, request) if service == "acr" and world.budgets else None
+    response = refusal or await handler(request)
+    for hook in hooks:
         await hook(request)
-    if hit is None or not isinstance(response, web.Response):
+    if fault is None or not isinstance(response, web.Response):
         return response
-    return await _spoilt(request, response, hit)
+    return await _damage(request, response, fault)
 
 
-async def _first_that_harms(world: World, service: str, request: web.Request, behind: list[Hook]) -> Fault | None:
-    """Lets every matching fault delay and hook, up to the first that does not let the request through."""
+async def _find_fault(world: World, service: str, request: web.Request, hooks: list[Hook]) -> Fault | None:
+    """
+    Return the first matching fault that changes the answer.
+
+    Apply the delays and `before` hooks of the faults up to it, and collect their `after_handler`
+    hooks in `hooks`.
+    """
     for fault in list(world.faults):
         if not fault.matches(service, request) or not fault.take():
             continue
         if fault.before is not None:
             await fault.before(request)
-        if fault.behind is not None:
-            behind.append(fault.behind)
+        if fault.after_handler is not None:
+            hooks.append(fault.after_handler)
         if fault.latency:
             await asyncio.sleep(fault.latency)
         if not fault.passes:
@@ -105,24 +114,25 @@ async def _first_that_harms(world: World, service: str, request: web.Request, be
 
 async def _wait_while_connected(request: web.Request, seconds: float) -> None:
     ends = time.monotonic() + seconds
-    # A hanging request must not keep the server from ending when its client has long gone.
+    # Return early if the client has disconnected: a hanging request must not delay the server's
+    # end.
     while time.monotonic() < ends and request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(0.02)
 
 
-def _made_up(fault: Fault) -> web.Response:
+def _fault_response(fault: Fault) -> web.Response:
     body = json.dumps(fault.body) if isinstance(fault.body, dict) else fault.body
     data = body.encode() if isinstance(body, str) else body
     headers = {"Content-Type": "application/json; charset=utf-8", **fault.headers}
     return web.Response(status=fault.status or 500, headers=headers, body=data)
 
 
-async def _spoilt(request: web.Request, response: web.Response, fault: Fault) -> web.StreamResponse:
+async def _damage(request: web.Request, response: web.Response, fault: Fault) -> web.StreamResponse:
     whole = response.body if isinstance(response.body, bytes) else b""
     if fault.malformed:
         response.body = whole[: len(whole) // 2] + b"\x00<html>"
         return response
-    # The headers promise the whole body, so that a client can tell that something is missing.
+    # Content-Length is that of the whole body, so that a client notices the missing part.
     part = web.StreamResponse(status=response.status, headers=response.headers)
     part.content_length = len(whole)
     await part.prepare(request)
@@ -132,10 +142,14 @@ async def _spoilt(request: web.Request, response: web.Response, fault: Fault) ->
     return part
 
 
-def _refused(world: World, request: web.Request) -> web.Response | None:
-    """The 429 of the registry when the budget of the request's category is used up; Retry-After counts down."""
+def _rate_limit_refusal(world: World, request: web.Request) -> web.Response | None:
+    """
+    Return the registry's 429 if the budget of the request's category is used up, else None.
+
+    Retry-After is the time until the window of the budget ends.
+    """
     category = category_of(request.method, request.path)
-    # Listing referrers is counted as reading too.
+    # A list of referrers also counts as a read.
     for name in (category, "DataplaneRead") if category == "ListReferrers" else (category,):
         budget = world.budgets.get(name)
         left = budget.spend(time.monotonic()) if budget is not None else None

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
     """
-    One request as a service saw it.
+    One request that a service received.
 
-    `path` is decoded, `query` is not. `status` is 0 when the connection was cut before any answer. `identity` is the
-    client id of the bearer token or the common name of the client certificate, None for an anonymous request.
-    `at` is in seconds since the epoch, when the request arrived.
+    `path`: decoded; `query`: not decoded.
+    `status`: 0 if the connection was cut before an answer.
+    `identity`: the client id of the bearer token, or the common name of the client certificate;
+    None for an anonymous request.
+    `at`: the time of arrival, in seconds since the epoch.
     """
 
     service: str

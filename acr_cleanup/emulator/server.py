@@ -1,4 +1,4 @@
-"""Starts every emulated service on its own loopback port, under one certificate authority made for the occasion."""
+"""Start all emulated services, each on its own loopback port, with one certificate authority."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ OIDC_HOSTS = ("vstoken.actions.githubusercontent.com", "dev.azure.com")
 
 class Emulator:
     """
-    Serves a world: `async with Emulator(world) as emulator: ...`.
+    Serve a world: `async with Emulator(world) as emulator: ...`.
 
-    All addresses are `https://localhost:PORT` (also reachable by the real names through `proxy_url`) and are valid
-    inside the context only. Clusters that are added to the world later are served from the first time
-    that anybody asks for their address.
+    All addresses are `https://localhost:PORT`, and valid inside the context only. With `proxy_url`
+    as the proxy, the services also have their real names. A cluster that is added later is served
+    from the first request for its address.
     """
 
     def __init__(self, world: World | None = None) -> None:
@@ -82,7 +82,9 @@ class Emulator:
     # -- addresses ---------------------------------------------------------------------------------------------
 
     def kubernetes_url(self, cluster: ClusterState | str) -> str:
-        """`https://localhost:PORT` of the API server of a cluster of the world (or of that name)."""
+        """
+        Return `https://localhost:PORT` of the API server of a cluster, or of the cluster of a name.
+        """
         state = self.world.clusters[cluster] if isinstance(cluster, str) else cluster
         service = f"kubernetes/{state.name}"
         port = self._ports.get(service) or self._serve(service, kubernetes_app(state, self.authority))
@@ -90,10 +92,10 @@ class Emulator:
 
     def port_of_host(self, host: str) -> int:
         """
-        The loopback port behind a real host name.
+        Return the loopback port of a real host name.
 
-        Raises LookupError for a name that is none of ours, ConnectionError for a cluster that cannot be reached
-        from here, because it is stopped or in a network of its own.
+        Raises LookupError for an unknown name, and ConnectionError for a cluster that cannot be
+        reached, because it is stopped or private.
         """
         host = host.lower().rstrip(".")
         if host in self.registry_hosts():
@@ -110,16 +112,16 @@ class Emulator:
         raise LookupError(host)
 
     def registry_hosts(self) -> frozenset[str]:
-        """The host names of the registry, without ports."""
+        """Return the host names of the registry, without ports."""
         registry = self.world.registry
         return frozenset(name.partition(":")[0].lower() for name in (registry.login_server, *registry.aliases)) - {
             "localhost"
         }
 
-    # -- what a user of the emulator is given ------------------------------------------------------------------
+    # -- settings of clients ------------------------------------------------------------------
 
     def config(self, face: Face | None = None) -> dict[str, Any]:
-        """The tool's configuration file for this world."""
+        """Return the tool's configuration file for this world."""
         direct = (face or self.world.face) == "direct"
         registry = self.world.registry
         config: dict[str, Any] = {
@@ -146,7 +148,7 @@ class Emulator:
         return config
 
     def environment(self, face: Face | None = None) -> dict[str, str]:
-        """The environment variables with which the tool, or any other client, trusts and reaches this world."""
+        """Return the environment variables with which a client trusts and reaches this world."""
         directory = self.world.directory
         environment = {
             "AZURE_TENANT_ID": directory.tenant,
@@ -160,7 +162,9 @@ class Emulator:
         return environment
 
     def github_environment(self, face: Face | None = None) -> dict[str, str]:
-        """What a job of GitHub with `id-token: write` finds in its environment."""
+        """
+        Return the environment variables of a GitHub job with the permission `id-token: write`.
+        """
         base = self.oidc_url if (face or self.world.face) == "direct" else f"https://{OIDC_HOSTS[0]}"
         return {
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{base}/github/token?api-version=2.0",
@@ -168,7 +172,7 @@ class Emulator:
         }
 
     def pipelines_environment(self, face: Face | None = None) -> dict[str, str]:
-        """What a job of Azure Pipelines finds in its environment, its access token mapped in."""
+        """Return the environment variables of an Azure Pipelines job with access to its token."""
         base = self.oidc_url if (face or self.world.face) == "direct" else f"https://{OIDC_HOSTS[1]}"
         return {
             "SYSTEM_OIDCREQUESTURI": f"{base}/pipelines/oidctoken",
@@ -187,7 +191,11 @@ class Emulator:
         return self._ports
 
     def _serve(self, service: str, app: web.Application) -> int:
-        """Binds at once, so that the address is known and connections queue; accepts as soon as the loop turns."""
+        """
+        Bind a port and return it; start to accept connections in a task.
+
+        Until then, connections to the port wait in its queue.
+        """
         app.middlewares.insert(0, middleware(self.world, service))
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -195,7 +203,7 @@ class Emulator:
         listener.listen(256)
         port: int = listener.getsockname()[1]
         self._ports[service] = port
-        # Clusters may be reached with a client certificate, so their servers ask for one (and live without).
+        # API servers ask for a client certificate, but do not require one.
         context = self._context(ask_for_client=service.startswith("kubernetes/"))
 
         async def start() -> None:
@@ -208,7 +216,9 @@ class Emulator:
         return port
 
     def _context(self, *, ask_for_client: bool) -> ssl.SSLContext:
-        """A server context whose certificate is made for whatever known name the client asks for."""
+        """
+        Return a server context that makes a certificate for each known name that a client asks for.
+        """
 
         def context_for(*names: str) -> ssl.SSLContext:
             key = f"{ask_for_client} {names[0]}"
@@ -218,7 +228,8 @@ class Emulator:
                 if ask_for_client:
                     self.authority.certificates.configure_trust(context)
                     context.verify_mode = ssl.CERT_OPTIONAL
-                    # Client certificates name nobody but their subject, which Python 3.13 would call a fault; API servers do not.
+                    # The client certificates name their subject only. Python 3.13 refuses them; API servers
+                    # accept them.
                     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
                 self._contexts[key] = context
             return self._contexts[key]

@@ -164,7 +164,7 @@ async def test_a_service_that_stumbles_is_asked_again(
     azure: Emulator, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     monkeypatch.setattr(service_connection, "DEADLINE", 1.0)
-    fault.service, fault.times, fault.hits, fault.seen = "oidc", 2, 0, 0
+    fault.service, fault.times, fault.hits, fault.matched = "oidc", 2, 0, 0
     azure.world.faults.append(fault)
     assert azure.authority.signer.verify(await ask(azure))
     assert fault.hits == 2
@@ -181,7 +181,7 @@ async def test_a_service_that_stumbles_is_asked_again(
     ],
 )
 async def test_a_service_that_keeps_failing_is_told_in_words(azure: Emulator, fault: Fault, seen: str) -> None:
-    fault.service, fault.hits, fault.seen = "oidc", 0, 0
+    fault.service, fault.hits, fault.matched = "oidc", 0, 0
     azure.world.faults.append(fault)
     assert seen in (await refusal(azure)).seen
     assert fault.hits == 3

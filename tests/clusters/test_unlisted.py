@@ -390,7 +390,7 @@ async def test_a_cluster_that_appears_after_the_plan_stops_the_deleting(
         async def appear(_: object) -> None:
             stage.another("new")
 
-        stage.fault(service="arm", path="managedClusters$", behind=appear, times=1)
+        stage.fault(service="arm", path="managedClusters$", after_handler=appear, times=1)
         ran = await stage.tool.apply(config)
         assert (ran.code, ran.deleted) == (3, set())
         assert [each["where"] for each in ran.blockers] == ["aks-new"]

@@ -28,6 +28,7 @@ from aiohttp import web
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.object_parts import image_id
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState, digest_of
@@ -35,7 +36,7 @@ from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub
 from tests.helpers.paths import ROOT
-from tests.helpers.simulation import serving, simulate, simulated
+from tests.helpers.in_memory_world import serving, simulate, simulated
 
 FOLDER = ROOT / "tests" / "scenarios" / "golden"
 JSON = dict[str, Any]
@@ -273,11 +274,11 @@ class Scenario:
         """What a kubelet that had pulled it just now would report."""
         host, _, rest = image.partition("/")
         if host != self.registry.login_server or "@" in rest:
-            return build.image_id(image)
+            return image_id(image)
         repository, _, tag = rest.partition(":")
         state = self.registry.repositories.get(repository)
         found = state.tags.get(tag or "latest") if state is not None else None
-        return f"{host}/{repository}@{found.digest}" if found is not None else build.image_id(image)
+        return f"{host}/{repository}@{found.digest}" if found is not None else image_id(image)
 
     def text(self, written: str) -> str:
         """Text of a cluster, in which `REPOSITORY@{name}` stands for a digest; `{repository@name}` stands for it anywhere."""

@@ -233,7 +233,7 @@ async def test_an_issuer_that_stumbles_is_asked_again(
     issuer: Emulator, runtime: GitHub, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     monkeypatch.setattr(github, "DEADLINE", 1.0)
-    fault.service, fault.times, fault.hits, fault.seen = "oidc", 2, 0, 0
+    fault.service, fault.times, fault.hits, fault.matched = "oidc", 2, 0, 0
     issuer.world.faults.append(fault)
     assert issuer.authority.signer.verify(await runtime.id_token("x"))
     assert fault.hits == 2
@@ -251,7 +251,7 @@ async def test_an_issuer_that_stumbles_is_asked_again(
 async def test_an_issuer_that_keeps_failing_is_told_in_words(
     issuer: Emulator, runtime: GitHub, fault: Fault, seen: str, requests: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fault.service, fault.hits, fault.seen = "oidc", 0, 0
+    fault.service, fault.hits, fault.matched = "oidc", 0, 0
     issuer.world.faults.append(fault)
     with pytest.raises(NoIdToken) as caught:
         await runtime.id_token("x")

@@ -27,7 +27,7 @@ from acr_cleanup.emulator.registry.state import RegistryState
 from tests.helpers.oracle import Repository, Uses, going, unsound
 from tests.helpers.running import Ran
 from tests.helpers.shop import POLICY, Shop, Told, apply, now
-from tests.helpers.simulation import serving, simulate, simulated
+from tests.helpers.in_memory_world import serving, simulate, simulated
 from tests.helpers.stage import always
 
 pytestmark = pytest.mark.untraced

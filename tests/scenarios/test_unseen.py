@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from acr_cleanup.emulator.kubernetes.object_parts import metadata
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import REPOSITORY, Scenario, Stage, Table, always, build, impatient, play, staged
 
@@ -68,7 +69,7 @@ def _(stage: Stage) -> None:
 
 def rollout(stage: Stage, tag: str = "1.0") -> None:
     """A custom resource that names an image of ours where no built-in kind would."""
-    meta = build.metadata("Rollout", "shop", "canary")
+    meta = metadata("Rollout", "shop", "canary")
     spec = {"canary": {"analysis": {"image": stage.image(tag)}}}
     stage.cluster.add({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": meta, "spec": spec})
 

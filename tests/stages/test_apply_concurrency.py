@@ -11,7 +11,7 @@ from acr_cleanup.stages.apply import AHEAD, REPOSITORIES_AT_ONCE
 from tests.helpers.apply_runs import apply_plan, kinds, planned, planned_repositories
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import inventory, tag
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import simulate
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])

@@ -21,7 +21,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import simulate
 
 
 async def apply_to(registry: FakeRegistry, stop: asyncio.Event | None = None) -> Applied:

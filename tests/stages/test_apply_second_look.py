@@ -25,7 +25,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d, image, inventory, tag, usage, use
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import simulate
 
 # -- what has changed since the plan -------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d, inventory, tag, usage
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import simulate
 
 
 class ReadGate:

@@ -10,7 +10,7 @@ from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
 from tests.helpers.apply_runs import BLOCKER
 from tests.helpers.generated_inventories import usage
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import simulate
 
 
 def test_usage_older_than_its_bound_is_read_again() -> None:

@@ -59,7 +59,7 @@ def sabotage(tool: Tool, what: Callable[[Any], None]) -> None:
     async def strike(_: object) -> None:
         what(tool.world.registry.repositories["shop/web"])
 
-    tool.world.faults.append(Fault(service="acr", method="DELETE", behind=strike, times=1))
+    tool.world.faults.append(Fault(service="acr", method="DELETE", after_handler=strike, times=1))
 
 
 def broken(ran: Ran) -> list[dict[str, Any]]:
@@ -169,7 +169,7 @@ async def test_a_replica_that_lags_behind_gets_a_second_look(tool: Tool) -> None
         async def catch_up(_: object) -> None:
             state.tag("2.0", tag.digest, tag.updated)
 
-        tool.world.faults.append(Fault(service="acr", path="/manifests/2.0$", behind=catch_up, times=1))
+        tool.world.faults.append(Fault(service="acr", path="/manifests/2.0$", after_handler=catch_up, times=1))
 
     sabotage(tool, lag)
     ran = await tool.apply()

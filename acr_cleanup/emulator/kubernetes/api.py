@@ -1,4 +1,6 @@
-"""The Kubernetes API of one cluster, as far as a reader sees it: discovery, paged lists, access reviews, and refusals."""
+"""
+The Kubernetes API of one cluster for readers: discovery, paged lists, access reviews, refusals.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ _EXPIRED = (
     "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
     "deleted between the time the first chunk was returned and now may show up in the list."
 )
-# A real server compresses answers from this size on, when it may.
+# A real server compresses answers of at least this size if the client accepts gzip.
 _GZIP_FROM = 128 * 1024
 _SNAPSHOTS = 16
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -49,9 +51,9 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete
 
 def kubernetes_app(cluster: ClusterState, authority: Authority, *, inside: bool = False) -> web.Application:
     """
-    The API server of `cluster`.
+    Return the API server of `cluster`.
 
-    `inside` is the door that only the cluster's own network has: it is open while a private cluster is not reachable.
+    `inside`: serve clients in the cluster's own network, which reach a private cluster too.
     """
     app = web.Application()
     server = ApiServer(cluster, authority, inside=inside)
@@ -61,7 +63,7 @@ def kubernetes_app(cluster: ClusterState, authority: Authority, *, inside: bool 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What a path names below a group version."""
+    """The object or the list that a path below a group version names."""
 
     group: str
     version: str
@@ -77,7 +79,7 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What a paged list walks over: later changes of the cluster do not reach it, as in etcd."""
+    """The objects of a paged list. Later changes of the cluster do not change it, as in etcd."""
 
     version: int
     keys: list[str]
@@ -85,7 +87,7 @@ class _Snapshot:
 
 
 class ApiServer:
-    """Answers the requests to one cluster."""
+    """Answer the requests to one cluster."""
 
     def __init__(self, cluster: ClusterState, authority: Authority, *, inside: bool) -> None:
         self._cluster = cluster
@@ -96,7 +98,7 @@ class ApiServer:
         self._priority_level = str(uuid.uuid4())
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Every request."""
+        """Answer any request."""
         if not self._inside and not self._cluster.is_reachable:
             if request.transport is not None:
                 request.transport.abort()
@@ -114,10 +116,10 @@ class ApiServer:
             headers = {"X-Content-Type-Options": "nosniff", "Content-Type": "text/plain; charset=utf-8"}
             return await self._send(request, f"{refusal}\n".encode(), status=refusal.code, headers=headers)
 
-    # -- who asks ----------------------------------------------------------------------------------------------
+    # -- users ----------------------------------------------------------------------------------------------
 
     def _user(self, request: web.Request) -> str:
-        """The name of the user; like AKS, the server lets nobody in anonymously."""
+        """Return the name of the user. As on AKS, anonymous requests are refused."""
         cluster = self._cluster
         # The administrator's certificate and token of a cluster are local accounts.
         local = not (cluster.is_entra and cluster.disable_local_accounts)
@@ -198,7 +200,7 @@ class ApiServer:
         return await self._send(request, dump(discovery.api_resource_list(group, version, members)) + b"\n")
 
     def _unknown(self, group: str) -> Refusal | PlainRefusal:
-        """A missing kind of a built-in group is a Status; what no built-in group handles is plain text."""
+        """Refuse a kind of a built-in group with a Status, and other groups in plain text."""
         if any(r.group == group and not r.custom for r in discovery.BUILTIN):
             return Refusal(404, _NOT_FOUND, details={})
         return PlainRefusal(404, "404 page not found")
@@ -207,13 +209,13 @@ class ApiServer:
         self, request: web.Request, user: str, accept: str, target: _Target
     ) -> web.StreamResponse:
         cluster = self._cluster
-        # Rights come first: without them a missing group is a 403 as well.
+        # Check rights first: without them a real server answers 403 for a missing group too.
         if target.key in cluster.forbidden or "*" in cluster.forbidden:
             raise self._refuse(user, "get" if target.name else "list", target)
-        found = [r for r in cluster.resources() if r.group == target.group and r.plural == target.plural]
-        resource = next((r for r in found if target.version in r.versions), None)
-        wanted = "get" if target.name else "list"
-        if resource is None or wanted not in resource.verbs or target.subresource is not None:
+        resources = [r for r in cluster.resources() if r.group == target.group and r.plural == target.plural]
+        resource = next((r for r in resources if target.version in r.versions), None)
+        verb = "get" if target.name else "list"
+        if resource is None or verb not in resource.verbs or target.subresource is not None:
             raise self._unknown(target.group)
         if target.namespace is not None and not resource.namespaced:
             raise self._unknown(target.group)
@@ -235,7 +237,8 @@ class ApiServer:
         query = request.query
         limit = limit_of(query.get("limit", ""))
         token = query.get("continue", "")
-        # From the watch cache: the limit is ignored. https://kubernetes.io/docs/reference/using-api/api-concepts/
+        # The answer comes from the watch cache, which ignores the limit.
+        # https://kubernetes.io/docs/reference/using-api/api-concepts/
         if query.get("resourceVersion") == "0" and not token:
             limit = 0
         if token and query.get("resourceVersion", "0") not in {"", "0"}:
@@ -268,15 +271,16 @@ class ApiServer:
             tests += [field_test(resource.key, selectors[1])] if selectors[1] else []
         except SelectorError as error:
             raise Refusal(400, str(error)) from error
-        found = [
+        pairs = [
             (_key(obj), obj)
             for obj in self._visible(resource)
             if (namespace is None or obj["metadata"].get("namespace") == namespace) and all(test(obj) for test in tests)
         ]
-        found.sort(key=lambda pair: pair[0])
-        # Other writers never rest, so two lists never see the same resource version.
+        pairs.sort(key=lambda pair: pair[0])
+        # Two lists never have the same resource version: on a real cluster, others write all the
+        # time.
         self._cluster.resource_version += 1
-        return _Snapshot(self._cluster.resource_version, [key for key, _ in found], [obj for _, obj in found])
+        return _Snapshot(self._cluster.resource_version, [key for key, _ in pairs], [obj for _, obj in pairs])
 
     def _resume(self, resource: Resource, scope: tuple[object, ...], version: int, start: str) -> _Snapshot:
         expired = self._cluster.expire_continue.get(resource.key, 0)
@@ -293,7 +297,7 @@ class ApiServer:
         while len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
 
-    # -- everything else ---------------------------------------------------------------------------------------
+    # -- other requests ---------------------------------------------------------------------------------------
 
     async def _write(self, request: web.Request, user: str) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]
@@ -306,25 +310,25 @@ class ApiServer:
                 target = _target(group, version, rest)
             case _:
                 raise PlainRefusal(404, "404 page not found")
-        # Nobody may change anything here: a client that tries has a bug.
+        # Refuse every change: a client that sends one has a bug.
         raise self._refuse(user, _VERBS.get(request.method, request.method.lower()), target)
 
     async def _review(self, request: web.Request) -> web.StreamResponse:
         try:
             spec = json.loads(await request.read())["spec"]
         except (ValueError, KeyError, TypeError):
-            # Protobuf, which other clients send, is not spoken here.
+            # Other clients send protobuf, which is not supported here.
             message = (
                 "the body of the request was in an unknown format - accepted media types include: application/json"
             )
             raise Refusal(415, message) from None
-        asked = spec.get("resourceAttributes")
+        attributes = spec.get("resourceAttributes")
         allowed = True
-        if asked is not None:
-            name, group = asked.get("resource", ""), asked.get("group", "")
+        if attributes is not None:
+            name, group = attributes.get("resource", ""), attributes.get("group", "")
             everything = name == "*" or group == "*"
             refused = self._cluster.forbidden | self._cluster.hidden
-            allowed = self._cluster.may(asked.get("verb", ""), f"{name}.{group}" if group else name)
+            allowed = self._cluster.may(attributes.get("verb", ""), f"{name}.{group}" if group else name)
             allowed = allowed and not (everything and refused)
         status: JSON = {"allowed": allowed}
         if allowed:
@@ -336,7 +340,7 @@ class ApiServer:
     async def _send(
         self, request: web.Request, body: bytes, *, status: int = HTTPStatus.OK, headers: JSON | None = None
     ) -> web.StreamResponse:
-        sent: dict[str, str] = {
+        all_headers: dict[str, str] = {
             "Audit-Id": str(uuid.uuid4()),
             "Cache-Control": "no-cache, private",
             "Content-Type": "application/json",
@@ -346,8 +350,8 @@ class ApiServer:
         }
         if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = await asyncio.to_thread(gzip.compress, body, 1)
-            sent |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        return web.Response(body=body, status=status, headers=sent)
+            all_headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return web.Response(body=body, status=status, headers=all_headers)
 
 
 def _common_name(request: web.Request) -> str | None:

@@ -16,6 +16,7 @@ from kubernetes.aio.client import ApiException, CoreV1Api
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes.object_parts import image_id
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 from tests.helpers.emulated_api_server import api_of
 
@@ -67,7 +68,7 @@ def test_a_pod_reports_the_image_ids_it_is_given() -> None:
     assert by_image["status"]["ephemeralContainerStatuses"][0]["imageID"] == digest
     assert waiting["status"]["containerStatuses"][0]["imageID"] == ""
     assert pinned["status"]["containerStatuses"][0]["imageID"] == "contoso.azurecr.io/shop/web@sha256:" + "b" * 64
-    with_port = build.image_id("localhost:5000/shop/web")
+    with_port = image_id("localhost:5000/shop/web")
     assert with_port.startswith("localhost:5000/shop/web@sha256:")
 
 
