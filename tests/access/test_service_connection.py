@@ -23,7 +23,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.runtimes.base import NoIdToken
-from tests.access.test_credentials import cloud_of
+from tests.access.test_login import cloud_of
 
 REGISTRY = CLOUDS["azurecloud"].registry_scope
 ARM = CLOUDS["azurecloud"].resource_manager_scope

@@ -35,8 +35,8 @@ from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, R
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub
-from tests.helpers.paths import ROOT
 from tests.helpers.in_memory_world import serving, simulate, simulated
+from tests.helpers.paths import ROOT
 
 FOLDER = ROOT / "tests" / "scenarios" / "golden"
 JSON = dict[str, Any]

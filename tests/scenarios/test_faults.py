@@ -20,10 +20,10 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.emulator.faults import Fault
+from tests.helpers.in_memory_world import serving, simulate, simulated
 from tests.helpers.oracle import Repository
 from tests.helpers.running import Ran
 from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
-from tests.helpers.in_memory_world import serving, simulate, simulated
 
 pytestmark = pytest.mark.untraced
 

@@ -29,9 +29,9 @@ from acr_cleanup.commands.collect import collect
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, Made, Place, worlds
+from tests.helpers.in_memory_world import serving, simulate, simulated
 from tests.helpers.oracle import Going, Policy, Repository, Uses, going, in_scope, refused, unsound
 from tests.helpers.running import Ran, Tool
-from tests.helpers.in_memory_world import serving, simulate, simulated
 from tests.helpers.stage import always
 
 pytestmark = pytest.mark.untraced
