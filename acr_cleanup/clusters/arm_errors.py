@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access.resource_manager import EndlessListError
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.clusters.targets import AksCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:

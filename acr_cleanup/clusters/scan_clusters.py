@@ -28,6 +28,7 @@ from acr_cleanup.clusters.api_server.kubeconfig import (
 )
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.arm_errors import arm_problem
+from acr_cleanup.clusters.read_failure import Unreachable, Unread
 from acr_cleanup.clusters.run_command import read as runcommand
 from acr_cleanup.clusters.snapshot import read_snapshot
 from acr_cleanup.clusters.targets import (
@@ -38,7 +39,6 @@ from acr_cleanup.clusters.targets import (
     SnapshotCluster,
     Waiver,
 )
-from acr_cleanup.clusters.unread import Unreachable, Unread
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan

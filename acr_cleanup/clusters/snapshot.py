@@ -23,8 +23,8 @@ from typing import Annotated
 import msgspec
 
 from acr_cleanup import __version__
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference

@@ -13,9 +13,9 @@ from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
 from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, read_kubeconfig
 from acr_cleanup.clusters.images.pod_specs import Kind
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.clusters.scan_clusters import access_token, describe, ensure_running, user_server
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted

@@ -29,9 +29,9 @@ from acr_cleanup.access.resource_manager import (
 )
 from acr_cleanup.clusters.api_server.kubeconfig import read_kubeconfig, server_of
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.clusters.snapshot import recorded_resource_id
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Blocker, Outside
 from acr_cleanup.errors import IdentityError

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from acr_cleanup.access import roles as rights
 from acr_cleanup.clusters.images.pod_specs import KINDS
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.clusters.survey import Surveyed, survey_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import searched
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.commands.run import log_in
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.quoting import quoted

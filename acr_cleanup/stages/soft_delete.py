@@ -10,7 +10,7 @@ import msgspec
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.settings import Settings

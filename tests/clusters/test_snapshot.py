@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from acr_cleanup import __version__
 from acr_cleanup.clusters import snapshot
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.clusters.snapshot import Recorded, read_snapshot, recorded_resource_id, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 

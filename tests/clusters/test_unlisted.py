@@ -14,9 +14,9 @@ from azure.core.async_paging import AsyncItemPaged
 from acr_cleanup.access import resource_manager
 from acr_cleanup.clusters import unlisted as forgotten
 from acr_cleanup.clusters.arm_errors import Subscription
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_forgotten
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault

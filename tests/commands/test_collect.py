@@ -374,8 +374,8 @@ def test_no_foreign_text_is_markup_or_a_command() -> None:
 
 
 def test_a_snapshot_of_hostile_names_is_told_without_harm(tmp_path: Path) -> None:
+    from acr_cleanup.clusters.read_failure import Unread  # noqa: PLC0415
     from acr_cleanup.clusters.snapshot import read_snapshot  # noqa: PLC0415
-    from acr_cleanup.clusters.unread import Unread  # noqa: PLC0415
 
     path = tmp_path / "usage.json"
     clusters = [Recorded(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")]

@@ -22,7 +22,7 @@ from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server,
 from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.clusters.images.test_helm_history import HOST, findings, manifest, plain, used, with_json, with_raw
 from tests.helpers.cluster_objects import OURS, capture_of, captured, custom

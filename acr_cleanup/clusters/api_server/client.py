@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from acr_cleanup.clusters.unread import Unreachable, Unread
+from acr_cleanup.clusters.read_failure import Unreachable, Unread
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import msgspec
 
 from acr_cleanup.clusters.api_server.client import Answer, Ask
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
-from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
+from acr_cleanup.clusters.read_failure import Unreachable, Unread, describe, or_waive
 from acr_cleanup.concurrency import gather
 from acr_cleanup.quoting import quoted
 

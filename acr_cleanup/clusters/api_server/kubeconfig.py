@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from acr_cleanup.clusters.api_server.client import ApiServer
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.quoting import quoted
 
 AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"

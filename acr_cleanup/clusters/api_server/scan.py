@@ -24,7 +24,7 @@ from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
 from acr_cleanup.clusters.api_server.pages import ObjectReader, Page, Torn, is_helms, open_page
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
-from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
+from acr_cleanup.clusters.read_failure import Unreachable, Unread, describe, or_waive
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan

@@ -24,7 +24,7 @@ import msgspec
 
 from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.quoting import quoted

@@ -41,7 +41,7 @@ from acr_cleanup.clusters.api_server.scan import (
 )
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import Unread
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.quoting import quoted

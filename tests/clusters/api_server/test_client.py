@@ -21,8 +21,8 @@ from aiohttp import web
 from acr_cleanup.clusters.api_server.client import ApiServer, Ask, connect
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD
+from acr_cleanup.clusters.read_failure import Unreachable, Unread
 from acr_cleanup.clusters.targets import KubeconfigCluster
-from acr_cleanup.clusters.unread import Unreachable, Unread
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from tests.helpers.cluster_objects import OURS, blockers, listing, pod

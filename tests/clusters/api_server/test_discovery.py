@@ -10,7 +10,7 @@ import pytest
 from acr_cleanup.clusters.api_server.client import Answer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, Discovery, discover
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.unread import Unreachable
+from acr_cleanup.clusters.read_failure import Unreachable
 from tests.helpers.cluster_objects import FakeServer, Replay, aggregated, captured, custom
 
 PLAIN = Answer(406, b"not that form")

@@ -19,7 +19,7 @@ from acr_cleanup.clusters.api_server.kubeconfig import (
     parse_kubeconfig,
     read_kubeconfig,
 )
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import Unread
 
 
 async def token(scope: str) -> str:

@@ -15,7 +15,7 @@ from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.pages import ObjectReader
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD
-from acr_cleanup.clusters.unread import Unreachable
+from acr_cleanup.clusters.read_failure import Unreachable
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
 from tests.helpers.cluster_objects import OURS, SECRET, FakeServer, blockers, captured, custom, kind, listing, pod, used
