@@ -310,11 +310,9 @@ def _scanner(settings: Settings, azure: Azure) -> Scan:
 
 
 async def _look_outside(settings: Settings, azure: Azure) -> Outside:
-    from acr_cleanup.clusters.unlisted import find_forgotten  # noqa: PLC0415
+    from acr_cleanup.clusters.unlisted import find_unlisted  # noqa: PLC0415
 
-    return await find_forgotten(
-        settings.clusters, settings.subscriptions, azure, required=settings.require_all_clusters
-    )
+    return await find_unlisted(settings.clusters, settings.subscriptions, azure, required=settings.require_all_clusters)
 
 
 async def run(

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters.read_failure import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
@@ -129,7 +129,7 @@ def scanned(content: bytes) -> ClusterScan | None:
     with holding(content, "usage.json") as path, prompt():
         try:
             return read_snapshot(SnapshotCluster(snapshots.KEY, path), snapshots.REGISTRY, 3, snapshots.NOW)
-        except Unread as unread:
+        except ReadFailure as unread:
             assert unread.seen.isprintable()
             return None
 
