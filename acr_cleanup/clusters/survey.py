@@ -11,11 +11,11 @@ from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
-from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, read_kubeconfig
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, read_kubeconfig
 from acr_cleanup.clusters.images.pod_specs import Kind
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.scan_clusters import access_token, describe, ensure_running, user_server
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
@@ -26,7 +26,7 @@ _PATIENCE = Patience(attempts=2, timeouts=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Surveyed:
+class ClusterSurvey:
     """One cluster. What could not be found out is None, and then `problem` says why (the first reason of several)."""
 
     target: ClusterTarget
@@ -36,26 +36,26 @@ class Surveyed:
     private: bool = False
     kinds: tuple[Kind, ...] | None = None
     """The kinds beyond `objects.KINDS` that it serves and that are read, each once."""
-    problem: Unread | None = None
+    problem: ReadFailure | None = None
 
 
 async def survey_clusters(
     targets: Sequence[ClusterTarget],
     azure: Azure,
     *,
-    progress: Callable[[Surveyed], None] | None = None,
+    progress: Callable[[ClusterSurvey], None] | None = None,
     concurrency: int = 64,
     patience: Patience = _PATIENCE,
-) -> tuple[Surveyed, ...]:
+) -> tuple[ClusterSurvey, ...]:
     """
     What is to be known of each target, in their order. The arguments are those of `scan_clusters`.
 
     To ask a server what it serves is open to whoever can log in. Raises only `IdentityError`.
     """
     async with open_manager(azure) as manager:
-        around = Surroundings(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
+        around = ConnectionOptions(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
 
-        async def survey(target: ClusterTarget) -> Surveyed:
+        async def survey(target: ClusterTarget) -> ClusterSurvey:
             result = await _survey(target, manager, around, patience)
             if progress is not None:
                 progress(result)
@@ -65,9 +65,9 @@ async def survey_clusters(
 
 
 async def _survey(
-    target: ClusterTarget, manager: ResourceManager, around: Surroundings, patience: Patience
-) -> Surveyed:
-    known = Surveyed(target)
+    target: ClusterTarget, manager: ResourceManager, around: ConnectionOptions, patience: Patience
+) -> ClusterSurvey:
+    known = ClusterSurvey(target)
     try:
         match target:
             case AksCluster():
@@ -92,18 +92,18 @@ async def _survey(
                 return known
     except IdentityError:
         raise
-    except Unread as unread:
+    except ReadFailure as unread:
         return replace(known, problem=unread)
     except Exception as error:
         # Whatever it is, what is known of the others is worth having.
         logger.debug("surveying cluster %s failed", target.key, exc_info=True)
         seen = f"an unexpected error: {type(error).__name__}: {quoted(error)}."
         return replace(
-            known, problem=Unread("asking the cluster", seen, "Run with `--log-level debug` for the details.")
+            known, problem=ReadFailure("asking the cluster", seen, "Run with `--log-level debug` for the details.")
         )
 
 
-async def _served(known: Surveyed, server: ApiServer, patience: Patience) -> Surveyed:
+async def _served(known: ClusterSurvey, server: ApiServer, patience: Patience) -> ClusterSurvey:
     async with connect(server, patience) as ask:
         served = await discover(ask, known.target.key)
     problem = next(iter(served.unread), None)

@@ -29,9 +29,9 @@ from acr_cleanup.access.resource_manager import (
 )
 from acr_cleanup.clusters.api_server.kubeconfig import read_kubeconfig, server_of
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import recorded_resource_id
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Blocker, Outside
 from acr_cleanup.errors import IdentityError
@@ -54,7 +54,7 @@ _RESOURCE_ID = re.compile(
 )
 
 
-async def find_forgotten(
+async def find_unlisted(
     targets: Sequence[ClusterTarget],
     subscriptions: Sequence[str],
     azure: Azure,
@@ -81,8 +81,8 @@ async def find_forgotten(
     return Outside(blockers=blockers) if required else Outside(warnings=_warnings(blockers))
 
 
-def searched(targets: Sequence[ClusterTarget], subscriptions: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the subscriptions in which `find_forgotten` looks."""
+def searched_subscriptions(targets: Sequence[ClusterTarget], subscriptions: Sequence[str]) -> tuple[str, ...]:
+    """The ids of the subscriptions in which `find_unlisted` looks."""
     return _distinct(subscriptions or _Known.of(targets).subscriptions)
 
 
@@ -152,7 +152,7 @@ def _host(target: KubeconfigCluster) -> str:
     """The host of its API server, empty if the file does not say: reading the cluster tells of that."""
     try:
         return (urlsplit(server_of(read_kubeconfig(target.kubeconfig), target.context)).hostname or "").lower()
-    except (Unread, ValueError):
+    except (ReadFailure, ValueError):
         return ""
 
 
@@ -171,13 +171,13 @@ async def _look(manager: ResourceManager, subscription_id: str, known: _Known, a
     except IdentityError:
         raise
     except TimeoutError:
-        problem = Unread(_CALL, f"no answer was complete within {_LIST_SECONDS} seconds.", "Run again later.")
-    except Unread as unread:
+        problem = ReadFailure(_CALL, f"no answer was complete within {_LIST_SECONDS} seconds.", "Run again later.")
+    except ReadFailure as unread:
         problem = unread
     except Exception as error:
         # Whatever it is: this subscription is unread, and the run goes on.
         logger.debug("listing the clusters of %s failed", where, exc_info=True)
-        problem = Unread(
+        problem = ReadFailure(
             _CALL,
             f"an unexpected error: {type(error).__name__}: {quoted(error)}.",
             "Run with `--log-level debug` for the details, and report it if it is not explained by them.",
@@ -198,7 +198,7 @@ async def _list(client: ContainerServiceClient, subscription: Subscription) -> l
 
 async def _verify_complete(client: ContainerServiceClient, subscription: Subscription) -> None:
     """
-    Raises `Unread` unless the identity may read all clusters of the subscription.
+    Raises `ReadFailure` unless the identity may read all clusters of the subscription.
 
     https://learn.microsoft.com/rest/api/authorization/permissions
     """
@@ -207,7 +207,7 @@ async def _verify_complete(client: ContainerServiceClient, subscription: Subscri
     with arm_problem(call, subscription, role=rights.READER):
         granted = await list_resources(client, path, "2022-04-01")
     if not any(_allows(each, rights.READ_CLUSTERS) for each in granted if isinstance(each, dict)):
-        raise Unread(
+        raise ReadFailure(
             _CALL,
             "the identity sees only those clusters that it has been given rights on.",
             f"Grant the identity the role {rights.READER} on the subscription.",
@@ -228,7 +228,9 @@ def _allows(permission: dict[str, Any], action: str) -> bool:
 def _forgotten(cluster: ManagedCluster, known: _Known) -> Blocker:
     place = _RESOURCE_ID.fullmatch(str(cluster.id).rstrip("/"))
     if place is None:
-        raise Unread(_CALL, f"the answer holds a cluster without a resource id ({quoted(cluster.id)}).", "Run again.")
+        raise ReadFailure(
+            _CALL, f"the answer holds a cluster without a resource id ({quoted(cluster.id)}).", "Run again."
+        )
     name, group, subscription = (quoted(place[part], 90) for part in ("name", "group", "subscription"))
     resource_id = AksCluster(name, name, subscription, group).resource_id
     entry = f"{json.dumps(name)}: {json.dumps({'resource_id': resource_id})}"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.clusters.snapshot import Recorded, recorded_resource_id, write_snapshot
+from acr_cleanup.clusters.snapshot import SnapshotEntry, recorded_resource_id, write_snapshot
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
 from acr_cleanup.commands.run import REFUSED
 from acr_cleanup.concurrency import Stop, unless_stopped
@@ -120,7 +120,9 @@ def _chosen(clusters: tuple[ClusterTarget, ...], only: Collection[str]) -> tuple
     return tuple(target for target in clusters if not only or target.key in only)
 
 
-def _recorded(targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], began: datetime) -> Iterable[Recorded]:
+def _recorded(
+    targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], began: datetime
+) -> Iterable[SnapshotEntry]:
     for target, scan in zip(targets, scans, strict=True):
         match target:
             case AksCluster():
@@ -130,7 +132,7 @@ def _recorded(targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], be
             case _:
                 resource_id = None
         # What comes from a snapshot does not become younger by being copied.
-        yield Recorded(scan, scan.read_at or began, resource_id)
+        yield SnapshotEntry(scan, scan.read_at or began, resource_id)
 
 
 def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings, dialect: Dialect) -> int:

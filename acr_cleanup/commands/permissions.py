@@ -13,10 +13,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from acr_cleanup.access import roles as rights
-from acr_cleanup.clusters.survey import Surveyed, survey_clusters
+from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.clusters.survey import ClusterSurvey, survey_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unlisted import searched
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.unlisted import searched_subscriptions
 from acr_cleanup.commands.cluster_role import IDENTITY, WIDTH, cluster_role, remark
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.quoting import quoted
@@ -32,7 +32,7 @@ async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str
     """Print them, and return the exit code: a cluster that cannot be asked is no failure."""
     done = 0
 
-    def report(cluster: Surveyed) -> None:
+    def report(cluster: ClusterSurvey) -> None:
         nonlocal done
         done += 1
         what = "could not be asked" if cluster.problem is not None else "asked"
@@ -46,14 +46,14 @@ async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str
             clusters = await survey_clusters(settings.clusters, azure, progress=report)
     except AcrCleanupError as error:
         # Whoever sets up the rights may not have the identity yet.
-        problem = Unread("logging in", quoted(error.seen), quoted(error.remedy))
-        clusters = tuple(Surveyed(target, problem=problem) for target in settings.clusters)
+        problem = ReadFailure("logging in", quoted(error.seen), quoted(error.remedy))
+        clusters = tuple(ClusterSurvey(target, problem=problem) for target in settings.clusters)
     runtime.show(script(settings, clusters))
     runtime.finish()
     return 0
 
 
-def script(settings: Settings, clusters: Sequence[Surveyed]) -> str:
+def script(settings: Settings, clusters: Sequence[ClusterSurvey]) -> str:
     """The whole script, as text for a POSIX shell."""
     lines = [
         *remark(
@@ -107,7 +107,7 @@ def _unneeded(role: str, scope: str) -> Iterator[str]:
     return _off(_assign(role, scope))
 
 
-def _clusters(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _clusters(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
     whole = {each.lower() for each in _searched(settings)}
     by_command: list[AksCluster] = []
     for cluster in clusters:
@@ -175,7 +175,7 @@ def _searched(settings: Settings) -> tuple[str, ...]:
     """The subscriptions that are searched for forgotten clusters because somebody asked for it."""
     if not (settings.subscriptions or settings.require_all_clusters):
         return ()
-    return searched(settings.clusters, settings.subscriptions)
+    return searched_subscriptions(settings.clusters, settings.subscriptions)
 
 
 def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:
@@ -185,7 +185,7 @@ def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:
 # -- objects in clusters with Azure RBAC -----------------------------------------------------------------------------------
 
 
-def _azure_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _azure_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
     sure = [each.target for each in clusters if isinstance(each.target, AksCluster) and each.azure_rbac]
     maybe = [each.target for each in clusters if isinstance(each.target, AksCluster) and each.azure_rbac is None]
     yield ""
@@ -227,7 +227,7 @@ def _azure_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[st
 # -- objects in all other clusters ---------------------------------------------------------------------------------------
 
 
-def _kubernetes_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _kubernetes_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
     yield ""
     yield from _heading("3. In clusters with Kubernetes RBAC: the same")
     needed = [
@@ -258,7 +258,7 @@ def _kubernetes_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterat
         yield from _apply(each)
 
 
-def _apply(cluster: Surveyed) -> Iterator[str]:
+def _apply(cluster: ClusterSurvey) -> Iterator[str]:
     target = cluster.target
     yield from remark(f"Cluster {quoted(target.key, 80)}.")
     if isinstance(target, KubeconfigCluster):

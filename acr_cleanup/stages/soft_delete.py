@@ -10,7 +10,7 @@ import msgspec
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.core.references import Registry as RegistryHost
 from acr_cleanup.errors import IdentityError
@@ -58,7 +58,7 @@ async def read_soft_delete(
     try:
         async with asyncio.timeout(_LIST_SECONDS):
             policies = await _policies(host, subscription, group, azure)
-    except (Unread, IdentityError) as error:
+    except (ReadFailure, IdentityError) as error:
         log.debug("reading the policies of the registry", exc_info=True)
         return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), backup=backup)
     except TimeoutError:
@@ -98,7 +98,7 @@ def _unknown(why: str, *, backup: bool) -> Undo:
 
 
 async def _policies(host: RegistryHost, subscription: str, group: str, azure: Azure) -> _Policies | None:
-    """None if there is no such registry. Raises `Unread` and `IdentityError`."""
+    """None if there is no such registry. Raises `ReadFailure` and `IdentityError`."""
     # Listed, for not every registry is called like the first part of its host.
     path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
     call = "read the policies of the registry"

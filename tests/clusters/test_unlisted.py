@@ -14,9 +14,9 @@ from azure.core.async_paging import AsyncItemPaged
 from acr_cleanup.access import resource_manager
 from acr_cleanup.clusters import unlisted as forgotten
 from acr_cleanup.clusters.arm_errors import Subscription
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unlisted import find_forgotten
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault
@@ -36,7 +36,7 @@ def states(*others: ClusterState) -> tuple[ClusterState, ...]:
 
 
 async def find(at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] = (), required: bool = False) -> Outside:
-    return await find_forgotten(targets or (target(PROD),), subscriptions, at.azure, required=required)
+    return await find_unlisted(targets or (target(PROD),), subscriptions, at.azure, required=required)
 
 
 async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
@@ -291,7 +291,7 @@ class EndlessClient:
 async def test_endless_empty_pages_end_at_the_page_limit() -> None:
     """The SDK follows empty pages by recursion, which ended in a RecursionError after some 300 of them."""
     client = EndlessClient()
-    with pytest.raises(Unread, match=r"the list does not end: more than 1,000 pages\."):
+    with pytest.raises(ReadFailure, match=r"the list does not end: more than 1,000 pages\."):
         await forgotten._list(client, Subscription(HERE))  # type: ignore[arg-type]
     assert client.pages == 1_001
 

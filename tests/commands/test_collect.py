@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup import cli
-from acr_cleanup.clusters.snapshot import Recorded, write_snapshot
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.core.references import Registry
@@ -374,12 +374,14 @@ def test_no_foreign_text_is_markup_or_a_command() -> None:
 
 
 def test_a_snapshot_of_hostile_names_is_told_without_harm(tmp_path: Path) -> None:
+    from acr_cleanup.clusters.read_failure import ReadFailure  # noqa: PLC0415
     from acr_cleanup.clusters.snapshot import read_snapshot  # noqa: PLC0415
-    from acr_cleanup.clusters.unread import Unread  # noqa: PLC0415
 
     path = tmp_path / "usage.json"
-    clusters = [Recorded(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")]
+    clusters = [
+        SnapshotEntry(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")
+    ]
     write_snapshot(path, Registry("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
-    with pytest.raises(Unread) as refused:
+    with pytest.raises(ReadFailure) as refused:
         read_snapshot(SnapshotCluster("production", path), Registry("a.azurecr.io"), 0)
     assert refused.value.seen.isprintable()

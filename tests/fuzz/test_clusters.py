@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, parse_kubeconfig, server_of
-from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, is_helms, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.clusters.images.test_helm_history import HOST, findings, manifest, plain, used, with_json, with_raw
 from tests.helpers.cluster_objects import OURS, capture_of, captured, custom
@@ -51,7 +51,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
             reader = ObjectReader(kind, "prod", OURS)
             for item in opened.items:
                 reader.add(item)
-        except Torn as torn:
+        except MalformedPage as torn:
             assert str(torn).isprintable()
             return None
         plainly = Findings()
@@ -186,10 +186,10 @@ def test_a_spoilt_kubeconfig_leads_to_a_server_or_is_unread(tree: Any, as_json: 
         try:
             document = parse_kubeconfig(content)
             server_of(document, None)
-            server = api_server(document, None, folder=Path("/nonexistent"), around=Surroundings(some_token))
+            server = api_server(document, None, folder=Path("/nonexistent"), around=ConnectionOptions(some_token))
             if server.url.startswith("http:"):
                 assert asyncio.run(_asked(server)) is None
-        except Unread as unread:
+        except ReadFailure as unread:
             assert unread.seen.isprintable()
 
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import DeleteManifest, Step, Untag
@@ -130,7 +130,7 @@ def scanned(content: bytes) -> ClusterScan | None:
     with holding(content, "usage.json") as path, prompt():
         try:
             return read_snapshot(SnapshotCluster(snapshots.KEY, path), snapshots.REGISTRY, 3, snapshots.NOW)
-        except Unread as unread:
+        except ReadFailure as unread:
             assert unread.seen.isprintable()
             return None
 
