@@ -306,7 +306,7 @@ async def test_an_edited_plan_is_refused(stage: Stage) -> None:
 
     ran = await apply(stage, path)
 
-    refused(ran, "changed after it had been written", "Plan again")
+    refused(ran, "modified after it was written", "Plan again")
     assert not stage.world.matching(service="acr", method="DELETE")
 
 
