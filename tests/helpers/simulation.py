@@ -36,7 +36,7 @@ from acr_cleanup.emulator.entra import entra_app, oidc_app
 from acr_cleanup.emulator.registry.api import acr_app
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry.pace import Pace
-from tests.helpers.running import Tool
+from tests.helpers.tool_runs import Tool
 
 T = TypeVar("T")
 

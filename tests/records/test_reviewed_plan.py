@@ -36,8 +36,8 @@ from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
 from tests.helpers.generated_inventories import NOW, image, usage
 from tests.helpers.jobs import Job
-from tests.helpers.running import Ran
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, always, impatient, staged
+from tests.helpers.tool_runs import Ran
 
 FRESH_DIGEST = f"sha256:{'f' * 64}"
 

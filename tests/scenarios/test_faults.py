@@ -21,9 +21,9 @@ from aiohttp import web
 
 from acr_cleanup.emulator.faults import Fault
 from tests.helpers.oracle import Repository
-from tests.helpers.running import Ran
 from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
 from tests.helpers.simulation import serving, simulate, simulated
+from tests.helpers.tool_runs import Ran
 
 pytestmark = pytest.mark.untraced
 

@@ -21,7 +21,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.stages import verify as proof
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
-from tests.helpers.running import Ran, Tool, serving
+from tests.helpers.tool_runs import Ran, Tool, serving
 
 OLD = timedelta(days=100)
 
