@@ -33,7 +33,7 @@ from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers import hostile_text as hostile
-from tests.helpers.running import Tool, serving
+from tests.helpers.tool_runs import Tool, serving
 from tests.reports.test_markdown import OURS, elements, html, whole
 
 OLD = timedelta(days=100)

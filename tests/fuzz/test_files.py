@@ -195,7 +195,7 @@ def test_what_a_journal_tells_is_what_was_intended(entries: list[Entry]) -> None
         recorded = read_journal(path.with_name("journal.jsonl"))
     assert (recorded.faults, recorded.torn, recorded.registry) == ((), False, PLAN.registry)
     told = [
-        (each.digest, each.tags, each.locks, each.after, each.document, each.outcome, each.whole)
+        (each.digest, each.tags, each.locks, each.after, each.document, each.outcome, each.deletes_manifest)
         for each in recorded.deletions
     ]
     assert told == [

@@ -25,7 +25,7 @@ from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry import pace
 from acr_cleanup.reports import json as report_json
-from tests.helpers.running import Ran, Tool, serving
+from tests.helpers.tool_runs import Ran, Tool, serving
 
 REPOSITORY = "shop/web"
 OLD = timedelta(days=100)

@@ -22,8 +22,8 @@ from aiohttp import web
 from acr_cleanup.emulator.faults import Fault
 from tests.helpers.in_memory_world import serving, simulate, simulated
 from tests.helpers.oracle import Repository
-from tests.helpers.running import Ran
 from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
+from tests.helpers.tool_runs import Ran
 
 pytestmark = pytest.mark.untraced
 

@@ -22,7 +22,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as proof
 from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
-from tests.helpers.running import Ran, Tool, serving
+from tests.helpers.tool_runs import Ran, Tool, serving
 
 OLD = timedelta(days=100)
 
