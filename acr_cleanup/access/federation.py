@@ -66,9 +66,7 @@ IdTokens = Callable[[str], Awaitable[str]]
 
 async def no_id_tokens(audience: str) -> str:
     """Where there is no CI system."""
-    raise NoIdToken(
-        "Only a job of a CI system has an ID token.", f"Choose another auth-type than oidc ({audience})."
-    )
+    raise NoIdToken("Only a job of a CI system has an ID token.", f"Choose another auth-type than oidc ({audience}).")
 
 
 ASSERTION: ContextVar[str] = ContextVar("assertion")
