@@ -26,7 +26,7 @@ from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.clusters.images.test_helm_history import HOST, findings, manifest, plain, used, with_json, with_raw
 from tests.helpers.cluster_objects import OURS, capture_of, captured, custom
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+from tests.helpers.damaged_documents import dumped, law, prompt, spoilt, spoilt_bytes, texts
 
 pytestmark = pytest.mark.untraced
 

@@ -33,7 +33,7 @@ from acr_cleanup.reports.json import plan_hash
 from tests.clusters import test_snapshot as snapshots
 from tests.helpers import sample_results as samples
 from tests.helpers.generated_inventories import NOW
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, twice, values
+from tests.helpers.damaged_documents import dumped, law, prompt, spoilt, spoilt_bytes, twice, values
 from tests.records.test_journal import PLAN
 
 pytestmark = pytest.mark.untraced

@@ -26,7 +26,7 @@ from acr_cleanup.runtimes.github import GitHub
 from acr_cleanup.runtimes.terminal import Terminal
 from tests.helpers import hostile_text as hostile
 from tests.helpers.jobs import Log
-from tests.helpers.spoiling import HOSTILE, law, texts
+from tests.helpers.damaged_documents import HOSTILE, law, texts
 from tests.reports.test_markdown import CONTEXT, OURS, elements, html, whole
 from tests.reports.test_words import harmless, shown
 

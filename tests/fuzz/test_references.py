@@ -12,7 +12,7 @@ from acr_cleanup.clusters.images.documents import contents
 from acr_cleanup.clusters.images.free_text import names, read_text
 from acr_cleanup.core.references import Registry, parse_digest, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
-from tests.helpers.spoiling import HOSTILE, law, prompt, texts
+from tests.helpers.damaged_documents import HOSTILE, law, prompt, texts
 
 pytestmark = pytest.mark.untraced
 

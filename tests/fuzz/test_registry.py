@@ -15,7 +15,7 @@ from acr_cleanup.core.references import Digest, parse_digest
 from acr_cleanup.registry import wire
 from acr_cleanup.reports import words
 from tests.helpers.sample_results import NOW
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes
+from tests.helpers.damaged_documents import dumped, law, prompt, spoilt, spoilt_bytes
 
 pytestmark = pytest.mark.untraced
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from acr_cleanup.core.references import DEFAULT_TAG
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.settings import INPUTS, Settings, load_settings
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+from tests.helpers.damaged_documents import dumped, law, prompt, spoilt, spoilt_bytes, texts
 
 pytestmark = pytest.mark.untraced
 
