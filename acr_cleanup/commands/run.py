@@ -282,7 +282,7 @@ def _annotate(result: Result, runtime: Runtime) -> None:
     for refusal in result.refusals:
         runtime.annotate(Level.ERROR, "Refused", refusal)
     # A manifest without tags, too, must not fail in silence.
-    for outcome in (each for kind, those in view.surprises if kind is OutcomeKind.FAILED for each in those):
+    for outcome in (each for kind, those in view.deviations if kind is OutcomeKind.FAILED for each in those):
         runtime.annotate(Level.ERROR, f"{words.plain(str(outcome))} was not deleted", words.plain(outcome.detail))
     for broken in view.broken:
         runtime.annotate(Level.ERROR, f"{words.plain(broken.what)} {broken.seen}", words.plain(broken.who, 1000))

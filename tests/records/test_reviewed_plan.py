@@ -116,7 +116,7 @@ async def test_without_a_reviewed_plan_the_report_names_none(stage: Stage) -> No
     ran = await stage.tool.apply()
 
     assert ran.report["applied_plan"] is None
-    assert "Bound to" not in ran.out
+    assert "reviewed plan" not in ran.out
 
 
 async def test_what_came_of_age_since_is_kept_for_nobody_has_reviewed_it(stage: Stage) -> None:
@@ -681,7 +681,7 @@ async def test_the_plan_of_a_dry_run_is_applied_in_a_second_job(jobs: tuple[Job,
     assert step.deleted == step.planned == planned.planned == {"shop/web:1.0", "shop/web:1.1"}
     assert step.outputs["planned-count"] == "2"
     assert step.report["applied_plan"]["path"] == "acr-cleanup/plan.json"
-    assert "Bound to the reviewed plan `acr-cleanup/plan.json`" in step.summary
+    assert "Applies the reviewed plan `acr-cleanup/plan.json`" in step.summary
     assert (second.workspace / "acr-cleanup/plan.json").read_bytes() == (
         first.workspace / "acr-cleanup/plan.json"
     ).read_bytes()
@@ -708,7 +708,7 @@ async def test_an_edited_plan_stops_the_job(jobs: tuple[Job, Job]) -> None:
 
     assert step.code == 3
     assert step.outputs["result"] == "aborted"
-    assert "Why it is refused" in step.summary
+    assert "Reasons for the refusal" in step.summary
     assert "Would delete" not in step.summary  # nothing was read, so there is nothing to count
     assert second.world.count(service="acr", method="DELETE") == 0
 
