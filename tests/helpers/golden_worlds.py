@@ -35,7 +35,7 @@ from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, R
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub
-from tests.helpers.in_memory_world import serving, simulate, simulated
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.paths import ROOT
 
 FOLDER = ROOT / "tests" / "scenarios" / "golden"
@@ -490,8 +490,10 @@ class Joined:
         self.emulators: list[Emulator] = []
 
     def __enter__(self) -> Self:
-        simulated(self._monkeypatch)
-        self._monkeypatch.setattr(asyncio, "run", lambda work: simulate(lambda: self._beside_the_world(work)))
+        connect_in_memory(self._monkeypatch)
+        self._monkeypatch.setattr(
+            asyncio, "run", lambda work: run_in_virtual_time(lambda: self._beside_the_world(work))
+        )
         return self
 
     def __exit__(
@@ -503,7 +505,7 @@ class Joined:
         return {}
 
     async def _beside_the_world(self, work: Coroutine[Any, Any, T]) -> T:
-        async with serving(self._world, self._folder) as tool:
+        async with serve_in_memory(self._world, self._folder) as tool:
             self.emulators.append(tool.emulator)
             return await work
 

@@ -21,7 +21,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d
-from tests.helpers.in_memory_world import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 async def apply_to(registry: FakeRegistry, stop: asyncio.Event | None = None) -> Applied:
@@ -170,7 +170,7 @@ def test_stopped_run_restores_locks_within_three_seconds(seconds: float, in_time
         ends.append(loop.time())
         return applied
 
-    applied = simulate(work)
+    applied = run_in_virtual_time(work)
 
     assert ends == [pytest.approx(2 + min(seconds, 3))]
     assert bool(applied.warnings) is not in_time

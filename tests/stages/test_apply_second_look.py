@@ -25,7 +25,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d, image, inventory, tag, usage, use
-from tests.helpers.in_memory_world import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 # -- what has changed since the plan -------------------------------------------------------------
 
@@ -149,7 +149,9 @@ def test_repository_is_listed_again_before_a_late_deletion(seconds: float, verbs
         await asyncio.sleep(seconds)
 
     registry.before_change = be_slow
-    applied = simulate(lambda: apply_plan(planned(registry.inventory), registry, journal=journal, time_limit=200))
+    applied = run_in_virtual_time(
+        lambda: apply_plan(planned(registry.inventory), registry, journal=journal, time_limit=200)
+    )
 
     assert registry.verbs == verbs
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}

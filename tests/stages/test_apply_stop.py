@@ -22,7 +22,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d, inventory, tag, usage
-from tests.helpers.in_memory_world import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 class ReadGate:
@@ -174,7 +174,7 @@ def test_backup_after_a_stop_may_take_two_seconds(seconds: float, journalled: bo
         assert journal.intents == ([(REPOSITORY, d("a"), None, "")] if journalled else [])
         assert journal.outcomes == ([(1, *STOPPED)] if journalled else [])
 
-    simulate(work)
+    run_in_virtual_time(work)
 
 
 def test_unless_stopped_abandons_work_after_the_grace_period() -> None:
@@ -198,4 +198,4 @@ def test_unless_stopped_abandons_work_after_the_grace_period() -> None:
         assert loop.time() - start == pytest.approx(2)
         assert len(asyncio.all_tasks()) == 1, "no task is left running"
 
-    simulate(work)
+    run_in_virtual_time(work)

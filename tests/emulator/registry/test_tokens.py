@@ -11,7 +11,7 @@ import pytest
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.tokens import read_claims
-from tests.helpers.emulator_clients import REGISTRY_AUDIENCE, Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import REGISTRY_AUDIENCE, RegistryAnswer, RegistryClient, registry_client
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def registry(world: World) -> AsyncIterator[RegistryClient]:
         yield client
 
 
-def challenge(answer: Answer) -> dict[str, str]:
+def challenge(answer: RegistryAnswer) -> dict[str, str]:
     scheme, _, rest = answer.headers["Www-Authenticate"].partition(" ")
     assert scheme == "Bearer"
     return dict(re.findall(r'(\w+)="([^"]*)"', rest))
