@@ -333,7 +333,7 @@ def test_folders_on_the_way_are_made_and_nothing_else_is_left(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["collect", "--out", "usage.json", "--only", "nobody"], "There is no cluster 'nobody'"),
+        (["collect", "--out", "usage.json", "--only", "nobody"], "The configuration has no cluster 'nobody'"),
         (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
         (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
         (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
