@@ -95,14 +95,14 @@ async def test_a_tag_in_use_is_kept_and_every_use_is_named_with_its_field(stage:
     assert (said.code, said.verdict) == (0, "shop/web:1.0 is kept: a workload names this tag.")
     place = said.lines.index("production/batch/CronJob/nightly (main)")
     assert said.lines[place + 1] == (f"spec.jobTemplate.spec.template.spec.containers[0].image: {stage.image('1.0')}")
-    assert "Without this use it would be deleted." in said.out
+    assert "Without this use, it would be deleted." in said.out
 
 
 async def test_without_what_runs_it_the_whole_repository_is_out_of_scope(stage: Stage) -> None:
     said = await ask(stage, f"{REPOSITORY}:2.0")
 
-    assert "shop/web would no longer be running anywhere, and all of it would be kept" in said.out
-    assert "once something else of it is, this would be deleted. Each of them alone keeps it." in said.out
+    assert "shop/web would not be running in any cluster, so all its tags would be kept" in said.out
+    assert "If another image of it is running, this one would be deleted. Each of them alone keeps it." in said.out
 
 
 async def test_a_young_tag_says_that_it_would_stay_without_its_use(stage: Stage) -> None:
@@ -111,7 +111,7 @@ async def test_a_young_tag_says_that_it_would_stay_without_its_use(stage: Stage)
     said = await ask(stage, f"{REPOSITORY}:3.0")
 
     pushed = datetime.now(UTC) - YOUNG
-    assert f"Without this use it would still be kept: pushed {pushed:%Y-%m-%d}, less than 30d ago." in said.out
+    assert f"Without this use, it would still be kept: pushed {pushed:%Y-%m-%d}, less than 30d ago." in said.out
 
 
 async def test_an_index_is_kept_by_the_child_that_runs(stage: Stage) -> None:
@@ -125,7 +125,7 @@ async def test_an_index_is_kept_by_the_child_that_runs(stage: Stage) -> None:
     assert f"Manifest an index of {amd[:19]} linux/amd64 and {arm[:19]} linux/arm64" in said.lines
     child = await ask(stage, f"{REPOSITORY}@{arm}")
     assert child.verdict.startswith(f"shop/web@{arm} is kept: ")
-    assert f"Index listed by {index[:19]} (multi)" in child.lines
+    assert f"Listed by {index[:19]} (multi)" in child.lines
 
 
 def openly(scans: tuple[ClusterScan, ...]) -> tuple[ClusterScan, ...]:
@@ -139,12 +139,12 @@ async def test_an_open_use_keeps_every_tag_and_is_told_as_such(stage: Stage) -> 
     said = await ask(stage, f"{REPOSITORY}:1.0", openly)
 
     assert said.verdict == "shop/web:1.0 is kept: something names its repository without saying which image."
-    assert "They name the repository and do not say which image, so it may be any (1)" in said.lines
+    assert "They name the repository but not the image, so it may be any image of it (1)" in said.lines
     assert "data.image: contoso.azurecr.io/shop/web:{{ .tag }}" in said.lines
-    assert "Without this use it would be deleted." in said.out
+    assert "Without this use, it would be deleted." in said.out
     missing = await ask(stage, f"{REPOSITORY}:9.9", openly)
     assert missing.code == 1
-    assert "1 use of the repository may mean any image of it, this one too." in missing.lines
+    assert "1 use of the repository does not say which image, so it may be this one." in missing.lines
 
 
 async def test_exclusion_locks_and_age_are_told_as_reasons(stage: Stage) -> None:
@@ -162,11 +162,11 @@ async def test_a_signature_and_what_it_signs_name_each_other(stage: Stage) -> No
     name = stage.digest("2.0").replace(":", "-") + ".sig"
     signature = stage.registry.push(REPOSITORY, name, age=OLD)
     signed = await ask(stage, f"{REPOSITORY}:2.0")
-    assert any(line.startswith(f"Attached to it: {signature[:19]}") for line in signed.lines)
+    assert any(line.startswith(f"Referrers {signature[:19]}") for line in signed.lines)
 
     said = await ask(stage, f"{REPOSITORY}:{name}")
     assert f"is kept: belongs to {stage.digest('2.0')[:19]}, which is kept." in said.verdict
-    assert any(line.startswith("They use what it is attached to") for line in said.lines)
+    assert any(line.startswith("They use a related manifest") for line in said.lines)
 
 
 async def test_a_tag_that_goes_by_name_only_says_what_keeps_its_manifest(stage: Stage) -> None:
@@ -184,7 +184,7 @@ async def test_pods_that_name_a_missing_tag_will_fail_and_that_is_said_first(sta
     said = await ask(stage, f"{REPOSITORY}:9.9")
 
     assert said.code == 0
-    assert said.verdict == "shop/web:9.9 is not in the registry, and 1 use names it: its pods fail on their next pull."
+    assert said.verdict == "shop/web:9.9 is not in the registry, but 1 use names it. Its pods fail on their next pull."
     assert "production/shop/Deployment/broken (main)" in said.lines
 
 
@@ -193,7 +193,7 @@ async def test_a_missing_tag_with_a_digest_that_is_there_is_still_pulled(stage: 
     stage.cluster.add(build.deployment("shop", "pinned", [pinned], replicas=0))
     said = await ask(stage, f"{REPOSITORY}:9.9")
 
-    assert said.verdict == "shop/web:9.9 is not in the registry; 1 use names it, and it does not pull it by that."
+    assert said.verdict == "shop/web:9.9 is not in the registry. 1 use names it, but does not pull it."
 
 
 async def test_what_nobody_knows_is_not_there(stage: Stage) -> None:
@@ -265,7 +265,7 @@ async def test_a_repository_that_nothing_runs_is_kept_whole(stage: Stage) -> Non
     said = await ask(stage, "team/api")
 
     assert said.verdict == "team/api: 0 of 1 tag would be deleted, 1 is kept, 0 of them in use."
-    assert "Nothing that could be seen runs it: it is out of scope, and all of it is kept." in said.lines
+    assert "It does not run in any cluster that was read, so it is out of scope and all its tags are kept." in said.lines
     said = await ask(stage, "team/api:1.0")
     assert said.verdict == "team/api:1.0 is kept: its repository is not running in any configured cluster."
 
@@ -281,11 +281,11 @@ async def test_a_blocked_cluster_leaves_the_answer_open_and_says_so(stage: Stage
     assert said.out.splitlines()[1] == (
         "staging could not be read completely. A run would delete nothing now, and more uses may exist."
     )
-    assert "not in use nothing that could be seen uses it, by tag or by digest" in said.lines
+    assert "not in use no use was found, by tag or by digest" in said.lines
     assert any("the cluster is stopped" in line for line in said.lines)
     missing = await ask(stage, f"{REPOSITORY}:9.9")
     assert missing.code == 1
-    assert missing.verdict == "shop/web:9.9 is not in the registry, and nothing that could be seen uses it."
+    assert missing.verdict == "shop/web:9.9 is not in the registry, and no use was found."
 
 
 async def test_a_scan_from_a_snapshot_says_since_when(stage: Stage) -> None:
@@ -417,7 +417,7 @@ async def test_an_auditor_reads_why_a_tag_was_deleted_and_another_kept(stage: St
     said = ask_report(stage, f"shop/web@{digest[:19]}")
     assert (said.code, said.verdict) == (0, f"shop/web@{digest} was deleted by the run of {when}.")
     said = ask_report(stage, "shop/web")
-    assert said.verdict == "shop/web: of 3 tags, 2 were to be deleted and 2 were."
+    assert said.verdict == "shop/web: of 3 tags, 2 were selected and 2 deleted."
     assert "1.0 100d deleted no rule kept it" in said.lines
 
 
@@ -433,7 +433,7 @@ async def test_of_a_part_both_answers_say_that_another_has_the_rest(stage: Stage
 
     said = ask_report(stage, "shop/web:1.0")
     assert said.code == 1
-    assert "That run was shard 1/2 of the registry: another may have looked at it." in said.lines
+    assert "That run read shard 1/2 of the registry. The repository may be in another shard." in said.lines
     assert any("shard 1/2" in line for line in said.lines if line.startswith("Policy"))
 
 
@@ -453,7 +453,7 @@ async def test_a_deletion_that_failed_says_why(stage: Stage) -> None:
     await stage.tool.apply(stage.config)
     said = ask_report(stage, "shop/web:1.0")
 
-    assert said.verdict.startswith("shop/web:1.0 was to be deleted, and that failed (")
+    assert said.verdict.startswith("shop/web:1.0 was selected, but the deletion failed (")
     assert "AcrDelete" in said.out or "403" in said.out
 
 
@@ -462,7 +462,7 @@ async def test_a_refused_run_says_what_it_could_not_see(stage: Stage) -> None:
     await stage.tool.apply(stage.config)
     said = ask_report(stage, "shop/web:1.0")
 
-    assert said.verdict == "shop/web:1.0 was selected, and nothing was deleted: the run was refused."
+    assert said.verdict == "shop/web:1.0 was selected, but not deleted, because the run was refused."
     assert any("the cluster is stopped" in line for line in said.lines)
 
 
@@ -472,7 +472,7 @@ async def test_a_refused_run_says_what_it_could_not_see(stage: Stage) -> None:
         ("{", "The file is not the report of a run"),
         ("[]", "The file is not the report of a run"),
         ('{"schema_version": 1}', "The file is not the report of a run"),
-        ('{"schema_version": 9, "tool_version": "99"}', "It is a report of version 9"),
+        ('{"schema_version": 9, "tool_version": "99"}', "The report has version 9"),
         ("\ufffe", "The file is not the report of a run"),
         (None, "The file cannot be read"),
     ],
