@@ -189,7 +189,7 @@ async def test_a_registry_that_is_silent_afterwards_leaves_it_unproven_and_says_
     assert ran.deleted == {"shop/web:1.0"}
     assert ran.report["proof"]["unproven"]
     assert "Verification incomplete: " in ran.out
-    assert "can still be pulled." not in ran.out.splitlines()[0].replace("could not be proven", "")
+    assert "can still be pulled." not in ran.out.splitlines()[0]
 
 
 async def test_a_stopped_run_says_that_it_did_not_look() -> None:
@@ -296,7 +296,7 @@ async def test_exact_sizes_count_what_nothing_kept_shares_once(layers: Tool) -> 
     assert ran.report["space"] == {"bytes": expected, "exact": True, "manifests_read": 3}
     assert layers.world.count(service="acr", path="/v2/shop/web/manifests") == 3
     assert "freeing up to" not in ran.out
-    assert "3 manifests read for it" in " ".join(ran.out.split())
+    assert "(3 manifests read, one request each)" in " ".join(ran.out.split())
 
     ran = await layers.apply(**{"exact-sizes": "true"})
     assert ran.report["space"]["bytes"] == expected
