@@ -60,7 +60,7 @@ from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, Registry, apply, unless_stopped
 from acr_cleanup.stages.measure import measured
-from acr_cleanup.stages.verify import Witness, find_missing, prove
+from acr_cleanup.stages.verify import Witness, find_missing, verify
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -625,7 +625,7 @@ async def carry_out(
     if not settings.verify:
         return applied
     runtime.log(Level.INFO, "Looking whether everything in use can still be pulled.")
-    return replace(applied, proof=await prove(plan, witness, applied.outcomes, edges.registry, stop))
+    return replace(applied, proof=await verify(plan, witness, applied.outcomes, edges.registry, stop))
 
 
 def _parameters(settings: Settings) -> dict[str, str | bool]:
