@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench.plainly import plainly
+from tests.bench.sdk_deletion import plainly
 from tests.bench.rows import Row
 from tests.bench.serving import (
     DELETIONS,

@@ -1,7 +1,7 @@
 """
 The same deletions with the registry's SDK as its documentation shows it, in a process of its own.
 
-`python -m tests.bench.plainly THREADS AT_MOST ENDPOINT AUTHORITY AUDIENCE REPOSITORY...`: lists tags and manifests, and deletes
+`python -m tests.bench.sdk_deletion THREADS AT_MOST ENDPOINT AUTHORITY AUDIENCE REPOSITORY...`: lists tags and manifests, and deletes
 manifests whose tags are all old. Neither clusters nor children, locks, signatures, limits, second look or proof.
 """
 
@@ -24,7 +24,7 @@ def plainly(world: Served, repositories: Sequence[str], *, threads: int, at_most
     """Delete there what is old."""
     cloud = world.config["cloud"]
     places = (world.config["container_registry"]["url"], cloud["authority"], cloud["audience"])
-    words = [sys.executable, "-m", "tests.bench.plainly", str(threads), str(at_most), *places, *repositories]
+    words = [sys.executable, "-m", "tests.bench.sdk_deletion", str(threads), str(at_most), *places, *repositories]
     environment = {**os.environ, **world.environment}
     subprocess.run(words, check=True, capture_output=True, env=environment, cwd=Path(__file__).parents[2])
 
