@@ -206,7 +206,7 @@ async def test_a_stopped_run_says_that_it_did_not_look() -> None:
     plan = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
     deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
 
-    found = await proof.prove(plan, witness, deleted, cast("Registry", Unasked()), stop)
+    found = await proof.verify(plan, witness, deleted, cast("Registry", Unasked()), stop)
 
     assert found is not None
     assert found.skipped
