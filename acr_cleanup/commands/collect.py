@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.clusters.snapshot import SnapshotEntry, recorded_resource_id, write_snapshot
-from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
+from acr_cleanup.clusters.targets import ClusterTarget
 from acr_cleanup.commands.run import REFUSED, connect_clusters, read_clusters
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
@@ -117,15 +117,8 @@ def _recorded(
     targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], began: datetime
 ) -> Iterable[SnapshotEntry]:
     for target, scan in zip(targets, scans, strict=True):
-        match target:
-            case AksCluster():
-                resource_id: str | None = target.resource_id
-            case SnapshotCluster():
-                resource_id = recorded_resource_id(target)
-            case _:
-                resource_id = None
         # What comes from a snapshot does not become younger by being copied.
-        yield SnapshotEntry(scan, scan.read_at or began, resource_id)
+        yield SnapshotEntry(scan, scan.read_at or began, target.recognise().resource_id)
 
 
 def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings, dialect: Dialect) -> int:

@@ -362,7 +362,7 @@ def _clusters(
         entries.append(("clusters", AksCluster(key, name, subscription, group)))
 
     for where, target in entries:
-        same = _sameness(target)
+        same = target.place()
         if same in places:
             seen = f"This is the same cluster as {places[same]}."
             problems.append(Problem(where, seen, "Remove one of the two."))
@@ -419,15 +419,6 @@ def _waivers(
                 seen = f"There is no cluster {shown(waiver.cluster)}.{did_you_mean(nearest(waiver.cluster, keys))}"
                 problems.append(Problem("waive", seen, "Name a cluster as the configuration calls it."))
     return waivers
-
-
-def _sameness(target: ClusterTarget) -> tuple[str, ...]:
-    # Azure compares these without regard to case.
-    if isinstance(target, AksCluster):
-        return (target.subscription_id.lower(), target.resource_group.lower(), target.name.lower())
-    if isinstance(target, SnapshotCluster):
-        return (str(target.path.absolute()), target.key)
-    return (str(target.kubeconfig.absolute()), target.context or "")
 
 
 def _registry(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
-from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, is_helms, open_page
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.read_failure import ReadFailure
@@ -47,7 +47,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
     with prompt():
         try:
             opened = open_page(body, kind)
-            is_helms(body, opened.items)
+            has_helm_objects(body, opened.items)
             reader = ObjectReader(kind, "prod", OURS)
             for item in opened.items:
                 reader.add(item)
@@ -62,7 +62,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
                 # The reader has not looked into it: our registry is not in it.
                 continue
             plainly.add(image_uses(obj, kind, "prod", OURS))
-        return reader.found, plainly
+        return reader.findings, plainly
 
 
 @law
@@ -186,7 +186,7 @@ def test_a_spoilt_kubeconfig_leads_to_a_server_or_is_unread(tree: Any, as_json: 
         try:
             document = parse_kubeconfig(content)
             server_of(document, None)
-            server = api_server(document, None, folder=Path("/nonexistent"), around=ConnectionOptions(some_token))
+            server = api_server(document, None, folder=Path("/nonexistent"), options=ConnectionOptions(some_token))
             if server.url.startswith("http:"):
                 assert asyncio.run(_asked(server)) is None
         except ReadFailure as unread:
