@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.clusters.snapshot import SnapshotEntry, recorded_resource_id, write_snapshot
-from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
+from acr_cleanup.clusters.targets import ClusterTarget
 from acr_cleanup.commands.run import REFUSED
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
@@ -129,15 +129,8 @@ def _records(
     targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], started: datetime
 ) -> Iterable[SnapshotEntry]:
     for target, scan in zip(targets, scans, strict=True):
-        match target:
-            case AksCluster():
-                resource_id: str | None = target.resource_id
-            case SnapshotCluster():
-                resource_id = recorded_resource_id(target)
-            case _:
-                resource_id = None
         # A scan copied from a snapshot keeps its age.
-        yield SnapshotEntry(scan, scan.read_at or started, resource_id)
+        yield SnapshotEntry(scan, scan.read_at or started, target.recognise().resource_id)
 
 
 def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings, dialect: Dialect) -> int:
