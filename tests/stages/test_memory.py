@@ -1,4 +1,4 @@
-"""What keeps a registry of a million tags small."""
+"""Memory and garbage collection with a million tags."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from acr_cleanup.registry import wire
 from acr_cleanup.stages.plan import relaxed_gc
 
 
-async def test_looking_for_garbage_is_as_before_once_a_plan_is_made() -> None:
-    """Whatever the plan runs into, the setting is the process's own."""
+async def test_garbage_collection_is_restored_after_an_error() -> None:
     before = gc.get_threshold()
 
     async def planning() -> None:
@@ -26,8 +25,8 @@ async def test_looking_for_garbage_is_as_before_once_a_plan_is_made() -> None:
     assert gc.get_threshold() == before
 
 
-def test_manifests_share_the_texts_that_they_have_in_common() -> None:
-    """A media type is longer than anything else that a manifest brings, and each page would bring it a thousand times."""
+def test_manifests_share_equal_strings() -> None:
+    """Each page repeats the media type a thousand times, and it is the longest string of a manifest."""
 
     def page(digit: str) -> bytes:
         manifest = {
@@ -39,8 +38,8 @@ def test_manifests_share_the_texts_that_they_have_in_common() -> None:
         }
         return json.dumps({"manifests": [manifest]}).encode()
 
-    one, other = (next(iter(wire.read_manifests(page(digit)).values())).manifest for digit in "ab")
+    first, second = (next(iter(wire.read_manifests(page(digit)).values())).manifest for digit in "ab")
 
-    assert one.media_type is other.media_type
-    assert one.config_media_type is other.config_media_type
-    assert one.platform is other.platform
+    assert first.media_type is second.media_type
+    assert first.config_media_type is second.config_media_type
+    assert first.platform is second.platform
