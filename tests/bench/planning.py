@@ -78,10 +78,10 @@ class GeneratedPages(RegistryRequests):
                 headers = {"Link": f'<{url.path}?last={last - 1}&n={PAGE}>; rel="next"'}
         reply = Reply(200, headers, json.dumps(body).encode())
         del body
-        made = time.process_time()
+        generated = time.process_time()
         json.loads(reply.body)
         ended = time.process_time()
-        self.plain += ended - made
+        self.plain += ended - generated
         self.making += ended - began
         return reply
 

@@ -110,7 +110,7 @@ def _distance(milliseconds: int) -> list[Row]:
     name, latency = f"{milliseconds}-ms", milliseconds / 1000
     with served(name) as world, tempfile.TemporaryDirectory() as folder:
         began = cpu_of_children()
-        whole, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
+        seconds, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
         spent = cpu_of_children()
     our_cpu = (spent - began) / DELETIONS
     # This includes the emulator's start and its lists, on the same cores as the run.
@@ -130,7 +130,7 @@ def _distance(milliseconds: int) -> list[Row]:
     return [
         Row(
             claim,
-            f"{ours:.1f} s, {per_ours * 1e3:.2f} ms each (the whole run: {whole:.1f} s)",
+            f"{ours:.1f} s, {per_ours * 1e3:.2f} ms each (the whole run: {seconds:.1f} s)",
             f"SDK used plainly, {CONCURRENCY} threads: {per_plain * 1e3:.2f} ms each",
             f"{per_plain / per_ours:.1f} × faster",
             "≥ 4 × faster",
