@@ -34,7 +34,11 @@ from acr_cleanup.registry.tokens import API_VERSION, RegistryTokens
 from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
 
 PAGE = 1000
-"""Entries per page; the registry silently reduces larger values. https://github.com/Azure/acr/issues/749"""
+"""
+Entries per page; the registry silently reduces larger values.
+
+https://github.com/Azure/acr/issues/749
+"""
 
 LARGEST_MANIFEST = 4 * 1024 * 1024
 """
@@ -122,7 +126,9 @@ class RegistryRequests:
         self._date: tuple[datetime, float] | None = None
 
     def now(self) -> datetime | None:
-        """The time of the registry's own clock, in seconds; None before its first dated response."""
+        """
+        The time of the registry's own clock, in seconds; None before its first dated response.
+        """
         if self._date is None:
             return None
         date, at = self._date

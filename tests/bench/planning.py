@@ -44,7 +44,9 @@ OPEN = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listE
 
 
 class GeneratedPages(RegistryRequests):
-    """Answers every request for a list with generated pages of `tags` tags, each on its own manifest."""
+    """
+    Answers every request for a list with generated pages of `tags` tags, each on its own manifest.
+    """
 
     def __init__(self, tags: int) -> None:
         client: Any = SimpleNamespace(_client=SimpleNamespace(_client=None))
@@ -87,7 +89,10 @@ class GeneratedPages(RegistryRequests):
 
 
 def _number(last: str) -> int:
-    """The number in `last`: from our own links, or from a name if a full page has no link; -1 if empty."""
+    """
+    The number in `last`: from our own links, or from a name if a full page has no link; -1 if
+    empty.
+    """
     if last.startswith("sha256:"):
         return int(last[-8:], 16)
     return int(last.rpartition(".")[2] or -1)

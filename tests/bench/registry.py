@@ -38,7 +38,9 @@ DEFAULT_CONCURRENCY = 8
 
 
 def requests() -> list[Row]:
-    """Requests for the same deletions, in a normal registry and in one whose tokens name repositories."""
+    """
+    Requests for the same deletions, in a normal registry and in one whose tokens name repositories.
+    """
     return [*_requests("counted", "an ordinary registry", 1.05), *_requests("counted-abac", "an ABAC registry", 1.10)]
 
 
@@ -51,9 +53,9 @@ def _requests(name: str, where: str, bound: float) -> list[Row]:
     manifests = REPOSITORIES * OLD_MANIFESTS
     assert report["counts"]["deleted"] == 2 * manifests
     assert sum(request["method"] == "DELETE" and request["status"] == 202 for request in other.requests) == manifests
-    # Per repository two lists (of one page) and its own lock, per manifest one DELETE, and two requests
-    # for the login. The check before deleting and the verification are further promises: each reads
-    # both lists again.
+    # Per repository two lists (of one page) and its own lock, per manifest one DELETE, and two
+    # requests for the login. The check before deleting and the verification are further promises:
+    # each reads both lists again.
     once = 2 + 3 * REPOSITORIES + manifests
     promised = once + REPOSITORIES * (2 + 1) + REPOSITORIES * 2
     ours = len(world.requests)
@@ -98,7 +100,10 @@ def _by_kind(requests: Iterable[Mapping[str, Any]]) -> str:
 
 
 PLAIN_DELETIONS = 600
-"""The plain SDK would take minutes for all deletions, so it does fewer; costs are compared per deletion."""
+"""
+The plain SDK would take minutes for all deletions, so it does fewer; costs are compared per
+deletion.
+"""
 
 
 def distance() -> list[Row]:
@@ -227,7 +232,10 @@ def _reads(limit: int) -> Row:
 
 
 def _used(done: list[float], limit: int, minute: float) -> tuple[int, float]:
-    """The fewest windows for these requests, and the share of the time until the last one opened that was needed."""
+    """
+    The fewest windows for these requests, and the share of the time until the last one opened that
+    was needed.
+    """
     # The first window opens with the first request.
     windows = -(-len(done) // limit)
     least = (windows - 1) * minute
@@ -235,7 +243,10 @@ def _used(done: list[float], limit: int, minute: float) -> tuple[int, float]:
 
 
 def _within_last(done: list[float], least: float) -> float:
-    """Seconds between the first and the last request in the last window; they do not count as lost time."""
+    """
+    Seconds between the first and the last request in the last window; they do not count as lost
+    time.
+    """
     opened = min(done) + least
     late = [moment for moment in done if moment >= opened]
     return max(late) - min(late) if late else 0.0
