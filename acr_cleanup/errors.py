@@ -23,7 +23,7 @@ class AcrCleanupError(Exception):
     A failure in three parts, for the user.
 
     - `seen`: what failed, in one sentence.
-    - `where`: the place: a file path, a cluster, a call.
+    - `where`: a file path, a cluster or a call.
     - `remedy`: what to do.
     """
 
