@@ -1,4 +1,8 @@
-"""`make bench`: print one page in Markdown and write it with JSON. Exits with 1 if a goal is missed."""
+"""
+`make bench`: print one page in Markdown and write it with JSON.
+
+Exits with 1 if a goal is missed.
+"""
 
 from __future__ import annotations
 

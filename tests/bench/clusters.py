@@ -11,7 +11,9 @@ from tests.bench.serving import run, served
 
 PODS = 50_000
 TYPED_PAGES = 10
-"""The typed client would take a minute for all pages, so it reads fewer; costs are compared per pod."""
+"""
+The typed client would take a minute for all pages, so it reads fewer; costs are compared per pod.
+"""
 
 
 def large_cluster() -> list[Row]:

@@ -49,7 +49,11 @@ _PACKAGE = re.compile(r"opt/venv/lib/python[^/]*/site-packages/([^/]+)")
 
 
 def image() -> list[Row]:
-    """The image compared with a plain installation of the same lock file. One row says if it is skipped."""
+    """
+    The image compared with a plain installation of the same lock file.
+
+    One row says if it is skipped.
+    """
     words = [str(ROOT / "tests" / "image" / "run.sh"), sys.executable, "-m", "tests.bench.image"]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     sizes = json.loads(done.stdout.splitlines()[-1])
@@ -136,7 +140,8 @@ def _missing() -> str:
 def _base() -> str:
     match = re.search(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     assert match is not None
-    # The base must be pulled separately: a builder may keep its own copy, which cannot be inspected.
+    # The base must be pulled separately: a builder may keep its own copy, which cannot be
+    # inspected.
     _docker("pull", "--quiet", match[1])
     return match[1]
 

@@ -44,7 +44,9 @@ OPEN = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listE
 
 
 class GeneratedPages(RegistryRequests):
-    """Answers every request for a list with generated pages of `tags` tags, each on its own manifest."""
+    """
+    Answers every request for a list with generated pages of `tags` tags, each on its own manifest.
+    """
 
     def __init__(self, tags: int) -> None:
         client: Any = SimpleNamespace(_client=SimpleNamespace(_client=None))
@@ -78,16 +80,19 @@ class GeneratedPages(RegistryRequests):
                 headers = {"Link": f'<{url.path}?last={last - 1}&n={PAGE}>; rel="next"'}
         reply = Reply(200, headers, json.dumps(body).encode())
         del body
-        made = time.process_time()
+        generated = time.process_time()
         json.loads(reply.body)
         ended = time.process_time()
-        self.plain += ended - made
+        self.plain += ended - generated
         self.making += ended - began
         return reply
 
 
 def _number(last: str) -> int:
-    """The number in `last`: from our own links, or from a name if a full page has no link; -1 if empty."""
+    """
+    The number in `last`: from our own links, or from a name if a full page has no link; -1 if
+    empty.
+    """
     if last.startswith("sha256:"):
         return int(last[-8:], 16)
     return int(last.rpartition(".")[2] or -1)

@@ -1,4 +1,7 @@
-"""Pages of realistic pods from an API server: 4 to 6 kB each, in Deployments of ten, of two registries."""
+"""
+Pages of realistic pods from an API server: 4 to 6 kB each, in Deployments of ten, of two
+registries.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ TOP = 5
 
 Function = tuple[str, int, str]
 """File, line and name."""
-# The rows of a profile are not documented, but have not changed for decades: calls (twice), own seconds, all seconds, and
-# the same for each caller.
+# The rows of a profile are not documented, but have not changed for decades: calls (twice), own
+# seconds, all seconds, and the same for each caller.
 Costs = Mapping[Function, tuple[int, int, float, float, Mapping[Function, tuple[int, int, float, float]]]]
 
 WAITING = ("epoll", "acquire", "process_time")

@@ -38,7 +38,9 @@ DEFAULT_CONCURRENCY = 8
 
 
 def requests() -> list[Row]:
-    """Requests for the same deletions, in a normal registry and in one whose tokens name repositories."""
+    """
+    Requests for the same deletions, in a normal registry and in one whose tokens name repositories.
+    """
     return [*_requests("counted", "an ordinary registry", 1.05), *_requests("counted-abac", "an ABAC registry", 1.10)]
 
 
@@ -51,9 +53,9 @@ def _requests(name: str, where: str, bound: float) -> list[Row]:
     manifests = REPOSITORIES * OLD_MANIFESTS
     assert report["counts"]["deleted"] == 2 * manifests
     assert sum(request["method"] == "DELETE" and request["status"] == 202 for request in other.requests) == manifests
-    # Per repository two lists (of one page) and its own lock, per manifest one DELETE, and two requests
-    # for the login. The check before deleting and the verification are further promises: each reads
-    # both lists again.
+    # Per repository two lists (of one page) and its own lock, per manifest one DELETE, and two
+    # requests for the login. The check before deleting and the verification are further promises:
+    # each reads both lists again.
     once = 2 + 3 * REPOSITORIES + manifests
     promised = once + REPOSITORIES * (2 + 1) + REPOSITORIES * 2
     ours = len(world.requests)
@@ -98,7 +100,10 @@ def _by_kind(requests: Iterable[Mapping[str, Any]]) -> str:
 
 
 PLAIN_DELETIONS = 600
-"""The plain SDK would take minutes for all deletions, so it does fewer; costs are compared per deletion."""
+"""
+The plain SDK would take minutes for all deletions, so it does fewer; costs are compared per
+deletion.
+"""
 
 
 def distance() -> list[Row]:
@@ -110,7 +115,7 @@ def _distance(milliseconds: int) -> list[Row]:
     name, latency = f"{milliseconds}-ms", milliseconds / 1000
     with served(name) as world, tempfile.TemporaryDirectory() as folder:
         began = cpu_of_children()
-        whole, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
+        seconds, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
         spent = cpu_of_children()
     our_cpu = (spent - began) / DELETIONS
     # This includes the emulator's start and its lists, on the same cores as the run.
@@ -130,7 +135,7 @@ def _distance(milliseconds: int) -> list[Row]:
     return [
         Row(
             claim,
-            f"{ours:.1f} s, {per_ours * 1e3:.2f} ms each (the whole run: {whole:.1f} s)",
+            f"{ours:.1f} s, {per_ours * 1e3:.2f} ms each (the whole run: {seconds:.1f} s)",
             f"SDK used plainly, {CONCURRENCY} threads: {per_plain * 1e3:.2f} ms each",
             f"{per_plain / per_ours:.1f} × faster",
             "≥ 4 × faster",
@@ -227,7 +232,10 @@ def _reads(limit: int) -> Row:
 
 
 def _used(done: list[float], limit: int, minute: float) -> tuple[int, float]:
-    """The fewest windows for these requests, and the share of the time until the last one opened that was needed."""
+    """
+    The fewest windows for these requests, and the share of the time until the last one opened that
+    was needed.
+    """
     # The first window opens with the first request.
     windows = -(-len(done) // limit)
     least = (windows - 1) * minute
@@ -235,7 +243,10 @@ def _used(done: list[float], limit: int, minute: float) -> tuple[int, float]:
 
 
 def _within_last(done: list[float], least: float) -> float:
-    """Seconds between the first and the last request in the last window; they do not count as lost time."""
+    """
+    Seconds between the first and the last request in the last window; they do not count as lost
+    time.
+    """
     opened = min(done) + least
     late = [moment for moment in done if moment >= opened]
     return max(late) - min(late) if late else 0.0

@@ -1,4 +1,6 @@
-"""One measured figure with its yardstick and goal, and the page of all figures in Markdown and JSON."""
+"""
+One measured figure with its yardstick and goal, and the page of all figures in Markdown and JSON.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One claim: `ours` compared with `yardstick`, both measured in this run, and the goal for their ratio."""
+    """
+    One claim: `ours` compared with `yardstick`, both measured in this run, and the goal for their
+    ratio.
+    """
 
     claim: str
     ours: str

@@ -48,7 +48,9 @@ def hundred_clusters(world: World) -> None:
 
 DELETIONS = 3_000
 MINUTE = 15.0
-"""Seconds of one minute of the limited registry, which is shortened; the share that is used counts."""
+"""
+Seconds of one minute of the limited registry, which is shortened; the share that is used counts.
+"""
 
 
 def limited(world: World, per_minute: int, minute: float) -> None:
@@ -63,7 +65,10 @@ def limited(world: World, per_minute: int, minute: float) -> None:
 
 
 READS, READ_MINUTE = 7_500, 60.0
-"""Lists in a registry with limited reads, two per repository; and its minute, which is a real one here."""
+"""
+Lists in a registry with limited reads, two per repository; and its minute, which is a real one
+here.
+"""
 
 
 def limited_reads(world: World, per_minute: int) -> None:
@@ -77,11 +82,17 @@ def limited_reads(world: World, per_minute: int) -> None:
 
 
 REPOSITORIES, MANIFESTS, OLD_MANIFESTS = 10, 125, 25
-"""The registry whose requests are counted. Each manifest has two tags; per repository, `OLD_MANIFESTS` are old and unused."""
+"""
+The registry whose requests are counted.
+
+Each manifest has two tags; per repository, `OLD_MANIFESTS` are old and unused.
+"""
 
 
 def counted(world: World, *, abac: bool) -> None:
-    """Ten repositories of 250 tags on 125 manifests; 500 tags and their 250 manifests are deleted."""
+    """
+    Ten repositories of 250 tags on 125 manifests; 500 tags and their 250 manifests are deleted.
+    """
     world.registry.abac = abac
     cluster = world.clusters["production"] = ClusterState("aks-prod")
     for number in range(REPOSITORIES):
@@ -100,7 +111,9 @@ def distant(world: World, latency: float) -> None:
 
 
 def slowing(world: World) -> None:
-    """A registry in which a third of the deletions takes ten times as long: 200 ms instead of 20."""
+    """
+    A registry in which a third of the deletions takes ten times as long: 200 ms instead of 20.
+    """
     distant(world, 0.020)
     world.faults.append(
         Fault(service="acr", method="DELETE", after=DELETIONS // 3, times=DELETIONS // 3, latency=0.180)
@@ -124,7 +137,9 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
 
 @dataclass
 class Served:
-    """A served world: its addresses and, after it has ended, the requests that the registry received."""
+    """
+    A served world: its addresses and, after it has ended, the requests that the registry received.
+    """
 
     config: dict[str, Any]
     environment: dict[str, str]

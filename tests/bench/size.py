@@ -21,7 +21,7 @@ def size() -> list[Row]:
         for tags in (SMALL, MIDDLE, *((LARGE,) if "--large" in sys.argv else ()))
     ]
     largest = others[-1]
-    one = _planned(200_000, 1) if "--large" in sys.argv else _planned(20_000, 1)
+    single = _planned(200_000, 1) if "--large" in sys.argv else _planned(20_000, 1)
     rows = [_cpu(figures) for figures in (small, *others)]
     slope = _per_tag(largest) / _per_tag(small)
     rows += [
@@ -33,13 +33,13 @@ def size() -> list[Row]:
             "≤ 1.25 ×",
             slope <= 1.25,
         ),
-        _cpu(one, "one repository with "),
+        _cpu(single, "one repository with "),
     ]
     rows += [
         _memory(largest, "peak", "planning"),
         _memory(largest, "reporting_peak", "planning and every report"),
-        _memory(one, "peak", "planning one repository with", 200_000),
-        _memory(one, "reporting_peak", "planning and every report of one repository with", 200_000),
+        _memory(single, "peak", "planning one repository with", 200_000),
+        _memory(single, "reporting_peak", "planning and every report of one repository with", 200_000),
     ]
     rows.append(
         Row(
@@ -65,15 +65,15 @@ def _per_tag(figures: dict[str, float]) -> float:
 def _memory(figures: dict[str, float], key: str, what: str, most: int = LARGE) -> Row:
     """Peak memory, measured or extrapolated to `most` tags."""
     bytes_ = (figures[key] - figures["before"]) / figures["tags"]
-    whole = figures["before"] + bytes_ * most
+    total = figures["before"] + bytes_ * most
     how = "measured" if figures["tags"] == most else f"from {bytes_:.0f} bytes a tag"
     return Row(
         f"peak memory of {what} {figures['tags']:,} tags",
         f"{figures[key] / 1e6:.0f} MB",
         f"before any tag: {figures['before'] / 1e6:.0f} MB",
-        f"{most:,}: {whole / 1e6:.0f} MB ({how})",
+        f"{most:,}: {total / 1e6:.0f} MB ({how})",
         f"≤ 250 MB at {most:,}",
-        whole <= MOST_MEMORY,
+        total <= MOST_MEMORY,
     )
 
 

@@ -28,7 +28,10 @@ ALONE = "import azure.identity.aio, azure.containerregistry.aio, azure.mgmt.cont
 
 
 def start_up() -> list[Row]:
-    """Compare `--version` with a bare interpreter and a pipeline step with the SDKs alone; list the imports of `plan --help`."""
+    """
+    Compare `--version` with a bare interpreter and a pipeline step with the SDKs alone; list the
+    imports of `plan --help`.
+    """
     bare: list[float] = []
     ours: list[float] = []
     container: list[float] = []
