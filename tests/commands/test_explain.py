@@ -265,7 +265,9 @@ async def test_a_repository_that_nothing_runs_is_kept_whole(stage: Stage) -> Non
     said = await ask(stage, "team/api")
 
     assert said.verdict == "team/api: 0 of 1 tag would be deleted, 1 is kept, 0 of them in use."
-    assert "It does not run in any cluster that was read, so it is out of scope and all its tags are kept." in said.lines
+    assert (
+        "It does not run in any cluster that was read, so it is out of scope and all its tags are kept." in said.lines
+    )
     said = await ask(stage, "team/api:1.0")
     assert said.verdict == "team/api:1.0 is kept: its repository is not running in any configured cluster."
 
@@ -402,9 +404,7 @@ async def test_an_auditor_reads_why_a_tag_was_deleted_and_another_kept(stage: St
 
     said = ask_report(stage, "contoso.azurecr.io/shop/web:1.0")
     assert (said.code, said.verdict) == (0, f"shop/web:1.0 was deleted by the run of {when}.")
-    assert any(
-        line.startswith("No rule kept it: no use was found, and it was pushed") for line in said.lines
-    )
+    assert any(line.startswith("No rule kept it: no use was found, and it was pushed") for line in said.lines)
     assert any(line.startswith("Manifest deleted; for linux/amd64, ") for line in said.lines)
     assert any(line.startswith("Run an apply of contoso.azurecr.io, applied, from ") for line in said.lines)
     assert any(line.startswith("Policy older-than 30d; scope running; keep-last 0") for line in said.lines)
