@@ -31,12 +31,12 @@ from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records import reviewed_plan as plan_file
 from acr_cleanup.reports import json as report_json
 from tests.core.test_promises import inventories, some_uses
-from tests.entries.test_entrypoint import inline, installed  # noqa: F401  a fixture
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
 from tests.helpers.generated_inventories import NOW, image, usage
 from tests.helpers.jobs import Job
 from tests.helpers.running import Ran
+from tests.helpers.shop_jobs import inline, installed  # noqa: F401  a fixture
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, always, impatient, staged
 
 FRESH_DIGEST = f"sha256:{'f' * 64}"
