@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.entries.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, heard
+from tests.entries.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, commands_in
 from tests.image.conftest import run
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
@@ -52,7 +52,7 @@ def test_the_handler_runs_the_image(image: str, node: str, workspace: Path) -> N
         **{f"INPUT_{name.upper()}": value for name, value in inputs.items()},
     }
     ran = run(node, str(BUNDLE), env=variables, cwd=workspace)
-    seen = Run(ran.stdout, heard(ran.stdout))
+    seen = Run(ran.stdout, commands_in(ran.stdout))
     assert seen.completed[0] == "Failed", ran.stdout
     assert "nothing was read or deleted" in seen.completed[1]
     assert "olderThan" in seen.issues("error")
