@@ -10,7 +10,7 @@ import pytest
 
 from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 async def result(value: int) -> int:
@@ -81,7 +81,7 @@ def test_unless_stopped_cancels_work_after_the_grace_period() -> None:
         assert loop.time() - began == pytest.approx(2)
         assert len(asyncio.all_tasks()) == 1, "a task is left over"
 
-    simulate(work)
+    run_in_virtual_time(work)
 
 
 async def test_signal_without_loop_handlers_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
+from acr_cleanup.core.references import Registry as RegistryHost
 from acr_cleanup.errors import IdentityError
-from acr_cleanup.settings import Settings
 
 # The last versions without `preview` in their name do not show the policy of soft delete.
 API_VERSION = "2023-11-01-preview"
@@ -47,25 +47,28 @@ class _Registry(msgspec.Struct):
     properties: _Properties
 
 
-async def look_at_undo(settings: Settings, azure: Azure) -> Undo:
+async def read_soft_delete(
+    azure: Azure, host: RegistryHost, subscription: str | None, group: str | None, *, backup: bool
+) -> Undo:
     """What the registry's policies mean for what is going to be deleted. That they cannot be read is no error, but said."""
-    subscription, group = settings.registry_subscription_id, settings.registry_resource_group
     if subscription is None or group is None:
-        return _unknown("the configuration does not say the registry's subscription_id and resource_group", settings)
+        return _unknown(
+            "the configuration does not say the registry's subscription_id and resource_group", backup=backup
+        )
     try:
         async with asyncio.timeout(_LIST_SECONDS):
-            policies = await _policies(settings, subscription, group, azure)
+            policies = await _policies(host, subscription, group, azure)
     except (ReadFailure, IdentityError) as error:
         log.debug("reading the policies of the registry", exc_info=True)
-        return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), settings)
+        return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), backup=backup)
     except TimeoutError:
-        return _unknown(f"the registries were not listed completely within {_LIST_SECONDS} seconds", settings)
+        return _unknown(f"the registries were not listed completely within {_LIST_SECONDS} seconds", backup=backup)
     except Exception as error:  # only a sentence of the report is at stake
         log.debug("reading the policies of the registry", exc_info=True)
-        return _unknown(f"{type(error).__name__}: {error}", settings)
+        return _unknown(f"{type(error).__name__}: {error}", backup=backup)
     if policies is None:
-        return _unknown(f"resource group {group} shows no registry {settings.registry.login_server}", settings)
-    return describe(policies, backup=settings.backup)
+        return _unknown(f"resource group {group} shows no registry {host.login_server}", backup=backup)
+    return describe(policies, backup=backup)
 
 
 def describe(policies: _Policies, *, backup: bool) -> Undo:
@@ -89,12 +92,12 @@ def describe(policies: _Policies, *, backup: bool) -> Undo:
     return Undo("Soft delete is off: a deleted manifest is gone unless backup is true.", warnings)
 
 
-def _unknown(why: str, settings: Settings) -> Undo:
-    kept = " The journal keeps the deleted manifests." if settings.backup else ""
+def _unknown(why: str, *, backup: bool) -> Undo:
+    kept = " The journal keeps the deleted manifests." if backup else ""
     return Undo(f"Whether soft delete is on is not known: {why}.{kept}")
 
 
-async def _policies(settings: Settings, subscription: str, group: str, azure: Azure) -> _Policies | None:
+async def _policies(host: RegistryHost, subscription: str, group: str, azure: Azure) -> _Policies | None:
     """None if there is no such registry. Raises `ReadFailure` and `IdentityError`."""
     # Listed, for not every registry is called like the first part of its host.
     path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
@@ -103,7 +106,7 @@ async def _policies(settings: Settings, subscription: str, group: str, azure: Az
         with arm_problem(call, Subscription(subscription), role=READER):
             client = await manager.client(subscription)
             registries = msgspec.convert(await list_resources(client, path, API_VERSION), list[_Registry])
-    wanted = settings.registry.login_server.lower()
+    wanted = host.login_server.lower()
     for registry in registries:
         if registry.properties.login_server.lower() == wanted:
             return registry.properties.policies or _Policies()

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -22,6 +21,7 @@ from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.core.verification import Broken, Compared, Missing, Proof, Standing, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
+from acr_cleanup.stages.registry_port import Registry
 
 SETTLE = 5.0
 """Seconds after which what looks broken is looked at once more: a replica may lag behind."""
@@ -33,18 +33,6 @@ _WENT = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKind.FAILED})
 """A failed deletion may have been carried out all the same."""
 
 log = logging.getLogger("acr_cleanup.stages.verify")
-
-
-class Registry(Protocol):
-    """What a proof needs of a registry."""
-
-    async def list_repository(self, name: str) -> RepositoryInventory:
-        """Every tag and manifest of the repository; raises `RegistryError`."""
-        ...
-
-    async def resolves(self, repository: str, name: str) -> bool:
-        """Can this tag or digest be pulled? Raises `RegistryError`."""
-        ...
 
 
 async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, registry: Registry) -> tuple[Missing, ...]:

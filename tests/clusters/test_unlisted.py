@@ -20,7 +20,7 @@ from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import IdentityError
 from tests.helpers.emulated_clusters import Edge, edge, target
 from tests.helpers.stage import always, staged
@@ -390,7 +390,7 @@ async def test_a_cluster_that_appears_after_the_plan_stops_the_deleting(
         async def appear(_: object) -> None:
             stage.another("new")
 
-        stage.fault(service="arm", path="managedClusters$", behind=appear, times=1)
+        stage.fault(service="arm", path="managedClusters$", after_handler=appear, times=1)
         ran = await stage.tool.apply(config)
         assert (ran.code, ran.deleted) == (3, set())
         assert [each["where"] for each in ran.blockers] == ["aks-new"]

@@ -26,14 +26,14 @@ from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers import hostile_text as hostile
-from tests.helpers.running import Tool, serving
+from tests.helpers.tool_runs import Tool, serving
 from tests.reports.test_markdown import OURS, elements, html, whole
 
 OLD = timedelta(days=100)
@@ -333,10 +333,10 @@ def test_folders_on_the_way_are_made_and_nothing_else_is_left(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["collect", "--out", "usage.json", "--only", "nobody"], "There is no cluster 'nobody'"),
+        (["collect", "--out", "usage.json", "--only", "nobody"], "The configuration has no cluster 'nobody'"),
         (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
         (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
-        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it is there, and is no file."),
+        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
     ],
 )
 def test_wrong_use_is_exit_code_two(

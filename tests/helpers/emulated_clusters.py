@@ -18,7 +18,7 @@ from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 FIELDS = {field.name for field in fields(Azure)}
 HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
@@ -58,7 +58,7 @@ async def edge(*clusters: ClusterState, registry: Registry | None = None, face: 
     async with Emulator(world) as emulator:
         environment = emulator.environment()
         manager = emulator.resource_manager if face == "direct" else "https://management.azure.com"
-        authority = emulator.authority if face == "direct" else "https://login.microsoftonline.com"
+        authority = emulator.authority_url if face == "direct" else "https://login.microsoftonline.com"
         cloud = Cloud(authority, manager, manager, "azurecr.io")
         async with open_network(environment) as network, open_credential(cloud, network, environment) as credential:
             azure = Azure.of(cloud, network, credential)

@@ -244,7 +244,7 @@ def config_of(at: Edge, path: Path, **changes: Any) -> KubeconfigCluster:
     text = kubeconfig(
         cluster,
         server=port or at.emulator.kubernetes_url(cluster),
-        ca_pem=at.emulator.ca_pem,
+        ca_pem=at.emulator.authority.ca_pem,
         role="clusterUser",
         auth="token",
         tenant="",
