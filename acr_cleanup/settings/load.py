@@ -247,12 +247,12 @@ def _clusters(
     targets: list[ClusterTarget] = []
     places: dict[tuple[str, ...], str] = {}
     for where, target in entries:
-        same = target.place()
-        if same in places:
-            seen = f"This is the same cluster as {places[same]}."
+        identity = target.place()
+        if identity in places:
+            seen = f"This is the same cluster as {places[identity]}."
             problems.append(Problem(where, seen, "Remove one of the two."))
             continue
-        places[same] = where
+        places[identity] = where
         targets.append(target)
     if not targets and not may_be_empty:
         problems.append(
