@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.survey import Surveyed
+from acr_cleanup.clusters.survey import ClusterSurvey
 from acr_cleanup.quoting import quoted
 
 IDENTITY = "<object id of the identity>"
@@ -44,7 +44,7 @@ class _Served:
     """The names of clusters that could not be asked."""
 
     @classmethod
-    def of(cls, clusters: Sequence[Surveyed]) -> _Served:
+    def of(cls, clusters: Sequence[ClusterSurvey]) -> _Served:
         groups: dict[str, set[str]] = {}
         for cluster in clusters:
             for kind in cluster.kinds or ():
@@ -53,7 +53,7 @@ class _Served:
         return cls({group: tuple(sorted(resources)) for group, resources in sorted(groups.items())}, unasked)
 
 
-def cluster_role(clusters: Sequence[Surveyed], helm_history: int = 0) -> Iterator[str]:
+def cluster_role(clusters: Sequence[ClusterSurvey], helm_history: int = 0) -> Iterator[str]:
     """
     Yield the lines of a ClusterRole and its binding for these clusters.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.commands.run import Edges, connect, read_usage
+from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
@@ -18,10 +18,14 @@ from acr_cleanup.core.references import Digest, Registry, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
-from acr_cleanup.reports import past
-from acr_cleanup.reports.explanation import Answer, Of, OfRepository
+from acr_cleanup.reports.answer import ExplanationPage
+from acr_cleanup.reports.explained_repository import RepositoryExplanation
+from acr_cleanup.reports.explanation import TagExplanation
+from acr_cleanup.reports.past import PastExplanation
+from acr_cleanup.reports.past_report import read_report
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.read import read_usage
 
 EXPLAINED = 0
 NOT_FOUND = 1
@@ -90,7 +94,7 @@ async def explain(
     runtime: Runtime,
     environ: Mapping[str, str],
     *,
-    open_edges: Callable[[], AbstractAsyncContextManager[Edges]] | None = None,
+    open_connections: Callable[[], AbstractAsyncContextManager[Connections]] | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """
@@ -100,8 +104,8 @@ async def explain(
     """
     parsed = parse_target(target, settings.registry)
     try:
-        async with open_edges() if open_edges else connect(settings, environ, runtime) as edges:
-            evidence = await _read(parsed, settings, edges, runtime, clock)
+        async with open_connections() if open_connections else connect(settings, runtime, environ) as connections:
+            evidence = await _read(parsed, settings, connections, runtime, clock)
         answer, code = _answer(parsed, evidence, everything=settings.log_level == "debug")
         runtime.show(answer)
     except ConfigurationError:
@@ -120,32 +124,32 @@ async def explain(
 
 
 async def _read(
-    target: Target, settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]
+    target: Target, settings: Settings, connections: Connections, runtime: Runtime, clock: Callable[[], datetime]
 ) -> Evidence:
     """Read the evidence as a run does, for one repository, but read the children and subjects of all its manifests."""
-    edges.registry.announce([target.repository])
-    usage: UsageIndex = await read_usage(settings, edges, runtime, clock)
+    connections.registry.announce([target.repository])
+    usage: UsageIndex = await read_usage(connections.sources, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, target.repository)
-    listed: RepositoryInventory = await edges.registry.list_repository(target.repository)
+    listed: RepositoryInventory = await connections.registry.list_repository(target.repository)
     now = clock()
-    inventory = await edges.registry.read_edges(prepare(listed, usage, settings.policy, now))
+    inventory = await connections.registry.read_edges(prepare(listed, usage, settings.policy, now))
     runtime.progress("repositories", 1, 1, target.repository)
     return Evidence(inventory, usage, settings.policy, now)
 
 
-def _answer(target: Target, evidence: Evidence, *, everything: bool) -> tuple[Answer, int]:
+def _answer(target: Target, evidence: Evidence, *, everything: bool) -> tuple[ExplanationPage, int]:
     """Return the answer and the exit code. With `everything`, long lists are not shortened."""
     inventory = evidence.inventory
     if target.tag is None and target.digest is None:
         known = inventory.tags or inventory.manifests or target.repository in evidence.usage.repositories
-        return OfRepository(everything, evidence), EXPLAINED if known else NOT_FOUND
+        return RepositoryExplanation(everything, evidence), EXPLAINED if known else NOT_FOUND
     if target.digest is not None:
         digests = {*inventory.manifests, *inventory.tags_of, *evidence.usage.digests(inventory.name)}
         explanation = explain_manifest(evidence, _full_digest(target, target.digest, digests))
     else:
         explanation = explain_tag(evidence, target.tag or "")
     code = EXPLAINED if explanation.exists or explanation.uses else NOT_FOUND
-    return Of(everything, evidence, explanation), code
+    return TagExplanation(everything, evidence, explanation), code
 
 
 def _full_digest(target: Target, beginning: str, digests: Iterable[str]) -> Digest:
@@ -162,12 +166,12 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
 
     Raises `ConfigurationError` if the file is not a report, or the target is invalid or in another registry.
     """
-    run = past.read(report)
+    run = read_report(report)
     parsed = parse_target(target, Registry(run.registry))
     digest = None
     if parsed.digest is not None:
         digest = _full_digest(parsed, parsed.digest, run.digests(parsed.repository))
-    answer = past.Then(everything=False, run=run, repository=parsed.repository, tag=parsed.tag, digest=digest)
+    answer = PastExplanation(everything=False, run=run, repository=parsed.repository, tag=parsed.tag, digest=digest)
     runtime.show(answer)
     runtime.finish()
     return EXPLAINED if answer.known else NOT_FOUND

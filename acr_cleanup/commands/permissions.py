@@ -14,16 +14,16 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from acr_cleanup.access import roles as rights
-from acr_cleanup.clusters.survey import Surveyed, survey_clusters
+from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.clusters.survey import ClusterSurvey, survey_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unlisted import searched
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.unlisted import searched_subscriptions
 from acr_cleanup.commands.cluster_role import IDENTITY, WIDTH, cluster_role, comment
-from acr_cleanup.commands.run import log_in
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.runtimes.base import Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.connect import open_azure
 
 OBJECTS_ROLE = "acr-cleanup: read objects in clusters"
 RUN_COMMAND_ROLE = "acr-cleanup: run commands in clusters"
@@ -33,7 +33,7 @@ async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str
     """Print the script and return exit code 0, also if a cluster cannot be asked."""
     done = 0
 
-    def report(cluster: Surveyed) -> None:
+    def report(cluster: ClusterSurvey) -> None:
         nonlocal done
         done += 1
         result = "could not be asked" if cluster.problem is not None else "asked"
@@ -41,27 +41,20 @@ async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str
 
     runtime.progress("clusters", 0, len(settings.clusters), "")
     try:
-        async with log_in(settings, environ, runtime) as (network, credential):
-            clusters = await survey_clusters(
-                settings.clusters,
-                credential=credential,
-                make_transport=network.transport,
-                resource_manager=settings.cloud.resource_manager,
-                resource_manager_scope=settings.cloud.resource_manager_scope,
-                trust=network.ca_files,
-                proxy_for=network.proxy_for,
-                progress=report,
-            )
+        async with open_azure(
+            settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
+        ) as azure:
+            clusters = await survey_clusters(settings.clusters, azure, progress=report)
     except AcrCleanupError as error:
         # Users may print the script before they can log in with the identity.
-        problem = Unread("log in", quoted(error.seen), quoted(error.remedy))
-        clusters = tuple(Surveyed(target, problem=problem) for target in settings.clusters)
+        problem = ReadFailure("log in", quoted(error.seen), quoted(error.remedy))
+        clusters = tuple(ClusterSurvey(target, problem=problem) for target in settings.clusters)
     runtime.show(script(settings, clusters))
     runtime.finish()
     return 0
 
 
-def script(settings: Settings, clusters: Sequence[Surveyed]) -> str:
+def script(settings: Settings, clusters: Sequence[ClusterSurvey]) -> str:
     """Return the script, for a POSIX shell."""
     lines = [
         *comment(
@@ -113,7 +106,7 @@ def _registry(settings: Settings) -> Iterator[str]:
         yield from _commented_out(_assign(role, '"$registry"'))
 
 
-def _clusters(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _clusters(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
     searched_ids = {subscription.lower() for subscription in _searched_subscriptions(settings)}
     by_command: list[AksCluster] = []
     for cluster in clusters:
@@ -185,7 +178,7 @@ def _searched_subscriptions(settings: Settings) -> tuple[str, ...]:
     """Return the subscriptions that are searched for unlisted clusters, by request."""
     if not (settings.subscriptions or settings.require_all_clusters):
         return ()
-    return searched(settings.clusters, settings.subscriptions)
+    return searched_subscriptions(settings.clusters, settings.subscriptions)
 
 
 def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:
@@ -195,7 +188,7 @@ def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:
 # -- objects in clusters with Azure RBAC -----------------------------------------------------------------------------------
 
 
-def _azure_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _azure_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
     known = [cluster.target for cluster in clusters if isinstance(cluster.target, AksCluster) and cluster.azure_rbac]
     unknown = [
         cluster.target for cluster in clusters if isinstance(cluster.target, AksCluster) and cluster.azure_rbac is None
@@ -240,7 +233,7 @@ def _azure_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[st
 # -- objects in all other clusters ---------------------------------------------------------------------------------------
 
 
-def _kubernetes_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _kubernetes_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
     yield ""
     yield from _heading("3. In clusters with Kubernetes RBAC: list the same kinds of objects")
     needed = [
@@ -272,7 +265,7 @@ def _kubernetes_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterat
         yield from _apply(cluster)
 
 
-def _apply(cluster: Surveyed) -> Iterator[str]:
+def _apply(cluster: ClusterSurvey) -> Iterator[str]:
     target = cluster.target
     yield from comment(f"Cluster {quoted(target.key, 80)}.")
     if isinstance(target, KubeconfigCluster):

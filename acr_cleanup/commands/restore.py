@@ -19,8 +19,8 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import Path
 
-from acr_cleanup.commands.run import REFUSED, REPOSITORIES_AT_ONCE, log_in
-from acr_cleanup.concurrency import together
+from acr_cleanup.commands.run import REFUSED
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
@@ -28,11 +28,15 @@ from acr_cleanup.core.restoration import Fate, Restored
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
 from acr_cleanup.records.journal import JournalError
 from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_journal
-from acr_cleanup.registry.acr import AcrRegistry, Document, PartMissing, open_registry
+from acr_cleanup.registry.acr import AcrRegistry, open_registry
+from acr_cleanup.registry.restoring import PartMissing, Restorer
 from acr_cleanup.registry.tokens import RESTORING
+from acr_cleanup.registry.wire import Document
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.connect import open_azure
+from acr_cleanup.stages.plan import REPOSITORIES_AT_ONCE
 
 NO_MANIFEST = "its content was not kept (set backup: true, or enable soft delete in the registry)"
 
@@ -91,11 +95,11 @@ async def restore(
 @asynccontextmanager
 async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[AcrRegistry]:
     async with (
-        log_in(settings, environ, runtime) as (network, credential),
+        open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
         open_registry(
             settings.registry.login_server,
-            credential,
-            network.transport(),
+            azure.credential,
+            azure.make_transport(),
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             actions=RESTORING,
@@ -129,7 +133,7 @@ async def restore_all(
 
     runtime.progress("repositories", 0, len(by_repository), "")
     jobs = [partial(restore_repository, name) for name in sorted(by_repository)]
-    return list(chain.from_iterable(await together(jobs, limit=REPOSITORIES_AT_ONCE)))
+    return list(chain.from_iterable(await gather(jobs, limit=REPOSITORIES_AT_ONCE)))
 
 
 @dataclass(slots=True)
@@ -204,6 +208,10 @@ class _Repository:
     soft_delete_error: str = ""
     """Why soft delete could not be read, as the end of a sentence."""
 
+    @property
+    def restorer(self) -> Restorer:
+        return Restorer(self.registry.requests)
+
     async def run(self) -> None:
         try:
             self.inventory = await self.registry.list_repository(self.name)
@@ -214,12 +222,12 @@ class _Repository:
                 self._add_results(item, Fate.FAILED, str(error))
             return
         for wave in _waves(self.items):
-            await together([partial(self._restore, item) for item in wave], limit=self.concurrency)
+            await gather([partial(self._restore, item) for item in wave], limit=self.concurrency)
         self.results.sort(key=lambda result: (result.tag or "", result.digest))
 
     async def _read_soft_delete(self) -> None:
         try:
-            self.soft_deleted = await self.registry.deleted_manifests(self.name)
+            self.soft_deleted = await self.restorer.deleted_manifests(self.name)
         except RegistryForbidden as error:
             self.soft_delete_error = f"; soft delete could not be read: {error}"
 
@@ -263,12 +271,12 @@ class _Repository:
                 return Fate.POSSIBLE, "from soft delete"
             existing_tags = {tag.name for tag in self.inventory.tags}
             free_tag = next((tag for tag in item.tags if tag not in existing_tags), None)
-            if await self.registry.undelete(self.name, item.digest, free_tag):
+            if await self.restorer.undelete(self.name, item.digest, free_tag):
                 return Fate.RESTORED, "from soft delete"
         if item.document is not None:
             if self.dry_run:
                 return Fate.POSSIBLE, "from the backup, if the registry still has its layers"
-            await self.registry.put_document(self.name, item.digest, item.document)
+            await self.restorer.push_document(self.name, item.digest, item.document)
             return Fate.RESTORED, "from the backup"
         return Fate.LOST, f"{NO_MANIFEST}{self.soft_delete_error}"
 
@@ -285,7 +293,7 @@ class _Repository:
             if document is None:
                 self._add_result(item, tag, Fate.LOST, "the registry lists its manifest, but does not return it (404)")
                 return
-            await self.registry.put_document(self.name, item.digest, document, tag)
+            await self.restorer.push_document(self.name, item.digest, document, tag)
             self._add_result(item, tag, Fate.RESTORED)
 
     async def _restore_lock(self, item: _Item, lock: Lock) -> None:

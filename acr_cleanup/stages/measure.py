@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 from acr_cleanup.core.explanation import going
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.references import Digest
-from acr_cleanup.core.space import Content, Space, measure
+from acr_cleanup.core.space import Space, measure
 from acr_cleanup.errors import RegistryForbidden
-
-
-class Registry(Protocol):
-    """The registry, for measuring."""
-
-    async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:
-        """
-        Return the size of each manifest and its blobs, and the number of manifests that were read.
-
-        A size is None if it is unknown. Raises `RegistryError`.
-        """
-        ...
+from acr_cleanup.stages.registry_port import Registry
 
 
 async def measured(plan: RepositoryPlan, inventory: RepositoryInventory, registry: Registry) -> RepositoryPlan:

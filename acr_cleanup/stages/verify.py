@@ -13,16 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.core.verification import Broken, Compared, Missing, Proof, Standing, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
-from acr_cleanup.stages.apply import unless_stopped
+from acr_cleanup.stages.registry_port import Registry
 
 SETTLE = 5.0
 """Seconds before a missing name is requested again, because a replica may lag behind."""
@@ -34,18 +33,6 @@ _POSSIBLY_DELETED = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKin
 """A failed deletion may have happened."""
 
 log = logging.getLogger("acr_cleanup.stages.verify")
-
-
-class Registry(Protocol):
-    """The registry, for the verification."""
-
-    async def list_repository(self, name: str) -> RepositoryInventory:
-        """List all tags and manifests of a repository; raises `RegistryError`."""
-        ...
-
-    async def resolves(self, repository: str, name: str) -> bool:
-        """Return whether this tag or digest can be pulled; raises `RegistryError`."""
-        ...
 
 
 async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, registry: Registry) -> tuple[Missing, ...]:
@@ -63,7 +50,7 @@ async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, regist
             return False
 
     unlisted = missing_references(inventory, usage)
-    answers = await together([partial(exists, missing) for missing in unlisted], limit=REQUESTS_AT_ONCE)
+    answers = await gather([partial(exists, missing) for missing in unlisted], limit=REQUESTS_AT_ONCE)
     return tuple(missing for missing, answer in zip(unlisted, answers, strict=True) if not answer)
 
 
@@ -135,7 +122,7 @@ class _Verifier:
 
     async def run(self, changed: Mapping[str, Mapping[str, bool]]) -> Proof:
         jobs = [partial(self._compare, repository, deleted) for repository, deleted in sorted(changed.items())]
-        results = await together(jobs, limit=REPOSITORIES_AT_ONCE)
+        results = await gather(jobs, limit=REPOSITORIES_AT_ONCE)
         compared = [result for result in results if result is not None]
         suspects = [(broken, True) for result in compared for broken in result.suspects]
         suspects += [(absent, False) for result in compared for absent in result.absent]
@@ -183,5 +170,5 @@ class _Verifier:
                 )
                 return False
 
-        answers = await together([partial(is_gone, suspect) for suspect, _ in suspects], limit=REQUESTS_AT_ONCE)
+        answers = await gather([partial(is_gone, suspect) for suspect, _ in suspects], limit=REQUESTS_AT_ONCE)
         return [suspect for suspect, answer in zip(suspects, answers, strict=True) if answer]

@@ -37,7 +37,7 @@ async def test_report_without_reviewed_plan_names_none(stage: Stage) -> None:
     ran = await stage.tool.apply()
 
     assert ran.report["applied_plan"] is None
-    assert "Bound to" not in ran.out
+    assert "reviewed plan" not in ran.out
 
 
 async def test_empty_plan_deletes_nothing(stage: Stage) -> None:

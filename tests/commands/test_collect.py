@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup import cli
-from acr_cleanup.clusters.snapshot import Recorded, write_snapshot
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.core.references import Registry
@@ -26,7 +26,7 @@ from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.files import prepare_file
@@ -285,7 +285,7 @@ async def test_missing_snapshot_is_merged_as_a_blocker(tool: Tool) -> None:
     ran = await run(tool, config=config)
 
     assert ran.code == 3
-    assert "no such file" in ran.cluster("test")["blockers"][0]["seen"]
+    assert "does not exist" in ran.cluster("test")["blockers"][0]["seen"]
 
 
 # -- snapshots that expire -----------------------------------------------------------------------
@@ -301,7 +301,7 @@ async def test_snapshot_that_expires_during_a_run_is_a_blocker(tool: Tool, monke
             def now(cls, tz: Any = None) -> Any:
                 return datetime.now(tz) + timedelta(hours=25)
 
-        monkeypatch.setattr("acr_cleanup.clusters.snapshot.datetime", Later)
+        monkeypatch.setattr("acr_cleanup.clusters.snapshot_reader.datetime", Later)
 
     # The registry is listed after the snapshot has been read for the plan.
     tool.world.faults.append(Fault(service="acr", path="_tags", before=advance_clock, times=1))
@@ -350,7 +350,7 @@ def test_missing_folders_of_the_file_are_created(tmp_path: Path) -> None:
         (["collect", "--out", "usage.json", "--only", "nobody"], "The configuration has no cluster 'nobody'"),
         (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
         (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
-        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it is there, and is no file."),
+        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
     ],
 )
 def test_invalid_arguments_have_exit_code_2(
@@ -392,12 +392,14 @@ def test_hostile_text_is_neither_markup_nor_a_command() -> None:
 
 
 def test_snapshot_with_hostile_names_has_a_printable_message(tmp_path: Path) -> None:
-    from acr_cleanup.clusters.snapshot import read_snapshot  # noqa: PLC0415
-    from acr_cleanup.clusters.unread import Unread  # noqa: PLC0415
+    from acr_cleanup.clusters.read_failure import ReadFailure  # noqa: PLC0415
+    from acr_cleanup.clusters.snapshot_reader import read_snapshot  # noqa: PLC0415
 
     path = tmp_path / "usage.json"
-    clusters = [Recorded(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")]
+    clusters = [
+        SnapshotEntry(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")
+    ]
     write_snapshot(path, Registry("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
-    with pytest.raises(Unread) as caught:
+    with pytest.raises(ReadFailure) as caught:
         read_snapshot(SnapshotCluster("production", path), Registry("a.azurecr.io"), 0)
     assert caught.value.seen.isprintable()

@@ -11,8 +11,8 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
-from tests.entries.test_entrypoint import inline, installed  # noqa: F401  a fixture
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.entries.test_github_step import inline, installed  # noqa: F401  a fixture
 from tests.helpers.jobs import Job
 from tests.helpers.reviewed_plans import change_first_digest, edit_plan
 from tests.helpers.stage import OLD
@@ -54,7 +54,7 @@ async def test_second_job_applies_the_plan_of_a_dry_run(jobs: tuple[Job, Job]) -
     assert step.deleted == step.planned == planned.planned == {"shop/web:1.0", "shop/web:1.1"}
     assert step.outputs["planned-count"] == "2"
     assert step.report["applied_plan"]["path"] == "acr-cleanup/plan.json"
-    assert "Bound to the reviewed plan `acr-cleanup/plan.json`" in step.summary
+    assert "Applies the reviewed plan `acr-cleanup/plan.json`" in step.summary
     plans = [(job.workspace / "acr-cleanup/plan.json").read_bytes() for job in jobs]
     assert plans[0] == plans[1]
 
@@ -83,7 +83,7 @@ async def test_job_with_an_edited_plan_is_refused(jobs: tuple[Job, Job]) -> None
 
     assert step.code == 3
     assert step.outputs["result"] == "aborted"
-    assert "Why it is refused" in step.summary
+    assert "Reasons for the refusal" in step.summary
     assert "Would delete" not in step.summary  # the registry was not read, so there is nothing to count
     assert deleting.world.count(service="acr", method="DELETE") == 0
 

@@ -11,7 +11,7 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.tool_runs import Tool, serving
 
 OLD = timedelta(days=100)
@@ -329,8 +329,8 @@ async def test_broken_report_does_not_stop_the_other_reports(tool: Tool, monkeyp
     def fail(*_: object, **__: object) -> str:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("acr_cleanup.commands.run.text.render", fail)
-    monkeypatch.setattr("acr_cleanup.commands.run.outputs", fail)
+    monkeypatch.setattr("acr_cleanup.stages.publish.text.render", fail)
+    monkeypatch.setattr("acr_cleanup.stages.publish.outputs", fail)
     ran = await tool.apply()
 
     assert ran.code == 1

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import ModuleType
+from typing import cast
 
 import pytest
 
@@ -14,8 +15,9 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.stages import apply as apply_stage
+from acr_cleanup.stages import apply_repository, fresh_usage
 from acr_cleanup.stages.apply import Applied, apply
+from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.fake_registry import FakeRegistry, FakeRegistryOfMany
 from tests.helpers.generated_inventories import HOST, NOW, d, image, inventory, tag, usage
 
@@ -24,10 +26,10 @@ STOPPED = (OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
 UNLOCKING = RetentionPolicy(include_locked=True)
 
 _BOUNDS: dict[str, ModuleType] = {
-    "GRACE_AFTER_STOP": apply_stage,
-    "LOOK_EVERY": apply_stage,
-    "LOOK_STAYS_FRESH": apply_stage,
-    "USAGE_STAYS_FRESH": apply_stage,
+    "GRACE_AFTER_STOP": apply_repository,
+    "LOOK_EVERY": apply_repository,
+    "LOOK_STAYS_FRESH": apply_repository,
+    "USAGE_STAYS_FRESH": fresh_usage,
 }
 """The bounds of the stage that tests change, and the module that defines each."""
 
@@ -103,12 +105,12 @@ async def apply_plan(
     async with asyncio.timeout(time_limit):
         return await apply(
             plan,
-            registry,
+            cast("Registry", registry),
             read_usage or read,
             stop=stop or asyncio.Event(),
             concurrency=concurrency,
             report=report,
-            looked=on_inventory,
+            on_inventory=on_inventory,
             journal=journal,  # type: ignore[arg-type]
             backup=backup,
         )

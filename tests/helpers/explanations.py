@@ -7,13 +7,15 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from acr_cleanup.commands.explain import explain, explain_report
-from acr_cleanup.commands.run import Edges, connect
+from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
+from acr_cleanup.stages.read import ConfiguredClusters
 from tests.helpers.stage import Stage
 
 EditScans = Callable[[tuple[ClusterScan, ...]], tuple[ClusterScan, ...]]
@@ -53,16 +55,19 @@ async def run_explain(
     out, err = io.StringIO(), io.StringIO()
     runtime = Terminal(stdout=out, stderr=err, environ={})
 
+    @dataclass(frozen=True)
+    class EditedClusters(ConfiguredClusters):
+        async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+            return edit_scans(await super().scan(progress))
+
     @asynccontextmanager
-    async def open_edges() -> AsyncIterator[Edges]:
-        async with connect(settings, os.environ, runtime) as edges:
+    async def open_connections() -> AsyncIterator[Connections]:
+        async with connect(settings, runtime, os.environ) as real:
+            assert isinstance(real.sources, ConfiguredClusters)
+            values = {field.name: getattr(real.sources, field.name) for field in fields(real.sources)}
+            yield Connections(real.registry, EditedClusters(**values))
 
-            async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
-                return edit_scans(await edges.scan(report))
-
-            yield Edges(edges.registry, scan)
-
-    code = await explain(target, settings, runtime, os.environ, open_edges=open_edges)
+    code = await explain(target, settings, runtime, os.environ, open_connections=open_connections)
     assert "Traceback" not in out.getvalue() + err.getvalue()
     assert not stage.world.matching(service="acr", method="DELETE")
     return Explanation(code, out.getvalue(), err.getvalue())

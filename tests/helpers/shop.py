@@ -7,7 +7,7 @@ from typing import Any
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from tests.helpers.oracle import Policy, Repository, Uses, going, unsound
 from tests.helpers.stage import always

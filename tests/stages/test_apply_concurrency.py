@@ -11,7 +11,7 @@ from acr_cleanup.stages.apply import AHEAD, REPOSITORIES_AT_ONCE
 from tests.helpers.apply_runs import apply_plan, kinds, planned, planned_repositories
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import inventory, tag
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -25,7 +25,7 @@ def test_deletions_in_flight_reach_concurrency_exactly(concurrency: int) -> None
         in_flight.append(in_flight[-1] - 1)
 
     registry.before_change = be_slow
-    simulate(lambda: apply_plan(planned(registry.inventory), registry, concurrency=concurrency))
+    run_in_virtual_time(lambda: apply_plan(planned(registry.inventory), registry, concurrency=concurrency))
 
     assert max(in_flight) == concurrency
 
@@ -43,7 +43,7 @@ def test_repositories_in_progress_reach_their_bound_exactly() -> None:
         in_flight.remove(call)
 
     registry.before_change = be_slow
-    applied = simulate(lambda: apply_plan(plan, registry, concurrency=100))
+    applied = run_in_virtual_time(lambda: apply_plan(plan, registry, concurrency=100))
 
     assert most == REPOSITORIES_AT_ONCE
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
@@ -61,6 +61,8 @@ def test_intents_without_outcome_reach_their_bound_exactly(concurrency: int) -> 
         open_intents.append(journal.open_intents)
 
     registry.before_change = be_slow
-    simulate(lambda: apply_plan(planned(registry.inventory), registry, concurrency=concurrency, journal=journal))
+    run_in_virtual_time(
+        lambda: apply_plan(planned(registry.inventory), registry, concurrency=concurrency, journal=journal)
+    )
 
     assert max(open_intents) == AHEAD * concurrency

@@ -59,7 +59,7 @@ async def test_failed_deletion_is_reported_for_its_own_repository() -> None:
     [
         (RegistryError("500."), "500."),
         (RegistryError("500.", where="the registry", remedy="Try again."), "the registry: 500. Try again."),
-        (ValueError("a bug"), "unexpected: ValueError: a bug"),
+        (ValueError("a bug"), "unexpected error: ValueError: a bug"),
     ],
 )
 async def test_failed_deletion_has_the_reason_as_detail(

@@ -14,7 +14,8 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.records.journal import NAME, JournalError, open_journal
 from acr_cleanup.records.journal_reader import read_journal
-from acr_cleanup.stages.apply import LOOK_STAYS_FRESH, Applied
+from acr_cleanup.stages.apply import Applied
+from acr_cleanup.stages.apply_repository import LOOK_STAYS_FRESH
 from tests.helpers.apply_runs import UNLOCKING, apply_plan, details, kinds, locked_inventory, planned, set_bound
 from tests.helpers.fake_registry import FakeDocument, FakeJournal, FakeRegistry, Hook
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, referrer, tag
@@ -34,7 +35,7 @@ async def test_failure_to_journal_prevents_the_deletion(monkeypatch: pytest.Monk
     assert applied.blockers == (Blocker("journal.jsonl", "write the journal", "it cannot be written.", "Make room."),)
     assert details(applied)["1"] == (
         OutcomeKind.NOT_ATTEMPTED,
-        "it could not be written into the journal: it cannot be written.",
+        "it could not be written to the journal: it cannot be written.",
     )
     assert details(applied)["2"] == (OutcomeKind.NOT_ATTEMPTED, "it cannot be written.")
 

@@ -21,7 +21,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 async def apply_to(registry: FakeRegistry, stop: asyncio.Event | None = None) -> Applied:
@@ -127,7 +127,7 @@ async def test_stopped_run_restores_the_locks(monkeypatch: pytest.MonkeyPatch) -
 
     assert set(registry.changes) >= RELOCKED
     assert kinds(applied)["1"] is OutcomeKind.FAILED
-    assert "may be gone" in applied.outcomes[0].detail
+    assert "may be deleted" in applied.outcomes[0].detail
 
 
 async def test_cancelled_run_restores_the_locks() -> None:
@@ -170,12 +170,12 @@ def test_stopped_run_restores_locks_within_three_seconds(seconds: float, in_time
         ends.append(loop.time())
         return applied
 
-    applied = simulate(work)
+    applied = run_in_virtual_time(work)
 
     assert ends == [pytest.approx(2 + min(seconds, 3))]
     assert bool(applied.warnings) is not in_time
     assert all("no answer before the run had to end" in warning for warning in applied.warnings)
-    detail = "the run was stopped before the registry answered: it may be gone"
+    detail = "the run was stopped before the registry answered: it may be deleted"
     for outcome in applied.outcomes:
         assert outcome.detail == detail if in_time else outcome.detail.startswith(f"{detail}; ")
 
@@ -212,7 +212,7 @@ async def test_lost_locks_of_tag_and_manifest_have_own_commands(caplog: pytest.L
     caplog.set_level("DEBUG", "acr_cleanup")
     applied = await apply_to(registry)
 
-    lost = "its lock was taken off and could not be put back"
+    lost = "its lock was removed and could not be restored"
     no_answer = "no answer before the run had to end"
     by_hand = "Lock it by hand: az acr repository update --name contoso.azurecr.io --image"
     manifest = f"{REPOSITORY}@{d('a')}"
@@ -276,7 +276,7 @@ async def test_manifest_wrongly_reported_gone_is_locked_again() -> None:
 
     assert set(registry.changes) >= RELOCKED
     assert kinds(applied)["1"] is OutcomeKind.FAILED
-    assert "it is not there, and it is" in applied.outcomes[0].detail
+    assert "it does not exist, but it does" in applied.outcomes[0].detail
 
 
 @pytest.mark.parametrize("slower", ["lock 1", f"lock {d('a')}"])
@@ -293,5 +293,5 @@ async def test_manifest_wrongly_reported_gone_fails_if_its_tag_moved(slower: str
     registry.before_change = move_tag
     applied = await apply_to(registry)
 
-    expected = (OutcomeKind.FAILED, "the registry said that it is not there, and it is")
+    expected = (OutcomeKind.FAILED, "the registry answered that it does not exist, but it does")
     assert {(outcome.kind, outcome.detail) for outcome in applied.outcomes} == {expected}

@@ -23,7 +23,7 @@ from tests.helpers.apply_runs import (
 from tests.helpers.fake_registry import FakeRegistry
 from tests.helpers.generated_inventories import d, image, index, inventory, tag
 
-INDEX_WAS_KEPT = (OutcomeKind.NOT_ATTEMPTED, f"{d('i')} had to go first, and stayed")
+INDEX_WAS_KEPT = (OutcomeKind.NOT_ATTEMPTED, f"{d('i')} had to be deleted first, and was not")
 
 
 async def test_apply_sends_one_call_per_manifest() -> None:

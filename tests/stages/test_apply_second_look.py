@@ -25,7 +25,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d, image, inventory, tag, usage, use
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 # -- what has changed since the plan -------------------------------------------------------------
 
@@ -78,8 +78,8 @@ async def test_observer_gets_inventory_and_usage_before_the_first_deletion() -> 
 @pytest.mark.parametrize(
     ("error", "detail"),
     [
-        (NotListed("page 2 answered 500."), "could not be looked at once more: page 2 answered 500."),
-        (ValueError("a bug"), "could not be looked at once more: unexpected: ValueError: a bug"),
+        (NotListed("page 2 answered 500."), "could not be checked again: page 2 answered 500."),
+        (ValueError("a bug"), "could not be checked again: unexpected error: ValueError: a bug"),
     ],
 )
 async def test_unlistable_repository_fails_with_the_reason(
@@ -99,7 +99,7 @@ async def test_unlistable_repository_fails_with_the_reason(
     assert not registry.changes
     assert distinct_details(applied) == {(OutcomeKind.FAILED, detail)}
     if isinstance(error, ValueError):
-        assert caplog.messages == [f"looking at {REPOSITORY} once more"]
+        assert caplog.messages == [f"checking {REPOSITORY} again"]
         assert caplog.records[0].exc_info is not None
         assert caplog.records[0].exc_info[1] is error
 
@@ -149,13 +149,15 @@ def test_repository_is_listed_again_before_a_late_deletion(seconds: float, verbs
         await asyncio.sleep(seconds)
 
     registry.before_change = be_slow
-    applied = simulate(lambda: apply_plan(planned(registry.inventory), registry, journal=journal, time_limit=200))
+    applied = run_in_virtual_time(
+        lambda: apply_plan(planned(registry.inventory), registry, journal=journal, time_limit=200)
+    )
 
     assert registry.verbs == verbs
     assert set(kinds(applied).values()) == {OutcomeKind.DELETED}
     postponed = [(kind, detail) for _, kind, detail in journal.outcomes if kind is not OutcomeKind.DELETED]
     assert postponed
-    assert set(postponed) == {(OutcomeKind.NOT_ATTEMPTED, "it is looked at once more first")}
+    assert set(postponed) == {(OutcomeKind.NOT_ATTEMPTED, "the last check is too old")}
 
 
 # -- clusters are read again ---------------------------------------------------------------------

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from acr_cleanup.concurrency import unless_stopped
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.records.journal import JournalError
-from acr_cleanup.stages.apply import unless_stopped
 from tests.helpers.apply_runs import (
     STOPPED,
     apply_plan,
@@ -22,7 +22,7 @@ from tests.helpers.apply_runs import (
 )
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import REPOSITORY, d, inventory, tag, usage
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 class ReadGate:
@@ -139,7 +139,7 @@ async def test_deletion_without_answer_after_a_stop_may_have_happened(monkeypatc
     applied = await apply_plan(planned(registry.inventory), registry, stop=stop)
 
     assert kinds(applied)["1"] is OutcomeKind.FAILED
-    assert "may be gone" in applied.outcomes[0].detail
+    assert "may be deleted" in applied.outcomes[0].detail
 
 
 async def test_backup_read_at_the_stop_is_not_followed_by_a_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_backup_after_a_stop_may_take_two_seconds(seconds: float, journalled: bo
         assert journal.intents == ([(REPOSITORY, d("a"), None, "")] if journalled else [])
         assert journal.outcomes == ([(1, *STOPPED)] if journalled else [])
 
-    simulate(work)
+    run_in_virtual_time(work)
 
 
 def test_unless_stopped_abandons_work_after_the_grace_period() -> None:
@@ -198,4 +198,4 @@ def test_unless_stopped_abandons_work_after_the_grace_period() -> None:
         assert loop.time() - start == pytest.approx(2)
         assert len(asyncio.all_tasks()) == 1, "no task is left running"
 
-    simulate(work)
+    run_in_virtual_time(work)

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.stages.apply import FreshUsage, UsageBlockedError
+from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
 from tests.helpers.apply_runs import BLOCKER
 from tests.helpers.generated_inventories import usage
-from tests.helpers.simulation import simulate
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 def test_usage_older_than_its_bound_is_read_again() -> None:
@@ -39,7 +39,7 @@ def test_usage_older_than_its_bound_is_read_again() -> None:
         assert await fresh_usage.get() is second
         return reads
 
-    assert simulate(ask) == [0.0, pytest.approx(300.1)]
+    assert run_in_virtual_time(ask) == [0.0, pytest.approx(300.1)]
 
 
 def test_usage_with_blockers_raises_them() -> None:
@@ -51,4 +51,4 @@ def test_usage_with_blockers_raises_them() -> None:
             await FreshUsage(read).get()
         assert caught.value.blockers == (BLOCKER,)
 
-    simulate(ask)
+    run_in_virtual_time(ask)

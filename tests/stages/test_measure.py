@@ -13,7 +13,7 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.tool_runs import Tool, serving
 
 OLD = timedelta(days=100)
@@ -85,7 +85,7 @@ async def test_exact_size_counts_unshared_layers_once(tool: Tool) -> None:
     assert ran.report["space"] == {"bytes": expected, "exact": True, "manifests_read": 3}
     assert tool.world.count(service="acr", path="/v2/shop/web/manifests") == 3
     assert "freeing up to" not in ran.out
-    assert "3 manifests read for it" in " ".join(ran.out.split())
+    assert "(3 manifests read, one request each)" in " ".join(ran.out.split())
 
     ran = await tool.apply(**{"exact-sizes": "true"})
     assert ran.report["space"]["bytes"] == expected

@@ -7,15 +7,15 @@ import json
 
 import pytest
 
-from acr_cleanup.commands.run import rare_collections
 from acr_cleanup.registry import wire
+from acr_cleanup.stages.plan import relaxed_gc
 
 
 async def test_garbage_collection_is_restored_after_an_error() -> None:
     before = gc.get_threshold()
 
     async def planning() -> None:
-        with rare_collections():
+        with relaxed_gc():
             assert gc.get_threshold() > before
             raise ValueError("lost")
 

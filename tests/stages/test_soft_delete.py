@@ -33,6 +33,18 @@ async def test_disabled_soft_delete_is_reported(tmp_path: Path, monkeypatch: pyt
         assert "the journal keeps" in (await stage.tool.plan(stage.config, backup="true")).out
 
 
+async def test_soft_delete_registry_on_a_later_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(tmp_path, monkeypatch, "direct") as stage:
+        link = (
+            f"{stage.tool.emulator.resource_manager}/subscriptions/{stage.registry.subscription_id}"
+            f"/resourceGroups/{stage.registry.resource_group}/providers/Microsoft.ContainerRegistry/registries"
+            "?api-version=2023-11-01-preview"
+        )
+        empty = {"value": [], "nextLink": link}
+        stage.fault(service="arm", path="ContainerRegistry", times=1, status=200, body=empty)
+        assert "Soft delete is disabled" in (await stage.tool.plan(stage.config)).out
+
+
 async def test_unreadable_policy_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report gives the reason; the exit code and the deletions do not change."""
     async with staged(tmp_path, monkeypatch) as stage:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,8 +16,9 @@ from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as verify_stage
+from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
 from tests.helpers.tool_runs import Ran, Tool, serving
 
@@ -59,7 +60,7 @@ def change_after_first_deletion(tool: Tool, change: Callable[[Any], None]) -> No
     async def run_change(_request: object) -> None:
         change(tool.world.registry.repositories["shop/web"])
 
-    tool.world.faults.append(Fault(service="acr", method="DELETE", behind=run_change, times=1))
+    tool.world.faults.append(Fault(service="acr", method="DELETE", after_handler=run_change, times=1))
 
 
 def broken_names(ran: Ran) -> list[dict[str, Any]]:
@@ -99,7 +100,7 @@ async def test_verification_is_skipped_without_verify_or_deletions(tool: Tool) -
 
     second = await tool.apply()
     assert (second.code, second.report["proof"]) == (0, None)
-    assert "Looked again" not in second.out
+    assert "Verified" not in second.out
 
 
 # -- broken names --------------------------------------------------------------------------------
@@ -113,16 +114,16 @@ async def test_lost_tag_in_use_fails_the_run(tool: Tool) -> None:
     assert ran.code == 1
     assert ran.report["verdict"] == "partial"
     first = ran.out.splitlines()[0]
-    assert first.startswith("Broken: shop/web:2.0 cannot be pulled any more (not deleted by this run itself)")
+    assert first.startswith("Broken: shop/web:2.0 cannot be pulled any more (not deleted by this run)")
     assert "used by production/shop/Deployment/web" in " ".join(ran.out.split())
     by_tag = {name["tag"]: name for name in broken_names(ran)}
     assert {use["name"] for use in by_tag["2.0"]["uses"]} == {"web"}
     assert by_tag["2.0"]["deleted_by_this_run"] is False
     command = f"acr-cleanup restore {tool.folder / 'report' / 'journal.jsonl'}"
-    assert "The way back: acr-cleanup restore" in " ".join(ran.out.split())
+    assert "To restore what was deleted: acr-cleanup restore" in " ".join(ran.out.split())
     summary = (tool.folder / "report" / "summary.md").read_text(encoding="utf-8")
     assert command in summary
-    assert "What is broken" in summary
+    assert "Broken references" in summary
     assert (tool.folder / "report" / "journal.jsonl").exists()
 
 
@@ -152,7 +153,7 @@ async def test_lost_unused_tag_is_a_note(tool: Tool) -> None:
 
     assert ran.code == 0
     assert ran.report["proof"]["notes"] == ["shop/web:young is gone; this run did not delete it."]
-    assert "Changed by others meanwhile" in ran.out
+    assert "Changed by others during the run" in ran.out
 
 
 # -- names that exist ----------------------------------------------------------------------------
@@ -180,7 +181,7 @@ async def test_missing_tag_is_requested_again_after_a_pause(tool: Tool) -> None:
         async def catch_up(_request: object) -> None:
             repository.tag("2.0", tag.digest, tag.updated)
 
-        tool.world.faults.append(Fault(service="acr", path="/manifests/2.0$", behind=catch_up, times=1))
+        tool.world.faults.append(Fault(service="acr", path="/manifests/2.0$", after_handler=catch_up, times=1))
 
     change_after_first_deletion(tool, lag)
     ran = await tool.apply()
@@ -204,8 +205,8 @@ async def test_unreadable_registry_leaves_the_run_unverified(tool: Tool) -> None
     assert ran.code == 1
     assert ran.deleted == {"shop/web:1.0"}
     assert ran.report["proof"]["unproven"]
-    assert "It could not be proven that everything in use can still be pulled" in ran.out
-    assert "can still be pulled." not in ran.out.splitlines()[0].replace("could not be proven", "")
+    assert "Verification incomplete: " in ran.out
+    assert "can still be pulled." not in ran.out.splitlines()[0]
 
 
 async def test_stopped_run_skips_the_verification() -> None:
@@ -224,7 +225,7 @@ async def test_stopped_run_skips_the_verification() -> None:
     plan = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
     deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
 
-    proof = await verify_stage.verify(plan, witness, deleted, RegistryWithoutRequests(), stop)
+    proof = await verify_stage.verify(plan, witness, deleted, cast("Registry", RegistryWithoutRequests()), stop)
 
     assert proof is not None
     assert proof.skipped
