@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import UTC
 from functools import cached_property
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
@@ -12,6 +11,7 @@ from acr_cleanup.core.plan import RepositoryPlan, Tally
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import Blocker
+from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.rows import Affected, KeptGroup, KeptTag, Row, group_title, newest_first, untagged_title
@@ -181,7 +181,7 @@ class View:
         applied = self.result.applied_plan
         if applied is None:
             return "", ""
-        return applied.path, f"made {applied.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
+        return applied.path, f"made {in_utc(applied.created_at):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
 
     @cached_property
     def deleted(self) -> frozenset[tuple[str, str]]:
