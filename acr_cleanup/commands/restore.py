@@ -23,7 +23,7 @@ from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.restoration import Fate, Restored
+from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
 from acr_cleanup.records.journal import Deletion, JournalError, Recorded, read_journal
 from acr_cleanup.registry.acr import AcrRegistry, Document, PartMissing, open_registry
@@ -196,7 +196,7 @@ class _Repository:
                 await self._look_at_soft_delete()
         except AcrCleanupError as error:
             for item in self.items:
-                self._say_all(item, Fate.FAILED, str(error))
+                self._say_all(item, RestoreOutcome.FAILED, str(error))
             return
         for wave in _waves(self.items):
             await together([partial(self._one, item) for item in wave], limit=self.concurrency)
@@ -223,60 +223,67 @@ class _Repository:
             known = isinstance(error, AcrCleanupError)
             detail = str(error) if known else f"unexpected: {type(error).__name__}: {error}"
             told = {each.tag for each in self.found if each.digest == item.digest}
-            self._say_all(item, Fate.FAILED, detail, without=told)
+            self._say_all(item, RestoreOutcome.FAILED, detail, without=told)
 
     async def _manifest(self, item: _Item) -> bool:
         """See that the manifest is there; False if it cannot be."""
         if item.digest in self.inventory.manifests or not (item.whole or item.tags):
             if item.whole:
-                self._say(item, None, Fate.THERE)
+                self._say(item, None, RestoreOutcome.THERE)
             return item.digest in self.inventory.manifests
         try:
-            fate, how = await self._bring_back(item)
+            outcome, how = await self._bring_back(item)
         except PartMissing as error:
-            fate, how = Fate.LOST, str(error)
-        if not fate.is_back:
-            self._say_all(item, fate, how, manifest=True)
+            outcome, how = RestoreOutcome.LOST, str(error)
+        if not outcome.is_back:
+            self._say_all(item, outcome, how, manifest=True)
             return False
-        self._say(item, None, fate, how)
+        self._say(item, None, outcome, how)
         return True
 
-    async def _bring_back(self, item: _Item) -> tuple[Fate, str]:
+    async def _bring_back(self, item: _Item) -> tuple[RestoreOutcome, str]:
         """Raises `RegistryError`."""
         if item.digest in self.held:
             if self.dry_run:
-                return Fate.POSSIBLE, "from soft delete"
+                return RestoreOutcome.POSSIBLE, "from soft delete"
             taken = {tag.name for tag in self.inventory.tags}
             free = next((tag for tag in item.tags if tag not in taken), None)
             if await self.registry.undelete(self.name, item.digest, free):
-                return Fate.RESTORED, "from soft delete"
+                return RestoreOutcome.RESTORED, "from soft delete"
         if item.document is not None:
             if self.dry_run:
-                return Fate.POSSIBLE, "from the backup, if the registry still has its layers"
+                return RestoreOutcome.POSSIBLE, "from the backup, if the registry still has its layers"
             await self.registry.put_document(self.name, item.digest, item.document)
-            return Fate.RESTORED, "from the backup"
-        return Fate.LOST, f"{NO_MANIFEST}{self.why_not_held}"
+            return RestoreOutcome.RESTORED, "from the backup"
+        return RestoreOutcome.LOST, f"{NO_MANIFEST}{self.why_not_held}"
 
     async def _tag(self, item: _Item, tag: str) -> None:
         now = next((each for each in self.inventory.tags if each.name == tag), None)
         if now is not None:
             same = now.digest == item.digest
-            self._say(item, tag, Fate.THERE if same else Fate.TAKEN, "" if same else f"names {now.digest} now")
+            self._say(
+                item,
+                tag,
+                RestoreOutcome.THERE if same else RestoreOutcome.TAKEN,
+                "" if same else f"names {now.digest} now",
+            )
         elif self.dry_run:
-            self._say(item, tag, Fate.POSSIBLE)
+            self._say(item, tag, RestoreOutcome.POSSIBLE)
         else:
             document = item.document or await self.registry.read_document(self.name, item.digest)
             if document is None:
-                self._say(item, tag, Fate.LOST, "the registry lists its manifest, and no longer has it")
+                self._say(item, tag, RestoreOutcome.LOST, "the registry lists its manifest, and no longer has it")
                 return
             await self.registry.put_document(self.name, item.digest, document, tag)
-            self._say(item, tag, Fate.RESTORED)
+            self._say(item, tag, RestoreOutcome.RESTORED)
 
     async def _lock(self, item: _Item, lock: Lock) -> None:
         """As it was: on what has come back, and on what a run that was killed has left unlocked."""
         if self.dry_run or self._is_locked(item, lock):
             return
-        lost = any(each.digest == item.digest and each.tag == lock.tag and not each.fate.is_back for each in self.found)
+        lost = any(
+            each.digest == item.digest and each.tag == lock.tag and not each.outcome.is_back for each in self.found
+        )
         if not lost:
             await self.registry.lock(self.name, item.digest, lock)
 
@@ -287,13 +294,13 @@ class _Repository:
         tags = self.inventory.tags_of.get(item.digest, ())
         return any(tag.name == lock.tag and tag.lock == lock for tag in tags)
 
-    def _say(self, item: _Item, tag: str | None, fate: Fate, detail: str = "") -> None:
-        self.found.append(Restored(self.name, item.digest, tag, fate, detail))
+    def _say(self, item: _Item, tag: str | None, outcome: RestoreOutcome, detail: str = "") -> None:
+        self.found.append(Restored(self.name, item.digest, tag, outcome, detail))
 
     def _say_all(
         self,
         item: _Item,
-        fate: Fate,
+        outcome: RestoreOutcome,
         detail: str,
         *,
         manifest: bool = False,
@@ -302,4 +309,4 @@ class _Repository:
         names: list[str | None] = [None] if item.whole or manifest else []
         for tag in (*names, *item.tags):
             if tag not in without:
-                self._say(item, tag, fate, detail)
+                self._say(item, tag, outcome, detail)

@@ -31,30 +31,24 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict, verdict_of
 from acr_cleanup.core.packed import Packed, PackedPlans
-from acr_cleanup.core.plan import (
-    Plan,
-    RepositoryPlan,
-    Tally,
-    describe_policy,
-    nothing_to_delete,
-    plan_repository,
-    refusals,
-)
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import Scope, eligible_repositories
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.core.space import Content
+from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, ClusterScan, Outside, UsageIndex
-from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError, RegistryError, RegistryUnreachable
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports import files, markdown, text, words
 from acr_cleanup.reports.outputs import outputs
+from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
 from acr_cleanup.reports.view import MISSING_MEANS, Context, Tone, View
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import FailOn, Settings
@@ -402,7 +396,7 @@ async def run(
     try:
         async with open_edges() as edges:
             plan = await unless_stopped(make_plan(settings, edges, runtime, clock, reviewed), stop)
-            blockers, refused = plan.blockers, refusals(plan, settings.limits)
+            blockers, refused = plan.blockers, tuple(map(refusal_text, settings.limits.exceeded_by(plan.tallies)))
             if plan.planned or plan.manifests:
                 undo = await unless_stopped(edges.look_at_undo(), stop)
                 if undo.text:
@@ -422,7 +416,7 @@ async def run(
         blockers = (*blockers, Blocker("acr-cleanup", "", seen, "Run again with --log-level debug, and report it."))
     return Result(
         plan=plan,
-        verdict=judge(
+        verdict=verdict_of(
             plan, applied.outcomes, blockers, refused, applied.proof, dry_run=dry_run, cancelled=stop.is_set()
         ),
         dry_run=dry_run,
@@ -435,7 +429,7 @@ async def run(
             *applied.warnings,
             *undo.warnings,
             *plan.usage.warnings,
-            *(warning for each in plan.tallies for warning in each.warnings),
+            *(warning_text(warning) for each in plan.tallies for warning in each.warnings),
         ),
         undo=undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
@@ -504,7 +498,7 @@ async def make_plan(
 
 
 def _in_shard(reviewed: ReviewedPlan, shard: Shard) -> tuple[RepositoryPlan, ...]:
-    return tuple(each for each in reviewed.repositories if shard.holds(each.repository))
+    return tuple(each for each in reviewed.repositories if shard.includes(each.repository))
 
 
 @contextmanager
@@ -631,26 +625,3 @@ async def carry_out(
 def _parameters(settings: Settings) -> dict[str, str | bool]:
     """What the journal says of how the run was asked to delete."""
     return {**describe_policy(settings.policy), "backup": settings.backup}
-
-
-def judge(
-    plan: Plan,
-    outcomes: Sequence[Outcome],
-    blockers: Sequence[Blocker],
-    refused: Sequence[str],
-    proof: Proof | None = None,
-    *,
-    dry_run: bool,
-    cancelled: bool,
-) -> Verdict:
-    """The run in one word. A dry run beyond a limit is still a plan; one with blockers is not to be trusted."""
-    if cancelled:
-        return Verdict.CANCELLED
-    deleted = any(outcome.kind is OutcomeKind.DELETED for outcome in outcomes)
-    if (blockers or (refused and not dry_run)) and not deleted:
-        return Verdict.REFUSED
-    failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
-    failed = failed or not (proof is None or proof.holds)
-    if blockers or failed or any(tally.error for tally in plan.tallies):
-        return Verdict.PARTIAL
-    return Verdict.PLANNED if dry_run else Verdict.APPLIED

@@ -25,8 +25,9 @@ from typing import IO, Any
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Lock
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Plan, Step
+from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.references import Digest, parse_digest
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.errors import AcrCleanupError, InvalidReference
 
 NAME = "journal.jsonl"

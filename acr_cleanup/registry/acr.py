@@ -35,7 +35,7 @@ from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES, Lock, Manifest, Reposi
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
-from acr_cleanup.core.verification import written
+from acr_cleanup.core.verification import full_name
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
@@ -267,7 +267,7 @@ class AcrRegistry:
         manifests: list[Manifest] = []
 
         async def ask(kind: str, name: str) -> bytes | None:
-            call = f"reading the attributes of {written(inventory.name, name)}"
+            call = f"reading the attributes of {full_name(inventory.name, name)}"
             query = urlencode({"api-version": API_VERSION})
             reply = await self._call(Category.READ, "GET", f"{path}/{kind}/{quote(name, safe='')}?{query}", call)
             if failures.is_missing(reply):

@@ -15,16 +15,17 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 
-from acr_cleanup.core.explanation import Explanation, Fate, Link, WithoutUses, decide
+from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses, decide
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.plan import Decision, RepositoryPlan
-from acr_cleanup.core.policy import Evidence, Rule, Scope, counted_with, describe_duration
+from acr_cleanup.core.policy import RULES, Evidence, Rule, Scope, counted_with, describe_duration
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.core.verification import lacks
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Page, fact, heading, section
+from acr_cleanup.reports.plan_words import warning_text
 
 USES_ON_SCREEN = 20
 TAGS_ON_SCREEN = 60
@@ -109,7 +110,7 @@ class _Live(Answer):
         """What could not be seen, and what else should be known of this reading."""
         usage = self.evidence.usage
         yield from section(told_blockers(usage.blockers))
-        yield from section(told_warnings((*usage.warnings, *self.plan.warnings)))
+        yield from section(told_warnings((*usage.warnings, *map(warning_text, self.plan.warnings))))
         yield from section(self._clusters())
 
     def _clusters(self) -> Iterator[Block]:
@@ -146,9 +147,9 @@ class Of(_Live):
     def compose(self, bounds: Bounds) -> Iterator[Block]:
         found = self.explanation
         yield from self._verdict()
-        if found.fate is not None:
-            yield from section(self._facts(found.fate, bounds))
-            yield from section(self._reasons(found.fate, bounds.tags))
+        if found.decision is not None:
+            yield from section(self._facts(found.decision, bounds))
+            yield from section(self._reasons(found.decision, bounds.tags))
         else:
             yield from section(self._missing())
         yield from section(self._uses(bounds.uses))
@@ -161,24 +162,24 @@ class Of(_Live):
 
     def _verdict(self) -> Iterator[Block]:
         found, unseen = self.explanation, self.unseen()
-        if found.fate is None:
+        if found.decision is None:
             yield Line(((self._absence(), _MISSING),))
-        elif found.fate.goes and unseen:
+        elif found.decision.deletes and unseen:
             text = f"As far as could be seen, {self.title} would be deleted."
             yield Line(((text, _GOES),))
-        elif found.fate.goes:
+        elif found.decision.deletes:
             yield Line(((f"{self.title} would be deleted{self._remark()}.", _GOES),))
         else:
-            yield Line(((f"{self.title} is kept: {_detail(found.fate.reasons[0])}.", _STAYS),))
+            yield Line(((f"{self.title} is kept: {_detail(found.decision.reasons[0])}.", _STAYS),))
         if unseen:
             text = f"{unseen} could not be read completely: a run now would delete nothing, and more uses may exist."
             yield Line(((text, _UNSEEN),))
 
     def _remark(self) -> str:
         found = self.explanation
-        if found.tag is not None and found.manifest_fate is not None and not found.manifest_fate.goes:
+        if found.tag is not None and found.manifest_decision is not None and not found.manifest_decision.deletes:
             return ", by name only: its manifest stays"
-        if found.tag is None and found.digest is not None and not found.around.tags:
+        if found.tag is None and found.digest is not None and not found.related.tags:
             return " with what it belongs to"
         return ""
 
@@ -213,8 +214,8 @@ class Of(_Live):
 
     # -- facts and rules -----------------------------------------------------------------------------------------
 
-    def _facts(self, fate: Fate, bounds: Bounds) -> Iterator[Block]:
-        found, around = self.explanation, self.explanation.around
+    def _facts(self, decision: ExplainedDecision, bounds: Bounds) -> Iterator[Block]:
+        found, related = self.explanation, self.explanation.related
         now = self.evidence.now
         if found.tag is not None:
             yield fact("Digest", str(found.digest))
@@ -222,31 +223,31 @@ class Of(_Live):
         elif found.manifest is not None:
             yield fact("Changed", pushed(found.manifest.updated_at, now))
         yield fact("Manifest", self._manifest(found.manifest))
-        others = [tag.name for tag in around.tags if tag != found.tag]
+        others = [tag.name for tag in related.tags if tag != found.tag]
         if found.tag is None:
             yield from self._tags(bounds.tags)
         elif others:
             yield fact("Also", f"{some(others)}, on the same manifest")
-        if around.parents:
-            yield fact("Index", f"listed by {some(map(self._called, around.parents))}")
-        if around.referrers:
-            yield fact("Attached", f"to it: {some(map(self._called, around.referrers))}")
-        if around.subjects:
-            yield fact("Belongs", f"to {some(map(self._called, around.subjects))}")
+        if related.parents:
+            yield fact("Index", f"listed by {some(map(self._called, related.parents))}")
+        if related.referrers:
+            yield fact("Attached", f"to it: {some(map(self._called, related.referrers))}")
+        if related.subjects:
+            yield fact("Belongs", f"to {some(map(self._called, related.subjects))}")
         locks = ["the tag"] if found.tag is not None and found.tag.locked else []
         locks += ["the manifest"] if found.manifest is not None and found.manifest.locked else []
         yield fact("Locked", words.listing(locks) if locks else "no")
-        manifest_fate = found.manifest_fate
-        if found.tag is not None and fate.goes and manifest_fate is not None:
+        manifest_decision = found.manifest_decision
+        if found.tag is not None and decision.deletes and manifest_decision is not None:
             size = words.size(found.manifest.size) if found.manifest else ""
-            if manifest_fate.goes:
+            if manifest_decision.deletes:
                 yield fact("Frees", f"its manifest goes with it{f', {size} as listed' if size else ''}")
             else:
-                yield fact("Frees", f"the name alone; its manifest stays: {_details(manifest_fate)}")
+                yield fact("Frees", f"the name alone; its manifest stays: {_details(manifest_decision)}")
 
     def _tags(self, limit: int | None) -> Iterator[Block]:
         deletes = {decision.tag.name: decision.deletes for decision in self.plan.decisions}
-        tags = self.explanation.around.tags
+        tags = self.explanation.related.tags
         if not tags:
             yield fact("Tags", "none")
         shown = tags if limit is None else tags[:limit]
@@ -280,26 +281,26 @@ class Of(_Live):
         names = f" ({some([tag.name for tag in tags], 3)})" if tags else ""
         return f"{short(digest)}{names}"
 
-    def _reasons(self, fate: Fate, limit: int | None) -> Iterator[Block]:
+    def _reasons(self, decision: ExplainedDecision, limit: int | None) -> Iterator[Block]:
         found = self.explanation
-        if fate.reasons:
+        if decision.reasons:
             yield heading("Why it is kept", "bold")
-            shown = fate.reasons if limit is None else fate.reasons[:limit]
+            shown = decision.reasons if limit is None else decision.reasons[:limit]
             yield Grid(tuple((str(reason.rule), _detail(reason)) for reason in shown), indent=2)
-            yield from and_rest(len(fate.reasons) - len(shown), "reason")
-        against = tuple(self._against(fate)) if found.tag is not None else ()
-        if against and fate.reasons:
+            yield from and_rest(len(decision.reasons) - len(shown), "reason")
+        against = tuple(self._against(decision)) if found.tag is not None else ()
+        if against and decision.reasons:
             yield BLANK
         if against:
-            yield heading("What does not keep it" if fate.reasons else "Why nothing keeps it", "bold")
+            yield heading("What does not keep it" if decision.reasons else "Why nothing keeps it", "bold")
             yield Grid(against, indent=2)
 
-    def _against(self, fate: Fate) -> Iterator[tuple[str, str]]:
+    def _against(self, decision: ExplainedDecision) -> Iterator[tuple[str, str]]:
         """The rules that see no reason to keep the tag, and what they see."""
         evidence, policy, tag = self.evidence, self.evidence.policy, self.explanation.tag
         if tag is None:
             return
-        holding = {reason.rule for reason in fate.reasons}
+        holding = {reason.rule for reason in decision.reasons}
         running = _clusters_that_run(evidence)
         everywhere = "every repository is, by the scope all"
         scope = everywhere if policy.scope is Scope.ALL else f"it is {policy.scope} in {some(running)}"
@@ -310,22 +311,21 @@ class Of(_Live):
             f"no pattern matches it ({', '.join(policy.exclude_tags)})" if policy.exclude_tags else "no pattern is"
         )
         seen = "nothing that could be seen" if self.unseen() else "no cluster"
-        told = {
-            Rule.OUT_OF_SCOPE: ("in scope", scope),
-            Rule.IN_USE: ("not in use", f"{seen} uses it, by tag or by digest"),
-            Rule.LOCKED: ("not locked", "neither the tag nor its manifest"),
-            Rule.YOUNG: (
-                "old enough",
-                f"pushed {pushed(tag.updated_at, evidence.now)}, at least {describe_duration(policy.older_than)}",
-            ),
-            Rule.EXCLUDED: ("not excluded", words.plain(excluded)),
-            Rule.NEWEST: ("not newest", words.plain(newest)),
+        details = {
+            Rule.OUT_OF_SCOPE: scope,
+            Rule.IN_USE: f"{seen} uses it, by tag or by digest",
+            Rule.LOCKED: "neither the tag nor its manifest",
+            Rule.YOUNG: f"pushed {pushed(tag.updated_at, evidence.now)}, at least {describe_duration(policy.older_than)}",
+            Rule.EXCLUDED: words.plain(excluded),
+            Rule.NEWEST: words.plain(newest),
+            Rule.ATTACHED: "to anything that is kept",
         }
-        if Rule.UNKNOWN_AGE in holding:
-            del told[Rule.YOUNG]
-        if self.explanation.around.subjects and fate.goes:
-            told[Rule.ATTACHED] = ("not attached", "to anything that is kept")
-        yield from (line for rule, line in told.items() if rule not in holding)
+        # These two say nothing of a tag without a subject, or without a known age.
+        silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
+        silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding else set()
+        for rule in RULES:
+            if rule.label and rule.id not in holding and rule.id not in silent:
+                yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy)}")
 
     # -- uses ----------------------------------------------------------------------------------------------------
 
@@ -349,7 +349,7 @@ class Of(_Live):
         these = "Without this use" if number == 1 else f"Without these {number:,} uses"
         alone = " Each of them alone keeps it." if number > 1 and otherwise.each_alone else ""
         if otherwise.in_scope is None:
-            return f"{these} it would {_would(otherwise.fate)}.{alone}"
+            return f"{these} it would {_would(otherwise.decision)}.{alone}"
         scope = self.evidence.policy.scope
         start = f"{these} {self.repository} would no longer be {scope} anywhere, and all of it would be kept"
         return f"{start}; once something else of it is, this would {_would(otherwise.in_scope)}.{alone}"
@@ -490,12 +490,12 @@ def _clusters_that_run(evidence: Evidence) -> list[str]:
     ]
 
 
-def _would(fate: Fate) -> str:
-    return "be deleted" if fate.goes else f"still be kept: {_details(fate)}"
+def _would(decision: ExplainedDecision) -> str:
+    return "be deleted" if decision.deletes else f"still be kept: {_details(decision)}"
 
 
-def _details(fate: Fate, limit: int = 3) -> str:
-    shown = [_detail(reason) for reason in fate.reasons]
+def _details(decision: ExplainedDecision, limit: int = 3) -> str:
+    shown = [_detail(reason) for reason in decision.reasons]
     rest = [f"{len(shown) - limit:,} more reasons"] if len(shown) > limit + 1 else []
     return words.listing([*shown[:limit], *rest] if rest else shown)
 

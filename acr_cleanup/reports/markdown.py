@@ -16,12 +16,13 @@ from itertools import islice
 
 from acr_cleanup.core.inventory import Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import Decision, RepositoryPlan, describe_policy
+from acr_cleanup.core.plan import Decision, RepositoryPlan
 from acr_cleanup.core.policy import MANIFEST_LOCKED, REPOSITORY_LOCKED, TAG_LOCKED, Rule
 from acr_cleanup.core.references import short
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError
 from acr_cleanup.reports import charts, words
 from acr_cleanup.reports.dialect import GITHUB, Dialect
+from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.view import (
     MISSING_MEANS,
     Affected,

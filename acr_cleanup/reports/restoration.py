@@ -6,25 +6,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from acr_cleanup.core.restoration import Fate, Restored
+from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Page, fact, heading
 
 _STYLES = {
-    Fate.LOST: "bold red",
-    Fate.FAILED: "bold red",
-    Fate.TAKEN: "bold yellow",
-    Fate.RESTORED: "bold green",
-    Fate.POSSIBLE: "bold green",
+    RestoreOutcome.LOST: "bold red",
+    RestoreOutcome.FAILED: "bold red",
+    RestoreOutcome.TAKEN: "bold yellow",
+    RestoreOutcome.RESTORED: "bold green",
+    RestoreOutcome.POSSIBLE: "bold green",
 }
-_ORDER = (Fate.RESTORED, Fate.POSSIBLE, Fate.THERE, Fate.TAKEN, Fate.FAILED, Fate.LOST)
+_ORDER = (
+    RestoreOutcome.RESTORED,
+    RestoreOutcome.POSSIBLE,
+    RestoreOutcome.THERE,
+    RestoreOutcome.TAKEN,
+    RestoreOutcome.FAILED,
+    RestoreOutcome.LOST,
+)
 _TITLES = {
-    Fate.RESTORED: "Restored",
-    Fate.POSSIBLE: "Can be restored",
-    Fate.THERE: "There already",
-    Fate.TAKEN: "Left alone: the tag names something else by now",
-    Fate.FAILED: "Failed",
-    Fate.LOST: "Cannot be restored",
+    RestoreOutcome.RESTORED: "Restored",
+    RestoreOutcome.POSSIBLE: "Can be restored",
+    RestoreOutcome.THERE: "There already",
+    RestoreOutcome.TAKEN: "Left alone: the tag names something else by now",
+    RestoreOutcome.FAILED: "Failed",
+    RestoreOutcome.LOST: "Cannot be restored",
 }
 _SHOWN_ON_SCREEN = 100
 """Rows of one kind; a log shows all of them."""
@@ -45,7 +52,7 @@ class RestorationReport(Page):
     @property
     def complete(self) -> bool:
         """Is everything back that the journal tells of?"""
-        return not self.faults and all(each.fate.is_back for each in self.items)
+        return not self.faults and all(each.outcome.is_back for each in self.items)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -56,9 +63,11 @@ class RestorationReport(Page):
     def headline(self) -> str:
         if not self.items:
             return "There is nothing to restore."
-        done = _amount(each for each in self.items if each.fate in {Fate.RESTORED, Fate.POSSIBLE})
-        there = _amount(each for each in self.items if each.fate is Fate.THERE)
-        missing = _amount(each for each in self.items if not each.fate.is_back)
+        done = _amount(
+            each for each in self.items if each.outcome in {RestoreOutcome.RESTORED, RestoreOutcome.POSSIBLE}
+        )
+        there = _amount(each for each in self.items if each.outcome is RestoreOutcome.THERE)
+        missing = _amount(each for each in self.items if not each.outcome.is_back)
         parts = [f"{done or 'nothing'} {'can be' if self.dry_run else 'was' if not done else ''} restored"]
         parts = [" ".join(part.split()) for part in parts]
         if there:
@@ -80,12 +89,12 @@ class RestorationReport(Page):
         yield fact("Registry", words.plain(self.registry))
         run = f" (the run of {words.timestamp(self.started_at)})" if self.started_at is not None else ""
         yield fact("Journal", f"{words.plain(self.path)}{run}")
-        for fate in _ORDER:
-            those = [each for each in self.items if each.fate is fate]
+        for outcome in _ORDER:
+            those = [each for each in self.items if each.outcome is outcome]
             if not those:
                 continue
             yield BLANK
-            yield heading(f"{_TITLES[fate]}: {_amount(those)}", _STYLES.get(fate, "bold"))
+            yield heading(f"{_TITLES[outcome]}: {_amount(those)}", _STYLES.get(outcome, "bold"))
             rows = tuple((words.plain(str(each)), words.plain(each.detail, 1000)) for each in those[:limit])
             yield Grid(rows, indent=2)
             if len(those) > limit:

@@ -10,13 +10,16 @@ from enum import StrEnum
 from functools import cached_property
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import Decision, RepositoryPlan, Tally, Untag
-from acr_cleanup.core.policy import Rule, Scope, describe_duration
+from acr_cleanup.core.plan import Decision, RepositoryPlan
+from acr_cleanup.core.policy import RULES, ChartGroup, Rule, Scope, describe_duration, keep_rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.steps import Untag
+from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
 from acr_cleanup.reports import words
 from acr_cleanup.reports.dialect import GITHUB, Dialect
+from acr_cleanup.reports.plan_words import warning_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,39 +135,28 @@ class KeptGroup:
     @property
     def details(self) -> bool:
         """Must each tag say for itself what the title cannot? Ages and users are shown anyway."""
-        return self.rule not in _TOLD_BY_TITLE and len({tag.detail for tag in self.tags}) > 1
+        return not _said_by_title(self.rule) and len({tag.detail for tag in self.tags}) > 1
 
 
 _UNPROVEN = "It could not be proven that everything in use can still be pulled: {}"
 _NOT_OURS = " (not deleted by this run itself)"
 _BROKEN_USERS = 4
 
-# In the order of the rules; each finishes the sentence "kept because it is …".
-_TITLES: Mapping[Rule | Hold, str] = {
-    Rule.OUT_OF_SCOPE: "out of scope",
-    Rule.IN_USE: "in use",
-    Rule.LOCKED: "locked in the registry",
-    Rule.UNKNOWN_MANIFEST: "on a manifest that cannot be read",
-    Rule.UNKNOWN_AGE: "of unknown age",
-    Rule.YOUNG: "pushed less than {older_than} ago",
-    Rule.EXCLUDED: "excluded by the policy",
-    Rule.NEWEST: "among the newest {keep_last}",
-    Rule.ATTACHED: "attached to something kept",
-    Rule.UNREVIEWED: "not in the reviewed plan",
-}
-
-# The same of manifests without tags.
+# The words for untagged manifests, where they differ from the titles in `RULES`.
 _UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
-    **_TITLES,
     Rule.LOCKED: "locked",
     Rule.UNKNOWN_MANIFEST: "where something cannot be read",
     Rule.YOUNG: "young",
-    Hold.LISTED: "listed by an index that stays",
-    Hold.REFERRED: "with something attached that stays",
+    Hold.LISTED: "listed by a kept index",
+    Hold.REFERRED: "with something kept attached",
     Hold.UNTAGGED: "not asked for",
 }
 
-_TOLD_BY_TITLE = frozenset({Rule.IN_USE, Rule.YOUNG, Rule.NEWEST})
+
+def _said_by_title(rule: Rule) -> bool:
+    """Does the title of the rule say enough, without the evidence of each tag?"""
+    return keep_rule(rule).group is not ChartGroup.OTHER
+
 
 # Who a person would look for first: the object that somebody wrote, not what a controller made of it.
 _KINDS = (
@@ -221,7 +213,7 @@ class View:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        of_repositories = [warning for each in self.result.plan.tallies for warning in each.warnings]
+        of_repositories = [warning_text(warning) for tally in self.result.plan.tallies for warning in tally.warnings]
         proof = self.result.proof
         unproven = [_UNPROVEN.format(each) for each in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
@@ -374,7 +366,7 @@ class View:
         went = going & self.deleted_manifests(repository.repository) if self.acted else going
         verb = words.plural(len(went), "was") + " deleted" if self.acted else "would go"
         kept = [each for each in repository.untagged if not each.deletes]
-        why = Counter(_UNTAGGED_TITLES[each.reasons[0].rule] for each in kept)
+        why = Counter(self._untagged_title(each.reasons[0].rule) for each in kept)
         reasons = ", ".join(f"{number:,} {rule}" for rule, number in sorted(why.items()))
         told = [f"{words.count(len(went), 'manifest')} without tags {verb}"]
         told += [f"{len(going - went):,} had changed or could not go"] if going - went else []
@@ -439,19 +431,21 @@ class View:
             )
         return tuple(
             KeptGroup(rule, self._title_of(rule, groups[rule]), tuple(newest_first(groups[rule])))
-            for rule in Rule
+            for rule in (entry.id for entry in RULES)
             if groups[rule]
         )
 
     def _title_of(self, rule: Rule, tags: list[KeptTag]) -> str:
         """What the rule saw, if it saw the same in all of them."""
         same = {tag.detail for tag in tags}
-        return self.title(rule) if rule in _TOLD_BY_TITLE or len(same) > 1 else same.pop()
+        return self.title(rule) if _said_by_title(rule) or len(same) > 1 else same.pop()
 
-    def title(self, rule: Rule) -> str:
+    def title(self, rule: Rule | Hold) -> str:
         """A keep reason in words."""
-        policy = self.result.plan.policy
-        return _TITLES[rule].format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
+        return keep_rule(rule).describe(self.result.plan.policy)
+
+    def _untagged_title(self, rule: Rule | Hold) -> str:
+        return _UNTAGGED_TITLES.get(rule) or self.title(rule)
 
     @property
     def policy(self) -> str:

@@ -21,7 +21,8 @@ from acr_cleanup.clusters.targets import (
     SnapshotCluster,
     Waiver,
 )
-from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import DEFAULT_TAG, Registry
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings.file import place, read_config

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from acr_cleanup.core.explanation import going
+from acr_cleanup.core.explanation import deleted_manifests
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.plan_warnings import UnmeasuredSpace
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content, Space, measure
 from acr_cleanup.errors import RegistryForbidden
@@ -32,16 +33,12 @@ async def measured(plan: RepositoryPlan, inventory: RepositoryInventory, registr
     try:
         contents, read = await registry.read_contents(inventory)
     except RegistryForbidden as error:
-        warning = f"What is freed in {plan.repository} is an upper bound: its manifests could not be read. {error}"
+        warning = UnmeasuredSpace(plan.repository, error=str(error))
         return replace(plan, warnings=(*plan.warnings, warning))
-    gone = going(inventory, plan)
+    gone = deleted_manifests(inventory, plan)
     along = {each: referrers for each in gone if (referrers := inventory.referrers_of.get(each))}
     space: Space = measure(contents, gone, along, read=read)
     warnings = plan.warnings
     if not space.exact:
-        warning = (
-            f"What is freed in {plan.repository} is an upper bound: {space.unread:,} of its {len(contents):,} manifests "
-            "cannot be read or do not say how large they are, and they might share any layer."
-        )
-        warnings = (*warnings, warning)
+        warnings = (*warnings, UnmeasuredSpace(plan.repository, space.unread, len(contents)))
     return replace(plan, space=space, warnings=warnings)

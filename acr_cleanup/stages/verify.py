@@ -20,7 +20,7 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.core.verification import Broken, Compared, Missing, Proof, Standing, compare, missing_references
+from acr_cleanup.core.verification import Baseline, Broken, Comparison, Missing, Proof, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
 from acr_cleanup.stages.apply import unless_stopped
 
@@ -67,12 +67,12 @@ async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, regist
 class Witness:
     """Remembers what stood in each repository before the first deletion there, and the last uses that were read."""
 
-    standing: dict[str, Standing] = field(default_factory=dict)
+    standing: dict[str, Baseline] = field(default_factory=dict)
     usage: UsageIndex | None = None
 
     def look(self, inventory: RepositoryInventory, usage: UsageIndex) -> None:
         if inventory.name not in self.standing:
-            self.standing[inventory.name] = Standing.of(inventory)
+            self.standing[inventory.name] = Baseline.of(inventory)
         self.usage = usage
 
 
@@ -135,7 +135,7 @@ class _Prover:
             unproven=tuple(sorted(self.unproven)),
         )
 
-    async def _compare(self, name: str, went: Mapping[str, bool]) -> Compared | None:
+    async def _compare(self, name: str, went: Mapping[str, bool]) -> Comparison | None:
         try:
             after = await self.registry.list_repository(name)
         except AcrCleanupError as error:
@@ -147,7 +147,7 @@ class _Prover:
             self.plan.usage,
             self.witness.usage or self.plan.usage,
             missing={missing.name for missing in self.plan.missing if missing.repository == name},
-            went=went,
+            deleted=went,
         )
 
     async def _ask(self, suspects: Sequence[tuple[Broken, bool]]) -> list[tuple[Broken, bool]]:

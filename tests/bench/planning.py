@@ -26,7 +26,8 @@ from acr_cleanup.commands.run import rare_collections
 from acr_cleanup.concurrency import together
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
-from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex

@@ -8,13 +8,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, plan_repository, refusals
-from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.space import Content, Space
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 from acr_cleanup.core.verification import Broken, Missing, Proof
+from acr_cleanup.reports.plan_words import refusal_text
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOST = "contoso.azurecr.io"
@@ -181,7 +185,7 @@ def blocked(*, dry_run: bool = True) -> Result:
 def refused(*, dry_run: bool = False) -> Result:
     """More deletions than the limit allows."""
     made = company_plan()
-    why = refusals(made, Limits(deletions=100))
+    why = tuple(map(refusal_text, Limits(deletions=100).exceeded_by(made.tallies)))
     return result(made, Verdict.PLANNED if dry_run else Verdict.REFUSED, dry_run=dry_run, refusals=why)
 
 
@@ -279,7 +283,7 @@ def proven() -> Result:
         replace(each, missing=missing) if each.repository == "shop/web" else each for each in made.repositories
     )
     made = replace(made, repositories=repositories)
-    note = f"shop/mail:1.5.0 names {digest(5)} now; it was pushed again meanwhile."
+    note = f"shop/mail:1.5.0 names {digest(5)} now; it was pushed again during the run."
     return result(
         made,
         Verdict.APPLIED,
@@ -292,8 +296,8 @@ def proven() -> Result:
 def broken() -> Result:
     """A tag in use is gone, and a child of an index that was to stay."""
     made = company_plan()
-    lost = Broken("shop/web", "1.8.7", "cannot be pulled any more", tuple(deployed("shop/web", "1.8.7", "web")))
-    child = Broken("shop/api", digest(66), "is gone, and shop/api:1.7.9, which was to stay, lists it", ours=True)
+    lost = Broken("shop/web", "1.8.7", "can no longer be pulled", tuple(deployed("shop/web", "1.8.7", "web")))
+    child = Broken("shop/api", digest(66), "no longer exists, and shop/api:1.7.9, which was kept, lists it", ours=True)
     proof = Proof(repositories=8, references=13, broken=(child, lost))
     return result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes(made), proof=proof)
 

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import Decision, DeleteManifest, Plan, RepositoryPlan, Step, Untag, plan_repository
+from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Rule
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -30,10 +32,10 @@ from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records import reviewed_plan as plan_file
 from acr_cleanup.reports import json as report_json
-from tests.core.test_promises import inventories, some_uses
 from tests.entries.test_entrypoint import inline, installed  # noqa: F401  a fixture
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
+from tests.helpers.drawn_inventories import inventories, named_uses
 from tests.helpers.generated_inventories import NOW, image, usage
 from tests.helpers.jobs import Job
 from tests.helpers.running import Ran
@@ -601,7 +603,9 @@ def forged(draw: st.DrawFn, repository: RepositoryInventory) -> tuple[Step, ...]
 
 
 @settings(max_examples=150, deadline=None)
-@given(then=inventories(), now=inventories(), before=some_uses(), uses=some_uses(), same=st.booleans(), data=st.data())
+@given(
+    then=inventories(), now=inventories(), before=named_uses(), uses=named_uses(), same=st.booleans(), data=st.data()
+)
 def test_what_is_done_is_in_the_reviewed_plan_and_in_the_one_of_now(
     then: RepositoryInventory,
     now: RepositoryInventory,

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.plan import DeleteManifest, RepositoryPlan, nothing_to_delete, plan_repository
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.plan_warnings import UnreadableManifests
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Rule
 from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
@@ -250,7 +253,7 @@ async def test_a_manifest_that_nobody_understands_is_kept_with_all_that_might_be
 
     assert left(world) == {might, digest}
     assert set(world.registry.repositories[WEB].tags) == {"odd"}
-    assert "cannot be read or understood" in found.warnings[0]
+    assert isinstance(found.warnings[0], UnreadableManifests)
 
 
 async def test_a_manifest_of_4_mb_is_read_like_any_other() -> None:

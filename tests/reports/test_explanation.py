@@ -19,7 +19,7 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 from acr_cleanup.reports.explanation import TAGS_ON_SCREEN, USES_ON_SCREEN, Answer, Of, OfRepository
-from tests.core.test_promises import DIGESTS, NAMES, inventories, some_uses
+from tests.helpers.drawn_inventories import DIGESTS, NAMES, inventories, named_uses
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, use
 
 BLOCKED = Blocker("staging", "listing pods", "503 Service Unavailable.", "Look at the API server.")
@@ -208,7 +208,7 @@ def test_nothing_foreign_is_shown_raw(name: str, field: str, text: str, place: s
         assert not re.search(r"::", shown)
 
 
-@given(inventories(), some_uses(), st.booleans())
+@given(inventories(), named_uses(), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_every_world_can_be_told(repository: RepositoryInventory, uses: list[ImageUse], blocked: bool) -> None:
     """And the verdict in words is the verdict."""
@@ -216,10 +216,10 @@ def test_every_world_can_be_told(repository: RepositoryInventory, uses: list[Ima
     for name in NAMES:
         page = tag_page(asked, name)
         first = str(page).splitlines()[0]
-        fate = page.explanation.fate
-        assert ("is not in the registry" in first) == (fate is None)
-        assert ("would be deleted" in first) == (fate is not None and fate.goes)
-        assert (" is kept: " in first) == (fate is not None and not fate.goes)
+        decision = page.explanation.decision
+        assert ("is not in the registry" in first) == (decision is None)
+        assert ("would be deleted" in first) == (decision is not None and decision.deletes)
+        assert (" is kept: " in first) == (decision is not None and not decision.deletes)
     for digest in DIGESTS:
         assert str(Of(everything=False, evidence=asked, explanation=explain_manifest(asked, digest)))
     assert str(OfRepository(everything=False, evidence=asked))

@@ -52,7 +52,7 @@ HEADLINES = {
     ),
     "proven": "Deleted 297 tags and 295 manifests from contoso.azurecr.io, freeing up to 34.6 GiB.",
     "broken": (
-        "Broken: shop/web:1.8.7 cannot be pulled any more (not deleted by this run itself), used by "
+        "Broken: shop/web:1.8.7 can no longer be pulled (not deleted by this run itself), used by "
         "production/shop/Deployment/web (app) and 3 more; 1 more reference is broken. 297 of 297 planned tags were deleted from "
         "contoso.azurecr.io, with 295 manifests, freeing up to 34.6 GiB."
     ),

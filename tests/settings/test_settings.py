@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from acr_cleanup.access.credentials import CLOUDS
 from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
-from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.errors import ConfigurationError, Problem

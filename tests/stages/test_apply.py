@@ -12,9 +12,11 @@ import pytest
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
-from acr_cleanup.core.plan import Plan, Step, plan_repository
+from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.steps import Step
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden
 from acr_cleanup.records.journal import JournalError, open_journal, read_journal

@@ -103,7 +103,7 @@ async def test_a_used_tag_that_goes_meanwhile_fails_the_run_and_names_who_uses_i
     assert ran.code == 1
     assert ran.report["verdict"] == "partial"
     first = ran.out.splitlines()[0]
-    assert first.startswith("Broken: shop/web:2.0 cannot be pulled any more (not deleted by this run itself)")
+    assert first.startswith("Broken: shop/web:2.0 can no longer be pulled (not deleted by this run itself)")
     assert "used by production/shop/Deployment/web" in " ".join(ran.out.split())
     names = {each["tag"]: each for each in broken(ran)}
     assert {use["name"] for use in names["2.0"]["uses"]} == {"web"}
@@ -133,7 +133,7 @@ async def test_a_registry_that_takes_a_child_of_a_kept_index_along_is_found_out(
     assert ran.code == 1
     (found,) = broken(ran)
     assert found["digest"] == child
-    assert f"shop/web:{tag}, which was to stay, lists it" in found["seen"]
+    assert f"shop/web:{tag}, which was kept, lists it" in found["seen"]
     assert {use["name"] for use in found["uses"]} == users
 
 
