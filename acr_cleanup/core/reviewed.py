@@ -12,7 +12,7 @@ from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.steps import DeleteManifest
 
-_DETAIL = "no rule keeps it now, but the reviewed plan does not delete it"
+_DETAIL = "it is not in the reviewed plan, and no rule keeps it now"
 _UNREVIEWED = (KeepReason(Rule.UNREVIEWED, _DETAIL),)
 _UNREVIEWED_MANIFEST = (Reason(Rule.UNREVIEWED, _DETAIL),)
 

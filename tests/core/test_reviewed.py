@@ -13,7 +13,7 @@ from acr_cleanup.core.reviewed import bound_to
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, tag, usage
 
 POLICY = RetentionPolicy(delete_untagged=True)
-WHY = "no rule keeps it now, but the reviewed plan does not delete it"
+WHY = "it is not in the reviewed plan, and no rule keeps it now"
 
 
 def plan(repository: RepositoryInventory) -> RepositoryPlan:

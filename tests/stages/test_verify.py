@@ -142,7 +142,7 @@ async def test_a_kept_tag_that_somebody_else_deletes_is_a_note(tool: Tool) -> No
     ran = await tool.apply()
 
     assert ran.code == 0
-    assert ran.report["proof"]["notes"] == ["shop/web:young is gone; this run did not delete it."]
+    assert ran.report["proof"]["notes"] == ["shop/web:young no longer exists; this run did not delete it."]
     assert "Changed by others meanwhile" in ran.out
 
 
