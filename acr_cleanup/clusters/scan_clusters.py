@@ -13,20 +13,22 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from acr_cleanup.access import roles as rights
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.kubeconfig import (
     AKS_SERVER_APP,
-    Surroundings,
+    ConnectionOptions,
     api_server,
     parse_kubeconfig,
     read_kubeconfig,
 )
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.arm_errors import arm_problem
+from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.run_command import read as runcommand
 from acr_cleanup.clusters.snapshot import read_snapshot
 from acr_cleanup.clusters.targets import (
@@ -37,8 +39,7 @@ from acr_cleanup.clusters.targets import (
     SnapshotCluster,
     Waiver,
 )
-from acr_cleanup.clusters.unread import Unreachable, Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
@@ -46,26 +47,19 @@ from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.containerservice.aio import ContainerServiceClient
     from azure.mgmt.containerservice.models import ManagedCluster
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 1
 _RUN_COMMAND_SECONDS = 300
 
 
 async def scan_clusters(
     targets: Sequence[ClusterTarget],
     registry: Registry,
+    azure: Azure,
     *,
-    credential: AsyncTokenCredential,
-    make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
-    resource_manager: str,
-    resource_manager_scope: str | None = None,
-    trust: tuple[Path, ...] = (),
-    proxy_for: Callable[[str], str | None] = lambda _: None,
     progress: Callable[[ClusterScan], None] | None = None,
     concurrency: int = 64,
     patience: Patience | None = None,
@@ -75,15 +69,11 @@ async def scan_clusters(
     """
     One scan per target, in their order; `progress` hears of each as it is finished.
 
-    `make_transport` makes what carries requests to the resource manager (at the URL `resource_manager`, with tokens for
-    `resource_manager_scope`), one per subscription. `trust` are CA files trusted in addition to each cluster's own, `proxy_for`
-    gives the environment's proxy for a URL. `helm_history` revisions of each Helm release count as used; what cannot be seen of a
+    `helm_history` revisions of each Helm release count as used; what cannot be seen of a
     kind that `waive` names blocks nothing. Raises only `IdentityError`: no login, no reading.
     """
-    async with open_manager(
-        credential, make_transport, resource_manager, resource_manager_scope, poll_seconds=_POLL_SECONDS
-    ) as manager:
-        around = Surroundings(partial(access_token, credential), trust, proxy_for)
+    async with open_manager(azure) as manager:
+        around = ConnectionOptions(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
         reader = _Reader(registry, manager, around, patience or Patience(), helm_history)
 
         async def read(target: ClusterTarget) -> ClusterScan:
@@ -93,7 +83,7 @@ async def scan_clusters(
                 progress(result)
             return result
 
-        return tuple(await together([partial(read, target) for target in targets], limit=concurrency))
+        return tuple(await gather([partial(read, target) for target in targets], limit=concurrency))
 
 
 async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
@@ -104,11 +94,11 @@ async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
         return (await credential.get_token(scope)).token
     except AzureError as error:
         remedy = "Check that the identity may log in to the application of AKS, and its tenant."
-        raise Unread(f"asking for a token for {quoted(scope, 80)}", f"{quoted(error)}.", remedy) from error
+        raise ReadFailure(f"asking for a token for {quoted(scope, 80)}", f"{quoted(error)}.", remedy) from error
 
 
 async def describe(client: ContainerServiceClient, target: AksCluster) -> ManagedCluster:
-    """What Azure says of the cluster. Raises `Unread`."""
+    """What Azure says of the cluster. Raises `ReadFailure`."""
     with arm_problem(_describing(target), target, role=rights.READER):
         return await client.managed_clusters.get(
             target.resource_group, target.name, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
@@ -122,7 +112,7 @@ def ensure_running(cluster: ManagedCluster, target: AksCluster) -> None:
     code = power.code if power is not None else None
     state = str(getattr(code, "value", code) or "Running")
     if state.lower() != "running":
-        raise Unread(
+        raise ReadFailure(
             _describing(target),
             f"the cluster is {quoted(state, 40).lower()}; it keeps its workloads, and will start their images again.",
             f"Start it (az aks start -g {quoted(target.resource_group, 90)} -n {quoted(target.name, 63)}), "
@@ -134,8 +124,8 @@ def _describing(target: AksCluster) -> str:
     return f"get managed cluster {quoted(target.name, 63)}"
 
 
-async def user_server(client: ContainerServiceClient, target: AksCluster, around: Surroundings) -> ApiServer:
-    """The API server of the cluster, with the credentials of an ordinary user. Raises `Unread`."""
+async def user_server(client: ContainerServiceClient, target: AksCluster, around: ConnectionOptions) -> ApiServer:
+    """The API server of the cluster, with the credentials of an ordinary user. Raises `ReadFailure`."""
     call = "list the cluster's user credentials"
     with arm_problem(call, target, role=rights.CLUSTER_USER):
         answer = await client.managed_clusters.list_cluster_user_credentials(
@@ -149,7 +139,7 @@ async def user_server(client: ContainerServiceClient, target: AksCluster, around
         )
     kubeconfigs = [entry.value for entry in answer.kubeconfigs or () if entry.value]
     if not kubeconfigs:
-        raise Unread(call, "the answer holds no kubeconfig.", "Run again.")
+        raise ReadFailure(call, "the answer holds no kubeconfig.", "Run again.")
     return api_server(parse_kubeconfig(bytes(kubeconfigs[0])), None, folder=Path(), around=around)
 
 
@@ -160,7 +150,7 @@ class _Reader:
         self,
         registry: Registry,
         manager: ResourceManager,
-        around: Surroundings,
+        around: ConnectionOptions,
         patience: Patience,
         helm_history: int,
     ) -> None:
@@ -181,12 +171,12 @@ class _Reader:
                     return await asyncio.to_thread(read_snapshot, target, self._registry, self._helm_history)
         except IdentityError:
             raise
-        except Unread as unread:
+        except ReadFailure as unread:
             problem = unread
         except Exception as error:
             # Whatever it is: this cluster is unread, and the others go on.
             logger.debug("reading cluster %s failed", target.key, exc_info=True)
-            problem = Unread(
+            problem = ReadFailure(
                 "reading the cluster",
                 f"an unexpected error: {type(error).__name__}: {quoted(error)}.",
                 "Run with `--log-level debug` for the details, and report it if it is not explained by them.",
@@ -239,7 +229,7 @@ class _Reader:
 
         access = cluster.properties.api_server_access_profile if cluster.properties is not None else None
         if access is not None and access.disable_run_command:
-            raise Unread(
+            raise ReadFailure(
                 runcommand.CALL,
                 "run commands are disabled on this cluster.",
                 "Enable them, or use `access: direct` from a runner inside the cluster's network.",
@@ -264,14 +254,14 @@ class _Reader:
                     )
                     answer = await poller.result()
         except TimeoutError as error:
-            raise Unread(
+            raise ReadFailure(
                 runcommand.CALL,
                 f"it did not end within {_RUN_COMMAND_SECONDS} seconds.",
                 "Run again, or use `access: direct`.",
             ) from error
         properties = answer.properties
         if properties is None:
-            raise Unread(runcommand.CALL, "the answer holds no result.", "Run again.")
+            raise ReadFailure(runcommand.CALL, "the answer holds no result.", "Run again.")
         result = runcommand.CommandResult(
             state=properties.provisioning_state or "",
             exit_code=properties.exit_code,

@@ -23,8 +23,8 @@ from typing import Annotated
 import msgspec
 
 from acr_cleanup import __version__
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
@@ -42,7 +42,7 @@ _AGAIN = "Collect it again"
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class SnapshotEntry:
     """One cluster of a snapshot: its scan, when that was begun, and the AKS cluster that was read, where it is one."""
 
     scan: ClusterScan
@@ -121,7 +121,7 @@ def _hash(content: _Content) -> str:
 
 
 def write_snapshot(
-    path: Path, registry: Registry, clusters: Iterable[Recorded], *, helm_history: int, created_at: datetime
+    path: Path, registry: Registry, clusters: Iterable[SnapshotEntry], *, helm_history: int, created_at: datetime
 ) -> None:
     """
     Write these clusters, as far as `registry` and `helm_history` revisions of Helm releases have been looked for in them.
@@ -152,7 +152,7 @@ def write_snapshot(
             unfinished.unlink()
 
 
-def _recorded(each: Recorded) -> _Cluster:
+def _recorded(each: SnapshotEntry) -> _Cluster:
     scan = each.scan
     return _Cluster(
         cluster=scan.cluster,
@@ -202,7 +202,8 @@ def read_snapshot(
     """
     This cluster's scan, from its snapshot.
 
-    Raises `Unread` for what is no whole snapshot of this cluster and registry. What makes one of them unfit (it is too old, say, or
+    Raises `ReadFailure` for what is no whole snapshot of this cluster and registry.
+    What makes one of them unfit (it is too old, say, or
     blocked itself) is a blocker of the scan: what was in use then is still shown as such.
     """
     file, recorded = _find(target)
@@ -211,15 +212,17 @@ def read_snapshot(
         seen = (
             f"it was collected for the registry {quoted(file.registry.login_server)}, not for {registry.login_server}."
         )
-        raise Unread(call, seen, f"Name the snapshot of this registry. {_again(target)}")
+        raise ReadFailure(call, seen, f"Name the snapshot of this registry. {_again(target)}")
     if target.resource_id is not None and (recorded.resource_id or "").lower() != target.resource_id.lower():
         was = quoted(recorded.resource_id) if recorded.resource_id else "a cluster without a resource id"
         seen = f"it was read from {was}, not from {target.resource_id}."
-        raise Unread(call, seen, f"Correct `resource_id`, or name another snapshot. {_again(target)}")
+        raise ReadFailure(call, seen, f"Correct `resource_id`, or name another snapshot. {_again(target)}")
     try:
         scan = _scan(target, recorded)
     except InvalidReference as error:
-        raise Unread(call, f"it names an image that cannot be one: {quoted(error.seen)}", _again(target)) from error
+        raise ReadFailure(
+            call, f"it names an image that cannot be one: {quoted(error.seen)}", _again(target)
+        ) from error
     doubts = _doubts(target, file, recorded, registry, helm_history, now or datetime.now(UTC))
     return replace(scan, blockers=(*scan.blockers, *(doubt.blocker(target.key) for doubt in doubts)))
 
@@ -228,7 +231,7 @@ def recorded_resource_id(target: SnapshotCluster) -> str | None:
     """The AKS cluster that this snapshot says it is of, if it says any."""
     try:
         return _find(target)[1].resource_id
-    except Unread:
+    except ReadFailure:
         return target.resource_id
 
 
@@ -240,31 +243,31 @@ def _find(target: SnapshotCluster) -> tuple[_File, _Cluster]:
         held = ", ".join(quoted(each.cluster, 80) for each in file.clusters[:_KEYS_SHOWN]) or "none"
         more = ", …" if len(file.clusters) > _KEYS_SHOWN else ""
         seen = f"it holds no cluster {quoted(target.key, 80)}. It holds: {held}{more}."
-        raise Unread(call, seen, f"Call the cluster as the snapshot does. {_again(target)}")
+        raise ReadFailure(call, seen, f"Call the cluster as the snapshot does. {_again(target)}")
     if len(found) > 1:
-        raise Unread(call, f"it holds the cluster {quoted(target.key, 80)} more than once.", _again(target))
+        raise ReadFailure(call, f"it holds the cluster {quoted(target.key, 80)} more than once.", _again(target))
     return file, found[0]
 
 
 def _doubts(
     target: SnapshotCluster, file: _File, recorded: _Cluster, registry: Registry, helm_history: int, now: datetime
-) -> Iterator[Unread]:
+) -> Iterator[ReadFailure]:
     """Why this snapshot does not prove what is unused."""
     call, again = _call(target), _again(target)
     looked_for = {normalise_host(host) for host in (file.registry.login_server, *file.registry.aliases)}
     for alias in sorted(each for each in registry.aliases if normalise_host(each) not in looked_for):
         seen = f"it was collected without the registry's alias {alias}: what is used by that name is not in it."
-        yield Unread(call, seen, f"Add the alias to `registry_aliases` there. {again}")
+        yield ReadFailure(call, seen, f"Add the alias to `registry_aliases` there. {again}")
     if file.helm_history < helm_history:
         seen = f"it holds {file.helm_history} revisions of each Helm release, and this run asks for {helm_history}."
-        yield Unread(call, seen, f"Set `helm_history: {helm_history}` there. {again}")
+        yield ReadFailure(call, seen, f"Set `helm_history: {helm_history}` there. {again}")
     age = now - recorded.read_at
     read_at = f"it was read at {recorded.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if age > target.max_age:
-        yield Unread(call, f"{read_at}, {_words(age)} ago; `max_age` allows {_words(target.max_age)}.", again)
+        yield ReadFailure(call, f"{read_at}, {_words(age)} ago; `max_age` allows {_words(target.max_age)}.", again)
     elif age < -CLOCK_SKEW:
         seen = f"{read_at}, which is {_words(-age)} from now: nobody can tell how old it is."
-        yield Unread(call, seen, f"Set the clocks of both machines. {again}")
+        yield ReadFailure(call, seen, f"Set the clocks of both machines. {again}")
 
 
 def _scan(target: SnapshotCluster, recorded: _Cluster) -> ClusterScan:
@@ -327,7 +330,7 @@ _reading = Lock()
 
 def _load(path: Path, call: str, again: str) -> _File:
     """
-    The file, whole and unchanged. Raises `Unread`.
+    The file, whole and unchanged. Raises `ReadFailure`.
 
     A merged file serves many clusters: it is decoded once, as long as it stays the same file.
     """
@@ -335,24 +338,26 @@ def _load(path: Path, call: str, again: str) -> _File:
         found = path.stat()
     except FileNotFoundError as error:
         remedy = f"Has it been collected, and brought here? {again}"
-        raise Unread(call, "there is no such file.", remedy) from error
+        raise ReadFailure(call, "there is no such file.", remedy) from error
     except (OSError, ValueError) as error:
-        raise Unread(
+        raise ReadFailure(
             call, f"it cannot be read: {quoted(_strerror(error))}.", "Correct its path or its rights."
         ) from error
     if not stat.S_ISREG(found.st_mode):
-        raise Unread(call, "it is no file.", "Name the file that `acr-cleanup collect` wrote.")
+        raise ReadFailure(call, "it is no file.", "Name the file that `acr-cleanup collect` wrote.")
     if found.st_size > MAX_BYTES:
         seen = f"it is larger than {MAX_BYTES // 1024**2} MiB, which no snapshot is."
-        raise Unread(call, seen, "Name the file that `acr-cleanup collect` wrote, or collect fewer clusters into one.")
+        raise ReadFailure(
+            call, seen, "Name the file that `acr-cleanup collect` wrote, or collect fewer clusters into one."
+        )
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     try:
         with _reading:
             return _decoded(path, stamp)
     except _NotWholeError as error:
-        raise Unread(call, str(error), again) from error
+        raise ReadFailure(call, str(error), again) from error
     except OSError as error:
-        raise Unread(
+        raise ReadFailure(
             call, f"it cannot be read: {quoted(_strerror(error))}.", "Correct its path or its rights."
         ) from error
 

@@ -6,24 +6,19 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
-from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, read_kubeconfig
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, read_kubeconfig
 from acr_cleanup.clusters.images.pod_specs import Kind
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.scan_clusters import access_token, describe, ensure_running, user_server
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster
-from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +26,7 @@ _PATIENCE = Patience(attempts=2, timeouts=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Surveyed:
+class ClusterSurvey:
     """One cluster. What could not be found out is None, and then `problem` says why (the first reason of several)."""
 
     target: ClusterTarget
@@ -41,43 +36,38 @@ class Surveyed:
     private: bool = False
     kinds: tuple[Kind, ...] | None = None
     """The kinds beyond `objects.KINDS` that it serves and that are read, each once."""
-    problem: Unread | None = None
+    problem: ReadFailure | None = None
 
 
 async def survey_clusters(
     targets: Sequence[ClusterTarget],
+    azure: Azure,
     *,
-    credential: AsyncTokenCredential,
-    make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
-    resource_manager: str,
-    resource_manager_scope: str | None = None,
-    trust: tuple[Path, ...] = (),
-    proxy_for: Callable[[str], str | None] = lambda _: None,
-    progress: Callable[[Surveyed], None] | None = None,
+    progress: Callable[[ClusterSurvey], None] | None = None,
     concurrency: int = 64,
     patience: Patience = _PATIENCE,
-) -> tuple[Surveyed, ...]:
+) -> tuple[ClusterSurvey, ...]:
     """
     What is to be known of each target, in their order. The arguments are those of `scan_clusters`.
 
     To ask a server what it serves is open to whoever can log in. Raises only `IdentityError`.
     """
-    async with open_manager(credential, make_transport, resource_manager, resource_manager_scope) as manager:
-        around = Surroundings(partial(access_token, credential), trust, proxy_for)
+    async with open_manager(azure) as manager:
+        around = ConnectionOptions(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
 
-        async def survey(target: ClusterTarget) -> Surveyed:
+        async def survey(target: ClusterTarget) -> ClusterSurvey:
             result = await _survey(target, manager, around, patience)
             if progress is not None:
                 progress(result)
             return result
 
-        return tuple(await together([partial(survey, target) for target in targets], limit=concurrency))
+        return tuple(await gather([partial(survey, target) for target in targets], limit=concurrency))
 
 
 async def _survey(
-    target: ClusterTarget, manager: ResourceManager, around: Surroundings, patience: Patience
-) -> Surveyed:
-    known = Surveyed(target)
+    target: ClusterTarget, manager: ResourceManager, around: ConnectionOptions, patience: Patience
+) -> ClusterSurvey:
+    known = ClusterSurvey(target)
     try:
         match target:
             case AksCluster():
@@ -102,18 +92,18 @@ async def _survey(
                 return known
     except IdentityError:
         raise
-    except Unread as unread:
+    except ReadFailure as unread:
         return replace(known, problem=unread)
     except Exception as error:
         # Whatever it is, what is known of the others is worth having.
         logger.debug("surveying cluster %s failed", target.key, exc_info=True)
         seen = f"an unexpected error: {type(error).__name__}: {quoted(error)}."
         return replace(
-            known, problem=Unread("asking the cluster", seen, "Run with `--log-level debug` for the details.")
+            known, problem=ReadFailure("asking the cluster", seen, "Run with `--log-level debug` for the details.")
         )
 
 
-async def _served(known: Surveyed, server: ApiServer, patience: Patience) -> Surveyed:
+async def _served(known: ClusterSurvey, server: ApiServer, patience: Patience) -> ClusterSurvey:
     async with connect(server, patience) as ask:
         served = await discover(ask, known.target.key)
     problem = next(iter(served.unread), None)

@@ -44,6 +44,11 @@ class KubeconfigCluster:
     kubeconfig: Path
     context: str | None = None
 
+    @property
+    def resource_id(self) -> str | None:
+        """None: a kubeconfig does not say which AKS cluster it is for."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class SnapshotCluster:

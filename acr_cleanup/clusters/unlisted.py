@@ -11,27 +11,33 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from acr_cleanup.access import roles as rights
-from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, ResourceManager, open_manager
+from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.resource_manager import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    ResourceManager,
+    list_all,
+    list_resources,
+    open_manager,
+)
 from acr_cleanup.clusters.api_server.kubeconfig import read_kubeconfig, server_of
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import recorded_resource_id
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Blocker, Outside
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.containerservice.aio import ContainerServiceClient
     from azure.mgmt.containerservice.models import ManagedCluster
 
@@ -48,28 +54,25 @@ _RESOURCE_ID = re.compile(
 )
 
 
-async def find_forgotten(
+async def find_unlisted(
     targets: Sequence[ClusterTarget],
     subscriptions: Sequence[str],
+    azure: Azure,
     *,
     required: bool,
-    credential: AsyncTokenCredential,
-    make_transport: Callable[[], AsyncHttpTransport[Any, Any]],
-    resource_manager: str,
-    resource_manager_scope: str | None = None,
 ) -> Outside:
     """
     The AKS clusters of these subscriptions (by default: those of the targets) that are no target.
 
     Each is a warning, or a blocker if `required`. So is a subscription that cannot be listed completely; where nobody asked for it,
-    only the debug log says so. The rest is as for `scan_clusters`. Raises only `IdentityError`.
+    only the debug log says so. Raises only `IdentityError`.
     """
     known = await asyncio.to_thread(_Known.of, targets)
     wanted = _distinct(subscriptions or known.subscriptions)
     asked = bool(subscriptions) or required
 
-    async with open_manager(credential, make_transport, resource_manager, resource_manager_scope) as manager:
-        found = await together(
+    async with open_manager(azure) as manager:
+        found = await gather(
             [partial(_look, manager, each, known, asked) for each in wanted], limit=_SUBSCRIPTIONS_AT_ONCE
         )
     blockers = tuple(blocker for each in found for blocker in each)
@@ -78,8 +81,8 @@ async def find_forgotten(
     return Outside(blockers=blockers) if required else Outside(warnings=_warnings(blockers))
 
 
-def searched(targets: Sequence[ClusterTarget], subscriptions: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the subscriptions in which `find_forgotten` looks."""
+def searched_subscriptions(targets: Sequence[ClusterTarget], subscriptions: Sequence[str]) -> tuple[str, ...]:
+    """The ids of the subscriptions in which `find_unlisted` looks."""
     return _distinct(subscriptions or _Known.of(targets).subscriptions)
 
 
@@ -149,7 +152,7 @@ def _host(target: KubeconfigCluster) -> str:
     """The host of its API server, empty if the file does not say: reading the cluster tells of that."""
     try:
         return (urlsplit(server_of(read_kubeconfig(target.kubeconfig), target.context)).hostname or "").lower()
-    except (Unread, ValueError):
+    except (ReadFailure, ValueError):
         return ""
 
 
@@ -168,13 +171,13 @@ async def _look(manager: ResourceManager, subscription_id: str, known: _Known, a
     except IdentityError:
         raise
     except TimeoutError:
-        problem = Unread(_CALL, f"no answer was complete within {_LIST_SECONDS} seconds.", "Run again later.")
-    except Unread as unread:
+        problem = ReadFailure(_CALL, f"no answer was complete within {_LIST_SECONDS} seconds.", "Run again later.")
+    except ReadFailure as unread:
         problem = unread
     except Exception as error:
         # Whatever it is: this subscription is unread, and the run goes on.
         logger.debug("listing the clusters of %s failed", where, exc_info=True)
-        problem = Unread(
+        problem = ReadFailure(
             _CALL,
             f"an unexpected error: {type(error).__name__}: {quoted(error)}.",
             "Run with `--log-level debug` for the details, and report it if it is not explained by them.",
@@ -188,30 +191,23 @@ async def _look(manager: ResourceManager, subscription_id: str, known: _Known, a
 
 async def _list(client: ContainerServiceClient, subscription: Subscription) -> list[ManagedCluster]:
     with arm_problem(_CALL, subscription, role=rights.READER):
-        pages = client.managed_clusters.list(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
-        return [cluster async for cluster in pages]
+        return await list_all(
+            client.managed_clusters.list(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+        )
 
 
 async def _verify_complete(client: ContainerServiceClient, subscription: Subscription) -> None:
     """
-    Raises `Unread` unless the identity may read all clusters of the subscription.
+    Raises `ReadFailure` unless the identity may read all clusters of the subscription.
 
     https://learn.microsoft.com/rest/api/authorization/permissions
     """
-    from azure.core.rest import HttpRequest  # noqa: PLC0415
-
     call = "list the permissions of the identity on it"
     path = f"/subscriptions/{subscription.subscription_id}/providers/Microsoft.Authorization/permissions"
-    request = HttpRequest("GET", path, params={"api-version": "2022-04-01"})
     with arm_problem(call, subscription, role=rights.READER):
-        response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
-        response.raise_for_status()
-        answer = response.json()
-    granted = answer.get("value") if isinstance(answer, dict) else None
-    if not isinstance(granted, list):
-        raise Unread(call, "the answer holds no permissions.", "Run again.")
+        granted = await list_resources(client, path, "2022-04-01")
     if not any(_allows(each, rights.READ_CLUSTERS) for each in granted if isinstance(each, dict)):
-        raise Unread(
+        raise ReadFailure(
             _CALL,
             "the identity sees only those clusters that it has been given rights on.",
             f"Grant the identity the role {rights.READER} on the subscription.",
@@ -232,7 +228,9 @@ def _allows(permission: dict[str, Any], action: str) -> bool:
 def _forgotten(cluster: ManagedCluster, known: _Known) -> Blocker:
     place = _RESOURCE_ID.fullmatch(str(cluster.id).rstrip("/"))
     if place is None:
-        raise Unread(_CALL, f"the answer holds a cluster without a resource id ({quoted(cluster.id)}).", "Run again.")
+        raise ReadFailure(
+            _CALL, f"the answer holds a cluster without a resource id ({quoted(cluster.id)}).", "Run again."
+        )
     name, group, subscription = (quoted(place[part], 90) for part in ("name", "group", "subscription"))
     resource_id = AksCluster(name, name, subscription, group).resource_id
     entry = f"{json.dumps(name)}: {json.dumps({'resource_id': resource_id})}"

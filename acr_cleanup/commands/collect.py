@@ -9,19 +9,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.clusters.snapshot import Recorded, recorded_resource_id, write_snapshot
+from acr_cleanup.clusters.snapshot import SnapshotEntry, recorded_resource_id, write_snapshot
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
-from acr_cleanup.commands.run import REFUSED, Stop, connect_clusters, read_clusters
+from acr_cleanup.commands.run import REFUSED
+from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
-from acr_cleanup.reports import files, markdown, words
+from acr_cleanup.reports import files, markdown_failures, words
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.dialect import GITHUB, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
-from acr_cleanup.stages.apply import unless_stopped
+from acr_cleanup.stages.connect import open_azure
+from acr_cleanup.stages.read import ConfiguredClusters
 
 log = logging.getLogger("acr_cleanup")
 
@@ -53,7 +55,7 @@ async def collect(
             text = "Cancelled. No usage snapshot was written."
             runtime.log(Level.WARNING, text)
             runtime.annotate(Level.WARNING, "ACR cleanup", text)
-            _hand_on(runtime, settings, "aborted", markdown.render_cancelled(text, dialect))
+            _hand_on(runtime, settings, "aborted", markdown_failures.render_cancelled(text, dialect))
             return 128 + stop.received
         except AcrCleanupError as error:
             log.debug("collecting ended early", exc_info=True)
@@ -63,7 +65,7 @@ async def collect(
             return _failed(error, text, 1, runtime, settings, dialect)
         except Exception as error:  # a user can do nothing with a traceback
             log.debug("unexpected", exc_info=True)
-            text = f"Something unforeseen happened: {type(error).__name__}: {error}. Run again with log-level debug, and report it."
+            text = f"Unexpected error: {type(error).__name__}: {error}. Run again with log-level debug, and report it."
             return _failed(error, text, 1, runtime, settings, dialect)
         finally:
             runtime.finish()
@@ -74,10 +76,15 @@ async def _collect(
 ) -> int:
     title = f"Read the clusters for {settings.registry.login_server}"
     with runtime.group(title):
-        async with connect_clusters(settings, environ, runtime) as scan:
+        async with open_azure(
+            settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
+        ) as azure:
+            clusters = ConfiguredClusters(
+                azure, settings.registry, settings.clusters, settings.helm_history, settings.waive
+            )
             # Before the first request: what is deployed while we read may or may not be seen.
             began = datetime.now(UTC)
-            scans = await unless_stopped(read_clusters(settings, scan, runtime), stop.event)
+            scans = await unless_stopped(clusters.scan(runtime.progress), stop.event)
     write_snapshot(
         out,
         settings.registry,
@@ -113,7 +120,9 @@ def _chosen(clusters: tuple[ClusterTarget, ...], only: Collection[str]) -> tuple
     return tuple(target for target in clusters if not only or target.key in only)
 
 
-def _recorded(targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], began: datetime) -> Iterable[Recorded]:
+def _recorded(
+    targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], began: datetime
+) -> Iterable[SnapshotEntry]:
     for target, scan in zip(targets, scans, strict=True):
         match target:
             case AksCluster():
@@ -123,14 +132,14 @@ def _recorded(targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], be
             case _:
                 resource_id = None
         # What comes from a snapshot does not become younger by being copied.
-        yield Recorded(scan, scan.read_at or began, resource_id)
+        yield SnapshotEntry(scan, scan.read_at or began, resource_id)
 
 
 def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings, dialect: Dialect) -> int:
     text = f"{text} No usage snapshot was written."
     runtime.log(Level.ERROR, text)
     runtime.annotate(Level.ERROR, "ACR cleanup", text)
-    _hand_on(runtime, settings, "failed", markdown.render_failure(error, dialect=dialect))
+    _hand_on(runtime, settings, "failed", markdown_failures.render_failure(error, dialect=dialect))
     return code
 
 

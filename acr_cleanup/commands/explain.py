@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.commands.run import Edges, connect, read_usage
+from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
@@ -18,10 +18,14 @@ from acr_cleanup.core.references import Digest, Registry, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
-from acr_cleanup.reports import past
-from acr_cleanup.reports.explanation import Answer, Of, OfRepository
+from acr_cleanup.reports.answer import ExplanationPage
+from acr_cleanup.reports.explained_repository import RepositoryExplanation
+from acr_cleanup.reports.explanation import TagExplanation
+from acr_cleanup.reports.past import PastExplanation
+from acr_cleanup.reports.past_report import read_report
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.read import read_usage
 
 ANSWERED = 0
 NOT_THERE = 1
@@ -88,7 +92,7 @@ async def explain(
     runtime: Runtime,
     environ: Mapping[str, str],
     *,
-    open_edges: Callable[[], AbstractAsyncContextManager[Edges]] | None = None,
+    open_connections: Callable[[], AbstractAsyncContextManager[Connections]] | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """
@@ -98,8 +102,8 @@ async def explain(
     """
     asked = parse_target(target, settings.registry)
     try:
-        async with open_edges() if open_edges else connect(settings, environ, runtime) as edges:
-            evidence = await _read(asked, settings, edges, runtime, clock)
+        async with open_connections() if open_connections else connect(settings, runtime, environ) as connections:
+            evidence = await _read(asked, settings, connections, runtime, clock)
         answer, code = _answer(asked, evidence, everything=settings.log_level == "debug")
         runtime.show(answer)
     except ConfigurationError:
@@ -110,7 +114,7 @@ async def explain(
         code = UNREADABLE
     except Exception as error:  # a user can do nothing with a traceback
         log.debug("unexpected", exc_info=True)
-        seen = f"Something unforeseen happened: {type(error).__name__}: {error}"
+        seen = f"Unexpected error: {type(error).__name__}: {error}"
         runtime.log(Level.ERROR, f"{seen}. Run again with --log-level debug, and report it.")
         code = UNREADABLE
     runtime.finish()
@@ -118,31 +122,31 @@ async def explain(
 
 
 async def _read(
-    asked: Target, settings: Settings, edges: Edges, runtime: Runtime, clock: Callable[[], datetime]
+    asked: Target, settings: Settings, connections: Connections, runtime: Runtime, clock: Callable[[], datetime]
 ) -> Evidence:
     """The same reading as a run's, of one repository. Unlike there, all edges are read: they tell what belongs together."""
-    edges.registry.announce([asked.repository])
-    usage: UsageIndex = await read_usage(settings, edges, runtime, clock)
+    connections.registry.announce([asked.repository])
+    usage: UsageIndex = await read_usage(connections.sources, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, asked.repository)
-    listed: RepositoryInventory = await edges.registry.list_repository(asked.repository)
+    listed: RepositoryInventory = await connections.registry.list_repository(asked.repository)
     now = clock()
-    inventory = await edges.registry.read_edges(prepare(listed, usage, settings.policy, now))
+    inventory = await connections.registry.read_edges(prepare(listed, usage, settings.policy, now))
     runtime.progress("repositories", 1, 1, asked.repository)
     return Evidence(inventory, usage, settings.policy, now)
 
 
-def _answer(asked: Target, evidence: Evidence, *, everything: bool) -> tuple[Answer, int]:
+def _answer(asked: Target, evidence: Evidence, *, everything: bool) -> tuple[ExplanationPage, int]:
     inventory = evidence.inventory
     if asked.tag is None and asked.digest is None:
         known = inventory.tags or inventory.manifests or asked.repository in evidence.usage.repositories
-        return OfRepository(everything, evidence), ANSWERED if known else NOT_THERE
+        return RepositoryExplanation(everything, evidence), ANSWERED if known else NOT_THERE
     if asked.digest is not None:
         digests = {*inventory.manifests, *inventory.tags_of, *evidence.usage.digests(inventory.name)}
         found = explain_manifest(evidence, _whole(asked, asked.digest, digests))
     else:
         found = explain_tag(evidence, asked.tag or "")
     code = ANSWERED if found.exists or found.uses else NOT_THERE
-    return Of(everything, evidence, found), code
+    return TagExplanation(everything, evidence, found), code
 
 
 def _whole(asked: Target, digest: str, known: Iterable[str]) -> Digest:
@@ -159,10 +163,10 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
 
     Raises `ConfigurationError` for a file that is no report, and for a target that is none or of another registry.
     """
-    run = past.read(report)
+    run = read_report(report)
     asked = parse_target(target, Registry(run.registry))
     digest = _whole(asked, asked.digest, run.digests(asked.repository)) if asked.digest is not None else None
-    answer = past.Then(everything=False, run=run, repository=asked.repository, tag=asked.tag, digest=digest)
+    answer = PastExplanation(everything=False, run=run, repository=asked.repository, tag=asked.tag, digest=digest)
     runtime.show(answer)
     runtime.finish()
     return ANSWERED if answer.known else NOT_THERE

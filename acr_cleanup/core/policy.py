@@ -329,7 +329,7 @@ RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.YOUNG, young, "pushed less than {older_than} ago", "old enough", ChartGroup.YOUNG),
     KeepRule(Rule.EXCLUDED, excluded, "excluded by the policy", "not excluded"),
     KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", ChartGroup.NEWEST),
-    KeepRule(Rule.ATTACHED, decided_later, "attached to something kept", "not attached"),
+    KeepRule(Rule.ATTACHED, decided_later, "attached to a kept manifest", "not attached"),
     KeepRule(Rule.UNREVIEWED, decided_later, "not in the reviewed plan"),
 )
 """Every keep rule, strongest first. Reports list reasons and groups in this order."""

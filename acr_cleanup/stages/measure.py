@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 from acr_cleanup.core.explanation import deleted_manifests
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.plan_warnings import UnmeasuredSpace
-from acr_cleanup.core.references import Digest
-from acr_cleanup.core.space import Content, Space, measure
+from acr_cleanup.core.space import Space, measure
 from acr_cleanup.errors import RegistryForbidden
-
-
-class Registry(Protocol):
-    """What measuring needs of a registry."""
-
-    async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:
-        """What each manifest takes up (None: not known), and how many had to be read; raises `RegistryError`."""
-        ...
+from acr_cleanup.stages.registry_port import Registry
 
 
 async def measured(plan: RepositoryPlan, inventory: RepositoryInventory, registry: Registry) -> RepositoryPlan:
@@ -33,11 +24,10 @@ async def measured(plan: RepositoryPlan, inventory: RepositoryInventory, registr
     try:
         contents, read = await registry.read_contents(inventory)
     except RegistryForbidden as error:
-        warning = UnmeasuredSpace(plan.repository, error=str(error))
-        return replace(plan, warnings=(*plan.warnings, warning))
-    gone = deleted_manifests(inventory, plan)
-    along = {each: referrers for each in gone if (referrers := inventory.referrers_of.get(each))}
-    space: Space = measure(contents, gone, along, read=read)
+        return replace(plan, warnings=(*plan.warnings, UnmeasuredSpace(plan.repository, error=str(error))))
+    deleted = deleted_manifests(inventory, plan)
+    referrers_of = {digest: referrers for digest in deleted if (referrers := inventory.referrers_of.get(digest))}
+    space: Space = measure(contents, deleted, referrers_of, read=read)
     warnings = plan.warnings
     if not space.exact:
         warnings = (*warnings, UnmeasuredSpace(plan.repository, space.unread, len(contents)))

@@ -13,16 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.core.verification import Baseline, Broken, Comparison, Missing, Proof, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
-from acr_cleanup.stages.apply import unless_stopped
+from acr_cleanup.stages.registry_port import Registry
 
 SETTLE = 5.0
 """Seconds after which what looks broken is looked at once more: a replica may lag behind."""
@@ -36,18 +35,6 @@ _WENT = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKind.FAILED})
 log = logging.getLogger("acr_cleanup.stages.verify")
 
 
-class Registry(Protocol):
-    """What a proof needs of a registry."""
-
-    async def list_repository(self, name: str) -> RepositoryInventory:
-        """Every tag and manifest of the repository; raises `RegistryError`."""
-        ...
-
-    async def resolves(self, repository: str, name: str) -> bool:
-        """Can this tag or digest be pulled? Raises `RegistryError`."""
-        ...
-
-
 async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, registry: Registry) -> tuple[Missing, ...]:
     """What is used and cannot be pulled. What the registry does not answer for counts as missing, as its lists say."""
 
@@ -59,7 +46,7 @@ async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, regist
             return False
 
     found = missing_references(inventory, usage)
-    known = await together([partial(there, each) for each in found], limit=ASKED_AT_ONCE)
+    known = await gather([partial(there, each) for each in found], limit=ASKED_AT_ONCE)
     return tuple(each for each, there in zip(found, known, strict=True) if not there)
 
 
@@ -119,7 +106,7 @@ class _Prover:
 
     async def run(self, changed: Mapping[str, Mapping[str, bool]]) -> Proof:
         works = [partial(self._compare, name, went) for name, went in sorted(changed.items())]
-        seen = await together(works, limit=REPOSITORIES_AT_ONCE)
+        seen = await gather(works, limit=REPOSITORIES_AT_ONCE)
         compared = [each for each in seen if each is not None]
         suspects = [(each, True) for found in compared for each in found.suspects]
         suspects += [(each, False) for found in compared for each in found.absent]
@@ -162,5 +149,5 @@ class _Prover:
                 )
                 return False
 
-        answers = await together([partial(gone, broken) for broken, _ in suspects], limit=ASKED_AT_ONCE)
+        answers = await gather([partial(gone, broken) for broken, _ in suspects], limit=ASKED_AT_ONCE)
         return [suspect for suspect, answer in zip(suspects, answers, strict=True) if answer]

@@ -92,7 +92,7 @@ export async function main(cancellation = new Cancellation()): Promise<void> {
     tl.setResult(verdict.result, verdict.message, true);
   } catch (error) {
     tellOutputs(outputs);
-    const text = error instanceof Problem ? error.message : `Something unforeseen happened: ${error instanceof Error ? error.message : String(error)}`;
+    const text = error instanceof Problem ? error.message : `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
     tl.setResult(tl.TaskResult.Failed, cut(tame(text), 4000), true);
   } finally {
     if (identity) forget(identity);

@@ -22,8 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from acr_cleanup.commands.run import rare_collections
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
@@ -33,9 +32,11 @@ from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.registry.acr import AcrRegistry
 from acr_cleanup.registry.pace import Pace, Reply
+from acr_cleanup.registry.requests import RegistryRequests
 from acr_cleanup.reports import files, markdown, text
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import Context
+from acr_cleanup.stages.plan import relaxed_gc
 
 PAGE = 1000
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -43,19 +44,19 @@ AT_ONCE = 8
 OPEN = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listEnabled": True}
 
 
-class Generated(AcrRegistry):
-    """A registry that answers every list with generated pages of `tags` tags, each on a manifest of its own."""
+class GeneratedPages(RegistryRequests):
+    """Answers every request for a list with generated pages of `tags` tags, each on its own manifest."""
 
     def __init__(self, tags: int) -> None:
-        nobody: Any = SimpleNamespace(_client=SimpleNamespace(_client=None))
-        super().__init__("contoso.azurecr.io", nobody, nobody, Pace(AT_ONCE), concurrency=AT_ONCE)
+        client: Any = SimpleNamespace(_client=SimpleNamespace(_client=None))
+        super().__init__("contoso.azurecr.io", client, Pace(AT_ONCE))
         self._tags = tags
         self.making = 0.0
         """CPU seconds that went into making pages."""
         self.plain = 0.0
         """CPU seconds in which the standard library decodes them, and nothing more."""
 
-    async def _call(self, *arguments: Any, **options: Any) -> Reply:
+    async def send(self, *arguments: Any, **options: Any) -> Reply:
         # Others get their turn, as they would while the network is waited for.
         await asyncio.sleep(0)
         began = time.process_time()
@@ -132,7 +133,7 @@ def _manifest(repository: str, number: int) -> dict[str, Any]:
     }
 
 
-async def make_plan(registry: Generated, repositories: int) -> Plan:
+async def make_plan(registry: AcrRegistry, repositories: int) -> Plan:
     """What `main.make_plan` does once the clusters are read."""
     usage, policy = UsageIndex.of((), NOW), RetentionPolicy(scope=Scope.ALL)
     plans: list[Packed] = []
@@ -146,15 +147,17 @@ async def make_plan(registry: Generated, repositories: int) -> Plan:
     async def one(name: str) -> None:
         plans.append(Packed.of(await decided(name)))
 
-    with rare_collections():
-        await together([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
-    return Plan(registry.login_server, policy, NOW, usage, PackedPlans(plans))
+    with relaxed_gc():
+        await gather([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
+    return Plan("contoso.azurecr.io", policy, NOW, usage, PackedPlans(plans))
 
 
 def main() -> None:
     tags, repositories = int(sys.argv[1]), int(sys.argv[2])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    registry = Generated(tags // repositories)
+    requests = GeneratedPages(tags // repositories)
+    tokens: Any = None
+    registry = AcrRegistry(requests, tokens, concurrency=AT_ONCE)
     began = time.process_time()
     plans: list[Plan] = []
 
@@ -164,12 +167,12 @@ def main() -> None:
     # `asyncio.run` would write out the result of what it runs, for an error message that nobody sees; that is not measured.
     asyncio.run(run())
     (plan,) = plans
-    spent = time.process_time() - began - registry.making
+    spent = time.process_time() - began - requests.making
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert plan.planned == tags // 2, plan.planned
     began = time.process_time()
     report(plan)
-    found = {"tags": tags, "cpu": spent, "plain": registry.plain, "peak": peak, "before": before}
+    found = {"tags": tags, "cpu": spent, "plain": requests.plain, "peak": peak, "before": before}
     found |= {"reports": time.process_time() - began, "told": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     print(json.dumps(found))
 
@@ -177,7 +180,7 @@ def main() -> None:
 def report(plan: Plan) -> None:
     """Every report of a dry run: the files, the outputs, the summary and the text."""
     result = Result(plan, Verdict.PLANNED, True, NOW, NOW)
-    with TemporaryDirectory() as folder, rare_collections():
+    with TemporaryDirectory() as folder, relaxed_gc():
         context = files.write(result, Path(folder), Context())
         outputs(result, context)
         markdown.render(result, context)

@@ -46,25 +46,25 @@ def with_typed_client(pages: Iterator[bytes]) -> int:
 
 def with_scan(pages: Iterator[bytes]) -> int:
     """What acr-cleanup does, from pages to the uses of a cluster."""
-    from acr_cleanup.clusters.api_server.client import Answer
+    from acr_cleanup.clusters.api_server.client import HttpAnswer
     from acr_cleanup.clusters.api_server.scan import scan
     from acr_cleanup.clusters.images.pod_specs import KINDS
     from acr_cleanup.core.references import Registry
 
     kinds = {kind.path: kind for kind in KINDS}
 
-    async def ask(method: str, path: str, body: Mapping[str, Any] | None = None, **_: Any) -> Answer:
+    async def ask(method: str, path: str, body: Mapping[str, Any] | None = None, **_: Any) -> HttpAnswer:
         await asyncio.sleep(0)
         place = urlsplit(path).path
         if method == "POST":
-            return Answer(201, b'{"status": {"allowed": true}}')
+            return HttpAnswer(201, b'{"status": {"allowed": true}}')
         if place == "/api/v1/pods":
-            return Answer(200, next(pages))
+            return HttpAnswer(200, next(pages))
         if place in kinds or place == "/api/v1/configmaps":
             name = kinds[place].name if place in kinds else "ConfigMap"
             version = kinds[place].api_version if place in kinds else "v1"
             empty = {"kind": f"{name}List", "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": []}
-            return Answer(200, json.dumps(empty).encode())
+            return HttpAnswer(200, json.dumps(empty).encode())
         if place in {"/api", "/apis"}:
             groups = {
                 "kind": "APIGroupDiscoveryList",
@@ -72,8 +72,8 @@ def with_scan(pages: Iterator[bytes]) -> int:
                 "metadata": {},
                 "items": [],
             }
-            return Answer(200, json.dumps(groups).encode())
-        return Answer(404, b"404 page not found\n")
+            return HttpAnswer(200, json.dumps(groups).encode())
+        return HttpAnswer(404, b"404 page not found\n")
 
     scans = []
 

@@ -24,7 +24,7 @@ from aiohttp.web_protocol import RequestHandler
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Budget, Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 CLUSTERS = 100
 SLOW, QUICK = 0.8, 0.15

@@ -18,8 +18,9 @@ SDKS = ("azure", "kubernetes", "aiohttp", "msal", "cryptography")
 
 # What a run of the action has imported by the time that it sends its first request.
 STEP = (
-    "import acr_cleanup.pipeline, acr_cleanup.runtimes.github, acr_cleanup.commands.run, acr_cleanup.access.credentials, acr_cleanup.access.network, "
-    "acr_cleanup.registry.acr, acr_cleanup.clusters.scan_clusters, acr_cleanup.clusters.unlisted, acr_cleanup.stages.soft_delete"
+    "import acr_cleanup.pipeline, acr_cleanup.runtimes.github, acr_cleanup.commands.run, "
+    "acr_cleanup.access.credentials, acr_cleanup.access.network, acr_cleanup.registry.acr, "
+    "acr_cleanup.clusters.scan_clusters, acr_cleanup.clusters.unlisted, acr_cleanup.stages.soft_delete"
 )
 # As the documentation of each of them has it.
 ALONE = "import azure.identity.aio, azure.containerregistry.aio, azure.mgmt.containerservice.aio, kubernetes.aio"

@@ -298,11 +298,11 @@ async def test_a_kubeconfig_cluster_is_read_in_the_context_that_is_named(tmp_pat
         text = kubeconfig(
             cluster,
             server=at.emulator.kubernetes_url(cluster),
-            ca_pem=at.emulator.ca_pem,
+            ca_pem=at.emulator.authority.ca_pem,
             role="clusterUser",
             auth="certificate",
             tenant="",
-            certificate=at.emulator.client_certificate(cluster),
+            certificate=at.emulator.authority.client_certificate(cluster),
         )
         path = tmp_path / "config"
         path.write_text(text)

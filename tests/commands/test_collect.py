@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup import cli
-from acr_cleanup.clusters.snapshot import Recorded, write_snapshot
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.core.references import Registry
@@ -26,14 +26,14 @@ from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers import hostile_text as hostile
-from tests.helpers.running import Tool, serving
+from tests.helpers.tool_runs import Tool, serving
 from tests.reports.test_markdown import OURS, elements, html, whole
 
 OLD = timedelta(days=100)
@@ -336,7 +336,7 @@ def test_folders_on_the_way_are_made_and_nothing_else_is_left(tmp_path: Path) ->
         (["collect", "--out", "usage.json", "--only", "nobody"], "There is no cluster 'nobody'"),
         (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
         (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
-        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it is there, and is no file."),
+        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
     ],
 )
 def test_wrong_use_is_exit_code_two(
@@ -374,12 +374,14 @@ def test_no_foreign_text_is_markup_or_a_command() -> None:
 
 
 def test_a_snapshot_of_hostile_names_is_told_without_harm(tmp_path: Path) -> None:
+    from acr_cleanup.clusters.read_failure import ReadFailure  # noqa: PLC0415
     from acr_cleanup.clusters.snapshot import read_snapshot  # noqa: PLC0415
-    from acr_cleanup.clusters.unread import Unread  # noqa: PLC0415
 
     path = tmp_path / "usage.json"
-    clusters = [Recorded(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")]
+    clusters = [
+        SnapshotEntry(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")
+    ]
     write_snapshot(path, Registry("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
-    with pytest.raises(Unread) as refused:
+    with pytest.raises(ReadFailure) as refused:
         read_snapshot(SnapshotCluster("production", path), Registry("a.azurecr.io"), 0)
     assert refused.value.seen.isprintable()

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ import pytest
 
 from acr_cleanup import cli
 from acr_cleanup.commands.explain import Target, explain, explain_report, parse_target
-from acr_cleanup.commands.run import Edges, connect
+from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.references import ImageReference, Registry
 from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import ConfigurationError
+from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
+from acr_cleanup.stages.read import ConfiguredClusters
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, build, impatient, staged
 
 
@@ -52,16 +54,21 @@ async def ask(stage: Stage, target: str, seen: Spoil = lambda scans: scans, /, *
     out, err = io.StringIO(), io.StringIO()
     runtime = Terminal(stdout=out, stderr=err, environ={})
 
+    @dataclass(frozen=True)
+    class SpoiltClusters(ConfiguredClusters):
+        async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+            return seen(await super().scan(progress))
+
     @asynccontextmanager
-    async def edges() -> AsyncIterator[Edges]:
-        async with connect(settings, os.environ, runtime) as real:
+    async def connections() -> AsyncIterator[Connections]:
+        async with connect(settings, runtime, os.environ) as real:
+            assert isinstance(real.sources, ConfiguredClusters)
+            sources = SpoiltClusters(
+                **{field.name: getattr(real.sources, field.name) for field in fields(real.sources)}
+            )
+            yield Connections(real.registry, sources)
 
-            async def scan(report: Callable[[ClusterScan], None]) -> tuple[ClusterScan, ...]:
-                return seen(await real.scan(report))
-
-            yield Edges(real.registry, scan)
-
-    code = await explain(target, settings, runtime, os.environ, open_edges=edges)
+    code = await explain(target, settings, runtime, os.environ, open_connections=connections)
     assert "Traceback" not in out.getvalue() + err.getvalue()
     assert not stage.world.matching(service="acr", method="DELETE")
     return Said(code, out.getvalue(), err.getvalue())
@@ -85,7 +92,7 @@ async def test_a_tag_that_nobody_uses_would_be_deleted(stage: Stage) -> None:
     assert "not in use no cluster uses it, by tag or by digest" in said.lines
     assert "in scope it is running in production" in said.lines
     assert any(line.startswith("old enough pushed") and line.endswith("100d ago, at least 30d") for line in said.lines)
-    assert any(line.startswith("Frees its manifest goes with it") for line in said.lines)
+    assert any(line.startswith("Frees its manifest, which is deleted too") for line in said.lines)
 
 
 async def test_a_tag_in_use_is_kept_and_every_use_is_named_with_its_field(stage: Stage) -> None:
@@ -174,9 +181,9 @@ async def test_a_tag_that_goes_by_name_only_says_what_keeps_its_manifest(stage: 
     stage.registry.lock(REPOSITORY, "alias")
     said = await ask(stage, f"{REPOSITORY}:1.0")
 
-    assert said.verdict == "shop/web:1.0 would be deleted, by name only: its manifest stays."
+    assert said.verdict == "shop/web:1.0 would be deleted, but its manifest is kept."
     assert "Also alias, on the same manifest" in said.lines
-    assert "Frees the name alone; its manifest stays: its tag alias is kept" in said.lines
+    assert "Frees nothing, because its manifest is kept: its tag alias is kept" in said.lines
 
 
 async def test_pods_that_name_a_missing_tag_will_fail_and_that_is_said_first(stage: Stage) -> None:
@@ -199,7 +206,7 @@ async def test_a_missing_tag_with_a_digest_that_is_there_is_still_pulled(stage: 
 async def test_what_nobody_knows_is_not_there(stage: Stage) -> None:
     said = await ask(stage, f"{REPOSITORY}:1.9")
     assert (said.code, said.verdict) == (1, "shop/web:1.9 is not in the registry, and no cluster uses it.")
-    assert any("near this one: " in line and "1.0" in line for line in said.lines)
+    assert any("Similar tags: " in line and "1.0" in line for line in said.lines)
 
     said = await ask(stage, f"{REPOSITORY}@sha256:{'0' * 64}")
     assert said.code == 1
@@ -230,8 +237,8 @@ async def test_an_artifact_in_use_is_read_for_what_it_is_attached_to(stage: Stag
     stage.pod(stage.image("2.0"), image_ids=[stage.image(digest=artifact)])
     said = await ask(stage, f"{REPOSITORY}:1.0")
 
-    assert said.verdict == "shop/web:1.0 would be deleted, by name only: its manifest stays."
-    assert f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it and is kept" in said.lines
+    assert said.verdict == "shop/web:1.0 would be deleted, but its manifest is kept."
+    assert f"Frees nothing, because its manifest is kept: {artifact[:19]} is attached to it, and stays" in said.lines
 
 
 async def test_a_beginning_that_two_digests_share_is_no_digest(stage: Stage) -> None:
@@ -257,7 +264,7 @@ async def test_a_repository_is_answered_with_each_tag_newest_first(stage: Stage)
     assert [line.split()[0] for line in table] == ["3.0", "2.0", "1.1", "1.0"]
     assert table[3] == "1.0 100d would be deleted unused and old enough"
     assert "kept in use: production/shop/Deployment/web" in table[1]
-    assert "Who runs it: 1 workload" in said.lines
+    assert "Run by 1 workload" in said.lines
 
 
 async def test_a_repository_that_nothing_runs_is_kept_whole(stage: Stage) -> None:
@@ -277,9 +284,9 @@ async def test_a_blocked_cluster_leaves_the_answer_open_and_says_so(stage: Stage
     stage.another("staging").power_state = "Stopped"
     said = await ask(stage, f"{REPOSITORY}:1.0")
 
-    assert (said.code, said.verdict) == (0, "As far as could be seen, shop/web:1.0 would be deleted.")
+    assert (said.code, said.verdict) == (0, "According to what could be read, shop/web:1.0 would be deleted.")
     assert said.out.splitlines()[1] == (
-        "staging could not be read completely: a run now would delete nothing, and more uses may exist."
+        "staging could not be read completely. A run would delete nothing now, and more uses may exist."
     )
     assert "not in use nothing that could be seen uses it, by tag or by digest" in said.lines
     assert any("the cluster is stopped" in line for line in said.lines)
@@ -381,7 +388,7 @@ async def test_the_command_line_leads_here(stage: Stage, capsys: pytest.CaptureF
     assert await typed("shop/web:1.0", "--report", str(report)) == 0
     assert "it was a dry run" in capsys.readouterr().out
     assert await typed("shop/web:1.0", "--report", str(path)) == 2
-    assert "It is no report of a run" in capsys.readouterr().err
+    assert "The file is not the report of a run" in capsys.readouterr().err
 
 
 # -- the report of a past run ---------------------------------------------------------------------------------
@@ -402,9 +409,7 @@ async def test_an_auditor_reads_why_a_tag_was_deleted_and_another_kept(stage: St
 
     said = ask_report(stage, "contoso.azurecr.io/shop/web:1.0")
     assert (said.code, said.verdict) == (0, f"shop/web:1.0 was deleted by the run of {when}.")
-    assert any(
-        line.startswith("No rule kept it: nothing that was seen used it, and it was pushed") for line in said.lines
-    )
+    assert any(line.startswith("No rule kept it: no use was found, and it was pushed") for line in said.lines)
     assert any(line.startswith("Manifest deleted; for linux/amd64, ") for line in said.lines)
     assert any(line.startswith("Run an apply of contoso.azurecr.io, applied, from ") for line in said.lines)
     assert any(line.startswith("Policy older-than 30d; scope running; keep-last 0") for line in said.lines)
@@ -469,11 +474,11 @@ async def test_a_refused_run_says_what_it_could_not_see(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("content", "seen"),
     [
-        ("{", "It is no report of a run"),
-        ("[]", "It is no report of a run"),
-        ('{"schema_version": 1}', "It is no report of a run"),
+        ("{", "The file is not the report of a run"),
+        ("[]", "The file is not the report of a run"),
+        ('{"schema_version": 1}', "The file is not the report of a run"),
         ('{"schema_version": 9, "tool_version": "99"}', "It is a report of version 9"),
-        ("\ufffe", "It is no report of a run"),
+        ("\ufffe", "The file is not the report of a run"),
         (None, "The file cannot be read"),
     ],
 )

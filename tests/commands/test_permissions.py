@@ -20,9 +20,11 @@ from acr_cleanup import cli
 from acr_cleanup.access import roles as rights
 from acr_cleanup.clusters.api_server.discovery import NOT_READ
 from acr_cleanup.clusters.images.pod_specs import KINDS
+from acr_cleanup.commands import cluster_role
 from acr_cleanup.commands import permissions as module
-from acr_cleanup.commands.permissions import IDENTITY, permissions
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.commands.cluster_role import IDENTITY
+from acr_cleanup.commands.permissions import permissions
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers.paths import ROOT
@@ -191,7 +193,7 @@ async def test_what_kubernetes_itself_serves_is_in_it_even_if_no_cluster_can_be_
 
 
 def test_nothing_of_it_is_a_kind_that_is_never_read() -> None:
-    for group, resources in module._FURTHER.items():
+    for group, resources in cluster_role.FURTHER.items():
         assert f"*.{group}" not in NOT_READ
         assert {f"{each}.{group}".rstrip(".") for each in resources}.isdisjoint(NOT_READ)
 
@@ -424,9 +426,8 @@ def test_the_command_takes_what_changes_the_rights() -> None:
     assert (parsed.helm_history, parsed.subscriptions, parsed.require_all_clusters) == ("3", ["x"], "true")
 
 
-def test_every_role_is_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("## Rights")[2].partition("\n## ")[0]
+def test_every_role_is_in_the_documentation() -> None:
+    table = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
     names = [
         rights.ACR_PULL, rights.ACR_DELETE, rights.ABAC_READER, rights.ABAC_CONTRIBUTOR, rights.ABAC_CATALOG, rights.READER,
         rights.CLUSTER_USER, rights.RBAC_READER,

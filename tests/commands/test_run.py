@@ -11,8 +11,8 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
-from tests.helpers.running import Tool, serving
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.helpers.tool_runs import Tool, serving
 
 OLD = timedelta(days=100)
 
@@ -328,8 +328,8 @@ async def test_one_place_of_reporting_that_breaks_leaves_the_others(
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError("whatever")
 
-    monkeypatch.setattr("acr_cleanup.commands.run.text.render", broken)
-    monkeypatch.setattr("acr_cleanup.commands.run.outputs", broken)
+    monkeypatch.setattr("acr_cleanup.stages.publish.text.render", broken)
+    monkeypatch.setattr("acr_cleanup.stages.publish.outputs", broken)
     ran = await tool.apply()
 
     assert ran.code == 1

@@ -16,8 +16,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from azure.mgmt.containerservice.aio import ContainerServiceClient
 
 from acr_cleanup.emulator import Emulator, World, arm
-from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP, ClusterState
-from acr_cleanup.emulator.kubernetes.state import Auth
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, Auth, ClusterState
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.ContainerService/managedClusters"
@@ -33,7 +32,7 @@ class Credential:
     """Tokens of the emulator for the resource manager."""
 
     def __init__(self, emulator: Emulator, audience: str | None = None) -> None:
-        self._token = emulator.issue_token(audience or emulator.resource_manager, "me")
+        self._token = emulator.authority.issue_token(audience or emulator.resource_manager, "me")
 
     async def get_token(self, *_: str, **__: Any) -> AccessToken:
         return AccessToken(self._token, 9_999_999_999)
@@ -69,7 +68,7 @@ async def plain(*clusters: ClusterState) -> AsyncIterator[Any]:
     async with Emulator(world) as emulator:
         context = ssl.create_default_context(cafile=emulator.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-            right = emulator.issue_token(emulator.resource_manager, "me")
+            right = emulator.authority.issue_token(emulator.resource_manager, "me")
 
             async def call(path: str, method: str = "GET", token: str | None = right, **options: Any) -> Any:
                 headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -165,8 +164,8 @@ async def test_what_is_not_allowed_is_named_with_action_and_scope() -> None:
 async def test_only_tokens_for_the_resource_manager_are_taken() -> None:
     """401 with a challenge, and a code that tells why."""
     async with plain(ClusterState("aks-prod")) as call:
-        wrong = call.emulator.issue_token(AKS_SERVER_APP, "me")
-        old = call.emulator.issue_token(call.emulator.resource_manager, "me", lifetime=-5)
+        wrong = call.emulator.authority.issue_token(AKS_SERVER_APP, "me")
+        old = call.emulator.authority.issue_token(call.emulator.resource_manager, "me", lifetime=-5)
         for token, code in [
             (None, "AuthenticationFailed"),
             ("nonsense", "InvalidAuthenticationToken"),
@@ -212,7 +211,7 @@ async def test_user_credentials_come_in_four_forms() -> None:
             assert config["current-context"] == auth
             server = config["clusters"][0]["cluster"]
             assert server["server"] == emulator.kubernetes_url(auth)
-            assert base64.b64decode(server["certificate-authority-data"]) == emulator.ca_pem
+            assert base64.b64decode(server["certificate-authority-data"]) == emulator.authority.ca_pem
         assert set(users["certificate"]) == {"client-certificate-data", "client-key-data", "token"}
         assert set(users["token"]) == {"token"}
         assert users["entra"]["auth-provider"]["config"]["apiserver-id"] == AKS_SERVER_APP

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from acr_cleanup.emulator.arm import describe
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.arm_shapes import describe_cluster
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.emulator.test_arm import SCOPE, VERSION, plain
 from tests.helpers.emulated_api_server import keys
 from tests.helpers.paths import SHARED
@@ -69,9 +69,9 @@ def test_a_cluster_has_no_field_that_no_recorded_cluster_has(recording: str, clu
         for exchange in exchanges(name):
             if exchange["response"]["body"]["string"]:
                 known |= set(keys(body(exchange)))
-    assert set(keys(describe(cluster))) <= known
+    assert set(keys(describe_cluster(cluster))) <= known
     recorded = body(exchanges(recording)[-1])["properties"]
-    mine = describe(cluster)["properties"]
+    mine = describe_cluster(cluster)["properties"]
     for field in ("fqdn", "privateFQDN", "aadProfile"):
         assert (field in mine) == (field in recorded), field
     assert ("apiServerAccessProfile" in mine) == ("enablePrivateCluster" in str(recorded))

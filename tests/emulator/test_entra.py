@@ -14,7 +14,8 @@ from azure.identity import AzurePipelinesCredential
 from azure.identity.aio import ClientAssertionCredential, ClientSecretCredential
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.world import AKS_SERVER_APP, GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP
+from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
 
 REGISTRY_SCOPE = "https://containerregistry.azure.net/.default"
 EXCHANGE = "api://AzureADTokenExchange"
@@ -42,7 +43,7 @@ def secret_credential(emulator: Emulator, **changes: Any) -> ClientSecretCredent
     }
     return ClientSecretCredential(
         **(options | changes),
-        authority=emulator.authority,
+        authority=emulator.authority_url,
         disable_instance_discovery=True,
         connection_verify=emulator.ca_file,
     )
@@ -61,15 +62,18 @@ def secret_credential(emulator: Emulator, **changes: Any) -> ClientSecretCredent
 async def test_a_secret_gets_a_token_for_the_audience(emulator: Emulator, scope: str) -> None:
     async with secret_credential(emulator) as credential:
         token = await credential.get_token(scope)
-    claims = emulator.check_token(token.token, scope.removesuffix("/.default"))
+    claims = emulator.authority.check_token(token.token, scope.removesuffix("/.default"))
     assert claims is not None
     assert claims["appid"] == emulator.world.directory.client_id
-    assert emulator.check_token(token.token, "https://graph.microsoft.com") is None
+    assert emulator.authority.check_token(token.token, "https://graph.microsoft.com") is None
 
 
 async def test_every_name_of_the_resource_manager_is_the_same_audience(emulator: Emulator) -> None:
     for name in ("https://management.azure.com/", "https://management.core.windows.net", emulator.resource_manager):
-        assert emulator.check_token(emulator.issue_token(name, "me"), emulator.resource_manager) is not None
+        assert (
+            emulator.authority.check_token(emulator.authority.issue_token(name, "me"), emulator.resource_manager)
+            is not None
+        )
 
 
 @pytest.mark.parametrize(
@@ -109,11 +113,11 @@ async def test_a_job_of_github_logs_in_without_a_secret(emulator: Emulator, http
         directory.tenant,
         "github-app",
         lambda: assertion,
-        authority=emulator.authority,
+        authority=emulator.authority_url,
         connection_verify=emulator.ca_file,
     ) as credential:
         token = await credential.get_token(REGISTRY_SCOPE)
-    claims = emulator.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default"))
+    claims = emulator.authority.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default"))
     assert claims is not None
     assert claims["appid"] == "github-app"
 
@@ -138,7 +142,7 @@ async def test_an_assertion_must_match_what_the_directory_trusts(
         emulator.world.directory.tenant,
         "app",
         lambda: assertion,
-        authority=emulator.authority,
+        authority=emulator.authority_url,
         connection_verify=emulator.ca_file,
     ) as credential:
         with pytest.raises(ClientAuthenticationError, match=code):
@@ -150,8 +154,8 @@ async def test_an_assertion_that_nobody_signed_is_refused(emulator: Emulator) ->
     async with ClientAssertionCredential(
         emulator.world.directory.tenant,
         "app",
-        lambda: Emulator().signer.sign({"iss": GITHUB_ISSUER, "sub": "anyone", "aud": EXCHANGE}, 60),
-        authority=emulator.authority,
+        lambda: Emulator().authority.signer.sign({"iss": GITHUB_ISSUER, "sub": "anyone", "aud": EXCHANGE}, 60),
+        authority=emulator.authority_url,
         connection_verify=emulator.ca_file,
     ) as credential:
         with pytest.raises(ClientAuthenticationError, match="AADSTS700024"):
@@ -171,11 +175,11 @@ async def test_a_job_of_azure_pipelines_logs_in_by_its_service_connection(
         client_id="pipelines-app",
         service_connection_id="44444444-4444-4444-4444-444444444444",
         system_access_token=environment["SYSTEM_ACCESSTOKEN"],
-        authority=emulator.authority,
+        authority=emulator.authority_url,
         connection_verify=emulator.ca_file,
     )
     token = await asyncio.to_thread(credential.get_token, REGISTRY_SCOPE)
-    assert emulator.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default")) is not None
+    assert emulator.authority.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default")) is not None
 
 
 async def test_the_issuers_give_nothing_without_the_token_of_a_job(
@@ -191,12 +195,12 @@ async def test_a_token_of_a_set_lifetime_ends(emulator: Emulator) -> None:
     emulator.world.directory.token_lifetime = 0
     async with secret_credential(emulator) as credential:
         token = await credential.get_token(REGISTRY_SCOPE)
-    assert emulator.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default")) is None
+    assert emulator.authority.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default")) is None
 
 
 async def test_discovery_names_the_authority_that_was_asked(emulator: Emulator, http: aiohttp.ClientSession) -> None:
-    async with http.get(f"{emulator.authority}/common/discovery/instance?api-version=1.1") as response:
+    async with http.get(f"{emulator.authority_url}/common/discovery/instance?api-version=1.1") as response:
         endpoint = (await response.json())["tenant_discovery_endpoint"]
     async with http.get(endpoint) as response:
         configuration = await response.json()
-    assert configuration["token_endpoint"].startswith(f"{emulator.authority}/{emulator.world.directory.tenant}/")
+    assert configuration["token_endpoint"].startswith(f"{emulator.authority_url}/{emulator.world.directory.tenant}/")

@@ -38,7 +38,7 @@ async def test_a_fault_hits_the_named_requests_alone(world: World, registry: Reg
     assert statuses == [200, 503, 503, 200, 200]
     assert (await registry.get("/acr/v1/web/_tags")).status == 200
     (fault,) = world.faults
-    assert (fault.seen, fault.hits) == (5, 2)
+    assert (fault.matched, fault.hits) == (5, 2)
 
 
 async def test_a_made_up_answer_has_its_headers_and_body(world: World, registry: RegistryClient) -> None:
@@ -107,7 +107,7 @@ async def test_the_world_can_change_behind_a_request(world: World, registry: Reg
     async def push_again(_: web.Request) -> None:
         world.registry.push("web", "1.3")
 
-    world.faults.append(Fault(path="_tags/1.3", behind=push_again, times=1))
+    world.faults.append(Fault(path="_tags/1.3", after_handler=push_again, times=1))
     first = (await registry.get("/acr/v1/web/_tags/1.3")).json["tag"]["digest"]
     second = (await registry.get("/acr/v1/web/_tags/1.3")).json["tag"]["digest"]
     assert first != second

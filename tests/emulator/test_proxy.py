@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ import aiohttp
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.kubernetes.api import ClusterState
-from acr_cleanup.emulator.world import AKS_SERVER_APP
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 
 
 async def test_it_starts_soon() -> None:
@@ -36,7 +35,7 @@ async def test_nothing_is_left_when_it_has_ended() -> None:
 
 async def test_it_listens_on_loopback_alone() -> None:
     async with Emulator(World()) as emulator:
-        for url in (emulator.authority, emulator.resource_manager, emulator.proxy_url):
+        for url in (emulator.authority_url, emulator.resource_manager, emulator.proxy_url):
             port = int(url.rpartition(":")[2])
             with socket.socket() as other:
                 # Nobody listens on the other addresses: they can still be bound.
@@ -47,14 +46,14 @@ async def test_the_ca_file_holds_one_authority_which_vouches_for_every_service()
     world = World()
     async with Emulator(world) as emulator:
         cluster = world.clusters["late"] = ClusterState(name="late")
-        assert emulator.ca_pem.count(b"BEGIN CERTIFICATE") == 1
-        assert Path(emulator.ca_file).read_bytes() == emulator.ca_pem  # noqa: ASYNC240
+        assert emulator.authority.ca_pem.count(b"BEGIN CERTIFICATE") == 1
+        assert Path(emulator.ca_file).read_bytes() == emulator.authority.ca_pem  # noqa: ASYNC240
         context = ssl.create_default_context(cafile=emulator.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
             for url in (
                 f"https://{emulator.registry_url}",
                 f"https://{emulator.registry_url}".replace("localhost", "127.0.0.1"),
-                emulator.authority,
+                emulator.authority_url,
                 emulator.resource_manager,
                 emulator.kubernetes_url(cluster),
             ):
@@ -69,7 +68,7 @@ async def test_the_two_faces_say_their_own_names() -> None:
         assert registry.image("shop/web", "1.0") == f"{emulator.registry_url}/shop/web:1.0"
         config = emulator.config()
         assert config["container_registry"]["url"] == emulator.registry_url
-        assert config["cloud"]["authority"] == emulator.authority
+        assert config["cloud"]["authority"] == emulator.authority_url
         assert config["cloud"]["resource_manager"] == emulator.resource_manager
         assert config["kubernetes_clusters"]["aks-prod"]["name"] == "aks-prod"
         assert "HTTPS_PROXY" not in emulator.environment()
@@ -83,21 +82,26 @@ async def test_the_two_faces_say_their_own_names() -> None:
 
 async def test_a_token_is_for_one_audience_and_for_a_time() -> None:
     async with Emulator(World()) as emulator:
-        token = emulator.issue_token(AKS_SERVER_APP, "me")
-        claims = emulator.check_token(token, AKS_SERVER_APP)
+        token = emulator.authority.issue_token(AKS_SERVER_APP, "me")
+        claims = emulator.authority.check_token(token, AKS_SERVER_APP)
         assert claims is not None
         assert claims["appid"] == "me"
-        assert emulator.check_token(token, {"other", AKS_SERVER_APP}) is not None
-        assert emulator.check_token(token, emulator.resource_manager) is None
-        assert emulator.check_token(token[:-4] + "AAAA", AKS_SERVER_APP) is None
-        assert emulator.check_token("nonsense", AKS_SERVER_APP) is None
-        assert emulator.check_token(emulator.issue_token(AKS_SERVER_APP, "me", lifetime=-1), AKS_SERVER_APP) is None
+        assert emulator.authority.check_token(token, {"other", AKS_SERVER_APP}) is not None
+        assert emulator.authority.check_token(token, emulator.resource_manager) is None
+        assert emulator.authority.check_token(token[:-4] + "AAAA", AKS_SERVER_APP) is None
+        assert emulator.authority.check_token("nonsense", AKS_SERVER_APP) is None
+        assert (
+            emulator.authority.check_token(
+                emulator.authority.issue_token(AKS_SERVER_APP, "me", lifetime=-1), AKS_SERVER_APP
+            )
+            is None
+        )
 
 
 async def test_a_client_certificate_is_recognised_by_its_cluster(tmp_path: Path) -> None:
     world = World(clusters={"aks-prod": ClusterState(name="aks-prod")})
     async with Emulator(world) as emulator:
-        certificate, key = emulator.client_certificate("aks-prod")
+        certificate, key = emulator.authority.client_certificate("aks-prod")
         (tmp_path / "cert.pem").write_text(certificate + key)
         context = ssl.create_default_context(cafile=emulator.ca_file)
         context.load_cert_chain(tmp_path / "cert.pem")
@@ -121,7 +125,7 @@ async def test_another_process_can_use_it() -> None:
             "python3",
             "-c",
             script,
-            env={"PATH": os.environ["PATH"], "URL": emulator.authority, **emulator.environment()},
+            env={"PATH": os.environ["PATH"], "URL": emulator.authority_url, **emulator.environment()},
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()

@@ -110,7 +110,7 @@ def test_what_nobody_foresaw_is_told_without_a_traceback(
     async def main(*_: object, **__: object) -> int:
         raise ZeroDivisionError("whatever")
 
-    monkeypatch.setattr("acr_cleanup.commands.run.main", main)
+    monkeypatch.setattr("acr_cleanup.commands.run.run", main)
     job.inputs["dry-run"] = dry_run
 
     assert pipeline.run(job, {}) == 1
@@ -127,7 +127,7 @@ def test_a_run_gets_what_the_inputs_say(job: Job, monkeypatch: pytest.MonkeyPatc
         seen.append((dry_run, settings.report_dir))
         return 7
 
-    monkeypatch.setattr("acr_cleanup.commands.run.main", main)
+    monkeypatch.setattr("acr_cleanup.commands.run.run", main)
     assert pipeline.run(job, {}) == 7
     job.inputs["dry-run"] = "false"
     assert pipeline.run(job, {}) == 7
@@ -160,7 +160,7 @@ def test_no_folder_that_can_be_written_to_stops_before_anything_is_read(
     monkeypatch.setattr("acr_cleanup.pipeline.tempfile.mkdtemp", denied)
 
     assert pipeline.run(job, {}) == 2
-    assert any("must be reported" in each for each in job.told)
+    assert any("without a report" in text for text in job.told)
 
 
 # -- only reading --------------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_with_collect_a_step_only_reads(
     job: Job, monkeypatch: pytest.MonkeyPatch, read: object, code: int, result: str
 ) -> None:
     """Even where deleting was asked for as well; and there are no reports of what was not decided."""
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", read)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", read)
     job.inputs |= {"collect": "usage/snapshot.json", "dry-run": "false"}
 
     assert pipeline.run(job, LOGIN) == code
@@ -200,7 +200,7 @@ def test_with_collect_a_step_only_reads(
 
 
 def test_a_summary_of_the_reading_that_nobody_wants_is_not_shown(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", scanned)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", scanned)
     job.inputs |= {"collect": "usage.json", "summary": "false"}
 
     pipeline.run(job, LOGIN)
@@ -226,7 +226,7 @@ def test_what_nobody_foresaw_while_reading_is_told_without_a_traceback(
     async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("whatever")
 
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", broken)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", broken)
     job.inputs["collect"] = "usage.json"
 
     assert pipeline.run(job, LOGIN) == 1
@@ -238,7 +238,7 @@ def test_what_nobody_foresaw_while_reading_is_told_without_a_traceback(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_the_snapshot_belongs_to_the_owner_of_the_workspace(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", scanned)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", scanned)
     os.chown(job.workspace, 1001, 1001)
     job.inputs["collect"] = "a/b/usage.json"
 

@@ -18,14 +18,14 @@ import yaml
 from acr_cleanup import __version__
 from acr_cleanup.reports.outputs import NAMES, outputs_of_failure
 from acr_cleanup.runtimes.azure_devops import AzureDevOps
-from acr_cleanup.settings import INPUTS, Input, Kind
-from tests.settings.test_contract import ROOT, _description, action
+from acr_cleanup.settings import INPUTS, Input, InputKind
+from tests.helpers.paths import ROOT
+from tests.settings.test_contract import _description, action
 
 TASK = ROOT / "azure-pipelines-task"
 MANIFEST = TASK / "AcrCleanupV1" / "task.json"
 EXTENSION = TASK / "vss-extension.json"
 CONTRACT = TASK / "src" / "contract.json"
-README = TASK / "README.md"
 
 # Read now: each test has an environment of its own.
 SCHEMA = os.environ.get("ACR_CLEANUP_TASK_SCHEMA", "")
@@ -86,17 +86,17 @@ def _input(each: Input) -> dict[str, Any]:
     default = each.action_default
     entry: dict[str, Any] = {"name": name_in_task(each), "type": "string", "label": _label(each)}
     match each.kind:
-        case Kind.LIST:
+        case InputKind.LIST:
             entry["type"] = "multiLine"
-        case Kind.NUMBER:
+        case InputKind.NUMBER:
             entry["type"] = "int"
-        case Kind.PATH:
+        case InputKind.PATH:
             entry["type"] = "filePath"
-        case Kind.CHOICE:
+        case InputKind.CHOICE:
             entry |= {"type": "pickList", "options": {choice: choice for choice in each.choices}}
-        case Kind.BOOLEAN if default:
+        case InputKind.BOOLEAN if default:
             entry["type"] = "boolean"
-        case Kind.BOOLEAN:
+        case InputKind.BOOLEAN:
             # A check box says false where nobody has touched it, and an input outranks the file: this one can say nothing.
             entry |= {"type": "pickList", "options": {"true": "true", "false": "false"}}
     entry["required"] = False
@@ -293,11 +293,10 @@ def test_icons_have_the_size_that_the_marketplace_asks_for(path: str, size: int)
 PIPELINES = [
     yaml.safe_load(block)
     for path in (
-        README,
         TASK / "overview.md",
-        ROOT / "README.md",
+        ROOT / "docs" / "azure-pipelines.md",
         ROOT / "docs" / "scale-out.md",
-        ROOT / "docs" / "performance.md",
+        ROOT / "docs" / "large-registries.md",
     )
     for block in re.findall(r"^```yaml\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if "task: AcrCleanup@" in block

@@ -23,7 +23,7 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
 from tests.entries.test_task import MANIFEST, PACKED, TASK
 
@@ -173,7 +173,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
 
 
 async def test_a_plan_then_what_it_says(agent: Agent) -> None:
-    """Federation, plan, reviewed plan from the folder of the artifacts, deletion: as the pipeline of the README does it."""
+    """Federation, plan, reviewed plan from the artifacts, deletion: the pipeline of docs/azure-pipelines.md."""
     agent.trust()
     config = str(agent.workspace / "acr-cleanup.json")
     planned = await agent.run(configFile=config, dryRun="True", applyPlan=str(agent.workspace))

@@ -15,11 +15,10 @@ from typing import Any
 import pytest
 
 from acr_cleanup import pipeline
-from acr_cleanup.commands.run import Stop
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.reports import outputs as report_outputs
 from acr_cleanup.reports.dialect import PLAIN
 from acr_cleanup.runtimes.azure_devops import AzureDevOps, camel_case
@@ -249,7 +248,7 @@ async def test_a_result_that_cannot_be_written_later_is_told_and_fails_the_step(
     step = await job.task(inline(job, dry_run="false"))
 
     assert step.code == 1
-    assert "could not be handed on" in step.log
+    assert "could not be reported" in step.log
     report = json.loads((job.workspace / "acr-cleanup" / "report.json").read_text())
     assert report["counts"]["deleted"] == 2
     assert json.loads((job.folder / "lost" / "result.json").read_text())["result"] == "failed"
@@ -437,16 +436,3 @@ async def test_the_same_in_this_process_and_as_if_it_were_windows(
     assert result["exit_code"] == 0
     assert json.loads(result["outputs"]["plannedTags"]) == ["shop/web:1.0", "shop/web:1.1"]
     assert os.access(result["report"], os.R_OK)
-
-
-async def test_a_signal_stops_a_run_where_no_loop_listens_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object) -> None:
-        raise NotImplementedError
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", unknown)
-    before, stop = signal.getsignal(signal.SIGTERM), Stop()
-    with stop.on_signals():
-        signal.raise_signal(signal.SIGTERM)
-        await asyncio.wait_for(stop.event.wait(), 5)
-    assert stop.received == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from acr_cleanup.reports.outputs import NAMES
-from tests.image.conftest import OWNER, ROOT, Contoso, give_away, program, run
+from tests.helpers.paths import ROOT
+from tests.image.conftest import OWNER, Contoso, give_away, program, run
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 

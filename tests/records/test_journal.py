@@ -22,7 +22,8 @@ from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.records import journal as journals
-from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside, read_journal
+from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside
+from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.generated_inventories import NOW, tag, usage
 from tests.helpers.stage import OLD, REPOSITORY, impatient, staged
 from tests.scenarios.test_process import finish, run, start, until, write

@@ -20,7 +20,7 @@ from acr_cleanup.reports import json as report_json
 from acr_cleanup.stages import verify as proof
 from tests.helpers.golden_worlds import FOLDER, Joined, Runner, Scenario, Served, Step, artefacts, names, stable
 from tests.helpers.jobs import Log
-from tests.helpers.leaks import assert_none_leaked
+from tests.helpers.secret_leaks import assert_none_leaked
 from tests.helpers.stage import impatient
 
 pytestmark = pytest.mark.untraced

@@ -23,7 +23,7 @@ import yaml
 from acr_cleanup import cli
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.settings import INPUTS
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.jobs import Job, Step, install

@@ -1,7 +1,8 @@
 """
-One truth for inputs and outputs: action.yml, the schema and the README say what the code does, and packaging keeps its promises.
+One truth for inputs and outputs: action.yml, the schema and the documentation match the code, and packaging keeps its promises.
 
-`UPDATE_CONTRACT=1 make contract` writes what is made from the code: the inputs of action.yml, and the tables of the README.
+`UPDATE_CONTRACT=1 make contract` writes what is made from the code: the inputs of action.yml, and the tables of options and
+outputs in docs/.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import yaml
 
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.outputs import NAMES
-from acr_cleanup.settings import INPUTS, Input, Kind, schema
+from acr_cleanup.settings import INPUTS, Input, InputKind, schema
 from acr_cleanup.settings.grammar import as_shard
 from tests.helpers.paths import ROOT
 
 ACTION = ROOT / "action.yml"
-README = ROOT / "README.md"
-PERFORMANCE = ROOT / "docs" / "performance.md"
+DOCS = ROOT / "docs"
+LARGE_REGISTRIES = DOCS / "large-registries.md"
+WORKFLOW_PAGES = (ROOT / "README.md", DOCS / "github.md", LARGE_REGISTRIES)
+"""The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md."""
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 RUN_BY = re.compile(r"^\s*(?:- )?uses: *(\S+)(.*)$", re.MULTILINE)
 
@@ -40,7 +43,7 @@ def _description(each: Input) -> str:
     text = each.description
     if each.choices:
         text += f" One of: {', '.join(each.choices)}."
-    if each.kind is Kind.LIST and "one per line" not in text:
+    if each.kind is InputKind.LIST and "one per line" not in text:
         text += " One per line."
     if each.default and not each.action_default:
         text += f" Default: {each.default}."
@@ -99,12 +102,12 @@ def test_inputs_of_the_action_are_those_of_the_code() -> None:
     _between(ACTION, "# <inputs>", "# </inputs>", _inputs_of_action())
 
 
-def test_the_readme_has_the_inputs() -> None:
-    _between(README, "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
+def test_the_documentation_has_the_inputs() -> None:
+    _between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
 
 
-def test_the_readme_has_the_outputs() -> None:
-    _between(README, "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
+def test_the_documentation_has_the_outputs() -> None:
+    _between(DOCS / "github.md", "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
 
 
 # -- what must hold --------------------------------------------------------------------------------------------
@@ -217,17 +220,18 @@ def test_workflows_have_no_rights_but_those_a_job_asks_for(path: Path) -> None:
     assert not re.search(r"pull_request_target", path.read_text("utf-8"))
 
 
-# -- the examples of the README --------------------------------------------------------------------------------
+# -- the workflows of the documentation --------------------------------------------------------------------------------
 
 EXAMPLES = [
     yaml.safe_load(block)
-    for block in re.findall(r"^```yaml\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    if "\njobs:" in block
+    for page in WORKFLOW_PAGES
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    if "org/acr-cleanup@" in block
 ]
 
 
-def test_the_readme_has_three_workflows_to_copy() -> None:
-    assert len(EXAMPLES) >= 3
+def test_the_documentation_has_four_workflows_to_copy() -> None:
+    assert len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
@@ -263,21 +267,19 @@ def test_the_reviewed_plan_is_handed_from_one_job_to_the_other() -> None:
 
 
 def test_examples_that_clean_in_parts_leave_no_part_out() -> None:
-    (example,) = (each for each in EXAMPLES if "shard" in json.dumps(each))
-    lists = [example["jobs"]["clean"]["strategy"]["matrix"]["shard"]]
-    for text in re.findall(r"^```yaml\n(.*?)^```$", PERFORMANCE.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+    lists: list[list[str]] = []
+    for text in re.findall(r"^```yaml\n(.*?)^```$", LARGE_REGISTRIES.read_text("utf-8"), re.MULTILINE | re.DOTALL):
         (job,) = jobs.values() if isinstance(jobs := yaml.safe_load(text)["jobs"], dict) else jobs
         matrix = job["strategy"]["matrix"]
         lists.append(matrix.get("shard") or [each["shard"] for each in matrix.values()])
-    assert len(lists) == 3
+    assert len(lists) == 2
     for shards in lists:
         assert list(map(as_shard, shards)) == [Shard(part, len(shards)) for part in range(1, len(shards) + 1)]
 
 
-def test_troubleshooting_quotes_messages_that_exist() -> None:
-    table = README.read_text("utf-8").partition("## When something is wrong")[2].partition("\n## ")[0]
-    messages = re.findall(r"^\| (?!Message|---)(.*?) \|", table, re.MULTILINE)
-    sources = "".join(path.read_text("utf-8") for path in (ROOT / "acr_cleanup").rglob("*.py"))
-    code = re.sub(r'"\s*\n\s*f?"', "", sources).casefold()
-    assert len(messages) > 10
+def test_messages_page_quotes_messages_that_exist() -> None:
+    messages = re.findall(r"^\| (?!Message \||---)(.*?) \|", (DOCS / "messages.md").read_text("utf-8"), re.MULTILINE)
+    paths = [*(ROOT / "acr_cleanup").rglob("*.py"), *(ROOT / "azure-pipelines-task" / "src").glob("*.ts")]
+    code = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text("utf-8") for path in paths)).casefold()
+    assert len(messages) > 200
     assert not [message for message in messages if message.casefold() not in code]

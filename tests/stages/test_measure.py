@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from acr_cleanup.commands.run import rare_collections
 from acr_cleanup.registry import wire
+from acr_cleanup.stages.plan import relaxed_gc
 
 
 async def test_looking_for_garbage_is_as_before_once_a_plan_is_made() -> None:
@@ -16,7 +16,7 @@ async def test_looking_for_garbage_is_as_before_once_a_plan_is_made() -> None:
     before = gc.get_threshold()
 
     async def planning() -> None:
-        with rare_collections():
+        with relaxed_gc():
             assert gc.get_threshold() > before
             raise ValueError("lost")
 

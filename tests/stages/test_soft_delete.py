@@ -32,6 +32,18 @@ async def test_soft_delete_that_is_off_is_said(tmp_path: Path, monkeypatch: pyte
         assert "the journal keeps" in (await stage.tool.plan(stage.config, backup="true")).out
 
 
+async def test_soft_delete_registry_on_a_later_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(tmp_path, monkeypatch, "direct") as stage:
+        link = (
+            f"{stage.tool.emulator.resource_manager}/subscriptions/{stage.registry.subscription_id}"
+            f"/resourceGroups/{stage.registry.resource_group}/providers/Microsoft.ContainerRegistry/registries"
+            "?api-version=2023-11-01-preview"
+        )
+        empty = {"value": [], "nextLink": link}
+        stage.fault(service="arm", path="ContainerRegistry", times=1, status=200, body=empty)
+        assert "Soft delete is off" in (await stage.tool.plan(stage.config)).out
+
+
 async def test_what_cannot_be_looked_up_is_unknown_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,10 +18,11 @@ from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as proof
+from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
-from tests.helpers.running import Ran, Tool, serving
+from tests.helpers.tool_runs import Ran, Tool, serving
 
 OLD = timedelta(days=100)
 
@@ -58,7 +59,7 @@ def sabotage(tool: Tool, what: Callable[[Any], None]) -> None:
     async def strike(_: object) -> None:
         what(tool.world.registry.repositories["shop/web"])
 
-    tool.world.faults.append(Fault(service="acr", method="DELETE", behind=strike, times=1))
+    tool.world.faults.append(Fault(service="acr", method="DELETE", after_handler=strike, times=1))
 
 
 def broken(ran: Ran) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ async def test_without_verify_or_without_deletions_nobody_looks(tool: Tool) -> N
 
     again = await tool.apply()
     assert (again.code, again.report["proof"]) == (0, None)
-    assert "Looked again" not in again.out
+    assert "Verified" not in again.out
 
 
 async def test_a_used_tag_that_goes_meanwhile_fails_the_run_and_names_who_uses_it(tool: Tool) -> None:
@@ -103,16 +104,16 @@ async def test_a_used_tag_that_goes_meanwhile_fails_the_run_and_names_who_uses_i
     assert ran.code == 1
     assert ran.report["verdict"] == "partial"
     first = ran.out.splitlines()[0]
-    assert first.startswith("Broken: shop/web:2.0 can no longer be pulled (not deleted by this run itself)")
+    assert first.startswith("Broken: shop/web:2.0 cannot be pulled any more (not deleted by this run)")
     assert "used by production/shop/Deployment/web" in " ".join(ran.out.split())
     names = {each["tag"]: each for each in broken(ran)}
     assert {use["name"] for use in names["2.0"]["uses"]} == {"web"}
     assert names["2.0"]["deleted_by_this_run"] is False
     way_back = f"acr-cleanup restore {tool.folder / 'report' / 'journal.jsonl'}"
-    assert "The way back: acr-cleanup restore" in " ".join(ran.out.split())
+    assert "To restore what was deleted: acr-cleanup restore" in " ".join(ran.out.split())
     summary = (tool.folder / "report" / "summary.md").read_text(encoding="utf-8")
     assert way_back in summary
-    assert "What is broken" in summary
+    assert "Broken references" in summary
     assert (tool.folder / "report" / "journal.jsonl").exists()
 
 
@@ -133,7 +134,7 @@ async def test_a_registry_that_takes_a_child_of_a_kept_index_along_is_found_out(
     assert ran.code == 1
     (found,) = broken(ran)
     assert found["digest"] == child
-    assert f"shop/web:{tag}, which was kept, lists it" in found["seen"]
+    assert f"shop/web:{tag}, which was to stay, lists it" in found["seen"]
     assert {use["name"] for use in found["uses"]} == users
 
 
@@ -142,8 +143,8 @@ async def test_a_kept_tag_that_somebody_else_deletes_is_a_note(tool: Tool) -> No
     ran = await tool.apply()
 
     assert ran.code == 0
-    assert ran.report["proof"]["notes"] == ["shop/web:young no longer exists; this run did not delete it."]
-    assert "Changed by others meanwhile" in ran.out
+    assert ran.report["proof"]["notes"] == ["shop/web:young is gone; this run did not delete it."]
+    assert "Changed by others during the run" in ran.out
 
 
 async def test_a_list_that_lags_behind_breaks_nothing(tool: Tool) -> None:
@@ -168,7 +169,7 @@ async def test_a_replica_that_lags_behind_gets_a_second_look(tool: Tool) -> None
         async def catch_up(_: object) -> None:
             state.tag("2.0", tag.digest, tag.updated)
 
-        tool.world.faults.append(Fault(service="acr", path="/manifests/2.0$", behind=catch_up, times=1))
+        tool.world.faults.append(Fault(service="acr", path="/manifests/2.0$", after_handler=catch_up, times=1))
 
     sabotage(tool, lag)
     ran = await tool.apply()
@@ -187,7 +188,7 @@ async def test_a_registry_that_is_silent_afterwards_leaves_it_unproven_and_says_
     assert ran.code == 1
     assert ran.deleted == {"shop/web:1.0"}
     assert ran.report["proof"]["unproven"]
-    assert "It could not be proven that everything in use can still be pulled" in ran.out
+    assert "Verification incomplete: " in ran.out
     assert "can still be pulled." not in ran.out.splitlines()[0].replace("could not be proven", "")
 
 
@@ -205,7 +206,7 @@ async def test_a_stopped_run_says_that_it_did_not_look() -> None:
     plan = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
     deleted = [Outcome(REPOSITORY, d(1), "1.0", OutcomeKind.DELETED)]
 
-    found = await proof.prove(plan, witness, deleted, Unasked(), stop)
+    found = await proof.prove(plan, witness, deleted, cast("Registry", Unasked()), stop)
 
     assert found is not None
     assert found.skipped

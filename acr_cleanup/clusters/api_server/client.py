@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from acr_cleanup.clusters.unread import Unreachable, Unread
+from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ApiServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What an API server said: `reason` is the status line's."""
 
     status: int
@@ -69,7 +69,7 @@ class Ask(Protocol):
 
     async def __call__(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
-    ) -> Answer: ...
+    ) -> HttpAnswer: ...
 
 
 @asynccontextmanager
@@ -99,7 +99,7 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
 
     async def once(
         method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
-    ) -> tuple[Answer, str]:
+    ) -> tuple[HttpAnswer, str]:
         headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
         if authorization is not None:
             headers["Authorization"] = authorization
@@ -113,11 +113,11 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
             _preload_content=False,
         )
         content = await response.read()
-        return Answer(response.status, content, response.reason or ""), response.getheader("Retry-After", "")
+        return HttpAnswer(response.status, content, response.reason or ""), response.getheader("Retry-After", "")
 
     async def ask(
         method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
-    ) -> Answer:
+    ) -> HttpAnswer:
         pause, timeouts, refused = patience.pause, 0, False
         for attempt in range(1, patience.attempts + 1):
             last = attempt == patience.attempts
@@ -164,12 +164,12 @@ def _staying_at(url: str) -> aiohttp.ClientMiddlewareType:
     return stay
 
 
-def _unreachable(error: BaseException, server: ApiServer) -> Unread:
+def _unreachable(error: BaseException, server: ApiServer) -> ReadFailure:
     import aiohttp  # noqa: PLC0415
 
     call = f"connecting to {quoted(server.url)}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Unread(
+        return ReadFailure(
             call,
             f"its certificate is not trusted ({quoted(error)}).",
             "Behind a proxy that inspects TLS, put the proxy's CA into the file that SSL_CERT_FILE or REQUESTS_CA_BUNDLE names.",

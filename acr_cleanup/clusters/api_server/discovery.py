@@ -17,10 +17,10 @@ from typing import TypeVar
 
 import msgspec
 
-from acr_cleanup.clusters.api_server.client import Answer, Ask
+from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
-from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
-from acr_cleanup.concurrency import together
+from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable, describe, or_waive
+from acr_cleanup.concurrency import gather
 from acr_cleanup.quoting import quoted
 
 # Aggregated discovery in its stable and its older form, and else the plain one: what kubectl sends.
@@ -79,30 +79,30 @@ class Discovery:
     """
 
     kinds: tuple[tuple[Kind, ...], ...]
-    unread: tuple[Unread, ...] = ()
+    unread: tuple[ReadFailure, ...] = ()
 
 
 async def discover(ask: Ask, cluster: str) -> Discovery:
     """
     Ask an API server what it serves. ConfigMaps are always among it: the reading itself shows whether the server has them.
 
-    Never raises `Unread`: what is missing is in the answer.
+    Never raises `ReadFailure`: what is missing is in the answer.
     """
-    findings = Gathered(cluster)
+    findings = DiscoveryBuilder(cluster)
     for root in ("/api", "/apis"):
         try:
             await _read_root(ask, root, findings)
-        except Unread as unread:
+        except ReadFailure as unread:
             findings.unread.append(unread)
     return findings.done()
 
 
-class Gathered:
+class DiscoveryBuilder:
     """What was found so far."""
 
     def __init__(self, cluster: str) -> None:
         self.cluster = cluster
-        self.unread: list[Unread] = []
+        self.unread: list[ReadFailure] = []
         self._kinds: dict[str, dict[str, Kind]] = {str(CONFIG_MAP): {CONFIG_MAP.version: CONFIG_MAP}}
 
     def add(self, group: str, version: str, resources: Iterable[_Resource]) -> None:
@@ -119,19 +119,19 @@ class Gathered:
             elif str(kind) not in _BUILT_IN and str(kind) not in NOT_READ:
                 self._kinds.setdefault(str(kind), {}).setdefault(version, kind)
 
-    def dead(self, group: str, version: str, answer: Answer | Unread) -> None:
+    def dead(self, group: str, version: str, answer: HttpAnswer | ReadFailure) -> None:
         """A group version that is registered, and does not say what it holds."""
-        seen = describe(answer.status, answer.reason, answer.body) if isinstance(answer, Answer) else answer.seen
+        seen = describe(answer.status, answer.reason, answer.body) if isinstance(answer, HttpAnswer) else answer.seen
         self.unread.append(self._unread(_group_version(group, version), seen))
 
-    def _unread(self, group_version: str, seen: str) -> Unread:
+    def _unread(self, group_version: str, seen: str) -> ReadFailure:
         group, _, version = group_version.rpartition("/")
         service = f"{version}.{group}"
         remedy = (
             f"Bring back what serves it (`kubectl get apiservice {service}` names it), or, if nobody needs it any more, "
             f"`kubectl delete apiservice {service}`."
         )
-        return Unread(
+        return ReadFailure(
             f"asking what {group_version} serves",
             seen,
             or_waive(remedy if group else _REMEDY, self.cluster, group_version),
@@ -162,7 +162,7 @@ class _Group(msgspec.Struct):
     versions: list[tuple[str, list[_Resource] | None]]
 
 
-async def _read_root(ask: Ask, root: str, findings: Gathered) -> None:
+async def _read_root(ask: Ask, root: str, findings: DiscoveryBuilder) -> None:
     call = f"asking what the API server serves ({root})"
     answer = await ask("GET", root, accept=ACCEPT)
     if answer.status == 406:
@@ -170,28 +170,28 @@ async def _read_root(ask: Ask, root: str, findings: Gathered) -> None:
     if answer.status == 404 and root == "/apis":
         return  # no further groups: only a strange server has none
     if answer.status != 200:
-        raise Unread(call, describe(answer.status, answer.reason, answer.body), _refusal(answer.status))
+        raise ReadFailure(call, describe(answer.status, answer.reason, answer.body), _refusal(answer.status))
     groups = _groups(answer.body)
     if groups is None:
         seen = (
             f"the answer is cut short, or is no discovery document: {quoted(answer.body.decode(errors='replace'), 80)}"
         )
-        raise Unread(call, seen, _REMEDY)
+        raise ReadFailure(call, seen, _REMEDY)
     works = []
     for group in groups:
         if f"*.{group.name}" in NOT_READ:
             continue
         for version, resources in group.versions:
             if (group.name and not _GROUP.fullmatch(group.name)) or not _VERSION.fullmatch(version):
-                raise Unread(call, f"it names a group version {quoted(f'{group.name}/{version}', 80)!r}.", _REMEDY)
+                raise ReadFailure(call, f"it names a group version {quoted(f'{group.name}/{version}', 80)!r}.", _REMEDY)
             works.append(partial(_read_version, ask, group.name, version, resources, findings))
     # One after the other in order, but for those that must be asked: so that the preferred version stands first.
-    for work in await together(works, limit=_REQUESTS_AT_ONCE):
+    for work in await gather(works, limit=_REQUESTS_AT_ONCE):
         work()
 
 
 async def _read_version(
-    ask: Ask, group: str, version: str, resources: list[_Resource] | None, findings: Gathered
+    ask: Ask, group: str, version: str, resources: list[_Resource] | None, findings: DiscoveryBuilder
 ) -> partial[None]:
     """What to note of one group version, once it is its turn."""
     if resources is not None:
@@ -200,7 +200,7 @@ async def _read_version(
         answer = await ask("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
         if answer.status == 404 and group and await _is_gone(ask, group, version):
             return partial(findings.add, group, version, ())
-    except Unread as unread:
+    except ReadFailure as unread:
         if isinstance(unread, Unreachable) and not group:
             raise
         return partial(findings.dead, group, version, unread)

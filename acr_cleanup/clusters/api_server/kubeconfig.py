@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from acr_cleanup.clusters.api_server.client import ApiServer
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.quoting import quoted
 
 AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
@@ -40,7 +40,7 @@ _MOST_DEPTH = 100
 
 
 def parse_kubeconfig(content: bytes) -> dict[str, Any]:
-    """The document, raising `Unread` for what is none."""
+    """The document, raising `ReadFailure` for what is none."""
     try:
         _refuse_deep(content)
         document = yaml.load(content, Loader=yaml.CSafeLoader)
@@ -62,7 +62,7 @@ def _refuse_deep(content: bytes) -> None:
 
 
 def read_kubeconfig(path: Path) -> dict[str, Any]:
-    """The document in a file, raising `Unread` if there is none."""
+    """The document in a file, raising `ReadFailure` if there is none."""
     try:
         return parse_kubeconfig(path.read_bytes())
     except OSError as error:
@@ -70,7 +70,7 @@ def read_kubeconfig(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ConnectionOptions:
     """
     What a kubeconfig does not say, and what is the same for all clusters.
 
@@ -85,16 +85,18 @@ class Surroundings:
 
 
 def server_of(document: Mapping[str, Any], context: str | None) -> str:
-    """The URL of the API server of a context (None: the current one). Raises `Unread`."""
+    """The URL of the API server of a context (None: the current one). Raises `ReadFailure`."""
     name, chosen = _context(document, context)
     return _server_url(name, _named(document, "clusters", "cluster", chosen.get("cluster")))
 
 
-def api_server(document: Mapping[str, Any], context: str | None, *, folder: Path, around: Surroundings) -> ApiServer:
+def api_server(
+    document: Mapping[str, Any], context: str | None, *, folder: Path, around: ConnectionOptions
+) -> ApiServer:
     """
     The API server of a context (None: the current one) and how to log in to it.
 
-    `folder` is where relative paths in the file begin. Raises `Unread`.
+    `folder` is where relative paths in the file begin. Raises `ReadFailure`.
     """
     name, chosen = _context(document, context)
     cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
@@ -269,5 +271,5 @@ def _flag(arguments: list[str], name: str) -> str | None:
     return None
 
 
-def _unread(seen: str, remedy: str = "Check it with `kubectl --kubeconfig FILE get pods -A`.") -> Unread:
-    return Unread(_CALL, seen, remedy)
+def _unread(seen: str, remedy: str = "Check it with `kubectl --kubeconfig FILE get pods -A`.") -> ReadFailure:
+    return ReadFailure(_CALL, seen, remedy)

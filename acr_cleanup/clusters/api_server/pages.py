@@ -21,7 +21,7 @@ from acr_cleanup.core.references import Registry
 from acr_cleanup.quoting import quoted
 
 
-class Torn(Exception):
+class MalformedPage(Exception):
     """A page, or an object on it, is not what was asked for; the message says how."""
 
 
@@ -44,7 +44,7 @@ class _Envelope(msgspec.Struct):
 
 def open_page(body: bytes, kind: Kind) -> Page:
     """
-    The page of a list of `kind` that a server sent. Raises `Torn` for anything that is not proven to be one, and whole.
+    The page of a list of `kind` that a server sent. Raises `MalformedPage` for anything that is not proven to be one, and whole.
 
     Definitions of custom resources may call their list as they like, and some aggregated APIs do too.
     """
@@ -52,23 +52,23 @@ def open_page(body: bytes, kind: Kind) -> Page:
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
     except msgspec.ValidationError:
-        raise Torn(_NO_LIST if body.lstrip()[:1] == b"{" else f"the answer is not a {wanted}.") from None
+        raise MalformedPage(_NO_LIST if body.lstrip()[:1] == b"{" else f"the answer is not a {wanted}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Torn(f"the answer is cut short or is not JSON ({len(body)} bytes).") from None
+        raise MalformedPage(f"the answer is cut short or is not JSON ({len(body)} bytes).") from None
     named = str(envelope.kind)
     listed = named == wanted or (not kind.pod_spec and (named.endswith("List") or _may_be_list(envelope.kind, kind)))
     if not listed or envelope.apiVersion != kind.api_version:
-        raise Torn(f"the answer is a {quoted(envelope.kind, 60)!r}, not a {wanted} of {kind.api_version}.")
+        raise MalformedPage(f"the answer is a {quoted(envelope.kind, 60)!r}, not a {wanted} of {kind.api_version}.")
     items, metadata = envelope.items, envelope.metadata
     if items is msgspec.UNSET or not isinstance(metadata, dict):
-        raise Torn(_NO_LIST)
+        raise MalformedPage(_NO_LIST)
     # Null is how Go writes an empty list; a list that is not there at all was lost on the way.
     items = items or []
     if not all(bytes(memoryview(item)[:1]) == b"{" for item in items):
-        raise Torn("something on the list is no object.")
+        raise MalformedPage("something on the list is no object.")
     token, remaining = metadata.get("continue") or "", metadata.get("remainingItemCount")
     if not isinstance(token, str) or (not token and isinstance(remaining, int) and remaining > 0):
-        raise Torn("the list stops before its end: items remain, and nothing says how to go on.")
+        raise MalformedPage("the list stops before its end: items remain, and nothing says how to go on.")
     return Page(items, token)
 
 
@@ -208,7 +208,7 @@ class ObjectReader:
         self._seen: dict[object, int] = {}
 
     def add(self, item: msgspec.Raw) -> None:
-        """Read one object. Raises `Torn` if it is no JSON."""
+        """Read one object. Raises `MalformedPage` if it is no JSON."""
         text = bytes(item).lower()
         mentions = sum(map(text.count, self._names))
         hidden = (b"\\u00" in text and _ESCAPED.search(text) is not None) or (
@@ -220,7 +220,7 @@ class ObjectReader:
         try:
             obj = msgspec.json.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Torn(f"an object on the list cannot be read: {quoted(error, 80)}.") from None
+            raise MalformedPage(f"an object on the list cannot be read: {quoted(error, 80)}.") from None
         self.found.add(image_uses(obj, self._kind, self._cluster, self._registry))
 
     def _is_replica(self, item: msgspec.Raw, mentions: int) -> bool:

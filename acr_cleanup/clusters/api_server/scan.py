@@ -19,13 +19,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from acr_cleanup.clusters.api_server.client import Answer, Ask
+from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
-from acr_cleanup.clusters.api_server.pages import ObjectReader, Page, Torn, is_helms, open_page
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, Page, is_helms, open_page
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
-from acr_cleanup.clusters.unread import Unreachable, Unread, describe, or_waive
-from acr_cleanup.concurrency import together
+from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable, describe, or_waive
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 
@@ -60,10 +60,10 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
 
     built_in = [whole.reading((kind,), limit=_PAGE_SIZE) for kind in KINDS]
     further: list[_Reading] = []
-    unread: list[Unread] = []
+    unread: list[ReadFailure] = []
 
     async def read_built_in() -> None:
-        await together([reading.read for reading in built_in], limit=_KINDS_AT_ONCE)
+        await gather([reading.read for reading in built_in], limit=_KINDS_AT_ONCE)
 
     async def read_further() -> None:
         served = await discover(line, cluster)
@@ -71,9 +71,9 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
         further.extend(whole.reading(versions, limit=_SMALLER_PAGE) for versions in served.kinds)
         if history is not None:
             further.extend(_of_helm(whole, history))
-        await together([reading.read for reading in further], limit=_FURTHER_KINDS_AT_ONCE)
+        await gather([reading.read for reading in further], limit=_FURTHER_KINDS_AT_ONCE)
 
-    await together([read_built_in, read_further], limit=2)
+    await gather([read_built_in, read_further], limit=2)
     if line.dead is not None:
         raise line.dead
 
@@ -119,7 +119,7 @@ class _Line:
 
     async def __call__(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
-    ) -> Answer:
+    ) -> HttpAnswer:
         if self.dead is not None:
             raise self.dead
         try:
@@ -138,10 +138,10 @@ class _Rights:
     def __init__(self, line: _Line) -> None:
         self._ask = line
         self._asking = asyncio.Lock()
-        self._everything: Answer | None = None
+        self._everything: HttpAnswer | None = None
 
     async def check(self, kind: Kind, cluster: str) -> None:
-        """Raises `Unread` unless we may list this kind; one review of the right to list everything is enough for all."""
+        """Raises `ReadFailure` unless we may list this kind; one review of the right to list everything is enough for all."""
         async with self._asking:
             if self._everything is None:
                 self._everything = await self._review({"group": "*", "resource": "*", "verb": "list"})
@@ -152,7 +152,7 @@ class _Rights:
         if problem is not None:
             raise problem
 
-    async def _review(self, attributes: dict[str, str]) -> Answer:
+    async def _review(self, attributes: dict[str, str]) -> HttpAnswer:
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -165,12 +165,12 @@ class _Expired(Exception):
     """410: the list that this page belongs to is no longer kept."""
 
 
-class _Refused(Unread):
+class _Refused(ReadFailure):
     """401 and 403: another version of the same kind would be refused as well."""
 
 
 class _Sink(Protocol):
-    """What takes the objects of a list, one after the other. Raises `Torn` for what it cannot read."""
+    """What takes the objects of a list, one after the other. Raises `MalformedPage` for what it cannot read."""
 
     @property
     def found(self) -> Findings: ...
@@ -189,7 +189,7 @@ class _Revisions:
         try:
             self._history.add(msgspec.json.decode(item))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Torn(f"an object on the list cannot be read: {error}.") from None
+            raise MalformedPage(f"an object on the list cannot be read: {error}.") from None
 
 
 @dataclass(slots=True)
@@ -213,7 +213,7 @@ class _Whole:
     ) -> _Reading:
         return _Reading(self, versions, {"limit": str(limit), **(query or {})}, sink)
 
-    def look_for_helm(self, answer: Answer, page: Page) -> None:
+    def look_for_helm(self, answer: HttpAnswer, page: Page) -> None:
         if self.watch_for_helm and not self.helm_seen:
             self.helm_seen = is_helms(answer.body, page.items)
 
@@ -231,7 +231,7 @@ class _Reading:
 
     async def read(self) -> None:
         """In the version that the server prefers; where that one fails (a lost conversion webhook), in another that it serves."""
-        problem: Unread | None = None
+        problem: ReadFailure | None = None
         for kind in self.versions:
             try:
                 if await _List(self, kind).read():
@@ -241,17 +241,17 @@ class _Reading:
             except (_Refused, Unreachable) as refused:
                 problem = _of_kind(refused, kind, self.whole.cluster)
                 break
-            except Unread as unread:
+            except ReadFailure as unread:
                 problem = problem or unread
         if problem is not None:
             self.found.blockers[problem.blocker(self.whole.cluster)] = None
 
 
-def _of_kind(unread: Unread, kind: Kind, cluster: str) -> Unread:
+def _of_kind(unread: ReadFailure, kind: Kind, cluster: str) -> ReadFailure:
     """No answer to a list: it is this kind that is unread, whatever may be wrong with the line."""
     if not isinstance(unread, Unreachable):
         return unread
-    return Unread(
+    return ReadFailure(
         f"list {kind}", f"{unread.call}: {unread.seen}", or_waive_it(kind, cluster, unread.remedy), kind=str(kind)
     )
 
@@ -267,7 +267,7 @@ class _List:
         self._sink: _Sink = reading.sink or ObjectReader(kind, self._cluster, reading.whole.registry)
 
     async def read(self) -> bool:
-        """Read the whole list; False if the server has no such kind. Raises `Unread`."""
+        """Read the whole list; False if the server has no such kind. Raises `ReadFailure`."""
         try:
             for _ in range(1 + _RESTARTS):
                 try:
@@ -310,18 +310,18 @@ class _List:
             await asyncio.gather(coming, return_exceptions=True)
         raise self._unread(f"the list never ends: more than {_MOST_PAGES} pages.", _REMEDY_SERVER)
 
-    async def _page(self, token: str) -> Answer:
+    async def _page(self, token: str) -> HttpAnswer:
         # Never `resourceVersion=0`: it ignores the limit, and may answer from a stale cache.
         query = {**self._reading.query, **({"continue": token} if token else {})}
         return await self._ask("GET", f"{self._kind.path}?{urlencode(query)}")
 
-    def _opened(self, answer: Answer) -> Page:
+    def _opened(self, answer: HttpAnswer) -> Page:
         try:
             return open_page(answer.body, self._kind)
-        except Torn as torn:
+        except MalformedPage as torn:
             raise self._unread(str(torn), _REMEDY_SERVER) from None
 
-    async def _take(self, answer: Answer, page: Page) -> None:
+    async def _take(self, answer: HttpAnswer, page: Page) -> None:
         self._reading.whole.look_for_helm(answer, page)
         began = 0.0
         for item in page.items:
@@ -330,11 +330,11 @@ class _List:
                 began = time.monotonic()
             try:
                 self._sink.add(item)
-            except Torn as torn:
+            except MalformedPage as torn:
                 raise self._unread(str(torn), _REMEDY_SERVER) from None
         self._reading.objects += len(page.items)
 
-    async def _refused(self, answer: Answer) -> None:
+    async def _refused(self, answer: HttpAnswer) -> None:
         """Raises for an answer other than 200, unless it means that the server has no such kind."""
         kind, seen = self._kind, _describe(answer)
         if answer.status == 410:
@@ -367,8 +367,10 @@ class _List:
             return False
         return not any(isinstance(each, dict) and each.get("name") == self._kind.resource for each in resources)
 
-    def _unread(self, seen: str, remedy: str) -> Unread:
-        return Unread(f"list {self._kind}", seen, or_waive_it(self._kind, self._cluster, remedy), kind=str(self._kind))
+    def _unread(self, seen: str, remedy: str) -> ReadFailure:
+        return ReadFailure(
+            f"list {self._kind}", seen, or_waive_it(self._kind, self._cluster, remedy), kind=str(self._kind)
+        )
 
 
 def list_attributes(kind: Kind) -> dict[str, str]:
@@ -376,7 +378,7 @@ def list_attributes(kind: Kind) -> dict[str, str]:
     return {"group": kind.group, "resource": kind.resource, "verb": "list"}
 
 
-def empty_list_problem(kind: Kind, review: Answer, cluster: str = "") -> Unread | None:
+def empty_list_problem(kind: Kind, review: HttpAnswer, cluster: str = "") -> ReadFailure | None:
     """What keeps an empty list of this kind from being believed, given the answer to the access review."""
     if review.status in {404, 405}:
         return None  # a server without this review; its list must stand
@@ -384,7 +386,7 @@ def empty_list_problem(kind: Kind, review: Answer, cluster: str = "") -> Unread 
     status = body.get("status") if body else None
     allowed = status.get("allowed") if isinstance(status, dict) else None
     if review.status not in {200, 201} or not isinstance(allowed, bool):
-        return Unread(
+        return ReadFailure(
             f"reviewing the right to list {kind}",
             f"{_describe(review)}; whether the empty list of {kind} is true cannot be told.",
             "Let the identity create selfsubjectaccessreviews.authorization.k8s.io (every authenticated user may, by default).",
@@ -393,7 +395,7 @@ def empty_list_problem(kind: Kind, review: Answer, cluster: str = "") -> Unread 
     if allowed:
         return None
     seen = "the answer is an empty list, but this identity may not list them at all."
-    return Unread(f"list {kind}", seen, rule_to_add(kind, cluster), kind=str(kind))
+    return ReadFailure(f"list {kind}", seen, rule_to_add(kind, cluster), kind=str(kind))
 
 
 _REMEDY_SERVER = "Check the API server and what stands before it (a proxy, a gateway), then run again."
@@ -424,7 +426,7 @@ def rule_to_add(kind: Kind, cluster: str) -> str:
     return or_waive(remedy, cluster, str(kind)) if cluster else remedy
 
 
-def _json(answer: Answer) -> dict[str, Any] | None:
+def _json(answer: HttpAnswer) -> dict[str, Any] | None:
     """The body as a JSON object, None if it is none."""
     try:
         body = msgspec.json.decode(answer.body)
@@ -433,6 +435,6 @@ def _json(answer: Answer) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _describe(answer: Answer) -> str:
+def _describe(answer: HttpAnswer) -> str:
     """`403 Forbidden: pods is forbidden: User …`."""
     return describe(answer.status, answer.reason, answer.body)

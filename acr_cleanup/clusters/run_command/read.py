@@ -28,8 +28,8 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.clusters.api_server.client import Answer
-from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, Gathered
+from acr_cleanup.clusters.api_server.client import HttpAnswer
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, DiscoveryBuilder
 from acr_cleanup.clusters.api_server.pages import is_helms
 from acr_cleanup.clusters.api_server.scan import (
     HELM_NOTE,
@@ -41,7 +41,7 @@ from acr_cleanup.clusters.api_server.scan import (
 )
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.quoting import quoted
@@ -459,7 +459,7 @@ def read_result(result: CommandResult, cluster: str, registry: Registry, helm_hi
             for line in body.split("\n"):
                 reading.take(line)
             problems += list(reading.problems(whole=not problems))
-    except Unread as unread:
+    except ReadFailure as unread:
         problems.append(unread)
     found = reading.findings()
     for problem in problems:
@@ -497,30 +497,30 @@ def _split(text: str) -> _Log:
 _DIRECT = "If this goes on, read the cluster with `access: direct` from a runner inside its network."
 
 
-def _problems(result: CommandResult, log: _Log) -> Iterator[Unread]:
+def _problems(result: CommandResult, log: _Log) -> Iterator[ReadFailure]:
     if result.state.lower() != "succeeded":
         why = f": {quoted(result.reason)}" if result.reason else ""
-        yield Unread(
+        yield ReadFailure(
             CALL, f"AKS did not run it: {quoted(result.state, 40) or 'no state'}{why}.", f"Run it again. {_DIRECT}"
         )
         return
     lines = "; ".join(quoted(line) for line in log.foreign[:_FOREIGN_LINES_QUOTED])
     if result.exit_code != 0:
-        yield Unread(
+        yield ReadFailure(
             CALL,
             f"it ended with exit code {result.exit_code}{f': {lines}' if lines else ''}.",
             f"Mend what the lines complain of. {_DIRECT}",
         )
     elif log.foreign:
-        yield Unread(
+        yield ReadFailure(
             CALL,
             f"its log holds lines that are not its result: {lines}.",
             f"Mend what the lines complain of. {_DIRECT}",
         )
     if not result.logs.strip():
-        yield Unread(CALL, "its log is empty.", f"Run it again. {_DIRECT}")
+        yield ReadFailure(CALL, "its log is empty.", f"Run it again. {_DIRECT}")
     elif len(log.begins) == 1 and log.ends == 0:
-        yield Unread(
+        yield ReadFailure(
             CALL,
             f"its log is cut: it stops after {log.size // 1024} kB, before its end marker (AKS keeps 512 kB).",
             "This cluster is too large for a run command: use `access: direct` from a runner inside its network, or let that "
@@ -528,15 +528,17 @@ def _problems(result: CommandResult, log: _Log) -> Iterator[Unread]:
         )
     elif (len(log.begins), log.ends) != (1, 1):
         seen = "its log has not exactly one start and one end marker: part of it is missing."
-        yield Unread(CALL, seen, f"Run it again. {_DIRECT}")
+        yield ReadFailure(CALL, seen, f"Run it again. {_DIRECT}")
 
 
 def _body(log: _Log) -> str | None:
-    """What was printed between the markers, None where they are not whole; raises `Unread` if it is not what was sent."""
+    """What was printed between the markers, None where they are not whole; raises `ReadFailure` if it is not what was sent."""
     if (len(log.begins), log.ends) != (1, 1):
         return None
     marker = _BEGIN.fullmatch(log.begins[0])
-    damaged = Unread(CALL, "its result was damaged on the way: length or checksum differ.", f"Run it again. {_DIRECT}")
+    damaged = ReadFailure(
+        CALL, "its result was damaged on the way: length or checksum differ.", f"Run it again. {_DIRECT}"
+    )
     try:
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip
         body = unpacker.decompress(base64.b64decode("".join(log.block), validate=True), _MOST_BYTES)
@@ -572,7 +574,7 @@ class _Reading:
     _served: dict[str, Kind] = field(default_factory=dict)
     # Group versions that hold nothing that kubectl knows of -> whether it failed, and what the server says of them.
     _versions: dict[str, tuple[bool, str]] = field(default_factory=dict)
-    _odd: list[Unread] = field(default_factory=list)
+    _odd: list[ReadFailure] = field(default_factory=list)
     _helm_seen: bool = False
     _history: History | None = None
 
@@ -591,7 +593,7 @@ class _Reading:
             self._record(int(count), tag, fields)
         except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError):  # also JSON that is none
             self._odd.append(
-                Unread(
+                ReadFailure(
                     CALL, f"its result holds a record that cannot be read: {quoted(line)}.", f"Run it again. {_DIRECT}"
                 )
             )
@@ -631,7 +633,7 @@ class _Reading:
                 self._served.setdefault(str(served), served)
             case "x", [text]:
                 self._odd.append(
-                    Unread("asking what the API server serves", f"kubectl says {quoted(text)!r}.", _DIRECT)
+                    ReadFailure("asking what the API server serves", f"kubectl says {quoted(text)!r}.", _DIRECT)
                 )
             case "d", [group_version, code, text]:
                 self._versions[group_version] = code != "0", text
@@ -667,7 +669,7 @@ class _Reading:
 
     # -- what is missing ---------------------------------------------------------------------------------------
 
-    def problems(self, *, whole: bool) -> Iterator[Unread]:
+    def problems(self, *, whole: bool) -> Iterator[ReadFailure]:
         """What was not read, by kind. `whole` says that nothing else is wrong with the log, so that nothing may be missing."""
         yield from self._odd
         further = [kind for name, kind in sorted(self._served.items()) if not _is_excluded(name)]
@@ -678,22 +680,24 @@ class _Reading:
                 yield from self._problems_of(kind, f"helm:{kind}", str(kind), whole=whole)
         yield from self._discovery_problems(whole=whole)
 
-    def _problems_of(self, kind: Kind, key: str, resource: str, *, whole: bool) -> Iterator[Unread]:
+    def _problems_of(self, kind: Kind, key: str, resource: str, *, whole: bool) -> Iterator[ReadFailure]:
         call = f"list {kind}"
         seen = self._ended.get(key)
         if seen is None:
             if whole:
                 remedy = or_waive_it(kind, self.cluster, f"Run it again. {_DIRECT}")
-                yield Unread(call, "the run command's result does not cover them.", remedy, kind=resource)
+                yield ReadFailure(call, "the run command's result does not cover them.", remedy, kind=resource)
         elif "(Unauthorized)" in seen:
             remedy = "Check that the identity, its tenant and the cluster belong together, and that the login has not expired."
-            yield Unread("logging in to the API server", quoted(seen), remedy)
+            yield ReadFailure("logging in to the API server", quoted(seen), remedy)
         elif "(Forbidden)" in seen:
-            yield Unread(call, quoted(seen), rule_to_add(kind, self.cluster), kind=resource)
+            yield ReadFailure(call, quoted(seen), rule_to_add(kind, self.cluster), kind=resource)
         elif seen and (
             kind.always_served or str(kind) in self._served or "the server doesn't have a resource type" not in seen
         ):
-            yield Unread(call, quoted(seen), or_waive_it(kind, self.cluster, f"Run again. {_DIRECT}"), kind=resource)
+            yield ReadFailure(
+                call, quoted(seen), or_waive_it(kind, self.cluster, f"Run again. {_DIRECT}"), kind=resource
+            )
         elif not seen and not self._has_some(kind, key):
             # A right to list everything is the right to list each kind.
             reviews = [self._reviews[name] for name in ("*", str(kind)) if name in self._reviews] or [""]
@@ -706,24 +710,24 @@ class _Reading:
         name = kind.name if key == str(kind) else key
         return any(other == name and _group(api_version) == kind.group for api_version, other in self._counts)
 
-    def _discovery_problems(self, *, whole: bool) -> Iterator[Unread]:
+    def _discovery_problems(self, *, whole: bool) -> Iterator[ReadFailure]:
         call = "asking what the API server serves"
         for key in ("api-resources", "/apis"):
             seen = self._ended.get(key)
             if seen is None and whole:
-                yield Unread(call, "the run command's result does not say.", f"Run it again. {_DIRECT}")
+                yield ReadFailure(call, "the run command's result does not say.", f"Run it again. {_DIRECT}")
             elif seen and key == "/apis" and "(NotFound)" not in seen:
-                yield Unread(f"{call} (/apis)", quoted(seen), f"Run it again. {_DIRECT}")
+                yield ReadFailure(f"{call} (/apis)", quoted(seen), f"Run it again. {_DIRECT}")
             elif seen and key == "api-resources" and str(KINDS[0]) not in self._served:
                 # What else it could not tell of is looked at group version by group version.
-                yield Unread(call, quoted(seen), f"Run it again. {_DIRECT}")
+                yield ReadFailure(call, quoted(seen), f"Run it again. {_DIRECT}")
         for group_version, (failed, text) in self._versions.items():
             if failed:
                 yield dead_version(group_version, quoted(text), self.cluster)
             else:
                 yield from self._late(group_version, text)
 
-    def _late(self, group_version: str, text: str) -> Iterator[Unread]:
+    def _late(self, group_version: str, text: str) -> Iterator[ReadFailure]:
         """A group version in which kubectl found nothing to list: does the server agree?"""
         group = group_version.rpartition("/")[0]
         try:
@@ -757,10 +761,10 @@ def _is_excluded(resource: str) -> bool:
     return resource in NOT_READ or f"*.{group}" in NOT_READ or resource in map(str, KINDS)
 
 
-def dead_version(group_version: str, seen: str, cluster: str) -> Unread:
-    findings = Gathered(cluster)
+def dead_version(group_version: str, seen: str, cluster: str) -> ReadFailure:
+    findings = DiscoveryBuilder(cluster)
     group, _, version = group_version.rpartition("/")
-    findings.dead(group, version, Unread("", seen, ""))
+    findings.dead(group, version, ReadFailure("", seen, ""))
     return findings.unread[0]
 
 
@@ -790,9 +794,9 @@ def _packed(release: str, resource: str) -> str:
     return (base64.b64encode(data) if resource == str(SECRET) else data).decode()
 
 
-def _reviewed(text: str) -> Answer:
+def _reviewed(text: str) -> HttpAnswer:
     """What kubectl printed of a review, as the answer of the API server that it stands for."""
     if "(NotFound)" in text or "(MethodNotAllowed)" in text:
-        return Answer(404, text.encode())
+        return HttpAnswer(404, text.encode())
     plain = {"yes": True, "no": False}.get(text.strip().partition(" ")[0])
-    return Answer(201, json.dumps({"status": {"allowed": plain}}).encode() if plain is not None else text.encode())
+    return HttpAnswer(201, json.dumps({"status": {"allowed": plain}}).encode() if plain is not None else text.encode())

@@ -15,8 +15,9 @@ from kubernetes.aio.client import ApiException, CoreV1Api
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP, ClusterState
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes.object_parts import image_id
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 from tests.helpers.emulated_api_server import api_of
 
 WEB = "contoso.azurecr.io/shop/web:1.0"
@@ -67,7 +68,7 @@ def test_a_pod_reports_the_image_ids_it_is_given() -> None:
     assert by_image["status"]["ephemeralContainerStatuses"][0]["imageID"] == digest
     assert waiting["status"]["containerStatuses"][0]["imageID"] == ""
     assert pinned["status"]["containerStatuses"][0]["imageID"] == "contoso.azurecr.io/shop/web@sha256:" + "b" * 64
-    with_port = build.image_id("localhost:5000/shop/web")
+    with_port = image_id("localhost:5000/shop/web")
     assert with_port.startswith("localhost:5000/shop/web@sha256:")
 
 
@@ -195,16 +196,16 @@ async def test_who_is_let_in() -> None:
     """A cluster's own token; on an Entra ID cluster a token for the AKS server app alone. Nobody anonymously."""
     async with api_of(shop()) as api:
         assert (await api.get("/api/v1/pods")).status == 200
-        for token in (None, "wrong", api.emulator.issue_token(AKS_SERVER_APP, "me")):
+        for token in (None, "wrong", api.emulator.authority.issue_token(AKS_SERVER_APP, "me")):
             api.token = token
             assert (await api.get("/api/v1/pods")).status == 401
     async with api_of(ClusterState("entra", auth="entra-exec", disable_local_accounts=True)) as api:
         assert (await api.get("/api/v1/pods")).status == 401
-        api.token = api.emulator.issue_token(AKS_SERVER_APP, "me")
+        api.token = api.emulator.authority.issue_token(AKS_SERVER_APP, "me")
         assert (await api.get("/api/v1/pods")).status == 200
-        api.token = api.emulator.issue_token(api.emulator.resource_manager, "me")
+        api.token = api.emulator.authority.issue_token(api.emulator.resource_manager, "me")
         assert (await api.get("/api/v1/pods")).status == 401
-        api.token = api.emulator.issue_token(AKS_SERVER_APP, "me", lifetime=-5)
+        api.token = api.emulator.authority.issue_token(AKS_SERVER_APP, "me", lifetime=-5)
         assert (await api.get("/api/v1/pods")).status == 401
 
 
@@ -253,11 +254,11 @@ async def test_the_real_client_reads_with_a_client_certificate() -> None:
         text = kubeconfig(
             cluster,
             server=emulator.kubernetes_url(cluster),
-            ca_pem=emulator.ca_pem,
+            ca_pem=emulator.authority.ca_pem,
             role="clusterUser",
             auth="certificate",
             tenant=world.directory.tenant,
-            certificate=emulator.client_certificate(cluster),
+            certificate=emulator.authority.client_certificate(cluster),
         )
         settings = yaml.safe_load(text)
         # The certificate alone must do.
@@ -293,11 +294,11 @@ async def test_a_certificate_opens_only_its_own_cluster() -> None:
         text = kubeconfig(
             clusters["one"],
             server=emulator.kubernetes_url("two"),
-            ca_pem=emulator.ca_pem,
+            ca_pem=emulator.authority.ca_pem,
             role="clusterUser",
             auth="certificate",
             tenant="",
-            certificate=emulator.client_certificate("one"),
+            certificate=emulator.authority.client_certificate("one"),
         )
         client = await kubernetes_config.new_client_from_config_dict(yaml.safe_load(text))
         async with client:

@@ -21,9 +21,9 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import kubectl
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
-from acr_cleanup.emulator.kubernetes.run_command import _inside_door
+from acr_cleanup.emulator.kubernetes.run_command import serve_inside
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 WEB = "contoso.azurecr.io/shop/web:1.0"
 
@@ -54,7 +54,7 @@ async def _inside(
     cluster.add(*(build.configmap("shop", f"settings-{number}", {"a": "1"}) for number in range(3)))
     world = World(clusters={cluster.name: cluster})
     world.faults.extend(faults)
-    async with Emulator(world) as emulator, _inside_door(world, cluster, emulator) as (server, ca):
+    async with Emulator(world) as emulator, serve_inside(world, cluster, emulator.authority) as (server, ca):
         config = tmp_path / "kubeconfig"
         config.write_text(inside_kubeconfig(server, ca, cluster.inside_token))
         monkeypatch.setenv("KUBECONFIG", str(config))

@@ -17,9 +17,9 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP, ClusterState
 from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, render
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 
 WEB = "contoso.azurecr.io/shop/web:1.0"
 IMAGES = '{range .items[*]}{.metadata.namespace}/{.metadata.name}{"\\x1f"}{.spec.containers[*].image}{"\\n"}{end}'
@@ -46,7 +46,7 @@ async def inside(cluster: ClusterState) -> AsyncIterator[Any]:
     async with Emulator(world) as emulator:
 
         async def run(command: str, **options: Any) -> CommandResult:
-            return await run_command(world, cluster, emulator, command=command, **options)
+            return await run_command(world, cluster, emulator.authority, command=command, **options)
 
         run.world, run.emulator = world, emulator  # type: ignore[attr-defined]
         yield run
@@ -119,7 +119,7 @@ async def test_a_command_that_does_not_end_is_ended() -> None:
 async def test_on_an_entra_cluster_the_command_is_the_caller() -> None:
     """With a token for the AKS server app; without one kubectl is not logged in."""
     async with inside(shop(auth="entra-exec", forbidden={"secrets"})) as run:
-        token = run.emulator.issue_token(AKS_SERVER_APP, "the-caller")
+        token = run.emulator.authority.issue_token(AKS_SERVER_APP, "the-caller")
         assert (await run("kubectl get pods -A -o name", token=token)).exit_code == 0
         refused = await run("kubectl get secrets -A -o name", token=token)
         assert refused.exit_code == 1

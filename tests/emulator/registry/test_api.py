@@ -14,7 +14,7 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST
 from acr_cleanup.emulator.registry.shapes import timestamp
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST
-from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import RegistryAnswer, RegistryClient, registry_client
 
 DAY = timedelta(days=1)
 
@@ -33,7 +33,7 @@ async def registry(world: World) -> AsyncIterator[RegistryClient]:
         yield client
 
 
-def next_page(answer: Answer) -> str | None:
+def next_page(answer: RegistryAnswer) -> str | None:
     """The path of the Link header."""
     link = answer.headers.get("Link")
     if link is None:
@@ -43,7 +43,7 @@ def next_page(answer: Answer) -> str | None:
     return link[1 : link.index(">")]
 
 
-async def pages(registry: RegistryClient, path: str) -> list[Answer]:
+async def pages(registry: RegistryClient, path: str) -> list[RegistryAnswer]:
     """Every page of a list."""
     found = []
     here: str | None = path

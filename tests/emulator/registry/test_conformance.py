@@ -14,7 +14,7 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Budget
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
-from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import RegistryAnswer, RegistryClient, registry_client
 from tests.helpers.paths import ROOT, SHARED
 
 SWAGGER = SHARED / "acr-wire/acr-swagger-2021-07-01/containerregistry.json"
@@ -147,7 +147,7 @@ def described(swagger: dict[str, Any]) -> dict[str, tuple[str, str]]:
     }
 
 
-def conforms(swagger: dict[str, Any], method: str, path: str, answer: Answer) -> None:
+def conforms(swagger: dict[str, Any], method: str, path: str, answer: RegistryAnswer) -> None:
     """Fails unless body and headers are those that the description promises, and nothing in the body is called otherwise."""
     answers = swagger["paths"][path][method.lower()]["responses"]
     promised = answers.get(str(answer.status)) or answers["default"]
@@ -264,7 +264,7 @@ async def test_what_is_not_served_is_a_path_that_there_is_not(registry: Registry
 async def test_tokens_are_given_as_described(registry: RegistryClient, swagger: dict[str, Any]) -> None:
     emulator = registry.emulator
     service = emulator.registry_url
-    token = emulator.issue_token(emulator.world.registry.audience, "somebody")
+    token = emulator.authority.issue_token(emulator.world.registry.audience, "somebody")
     form = {"grant_type": "access_token", "service": service, "access_token": token}
     exchanged = await registry.call("POST", "/oauth2/exchange", data=form)
     conforms(swagger, "POST", "/oauth2/exchange", exchanged)
@@ -304,4 +304,4 @@ def test_the_judge_can_say_no(swagger: dict[str, Any]) -> None:
     """A body without a required field, or with a field of the wrong type, does not pass."""
     for wrong in ({"registry": "r", "imageName": "i"}, {"registry": "r", "imageName": "i", "tags": "none"}):
         with pytest.raises(jsonschema.ValidationError):
-            conforms(swagger, "GET", "/acr/v1/{name}/_tags", Answer(200, {}, json.dumps(wrong).encode(), wrong))
+            conforms(swagger, "GET", "/acr/v1/{name}/_tags", RegistryAnswer(200, {}, json.dumps(wrong).encode(), wrong))

@@ -19,7 +19,7 @@ import yaml
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, Attributes, ManifestState, RepositoryState, TagState
-from tests.helpers.emulator_clients import Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import RegistryAnswer, RegistryClient, registry_client
 from tests.helpers.paths import SHARED
 
 FOLDER = SHARED / "acr-wire/acr-recordings"
@@ -142,7 +142,7 @@ def comparable(body: Any, host: str) -> Any:
     return body
 
 
-async def replay(registry: RegistryClient, exchange: Exchange) -> Answer:
+async def replay(registry: RegistryClient, exchange: Exchange) -> RegistryAnswer:
     body = exchange.request_body
     if exchange.status == 401:
         # Where the SDK probed without a token, or with one that is worth nothing.

@@ -31,7 +31,7 @@ async def sdk(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Co
             directory.tenant,
             directory.client_id,
             directory.client_secret,
-            authority=emulator.authority if direct else "login.microsoftonline.com",
+            authority=emulator.authority_url if direct else "login.microsoftonline.com",
             disable_instance_discovery=direct,
             connection_verify=emulator.ca_file,
         )

@@ -11,7 +11,7 @@ import pytest
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.tokens import read_claims
-from tests.helpers.emulator_clients import REGISTRY_AUDIENCE, Answer, RegistryClient, registry_client
+from tests.helpers.emulator_clients import REGISTRY_AUDIENCE, RegistryAnswer, RegistryClient, registry_client
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def registry(world: World) -> AsyncIterator[RegistryClient]:
         yield client
 
 
-def challenge(answer: Answer) -> dict[str, str]:
+def challenge(answer: RegistryAnswer) -> dict[str, str]:
     scheme, _, rest = answer.headers["Www-Authenticate"].partition(" ")
     assert scheme == "Bearer"
     return dict(re.findall(r'(\w+)="([^"]*)"', rest))
@@ -131,7 +131,7 @@ async def test_lifetimes_are_those_of_the_service_and_can_be_set(world: World, r
 async def test_only_the_right_kind_of_token_is_taken(world: World, registry: RegistryClient) -> None:
     registry.token = await registry.refresh_token()
     assert (await registry.get("/acr/v1/_catalog")).status == 401
-    registry.token = registry.emulator.issue_token(REGISTRY_AUDIENCE, world.directory.client_id)
+    registry.token = registry.emulator.authority.issue_token(REGISTRY_AUDIENCE, world.directory.client_id)
     assert (await registry.get("/acr/v1/_catalog")).status == 401
     registry.token = None
     basic = "Basic " + base64.b64encode(b"admin:password").decode()
@@ -154,11 +154,11 @@ async def test_the_exchange_wants_a_token_for_the_registry(
     form = {
         "grant_type": "access_token",
         "service": registry.emulator.registry_url,
-        "access_token": registry.emulator.issue_token(audience, "somebody"),
+        "access_token": registry.emulator.authority.issue_token(audience, "somebody"),
     }
     assert (await registry.call("POST", "/oauth2/exchange", data=form)).status == status
     assert (await registry.call("POST", "/oauth2/exchange", data={**form, "service": "other.io"})).status == 400
-    expired = registry.emulator.issue_token(audience, "somebody", lifetime=-1)
+    expired = registry.emulator.authority.issue_token(audience, "somebody", lifetime=-1)
     assert (await registry.call("POST", "/oauth2/exchange", data={**form, "access_token": expired})).status == 401
 
 

@@ -8,7 +8,7 @@ from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import quoted
 
 
-class Unread(Exception):
+class ReadFailure(Exception):
     """A cluster, or one kind of object in it, could not be read: `call` was attempted, `seen` is what came back."""
 
     def __init__(self, call: str, seen: str, remedy: str, *, kind: str = "") -> None:
@@ -23,7 +23,7 @@ class Unread(Exception):
         return Blocker(cluster, self.call, self.seen, self.remedy, self.kind)
 
 
-class Unreachable(Unread):
+class Unreachable(ReadFailure):
     """The API server gave no answer at all: another way to it (a run command) may still work."""
 
 

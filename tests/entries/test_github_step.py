@@ -17,7 +17,7 @@ import pytest
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.reports import outputs as report_outputs
 from tests.helpers.jobs import Job, install
 
@@ -331,7 +331,7 @@ async def test_no_foreign_text_becomes_a_command(job: Job) -> None:
     assert "<script>" not in step.summary
     for level in ("error", "warning", "notice"):
         assert len(step.log.of(level)) <= 10
-    assert "And more" in {each.title for each in step.log.of("error")}
+    assert "More messages" in {each.title for each in step.log.of("error")}
 
 
 # -- what is missing -------------------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""The clouds of Azure: their endpoints and token audiences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
+"""The registry's audience, valid in all clouds. https://github.com/Azure/azure-sdk-for-net/issues/34785"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """
+    The endpoints of one cloud, as `https` URLs without a final slash.
+
+    resource_manager_audience: the audience of tokens for ARM. In some clouds it differs from the
+        endpoint.
+    registry_suffix: the domain that completes the name of a registry.
+    audience: the audience of tokens for the registry.
+    """
+
+    authority: str
+    resource_manager: str
+    resource_manager_audience: str
+    registry_suffix: str
+    audience: str = REGISTRY_AUDIENCE
+
+    @property
+    def resource_manager_scope(self) -> str:
+        return f"{self.resource_manager_audience}/.default"
+
+    @property
+    def registry_scope(self) -> str:
+        return f"{self.audience}/.default"
+
+
+# https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
+# https://learn.microsoft.com/azure/china/resources-developer-guide
+CLOUDS: Mapping[str, Cloud] = {
+    "azurecloud": Cloud(
+        authority="https://login.microsoftonline.com",
+        resource_manager="https://management.azure.com",
+        resource_manager_audience="https://management.azure.com",
+        registry_suffix="azurecr.io",
+    ),
+    "azureusgovernment": Cloud(
+        authority="https://login.microsoftonline.us",
+        resource_manager="https://management.usgovcloudapi.net",
+        resource_manager_audience="https://management.core.usgovcloudapi.net",
+        registry_suffix="azurecr.us",
+    ),
+    "azurechinacloud": Cloud(
+        authority="https://login.chinacloudapi.cn",
+        resource_manager="https://management.chinacloudapi.cn",
+        resource_manager_audience="https://management.chinacloudapi.cn",
+        registry_suffix="azurecr.cn",
+    ),
+}
