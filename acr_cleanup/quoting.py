@@ -33,7 +33,7 @@ def quoted(text: object, limit: int = 300) -> str:
 
 def phrase(text: object) -> str:
     """
-    Do the same, and remove the full stop at the end, for use inside a sentence.
+    Quote text without the full stop at its end, for use inside a sentence.
 
     >>> phrase("The connection was refused. ")
     'The connection was refused'

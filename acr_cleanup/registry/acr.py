@@ -93,7 +93,7 @@ class AcrRegistry:
         self._absent: set[tuple[str, str]] = set()
 
     def now(self) -> datetime | None:
-        """The time of the registry's own clock, in seconds; None before its first dated response."""
+        """The time of the registry's own clock; None before its first dated response."""
         return self.requests.now()
 
     def announce(self, repositories: Iterable[str]) -> None:
@@ -353,7 +353,7 @@ class AcrRegistry:
         manifest = inventory.manifests.get(digest)
         try:
             if manifest is None:
-                # A tag names it, but it is not listed: only its attributes tell whether it is locked.
+                # A tag names it, but it is not listed: only its attributes tell of a lock.
                 manifest = await self._read_attributes(inventory.name, digest)
                 if manifest is None or manifest.is_image:
                     return manifest

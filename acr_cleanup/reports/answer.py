@@ -198,7 +198,9 @@ def utc_minute(when: datetime) -> str:
 
 
 def kind_rank(kind: str) -> int:
-    """Sort key of a kind: 0 for objects that people write, more for objects that controllers create."""
+    """
+    Sort key of a kind: 0 for objects that people write, more for objects that controllers create.
+    """
     return _MADE_BY_CONTROLLERS.index(kind) + 1 if kind in _MADE_BY_CONTROLLERS else 0
 
 

@@ -1,10 +1,11 @@
 """
 Renders the charts of a job summary for GitHub's mermaid: tags by decision, and space by repository.
 
-Mermaid drops a whole chart because of one character that it cannot parse. Therefore a chart contains
-only our own words, plain numbers, and names in which every character except letters, digits and
-`. _ / -` is replaced. Colours are set, because the default text of the dark theme is black on black.
-The oldest names of the chart types are used, because GitHub's mermaid version is not documented.
+Mermaid drops a whole chart because of one character that it cannot parse. Therefore a chart
+contains only our own words, plain numbers, and names in which every character except letters,
+digits and `. _ / -` is replaced. Colours are set, because the default text of the dark theme is
+black on black. The oldest names of the chart types are used, because GitHub's mermaid version is
+not documented.
 https://mermaid.js.org/syntax/pie.html https://mermaid.js.org/syntax/xyChart.html
 """
 
@@ -41,7 +42,10 @@ class Slice(NamedTuple):
 
 
 def decisions(view: View) -> tuple[Slice, ...]:
-    """Count every tag in exactly one slice: kept tags by their strongest reason. Empty slices are omitted."""
+    """
+    Count every tag in exactly one slice: kept tags by their strongest reason. Empty slices are
+    omitted.
+    """
     kept = Counter[ChartGroup]()
     for tally in view.result.plan.tallies:
         for rule, tags in tally.kept_by.items():
@@ -66,7 +70,10 @@ def pie(slices: Sequence[Slice]) -> str:
 
 
 def table(slices: Sequence[Slice]) -> str:
-    """Render the decisions as a table with bars, for pages without mermaid; "" for fewer than two slices."""
+    """
+    Render the decisions as a table with bars, for pages without mermaid; "" for fewer than two
+    slices.
+    """
     if len(slices) < 2:
         return ""
     total = sum(part.tags for part in slices)
@@ -112,7 +119,10 @@ def _chart(look: dict[str, Any], *lines: str) -> str:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Make labels that mermaid can parse. They are distinct, because it draws bars with equal labels on top of each other."""
+    """
+    Make labels that mermaid can parse. They are distinct, because it draws bars with equal labels
+    on top of each other.
+    """
     labels: list[str] = []
     for name in names:
         shown = re.sub(r"[^A-Za-z0-9._/-]+", "_", name[: 4 * LABEL])

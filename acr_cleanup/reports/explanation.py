@@ -67,7 +67,7 @@ class TagExplanation(CurrentExplanation):
             yield Line(((self._without_uses(without_uses), "bold"),))
         yield from self.evidence_blocks()
 
-    # -- the verdict ---------------------------------------------------------------------------------------------
+    # -- the verdict -------------------------------------------------------------------------------
 
     def _verdict(self) -> tuple[str, str]:
         """The verdict and its style."""
@@ -118,7 +118,7 @@ class TagExplanation(CurrentExplanation):
             text = f"{words.count(number, 'use')} of the repository {verb} not say which image, so it may be this one."
             yield Line(((text, ""),))
 
-    # -- facts and rules -----------------------------------------------------------------------------------------
+    # -- facts and rules ---------------------------------------------------------------------------
 
     def _facts(self, decision: ExplainedDecision, bounds: Bounds) -> Iterator[Block]:
         explanation, now = self.explanation, self.evidence.now
@@ -243,7 +243,7 @@ class TagExplanation(CurrentExplanation):
             if rule.label and rule.id not in holding and rule.id not in silent:
                 yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy)}")
 
-    # -- uses ----------------------------------------------------------------------------------------------------
+    # -- uses --------------------------------------------------------------------------------------
 
     def _uses(self, limit: int | None) -> Iterator[Block]:
         explanation = self.explanation

@@ -232,7 +232,8 @@ class Summary:
             return
         lines = ["### Differences from the plan", ""]
         for kind, outcomes in view.deviations:
-            # Grouped by reason: otherwise many failures for one reason would hide the second reason.
+            # Grouped by reason: otherwise many failures for one reason would hide the second
+            # reason.
             reasons: dict[str, list[Outcome]] = {}
             for outcome in outcomes:
                 reasons.setdefault(outcome.detail, []).append(outcome)

@@ -12,7 +12,10 @@ from acr_cleanup.reports.view import View
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One step for the user: a sentence without its full stop, and a command to type or an input to set."""
+    """
+    One step for the user: a sentence without its full stop, and a command to type or an input to
+    set.
+    """
 
     text: str
     command: str = ""
@@ -22,7 +25,10 @@ class Advice:
 
 
 def next_steps(view: View, context: Context) -> tuple[Advice, ...]:
-    """Return the steps for the most urgent situation of this run, in order; () if nothing is to be done."""
+    """
+    Return the steps for the most urgent situation of this run, in order; () if nothing is to be
+    done.
+    """
     for situation in (_not_verified, _blocked, _refused, _unfinished, _planned, _out_of_scope):
         if steps := situation(view, context):
             return tuple(steps)

@@ -60,12 +60,12 @@ def warning_text(warning: PlanWarning) -> str:
             f"{name} has {_manifests(warning.number)} more than it lists (unlisted, or pushed just now). An unlisted "
             "manifest might need an untagged one, so untagged manifests of this repository are kept."
         )
-    upper_bound = f"The space to be freed in {name} is an upper bound:"
+    upper_bound = f"The size freed in {name} is an upper bound:"
     if warning.error:
         return f"{upper_bound} its manifests could not be read. {warning.error}"
     return (
-        f"{upper_bound} {warning.unmeasured:,} of its {warning.manifests:,} manifests cannot be read or do not state "
-        "their size, and they might share any layer."
+        f"{upper_bound} {warning.unmeasured:,} of its {warning.manifests:,} manifests could not be read or "
+        "have no sizes, and they may share layers with deleted manifests."
     )
 
 

@@ -31,7 +31,9 @@ _UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A reference that cannot be pulled. Its texts are foreign: escape them before they are shown."""
+    """
+    A reference that cannot be pulled. Its texts are foreign: escape them before they are shown.
+    """
 
     what: str
     """The tag or digest with its repository, such as `shop/web:1.0`."""
@@ -59,7 +61,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class KeptTag:
-    """A kept tag: the evidence of its strongest reason (`detail`, `uses`), and the other rules that keep it."""
+    """
+    A kept tag: the evidence of its strongest reason (`detail`, `uses`), and the other rules that
+    keep it.
+    """
 
     name: str
     digest: Digest
@@ -84,7 +89,10 @@ class KeptGroup:
 
 
 def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
-    """Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version numbers."""
+    """
+    Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version
+    numbers.
+    """
     return sorted(tags, key=lambda tag: (tag.updated_at.timestamp() if tag.updated_at else 0, tag.name), reverse=True)
 
 
@@ -104,7 +112,9 @@ def untagged_title(rule: Rule | Hold, policy: RetentionPolicy) -> str:
 
 
 def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) -> str:
-    """The common evidence of the tags if it is the same for all, otherwise the title of the rule."""
+    """
+    The common evidence of the tags if it is the same for all, otherwise the title of the rule.
+    """
     details = {tag.detail for tag in tags}
     return title(rule, policy) if _said_by_title(rule) or len(details) > 1 else details.pop()
 

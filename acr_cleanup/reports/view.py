@@ -32,7 +32,9 @@ class View:
 
     @cached_property
     def acted(self) -> bool:
-        """Did apply begin to delete? Only then do the reports say "deleted" instead of "would delete"."""
+        """
+        Did apply begin to delete? Only then do the reports say "deleted" instead of "would delete".
+        """
         result = self.result
         if any(outcome.kind is OutcomeKind.DELETED for outcome in result.outcomes):
             return True
@@ -127,7 +129,10 @@ class View:
 
     @property
     def size_note(self) -> str:
-        """What exact sizes mean and what they cost, as the end of a sentence; "" if they were not asked for."""
+        """
+        What exact sizes mean and what they cost, as the end of a sentence; "" if they were not
+        asked for.
+        """
         plan = self.result.plan
         if not plan.measured:
             return ""
@@ -156,7 +161,10 @@ class View:
 
     @property
     def nothing_to_do(self) -> bool:
-        """Was everything read, and every tag kept? False if there was no tag: the settings may be wrong."""
+        """
+        Was everything read, and every tag kept? False if there was no tag: the settings may be
+        wrong.
+        """
         plan = self.result.plan
         return not (plan.planned or plan.manifests or self.blockers or self.unread) and plan.kept > 0
 
@@ -168,7 +176,10 @@ class View:
 
     @property
     def reviewed(self) -> tuple[str, str]:
-        """The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if there is none."""
+        """
+        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if
+        there is none.
+        """
         applied = self.result.applied_plan
         if applied is None:
             return "", ""
@@ -222,7 +233,10 @@ class View:
         )
 
     def untagged(self, repository: RepositoryPlan) -> str:
-        """The decisions about the untagged manifests of a repository, in one line; "" if there are none."""
+        """
+        The decisions about the untagged manifests of a repository, in one line; "" if there are
+        none.
+        """
         if not repository.untagged:
             return ""
         planned = {decision.manifest.digest for decision in repository.untagged_deletions}
@@ -262,7 +276,10 @@ class View:
 
     @cached_property
     def readable(self) -> tuple[Tally, ...]:
-        """The repositories that could be listed. Those with deletions come first: a reader must check them."""
+        """
+        The repositories that could be listed. Those with deletions come first: a reader must check
+        them.
+        """
         tallies = (tally for tally in self.result.plan.tallies if not tally.error)
         return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 

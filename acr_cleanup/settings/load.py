@@ -248,12 +248,12 @@ def _clusters(
     targets: list[ClusterTarget] = []
     places: dict[tuple[str, ...], str] = {}
     for where, target in entries:
-        identity = _identity(target)
-        if identity in places:
-            seen = f"This is the same cluster as {places[identity]}."
+        same = target.place()
+        if same in places:
+            seen = f"This is the same cluster as {places[same]}."
             problems.append(Problem(where, seen, "Remove one of the two."))
             continue
-        places[identity] = where
+        places[same] = where
         targets.append(target)
     if not targets and not may_be_empty:
         problems.append(
@@ -311,16 +311,6 @@ def _snapshot(key: str, entry: BySnapshot, folder: Path) -> SnapshotCluster:
     )
     target = SnapshotCluster(key, path, resource_id=resource_id)
     return target if entry.max_age is None else replace(target, max_age=entry.max_age)
-
-
-def _identity(target: ClusterTarget) -> tuple[str, ...]:
-    """Return a value that is equal for two targets of the same cluster."""
-    # Azure compares these names without regard to case.
-    if isinstance(target, AksCluster):
-        return (target.subscription_id.lower(), target.resource_group.lower(), target.name.lower())
-    if isinstance(target, SnapshotCluster):
-        return (str(target.path.absolute()), target.key)
-    return (str(target.kubeconfig.absolute()), target.context or "")
 
 
 def _check_waivers(

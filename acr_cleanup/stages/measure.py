@@ -1,4 +1,4 @@
-"""Measures to the byte what the manifests that a plan deletes take up: it reads every manifest of their repository."""
+"""Measures the exact space that a plan frees; for that it reads all manifests of a repository."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from acr_cleanup.stages.registry_port import Registry
 
 async def measured(plan: RepositoryPlan, inventory: RepositoryInventory, registry: Registry) -> RepositoryPlan:
     """
-    The same plan with the space of the manifests that go; where that cannot be had, with a warning instead.
+    Add the exact space to a plan, or a warning if it cannot be measured.
 
-    Nothing is read for a repository that loses no manifest.
+    A plan that deletes no manifest is returned without any request.
     """
     if not plan.manifests:
         return plan

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from acr_cleanup import __version__
 from acr_cleanup.clusters import snapshot
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.snapshot import SnapshotEntry, read_snapshot, recorded_resource_id, write_snapshot
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
+from acr_cleanup.clusters.snapshot_reader import read_snapshot, recorded_resource_id
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
@@ -167,7 +168,7 @@ def test_a_file_that_was_replaced_is_read_anew(path: Path) -> None:
 def test_a_missing_file_is_a_blocker(tmp_path: Path) -> None:
     with pytest.raises(ReadFailure) as refused:
         read(tmp_path / "usage.json")
-    assert "there is no such file" in refused.value.seen
+    assert "the file does not exist" in refused.value.seen
     assert "acr-cleanup collect" in refused.value.remedy
     assert str(tmp_path / "usage.json")[:100] in refused.value.call
 
@@ -176,7 +177,7 @@ def test_a_folder_or_a_pipe_is_no_snapshot(tmp_path: Path) -> None:
     """A pipe would let the run wait for ever."""
     os.mkfifo(tmp_path / "pipe")
     for name in ("", "pipe"):
-        with pytest.raises(ReadFailure, match="it is no file"):
+        with pytest.raises(ReadFailure, match="it is not a regular file"):
             read(tmp_path / name)
 
 
@@ -223,7 +224,7 @@ def test_a_part_of_a_snapshot_is_a_blocker(path: Path, length: int) -> None:
 
 def test_another_version_is_a_blocker_whatever_else_it_holds(path: Path) -> None:
     path.write_text('{"schema_version": 2, "new": {}}')
-    with pytest.raises(ReadFailure, match="its form is version 2"):
+    with pytest.raises(ReadFailure, match="its schema version is 2"):
         read(path)
 
 
@@ -255,7 +256,7 @@ EDITS: dict[str, Callable[[Any], object]] = {
 def test_an_edited_snapshot_is_a_blocker(path: Path, change: Callable[[Any], object]) -> None:
     write(path, replace(SCAN, blockers=(Blocker(KEY, "list pods", "500.", "Run again.", "pods"),)))
     edit(path, change)
-    with pytest.raises(ReadFailure, match="it was changed after it had been written"):
+    with pytest.raises(ReadFailure, match="it was modified after it was written"):
         read(path)
 
 
@@ -292,12 +293,12 @@ def test_names_are_checked_even_if_the_hash_is_right(path: Path, change: Callabl
     edit(path, change, forge=True)
     with pytest.raises(ReadFailure) as refused:
         read(path)
-    assert "changed after" not in refused.value.seen
+    assert "modified after" not in refused.value.seen
     assert refused.value.seen.isprintable()
 
 
 def test_a_cluster_that_it_does_not_hold_is_a_blocker(path: Path) -> None:
-    with pytest.raises(ReadFailure, match=r"it holds no cluster test. It holds: production."):
+    with pytest.raises(ReadFailure, match=r"it has no cluster test. It has: production."):
         read(path, key="test")
 
 
@@ -352,7 +353,7 @@ def test_the_age_of_the_reading_counts(path: Path, age: timedelta, fits: bool) -
 
 def test_how_old_it_may_be_is_said_with_what_to_do(path: Path) -> None:
     (blocker,) = read(path, now=NOW + timedelta(hours=3), max_age=timedelta(hours=2)).blockers
-    assert blocker.seen == "it was read at 2026-11-22 10:00:00 UTC, 3 h ago; `max_age` allows 2 h."
+    assert blocker.seen == "it was read at 2026-11-22 10:00:00 UTC, 3 h ago. `max_age` allows 2 h."
     assert blocker.remedy == "Collect it again (acr-cleanup collect CONFIG --out usage.json)."
 
 
@@ -368,13 +369,13 @@ def test_each_cluster_of_a_file_has_an_age_of_its_own(tmp_path: Path) -> None:
 def test_an_alias_that_was_not_looked_for_is_a_blocker(path: Path) -> None:
     more = Registry("contoso.azurecr.io", REGISTRY.aliases | {"cr.contoso.example"})
     assert doubts(read(path, registry=more)) == [
-        "it was collected without the registry's alias cr.contoso.example: what is used by that name is not in it."
+        "it was collected without the registry's alias cr.contoso.example, so images used by that name are not in it."
     ]
     assert doubts(read(path, registry=Registry("contoso.azurecr.io"))) == [], "one more does no harm"
 
 
 def test_less_of_helms_history_than_asked_for_is_a_blocker(path: Path) -> None:
-    assert doubts(read(path, helm=4)) == ["it holds 3 revisions of each Helm release, and this run asks for 4."]
+    assert doubts(read(path, helm=4)) == ["it has 3 revisions of each Helm release, and this run asks for 4."]
     assert doubts(read(path, helm=0)) == []
 
 

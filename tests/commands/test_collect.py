@@ -271,7 +271,7 @@ async def test_a_missing_snapshot_is_merged_as_a_blocked_cluster(tool: Tool) -> 
     ran = await run(tool, config=config)
 
     assert ran.code == 3
-    assert "no such file" in ran.cluster("test")["blockers"][0]["seen"]
+    assert "does not exist" in ran.cluster("test")["blockers"][0]["seen"]
 
 
 # -- it grows old during a run -------------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ async def test_a_snapshot_that_grows_too_old_during_a_run_blocks_the_deletion(
             def now(cls, tz: Any = None) -> Any:
                 return datetime.now(tz) + timedelta(hours=25)
 
-        monkeypatch.setattr("acr_cleanup.clusters.snapshot.datetime", Later)
+        monkeypatch.setattr("acr_cleanup.clusters.snapshot_reader.datetime", Later)
 
     # The registry is listed after the snapshot has been read for the plan.
     tool.world.faults.append(Fault(service="acr", path="_tags", before=time_passes, times=1))
@@ -333,7 +333,7 @@ def test_folders_on_the_way_are_made_and_nothing_else_is_left(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["collect", "--out", "usage.json", "--only", "nobody"], "There is no cluster 'nobody'"),
+        (["collect", "--out", "usage.json", "--only", "nobody"], "The configuration has no cluster 'nobody'"),
         (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
         (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
         (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
@@ -375,7 +375,7 @@ def test_no_foreign_text_is_markup_or_a_command() -> None:
 
 def test_a_snapshot_of_hostile_names_is_told_without_harm(tmp_path: Path) -> None:
     from acr_cleanup.clusters.read_failure import ReadFailure  # noqa: PLC0415
-    from acr_cleanup.clusters.snapshot import read_snapshot  # noqa: PLC0415
+    from acr_cleanup.clusters.snapshot_reader import read_snapshot  # noqa: PLC0415
 
     path = tmp_path / "usage.json"
     clusters = [

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.snapshot import read_snapshot
+from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import OutcomeKind

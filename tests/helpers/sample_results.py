@@ -1,4 +1,6 @@
-"""Sample results of a fictional company. The real planner makes the plans from small inventories."""
+"""
+Sample results of a fictional company. The real planner makes the plans from small inventories.
+"""
 
 from __future__ import annotations
 
@@ -162,7 +164,10 @@ def result(made: Plan, verdict: Verdict = Verdict.PLANNED, *, dry_run: bool = Tr
 
 
 def small() -> Plan:
-    """Five tags: two are selected (their manifests are kept), one is in use, one is young, one is excluded."""
+    """
+    Five tags: two are selected (their manifests are kept), one is in use, one is young, one is
+    excluded.
+    """
     inventory = repository("shop/web", 3, first=1, every=40, size=100 * MIB)
     extra = (Tag("latest", digest(1), NOW - timedelta(days=80)), Tag("old", digest(3), NOW - timedelta(days=50)))
     scan = ClusterScan("production", tuple(deployed("shop/web", "1.0.1", "web")), access="direct", objects=12)

@@ -221,6 +221,7 @@ def always(ran: Ran, stage: HasWorld) -> None:
     _REPORTS.validate(report)
     assert "Traceback" not in ran.out + ran.err
     assert "Something unforeseen" not in ran.out + ran.err
+    assert "Unexpected error" not in ran.out + ran.err
     tags = [each for each in report["outcomes"] if each["tag"]]
     assert counts["deleted"] == len(report["deleted_tags"]) == sum(each["outcome"] == "deleted" for each in tags)
     assert counts["failed"] == sum(each["outcome"] == "failed" for each in tags)

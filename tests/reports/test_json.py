@@ -17,7 +17,8 @@ from acr_cleanup.reports import json as report
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
 
-# Made once, without checking the schemas, which takes longer than validating all reports. One test checks them.
+# Made once, without checking the schemas, which takes longer than validating all reports. One test
+# checks them.
 REPORTS = jsonschema.Draft202012Validator(report.schema(), format_checker=jsonschema.FormatChecker())
 PLANS = jsonschema.Draft202012Validator(report.schema("plan"))
 
@@ -142,7 +143,9 @@ def test_report_is_rendered_in_small_pieces() -> None:
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
 def test_hostile_text_is_escaped_but_unchanged_for_readers(world: str) -> None:
-    """Printed to a terminal or a log, the file contains no escapes, control characters or commands."""
+    """
+    Printed to a terminal or a log, the file contains no escapes, control characters or commands.
+    """
     result = hostile.WORLDS[world]()
     text = "".join(report.render(result))
 

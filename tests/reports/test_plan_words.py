@@ -46,23 +46,29 @@ def test_refusal_says_by_what_and_what_to_do(refusal: Refusal, text: str) -> Non
     [
         (
             UnreadableManifests("shop/web", 4321, (d("a"), d("b"))),
-            f"4,321 manifests of shop/web cannot be read or understood ({short(d('a'))}, {short(d('b'))}). "
-            "The references of such a manifest are unknown, so no manifest of this repository is deleted; "
-            "its tags are removed by name only.",
+            (
+                f"4,321 manifests of shop/web cannot be read or understood ({short(d('a'))}, {short(d('b'))}). "
+                "The references of such a manifest are unknown, so no manifest of this repository is deleted; "
+                "its tags are removed by name only."
+            ),
         ),
         (
             UnlistedManifests("shop/web", 1),
-            "shop/web has 1 manifest more than it lists (unlisted, or pushed just now). "
-            "An unlisted manifest might need an untagged one, so untagged manifests of this repository are kept.",
+            (
+                "shop/web has 1 manifest more than it lists (unlisted, or pushed just now). "
+                "An unlisted manifest might need an untagged one, so untagged manifests of this repository are kept."
+            ),
         ),
         (
             UnmeasuredSpace("shop/web", unmeasured=1234, manifests=5678),
-            "The space to be freed in shop/web is an upper bound: 1,234 of its 5,678 manifests cannot be read or do "
-            "not state their size, and they might share any layer.",
+            (
+                "The size freed in shop/web is an upper bound: 1,234 of its 5,678 manifests could not be read "
+                "or have no sizes, and they may share layers with deleted manifests."
+            ),
         ),
         (
             UnmeasuredSpace("shop/web", error="403 Forbidden."),
-            "The space to be freed in shop/web is an upper bound: its manifests could not be read. 403 Forbidden.",
+            "The size freed in shop/web is an upper bound: its manifests could not be read. 403 Forbidden.",
         ),
     ],
 )

@@ -77,6 +77,7 @@ def always(scenario: Scenario, step: Step, before: set[str]) -> None:
     log = Log(step.log)
     assert "Traceback" not in step.log
     assert "Something unforeseen" not in step.log
+    assert "Unexpected error" not in step.log
     assert not log.others, "a command that no step of ours gives"
     assert scenario.broken() <= before, "an index lost a child"
     deletions = scenario.world.matching(service="acr", method="DELETE")

@@ -41,7 +41,7 @@ async def asked(server: FakeServer) -> Discovery:
 async def test_a_real_server_in_both_forms_offers_the_same(form: str) -> None:
     found = await discover(Replay(aggregated=form == "aggregated").ask, "prod")
     assert names(found).keys() == SERVED_BY_THE_CORPUS
-    (dead,) = found.unread
+    (dead,) = found.failures
     assert dead.kind == DEAD
     assert "503" in dead.seen
     assert "kubectl delete apiservice v1beta1.custom.metrics.k8s.io" in dead.remedy
@@ -100,13 +100,13 @@ async def test_what_cannot_be_listed_is_no_kind() -> None:
     server.others["/apis"] = HttpAnswer(200, json.dumps(document).encode())
     found = await asked(server)
     assert names(found) == {"configmaps": ["v1"], "c.odd.example": ["v1"]}
-    assert found.unread == ()
+    assert found.failures == ()
 
 
 async def test_a_server_without_further_groups_is_believed() -> None:
     server = FakeServer()
     server.others["/apis"] = HttpAnswer(404, b"404 page not found")
-    assert (await asked(server)).unread == ()
+    assert (await asked(server)).failures == ()
 
 
 BROKEN = {
@@ -136,7 +136,7 @@ async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobo
     server = FakeServer(custom())
     server.others[root] = broken
     found = await asked(server)
-    (unread,) = found.unread
+    (unread,) = found.failures
     assert (unread.kind, bool(unread.remedy)) == ("", True)
     assert (CONFIG_MAP,) in found.kinds, "ConfigMaps are read all the same"
     assert root == "/apis" or "rollouts.argoproj.io" in names(found), "what the other answer tells is read all the same"
@@ -145,16 +145,16 @@ async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobo
 async def test_a_core_group_that_is_not_there_is_a_blocker() -> None:
     server = FakeServer()
     server.others["/api"] = HttpAnswer(404, b"404 page not found")
-    assert len((await asked(server)).unread) == 1
+    assert len((await asked(server)).failures) == 1
 
 
 @pytest.mark.parametrize("odd", ["roll/outs", "..%2fsecrets", "Rollouts", "a b", ""])
 async def test_a_resource_with_an_odd_name_is_a_blocker_of_its_group_version(odd: str) -> None:
     found = await asked(FakeServer(custom("Odd", odd), custom()))
     if odd == "roll/outs":
-        assert found.unread == (), "that is a subresource"
+        assert found.failures == (), "that is a subresource"
     else:
-        assert [each.kind for each in found.unread] == ["argoproj.io/v1"]
+        assert [each.kind for each in found.failures] == ["argoproj.io/v1"]
     assert "rollouts.argoproj.io" in names(found)
 
 
@@ -163,7 +163,7 @@ async def test_a_stale_group_version_that_answers_again_is_read() -> None:
     document = {"kind": "APIResourceList", "resources": [{"name": "things", "kind": "Thing", "verbs": ["list"]}]}
     server.others["/apis/late.example/v1"] = HttpAnswer(200, json.dumps(document).encode())
     found = await asked(server)
-    assert (names(found).get("things.late.example"), found.unread) == (["v1"], ())
+    assert (names(found).get("things.late.example"), found.failures) == (["v1"], ())
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ async def test_a_stale_group_version_that_does_not_is_a_blocker_by_its_name(answ
     server = FakeServer(custom(), stale=["late.example/v1"])
     server.others["/apis/late.example/v1"] = answer
     found = await asked(server)
-    assert [each.kind for each in found.unread] == ["late.example/v1"]
+    assert [each.kind for each in found.failures] == ["late.example/v1"]
     assert "rollouts.argoproj.io" in names(found)
 
 
 async def test_dead_measurements_are_nobodys_loss() -> None:
     """AKS without a metrics server is no reason to delete nothing."""
     server = FakeServer(stale=["metrics.k8s.io/v1beta1"])
-    assert (await asked(server)).unread == ()
+    assert (await asked(server)).failures == ()
     assert server.requests("/apis/metrics.k8s.io") == 0
 
 
@@ -208,4 +208,4 @@ async def test_a_group_version_that_went_meanwhile_is_believed_only_if_its_group
     server = FakeServer(stale=["late.example/v1"])
     server.others["/apis/late.example/v1"] = HttpAnswer(404, b"404 page not found")
     server.others["/apis/late.example"] = group
-    assert (not (await asked(server)).unread) == gone
+    assert (not (await asked(server)).failures) == gone

@@ -38,7 +38,7 @@ def document(cluster: dict[str, Any] | None = None, user: dict[str, Any] | None 
 
 
 def server(of: dict[str, Any], folder: Path = Path(), context: str | None = None, **around: Any) -> ApiServer:
-    return api_server(of, context, folder=folder, around=ConnectionOptions(token, **around))
+    return api_server(of, context, folder=folder, options=ConnectionOptions(token, **around))
 
 
 def b64(data: bytes) -> str:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, is_helms, open_page
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind, image_uses
 from acr_cleanup.core.references import Registry
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
@@ -29,7 +29,7 @@ def read(kind: Kind, *objects: Any, registry: Registry = OURS) -> Findings:
     reader = ObjectReader(kind, "prod", registry)
     for obj in objects:
         reader.add(raw(obj))
-    return reader.found
+    return reader.findings
 
 
 def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: Registry = OURS) -> Findings:
@@ -287,4 +287,4 @@ def release(name: str) -> dict[str, Any]:
 def test_what_helm_manages_is_seen(metadata: dict[str, Any], helms: bool, separators: tuple[str, str]) -> None:
     body = json.dumps({"items": [pod("a"), pod("web", **metadata)]}, separators=separators).encode()
     items = [raw(each) for each in json.loads(body)["items"]]
-    assert is_helms(body, items) == helms
+    assert has_helm_objects(body, items) == helms

@@ -256,7 +256,7 @@ async def test_a_list_that_goes_on_for_ever_ends(same: bool, monkeypatch: pytest
         monkeypatch.setattr(scanner, "_MOST_PAGES", 30)
     (blocker,) = (await scan(endless(same), "prod", OURS, access="direct")).blockers
     assert (blocker.kind, "never ends" in blocker.seen) == ("pods", True)
-    assert ("the same page again" in blocker.seen) == same
+    assert ("repeats another" in blocker.seen) == same
 
 
 async def test_a_page_is_read_while_the_next_is_on_its_way() -> None:
