@@ -22,10 +22,11 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import AppliedPlan
-from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step, Untag, waves
+from acr_cleanup.core.plan import Decision, RepositoryPlan
 from acr_cleanup.core.policy import describe_duration
 from acr_cleanup.core.references import COMPONENT, DIGEST, FULL_PATH_LENGTH, TAG, Digest, normalise_host
 from acr_cleanup.core.shard import WHOLE, Shard
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag, waves
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words

@@ -17,8 +17,9 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import Plan, Untag
+from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.steps import Untag
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.records import journal as journal_module
 from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside
