@@ -26,7 +26,7 @@ _NOT_OURS = " (not deleted by this run)"
 
 @dataclass(frozen=True)
 class View:
-    """One result as people read it."""
+    """One result as people read it. It is computed once, and every format uses it."""
 
     result: Result
 
