@@ -1,4 +1,4 @@
-"""Where the container starts: pick the runtime, call main, exit with its code."""
+"""Start of the container: pick the runtime, run the step, exit with its code."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""`python -m acr_cleanup` is `acr-cleanup`."""
+"""Run `acr-cleanup` as `python -m acr_cleanup`."""
 
 import sys
 
@@ -6,9 +6,10 @@ from acr_cleanup import __version__
 
 
 def entry() -> None:
-    """What the `acr-cleanup` command calls."""
+    """Run the command line, and exit."""
     if sys.argv[1:] == ["--version"]:
-        # As argparse would say it; but the table of flags alone, with what it is made from, takes half a second to import.
+        # The same text as from argparse, without importing the table of flags. That import alone
+        # takes half a second.
         print(f"acr-cleanup {__version__}")  # noqa: T201  a result, on stdout
         return
     from acr_cleanup.cli import entry as run  # noqa: PLC0415

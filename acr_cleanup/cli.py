@@ -1,4 +1,4 @@
-"""The command line: arguments -> settings -> run -> exit code."""
+"""The command line: arguments -> settings -> command -> exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.context import Context
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import INPUTS, Kind, Settings, load_settings, schema
+from acr_cleanup.settings import INPUTS, Input, InputKind, Settings, load_settings, schema
 
 if TYPE_CHECKING:
     from acr_cleanup.records.reviewed_plan import ReviewedPlan
@@ -34,12 +34,12 @@ EPILOG = (
 
 
 def entry() -> None:
-    """What the `acr-cleanup` command calls."""
+    """Run `acr-cleanup` with the arguments of this process, and exit."""
     sys.exit(run(sys.argv[1:], os.environ))
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what these arguments say and return the exit code. stdout is for results, stderr for everything else."""
+    """Run the command and return its exit code. Results go to stdout, progress and log to stderr."""
     parsed = parser().parse_args(arguments)
     if parsed.command == "schema":
         runtime = Terminal()
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0
     try:
         if parsed.command == "demo":
-            from acr_cleanup.commands.demo import demo  # noqa: PLC0415  the only way from the product to the emulator
+            from acr_cleanup.commands.demo import demo  # noqa: PLC0415  the only import of the emulator
 
             return asyncio.run(demo(called_as(), serve=parsed.serve))
         return _COMMANDS[parsed.command](parsed, environ)
@@ -60,17 +60,17 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands. Flags are made from the table of inputs, so that they cannot differ from it."""
+    """Return the parser of all commands. Its flags are made from the table of inputs."""
     result = argparse.ArgumentParser(
         prog="acr-cleanup",
-        description="Deletes from one Azure container registry what is old and what no AKS cluster uses.",
+        description="Deletes old images that no AKS cluster uses from one Azure container registry.",
         epilog=EPILOG,
     )
     result.add_argument("--version", action="version", version=f"acr-cleanup {__version__}")
     commands = result.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in (
-        ("plan", "read, decide and show; delete nothing"),
-        ("apply", "plan, look once more, and delete"),
+        ("plan", "show what would be deleted, and delete nothing"),
+        ("apply", "plan, check again right before deleting, and delete"),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
         _add_config(command)
@@ -78,27 +78,27 @@ def parser() -> argparse.ArgumentParser:
         if name == "plan":
             command.add_argument("--out", metavar="FILE", type=Path, help="also write the plan to this file")
         else:
-            told = "a reviewed plan.json: delete nothing beyond it, and of it what is still true"
-            command.add_argument("--plan", metavar="FILE", type=Path, help=told)
+            reviewed = "a reviewed plan.json: delete only what it lists, and only if that is still valid"
+            command.add_argument("--plan", metavar="FILE", type=Path, help=reviewed)
         _add_flags(command)
     _add_collect(commands)
     _add_explain(commands)
     _add_permissions(commands)
     _add_restore(commands)
-    serve = commands.add_parser("demo", help="the whole job on an embedded registry and clusters; no Azure needed")
-    serve.add_argument("--serve", action="store_true", help="leave them running, to try every command by hand")
+    serve = commands.add_parser("demo", help="plan and apply on an embedded registry and clusters; no Azure needed")
+    serve.add_argument("--serve", action="store_true", help="keep them running, to try every command by hand")
     commands.add_parser("schema", help="print the JSON schema of the configuration file")
     return result
 
 
-# What reading clusters needs to know; the rest is for deciding.
+# The inputs that reading the clusters needs. The other inputs are for planning.
 _FOR_READING = frozenset(
     {"registry", "clusters", "registry-aliases", "environment", "helm-history", "waive", "log-level"}
 )
 
 
 def _add_collect(commands: _Commands) -> None:
-    text = "read the clusters into a usage snapshot, which stands in for them in a run elsewhere"
+    text = "read the clusters into a usage snapshot, for a run on a machine that cannot reach them"
     command = commands.add_parser("collect", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
     _add_config(command)
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the snapshot")
@@ -106,18 +106,18 @@ def _add_collect(commands: _Commands) -> None:
         "--only",
         metavar="CLUSTER",
         action="append",
-        help="read just this cluster of the configuration; may be repeated",
+        help="read only this cluster of the configuration; may be repeated",
     )
     _add_flags(command, _FOR_READING)
 
 
 def _add_explain(commands: _Commands) -> None:
-    text = "say why a tag or a manifest stays or goes, and who uses it"
+    text = "explain why a tag or a manifest is kept or deleted, and which workloads use it"
     command = commands.add_parser("explain", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
     command.add_argument("target", metavar="REPOSITORY[:TAG|@DIGEST]", help="with or without the host of the registry")
     _add_config(command)
     command.add_argument(
-        "--report", metavar="FILE", type=Path, help="answer from the report.json of a run instead of reading anything"
+        "--report", metavar="FILE", type=Path, help="answer from the report.json of a run; read no cluster or registry"
     )
     _add_flags(command)
 
@@ -130,13 +130,13 @@ def _add_permissions(commands: _Commands) -> None:
 
 
 def _add_restore(commands: _Commands) -> None:
-    text = "put back what a run untagged or deleted, where the registry still can"
+    text = "restore what a run untagged or deleted, if the registry still has the content"
     command = commands.add_parser("restore", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
     command.add_argument(
         "journal", metavar="JOURNAL", type=Path, help="the journal.jsonl in the report folder of the run"
     )
     _add_config(command)
-    command.add_argument("--dry-run", action="store_true", help="only say what can be restored")
+    command.add_argument("--dry-run", action="store_true", help="show what can be restored, and restore nothing")
     _add_flags(command, {"registry", "registry-aliases", "environment", "concurrency", "log-level"})
 
 
@@ -146,25 +146,24 @@ def _add_config(command: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         nargs="?",
         type=Path,
-        help=f"the configuration file, JSON or YAML (default: {DEFAULT_FILES[0]}, .yml or .json, if there is one)",
+        help=f"the configuration file, JSON or YAML (default: {DEFAULT_FILES[0]}, .yml or .json, if it exists)",
     )
 
 
 def _add_flags(command: argparse.ArgumentParser, names: Collection[str] = ()) -> None:
-    """The flags of these inputs, by default of all."""
-    for each in INPUTS:
-        if each.flag and (not names or each.name in names):
-            _add_flag(command, each.name, each.kind, each.choices, each.description, each.default)
+    """Add the flags of these inputs, by default of all inputs."""
+    for option in INPUTS:
+        if option.flag and (not names or option.name in names):
+            _add_flag(command, option)
 
 
-def _add_flag(
-    command: argparse.ArgumentParser, name: str, kind: Kind, choices: Sequence[str], description: str, default: str
-) -> None:
-    # argparse reads `%` as a format; the settings check values, so that all mistakes are reported at once.
-    text = f"{description} (default: {default})" if default else description
-    metavar = f"{{{','.join(choices)}}}" if choices else name.replace("-", "_").upper()
-    action = "append" if kind is Kind.LIST else "store"
-    command.add_argument(f"--{name}", metavar=metavar, action=action, help=text.replace("%", "%%"))
+def _add_flag(command: argparse.ArgumentParser, option: Input) -> None:
+    text = f"{option.description} (default: {option.default})" if option.default else option.description
+    # The choices are shown but not checked here: the settings report all invalid values at once.
+    metavar = f"{{{','.join(option.choices)}}}" if option.choices else option.key.upper()
+    action = "append" if option.kind is InputKind.LIST else "store"
+    # argparse reads `%` in a help text as a format.
+    command.add_argument(f"--{option.name}", metavar=metavar, action=action, help=text.replace("%", "%%"))
 
 
 def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -176,7 +175,7 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
         files.prepare_file(out, "out", "the plan")
     runtime = _terminal(settings)
-    # The SDKs take more than a second to import, and a wrong configuration needs none of them.
+    # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
     from acr_cleanup.commands.run import run  # noqa: PLC0415
 
     context = _context(parsed, config)
@@ -194,7 +193,7 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _reviewed(parsed: argparse.Namespace) -> ReviewedPlan | None:
-    """The plan that an apply is bound to. Raises `ConfigurationError`."""
+    """Return the reviewed plan of `apply --plan`. Raises `ConfigurationError`."""
     if getattr(parsed, "plan", None) is None:
         return None
     from acr_cleanup.records.reviewed_plan import read  # noqa: PLC0415
@@ -229,16 +228,17 @@ def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from acr_cleanup.commands.restore import read, restore  # noqa: PLC0415
 
     recorded = read(parsed.journal)
-    config = parsed.config or _found_file()
+    config = parsed.config or _file_here()
     given = _overrides(parsed)
     named = config is not None or given["registry"] is not None
     if not named:
         given["registry"] = recorded.registry
     settings = load_settings(config, given, environ, needs_clusters=False)
     if not named and not settings.registry.login_server.endswith(f".{settings.cloud.registry_suffix}"):
-        # Whoever has edited the journal must not choose to whom we log in.
-        seen = f"The journal is of {recorded.registry}, which is no usual name of an Azure container registry."
-        raise ConfigurationError((Problem("registry", seen, "If it is yours, name it with --registry."),))
+        # An edited journal must not decide to which host the login is sent.
+        seen = f"The journal names the registry {recorded.registry}, which has no usual Azure host name."
+        remedy = "If this registry is yours, give its name with --registry."
+        raise ConfigurationError((Problem("registry", seen, remedy),))
     return asyncio.run(
         restore(parsed.journal, recorded, settings, _terminal(settings), environ, dry_run=parsed.dry_run)
     )
@@ -255,7 +255,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
 
 
 def _settings(parsed: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Path | None, Settings]:
-    """The configuration file, if there is one, and the settings. Raises `ConfigurationError`."""
+    """Return the configuration file (None without one) and the settings. Raises `ConfigurationError`."""
     config = parsed.config or _default_file(parsed)
     return config, load_settings(config, _overrides(parsed), environ)
 
@@ -267,25 +267,25 @@ def _terminal(settings: Settings) -> Terminal:
     return runtime
 
 
-def _found_file() -> Path | None:
+def _file_here() -> Path | None:
     return next((Path(name) for name in DEFAULT_FILES if Path(name).exists()), None)
 
 
 def _default_file(parsed: argparse.Namespace) -> Path | None:
-    found = _found_file()
-    if found is None and not (parsed.registry or parsed.clusters):
-        problem = Problem("CONFIG", "No configuration was given.", f"Name a file, or write {DEFAULT_FILES[0]} here.")
-        raise ConfigurationError((problem,))
-    return found
+    file = _file_here()
+    if file is None and not (parsed.registry or parsed.clusters):
+        remedy = f"Give the path of a file, or create {DEFAULT_FILES[0]} in this folder."
+        raise ConfigurationError((Problem("CONFIG", "No configuration was given.", remedy),))
+    return file
 
 
 def _overrides(parsed: argparse.Namespace) -> dict[str, str | Sequence[str] | None]:
     given: dict[str, str | Sequence[str] | None] = {
-        each.name: getattr(parsed, each.key, None) for each in INPUTS if each.flag
+        option.name: getattr(parsed, option.key, None) for option in INPUTS if option.flag
     }
     if getattr(parsed, "days", None) is not None:
         if given["older-than"] is not None:
-            problem = Problem("DAYS", "The age is given twice: as DAYS and as --older-than.", "Leave one of them out.")
+            problem = Problem("DAYS", "The age is given twice: as DAYS and as --older-than.", "Remove one of them.")
             raise ConfigurationError((problem,))
         given["older-than"] = parsed.days
     return given
@@ -298,8 +298,8 @@ def _prepare(folder: Path) -> None:
         files.prepare(folder)
     except OSError as error:
         seen = f"The folder {str(folder)!r} cannot be written to: {error.strerror or error}."
-        problem = Problem("report-dir", seen, "Name another with --report-dir: a run that deletes must be reported.")
-        raise ConfigurationError((problem,)) from error
+        remedy = "Choose another with --report-dir: no run may delete without a report."
+        raise ConfigurationError((Problem("report-dir", seen, remedy),)) from error
 
 
 def _show_problems(error: ConfigurationError) -> None:
@@ -312,7 +312,7 @@ def _show_problems(error: ConfigurationError) -> None:
 
 
 def called_as() -> str:
-    """What to type to call this program again, from here: it may not be installed."""
+    """Return the command that starts this program again, which may not be installed."""
     if Path(sys.argv[0]).name != "__main__.py":
         return "acr-cleanup"
     python = Path(sys.executable)
@@ -324,11 +324,12 @@ def called_as() -> str:
 def _context(parsed: argparse.Namespace, config: Path | None) -> Context:
     def command(verb: str) -> str:
         words = [verb, *([str(config)] if config else []), *([parsed.days] if parsed.days else [])]
-        for each in INPUTS:
-            value = getattr(parsed, each.key, None) if each.flag else None
-            for one in value if isinstance(value, list) else [value] if value else []:
-                words += [f"--{each.name}", one]
-        # What is shown is what should be deleted: the plan that was written, or the one that this apply is bound to.
+        for option in INPUTS:
+            value = getattr(parsed, option.key, None) if option.flag else None
+            for item in value if isinstance(value, list) else [value] if value else []:
+                words += [f"--{option.name}", item]
+        # The suggested command names the plan that was shown: the file that this plan wrote, or the
+        # reviewed plan of this apply.
         path = getattr(parsed, "plan", None) or getattr(parsed, "out", None)
         if path is not None:
             words += ["--out" if verb == "plan" else "--plan", str(path)]

@@ -1,7 +1,8 @@
 """
-One step of a pipeline: inputs -> settings -> run -> outputs and exit code.
+One step of a pipeline: inputs -> settings -> command -> outputs and exit code.
 
-What `cli` is for a person. Whatever happens, the step says so in its log, its summary and its outputs, and leaves no traceback.
+Every result, including an unexpected error, appears in the log, the summary and the outputs of the
+step. The log never shows a traceback.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import ClassVar
 
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
@@ -25,70 +26,15 @@ from acr_cleanup.reports import files, markdown_failures
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
-from acr_cleanup.runtimes.base import Level, Runtime, connect_log
+from acr_cleanup.runtimes.base import Level, connect_log
+from acr_cleanup.runtimes.pipeline import PipelineRuntime
 from acr_cleanup.settings import INPUTS, Settings, load_settings, unknown_inputs
 
 log = logging.getLogger("acr_cleanup")
 
 
-class PipelineRuntime(Runtime, Protocol):
-    """What a step needs of the CI system that it runs in, beside what every run needs."""
-
-    level: Level
-    """The least level of what the log shows."""
-    apply_hint: str
-    """The input that makes a dry run delete, as the workflow would write it."""
-    keep_hint: str
-    """How a workflow keeps report files."""
-    checkout_hint: str
-    """What fills the workspace with the files of the repository, to be said of an empty one."""
-    plain_summary: bool
-    """Does the page of a run know little more of Markdown than tables?"""
-    absolute_paths: bool
-    """Do later steps want the paths of files from the root on? Else they are relative to the workspace."""
-
-    def begin(self) -> Mapping[str, str]:
-        """
-        Make ready to be told everything. Returns what makes a run impossible, by what is to blame for it.
-
-        Called before anything is read: a run that deletes must be reported.
-        """
-        ...
-
-    def end(self, code: int) -> str:
-        """The last word: the step ends with this exit code. Returns why that could not be handed on, or nothing."""
-        ...
-
-    def name_of(self, name: str) -> str:
-        """An input as a workflow of this CI system writes it."""
-        ...
-
-    def input(self, name: str) -> str:
-        """What the workflow says for this input, empty where it says nothing."""
-        ...
-
-    def input_names(self) -> tuple[str, ...]:
-        """The names of all inputs that were given, known or not."""
-        ...
-
-    @property
-    def is_debugged(self) -> bool:
-        """Has somebody asked the CI system for a debug log?"""
-        ...
-
-    @property
-    def workspace(self) -> Path:
-        """The folder that all steps of the job share."""
-        ...
-
-    @property
-    def temporary(self) -> Path | None:
-        """A folder outside the workspace that outlives the step, where there is one that can be written to."""
-        ...
-
-
 class Interrupted(BaseException):
-    """A signal before the run itself began, which from then on listens for signals."""
+    """A signal arrived before the command installed its own signal handlers."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -96,41 +42,41 @@ class Interrupted(BaseException):
 
 
 def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> int:
-    """Do what the inputs say and return the exit code."""
+    """Run the step that the inputs describe, and return its exit code."""
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, _interrupt) for each in signals]
+    handlers = [signal.signal(number, _interrupt) for number in signals]
     try:
-        code = _run_or_tell(runtime, environ, signals)
-        # CI systems send a second signal soon after the first: it must not cut the last word.
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
+        code = _run_and_report(runtime, environ, signals)
+        # CI systems send a second signal soon after the first: it must not interrupt the report.
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
         runtime.finish()
         if fault := runtime.end(code):
-            runtime.log(Level.ERROR, f"The result could not be handed on: {fault}")
+            runtime.log(Level.ERROR, f"The result could not be reported to the CI system: {fault}")
             return code or 1
         return code
     finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
+        for number, handler in zip(signals, handlers, strict=True):
+            signal.signal(number, handler)
 
 
-def _run_or_tell(runtime: PipelineRuntime, environ: Mapping[str, str], signals: Iterable[signal.Signals]) -> int:
-    """Run, and tell what ended it early."""
+def _run_and_report(runtime: PipelineRuntime, environ: Mapping[str, str], signals: Iterable[signal.Signals]) -> int:
+    """Run the step. Report the errors that end it early."""
     try:
         return _run(runtime, environ)
     except ConfigurationError as error:
-        _tell_problems(error, runtime)
+        _report_problems(error, runtime)
         return 2
     except Interrupted as interrupted:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
         text = "Cancelled before anything was read. Nothing was deleted."
         runtime.annotate(Level.WARNING, "ACR cleanup", text)
-        _hand_on(runtime, markdown_failures.render_cancelled(text, _dialect(runtime)), result="aborted")
+        _publish(runtime, markdown_failures.render_cancelled(text, _dialect(runtime)), result="aborted")
         return 128 + interrupted.number
     except Exception as error:
         log.debug("unexpected", exc_info=True)
-        _tell_failure(error, runtime, deleting=False)
+        _report_failure(error, runtime, deleting=False)
         return 1
 
 
@@ -147,83 +93,100 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
         runtime.level = Level.DEBUG
     connect_log(runtime, runtime.level)
     if faults := runtime.begin():
-        remedy = "Let the task set it, or name what can be used."
+        remedy = "Set it to a value that can be used. The task and the action set it themselves."
         raise ConfigurationError(
             tuple(Problem(name, f"{fault[:1].upper()}{fault[1:]}.", remedy) for name, fault in faults.items())
         )
     workspace = runtime.workspace.resolve()
-    # Paths are relative to the workspace, for the steps before and after this one see nothing else.
+    # Paths are relative to the workspace, the only folder that the other steps of the job share.
     with suppress(OSError):
         os.chdir(workspace)
-    # First of all: a misspelt name may be why something else is missing.
+    # Warn first: a misspelt name may be the reason for a missing input below.
     for warning in unknown_inputs(runtime.input_names()):
         runtime.annotate(Level.WARNING, "Unknown input", warning)
-    settings, folder, snapshot, reviewed = _settings(runtime, environ, workspace)
+    step = _read_inputs(runtime, environ, workspace)
+    settings = step.settings
     if not runtime.is_debugged:
         runtime.level = Level[settings.log_level.upper()]
     connect_log(runtime, runtime.level)
-    if snapshot is not None:
-        return _collect(settings, runtime, environ, snapshot)
+    if step.snapshot is not None:
+        return _collect(settings, runtime, environ, step.snapshot)
     if settings.apply_plan is not None and settings.dry_run:
-        text = "apply-plan does nothing in a dry run: what would be deleted is decided anew."
+        text = "apply-plan is ignored in a dry run: the run makes a new plan."
         runtime.annotate(Level.INFO, "Reviewed plan", text)
-    settings = replace(settings, report_dir=folder.prepare(runtime))
-    # The SDKs take more than a second to import, and a wrong configuration needs none of them.
+    settings = replace(settings, report_dir=step.folder.prepare(runtime))
+    # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
     from acr_cleanup.commands.run import run as clean  # noqa: PLC0415
 
     context = Context(
         apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
     )
-    with folder.handed_over():
+    with step.folder.handed_over():
         try:
             return asyncio.run(
-                clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=reviewed)
+                clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=step.reviewed)
             )
         except Exception as error:
             log.debug("unexpected", exc_info=True)
-            _tell_failure(error, runtime, deleting=not settings.dry_run)
+            _report_failure(error, runtime, deleting=not settings.dry_run)
             return 1
 
 
 def _collect(settings: Settings, runtime: PipelineRuntime, environ: Mapping[str, str], snapshot: SnapshotFile) -> int:
-    """Only read the clusters, into this file."""
+    """Read the clusters into a usage snapshot. Nothing is planned or deleted."""
     from acr_cleanup.commands.collect import collect  # noqa: PLC0415
 
     with snapshot.handed_over():
         return asyncio.run(collect(settings, runtime, environ, out=snapshot.prepare(), dialect=_dialect(runtime)))
 
 
-def _settings(
-    runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path
-) -> tuple[Settings, ReportFolder, SnapshotFile | None, ReviewedPlan | None]:
-    """Every problem of every input at once, those of the paths among them."""
-    given = {each.name: runtime.input(each.name) for each in INPUTS}
-    # As if action.yml had said it: an empty input must not mean that some other login is looked for.
-    given = {each.name: given[each.name] or each.action_default for each in INPUTS}
+@dataclass(frozen=True)
+class _Step:
+    """The checked inputs of a step."""
+
+    settings: Settings
+    folder: ReportFolder
+    snapshot: SnapshotFile | None
+    """Where to write a usage snapshot; None if the step plans or deletes."""
+    reviewed: ReviewedPlan | None
+
+
+def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path) -> _Step:
+    """Check all inputs. Raises `ConfigurationError` with every problem of every input and path."""
+    # The defaults of action.yml are applied here too: an empty auth-type must not select another login.
+    given = {option.name: runtime.input(option.name) or option.action_default for option in INPUTS}
     collect = given.pop("collect").strip()
-    config = Path(given["config-file"]) if given["config-file"].strip() else None
-    problems: tuple[Problem, ...] = ()
-    settings, where = None, ""
-    try:
-        settings = load_settings(config, given, environ)
-    except ConfigurationError as error:
-        problems, where = error.problems, error.where
-        if config is not None and not config.exists() and _is_empty(workspace):
-            remedy = f"The workspace is empty: {runtime.checkout_hint}"
-            problems = tuple(replace(each, remedy=remedy) if each.path == str(config) else each for each in problems)
+    settings, problems, where = _load(given, runtime, environ, workspace)
     named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
     folder = ReportFolder(workspace, named)
     snapshot = SnapshotFile(workspace, Path(collect)) if collect else None
     problems = (*problems, *folder.problems(), *(snapshot.problems() if snapshot is not None else ()))
     reviewed = None
-    try:
-        if settings is not None and settings.apply_plan is not None and not (settings.dry_run or snapshot):
+    if settings is not None and settings.apply_plan is not None and not (settings.dry_run or snapshot):
+        try:
             reviewed = read(settings.apply_plan, "apply-plan")
-    except ConfigurationError as error:
-        problems = (*problems, *error.problems)
+        except ConfigurationError as error:
+            problems = (*problems, *error.problems)
     if problems or settings is None:
         raise ConfigurationError(problems, where=where)
-    return settings, folder, snapshot, reviewed
+    return _Step(settings, folder, snapshot, reviewed)
+
+
+def _load(
+    given: Mapping[str, str], runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path
+) -> tuple[Settings | None, tuple[Problem, ...], str]:
+    """Load the settings. Returns (settings, (), "") or (None, the problems, the file that they are in)."""
+    config = Path(given["config-file"]) if given["config-file"].strip() else None
+    try:
+        return load_settings(config, given, environ), (), ""
+    except ConfigurationError as error:
+        problems = error.problems
+        if config is not None and not config.exists() and _is_empty(workspace):
+            remedy = f"The workspace is empty: {runtime.checkout_hint}"
+            problems = tuple(
+                replace(problem, remedy=remedy) if problem.path == str(config) else problem for problem in problems
+            )
+        return None, problems, error.where
 
 
 def _is_empty(folder: Path) -> bool:
@@ -233,10 +196,11 @@ def _is_empty(folder: Path) -> bool:
         return False
 
 
-def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
-    names = {each.name for each in INPUTS}
+def _report_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
+    names = {option.name for option in INPUTS}
     problems = (
-        replace(each, path=runtime.name_of(each.path)) if each.path in names else each for each in error.problems
+        replace(problem, path=runtime.name_of(problem.path)) if problem.path in names else problem
+        for problem in error.problems
     )
     error = ConfigurationError(tuple(problems), where=error.where)
     where = f" of {error.where}" if error.where else ""
@@ -244,19 +208,19 @@ def _tell_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
     runtime.log(Level.ERROR, f"{count} in the configuration{where}. Nothing was read or deleted.")
     for problem in error.problems:
         runtime.annotate(Level.ERROR, problem.path, f"{problem.seen}\n{problem.remedy}")
-    _hand_on(runtime, markdown_failures.render_problems(error, _dialect(runtime)))
+    _publish(runtime, markdown_failures.render_problems(error, _dialect(runtime)))
 
 
-def _tell_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
-    """Of what nobody foresaw. Nobody who reads the log of a job can do anything with a traceback."""
+def _report_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
+    """Report an unexpected error in one sentence. The traceback is only in the debug log."""
     level = runtime.name_of("log-level")
-    text = f"Unexpected error: {type(error).__name__}: {error}. Set {level}: debug, and report it."
-    runtime.annotate(Level.ERROR, "ACR cleanup", text)
-    _hand_on(runtime, markdown_failures.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
+    remedy = f"Report it, with the log of a run with {level}: debug."
+    runtime.annotate(Level.ERROR, "ACR cleanup", f"Unexpected error: {type(error).__name__}: {error}. {remedy}")
+    _publish(runtime, markdown_failures.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
 
 
-def _hand_on(runtime: PipelineRuntime, summary: str, result: str = "failed") -> None:
-    """The outputs and the summary of a step that came to no result."""
+def _publish(runtime: PipelineRuntime, summary: str, result: str = "failed") -> None:
+    """Publish the outputs and the summary of a step that ended early."""
     faults = [runtime.outputs(outputs_of_failure() | {"result": result})]
     if runtime.input("summary").strip().lower() != "false":
         faults.append(runtime.summary(summary))
@@ -267,78 +231,95 @@ def _hand_on(runtime: PipelineRuntime, summary: str, result: str = "failed") -> 
 def _is_inside(workspace: Path, named: Path) -> bool:
     try:
         return (workspace / named).resolve().is_relative_to(workspace)
-    except (OSError, RuntimeError, ValueError):  # a loop of links, or no path at all
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or an invalid path
         return False
 
 
 def _missing(path: Path, workspace: Path) -> list[Path]:
-    """This path and those folders above it that are yet to be made."""
-    return [each for each in (path, *path.parents) if each.is_relative_to(workspace) and not each.exists()]
+    """Return this path and its parents inside the workspace, without those that exist."""
+    return [folder for folder in (path, *path.parents) if folder.is_relative_to(workspace) and not folder.exists()]
 
 
 def _give_to_owner(workspace: Path, paths: Iterable[Path]) -> None:
-    """In a container we are root; what we leave must belong to the job, or its next checkout cannot clean up."""
-    # Windows knows no root.
+    """
+    Give these paths to the owner of the workspace, if this process is root, as in a container.
+
+    The next checkout of the job cannot delete files that belong to root.
+    """
+    # Windows has no geteuid.
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         with suppress(OSError):
             owner = workspace.stat()
-            for each in filter(Path.exists, paths):
-                os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            for path in filter(Path.exists, paths):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @dataclass
-class SnapshotFile:
-    """The usage snapshot of a step that only reads, inside the workspace and owned by whoever owns that."""
+class _OwnPath:
+    """A path of the step: inside the workspace, and with the owner of the workspace."""
 
     workspace: Path
     named: Path
     _made: list[Path] = field(default_factory=list)
+    """The files and folders that the step creates."""
+    option: ClassVar[str]
+    kind: ClassVar[str]
 
     def problems(self) -> tuple[Problem, ...]:
-        """Why this file cannot be used."""
-        if not _is_inside(self.workspace, self.named):
-            remedy = "Name a file inside the workspace, relative to it: later steps see nothing else."
-            return (Problem("collect", f"{str(self.named)!r} is not inside the workspace.", remedy),)
+        """Return why this path cannot be used."""
+        if _is_inside(self.workspace, self.named):
+            return ()
+        remedy = f"Use a {self.kind} inside the workspace, relative to it: later steps see no other files."
+        return (Problem(self.option, f"{str(self.named)!r} is not inside the workspace.", remedy),)
+
+    @contextmanager
+    def handed_over(self) -> Iterator[None]:
+        """Give the created files and folders to the owner of the workspace, also after an error."""
+        try:
+            yield
+        finally:
+            _give_to_owner(self.workspace, (*self._made, *self._contents()))
+
+    def _contents(self) -> Iterable[Path]:
         return ()
 
+    def _path(self) -> Path:
+        return (self.workspace / self.named).resolve()
+
+
+@dataclass
+class SnapshotFile(_OwnPath):
+    """The usage snapshot that a step collects."""
+
+    option = "collect"
+    kind = "file"
+
     def prepare(self) -> Path:
-        """The path, relative to the workspace, once it can be written. Raises `ConfigurationError`."""
-        path = (self.workspace / self.named).resolve()
+        """
+        Check that the file can be written. Returns its path, relative to the workspace.
+
+        Raises `ConfigurationError`.
+        """
+        path = self._path()
         self._made = [path, *_missing(path.parent, self.workspace)]
         path = path.relative_to(self.workspace)
         files.prepare_file(path, "collect", "the usage snapshot")
         return path
 
-    @contextmanager
-    def handed_over(self) -> Iterator[None]:
-        """Whatever was made belongs to the job in the end."""
-        try:
-            yield
-        finally:
-            _give_to_owner(self.workspace, self._made)
-
 
 @dataclass
-class ReportFolder:
-    """The folder of the report files, inside the workspace and owned by whoever owns that."""
+class ReportFolder(_OwnPath):
+    """The folder of the report files."""
 
-    workspace: Path
-    named: Path
-    _made: list[Path] = field(default_factory=list)
-    """Folders that were not there before, the one with the reports among them."""
-
-    def problems(self) -> tuple[Problem, ...]:
-        """Why this folder cannot be used."""
-        if not _is_inside(self.workspace, self.named):
-            remedy = "Name a folder inside the workspace, relative to it: later steps see nothing else."
-            return (Problem("report-dir", f"{str(self.named)!r} is not inside the workspace.", remedy),)
-        return ()
+    option = "report-dir"
+    kind = "folder"
 
     def prepare(self, runtime: PipelineRuntime) -> Path:
         """
-        Make the folder and return it, as the runtime wants its paths; or another one where nothing can be written there.
+        Create the folder, or a temporary one if the workspace is read-only.
 
-        Raises `ConfigurationError` where it is none, or no folder can be written to at all: a run that deletes must be reported.
+        Returns its path, absolute or relative as the runtime needs it. Raises `ConfigurationError` if
+        the path is not a folder, or if no folder can be written: no run may delete without a report.
         """
         path = self._path()
         missing = _missing(path, self.workspace)
@@ -358,29 +339,18 @@ class ReportFolder:
             raise _not_writable(self.named, error) from error
         path.chmod(0o755)
         self._made = [path]
-        lost = "" if runtime.temporary else " They are lost when the step ends: the summary and the outputs are not."
+        lost = "" if runtime.temporary else " They are lost when the step ends; the summary and the outputs are kept."
         text = f"The workspace cannot be written to ({reason.strerror}). The report files are in {path}.{lost}"
         runtime.annotate(Level.WARNING, "Report files", text)
         return path
 
-    @contextmanager
-    def handed_over(self) -> Iterator[None]:
-        """Whatever was made belongs to the job in the end."""
-        try:
-            yield
-        finally:
-            inside = (
-                path
-                for each in self._made[:1]
-                for path in (*(each / name for name in files.names()), *each.glob(files.JOURNALS))
-            )
-            _give_to_owner(self.workspace, (*self._made, *inside))
-
-    def _path(self) -> Path:
-        return (self.workspace / self.named).resolve()
+    def _contents(self) -> Iterable[Path]:
+        for folder in self._made[:1]:
+            yield from (folder / name for name in files.names())
+            yield from folder.glob(files.JOURNALS)
 
 
 def _not_writable(folder: Path, error: OSError) -> ConfigurationError:
     seen = f"The folder {str(folder)!r} cannot be written to: {error.strerror or error}."
-    remedy = "Name another folder: a run that deletes must be reported."
+    remedy = "Choose another folder: no run may delete without a report."
     return ConfigurationError((Problem("report-dir", seen, remedy),))

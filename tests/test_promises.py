@@ -23,7 +23,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
-from tests.helpers.running import Ran, Tool
+from tests.helpers.tool_runs import Ran, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 HOST = "contoso.azurecr.io"

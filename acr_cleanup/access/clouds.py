@@ -12,10 +12,12 @@ REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
 @dataclass(frozen=True, slots=True)
 class Cloud:
     """
-    The endpoints of one cloud, all of them `https` URLs without a final slash.
+    The endpoints of one cloud, as `https` URLs without a final slash.
 
-    `audience` is what tokens for the registry are issued for, `resource_manager_audience` likewise for ARM (it is not the
-    endpoint's own name everywhere); `registry_suffix` completes the bare name of a registry.
+    resource_manager_audience: the audience of tokens for ARM. In some clouds it differs from the
+        endpoint.
+    registry_suffix: the domain that completes the name of a registry.
+    audience: the audience of tokens for the registry.
     """
 
     authority: str

@@ -1,9 +1,10 @@
 """
-Who we are, and where that is asked: the clouds, and one credential for every client.
+The credential that all clients share.
 
-A pipeline says by `auth-type` how it logs in. On the command line a service principal or a workload identity in the environment
-is used, and nothing but it: a tool that deletes must not become somebody else because a secret was wrong. Without one,
-azure-identity's default chain looks for a login of this machine or of its user.
+In a pipeline, `auth-type` chooses the login. On the command line, a service principal or workload
+identity in the environment is used exclusively. After a wrong secret, no other login is tried: a
+tool that deletes must not run as an unintended identity. Without such variables, the default chain
+of azure-identity searches for a login of this machine or of its user.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ async def open_credential(
     mask: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[SingleFlightCredential]:
     """
-    The credential of this run, for every client and every scope.
+    Open the credential of this run, for all clients and scopes.
 
-    `id_tokens` gives the tokens of the job, where it has any; `mask` hears of every secret that must not be shown. Raises
-    `IdentityError` when the environment describes a login that cannot be one; whether Entra ID accepts it shows with
-    the first token.
+    id_tokens: requests a token of the job, if the CI system issues them.
+    mask: called with every secret that must not be shown.
+    Raises `IdentityError` if the environment describes a login that cannot be used. A refusal by
+    Entra ID appears only with the first token.
     """
     for name in SECRETS:
         mask(environ.get(name, ""))
@@ -64,9 +66,10 @@ async def open_credential(
 
 class SingleFlightCredential(Closing):
     """
-    One token per scope, asked for once however many callers wait, renewed before it expires, its failures put in words.
+    Cache one token per scope, and renew it before it expires. Failures are `IdentityError`.
 
-    azure-identity caches too, but does not lock: thirty-two callers would make thirty-two requests.
+    Concurrent callers share one request. azure-identity has a cache but no lock: thirty-two
+    callers would make thirty-two requests.
     """
 
     def __init__(
@@ -91,14 +94,14 @@ class SingleFlightCredential(Closing):
         enable_cae: bool = False,
         **kwargs: Any,
     ) -> AccessToken:
-        """A token for these scopes, valid for a while. Raises `IdentityError`."""
+        """Return a valid token for these scopes. Raises `IdentityError`."""
         if claims:
-            # The service has just refused the token that we had: this demand must reach Entra ID.
+            # The service has just refused the cached token, so this request must reach Entra ID.
             return await self._request(scopes, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **kwargs)
         key = (scopes, tenant_id, enable_cae)
-        held = self._tokens.get(key)
-        if held is not None and self._clock() < held[1]:
-            return held[0]
+        cached = self._tokens.get(key)
+        if cached is not None and self._clock() < cached[1]:
+            return cached[0]
         if key not in self._pending:
             task = asyncio.create_task(
                 self._request_and_keep(key, scopes, tenant_id=tenant_id, enable_cae=enable_cae, **kwargs)
@@ -106,25 +109,25 @@ class SingleFlightCredential(Closing):
             self._pending[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))
         try:
-            # Shielded: that one caller is cancelled must not fail the others.
+            # Shielded, so that the cancellation of one caller does not fail the others.
             return await asyncio.shield(self._pending[key])
         except IdentityError:
-            if held is not None and held[0].expires_on > self._clock():
-                _LOG.warning("A token could not be renewed; the one at hand is still valid.")
-                return held[0]
+            if cached is not None and cached[0].expires_on > self._clock():
+                _LOG.warning("A token could not be renewed. The cached token is still valid and is used.")
+                return cached[0]
             raise
 
     async def _request_and_keep(self, key: tuple[object, ...], scopes: tuple[str, ...], **kwargs: Any) -> AccessToken:
         token = await self._request(scopes, **kwargs)
         left = token.expires_on - self._clock()
-        # Five minutes early, like the SDKs; tokens that live shorter are renewed at half their life.
+        # Renew five minutes early, like the SDKs. Renew tokens of less than ten minutes at half their life.
         self._tokens[key] = (token, token.expires_on - min(300.0, left / 2))
         return token
 
     def _forget(self, key: tuple[object, ...], task: asyncio.Task[AccessToken]) -> None:
         self._pending.pop(key, None)
         if not task.cancelled():
-            task.exception()  # Seen, even if every caller has gone meanwhile.
+            task.exception()  # Retrieve it, or asyncio logs it if all callers were cancelled.
 
     async def _request(self, scopes: tuple[str, ...], **kwargs: Any) -> AccessToken:
         try:
@@ -135,7 +138,7 @@ class SingleFlightCredential(Closing):
         return token
 
     async def close(self) -> None:
-        """Give up what is still being asked for."""
+        """Cancel the pending requests, and close the login."""
         pending = list(self._pending.values())
         for task in pending:
             task.cancel()

@@ -1,7 +1,8 @@
 """
-Logging in to Entra ID with the token of a CI job: no secret is kept anywhere.
+Log in to Entra ID with the token of a CI job, so that no secret is stored.
 
-An application's federated credential names the issuer and the subject it trusts; the job's own token says both.
+A federated credential of the application names the issuer and the subject that it trusts. The token
+of the job contains both.
 https://learn.microsoft.com/entra/workload-id/workload-identity-federation
 """
 
@@ -26,32 +27,37 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
-"""What tokens of other issuers are issued for, unless the federated credential names another audience."""
+"""The audience of tokens of other issuers, unless the federated credential names another one."""
 
 
 class AuthType(StrEnum):
-    """How a pipeline logs in. Nothing but what was chosen is tried: a tool that deletes must not become somebody else."""
+    """
+    How a pipeline logs in.
+
+    No other login is tried: a tool that deletes must not run as an unintended identity.
+    """
 
     OIDC = "oidc"
-    """With a token that the job's CI system issues, which a federated credential trusts."""
+    """With a token that the CI system issues for the job, and that a federated credential trusts."""
     MANAGED_IDENTITY = "managed-identity"
     ENVIRONMENT = "environment"
     """A service principal or workload identity in the AZURE_ variables."""
     AZURE_PIPELINES = "azure-pipelines"
-    """With a token that Azure DevOps issues for a service connection, which a federated credential trusts."""
+    """With a token that Azure DevOps issues for a service connection, and that a federated credential trusts."""
 
     @property
     def is_federated(self) -> bool:
-        """Is it proven by the token of another issuer, which is asked for anew each time?"""
+        """Does a token of another issuer prove the identity?"""
         return self in (AuthType.OIDC, AuthType.AZURE_PIPELINES)
 
 
 @dataclass(frozen=True, slots=True)
 class LoginChoice:
     """
-    The login that was asked for; with `auth_type` None, whatever this machine and its user have (a workstation).
+    The login that the user chose.
 
-    `audience` is that of the job's token.
+    auth_type: None for any login of this machine and its user (a workstation).
+    audience: the audience of the job's token.
     """
 
     auth_type: AuthType | None = None
@@ -61,22 +67,23 @@ class LoginChoice:
 
 
 IdTokens = Callable[[str], Awaitable[str]]
-"""Asks the CI system for a fresh token of this job, for an audience; raises `NoIdToken`."""
+"""Requests a new token of this job for an audience from the CI system. Raises `NoIdToken`."""
 
 
 async def no_id_tokens(audience: str) -> str:
-    """Where there is no CI system."""
+    """Stand in for the CI system on a machine without one."""
     raise NoIdToken(
-        "There is no job here that could have a token.", f"Choose another auth-type than oidc ({audience})."
+        f"This is not a job of a CI system, so there is no token for the audience {audience}.",
+        "Choose another auth-type than oidc.",
     )
 
 
 ASSERTION: ContextVar[str] = ContextVar("assertion")
-"""The assertion for the request that is being made: azure-identity asks for it by a function that must not wait."""
+"""The assertion of the current request. azure-identity reads it through a synchronous function."""
 
 
 class Closing:
-    """What may be opened with `async with`, as the SDKs ask of a credential, and is closed at the end of it."""
+    """A base class for `async with`, which the SDKs require of a credential. The exit calls `close`."""
 
     async def close(self) -> None:
         raise NotImplementedError
@@ -96,9 +103,10 @@ class Closing:
 @dataclass
 class Federation(Closing):
     """
-    Proves an application by the token of a job, freshly asked for before every token of Entra ID: it lives for minutes only.
+    Prove the identity of an application with the token of a job.
 
-    `claims` are those of the last one, without any check: they are what Entra ID was shown, for messages.
+    The token is valid for minutes only, so a new one is requested before each request to Entra ID.
+    claims: the claims of the last token, for messages. They are not verified.
     """
 
     choice: LoginChoice
@@ -107,44 +115,45 @@ class Federation(Closing):
     claims: Mapping[str, Any] = field(default_factory=dict)
 
     async def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
-        """As every credential. Raises what azure-identity raises, and `NoIdToken`."""
+        """Return a token of Entra ID. Raises the errors of azure-identity, and `NoIdToken`."""
         assertion = await self.id_tokens(self.choice.audience)
         self.claims = claims_of(assertion)
-        before = ASSERTION.set(assertion)
+        previous = ASSERTION.set(assertion)
         try:
             return await self.credential.get_token(*scopes, **kwargs)
         finally:
-            ASSERTION.reset(before)
+            ASSERTION.reset(previous)
 
     async def close(self) -> None:
         await self.credential.close()
 
     @property
-    def said(self) -> str:
-        """What the token says of the job, for a message: never the token."""
-        named = ("sub", "aud", "iss", "environment", "job_workflow_ref")
-        return ", ".join(f"{name}={phrase(str(self.claims[name]))}" for name in named if self.claims.get(name))
+    def shown_claims(self) -> str:
+        """The claims about the job, for a message. The token itself is never shown."""
+        names = ("sub", "aud", "iss", "environment", "job_workflow_ref")
+        return ", ".join(f"{name}={phrase(str(self.claims[name]))}" for name in names if self.claims.get(name))
 
     @property
     def remedy(self) -> str:
-        """The command that lets Entra ID trust jobs like this one."""
+        """The command that makes Entra ID trust jobs like this one."""
         subject = str(self.claims.get("sub", ""))
         credential = {
-            # The name may hold letters, digits, dashes and underscores, 120 of them at most.
+            # A name has at most 120 characters: letters, digits, dashes and underscores.
             "name": (re.sub(r"[^A-Za-z0-9]+", "-", subject).strip("-") or "acr-cleanup")[:100],
             "issuer": str(self.claims.get("iss", "")),
             "subject": subject,
             "audiences": [self.choice.audience],
         }
-        # Quoted for a shell: the subject holds the name of a branch, which anybody may have chosen.
+        # Quoted for a shell: the subject contains the name of a branch, which may be hostile.
         words = ("az", "ad", "app", "federated-credential", "create", "--id", self.choice.client_id, "--parameters")
         command = f"{shlex.join(words)} {shlex.quote(json.dumps(credential))}"
         managed = "(for a managed identity: az identity federated-credential create)"
         if self.choice.auth_type is AuthType.AZURE_PIPELINES:
-            # Connections that were made or converted later have the issuer of Entra ID and another form of subject.
+            # Newer and converted connections have the issuer of Entra ID and another form of subject.
             # https://learn.microsoft.com/azure/devops/pipelines/release/convert-service-connections
             return (
-                "Compare with what the service connection shows when it is edited: one that was renamed or converted has another "
-                f"subject or issuer. If it shall be trusted, add a federated credential for it {managed}:\n`{command}`"
+                "Compare the claims with the issuer and subject that the service connection shows when it is edited. They "
+                "change if it is renamed or converted. To trust this connection, add a federated credential "
+                f"{managed}:\n`{command}`"
             )
-        return f"If jobs like this one shall be trusted, add a federated credential for it {managed}:\n`{command}`"
+        return f"To trust jobs like this one, add a federated credential {managed}:\n`{command}`"

@@ -1,4 +1,4 @@
-"""Reads what a JSON web token says of itself; whether it is true is for whoever receives it. https://www.rfc-editor.org/rfc/rfc7519"""
+"""Read the claims of a JSON web token without verifying them. https://www.rfc-editor.org/rfc/rfc7519"""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 def claims_of(token: str) -> Mapping[str, Any]:
     """
-    What a JSON web token says of itself, unchecked; nothing for a token that is none.
+    Return the claims of a JSON web token, unverified. Other texts have no claims.
 
-    The alphabet of these tokens is the URL-safe one, which the SDK forgets.
+    These tokens use the URL-safe alphabet of base64, which the SDK does not decode.
 
     >>> claims_of("opaque")
     {}

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from acr_cleanup.access.network import Network
 
 _TOOL_TIMEOUT = 20
-"""Seconds for `az` and its kin, which start slowly on busy machines."""
+"""Seconds for `az` and similar tools, which start slowly on busy machines."""
 
-NOT_LOGGED_IN = "Nobody is logged in to Azure."
+_TENANT = "Set it to the id that `az account show --query tenantId` prints."
+NOT_LOGGED_IN = "Not logged in to Azure."
 LOG_IN = (
     "Run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_FEDERATED_TOKEN_FILE)."
 )
@@ -28,15 +29,18 @@ LOG_IN = (
 @dataclass(frozen=True, slots=True)
 class Login:
     """
-    One way to prove who we are.
+    A login to Azure.
 
-    `name` is for people; `found` says that someone configured it, so that its failure counts. `client_id` and `tenant_id` are
-    what these two are called where they were given. `federation` is set where a job's own token is what proves it.
+    name: for messages.
+    configured: True if the user configured this login, so that its failure is an error. False for
+        the default chain, which tries several.
+    client_id, tenant_id: the names by which messages call these ids.
+    federation: set if the token of the job proves the identity.
     """
 
     name: str
     credential: AsyncTokenCredential
-    found: bool
+    configured: bool
     client_id: str = "AZURE_CLIENT_ID"
     tenant_id: str = "AZURE_TENANT_ID"
     federation: Federation | None = None
@@ -45,7 +49,7 @@ class Login:
 def chosen_login(
     choice: LoginChoice, cloud: Cloud, network: Network, environ: Mapping[str, str], id_tokens: IdTokens
 ) -> Login:
-    """The login that a pipeline asked for, and no other. Raises `IdentityError` when it cannot be one."""
+    """Return the login that a pipeline chose. Raises `IdentityError` if it cannot be used."""
     from azure.identity.aio import ClientAssertionCredential, ManagedIdentityCredential  # noqa: PLC0415  (slow to import)
 
     if choice.auth_type is not None and choice.auth_type.is_federated:
@@ -62,8 +66,8 @@ def chosen_login(
         federation = Federation(choice, id_tokens, credential)
         name = f"the application {choice.client_id}"
         if choice.auth_type is AuthType.AZURE_PIPELINES:
-            whose = "of the service connection"
-            return Login(name, federation, True, f"the client id {whose}", f"the tenant id {whose}", federation)
+            ids = ("the client id of the service connection", "the tenant id of the service connection")
+            return Login(name, federation, True, *ids, federation)
         return Login(name, federation, True, "client-id", "tenant-id", federation)
     if choice.auth_type is AuthType.MANAGED_IDENTITY:
         identity = ManagedIdentityCredential(
@@ -73,9 +77,9 @@ def chosen_login(
         )
         return Login("the managed identity", identity, True, "client-id", "tenant-id")
     login = find_login(cloud, network, environ)
-    if not login.found:
+    if not login.configured:
         raise IdentityError(
-            "The environment describes no login, and auth-type environment looks nowhere else.",
+            "The environment describes no login, and auth-type environment uses no other source.",
             where="the environment",
             remedy="Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_FEDERATED_TOKEN_FILE).",
         )
@@ -84,9 +88,10 @@ def chosen_login(
 
 def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Login:
     """
-    Which login this environment describes, in the order of azure-identity's default chain.
+    Return the login that the environment describes, in the order of azure-identity's default chain.
 
-    AZURE_TOKEN_CREDENTIALS narrows it, as there: `dev`, `prod`, or the name of one credential.
+    AZURE_TOKEN_CREDENTIALS restricts the choice as it does there: `dev`, `prod`, or the name of one
+    credential.
     https://learn.microsoft.com/azure/developer/python/sdk/authentication/credential-chains
     """
     from azure.identity.aio import (  # noqa: PLC0415  (slow to import, and not needed to print help)
@@ -96,14 +101,15 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
         WorkloadIdentityCredential,
     )
 
-    # An empty variable is an unset one: pipelines pass every secret, whether it exists or not.
+    # An empty variable counts as unset: pipelines pass every secret, whether it exists or not.
     given = {name: value.strip() for name, value in environ.items() if name.startswith("AZURE_") and value.strip()}
     tenant, client = given.get("AZURE_TENANT_ID", ""), given.get("AZURE_CLIENT_ID", "")
     secret, certificate = given.get("AZURE_CLIENT_SECRET"), given.get("AZURE_CLIENT_CERTIFICATE_PATH")
     token_file = given.get("AZURE_FEDERATED_TOKEN_FILE")
     narrowed = given.get("AZURE_TOKEN_CREDENTIALS", "").lower()
-    # The asynchronous credentials ask the authority for tokens and nothing else: no discovery that could go elsewhere.
-    # Three silent tries of twenty seconds are enough to know that nobody will answer.
+    # The asynchronous credentials only request tokens from the authority. They make no discovery
+    # request, which could lead to another host. Three attempts of twenty seconds without an answer
+    # are enough to report that the authority cannot be reached.
     shared: dict[str, Any] = {
         "authority": cloud.authority, "transport": network.transport(read_timeout=20),
         "retry_total": 4, "retry_connect": 2, "retry_read": 2,
@@ -113,7 +119,7 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             _require(tenant, client, "a client secret" if secret else "a client certificate")
             name = f"the service principal {client}"
             if secret:
-                return Login(name, ClientSecretCredential(tenant, client, secret, **shared), found=True)
+                return Login(name, ClientSecretCredential(tenant, client, secret, **shared), configured=True)
             return Login(
                 name,
                 CertificateCredential(
@@ -124,20 +130,20 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
                     send_certificate_chain=bool(given.get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")),
                     **shared,
                 ),
-                found=True,
+                configured=True,
             )
         if narrowed in ("", "prod", "workloadidentitycredential") and token_file:
             _require(tenant, client, "a federated token")
-            # Not left to the default chain: that one does not hand its authority on to this credential.
+            # Not left to the default chain, which does not pass the authority on to this credential.
             workload = WorkloadIdentityCredential(
                 tenant_id=tenant, client_id=client, token_file_path=token_file, **shared
             )
-            return Login(f"the workload identity {client}", workload, found=True)
+            return Login(f"the workload identity {client}", workload, configured=True)
         if tenant and client and "AZURE_CLIENT_SECRET" in environ and narrowed in ("", "prod"):
             raise IdentityError(
                 "AZURE_CLIENT_SECRET is empty, although AZURE_TENANT_ID and AZURE_CLIENT_ID name a service principal.",
                 where="the environment",
-                remedy="Give it a value (a secret that a pipeline does not know is empty), or unset it.",
+                remedy="Set it (a secret that does not exist in the pipeline arrives empty), or unset all three variables.",
             )
         chain = DefaultAzureCredential(
             exclude_environment_credential=True,
@@ -145,12 +151,13 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             managed_identity_client_id=client or None,
             process_timeout=_TOOL_TIMEOUT,
             authority=cloud.authority,
-            # What is left speaks to this machine only, and must be quick to find nobody there: a proxy would answer for an
-            # endpoint that does not exist, and the SDK would then try for half a minute.
+            # The remaining credentials connect to endpoints of this machine. The timeouts are short
+            # because these endpoints often do not exist. No proxy is used: a proxy would answer for a
+            # missing endpoint, and the SDK would then retry for half a minute.
             transport=network.transport(proxied=False, connection_timeout=2, read_timeout=10),
             retry_total=3,
         )
-        return Login("the login of this machine", chain, found=False)
+        return Login("the login of this machine", chain, configured=False)
     except FileNotFoundError as error:
         raise IdentityError(
             f"AZURE_CLIENT_CERTIFICATE_PATH names {certificate!r}, which does not exist.",
@@ -165,7 +172,7 @@ def _require(tenant: str, client: str, proof: str) -> None:
     missing = [name for name, value in (("AZURE_TENANT_ID", tenant), ("AZURE_CLIENT_ID", client)) if not value]
     if missing:
         raise IdentityError(
-            f"There is {proof}, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
+            f"The environment has {proof}, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
             where="the environment",
             remedy=f"Set {' and '.join(missing)}.",
         )
@@ -174,15 +181,13 @@ def _require(tenant: str, client: str, proof: str) -> None:
 def _unusable(error: Exception, certificate: str | None, narrowed: str) -> IdentityError:
     text = str(error)
     if "tenant" in text.lower():
-        seen, remedy = "AZURE_TENANT_ID is neither the id nor the name of a tenant.", "Correct it."
+        seen, remedy = "AZURE_TENANT_ID is neither the id nor the name of a tenant.", _TENANT
     elif certificate:
-        seen = (
-            f"AZURE_CLIENT_CERTIFICATE_PATH names {certificate!r}, which is no certificate with a key that can be read."
-        )
-        remedy = "Use a PEM or PKCS12 file with the private key, and AZURE_CLIENT_CERTIFICATE_PASSWORD if it has one."
+        seen = f"AZURE_CLIENT_CERTIFICATE_PATH names {certificate!r}, which is not a readable certificate with a key."
+        remedy = "Use a PEM or PKCS12 file with the private key. If it has a password, set AZURE_CLIENT_CERTIFICATE_PASSWORD."
     elif narrowed:
-        seen = "AZURE_TOKEN_CREDENTIALS asks for a login that this environment does not describe."
-        remedy = "Unset it, or set the variables which that login needs."
+        seen = "AZURE_TOKEN_CREDENTIALS selects a login that this environment does not describe."
+        remedy = "Unset it, or set the variables that the selected login needs."
     else:
         seen, remedy = f"The login that the environment describes cannot be used: {phrase(text)}.", LOG_IN
     return IdentityError(seen, where="the environment", remedy=remedy)

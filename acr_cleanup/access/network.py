@@ -1,11 +1,12 @@
 """
-One way out: the session, the trust and the proxies that every Azure client shares.
+The session, trusted authorities and proxies that all Azure clients share.
 
-Obeys HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, and trusts the system's authorities, those of SSL_CERT_FILE and those of
-REQUESTS_CA_BUNDLE together: companies set the one, the other or both, and mean "also".
+The proxies come from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. Trusted are the authorities of
+the system, of SSL_CERT_FILE and of REQUESTS_CA_BUNDLE, all together: companies set either variable,
+or both, to add an authority.
 
-Why not aiohttp's own `trust_env`: it also reads `~/.netrc`, anew for every request, and an entry there that matches (`default`
-matches all) makes aiohttp refuse every request that carries a token.
+aiohttp's own `trust_env` is not used, since it also reads `~/.netrc` for every request. If an entry
+there matches (`default` matches every host), aiohttp refuses all requests that have a token.
 """
 
 from __future__ import annotations
@@ -28,20 +29,24 @@ if TYPE_CHECKING:
 
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _CONNECTIONS = 64
-"""To all hosts together. Half of them may be the registry's (see registry/pace.py); the clusters are read before it is."""
+"""For all hosts together. The registry may use half of them (registry/pace.py), after the clusters are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """Which proxy leads where, as the usual variables say. `bypass` holds the entries of NO_PROXY."""
+    """The proxy of each URL scheme. `bypass`: the entries of NO_PROXY."""
 
     by_scheme: Mapping[str, str] = field(default_factory=dict)
     bypass: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Proxies:
-        """Read the variables; lower-case names win, as for curl. Raises `ConfigurationError` for a proxy that is not HTTP."""
-        found: dict[str, str] = {}
+        """
+        Read the variables. Lower-case names take precedence, as in curl.
+
+        Raises `ConfigurationError` if a proxy is not an HTTP proxy.
+        """
+        by_scheme: dict[str, str] = {}
         problems: list[Problem] = []
         for scheme in ("https", "http"):
             for name in (f"{scheme}_proxy", "all_proxy"):
@@ -50,16 +55,16 @@ class Proxies:
                     continue
                 url = environ[variable].strip()
                 url = url if "://" in url else f"http://{url}"
-                # The value is not shown: it may hold a password.
+                # Do not show the value: it may contain a password.
                 if not _is_proxy(url):
                     remedy = "Write it as http://HOST:PORT."
                     problems.append(Problem(variable, "This is not the URL of an HTTP proxy.", remedy))
-                found[scheme] = url
+                by_scheme[scheme] = url
                 break
         if problems:
             raise ConfigurationError(tuple(problems), where="the environment")
         listed = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-        return cls(found, tuple(entry.lower() for entry in listed.replace(",", " ").split()))
+        return cls(by_scheme, tuple(entry.lower() for entry in listed.replace(",", " ").split()))
 
     def for_url(self, url: str) -> str | None:
         """The proxy through which this URL is reached, None for directly."""
@@ -90,9 +95,9 @@ class Proxies:
 @dataclass(frozen=True, slots=True)
 class Network:
     """
-    What every client shares. Valid inside `open_network` only.
+    The shared network objects. They are valid inside `open_network` only.
 
-    `ca_files` are the files (or folders) of further authorities, for clients that build their own trust from them.
+    ca_files: files or folders of additional authorities, for clients that need paths.
     """
 
     session: aiohttp.ClientSession
@@ -104,10 +109,10 @@ class Network:
         self, *, proxied: bool = True, connection_timeout: float = 10, read_timeout: float = 60
     ) -> AioHttpTransport:
         """
-        A transport for one Azure client, over the shared session, which closing the client does not close.
+        Create the transport of one Azure client. Closing the client keeps the shared session open.
 
-        Timeouts are in seconds (the SDK's own are five minutes each). `proxied=False` is for endpoints of this machine, such
-        as the one of managed identities.
+        proxied: False for endpoints of this machine, such as the one of managed identities.
+        connection_timeout, read_timeout: in seconds. The defaults of the SDK are five minutes each.
         """
         transport: AioHttpTransport = _transport_class()(
             session=self.session,
@@ -128,7 +133,7 @@ async def open_network(environ: Mapping[str, str]) -> AsyncIterator[Network]:
     """
     Open the shared session.
 
-    Raises `ConfigurationError` when a variable names authorities that cannot be read, or a proxy that is none.
+    Raises `ConfigurationError` if a variable names unreadable authorities or an invalid proxy.
     """
     import aiohttp  # noqa: PLC0415  (slow to import, and not needed to print help)
 
@@ -138,16 +143,16 @@ async def open_network(environ: Mapping[str, str]) -> AsyncIterator[Network]:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context, limit=_CONNECTIONS, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # The SDK's transport decompresses by itself.
+        # The SDK's transport decompresses answers itself.
         auto_decompress=False,
     ) as session:
         yield Network(session, context, tuple(ca_files.values()), proxies)
 
 
 def environment_problems(environ: Mapping[str, str]) -> list[Problem]:
-    """What `open_network` would refuse in this environment, so that it can be said before anything starts."""
+    """Return what `open_network` would refuse in this environment, before anything is opened."""
     problems: list[Problem] = []
-    # The system's own authorities are no setting of anybody's, and reading them takes longer than all else here.
+    # Skip the authorities of the system: no variable sets them, and reading them is slow.
     bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for check in (lambda: _add(bare, _ca_files(environ)), lambda: Proxies.of(environ)):
         try:
@@ -159,13 +164,15 @@ def environment_problems(environ: Mapping[str, str]) -> list[Problem]:
 
 def trust(ca_files: Mapping[str, Path]) -> ssl.SSLContext:
     """
-    A client context that trusts the system and these files or folders (by the variable that names each).
+    Create a client context that trusts the system and additional authorities.
 
-    Raises `ConfigurationError` naming every variable whose value cannot be used.
+    ca_files: the file or folder by the variable that names it.
+    Raises `ConfigurationError` with every variable whose value cannot be used.
     """
     context = ssl.create_default_context()
-    # From Python 3.13 on, the default refuses authorities whose certificates lack extensions that RFC 5280 asks for; those of
-    # intercepting proxies and of clusters often do. The same run must not depend on the version of Python.
+    # Since Python 3.13, the default refuses authorities without the extensions of RFC 5280. The
+    # authorities of intercepting proxies and of clusters often lack them. The flag is removed, so
+    # that a run does not depend on the version of Python.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     _add_system_roots(context)
     _add(context, ca_files)
@@ -181,11 +188,11 @@ def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path]) -> None:
             else:
                 context.load_verify_locations(cafile=path)
         except FileNotFoundError:
-            seen = f"It names {str(path)!r}, which does not exist."
+            seen = f"The file {str(path)!r} does not exist."
             problems.append(Problem(variable, seen, "Correct the path, or unset the variable."))
         except ssl.SSLError:
-            seen = f"{str(path)!r} holds no certificate that can be read."
-            problems.append(Problem(variable, seen, "Name a file of certificates in PEM format."))
+            seen = f"{str(path)!r} contains no readable certificate."
+            problems.append(Problem(variable, seen, "Set it to a file of certificates in PEM format."))
         except OSError as error:
             seen = f"{str(path)!r} cannot be read: {error.strerror or error}."
             problems.append(Problem(variable, seen, "Correct the path or its permissions."))
@@ -194,31 +201,31 @@ def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path]) -> None:
 
 
 def _ca_files(environ: Mapping[str, str]) -> dict[str, Path]:
-    named = {variable: environ.get(variable, "").strip() for variable in CA_VARIABLES}
-    return {variable: _from_home(value) for variable, value in named.items() if value}
+    paths = {variable: environ.get(variable, "").strip() for variable in CA_VARIABLES}
+    return {variable: _from_home(path) for variable, path in paths.items() if path}
 
 
 def _from_home(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # nobody is called so, or has a home: then there is no such file either
+    except RuntimeError:  # no such user, or no home folder: the file does not exist either
         return Path(path)
 
 
 def _add_system_roots(context: ssl.SSLContext) -> None:
-    # OpenSSL reads SSL_CERT_FILE *instead of* the system's file, so that one is loaded by its own name as well.
+    # OpenSSL reads SSL_CERT_FILE instead of the system's file, so load the system's file explicitly.
     paths = ssl.get_default_verify_paths()
-    system = False
+    loaded = False
     for cafile in (paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):
         if Path(cafile).is_file():
             context.load_verify_locations(cafile=cafile)
-            system = True
+            loaded = True
             break
     if Path(paths.openssl_capath).is_dir():
         context.load_verify_locations(capath=paths.openssl_capath)
-        system = True
-    if not system and not context.get_ca_certs():
-        # A bare container without `ca-certificates`: the roots that come with `requests`, as every other client there uses.
+        loaded = True
+    if not loaded and not context.get_ca_certs():
+        # A minimal container without the package `ca-certificates`: use the roots of Mozilla.
         import certifi  # noqa: PLC0415
 
         context.load_verify_locations(cafile=certifi.where())
@@ -227,7 +234,7 @@ def _add_system_roots(context: ssl.SSLContext) -> None:
 def _is_proxy(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        # Asking for a port that is no number raises.
+        # `port` raises ValueError if it is not a number.
         return parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
@@ -252,7 +259,7 @@ def _transport_class() -> Any:
     from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415
 
     class SharedTransport(AioHttpTransport):  # type: ignore[misc]  # exported lazily, so its type is lost
-        """The SDK's transport, told by us which proxy to take."""
+        """The SDK's transport with the proxies of `Network`."""
 
         def __init__(self, *, proxies_of: Proxies, **kwargs: Any) -> None:
             super().__init__(**kwargs)

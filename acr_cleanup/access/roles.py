@@ -1,7 +1,7 @@
 """
-The rights that an identity needs: names of roles and actions, for messages and for `acr-cleanup permissions` alike.
+The rights that an identity needs: names of roles and actions, for messages and `acr-cleanup permissions`.
 
-Azure's names are those of https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+Source of Azure's names: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COMMAND_RESULTS = f"{MANAGED_CLUSTERS}/commandResults/read"
 
 READ_OBJECTS = f"{MANAGED_CLUSTERS}/*/read"
 """
-The data action that lets one list every kind of object, and the only one to cover kinds that AKS does not know by name.
+The data action for listing every kind of object. It is the only one that covers custom resources.
 https://learn.microsoft.com/azure/aks/manage-azure-rbac
 """
 READ_SECRETS = f"{MANAGED_CLUSTERS}/secrets/read"

@@ -1,8 +1,8 @@
 """
-The tokens that Azure DevOps issues for a service connection, to a job that may use it.
+Request tokens of a service connection from Azure DevOps, for a job that may use the connection.
 
-What azure-identity's `AzurePipelinesCredential` asks for, asked for without standing still: that one waits for the answer in the
-event loop's own thread, through a client that knows neither our proxies nor our authorities, and tells every failure alike.
+This replaces azure-identity's `AzurePipelinesCredential`, which blocks the event loop while it waits.
+Its client uses neither our proxies nor our authorities, and it reports all failures alike.
 https://learn.microsoft.com/azure/devops/pipelines/release/configure-workload-identity
 https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/identity/azure-identity/azure/identity/_credentials/azure_pipelines.py
 """
@@ -24,29 +24,32 @@ if TYPE_CHECKING:
     from acr_cleanup.access.network import Network
 
 ACCESS_TOKEN = "SYSTEM_ACCESSTOKEN"  # noqa: S105  (the name of a variable)
-"""The token with which a job speaks to Azure DevOps itself."""
+"""The token of a job for requests to Azure DevOps."""
 REQUEST_URI = "SYSTEM_OIDCREQUESTURI"
 CONNECTION = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"
 
 API_VERSION = "7.1"
 ATTEMPTS = 3
 DEADLINE = 15.0
-"""Seconds that one request may take."""
+"""The timeout of one request, in seconds."""
 BACKOFF = 1.0
 """Seconds before the second attempt; twice as many before the third."""
 _LARGEST = 1024 * 1024
-"""Bytes of an answer that are read; a token is some thousand, a page that wants somebody to sign in may be anything."""
+"""Bytes of an answer that are read. A token has a few thousand; a sign-in page may have any length."""
 
-_TASK = "Use the task AcrCleanup@1, which hands it on; in a script, map it: `env: {SYSTEM_ACCESSTOKEN: $(System.AccessToken)}`."
+_TASK = (
+    "Use the task AcrCleanup@1, which passes it on. In a script, map it: "
+    "`env: {SYSTEM_ACCESSTOKEN: $(System.AccessToken)}`."
+)
 _PERMIT = (
-    "In the project settings, under Service connections, open it and permit this pipeline (Security, Pipeline permissions); "
-    "it must use workload identity federation."
+    "Open the connection under Service connections in the project settings, and permit this pipeline (Security, Pipeline "
+    "permissions). The connection must use workload identity federation."
 )
 _LOG = logging.getLogger(__name__)
 
 
-class _Again(Exception):
-    """What may be different the next time."""
+class _Retry(Exception):
+    """A failure that the next attempt may not have."""
 
     def __init__(self, failure: NoIdToken) -> None:
         super().__init__(failure.seen)
@@ -56,9 +59,9 @@ class _Again(Exception):
 @dataclass(frozen=True, slots=True)
 class ServiceConnection:
     """
-    One service connection, as a job sees it; call it for a fresh token.
+    The service connection of a job. Call it for a new token.
 
-    `mask` hears of every token that it gives.
+    mask: called with every token.
     """
 
     network: Network
@@ -69,21 +72,21 @@ class ServiceConnection:
 
     @classmethod
     def of(cls, environ: Mapping[str, str], network: Network, mask: Callable[[str], None]) -> ServiceConnection:
-        """That of this environment. What is missing is told when a token is asked for."""
+        """Read the variables of a job. Missing variables are reported when a token is requested."""
         uri, connection, token = (environ.get(name, "").strip() for name in (REQUEST_URI, CONNECTION, ACCESS_TOKEN))
         return cls(network, uri, connection, token, mask)
 
-    async def __call__(self, audience: str) -> str:  # noqa: ARG002  (Azure DevOps knows but one: that of Entra ID)
-        """A fresh token of the service connection, valid for minutes. Raises `NoIdToken`."""
+    async def __call__(self, audience: str) -> str:  # noqa: ARG002  (Azure DevOps has only one audience, that of Entra ID)
+        """Return a new token of the service connection, valid for minutes. Raises `NoIdToken`."""
         self._check()
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
             try:
                 token = await self._ask()
-            except _Again as again:
-                _LOG.debug("no token of the service connection in attempt %d: %s", attempt + 1, again)
-                failure = again.failure
+            except _Retry as retry:
+                _LOG.debug("no token of the service connection in attempt %d: %s", attempt + 1, retry)
+                failure = retry.failure
             else:
                 self.mask(token)
                 return token
@@ -94,19 +97,19 @@ class ServiceConnection:
             raise NoIdToken(f"This job has no System.AccessToken: {ACCESS_TOKEN} is not set.", _TASK)
         if not self.request_uri:
             raise NoIdToken(
-                f"Azure DevOps offers this job no tokens: {REQUEST_URI} is not set.",
-                "Run it in a job of Azure Pipelines; a container must be given this variable.",
+                f"Azure DevOps issues no tokens for this job: {REQUEST_URI} is not set.",
+                "Run it in a job of Azure Pipelines. Pass this variable on to a container.",
             )
         if not self.connection:
             raise NoIdToken(
-                f"No service connection is named: {CONNECTION} is not set.",
+                f"The service connection is unknown: {CONNECTION} is not set.",
                 "Use the task AcrCleanup@1 with its input azureSubscription, or run inside AzureCLI@2.",
             )
-        # The access token would go where this leads.
+        # The access token is sent to this address.
         if urlsplit(self.request_uri).scheme.lower() != "https":
             raise NoIdToken(
-                f"{REQUEST_URI} is not an https address, and no token is sent there.",
-                "Leave it as Azure DevOps sets it.",
+                f"{REQUEST_URI} is not an https address, so no token is sent to it.",
+                "Do not change the value that Azure DevOps sets.",
             )
 
     async def _ask(self) -> str:
@@ -117,9 +120,9 @@ class ServiceConnection:
             "Authorization": f"Bearer {self.access_token}",
             "Content-Type": "application/json",
             "Accept": "application/json",
-            # The session leaves what is compressed as it is.
+            # The session does not decompress answers.
             "Accept-Encoding": "identity",
-            # Asks for a plain refusal in place of a redirection to a page for people.
+            # Request an error status instead of a redirection to the sign-in page.
             "X-TFS-FedAuthRedirect": "Suppress",
         }
         try:
@@ -134,47 +137,48 @@ class ServiceConnection:
                 return self._token(response.status, response.content_type, body)
         except TimeoutError as error:
             seen = f"Azure DevOps gave no token: there was no answer within {DEADLINE:.0f} seconds."
-            raise _Again(NoIdToken(seen, "Run the job again.")) from error
+            raise _Retry(NoIdToken(seen, "Run the job again.")) from error
         except aiohttp.ClientSSLError as error:
             raise NoIdToken(
-                "Azure DevOps gave no token: its certificate is not from an authority that this machine trusts.",
-                "Name the company's authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE.",
+                "The TLS certificate of Azure DevOps is not trusted on this machine, so it gave no token.",
+                "Set SSL_CERT_FILE or REQUESTS_CA_BUNDLE to the certificate of your company's authority.",
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             seen = f"Azure DevOps gave no token: it cannot be reached ({type(error).__name__})."
             remedy = "Check the network and the proxy (HTTPS_PROXY, NO_PROXY) of the agent."
-            raise _Again(NoIdToken(seen, remedy)) from error
+            raise _Retry(NoIdToken(seen, remedy)) from error
 
     def _token(self, status: int, kind: str, body: bytes) -> str:
-        """The token of this answer. Raises `NoIdToken`, or `_Again` with one."""
+        """Return the token in an answer. Raises `NoIdToken`, or `_Retry` with one."""
         answer = _object(body)
         token = answer.get("oidcToken")
         if status == 200 and isinstance(token, str) and token:
             return token
-        # Azure DevOps sends whom it does not know to a page where people sign in, with 302, or shows it, with 203.
+        # For an unknown token, Azure DevOps redirects to the sign-in page (302) or returns it (203).
         # https://github.com/Azure/azure-sdk-for-cpp/issues/5786
         if status in (203, 301, 302, 303, 307, 401) or (status == 200 and "html" in kind):
-            page = "" if status == 401 else ", a page to sign in"
+            page = "" if status == 401 else ", a sign-in page"
             raise NoIdToken(
                 f"Azure DevOps does not accept the System.AccessToken of this job (HTTP {status}{page}).",
-                "It is that of another job, or its job has ended. Hand on $(System.AccessToken) of this job, whole.",
+                "It belongs to another job, or to a job that has ended. Pass on the whole $(System.AccessToken) of this job.",
             )
-        said = phrase(str(answer.get("message") or "").replace(self.access_token, "***"))
-        what = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+        message = phrase(str(answer.get("message") or "").replace(self.access_token, "***"))
+        evidence = f"HTTP {status}: {message}" if message else f"HTTP {status}"
         if status in (400, 403, 404):
-            does = {
+            refusal = {
                 400: "gives no token for the service connection",
-                403: "lets this pipeline not use the service connection",
-                404: "knows no service connection",
+                403: "does not let this pipeline use the service connection",
+                404: "does not know the service connection",
             }[status]
-            raise NoIdToken(f"Azure DevOps {does} {phrase(self.connection)} ({what}).", _PERMIT)
+            raise NoIdToken(f"Azure DevOps {refusal} {phrase(self.connection)} ({evidence}).", _PERMIT)
         if 400 <= status < 500 and status not in (408, 429):
-            raise NoIdToken(f"Azure DevOps gave no token ({what}).", "The debug log has the details.")
+            remedy = "Check the service connection and the permissions of this pipeline for it."
+            raise NoIdToken(f"Azure DevOps gave no token ({evidence}).", remedy)
         if status == 200:
-            failure = NoIdToken("What answered is not Azure DevOps.", "Check the proxy (HTTPS_PROXY) of the agent.")
+            failure = NoIdToken("The answer is not from Azure DevOps.", "Check the proxy (HTTPS_PROXY) of the agent.")
         else:
-            failure = NoIdToken(f"Azure DevOps gave no token ({what}).", "Run the job again.")
-        raise _Again(failure)
+            failure = NoIdToken(f"Azure DevOps gave no token ({evidence}).", "Run the job again.")
+        raise _Retry(failure)
 
 
 def _object(body: bytes) -> Mapping[str, object]:

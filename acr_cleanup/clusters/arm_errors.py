@@ -1,4 +1,4 @@
-"""What goes wrong between us and Azure Resource Manager, in words: each failed call becomes `Unread`, with its remedy."""
+"""What goes wrong between us and Azure Resource Manager, in words: each failed call becomes `ReadFailure`, with its remedy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access.resource_manager import EndlessListError
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.targets import AksCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Subscription:
 @contextmanager
 def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> Iterator[None]:
     """
-    Translate what the SDK raises inside into `Unread`; `role` is what the identity needs for this call.
+    Translate what the SDK raises inside into `ReadFailure`; `role` is what the identity needs for this call.
 
     An `IdentityError` of the credential passes through, as does anything that is no failure of the call.
     """
@@ -44,15 +44,17 @@ def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> I
     except HttpResponseError as error:
         if error.response is None:
             if isinstance(error, ClientAuthenticationError):
-                raise Unread(call, f"no token for Azure Resource Manager: {quoted(error)}.", "Log in again.") from error
-            raise Unread(call, f"{quoted(error)}.", "Run again.") from error
+                raise ReadFailure(
+                    call, f"no token for Azure Resource Manager: {quoted(error)}.", "Log in again."
+                ) from error
+            raise ReadFailure(call, f"{quoted(error)}.", "Run again.") from error
         raise _refused(call, target, role, error) from error
     except EndlessListError as error:
-        raise Unread(
+        raise ReadFailure(
             call, f"the list does not end: {error}.", "Run again later, and report it if it persists."
         ) from error
     except AzureError as error:
-        raise Unread(
+        raise ReadFailure(
             call,
             f"Azure Resource Manager cannot be reached ({quoted(error)}).",
             "Check the network, HTTPS_PROXY and NO_PROXY; behind a proxy that inspects TLS also SSL_CERT_FILE.",
@@ -60,10 +62,10 @@ def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> I
     except ValueError as error:
         # The SDK checks names before it sends them, and cannot make sense of answers that are not JSON.
         remedy = "Check `name`, `resource_group` and `subscription_id`, and what stands between here and Azure."
-        raise Unread(call, f"{type(error).__name__}: {quoted(error)}.", remedy) from error
+        raise ReadFailure(call, f"{type(error).__name__}: {quoted(error)}.", remedy) from error
 
 
-def _refused(call: str, target: AksCluster | Subscription, role: str, error: HttpResponseError) -> Unread:
+def _refused(call: str, target: AksCluster | Subscription, role: str, error: HttpResponseError) -> ReadFailure:
     status = error.status_code
     code, message = _code_and_message(error)
     what = ": ".join(part for part in (quoted(code, 80), quoted(message)) if part)
@@ -87,7 +89,7 @@ def _refused(call: str, target: AksCluster | Subscription, role: str, error: Htt
         remedy = "Run again later."
     else:
         remedy = f"Check the configuration and the state of {this} {now}."
-    return Unread(call, f"{seen.rstrip('.')}.", remedy)
+    return ReadFailure(call, f"{seen.rstrip('.')}.", remedy)
 
 
 def _code_and_message(error: HttpResponseError) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The ClusterRole for clusters with Kubernetes RBAC: which kinds of objects the tool lists in them."""
+"""The ClusterRole for clusters with Kubernetes RBAC: the right to list each kind that a run reads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.survey import Surveyed
+from acr_cleanup.clusters.survey import ClusterSurvey
 from acr_cleanup.quoting import quoted
 
 IDENTITY = "<object id of the identity>"
 CLUSTER_ROLE = "acr-cleanup"
 WIDTH = 110
+"""Columns of comments and headings."""
 
 FURTHER: Mapping[str, tuple[str, ...]] = {
     "": ("configmaps", "namespaces", "persistentvolumeclaims", "serviceaccounts"),
@@ -26,28 +27,38 @@ FURTHER: Mapping[str, tuple[str, ...]] = {
         "validatingwebhookconfigurations",
     ),
 }
-"""What Kubernetes itself serves and is read beside `KINDS`, for clusters that cannot be asked. One that is missing does no harm."""
+"""
+Built-in kinds, besides `KINDS`, that a run reads, by API group.
+
+They are granted even if no cluster could be asked. A kind that a cluster does not serve is harmless.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """What the clusters serve: API group -> its resources, and whether all of them could be asked."""
+    """The kinds that the clusters serve."""
 
     groups: Mapping[str, tuple[str, ...]]
+    """The resources of each API group."""
     unasked: tuple[str, ...]
+    """The names of clusters that could not be asked."""
 
     @classmethod
-    def of(cls, clusters: Sequence[Surveyed]) -> _Served:
+    def of(cls, clusters: Sequence[ClusterSurvey]) -> _Served:
         groups: dict[str, set[str]] = {}
         for cluster in clusters:
             for kind in cluster.kinds or ():
                 groups.setdefault(kind.group, set()).add(kind.resource)
-        unasked = tuple(quoted(each.target.key, 80) for each in clusters if each.kinds is None)
-        return cls({group: tuple(sorted(found)) for group, found in sorted(groups.items())}, unasked)
+        unasked = tuple(quoted(cluster.target.key, 80) for cluster in clusters if cluster.kinds is None)
+        return cls({group: tuple(sorted(resources)) for group, resources in sorted(groups.items())}, unasked)
 
 
-def cluster_role(clusters: Sequence[Surveyed], helm_history: int = 0) -> Iterator[str]:
-    """The lines of a ClusterRole, and of its binding, for what is read in these clusters."""
+def cluster_role(clusters: Sequence[ClusterSurvey], helm_history: int = 0) -> Iterator[str]:
+    """
+    Yield the lines of a ClusterRole and its binding for these clusters.
+
+    `helm_history`: with a number above 0, the role may also list Secrets.
+    """
     served = _Served.of(clusters)
     yield from _lines(
         """
@@ -59,19 +70,19 @@ def cluster_role(clusters: Sequence[Surveyed], helm_history: int = 0) -> Iterato
         """
     )
     built_in: dict[str, list[str]] = {}
-    own: list[tuple[str, Sequence[str]]] = [
+    sources: list[tuple[str, Sequence[str]]] = [
         *((kind.group, (kind.resource,)) for kind in KINDS),
         *FURTHER.items(),
-        *((group, found) for group, found in served.groups.items() if not _is_custom(group)),
+        *((group, resources) for group, resources in served.groups.items() if not _is_custom(group)),
     ]
-    for group, resources in own:
+    for group, resources in sources:
         built_in.setdefault(group, []).extend(resources)
-    yield from remark("What starts pods, keeps what a rollback would start, or may name images otherwise.", indent=2)
-    for group, found in built_in.items():
-        yield from _rule([group], list(dict.fromkeys(found)))
-    custom = {group: found for group, found in served.groups.items() if _is_custom(group)}
+    yield from comment("Objects that start pods, that a rollback would restore, or that can name images.", indent=2)
+    for group, names in built_in.items():
+        yield from _rule([group], list(dict.fromkeys(names)))
+    custom = {group: resources for group, resources in served.groups.items() if _is_custom(group)}
     if custom:
-        yield from remark("Custom resources, by API group: a group may get further kinds at any time.", indent=2)
+        yield from comment("Custom resources, by API group, because a group can get further kinds.", indent=2)
         yield "  - apiGroups:"
         for group, kinds in custom.items():
             more = ", …" if len(kinds) > 3 else ""
@@ -79,9 +90,9 @@ def cluster_role(clusters: Sequence[Surveyed], helm_history: int = 0) -> Iterato
         yield '    resources: ["*"]'
         yield '    verbs: ["list"]'
     if served.unasked:
-        yield from remark(
-            f"Custom resources: not all clusters could be asked which they serve ({', '.join(served.unasked)}). Add the API "
-            "groups that this prints there, as below:",
+        yield from comment(
+            f"Custom resources: these clusters could not be asked for their API groups: {', '.join(served.unasked)}. Run "
+            "this command there, and add the groups that it prints, as below:",
             indent=2,
         )
         yield "  #   kubectl api-resources --verbs=list --output=name | grep -F . | cut -d. -f2- | sort -u"
@@ -89,15 +100,15 @@ def cluster_role(clusters: Sequence[Surveyed], helm_history: int = 0) -> Iterato
         yield '  #   resources: ["*"]'
         yield '  #   verbs: ["list"]'
     if helm_history:
-        yield from remark(
-            f"For Helm's history (helm-history is {helm_history}). Kubernetes cannot tell Helm's Secrets from others here, but "
-            "only Helm's are asked for.",
+        yield from comment(
+            f"For Helm's history (helm-history is {helm_history}). A role cannot be limited to Helm's Secrets, but "
+            "acr-cleanup requests only those.",
             indent=2,
         )
         yield from _rule([""], ["secrets"])
-    yield from remark(
-        "Not here, since every authenticated user has them by default: to ask what is served (system:discovery), and what "
-        "oneself may do (create selfsubjectaccessreviews, system:basic-user).",
+    yield from comment(
+        "Rights that each authenticated user has by default are not listed: API discovery (system:discovery) and checking "
+        "one's own rights (create selfsubjectaccessreviews, system:basic-user).",
         indent=2,
     )
     yield from _lines(
@@ -120,7 +131,7 @@ def cluster_role(clusters: Sequence[Surveyed], helm_history: int = 0) -> Iterato
 
 
 def _is_custom(group: str) -> bool:
-    """Is this the group of a custom resource, and none of Kubernetes' own? https://kep.k8s.io/1111"""
+    """Return False for an API group of Kubernetes itself; see https://kep.k8s.io/1111."""
     return "." in group and not group.endswith(".k8s.io")
 
 
@@ -131,12 +142,12 @@ def _rule(groups: Sequence[str], resources: Sequence[str]) -> Iterator[str]:
         yield f"    resources: {text}"
     else:
         yield "    resources:"
-        yield from (f"      - {json.dumps(each)}" for each in resources)
+        yield from (f"      - {json.dumps(resource)}" for resource in resources)
     yield '    verbs: ["list"]'
 
 
-def remark(text: str, *, indent: int = 0) -> Iterator[str]:
-    """A comment, of the shell and of YAML alike; what others wrote is on one line already (`quoted`)."""
+def comment(text: str, *, indent: int = 0) -> Iterator[str]:
+    """Yield a comment for shell and YAML, wrapped. Foreign text in it must be `quoted`, so that it has no line breaks."""
     start = f"{' ' * indent}# "
     yield from textwrap.wrap(
         text, WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False

@@ -33,7 +33,7 @@ from acr_cleanup.stages.publish import publish
 from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_usage
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.soft_delete import read_soft_delete
-from acr_cleanup.stages.verify import Witness, prove
+from acr_cleanup.stages.verify import Witness, verify
 
 REFUSED = 3
 """The exit code when nothing was deleted because of a blocker or a limit."""
@@ -260,7 +260,7 @@ async def _delete(
     if not settings.verify:
         return applied, None
     runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-    return applied, await prove(plan, witness, applied.outcomes, registry, stop)
+    return applied, await verify(plan, witness, applied.outcomes, registry, stop)
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:

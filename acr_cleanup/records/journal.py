@@ -1,9 +1,9 @@
 """
-The journal of deletions: what is about to be deleted, written down and on the disk before it is.
+Writes the journal of deletions: each deletion is on the disk before it is sent to the registry.
 
-One JSON object per line: a header, and then for each deletion an `intent` before it and an `outcome` after it. An intent without an
-outcome may or may not have happened. With `backup` an intent holds the manifest itself, which is what brings it back when
-nothing else does. `acr-cleanup restore` reads it.
+The file has one JSON object per line: a header, then an `intent` before and an `outcome` after each
+deletion. A deletion without an outcome may or may not have happened. With `backup`, the intent
+contains the manifest, from which `acr-cleanup restore` can restore it without soft delete.
 """
 
 from __future__ import annotations
@@ -32,29 +32,30 @@ DELETE_MANIFEST = "delete_manifest"
 
 GATHER = 0.005
 """
-Seconds that a write to the disk waits for more intents to come.
+Seconds to collect further intents before each fsync.
 
-A write costs a hundred times what a line costs. Intents are written ahead of their turn (apply.py), so nobody waits for it.
+An fsync takes a hundred times as long as writing a line. No deletion waits for it, because apply
+journals the next deletions while current ones are in flight.
 """
 
-_REMEDY = "What is not written down is not deleted. Make room for it, or name another folder with report-dir."
+_REMEDY = "A deletion that cannot be journalled is not sent. Free disk space, or set report-dir to another folder."
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class JournalError(AcrCleanupError):
-    """The journal cannot be written, or is none."""
+    """The journal cannot be written or read, or the file is not a journal."""
 
 
 class Journal:
     """
-    A journal that is being written; made by `open_journal`.
+    An open journal; use `open_journal` to create one.
 
-    Several callers write at once; one `fsync` serves all that wrote before it began.
+    Callers may write concurrently: one fsync covers all intents that were written before it started.
     """
 
     def __init__(self, path: Path, file: RawIOBase) -> None:
         self.path = path
-        # Unbuffered: what a full disk did not take must not be tried again when the file is closed.
+        # Unbuffered: a buffer would write a line again on close after a full disk refused it.
         self._file = file
         self._written = 0
         self._synced = 0
@@ -63,16 +64,21 @@ class Journal:
 
     async def intend(self, repository: str, step: Step, document: bytes | None = None, media_type: str = "") -> int:
         """
-        Write down that this is going to be deleted, and return its number once that is on the disk.
+        Write an intent, wait until it is on the disk, and return its number.
 
-        `document` is the manifest itself, to be restored from. Raises `JournalError`; from then on every time.
+        `document`: the manifest's content, for a backup. Raises `JournalError`; after the first
+        error each further call raises it too.
         """
         number = self._write({"kind": "intent", **_intent(repository, step, document, media_type)})
         await self._reach_disk(number)
         return number
 
     def outcome(self, number: int, kind: OutcomeKind, detail: str = "") -> None:
-        """Write down what became of it. Never raises: an intent without an outcome is looked up when it matters."""
+        """
+        Write the outcome of the intent with this number.
+
+        Write errors are ignored: restore checks in the registry what an intent without outcome did.
+        """
         with suppress(JournalError):
             self._write({"kind": "outcome", "of": number, "outcome": str(kind), "detail": detail})
 
@@ -109,15 +115,16 @@ class Journal:
 @contextmanager
 def open_journal(folder: Path, plan: Plan, started_at: datetime, parameters: Mapping[str, Any]) -> Iterator[Journal]:
     """
-    A new journal in this folder, its header on the disk; an older one there is renamed after the time of its run.
+    Create a journal in this folder, with its header on the disk.
 
-    `parameters` say how the run was asked to delete. Raises `JournalError`.
+    An existing journal is renamed after the start of its run. `parameters`: the options of the run.
+    Raises `JournalError`.
     """
     path = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
         put_aside(path)
-        # Never the journal of another run, not even one that has begun this very moment.
+        # "x": never overwrite the journal of another run that starts at the same moment.
         file = path.open("xb", buffering=0)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -141,9 +148,10 @@ def open_journal(folder: Path, plan: Plan, started_at: datetime, parameters: Map
 
 def put_aside(path: Path) -> Path | None:
     """
-    Give an earlier journal a name of its own, `journal-<when its run began>.jsonl`; raises `OSError`.
+    Rename an earlier journal to `journal-<start of its run>.jsonl`, and return its new path.
 
-    A run that was killed and is started again must not overwrite what the first one wrote down.
+    A run that is started again after a kill must not overwrite the first journal. Returns None if
+    there is no journal. Raises `OSError`.
     """
     try:
         with path.open("rb") as file:
@@ -158,12 +166,12 @@ def put_aside(path: Path) -> Path | None:
     for number in range(1, 1000):
         aside = path.with_name(f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl")
         try:
-            # A link, unlike a renaming, never replaces what is there. Of what is a symbolic link the link itself is put aside.
+            # Unlike a rename, a hard link never replaces an existing file. A symbolic link is not followed.
             os.link(path, aside, follow_symlinks=False)
         except FileExistsError:
             continue
         except (OSError, NotImplementedError):
-            # Not every file system has links, nor every system those of links.
+            # Some file systems have no hard links, and some systems cannot link a symbolic link.
             if aside.exists():
                 continue
             return path.rename(aside)
@@ -173,7 +181,7 @@ def put_aside(path: Path) -> Path | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Not every system lets a folder be synced; there its files are found without.
+    # Some systems cannot sync a folder; their files survive a crash without it.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -187,10 +195,9 @@ def _unwritable(path: Path, error: OSError) -> JournalError:
 
 
 def _intent(repository: str, step: Step, document: bytes | None, media_type: str) -> dict[str, Any]:
-    whole = isinstance(step, DeleteManifest)
     manifest = step.manifest if isinstance(step, DeleteManifest) else None
     entry: dict[str, Any] = {
-        "verb": DELETE_MANIFEST if whole else UNTAG,
+        "verb": DELETE_MANIFEST if manifest else UNTAG,
         "repository": repository,
         "digest": step.digest,
         "media_type": media_type or (manifest.media_type if manifest else ""),
@@ -217,7 +224,7 @@ def _write(file: RawIOBase, line: bytes) -> None:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    # ASCII alone: nothing that is foreign in it can end a line, or be half a character.
+    # ASCII only: no foreign text can end the line, and a torn line has no partial character.
     return _ENCODER.encode(entry).encode("ascii") + b"\n"
 
 

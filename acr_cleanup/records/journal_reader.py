@@ -1,4 +1,8 @@
-"""Reads the journal of an earlier run."""
+"""
+Reads the journal of an earlier run.
+
+The file may have been edited or truncated: each line is validated, and invalid lines are reported.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +23,18 @@ from acr_cleanup.errors import InvalidReference
 from acr_cleanup.records.journal import DELETE_MANIFEST, NAME, SCHEMA_VERSION, UNTAG, JournalError
 
 _LONGEST_LINE = 16 * 1024 * 1024
-"""Characters: a manifest of 4 MiB in base64, and some room."""
+"""Bytes: a manifest of 4 MiB in base64, with some margin."""
 
-# What may become part of a path of the registry; a journal may have been edited.
+_REMEDY = f"Use the {NAME} in the report folder of the run."
+
+# Names become part of request paths; an edited journal must not change the path.
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """
-    One deletion as the journal tells it. `outcome` is None where the run ended before it could be written down.
-
-    `document` is the manifest itself, where there was a backup.
-    """
+    """One deletion in the journal."""
 
     number: int
     verb: str
@@ -43,51 +45,50 @@ class Deletion:
     locks: tuple[Lock, ...] = ()
     after: tuple[Digest, ...] = ()
     document: bytes | None = field(default=None, repr=False)
+    """The content of the manifest; None without a backup."""
     outcome: OutcomeKind | None = None
+    """None if the run ended before it could write the outcome."""
 
     @property
-    def whole(self) -> bool:
-        """Was the manifest itself to go, and not one name of it alone?"""
+    def deletes_manifest(self) -> bool:
+        """True for a deleted manifest, False for a removed tag."""
         return self.verb == DELETE_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
 class JournalContents:
-    """
-    A journal as it was read. `faults` are the lines that nobody can make sense of, in words.
-
-    `torn`: the last line was cut off in the middle, as it is when a run is killed.
-    """
+    """The valid part of a journal."""
 
     registry: str
     started_at: datetime | None
     deletions: tuple[Deletion, ...]
     faults: tuple[str, ...] = ()
+    """One message for each invalid line."""
     torn: bool = False
+    """True if the last line is incomplete, as after a kill."""
 
 
 def read_journal(path: Path) -> JournalContents:
-    """Read a journal, as much of it as can be read. Raises `JournalError` for a file that is none."""
+    """Read all valid lines of a journal. Raises `JournalError` if the file is not a journal."""
     try:
         with path.open("rb") as file:
             return _read(path, file)
     except OSError as error:
-        raise JournalError(
-            f"The journal cannot be read: {error.strerror or error}.",
-            where=str(path),
-            remedy=f"Name the {NAME} in the report folder of the run.",
-        ) from error
+        message = f"The journal cannot be read: {error.strerror or error}."
+        raise JournalError(message, where=str(path), remedy=_REMEDY) from error
 
 
 def _read(path: Path, file: IO[bytes]) -> JournalContents:
     header = _object(file.readline(_LONGEST_LINE))
     if header.get("kind") != "header" or not isinstance(header.get("registry"), str):
-        seen = "This is no journal of acr-cleanup."
-        raise JournalError(seen, where=str(path), remedy=f"Name the {NAME} in the report folder of the run.")
+        raise JournalError("The file is not a journal of acr-cleanup.", where=str(path), remedy=_REMEDY)
     if header.get("schema_version") != SCHEMA_VERSION:
-        seen = f"The journal has version {header.get('schema_version')!r} of its form, and only {SCHEMA_VERSION} is known here."
-        raise JournalError(seen, where=str(path), remedy="Use the version of acr-cleanup that wrote it.")
-    found: dict[int, Deletion] = {}
+        message = (
+            f"The journal has format version {header.get('schema_version')!r}, but this acr-cleanup reads version "
+            f"{SCHEMA_VERSION}."
+        )
+        raise JournalError(message, where=str(path), remedy="Use the version of acr-cleanup that wrote it.")
+    deletions: dict[int, Deletion] = {}
     outcomes: dict[int, OutcomeKind] = {}
     faults: list[str] = []
     torn = False
@@ -102,23 +103,23 @@ def _read(path: Path, file: IO[bytes]) -> JournalContents:
             break
         try:
             if entry.get("kind") == "outcome":
-                outcomes[_whole(entry, "of")] = OutcomeKind(str(entry.get("outcome")))
+                outcomes[_integer(entry, "of")] = OutcomeKind(str(entry.get("outcome")))
             else:
                 deletion = _deletion(entry if entry.get("kind") == "intent" else {})
-                found[deletion.number] = deletion
+                deletions[deletion.number] = deletion
         except (ValueError, InvalidReference) as error:
-            faults.append(f"Line {number} cannot be understood: {error}.")
+            faults.append(f"Line {number} is invalid: {error}.")
     return JournalContents(
         registry=header["registry"],
         started_at=_moment(header.get("started_at")),
-        deletions=tuple(replace(each, outcome=outcomes.get(key)) for key, each in sorted(found.items())),
+        deletions=tuple(replace(item, outcome=outcomes.get(key)) for key, item in sorted(deletions.items())),
         faults=tuple(faults),
         torn=torn,
     )
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    """The object on a line, empty if there is none."""
+    """Decode a line; return {} if it is not a JSON object."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -127,51 +128,51 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def _deletion(entry: Mapping[str, Any]) -> Deletion:
-    """Raises `ValueError` or `InvalidReference`."""
+    """Validate an intent. Raises `ValueError` or `InvalidReference`."""
     verb, repository = entry.get("verb"), entry.get("repository")
     if verb not in (UNTAG, DELETE_MANIFEST):
         raise ValueError("it is neither an intent nor an outcome")
     if not isinstance(repository, str) or not _REPOSITORY.fullmatch(repository):
-        raise ValueError("its repository is no name")
-    tags = tuple(_tag(each.get("name")) for each in _objects(entry, "tags"))
+        raise ValueError("its repository is not a valid name")
+    tags = tuple(_tag(tag.get("name")) for tag in _objects(entry, "tags"))
     locks = tuple(
         Lock(
-            None if each.get("tag") is None else _tag(each["tag"]),
-            each.get("delete_enabled") is not False,
-            each.get("write_enabled") is not False,
+            None if lock.get("tag") is None else _tag(lock["tag"]),
+            lock.get("delete_enabled") is not False,
+            lock.get("write_enabled") is not False,
         )
-        for each in _objects(entry, "locks")
+        for lock in _objects(entry, "locks")
     )
     document = entry.get("manifest")
     try:
         content = None if document is None else base64.b64decode(document, validate=True)
     except (binascii.Error, TypeError, ValueError):
-        raise ValueError("the manifest in it is damaged") from None
+        raise ValueError("its manifest is not valid base64") from None
     after = entry.get("after")
     return Deletion(
-        number=_whole(entry, "seq"),
+        number=_integer(entry, "seq"),
         verb=verb,
         repository=repository,
         digest=_digest(entry.get("digest")),
         media_type=entry["media_type"] if isinstance(entry.get("media_type"), str) else "",
         tags=tags,
         locks=locks,
-        after=tuple(_digest(each) for each in after) if isinstance(after, list) else (),
+        after=tuple(_digest(digest) for digest in after) if isinstance(after, list) else (),
         document=content,
     )
 
 
 def _objects(entry: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
     value = entry.get(key)
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise ValueError(f"its {key} are no list of objects")
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError(f"its {key} are not a list of objects")
     return value
 
 
-def _whole(entry: Mapping[str, Any], key: str) -> int:
+def _integer(entry: Mapping[str, Any], key: str) -> int:
     value = entry.get(key)
     if type(value) is not int:
-        raise ValueError(f"its {key} is no number")
+        raise ValueError(f"its {key} is not an integer")
     return value
 
 
@@ -181,7 +182,7 @@ def _digest(value: Any) -> Digest:
 
 def _tag(value: Any) -> str:
     if not isinstance(value, str) or not _TAG.fullmatch(value):
-        raise ValueError("one of its tags is no name")
+        raise ValueError("one of its tags is not a valid name")
     return value
 
 

@@ -1,4 +1,8 @@
-"""Parts that all answers of `acr-cleanup explain` share."""
+"""
+Parts that the answers of `acr-cleanup explain` share.
+
+A terminal shows a limited number of uses and tags, and counts the others. Other outputs show all.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +21,30 @@ from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import Block, Line, TextPage, fact, heading, section
 
 USES_ON_SCREEN = 20
-
 TAGS_ON_SCREEN = 60
-
 _NAMES_SHOWN = 12
 
 DELETED_STYLE, KEPT_STYLE, MISSING_STYLE, BLOCKED_STYLE = "bold yellow", "bold green", "bold red", "bold red"
 
-# What somebody wrote comes before what a controller made of it.
+# Kinds that controllers create. Objects that people write are shown before them.
 _MADE_BY_CONTROLLERS = ("Job", "ReplicationController", "ControllerRevision", "ReplicaSet", "Pod")
 
 BEGINNING = datetime.fromtimestamp(0).astimezone()
+"""Sorts tags of unknown age before all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownUse:
-    """One use as it is told: who (with the container), in which field, and what is written there."""
+    """One use in words. All texts are foreign, and are escaped when they are shown."""
 
     cluster: str
     kind: str
     who: str
+    """The workload and its container."""
     field: str
+    """The path of the field in the object."""
     text: str
+    """The value of the field."""
 
     @classmethod
     def of(cls, use: ImageUse) -> ShownUse:
@@ -47,7 +53,7 @@ class ShownUse:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of anything is told; None: all of it."""
+    """How many uses and tags are shown; None: all."""
 
     uses: int | None = None
     tags: int | None = None
@@ -58,7 +64,7 @@ ON_SCREEN = Bounds(USES_ON_SCREEN, TAGS_ON_SCREEN)
 
 @dataclass(frozen=True)
 class ExplanationPage(TextPage):
-    """A page that is bounded on a screen (unless `everything`), and whole everywhere else."""
+    """An answer. A terminal shows it within `ON_SCREEN`, unless `everything` is set."""
 
     everything: bool
 
@@ -70,12 +76,12 @@ class ExplanationPage(TextPage):
 
     @abstractmethod
     def compose(self, bounds: Bounds) -> Iterable[Block]:
-        """Everything that is said, within these bounds."""
+        """Yield all blocks, within these bounds."""
 
 
 @dataclass(frozen=True)
 class CurrentExplanation(ExplanationPage):
-    """An answer from what was read just now."""
+    """An answer from evidence that was just read."""
 
     evidence: Evidence
 
@@ -88,10 +94,16 @@ class CurrentExplanation(ExplanationPage):
         return decide(self.evidence)
 
     def blocked(self) -> str:
-        return blocked_places(self.evidence.usage.blockers)
+        """The places with blockers, as a phrase; "" if everything was read."""
+        return words.first_few(words.plain(blocker.where, 80) for blocker in self.evidence.usage.blockers)
+
+    def blocked_line(self) -> Iterator[Block]:
+        if places := self.blocked():
+            text = f"{places} could not be read completely. A run would delete nothing now, and more uses may exist."
+            yield Line(((text, BLOCKED_STYLE),))
 
     def evidence_blocks(self) -> Iterator[Block]:
-        """What could not be seen, and what else should be known of this reading."""
+        """Yield the blockers, the warnings and the clusters that were read."""
         usage = self.evidence.usage
         yield from section(blocker_blocks(usage.blockers))
         yield from section(warning_blocks((*usage.warnings, *self.plan.warnings)))
@@ -99,48 +111,56 @@ class CurrentExplanation(ExplanationPage):
 
     def _clusters(self) -> Iterator[Block]:
         for number, scan in enumerate(self.evidence.usage.scans):
-            how = f" ({words.plain(scan.access)})" if scan.access else ""
+            access = f" ({words.plain(scan.access)})" if scan.access else ""
             read = f"{words.count(scan.objects, 'object')}, {words.count(len(scan.uses), 'use')} of this registry"
-            text = f"{words.plain(scan.cluster)}{how}: {read}, {self.read_time(scan)}"
+            text = f"{words.plain(scan.cluster)}{access}: {read}, {self.read_time(scan)}"
             yield fact("Clusters" if number == 0 else "", text)
 
     def read_time(self, scan: ClusterScan) -> str:
-        """Since when it is known what the cluster uses."""
+        """When the cluster was read, in words."""
         if scan.read_at is None:
             return f"read {utc_minute(self.evidence.usage.read_at)}"
-        past = words.age(self.evidence.now - scan.read_at)
-        return f"from a usage snapshot of {utc_minute(scan.read_at)} ({past} old)"
+        age = words.age(self.evidence.now - scan.read_at)
+        return f"from a usage snapshot of {utc_minute(scan.read_at)} ({age} old)"
 
     def use_blocks(self, title: str, uses: Sequence[ImageUse], limit: int | None) -> Iterator[Block]:
-        seen = {scan.cluster: self.read_time(scan) for scan in self.evidence.usage.scans}
-        yield from uses_by_cluster(title, [ShownUse.of(use) for use in uses], seen, limit)
+        """Yield the uses by cluster, and the time when each cluster was read."""
+        read_times = {scan.cluster: self.read_time(scan) for scan in self.evidence.usage.scans}
+        yield from uses_by_cluster(title, [ShownUse.of(use) for use in uses], read_times, limit)
 
 
-def uses_by_cluster(title: str, uses: Sequence[ShownUse], seen: dict[str, str], limit: int | None) -> Iterator[Block]:
-    """Uses by cluster, what somebody wrote before what was made of it."""
+def uses_by_cluster(
+    title: str, uses: Sequence[ShownUse], read_times: dict[str, str], limit: int | None
+) -> Iterator[Block]:
+    """
+    Yield the uses grouped by cluster and workload. Objects that people write come first.
+
+    `read_times`: cluster -> when it was read, in words.
+    """
     yield Line(((title, ""),), 2)
-    ordered = sorted(uses, key=lambda each: (each.cluster, kind_rank(each.kind), each.who, each.field))
+    ordered = sorted(uses, key=lambda use: (use.cluster, kind_rank(use.kind), use.who, use.field))
     shown = ordered if limit is None else ordered[:limit]
-    for cluster, group in groupby(shown, key=lambda each: each.cluster):
-        yield Line(((words.plain(cluster), "bold"), (f", {seen.get(cluster, 'read then')}", "dim")), 4)
-        for who, fields in groupby(group, key=lambda each: each.who):
+    for cluster, of_cluster in groupby(shown, key=lambda use: use.cluster):
+        yield Line(((words.plain(cluster), "bold"), (f", {read_times.get(cluster, 'read then')}", "dim")), 4)
+        for who, fields in groupby(of_cluster, key=lambda use: use.who):
             yield Line(((words.plain(who), "cyan"),), 6)
-            for each in fields:
-                yield Line(((f"{words.plain(each.field)}: ", "dim"), (words.plain(each.text), "")), 8)
+            for use in fields:
+                yield Line(((f"{words.plain(use.field)}: ", "dim"), (words.plain(use.text), "")), 8)
     yield from hidden_count(len(ordered) - len(shown), "use", 4)
 
 
 def hidden_count(number: int, noun: str, indent: int = 2) -> Iterator[Block]:
+    """Yield a line that counts what is not shown; nothing if everything is shown."""
     if number > 0:
-        verb = words.plural(number, "is")
-        what = f"… and {number:,} more {words.plural(number, noun)}, which {verb} told where the output is no terminal"
-        yield Line(((f"{what} (| cat)", "dim"),), indent)
+        text = f"… and {number:,} more {words.plural(number, noun)}. To see all, pipe the output: | cat"
+        yield Line(((text, "dim"),), indent)
 
 
 def blocker_blocks(blockers: Sequence[Blocker]) -> Iterator[Block]:
+    """Yield the blockers: place, call, what was seen, and the remedy."""
     if blockers:
-        yield heading("What could not be seen", "bold red")
-    for where, group in groupby(blockers, key=lambda each: each.where):
+        yield heading("Blockers", "bold red")
+    for where, group in groupby(blockers, key=lambda blocker: blocker.where):
         yield Line(((words.plain(where), "bold"),), 2)
         for blocker in group:
             yield Line(((words.plain(blocker.call), ""),), 4)
@@ -155,20 +175,15 @@ def warning_blocks(warnings: Sequence[str]) -> Iterator[Block]:
     yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in dict.fromkeys(warnings))
 
 
-def blocked_places(blockers: Iterable[Blocker]) -> str:
-    found = list(dict.fromkeys(words.plain(blocker.where, 80) for blocker in blockers))
-    if len(found) > 3:
-        return f"{found[0]}, {found[1]} and {len(found) - 2} others"
-    return words.listing(found) if found else ""
-
-
 def name_list(names: Iterable[str], limit: int = _NAMES_SHOWN) -> str:
-    shown = [words.name(each) for each in names]
-    rest = [f"{len(shown) - limit:,} more"] if len(shown) > limit else []
-    return words.listing([*shown[:limit], *rest]) if shown else "none"
+    """Join names, at most `limit` of them."""
+    shown = [words.name(name) for name in names]
+    hidden = [f"{len(shown) - limit:,} more"] if len(shown) > limit else []
+    return words.listing([*shown[:limit], *hidden]) if shown else "none"
 
 
 def push_age(when: datetime | None, now: datetime) -> str:
+    """The date of a push, and how long ago it was."""
     return f"{words.date(when)}, {_ago(words.age(now - when))}" if when is not None else "at an unknown time"
 
 
@@ -177,12 +192,17 @@ def _ago(age: str) -> str:
 
 
 def utc_minute(when: datetime) -> str:
+    """Format a time to the minute: `2026-11-22 10:00 UTC`."""
     return f"{(words.timestamp(when) or '')[:16].replace('T', ' ')} UTC"
 
 
 def kind_rank(kind: str) -> int:
+    """
+    Sort key of a kind: 0 for objects that people write, more for objects that controllers create.
+    """
     return _MADE_BY_CONTROLLERS.index(kind) + 1 if kind in _MADE_BY_CONTROLLERS else 0
 
 
 def authored_first(use: ImageUse) -> tuple[int, str]:
+    """Sort key of a use: objects that people write come first."""
     return kind_rank(use.workload.kind), str(use)

@@ -1,4 +1,4 @@
-"""Facts that only the caller knows: paths of the report files, and commands for the user."""
+"""Facts about a run that only its caller knows: report paths, and commands to run next."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from acr_cleanup.reports.dialect import GITHUB, Dialect
 @dataclass(frozen=True, slots=True)
 class Context:
     """
-    What only the caller knows of a run: where its files lie and what a user would type next.
+    Paths of the report files, and commands for the user.
 
-    Everything here may be empty; then the reports do not speak of it.
+    Every text may be empty. The reports then omit it.
     """
 
     files: tuple[str, ...] = ()
     """Paths of the report files, as the user would open them."""
     plan_again: str = ""
-    """What to type to plan once more, e.g. `acr-cleanup plan cleanup.yaml`."""
+    """The command that plans again, such as `acr-cleanup plan cleanup.yaml`."""
     apply: str = ""
-    """What to type to delete what the plan selects: `acr-cleanup apply cleanup.yaml`; or the input to set: `dry-run: false`."""
+    """The command that deletes, or the input that must be set for it, such as `dry-run: false`."""
     apply_is_input: bool = False
-    """Is `apply` an input of a pipeline, rather than a command?"""
+    """Is `apply` an input of a pipeline instead of a command?"""
     keep_files: str = ""
-    """How to keep the files where they vanish with the run, as a sentence, e.g. "Keep them with actions/upload-artifact."."""
+    """A sentence about keeping report files that a CI system discards after the job."""
     dialect: Dialect = GITHUB
-    """What the page can do that shows the summary."""
+    """The Markdown of the page that shows the summary."""
 
     @property
     def full_report(self) -> str:
-        """The file that holds everything."""
+        """The path of `report.json`."""
         return self.file("report.json") or "report.json"
 
     @property
     def journal(self) -> str:
-        """The file from which what a run deleted can be put back."""
+        """The path of the journal, which `acr-cleanup restore` reads."""
         return self.full_report.removesuffix("report.json") + "journal.jsonl"
 
     def file(self, name: str) -> str:
-        """The path of one report file, or nothing if it was not written."""
+        """Return the path of a report file, or "" if it was not written."""
         return next((path for path in self.files if path.endswith(name)), "")

@@ -1,8 +1,9 @@
 """
-`summary.md`: the job summary, in GitHub-flavoured Markdown.
+Renders `summary.md`, the job summary, in GitHub-flavoured Markdown.
 
-GitHub drops a step summary of more than 1 MiB without a word, and a summary cut in the middle leaves its tables and `<details>`
-open. So it is assembled of whole blocks, the most important first, as long as they fit; what is left out is said.
+GitHub silently drops a step summary of more than 1 MiB, and a summary cut in the middle leaves its
+tables and `<details>` open. Therefore the summary consists of complete blocks. The most important
+blocks are added first, as long as they fit, and a last sentence counts those that did not.
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions#step-isolation-and-limits
 """
 
@@ -33,44 +34,50 @@ _UNLOCK = {
     MANIFEST_LOCKED: ("manifests", "--image REPOSITORY@DIGEST"),
     REPOSITORY_LOCKED: ("repositories", "--repository REPOSITORY"),
 }
-"""What is locked, and how `az acr repository update` names it. https://learn.microsoft.com/azure/container-registry/container-registry-image-lock"""
+"""
+The locked items, and the option of `az acr repository update` that selects them.
+https://learn.microsoft.com/azure/container-registry/container-registry-image-lock
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryBlock:
-    """A piece that stands or falls as a whole. `place` is where it stands, `weight` how soon it may be left out (0: never)."""
+    """A part of the summary that is included completely or not at all."""
 
     place: int
+    """Its position in the summary."""
     weight: tuple[int, int]
+    """Blocks with a larger weight are omitted first."""
     text: str
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The summary of one run. The numbers bound what is shown; report.json has the rest."""
+    """The summary of one run. The numbers limit what is shown; report.json has everything."""
 
     result: Result
     context: Context = field(default_factory=Context)
     budget: int = GITHUB.budget
+    """Maximum size in bytes of UTF-8."""
     table: int = 300
     """Repositories in the table."""
     expanded: int = 50
     """Repositories with their tags."""
     rows: int = 200
-    """Tags of each."""
+    """Tags of each expanded repository."""
     notes: int = 50
-    """Blockers, warnings, and reasons of each kind of outcome."""
+    """Blockers, warnings, and reasons for each kind of outcome."""
     named: int = 20
-    """Tags of one such reason."""
+    """Tags for each of these reasons."""
 
     def render(self) -> str:
-        """The whole summary; never more than `budget` bytes, and never an open element."""
+        """Return the summary: at most `budget` bytes, and every element closed."""
         broken = self.context.dialect.broken
         blocks = [
             SummaryBlock(place, weight, broken(text))
             for place, (weight, text) in enumerate(self._blocks(View(self.result)))
         ]
-        # Room for the sentence that says what is missing.
+        # Reserved for the sentence that counts the omitted blocks.
         used, kept = 400, []
         for block in sorted(blocks, key=lambda block: (block.weight, block.place)):
             size = len(block.text.encode("utf-8", "backslashreplace")) + 2
@@ -80,25 +87,25 @@ class Summary:
         kept.sort(key=lambda block: block.place)
         texts = [block.text for block in kept]
         if left_out := len(blocks) - len(kept):
-            said = f"{words.count(left_out, 'part')} of this summary did not fit"
-            texts.append(f"_{said}. Everything is in {words.code(self.context.full_report)}._")
+            omitted = f"{words.count(left_out, 'part')} of this summary did not fit"
+            texts.append(f"_{omitted}. The full report is {words.code(self.context.full_report)}._")
         return "\n\n".join(texts) + "\n"
 
     def _blocks(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
-        """Every block in its place, with its weight: the larger, the sooner it is left out."""
+        """Yield every block in its place, with its weight."""
         shard = self.result.plan.policy.shard
-        # One page shows what all jobs of a workflow say.
+        # GitHub shows the summaries of all jobs on one page, so the heading names the shard.
         part = "" if shard.is_whole else f" · shard {shard}"
         yield (0, 0), f"{HEADING} · {words.code(self.result.plan.registry)}{part}"
         yield (0, 1), self._verdict(view)
         path, which = view.reviewed
         if which:
-            yield (0, 1), f"Bound to the reviewed plan {words.code(path)} ({which}): nothing beyond it is deleted."
+            yield (0, 1), f"Applies the reviewed plan {words.code(path)} ({which}). Only what it lists is deleted."
         if self.result.undo:
             yield (0, 1), words.prose(self.result.undo)
         yield from (((1, 0), text) for text in self._problems(view))
-        yield from (((1, 1), text) for text in self._surprises(view))
-        if not (view.ended_early or view.turned_away):
+        yield from (((1, 1), text) for text in self._deviations(view))
+        if not (view.ended_early or view.plan_rejected):
             yield (0, 2), self._totals(view)
         yield from (((1, 4), text) for text in self._charts(view) if text)
         if view.rows:
@@ -112,15 +119,15 @@ class Summary:
         yield from (((0, 3), text) for text in self._next(view))
         yield (2, 2), self._configuration()
         if not folds:
-            # It would stand between the reader and everything after it.
+            # Unfolded, the long list of tags would hide every block after it.
             yield from self._tags(view)
 
     def _verdict(self, view: View) -> str:
-        first = self.context.dialect.verdict(view.tone, words.markdown(headline(view), 2000))
-        return f"{first} {how}" if (how := self._how_to_delete(view)) else first
+        verdict = self.context.dialect.verdict(view.tone, words.markdown(headline(view), 2000))
+        return f"{verdict} {how}" if (how := self._how_to_delete(view)) else verdict
 
     def _how_to_delete(self, view: View) -> str:
-        """A dry run says how to change it; one that is refused or could not see everything must not invite to that."""
+        """How to delete after a dry run; "" if an apply would be blocked or refused."""
         context, planned = self.context, self.result.plan.planned + self.result.plan.untagged
         if not (self.result.dry_run and context.apply) or view.tone not in {Tone.NEUTRAL, Tone.GOOD}:
             return ""
@@ -133,10 +140,12 @@ class Summary:
 
     def _problems(self, view: View) -> Iterator[str]:
         if view.broken:
-            lines = ["### What is broken", "", *self._affected(view.broken)]
-            yield "\n".join([*lines, "", f"The way back: {words.code(view.way_back(self.context), 2000)}"])
+            lines = ["### Broken references", "", *self._affected(view.broken)]
+            yield "\n".join(
+                [*lines, "", f"To restore what was deleted: {words.code(view.restore_command(self.context), 2000)}"]
+            )
         if view.blockers:
-            lines = ["### What happened" if view.ended_early else "### What could not be seen", ""]
+            lines = ["### Error" if view.ended_early else "### Blockers", ""]
             for blocker in view.blockers[: self.notes]:
                 where = f"**{words.markdown(blocker.where)}**" if blocker.where else ""
                 place = ", ".join(part for part in (where, words.markdown(blocker.call)) if part)
@@ -144,7 +153,7 @@ class Summary:
             yield "\n".join([*lines, *self._rest(len(view.blockers))])
         if self.result.refusals:
             refusals = (f"- {words.prose(refusal)}" for refusal in self.result.refusals[: self.notes])
-            yield "\n".join(["### Why it is refused", "", *refusals, *self._rest(len(self.result.refusals))])
+            yield "\n".join(["### Reasons for the refusal", "", *refusals, *self._rest(len(self.result.refusals))])
         if view.unread:
             lines = ["### Repositories that could not be read", ""]
             lines += [
@@ -176,10 +185,10 @@ class Summary:
             f"{read} of {len(scans)}",
             words.elapsed(self.result.finished_at - self.result.started_at),
         ]
-        told = [f"{view.proved}"] if view.proved else []
-        told += [f"Sizes are {view.measured}."] if view.measured else []
+        notes = [view.verification] if view.verification else []
+        notes += [f"Sizes are {view.size_note}."] if view.size_note else []
         table = [table_row(header), table_row(["---:"] * len(header)), table_row(cells)]
-        return "\n".join([*table, *(f"\n{words.markdown(each, 600)}" for each in told)])
+        return "\n".join([*table, *(f"\n{words.markdown(note, 600)}" for note in notes)])
 
     def _repositories(self, view: View) -> str:
         left = any(row.left for row in view.rows)
@@ -205,32 +214,33 @@ class Summary:
         return "\n".join(["### Repositories", "", *lines, *(f"\n{text}" for text in hidden)])
 
     def _remarks(self, view: View) -> dict[str, str]:
-        """What makes a repository stand out, for the last column of the table."""
-        found: dict[str, list[str]] = {}
-        for kind, outcomes in view.surprises:
+        """Failures and warnings by repository, for the last column of the table."""
+        remarks: dict[str, list[str]] = {}
+        for kind, outcomes in view.deviations:
             if kind is OutcomeKind.FAILED:
-                for name, number in Counter(each.repository for each in outcomes).items():
-                    found.setdefault(name, []).append(f"❌ {number:,} failed")
-        for each in view.unread:
-            found.setdefault(each.repository, []).append("⚠️ not read")
+                for name, number in Counter(outcome.repository for outcome in outcomes).items():
+                    remarks.setdefault(name, []).append(f"❌ {number:,} failed")
+        for tally in view.unread:
+            remarks.setdefault(tally.repository, []).append("⚠️ not read")
         for name, number in Counter(repository for repository, _ in view.locked).items():
-            found.setdefault(name, []).append(f"⚠️ {number:,} locked")
-        return {name: ", ".join(remarks) for name, remarks in found.items()}
+            remarks.setdefault(name, []).append(f"⚠️ {number:,} locked")
+        return {name: ", ".join(texts) for name, texts in remarks.items()}
 
-    def _surprises(self, view: View) -> Iterator[str]:
-        if not view.surprises:
+    def _deviations(self, view: View) -> Iterator[str]:
+        if not view.deviations:
             return
-        lines = ["### What differed from the plan", ""]
-        for kind, outcomes in view.surprises:
-            # Many fail for one reason, and a reader must not miss the second one.
+        lines = ["### Differences from the plan", ""]
+        for kind, outcomes in view.deviations:
+            # Grouped by reason: otherwise many failures for one reason would hide the second
+            # reason.
             reasons: dict[str, list[Outcome]] = {}
             for outcome in outcomes:
                 reasons.setdefault(outcome.detail, []).append(outcome)
-            for detail, those in islice(reasons.items(), self.notes):
-                shown = ", ".join(words.code(str(each)) for each in those[: self.named])
-                more = f" and {len(those) - self.named:,} more" if len(those) > self.named else ""
+            for detail, items in islice(reasons.items(), self.notes):
+                shown = ", ".join(words.code(str(item)) for item in items[: self.named])
+                more = f" and {len(items) - self.named:,} more" if len(items) > self.named else ""
                 why = f": {words.prose(detail)}" if detail else ""
-                lines.append(f"- **{len(those):,} {OUTCOME_LABELS[kind]}**{why}<br>{shown}{more}")
+                lines.append(f"- **{len(items):,} {OUTCOME_LABELS[kind]}**{why}<br>{shown}{more}")
             lines += self._rest(len(reasons), OUTCOME_LABELS[kind])
         yield "\n".join(lines)
 
@@ -240,16 +250,16 @@ class Summary:
             yield "\n".join([*lines, *self._affected(view.missing)])
 
     def _affected(self, items: Sequence[Affected]) -> Iterator[str]:
-        for each in items[: self.notes]:
-            seen = f" {words.markdown(each.seen)}" if each.seen else ""
-            yield f"- {words.code(each.what)}{seen}<br>{words.markdown(each.who, 600)}"
+        for item in items[: self.notes]:
+            seen = f" {words.markdown(item.seen)}" if item.seen else ""
+            yield f"- {words.code(item.what)}{seen}<br>{words.markdown(item.who, 600)}"
         yield from self._rest(len(items))
 
     def _others(self) -> Iterator[str]:
         notes = self.result.proof.notes if self.result.proof is not None else ()
         if notes:
             lines = [f"- {words.prose(note, 600)}" for note in notes[: self.notes]]
-            yield "\n".join(["### Changed by others meanwhile", "", *lines, *self._rest(len(notes))])
+            yield "\n".join(["### Changed by others during the run", "", *lines, *self._rest(len(notes))])
 
     def _warnings(self, view: View) -> Iterator[str]:
         lines = [f"- {words.prose(warning, 600)}" for warning in view.warnings[: self.notes]]
@@ -260,28 +270,28 @@ class Summary:
         for (repository, detail), tags in islice(locked.items(), self.notes):
             shown = ", ".join(words.code(words.name(tag)) for tag in tags[: self.named])
             more = f" and {len(tags) - self.named:,} more" if len(tags) > self.named else ""
-            are = words.plural(len(tags), "is")
+            verb = words.plural(len(tags), "is")
             lines.append(
-                f"- {words.code(repository)}: a lock alone keeps {shown}{more}, which {are} old and unused "
+                f"- {words.code(repository)}: {shown}{more} {verb} old and unused, but kept by a lock "
                 f"({words.markdown(detail)})."
             )
         lines += self._rest(len(locked), "with locks")
         name = self.result.plan.registry.partition(".")[0]
-        seen = {detail for _, detail in locked}
-        for what, target in (_UNLOCK[detail] for detail in _UNLOCK if detail in seen):
+        details = {detail for _, detail in locked}
+        for items, target in (_UNLOCK[detail] for detail in _UNLOCK if detail in details):
             command = f"az acr repository update --name {name} {target} --write-enabled true --delete-enabled true"
-            lines.append(f"- To let them go, unlock the {what}: {words.code(command)}")
+            lines.append(f"- To delete them, unlock the {items}: {words.code(command)}")
         if lines:
             yield "\n".join(["### ⚠️ Warnings", "", *lines])
 
     def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
-        readable = [each for each in view.readable if each.tags or each.untagged_decided]
-        if not readable:
+        tallies = [tally for tally in view.readable if tally.tags or tally.untagged_decided]
+        if not tallies:
             return
-        yield (2, 1), "### Why each tag goes or stays"
-        for number, each in enumerate(readable[: self.expanded]):
-            yield (3, number), self._details(view, self.result.plan.repository(each.repository))
-        yield from (((2, 1), text) for text in self._hidden(len(readable) - self.expanded, "repository"))
+        yield (2, 1), "### Decisions by tag"
+        for number, tally in enumerate(tallies[: self.expanded]):
+            yield (3, number), self._details(view, self.result.plan.repository(tally.repository))
+        yield from (((2, 1), text) for text in self._hidden(len(tallies) - self.expanded, "repository"))
 
     def _details(self, view: View, repository: RepositoryPlan) -> str:
         gone, left = deleted_tags(view, repository), undeleted_tags(view, repository)
@@ -326,7 +336,7 @@ class Summary:
             yield f"Reports: {', '.join(words.code(path) for path in self.context.files)}.{keep}"
 
     def _rest(self, total: int, what: str = "") -> list[str]:
-        """The last item of a list that shows `notes` of `total`."""
+        """The last item of a list of `total` items, which counts those beyond `notes`."""
         hidden = total - self.notes
         where = words.code(self.context.full_report)
         return [f"- … and {hidden:,} more {what}".rstrip() + f" in {where}"] if hidden > 0 else []
@@ -337,6 +347,10 @@ class Summary:
 
 
 def render(result: Result, context: Context | None = None, *, budget: int | None = None) -> str:
-    """The text of `summary.md`; its first line after the heading is the verdict. `budget` is by default the dialect's."""
+    """
+    Render `summary.md`. The verdict is the first line after the heading.
+
+    `budget`: maximum size in bytes of UTF-8; by default that of the dialect.
+    """
     context = context or Context()
     return Summary(result, context, context.dialect.budget if budget is None else budget).render()

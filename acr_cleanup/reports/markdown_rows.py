@@ -11,7 +11,7 @@ from acr_cleanup.core.plan import Decision, RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import short
 from acr_cleanup.reports import words
-from acr_cleanup.reports.rows import KeptGroup, KeptTag, by_name_only
+from acr_cleanup.reports.rows import KeptGroup, KeptTag, tags_of_kept_manifests
 from acr_cleanup.reports.users import by_digest, users
 from acr_cleanup.reports.view import View
 
@@ -20,13 +20,27 @@ _USERS_SHOWN = 3
 
 OUTCOME_LABELS = {
     OutcomeKind.FAILED: "failed",
-    OutcomeKind.IN_USE_NOW: "in use now, kept",
-    OutcomeKind.MOVED: "moved since the plan, kept",
-    OutcomeKind.LOCKED: "locked now, kept",
-    OutcomeKind.KEPT: "kept after all",
-    OutcomeKind.GONE: "already gone",
+    OutcomeKind.IN_USE_NOW: "now in use",
+    OutcomeKind.MOVED: "moved since the plan",
+    OutcomeKind.LOCKED: "now locked",
+    OutcomeKind.KEPT: "kept for a new reason",
+    OutcomeKind.GONE: "already deleted",
     OutcomeKind.NOT_ATTEMPTED: "not attempted",
 }
+
+
+def table_row(cells: Iterable[str]) -> str:
+    """Join cells that are Markdown already."""
+    return f"| {' | '.join(cells)} |"
+
+
+def list_item(first: str, seen: str, remedy: str = "") -> str:
+    """
+    Join the lines of a list item: the place, what was seen, and what to do. The remedy is not
+    Markdown yet.
+    """
+    remedy = f"→ {words.prose(remedy)}" if remedy else ""
+    return "- " + "<br>".join(part for part in (first, seen, remedy) if part)
 
 
 def tag_rows(
@@ -35,27 +49,51 @@ def tag_rows(
     gone: Iterable[Decision],
     left: Iterable[tuple[Decision, Outcome]],
 ) -> Iterator[str]:
-    """What failed, what went, what should have gone, what stays: a cut must not hide a deletion behind things that are kept."""
-    names = by_name_only(repository)
+    """
+    One row for each tag: failed, deleted, not deleted, then kept.
+
+    Deletions come before kept tags, because a long table is cut at its end.
+    """
+    names = tags_of_kept_manifests(repository)
     failed = [pair for pair in left if pair[1].kind is OutcomeKind.FAILED]
-    yield from (_left(decision, outcome) for decision, outcome in failed)
+    yield from (_undeleted_row(decision, outcome) for decision, outcome in failed)
     for decision in gone:
         why = _unused(decision, view.result.plan.created_at)
-        why += "; its manifest stays" if decision.tag.name in names else ""
-        yield _tag(decision.tag.name, decision.tag, "🗑️ deleted" if view.acted else "🗑️ delete", why)
-    yield from (_left(decision, outcome) for decision, outcome in left if outcome.kind is not OutcomeKind.FAILED)
+        why += "; its manifest is kept" if decision.tag.name in names else ""
+        yield _tag_row(decision.tag.name, decision.tag, "🗑️ deleted" if view.acted else "🗑️ delete", why)
+    yield from (
+        _undeleted_row(decision, outcome) for decision, outcome in left if outcome.kind is not OutcomeKind.FAILED
+    )
     for group in view.kept(repository):
-        yield from (_kept(group, tag) for tag in group.tags)
+        yield from (_kept_row(group, tag) for tag in group.tags)
 
 
-def table_row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _tag_row(name: str, tag: Tag | KeptTag, decision: str, why: str) -> str:
+    # Without the hard space, a narrow column breaks between sign and word, and doubles the height
+    # of every row.
+    unbroken = decision.replace(" ", "&nbsp;")
+    return table_row(
+        [words.code(words.name(name)), words.code(short(tag.digest)), _date(tag.updated_at), unbroken, why]
+    )
 
 
-def list_item(first: str, seen: str, remedy: str = "") -> str:
-    """An item of a list: what and where, what was seen, what to do."""
-    remedy = f"→ {words.prose(remedy)}" if remedy else ""
-    return "- " + "<br>".join(part for part in (first, seen, remedy) if part)
+def _undeleted_row(decision: Decision, outcome: Outcome) -> str:
+    failed = outcome.kind is OutcomeKind.FAILED
+    label = "" if failed else OUTCOME_LABELS[outcome.kind]
+    why = ": ".join(part for part in (label, words.markdown(outcome.detail) if outcome.detail else "") if part)
+    return _tag_row(decision.tag.name, decision.tag, "❌ failed" if failed else "not deleted", why)
+
+
+def _kept_row(group: KeptGroup, tag: KeptTag) -> str:
+    if group.rule is Rule.IN_USE:
+        shown, hidden = users(tag, _USERS_SHOWN)
+        more = f" and {hidden:,} more" if hidden else ""
+        why = f"{'its digest: ' if by_digest(tag) else ''}{', '.join(map(words.code, shown))}{more}"
+    else:
+        why = words.markdown(tag.detail)
+    if tag.also:
+        why += f" (also {', '.join(dict.fromkeys(map(str, tag.also)))})"
+    return _tag_row(tag.name, tag, "in use" if group.rule is Rule.IN_USE else "kept", why)
 
 
 def _date(moment: datetime | None) -> str:
@@ -65,31 +103,4 @@ def _date(moment: datetime | None) -> str:
 
 def _unused(decision: Decision, now: datetime) -> str:
     pushed = decision.tag.updated_at
-    return "in no cluster" + (f", last pushed {words.age(now - pushed)} ago" if pushed is not None else "")
-
-
-def _tag(name: str, tag: Tag | KeptTag, decision: str, why: str) -> str:
-    # A narrow column must not break between the sign and its word: that would double the height of every row.
-    unbroken = decision.replace(" ", "&nbsp;")
-    return table_row(
-        [words.code(words.name(name)), words.code(short(tag.digest)), _date(tag.updated_at), unbroken, why]
-    )
-
-
-def _left(decision: Decision, outcome: Outcome) -> str:
-    mark = "❌ failed" if outcome.kind is OutcomeKind.FAILED else "not deleted"
-    told = "" if outcome.kind is OutcomeKind.FAILED else OUTCOME_LABELS[outcome.kind]
-    why = ": ".join(part for part in (told, words.markdown(outcome.detail) if outcome.detail else "") if part)
-    return _tag(decision.tag.name, decision.tag, mark, why)
-
-
-def _kept(group: KeptGroup, tag: KeptTag) -> str:
-    if group.rule is Rule.IN_USE:
-        shown, rest = users(tag, _USERS_SHOWN)
-        more = f" and {rest:,} more" if rest else ""
-        why = f"{'its digest: ' if by_digest(tag) else ''}{', '.join(map(words.code, shown))}{more}"
-    else:
-        why = words.markdown(tag.detail)
-    if tag.also:
-        why += f" (also {', '.join(dict.fromkeys(map(str, tag.also)))})"
-    return _tag(tag.name, tag, "in use" if group.rule is Rule.IN_USE else "kept", why)
+    return "not in use" + (f", last pushed {words.age(now - pushed)} ago" if pushed is not None else "")

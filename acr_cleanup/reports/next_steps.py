@@ -1,8 +1,7 @@
-"""Advice for the user: the next steps after a run."""
+"""Advice for the user after a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from acr_cleanup.core.outcome import Verdict
@@ -13,7 +12,10 @@ from acr_cleanup.reports.view import View
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do now: a sentence without its end, and what to type or to set for it (`command`)."""
+    """
+    One step for the user: a sentence without its full stop, and a command to type or an input to
+    set.
+    """
 
     text: str
     command: str = ""
@@ -23,66 +25,93 @@ class Advice:
 
 
 def next_steps(view: View, context: Context) -> tuple[Advice, ...]:
-    """What to do now, in order."""
-    return tuple(_next_steps(view, context))
+    """
+    Return the steps for the most urgent situation of this run, in order; () if nothing is to be
+    done.
+    """
+    for situation in (_not_verified, _blocked, _refused, _unfinished, _planned, _out_of_scope):
+        if steps := situation(view, context):
+            return tuple(steps)
+    return ()
 
 
-def _next_steps(view: View, context: Context) -> Iterable[Advice]:
-    result = view.result
-    again = "plan again" if context.plan_again else "run it again"
-    if advice := _after_proof(view, context):
-        yield from advice
-        return
-    if view.blockers:
-        what = "Correct what is named above" if view.ended_early else "Remove what blocks (above)"
-        yield Advice(f"{what}, then {again}", context.plan_again)
-        return
-    if view.turned_away:
-        yield Advice("Plan again, and have that reviewed", context.plan_again)
-        return
-    if result.refusals and result.applied_plan is not None:
-        yield Advice(
-            "Read the plan. Where the limit is too low for it, raise it and apply the plan again", context.apply
-        )
-        return
-    if result.refusals:
-        yield Advice(f"Read the plan. Where the limit is too low for it, raise it and {again}", context.plan_again)
-        return
-    if result.verdict is Verdict.CANCELLED or (view.acted and result.verdict is Verdict.PARTIAL):
-        command = "" if context.apply_is_input else context.apply
-        what = (
-            "Run it again" if result.verdict is Verdict.CANCELLED else "Correct what failed (above), then run it again"
-        )
-        yield Advice(f"{what}; what is deleted stays deleted, and the rest is decided anew", command)
-        return
-    if not view.acted and (result.plan.planned or result.plan.untagged):
-        what = "tags" if result.plan.planned else "manifests"
-        yield Advice(f"Check the {what} that would go; {context.full_report} holds every decision with all its reasons")
-        if context.apply:
-            yield Advice("Delete them by setting" if context.apply_is_input else "Delete them", context.apply)
-    elif not result.plan.repositories and result.plan.policy.scope is not Scope.ALL and not _other_shards(view):
-        yield Advice(
-            f"Check that these clusters use images of {result.plan.registry}: in the scope "
-            f"{result.plan.policy.scope}, repositories that they do not name are not looked at"
-        )
-
-
-def _after_proof(view: View, context: Context) -> list[Advice]:
-    """What to do when what is used is broken, or may be."""
+def _not_verified(view: View, context: Context) -> list[Advice]:
+    """References in use are broken, or could not be checked."""
     proof = view.result.proof
     if proof is None or not (proof.broken or (proof.unproven and not view.blockers)):
         return []
     if not proof.broken:
-        what = "Plan again, once the registry answers: a plan tells what is in use and not in the registry"
-        return [Advice(what, context.plan_again)]
-    steps = [Advice("Put back what this run deleted, as far as that helps", view.way_back(context))]
-    if not all(each.ours for each in proof.broken):
-        what = f"Find out what removed the rest; {context.full_report} and the journal hold all that this run did"
-        steps.append(Advice(what))
+        text = "Plan again when the registry answers: a plan lists references in use that are missing from the registry"
+        return [Advice(text, context.plan_again)]
+    steps = [Advice("Restore what this run deleted", view.restore_command(context))]
+    if not all(reference.ours for reference in proof.broken):
+        steps.append(
+            Advice(
+                "Find out what deleted the rest. "
+                f"{context.full_report} and the journal list everything that this run deleted"
+            )
+        )
     return steps
 
 
-def _other_shards(view: View) -> bool:
-    """May the other parts of the registry hold what the clusters name? Then it is no wonder that this one holds nothing."""
+def _blocked(view: View, context: Context) -> list[Advice]:
+    if not view.blockers:
+        return []
+    text = "Fix the problem above" if view.ended_early else "Resolve the blockers above"
+    return [Advice(f"{text}, then {_again(context)}", context.plan_again)]
+
+
+def _refused(view: View, context: Context) -> list[Advice]:
+    if view.plan_rejected:
+        return [Advice("Plan again, and have the new plan reviewed", context.plan_again)]
+    if not view.result.refusals:
+        return []
+    text = "Check the plan. If it is what you want, raise the limit and"
+    if view.result.applied_plan is not None:
+        return [Advice(f"{text} apply the plan again", context.apply)]
+    return [Advice(f"{text} {_again(context)}", context.plan_again)]
+
+
+def _unfinished(view: View, context: Context) -> list[Advice]:
+    """The run was cancelled, or items failed."""
+    command = "" if context.apply_is_input else context.apply
+    if view.result.verdict is Verdict.CANCELLED:
+        return [Advice("Run it again to delete the rest. Every remaining tag is decided again", command)]
+    if view.acted and view.result.verdict is Verdict.PARTIAL:
+        return [Advice("Fix the failures above, then run it again. Every remaining tag is decided again", command)]
+    return []
+
+
+def _planned(view: View, context: Context) -> list[Advice]:
     plan = view.result.plan
-    return bool(plan.usage.repositories) and not plan.policy.shard.is_whole
+    if view.acted or not (plan.planned or plan.untagged):
+        return []
+    items = "tags" if plan.planned else "manifests"
+    steps = [
+        Advice(
+            f"Check the {items} that would be deleted. {context.full_report} has every decision with all its reasons"
+        )
+    ]
+    if context.apply:
+        steps.append(Advice("Delete them by setting" if context.apply_is_input else "Delete them", context.apply))
+    return steps
+
+
+def _out_of_scope(view: View, _: Context) -> list[Advice]:
+    """No repository is in scope: the wrong clusters or the wrong registry may be configured."""
+    plan = view.result.plan
+    # With shards, the repositories that the clusters name may all be in other shards.
+    in_other_shards = bool(plan.usage.repositories) and not plan.policy.shard.is_whole
+    if plan.repositories or plan.policy.scope is Scope.ALL or in_other_shards:
+        return []
+    verb = "run in" if plan.policy.scope is Scope.RUNNING else "are named by"
+    return [
+        Advice(
+            f"Check that the configured clusters use images of {plan.registry}. "
+            f"With scope {plan.policy.scope}, only repositories that {verb} these clusters are read"
+        )
+    ]
+
+
+def _again(context: Context) -> str:
+    return "plan again" if context.plan_again else "run it again"

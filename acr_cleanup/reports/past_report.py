@@ -1,4 +1,9 @@
-"""Reads the `report.json` of a past run."""
+"""
+Reads the `report.json` of a past run.
+
+The structs have the names of the report's members. Members that are not used here are left out, and
+later versions may have more.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from acr_cleanup.reports.answer import (
 )
 from acr_cleanup.reports.json import SCHEMA_VERSION
 
-_REMEDY = "Name the report.json that a run left in its report folder."
+_REMEDY = "Name the report.json in the report folder of a run."
 
 
 class RecordedUse(msgspec.Struct, frozen=True):
@@ -30,6 +35,7 @@ class RecordedUse(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> ShownUse:
+        """The use in words."""
         container = f" ({self.container})" if self.container else ""
         who = f"{Workload(self.cluster, self.namespace, self.kind, self.name)}{container}"
         return ShownUse(self.cluster, self.kind, who, self.field, self.text)
@@ -93,7 +99,7 @@ class RecordedCluster(msgspec.Struct, frozen=True):
 
 
 class PastRun(msgspec.Struct, frozen=True):
-    """One run, as its report tells; members that nobody here needs are left out, and later versions may have more."""
+    """One run."""
 
     schema_version: int
     tool_version: str
@@ -111,16 +117,16 @@ class PastRun(msgspec.Struct, frozen=True):
     outcomes: tuple[RecordedOutcome, ...]
 
     def repository(self, name: str) -> RecordedRepository | None:
-        return next((each for each in self.repositories if each.name == name), None)
+        return next((repository for repository in self.repositories if repository.name == name), None)
 
     def digests(self, repository: str) -> frozenset[str]:
-        """Every digest of the repository that the report tells of."""
-        found = self.repository(repository)
-        known = {each.digest for each in self.outcomes if each.repository == repository}
-        if found is not None:
-            known.update(each.digest for each in found.decisions)
-            known.update(each.digest for each in found.manifests)
-        return frozenset(known)
+        """Return every digest of the repository in the report."""
+        recorded = self.repository(repository)
+        digests = {outcome.digest for outcome in self.outcomes if outcome.repository == repository}
+        if recorded is not None:
+            digests.update(decision.digest for decision in recorded.decisions)
+            digests.update(manifest.digest for manifest in recorded.manifests)
+        return frozenset(digests)
 
 
 class _SchemaVersion(msgspec.Struct):
@@ -129,20 +135,22 @@ class _SchemaVersion(msgspec.Struct):
 
 
 def read_report(path: Path) -> PastRun:
-    """Read a report; raises `ConfigurationError` for what is none."""
+    """Read a report. Raises `ConfigurationError` if the file is not one."""
 
-    def wrong(seen: str, remedy: str = _REMEDY) -> ConfigurationError:
+    def invalid(seen: str, remedy: str = _REMEDY) -> ConfigurationError:
         return ConfigurationError((Problem(str(path), words.plain(seen), remedy),))
 
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise wrong(f"The file cannot be read: {error.strerror or error}.") from error
+        raise invalid(f"The file cannot be read: {error.strerror or error}.") from error
     try:
         head = msgspec.json.decode(text, type=_SchemaVersion)
         if head.schema_version != SCHEMA_VERSION:
-            seen = f"It is a report of version {head.schema_version}, and this program knows version {SCHEMA_VERSION}."
-            raise wrong(seen, f"Read it with the acr-cleanup that wrote it ({words.plain(head.tool_version, 40)}).")
+            seen = (
+                f"The report has version {head.schema_version}, but this program reads version {SCHEMA_VERSION} only."
+            )
+            raise invalid(seen, f"Read it with the acr-cleanup that wrote it ({words.plain(head.tool_version, 40)}).")
         return msgspec.json.decode(text, type=PastRun)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise wrong(f"It is no report of a run: {error}.") from error
+        raise invalid(f"The file is not the report of a run: {error}.") from error

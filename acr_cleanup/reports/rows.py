@@ -1,4 +1,4 @@
-"""Rows and groups that the reports show: repositories, kept tags, affected references."""
+"""Values that the reports show in tables and lists, and the titles of keep reasons."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.usage import ImageUse
 
-MISSING_MEANS = "What starts from these fails on its next pull: push them again, or change who names them."
+MISSING_MEANS = (
+    "Pods that use these references fail on their next pull. Push the images again, or change the workloads that "
+    "name them."
+)
 
-# In the order of the rules; each finishes the sentence "kept because it is …".
+# In the order of the rules. Each title completes the sentence "It is kept because it is …".
 _TITLES: Mapping[Rule | Hold, str] = {
     Rule.OUT_OF_SCOPE: "out of scope",
     Rule.IN_USE: "in use",
@@ -24,19 +27,19 @@ _TITLES: Mapping[Rule | Hold, str] = {
     Rule.YOUNG: "pushed less than {older_than} ago",
     Rule.EXCLUDED: "excluded by the policy",
     Rule.NEWEST: "among the newest {keep_last}",
-    Rule.ATTACHED: "attached to something kept",
+    Rule.ATTACHED: "attached to a kept manifest",
     Rule.UNREVIEWED: "not in the reviewed plan",
 }
 
-# The same of manifests without tags.
+# Titles for untagged manifests.
 _UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
     **_TITLES,
     Rule.LOCKED: "locked",
-    Rule.UNKNOWN_MANIFEST: "where something cannot be read",
+    Rule.UNKNOWN_MANIFEST: "possibly related to a manifest that cannot be read",
     Rule.YOUNG: "young",
-    Hold.LISTED: "listed by an index that stays",
-    Hold.REFERRED: "with something attached that stays",
-    Hold.UNTAGGED: "not asked for",
+    Hold.LISTED: "listed by a kept index",
+    Hold.REFERRED: "the subject of a kept referrer",
+    Hold.UNTAGGED: "not selected",
 }
 
 _TOLD_BY_TITLE = frozenset({Rule.IN_USE, Rule.YOUNG, Rule.NEWEST})
@@ -45,22 +48,27 @@ _TOLD_BY_TITLE = frozenset({Rule.IN_USE, Rule.YOUNG, Rule.NEWEST})
 @dataclass(frozen=True, slots=True)
 class Affected:
     """
-    Something that cannot be pulled: what (as one writes it), what was seen of it, and who uses it. Nothing of it is harmless yet.
+    A reference that cannot be pulled. Its texts are foreign: escape them before they are shown.
     """
 
     what: str
+    """The tag or digest with its repository, such as `shop/web:1.0`."""
     seen: str
+    """What was found wrong. It completes a sentence that begins with `what`."""
     who: str
+    """The workloads that use it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One repository in the table. `gone` counts tags deleted (or that would be), `left` those planned and not deleted."""
+    """One repository in the table of repositories. The numbers count tags, except `bytes`."""
 
     repository: str
     tags: int
     gone: int
+    """Deleted, or in a plan to be deleted."""
     left: int
+    """Planned but not deleted."""
     kept: int
     in_use: int
     bytes: int
@@ -69,7 +77,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class KeptTag:
-    """A tag that stays: the reason of its group (`detail`, `uses`), and the other rules that would keep it too."""
+    """
+    A kept tag: the evidence of its strongest reason (`detail`, `uses`), and the other rules that
+    keep it.
+    """
 
     name: str
     digest: Digest
@@ -81,7 +92,7 @@ class KeptTag:
 
 @dataclass(frozen=True, slots=True)
 class KeptGroup:
-    """The tags of one repository that stay for the same (strongest) reason, newest first."""
+    """Tags of one repository with the same strongest keep reason, newest first."""
 
     rule: Rule
     title: str
@@ -89,17 +100,20 @@ class KeptGroup:
 
     @property
     def details(self) -> bool:
-        """Must each tag say for itself what the title cannot? Ages and users are shown anyway."""
+        """Must each tag show its own evidence? Ages and users are shown anyway."""
         return self.rule not in _TOLD_BY_TITLE and len({tag.detail for tag in self.tags}) > 1
 
 
 def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
-    """Unknown ages last; names break ties, downwards, as versions count upwards."""
+    """
+    Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version
+    numbers.
+    """
     return sorted(tags, key=lambda tag: (tag.updated_at.timestamp() if tag.updated_at else 0, tag.name), reverse=True)
 
 
-def by_name_only(repository: RepositoryPlan) -> frozenset[str]:
-    """The tags that lose only their name, because their manifest stays: they free nothing."""
+def tags_of_kept_manifests(repository: RepositoryPlan) -> frozenset[str]:
+    """Names of the planned tags whose manifest is kept. Deleting them frees no space."""
     return frozenset(step.tag.name for step in repository.steps if isinstance(step, Untag))
 
 
@@ -114,6 +128,8 @@ def untagged_title(rule: Rule | Hold) -> str:
 
 
 def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) -> str:
-    """What the rule saw, if it saw the same in all of them."""
-    same = {tag.detail for tag in tags}
-    return title(rule, policy) if rule in _TOLD_BY_TITLE or len(same) > 1 else same.pop()
+    """
+    The common evidence of the tags if it is the same for all, otherwise the title of the rule.
+    """
+    details = {tag.detail for tag in tags}
+    return title(rule, policy) if rule in _TOLD_BY_TITLE or len(details) > 1 else details.pop()

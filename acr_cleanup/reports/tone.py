@@ -1,4 +1,4 @@
-"""How a verdict is coloured."""
+"""The tone of a verdict. Each format has a colour or a sign for it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from enum import StrEnum
 
 
 class Tone(StrEnum):
-    """How the verdict should strike the eye."""
+    """How a verdict is highlighted."""
 
     NEUTRAL = "neutral"
-    """A plan, which waits for somebody."""
+    """A plan that was not applied yet."""
     GOOD = "good"
     """Done as planned, or nothing to do."""
     STOPPED = "stopped"
-    """Stopped on request."""
+    """Cancelled by a signal."""
     WARNING = "warning"
-    """Done in part."""
+    """Partly done."""
     BAD = "bad"
     """Refused, or failed before it began."""

@@ -1,4 +1,7 @@
-"""The workloads that use a tag, the most useful name first."""
+"""
+The workloads that use a tag, in words. Objects that people write come before those that controllers
+create.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Iterable
 from acr_cleanup.core.usage import ImageUse, Workload
 from acr_cleanup.reports.rows import KeptTag
 
-_BROKEN_USERS = 4
+_USERS_SHOWN = 4
 
-# Who a person would look for first: the object that somebody wrote, not what a controller made of it.
+# Kinds in the order in which they are shown; "" stands for any other kind. A reader looks for the
+# object that a person wrote, not for what a controller created from it.
 _KINDS = (
     "Deployment",
     "StatefulSet",
@@ -25,38 +29,40 @@ _KINDS = (
 
 def users(tag: KeptTag, limit: int) -> tuple[tuple[str, ...], int]:
     """
-    Who uses it, each once and not yet harmless, and how many more there are.
+    Return up to `limit` users of a tag, and how many more there are.
 
-    What somebody wrote comes before what a controller made of it: a Deployment stands for its ReplicaSets and pods.
+    A Deployment is shown instead of its ReplicaSets and pods. The names are foreign text.
     """
     return _users(tag.uses, limit)
 
 
-def _users(of: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:
-    def place(use: ImageUse) -> tuple[int, str]:
-        kind = use.workload.kind
-        return _KINDS.index(kind if kind in _KINDS else ""), str(use)
-
-    uses = list({str(use): use for use in sorted(of, key=place)}.values())
-    shown: list[ImageUse] = []
-    for use in uses:
-        # By name alone, so it only chooses what is shown; all are counted, and report.json names all.
-        if len(shown) < limit and not any(_made_by(use.workload, other.workload) for other in shown):
-            shown.append(use)
-    return tuple(str(use) for use in shown), len(uses) - len(shown)
-
-
 def used_by(uses: Iterable[ImageUse]) -> str:
-    shown, rest = _users(uses, _BROKEN_USERS)
-    more = f" and {rest:,} more" if rest else ""
-    return f"used by {', '.join(shown)}{more}" if shown else "nothing that was seen uses it"
-
-
-def _made_by(made: Workload, maker: Workload) -> bool:
-    same = (made.cluster, made.namespace) == (maker.cluster, maker.namespace)
-    return same and made.kind in {"ReplicaSet", "Pod", "Job"} and made.name.startswith(f"{maker.name}-")
+    """The users as a phrase, such as "used by A, B and 3 more"."""
+    shown, hidden = _users(uses, _USERS_SHOWN)
+    more = f" and {hidden:,} more" if hidden else ""
+    return f"used by {', '.join(shown)}{more}" if shown else "no known use"
 
 
 def by_digest(tag: KeptTag) -> bool:
-    """Is it its digest alone that is used, not its name?"""
+    """Is only the digest of the tag used, and not its name?"""
     return bool(tag.uses) and all(use.reference.tag != tag.name for use in tag.uses)
+
+
+def _users(uses: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:
+    def rank(use: ImageUse) -> tuple[int, str]:
+        kind = use.workload.kind
+        return _KINDS.index(kind if kind in _KINDS else ""), str(use)
+
+    distinct = list({str(use): use for use in sorted(uses, key=rank)}.values())
+    shown: list[ImageUse] = []
+    for use in distinct:
+        # Ownership is guessed from names. That is enough here: it only chooses which users are
+        # shown. All of them are counted, and report.json lists all of them.
+        if len(shown) < limit and not any(_created_by(use.workload, other.workload) for other in shown):
+            shown.append(use)
+    return tuple(str(use) for use in shown), len(distinct) - len(shown)
+
+
+def _created_by(child: Workload, owner: Workload) -> bool:
+    same_place = (child.cluster, child.namespace) == (owner.cluster, owner.namespace)
+    return same_place and child.kind in {"ReplicaSet", "Pod", "Job"} and child.name.startswith(f"{owner.name}-")

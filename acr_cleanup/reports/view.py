@@ -1,4 +1,4 @@
-"""What every report for people says, before it takes a form: the verdict, the totals, and why each tag goes or stays."""
+"""One result as people read it: totals, groups, and the words that all formats share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from acr_cleanup.reports.rows import Affected, KeptGroup, KeptTag, Row, group_ti
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import used_by
 
-_UNPROVEN = "It could not be proven that everything in use can still be pulled: {}"
-_NOT_OURS = " (not deleted by this run itself)"
+_INCOMPLETE = "Verification incomplete: {}"
+_NOT_OURS = " (not deleted by this run)"
 
 
 @dataclass(frozen=True)
 class View:
-    """One result, as people read it."""
+    """One result as people read it."""
 
     result: Result
 
     @cached_property
     def acted(self) -> bool:
-        """Has apply begun to delete? Only then may a report say "deleted"; before that it is "would delete"."""
+        """
+        Did apply begin to delete? Only then do the reports say "deleted" instead of "would delete".
+        """
         result = self.result
         if any(outcome.kind is OutcomeKind.DELETED for outcome in result.outcomes):
             return True
@@ -39,81 +41,83 @@ class View:
 
     @property
     def gone_title(self) -> str:
-        """What stands above the numbers of what goes."""
+        """The title of the numbers of deleted tags."""
         done = self.acted or (not self.result.dry_run and self.result.verdict is Verdict.APPLIED)
         return "Deleted" if done else "Would delete"
 
     @property
     def ended_early(self) -> bool:
-        """Did it end before anything at all was read, for want of a login or of a network?"""
+        """Did the run fail before it read anything, for example at the login?"""
         plan = self.result.plan
         return bool(self.blockers) and not (plan.usage.scans or plan.repositories or self.result.outcomes)
 
     @cached_property
     def registry(self) -> str:
-        """The registry that was looked at, and which part of it where it was not all: reports of several parts lie side by side."""
+        """The registry, and its shard if there are several: their reports are read side by side."""
         plan = self.result.plan
         return words.plain(plan.registry) + ("" if plan.policy.shard.is_whole else f" (shard {plan.policy.shard})")
 
     @cached_property
     def blockers(self) -> tuple[Blocker, ...]:
-        """Each once, from wherever it was met: while reading, or in the second look."""
+        """All blockers without duplicates, from the reading and from the second look."""
         plan = self.result.plan
         return tuple(dict.fromkeys((*plan.usage.blockers, *plan.blockers, *self.result.blockers)))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        of_repositories = [warning for each in self.result.plan.tallies for warning in each.warnings]
+        of_repositories = [warning for tally in self.result.plan.tallies for warning in tally.warnings]
         proof = self.result.proof
-        unproven = [_UNPROVEN.format(each) for each in (proof.unproven if proof is not None else ())]
+        unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
 
     @cached_property
     def broken(self) -> tuple[Affected, ...]:
-        """What the look afterwards found broken; what is in use first."""
-        found = sorted(self.result.broken, key=lambda each: (not each.uses, each.repository, each.name))
+        """References that the verification found broken, those in use first."""
+        references = sorted(self.result.broken, key=lambda broken: (not broken.uses, broken.repository, broken.name))
         return tuple(
-            Affected(str(each), f"{each.seen}{'' if each.ours else _NOT_OURS}", used_by(each.uses)) for each in found
+            Affected(str(broken), f"{broken.seen}{'' if broken.ours else _NOT_OURS}", used_by(broken.uses))
+            for broken in references
         )
 
     @cached_property
     def missing(self) -> tuple[Affected, ...]:
-        """What was in use and not in the registry before anything was done; what a pod names first."""
-        found = sorted(
+        """References in use that were missing before the run, those named by pods first."""
+        references = sorted(
             self.result.plan.missing,
-            key=lambda each: (not any(use.running for use in each.uses), each.repository, each.name),
+            key=lambda missing: (not any(use.running for use in missing.uses), missing.repository, missing.name),
         )
-        return tuple(Affected(str(each), "", used_by(each.uses)) for each in found)
+        return tuple(Affected(str(missing), "", used_by(missing.uses)) for missing in references)
 
     @property
-    def proved(self) -> str:
-        """What the look afterwards has come to, as a sentence; empty if there was none."""
+    def verification(self) -> str:
+        """The result of the verification in a sentence; "" if there was none."""
         proof = self.result.proof
         if proof is None:
             return ""
         if proof.skipped:
-            return (
-                "Not looked at again: the run was stopped before it could see whether all in use can still be pulled."
-            )
+            return "Not verified: the run was stopped before it could check that everything in use can still be pulled."
         if proof.broken:
-            number = words.count(len(proof.broken), "reference")
-            return f"Looked again afterwards: {number} {words.plural(len(proof.broken), 'is')} broken."
-        where = words.count(proof.repositories, "repository")
+            references = words.count(len(proof.broken), "reference")
+            return f"Verified after deleting: {references} {words.plural(len(proof.broken), 'is')} broken."
+        repositories = words.count(proof.repositories, "repository")
         if proof.unproven:
-            return f"Looked again afterwards, but not everywhere: of {where} nothing is found broken."
+            return f"Verification incomplete: nothing is broken in the {repositories} that could be checked."
         if not proof.references:
-            return f"Looked again afterwards: everything that was to stay in {where} is there."
+            return f"Verified after deleting: everything kept in {repositories} still exists."
         if proof.references == 1:
-            return f"Looked again afterwards: the only reference in use ({where}) can still be pulled."
-        return f"Looked again afterwards: all {proof.references:,} references in use ({where}) can still be pulled."
+            return f"Verified after deleting: the only reference in use ({repositories}) can still be pulled."
+        return (
+            f"Verified after deleting: all {proof.references:,} references in use ({repositories}) can still be pulled."
+        )
 
     @property
     def freed_title(self) -> str:
+        """The title of the sizes."""
         verb = "Freed" if self.acted else "Frees"
         return verb if self.exact else f"{verb} up to"
 
-    def way_back(self, context: Context) -> str:
-        """What to type to put back what was deleted."""
+    def restore_command(self, context: Context) -> str:
+        """The command that restores what this run deleted."""
         return f"acr-cleanup restore {context.journal}"
 
     @property
@@ -122,21 +126,24 @@ class View:
         return self.result.plan.exact
 
     @property
-    def measured(self) -> str:
-        """What exact sizes are, and what they have cost, as a sentence; empty if they were not asked for."""
+    def size_note(self) -> str:
+        """
+        What exact sizes mean and what they cost, as the end of a sentence; "" if they were not
+        asked for.
+        """
         plan = self.result.plan
         if not plan.measured:
             return ""
-        what = "exact" if plan.exact else "exact where every manifest could be read"
+        exactness = "exact" if plan.exact else "exact where every manifest could be read"
         return (
-            f"{what} within each repository, from {words.count(plan.read_for_sizes, 'manifest')} read for it with one request "
-            "each; what other repositories share is not known"
+            f"{exactness} within each repository ({words.count(plan.read_for_sizes, 'manifest')} read, one request each); "
+            "layers shared with other repositories are not considered"
         )
 
     @cached_property
     def unread(self) -> tuple[Tally, ...]:
         """The repositories that could not be listed."""
-        return tuple(each for each in self.result.plan.tallies if each.error)
+        return tuple(tally for tally in self.result.plan.tallies if tally.error)
 
     @property
     def tone(self) -> Tone:
@@ -152,19 +159,25 @@ class View:
 
     @property
     def nothing_to_do(self) -> bool:
-        """Was everything read, and found to stay? (Not: was nothing found at all; that may be a mistake in the settings.)"""
+        """
+        Was everything read, and every tag kept? False if there was no tag: the settings may be
+        wrong.
+        """
         plan = self.result.plan
         return not (plan.planned or plan.manifests or self.blockers or self.unread) and plan.kept > 0
 
     @property
-    def turned_away(self) -> bool:
+    def plan_rejected(self) -> bool:
         """Was the reviewed plan refused before anything was read?"""
         result = self.result
         return bool(result.refusals) and result.applied_plan is not None and not result.plan.usage.scans
 
     @property
     def reviewed(self) -> tuple[str, str]:
-        """Which reviewed plan an apply was bound to: its path, not yet harmless, and what tells it from others. Empty if none."""
+        """
+        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if
+        there is none.
+        """
         applied = self.result.applied_plan
         if applied is None:
             return "", ""
@@ -172,7 +185,7 @@ class View:
 
     @cached_property
     def deleted(self) -> frozenset[tuple[str, str]]:
-        """The tags that were deleted, with their repository."""
+        """The deleted tags, each with its repository."""
         return frozenset(
             (outcome.repository, outcome.tag)
             for outcome in self.result.outcomes
@@ -181,64 +194,28 @@ class View:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
+        """One row for each repository, in the order of the plan."""
         deleted: defaultdict[str, int] = defaultdict(int)
         for outcome in self.result.outcomes:
             if outcome.kind is OutcomeKind.DELETED:
                 deleted[outcome.repository] += outcome.tag is not None
         rows = []
-        for each in self.result.plan.tallies:
-            planned, name = each.planned, each.repository
+        for tally in self.result.plan.tallies:
+            planned, name = tally.planned, tally.repository
             gone = deleted[name] if self.acted else planned
             rows.append(
                 Row(
                     repository=name,
-                    tags=each.tags,
+                    tags=tally.tags,
                     gone=gone,
                     left=planned - gone,
-                    kept=each.kept,
-                    in_use=each.in_use,
-                    bytes=self.result.freed(each) if self.acted else each.size,
-                    error=each.error,
+                    kept=tally.kept,
+                    in_use=tally.in_use,
+                    bytes=self.result.freed(tally) if self.acted else tally.size,
+                    error=tally.error,
                 )
             )
         return tuple(rows)
-
-    def untagged(self, repository: RepositoryPlan) -> str:
-        """What becomes of its manifests without tags that are decided by themselves, in a line; empty if there are none."""
-        if not repository.untagged:
-            return ""
-        going = {each.manifest.digest for each in repository.untagged_deletions}
-        went = going & self.deleted_manifests(repository.repository) if self.acted else going
-        verb = words.plural(len(went), "was") + " deleted" if self.acted else "would go"
-        kept = [each for each in repository.untagged if not each.deletes]
-        why = Counter(untagged_title(each.reasons[0].rule) for each in kept)
-        reasons = ", ".join(f"{number:,} {rule}" for rule, number in sorted(why.items()))
-        told = [f"{words.count(len(went), 'manifest')} without tags {verb}"]
-        told += [f"{len(going - went):,} had changed or could not go"] if going - went else []
-        told += [f"{len(kept):,} {'stays' if len(kept) == 1 else 'stay'} ({reasons})"] if kept else []
-        return ", ".join(told)
-
-    def deleted_manifests(self, repository: str) -> frozenset[Digest]:
-        """The manifests of this repository that were deleted."""
-        return self._deleted_manifests.get(repository, frozenset())
-
-    @cached_property
-    def _deleted_manifests(self) -> dict[str, frozenset[Digest]]:
-        found: defaultdict[str, set[Digest]] = defaultdict(set)
-        for outcome in self.result.outcomes:
-            if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
-                found[outcome.repository].add(outcome.digest)
-        return {name: frozenset(digests) for name, digests in found.items()}
-
-    @cached_property
-    def untagged_deleted(self) -> int:
-        """How many manifests without tags were deleted for their own sake."""
-        return sum(
-            each.manifest.digest in self.deleted_manifests(tally.repository)
-            for tally in self.result.plan.tallies
-            if tally.untagged and tally.repository in self._deleted_manifests
-            for each in self.result.plan.repository(tally.repository).untagged_deletions
-        )
 
     @property
     def total(self) -> Row:
@@ -253,14 +230,59 @@ class View:
             bytes=sum(row.bytes for row in rows),
         )
 
+    def untagged(self, repository: RepositoryPlan) -> str:
+        """
+        The decisions about the untagged manifests of a repository, in one line; "" if there are
+        none.
+        """
+        if not repository.untagged:
+            return ""
+        planned = {decision.manifest.digest for decision in repository.untagged_deletions}
+        deleted = planned & self.deleted_manifests(repository.repository) if self.acted else planned
+        verb = words.plural(len(deleted), "was") + " deleted" if self.acted else "would be deleted"
+        parts = [f"{words.count(len(deleted), 'untagged manifest')} {verb}"]
+        if undeleted := len(planned - deleted):
+            parts.append(f"{undeleted:,} had changed or could not be deleted")
+        kept = [decision for decision in repository.untagged if not decision.deletes]
+        titles = Counter(untagged_title(decision.reasons[0].rule) for decision in kept)
+        reasons = ", ".join(f"{number:,} {title}" for title, number in sorted(titles.items()))
+        if kept:
+            parts.append(f"{len(kept):,} kept ({reasons})")
+        return ", ".join(parts)
+
+    def deleted_manifests(self, repository: str) -> frozenset[Digest]:
+        """The manifests of this repository that were deleted."""
+        return self._deleted_manifests.get(repository, frozenset())
+
+    @cached_property
+    def _deleted_manifests(self) -> dict[str, frozenset[Digest]]:
+        digests: defaultdict[str, set[Digest]] = defaultdict(set)
+        for outcome in self.result.outcomes:
+            if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
+                digests[outcome.repository].add(outcome.digest)
+        return {repository: frozenset(deleted) for repository, deleted in digests.items()}
+
+    @cached_property
+    def untagged_deleted(self) -> int:
+        """How many manifests were deleted because they were untagged, not together with a tag."""
+        return sum(
+            decision.manifest.digest in self.deleted_manifests(tally.repository)
+            for tally in self.result.plan.tallies
+            if tally.untagged and tally.repository in self._deleted_manifests
+            for decision in self.result.plan.repository(tally.repository).untagged_deletions
+        )
+
     @cached_property
     def readable(self) -> tuple[Tally, ...]:
-        """The repositories that could be listed; those that lose something first: that is what a reader must check."""
-        found = (each for each in self.result.plan.tallies if not each.error)
-        return tuple(sorted(found, key=lambda each: (not each.steps, each.repository)))
+        """
+        The repositories that could be listed. Those with deletions come first: a reader must check
+        them.
+        """
+        tallies = (tally for tally in self.result.plan.tallies if not tally.error)
+        return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
-        """Why the others stay, grouped by the strongest reason in the order of the rules."""
+        """The kept tags, grouped by their strongest reason, in the order of the rules."""
         policy = self.result.plan.policy
         groups: defaultdict[Rule, list[KeptTag]] = defaultdict(list)
         for decision in repository.kept:
@@ -283,26 +305,32 @@ class View:
 
     @cached_property
     def locked(self) -> tuple[tuple[str, KeptTag], ...]:
-        """Tags that only a lock keeps: without it they would go."""
+        """The tags that are kept only by a lock, each with its repository."""
         return tuple(
-            (each.repository, tag)
-            for each in self.readable
-            if each.locked_alone
-            for group in self.kept(self.result.plan.repository(each.repository))
+            (tally.repository, tag)
+            for tally in self.readable
+            if tally.locked_alone
+            for group in self.kept(self.result.plan.repository(tally.repository))
             if group.rule is Rule.LOCKED
             for tag in group.tags
             if not tag.also
         )
 
     @cached_property
-    def surprises(self) -> tuple[tuple[OutcomeKind, tuple[Outcome, ...]], ...]:
-        """The outcomes that differ from the plan, failures first; a manifest that shares the fate of its tags is not repeated."""
-        strange = [outcome for outcome in self.result.outcomes if outcome.kind is not OutcomeKind.DELETED]
-        told = {(each.repository, each.digest, each.kind) for each in strange if each.tag is not None}
-        found: defaultdict[OutcomeKind, list[Outcome]] = defaultdict(list)
-        for outcome in strange:
-            if outcome.tag is not None or (outcome.repository, outcome.digest, outcome.kind) not in told:
-                found[outcome.kind].append(outcome)
+    def deviations(self) -> tuple[tuple[OutcomeKind, tuple[Outcome, ...]], ...]:
+        """
+        The outcomes that differ from the plan, by kind, failures first.
+
+        A manifest with the same outcome as one of its tags is not repeated.
+        """
+        undeleted = [outcome for outcome in self.result.outcomes if outcome.kind is not OutcomeKind.DELETED]
+        of_tags = {
+            (outcome.repository, outcome.digest, outcome.kind) for outcome in undeleted if outcome.tag is not None
+        }
+        by_kind: defaultdict[OutcomeKind, list[Outcome]] = defaultdict(list)
+        for outcome in undeleted:
+            if outcome.tag is not None or (outcome.repository, outcome.digest, outcome.kind) not in of_tags:
+                by_kind[outcome.kind].append(outcome)
         order = (
             OutcomeKind.FAILED,
             OutcomeKind.IN_USE_NOW,
@@ -312,4 +340,4 @@ class View:
             OutcomeKind.GONE,
             OutcomeKind.NOT_ATTEMPTED,
         )
-        return tuple((kind, tuple(found[kind])) for kind in order if found[kind])
+        return tuple((kind, tuple(by_kind[kind])) for kind in order if by_kind[kind])

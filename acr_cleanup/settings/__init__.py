@@ -1,15 +1,20 @@
 """
-What the user asked for: flags or inputs, the configuration file and the environment become one `Settings`.
+What the user asked for: flags or inputs, the configuration file and the environment become `Settings`.
 
-Precedence: flag or input, then file, then environment, then default. Clusters alone are added up: a cluster that a flag
-pushed out of the file would look unused. Every problem is reported at once, each with its place and its remedy.
+Precedence: flag or input, then file, then environment, then default. Clusters are the exception:
+those of a flag are added to those of the file. If the flag replaced them, the clusters of the file
+would not be read, and their images would look unused. All problems are reported at once, each with
+its place and its remedy.
 
-Values reach this package as text (`file`), are read once (`grammar`) into the form of a file (`form`), and put together (`load`).
-`inputs` is the table that flags, action.yml and documentation are made from.
+The modules, in the order in which a value passes them: `file` reads the configuration file as
+text. `grammar` parses one value. `form` describes the keys of the file and the inputs. `mistakes`
+reports invalid values. `load` builds the `Settings`. `inputs` is the table from which flags,
+action.yml and the documentation are made.
 """
 
 from acr_cleanup.settings.form import schema
-from acr_cleanup.settings.inputs import INPUTS, FailOn, Input, Kind, unknown_inputs
-from acr_cleanup.settings.load import Settings, load_settings
+from acr_cleanup.settings.inputs import INPUTS, FailOn, Input, InputKind, unknown_inputs
+from acr_cleanup.settings.load import load_settings
+from acr_cleanup.settings.settings import Settings
 
-__all__ = ["INPUTS", "FailOn", "Input", "Kind", "Settings", "load_settings", "schema", "unknown_inputs"]
+__all__ = ["INPUTS", "FailOn", "Input", "InputKind", "Settings", "load_settings", "schema", "unknown_inputs"]

@@ -1,10 +1,11 @@
-"""The form of the configuration file and of the inputs, as models; the published JSON schema is made from them."""
+"""Models of the configuration file and of the inputs. The published JSON schema is made from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationInfo, WithJsonSchema
@@ -17,7 +18,7 @@ from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings.grammar import (
     GUID,
     WAIVER_FORM,
-    Wrong,
+    InvalidOption,
     as_alias,
     as_boolean,
     as_choice,
@@ -43,13 +44,13 @@ from acr_cleanup.settings.inputs import BY_KEY, ENVIRONMENTS, LOG_LEVELS, MAX_CO
 
 T = TypeVar("T")
 USE_REGEX = "use_regex"
-"""In the context of a validation: are patterns regular expressions? None if what says so cannot be read."""
+"""Key in the context of a validation: are patterns regular expressions? None if that value is invalid."""
 
 
 def _scalar(parse: Callable[[str], T]) -> PlainValidator:
     def validate(value: object) -> T:
         if isinstance(value, dict | list | tuple):
-            raise Wrong("It holds a list or a mapping.", "Write a single value.")
+            raise InvalidOption("It is a list or a mapping.", "Write a single value.")
         return parse(str(value).lower() if isinstance(value, bool) else str(value))
 
     return PlainValidator(validate)
@@ -61,9 +62,11 @@ def _list(parse: Callable[[str], T]) -> PlainValidator:
 
 def _items(value: object, parse: Callable[[str], T], commas: str = ",") -> tuple[T, ...] | None:
     """
-    A list, or a text with one item per line (or `commas` between them); lines that begin with `#` are remarks.
+    Parse a list, or a text with one item per line.
 
-    A text without items says nothing; an empty list does.
+    commas: the text that also separates the items of a line; empty if only lines separate items.
+    Lines that begin with `#` are comments. A text without items means "not given" and returns
+    None. An empty list is a value and returns ().
     """
     if isinstance(value, str):
         lines = [line for line in value.splitlines() if not line.lstrip().startswith("#")]
@@ -71,20 +74,22 @@ def _items(value: object, parse: Callable[[str], T], commas: str = ",") -> tuple
         if not any(item.strip() for item in value):
             return None
     if not isinstance(value, list | tuple):
-        raise Wrong("It is not a list.", "Write a list, or one item per line.")
-    found = []
+        raise InvalidOption("It is not a list.", "Write a list, or one item per line.")
+    items = []
     for item in value:
         if item is None or isinstance(item, dict | list | tuple):
-            raise Wrong("An item of the list is not a text.", "Write texts only.")
+            raise InvalidOption(
+                "An item of the list is empty, a list or a mapping.", "Write only texts or numbers as items."
+            )
         if str(item).strip():
-            found.append(parse(str(item).strip()))
-    return tuple(found)
+            items.append(parse(str(item).strip()))
+    return tuple(items)
 
 
 def _patterns(*, negatable: bool) -> PlainValidator:
     def validate(value: object, info: ValidationInfo) -> tuple[str, ...] | None:
         use_regex: bool | None = (info.context or {}).get(USE_REGEX, False)
-        # A comma counts how often something is repeated, as in `v{1,3}`.
+        # In a regular expression a comma may belong to a repetition count: `v{1,3}`.
         commas = "" if use_regex else ","
         return _items(value, partial(as_pattern, use_regex=use_regex, negatable=negatable), commas)
 
@@ -94,12 +99,12 @@ def _patterns(*, negatable: bool) -> PlainValidator:
 def _fail_on(value: object) -> frozenset[FailOn] | None:
     chosen = _items(value, as_choice(tuple(FailOn)))
     if chosen is not None and FailOn.NONE in chosen and len(set(chosen)) > 1:
-        raise Wrong("It says none and more than that.", "Write none alone, or leave it out.")
+        raise InvalidOption("It combines none with other values.", "Write none alone, or remove none.")
     return None if chosen is None else frozenset(map(FailOn, chosen))
 
 
 def _waivers(value: object) -> tuple[Waiver, ...] | None:
-    """`CLUSTER: KIND` texts; in a file also mappings with the keys `cluster` and `kind`."""
+    """Parse `CLUSTER: KIND` texts. In a file, mappings with the keys `cluster` and `kind` are valid too."""
     if isinstance(value, list | tuple):
         value = [_waiver_text(item) if isinstance(item, dict) else item for item in value]
     return _items(value, parse_waiver)
@@ -107,7 +112,7 @@ def _waivers(value: object) -> tuple[Waiver, ...] | None:
 
 def _waiver_text(entry: Mapping[str, object]) -> str:
     if set(entry) != {"cluster", "kind"} or not all(isinstance(part, str) and part.strip() for part in entry.values()):
-        raise Wrong("A waiver does not say just `cluster` and `kind`.", WAIVER_FORM)
+        raise InvalidOption("A waiver needs exactly the keys `cluster` and `kind`, each with a text.", WAIVER_FORM)
     return f"{entry['cluster']}: {entry['kind']}"
 
 
@@ -130,11 +135,8 @@ Grouping = Annotated[str, _scalar(as_grouping), _schema("string", minLength=1)]
 ShardText = Annotated[
     Shard, _scalar(as_shard), _schema("string", pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
 ]
-Hosts = Annotated[
-    tuple[str, ...],
-    _list(as_alias),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
-]
+_LIST_OF_NAMES = WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
+Hosts = Annotated[tuple[str, ...], _list(as_alias), _LIST_OF_NAMES]
 Waivers = Annotated[
     tuple[Waiver, ...],
     PlainValidator(_waivers),
@@ -164,22 +166,21 @@ Waivers = Annotated[
         }
     ),
 ]
-Guids = Annotated[
-    tuple[str, ...],
-    _list(as_guid),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
-]
+Guids = Annotated[tuple[str, ...], _list(as_guid), _LIST_OF_NAMES]
 ResourceIds = Annotated[tuple[tuple[str, str, str], ...], _list(parse_resource_id), _schema("array")]
 ResourceId = Annotated[tuple[str, str, str], _scalar(parse_resource_id), _schema("string", pattern="^/subscriptions/")]
 Guid = Annotated[str, _scalar(as_guid), _schema("string", pattern=f"^{GUID.pattern}$")]
 ResourceGroup = Annotated[str, _scalar(as_resource_group), _schema("string", minLength=1, maxLength=90)]
 ClusterName = Annotated[str, _scalar(as_cluster_name), _schema("string", minLength=1, maxLength=63)]
 Text = Annotated[str, _scalar(as_text), _schema("string", minLength=1)]
+PathText = Annotated[Path, _scalar(lambda text: Path(as_text(text))), _schema("string", minLength=1)]
 RegistryUrl = Annotated[str, _scalar(parse_registry_url), _schema("string", minLength=1)]
 Endpoint = Annotated[str, _scalar(parse_endpoint), _schema("string", pattern="^https://")]
 Environment = Annotated[str, _scalar(parse_environment), _schema("string", examples=list(ENVIRONMENTS))]
 AccessName = Annotated[str, _scalar(as_choice(tuple(Access))), _schema("string", enum=list(Access))]
-ScopeName = Annotated[str, _scalar(as_choice(tuple(Scope))), _schema("string", enum=list(Scope))]
+ScopeName = Annotated[
+    Scope, _scalar(lambda text: Scope(as_choice(tuple(Scope))(text))), _schema("string", enum=list(Scope))
+]
 AuthTypeName = Annotated[str, _scalar(as_choice(tuple(AuthType))), _schema("string", enum=list(AuthType))]
 ClientId = Annotated[str, _scalar(as_client_id), _schema("string")]
 TenantId = Annotated[str, _scalar(as_tenant_id), _schema("string")]
@@ -202,9 +203,9 @@ Percent = Annotated[
 
 
 def _option(key: str) -> Any:
-    each = BY_KEY[key]
-    extra: dict[str, Any] = {"default": each.default} if each.default else {}
-    return Field(default=None, description=each.description, json_schema_extra=extra or None)
+    option = BY_KEY[key]
+    extra: dict[str, Any] = {"default": option.default} if option.default else {}
+    return Field(default=None, description=option.description, json_schema_extra=extra or None)
 
 
 class Model(BaseModel):
@@ -212,7 +213,7 @@ class Model(BaseModel):
 
 
 class Options(Model):
-    """What both the file and the inputs may say; None where they do not."""
+    """The options that the file and the inputs share. None: not given."""
 
     subscriptions: Guids | None = _option("subscriptions")
     require_all_clusters: Boolean | None = _option("require_all_clusters")
@@ -240,12 +241,14 @@ class Options(Model):
     environment: Environment | None = _option("environment")
     concurrency: Concurrency | None = _option("concurrency")
     fail_on: FailOnNames | None = _option("fail_on")
-    report_dir: Text | None = _option("report_dir")
+    report_dir: PathText | None = _option("report_dir")
     log_level: LogLevelName | None = _option("log_level")
 
 
 class InputValues(Options):
-    apply_plan: Text | None = _option("apply_plan")
+    """The inputs of a pipeline, or the flags of the command line."""
+
+    apply_plan: PathText | None = _option("apply_plan")
     registry: RegistryUrl | None = _option("registry")
     clusters: ResourceIds | None = _option("clusters")
     dry_run: Boolean | None = _option("dry_run")
@@ -256,7 +259,10 @@ class InputValues(Options):
     summary: Boolean | None = _option("summary")
 
 
-_ACCESS = "How the cluster is read: directly, by run command, or (auto) whichever of them works."
+_ACCESS = (
+    "How the cluster is read: directly, by run command, or (auto) by run command only if its API server is private and "
+    "cannot be reached."
+)
 
 
 class AksByName(Model):
@@ -280,23 +286,23 @@ class ByKubeconfig(Model):
 
     kubeconfig: Text = Field(description="The path of a kubeconfig file, relative to the folder of this file.")
     context: Text | None = Field(
-        default=None, description="The context to use; by default the current one of the file."
+        default=None, description="The context to use. By default the current context of the file."
     )
 
 
 class BySnapshot(Model):
-    """A cluster that was read elsewhere, by `acr-cleanup collect`."""
+    """A cluster that `acr-cleanup collect` has read on another machine."""
 
     snapshot: Text = Field(
-        description="The path of a usage snapshot that holds a cluster of this name, relative to this file."
+        description="The path of a usage snapshot that contains a cluster of this name, relative to this file."
     )
     max_age: Duration | None = Field(
         default=None,
-        description="How old the reading of the cluster may be when it is used.",
+        description="The maximum age of the snapshot of the cluster when it is used.",
         json_schema_extra={"default": "24h"},
     )
     resource_id: ResourceId | None = Field(
-        default=None, description="The resource id of the AKS cluster that the snapshot must be of."
+        default=None, description="The resource id of the AKS cluster. The snapshot must be of this cluster."
     )
 
 
@@ -310,11 +316,11 @@ ENTRY_FORMS: Mapping[str, type[Model]] = {
 
 def _form_of(entry: Any) -> str:
     keys = entry if isinstance(entry, dict) else ()
-    return next((form for key, form in _TELLING if key in keys), "aks")
+    return next((form for key, form in _FORM_BY_KEY if key in keys), "aks")
 
 
-# The first of these keys in an entry says what it is.
-_TELLING = (("kubeconfig", "kubeconfig"), ("snapshot", "snapshot"), ("resource_id", "aks-id"))
+# The first of these keys that an entry has decides its form.
+_FORM_BY_KEY = (("kubeconfig", "kubeconfig"), ("snapshot", "snapshot"), ("resource_id", "aks-id"))
 _ClusterEntry = Annotated[
     Annotated[AksByName, Tag("aks")]
     | Annotated[AksById, Tag("aks-id")]
@@ -325,7 +331,7 @@ _ClusterEntry = Annotated[
 
 
 class RegistryEntry(Model):
-    """The one registry that is cleaned."""
+    """The registry to clean."""
 
     url: RegistryUrl | None = Field(
         default=None, description="The login server of the registry (contoso.azurecr.io), or its name (contoso)."
@@ -340,7 +346,7 @@ class RegistryEntry(Model):
 
 
 class CloudEntry(Model):
-    """Other endpoints than those of a public cloud."""
+    """Endpoints that differ from those of the named cloud."""
 
     authority: Endpoint | None = Field(default=None, description="The URL of Entra ID.")
     resource_manager: Endpoint | None = Field(default=None, description="The URL of Azure Resource Manager.")
@@ -356,29 +362,30 @@ class File(Options):
 
     kubernetes_clusters: dict[str, _ClusterEntry] | None = Field(
         default=None,
-        description="Every cluster that may use images of the registry, by a name for reports. "
-        "A cluster that is not listed here is not asked, and what only it uses may be deleted.",
+        description="Every cluster that may use images of the registry, each under a name for reports. "
+        "A cluster that is missing here is not read, and images that only it uses may be deleted.",
     )
-    container_registry: RegistryEntry | None = Field(default=None, description="The one registry that is cleaned.")
-    cloud: CloudEntry | None = Field(default=None, description="Other endpoints than those of a public cloud.")
+    container_registry: RegistryEntry | None = Field(default=None, description="The registry to clean.")
+    cloud: CloudEntry | None = Field(default=None, description="Endpoints that differ from those of the named cloud.")
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of the configuration file, with a description of every key."""
-    made = File.model_json_schema()
-    _drop_titles(made)
-    made["properties"]["$schema"] = {"type": "string", "description": "Where editors find this schema; not read."}
-    made["required"] = ["kubernetes_clusters", "container_registry"]
+    """Return the JSON schema of the configuration file, with a description of every key."""
+    generated = File.model_json_schema()
+    _drop_titles(generated)
+    for_editors = {"type": "string", "description": "The place of this schema, for editors. It is not read."}
+    generated["properties"]["$schema"] = for_editors
+    generated["required"] = ["kubernetes_clusters", "container_registry"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "acr-cleanup",
         "description": "The configuration file of acr-cleanup.",
-        **{key: value for key, value in made.items() if key not in ("title", "description")},
+        **{key: value for key, value in generated.items() if key not in ("title", "description")},
     }
 
 
 def _drop_titles(node: Any) -> None:
-    # pydantic titles every key with its own name, which says nothing.
+    # pydantic gives every key its own name as a title, which adds nothing.
     if isinstance(node, dict):
         if isinstance(node.get("title"), str):
             del node["title"]

@@ -1,4 +1,4 @@
-"""The table of inputs: flags, action.yml, the schema and the tables in docs/ are made from it."""
+"""The table of inputs. Flags, action.yml, task.json, the schema and the documentation are made from it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from acr_cleanup.core.policy import Scope
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
 
 MAX_CONCURRENCY = 32
-"""The registry recommends no more deletions at a time. https://github.com/Azure/acr-cli (purge)"""
+"""The registry recommends at most this many deletions at a time. https://github.com/Azure/acr-cli (purge)"""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class FailOn(StrEnum):
-    """What makes a run fail (exit code 1). A refusal, a cancellation and a wrong configuration always do."""
+    """What makes a run exit with 1. Refusals, cancellations and wrong configurations always fail the run."""
 
     DELETE_ERRORS = "delete-errors"
-    """Something could not be deleted, or a repository could not be read."""
+    """An item could not be deleted, or a repository could not be read."""
     WARNINGS = "warnings"
     PLANNED_DELETIONS = "planned-deletions"
-    """A dry run selects something: that is how one asks whether there is anything to clean."""
+    """A dry run plans deletions. Use it to test whether there is anything to clean."""
     NONE = "none"
 
 
-class Kind(StrEnum):
+class InputKind(StrEnum):
     """The form of an input, for flags and for the contracts of the pipelines."""
 
     TEXT = "text"
     LIST = "list"
-    """One per line in a pipeline, a repeated flag on the command line."""
+    """One item per line in a pipeline; a repeated flag on the command line."""
     NUMBER = "number"
     BOOLEAN = "boolean"
     CHOICE = "choice"
@@ -42,14 +42,15 @@ class Kind(StrEnum):
 
 class Input(NamedTuple):
     """
-    One input of the action and of the task, one flag (`--name`) of the command line, and one key (`key`) of the file.
+    One input of the action and of the task, one flag (`--name`) and one key (`key`) of the file.
 
-    `default` is what holds when nobody says anything, as text. `flag` is False for what the command line says by its verb
-    or its argument; `in_file` is False for what has another form in the file.
+    default: the value, as text, that applies if no source gives one.
+    flag: False if the command line gives the value by its verb or an argument.
+    in_file: False if the file cannot give the value, or gives it in another form.
     """
 
     name: str
-    kind: Kind
+    kind: InputKind
     default: str
     description: str
     choices: tuple[str, ...] = ()
@@ -63,10 +64,10 @@ class Input(NamedTuple):
     @property
     def action_default(self) -> str:
         """
-        The `default:` in action.yml, empty where there must be none.
+        The `default:` in action.yml; empty if there must be none.
 
-        A pipeline hands every default on as if the user had written it, and an input outranks the file: what the file can say
-        must have its default here alone.
+        A pipeline passes a default on like a value that the user wrote, and inputs take
+        precedence over the file. A key that the file can set must therefore have no default there.
         """
         return "" if self.in_file else self.default
 
@@ -75,10 +76,10 @@ ENVIRONMENTS = tuple(CLOUDS)
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 
 INPUTS: tuple[Input, ...] = (
-    Input("config-file", Kind.PATH, "", "The configuration file, JSON or YAML.", flag=False, in_file=False),
+    Input("config-file", InputKind.PATH, "", "The configuration file, JSON or YAML.", flag=False, in_file=False),
     Input(
         "dry-run",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "true",
         "Show what would be deleted, and delete nothing. Set it to false to delete.",
         flag=False,
@@ -86,228 +87,248 @@ INPUTS: tuple[Input, ...] = (
     ),
     Input(
         "collect",
-        Kind.PATH,
+        InputKind.PATH,
         "",
-        "Only read the clusters, into this file: a usage snapshot. Nothing is decided or deleted.",
+        "Only read the clusters, and write a usage snapshot to this file. Nothing is planned or deleted.",
         flag=False,
         in_file=False,
     ),
     Input(
         "client-id",
-        Kind.TEXT,
+        InputKind.TEXT,
         "",
-        "The application (client) id to log in to Azure with. Where it is not given, AZURE_CLIENT_ID is used.",
+        "The application (client) id for the login to Azure. If it is empty, AZURE_CLIENT_ID is used.",
         flag=False,
         in_file=False,
     ),
     Input(
         "tenant-id",
-        Kind.TEXT,
+        InputKind.TEXT,
         "",
-        "The id of the Entra ID tenant. Where it is not given, AZURE_TENANT_ID is used.",
+        "The id of the Entra ID tenant. If it is empty, AZURE_TENANT_ID is used.",
         flag=False,
         in_file=False,
     ),
     Input(
         "auth-type",
-        Kind.CHOICE,
+        InputKind.CHOICE,
         AuthType.OIDC,
-        "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with what "
-        "the AZURE_ variables of the environment describe. Nothing else is tried.",
-        # What a task of Azure DevOps says by itself is nothing to choose.
-        choices=tuple(each for each in AuthType if each is not AuthType.AZURE_PIPELINES),
+        "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with the "
+        "AZURE_ variables of the environment. No other login is tried.",
+        # The task for Azure DevOps sets azure-pipelines itself; users cannot choose it.
+        choices=tuple(auth_type for auth_type in AuthType if auth_type is not AuthType.AZURE_PIPELINES),
         flag=False,
         in_file=False,
     ),
     Input(
         "audience",
-        Kind.TEXT,
+        InputKind.TEXT,
         FEDERATION_AUDIENCE,
-        "The audience of the token of the job, as the federated credential has it.",
+        "The audience of the job's token, as in the federated credential.",
         flag=False,
         in_file=False,
     ),
     Input(
         "registry",
-        Kind.TEXT,
+        InputKind.TEXT,
         "",
         "The registry: its login server (contoso.azurecr.io) or its name (contoso).",
         in_file=False,
     ),
     Input(
         "clusters",
-        Kind.LIST,
+        InputKind.LIST,
         "",
-        "Resource ids of further AKS clusters, one per line. They are added to those of the file.",
+        "Resource ids of AKS clusters, one per line. They are added to the clusters of the file.",
         in_file=False,
     ),
     Input(
         "subscriptions",
-        Kind.LIST,
+        InputKind.LIST,
         "",
-        "Ids of the subscriptions in which to look for AKS clusters that the configuration forgot. By default those of the "
-        "configured clusters.",
+        "Ids of the subscriptions to search for AKS clusters that are not configured. If it is empty, the subscriptions of "
+        "the configured clusters are searched.",
     ),
     Input(
         "require-all-clusters",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "false",
-        "If true, an AKS cluster in these subscriptions that is not configured stops every deletion, instead of being warned of.",
+        "If true, delete nothing while these subscriptions contain an AKS cluster that is not configured. If false, only warn.",
     ),
     Input(
         "helm-history",
-        Kind.NUMBER,
+        InputKind.NUMBER,
         "0",
-        "How many revisions of each Helm release count as used, the current one among them. More than 0 needs the right to list "
-        "Secrets; none but those of Helm are read.",
+        "How many revisions of each Helm release count as used, including the current one. A value above 0 needs the right to "
+        "list Secrets; only the Secrets of Helm are read.",
     ),
     Input(
         "waive",
-        Kind.LIST,
+        InputKind.LIST,
         "",
-        "What to give up, as CLUSTER: KIND (production: rollouts.argoproj.io). What cannot be seen of this kind there then blocks "
-        "nothing, and what only it uses may be deleted.",
+        "Object kinds to skip if they cannot be listed, as CLUSTER: KIND (production: rollouts.argoproj.io). Images used only "
+        "by objects of that kind may be deleted.",
     ),
     Input(
         "older-than",
-        Kind.TEXT,
+        InputKind.TEXT,
         "30d",
-        "How long ago the last push of a tag must be before it may go: 30d, 12h, 6w, 2d3h6m, or a number of days.",
+        "The minimum time since the last push of a tag before it may be deleted: 30d, 12h, 6w, 2d3h6m, or a number of days.",
     ),
     Input(
         "scope",
-        Kind.CHOICE,
+        InputKind.CHOICE,
         "running",
-        "Which repositories may lose tags: those running in a cluster, those that anything in a cluster references, or all.",
+        "The repositories whose tags may be deleted: those running in a cluster, those referenced by any object of a cluster, "
+        "or all.",
         choices=tuple(Scope),
     ),
     Input(
         "repositories",
-        Kind.LIST,
+        InputKind.LIST,
         "*",
-        "Only repositories that match one of these globs, and none that begins with !, may lose tags.",
+        "Only tags of repositories that match one of these globs may be deleted. A glob that begins with ! excludes "
+        "repositories.",
     ),
     Input(
         "shard",
-        Kind.TEXT,
+        InputKind.TEXT,
         "",
-        "Only one part of the registry, as 3/8: the third of eight. Which part a repository belongs to depends on its name alone; "
-        "the others are not looked at. Every part reads all clusters.",
+        "Process only one part of the registry: 3/8 is the third of eight. The name of a repository alone decides its part. "
+        "Other parts are not listed. Every part reads all clusters.",
     ),
     Input(
-        "include-tags", Kind.LIST, "*", "Only tags that match one of these globs, and none that begins with !, may go."
+        "include-tags",
+        InputKind.LIST,
+        "*",
+        "Only tags that match one of these globs may be deleted. A glob that begins with ! excludes tags.",
     ),
     Input(
         "exclude-tags",
-        Kind.LIST,
+        InputKind.LIST,
         "latest",
-        "Tags that match one of these globs stay. `latest` stays too, unless include-tags names it.",
+        "Tags that match one of these globs are kept. `latest` is kept too, unless include-tags names it.",
     ),
     Input(
         "use-regex",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "false",
-        "Read repositories, include-tags and exclude-tags as regular expressions (RE2), which must match the whole name. They "
-        "are one per line: commas do not separate them.",
+        "Read repositories, include-tags and exclude-tags as regular expressions (RE2) that must match the whole name. Write "
+        "one per line: commas do not separate them.",
     ),
-    Input("keep-last", Kind.NUMBER, "0", "How many of the newest tags of each repository stay, whatever their age."),
+    Input(
+        "keep-last",
+        InputKind.NUMBER,
+        "0",
+        "How many of the newest tags of each repository are kept, whatever their age.",
+    ),
     Input(
         "keep-last-by",
-        Kind.TEXT,
+        InputKind.TEXT,
         "",
-        "A regular expression (RE2) with one group, such as ^(dev|main)-. keep-last then counts by itself the tags of each text "
-        "that the group finds.",
+        "A regular expression (RE2) with one group, such as ^(dev|main)-. keep-last is then applied separately to each "
+        "distinct value of the group.",
     ),
     Input(
         "delete-untagged",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "false",
-        "Manifests without any tag may go as well, by the same rules and the time of their last push.",
+        "Also delete untagged manifests. The same rules apply; age counts from their last push.",
     ),
     Input(
         "include-locked",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "false",
-        "Locks of tags and manifests no longer keep them: what is deleted is unlocked right before, and nothing else.",
+        "Also delete locked tags and manifests. Each is unlocked right before it is deleted; nothing else is unlocked.",
     ),
     Input(
         "max-deletions",
-        Kind.NUMBER,
+        InputKind.NUMBER,
         "500",
-        "If more tags than this would go, nothing is deleted. 0 means no limit.",
+        "Delete nothing if more tags than this would be deleted. 0 means no limit.",
     ),
     Input(
         "max-deletion-percent",
-        Kind.NUMBER,
+        InputKind.NUMBER,
         "",
-        "If more than this share of the tags of any repository would go, nothing is deleted. No limit by default.",
+        "Delete nothing if more than this percentage of the tags of any repository would be deleted. No limit by default.",
     ),
     Input(
         "registry-aliases",
-        Kind.LIST,
+        InputKind.LIST,
         "",
-        "Further host names that mean the registry, such as a custom domain.",
+        "Other host names of the registry, such as a custom domain.",
     ),
     Input(
         "environment",
-        Kind.CHOICE,
+        InputKind.CHOICE,
         "azurecloud",
-        "The Azure cloud. Where nothing else says it, ARM_ENVIRONMENT does.",
+        "The Azure cloud. If neither this nor the file names one, ARM_ENVIRONMENT is used.",
         choices=ENVIRONMENTS,
     ),
     Input(
         "apply-plan",
-        Kind.PATH,
+        InputKind.PATH,
         "",
-        "A reviewed plan.json: only what it deletes is deleted, as far as it is still true. Does nothing in a dry run.",
+        "A reviewed plan.json: delete only what it lists, and only if that is still valid. Ignored in a dry run.",
         flag=False,
         in_file=False,
     ),
-    Input("plan-max-age", Kind.TEXT, "7d", "How old a reviewed plan may be when it is applied."),
+    Input("plan-max-age", InputKind.TEXT, "7d", "The maximum age of a reviewed plan when it is applied."),
     Input(
         "verify",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "true",
-        "After deleting, look whether everything in use can still be pulled, and fail if not.",
+        "After deleting, check that everything in use can still be pulled. Fail if it cannot.",
     ),
     Input(
         "backup",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "false",
-        "Put the content of every deleted manifest into the journal: it can be restored as long as the registry has its layers.",
+        "Store the content of every deleted manifest in the journal. It can be restored as long as the registry has its "
+        "layers.",
     ),
     Input(
         "exact-sizes",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "false",
-        "Count the bytes of layers that nothing kept in the repository shares. This reads every manifest of the repositories in "
-        "scope.",
+        "Count the bytes of layers that no kept manifest of the repository shares. This reads every manifest of the "
+        "repositories in scope.",
     ),
-    Input("concurrency", Kind.NUMBER, "8", f"How many requests may run at the same time, {MAX_CONCURRENCY} at most."),
+    Input(
+        "concurrency",
+        InputKind.NUMBER,
+        "8",
+        f"How many requests may run at the same time, at most {MAX_CONCURRENCY}.",
+    ),
     Input(
         "fail-on",
-        Kind.TEXT,
+        InputKind.TEXT,
         FailOn.DELETE_ERRORS,
-        f"What makes the run fail, separated by commas: {', '.join(FailOn)}. What is refused always does.",
+        f"What makes the run fail, separated by commas: {', '.join(FailOn)}. A refused run always fails.",
     ),
     Input(
         "summary",
-        Kind.BOOLEAN,
+        InputKind.BOOLEAN,
         "true",
-        "Show the result on the page of the run. The report files are written in any case.",
+        "Show the result on the page of the run. The report files are always written.",
         flag=False,
         in_file=False,
     ),
-    Input("report-dir", Kind.PATH, "acr-cleanup", "The folder that receives the reports."),
-    Input("log-level", Kind.CHOICE, "info", "How much the log says.", choices=LOG_LEVELS),
+    Input("report-dir", InputKind.PATH, "acr-cleanup", "The folder for the report files."),
+    Input("log-level", InputKind.CHOICE, "info", "The lowest level of messages in the log.", choices=LOG_LEVELS),
 )
 
-BY_KEY = {each.key: each for each in INPUTS}
+BY_KEY = {option.key: option for option in INPUTS}
 
 
 def unknown_inputs(names: Iterable[str]) -> tuple[str, ...]:
-    """A sentence for each name that is no input, with the nearest one that is. Nobody else notices a misspelt rule."""
-    known = [each.name for each in INPUTS]
+    """
+    Return one sentence for each name that is not an input, with the nearest name that is.
+
+    CI systems ignore a misspelt input, so a rule that the user wrote would be lost without a trace.
+    """
+    known = [option.name for option in INPUTS]
     return tuple(
         f"There is no input {shown(name)}; it is ignored.{did_you_mean(nearest(name.lower().replace('_', '-'), known))}"
         for name in sorted(names)

@@ -1,4 +1,4 @@
-"""Measures to the byte what the manifests that a plan deletes take up: it reads every manifest of their repository."""
+"""Measures the exact space that a plan frees; for that it reads all manifests of a repository."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from acr_cleanup.stages.registry_port import Registry
 
 async def measured(plan: RepositoryPlan, inventory: RepositoryInventory, registry: Registry) -> RepositoryPlan:
     """
-    The same plan with the space of the manifests that go; where that cannot be had, with a warning instead.
+    Add the exact space to a plan, or a warning if it cannot be measured.
 
-    Nothing is read for a repository that loses no manifest.
+    A plan that deletes no manifest is returned without any request.
     """
     if not plan.manifests:
         return plan
     try:
         contents, read = await registry.read_contents(inventory)
     except RegistryForbidden as error:
-        warning = f"What is freed in {plan.repository} is an upper bound: its manifests could not be read. {error}"
+        warning = f"The size freed in {plan.repository} is an upper bound: its manifests could not be read. {error}"
         return replace(plan, warnings=(*plan.warnings, warning))
-    gone = going(inventory, plan)
-    along = {each: referrers for each in gone if (referrers := inventory.referrers_of.get(each))}
-    space: Space = measure(contents, gone, along, read=read)
+    deleted = going(inventory, plan)
+    along = {digest: referrers for digest in deleted if (referrers := inventory.referrers_of.get(digest))}
+    space: Space = measure(contents, deleted, along, read=read)
     warnings = plan.warnings
     if not space.exact:
         warning = (
-            f"What is freed in {plan.repository} is an upper bound: {space.unread:,} of its {len(contents):,} manifests "
-            "cannot be read or do not say how large they are, and they might share any layer."
+            f"The size freed in {plan.repository} is an upper bound: {space.unread:,} of its {len(contents):,} manifests "
+            "could not be read or have no sizes, and they may share layers with deleted manifests."
         )
         warnings = (*warnings, warning)
     return replace(plan, space=space, warnings=warnings)

@@ -85,7 +85,7 @@ def _annotate(result: Result, runtime: Runtime) -> None:
     for refusal in result.refusals:
         runtime.annotate(Level.ERROR, "Refused", refusal)
     # Manifests without tags included: they must not fail in silence.
-    failed = (outcome for kind, outcomes in view.surprises if kind is OutcomeKind.FAILED for outcome in outcomes)
+    failed = (outcome for kind, outcomes in view.deviations if kind is OutcomeKind.FAILED for outcome in outcomes)
     for outcome in failed:
         runtime.annotate(Level.ERROR, f"{words.plain(str(outcome))} was not deleted", words.plain(outcome.detail))
     for broken in view.broken:

@@ -73,9 +73,9 @@ class ConfiguredClusters:
         )
 
     async def find_unlisted(self) -> Outside:
-        from acr_cleanup.clusters.unlisted import find_forgotten  # noqa: PLC0415
+        from acr_cleanup.clusters.unlisted import find_unlisted  # noqa: PLC0415
 
-        return await find_forgotten(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
+        return await find_unlisted(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
 
 
 async def read_usage(

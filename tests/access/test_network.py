@@ -1,4 +1,4 @@
-"""One session for every client: through the right proxy, trusting the right authorities."""
+"""The shared session: its proxies, and the authorities that it trusts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from acr_cleanup.errors import ConfigurationError
 
 @dataclass
 class Server:
-    """An HTTPS server under an authority of its own."""
+    """An HTTPS server with its own authority."""
 
     url: str
     ca_file: Path
@@ -60,7 +60,7 @@ async def serve(folder: Path, name: str = "ca") -> AsyncIterator[Server]:
 
 
 async def get(network: Network, url: str, *, proxied: bool = True, **headers: str) -> str:
-    """One request, as an Azure client would make it."""
+    """Send one request like an Azure client."""
     client: AsyncPipelineClient[HttpRequest, Any] = AsyncPipelineClient(
         url, transport=network.transport(proxied=proxied), policies=[]
     )
@@ -72,11 +72,11 @@ async def get(network: Network, url: str, *, proxied: bool = True, **headers: st
 
 @pytest.fixture
 def _emulated_authorities_only() -> None:
-    """Here those of the system count as well."""
+    """Override the fixture of the same name: these tests need the authorities of the system."""
 
 
-async def test_it_trusts_what_either_variable_names(tmp_path: Path) -> None:
-    """Both at once, and beside the system's authorities rather than in their place."""
+async def test_authorities_of_both_variables_are_trusted(tmp_path: Path) -> None:
+    """Both variables add to the authorities of the system."""
     async with serve(tmp_path, "one") as one, serve(tmp_path, "two") as two:
         environ = {"SSL_CERT_FILE": str(one.ca_file), "REQUESTS_CA_BUNDLE": str(two.ca_file)}
         async with open_network(environ) as network:
@@ -89,8 +89,8 @@ async def test_it_trusts_what_either_variable_names(tmp_path: Path) -> None:
                 await get(network, one.url)
 
 
-async def test_the_systems_authorities_stay_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenSSL itself would read SSL_CERT_FILE in place of them."""
+async def test_authorities_of_system_are_still_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL itself reads SSL_CERT_FILE instead of them."""
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     async with open_network({}) as network:
@@ -103,10 +103,10 @@ async def test_the_systems_authorities_stay_trusted(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-async def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, variable: str) -> None:
+async def test_unreadable_authorities_are_named(tmp_path: Path, variable: str) -> None:
     nonsense = tmp_path / "nonsense.pem"
-    nonsense.write_text("no certificate")
-    for path, seen in ((tmp_path / "missing.pem", "does not exist"), (nonsense, "no certificate")):
+    nonsense.write_text("nonsense")
+    for path, seen in ((tmp_path / "missing.pem", "does not exist"), (nonsense, "no readable certificate")):
         with pytest.raises(ConfigurationError) as caught:
             async with open_network({variable: str(path)}):
                 raise AssertionError("opened")
@@ -117,14 +117,14 @@ async def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, variabl
         assert environment_problems({variable: str(path)}) == [problem]
 
 
-async def test_an_empty_variable_is_an_unset_one() -> None:
+async def test_empty_variable_counts_as_unset() -> None:
     async with open_network({"SSL_CERT_FILE": "", "HTTPS_PROXY": " ", "NO_PROXY": ""}) as network:
         assert network.ca_files == ()
         assert network.proxy_for("https://contoso.azurecr.io") is None
 
 
-async def test_a_folder_of_authorities_is_accepted(tmp_path: Path) -> None:
-    """As `requests` accepts it in REQUESTS_CA_BUNDLE."""
+async def test_folder_of_authorities_is_accepted(tmp_path: Path) -> None:
+    """The library `requests` accepts a folder in REQUESTS_CA_BUNDLE too."""
     async with open_network({"REQUESTS_CA_BUNDLE": str(tmp_path)}) as network:
         assert network.ca_files == (tmp_path,)
 
@@ -132,7 +132,7 @@ async def test_a_folder_of_authorities_is_accepted(tmp_path: Path) -> None:
 # -- sharing ---------------------------------------------------------------------------------------------------
 
 
-async def test_clients_share_connections_and_closing_one_closes_no_other(tmp_path: Path) -> None:
+async def test_closing_a_client_keeps_shared_connections(tmp_path: Path) -> None:
     async with serve(tmp_path) as server, open_network({"SSL_CERT_FILE": str(server.ca_file)}) as network:
         for _ in range(3):
             await get(network, server.url)
@@ -142,15 +142,15 @@ async def test_clients_share_connections_and_closing_one_closes_no_other(tmp_pat
     assert network.session.closed
 
 
-async def test_nothing_is_remembered_between_requests(tmp_path: Path) -> None:
+async def test_session_stores_no_cookies(tmp_path: Path) -> None:
     async with serve(tmp_path) as server, open_network({"SSL_CERT_FILE": str(server.ca_file)}) as network:
         await get(network, server.url)
         await get(network, server.url)
         assert "Cookie" not in server.requests[1].headers
 
 
-async def test_logins_for_other_programs_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `default` entry in ~/.netrc must neither replace a token nor break the request."""
+async def test_netrc_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `default` entry in ~/.netrc must not replace a token or break the request."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -177,7 +177,7 @@ PROXY = "http://proxy.example:3128"
         ({"HTTPS_PROXY": ""}, "https://contoso.azurecr.io/", None),
     ],
 )
-def test_which_proxy_is_taken(environ: dict[str, str], url: str, proxy: str | None) -> None:
+def test_proxy_is_chosen_by_scheme(environ: dict[str, str], url: str, proxy: str | None) -> None:
     assert Proxies.of(environ).for_url(url) == proxy
 
 
@@ -205,7 +205,7 @@ def test_which_proxy_is_taken(environ: dict[str, str], url: str, proxy: str | No
         ("nonsense/x,/", "https://contoso.azurecr.io", False),
     ],
 )
-def test_what_goes_past_the_proxy(no_proxy: str, url: str, direct: bool) -> None:
+def test_no_proxy_bypasses_the_proxy(no_proxy: str, url: str, direct: bool) -> None:
     environ = {"HTTPS_PROXY": PROXY, "NO_PROXY": no_proxy}
     assert (Proxies.of(environ).for_url(url) is None) == direct
 
@@ -214,25 +214,25 @@ def test_what_goes_past_the_proxy(no_proxy: str, url: str, direct: bool) -> None
     "proxy",
     ["socks5://me:hunter2@proxy:1080", "http://", "://x", "[", "http://[hunter2", "proxy:hunter2", "proxy:99999"],
 )
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password(proxy: str) -> None:
+def test_invalid_proxy_is_named_without_password(proxy: str) -> None:
     (problem,) = environment_problems({"HTTPS_PROXY": proxy})
     assert problem.path == "HTTPS_PROXY"
     assert "hunter2" not in str(problem)
 
 
-def test_a_ca_file_in_the_home_of_nobody_is_not_there() -> None:
-    (problem,) = environment_problems({"SSL_CERT_FILE": "~nobody-of-this-name/ca.pem"})
+def test_authorities_in_unknown_home_do_not_exist() -> None:
+    (problem,) = environment_problems({"SSL_CERT_FILE": "~no-such-user/ca.pem"})
     assert "does not exist" in problem.seen
 
 
-async def test_requests_go_through_the_proxy_under_the_real_names() -> None:
+async def test_requests_use_the_proxy() -> None:
     async with Emulator(World(face="proxy")) as emulator, open_network(emulator.environment()) as network:
         await get(network, "https://contoso.azurecr.io/v2/")
         assert emulator.world.count(service="proxy", path="contoso.azurecr.io:443", status=200) == 1
         assert emulator.world.count(service="acr") == 1
 
 
-async def test_requests_go_past_the_proxy_where_it_says_so(tmp_path: Path) -> None:
+async def test_requests_bypass_the_proxy_if_configured(tmp_path: Path) -> None:
     async with serve(tmp_path) as server:
         environ = {"SSL_CERT_FILE": str(server.ca_file), "HTTPS_PROXY": "http://127.0.0.1:1"}
         async with open_network({**environ, "NO_PROXY": "localhost"}) as network:
@@ -243,7 +243,7 @@ async def test_requests_go_past_the_proxy_where_it_says_so(tmp_path: Path) -> No
                 await get(network, server.url)
 
 
-async def test_a_proxy_is_given_its_password() -> None:
+async def test_password_of_proxy_is_sent_to_it() -> None:
     heads: list[str] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""The token of a service connection: asked for without standing still, and every refusal told by what helps."""
+"""The token of a service connection: requested without blocking, and every refusal with a remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.runtimes.base import NoIdToken
-from tests.access.test_credentials import cloud_of
+from tests.helpers.logins import cloud_of
 
 REGISTRY = CLOUDS["azurecloud"].registry_scope
 ARM = CLOUDS["azurecloud"].resource_manager_scope
@@ -33,7 +33,7 @@ SIGN_IN = "<html><head><title>Object moved</title></head><body>sign in pipelines
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_connection, "BACKOFF", 0.01)
 
 
@@ -53,7 +53,7 @@ def environment(azure: Emulator, **more: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def logged_in(azure: Emulator, **more: str) -> AsyncIterator[tuple[SingleFlightCredential, list[str]]]:
-    """The credential of a step with a service connection, and what it asked to mask."""
+    """Open the credential of a step with a service connection. Yields it and the masked secrets."""
     directory, masked, environ = azure.world.directory, list[str](), environment(azure, **more)
     choice = LoginChoice(AuthType.AZURE_PIPELINES, directory.client_id, directory.tenant)
     async with (
@@ -77,20 +77,20 @@ async def refusal(azure: Emulator, **more: str) -> NoIdToken:
     return caught.value
 
 
-async def test_every_token_of_entra_is_proven_by_a_fresh_one_and_all_are_masked(azure: Emulator) -> None:
+async def test_each_entra_request_uses_a_new_masked_token(azure: Emulator) -> None:
     async with logged_in(azure) as (credential, masked):
         tokens = await asyncio.gather(*(credential.get_token(scope) for scope in (REGISTRY, ARM, REGISTRY)))
-    requests = [each for each in azure.world.requests if each.service == "oidc"]
+    requests = [request for request in azure.world.requests if request.service == "oidc"]
 
     assert len(requests) == azure.world.count(service="entra") == 2
-    assert {each.query for each in requests} == {f"api-version=7.1&serviceConnectionId={CONNECTION}"}
-    assert {each.token for each in tokens} <= set(masked)
+    assert {request.query for request in requests} == {f"api-version=7.1&serviceConnectionId={CONNECTION}"}
+    assert {token.token for token in tokens} <= set(masked)
     assert TOKEN in masked
-    assert sum(azure.authority.signer.verify(each) is not None for each in masked) == 4
+    assert sum(azure.authority.signer.verify(secret) is not None for secret in masked) == 4
 
 
-async def test_the_token_goes_through_the_proxy_of_the_agent(azure: Emulator) -> None:
-    """Whose name of Azure DevOps nothing else here would know."""
+async def test_token_is_requested_through_proxy_of_agent(azure: Emulator) -> None:
+    """The host name of Azure DevOps is only known to the proxy of the emulator."""
     assert azure.authority.signer.verify(
         await ask(azure, **azure.environment("proxy"), **azure.pipelines_environment("proxy"))
     )
@@ -105,19 +105,19 @@ async def test_the_token_goes_through_the_proxy_of_the_agent(azure: Emulator) ->
         ("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", "azureSubscription"),
     ],
 )
-async def test_what_is_missing_is_told_before_anybody_is_asked(azure: Emulator, missing: str, word: str) -> None:
-    found = await refusal(azure, **{missing: " "})
-    assert missing in found.seen
-    assert word in found.remedy
+async def test_missing_variable_is_reported_without_a_request(azure: Emulator, missing: str, word: str) -> None:
+    refused = await refusal(azure, **{missing: " "})
+    assert missing in refused.seen
+    assert word in refused.remedy
     assert azure.world.requests == []
 
 
-async def test_a_variable_that_the_pipeline_does_not_know_is_no_token(azure: Emulator) -> None:
-    """Azure Pipelines leaves a macro that it cannot resolve as it stands."""
+async def test_unresolved_macro_is_not_a_token(azure: Emulator) -> None:
+    """Azure Pipelines does not replace a macro that it cannot resolve."""
     assert "has no System.AccessToken" in (await refusal(azure, SYSTEM_ACCESSTOKEN="$(System.AccessToken)")).seen
 
 
-async def test_no_token_goes_over_a_line_that_anybody_can_read(azure: Emulator) -> None:
+async def test_token_is_never_sent_without_tls(azure: Emulator) -> None:
     plain = azure.pipelines_environment()["SYSTEM_OIDCREQUESTURI"].replace("https", "http", 1)
     assert "https" in (await refusal(azure, SYSTEM_OIDCREQUESTURI=plain)).seen
 
@@ -131,38 +131,32 @@ async def test_no_token_goes_over_a_line_that_anybody_can_read(azure: Emulator) 
         (200, {"Content-Type": "text/html"}),
     ],
 )
-async def test_an_access_token_that_is_not_accepted_is_told_however_it_is_said(
-    azure: Emulator, status: int, headers: Mapping[str, str]
-) -> None:
-    """Azure DevOps sends strangers to a page where people sign in, or shows it; nobody follows it there with a token."""
+async def test_rejected_access_token_is_explained(azure: Emulator, status: int, headers: Mapping[str, str]) -> None:
+    """Azure DevOps redirects to a sign-in page, or returns it. The token must not follow the redirection."""
     fault = Fault(service="oidc", status=status, headers=headers, body=SIGN_IN)
     azure.world.faults.append(fault)
-    found = await refusal(azure)
-    assert f"does not accept the System.AccessToken of this job (HTTP {status}" in found.seen
-    assert ("a page to sign in" in found.seen) is (status != 401)
-    assert fault.hits == 1, "nothing would be different the next time"
+    refused = await refusal(azure)
+    assert f"does not accept the System.AccessToken of this job (HTTP {status}" in refused.seen
+    assert ("a sign-in page" in refused.seen) is (status != 401)
+    assert fault.hits == 1, "a retry would give the same answer"
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-async def test_a_connection_that_the_pipeline_may_not_use_is_told_with_where_to_permit_it(
-    azure: Emulator, status: int
-) -> None:
+async def test_forbidden_connection_gets_place_to_permit_it(azure: Emulator, status: int) -> None:
     message = f"Not for {TOKEN}.\n##vso[task.complete result=Succeeded]"
     azure.world.faults.append(Fault(service="oidc", status=status, body={"message": message}))
-    found = await refusal(azure)
-    assert CONNECTION in found.seen
-    assert f"HTTP {status}: Not for ***" in found.seen
-    assert found.seen.isprintable()
-    assert "permit this pipeline" in found.remedy
-    assert "workload identity federation" in found.remedy
+    refused = await refusal(azure)
+    assert CONNECTION in refused.seen
+    assert f"HTTP {status}: Not for ***" in refused.seen
+    assert refused.seen.isprintable()
+    assert "permit this pipeline" in refused.remedy
+    assert "workload identity federation" in refused.remedy
 
 
 @pytest.mark.parametrize(
     "fault", [Fault(status=503), Fault(status=429), Fault(reset=True), Fault(malformed=True), Fault(hang=30)]
 )
-async def test_a_service_that_stumbles_is_asked_again(
-    azure: Emulator, monkeypatch: pytest.MonkeyPatch, fault: Fault
-) -> None:
+async def test_temporary_failure_is_retried(azure: Emulator, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
     monkeypatch.setattr(service_connection, "DEADLINE", 1.0)
     fault.service, fault.times, fault.hits, fault.matched = "oidc", 2, 0, 0
     azure.world.faults.append(fault)
@@ -175,22 +169,20 @@ async def test_a_service_that_stumbles_is_asked_again(
     [
         (Fault(status=503, body=TOKEN), "(HTTP 503)"),
         (Fault(reset=True), "cannot be reached (ServerDisconnectedError)"),
-        (Fault(malformed=True), "is not Azure DevOps"),
-        (Fault(status=200, body="[]"), "is not Azure DevOps"),
-        (Fault(status=200, body={"oidcToken": ""}), "is not Azure DevOps"),
+        (Fault(malformed=True), "is not from Azure DevOps"),
+        (Fault(status=200, body="[]"), "is not from Azure DevOps"),
+        (Fault(status=200, body={"oidcToken": ""}), "is not from Azure DevOps"),
     ],
 )
-async def test_a_service_that_keeps_failing_is_told_in_words(azure: Emulator, fault: Fault, seen: str) -> None:
+async def test_lasting_failure_is_explained(azure: Emulator, fault: Fault, seen: str) -> None:
     fault.service, fault.hits, fault.matched = "oidc", 0, 0
     azure.world.faults.append(fault)
     assert seen in (await refusal(azure)).seen
     assert fault.hits == 3
 
 
-async def test_a_service_that_never_answers_holds_up_nobody_else(
-    azure: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The SDK's own credential would stand still here, and everybody with it."""
+async def test_hanging_service_does_not_block_the_loop(azure: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credential of the SDK blocks the event loop while it waits."""
     monkeypatch.setattr(service_connection, "DEADLINE", 0.3)
     azure.world.faults.append(Fault(service="oidc", hang=20))
     longest, last = 0.0, 0.0
@@ -213,11 +205,11 @@ async def test_a_service_that_never_answers_holds_up_nobody_else(
     assert 0 < longest < 0.25
 
 
-async def test_a_service_behind_an_unknown_authority_is_told_so(azure: Emulator) -> None:
+async def test_untrusted_certificate_is_explained(azure: Emulator) -> None:
     assert "SSL_CERT_FILE" in (await refusal(azure, SSL_CERT_FILE="")).remedy
 
 
-# -- what Entra ID says of it ----------------------------------------------------------------------------------
+# -- refusals of Entra ID ---------------------------------------------------------------------------------------
 
 ENTRA_SUBJECT = "/eid1/c/pub/t/abc/a/def/sc/33333333-3333-3333-3333-333333333333/44444444-4444-4444-4444-444444444444"
 
@@ -225,9 +217,7 @@ ENTRA_SUBJECT = "/eid1/c/pub/t/abc/a/def/sc/33333333-3333-3333-3333-333333333333
 @pytest.mark.parametrize(
     "subject", ["sc://contoso/shop/renamed", ENTRA_SUBJECT, "sc://c/s/'; rm -rf ~ #`$(x)\n##vso[x]"]
 )
-async def test_a_connection_that_nobody_trusts_is_told_with_its_subject_and_the_command_that_helps(
-    azure: Emulator, subject: str
-) -> None:
+async def test_untrusted_connection_gets_subject_and_remedy(azure: Emulator, subject: str) -> None:
     azure.world.directory.pipelines_subject = subject
     async with logged_in(azure) as (credential, masked):
         with pytest.raises(IdentityError) as caught:
@@ -242,13 +232,11 @@ async def test_a_connection_that_nobody_trusts_is_told_with_its_subject_and_the_
     assert command[:7] == ["az", "ad", "app", "federated-credential", "create", "--id", azure.world.directory.client_id]
     assert json.loads(command[-1])["subject"] == subject
     assert json.loads(command[-1])["issuer"] == PIPELINES_ISSUER
-    assert not any(each and each in str(error) for each in masked)
+    assert not any(secret and secret in str(error) for secret in masked)
 
 
 @pytest.mark.parametrize("wrong", ["client_id", "tenant"])
-async def test_a_wrong_application_or_tenant_is_looked_for_in_the_service_connection(
-    azure: Emulator, wrong: str
-) -> None:
+async def test_wrong_ids_are_blamed_on_the_connection(azure: Emulator, wrong: str) -> None:
     directory = azure.world.directory
     ids: dict[str, Any] = {"client_id": directory.client_id, "tenant": directory.tenant} | {wrong: "0" * 8}
     environ = environment(azure)
@@ -263,7 +251,7 @@ async def test_a_wrong_application_or_tenant_is_looked_for_in_the_service_connec
     assert "AZURE_" not in caught.value.remedy
 
 
-async def test_what_is_missing_is_a_failed_login_that_says_where(azure: Emulator) -> None:
+async def test_missing_token_is_a_login_error_with_place(azure: Emulator) -> None:
     async with logged_in(azure, SYSTEM_ACCESSTOKEN="") as (credential, _):
         with pytest.raises(IdentityError) as caught:
             await credential.get_token(REGISTRY)

@@ -14,9 +14,9 @@ from azure.core.async_paging import AsyncItemPaged
 from acr_cleanup.access import resource_manager
 from acr_cleanup.clusters import unlisted as forgotten
 from acr_cleanup.clusters.arm_errors import Subscription
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unlisted import find_forgotten
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault
@@ -36,7 +36,7 @@ def states(*others: ClusterState) -> tuple[ClusterState, ...]:
 
 
 async def find(at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] = (), required: bool = False) -> Outside:
-    return await find_forgotten(targets or (target(PROD),), subscriptions, at.azure, required=required)
+    return await find_unlisted(targets or (target(PROD),), subscriptions, at.azure, required=required)
 
 
 async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
@@ -46,8 +46,8 @@ async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
         (warning,) = found.warnings
         for words in (
             "aks-test in resource group rg-test of subscription 00000000-0000-0000-0000-000000000000",
-            "is not in the configuration: what only it uses counts as unused",
-            "If it never pulls from this registry, all this does no harm; once added, it is not mentioned again.",
+            "is not in the configuration. Images that only it uses count as unused",
+            "If it never pulls from this registry, deletions do not affect it; once added, it is not reported again.",
         ):
             assert words in warning
 
@@ -79,8 +79,8 @@ async def test_all_configured_is_nothing_to_say_whatever_the_case() -> None:
 @pytest.mark.parametrize(
     ("state", "words", "way_out"),
     [
-        ({"power_state": "Stopped"}, "(stopped)", "It must run to be read."),
-        ({"provisioning_state": "Deleting"}, "(deleting)", "when it is gone, there is nothing left to do"),
+        ({"power_state": "Stopped"}, "(stopped)", "It must be running to be read."),
+        ({"provisioning_state": "Deleting"}, "(deleting)", "Or wait until it is deleted."),
     ],
     ids=["stopped", "deleting"],
 )
@@ -176,7 +176,7 @@ async def test_a_snapshot_of_an_unknown_cluster_matches_nothing_and_says_what_wo
     async with edge(*states(ClusterState(TEST))) as at:
         found = await find(at, target(PROD), SnapshotCluster("afar", tmp_path / "usage.json"))
         (warning,) = found.warnings
-        assert "If a usage snapshot stands for it (afar), give that entry this `resource_id`" in warning
+        assert "If a usage snapshot is of this cluster (afar), give that entry this `resource_id`" in warning
 
 
 # -- what cannot be listed ----------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ async def test_a_list_that_fails_is_told_only_to_whom_it_matters(
         asked = await find(at, subscriptions=[HERE])
         assert asked.blockers == ()
         (warning,) = asked.warnings
-        assert f"Whether subscription {HERE} has clusters that are not in the configuration cannot be told" in warning
+        assert f"Subscription {HERE} may have clusters that are not in the configuration" in warning
 
         required = await find(at, required=True)
         (blocker,) = required.blockers
@@ -229,7 +229,7 @@ async def test_a_list_that_azure_shortened_without_a_word_proves_nothing() -> No
         (warning,) = (await find(at, subscriptions=[HERE])).warnings
         (blocker,) = (await find(at, required=True)).blockers
         for text in (warning, str(blocker)):
-            assert "sees only those clusters that it has been given rights on" in text
+            assert "sees only the clusters on which it has rights" in text
             assert "the role Reader" in text
 
 
@@ -291,7 +291,7 @@ class EndlessClient:
 async def test_endless_empty_pages_end_at_the_page_limit() -> None:
     """The SDK follows empty pages by recursion, which ended in a RecursionError after some 300 of them."""
     client = EndlessClient()
-    with pytest.raises(Unread, match=r"the list does not end: more than 1,000 pages\."):
+    with pytest.raises(ReadFailure, match=r"the list does not end: more than 1,000 pages\."):
         await forgotten._list(client, Subscription(HERE))  # type: ignore[arg-type]
     assert client.pages == 1_001
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup import cli
-from acr_cleanup.clusters.snapshot import Recorded, write_snapshot
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.core.references import Registry
@@ -33,7 +33,7 @@ from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers import hostile_text as hostile
-from tests.helpers.running import Tool, serving
+from tests.helpers.tool_runs import Tool, serving
 from tests.reports.test_markdown import OURS, elements, html, whole
 
 OLD = timedelta(days=100)
@@ -271,7 +271,7 @@ async def test_a_missing_snapshot_is_merged_as_a_blocked_cluster(tool: Tool) -> 
     ran = await run(tool, config=config)
 
     assert ran.code == 3
-    assert "no such file" in ran.cluster("test")["blockers"][0]["seen"]
+    assert "does not exist" in ran.cluster("test")["blockers"][0]["seen"]
 
 
 # -- it grows old during a run -------------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ async def test_a_snapshot_that_grows_too_old_during_a_run_blocks_the_deletion(
             def now(cls, tz: Any = None) -> Any:
                 return datetime.now(tz) + timedelta(hours=25)
 
-        monkeypatch.setattr("acr_cleanup.clusters.snapshot.datetime", Later)
+        monkeypatch.setattr("acr_cleanup.clusters.snapshot_reader.datetime", Later)
 
     # The registry is listed after the snapshot has been read for the plan.
     tool.world.faults.append(Fault(service="acr", path="_tags", before=time_passes, times=1))
@@ -333,7 +333,7 @@ def test_folders_on_the_way_are_made_and_nothing_else_is_left(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["collect", "--out", "usage.json", "--only", "nobody"], "There is no cluster 'nobody'"),
+        (["collect", "--out", "usage.json", "--only", "nobody"], "The configuration has no cluster 'nobody'"),
         (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
         (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
         (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
@@ -374,12 +374,14 @@ def test_no_foreign_text_is_markup_or_a_command() -> None:
 
 
 def test_a_snapshot_of_hostile_names_is_told_without_harm(tmp_path: Path) -> None:
-    from acr_cleanup.clusters.snapshot import read_snapshot  # noqa: PLC0415
-    from acr_cleanup.clusters.unread import Unread  # noqa: PLC0415
+    from acr_cleanup.clusters.read_failure import ReadFailure  # noqa: PLC0415
+    from acr_cleanup.clusters.snapshot_reader import read_snapshot  # noqa: PLC0415
 
     path = tmp_path / "usage.json"
-    clusters = [Recorded(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")]
+    clusters = [
+        SnapshotEntry(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")
+    ]
     write_snapshot(path, Registry("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
-    with pytest.raises(Unread) as refused:
+    with pytest.raises(ReadFailure) as refused:
         read_snapshot(SnapshotCluster("production", path), Registry("a.azurecr.io"), 0)
     assert refused.value.seen.isprintable()

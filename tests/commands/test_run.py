@@ -12,7 +12,7 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from tests.helpers.running import Tool, serving
+from tests.helpers.tool_runs import Tool, serving
 
 OLD = timedelta(days=100)
 

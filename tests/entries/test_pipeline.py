@@ -160,7 +160,7 @@ def test_no_folder_that_can_be_written_to_stops_before_anything_is_read(
     monkeypatch.setattr("acr_cleanup.pipeline.tempfile.mkdtemp", denied)
 
     assert pipeline.run(job, {}) == 2
-    assert any("must be reported" in each for each in job.told)
+    assert any("without a report" in text for text in job.told)
 
 
 # -- only reading --------------------------------------------------------------------------------------------------------------

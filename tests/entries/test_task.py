@@ -18,7 +18,7 @@ import yaml
 from acr_cleanup import __version__
 from acr_cleanup.reports.outputs import NAMES, outputs_of_failure
 from acr_cleanup.runtimes.azure_devops import AzureDevOps
-from acr_cleanup.settings import INPUTS, Input, Kind
+from acr_cleanup.settings import INPUTS, Input, InputKind
 from tests.helpers.paths import ROOT
 from tests.settings.test_contract import _description, action
 
@@ -86,17 +86,17 @@ def _input(each: Input) -> dict[str, Any]:
     default = each.action_default
     entry: dict[str, Any] = {"name": name_in_task(each), "type": "string", "label": _label(each)}
     match each.kind:
-        case Kind.LIST:
+        case InputKind.LIST:
             entry["type"] = "multiLine"
-        case Kind.NUMBER:
+        case InputKind.NUMBER:
             entry["type"] = "int"
-        case Kind.PATH:
+        case InputKind.PATH:
             entry["type"] = "filePath"
-        case Kind.CHOICE:
+        case InputKind.CHOICE:
             entry |= {"type": "pickList", "options": {choice: choice for choice in each.choices}}
-        case Kind.BOOLEAN if default:
+        case InputKind.BOOLEAN if default:
             entry["type"] = "boolean"
-        case Kind.BOOLEAN:
+        case InputKind.BOOLEAN:
             # A check box says false where nobody has touched it, and an input outranks the file: this one can say nothing.
             entry |= {"type": "pickList", "options": {"true": "true", "false": "false"}}
     entry["required"] = False

@@ -248,7 +248,7 @@ async def test_a_result_that_cannot_be_written_later_is_told_and_fails_the_step(
     step = await job.task(inline(job, dry_run="false"))
 
     assert step.code == 1
-    assert "could not be handed on" in step.log
+    assert "could not be reported" in step.log
     report = json.loads((job.workspace / "acr-cleanup" / "report.json").read_text())
     assert report["counts"]["deleted"] == 2
     assert json.loads((job.folder / "lost" / "result.json").read_text())["result"] == "failed"

@@ -36,7 +36,7 @@ from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry.pace import Pace
-from tests.helpers.running import Tool
+from tests.helpers.tool_runs import Tool
 
 T = TypeVar("T")
 

@@ -27,8 +27,8 @@ from urllib.parse import unquote
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
 from tests.helpers.fork_server import ForkServer
-from tests.helpers.leaks import assert_none_leaked, files_below
 from tests.helpers.paths import ROOT
+from tests.helpers.secret_leaks import assert_none_leaked, files_below
 
 
 def install(folder: Path) -> tuple[Path, Path]:

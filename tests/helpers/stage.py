@@ -25,7 +25,7 @@ from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry import pace
 from acr_cleanup.reports import json as report_json
-from tests.helpers.running import Ran, Tool, serving
+from tests.helpers.tool_runs import Ran, Tool, serving
 
 REPOSITORY = "shop/web"
 OLD = timedelta(days=100)
@@ -221,6 +221,7 @@ def always(ran: Ran, stage: HasWorld) -> None:
     _REPORTS.validate(report)
     assert "Traceback" not in ran.out + ran.err
     assert "Something unforeseen" not in ran.out + ran.err
+    assert "Unexpected error" not in ran.out + ran.err
     tags = [each for each in report["outcomes"] if each["tag"]]
     assert counts["deleted"] == len(report["deleted_tags"]) == sum(each["outcome"] == "deleted" for each in tags)
     assert counts["failed"] == sum(each["outcome"] == "failed" for each in tags)

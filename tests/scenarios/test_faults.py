@@ -22,13 +22,13 @@ from aiohttp import web
 from acr_cleanup.emulator.faults import Fault
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Repository
-from tests.helpers.running import Ran
 from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
+from tests.helpers.tool_runs import Ran
 
 pytestmark = pytest.mark.untraced
 
 PARTS = 10
-STEP = 1 if os.environ.get("ACR_CLEANUP_ALL_FAULTS") else 97
+STEP = int(os.environ.get("ACR_CLEANUP_EVERY_FAULT", "97"))
 MOST_TRIES = 60
 """How often one call may be made: five tries of it, and what a cluster asks with the same path a dozen times."""
 MOST_PAUSES = 1_000

@@ -26,9 +26,9 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.registry.state import RegistryState
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Repository, Uses, going, unsound
-from tests.helpers.running import Ran
 from tests.helpers.shop import POLICY, Shop, Told, apply, now
 from tests.helpers.stage import always
+from tests.helpers.tool_runs import Ran
 
 pytestmark = pytest.mark.untraced
 

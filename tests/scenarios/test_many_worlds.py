@@ -31,8 +31,8 @@ from acr_cleanup.settings import load_settings
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, Made, Place, worlds
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Going, Policy, Repository, Uses, going, in_scope, refused, unsound
-from tests.helpers.running import Ran, Tool
 from tests.helpers.stage import always
+from tests.helpers.tool_runs import Ran, Tool
 
 pytestmark = pytest.mark.untraced
 

@@ -274,7 +274,7 @@ async def test_a_reading_that_never_came_stops_the_last_job(played: Played, monk
     *_, clean = await played.github(**{"dry-run": "false"})
 
     assert clean.code == 3, clean.log.text
-    assert "there is no such file" in clean.summary
+    assert "the file does not exist" in clean.summary
     assert played.world.count(service="acr", method="DELETE") == 0
 
 

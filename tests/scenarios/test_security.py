@@ -33,7 +33,7 @@ from tests.access.test_network import get, serve
 from tests.clusters.images.test_helm_history import HOST, blockers, findings, plain, release, used, with_json, with_raw
 from tests.helpers import sample_results as samples
 from tests.helpers.generated_inventories import NOW
-from tests.helpers.registry_clients import connect
+from tests.helpers.registry_clients import emulated_registry
 from tests.helpers.stage import staged
 from tests.records.test_journal import PLAN
 
@@ -279,7 +279,7 @@ async def test_an_answer_that_unpacks_without_end_is_cut_short() -> None:
     world.registry.push("shop/web", "1.0")
     body, packed = gzip.compress(b" " * 64 * 1024**2), {"Content-Encoding": "gzip"}
     world.faults.append(Fault(service="acr", path="/oauth2/exchange", status=200, headers=packed, body=body))
-    async with connect(world) as at:
+    async with emulated_registry(world) as at:
         tracemalloc.start()
         try:
             with pytest.raises(RegistryError):

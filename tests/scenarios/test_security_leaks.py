@@ -13,7 +13,7 @@ from aiohttp import web
 from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.reports import text
-from tests.helpers.leaks import leaked, secrets_of
+from tests.helpers.secret_leaks import leaked, secrets_of
 from tests.helpers.stage import impatient, staged
 
 

@@ -1,4 +1,4 @@
-"""A configuration file becomes a tree of text, or one clear problem."""
+"""A configuration file becomes a tree of texts, or one clear problem."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def the_problem(path: Path) -> Problem:
         ("a.yml", "{keep: [1.10, no, 0x10, 2026-01-01, 6:30], nothing: ~, quoted: 'null'}"),
     ],
 )
-def test_values_stay_the_text_that_was_written(tmp_path: Path, name: str, text: str) -> None:
-    """A tag `1.10` that became the number 1.1 would protect the wrong tag."""
+def test_scalar_keeps_its_text_as_written(tmp_path: Path, name: str, text: str) -> None:
+    """If the tag `1.10` became the number 1.1, the wrong tag would be kept."""
     tree, problems = read_config(write(tmp_path, text, name))
     assert tree == {"keep": ["1.10", "no", "0x10", "2026-01-01", "6:30"], "nothing": None, "quoted": "null"}
     assert problems == []
 
 
-def test_numbers_in_json_stay_as_written(tmp_path: Path) -> None:
+def test_json_number_keeps_its_text(tmp_path: Path) -> None:
     tree, _ = read_config(write(tmp_path, '{"a": [1.10, 30, true, NaN]}', "a.json"))
     assert tree == {"a": ["1.10", "30", "true", "NaN"]}
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.yaml"])
-def test_a_key_of_half_a_character_is_a_problem(tmp_path: Path, name: str) -> None:
-    """No other part of the settings could even name it."""
+def test_key_with_unpaired_surrogate_is_refused(tmp_path: Path, name: str) -> None:
+    """Messages could not show such a key: it cannot be encoded."""
     tree, (problem,) = read_config(write(tmp_path, '{"clusters": {"\\ud800": {"name": "a"}, "b": {}}}', name))
     assert "half a character" in problem.seen
     assert tree == {"clusters": {"b": {}}}
@@ -68,8 +68,8 @@ def test_a_key_of_half_a_character_is_a_problem(tmp_path: Path, name: str) -> No
         ("a.json", '{"clusters": {"prod": {"name": "a"}, "prod": {"name": "b"}}}'),
     ],
 )
-def test_a_key_that_is_written_twice_is_a_problem(tmp_path: Path, name: str, text: str) -> None:
-    """The first cluster would silently be dropped, and what it uses deleted."""
+def test_duplicate_key_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    """The first cluster would be dropped silently, and its images deleted."""
     _, (problem,) = read_config(write(tmp_path, text, name))
     assert problem.path == "clusters.prod"
     assert "twice" in problem.seen
@@ -79,7 +79,7 @@ def test_a_key_that_is_written_twice_is_a_problem(tmp_path: Path, name: str, tex
     ("content", "seen"),
     [
         (b"", "is empty"),
-        (b"# only a remark\n", "is empty"),
+        (b"# only a comment\n", "is empty"),
         (b"- a\n- b\n", "a list"),
         (b"hello", "a single value"),
         (b"a: \xff\xfe", "not UTF-8"),
@@ -92,11 +92,11 @@ def test_a_key_that_is_written_twice_is_a_problem(tmp_path: Path, name: str, tex
         (b"a: !secret x", "!secret"),
         (b"a: &a [x]\nb: [*a, *a]", "aliases"),
         (b"? [a]\n: b", "key must be plain text"),
-        (b"a: " + b"[" * 20_000, "far too deeply"),
+        (b"a: " + b"[" * 20_000, "too deeply"),
         (b"a: " + b"x" * MAX_BYTES, "larger than"),
     ],
 )
-def test_what_cannot_be_read_is_one_clear_problem(tmp_path: Path, content: bytes, seen: str) -> None:
+def test_unreadable_yaml_is_one_problem(tmp_path: Path, content: bytes, seen: str) -> None:
     assert seen in the_problem(write(tmp_path, content)).seen
 
 
@@ -105,27 +105,27 @@ def test_what_cannot_be_read_is_one_clear_problem(tmp_path: Path, content: bytes
     [
         ("a: b", "Line 1, column 1 is not JSON"),
         ('{"a": 1,}', "is not JSON"),
-        ('{"a": ' * 50_000, "far too deeply"),
+        ('{"a": ' * 50_000, "too deeply"),
         ("[]", "a list"),
         ("  \n", "is empty"),
     ],
 )
-def test_a_json_file_is_read_as_json_alone(tmp_path: Path, text: str, seen: str) -> None:
+def test_json_file_with_yaml_is_refused(tmp_path: Path, text: str, seen: str) -> None:
     assert seen in the_problem(write(tmp_path, text, "a.json")).seen
 
 
-def test_a_folder_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
+def test_folder_and_missing_file_have_own_messages(tmp_path: Path) -> None:
     assert "folder" in the_problem(tmp_path).seen
     assert "no such file" in the_problem(tmp_path / "nothing").seen
     assert "not a file name" in the_problem(Path("a\0b")).seen
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     assert read_config(write(tmp_path, b"\xef\xbb\xbfa: b"))[0] == {"a": "b"}
     assert read_config(write(tmp_path, b'\xef\xbb\xbf{"a": "b"}', "a.json"))[0] == {"a": "b"}
 
 
-def test_places_are_on_one_line_whatever_the_keys_are() -> None:
+def test_place_of_hostile_key_is_one_line() -> None:
     assert place(["clusters", "a.b", "tags", 2]) == 'clusters."a.b".tags[2]'
     assert place(["a\n::error::x", "\ud800"]) == '"a\\n::error::x"."\\ud800"'
 
@@ -139,14 +139,13 @@ trees = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(tree=st.dictionaries(st.text(max_size=5), trees, max_size=4))
-def test_any_json_is_read_as_it_was_written(tmp_path: Path, tree: dict[str, object]) -> None:
+def test_any_json_is_read_unchanged(tmp_path: Path, tree: dict[str, object]) -> None:
     assert read_config(write(tmp_path, json.dumps(tree), "a.json")) == (tree, [])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(content=st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode(errors="replace")))
-def test_no_file_at_all_makes_it_fail_otherwise(tmp_path: Path, content: bytes) -> None:
-    """Whatever is in the file: a tree, or a `ConfigurationError`."""
+def test_any_bytes_give_tree_or_configuration_error(tmp_path: Path, content: bytes) -> None:
     for name in ("a.json", "a.yaml"):
         with contextlib.suppress(ConfigurationError):
             assert isinstance(read_config(write(tmp_path, content, name))[0], dict)

@@ -18,7 +18,7 @@ import yaml
 
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.outputs import NAMES
-from acr_cleanup.settings import INPUTS, Input, Kind, schema
+from acr_cleanup.settings import INPUTS, Input, InputKind, schema
 from acr_cleanup.settings.grammar import as_shard
 from tests.helpers.paths import ROOT
 
@@ -43,7 +43,7 @@ def _description(each: Input) -> str:
     text = each.description
     if each.choices:
         text += f" One of: {', '.join(each.choices)}."
-    if each.kind is Kind.LIST and "one per line" not in text:
+    if each.kind is InputKind.LIST and "one per line" not in text:
         text += " One per line."
     if each.default and not each.action_default:
         text += f" Default: {each.default}."

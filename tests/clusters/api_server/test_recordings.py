@@ -16,7 +16,7 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from multidict import CIMultiDict
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, parse_kubeconfig
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig
 from acr_cleanup.clusters.scan_clusters import scan_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster
 from acr_cleanup.core.usage import ClusterScan
@@ -187,7 +187,7 @@ async def test_recorded_credentials_are_a_kubeconfig(interaction: Any) -> None:
     blotted = document["clusters"][0]["cluster"].pop("certificate-authority-data")
     user = document["users"][0]["user"]
     document["users"][0]["user"] = {key: user[key] for key in user if not key.startswith("client-")}
-    server = api_server(document, None, folder=Path(), around=Surroundings(token))
+    server = api_server(document, None, folder=Path(), options=ConnectionOptions(token))
     assert blotted
     assert re.fullmatch(r"https://[a-z0-9.-]+\.azmk8s\.io:443", server.url)
     assert await server.authorization() == f"Bearer {user['token']}"

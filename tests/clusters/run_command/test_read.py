@@ -16,7 +16,9 @@ import pytest
 
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.run_command.read import CommandResult, read_result, script
+from acr_cleanup.clusters.run_command.log import CommandResult
+from acr_cleanup.clusters.run_command.read import read_result
+from acr_cleanup.clusters.run_command.script import script
 from acr_cleanup.clusters.targets import Access
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan

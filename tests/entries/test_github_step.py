@@ -331,7 +331,7 @@ async def test_no_foreign_text_becomes_a_command(job: Job) -> None:
     assert "<script>" not in step.summary
     for level in ("error", "warning", "notice"):
         assert len(step.log.of(level)) <= 10
-    assert "And more" in {each.title for each in step.log.of("error")}
+    assert "More messages" in {each.title for each in step.log.of("error")}
 
 
 # -- what is missing -------------------------------------------------------------------------------------------
