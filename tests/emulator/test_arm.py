@@ -248,7 +248,7 @@ async def test_unreachable_cluster_refuses_connections(more: dict[str, Any]) -> 
 
 
 async def test_admin_credentials_need_local_accounts() -> None:
-    """With local accounts, admins get a certificate, also on an Entra ID cluster."""
+    """If local accounts are enabled, admins get a certificate, also on an Entra ID cluster."""
     strict = ClusterState("strict", auth="entra", disable_local_accounts=True)
     async with sdk(strict, ClusterState("lax", auth="entra")) as (client, _, _e):
         with pytest.raises(HttpResponseError) as refused:

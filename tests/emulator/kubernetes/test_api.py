@@ -127,8 +127,8 @@ async def test_page_cap_overrides_the_limit() -> None:
         assert [len(page["items"]) for page in await api.walk("/api/v1/pods", 500)] == [2, 2, 2, 1]
 
 
-async def test_expired_tokens_can_be_counted() -> None:
-    """`expire_continue` sets the number of tokens that answer 410."""
+async def test_expire_continue_sets_the_number_of_410s() -> None:
+    """Two continue tokens answer 410, the third is valid."""
     cluster = shop(expire_continue={"pods": 2})
     async with api_of(cluster) as api:
         statuses = []

@@ -291,7 +291,7 @@ def test_jsonpath_template_prints_its_text(template: str, text: str) -> None:
 
 @pytest.mark.parametrize("template", ["{.a", '{"a}', "{range .a[*]}", "{end}", "{.a[x]}"])
 def test_invalid_jsonpath_template_is_an_error(template: str) -> None:
-    """It does not print nothing."""
+    """An error, not empty output."""
     with pytest.raises(JsonPathError):
         render(template, {})
 
