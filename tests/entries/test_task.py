@@ -157,7 +157,7 @@ def _outputs() -> list[dict[str, str]]:
     renamed = {name: camel_case(name) for name in NAMES}
     rows = []
     for name in NAMES:
-        text = declared[name]["description"].replace("GitHub carries", "Azure Pipelines carries")
+        text = declared[name]["description"].replace("of GitHub", "of Azure Pipelines")
         text = text.replace(", relative to the workspace", ", as an absolute path")
         for old in sorted(renamed, key=len, reverse=True):
             text = text.replace(old, renamed[old]) if "-" in old else text
