@@ -84,7 +84,7 @@ def whole(path: Path) -> bytes:
     return path.read_bytes()
 
 
-# -- what is written -----------------------------------------------------------------------------------------------------------
+# -- what is written -------------------------------------------------------------------------------
 
 
 def test_what_was_written_is_read(path: Path) -> None:
@@ -138,7 +138,7 @@ def test_half_a_surrogate_pair_does_not_spoil_the_file(path: Path) -> None:
     assert read(path).notes == ("half \\ud800",)
 
 
-# -- a file is decoded once ----------------------------------------------------------------------------------------------------
+# -- a file is decoded once ------------------------------------------------------------------------
 
 
 def test_a_merged_file_is_decoded_once_for_all_its_clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_a_file_that_was_replaced_is_read_anew(path: Path) -> None:
     assert len(read(path).uses) == 1
 
 
-# -- what is refused outright --------------------------------------------------------------------------------------------------
+# -- what is refused outright ----------------------------------------------------------------------
 
 
 def test_a_missing_file_is_a_blocker(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_snapshot_of_no_aks_cluster_is_none_of_one(path: Path) -> None:
         read(path, resource_id=AKS)
 
 
-# -- what is in it, but proves nothing -----------------------------------------------------------------------------------------
+# -- what is in it, but proves nothing -------------------------------------------------------------
 
 
 def doubts(scan: ClusterScan) -> list[str]:
@@ -405,7 +405,7 @@ def test_it_knows_which_cluster_it_was_read_from(path: Path) -> None:
     assert recorded_resource_id(SnapshotCluster("test", path)) is None
 
 
-# -- laws ----------------------------------------------------------------------------------------------------------------------
+# -- laws ------------------------------------------------------------------------------------------
 
 HOSTILE = [
     "::error::x",

@@ -108,7 +108,7 @@ async def test_many_are_named_in_one_sentence() -> None:
         assert [each.name for each in others if each.name not in "".join(warnings)] == []
 
 
-# -- where it looks -----------------------------------------------------------------------------------------------------
+# -- where it looks --------------------------------------------------------------------------------
 
 
 async def test_by_default_it_looks_where_configured_clusters_are() -> None:
@@ -132,7 +132,7 @@ async def test_requiring_all_where_nobody_knows_a_subscription_is_a_blocker(tmp_
         assert "`subscriptions`" in blocker.remedy
 
 
-# -- other ways to a cluster --------------------------------------------------------------------------------------------
+# -- other ways to a cluster -----------------------------------------------------------------------
 
 
 async def test_an_aks_cluster_reached_by_a_kubeconfig_is_known_by_its_host(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ async def test_a_snapshot_of_an_unknown_cluster_matches_nothing_and_says_what_wo
         assert "If a usage snapshot is of this cluster (afar), give that entry this `resource_id`" in warning
 
 
-# -- what cannot be listed ----------------------------------------------------------------------------------------------
+# -- what cannot be listed -------------------------------------------------------------------------
 
 _FORBIDDEN = {"error": {"code": "AuthorizationFailed", "message": "no"}}
 FAILURES: dict[str, dict[str, Any]] = {
@@ -353,7 +353,7 @@ async def test_without_a_login_nothing_is_pretended() -> None:
             await find(at)
 
 
-# -- in a run -----------------------------------------------------------------------------------------------------------
+# -- in a run --------------------------------------------------------------------------------------
 
 
 async def test_a_run_warns_of_it_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

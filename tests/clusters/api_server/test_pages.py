@@ -39,7 +39,7 @@ def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: Registry = OUR
     return found
 
 
-# -- the law --------------------------------------------------------------------------------------------------
+# -- the law ---------------------------------------------------------------------------------------
 
 HOSTS = (
     "contoso.azurecr.io", "CONTOSO.AzureCR.io", "contoso.azurecr.io:443", "contoso.westeurope.geo.azurecr.io",
@@ -152,7 +152,7 @@ def test_both_ways_find_the_same_in_real_objects(kind: Kind) -> None:
     assert read(kind, *items) == one_by_one(kind, *items)
 
 
-# -- what could be missed -------------------------------------------------------------------------------------
+# -- what could be missed --------------------------------------------------------------------------
 
 
 def decoded_whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -235,7 +235,7 @@ def test_what_is_kept_to_know_replicas_is_bounded(monkeypatch: pytest.MonkeyPatc
     assert len(found.uses) == 7
 
 
-# -- the envelope ---------------------------------------------------------------------------------------------
+# -- the envelope ----------------------------------------------------------------------------------
 
 
 def test_lists_of_custom_resources_may_be_called_as_they_like() -> None:
@@ -260,7 +260,7 @@ def test_what_is_surely_no_list_is_not_read_as_one(name: str) -> None:
         open_page(listing(custom()).replace(b"RolloutList", name.encode()), custom())
 
 
-# -- Helm -----------------------------------------------------------------------------------------------------
+# -- Helm ------------------------------------------------------------------------------------------
 
 LABEL = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
 

@@ -353,7 +353,7 @@ async def test_what_ends_the_run_passes_through(error: Any) -> None:
         await scan(ask, "prod", OURS, access="direct")
 
 
-# -- custom resources, and what else the server offers ---------------------------------------------------------
+# -- custom resources, and what else the server offers ---------------------------------------------
 
 ROLLOUT = custom()
 
@@ -487,7 +487,7 @@ async def test_an_object_that_is_none_is_a_blocker(broken: bytes) -> None:
     assert blocker.kind == "rollouts.argoproj.io"
 
 
-# -- Helm -----------------------------------------------------------------------------------------------------
+# -- Helm ------------------------------------------------------------------------------------------
 
 
 async def test_secrets_are_never_asked_for_unless_helms_history_is() -> None:
