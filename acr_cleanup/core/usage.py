@@ -8,21 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from acr_cleanup.core.mentions import (
+    NO_MENTIONS,
+    ListedNames,
+    MentionSource,
+    NoMentions,
+    RepositoryMentions,
+    merged,
+)
 from acr_cleanup.core.references import Digest, ImageReference
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Workload:
-    """A Kubernetes object that names or runs images. `namespace` is empty for cluster-scoped objects."""
-
-    cluster: str
-    namespace: str
-    kind: str
-    name: str
-
-    def __str__(self) -> str:
-        inside = f"{self.namespace}/" if self.namespace else ""
-        return f"{self.cluster}/{inside}{self.kind}/{self.name}"
+from acr_cleanup.core.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +76,7 @@ class ClusterScan:
     notes: further facts about the cluster; sentences, without its name.
     read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
     resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
+    mentions: what objects of the cluster name besides the uses.
     """
 
     cluster: str
@@ -92,6 +88,7 @@ class ClusterScan:
     notes: tuple[str, ...] = ()
     read_at: datetime | None = None
     resource_id: str = ""
+    mentions: MentionSource = field(default_factory=NoMentions, compare=False, repr=False)
 
     def waive(self, kinds: Collection[str]) -> ClusterScan:
         """
@@ -194,6 +191,11 @@ class UsageIndex:
     def of_any(self, repository: str) -> tuple[ImageUse, ...]:
         """The uses of this repository that may mean any of its images (`ImageReference.is_open`)."""
         return self._open.get(repository, ())
+
+    def mentions(self, listed: ListedNames) -> RepositoryMentions:
+        """The mentions of a repository, of those names that the registry has."""
+        sources = [scan.mentions for scan in self.scans if not isinstance(scan.mentions, NoMentions)]
+        return merged(source.of(listed) for source in sources) if sources else NO_MENTIONS
 
     def tags(self, repository: str) -> frozenset[str]:
         """Every tag of this repository that a use names."""
