@@ -18,7 +18,7 @@ from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
-from acr_cleanup.core.verification import written
+from acr_cleanup.core.verification import full_name
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
@@ -287,7 +287,7 @@ class AcrRegistry:
         manifests: list[Manifest] = []
 
         async def read_attributes(path: str, name: str) -> bytes | None:
-            reply = await self.requests.get(path, f"reading the attributes of {written(repository, name)}")
+            reply = await self.requests.get(path, f"reading the attributes of {full_name(repository, name)}")
             if reply is None:
                 self._absent.add((repository, name))
                 return None

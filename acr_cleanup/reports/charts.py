@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from acr_cleanup.core.policy import Rule, describe_duration
+from acr_cleanup.core.policy import ChartGroup, in_words, keep_rule
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 
@@ -29,16 +29,8 @@ LABEL = 40
 """Maximum length of a bar's label, in characters."""
 
 _RED, _ORANGE, _BLUE, _TEAL, _PURPLE, _GREY = "#cf222e", "#bc4c00", "#0969da", "#1b7c83", "#8250df", "#6e7781"
-# Rules that are rare share one slice.
-_RARE = (
-    Rule.LOCKED,
-    Rule.EXCLUDED,
-    Rule.OUT_OF_SCOPE,
-    Rule.UNKNOWN_MANIFEST,
-    Rule.UNKNOWN_AGE,
-    Rule.ATTACHED,
-    Rule.UNREVIEWED,
-)
+# Every group has a slice of its own. `OTHER` collects the rules that rarely keep a tag.
+_COLOURS = {ChartGroup.IN_USE: _BLUE, ChartGroup.YOUNG: _TEAL, ChartGroup.NEWEST: _PURPLE, ChartGroup.OTHER: _GREY}
 
 
 class Slice(NamedTuple):
@@ -54,17 +46,15 @@ def decisions(view: View) -> tuple[Slice, ...]:
     Count every tag in exactly one slice: kept tags by their strongest reason. Empty slices are
     omitted.
     """
-    kept = Counter[Rule]()
+    kept = Counter[ChartGroup]()
     for tally in view.result.plan.tallies:
-        kept.update(tally.kept_by)
+        for rule, tags in tally.kept_by.items():
+            kept[keep_rule(rule).group] += tags
     policy, total = view.result.plan.policy, view.total
     slices = (
         Slice(view.gone_title, total.gone, _RED),
         Slice("Planned but not deleted", total.left, _ORANGE),
-        Slice("Kept: in use", kept[Rule.IN_USE], _BLUE),
-        Slice(f"Kept: younger than {describe_duration(policy.older_than)}", kept[Rule.YOUNG], _TEAL),
-        Slice(f"Kept: newest {policy.keep_last}", kept[Rule.NEWEST], _PURPLE),
-        Slice("Kept: other reasons", sum(kept[rule] for rule in _RARE), _GREY),
+        *(Slice(f"Kept: {in_words(group, policy)}", kept[group], colour) for group, colour in _COLOURS.items()),
     )
     return tuple(part for part in slices if part.tags > 0)
 

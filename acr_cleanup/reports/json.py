@@ -25,11 +25,13 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.outcome import AppliedPlan, Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, RepositoryPlan, Step
+from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.reports import words
+from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.view import View
 
 SCHEMA_VERSION = 1
@@ -260,7 +262,7 @@ def _repository(repository: RepositoryPlan) -> Mapping[str, Any]:
         "error": repository.error or None,
         "bytes": repository.size,
         "exact": repository.exact,
-        "warnings": list(repository.warnings),
+        "warnings": list(map(warning_text, repository.warnings)),
         "decisions": map(_decision, repository.decisions),
         "untagged": map(_untagged, repository.untagged),
         "manifests": (

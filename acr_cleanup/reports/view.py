@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import UTC
 from functools import cached_property
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import RepositoryPlan, Tally
+from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
+from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.rows import Affected, KeptGroup, KeptTag, Row, group_title, newest_first, untagged_title
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import used_by
@@ -65,7 +67,7 @@ class View:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        of_repositories = [warning for tally in self.result.plan.tallies for warning in tally.warnings]
+        of_repositories = [warning_text(warning) for tally in self.result.plan.tallies for warning in tally.warnings]
         proof = self.result.proof
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
@@ -181,7 +183,7 @@ class View:
         applied = self.result.applied_plan
         if applied is None:
             return "", ""
-        return applied.path, f"made {applied.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
+        return applied.path, f"made {in_utc(applied.created_at):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
 
     @cached_property
     def deleted(self) -> frozenset[tuple[str, str]]:
@@ -244,7 +246,7 @@ class View:
         if undeleted := len(planned - deleted):
             parts.append(f"{undeleted:,} had changed or could not be deleted")
         kept = [decision for decision in repository.untagged if not decision.deletes]
-        titles = Counter(untagged_title(decision.reasons[0].rule) for decision in kept)
+        titles = Counter(untagged_title(decision.reasons[0].rule, self.result.plan.policy) for decision in kept)
         reasons = ", ".join(f"{number:,} {title}" for title, number in sorted(titles.items()))
         if kept:
             parts.append(f"{len(kept):,} kept ({reasons})")

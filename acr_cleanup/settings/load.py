@@ -11,7 +11,8 @@ from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster, Waiver
-from acr_cleanup.core.policy import Limits, RetentionPolicy
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import DEFAULT_TAG, Registry
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings.file import place, read_config
@@ -247,12 +248,12 @@ def _clusters(
     targets: list[ClusterTarget] = []
     places: dict[tuple[str, ...], str] = {}
     for where, target in entries:
-        same = target.place()
-        if same in places:
-            seen = f"This is the same cluster as {places[same]}."
+        identity = target.place()
+        if identity in places:
+            seen = f"This is the same cluster as {places[identity]}."
             problems.append(Problem(where, seen, "Remove one of the two."))
             continue
-        places[same] = where
+        places[identity] = where
         targets.append(target)
     if not targets and not may_be_empty:
         problems.append(

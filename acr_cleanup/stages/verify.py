@@ -19,7 +19,7 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.core.verification import Broken, Compared, Missing, Proof, Standing, compare, missing_references
+from acr_cleanup.core.verification import Baseline, Broken, Comparison, Missing, Proof, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
 from acr_cleanup.stages.registry_port import Registry
 
@@ -58,14 +58,14 @@ async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, regist
 class Witness:
     """Records each repository before its first deletion, and the latest usage index."""
 
-    standing: dict[str, Standing] = field(default_factory=dict)
+    standing: dict[str, Baseline] = field(default_factory=dict)
     """By repository, what must still exist after the run."""
     usage: UsageIndex | None = None
 
     def look(self, inventory: RepositoryInventory, usage: UsageIndex) -> None:
         """Record an inventory; for each repository, only the first one counts."""
         if inventory.name not in self.standing:
-            self.standing[inventory.name] = Standing.of(inventory)
+            self.standing[inventory.name] = Baseline.of(inventory)
         self.usage = usage
 
 
@@ -138,7 +138,7 @@ class _Verifier:
             unproven=tuple(sorted(self.unproven)),
         )
 
-    async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Compared | None:
+    async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Comparison | None:
         """Compare a repository with its state before the run; None if it cannot be listed."""
         try:
             after = await self.registry.list_repository(repository)
@@ -151,7 +151,7 @@ class _Verifier:
             self.plan.usage,
             self.witness.usage or self.plan.usage,
             missing={missing.name for missing in self.plan.missing if missing.repository == repository},
-            went=deleted,
+            deleted=deleted,
         )
 
     async def _confirm(self, suspects: Sequence[tuple[Broken, bool]]) -> list[tuple[Broken, bool]]:
