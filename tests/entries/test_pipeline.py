@@ -161,7 +161,7 @@ def test_unwritable_folders_stop_step_before_reading(job: Job, monkeypatch: pyte
     assert any("without a report" in report for report in job.reports)
 
 
-# -- collect ------------------------------------------------------------------------------------------------------------------
+# -- collect ---------------------------------------------------------------------------------------
 
 
 async def scanned(*_: object, **__: object) -> tuple[ClusterScan, ...]:
