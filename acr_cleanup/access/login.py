@@ -144,7 +144,7 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             raise IdentityError(
                 "AZURE_CLIENT_SECRET is empty, although AZURE_TENANT_ID and AZURE_CLIENT_ID name a service principal.",
                 where="the environment",
-                remedy="Set it (a secret that does not exist in the pipeline arrives empty), or unset all three variables.",
+                remedy="Set it (a secret that does not exist in the pipeline arrives empty), or unset it.",
             )
         chain = DefaultAzureCredential(
             exclude_environment_credential=True,
