@@ -182,7 +182,8 @@ async def test_step_cancelled_while_loading_config_reports_it(job: Job) -> None:
             with suppress(OSError):
                 writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         reading.set()
-        # A signal between two instructions does not wake the reader. A real file would not block it.
+        # A signal between two instructions does not wake the reader. A real file would not block
+        # it.
         await asyncio.sleep(1)
         os.close(writer)
 
