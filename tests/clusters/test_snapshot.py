@@ -26,11 +26,11 @@ SCHEMA = json.loads(Path(snapshot.__file__).with_name("snapshot.schema.json").re
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
-def test_what_was_written_is_read(path: Path) -> None:
+def test_written_snapshot_is_read_unchanged(path: Path) -> None:
     assert read(path) == as_read(SCAN)
 
 
-def test_the_file_is_as_its_published_schema_says(path: Path) -> None:
+def test_snapshot_matches_published_schema(path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     blocked = replace(SCAN, blockers=(Blocker(KEY, "list pods", "500.", "Run again.", "pods"),))
     content = json.loads(write(path, blocked).read_text("utf-8"))
@@ -41,7 +41,7 @@ def test_the_file_is_as_its_published_schema_says(path: Path) -> None:
     assert content["clusters"][0]["read_at"] == "2026-11-22T10:00:00.123456Z"
 
 
-def test_anybody_can_compute_the_hash(path: Path) -> None:
+def test_hash_is_reproducible_with_standard_json(path: Path) -> None:
     """With the JSON of another library: what is canonical must not be an accident of ours."""
     odd = replace(SCAN, notes=('\u2028 \x7f \x00 " \\ / \u00e9 \U0001f9f9 \ttab\n',))
     content = json.loads(write(path, odd).read_text("utf-8"))
@@ -50,7 +50,7 @@ def test_anybody_can_compute_the_hash(path: Path) -> None:
     assert told == f"sha256:{sha256(canonical).hexdigest()}"
 
 
-def test_the_file_is_there_completely_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_previous_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
     def full(*_: object) -> None:
@@ -63,7 +63,7 @@ def test_the_file_is_there_completely_or_not_at_all(path: Path, monkeypatch: pyt
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_many_uses_make_no_large_file(tmp_path: Path) -> None:
+def test_large_snapshot_stays_below_size_limit(tmp_path: Path) -> None:
     """50,000 uses, as of a large company, stay far below what is read."""
     uses = tuple(use(parse_reference(f"contoso.azurecr.io/shop/web:{n}"), name=f"web-{n}") for n in range(50_000))
     scan = replace(SCAN, uses=uses)
@@ -72,7 +72,7 @@ def test_many_uses_make_no_large_file(tmp_path: Path) -> None:
     assert read(path) == as_read(scan)
 
 
-def test_half_a_surrogate_pair_does_not_spoil_the_file(path: Path) -> None:
+def test_lone_surrogate_is_escaped(path: Path) -> None:
     write(path, replace(SCAN, notes=("half \ud800",)))
     assert read(path).notes == ("half \\ud800",)
 
@@ -130,7 +130,7 @@ moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scan=scans, read_at=moments)
-def test_any_scan_comes_back_as_it_went(tmp_path: Path, scan: ClusterScan, read_at: datetime) -> None:
+def test_any_scan_survives_writing_and_reading(tmp_path: Path, scan: ClusterScan, read_at: datetime) -> None:
     path = write(tmp_path / "usage.json", scan, ClusterScan("other"), read_at=read_at)
     VALIDATOR.validate(json.loads(path.read_text("utf-8")))
     assert read(path, now=read_at) == as_read(scan, read_at)
@@ -138,7 +138,7 @@ def test_any_scan_comes_back_as_it_went(tmp_path: Path, scan: ClusterScan, read_
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=250)
 @given(data=st.data())
-def test_a_changed_byte_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
+def test_changed_byte_is_refused_or_harmless(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "spoilt.json"
     content = bytearray(whole)
     place = data.draw(st.integers(0, len(content) - 1))
@@ -155,7 +155,7 @@ def test_a_changed_byte_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(data=st.data())
-def test_a_lost_or_doubled_piece_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
+def test_lost_or_doubled_piece_is_refused_or_harmless(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "spoilt.json"
     content = whole
     start = data.draw(st.integers(0, len(content) - 1))

@@ -24,7 +24,7 @@ from acr_cleanup.core.usage import Blocker, ClusterScan, UsageIndex
 from tests.helpers.snapshots import AKS, DIGEST, KEY, NOW, REGISTRY, SCAN, as_read, read, write
 
 
-def test_a_merged_file_is_decoded_once_for_all_its_clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_snapshot_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "usage.json", *(ClusterScan(f"c{n}") for n in range(5)))
     decoded: list[object] = []
     plain = msgspec.json.decode
@@ -39,13 +39,13 @@ def test_a_merged_file_is_decoded_once_for_all_its_clusters(tmp_path: Path, monk
     assert len(decoded) == 2, "its version, and the whole"
 
 
-def test_a_file_that_was_replaced_is_read_anew(path: Path) -> None:
+def test_replaced_snapshot_is_decoded_again(path: Path) -> None:
     assert len(read(path).uses) == 4
     write(path, replace(SCAN, uses=SCAN.uses[:1]))
     assert len(read(path).uses) == 1
 
 
-def test_a_missing_file_is_a_blocker(tmp_path: Path) -> None:
+def test_missing_snapshot_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReadFailure) as refused:
         read(tmp_path / "usage.json")
     assert "the file does not exist" in refused.value.seen
@@ -53,7 +53,7 @@ def test_a_missing_file_is_a_blocker(tmp_path: Path) -> None:
     assert str(tmp_path / "usage.json")[:100] in refused.value.call
 
 
-def test_a_folder_or_a_pipe_is_no_snapshot(tmp_path: Path) -> None:
+def test_folder_or_pipe_is_refused(tmp_path: Path) -> None:
     """A pipe would let the run wait for ever."""
     os.mkfifo(tmp_path / "pipe")
     for name in ("", "pipe"):
@@ -61,7 +61,7 @@ def test_a_folder_or_a_pipe_is_no_snapshot(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
-def test_a_file_that_cannot_be_read_is_a_blocker(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_snapshot_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -70,12 +70,13 @@ def test_a_file_that_cannot_be_read_is_a_blocker(path: Path, monkeypatch: pytest
         read(path)
 
 
-def test_a_path_that_is_none_is_a_blocker() -> None:
+def test_impossible_path_is_refused() -> None:
     with pytest.raises(ReadFailure):
         read(Path("usage\0.json"))
 
 
-def test_a_file_without_bounds_is_not_even_opened(path: Path) -> None:
+def test_oversized_snapshot_is_refused(path: Path) -> None:
+    """Its size is checked before it is opened."""
     os.truncate(path, snapshot.MAX_BYTES + 1)
     with pytest.raises(ReadFailure, match="512 MiB"):
         read(path)
@@ -89,20 +90,20 @@ def test_a_file_without_bounds_is_not_even_opened(path: Path) -> None:
         b"<html>Sign in</html>",
     ],
 )  # fmt: skip
-def test_what_is_no_snapshot_is_a_blocker(path: Path, data: bytes) -> None:
+def test_other_content_is_refused(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(ReadFailure, match="it is not a usage snapshot"):
         read(path)
 
 
 @pytest.mark.parametrize("length", [1, 100, 1000, -2])
-def test_a_part_of_a_snapshot_is_a_blocker(path: Path, length: int) -> None:
+def test_truncated_snapshot_is_refused(path: Path, length: int) -> None:
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ReadFailure, match="a part of one"):
         read(path)
 
 
-def test_another_version_is_a_blocker_whatever_else_it_holds(path: Path) -> None:
+def test_other_schema_version_is_refused(path: Path) -> None:
     path.write_text('{"schema_version": 2, "new": {}}')
     with pytest.raises(ReadFailure, match="its schema version is 2"):
         read(path)
@@ -133,14 +134,14 @@ EDITS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("change", EDITS.values(), ids=EDITS)
-def test_an_edited_snapshot_is_a_blocker(path: Path, change: Callable[[Any], object]) -> None:
+def test_edited_snapshot_is_refused(path: Path, change: Callable[[Any], object]) -> None:
     write(path, replace(SCAN, blockers=(Blocker(KEY, "list pods", "500.", "Run again.", "pods"),)))
     edit(path, change)
     with pytest.raises(ReadFailure, match="it was modified after it was written"):
         read(path)
 
 
-def test_white_space_is_no_edit(path: Path) -> None:
+def test_white_space_is_not_an_edit(path: Path) -> None:
     edit(path, lambda _: None)
     assert read(path) == as_read(SCAN)
 
@@ -169,7 +170,8 @@ FORGED: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
-def test_names_are_checked_even_if_the_hash_is_right(path: Path, change: Callable[[Any], object]) -> None:
+def test_forged_snapshot_with_valid_hash_is_refused(path: Path, change: Callable[[Any], object]) -> None:
+    """Names are checked even if the hash is right."""
     edit(path, change, forge=True)
     with pytest.raises(ReadFailure) as refused:
         read(path)
@@ -177,27 +179,27 @@ def test_names_are_checked_even_if_the_hash_is_right(path: Path, change: Callabl
     assert refused.value.seen.isprintable()
 
 
-def test_a_cluster_that_it_does_not_hold_is_a_blocker(path: Path) -> None:
+def test_cluster_missing_in_snapshot_is_refused(path: Path) -> None:
     with pytest.raises(ReadFailure, match=r"it has no cluster test. It has: production."):
         read(path, key="test")
 
 
-def test_a_snapshot_of_another_registry_is_a_blocker(path: Path) -> None:
+def test_snapshot_of_other_registry_is_refused(path: Path) -> None:
     with pytest.raises(ReadFailure, match=r"for the registry contoso.azurecr.io, not for fabrikam.azurecr.io"):
         read(path, registry=Registry("fabrikam.azurecr.io"))
 
 
-def test_the_registry_is_the_same_in_any_case(path: Path) -> None:
+def test_registry_is_compared_without_case_and_port(path: Path) -> None:
     assert read(path, registry=Registry("CONTOSO.azurecr.io:443")).blockers == ()
 
 
-def test_a_snapshot_of_another_aks_cluster_is_a_blocker(path: Path) -> None:
+def test_snapshot_of_other_aks_cluster_is_refused(path: Path) -> None:
     assert read(path, resource_id=AKS.upper()).blockers == ()
     with pytest.raises(ReadFailure, match=r"it was read from .*/aks, not from .*/aks-2"):
         read(path, resource_id=f"{AKS}-2")
 
 
-def test_a_snapshot_of_no_aks_cluster_is_none_of_one(path: Path) -> None:
+def test_snapshot_without_resource_id_rejects_aks_target(path: Path) -> None:
     write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW)], helm_history=3, created_at=NOW)
     assert read(path).blockers == ()
     with pytest.raises(ReadFailure, match="a cluster without a resource id"):
@@ -224,17 +226,17 @@ def doubts(scan: ClusterScan) -> list[str]:
         (timedelta(days=-400), False),
     ],
 )
-def test_the_age_of_the_reading_counts(path: Path, age: timedelta, fits: bool) -> None:
+def test_age_of_snapshot_is_limited(path: Path, age: timedelta, fits: bool) -> None:
     assert (doubts(read(path, now=NOW + age)) == []) is fits
 
 
-def test_how_old_it_may_be_is_said_with_what_to_do(path: Path) -> None:
+def test_old_snapshot_blocker_names_limit_and_remedy(path: Path) -> None:
     (blocker,) = read(path, now=NOW + timedelta(hours=3), max_age=timedelta(hours=2)).blockers
     assert blocker.seen == "it was read at 2026-11-22 10:00:00 UTC, 3 h ago. `max_age` allows 2 h."
     assert blocker.remedy == "Collect it again (acr-cleanup collect CONFIG --out usage.json)."
 
 
-def test_each_cluster_of_a_file_has_an_age_of_its_own(tmp_path: Path) -> None:
+def test_each_cluster_in_snapshot_has_own_age(tmp_path: Path) -> None:
     """A file that was merged today may hold what was read last week."""
     path = tmp_path / "usage.json"
     old = SnapshotEntry(ClusterScan("old"), NOW - timedelta(days=7))
@@ -243,7 +245,7 @@ def test_each_cluster_of_a_file_has_an_age_of_its_own(tmp_path: Path) -> None:
     assert len(read(path, key="old").blockers) == 1
 
 
-def test_an_alias_that_was_not_looked_for_is_a_blocker(path: Path) -> None:
+def test_alias_missing_in_snapshot_is_a_blocker(path: Path) -> None:
     more = Registry("contoso.azurecr.io", REGISTRY.aliases | {"cr.contoso.example"})
     assert doubts(read(path, registry=more)) == [
         "it was collected without the registry's alias cr.contoso.example, so images used by that name are not in it."
@@ -251,17 +253,17 @@ def test_an_alias_that_was_not_looked_for_is_a_blocker(path: Path) -> None:
     assert doubts(read(path, registry=Registry("contoso.azurecr.io"))) == [], "one more does no harm"
 
 
-def test_less_of_helms_history_than_asked_for_is_a_blocker(path: Path) -> None:
+def test_shorter_helm_history_is_a_blocker(path: Path) -> None:
     assert doubts(read(path, helm=4)) == ["it has 3 revisions of each Helm release, and this run asks for 4."]
     assert doubts(read(path, helm=0)) == []
 
 
-def test_everything_that_speaks_against_it_is_told_at_once(path: Path) -> None:
+def test_all_problems_are_reported_at_once(path: Path) -> None:
     registry = Registry("contoso.azurecr.io", frozenset({"a.example", "b.example"}))
     assert len(doubts(read(path, now=NOW + timedelta(days=9), registry=registry, helm=9))) == 4
 
 
-def test_what_blocked_the_reading_blocks_the_run(path: Path) -> None:
+def test_recorded_blocker_blocks_the_run(path: Path) -> None:
     """Whatever was done about the cause since then: only another reading shows it. It can still be waived by its kind."""
     blocker = Blocker(KEY, "list pods", "403 Forbidden.", "Give the role.", "pods")
     scan = read(write(path, replace(SCAN, blockers=(blocker,))))
@@ -271,12 +273,12 @@ def test_what_blocked_the_reading_blocks_the_run(path: Path) -> None:
     assert read(write(path, replace(SCAN, blockers=scan.blockers))).blockers == scan.blockers, "said once"
 
 
-def test_what_was_waived_where_it_was_read_is_still_told(path: Path) -> None:
+def test_recorded_waiver_stays_a_warning(path: Path) -> None:
     warnings = UsageIndex.of([read(path)], NOW).warnings
     assert any("rollouts.argoproj.io is waived" in each for each in warnings)
     assert any("managed by Helm" in each for each in warnings)
 
 
-def test_it_knows_which_cluster_it_was_read_from(path: Path) -> None:
+def test_recorded_resource_id_is_returned(path: Path) -> None:
     assert recorded_resource_id(SnapshotCluster(KEY, path)) == AKS
     assert recorded_resource_id(SnapshotCluster("test", path)) is None

@@ -39,7 +39,7 @@ async def test_custom_resources_are_read_page_by_page() -> None:
     assert {(use.workload.kind, use.running) for use in found.uses} == {("Rollout", False)}
 
 
-async def test_config_maps_are_read_even_without_discovery() -> None:
+async def test_config_maps_are_read_without_discovery() -> None:
     server = FakeServer()
     server.others = {"/api": HttpAnswer(503, b"no"), "/apis": HttpAnswer(503, b"no")}
     item = {"metadata": {"name": "sidecar", "namespace": "ops"}, "data": {"config.yaml": f"image: {WEB}:9"}}
@@ -49,20 +49,20 @@ async def test_config_maps_are_read_even_without_discovery() -> None:
     assert [blocker.kind for blocker in found.blockers] == ["", ""]
 
 
-async def test_a_server_without_config_maps_is_believed() -> None:
+async def test_server_without_config_maps_is_believed() -> None:
     server = FakeServer()
     server.put("configmaps", HttpAnswer(404, b"404 page not found"))
     assert (await read_fake(server)).blockers == ()
 
 
-async def test_a_custom_resource_that_went_after_discovery_is_no_blocker() -> None:
+async def test_kind_removed_after_discovery_is_not_a_blocker() -> None:
     server = FakeServer(ROLLOUT)
     server.put("rollouts", HttpAnswer(404, captured("errors/404_missing-custom-resource.json")))
     assert (await read_fake(server)).blockers == ()
     assert server.requests("/apis/argoproj.io/v1") == 2
 
 
-async def test_a_custom_resource_that_is_404_and_still_there_is_a_blocker() -> None:
+async def test_404_for_a_served_custom_kind_is_a_blocker() -> None:
     server = FakeServer(ROLLOUT)
     server.put("rollouts", HttpAnswer(404, b"404 page not found"))
     server.others["/apis/argoproj.io/v1"] = HttpAnswer(200, captured("discovery/argoproj.io_v1alpha1.json"))
@@ -70,7 +70,7 @@ async def test_a_custom_resource_that_is_404_and_still_there_is_a_blocker() -> N
     assert blocker.kind == "rollouts.argoproj.io"
 
 
-async def test_where_the_preferred_version_fails_the_stored_one_is_read() -> None:
+async def test_other_version_is_read_if_preferred_fails() -> None:
     """A lost conversion webhook: 500 without a reason."""
     server = FakeServer(custom(version="v2"), ROLLOUT)
     server.put(custom(version="v2").path, rollouts(f"{WEB}:1", version="v2", **{"continue": "a"}), status(500))
@@ -80,7 +80,7 @@ async def test_where_the_preferred_version_fails_the_stored_one_is_read() -> Non
 
 
 @pytest.mark.parametrize("code", [403, 429, 500, 503])
-async def test_a_custom_resource_that_fails_in_every_version_is_a_blocker_that_can_be_given_up(code: int) -> None:
+async def test_kind_failing_in_all_versions_can_be_waived(code: int) -> None:
     server = FakeServer(custom(version="v2"), ROLLOUT)
     server.put("pods", page(f"{WEB}:1"))
     server.put("rollouts", status(code))
@@ -94,21 +94,21 @@ async def test_a_custom_resource_that_fails_in_every_version_is_a_blocker_that_c
     assert server.requests("rollouts") == (1 if code == 403 else 2), "rights do not depend on the version"
 
 
-async def test_another_version_that_is_gone_does_not_excuse_one_that_fails() -> None:
+async def test_missing_other_version_does_not_excuse_failure() -> None:
     server = FakeServer(custom(version="v2"), ROLLOUT)
     server.put(custom(version="v2").path, status(500))
     server.put(ROLLOUT.path, HttpAnswer(404, b"404 page not found"))
     assert len((await read_fake(server)).blockers) == 1
 
 
-async def test_a_dead_group_of_the_server_is_one_blocker_by_its_name() -> None:
+async def test_dead_api_group_is_one_blocker() -> None:
     server = FakeServer(ROLLOUT, stale=["custom.metrics.k8s.io/v1beta1"])
     server.others["/apis/custom.metrics.k8s.io/v1beta1"] = HttpAnswer(503, b"service unavailable")
     (blocker,) = (await read_fake(server)).blockers
     assert blocker.kind == "custom.metrics.k8s.io/v1beta1"
 
 
-async def test_hundreds_of_definitions_are_read() -> None:
+async def test_hundreds_of_custom_kinds_are_read() -> None:
     kinds = [custom(f"K{n}", f"k{n}s", f"g{n % 40}.example") for n in range(300)]
     server = FakeServer(*kinds)
     server.put(kinds[-1].resource, listing(kinds[-1], [{"metadata": {"name": "a"}, "x": [f"{WEB}:1"]}]))
@@ -117,7 +117,7 @@ async def test_hundreds_of_definitions_are_read() -> None:
     assert server.reviewed == ["*"]
 
 
-async def test_odd_objects_are_read_or_blockers_and_never_lost() -> None:
+async def test_malformed_objects_are_never_lost() -> None:
     """Null lists, numbers where text belongs, malformed images; one odd object does not cost the others of its page."""
     good = pod("good", f"{WEB}:1")
     null = {"metadata": {"name": "null"}, "spec": {"containers": None, "volumes": None}, "status": None}
@@ -135,7 +135,7 @@ async def test_odd_objects_are_read_or_blockers_and_never_lost() -> None:
 @pytest.mark.parametrize(
     "broken", [b'{"metadata": {"name": "\xff"}, "a": "HOST/x:1"}', b"[]", b"7", b"null", b'"HOST/x:1"']
 )
-async def test_an_object_that_is_none_is_a_blocker(broken: bytes) -> None:
+async def test_item_that_is_not_an_object_is_a_blocker(broken: bytes) -> None:
     server = FakeServer(ROLLOUT)
     body = listing(ROLLOUT, [{"metadata": {"name": "PLACE"}}])
     server.put(

@@ -21,13 +21,13 @@ from tests.helpers.cluster_objects import (
 )
 
 
-async def test_secrets_are_never_asked_for_unless_helms_history_is() -> None:
+async def test_secrets_are_not_requested_without_helm_history() -> None:
     server = FakeServer(SECRET)
     await read_fake(server)
     assert server.requests("secrets") == 0
 
 
-async def test_helms_history_is_read_from_its_secrets_alone() -> None:
+async def test_only_helm_secrets_are_requested() -> None:
     server = FakeServer()
     server.put("secrets", captured("list/v1_secrets.labelSelector.json"))
     found = await scan(server.ask, "prod", OURS, access="direct", helm_history=2)
@@ -37,7 +37,7 @@ async def test_helms_history_is_read_from_its_secrets_alone() -> None:
     assert asked == ["/api/v1/secrets?limit=50&labelSelector=owner%3Dhelm&fieldSelector=type%3Dhelm.sh%2Frelease.v1"]
 
 
-async def test_helms_history_that_expires_while_it_is_read_counts_once() -> None:
+async def test_expired_helm_history_is_counted_once() -> None:
     server = FakeServer()
     first, second, *rest = (captured(f"list/v1_secrets.labelSelector.limit3.p00{n}.json") for n in range(1, 5))
     gone = HttpAnswer(410, captured("errors/410_pods.expired.json"))
@@ -49,7 +49,7 @@ async def test_helms_history_that_expires_while_it_is_read_counts_once() -> None
     assert (found.blockers, found.objects) == ((), 10)
 
 
-async def test_not_being_allowed_to_list_secrets_blocks_helms_history_with_the_exact_rule() -> None:
+async def test_forbidden_secrets_blocker_names_rule() -> None:
     server = FakeServer()
     server.put("secrets", status(403, "secrets is forbidden"))
     (blocker,) = (await scan(server.ask, "prod", OURS, access="direct", helm_history=3)).blockers
@@ -58,7 +58,7 @@ async def test_not_being_allowed_to_list_secrets_blocks_helms_history_with_the_e
 
 
 @pytest.mark.parametrize("history", [0, 3])
-async def test_where_helm_is_at_work_its_history_is_proposed_once(history: int) -> None:
+async def test_helm_history_is_proposed_once(history: int) -> None:
     server = FakeServer()
     labels = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
     server.put("pods", listing(POD, [pod("a", "ghcr.io/x:1"), pod("b", "ghcr.io/x:1", **labels)]))

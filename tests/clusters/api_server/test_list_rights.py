@@ -23,7 +23,7 @@ from tests.helpers.cluster_objects import (
 )
 
 
-async def test_an_empty_cluster_is_read_and_proven_empty() -> None:
+async def test_empty_cluster_is_proven_empty() -> None:
     """One review of the right to list everything proves all empty lists."""
     server = FakeServer(custom())
     found = await read_fake(server)
@@ -31,7 +31,7 @@ async def test_an_empty_cluster_is_read_and_proven_empty() -> None:
     assert server.reviewed == ["*"]
 
 
-async def test_without_the_right_to_everything_each_empty_list_is_proven_once() -> None:
+async def test_each_empty_list_is_reviewed_without_full_rights() -> None:
     server = FakeServer(custom())
     server.denied = {"whatever"}
     server.put("pods", page(f"{WEB}:1"))
@@ -40,7 +40,7 @@ async def test_without_the_right_to_everything_each_empty_list_is_proven_once() 
     assert sorted(server.reviewed) == sorted(["*", *others])
 
 
-async def test_an_empty_list_for_a_kind_it_may_not_list_is_a_blocker() -> None:
+async def test_empty_list_of_forbidden_kind_is_a_blocker() -> None:
     server = FakeServer()
     server.denied = {"cronjobs"}
     (blocker,) = (await read_fake(server)).blockers
@@ -51,7 +51,7 @@ async def test_an_empty_list_for_a_kind_it_may_not_list_is_a_blocker() -> None:
 
 
 @pytest.mark.parametrize("code", [404, 405])
-async def test_a_server_without_access_reviews_is_believed(code: int) -> None:
+async def test_server_without_access_reviews_is_believed(code: int) -> None:
     server = FakeServer()
     server.review = HttpAnswer(code, b"404 page not found")
     assert (await read_fake(server)).blockers == ()
@@ -69,14 +69,14 @@ async def test_a_server_without_access_reviews_is_believed(code: int) -> None:
     ],
     ids=lambda answer: f"{answer.status} {answer.body[:20]!r}",
 )
-async def test_a_review_that_does_not_answer_leaves_an_empty_list_unproven(answer: HttpAnswer) -> None:
+async def test_failed_review_leaves_empty_lists_unproven(answer: HttpAnswer) -> None:
     server = FakeServer()
     server.review = answer
     assert {each.kind for each in (await read_fake(server)).blockers} == {*map(str, KINDS), "configmaps"}
 
 
 @pytest.mark.parametrize("each", [*KINDS, CONFIG_MAP, custom()], ids=str)
-async def test_403_on_one_kind_is_a_blocker_that_names_call_status_and_remedy(each: Any) -> None:
+async def test_forbidden_kind_blocker_names_call_status_remedy(each: Any) -> None:
     server = FakeServer(custom())
     server.put("pods", page(f"{WEB}:1"))
     server.put(each.resource, status(403, f"{each} is forbidden: User cannot list"))
@@ -93,7 +93,7 @@ async def test_403_on_one_kind_is_a_blocker_that_names_call_status_and_remedy(ea
     assert each is POD or used(found) == {f"{WEB}:1"}, "what could be read counts all the same"
 
 
-async def test_real_refusals_are_blockers() -> None:
+async def test_captured_refusals_are_blockers() -> None:
     server = FakeServer()
     server.put("cronjobs", HttpAnswer(403, captured("errors/403_reader_batch_v1_cronjobs.json"), "Forbidden"))
     server.put("pods", HttpAnswer(401, captured("errors/401_bad-token_pods.json"), "Unauthorized"))
@@ -104,7 +104,7 @@ async def test_real_refusals_are_blockers() -> None:
     assert "prod: list jobs.batch: 429 Too Many Requests: Too many requests, please try again later." in text
 
 
-async def test_azures_reader_role_is_named_only_where_it_helps() -> None:
+async def test_reader_role_is_named_only_if_it_covers_kind() -> None:
     """It covers neither stored pod templates nor custom resources."""
     server = FakeServer(custom())
     for resource in ("jobs", "podtemplates", "rollouts"):
@@ -113,7 +113,7 @@ async def test_azures_reader_role_is_named_only_where_it_helps() -> None:
     assert {kind for kind, remedy in remedies.items() if "RBAC Reader" in remedy} == {"jobs.batch"}
 
 
-async def test_a_kind_that_the_server_says_it_does_not_have_is_no_blocker() -> None:
+async def test_kind_that_is_not_served_is_not_a_blocker() -> None:
     server = FakeServer()
     server.put("cronjobs", HttpAnswer(404, captured("errors/404_missing-resource.json"), "Not Found"))
     described = json.loads(captured("discovery/batch_v1.json"))
@@ -134,7 +134,7 @@ async def test_a_kind_that_the_server_says_it_does_not_have_is_no_blocker() -> N
     ],
     ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
 )
-async def test_a_404_without_that_proof_is_a_blocker(described: HttpAnswer) -> None:
+async def test_unexplained_404_is_a_blocker(described: HttpAnswer) -> None:
     server = FakeServer()
     server.put("cronjobs", HttpAnswer(404, captured("errors/404_missing-group.json"), "Not Found"))
     server.others["/apis/batch/v1"] = described
@@ -143,7 +143,7 @@ async def test_a_404_without_that_proof_is_a_blocker(described: HttpAnswer) -> N
     assert "404" in blocker.seen
 
 
-async def test_only_for_what_is_not_there_by_nature_a_waiver_is_proposed_when_the_server_fails() -> None:
+async def test_waiver_is_not_proposed_for_built_in_kinds() -> None:
     server = FakeServer()
     server.put("pods", status(500))
     (blocker,) = (await read_fake(server)).blockers

@@ -50,7 +50,7 @@ async def test_null_items_are_an_empty_list() -> None:
     assert (await read_fake(server)).blockers == ()
 
 
-async def test_podtemplates_are_read() -> None:
+async def test_pod_templates_are_read() -> None:
     server = FakeServer()
     each = kind("PodTemplate")
     template = {"spec": {"containers": [{"name": "a", "image": f"{WEB}:1"}]}}
@@ -58,7 +58,7 @@ async def test_podtemplates_are_read() -> None:
     assert used(await read_fake(server)) == {f"{WEB}:1"}
 
 
-async def test_an_expired_list_is_read_again_from_its_start() -> None:
+async def test_expired_list_is_restarted() -> None:
     gone = HttpAnswer(410, captured("errors/410_pods.expired.json"), "Gone")
     server = FakeServer()
     server.put(
@@ -71,7 +71,7 @@ async def test_an_expired_list_is_read_again_from_its_start() -> None:
     assert found.objects == 2
 
 
-async def test_a_list_that_expires_again_and_again_is_a_blocker() -> None:
+async def test_repeatedly_expired_list_is_a_blocker() -> None:
     server = FakeServer()
     server.put("pods", HttpAnswer(410, captured("errors/410_pods.expired.json"), "Gone"))
     (blocker,) = (await read_fake(server)).blockers
@@ -117,7 +117,7 @@ def without(key: str) -> bytes:
     ],
     ids=lambda body: repr(body[:50]),
 )
-async def test_a_page_that_is_not_the_list_asked_for_is_a_blocker(body: bytes) -> None:
+async def test_page_of_another_list_is_a_blocker(body: bytes) -> None:
     server = FakeServer()
     server.put("pods", body)
     (blocker,) = (await read_fake(server)).blockers
@@ -125,7 +125,7 @@ async def test_a_page_that_is_not_the_list_asked_for_is_a_blocker(body: bytes) -
     assert blocker.remedy
 
 
-async def test_a_second_page_that_fails_is_a_blocker_and_the_first_still_counts() -> None:
+async def test_uses_before_failed_page_count() -> None:
     server = FakeServer()
     server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), HttpAnswer(200, b'{"kind": "PodL'))
     found = await read_fake(server)
@@ -133,7 +133,7 @@ async def test_a_second_page_that_fails_is_a_blocker_and_the_first_still_counts(
     assert used(found) == {f"{WEB}:1"}
 
 
-async def test_a_continue_that_repeats_for_ever_ends() -> None:
+async def test_repeated_continue_token_is_a_blocker() -> None:
     server = FakeServer()
     server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), page(f"{WEB}:2", **{"continue": "a"}))
     (blocker,) = (await read_fake(server)).blockers
@@ -157,7 +157,7 @@ def endless(same: bool) -> Ask:
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same page", "ever new pages"])
-async def test_a_list_that_goes_on_for_ever_ends(same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_list_is_a_blocker(same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not same:
         monkeypatch.setattr(scanner, "_MOST_PAGES", 30)
     (blocker,) = (await scan(endless(same), "prod", OURS, access="direct")).blockers
@@ -165,7 +165,7 @@ async def test_a_list_that_goes_on_for_ever_ends(same: bool, monkeypatch: pytest
     assert ("repeats another" in blocker.seen) == same
 
 
-async def test_a_page_is_read_while_the_next_is_on_its_way() -> None:
+async def test_page_is_decoded_while_next_is_fetched() -> None:
     """The second page is asked for before the objects of the first are looked at."""
     server = FakeServer()
     server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), page(f"{WEB}:2"))
@@ -187,7 +187,7 @@ async def test_a_page_is_read_while_the_next_is_on_its_way() -> None:
     assert order == ["asked", "asked", "read", "read"]
 
 
-async def test_a_server_that_never_answers_is_unreachable_and_asked_no_further() -> None:
+async def test_unreachable_server_is_given_up_early() -> None:
     server = FakeServer()
     for each in (*KINDS, CONFIG_MAP):
         server.put(each.resource, Unreachable("connecting", "no answer", "look"))
@@ -197,7 +197,7 @@ async def test_a_server_that_never_answers_is_unreachable_and_asked_no_further()
     assert len(server.asked) < len(KINDS)
 
 
-async def test_a_server_that_stops_answering_is_a_blocker() -> None:
+async def test_server_that_stops_answering_is_a_blocker() -> None:
     server = FakeServer()
     server.put("pods", page(f"{WEB}:1"))
     server.put("podtemplates", Unreachable("connecting to https://x", "reset", "look"))
@@ -216,7 +216,7 @@ async def test_replicas_of_one_workload_are_one_use() -> None:
 
 
 @pytest.mark.parametrize("error", [IdentityError("no login"), asyncio.CancelledError()], ids=["identity", "cancelled"])
-async def test_what_ends_the_run_passes_through(error: Any) -> None:
+async def test_login_error_and_cancellation_pass_through(error: Any) -> None:
     server = FakeServer()
     server.put("jobs", error) if isinstance(error, Exception) else None
 
@@ -229,7 +229,7 @@ async def test_what_ends_the_run_passes_through(error: Any) -> None:
         await scan(ask, "prod", OURS, access="direct")
 
 
-async def test_notes_are_few() -> None:
+async def test_number_of_notes_is_limited() -> None:
     server = FakeServer()
     maps = [
         {"metadata": {"name": f"m{n}", "namespace": "shop"}, "data": {"x": "contoso.azurecr.io/{{ .app }}:1"}}

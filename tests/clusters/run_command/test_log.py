@@ -12,7 +12,7 @@ from tests.helpers.cluster_objects import WEB, blockers, used
 from tests.helpers.run_command_logs import block, counts, pod_line, read_log, whole_log
 
 
-def test_a_whole_log_is_read() -> None:
+def test_whole_log_is_read() -> None:
     found = read_log(whole_log())
     assert (used(found), found.blockers) == ({f"{WEB}:1"}, ())
     assert (found.objects, found.access) == (3 * len(KINDS) + 4, "run-command")
@@ -21,12 +21,12 @@ def test_a_whole_log_is_read() -> None:
 
 
 @pytest.mark.parametrize("state", ["succeeded", "Succeeded", "SUCCEEDED"])
-def test_the_state_is_read_in_any_case(state: str) -> None:
+def test_state_is_compared_without_case(state: str) -> None:
     assert read_log(whole_log(), state=state).blockers == ()
 
 
 @pytest.mark.parametrize("state", ["Failed", "failed", "Canceled", "Running", ""])
-def test_a_command_that_did_not_run_is_a_blocker(state: str) -> None:
+def test_failed_state_is_a_blocker(state: str) -> None:
     found = read_log("", state=state, exit_code=None, reason="ImagePullBackoff")
     (blocker,) = found.blockers
     assert blocker.where == "prod"
@@ -35,13 +35,14 @@ def test_a_command_that_did_not_run_is_a_blocker(state: str) -> None:
 
 
 @pytest.mark.parametrize("logs", ["", "\n", "  \r\n "])
-def test_an_empty_log_is_a_blocker_and_not_an_empty_cluster(logs: str) -> None:
+def test_empty_log_is_a_blocker(logs: str) -> None:
     (blocker,) = read_log(logs).blockers
     assert "its log is empty" in blocker.seen
 
 
 @pytest.mark.parametrize("exit_code", [1, 137, -1, None])
-def test_a_failed_command_is_a_blocker_that_quotes_why_but_its_uses_count(exit_code: int | None) -> None:
+def test_nonzero_exit_code_is_a_blocker(exit_code: int | None) -> None:
+    """It quotes the error. The uses in a whole block count all the same."""
     error = 'Error from server (Forbidden): cronjobs.batch is forbidden: User "x" cannot list resource "cronjobs"'
     found = read_log(f"{error}\n{whole_log()}", exit_code=exit_code)
     (blocker,) = found.blockers
@@ -60,7 +61,7 @@ def test_a_failed_command_is_a_blocker_that_quotes_why_but_its_uses_count(exit_c
     ],
 )
 @pytest.mark.parametrize("place", ["before", "inside", "after"])
-def test_a_foreign_line_is_a_blocker_that_quotes_it(line: str, place: str) -> None:
+def test_foreign_line_is_quoted_in_a_blocker(line: str, place: str) -> None:
     lines = whole_log().splitlines()
     lines.insert({"before": 0, "inside": 2, "after": len(lines)}[place], line)
     (blocker,) = read_log("\n".join(lines)).blockers
@@ -68,12 +69,12 @@ def test_a_foreign_line_is_a_blocker_that_quotes_it(line: str, place: str) -> No
     assert "\x1b" not in str(blocker)
 
 
-def test_a_long_foreign_line_is_shortened() -> None:
+def test_long_foreign_line_is_shortened() -> None:
     assert len(blockers(read_log("x y" * 10_000 + "\n" + whole_log()))) < 1000
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
-def test_a_log_that_is_cut_anywhere_is_a_blocker(share: float) -> None:
+def test_truncated_log_is_a_blocker(share: float) -> None:
     log = whole_log(*(pod_line(f"{WEB}:{hashlib.sha256(bytes([n])).hexdigest()}") for n in range(200)))
     found = read_log(log[: int(len(log) * share)])
     assert found.uses == ()
@@ -83,7 +84,7 @@ def test_a_log_that_is_cut_anywhere_is_a_blocker(share: float) -> None:
         assert "access: direct" in blockers(found)
 
 
-def test_no_cut_whatever_goes_unnoticed() -> None:
+def test_every_prefix_and_suffix_of_log_is_a_blocker() -> None:
     """Every prefix and every suffix of a log but the whole is a blocker (the last line's end aside)."""
     log = whole_log()
     assert [end for end in range(len(log) - 1) if not read_log(log[:end]).blockers] == []
@@ -106,10 +107,10 @@ def test_no_cut_whatever_goes_unnoticed() -> None:
         lambda lines: [lines[0].replace("begin 2 ", "begin 2 " + "0" * 8)[: len(lines[0])], *lines[1:]],
     ],
 )
-def test_a_log_with_a_wrong_marker_checksum_or_length_is_a_blocker(spoil: Any) -> None:
+def test_wrong_marker_checksum_or_length_is_a_blocker(spoil: Any) -> None:
     assert read_log("\n".join(spoil(whole_log().splitlines()))).blockers
 
 
-def test_a_block_with_another_content_of_the_same_length_is_a_blocker() -> None:
+def test_other_content_of_same_length_is_a_blocker() -> None:
     mine, other = block(*counts(), pod_line(f"{WEB}:1")), block(*counts(), pod_line(f"{WEB}:2"))
     assert "damaged" in blockers(read_log("\n".join([mine[0], *other[1:]])))

@@ -35,7 +35,7 @@ def world(request: pytest.FixtureRequest) -> ClusterState:
 
 
 @pytest.mark.parametrize("kubectl", KUBECTLS)
-async def test_both_ways_of_reading_find_the_same(world: ClusterState, kubectl: Any) -> None:
+async def test_run_command_finds_same_as_direct_reading(world: ClusterState, kubectl: Any) -> None:
     world.kubectl = kubectl
     async with edge(world, registry=OURS) as at:
         direct, command = await at.read(Access.DIRECT), await at.read(Access.RUN_COMMAND)
@@ -47,7 +47,7 @@ async def test_both_ways_of_reading_find_the_same(world: ClusterState, kubectl: 
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 37])
-async def test_both_ways_of_reading_find_the_same_in_any_cluster(seed: int) -> None:
+async def test_run_command_agrees_on_random_clusters(seed: int) -> None:
     world = random_world(seed)
     world.kubectl = "real" if seed % 2 and shutil.which("kubectl") else "stub"
     async with edge(world, registry=OURS) as at:
@@ -59,7 +59,7 @@ async def test_both_ways_of_reading_find_the_same_in_any_cluster(seed: int) -> N
 
 
 @pytest.mark.parametrize("revisions", [1, 3])
-async def test_both_ways_of_reading_find_the_same_in_helms_history(revisions: int) -> None:
+async def test_run_command_agrees_on_helm_history(revisions: int) -> None:
     world = helm_world()
     world.kubectl = KUBECTL
     async with edge(world, registry=OURS) as at:
@@ -75,7 +75,7 @@ async def test_both_ways_of_reading_find_the_same_in_helms_history(revisions: in
     assert command.objects == direct.objects
 
 
-async def test_what_is_nobodys_business_does_not_travel() -> None:
+async def test_unrelated_text_is_not_transferred() -> None:
     """Neither the value of a variable that names no image, nor an object that does not name our registry."""
     world = rich_world()
     async with edge(world, registry=OURS) as at:
@@ -97,7 +97,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("settings", FAULTS.values(), ids=FAULTS)
-async def test_both_ways_of_reading_miss_the_same(settings: dict[str, Any]) -> None:
+async def test_run_command_has_same_blockers(settings: dict[str, Any]) -> None:
     """And say of which kind it is, so that the same waiver serves both."""
     world = rich_world()
     world.kubectl = KUBECTL
@@ -115,13 +115,13 @@ async def test_both_ways_of_reading_miss_the_same(settings: dict[str, Any]) -> N
     assert {blocker.kind for blocker in waived.waived} == missed
 
 
-async def test_a_cluster_that_may_not_be_read_at_all_blocks_kind_by_kind() -> None:
+async def test_forbidden_cluster_blocks_kind_by_kind() -> None:
     async with edge(shop(forbidden={"*"}), registry=OURS) as at:
         found = await at.read(Access.RUN_COMMAND)
     assert {blocker.kind for blocker in found.blockers} >= {*map(str, KINDS), "configmaps"}
 
 
-async def test_a_list_that_fails_once_is_read_again() -> None:
+async def test_list_that_fails_once_is_retried() -> None:
     cluster = rich_world()
     cluster.page_cap, cluster.expire_continue = 1, {"pods": 1, "configmaps": 1, "rollouts.argoproj.io": 2}
     async with edge(cluster, registry=OURS) as at:
@@ -145,14 +145,14 @@ async def test_a_list_that_fails_once_is_read_again() -> None:
     ],
     ids=str,
 )
-async def test_a_spoilt_run_command_is_a_blocker(settings: dict[str, Any], words: str) -> None:
+async def test_damaged_run_command_is_a_blocker(settings: dict[str, Any], words: str) -> None:
     async with edge(shop(private=True, **settings), registry=OURS) as at:
         found = await at.read()
     assert words in blockers(found)
     assert bool(found.blockers) == bool(words)
 
 
-async def test_a_large_cluster_fits_into_a_log() -> None:
+async def test_large_cluster_fits_into_log() -> None:
     """Replicas are one line: 3,000 pods of 300 workloads stay far below 512 kB."""
     cluster = ClusterState("aks-prod", private=True)
     for n in range(300):

@@ -33,26 +33,27 @@ from tests.helpers.run_command_logs import U, block, counts, pod_line, read_log
     ],
     ids=lambda line: line[:20],
 )
-def test_a_record_that_cannot_be_read_is_a_blocker_and_the_others_count(line: str) -> None:
+def test_malformed_record_is_a_blocker(line: str) -> None:
+    """The other records count."""
     found = read_log("\n".join(block(*counts(), line, pod_line())))
     assert "cannot be read" in blockers(found)
     assert used(found) == {f"{WEB}:1"}
 
 
 @pytest.mark.parametrize("key", [*map(str, KINDS), "configmaps", "api-resources", "/apis"])
-def test_what_the_result_does_not_cover_is_a_blocker(key: str) -> None:
+def test_missing_record_is_a_blocker(key: str) -> None:
     """Of a kind of objects, one that names it."""
     lines = [line for line in counts() if line != f"1 #{U}{key}{U}0{U}"]
     (blocker,) = read_log("\n".join(block(*lines))).blockers
     assert blocker.kind == ("" if key in {"api-resources", "/apis"} else key)
 
 
-def test_a_kind_that_is_served_and_was_not_listed_is_a_blocker() -> None:
+def test_served_kind_without_list_is_a_blocker() -> None:
     (blocker,) = read_log("\n".join(block(*counts(), f"1 r{U}rollouts{U}argoproj.io/v1alpha1{U}Rollout"))).blockers
     assert blocker.kind == "rollouts.argoproj.io"
 
 
-def test_a_failure_is_never_taken_back() -> None:
+def test_later_success_does_not_cancel_a_failure() -> None:
     """Whatever comes after it: an object cannot make a list that failed a good one."""
     for lines in ([f"1 #{U}pods{U}1{U}boom", f"1 #{U}pods{U}0{U}"], [f"1 #{U}pods{U}0{U}", f"1 #{U}pods{U}1{U}boom"]):
         (blocker,) = read_log("\n".join(block(*counts(), *lines))).blockers
@@ -68,12 +69,12 @@ def test_a_failure_is_never_taken_back() -> None:
         ('error: the server doesn\'t have a resource type "pods"', "pods", "Run again"),
     ],
 )
-def test_what_a_list_failed_with_is_a_blocker_with_its_remedy(text: str, kind: str, words: str) -> None:
+def test_failed_list_blocker_has_its_remedy(text: str, kind: str, words: str) -> None:
     (blocker,) = read_log("\n".join(block(*counts(), f"1 #{U}pods{U}1{U}{text}"))).blockers
     assert (blocker.kind, text in blocker.seen, words in blocker.remedy) == (kind, True, True)
 
 
-def test_a_kind_that_a_server_need_not_have_may_be_missing() -> None:
+def test_optional_kind_may_be_missing() -> None:
     text = 'error: the server doesn\'t have a resource type "podtemplates"'
     assert read_log("\n".join(block(*counts(), f"1 #{U}podtemplates{U}1{U}{text}"))).blockers == ()
 
@@ -93,7 +94,7 @@ RESOURCES = json.dumps(
         (0, '{"resources":null}', ""),
     ],
 )
-def test_a_group_version_in_which_nothing_was_found_is_looked_at(code: int, text: str, words: str) -> None:
+def test_group_version_without_kinds_is_checked(code: int, text: str, words: str) -> None:
     """It may be down, or hold what kubectl did not list; if it holds nothing that can be listed, all is well."""
     found = read_log("\n".join(block(*counts(), f"1 d{U}example.com/v1{U}{code}{U}{text}")))
     assert {blocker.kind for blocker in found.blockers} == ({"example.com/v1"} if words else set())
@@ -115,14 +116,14 @@ def test_a_group_version_in_which_nothing_was_found_is_looked_at(code: int, text
         ("maybe", False),
     ],
 )
-def test_an_empty_kind_is_believed_only_with_the_right_to_list_it(answer: str, believed: bool) -> None:
+def test_empty_kind_needs_right_to_list(answer: str, believed: bool) -> None:
     lines = counts(cronjobs=f"1 v{U}cronjobs.batch{U}{answer}")
     found = read_log("\n".join(block(*lines)))
     assert (found.blockers == ()) == believed
     assert believed or "cronjobs.batch" in blockers(found)
 
 
-def test_image_names_may_hold_line_ends() -> None:
+def test_image_name_may_end_in_newline() -> None:
     """A template whose image was written as a YAML block ends in one."""
     found = read_log("\n".join(block(*counts(), pod_line(f"{WEB}:1\n"))))
     assert used(found) == {f"{WEB}:1"}
