@@ -99,7 +99,7 @@ image-test: $(VENV)/ci.done  ## Build the image, run it, and run a whole workflo
 
 task: $(VENV)/dev.done $(TASK)/node_modules/.package-lock.json  ## Test and pack the Azure Pipelines task (needs Node 20 or newer).
 	@cd $(TASK) && npm test --silent && npm run --silent package
-	@ACR_CLEANUP_REQUIRE_TASK=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/entries/test_task.py tests/entries/test_task_run.py
+	@ACR_CLEANUP_REQUIRE_TASK=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/entries/test_task.py tests/entries/test_vsix.py tests/entries/test_task_run.py
 
 lint-workflows: $(VENV)/ci.done  ## Check action.yml, workflows and Dockerfiles with the published schemas and linters.
 	@.github/lint.sh $(CURDIR)/$(VENV)/bin

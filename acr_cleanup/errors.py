@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 class AcrCleanupError(Exception):
     """
-    A failure in three parts, for the user.
+    A failure that the user can act on, in three parts.
 
     - `seen`: what failed, in one sentence.
     - `where`: a file path, a cluster or a call.

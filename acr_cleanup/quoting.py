@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 # Every JSON web token begins with `{"`.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
@@ -39,3 +40,18 @@ def phrase(text: object) -> str:
     'The connection was refused'
     """
     return quoted(text).rstrip(". ")
+
+
+def in_utc(moment: datetime) -> datetime:
+    """
+    Convert a time of a foreign document to UTC.
+
+    A time that has no equivalent in UTC becomes the nearest one that has: `astimezone` raises `OverflowError` for it.
+
+    >>> in_utc(datetime.fromisoformat("0001-01-01T00:00:00+14:00"))
+    datetime.datetime(1, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return moment.replace(tzinfo=UTC)

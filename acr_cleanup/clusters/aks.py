@@ -1,5 +1,6 @@
 """
-Reads an AKS cluster: its description in Azure, credentials of an ordinary user (never the admin's), then its API server.
+Reads an AKS cluster: its description in Azure, credentials of an ordinary user (never the admin's),
+then its API server.
 
 The API server is asked directly, or through a run command.
 """
@@ -54,7 +55,10 @@ async def read_aks(target: AksCluster, access: ClusterAccess, search: Search) ->
 
 
 async def survey_aks(target: AksCluster, access: ClusterAccess) -> ClusterSurvey:
-    """Ask Azure how the cluster authorises, and the cluster which kinds it serves. Raises `ReadFailure`."""
+    """
+    Ask Azure how the cluster authorises, and the cluster which kinds it serves. Raises
+    `ReadFailure`.
+    """
     client = await access.manager.client(target.subscription_id)
     cluster = await _managed_cluster(client, target)
     profile = cluster.properties.aad_profile if cluster.properties is not None else None
@@ -110,7 +114,7 @@ def _is_private(cluster: ManagedCluster) -> bool:
     return profile is not None and bool(profile.enable_private_cluster)
 
 
-# -- directly ----------------------------------------------------------------------------------------------------------
+# -- directly --------------------------------------------------------------------------------------
 
 
 async def _read_directly(
@@ -118,7 +122,8 @@ async def _read_directly(
 ) -> ClusterScan:
     server = await _user_server(client, target, access)
     if may_fall_back:
-        # Any response shows that the server can be reached. Only one attempt: without a response, a run command follows.
+        # Any response shows that the server can be reached. Only one attempt: without a response, a
+        # run command follows.
         async with connect(server, replace(access.patience, attempts=1)) as ask:
             await ask("GET", "/version")
     async with connect(server, access.patience) as ask:
@@ -145,7 +150,7 @@ async def _user_server(client: ContainerServiceClient, target: AksCluster, acces
     return api_server(document, None, folder=Path(), options=ConnectionOptions.of(access.azure))
 
 
-# -- by a run command --------------------------------------------------------------------------------------------------
+# -- by a run command ------------------------------------------------------------------------------
 
 
 async def _read_by_run_command(
@@ -166,7 +171,8 @@ async def _read_by_run_command(
     request = RunCommandRequest(
         command=script(search.registry, search.helm_history),
         context="",
-        # Without this token, the command would run as an administrator on clusters with local accounts, and fail on others.
+        # Without this token, the command would run as an administrator on clusters with local
+        # accounts, and fail on others.
         cluster_token=await options.token(f"{AKS_SERVER_APP}/.default") if entra else None,
     )
     result = await _run(client, target, request)

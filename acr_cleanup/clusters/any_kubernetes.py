@@ -25,7 +25,10 @@ async def survey_kubernetes(target: KubeconfigCluster, access: ClusterAccess) ->
 
 
 def server_host(target: KubeconfigCluster) -> str:
-    """Return the host of the API server in lower case; empty if the kubeconfig does not name one (reading it reports that)."""
+    """
+    Return the host of the API server in lower case; empty if the kubeconfig does not name one
+    (reading it reports that).
+    """
     try:
         return (urlsplit(server_of(read_kubeconfig(target.kubeconfig), target.context)).hostname or "").lower()
     except (ReadFailure, ValueError):

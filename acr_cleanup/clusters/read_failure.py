@@ -1,4 +1,7 @@
-"""The exception for a cluster, or one kind of object in it, that could not be read. It becomes a blocker."""
+"""
+The exception for a cluster, or one kind of object in it, that could not be read. It becomes a
+blocker.
+"""
 
 from __future__ import annotations
 

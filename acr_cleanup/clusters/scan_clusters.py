@@ -38,7 +38,8 @@ async def scan_clusters(
     helm_history: how many revisions of each Helm release count as used.
     waive: kinds that block nothing if they could not be listed.
 
-    A cluster that cannot be read gets a blocker, and the others are read. Raises only `IdentityError`, without a login.
+    A cluster that cannot be read gets a blocker, and the others are read. Raises only
+    `IdentityError`, without a login.
     """
     search = Search(registry, helm_history)
     async with open_manager(azure) as manager:

@@ -1,9 +1,11 @@
 """
-Usage snapshots: the scans of clusters in a file, for runs on machines that cannot reach the clusters.
+Usage snapshots: the scans of clusters in a file, for runs on machines that cannot reach the
+clusters.
 
-A snapshot is one JSON document (`snapshot.schema.json`). Its hash is over the canonical JSON of everything else in it: UTF-8,
-sorted keys, no white space between tokens. The hash protects against accidents: half a file, a merge, an edit by hand. It is not
-a signature, because anyone who can write the file can also write its hash. Protect the file like the configuration.
+A snapshot is one JSON document (`snapshot.schema.json`). Its hash is over the canonical JSON of
+everything else in it: UTF-8, sorted keys, no white space between tokens. The hash protects against
+accidents: half a file, a merge, an edit by hand. It is not a signature, because anyone who can
+write the file can also write its hash. Protect the file like the configuration.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class SnapshotEntry:
     resource_id: str | None = None
 
 
-# -- the form of the file ------------------------------------------------------------------------------------------------------
+# -- the form of the file --------------------------------------------------------------------------
 # Unknown members are refused, because the hash does not cover members that are not read.
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -109,7 +111,7 @@ def content_hash(content: SnapshotContent) -> str:
     return f"sha256:{sha256(msgspec.json.encode(members, order='sorted')).hexdigest()}"
 
 
-# -- writing -------------------------------------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------
 
 
 def write_snapshot(
@@ -121,7 +123,8 @@ def write_snapshot(
     registry: the registry whose uses the scans have.
     helm_history: how many revisions of each Helm release they count as used.
 
-    The file is replaced as a whole, after all of it is written: a failure leaves the previous file in place.
+    The file is replaced as a whole, after all of it is written: a failure leaves the previous file
+    in place.
     """
     content = SnapshotContent(
         schema_version=SCHEMA_VERSION,

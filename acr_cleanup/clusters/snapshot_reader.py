@@ -1,4 +1,7 @@
-"""Reads the scan of a cluster from a usage snapshot, if the snapshot is whole, recent, and of this cluster and registry."""
+"""
+Reads the scan of a cluster from a usage snapshot, if the snapshot is whole, recent, and of this
+cluster and registry.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
-from acr_cleanup.quoting import quoted
+from acr_cleanup.quoting import in_utc, quoted
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead the clock of the machine that read the cluster may be."""
@@ -46,8 +49,9 @@ def read_snapshot(
 
     now: the time, for tests.
 
-    Raises `ReadFailure` if the file is not a whole snapshot of this cluster and registry. A snapshot that is whole but, for
-    example, too old or blocked itself gets blockers: its uses are still shown.
+    Raises `ReadFailure` if the file is not a whole snapshot of this cluster and registry. A
+    snapshot that is whole but, for example, too old or blocked itself gets blockers: its uses are
+    still shown.
     """
     file, recorded = _find(target)
     call = _call(target)
@@ -108,7 +112,7 @@ def _problems(
         seen = f"it has {file.helm_history} revisions of each Helm release, and this run asks for {helm_history}."
         yield ReadFailure(call, seen, f"Set `helm_history: {helm_history}` there. {again}")
     age = now - recorded.read_at
-    read_at = f"it was read at {recorded.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    read_at = f"it was read at {in_utc(recorded.read_at):%Y-%m-%d %H:%M:%S} UTC"
     if age > target.max_age:
         yield ReadFailure(call, f"{read_at}, {_words(age)} ago. `max_age` allows {_words(target.max_age)}.", again)
     elif age < -CLOCK_SKEW:
@@ -130,8 +134,9 @@ def _scan(target: SnapshotCluster, recorded: RecordedCluster) -> ClusterScan:
         return Blocker(target.key, recorded.call, recorded.seen, recorded.remedy, recorded.kind)
 
     def lasting(recorded: RecordedBlocker) -> Blocker:
-        # Solving the cause is not enough: the cluster must be read again. This comes last, because reports cut long text, and
-        # a waiver, which the remedy of the cause may name, needs no new snapshot.
+        # Solving the cause is not enough: the cluster must be read again. This comes last, because
+        # reports cut long text, and a waiver, which the remedy of the cause may name, needs no new
+        # snapshot.
         again = _again(target)
         remedy = recorded.remedy if _AGAIN in recorded.remedy else f"{recorded.remedy} {again}".lstrip()
         return replace(blocker(recorded), remedy=remedy)
@@ -160,7 +165,10 @@ def _scan(target: SnapshotCluster, recorded: RecordedCluster) -> ClusterScan:
 
 
 def _reference(host: str, repository: str, tag: str | None, digest: str | None) -> ImageReference:
-    """Make a reference of its parts. Raises `InvalidReference` if the grammar does not allow one of them."""
+    """
+    Make a reference of its parts. Raises `InvalidReference` if the grammar does not allow one of
+    them.
+    """
     checked: Digest | None = None if digest is None else parse_digest(digest)
     reference = ImageReference(host, repository, tag, checked)
     parsed = parse_reference(str(reference))

@@ -1,4 +1,7 @@
-"""Asks clusters what must be known to grant rights in them: how they authorise, and which kinds they serve. Reads no object."""
+"""
+Asks clusters what must be known to grant rights in them: how they authorise, and which kinds they
+serve. Reads no object.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,10 @@ _PATIENCE = Patience(attempts=2, timeouts=1)
 @dataclass(frozen=True, slots=True)
 class ClusterSurvey:
     """
-    The answers of one cluster; None where there is none.
+    The answers of one cluster. None means that an answer is missing.
 
-    entra: its users are those of Entra ID. Otherwise the credentials that Azure returns are an administrator's.
+    entra: its users are those of Entra ID. Otherwise the credentials that Azure returns are an
+        administrator's.
     azure_rbac: roles of Azure grant rights on its objects.
     private: its API server is private.
     kinds: the kinds that it serves and that are read, each once, except those in `KINDS`.
@@ -56,7 +60,8 @@ async def survey_clusters(
 
     progress: called with each survey when it is finished.
 
-    Every user who can log in to a cluster may ask which kinds it serves. Raises only `IdentityError`.
+    Every user who can log in to a cluster may ask which kinds it serves. Raises only
+    `IdentityError`.
     """
     async with open_manager(azure) as manager:
         access = ClusterAccess(azure, manager, patience)
@@ -93,7 +98,8 @@ async def survey_kinds(survey: ClusterSurvey, server: ApiServer, patience: Patie
     async with connect(server, patience) as ask:
         served = await discover(ask, survey.target.key)
     problem = next(iter(served.failures), None)
-    # A failed group version leaves the kinds of the others. Without all of /api or /apis, almost none are known.
+    # A failed group version leaves the kinds of the others. Without all of /api or /apis, almost
+    # none are known.
     if any(not failure.kind for failure in served.failures):
         return replace(survey, problem=problem)
     return replace(survey, kinds=tuple(versions[0] for versions in served.kinds), problem=problem)

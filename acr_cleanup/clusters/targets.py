@@ -1,8 +1,8 @@
 """
 The configured clusters: how each is named, recognised and read.
 
-Values only. Importing this module loads no SDK: the readers are imported when they are needed, so that a wrong configuration is
-reported at once.
+Values only. Importing this module loads no SDK: the readers are imported when they are needed, so
+that a wrong configuration is reported at once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Recognition:
 
     resource_id: of the AKS cluster, if it is known.
     host: of the API server, in lower case, if it is known.
-    lacks_resource_id: True if the configuration entry takes a `resource_id`, and the target cannot be recognised without it.
+    lacks_resource_id: True if the configuration entry takes a `resource_id`, and the target cannot
+        be recognised without it.
     """
 
     resource_id: str | None = None
@@ -78,7 +79,8 @@ class ClusterTarget(ABC):
     """
     A configured cluster. `key` is its name in the configuration and in reports.
 
-    A further kind of target is one more class here. It needs no other change, except a way to configure it.
+    A further kind of target is one more class here. It needs no other change, except a way to
+    configure it.
     """
 
     __slots__ = ()
@@ -87,7 +89,10 @@ class ClusterTarget(ABC):
     @property
     @abstractmethod
     def resource_id(self) -> str | None:
-        """The AKS cluster that this is, according to the configuration. Compare it without regard to case, as Azure does."""
+        """
+        The AKS cluster that this is, according to the configuration. Compare it without regard to
+        case, as Azure does.
+        """
 
     @abstractmethod
     def describe(self) -> str:
@@ -98,7 +103,10 @@ class ClusterTarget(ABC):
         """Scan the cluster. Raises `ReadFailure` if nothing could be read."""
 
     async def survey(self, access: ClusterAccess) -> ClusterSurvey:
-        """Ask what must be known to grant rights in the cluster; by default, nothing. Raises `ReadFailure`."""
+        """
+        Ask what must be known to grant rights in the cluster; by default, nothing. Raises
+        `ReadFailure`.
+        """
         from acr_cleanup.clusters.survey import ClusterSurvey  # noqa: PLC0415
 
         del access
@@ -109,7 +117,9 @@ class ClusterTarget(ABC):
         return Recognition(self.resource_id)
 
     def place(self) -> tuple[str, ...]:
-        """Return where the cluster is found. Two targets with the same place are the same cluster."""
+        """
+        Return where the cluster is found. Two targets with the same place are the same cluster.
+        """
         return (self.describe(),)
 
 
@@ -149,7 +159,10 @@ class AksCluster(ClusterTarget):
 
 @dataclass(frozen=True, slots=True)
 class KubeconfigCluster(ClusterTarget):
-    """Any Kubernetes cluster, by a kubeconfig file. `context` None means the current context of the file."""
+    """
+    Any Kubernetes cluster, by a kubeconfig file. `context` None means the current context of the
+    file.
+    """
 
     key: str
     kubeconfig: Path
@@ -178,7 +191,10 @@ class KubeconfigCluster(ClusterTarget):
         return await survey_kubernetes(self, access)
 
     def recognise(self) -> Recognition:
-        """The kubeconfig may be of an AKS cluster; then the host of its API server is that of the cluster."""
+        """
+        The kubeconfig may be of an AKS cluster; then the host of its API server is that of the
+        cluster.
+        """
         from acr_cleanup.clusters.any_kubernetes import server_host  # noqa: PLC0415
 
         return Recognition(host=server_host(self))
@@ -221,7 +237,8 @@ class SnapshotCluster(ClusterTarget):
 @dataclass(frozen=True, slots=True)
 class Waiver:
     """
-    The user's decision to ignore one kind of object in one cluster: images that only such objects use may be deleted.
+    The user's decision to ignore one kind of object in one cluster: images that only such objects
+    use may be deleted.
 
     cluster: the key of the cluster.
     kind: as kubectl names it.

@@ -1,8 +1,10 @@
 """
-Finds the AKS clusters that are not in the configuration. Images that only they use would count as unused.
+Finds the AKS clusters that are not in the configuration. Images that only they use would count as
+unused.
 
-Azure silently omits clusters that the caller may not see from its lists. Therefore a list proves that no cluster is missing from
-the configuration only if the identity may read every cluster of the subscription.
+Azure silently omits clusters that the caller may not see from its lists. Therefore a list proves
+that no cluster is missing from the configuration only if the identity may read every cluster of the
+subscription.
 """
 
 from __future__ import annotations
@@ -59,12 +61,14 @@ async def find_unlisted(
     required: bool,
 ) -> Outside:
     """
-    Find the AKS clusters of these subscriptions (by default, of the subscriptions of the targets) that are not targets.
+    Find the AKS clusters of these subscriptions (by default, of the subscriptions of the targets)
+    that are not targets.
 
     required: return blockers instead of warnings.
 
-    Each such cluster is a warning or a blocker, and so is a subscription that cannot be listed completely. By default, when
-    neither `subscriptions` nor `required` is given, an incomplete list is only logged. Raises only `IdentityError`.
+    Each such cluster is a warning or a blocker, and so is a subscription that cannot be listed
+    completely. By default, when neither `subscriptions` nor `required` is given, an incomplete list
+    is only logged. Raises only `IdentityError`.
     """
     known = await asyncio.to_thread(KnownClusters.of, targets)
     wanted = _distinct(subscriptions or known.subscriptions)
@@ -91,7 +95,10 @@ def _distinct(ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def _warnings(problems: Sequence[Blocker]) -> tuple[str, ...]:
-    """Turn blockers into sentences. In a large subscription, only the first get one each, to keep other warnings visible."""
+    """
+    Turn blockers into sentences. In a large subscription, only the first get one each, to keep
+    other warnings visible.
+    """
     first, rest = problems[:_FULL_WARNINGS], problems[_FULL_WARNINGS:]
     warnings = [f"{problem.seen} {problem.remedy}" for problem in first]
     if rest:

@@ -265,8 +265,7 @@ class _RepositoryComparison:
                 continue
             names = self.tags_of[index]
             if index not in self.digests:
-                # A tagged index that is gone was deleted as a whole, with its tags, by someone
-                # else: see `_absent`.
+                # Another client deleted a tagged index as a whole, with its tags: see `_absent`.
                 if not names:
                     yield self._broken(
                         index, "is an index that was kept, and no longer exists", self._users(index, used)

@@ -41,7 +41,7 @@ def _not_verified(view: View, context: Context) -> list[Advice]:
     if proof is None or not (proof.broken or (proof.unproven and not view.blockers)):
         return []
     if not proof.broken:
-        text = "Plan again when the registry answers: a plan lists references in use that are missing from the registry"
+        text = "When the registry answers, plan again to find references in use that are missing"
         return [Advice(text, context.plan_again)]
     steps = [Advice("Restore what this run deleted", view.restore_command(context))]
     if not all(reference.ours for reference in proof.broken):
@@ -76,9 +76,9 @@ def _unfinished(view: View, context: Context) -> list[Advice]:
     """The run was cancelled, or items failed."""
     command = "" if context.apply_is_input else context.apply
     if view.result.verdict is Verdict.CANCELLED:
-        return [Advice("Run it again to delete the rest. Every remaining tag is decided again", command)]
+        return [Advice("Run it again to delete the rest, which is decided again", command)]
     if view.acted and view.result.verdict is Verdict.PARTIAL:
-        return [Advice("Fix the failures above, then run it again. Every remaining tag is decided again", command)]
+        return [Advice("Fix the failures above, then run it again to delete the rest, which is decided again", command)]
     return []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import UTC
 from functools import cached_property
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
@@ -13,6 +12,7 @@ from acr_cleanup.core.policy import RULES, Rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
+from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.plan_words import warning_text
@@ -26,7 +26,7 @@ _NOT_OURS = " (not deleted by this run)"
 
 @dataclass(frozen=True)
 class View:
-    """One result as people read it."""
+    """One result as people read it. It is computed once, and every format uses it."""
 
     result: Result
 
@@ -183,7 +183,7 @@ class View:
         applied = self.result.applied_plan
         if applied is None:
             return "", ""
-        return applied.path, f"made {applied.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
+        return applied.path, f"made {in_utc(applied.created_at):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
 
     @cached_property
     def deleted(self) -> frozenset[tuple[str, str]]:

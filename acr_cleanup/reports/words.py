@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from html import escape
+
+from acr_cleanup.quoting import in_utc
 
 TEXT_LIMIT = 300
 """Maximum length of foreign text, in characters; report.json has all of it."""
@@ -231,11 +233,11 @@ def timestamp(moment: datetime | None) -> str | None:
     """Format a time as RFC 3339 in UTC: `2026-11-22T10:00:00Z`."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return in_utc(moment).isoformat().replace("+00:00", "Z")
 
 
 def date(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d}" if moment is not None else "unknown"
+    return f"{in_utc(moment):%Y-%m-%d}" if moment is not None else "unknown"
 
 
 def listing(parts: Iterable[str]) -> str:

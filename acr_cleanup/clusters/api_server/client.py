@@ -17,13 +17,17 @@ from acr_cleanup.quoting import quoted
 if TYPE_CHECKING:
     import aiohttp
 
-# Statuses that may pass. 500 is among them, because a failed conversion or authorisation webhook causes it.
+# Statuses that may pass. 500 is among them, because a failed conversion or authorisation webhook
+# causes it.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for an API server: seconds, except `attempts` and `timeouts`, which count tries of one request."""
+    """
+    How long to wait for an API server: seconds, except `attempts` and `timeouts`, which count tries
+    of one request.
+    """
 
     attempts: int = 4
     timeouts: int = 2
@@ -31,9 +35,14 @@ class Patience:
     connect: float = 10.0
     read: float = 30.0
     request: float = 300.0
-    """For one whole response, so that a server that sends a byte now and then does not hold up the scan."""
+    """
+    For one whole response, so that a server that sends a byte now and then does not hold up the
+    scan.
+    """
     pause: float = 0.5
-    """Before the second try; doubled before each further try, unless the server sends `Retry-After`."""
+    """
+    Before the second try; doubled before each further try, unless the server sends `Retry-After`.
+    """
     longest_pause: float = 30.0
 
 
@@ -42,8 +51,9 @@ class ApiServer:
     """
     How to connect to one API server.
 
-    authorization: returns the `Authorization` header of the next request, or None to send none (the client certificate is
-        the login then). It is called before each request, so that no token expires in the middle of a scan.
+    authorization: returns the `Authorization` header of the next request, or None to send none (the
+        client certificate is the login then). It is called before each request, so that no token
+        expires in the middle of a scan.
     proxy: the URL of the proxy to use, if any.
     """
 
@@ -64,7 +74,8 @@ class HttpAnswer:
 
     def describe(self) -> str:
         """
-        Return the status and the message: of a Status object its `message`, otherwise the start of the body.
+        Return the status and the message: of a Status object its `message`, otherwise the start of
+        the body.
 
         >>> HttpAnswer(403, b'{"message": "pods is forbidden"}', "Forbidden").describe()
         '403 Forbidden: pods is forbidden'
@@ -111,7 +122,8 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         client_session_kwargs={
             "connector": connector,
             "cookie_jar": aiohttp.DummyCookieJar(),
-            # The client sets it to True, and then aiohttp reads ~/.netrc and refuses requests that carry a token.
+            # The client sets it to True, and then aiohttp reads ~/.netrc and refuses requests that
+            # carry a token.
             "trust_env": False,
             "middlewares": (_refuse_redirects(server.url),),
         },
@@ -129,7 +141,8 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
         if authorization is not None:
             headers["Authorization"] = authorization
-        # Not preloaded into models: they take eight times as long, and one malformed object would spoil its whole page.
+        # Not preloaded into models: they take eight times as long, and one malformed object would
+        # spoil its whole page.
         response = await client.call_api(
             method,
             server.url + path,
@@ -161,7 +174,8 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
                     raise _unreachable(error, server) from error
                 retry_after = ""
             else:
-                # A token may expire between two pages, or its issuer may fail for a moment: try once with a new token.
+                # A token may expire between two pages, or its issuer may fail for a moment: try
+                # once with a new token.
                 renew = answer.status == 401 and authorization is not None and not refused
                 refused = refused or renew
                 if last or not (renew or answer.status in _PASSING):
@@ -178,7 +192,10 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
 
 
 def _refuse_redirects(url: str) -> aiohttp.ClientMiddlewareType:
-    """Refuse to leave the server of `url`. API servers do not redirect, but captive portals do: they must not get the token."""
+    """
+    Refuse to leave the server of `url`. API servers do not redirect, but captive portals do: they
+    must not get the token.
+    """
     import aiohttp  # noqa: PLC0415
     from yarl import URL  # noqa: PLC0415
 

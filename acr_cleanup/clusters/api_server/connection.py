@@ -10,7 +10,9 @@ from acr_cleanup.clusters.read_failure import Unreachable
 
 
 class Connection:
-    """An `Ask` that fails at once after its first request had no response, until any request has one."""
+    """
+    An `Ask` that fails at once after its first request had no response, until any request has one.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask

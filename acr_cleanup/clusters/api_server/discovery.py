@@ -1,9 +1,10 @@
 """
-The kinds of objects that an API server serves besides the built-in workloads: custom resources, and others that may name images.
+The kinds of objects that an API server serves besides the built-in workloads: custom resources, and
+others that may name images.
 
-Servers since 1.27 describe all kinds in two responses, in which a group version without a working backend is `Stale`. Older
-servers list the groups, and describe each group version in a response of its own. A group version that is not described
-becomes a blocker with its name.
+Servers since 1.27 describe all kinds in two responses, in which a group version without a working
+backend is `Stale`. Older servers list the groups, and describe each group version in a response of
+its own. A group version that is not described becomes a blocker with its name.
 https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 """
 
@@ -24,13 +25,14 @@ from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable, or_waive
 from acr_cleanup.concurrency import gather
 from acr_cleanup.quoting import quoted
 
-# As kubectl sends it: aggregated discovery in its stable and its beta version, otherwise plain discovery.
+# As kubectl sends it: aggregated discovery in its stable and its beta version, otherwise plain
+# discovery.
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 ACCEPT = f"{_AGGREGATED.format('v2')},{_AGGREGATED.format('v2beta1')},application/json"
 CONFIG_MAP = Kind("ConfigMap", "configmaps", "", always_served=False)
 
-# Kinds that are never listed, and why. A key is a resource as kubectl names it, or `*.group` for a whole group. All other kinds
-# are listed.
+# Kinds that are never listed, and why. A key is a resource as kubectl names it, or `*.group` for a
+# whole group. All other kinds are listed.
 NOT_READ: Mapping[str, str] = MappingProxyType(
     {
         "secrets": "Secrets are not read, except Helm release Secrets when helm-history is set",
@@ -88,7 +90,8 @@ async def discover(ask: Ask, cluster: str) -> Discovery:
     """
     Ask an API server which kinds it serves.
 
-    ConfigMaps are always among them; listing them shows whether the server has them. Failures are returned, not raised.
+    ConfigMaps are always among them; listing them shows whether the server has them. Failures are
+    returned, not raised.
     """
     builder = DiscoveryBuilder(cluster)
     for root in ("/api", "/apis"):
@@ -122,7 +125,10 @@ class DiscoveryBuilder:
                 self._kinds.setdefault(str(kind), {}).setdefault(version, kind)
 
     def add_failure(self, group: str, version: str, problem: HttpAnswer | ReadFailure) -> None:
-        """Add a group version that is registered, but whose resources are unknown because of `problem`."""
+        """
+        Add a group version that is registered, but whose resources are unknown because of
+        `problem`.
+        """
         seen = problem.describe() if isinstance(problem, HttpAnswer) else problem.seen
         self.failures.append(_not_described(self.cluster, _group_version(group, version), seen))
 
@@ -159,7 +165,10 @@ class _Resource(msgspec.Struct):
 
 
 class _Group(msgspec.Struct):
-    """A group. `versions`: names and resources, the preferred version first; None if the resources must be asked for."""
+    """
+    A group. `versions`: names and resources, the preferred version first; None if the resources
+    must be asked for.
+    """
 
     name: str
     versions: list[tuple[str, list[_Resource] | None]]
@@ -212,7 +221,10 @@ async def _read_version(
 
 
 async def _is_gone(ask: Ask, group: str, version: str) -> bool:
-    """After a 404: return whether the group version is no longer registered. It may have been removed a moment ago."""
+    """
+    After a 404: return whether the group version is no longer registered. It may have been removed
+    a moment ago.
+    """
     answer = await ask("GET", f"/apis/{group}")
     if answer.status == 404:
         return True
@@ -220,7 +232,7 @@ async def _is_gone(ask: Ask, group: str, version: str) -> bool:
     return described is not None and all(other.version != version for other in described.versions or ())
 
 
-# -- documents ------------------------------------------------------------------------------------------------
+# -- documents -------------------------------------------------------------------------------------
 
 
 class _Name(msgspec.Struct):
@@ -281,7 +293,10 @@ class _Kind(msgspec.Struct):
 
 
 def _groups(body: bytes) -> list[_Group] | None:
-    """Read the groups from a response to `/api` or `/apis` in any of its three forms; None if it has none of them."""
+    """
+    Read the groups from a response to `/api` or `/apis` in any of its three forms; None if it has
+    none of them.
+    """
     document = _decode(body, _Kind)
     match document.kind if document else "":
         case "APIGroupDiscoveryList":
@@ -306,7 +321,10 @@ def _groups(body: bytes) -> list[_Group] | None:
 
 
 def _resources(version: _AggregatedVersion) -> list[_Resource] | None:
-    """None if they must be asked for: of a stale version, the server only knows a former description, or none."""
+    """
+    None if they must be asked for: of a stale version, the server only knows a former description,
+    or none.
+    """
     if version.freshness == "Stale":
         return None
     return [

@@ -1,9 +1,10 @@
 """
 Reads from a kubeconfig how to connect to its API server, and never runs the programs that it names.
 
-A kubeconfig may name a program that prints a token (`exec`). It is never run: the author of the file chose it, and if it fails,
-the Kubernetes client continues anonymously. AKS writes kubelogin there, which is replaced by a token of this run's own login.
-With any other program, the cluster cannot be read.
+A kubeconfig may name a program that prints a token (`exec`). It is never run: the author of the
+file chose it, and if it fails, the Kubernetes client continues anonymously. AKS writes kubelogin
+there, which is replaced by a token of this run's own login. With any other program, the cluster
+cannot be read.
 https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
 
@@ -38,7 +39,10 @@ AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 https://azure.github.io/kubelogin/concepts/aks.html"""
 
 Token = Callable[[str], Awaitable[str]]
-"""Returns an access token for a scope such as `<application>/.default`, valid for at least one request."""
+"""
+Returns an access token for a scope such as `<application>/.default`, valid for at least one
+request.
+"""
 
 _CALL = "reading the kubeconfig"
 _MOST_DEPTH = 100
@@ -84,9 +88,10 @@ class ConnectionOptions:
     The values that all clusters share and that are not in a kubeconfig.
 
     token: returns tokens of this run's login.
-    trust: further CA files (or folders). A proxy that inspects TLS replaces the API server's certificate, which the
-        cluster's own CA then does not verify.
-    proxy_for: returns the proxy of the environment for a URL. A `proxy-url` in the kubeconfig has precedence.
+    trust: further CA files (or folders). A proxy that inspects TLS replaces the API server's
+        certificate, which the cluster's own CA then does not verify.
+    proxy_for: returns the proxy of the environment for a URL. A `proxy-url` in the kubeconfig has
+        precedence.
     """
 
     token: Token
@@ -99,7 +104,9 @@ class ConnectionOptions:
 
 
 async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
-    """Get a token of this run's login; the credential caches and renews it (`SingleFlightCredential`)."""
+    """
+    Get a token of this run's login; the credential caches and renews it (`SingleFlightCredential`).
+    """
     from azure.core.exceptions import AzureError  # noqa: PLC0415
 
     try:
@@ -110,7 +117,9 @@ async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
 
 
 def server_of(document: Mapping[str, Any], context: str | None) -> str:
-    """Return the URL of the API server of a context (None: the current context). Raises `ReadFailure`."""
+    """
+    Return the URL of the API server of a context (None: the current context). Raises `ReadFailure`.
+    """
     name, chosen = _context(document, context)
     return _server_url(name, _named(document, "clusters", "cluster", chosen.get("cluster")))
 
@@ -119,7 +128,8 @@ def api_server(
     document: Mapping[str, Any], context: str | None, *, folder: Path, options: ConnectionOptions
 ) -> ApiServer:
     """
-    Return how to connect to the API server of a context (None: the current context). Raises `ReadFailure`.
+    Return how to connect to the API server of a context (None: the current context). Raises
+    `ReadFailure`.
 
     folder: where relative paths in the kubeconfig start.
     """
@@ -130,7 +140,8 @@ def api_server(
     return ApiServer(
         url=url.rstrip("/"),
         context=_tls(cluster, user, folder, options.trust),
-        # As in client-go, no login is sent over plain HTTP, where it could be read on the way (`kubectl proxy` needs none).
+        # As in client-go, no login is sent over plain HTTP, where it could be read on the way
+        # (`kubectl proxy` needs none).
         authorization=_authorization(user, folder, options.token) if url.startswith("https://") else _anonymous,
         tls_server_name=_optional(cluster, "tls-server-name"),
         proxy=_optional(cluster, "proxy-url") or (None if _is_local(url) else options.proxy_for(url)),
@@ -153,7 +164,8 @@ def _server_url(context: Any, cluster: Mapping[str, Any]) -> str:
 
 def _is_local(url: str) -> bool:
     """
-    Return whether the API server is on this machine. A proxy cannot reach it there, and kubectl uses none.
+    Return whether the API server is on this machine. A proxy cannot reach it there, and kubectl
+    uses none.
 
     https://pkg.go.dev/net/http#ProxyFromEnvironment
     """
@@ -180,7 +192,7 @@ def _optional(section: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# -- TLS ---------------------------------------------------------------------------------------------------------------
+# -- TLS -------------------------------------------------------------------------------------------
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: tuple[Path, ...]) -> ssl.SSLContext:
@@ -190,7 +202,8 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trus
             context = ssl.create_default_context()
         else:
             context = ssl.create_default_context(cadata=authority.decode("ascii"))
-        # By default, Python 3.13 refuses certificates from the CAs of older clusters, which other clients accept.
+        # By default, Python 3.13 refuses certificates from the CAs of older clusters, which other
+        # clients accept.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         for path in trust:
             context.load_verify_locations(**{"capath" if path.is_dir() else "cafile": str(path)})
@@ -221,7 +234,9 @@ def _material(section: Mapping[str, Any], key: str, folder: Path) -> bytes | Non
 
 @contextmanager
 def _files(certificate: bytes, key: bytes) -> Iterator[tuple[Path, Path]]:
-    """Write both to private files, deleted with the context: OpenSSL loads a key only from a file."""
+    """
+    Write both to private files, deleted with the context: OpenSSL loads a key only from a file.
+    """
     with tempfile.TemporaryDirectory(prefix="acr-cleanup-") as private:
         paths = Path(private, "certificate.pem"), Path(private, "key.pem")
         for path, content in zip(paths, (certificate, key), strict=True):
@@ -230,7 +245,7 @@ def _files(certificate: bytes, key: bytes) -> Iterator[tuple[Path, Path]]:
         yield paths
 
 
-# -- logging in --------------------------------------------------------------------------------------------------------
+# -- logging in ------------------------------------------------------------------------------------
 
 
 def _authorization(user: Mapping[str, Any], folder: Path, token: Token) -> Callable[[], Awaitable[str | None]]:
@@ -245,7 +260,8 @@ def _authorization(user: Mapping[str, Any], folder: Path, token: Token) -> Calla
     fixed, file = _optional(user, "token"), _optional(user, "tokenFile")
 
     async def from_kubeconfig() -> str | None:
-        # The file has precedence. It is read for each request, because another program renews the token in it.
+        # The file has precedence. It is read for each request, because another program renews the
+        # token in it.
         if file is not None:
             try:
                 return f"Bearer {(await asyncio.to_thread((folder / file).read_text)).strip()}"
@@ -261,7 +277,9 @@ async def _anonymous() -> None:
 
 
 def _scope(user: Mapping[str, Any]) -> str | None:
-    """Return the scope of the token that replaces `exec` or `auth-provider`; None if there is neither."""
+    """
+    Return the scope of the token that replaces `exec` or `auth-provider`; None if there is neither.
+    """
     provider, program = user.get("auth-provider"), user.get("exec")
     if isinstance(provider, dict):
         if provider.get("name") != "azure":
@@ -272,7 +290,8 @@ def _scope(user: Mapping[str, Any]) -> str | None:
     if isinstance(program, dict):
         given = program.get("args")
         arguments = [str(argument) for argument in given] if isinstance(given, list) else []
-        # Windows and POSIX paths. The kubelogin for other OIDC issuers has the same name, but no --server-id.
+        # Windows and POSIX paths. The kubelogin for other OIDC issuers has the same name, but no
+        # --server-id.
         command = PureWindowsPath(str(program.get("command"))).name.removesuffix(".exe")
         if command != "kubelogin" or _flag(arguments, "--oidc-issuer-url") is not None:
             raise _failure(

@@ -9,13 +9,17 @@ from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.clusters.read_failure import ReadFailure, or_waive
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-# What the role Azure Kubernetes Service RBAC Reader covers. https://learn.microsoft.com/azure/aks/manage-azure-rbac
+# What the role Azure Kubernetes Service RBAC Reader covers.
+# https://learn.microsoft.com/azure/aks/manage-azure-rbac
 _READER_ROLE_GROUPS = frozenset({"", "apps", "batch"})
 _NOT_IN_READER_ROLE = frozenset({"podtemplates", "secrets"})
 
 
 class ListRights:
-    """Checks that an empty list is really empty: some servers return an empty list instead of a refusal."""
+    """
+    Checks that an empty list is really empty: some servers return an empty list instead of a
+    refusal.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -53,7 +57,10 @@ def list_attributes(kind: Kind) -> dict[str, str]:
 
 
 def empty_list_problem(kind: Kind, review: HttpAnswer, cluster: str = "") -> ReadFailure | None:
-    """Return why an empty list of this kind may be a hidden refusal, judged by the response to an access review."""
+    """
+    Return why an empty list of this kind may be a hidden refusal, judged by the response to an
+    access review.
+    """
     if review.status in {404, 405}:
         return None  # the server has no access reviews, so the list cannot be checked
     body = review.json_object()
@@ -73,12 +80,18 @@ def empty_list_problem(kind: Kind, review: HttpAnswer, cluster: str = "") -> Rea
 
 
 def or_waive_it(kind: Kind, cluster: str, remedy: str) -> str:
-    """Add the waiver to a remedy, but never for the built-in workloads: no user should be led to waive pods."""
+    """
+    Add the waiver to a remedy, but never for the built-in workloads: no user should be led to waive
+    pods.
+    """
     return remedy if kind in KINDS else or_waive(remedy, cluster, str(kind))
 
 
 def rule_to_add(kind: Kind, cluster: str) -> str:
-    """Return how to grant the right to list this kind, and, if there is a `cluster`, how to waive it there."""
+    """
+    Return how to grant the right to list this kind, and, if there is a `cluster`, how to waive it
+    there.
+    """
     role = (
         "; with Azure RBAC, Azure Kubernetes Service RBAC Reader"
         if kind.group in _READER_ROLE_GROUPS and kind.resource not in _NOT_IN_READER_ROLE

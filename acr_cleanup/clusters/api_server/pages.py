@@ -1,10 +1,12 @@
 """
-Reads the pages of a list into uses. The result is that of `image_uses` for each object, in a fraction of the time.
+Reads the pages of a list into uses. The result is that of `image_uses` for each object, in a
+fraction of the time.
 
-A cluster may have fifty thousand pods, which are replicas of a few hundred workloads, and most of which use other registries.
-Therefore an object whose bytes do not contain the registry's name is only counted. Of the other objects, only the fields that
-name images are decoded. An object is a replica, and adds nothing, if every mention of the registry is in these fields and an
-object with the same fields was read before. Any other object is decoded whole.
+A cluster may have fifty thousand pods, which are replicas of a few hundred workloads, and most of
+which use other registries. Therefore an object whose bytes do not contain the registry's name is
+only counted. Of the other objects, only the fields that name images are decoded. An object is a
+replica, and adds nothing, if every mention of the registry is in these fields and an object with
+the same fields was read before. Any other object is decoded whole.
 """
 
 from __future__ import annotations
@@ -22,14 +24,19 @@ from acr_cleanup.quoting import quoted
 
 
 class MalformedPage(Exception):
-    """A page, or an object on it, is not what was requested. The message is a sentence that says how."""
+    """
+    A page, or an object on it, is not what was requested. The message is a sentence that says how.
+    """
 
 
-# -- the page -------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 class Page(msgspec.Struct):
-    """A page of a list: its objects, not decoded yet, and the token of the next page, which is empty on the last page."""
+    """
+    A page of a list: its objects, not decoded yet, and the token of the next page, which is empty
+    on the last page.
+    """
 
     items: list[msgspec.Raw]
     token: str
@@ -44,9 +51,11 @@ class _Envelope(msgspec.Struct):
 
 def open_page(body: bytes, kind: Kind) -> Page:
     """
-    Read a page of a list of `kind`. Raises `MalformedPage` unless the body is proven to be one, and complete.
+    Read a page of a list of `kind`. Raises `MalformedPage` unless the body is proven to be one, and
+    complete.
 
-    The lists of custom resources may have any name (`listKind`), and so do those of some aggregated APIs.
+    The lists of custom resources may have any name (`listKind`), and so do those of some aggregated
+    APIs.
     """
     wanted = f"{kind.name}List"
     try:
@@ -80,14 +89,16 @@ def _may_be_list(named: Any, kind: Kind) -> bool:
 _INCOMPLETE = "the answer is not a complete list: its `items` or its `metadata` are missing."
 
 
-# -- the fields that name images ------------------------------------------------------------------------------
+# -- the fields that name images -------------------------------------------------------------------
 
 
 class _Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
-    The fields of an object that name images. An object that does not fit this form is decoded whole, never dropped.
+    The fields of an object that name images. An object that does not fit this form is decoded
+    whole, never dropped.
 
-    `gc=False`, because parts never form cycles, and the garbage collector would search tens of thousands of them.
+    `gc=False`, because parts never form cycles, and the garbage collector would search tens of
+    thousands of them.
     """
 
 
@@ -166,7 +177,10 @@ class _Metadata(_Part, frozen=True):
     ownerReferences: tuple[_Owner, ...] = ()  # noqa: N815
 
     def identity(self) -> tuple[object, ...]:
-        """Identify the workload: by its controller if it has one, because the object's own name is random then."""
+        """
+        Identify the workload: by its controller if it has one, because the object's own name is
+        random then.
+        """
         for owner in self.ownerReferences:
             if owner.controller and owner.kind:
                 return self.namespace, self.labels.template_hash, owner.kind, owner.name
@@ -175,7 +189,10 @@ class _Metadata(_Part, frozen=True):
 
 @lru_cache(maxsize=64)
 def _decoder(kind: Kind) -> msgspec.json.Decoder[Any]:
-    """Make the decoder of this kind: the metadata, the pod spec where this kind has it, and of pods the status."""
+    """
+    Make the decoder of this kind: the metadata, the pod spec where this kind has it, and of pods
+    the status.
+    """
     # Cached for all clusters: making a decoder takes as long as reading hundreds of objects.
     *above, last = kind.pod_spec
     inner = msgspec.defstruct("_Inner", [(last, _PodSpec, _PodSpec())], bases=(_Part,), frozen=True)
@@ -186,10 +203,10 @@ def _decoder(kind: Kind) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct(kind.name, fields, bases=(inner,), frozen=True))
 
 
-# -- reading --------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
-# Escaped letters, digits, dots and dashes. JSON need not escape them, but a server that does hides the registry's name from a
-# plain search.
+# Escaped letters, digits, dots and dashes. JSON need not escape them, but a server that does hides
+# the registry's name from a plain search.
 _ESCAPED = re.compile(rb"\\u00(?:2[de]|3[0-9a]|[46][1-9a-f]|[57][0-9a])")
 _MOST_SEEN = 2_000
 
@@ -226,7 +243,8 @@ class ObjectReader:
 
     def _is_replica(self, item: msgspec.Raw, mentions: int) -> bool:
         """
-        Return whether an object with the same fields was read before, and no mention of the registry is outside them.
+        Return whether an object with the same fields was read before, and no mention of the
+        registry is outside them.
 
         Reads these fields if they are new.
         """
@@ -247,14 +265,15 @@ class ObjectReader:
                 # Through JSON, because `image_uses` expects lists and dicts.
                 obj = msgspec.json.decode(msgspec.json.encode(decoded))
                 self.findings.add(image_uses(obj, self._kind, self._cluster, self._registry))
-            # Bounds the memory. Lists are sorted, so replicas follow each other, and clearing costs little.
+            # Bounds the memory. Lists are sorted, so replicas follow each other, and clearing costs
+            # little.
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
             self._seen[fields] = known
         return known == mentions
 
 
-# -- Helm -----------------------------------------------------------------------------------------------------
+# -- Helm ------------------------------------------------------------------------------------------
 
 _HELM_MARKS = (b'"app.kubernetes.io/managed-by"', b'"meta.helm.sh/release-name"')
 _HELM = re.compile(rb'"app\.kubernetes\.io/managed-by"\s*:\s*"Helm"|"meta\.helm\.sh/release-name"\s*:')

@@ -1,9 +1,10 @@
 """
 Reads one Kubernetes API server, page by page, into a `ClusterScan`.
 
-Every kind that can start a pod is listed, and every other kind that may name images, above all custom resources. A list that
-is not proven complete is a blocker: a refused or failed request, a truncated page, a page of something else, or an empty list
-for an identity that may not list at all. Empty is not the same as unread.
+Every kind that can start a pod is listed, and every other kind that may name images, above all
+custom resources. A list that is not proven complete is a blocker: a refused or failed request, a
+truncated page, a page of something else, or an empty list for an identity that may not list at all.
+Empty is not the same as unread.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks
 """
 
@@ -32,7 +33,8 @@ from acr_cleanup.core.usage import ClusterScan
 
 # Pages of workloads, of other kinds (a ConfigMap may have 1 MiB), and of Helm's Secrets.
 _PAGE_SIZE, _SMALLER_PAGE, _HELM_PAGE = 500, 200, 50
-# The built-in kinds have many objects each. A cluster may have hundreds of other kinds, with few objects each.
+# The built-in kinds have many objects each. A cluster may have hundreds of other kinds, with few
+# objects each.
 _KINDS_AT_ONCE, _FURTHER_KINDS_AT_ONCE = 5, 10
 _RESTARTS = 3
 # Even with one object per page, more than any API server holds of a kind that fits into its etcd.
@@ -56,10 +58,11 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
     """
     Find every use of the registry's images in the objects of this API server.
 
-    helm_history: how many revisions of each Helm release count as used; with 0, no Secret is requested.
+    helm_history: how many revisions of each Helm release count as used; with 0, no Secret is
+        requested.
 
-    Failures become blockers of the scan. Raises only `Unreachable`, if the server has never answered: another way to it may
-    still work.
+    Failures become blockers of the scan. Raises only `Unreachable`, if the server has never
+    answered: another way to it may still work.
     """
     connection = Connection(ask)
     reading = ClusterReading(connection, ListRights(connection), cluster, registry, watch_for_helm=helm_history == 0)
@@ -98,7 +101,10 @@ async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_
 
 
 def _helm_releases(reading: ClusterReading, history: History) -> Iterable[KindReading]:
-    """Read only Helm's objects: it stores releases in Secrets, or with `HELM_DRIVER=configmap` in ConfigMaps."""
+    """
+    Read only Helm's objects: it stores releases in Secrets, or with `HELM_DRIVER=configmap` in
+    ConfigMaps.
+    """
     selected = {"labelSelector": "owner=helm"}
     yield reading.kind(
         (SECRET,),
@@ -125,7 +131,10 @@ class _Refused(ReadFailure):
 
 
 class _Sink(Protocol):
-    """Takes the objects of a list, one by one. Raises `MalformedPage` for an object that it cannot read."""
+    """
+    Takes the objects of a list, one by one. Raises `MalformedPage` for an object that it cannot
+    read.
+    """
 
     @property
     def findings(self) -> Findings: ...
@@ -134,7 +143,10 @@ class _Sink(Protocol):
 
 
 class _HelmRevisions:
-    """Takes the objects in which Helm stores releases. They are read after the last one, when the newest are known."""
+    """
+    Takes the objects in which Helm stores releases. They are read after the last one, when the
+    newest are known.
+    """
 
     def __init__(self, history: History) -> None:
         self.findings = Findings()
@@ -176,7 +188,10 @@ class ClusterReading:
 
 @dataclass(slots=True)
 class KindReading:
-    """The reading of all objects of one kind. Uses found before a failure count, because they are in use all the same."""
+    """
+    The reading of all objects of one kind. Uses found before a failure count, because they are in
+    use all the same.
+    """
 
     cluster: ClusterReading
     versions: tuple[Kind, ...]
@@ -186,7 +201,10 @@ class KindReading:
     objects: int = 0
 
     async def read(self) -> None:
-        """Read the version that the server prefers. If it fails (a lost conversion webhook), try the other versions."""
+        """
+        Read the version that the server prefers. If it fails (a lost conversion webhook), try the
+        other versions.
+        """
         problem: ReadFailure | None = None
         for kind in self.versions:
             try:
@@ -204,7 +222,10 @@ class KindReading:
 
 
 def _limited_to(kind: Kind, failure: ReadFailure, cluster: str) -> ReadFailure:
-    """Without a response to its list, only this kind could not be read: the server has answered other requests."""
+    """
+    Without a response to its list, only this kind could not be read: the server has answered other
+    requests.
+    """
     if not isinstance(failure, Unreachable):
         return failure
     seen, remedy = f"{failure.call}: {failure.seen}", or_waive_it(kind, cluster, failure.remedy)
@@ -212,7 +233,9 @@ def _limited_to(kind: Kind, failure: ReadFailure, cluster: str) -> ReadFailure:
 
 
 class _List:
-    """The list of one kind in one version, from its first page to its last, restarted if it expires."""
+    """
+    The list of one kind in one version, from its first page to its last, restarted if it expires.
+    """
 
     def __init__(self, reading: KindReading, kind: Kind) -> None:
         self._reading = reading
@@ -222,7 +245,9 @@ class _List:
         self._sink: _Sink = reading.sink or ObjectReader(kind, self._cluster, reading.cluster.registry)
 
     async def read(self) -> bool:
-        """Read the whole list. Returns False if the server has no such kind. Raises `ReadFailure`."""
+        """
+        Read the whole list. Returns False if the server has no such kind. Raises `ReadFailure`.
+        """
         try:
             for _ in range(1 + _RESTARTS):
                 try:
@@ -237,7 +262,9 @@ class _List:
         )
 
     async def _read_pages(self) -> bool:
-        """Read all pages from the first. Each page is decoded while the next one is being fetched."""
+        """
+        Read all pages from the first. Each page is decoded while the next one is being fetched.
+        """
         self._reading.objects = 0
         seen = set[object]()
         coming = asyncio.create_task(self._fetch(""))
@@ -309,7 +336,8 @@ class _List:
         """After a 404: return False if the server itself says that it has no such kind."""
         answer = await self._ask("GET", self._kind.group_path)
         if answer.status == 404 and not self._kind.always_served:
-            # If this 404 is wrong, the kinds of the same group version that are always served become blockers.
+            # If this 404 is wrong, the kinds of the same group version that are always served
+            # become blockers.
             return False
         described = answer.json_object()
         resources = described.get("resources") if described and described.get("kind") == "APIResourceList" else None

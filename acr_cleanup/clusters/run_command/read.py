@@ -1,13 +1,16 @@
 """
-Reads a cluster through an AKS run command, for API servers that only the cluster's own network reaches.
+Reads a cluster through an AKS run command, for API servers that only the cluster's own network
+reaches.
 
-A run command returns what it printed as one text, which Azure cuts at 512 kB without a sign. So the command prints one compressed
-block between two markers, with its length and checksum. Anything else in the log, and anything missing from it, is a blocker.
+A run command returns what it printed as one text, which Azure cuts at 512 kB without a sign. So the
+command prints one compressed block between two markers, with its length and checksum. Anything else
+in the log, and anything missing from it, is a blocker.
 
-The block has the objects that mention the registry, as JSON, and the number of the other objects of each kind. In objects with a
-pod spec, the differences between replicas are blanked and all other fields are kept. So replicas are equal lines, which are
-transferred once, and both ways of reading a cluster find the same uses, by the same function and under the same field names.
-The block also reports what failed, kind by kind.
+The block has the objects that mention the registry, as JSON, and the number of the other objects of
+each kind. In objects with a pod spec, the differences between replicas are blanked and all other
+fields are kept. So replicas are equal lines, which are transferred once, and both ways of reading a
+cluster find the same uses, by the same function and under the same field names. The block also
+reports what failed, kind by kind.
 https://learn.microsoft.com/azure/aks/access-private-cluster#limitations-and-considerations
 """
 
@@ -25,7 +28,8 @@ def read_result(result: CommandResult, cluster: str, registry: Registry, helm_hi
     """
     Read the uses from a finished run command. Failures become blockers; nothing is raised.
 
-    Uses in a block that is whole count even if something else failed, because they are uses all the same.
+    Uses in a block that is whole count even if something else failed, because they are uses all the
+    same.
     """
     log = split_log(result.logs)
     reader = RecordReader(cluster, registry, helm_history)

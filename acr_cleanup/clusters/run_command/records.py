@@ -1,4 +1,7 @@
-"""The records in the result of a run command: objects, counts, failed lists, access reviews and discovery."""
+"""
+The records in the result of a run command: objects, counts, failed lists, access reviews and
+discovery.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,8 @@ class RecordReader:
     _reviews: dict[str, str] = field(default_factory=dict)
     _counts: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     _served: dict[str, Kind] = field(default_factory=dict)
-    # Group version without a resource that kubectl lists -> whether describing it failed, and the server's description or error.
+    # Group version without a resource that kubectl lists -> whether describing it failed, and the
+    # server's description or error.
     _versions: dict[str, tuple[bool, str]] = field(default_factory=dict)
     _malformed: list[ReadFailure] = field(default_factory=list)
     _helm_seen: bool = False
@@ -141,7 +145,7 @@ class RecordReader:
         if self._helm_seen and self._history is None:
             yield HELM_NOTE
 
-    # -- what is missing ---------------------------------------------------------------------------------------
+    # -- what is missing ---------------------------------------------------------------------------
 
     def problems(self, *, whole: bool) -> Iterator[ReadFailure]:
         """
@@ -196,7 +200,8 @@ class RecordReader:
             elif seen and key == "/apis" and "(NotFound)" not in seen:
                 yield ReadFailure(f"{call} (/apis)", quoted(seen), f"Run it again. {DIRECT}")
             elif seen and key == "api-resources" and str(KINDS[0]) not in self._served:
-                # Without these resources nothing is known. Other missing group versions have records of their own.
+                # Without these resources nothing is known. Other missing group versions have
+                # records of their own.
                 yield ReadFailure(call, quoted(seen), f"Run it again. {DIRECT}")
         for group_version, (failed, text) in self._versions.items():
             if failed:
@@ -205,7 +210,10 @@ class RecordReader:
                 yield from self._unlisted(group_version, text)
 
     def _unlisted(self, group_version: str, text: str) -> Iterator[ReadFailure]:
-        """Check by the server's description that a group version has no resource to list, since kubectl listed none."""
+        """
+        Check by the server's description that a group version has no resource to list, since
+        kubectl listed none.
+        """
         group = group_version.rpartition("/")[0]
         try:
             described = msgspec.json.decode(text, type=_ResourceList)
@@ -239,7 +247,9 @@ def _is_excluded(resource: str) -> bool:
 
 
 def dead_version(group_version: str, seen: str, cluster: str) -> ReadFailure:
-    """Return the failure of a group version whose resources are unknown, worded as discovery words it."""
+    """
+    Return the failure of a group version whose resources are unknown, worded as discovery words it.
+    """
     builder = DiscoveryBuilder(cluster)
     group, _, version = group_version.rpartition("/")
     builder.add_failure(group, version, ReadFailure("", seen, ""))
@@ -247,7 +257,10 @@ def dead_version(group_version: str, seen: str, cluster: str) -> ReadFailure:
 
 
 def _assembled(namespace: str, name: str, parts: Iterable[str]) -> dict[str, Any]:
-    """Assemble an object with a pod spec from its fields, each of which is JSON, or empty if the object lacks it."""
+    """
+    Assemble an object with a pod spec from its fields, each of which is JSON, or empty if the
+    object lacks it.
+    """
     owners, status, labels, annotations, *others = map(_decoded, parts)
     metadata = {
         "namespace": namespace,
