@@ -2,7 +2,7 @@
 The tags and manifests of one repository, as a graph.
 
 Edges: index -> its children, referrer -> its subject. In ACR they never leave their repository, so
-each repository can be listed and decided by itself. Locked and unlisted manifests are nodes like
+each repository can be listed and decided alone. Locked and unlisted manifests are nodes like
 any other. A manifest whose body could not be read (`known=False`) might have any edge.
 """
 
@@ -88,7 +88,7 @@ class Tag:
     @property
     def lock(self) -> Lock | None:
         """
-        The lock to remove before a deletion; None if there is none, or if it could not be restored.
+        The lock to remove before a deletion; None without a lock that could be restored.
         """
         return (
             None
@@ -137,7 +137,7 @@ class Manifest:
     @property
     def lock(self) -> Lock | None:
         """
-        The lock to remove before a deletion; None if there is none, or if it could not be restored.
+        The lock to remove before a deletion; None without a lock that could be restored.
         """
         return (
             None if self.delete_enabled and self.write_enabled else Lock(None, self.delete_enabled, self.write_enabled)

@@ -36,7 +36,7 @@ def nothing_to_delete(
     inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
 ) -> bool:
     """
-    Is every tag kept, whatever the bodies of the manifests contain?
+    Is every tag kept, independent of the bodies of the manifests?
 
     If so, no body needs to be read: edges between manifests only add reasons to keep.
     """

@@ -1,5 +1,5 @@
 """
-Which tags to keep.
+The keep rules: which tags are kept, and why.
 
 A tag is deleted when all three hold:
 
@@ -30,7 +30,7 @@ from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
 class Scope(StrEnum):
-    """Which repositories may lose tags."""
+    """The repositories that may lose tags."""
 
     RUNNING = "running"
     """Those named by a container of a pod, in at least one cluster."""

@@ -1,5 +1,5 @@
 """
-Which manifests may be deleted together with some tags: the largest set on which nothing kept
+The manifests that may be deleted together with some tags: the largest set on which nothing kept
 depends.
 
 Keeping one item keeps its relatives, transitively:
