@@ -85,8 +85,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
     """
-    One kind that cannot be listed forbids every deletion. The plan is still shown, with cluster,
-    call, status and remedy.
+    One kind that cannot be listed forbids every deletion.
+
+    The plan is still shown, with cluster, call, status and remedy.
     """
     shop.cluster.forbidden.add("cronjobs.batch")
     ran = shop.apply()
@@ -100,10 +101,7 @@ def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
 
 
 def test_2_used_means_used(shop: Shop) -> None:
-    """
-    By tag or digest, by spec or status, in a suspended workload, and in what a rollback would
-    start.
-    """
+    """By tag or digest, spec or status, in suspended workloads, and for a rollback."""
     used = {tag: shop.push(tag) for tag in ("tag", "pinned", "reported", "init", "suspended", "rollback")}
     image = {tag: f"{HOST}/web:{tag}" for tag in used} | {"pinned": f"{HOST}/web@{used['pinned']}"}
     reported = build.pod("shop", "reported", [f"{HOST}/web:2"], image_ids=[f"{HOST}/web@{used['reported']}"])
@@ -122,8 +120,9 @@ def test_2_used_means_used(shop: Shop) -> None:
 
 def test_3_graphs_stay_whole(shop: Shop) -> None:
     """
-    A running child of a nested index keeps the outer index. An unreadable manifest keeps every
-    manifest.
+    A running child of a nested index keeps the outer index.
+
+    An unreadable manifest keeps every manifest.
     """
     children = [shop.push(None), shop.push(None)]
     inner = shop.registry.push_index("web", None, children=children, age=OLD)
@@ -143,7 +142,9 @@ def test_3_graphs_stay_whole(shop: Shop) -> None:
 
 def test_4_two_verbs(shop: Shop) -> None:
     """
-    A manifest with a kept tag loses only its other tag. No other request changes the registry.
+    A manifest with a kept tag loses only its other tag.
+
+    No other request changes the registry.
     """
     shop.registry.tag("web", "alias", shop.digest("2"), OLD)
     shop.registry.tag("web", "fresh", shop.digest("1"), YOUNG)
@@ -173,7 +174,9 @@ def test_5_rules_only_add_reasons_to_keep(shop: Shop) -> None:
 
 def test_6_decide_everything_then_do_everything(shop: Shop) -> None:
     """
-    A dry run is the same plan, not applied. Every repository is read before the first deletion.
+    A dry run is the same plan, not applied.
+
+    Every repository is read before the first deletion.
     """
     for tag in ("1", "2"):
         shop.registry.push("api", tag, age=OLD)
@@ -212,7 +215,9 @@ def test_7_look_once_more(shop: Shop) -> None:
 
 def test_8_say_exactly_what_happened(shop: Shop) -> None:
     """
-    A failing item does not stop or miscount the others. A cancelled run reports what it deleted.
+    A failing item does not stop or miscount the others.
+
+    A cancelled run reports what it deleted.
     """
     shop.world.faults.append(Fault(service="acr", method="DELETE", path=shop.digest("0"), status=403))
     ran = shop.apply()

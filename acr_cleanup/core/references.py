@@ -21,8 +21,9 @@ from acr_cleanup.errors import InvalidReference
 
 Digest = NewType("Digest", str)
 """
-`sha256:<64 hex>`: the immutable identity of a manifest. Only `parse_digest` makes one from outside
-text.
+`sha256:<64 hex>`: the immutable identity of a manifest.
+
+Only `parse_digest` makes one from outside text.
 """
 
 DOCKER_HUB = "docker.io"

@@ -164,9 +164,7 @@ def test_only_hosts_of_the_registry_match(host: str, ours: bool) -> None:
     ],
 )
 def test_mention_is_a_whole_host_name_in_the_text(text: str, mentioned: bool) -> None:
-    """
-    If the name may not be whole (`my_contoso…`), a mention is assumed: this can only refuse more.
-    """
+    """If the name may not be whole (`my_contoso…`), a mention is assumed."""
     assert RegistryHost("contoso.azurecr.io").mentioned_in(text) is mentioned
 
 
