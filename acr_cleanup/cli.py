@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from acr_cleanup import __version__
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports.context import Context
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import INPUTS, Input, InputKind, Settings, load_settings, schema
@@ -180,11 +180,11 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         files.prepare_file(out, "out", "the plan")
     runtime = _terminal(settings)
     # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
-    from acr_cleanup.commands.run import main  # noqa: PLC0415
+    from acr_cleanup.commands.run import run  # noqa: PLC0415
 
     context = _context(parsed, config)
     return asyncio.run(
-        main(
+        run(
             settings,
             runtime,
             environ,

@@ -1,15 +1,15 @@
 """
-Every exception of this project. It lies beneath everything and imports nothing.
+The exceptions of this project. This module imports no other one.
 
 ```text
-AcrCleanupError                 something to tell the user: what was seen, where, what to do
-├── ConfigurationError          wrong usage or configuration; carries every problem at once (exit 2)
+AcrCleanupError                 a failure to report: what was seen, where, what to do
+├── ConfigurationError          wrong usage or configuration, with all its problems (exit 2)
 ├── IdentityError               no usable login (exit 3)
 ├── RegistryError               the registry, or one call to it, failed
 │   ├── RegistryUnreachable     no network, no such host, TLS refused (exit 3)
 │   ├── RegistryForbidden       401 or 403: rights are missing
 │   └── NotListed               one repository could not be listed completely
-└── InvalidReference            text that should be an image reference and is not
+└── InvalidReference            text that is not an image reference
 ```
 """
 
@@ -20,9 +20,11 @@ from dataclasses import dataclass
 
 class AcrCleanupError(Exception):
     """
-    What went wrong in three parts a person can act on.
+    A failure that the user can act on, in three parts.
 
-    `seen` is the summary (one sentence), `where` the place (a file path, a cluster, a call), `remedy` what to do.
+    - `seen`: what failed, in one sentence.
+    - `where`: a file path, a cluster or a call.
+    - `remedy`: what to do.
     """
 
     def __init__(self, seen: str, *, where: str = "", remedy: str = "") -> None:
@@ -39,7 +41,10 @@ class AcrCleanupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a configuration: `path` is its place in the file, e.g. `kubernetes_clusters.production.name`."""
+    """
+    One mistake in a configuration; `path` is its place, such as
+    `kubernetes_clusters.production.name`.
+    """
 
     path: str
     seen: str
@@ -50,7 +55,11 @@ class Problem:
 
 
 class ConfigurationError(AcrCleanupError):
-    """Wrong usage or configuration. All problems are reported at once, each with its place and its remedy."""
+    """
+    Wrong usage or configuration.
+
+    All problems are reported at once, each with place and remedy.
+    """
 
     def __init__(self, problems: tuple[Problem, ...], *, where: str = "") -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
@@ -59,7 +68,7 @@ class ConfigurationError(AcrCleanupError):
 
 
 class IdentityError(AcrCleanupError):
-    """There is no login that can be used, or Entra ID refused it."""
+    """No login is usable, or Entra ID refused it."""
 
 
 class RegistryError(AcrCleanupError):
@@ -67,16 +76,16 @@ class RegistryError(AcrCleanupError):
 
 
 class RegistryUnreachable(RegistryError):
-    """The registry cannot be reached at all: no such host, no network, TLS refused."""
+    """No connection to the registry: no such host, no network, TLS refused."""
 
 
 class RegistryForbidden(RegistryError):
-    """The registry refused a call for want of rights (401 or 403)."""
+    """The registry refused a call because rights are missing (401 or 403)."""
 
 
 class NotListed(RegistryError):
-    """One repository could not be listed completely; what is in it is unknown, so all of it is kept."""
+    """A repository could not be listed completely, so everything in it is kept."""
 
 
 class InvalidReference(AcrCleanupError):
-    """Text that should be an image reference and is not one."""
+    """Text that is not a valid image reference."""

@@ -22,10 +22,10 @@ from typing import ClassVar
 
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
-from acr_cleanup.reports import files, markdown
+from acr_cleanup.reports import files, markdown_failures
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
-from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.pipeline import PipelineRuntime
 from acr_cleanup.settings import INPUTS, Settings, load_settings, unknown_inputs
@@ -72,7 +72,7 @@ def _run_and_report(runtime: PipelineRuntime, environ: Mapping[str, str], signal
             signal.signal(number, signal.SIG_IGN)
         text = "Cancelled before anything was read. Nothing was deleted."
         runtime.annotate(Level.WARNING, "ACR cleanup", text)
-        _publish(runtime, markdown.render_cancelled(text, _dialect(runtime)), result="aborted")
+        _publish(runtime, markdown_failures.render_cancelled(text, _dialect(runtime)), result="aborted")
         return 128 + interrupted.number
     except Exception as error:
         log.debug("unexpected", exc_info=True)
@@ -116,7 +116,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
         runtime.annotate(Level.INFO, "Reviewed plan", text)
     settings = replace(settings, report_dir=step.folder.prepare(runtime))
     # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
-    from acr_cleanup.commands.run import main  # noqa: PLC0415
+    from acr_cleanup.commands.run import run as clean  # noqa: PLC0415
 
     context = Context(
         apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
@@ -124,7 +124,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     with step.folder.handed_over():
         try:
             return asyncio.run(
-                main(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=step.reviewed)
+                clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=step.reviewed)
             )
         except Exception as error:
             log.debug("unexpected", exc_info=True)
@@ -213,7 +213,7 @@ def _report_problems(error: ConfigurationError, runtime: PipelineRuntime) -> Non
     runtime.log(Level.ERROR, f"{count} in the configuration{where}. Nothing was read or deleted.")
     for problem in error.problems:
         runtime.annotate(Level.ERROR, problem.path, f"{problem.seen}\n{problem.remedy}")
-    _publish(runtime, markdown.render_problems(error, _dialect(runtime)))
+    _publish(runtime, markdown_failures.render_problems(error, _dialect(runtime)))
 
 
 def _report_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
@@ -221,7 +221,7 @@ def _report_failure(error: Exception, runtime: PipelineRuntime, *, deleting: boo
     level = runtime.name_of("log-level")
     remedy = f"Report it, with the log of a run with {level}: debug."
     runtime.annotate(Level.ERROR, "ACR cleanup", f"Unexpected error: {type(error).__name__}: {error}. {remedy}")
-    _publish(runtime, markdown.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
+    _publish(runtime, markdown_failures.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
 
 
 def _publish(runtime: PipelineRuntime, summary: str, result: str = "failed") -> None:
@@ -230,7 +230,7 @@ def _publish(runtime: PipelineRuntime, summary: str, result: str = "failed") -> 
     if runtime.input("summary").strip().lower() != "false":
         faults.append(runtime.summary(summary))
     for fault in filter(None, faults):
-        runtime.annotate(Level.ERROR, "Not reported everywhere", fault)
+        runtime.annotate(Level.ERROR, "Report incomplete", fault)
 
 
 def _is_inside(workspace: Path, named: Path) -> bool:
@@ -352,7 +352,7 @@ class ReportFolder(_OwnPath):
 
     def _contents(self) -> Iterable[Path]:
         for folder in self._made[:1]:
-            yield from (folder / name for name in files.NAMES)
+            yield from (folder / name for name in files.names())
             yield from folder.glob(files.JOURNALS)
 
 

@@ -1,14 +1,16 @@
-"""Several works at once: their failures come out as themselves, in every version of Python."""
+"""Jobs side by side: limits, failures and stopping, the same in every version of Python."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from functools import partial
 
 import pytest
 
-from acr_cleanup.concurrency import together
+from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
+from tests.helpers.in_memory_world import run_in_virtual_time
 
 
 async def result(value: int) -> int:
@@ -20,32 +22,78 @@ async def failure(error: Exception) -> int:
     raise error
 
 
-async def test_results_come_in_the_order_of_the_works() -> None:
-    assert await together([partial(result, number) for number in range(5)], limit=2) == [0, 1, 2, 3, 4]
+# -- running jobs ------------------------------------------------------------------------------------------------
 
 
-async def test_a_failure_is_raised_as_itself_not_as_a_group() -> None:
+async def test_gather_returns_results_in_order() -> None:
+    assert await gather([partial(result, number) for number in range(5)], limit=2) == [0, 1, 2, 3, 4]
+
+
+async def test_gather_raises_a_failure_without_a_group() -> None:
     with pytest.raises(RegistryUnreachable, match="no such host"):
-        await together([partial(result, 1), partial(failure, RegistryUnreachable("no such host."))], limit=2)
+        await gather([partial(result, 1), partial(failure, RegistryUnreachable("no such host."))], limit=2)
 
 
-async def test_what_a_user_can_act_on_comes_out_before_anything_else() -> None:
+async def test_gather_raises_own_errors_before_others() -> None:
+    """Only an `AcrCleanupError` tells the user what to do."""
     errors = [ValueError("a bug"), RegistryUnreachable("no such host.")]
 
     with pytest.raises(RegistryUnreachable):
-        await together([partial(failure, error) for error in errors], limit=2)
+        await gather([partial(failure, error) for error in errors], limit=2)
 
 
-async def test_no_more_than_the_limit_run_at_once() -> None:
+async def test_gather_runs_at_most_limit_jobs_at_once() -> None:
     running, most = 0, 0
 
-    async def work() -> None:
+    async def job() -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await asyncio.sleep(0.001)
         running -= 1
 
-    await together([work] * 10, limit=3)
+    await gather([job] * 10, limit=3)
 
     assert most == 3
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------
+
+
+def test_unless_stopped_cancels_work_after_the_grace_period() -> None:
+    async def work() -> None:
+        async def takes(seconds: float) -> str:
+            await asyncio.sleep(seconds)
+            return "done"
+
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        assert await unless_stopped(takes(1000), stop) == "done"
+        loop.call_later(5, stop.set)
+        began = loop.time()
+        assert await unless_stopped(takes(7), stop, grace=2) == "done"
+        assert loop.time() - began == 7
+        began = loop.time()
+        with pytest.raises(asyncio.CancelledError):
+            await unless_stopped(takes(2.1), stop, grace=2)
+        assert loop.time() - began == pytest.approx(2)
+        with pytest.raises(asyncio.CancelledError):
+            await unless_stopped(takes(0.1), stop)
+        assert loop.time() - began == pytest.approx(2)
+        assert len(asyncio.all_tasks()) == 1, "a task is left over"
+
+    run_in_virtual_time(work)
+
+
+async def test_signal_without_loop_handlers_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event loops on Windows cannot handle signals."""
+
+    def unknown(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", unknown)
+    previous, stop = signal.getsignal(signal.SIGTERM), Stop()
+    with stop.on_signals():
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(stop.event.wait(), 5)
+    assert stop.received == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == previous

@@ -21,9 +21,9 @@ from aiohttp import web
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
-from tests.helpers.running import Ran, Tool
-from tests.helpers.simulation import serving, simulate, simulated
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
+from tests.helpers.tool_runs import Ran, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 HOST = "contoso.azurecr.io"
@@ -65,10 +65,10 @@ class Shop:
 
     def play(self, work: Callable[[Tool], Awaitable[Ran]]) -> Ran:
         async def run() -> Ran:
-            async with serving(self.world, self.folder) as tool:
+            async with serve_in_memory(self.world, self.folder) as tool:
                 return await work(tool)
 
-        return simulate(run)
+        return run_in_virtual_time(run)
 
     def apply(self, **options: str) -> Ran:
         return self.play(lambda tool: tool.apply(**options))
@@ -79,7 +79,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    simulated(monkeypatch)
+    connect_in_memory(monkeypatch)
     return Shop(tmp_path)
 
 

@@ -1,8 +1,9 @@
 """
-Prints the rights that a configuration needs: one shell script that grants them, to be read first.
+Prints a shell script that grants the rights that a configuration needs, to be read before it is run.
 
-Its three parts are role assignments in Azure, a role for clusters with Azure RBAC (JSON), and a ClusterRole for the others (YAML).
-It is made from what the clusters say of themselves as far as they can be asked; what they do not say stands there as a remark.
+The script has three parts: role assignments in Azure, a custom role for clusters with Azure RBAC
+(JSON), and a ClusterRole for all other clusters (YAML). The clusters are asked for their settings
+and API groups. A comment in the script names each cluster that could not be asked.
 """
 
 from __future__ import annotations
@@ -10,80 +11,56 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from acr_cleanup.access import roles as rights
-from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.survey import Surveyed, survey_clusters
+from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.clusters.survey import ClusterSurvey, survey_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unlisted import searched
-from acr_cleanup.clusters.unread import Unread
-from acr_cleanup.commands.run import log_in
+from acr_cleanup.clusters.unlisted import searched_subscriptions
+from acr_cleanup.commands.cluster_role import IDENTITY, WIDTH, cluster_role, comment
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.runtimes.base import Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.connect import open_azure
 
-IDENTITY = "<object id of the identity>"
-CLUSTER_ROLE = "acr-cleanup"
 OBJECTS_ROLE = "acr-cleanup: read objects in clusters"
 RUN_COMMAND_ROLE = "acr-cleanup: run commands in clusters"
-_WIDTH = 110
-
-_FURTHER: Mapping[str, tuple[str, ...]] = {
-    "": ("configmaps", "namespaces", "persistentvolumeclaims", "serviceaccounts"),
-    "admissionregistration.k8s.io": (
-        "mutatingadmissionpolicies",
-        "mutatingadmissionpolicybindings",
-        "mutatingwebhookconfigurations",
-        "validatingadmissionpolicies",
-        "validatingadmissionpolicybindings",
-        "validatingwebhookconfigurations",
-    ),
-}
-"""What Kubernetes itself serves and is read beside `KINDS`, for clusters that cannot be asked. One that is missing does no harm."""
 
 
 async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str, str]) -> int:
-    """Print them, and return the exit code: a cluster that cannot be asked is no failure."""
+    """Print the script and return exit code 0, also if a cluster cannot be asked."""
     done = 0
 
-    def report(cluster: Surveyed) -> None:
+    def report(cluster: ClusterSurvey) -> None:
         nonlocal done
         done += 1
-        what = "could not be asked" if cluster.problem is not None else "asked"
-        runtime.progress("clusters", done, len(settings.clusters), f"{cluster.target.key}: {what}")
+        result = "could not be asked" if cluster.problem is not None else "asked"
+        runtime.progress("clusters", done, len(settings.clusters), f"{cluster.target.key}: {result}")
 
     runtime.progress("clusters", 0, len(settings.clusters), "")
     try:
-        async with log_in(settings, environ, runtime) as (network, credential):
-            clusters = await survey_clusters(
-                settings.clusters,
-                credential=credential,
-                make_transport=network.transport,
-                resource_manager=settings.cloud.resource_manager,
-                resource_manager_scope=settings.cloud.resource_manager_scope,
-                trust=network.ca_files,
-                proxy_for=network.proxy_for,
-                progress=report,
-            )
+        async with open_azure(
+            settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
+        ) as azure:
+            clusters = await survey_clusters(settings.clusters, azure, progress=report)
     except AcrCleanupError as error:
-        # Whoever sets up the rights may not have the identity yet.
-        problem = Unread("logging in", quoted(error.seen), quoted(error.remedy))
-        clusters = tuple(Surveyed(target, problem=problem) for target in settings.clusters)
+        # Users may print the script before they can log in with the identity.
+        problem = ReadFailure("log in", quoted(error.seen), quoted(error.remedy))
+        clusters = tuple(ClusterSurvey(target, problem=problem) for target in settings.clusters)
     runtime.show(script(settings, clusters))
     runtime.finish()
     return 0
 
 
-def script(settings: Settings, clusters: Sequence[Surveyed]) -> str:
-    """The whole script, as text for a POSIX shell."""
+def script(settings: Settings, clusters: Sequence[ClusterSurvey]) -> str:
+    """Return the script, for a POSIX shell."""
     lines = [
-        *_remark(
-            f"The rights that acr-cleanup needs to clean {settings.registry.login_server}. Read it, write the object id of the "
-            "identity behind `identity=`, and run it as somebody who may assign roles. A new role takes some minutes to work."
+        *comment(
+            f"Grants the rights that acr-cleanup needs to clean {settings.registry.login_server}. Read this script, write the "
+            "object id of the identity after `identity=`, and run it as a user who may assign roles. A new role takes some "
+            "minutes to take effect."
         ),
         "",
         f"identity={shlex.quote(IDENTITY)}  # az ad sp show --id CLIENT_ID --query id --output tsv",
@@ -102,68 +79,69 @@ def script(settings: Settings, clusters: Sequence[Surveyed]) -> str:
 
 
 def _registry(settings: Settings) -> Iterator[str]:
-    # A login server with a domain name label is NAME-HASH.azurecr.io; names have no hyphens.
+    # A login server with a domain name label is NAME-HASH.azurecr.io; registry names have no hyphens.
     name = re.split(r"[.:-]", settings.registry.login_server)[0]
     group, subscription = settings.registry_resource_group, settings.registry_subscription_id
     yield ""
     if group and subscription:
-        place = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
-        yield f"registry={shlex.quote(f'{place}/{name}')}"
+        parent = (
+            f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
+        )
+        yield f"registry={shlex.quote(f'{parent}/{name}')}"
     else:
         yield f"registry=$(az acr show --name {shlex.quote(name)} --query id --output tsv)"
-    yield from _remark("Read its tags and manifests.")
+    yield from comment("Read its tags and manifests.")
     yield from _assign(rights.ACR_PULL, '"$registry"')
-    yield from _remark("Delete from it; `acr-cleanup plan` and a dry run do without.")
+    yield from comment("Delete tags and manifests. Not needed for `acr-cleanup plan` and dry runs.")
     yield from _assign(rights.ACR_DELETE, '"$registry"')
-    yield from _remark(
-        "Unlock what `include-locked` deletes, and put back what `acr-cleanup restore` can; needed for these only."
-    )
-    yield from (_assign if settings.policy.include_locked else _unneeded)(rights.ACR_PUSH, '"$registry"')
-    yield from _remark(
-        "If the registry's role assignment mode is 'RBAC Registry + ABAC Repository Permissions', these have no effect. Then, "
-        "instead of them (the first to plan, the second to delete as well, the third for `include-locked` and "
-        "restore, the fourth, besides, for `scope: all`):"
+    yield from comment("Only for `include-locked`, to remove locks, and for `acr-cleanup restore`.")
+    push = _assign(rights.ACR_PUSH, '"$registry"')
+    yield from push if settings.policy.include_locked else _commented_out(push)
+    yield from comment(
+        "If the registry's role assignment mode is 'RBAC Registry + ABAC Repository Permissions', the roles above have no "
+        "effect. Assign these roles instead: the first to plan, the second to delete as well, the third for "
+        "`include-locked` and restore. For `scope: all`, add the fourth."
     )
     for role in (rights.ABAC_READER, rights.ABAC_CONTRIBUTOR, rights.ABAC_WRITER, rights.ABAC_CATALOG):
-        yield from _off(_assign(role, '"$registry"'))
+        yield from _commented_out(_assign(role, '"$registry"'))
 
 
-def _unneeded(role: str, scope: str) -> Iterator[str]:
-    return _off(_assign(role, scope))
-
-
-def _clusters(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
-    whole = {each.lower() for each in _searched(settings)}
+def _clusters(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
+    searched_ids = {subscription.lower() for subscription in _searched_subscriptions(settings)}
     by_command: list[AksCluster] = []
     for cluster in clusters:
         target = cluster.target
         yield ""
         if not isinstance(target, AksCluster):
-            yield from _remark(f"Cluster {quoted(target.key, 80)}: {_without_azure(target)}")
+            yield from comment(f"Cluster {quoted(target.key, 80)}: {_why_no_azure_rights(target)}")
             continue
-        yield from _remark(
+        yield from comment(
             f"Cluster {quoted(target.key, 80)}: {quoted(target.name, 63)} in {quoted(target.resource_group, 90)}."
         )
         if cluster.problem is not None:
-            yield from _remark(
-                f"It could not be asked everything ({cluster.problem.call}): {cluster.problem.seen} Print this again when it can."
+            yield from comment(
+                f"The cluster could not be asked for all its settings ({cluster.problem.call}): {cluster.problem.seen} "
+                "Resolve this and print the script again."
             )
         yield f"cluster={shlex.quote(target.resource_id)}"
-        if target.subscription_id.lower() in whole:
-            yield from _remark("Find it, and whether it runs: by the role Reader on its subscription, below.")
+        if target.subscription_id.lower() in searched_ids:
+            yield from comment(
+                "Finding it and reading its power state need the role Reader, which is assigned on its subscription below."
+            )
         else:
-            yield from _remark("Find it, and whether it runs.")
+            yield from comment("Find it and read its power state.")
             yield from _assign(rights.READER, '"$cluster"')
         if target.access is not Access.RUN_COMMAND:
-            yield from _remark("Get the credentials of an ordinary user, never the administrator's.")
+            yield from comment("Get user credentials (never those of the administrator).")
             yield from _assign(rights.CLUSTER_USER, '"$cluster"')
         if target.access is Access.RUN_COMMAND or (target.access is Access.AUTO and cluster.private):
             by_command.append(target)
     if not by_command:
         return
     yield ""
-    yield from _remark(
-        "Read through run commands: no built-in role has just that. (If the role is there already: `az role definition update`.)"
+    yield from comment(
+        "Run commands in clusters. No built-in role has only these rights. (If the role exists, use "
+        "`az role definition update`.)"
     )
     yield from _define(
         RUN_COMMAND_ROLE,
@@ -175,262 +153,148 @@ def _clusters(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]
         yield from _assign(RUN_COMMAND_ROLE, shlex.quote(target.resource_id))
 
 
-def _without_azure(target: object) -> str:
+def _why_no_azure_rights(target: object) -> str:
     if isinstance(target, SnapshotCluster):
-        return "a usage snapshot stands for it. Who collects it needs rights there; print them from that configuration."
-    return "no rights in Azure, as it is reached by a kubeconfig."
+        return "read from a usage snapshot. Print the rights to collect it with the configuration of that machine."
+    return "needs no rights in Azure, because it is read with a kubeconfig."
 
 
 def _subscriptions(settings: Settings) -> Iterator[str]:
     yield ""
-    if found := _searched(settings):
-        yield from _remark(
-            "Find clusters that the configuration forgot. On the whole subscription: Azure leaves out of a list what the identity "
-            "may not see."
+    if subscriptions := _searched_subscriptions(settings):
+        yield from comment(
+            "Find clusters that are missing in the configuration. The scope is the whole subscription, because Azure omits "
+            "from a list each cluster that the identity may not read."
         )
-        for each in found:
-            yield from _assign(rights.READER, shlex.quote(f"/subscriptions/{each}"))
+        for subscription in subscriptions:
+            yield from _assign(rights.READER, shlex.quote(f"/subscriptions/{subscription}"))
     else:
-        yield from _remark(
-            "With `require-all-clusters` or `subscriptions`, the role Reader on those subscriptions is needed as well."
+        yield from comment(
+            "The options `require-all-clusters` and `subscriptions` also need the role Reader on those subscriptions."
         )
 
 
-def _searched(settings: Settings) -> tuple[str, ...]:
-    """The subscriptions that are searched for forgotten clusters because somebody asked for it."""
+def _searched_subscriptions(settings: Settings) -> tuple[str, ...]:
+    """Return the subscriptions that are searched for unlisted clusters, by request."""
     if not (settings.subscriptions or settings.require_all_clusters):
         return ()
-    return searched(settings.clusters, settings.subscriptions)
+    return searched_subscriptions(settings.clusters, settings.subscriptions)
 
 
 def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.subscription_id.lower() for each in targets if isinstance(each, AksCluster)))
+    return tuple(dict.fromkeys(target.subscription_id.lower() for target in targets if isinstance(target, AksCluster)))
 
 
 # -- objects in clusters with Azure RBAC -----------------------------------------------------------------------------------
 
 
-def _azure_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
-    sure = [each.target for each in clusters if isinstance(each.target, AksCluster) and each.azure_rbac]
-    maybe = [each.target for each in clusters if isinstance(each.target, AksCluster) and each.azure_rbac is None]
+def _azure_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
+    known = [cluster.target for cluster in clusters if isinstance(cluster.target, AksCluster) and cluster.azure_rbac]
+    unknown = [
+        cluster.target for cluster in clusters if isinstance(cluster.target, AksCluster) and cluster.azure_rbac is None
+    ]
     yield ""
-    yield from _heading("2. In clusters with Azure RBAC: list objects of every kind that may name an image")
+    yield from _heading("2. In clusters with Azure RBAC: list all kinds of objects that can name an image")
     yield ""
-    if not sure and not maybe:
-        yield from _remark("No cluster needs this.")
+    if not known and not unknown:
+        yield from comment("No cluster needs this.")
         return
-    yield from _remark(
-        f"The built-in role {rights.RBAC_READER} does not cover custom resources; {rights.READ_OBJECTS} alone does. "
+    yield from comment(
+        f"The built-in role {rights.RBAC_READER} does not include custom resources; only {rights.READ_OBJECTS} does. "
         + (
-            "Secrets are among it, for Helm's history (helm-history is "
-            f"{settings.helm_history}): Azure cannot tell Helm's from others, but only Helm's are asked for."
+            f"It includes Secrets, for Helm's history (helm-history is {settings.helm_history}). Azure cannot limit the right "
+            "to Helm's Secrets, but acr-cleanup requests only those."
             if settings.helm_history
-            else "Secrets are taken out of it again."
+            else "Secrets are excluded."
         )
-        + " (If the role is there already: `az role definition update`.)"
+        + " (If the role exists, use `az role definition update`.)"
     )
     lines = [
         *_define(
             OBJECTS_ROLE,
-            "Lets acr-cleanup find every image that a cluster could start.",
-            [*sure, *maybe],
+            "Lets acr-cleanup find all images that a cluster could start.",
+            [*known, *unknown],
             data_actions=(rights.READ_OBJECTS,),
             not_data_actions=() if settings.helm_history else (rights.READ_SECRETS,),
         )
     ]
-    yield from lines if sure else _off(lines)
-    for target in sure:
-        yield from _remark(f"Cluster {quoted(target.key, 80)}.")
+    yield from lines if known else _commented_out(lines)
+    for target in known:
+        yield from comment(f"Cluster {quoted(target.key, 80)}.")
         yield from _assign(OBJECTS_ROLE, shlex.quote(target.resource_id))
-    for target in maybe:
-        yield from _remark(
-            f"Cluster {quoted(target.key, 80)} could not be asked whether it has Azure RBAC. If so, this, instead of its part of 3:"
+    for target in unknown:
+        yield from comment(
+            f"Cluster {quoted(target.key, 80)} could not be asked whether it has Azure RBAC. If it has, run this instead of "
+            "its lines in part 3:"
         )
-        yield from _off(_assign(OBJECTS_ROLE, shlex.quote(target.resource_id)))
+        yield from _commented_out(_assign(OBJECTS_ROLE, shlex.quote(target.resource_id)))
 
 
 # -- objects in all other clusters ---------------------------------------------------------------------------------------
 
 
-def _kubernetes_rbac(settings: Settings, clusters: Sequence[Surveyed]) -> Iterator[str]:
+def _kubernetes_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
     yield ""
-    yield from _heading("3. In clusters with Kubernetes RBAC: the same")
+    yield from _heading("3. In clusters with Kubernetes RBAC: list the same kinds of objects")
     needed = [
-        each
-        for each in clusters
-        if not isinstance(each.target, SnapshotCluster) and not each.azure_rbac and each.entra is not False
+        cluster
+        for cluster in clusters
+        if not isinstance(cluster.target, SnapshotCluster) and not cluster.azure_rbac and cluster.entra is not False
     ]
-    admin = [each for each in clusters if each.entra is False]
-    for each in admin:
+    for cluster in clusters:
+        if cluster.entra is not False:
+            continue
         yield ""
-        yield from _remark(
-            f"Cluster {quoted(each.target.key, 80)} needs nothing: without Entra ID, the credentials that Azure hands out may do "
-            "everything in it. Enable Entra ID there (`az aks update --enable-aad`) if that is too much."
+        yield from comment(
+            f"Cluster {quoted(cluster.target.key, 80)} needs no role: without Entra ID, its user credentials have all rights "
+            "in it. To restrict them, enable Entra ID (`az aks update --enable-aad`)."
         )
     yield ""
     if not needed:
-        yield from _remark("No cluster needs this.")
+        yield from comment("No cluster needs this.")
         return
-    yield from _remark("To bind a group instead of the identity, write `kind: Group` and the object id of the group.")
+    yield from comment("To bind a group instead of the identity, write `kind: Group` and the group's object id.")
     yield "cluster_role() {"
     yield f"sed \"s/{IDENTITY}/$identity/\" <<'YAML'"
     yield from cluster_role(needed, settings.helm_history)
     yield "YAML"
     yield "}"
-    yield "kubeconfig=$(mktemp)  # your own stays as it is"
-    for each in needed:
+    yield "kubeconfig=$(mktemp)  # your own kubeconfig is not changed"
+    for cluster in needed:
         yield ""
-        yield from _apply(each)
+        yield from _apply(cluster)
 
 
-def _apply(cluster: Surveyed) -> Iterator[str]:
+def _apply(cluster: ClusterSurvey) -> Iterator[str]:
     target = cluster.target
-    yield from _remark(f"Cluster {quoted(target.key, 80)}.")
+    yield from comment(f"Cluster {quoted(target.key, 80)}.")
     if isinstance(target, KubeconfigCluster):
-        yield from _remark("If its kubeconfig logs in as somebody else than the identity, that user is the subject.")
+        yield from comment("If its kubeconfig logs in as another user than the identity, bind that user instead.")
         context = f" --context {shlex.quote(target.context)}" if target.context else ""
         yield f"cluster_role | kubectl --kubeconfig {shlex.quote(str(target.kubeconfig))}{context} apply -f -"
     elif isinstance(target, AksCluster):
-        place = f"--resource-group {shlex.quote(target.resource_group)} --name {shlex.quote(target.name)}"
+        options = f"--resource-group {shlex.quote(target.resource_group)} --name {shlex.quote(target.name)}"
         if target.access is Access.RUN_COMMAND or cluster.private:
             yield "cluster_role > acr-cleanup-role.yaml"
-            yield f"az aks command invoke {place} --command 'kubectl apply -f acr-cleanup-role.yaml' --file acr-cleanup-role.yaml"
+            yield f"az aks command invoke {options} --command 'kubectl apply -f acr-cleanup-role.yaml' --file acr-cleanup-role.yaml"
         else:
-            yield f'az aks get-credentials {place} --file "$kubeconfig"'
+            yield f'az aks get-credentials {options} --file "$kubeconfig"'
             yield f'cluster_role | kubectl --kubeconfig "$kubeconfig" --context {shlex.quote(target.name)} apply -f -'
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """What the clusters serve: API group -> its resources, and whether all of them could be asked."""
-
-    groups: Mapping[str, tuple[str, ...]]
-    unasked: tuple[str, ...]
-
-    @classmethod
-    def of(cls, clusters: Sequence[Surveyed]) -> _Served:
-        groups: dict[str, set[str]] = {}
-        for cluster in clusters:
-            for kind in cluster.kinds or ():
-                groups.setdefault(kind.group, set()).add(kind.resource)
-        unasked = tuple(quoted(each.target.key, 80) for each in clusters if each.kinds is None)
-        return cls({group: tuple(sorted(found)) for group, found in sorted(groups.items())}, unasked)
-
-
-def cluster_role(clusters: Sequence[Surveyed], helm_history: int = 0) -> Iterator[str]:
-    """The lines of a ClusterRole, and of its binding, for what is read in these clusters."""
-    served = _Served.of(clusters)
-    yield from _lines(
-        """
-        apiVersion: rbac.authorization.k8s.io/v1
-        kind: ClusterRole
-        metadata:
-          name: acr-cleanup
-        rules:
-        """
-    )
-    built_in: dict[str, list[str]] = {}
-    own: list[tuple[str, Sequence[str]]] = [
-        *((kind.group, (kind.resource,)) for kind in KINDS),
-        *_FURTHER.items(),
-        *((group, found) for group, found in served.groups.items() if not _is_custom(group)),
-    ]
-    for group, resources in own:
-        built_in.setdefault(group, []).extend(resources)
-    yield from _remark("What starts pods, keeps what a rollback would start, or may name images otherwise.", indent=2)
-    for group, found in built_in.items():
-        yield from _rule([group], list(dict.fromkeys(found)))
-    custom = {group: found for group, found in served.groups.items() if _is_custom(group)}
-    if custom:
-        yield from _remark("Custom resources, by API group: a group may get further kinds at any time.", indent=2)
-        yield "  - apiGroups:"
-        for group, kinds in custom.items():
-            more = ", …" if len(kinds) > 3 else ""
-            yield f"      - {json.dumps(group)} # {', '.join(kinds[:3])}{more}"
-        yield '    resources: ["*"]'
-        yield '    verbs: ["list"]'
-    if served.unasked:
-        yield from _remark(
-            f"Custom resources: not all clusters could be asked which they serve ({', '.join(served.unasked)}). Add the API "
-            "groups that this prints there, as below:",
-            indent=2,
-        )
-        yield "  #   kubectl api-resources --verbs=list --output=name | grep -F . | cut -d. -f2- | sort -u"
-        yield '  # - apiGroups: ["argoproj.io"]'
-        yield '  #   resources: ["*"]'
-        yield '  #   verbs: ["list"]'
-    if helm_history:
-        yield from _remark(
-            f"For Helm's history (helm-history is {helm_history}). Kubernetes cannot tell Helm's Secrets from others here, but "
-            "only Helm's are asked for.",
-            indent=2,
-        )
-        yield from _rule([""], ["secrets"])
-    yield from _remark(
-        "Not here, since every authenticated user has them by default: to ask what is served (system:discovery), and what "
-        "oneself may do (create selfsubjectaccessreviews, system:basic-user).",
-        indent=2,
-    )
-    yield from _lines(
-        f"""
-        ---
-        apiVersion: rbac.authorization.k8s.io/v1
-        kind: ClusterRoleBinding
-        metadata:
-          name: acr-cleanup
-        roleRef:
-          apiGroup: rbac.authorization.k8s.io
-          kind: ClusterRole
-          name: {CLUSTER_ROLE}
-        subjects:
-          - apiGroup: rbac.authorization.k8s.io
-            kind: User
-            name: {json.dumps(IDENTITY)}
-        """
-    )
-
-
-def _is_custom(group: str) -> bool:
-    """Is this the group of a custom resource, and none of Kubernetes' own? https://kep.k8s.io/1111"""
-    return "." in group and not group.endswith(".k8s.io")
-
-
-def _rule(groups: Sequence[str], resources: Sequence[str]) -> Iterator[str]:
-    yield f"  - apiGroups: {json.dumps(groups)}"
-    text = json.dumps(resources)
-    if len(text) < _WIDTH - 15:
-        yield f"    resources: {text}"
-    else:
-        yield "    resources:"
-        yield from (f"      - {json.dumps(each)}" for each in resources)
-    yield '    verbs: ["list"]'
 
 
 # -- lines ---------------------------------------------------------------------------------------------------------------
 
 
 def _heading(text: str) -> Iterator[str]:
-    yield f"# -- {text} {'-' * (_WIDTH - len(text) - 6)}"
+    yield f"# -- {text} {'-' * (WIDTH - len(text) - 6)}"
 
 
-def _remark(text: str, *, indent: int = 0) -> Iterator[str]:
-    """A comment, of the shell and of YAML alike; what others wrote is on one line already (`quoted`)."""
-    start = f"{' ' * indent}# "
-    yield from textwrap.wrap(
-        text, _WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _off(lines: Iterable[str]) -> Iterator[str]:
+def _commented_out(lines: Iterable[str]) -> Iterator[str]:
     return (f"# {line}" for line in lines)
 
 
-def _lines(text: str) -> list[str]:
-    return textwrap.dedent(text).strip("\n").split("\n")
-
-
 def _assign(role: str, scope: str) -> Iterator[str]:
-    """`scope` is a word of the shell."""
+    """Assign a role; `scope` is already quoted for the shell."""
     yield 'az role assignment create --assignee-object-id "$identity" --assignee-principal-type ServicePrincipal \\'
     yield f"  --role {shlex.quote(role)} --scope {scope}"
 
@@ -452,7 +316,7 @@ def _define(
         "NotActions": [],
         "DataActions": list(data_actions),
         "NotDataActions": list(not_data_actions),
-        "AssignableScopes": [f"/subscriptions/{each}" for each in _subscriptions_of(targets)],
+        "AssignableScopes": [f"/subscriptions/{subscription}" for subscription in _subscriptions_of(targets)],
     }
     yield "az role definition create --role-definition \"$(cat <<'JSON'"
     yield from json.dumps(role, indent=2).split("\n")

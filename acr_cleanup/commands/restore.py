@@ -1,9 +1,9 @@
 """
-Puts back what a run untagged or deleted, as its journal tells it and as far as the registry still can.
+Restores the tags and manifests that a run deleted, from its journal.
 
-A tag needs its manifest; a manifest comes from the registry's soft delete or from the backup in the journal, and needs its layers
-and children. What is there already is left alone, and so is a tag that names something else by now: to restore twice does nothing
-the second time.
+A tag needs its manifest. A manifest comes from the registry's soft delete or from the backup in the
+journal, and needs its layers and children. Existing tags and manifests are not changed, even if a
+tag names another manifest now: a second restore changes nothing.
 """
 
 from __future__ import annotations
@@ -16,29 +16,35 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
-from acr_cleanup.commands.run import REFUSED, REPOSITORIES_AT_ONCE, log_in
-from acr_cleanup.concurrency import together
+from acr_cleanup.commands.run import REFUSED
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.restoration import Fate, Restored
+from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
-from acr_cleanup.records.journal import Deletion, JournalError, Recorded, read_journal
-from acr_cleanup.registry.acr import AcrRegistry, Document, PartMissing, open_registry
+from acr_cleanup.records.journal import JournalError
+from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_journal
+from acr_cleanup.registry.acr import AcrRegistry, open_registry
+from acr_cleanup.registry.restoring import PartMissing, Restorer
 from acr_cleanup.registry.tokens import RESTORING
+from acr_cleanup.registry.wire import Document
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.connect import open_azure
+from acr_cleanup.stages.plan import REPOSITORIES_AT_ONCE
 
-NO_MANIFEST = "its content was not kept: a run with backup: true keeps it, and so does the registry's soft delete"
+NO_MANIFEST = "its content was not kept (set backup: true, or enable soft delete in the registry)"
 
 log = logging.getLogger("acr_cleanup")
 
 
-def read(path: Path) -> Recorded:
-    """The journal that a user named. Raises `ConfigurationError`."""
+def read(path: Path) -> JournalContents:
+    """Read the journal that a user named. Raises `ConfigurationError` if that fails."""
     try:
         return read_journal(path)
     except JournalError as error:
@@ -47,7 +53,7 @@ def read(path: Path) -> Recorded:
 
 async def restore(
     path: Path,
-    recorded: Recorded,
+    journal: JournalContents,
     settings: Settings,
     runtime: Runtime,
     environ: Mapping[str, str],
@@ -56,26 +62,28 @@ async def restore(
     open_edge: Callable[[], AbstractAsyncContextManager[AcrRegistry]] | None = None,
 ) -> int:
     """
-    Restore what this journal tells of, say what came back and what cannot, and return the exit code.
+    Restore the deletions of a journal, report the results, and return the exit code.
 
-    Raises `ConfigurationError` when the journal is of another registry than the settings name.
+    `path`: the journal's file, for the report. `dry_run`: only report what can be restored.
+    Raises `ConfigurationError` if the journal belongs to another registry than the settings.
     """
     configured = settings.registry
-    if not configured.owns(recorded.registry):
-        seen = f"The journal is of {recorded.registry}, and the configuration names {configured.login_server}."
-        raise ConfigurationError((Problem(str(path), seen, "Use the configuration of that registry."),))
+    if not configured.owns(journal.registry):
+        message = f"The journal is for {journal.registry}, but the configuration is for {configured.login_server}."
+        remedy = f"Use the configuration of {journal.registry}."
+        raise ConfigurationError((Problem(str(path), message, remedy),))
     try:
-        found: list[Restored] = []
-        if recorded.deletions:
+        results: list[Restored] = []
+        if journal.deletions:
             async with open_edge() if open_edge else _connect(settings, environ, runtime) as registry:
-                found = await restore_all(recorded.deletions, registry, runtime, settings.concurrency, dry_run=dry_run)
+                results = await restore_all(journal.deletions, registry, runtime, settings.concurrency, dry_run=dry_run)
     except AcrCleanupError as error:
-        log.debug("restoring ended early", exc_info=True)
-        runtime.log(Level.ERROR, f"Nothing could be restored: {error}")
+        log.debug("restore failed", exc_info=True)
+        runtime.log(Level.ERROR, f"Nothing was restored: {error}")
         runtime.finish()
         return REFUSED
     report = RestorationReport(
-        str(path), recorded.registry, recorded.started_at, tuple(found), recorded.faults, recorded.torn, dry_run
+        str(path), journal.registry, journal.started_at, tuple(results), journal.faults, journal.torn, dry_run
     )
     runtime.show(report)
     for warning in report.warnings:
@@ -87,11 +95,11 @@ async def restore(
 @asynccontextmanager
 async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[AcrRegistry]:
     async with (
-        log_in(settings, environ, runtime) as (network, credential),
+        open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
         open_registry(
             settings.registry.login_server,
-            credential,
-            network.transport(),
+            azure.credential,
+            azure.make_transport(),
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             actions=RESTORING,
@@ -103,69 +111,79 @@ async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runt
 async def restore_all(
     deletions: Iterable[Deletion], registry: AcrRegistry, runtime: Runtime, concurrency: int, *, dry_run: bool
 ) -> list[Restored]:
-    """Restore all of these, repository by repository. Raises `AcrCleanupError` when the registry cannot be used at all."""
+    """
+    Restore these deletions, several repositories at a time.
+
+    `concurrency`: how many manifests of a repository to restore at the same time. Raises
+    `AcrCleanupError` if the registry cannot be used at all.
+    """
     by_repository: defaultdict[str, list[Deletion]] = defaultdict(list)
     for deletion in deletions:
         by_repository[deletion.repository].append(deletion)
     registry.announce(by_repository)
     done = 0
 
-    async def one(name: str) -> list[Restored]:
+    async def restore_repository(name: str) -> list[Restored]:
         nonlocal done
         job = _Repository(name, _items(by_repository[name]), registry, concurrency, dry_run)
         await job.run()
         done += 1
         runtime.progress("repositories", done, len(by_repository), name)
-        return job.found
+        return job.results
 
     runtime.progress("repositories", 0, len(by_repository), "")
-    found = await together([partial(one, name) for name in sorted(by_repository)], limit=REPOSITORIES_AT_ONCE)
-    return [each for repository in found for each in repository]
+    jobs = [partial(restore_repository, name) for name in sorted(by_repository)]
+    return list(chain.from_iterable(await gather(jobs, limit=REPOSITORIES_AT_ONCE)))
 
 
 @dataclass(slots=True)
 class _Item:
-    """All that the journal tells of one digest of a repository."""
+    """All deletions of one digest in a repository."""
 
     digest: Digest
-    whole: bool = False
-    """Was the manifest itself deleted?"""
+    manifest_deleted: bool = False
     tags: list[str] = field(default_factory=list)
+    """Tags to restore."""
     locks: list[Lock] = field(default_factory=list)
-    before: set[Digest] = field(default_factory=set)
-    """What was deleted before it, and so comes back after it."""
+    """Locks to restore."""
+    deleted_before: set[Digest] = field(default_factory=set)
+    """Manifests that were deleted before this one; they are restored after it."""
     document: Document | None = None
 
 
 def _items(deletions: Iterable[Deletion]) -> list[_Item]:
     items: dict[Digest, _Item] = {}
-    for each in deletions:
-        if each.outcome is OutcomeKind.GONE:
-            # Somebody else had deleted it, for reasons of their own.
+    for deletion in deletions:
+        if deletion.outcome is OutcomeKind.GONE:
+            # Another client deleted it, so this run has nothing to restore.
             continue
-        item = items.setdefault(each.digest, _Item(each.digest))
-        item.locks += each.locks
-        if each.outcome in {None, OutcomeKind.DELETED, OutcomeKind.FAILED}:
-            # What failed, or was never told of, may be gone all the same: the registry knows.
-            item.whole = item.whole or each.whole
-            item.tags += each.tags
-            item.before.update(each.after)
-        if each.document is not None:
-            item.document = Document(each.document, each.media_type)
+        item = items.setdefault(deletion.digest, _Item(deletion.digest))
+        item.locks += deletion.locks
+        if deletion.outcome in {None, OutcomeKind.DELETED, OutcomeKind.FAILED}:
+            # A deletion that failed or has no outcome may have happened: the registry is asked.
+            item.manifest_deleted = item.manifest_deleted or deletion.deletes_manifest
+            item.tags += deletion.tags
+            item.deleted_before.update(deletion.after)
+        if deletion.document is not None:
+            item.document = Document(deletion.document, deletion.media_type)
     return list(items.values())
 
 
 def _waves(items: Sequence[_Item]) -> Iterator[list[_Item]]:
-    """Children before their index, a subject before what is attached to it: the way back is the way there, backwards."""
+    """
+    Yield items that can be restored at the same time, in the reverse order of the deletion.
+
+    Children come before their index, and a subject before its referrers.
+    """
     by_digest = {item.digest: item for item in items}
     order: TopologicalSorter[Digest] = TopologicalSorter({item.digest: () for item in items})
     for item in items:
-        for earlier in item.before & by_digest.keys():
+        for earlier in item.deleted_before & by_digest.keys():
             order.add(earlier, item.digest)
     try:
         order.prepare()
     except CycleError:
-        # No run of ours writes such a journal; one by one, from its end, is as good an order as any.
+        # Only an edited journal has a cycle. Restore one by one, from its end.
         yield from ([item] for item in reversed(items))
         return
     while order.is_active():
@@ -176,108 +194,119 @@ def _waves(items: Sequence[_Item]) -> Iterator[list[_Item]]:
 
 @dataclass
 class _Repository:
-    """The items of one repository on their way back."""
+    """Restores the items of one repository."""
 
     name: str
     items: Sequence[_Item]
     registry: AcrRegistry
     concurrency: int
     dry_run: bool
-    found: list[Restored] = field(default_factory=list)
+    results: list[Restored] = field(default_factory=list)
     inventory: RepositoryInventory = field(init=False)
-    held: frozenset[Digest] = frozenset()
-    """What soft delete holds."""
-    why_not_held: str = ""
+    soft_deleted: frozenset[Digest] = frozenset()
+    """Manifests that soft delete still has."""
+    soft_delete_error: str = ""
+    """Why soft delete could not be read, as the end of a sentence."""
+
+    @property
+    def restorer(self) -> Restorer:
+        return Restorer(self.registry.requests)
 
     async def run(self) -> None:
         try:
             self.inventory = await self.registry.list_repository(self.name)
             if any(item.digest not in self.inventory.manifests for item in self.items):
-                await self._look_at_soft_delete()
+                await self._read_soft_delete()
         except AcrCleanupError as error:
             for item in self.items:
-                self._say_all(item, Fate.FAILED, str(error))
+                self._add_results(item, RestoreOutcome.FAILED, str(error))
             return
         for wave in _waves(self.items):
-            await together([partial(self._one, item) for item in wave], limit=self.concurrency)
-        self.found.sort(key=lambda each: (each.tag or "", each.digest))
+            await gather([partial(self._restore, item) for item in wave], limit=self.concurrency)
+        self.results.sort(key=lambda result: (result.tag or "", result.digest))
 
-    async def _look_at_soft_delete(self) -> None:
+    async def _read_soft_delete(self) -> None:
         try:
-            self.held = await self.registry.deleted_manifests(self.name)
+            self.soft_deleted = await self.restorer.deleted_manifests(self.name)
         except RegistryForbidden as error:
-            self.why_not_held = f"; whether soft delete holds it could not be read: {error}"
+            self.soft_delete_error = f"; soft delete could not be read: {error}"
 
-    async def _one(self, item: _Item) -> None:
+    async def _restore(self, item: _Item) -> None:
         try:
-            if not await self._manifest(item):
+            if not await self._restore_manifest(item):
                 return
             for tag in item.tags:
-                await self._tag(item, tag)
+                await self._restore_tag(item, tag)
             for lock in item.locks:
-                await self._lock(item, lock)
+                await self._restore_lock(item, lock)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # one item must not stop the others, whatever it runs into
+        except Exception as error:  # a failed item must not stop the others, even on an unexpected exception
             log.debug("restoring %s of %s", item.digest, self.name, exc_info=True)
             known = isinstance(error, AcrCleanupError)
             detail = str(error) if known else f"unexpected: {type(error).__name__}: {error}"
-            told = {each.tag for each in self.found if each.digest == item.digest}
-            self._say_all(item, Fate.FAILED, detail, without=told)
+            reported = {result.tag for result in self.results if result.digest == item.digest}
+            self._add_results(item, RestoreOutcome.FAILED, detail, without=reported)
 
-    async def _manifest(self, item: _Item) -> bool:
-        """See that the manifest is there; False if it cannot be."""
-        if item.digest in self.inventory.manifests or not (item.whole or item.tags):
-            if item.whole:
-                self._say(item, None, Fate.THERE)
+    async def _restore_manifest(self, item: _Item) -> bool:
+        """Restore the manifest if it is missing; return False if it still is."""
+        if item.digest in self.inventory.manifests or not (item.manifest_deleted or item.tags):
+            if item.manifest_deleted:
+                self._add_result(item, None, RestoreOutcome.THERE)
             return item.digest in self.inventory.manifests
         try:
-            fate, how = await self._bring_back(item)
+            outcome, detail = await self._restore_content(item)
         except PartMissing as error:
-            fate, how = Fate.LOST, str(error)
-        if not fate.is_back:
-            self._say_all(item, fate, how, manifest=True)
+            outcome, detail = RestoreOutcome.LOST, str(error)
+        if not outcome.is_back:
+            self._add_results(item, outcome, detail, manifest=True)
             return False
-        self._say(item, None, fate, how)
+        self._add_result(item, None, outcome, detail)
         return True
 
-    async def _bring_back(self, item: _Item) -> tuple[Fate, str]:
-        """Raises `RegistryError`."""
-        if item.digest in self.held:
+    async def _restore_content(self, item: _Item) -> tuple[RestoreOutcome, str]:
+        """Try soft delete, then the backup. Raises `RegistryError`."""
+        if item.digest in self.soft_deleted:
             if self.dry_run:
-                return Fate.POSSIBLE, "from soft delete"
-            taken = {tag.name for tag in self.inventory.tags}
-            free = next((tag for tag in item.tags if tag not in taken), None)
-            if await self.registry.undelete(self.name, item.digest, free):
-                return Fate.RESTORED, "from soft delete"
+                return RestoreOutcome.POSSIBLE, "from soft delete"
+            existing_tags = {tag.name for tag in self.inventory.tags}
+            free_tag = next((tag for tag in item.tags if tag not in existing_tags), None)
+            if await self.restorer.undelete(self.name, item.digest, free_tag):
+                return RestoreOutcome.RESTORED, "from soft delete"
         if item.document is not None:
             if self.dry_run:
-                return Fate.POSSIBLE, "from the backup, if the registry still has its layers"
-            await self.registry.put_document(self.name, item.digest, item.document)
-            return Fate.RESTORED, "from the backup"
-        return Fate.LOST, f"{NO_MANIFEST}{self.why_not_held}"
+                return RestoreOutcome.POSSIBLE, "from the backup, if the registry still has its layers"
+            await self.restorer.push_document(self.name, item.digest, item.document)
+            return RestoreOutcome.RESTORED, "from the backup"
+        return RestoreOutcome.LOST, f"{NO_MANIFEST}{self.soft_delete_error}"
 
-    async def _tag(self, item: _Item, tag: str) -> None:
-        now = next((each for each in self.inventory.tags if each.name == tag), None)
-        if now is not None:
-            same = now.digest == item.digest
-            self._say(item, tag, Fate.THERE if same else Fate.TAKEN, "" if same else f"names {now.digest} now")
+    async def _restore_tag(self, item: _Item, tag: str) -> None:
+        existing = next((listed for listed in self.inventory.tags if listed.name == tag), None)
+        if existing is not None and existing.digest == item.digest:
+            self._add_result(item, tag, RestoreOutcome.THERE)
+        elif existing is not None:
+            self._add_result(item, tag, RestoreOutcome.TAKEN, f"it names {existing.digest} now")
         elif self.dry_run:
-            self._say(item, tag, Fate.POSSIBLE)
+            self._add_result(item, tag, RestoreOutcome.POSSIBLE)
         else:
             document = item.document or await self.registry.read_document(self.name, item.digest)
             if document is None:
-                self._say(item, tag, Fate.LOST, "the registry lists its manifest, and no longer has it")
+                self._add_result(
+                    item, tag, RestoreOutcome.LOST, "the registry lists its manifest, but does not return it (404)"
+                )
                 return
-            await self.registry.put_document(self.name, item.digest, document, tag)
-            self._say(item, tag, Fate.RESTORED)
+            await self.restorer.push_document(self.name, item.digest, document, tag)
+            self._add_result(item, tag, RestoreOutcome.RESTORED)
 
-    async def _lock(self, item: _Item, lock: Lock) -> None:
-        """As it was: on what has come back, and on what a run that was killed has left unlocked."""
+    async def _restore_lock(self, item: _Item, lock: Lock) -> None:
+        """Restore the lock of a restored item, or of one that a killed run left unlocked."""
         if self.dry_run or self._is_locked(item, lock):
             return
-        lost = any(each.digest == item.digest and each.tag == lock.tag and not each.fate.is_back for each in self.found)
-        if not lost:
+        is_missing = any(
+            result.digest == item.digest and result.tag == lock.tag and not result.outcome.is_back
+            for result in self.results
+        )
+        if not is_missing:
             await self.registry.lock(self.name, item.digest, lock)
 
     def _is_locked(self, item: _Item, lock: Lock) -> bool:
@@ -287,19 +316,25 @@ class _Repository:
         tags = self.inventory.tags_of.get(item.digest, ())
         return any(tag.name == lock.tag and tag.lock == lock for tag in tags)
 
-    def _say(self, item: _Item, tag: str | None, fate: Fate, detail: str = "") -> None:
-        self.found.append(Restored(self.name, item.digest, tag, fate, detail))
+    def _add_result(self, item: _Item, tag: str | None, outcome: RestoreOutcome, detail: str = "") -> None:
+        self.results.append(Restored(self.name, item.digest, tag, outcome, detail))
 
-    def _say_all(
+    def _add_results(
         self,
         item: _Item,
-        fate: Fate,
+        outcome: RestoreOutcome,
         detail: str,
         *,
         manifest: bool = False,
         without: Iterable[str | None] = (),
     ) -> None:
-        names: list[str | None] = [None] if item.whole or manifest else []
+        """
+        Add the same result for all tags of an item.
+
+        Also for the manifest if it was deleted, or if `manifest` is set. `without`: tags, or None
+        for the manifest, that have a result already.
+        """
+        names: list[str | None] = [None] if item.manifest_deleted or manifest else []
         for tag in (*names, *item.tags):
             if tag not in without:
-                self._say(item, tag, fate, detail)
+                self._add_result(item, tag, outcome, detail)

@@ -1,8 +1,9 @@
 """
-An honest in-process Azure: one container registry with its token service, Entra ID, ARM and any number of AKS clusters.
+An in-process Azure: a container registry with its token service, Entra ID, ARM and AKS clusters.
 
-Everything is served over real HTTPS on loopback, under a certificate authority of its own, from one in-memory
-`World`. The demo and the tests run on it through the real SDKs; nothing else in the product knows that it exists.
+All services answer over real HTTPS on loopback, with certificates of a new authority. Their state
+is one in-memory `World`. The demo and the tests run on it through the real SDKs. No other part of
+the product imports it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _HOMES = {"Emulator": "acr_cleanup.emulator.server", "World": "acr_cleanup.emula
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on demand: the stand-in for kubectl lives in this package and must start without a web server.
+    # Imported on demand: the stand-in for kubectl is in this package, and must start without
+    # importing a web server.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

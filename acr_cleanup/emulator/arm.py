@@ -1,4 +1,4 @@
-"""Azure Resource Manager, as far as AKS is concerned: managed clusters, their credentials, and the run command."""
+"""Azure Resource Manager: managed clusters, their credentials, the run command, the registry."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ import base64
 import json
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.arm_shapes import CLUSTERS, JSON, command_properties, describe_cluster, describe_registry
+from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
-from acr_cleanup.emulator.kubernetes.state import Auth
+from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
 from acr_cleanup.emulator.tokens import read_claims
+from acr_cleanup.emulator.world import World
 
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
-    from acr_cleanup.emulator.world import World
-
-JSON = dict[str, Any]
-
-# Clusters on one page of a list.
+# The number of clusters on one page of a list.
 PAGE_SIZE = 100
 
-_PROVIDER = "Microsoft.ContainerService/managedClusters"
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Pragma": "no-cache",
@@ -39,17 +34,21 @@ _HEADERS = {
 _FORMATS: dict[str, Auth] = {"exec": "entra-exec", "azure": "entra"}
 
 
-def arm_app(world: World, emulator: Emulator) -> web.Application:
-    """The resource manager of the world."""
+def arm_app(world: World, authority: Authority, address_of: Callable[[ClusterState], str]) -> web.Application:
+    """Return the resource manager of the world. `address_of`: the URL of a cluster's API server."""
     app = web.Application()
-    service = ResourceManager(world, emulator)
+    service = ResourceManager(world, authority, address_of)
     app.router.add_route("*", "/{path:.*}", service.handle)
     app.on_cleanup.append(service.close)
     return app
 
 
 class ArmError(Exception):
-    """An error answer; `flat` is the form of AKS itself, without the envelope of the resource manager."""
+    """
+    An error answer.
+
+    `flat`: the form of AKS, without the envelope of the resource manager.
+    """
 
     def __init__(
         self, status: int, code: str, message: str, *, flat: bool = False, headers: dict[str, str] | None = None
@@ -69,26 +68,27 @@ class _Command:
 
 
 class ResourceManager:
-    """Answers the requests to ARM."""
+    """Answer the requests to ARM."""
 
-    def __init__(self, world: World, emulator: Emulator) -> None:
+    def __init__(self, world: World, authority: Authority, address_of: Callable[[ClusterState], str]) -> None:
         self._world = world
-        self._emulator = emulator
+        self._authority = authority
+        self._address_of = address_of
         self._commands: dict[str, _Command] = {}
-        # Bound but not listening: whoever connects to it is refused, and nobody else can take the port.
-        self._nowhere = socket.socket()
-        self._nowhere.bind(("127.0.0.1", 0))
+        # Bound but not listening: connections are refused, and no other process can take the port.
+        self._refusing_socket = socket.socket()
+        self._refusing_socket.bind(("127.0.0.1", 0))
 
     async def close(self, _: web.Application) -> None:
-        """Ends the commands that still run."""
+        """Cancel the commands that still run."""
         tasks = [command.task for command in self._commands.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._nowhere.close()
+        self._refusing_socket.close()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Every request."""
+        """Answer any request."""
         try:
             return await self._answer(request, self._claims(request))
         except ArmError as error:
@@ -96,30 +96,30 @@ class ResourceManager:
 
     def _claims(self, request: web.Request) -> JSON:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        claims = self._emulator.check_token(token, self._emulator.resource_manager) if scheme == "Bearer" else None
+        claims = self._authority.check_token(token, RESOURCE_MANAGER) if scheme == "Bearer" else None
         if claims is not None:
             return claims
         if not token:
             code, message = "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
-        elif (found := read_claims(token)) is None or found.get("aud") is None:
+        elif (unverified := read_claims(token)) is None or unverified.get("aud") is None:
             code, message = "InvalidAuthenticationToken", "The access token is invalid."
-        elif self._emulator.check_token(token, str(found["aud"])) is None:
+        elif self._authority.check_token(token, str(unverified["aud"])) is None:
             code, message = "InvalidAuthenticationToken", "The access token is invalid or has expired."
         else:
             code = "InvalidAuthenticationTokenAudience"
-            message = f"The access token has been obtained for wrong audience or resource '{found['aud']}'."
+            message = f"The access token has been obtained for wrong audience or resource '{unverified['aud']}'."
         uri = f"https://login.microsoftonline.com/{self._world.directory.tenant}"
         challenge = f'Bearer authorization_uri="{uri}", error="invalid_token", error_description="{message}"'
         raise ArmError(401, code, message, headers={"WWW-Authenticate": challenge})
 
     async def _answer(self, request: web.Request, claims: JSON) -> web.StreamResponse:
-        """Names in a path are compared without regard to case, as ARM does."""
+        """Answer an authenticated request. Names in its path match in any case, as in ARM."""
         if not request.query.get("api-version"):
             message = "The api-version query parameter (?api-version=) is required for all requests."
             raise ArmError(400, "MissingApiVersionParameter", message)
         parts = [part for part in request.path.split("/") if part]
         low = [part.lower() for part in parts]
-        provider = ["providers", *_PROVIDER.lower().split("/")]
+        provider = ["providers", *CLUSTERS.lower().split("/")]
         if low[:1] != ["subscriptions"] or len(parts) < 2:
             raise ArmError(404, "NotFound", f"No HTTP resource was found that matches the request URI '{request.url}'.")
         subscription = parts[1]
@@ -148,7 +148,7 @@ class ResourceManager:
         match request.method, operation:
             case "GET", []:
                 self._check_right(claims, cluster, "read")
-                return self._reply(describe(cluster))
+                return self._reply(describe_cluster(cluster))
             case "POST", ["listclusterusercredential"]:
                 self._check_right(claims, cluster, "listClusterUserCredential/action")
                 return self._credential(cluster, request, "clusterUser")
@@ -163,7 +163,7 @@ class ResourceManager:
                 return self._command_result(cluster, request, command)
         raise ArmError(405, "MethodNotAllowed", f"The requested resource does not support {request.method}.")
 
-    # -- what exists, and who may see it -----------------------------------------------------------------------
+    # -- resources and rights -----------------------------------------------------------------------
 
     def _check_subscription(self, subscription: str) -> None:
         try:
@@ -183,12 +183,12 @@ class ResourceManager:
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
 
     def _cluster(self, subscription: str, group: str, name: str) -> ClusterState:
-        wanted = (subscription.lower(), group.lower(), name.lower())
+        key = (subscription.lower(), group.lower(), name.lower())
         for cluster in self._world.clusters.values():
-            if (cluster.subscription_id.lower(), cluster.resource_group.lower(), cluster.name.lower()) == wanted:
+            if (cluster.subscription_id.lower(), cluster.resource_group.lower(), cluster.name.lower()) == key:
                 return cluster
         message = (
-            f"The Resource '{_PROVIDER}/{name}' under resource group '{group}' was not found. "
+            f"The Resource '{CLUSTERS}/{name}' under resource group '{group}' was not found. "
             "For more details please go to https://aka.ms/ARMResourceNotFoundFix"
         )
         raise ArmError(404, "ResourceNotFound", message, headers={"x-ms-failure-cause": "gateway"})
@@ -197,23 +197,26 @@ class ResourceManager:
         if action in cluster.denied_actions:
             message = (
                 f"The client '{claims['appid']}' with object id '{claims['oid']}' does not have authorization to perform "
-                f"action '{_PROVIDER}/{action}' over scope '{cluster.resource_id}' or the scope is invalid. "
+                f"action '{CLUSTERS}/{action}' over scope '{cluster.resource_id}' or the scope is invalid. "
                 "If access was recently granted, please refresh your credentials."
             )
             raise ArmError(403, "AuthorizationFailed", message, headers={"x-ms-failure-cause": "gateway"})
 
     def _permissions(self, subscription: str) -> list[JSON]:
-        """What the caller may do to everything in the subscription: to read it, unless a cluster is hidden from them."""
-        clusters = [
-            each for each in self._world.clusters.values() if each.subscription_id.lower() == subscription.lower()
-        ]
-        if any("read" in cluster.denied_actions for cluster in clusters):
+        """
+        Return the caller's rights to the whole subscription: to read, unless a cluster denies it.
+        """
+        if any(
+            "read" in cluster.denied_actions
+            for cluster in self._world.clusters.values()
+            if cluster.subscription_id.lower() == subscription.lower()
+        ):
             return []
         return [{"actions": ["*/read"], "notActions": [], "dataActions": [], "notDataActions": []}]
 
     def _list(self, request: web.Request, subscription: str, group: str | None) -> web.StreamResponse:
-        # What the caller may not read is left out without a word.
-        found = [
+        # The list silently leaves out clusters that the caller has no right to read.
+        clusters = [
             cluster
             for cluster in self._world.clusters.values()
             if cluster.subscription_id.lower() == subscription.lower()
@@ -221,63 +224,32 @@ class ResourceManager:
             and "read" not in cluster.denied_actions
         ]
         start = int(request.query.get("$skipToken", "0"))
-        body: JSON = {"value": [describe(cluster) for cluster in found[start : start + PAGE_SIZE]]}
-        if start + PAGE_SIZE < len(found):
+        body: JSON = {"value": [describe_cluster(cluster) for cluster in clusters[start : start + PAGE_SIZE]]}
+        if start + PAGE_SIZE < len(clusters):
             query = {"api-version": request.query["api-version"], "$skipToken": str(start + PAGE_SIZE)}
             body["nextLink"] = str(_here(request).with_query(query))
         return self._reply(body)
 
     def _registries(self, claims: JSON, subscription: str, group: str, name: list[str]) -> web.StreamResponse:
-        """The registry, alone or in the list of its resource group."""
+        """Answer with the registry, alone or in the list of its resource group."""
         registry = self._world.registry
         here = (registry.subscription_id.lower(), registry.resource_group.lower()) == (
             subscription.lower(),
             group.lower(),
         )
-        # In a list, what the caller may not read is left out without a word.
-        found = [self._registry()] if here and registry.is_visible else []
+        # The list silently leaves out a registry that the caller has no right to read.
+        registries = [describe_registry(registry)] if here and registry.is_visible else []
         if not name:
-            return self._reply({"value": found})
+            return self._reply({"value": registries})
         if here and not registry.is_visible:
             message = (
                 f"The client '{claims['appid']}' does not have authorization to perform action "
                 "'Microsoft.ContainerRegistry/registries/read' over this scope or the scope is invalid."
             )
             raise ArmError(403, "AuthorizationFailed", message)
-        if not found or found[0]["name"].lower() != name[0]:
+        if not registries or registries[0]["name"].lower() != name[0]:
             raise ArmError(404, "ResourceNotFound", f"The Resource '{name[0]}' was not found.")
-        return self._reply(found[0])
-
-    def _registry(self) -> JSON:
-        registry = self._world.registry
-        name = registry.login_server.partition(".")[0]
-        group = f"/subscriptions/{registry.subscription_id}/resourceGroups/{registry.resource_group}"
-        direct = self._world.face == "direct"
-        retention, soft = registry.retention_days, registry.soft_delete
-        return {
-            "id": f"{group}/providers/Microsoft.ContainerRegistry/registries/{name}",
-            "name": name,
-            "type": "Microsoft.ContainerRegistry/registries",
-            "location": "westeurope",
-            "sku": {"name": "Premium", "tier": "Premium"},
-            "properties": {
-                "loginServer": self._emulator.registry_url if direct else registry.login_server,
-                "provisioningState": "Succeeded",
-                "adminUserEnabled": False,
-                "policies": {
-                    "quarantinePolicy": {"status": "disabled"},
-                    "trustPolicy": {"type": "Notary", "status": "disabled"},
-                    "retentionPolicy": {
-                        "days": 7 if retention is None else retention,
-                        "status": "disabled" if retention is None else "enabled",
-                    },
-                    "softDeletePolicy": {
-                        "retentionDays": registry.soft_delete_days,
-                        "status": "enabled" if soft else "disabled",
-                    },
-                },
-            },
-        }
+        return self._reply(registries[0])
 
     # -- credentials -------------------------------------------------------------------------------------------
 
@@ -295,21 +267,23 @@ class ResourceManager:
         text = kubeconfig(
             cluster,
             server=self._server_of(cluster, request.query.get("server-fqdn", "")),
-            ca_pem=self._emulator.ca_pem,
+            ca_pem=self._authority.ca_pem,
             role=role,
             auth=auth,
             tenant=self._world.directory.tenant,
-            certificate=self._emulator.client_certificate(cluster),
+            certificate=self._authority.client_certificate(cluster),
         )
         value = base64.b64encode(text.encode()).decode()
         return self._reply({"kubeconfigs": [{"name": role, "value": value}]}, writes=True)
 
-    def _server_of(self, cluster: ClusterState, wanted: str) -> str:
+    def _server_of(self, cluster: ClusterState, server_fqdn: str) -> str:
         if self._world.face == "direct":
             if cluster.is_reachable:
-                return self._emulator.kubernetes_url(cluster)
-            return f"https://localhost:{self._nowhere.getsockname()[1]}"
-        names = (cluster.fqdn, cluster.private_fqdn) if wanted == "public" else (cluster.private_fqdn, cluster.fqdn)
+                return self._address_of(cluster)
+            return f"https://localhost:{self._refusing_socket.getsockname()[1]}"
+        names = (
+            (cluster.fqdn, cluster.private_fqdn) if server_fqdn == "public" else (cluster.private_fqdn, cluster.fqdn)
+        )
         return f"https://{next(name for name in names if name)}:443"
 
     # -- run command -------------------------------------------------------------------------------------------
@@ -331,7 +305,7 @@ class ResourceManager:
         work = run_command(
             self._world,
             cluster,
-            self._emulator,
+            self._authority,
             command=str(command),
             context=payload.get("context") or "",
             token=payload.get("clusterToken") or "",
@@ -351,7 +325,7 @@ class ResourceManager:
             headers = {"Location": self._location(request, cluster, key)}
             body = {"id": key, "properties": {"provisioningState": "Running"}}
             return self._reply(body, status=202, headers=headers)
-        return self._reply({"id": key, "properties": _properties(command.task.result())})
+        return self._reply({"id": key, "properties": command_properties(command.task.result())})
 
     def _location(self, request: web.Request, cluster: ClusterState, key: str) -> str:
         # In the recordings the address of the result spells `managedclusters` in lower case.
@@ -369,88 +343,14 @@ class ResourceManager:
         writes: bool = False,
         charset: bool = False,
     ) -> web.Response:
-        sent = {**_HEADERS, "x-ms-request-id": str(uuid.uuid4()), **(headers or {})}
-        sent[f"x-ms-ratelimit-remaining-subscription-{'writes' if writes else 'reads'}"] = "1199"
+        all_headers = {**_HEADERS, "x-ms-request-id": str(uuid.uuid4()), **(headers or {})}
+        all_headers[f"x-ms-ratelimit-remaining-subscription-{'writes' if writes else 'reads'}"] = "1199"
         if body is None:
-            return web.Response(status=status, headers=sent)
-        sent["Content-Type"] = "application/json; charset=utf-8" if charset else "application/json"
-        return web.Response(body=json.dumps(body, indent=1).encode(), status=status, headers=sent)
+            return web.Response(status=status, headers=all_headers)
+        all_headers["Content-Type"] = "application/json; charset=utf-8" if charset else "application/json"
+        return web.Response(body=json.dumps(body, indent=1).encode(), status=status, headers=all_headers)
 
 
 def _here(request: web.Request) -> Any:
-    """The URL under which the caller knows this service."""
+    """Return the URL of the request, with the scheme that clients use."""
     return request.url.with_scheme("https")
-
-
-def _time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _properties(result: CommandResult) -> JSON:
-    if result.reason is not None:
-        return {"provisioningState": "failed", "reason": result.reason}
-    return {
-        "provisioningState": "Succeeded",
-        "exitCode": result.exit_code,
-        "startedAt": _time(result.started),
-        "finishedAt": _time(result.finished),
-        "logs": result.logs,
-    }
-
-
-def describe(cluster: ClusterState) -> JSON:
-    """The managed cluster as ARM shows it."""
-    pool = {
-        "name": "nodepool1",
-        "count": 2,
-        "vmSize": "Standard_D4s_v5",
-        "osDiskSizeGB": 128,
-        "osDiskType": "Managed",
-        "maxPods": 110,
-        "type": "VirtualMachineScaleSets",
-        "enableAutoScaling": False,
-        "provisioningState": cluster.provisioning_state,
-        "powerState": {"code": cluster.power_state},
-        "orchestratorVersion": cluster.kubernetes_version,
-        "currentOrchestratorVersion": cluster.kubernetes_version,
-        "enableNodePublicIP": False,
-        "mode": "System",
-        "osType": "Linux",
-        "osSKU": "Ubuntu",
-    }
-    properties: JSON = {
-        "provisioningState": cluster.provisioning_state,
-        "powerState": {"code": cluster.power_state},
-        "kubernetesVersion": cluster.kubernetes_version,
-        "currentKubernetesVersion": cluster.kubernetes_version,
-        "dnsPrefix": cluster.dns_prefix,
-    }
-    properties |= {"fqdn": cluster.fqdn} if cluster.fqdn else {}
-    properties |= {"privateFQDN": cluster.private_fqdn} if cluster.private_fqdn else {}
-    properties |= {
-        "agentPoolProfiles": [pool],
-        "nodeResourceGroup": f"MC_{cluster.resource_group}_{cluster.name}_{cluster.location}",
-        "enableRBAC": True,
-        "networkProfile": {"networkPlugin": "azure", "loadBalancerSku": "standard"},
-        "maxAgentPools": 100,
-        "disableLocalAccounts": cluster.disable_local_accounts,
-    }
-    access: JSON = {}
-    if cluster.private:
-        access |= {"enablePrivateCluster": True, "privateDNSZone": "system"}
-        access |= {"enablePrivateClusterPublicFQDN": cluster.public_fqdn_of_private}
-    if cluster.disable_run_command:
-        access["disableRunCommand"] = True
-    if access:
-        properties["apiServerAccessProfile"] = access
-    if cluster.is_entra:
-        properties["aadProfile"] = {"managed": True, "adminGroupObjectIDs": None, "enableAzureRBAC": cluster.azure_rbac}
-    return {
-        "id": cluster.resource_id,
-        "location": cluster.location,
-        "name": cluster.name,
-        "type": "Microsoft.ContainerService/ManagedClusters",
-        "properties": properties,
-        "identity": {"type": "SystemAssigned"},
-        "sku": {"name": "Base", "tier": "Standard"},
-    }

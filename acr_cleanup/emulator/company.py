@@ -1,4 +1,4 @@
-"""A believable company for the demo: Contoso, with two clusters, eight repositories and some four hundred tags."""
+"""The company of the demo: Contoso, with two clusters, eight repositories and about 400 tags."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST, RegistryState
 from acr_cleanup.emulator.world import World
 
 MIB = 1024 * 1024
 PINNED = "1.6.20"
-"""The release of payments/ledger that production pins by digest, and that somebody signed."""
+"""The release of payments/ledger that production pins by digest. It is signed."""
 
 
 def contoso() -> World:
     """
-    The whole company, under its real host names.
+    Return the company, with real host names.
 
-    Everything that a cleaner could get wrong happens somewhere: images for two architectures, aliases, a signature, a locked
-    tag, a CronJob that is not running now, a Deployment scaled to zero, rollback targets, a pinned digest, a repository that
-    no cluster runs.
+    It has every case that a cleaner can get wrong: images for two architectures, aliases, a
+    signature, a locked tag, a CronJob without a running Job, a Deployment scaled to zero, rollback
+    targets, a pinned digest, and a repository that no cluster runs.
     """
     world = World(face="proxy")
     _fill_registry(world.registry)
@@ -34,7 +34,7 @@ def contoso() -> World:
 
 
 def _fill_registry(registry: RegistryState) -> None:
-    # One build every few days; the newest is some hours old.
+    # One build every few days. The newest is some hours old.
     _releases(registry, "shop/web", _versions(2, 14, 80), every=4.5, size=212 * MIB, architectures=("amd64", "arm64"))
     _releases(
         registry, "shop/checkout", _versions(1, 30, 60), every=6, size=168 * MIB, architectures=("amd64", "arm64")
@@ -46,7 +46,7 @@ def _fill_registry(registry: RegistryState) -> None:
     _releases(registry, "ops/agent", _versions(0, 9, 40), every=8, size=41 * MIB)
     _releases(registry, "base/python", [f"3.13-{number}" for number in range(45, 0, -1)], every=10, size=61 * MIB)
 
-    # What teams do: a moving name, an alias for the auditors, a lock, a signature.
+    # Usual special cases: a moving tag, an alias for the auditors, a lock, a signature.
     for repository, newest in (("shop/web", "2.14.79"), ("payments/pay", "4.2.49")):
         registry.tag(repository, "latest", _digest(registry, repository, newest), timedelta(hours=7))
     registry.tag("payments/pay", "audit-2025", _digest(registry, "payments/pay", "4.2.2"), timedelta(days=330))
@@ -77,7 +77,7 @@ def _fill_production(cluster: ClusterState, registry: RegistryState) -> None:
     run("shop", "checkout", "shop/checkout:1.30.57", replicas=2, history=["1.30.40"])
     run("shop", "cart", "shop/cart:3.8.50", replicas=2)
     run("payments", "pay", "payments/pay:4.2.48", replicas=2, history=["4.2.45", "4.2.46"])
-    # Kept for the day the new one fails: nothing of it runs, and everything of it must be there.
+    # The fallback if the new release fails: it is scaled to zero, but its image must be kept.
     run("payments", "pay-fallback", "payments/pay:4.2.20", replicas=0)
 
     pinned = registry.image("payments/ledger", digest=_digest(registry, "payments/ledger", PINNED))
@@ -100,12 +100,12 @@ def _fill_staging(cluster: ClusterState, registry: RegistryState) -> None:
         reported = registry.image(repository, digest=_digest(registry, repository, tag))
         name = repository.rpartition("/")[2]
         cluster.run(build.deployment("staging", name, [image]), image_ids={image: reported})
-    # Somebody tests an old release on the side.
+    # A developer tests an old release.
     cluster.add(build.pod("staging", "bisect", [registry.image("shop/web", "2.14.31")]))
 
 
 def _versions(major: int, minor: int, count: int) -> list[str]:
-    """Newest first."""
+    """Return `count` versions, newest first."""
     return [f"{major}.{minor}.{patch}" for patch in range(count - 1, -1, -1)]
 
 
@@ -118,10 +118,15 @@ def _releases(
     size: int,
     architectures: tuple[str, ...] = ("amd64",),
 ) -> None:
-    """Push `versions` (newest first), one every so many days; for more than one architecture as an index with its children."""
+    """
+    Push `versions`, given newest first.
+
+    `every`: the days between two pushes; `size`: the bytes of the newest image.
+    For more than one architecture, each version is an index with one child per architecture.
+    """
     for place, version in enumerate(versions):
         age = timedelta(days=place * every, hours=7)
-        # Images grow over the years.
+        # Older images are smaller.
         bytes_ = int(size * (1 - 0.004 * place))
         if len(architectures) == 1:
             registry.push(repository, version, age=age, size=bytes_)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.tokens import read_claims
-from acr_cleanup.emulator.world import AKS_SERVER_APP, GITHUB_ISSUER, PIPELINES_ISSUER, World
-
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
+from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP
+from acr_cleanup.emulator.tokens import TokenSigner, read_claims
+from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, Directory, World
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def entra_app(world: World, emulator: Emulator) -> web.Application:
-    """Entra ID for the world's directory."""
-    entra = _Entra(world, emulator)
+def entra_app(world: World, authority: Authority) -> web.Application:
+    """Return Entra ID for the world's directory."""
+    entra = _Entra(world, authority)
     app = web.Application()
     app.router.add_get("/common/discovery/instance", entra.instances)
     app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", entra.configuration)
@@ -52,12 +51,12 @@ class _Refusal(Exception):
 
 
 class _Entra:
-    def __init__(self, world: World, emulator: Emulator) -> None:
+    def __init__(self, world: World, authority: Authority) -> None:
         self._world = world
-        self._emulator = emulator
+        self._authority = authority
 
     async def instances(self, request: web.Request) -> web.Response:
-        """Which authorities there are: this one, by the name it was called."""
+        """Return the known authorities: this one, under the name that the request used."""
         host, tenant = request.host, self._world.directory.tenant
         configuration = f"https://{host}/{tenant}/v2.0/.well-known/openid-configuration"
         metadata = {"preferred_network": host, "preferred_cache": host, "aliases": [host]}
@@ -69,7 +68,7 @@ class _Entra:
         return web.json_response(body)
 
     async def configuration(self, request: web.Request) -> web.Response:
-        """The endpoints of one tenant."""
+        """Return the endpoints of one tenant."""
         tenant = request.match_info["tenant"]
         try:
             self._check_tenant(tenant)
@@ -95,7 +94,9 @@ class _Entra:
         return web.json_response(body)
 
     async def token(self, request: web.Request) -> web.Response:
-        """Client credentials: a secret, or an assertion of a federated issuer."""
+        """
+        Return a token for client credentials: a secret, or an assertion of a federated issuer.
+        """
         form = {key: str(value) for key, value in (await request.post()).items()}
         try:
             self._check_tenant(request.match_info["tenant"])
@@ -109,7 +110,7 @@ class _Entra:
             "token_type": "Bearer",
             "expires_in": lifetime,
             "ext_expires_in": lifetime,
-            "access_token": self._emulator.issue_token(audience, client),
+            "access_token": self._authority.issue_token(audience, client),
         }
         return web.json_response(body)
 
@@ -143,21 +144,26 @@ class _Entra:
             raise _Refusal(401, "invalid_client", 7000215, message)
 
     def _check_assertion(self, client: str, assertion: str) -> None:
-        claims = self._emulator.signer.verify(assertion)
+        claims = self._authority.signer.verify(assertion)
         if claims is None:
             if read_claims(assertion) is None:
                 raise _Refusal(401, "invalid_client", 50027, "JWT token is invalid or malformed.")
             message = "Client assertion is not within its valid time range, or its signature is not valid."
             raise _Refusal(401, "invalid_client", 700024, message)
         issuer, subject, audience = (str(claims.get(key, "")) for key in ("iss", "sub", "aud"))
-        known = [f for f in self._world.directory.federated if f.client_id == client]
-        if not known:
+        credentials = [f for f in self._world.directory.federated if f.client_id == client]
+        if not credentials:
             message = "No configured federated identity credentials were found for the application."
             raise _Refusal(401, "invalid_client", 70025, message)
         for code, what, value, accepted in (
-            (700211, "issuer", issuer, {f.issuer for f in known}),
-            (700213, "subject", subject, {f.subject for f in known if f.issuer == issuer}),
-            (700212, "audience", audience, {f.audience for f in known if (f.issuer, f.subject) == (issuer, subject)}),
+            (700211, "issuer", issuer, {f.issuer for f in credentials}),
+            (700213, "subject", subject, {f.subject for f in credentials if f.issuer == issuer}),
+            (
+                700212,
+                "audience",
+                audience,
+                {f.audience for f in credentials if (f.issuer, f.subject) == (issuer, subject)},
+            ),
         ):
             if value not in accepted:
                 message = (
@@ -174,18 +180,21 @@ class _Entra:
         known = {
             "https://containerregistry.azure.net",
             self._world.registry.audience.rstrip("/"),
-            self._emulator.resource_manager,
+            RESOURCE_MANAGER,
             AKS_SERVER_APP,
         }
-        if self._emulator.canonical_audience(audience) not in known:
+        if self._authority.canonical_audience(audience) not in known:
             message = f"The resource principal named {audience} was not found in the tenant named Contoso."
             raise _Refusal(400, "invalid_resource", 500011, message)
         return audience
 
 
-def oidc_app(world: World, emulator: Emulator) -> web.Application:
-    """The issuers of GitHub and Azure Pipelines, each behind the request token that its jobs are given."""
-    directory = world.directory
+def oidc_app(directory: Directory, signer: TokenSigner) -> web.Application:
+    """
+    Return the issuers of ID tokens: GitHub and Azure Pipelines.
+
+    Each issuer requires the request token that its jobs get.
+    """
 
     def is_bearer(request: web.Request, token: str) -> bool:
         return request.headers.get("Authorization", "") == f"Bearer {token}"
@@ -195,7 +204,7 @@ def oidc_app(world: World, emulator: Emulator) -> web.Application:
             return web.Response(status=401, text="Unauthorized")
         audience = request.query.get("audience", "https://github.com/contoso")
         claims = {"iss": GITHUB_ISSUER, "sub": directory.github_subject, "aud": audience, "jti": str(uuid.uuid4())}
-        return web.json_response({"count": 1, "value": emulator.signer.sign(claims, 300)})
+        return web.json_response({"count": 1, "value": signer.sign(claims, 300)})
 
     async def pipelines(request: web.Request) -> web.Response:
         if not is_bearer(request, directory.pipelines_access_token):
@@ -209,7 +218,7 @@ def oidc_app(world: World, emulator: Emulator) -> web.Application:
             "aud": "api://AzureADTokenExchange",
             "jti": str(uuid.uuid4()),
         }
-        return web.json_response({"oidcToken": emulator.signer.sign(claims, 300)})
+        return web.json_response({"oidcToken": signer.sign(claims, 300)})
 
     app = web.Application()
     app.router.add_get("/github/token", github)

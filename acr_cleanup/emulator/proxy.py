@@ -1,4 +1,4 @@
-"""A CONNECT proxy that leads the real host names to the emulator's loopback ports and every other name nowhere."""
+"""A CONNECT proxy that maps real host names to the emulator's ports and refuses other names."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from acr_cleanup.emulator.world import RequestRecord, World
+from acr_cleanup.emulator.requests import RequestRecord
+from acr_cleanup.emulator.world import World
 
 _MAX_HEADER_BYTES = 64 * 1024
 
 
 class ConnectProxy:
     """
-    Answers CONNECT alone. A host that is not in the map gets 403, so that nothing can leak to the real one, and one
-    that cannot be reached gets 502.
+    Answer CONNECT requests only.
 
+    An unknown host is refused with 403, so that no request can reach a real service. A host that
+    cannot be reached gets 502.
     Each CONNECT is a `RequestRecord` of the service "proxy", with `host:port` as its path.
     """
 
@@ -27,13 +29,13 @@ class ConnectProxy:
         self._tunnels: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:
-        """Listens on loopback; returns the port."""
+        """Listen on loopback; return the port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     async def stop(self) -> None:
-        """Stops listening and cuts every tunnel."""
+        """Stop listening and cut all tunnels."""
         self._server.close()
         for tunnel in list(self._tunnels):
             tunnel.cancel()
@@ -48,7 +50,7 @@ class ConnectProxy:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await self._answer(reader, writer)
         except asyncio.CancelledError:
-            # Only `stop` cancels; a cancelled handler would be reported as an unhandled error of the server.
+            # Only `stop` cancels. asyncio would report the cancelled handler as an unhandled error.
             pass
         finally:
             writer.close()
@@ -73,16 +75,16 @@ class ConnectProxy:
             writer.write(f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
             return
-        there, back = await asyncio.open_connection("127.0.0.1", port)
+        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+            await asyncio.gather(_pump(reader, target_writer), _pump(target_reader, writer))
         finally:
-            back.close()
+            target_writer.close()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    # Closing the sink ends the other direction too: half-open tunnels would outlive both their ends.
+    # Close the sink to end the other direction too. A half-open tunnel would outlive both its ends.
     try:
         while data := await source.read(64 * 1024):
             sink.write(data)

@@ -1,4 +1,4 @@
-"""Starts every emulated service on its own loopback port, under one certificate authority made for the occasion."""
+"""Start all emulated services, each on its own loopback port, with one certificate authority."""
 
 from __future__ import annotations
 
@@ -6,63 +6,41 @@ import asyncio
 import socket
 import ssl
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import trustme
 from aiohttp import web
 
-from acr_cleanup.emulator import faults
+from acr_cleanup.emulator.arm import arm_app
+from acr_cleanup.emulator.authority import AUTHORITY_HOSTS, RESOURCE_MANAGER_HOSTS, Authority
+from acr_cleanup.emulator.entra import entra_app, oidc_app
+from acr_cleanup.emulator.kubernetes.api import kubernetes_app
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.proxy import ConnectProxy
-from acr_cleanup.emulator.tokens import TokenSigner
+from acr_cleanup.emulator.registry.api import acr_app
 from acr_cleanup.emulator.world import Face, World
 
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.kubernetes.api import ClusterState
-
-# The real names that the proxy face answers for, in the public, US Government and China clouds.
-AUTHORITY_HOSTS = (
-    "login.microsoftonline.com",
-    "login.microsoftonline.us",
-    "login.chinacloudapi.cn",
-    "login.partner.microsoftonline.cn",
-    "sts.windows.net",
-)
-RESOURCE_MANAGER_HOSTS = (
-    "management.azure.com",
-    "management.usgovcloudapi.net",
-    "management.chinacloudapi.cn",
-)
-# Two spellings of the resource manager's audience are in use per cloud.
-RESOURCE_MANAGER_AUDIENCES = frozenset(
-    {f"https://{host}" for host in RESOURCE_MANAGER_HOSTS}
-    | {
-        "https://management.core.windows.net",
-        "https://management.core.usgovcloudapi.net",
-        "https://management.core.chinacloudapi.cn",
-    }
-)
+# The names of the issuers of ID tokens: GitHub, Azure Pipelines.
 OIDC_HOSTS = ("vstoken.actions.githubusercontent.com", "dev.azure.com")
 
 
 class Emulator:
     """
-    Serves a world: `async with Emulator(world) as emulator: ...`.
+    Serve a world: `async with Emulator(world) as emulator: ...`.
 
-    All addresses are `https://localhost:PORT` (also reachable by the real names through `proxy_url`) and are valid
-    inside the context only. Clusters that are added to the world later are served from the first time
-    that anybody asks for their address.
+    All addresses are `https://localhost:PORT`, and valid inside the context only. With `proxy_url`
+    as the proxy, the services also have their real names. A cluster that is added later is served
+    from the first request for its address.
     """
 
     def __init__(self, world: World | None = None) -> None:
         self.world = World() if world is None else world
-        self.signer = TokenSigner()
-        # The private keys of client certificates, as `signer.issued` holds the tokens.
-        self.issued_keys: list[str] = []
+        self.authority = Authority(self.world.directory)
         self.registry_url = ""
-        self.authority = ""
+        self.authority_url = ""
         self.resource_manager = ""
         self.oidc_url = ""
         self.proxy_url = ""
@@ -73,22 +51,17 @@ class Emulator:
         self._contexts: dict[str, ssl.SSLContext] = {}
 
     async def __aenter__(self) -> Self:
-        # Imported late: these modules know the emulator, and either side may be read without the other.
-        from acr_cleanup.emulator.arm import arm_app  # noqa: PLC0415
-        from acr_cleanup.emulator.entra import entra_app, oidc_app  # noqa: PLC0415
-        from acr_cleanup.emulator.registry.api import acr_app  # noqa: PLC0415
-
-        self._ca = trustme.CA(organization_name="acr-cleanup emulator")
         self._folder = tempfile.TemporaryDirectory(prefix="acr-cleanup-emulator-")
         ca_file = Path(self._folder.name) / "ca.pem"
-        ca_file.write_bytes(self._ca.cert_pem.bytes())
+        ca_file.write_bytes(self.authority.ca_pem)
         self.ca_file = str(ca_file)
-        self.ca_pem = self._ca.cert_pem.bytes()
 
-        self.registry_url = f"localhost:{self._serve('acr', acr_app(self.world, self))}"
-        self.authority = f"https://localhost:{self._serve('entra', entra_app(self.world, self))}"
-        self.oidc_url = f"https://localhost:{self._serve('oidc', oidc_app(self.world, self))}"
-        self.resource_manager = f"https://localhost:{self._serve('arm', arm_app(self.world, self))}"
+        ports = self._serve_services()
+        self.registry_url = f"localhost:{ports['acr']}"
+        self.authority_url = f"https://localhost:{ports['entra']}"
+        self.oidc_url = f"https://localhost:{ports['oidc']}"
+        self.resource_manager = f"https://localhost:{ports['arm']}"
+        self.authority.resource_manager = self.resource_manager
         self._proxy = ConnectProxy(self.world, self.port_of_host)
         self.proxy_url = f"http://127.0.0.1:{await self._proxy.start()}"
         if self.world.face == "direct":
@@ -109,20 +82,20 @@ class Emulator:
     # -- addresses ---------------------------------------------------------------------------------------------
 
     def kubernetes_url(self, cluster: ClusterState | str) -> str:
-        """`https://localhost:PORT` of the API server of a cluster of the world (or of that name)."""
-        from acr_cleanup.emulator.kubernetes.api import kubernetes_app  # noqa: PLC0415
-
+        """
+        Return `https://localhost:PORT` of the API server of a cluster, or of the cluster of a name.
+        """
         state = self.world.clusters[cluster] if isinstance(cluster, str) else cluster
         service = f"kubernetes/{state.name}"
-        port = self._ports.get(service) or self._serve(service, kubernetes_app(self.world, state, self))
+        port = self._ports.get(service) or self._serve(service, kubernetes_app(state, self.authority))
         return f"https://localhost:{port}"
 
     def port_of_host(self, host: str) -> int:
         """
-        The loopback port behind a real host name.
+        Return the loopback port of a real host name.
 
-        Raises LookupError for a name that is none of ours, ConnectionError for a cluster that cannot be reached
-        from here, because it is stopped or in a network of its own.
+        Raises LookupError for an unknown name, and ConnectionError for a cluster that cannot be
+        reached, because it is stopped or private.
         """
         host = host.lower().rstrip(".")
         if host in self.registry_hosts():
@@ -139,16 +112,16 @@ class Emulator:
         raise LookupError(host)
 
     def registry_hosts(self) -> frozenset[str]:
-        """The host names of the registry, without ports."""
+        """Return the host names of the registry, without ports."""
         registry = self.world.registry
         return frozenset(name.partition(":")[0].lower() for name in (registry.login_server, *registry.aliases)) - {
             "localhost"
         }
 
-    # -- what a user of the emulator is given ------------------------------------------------------------------
+    # -- settings of clients ------------------------------------------------------------------
 
     def config(self, face: Face | None = None) -> dict[str, Any]:
-        """The tool's configuration file for this world."""
+        """Return the tool's configuration file for this world."""
         direct = (face or self.world.face) == "direct"
         registry = self.world.registry
         config: dict[str, Any] = {
@@ -168,14 +141,14 @@ class Emulator:
         }
         if direct:
             config["cloud"] = {
-                "authority": self.authority,
+                "authority": self.authority_url,
                 "resource_manager": self.resource_manager,
                 "audience": registry.audience,
             }
         return config
 
     def environment(self, face: Face | None = None) -> dict[str, str]:
-        """The environment variables with which the tool, or any other client, trusts and reaches this world."""
+        """Return the environment variables with which a client trusts and reaches this world."""
         directory = self.world.directory
         environment = {
             "AZURE_TENANT_ID": directory.tenant,
@@ -189,7 +162,9 @@ class Emulator:
         return environment
 
     def github_environment(self, face: Face | None = None) -> dict[str, str]:
-        """What a job of GitHub with `id-token: write` finds in its environment."""
+        """
+        Return the environment variables of a GitHub job with the permission `id-token: write`.
+        """
         base = self.oidc_url if (face or self.world.face) == "direct" else f"https://{OIDC_HOSTS[0]}"
         return {
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{base}/github/token?api-version=2.0",
@@ -197,74 +172,38 @@ class Emulator:
         }
 
     def pipelines_environment(self, face: Face | None = None) -> dict[str, str]:
-        """What a job of Azure Pipelines finds in its environment, its access token mapped in."""
+        """Return the environment variables of an Azure Pipelines job with access to its token."""
         base = self.oidc_url if (face or self.world.face) == "direct" else f"https://{OIDC_HOSTS[1]}"
         return {
             "SYSTEM_OIDCREQUESTURI": f"{base}/pipelines/oidctoken",
             "SYSTEM_ACCESSTOKEN": self.world.directory.pipelines_access_token,
         }
 
-    # -- tokens and certificates -------------------------------------------------------------------------------
-
-    def issue_token(
-        self,
-        audience: str,
-        subject: str,
-        *,
-        lifetime: float | None = None,
-        claims: dict[str, Any] | None = None,
-    ) -> str:
-        """An access token of Entra ID for `audience`; `lifetime` in seconds, by default the directory's."""
-        directory = self.world.directory
-        body = {
-            "aud": audience,
-            "iss": f"https://sts.windows.net/{directory.tenant}/",
-            "appid": subject,
-            "oid": subject,
-            "sub": subject,
-            "tid": directory.tenant,
-            "ver": "1.0",
-        }
-        return self.signer.sign(body | (claims or {}), directory.token_lifetime if lifetime is None else lifetime)
-
-    def check_token(self, token: str, audience: str | Collection[str]) -> dict[str, Any] | None:
-        """
-        The claims of a token that was issued here for `audience` and has not expired, else None.
-
-        Every name of the resource manager counts as the same audience, as does a trailing slash.
-        """
-        claims = self.signer.verify(token)
-        if claims is None:
-            return None
-        wanted = {audience} if isinstance(audience, str) else set(audience)
-        accepted = {self.canonical_audience(name) for name in wanted}
-        return claims if self.canonical_audience(str(claims.get("aud"))) in accepted else None
-
-    def canonical_audience(self, audience: str) -> str:
-        """One spelling for all names of the same resource."""
-        name = audience.rstrip("/")
-        return self.resource_manager if name in RESOURCE_MANAGER_AUDIENCES else name
-
-    def client_certificate(self, cluster: ClusterState | str) -> tuple[str, str]:
-        """A client certificate and its key (PEM) with which a certificate cluster lets a client in."""
-        name = cluster if isinstance(cluster, str) else cluster.name
-        leaf = self._ca.issue_cert(organization_name="system:masters", common_name=f"masterclient-{name}")
-        key = leaf.private_key_pem.bytes().decode()
-        self.issued_keys.append(key)
-        return leaf.cert_chain_pems[0].bytes().decode(), key
-
     # -- serving -----------------------------------------------------------------------------------------------
 
+    def _serve_services(self) -> dict[str, int]:
+        """Serve everything but the clusters; return the port of each service."""
+        world, authority = self.world, self.authority
+        self._serve("acr", acr_app(world, authority))
+        self._serve("entra", entra_app(world, authority))
+        self._serve("oidc", oidc_app(world.directory, authority.signer))
+        self._serve("arm", arm_app(world, authority, self.kubernetes_url))
+        return self._ports
+
     def _serve(self, service: str, app: web.Application) -> int:
-        """Binds at once, so that the address is known and connections queue; accepts as soon as the loop turns."""
-        app.middlewares.insert(0, faults.middleware(self.world, service))
+        """
+        Bind a port and return it; start to accept connections in a task.
+
+        Until then, connections to the port wait in its queue.
+        """
+        app.middlewares.insert(0, middleware(self.world, service))
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
         port: int = listener.getsockname()[1]
         self._ports[service] = port
-        # Clusters may be reached with a client certificate, so their servers ask for one (and live without).
+        # API servers ask for a client certificate, but do not require one.
         context = self._context(ask_for_client=service.startswith("kubernetes/"))
 
         async def start() -> None:
@@ -277,17 +216,20 @@ class Emulator:
         return port
 
     def _context(self, *, ask_for_client: bool) -> ssl.SSLContext:
-        """A server context whose certificate is made for whatever known name the client asks for."""
+        """
+        Return a server context that makes a certificate for each known name that a client asks for.
+        """
 
         def context_for(*names: str) -> ssl.SSLContext:
             key = f"{ask_for_client} {names[0]}"
             if key not in self._contexts:
                 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-                self._ca.issue_cert(*names).configure_cert(context)
+                self.authority.certificates.issue_cert(*names).configure_cert(context)
                 if ask_for_client:
-                    self._ca.configure_trust(context)
+                    self.authority.certificates.configure_trust(context)
                     context.verify_mode = ssl.CERT_OPTIONAL
-                    # Client certificates name nobody but their subject, which Python 3.13 would call a fault; API servers do not.
+                    # The client certificates name their subject only. Python 3.13 refuses them; API
+                    # servers accept them.
                     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
                 self._contexts[key] = context
             return self._contexts[key]

@@ -1,4 +1,4 @@
-"""Signed JSON web tokens, as much as the emulated services need: HS256 with one secret per emulator."""
+"""Signed JSON web tokens for the emulated services: HS256 with one secret per emulator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _decode(text: str) -> bytes:
 
 
 def read_claims(token: str) -> dict[str, Any] | None:
-    """The claims of a token **without** any check, None when it is no token at all."""
+    """Return the claims of a token **without** any check, or None if it cannot be decoded."""
     try:
         claims = json.loads(_decode(token.split(".")[1]))
     except (IndexError, ValueError):
@@ -30,9 +30,10 @@ def read_claims(token: str) -> dict[str, Any] | None:
 
 class TokenSigner:
     """
-    Issues tokens that only it recognises. Time is real time: clients compare `exp` with their own clocks.
+    Issue tokens and verify them. Times are real times, because clients compare `exp` with the
+    clock.
 
-    `issued` holds every one of them, so that whoever runs a client here can look for them where they must not be.
+    `issued`: all tokens, so that a test can search logs and files for them.
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class TokenSigner:
         self._secret = secrets.token_bytes(32)
 
     def sign(self, claims: dict[str, Any], lifetime: float) -> str:
-        """A token with the given claims that expires after `lifetime` seconds."""
+        """Return a token with these claims that expires after `lifetime` seconds."""
         now = int(time.time())
         body = {"iat": now, "nbf": now, "exp": int(now + lifetime), **claims}
         parts = ({"typ": "JWT", "alg": "HS256", "kid": "emulator"}, body)
@@ -50,7 +51,9 @@ class TokenSigner:
         return token
 
     def verify(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token that this signer issued and that has not expired, else None."""
+        """
+        Return the claims of a token that this signer issued and that has not expired, else None.
+        """
         text, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
             return None

@@ -1,4 +1,4 @@
-"""The state behind every emulated service: plain mutable values which a test, or the demo, fills and inspects."""
+"""The state of all emulated services: mutable values that a test or the demo fills and inspects."""
 
 from __future__ import annotations
 
@@ -6,47 +6,23 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from acr_cleanup.emulator.faults import Budget, Fault
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import RegistryState
-
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.faults import Budget, Fault
-    from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.requests import RequestRecord
 
 Face = Literal["direct", "proxy"]
 
-# The application id of the AKS server in Entra ID: the audience of every token for an Entra ID cluster, in all clouds.
-# https://azure.github.io/kubelogin/concepts/aks.html
-AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
-
-# What GitHub and Azure Pipelines call themselves in the tokens of their jobs.
+# The issuers in the ID tokens of GitHub's and Azure Pipelines' jobs.
 GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 PIPELINES_ISSUER = "https://vstoken.dev.azure.com/33333333-3333-3333-3333-333333333333"
 
 
 @dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """
-    One request as a service saw it.
-
-    `path` is decoded, `query` is not. `status` is 0 when the connection was cut before any answer. `identity` is the
-    client id of the bearer token or the common name of the client certificate, None for an anonymous request.
-    `at` is in seconds since the epoch, when the request arrived.
-    """
-
-    service: str
-    method: str
-    path: str
-    query: str
-    status: int
-    identity: str | None
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
 class FederatedCredential:
-    """Lets a client prove itself with a token of another issuer, as GitHub and Azure Pipelines do."""
+    """A federated credential: a client logs in with the token of another issuer, such as GitHub."""
 
     client_id: str
     issuer: str
@@ -56,24 +32,24 @@ class FederatedCredential:
 
 @dataclass(slots=True)
 class Directory:
-    """The Entra ID tenant: which clients exist and how each may prove itself."""
+    """The Entra ID tenant: its clients and their credentials."""
 
     tenant: str = "11111111-1111-1111-1111-111111111111"
     client_id: str = "22222222-2222-2222-2222-222222222222"
     client_secret: str = "emulator-secret"
-    # Further clients and their secrets; an empty set means that the client exists and has none.
+    # Further clients and their secrets. A client with an empty set exists without a secret.
     secrets: dict[str, set[str]] = field(default_factory=dict)
     federated: list[FederatedCredential] = field(default_factory=list)
-    # Seconds until an access token of Entra ID expires.
+    # The lifetime of an access token of Entra ID, in seconds.
     token_lifetime: float = 3600
-    # What the two pipeline services say in the tokens that they issue.
+    # The request tokens of the two pipeline services, and the subjects of the ID tokens they issue.
     github_request_token: str = "github-request-token"
     github_subject: str = "repo:contoso/shop:ref:refs/heads/main"
     pipelines_access_token: str = "pipelines-access-token"
     pipelines_subject: str = "sc://contoso/shop/azure"
 
     def secrets_of(self, client_id: str) -> set[str] | None:
-        """The secrets of a client, None when the tenant does not know it."""
+        """Return the secrets of a client, or None if the tenant has no such client."""
         known = set(self.secrets.get(client_id, ()))
         if client_id == self.client_id:
             return known | {self.client_secret}
@@ -85,11 +61,12 @@ class Directory:
 @dataclass(slots=True)
 class World:
     """
-    Everything there is. May be filled before or after the emulator starts, and changed at any moment.
+    The state of all services. It may be filled before or after the emulator starts, and changed at
+    any time.
 
-    `face` says which host names the world uses of itself: `direct` is localhost with ports, `proxy` the real names.
-    In the direct face the registry's login server is known only after the start: build image names with
-    `world.registry.image(...)`.
+    `face`: the host names that the services use: `direct` is localhost with ports, `proxy` the real
+    names. With `direct`, the registry's login server is known only after the start, so build image
+    names with `world.registry.image(...)`.
     """
 
     face: Face = "direct"
@@ -98,16 +75,16 @@ class World:
     clusters: dict[str, ClusterState] = field(default_factory=dict)
     directory: Directory = field(default_factory=Directory)
     faults: list[Fault] = field(default_factory=list)
-    # By rate category (see faults.py); a category without a budget is not limited.
+    # By rate category (see faults.py). A category without a budget has no limit.
     budgets: dict[str, Budget] = field(default_factory=dict)
-    # Seconds that every answer takes.
+    # The delay of every answer, in seconds.
     latency: float = 0.0
     requests: list[RequestRecord] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
-        # The registry dates its pushes by the same clock, even when a test exchanges that clock later.
-        self.registry.clock = lambda: self.clock()  # noqa: PLW0108  (looks the clock up anew)
+        # The registry uses the clock of the world, also if a test replaces that clock later.
+        self.registry.clock = lambda: self.clock()  # noqa: PLW0108  (reads the attribute on each call)
 
     def matching(
         self,
@@ -117,7 +94,11 @@ class World:
         path: str | None = None,
         status: int | None = None,
     ) -> list[RequestRecord]:
-        """The requests of one service, method, status and whose decoded path contains a match of the regex `path`."""
+        """
+        Return the requests with these values.
+
+        `path`: a regex that the decoded path must contain.
+        """
         return [
             record
             for record in self.requests
@@ -135,5 +116,5 @@ class World:
         path: str | None = None,
         status: int | None = None,
     ) -> int:
-        """How many requests `matching` finds."""
+        """Return the number of requests that `matching` returns."""
         return len(self.matching(service=service, method=method, path=path, status=status))

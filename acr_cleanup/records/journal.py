@@ -1,33 +1,29 @@
 """
-The journal of deletions: what is about to be deleted, written down and on the disk before it is.
+Writes the journal of deletions: each deletion is on the disk before it is sent to the registry.
 
-One JSON object per line: a header, and then for each deletion an `intent` before it and an `outcome` after it. An intent without an
-outcome may or may not have happened. With `backup` an intent holds the manifest itself, which is what brings it back when
-nothing else does. `acr-cleanup restore` reads it.
+The file has one JSON object per line: a header, then an `intent` before and an `outcome` after each
+deletion. A deletion without an outcome may or may not have happened. With `backup`, the intent
+contains the manifest, from which `acr-cleanup restore` can restore it without soft delete.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from acr_cleanup import __version__
-from acr_cleanup.core.inventory import Lock
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Plan, Step
-from acr_cleanup.core.references import Digest, parse_digest
-from acr_cleanup.errors import AcrCleanupError, InvalidReference
+from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.steps import DeleteManifest, Step
+from acr_cleanup.errors import AcrCleanupError
 
 NAME = "journal.jsonl"
 SCHEMA_VERSION = 1
@@ -37,38 +33,30 @@ DELETE_MANIFEST = "delete_manifest"
 
 GATHER = 0.005
 """
-Seconds that a write to the disk waits for more intents to come.
+Seconds to collect further intents before each fsync.
 
-A write costs a hundred times what a line costs. Intents are written ahead of their turn (apply.py), so nobody waits for it.
+An fsync takes a hundred times as long as writing a line. No deletion waits for it, because apply
+journals the next deletions while current ones are in flight.
 """
 
-_REMEDY = "What is not written down is not deleted. Make room for it, or name another folder with report-dir."
+_REMEDY = "A deletion that cannot be journalled is not sent. Free disk space, or set report-dir to another folder."
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-_LONGEST_LINE = 16 * 1024 * 1024
-"""Characters: a manifest of 4 MiB in base64, and some room."""
-
-# What may become part of a path of the registry; a journal may have been edited.
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 class JournalError(AcrCleanupError):
-    """The journal cannot be written, or is none."""
-
-
-# -- writing -------------------------------------------------------------------------------------------------------------
+    """The journal cannot be written or read, or the file is not a journal."""
 
 
 class Journal:
     """
-    A journal that is being written; made by `open_journal`.
+    An open journal; use `open_journal` to create one.
 
-    Several callers write at once; one `fsync` serves all that wrote before it began.
+    Callers may write concurrently: one fsync covers all intents that were written before it started.
     """
 
     def __init__(self, path: Path, file: RawIOBase) -> None:
         self.path = path
-        # Unbuffered: what a full disk did not take must not be tried again when the file is closed.
+        # Unbuffered: a buffer would write a line again on close after a full disk refused it.
         self._file = file
         self._written = 0
         self._synced = 0
@@ -77,16 +65,21 @@ class Journal:
 
     async def intend(self, repository: str, step: Step, document: bytes | None = None, media_type: str = "") -> int:
         """
-        Write down that this is going to be deleted, and return its number once that is on the disk.
+        Write an intent, wait until it is on the disk, and return its number.
 
-        `document` is the manifest itself, to be restored from. Raises `JournalError`; from then on every time.
+        `document`: the manifest's content, for a backup. Raises `JournalError`; after the first
+        error each further call raises it too.
         """
         number = self._write({"kind": "intent", **_intent(repository, step, document, media_type)})
         await self._reach_disk(number)
         return number
 
     def outcome(self, number: int, kind: OutcomeKind, detail: str = "") -> None:
-        """Write down what became of it. Never raises: an intent without an outcome is looked up when it matters."""
+        """
+        Write the outcome of the intent with this number.
+
+        Write errors are ignored: restore checks in the registry what an intent without outcome did.
+        """
         with suppress(JournalError):
             self._write({"kind": "outcome", "of": number, "outcome": str(kind), "detail": detail})
 
@@ -123,15 +116,16 @@ class Journal:
 @contextmanager
 def open_journal(folder: Path, plan: Plan, started_at: datetime, parameters: Mapping[str, Any]) -> Iterator[Journal]:
     """
-    A new journal in this folder, its header on the disk; an older one there is renamed after the time of its run.
+    Create a journal in this folder, with its header on the disk.
 
-    `parameters` say how the run was asked to delete. Raises `JournalError`.
+    An existing journal is renamed after the start of its run. `parameters`: the options of the run.
+    Raises `JournalError`.
     """
     path = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
         put_aside(path)
-        # Never the journal of another run, not even one that has begun this very moment.
+        # "x": never overwrite the journal of another run that starts at the same moment.
         file = path.open("xb", buffering=0)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -155,9 +149,10 @@ def open_journal(folder: Path, plan: Plan, started_at: datetime, parameters: Map
 
 def put_aside(path: Path) -> Path | None:
     """
-    Give an earlier journal a name of its own, `journal-<when its run began>.jsonl`; raises `OSError`.
+    Rename an earlier journal to `journal-<start of its run>.jsonl`, and return its new path.
 
-    A run that was killed and is started again must not overwrite what the first one wrote down.
+    A run that is started again after a kill must not overwrite the first journal. Returns None if
+    there is no journal. Raises `OSError`.
     """
     try:
         with path.open("rb") as file:
@@ -172,12 +167,12 @@ def put_aside(path: Path) -> Path | None:
     for number in range(1, 1000):
         aside = path.with_name(f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl")
         try:
-            # A link, unlike a renaming, never replaces what is there. Of what is a symbolic link the link itself is put aside.
+            # Unlike a rename, a hard link never replaces an existing file. A symbolic link is not followed.
             os.link(path, aside, follow_symlinks=False)
         except FileExistsError:
             continue
         except (OSError, NotImplementedError):
-            # Not every file system has links, nor every system those of links.
+            # Some file systems have no hard links, and some systems cannot link a symbolic link.
             if aside.exists():
                 continue
             return path.rename(aside)
@@ -187,7 +182,7 @@ def put_aside(path: Path) -> Path | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Not every system lets a folder be synced; there its files are found without.
+    # Some systems cannot sync a folder; their files survive a crash without it.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -201,10 +196,9 @@ def _unwritable(path: Path, error: OSError) -> JournalError:
 
 
 def _intent(repository: str, step: Step, document: bytes | None, media_type: str) -> dict[str, Any]:
-    whole = isinstance(step, DeleteManifest)
     manifest = step.manifest if isinstance(step, DeleteManifest) else None
     entry: dict[str, Any] = {
-        "verb": DELETE_MANIFEST if whole else UNTAG,
+        "verb": DELETE_MANIFEST if manifest else UNTAG,
         "repository": repository,
         "digest": step.digest,
         "media_type": media_type or (manifest.media_type if manifest else ""),
@@ -231,178 +225,9 @@ def _write(file: RawIOBase, line: bytes) -> None:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    # ASCII alone: nothing that is foreign in it can end a line, or be half a character.
+    # ASCII only: no foreign text can end the line, and a torn line has no partial character.
     return _ENCODER.encode(entry).encode("ascii") + b"\n"
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-# -- reading -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """
-    One deletion as the journal tells it. `outcome` is None where the run ended before it could be written down.
-
-    `document` is the manifest itself, where there was a backup.
-    """
-
-    number: int
-    verb: str
-    repository: str
-    digest: Digest
-    media_type: str = ""
-    tags: tuple[str, ...] = ()
-    locks: tuple[Lock, ...] = ()
-    after: tuple[Digest, ...] = ()
-    document: bytes | None = field(default=None, repr=False)
-    outcome: OutcomeKind | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Was the manifest itself to go, and not one name of it alone?"""
-        return self.verb == DELETE_MANIFEST
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """
-    A journal as it was read. `faults` are the lines that nobody can make sense of, in words.
-
-    `torn`: the last line was cut off in the middle, as it is when a run is killed.
-    """
-
-    registry: str
-    started_at: datetime | None
-    deletions: tuple[Deletion, ...]
-    faults: tuple[str, ...] = ()
-    torn: bool = False
-
-
-def read_journal(path: Path) -> Recorded:
-    """Read a journal, as much of it as can be read. Raises `JournalError` for a file that is none."""
-    try:
-        with path.open("rb") as file:
-            return _read(path, file)
-    except OSError as error:
-        raise JournalError(
-            f"The journal cannot be read: {error.strerror or error}.",
-            where=str(path),
-            remedy=f"Name the {NAME} in the report folder of the run.",
-        ) from error
-
-
-def _read(path: Path, file: IO[bytes]) -> Recorded:
-    header = _object(file.readline(_LONGEST_LINE))
-    if header.get("kind") != "header" or not isinstance(header.get("registry"), str):
-        seen = "This is no journal of acr-cleanup."
-        raise JournalError(seen, where=str(path), remedy=f"Name the {NAME} in the report folder of the run.")
-    if header.get("schema_version") != SCHEMA_VERSION:
-        seen = f"The journal has version {header.get('schema_version')!r} of its form, and only {SCHEMA_VERSION} is known here."
-        raise JournalError(seen, where=str(path), remedy="Use the version of acr-cleanup that wrote it.")
-    found: dict[int, Deletion] = {}
-    outcomes: dict[int, OutcomeKind] = {}
-    faults: list[str] = []
-    torn = False
-    number = 1
-    while line := file.readline(_LONGEST_LINE):
-        number += 1
-        if not line.strip():
-            continue
-        entry = _object(line)
-        if not entry and not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
-            torn = True
-            break
-        try:
-            if entry.get("kind") == "outcome":
-                outcomes[_whole(entry, "of")] = OutcomeKind(str(entry.get("outcome")))
-            else:
-                deletion = _deletion(entry if entry.get("kind") == "intent" else {})
-                found[deletion.number] = deletion
-        except (ValueError, InvalidReference) as error:
-            faults.append(f"Line {number} cannot be understood: {error}.")
-    return Recorded(
-        registry=header["registry"],
-        started_at=_moment(header.get("started_at")),
-        deletions=tuple(replace(each, outcome=outcomes.get(key)) for key, each in sorted(found.items())),
-        faults=tuple(faults),
-        torn=torn,
-    )
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    """The object on a line, empty if there is none."""
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
-
-
-def _deletion(entry: Mapping[str, Any]) -> Deletion:
-    """Raises `ValueError` or `InvalidReference`."""
-    verb, repository = entry.get("verb"), entry.get("repository")
-    if verb not in (UNTAG, DELETE_MANIFEST):
-        raise ValueError("it is neither an intent nor an outcome")
-    if not isinstance(repository, str) or not _REPOSITORY.fullmatch(repository):
-        raise ValueError("its repository is no name")
-    tags = tuple(_tag(each.get("name")) for each in _objects(entry, "tags"))
-    locks = tuple(
-        Lock(
-            None if each.get("tag") is None else _tag(each["tag"]),
-            each.get("delete_enabled") is not False,
-            each.get("write_enabled") is not False,
-        )
-        for each in _objects(entry, "locks")
-    )
-    document = entry.get("manifest")
-    try:
-        content = None if document is None else base64.b64decode(document, validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise ValueError("the manifest in it is damaged") from None
-    after = entry.get("after")
-    return Deletion(
-        number=_whole(entry, "seq"),
-        verb=verb,
-        repository=repository,
-        digest=_digest(entry.get("digest")),
-        media_type=entry["media_type"] if isinstance(entry.get("media_type"), str) else "",
-        tags=tags,
-        locks=locks,
-        after=tuple(_digest(each) for each in after) if isinstance(after, list) else (),
-        document=content,
-    )
-
-
-def _objects(entry: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
-    value = entry.get(key)
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise ValueError(f"its {key} are no list of objects")
-    return value
-
-
-def _whole(entry: Mapping[str, Any], key: str) -> int:
-    value = entry.get(key)
-    if type(value) is not int:
-        raise ValueError(f"its {key} is no number")
-    return value
-
-
-def _digest(value: Any) -> Digest:
-    return parse_digest(str(value))
-
-
-def _tag(value: Any) -> str:
-    if not isinstance(value, str) or not _TAG.fullmatch(value):
-        raise ValueError("one of its tags is no name")
-    return value
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(value)
-    except (ValueError, TypeError):
-        return None

@@ -1,7 +1,9 @@
 """
-A reviewed `plan.json`, read again: what may be deleted of it is decided anew, and nothing beyond it is deleted.
+Reads a reviewed `plan.json`, and decides whether it may still be applied.
 
-What is no plan is a `ConfigurationError`; a plan that nobody can rely on any more is refused (`ReviewedPlan.doubts`).
+Apply deletes only what the plan lists, and only if a plan made now deletes it too. A file that is
+not a plan raises `ConfigurationError`. A plan that cannot be relied on is refused, for the reasons
+that `ReviewedPlan.doubts` returns.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from graphlib import CycleError
 from itertools import groupby
 from pathlib import Path
@@ -20,27 +22,29 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import AppliedPlan
-from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step, Untag, waves
+from acr_cleanup.core.plan import Decision, RepositoryPlan
 from acr_cleanup.core.policy import describe_duration
 from acr_cleanup.core.references import COMPONENT, DIGEST, FULL_PATH_LENGTH, TAG, Digest, normalise_host
 from acr_cleanup.core.shard import WHOLE, Shard
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag, waves
 from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.json import PLAN_VERSION, plan_hash
 
 MAX_BYTES = 512 * 1024 * 1024
-"""A larger file is refused unread. A plan of a million tags takes 400 MB."""
+"""A larger file is refused without reading it. A plan of a million tags has 400 MB."""
 
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead the clock of the machine that planned may be."""
+"""A plan from further in the future is refused: its age cannot be checked."""
 
-_AGAIN = "Plan again, and have that reviewed."
-_REMEDY = "Name the plan.json of a plan (`acr-cleanup plan --out plan.json`) or of a dry run, as it was written."
+_AGAIN = "Plan again, and have the new plan reviewed."
+_REMEDY = "Use the unmodified plan.json of `acr-cleanup plan --out plan.json` or of a dry run."
 
 
 @dataclass(frozen=True, slots=True)
 class SeenCluster:
-    """A cluster that a plan is based on: what the configuration called it, and the AKS cluster that it was, where that is known."""
+    """A cluster on which a plan is based: its name in the configuration and, for AKS, its resource id."""
 
     name: str
     resource_id: str | None = None
@@ -48,7 +52,7 @@ class SeenCluster:
 
 @dataclass(frozen=True)
 class ReviewedPlan:
-    """A plan as it was reviewed. `repositories` hold what it deletes, and nothing of what it keeps."""
+    """A plan as it was reviewed."""
 
     name: str
     """The path, as the user wrote it."""
@@ -56,80 +60,93 @@ class ReviewedPlan:
     registry: str
     created_at: datetime
     hash: str
-    """What the file says; `intact` tells whether it is so."""
+    """The hash that the file contains; see `intact`."""
     intact: bool
+    """True if the hash matches the content."""
     blockers: tuple[str, ...]
-    """The places that could not be seen."""
+    """The clusters and services that could not be read."""
     clusters: tuple[SeenCluster, ...]
     repositories: tuple[RepositoryPlan, ...] = field(repr=False)
+    """Only the deletions; the file does not list kept tags."""
     shard: str = str(WHOLE)
-    """The part of the registry that was planned."""
+    """The shard of the registry that was planned."""
 
     @property
     def named(self) -> AppliedPlan:
+        """The reference to this plan in reports."""
         return AppliedPlan(self.name, self.created_at, self.hash)
 
     def doubts(
         self, registry: str, clusters: Iterable[SeenCluster], max_age: timedelta, now: datetime, shard: Shard = WHOLE
     ) -> tuple[str, ...]:
-        """Why this plan must not be applied to this part of this registry (a login server) now: sentences, each with what to do."""
-        found = self._doubts(registry, clusters, max_age, now, shard)
-        return tuple(f"{words.plain(self.name)}: {seen}" for seen in found)
+        """
+        Return why this plan must not be applied now, one message per reason.
+
+        `registry`: the configured login server. `clusters`: the configured clusters. `shard`: the
+        shard of this run.
+        """
+        reasons = self._doubts(registry, clusters, max_age, now, shard)
+        return tuple(f"{words.plain(self.name)}: {reason}" for reason in reasons)
 
     def _doubts(
         self, registry: str, clusters: Iterable[SeenCluster], max_age: timedelta, now: datetime, shard: Shard
     ) -> Iterator[str]:
         if not self.intact:
-            # Whatever else it says, it is not what was reviewed.
-            yield f"it was changed after it had been written: its hash is not that of its content. {_AGAIN}"
+            # The rest of the file was not reviewed: do not report it.
+            yield f"the file was modified after it was written (hash mismatch). {_AGAIN}"
             return
         if normalise_host(self.registry) != normalise_host(registry):
             yield (
-                f"it is a plan for the registry {words.plain(self.registry, 100)}, not for {registry}. "
-                "Name the plan of this registry."
+                f"the plan is for registry {words.plain(self.registry, 100)}, not for {registry}. "
+                "Use the plan of this registry."
             )
             return
         if self.shard != str(WHOLE) and not shard.is_whole and self.shard != str(shard):
-            # Two parts have nothing in common: somebody has taken the plan of another job.
+            # Different shards have no repository in common: this is the plan of another job.
             yield (
-                f"it is a plan for shard {words.plain(self.shard, 40)} of the registry, and this run is shard {shard}. "
-                f"Name the plan of this shard, or set shard to that of the plan."
+                f"the plan is for shard {words.plain(self.shard, 40)}, but this run is shard {shard}. "
+                f"Use the plan of this shard, or set shard to the plan's."
             )
-        made = f"it was made at {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        made = f"the plan was made at {in_utc(self.created_at):%Y-%m-%d %H:%M:%S} UTC"
         age = now - self.created_at
         if age > max_age:
             ago = f"{words.age(age)} ago" if age >= timedelta(minutes=1) else "just now"
-            yield f"{made}, {ago}, and plan-max-age allows {describe_duration(max_age)}. {_AGAIN}"
+            yield f"{made}, {ago}, but plan-max-age allows {describe_duration(max_age)}. {_AGAIN}"
         elif age < -CLOCK_SKEW:
             yield (
-                f"{made}, which is {words.age(-age)} from now: nobody can tell how old it is. "
-                f"Set the clocks of both machines. {_AGAIN}"
+                f"{made}, {words.age(-age)} in the future, so its age cannot be checked. "
+                f"Synchronise the clocks of both machines. {_AGAIN}"
             )
         if self.blockers:
             yield (
-                f"it was made without having seen everything ({words.plain(words.listing(self.blockers))}). "
-                f"Remove what blocked it. {_AGAIN}"
+                f"the plan has blockers ({words.plain(words.listing(self.blockers))}), so it may miss uses. "
+                f"Resolve them. {_AGAIN}"
             )
         configured = tuple(clusters)
-        for seen in self.clusters:
-            if not any(_same(seen, each) for each in configured):
-                which = f" ({words.plain(seen.resource_id)})" if seen.resource_id else ""
+        for cluster in self.clusters:
+            if not any(_is_same(cluster, candidate) for candidate in configured):
+                resource_id = f" ({words.plain(cluster.resource_id)})" if cluster.resource_id else ""
                 yield (
-                    f"it is based on the cluster {words.plain(seen.name, 100)}{which}, which is not configured any more. "
-                    f"Add it again; if it is gone for good: {_AGAIN[0].lower()}{_AGAIN[1:]}"
+                    f"the plan is based on cluster {words.plain(cluster.name, 100)}{resource_id}, "
+                    "which is no longer configured. "
+                    f"Add it again; if it was deleted: {_AGAIN[0].lower()}{_AGAIN[1:]}"
                 )
 
 
-def _same(seen: SeenCluster, configured: SeenCluster) -> bool:
-    """Azure compares resource ids without regard to case. A cluster may be called otherwise since."""
-    if seen.resource_id and configured.resource_id:
-        return seen.resource_id.lower() == configured.resource_id.lower()
-    return seen.name == configured.name
+def _is_same(planned: SeenCluster, configured: SeenCluster) -> bool:
+    """
+    Compare by resource id if both are known: the cluster may have a new name in the configuration.
+
+    Azure ignores case in resource ids.
+    """
+    if planned.resource_id and configured.resource_id:
+        return planned.resource_id.lower() == configured.resource_id.lower()
+    return planned.name == configured.name
 
 
-# -- the form of the file ------------------------------------------------------------------------------------------------------
-# Names are what the registry's grammar allows: what is no name must not come as far as a request.
-# Unknown members are refused: whoever wrote them meant something that we would not do.
+# -- format of the file --------------------------------------------------------------------------
+# Patterns are the registry's grammar: an invalid name must not become part of a request.
+# Unknown members are refused: they could mean an instruction that this version does not know.
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -201,17 +218,22 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     hash: _Hash
 
 
-class _NoPlanError(Exception):
-    """The file is no plan; a sentence says why."""
+class _InvalidPlanError(Exception):
+    """The file is not a valid plan; the message says why."""
 
 
 def read(path: Path, option: str) -> ReviewedPlan:
-    """Read the plan that the user named with this input or flag. Raises `ConfigurationError` for what is none."""
+    """
+    Read a plan file.
+
+    `option`: the input or flag that named it, for messages. Raises `ConfigurationError` if the
+    file is not a valid plan.
+    """
     try:
         data = _data(path)
         file, intact = _decoded(data)
         repositories = tuple(_repositories(file.steps))
-    except _NoPlanError as error:
+    except _InvalidPlanError as error:
         seen = f"{words.plain(str(path))}: {words.plain(str(error))}"
         raise ConfigurationError((Problem(option, seen, _REMEDY),)) from error
     return ReviewedPlan(
@@ -222,68 +244,68 @@ def read(path: Path, option: str) -> ReviewedPlan:
         hash=file.hash,
         intact=intact,
         blockers=tuple(dict.fromkeys(blocker.where for blocker in file.blockers)),
-        clusters=tuple(SeenCluster(each.name, each.resource_id) for each in file.clusters),
+        clusters=tuple(SeenCluster(cluster.name, cluster.resource_id) for cluster in file.clusters),
         repositories=repositories,
         shard=str(file.policy.get("shard", WHOLE)),
     )
 
 
 def _data(path: Path) -> bytes:
-    too_large = f"It is larger than {MAX_BYTES // 1024**2} MiB, which no plan is."
+    too_large = f"The file is larger than the limit of {MAX_BYTES // 1024**2} MiB."
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise _NoPlanError("It is no file.")
-        if found.st_size > MAX_BYTES:
-            raise _NoPlanError(too_large)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise _InvalidPlanError("It is not a regular file.")
+        if status.st_size > MAX_BYTES:
+            raise _InvalidPlanError(too_large)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise _NoPlanError("There is no such file. In a pipeline, an earlier step must bring it here.") from error
+        raise _InvalidPlanError("The file does not exist. In a pipeline, an earlier step must download it.") from error
     except (OSError, ValueError) as error:
-        raise _NoPlanError(f"It cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise _InvalidPlanError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if len(data) > MAX_BYTES:
-        raise _NoPlanError(too_large)
+        raise _InvalidPlanError(too_large)
     return data
 
 
 def _decoded(data: bytes) -> tuple[_File, bool]:
-    """The file, and whether its hash is that of its content."""
+    """Return the decoded file, and whether its hash matches its content."""
     try:
-        # Once, into what both the hash and the plan are taken from: two readers might not agree on a member that is there twice.
-        found: Any = msgspec.json.decode(data)
-        if not isinstance(found, Mapping) or not {"schema_version", "steps"} <= found.keys():
-            raise _NoPlanError("It is no plan.")
-        if found["schema_version"] != PLAN_VERSION:
-            raise _NoPlanError(
-                f"Its form is version {found['schema_version']!r}, and this version of acr-cleanup ({__version__}) reads "
-                f"version {PLAN_VERSION}. Plan and apply with the same version."
+        # Decode once, for both the hash and the plan: two decoders could resolve a duplicate member differently.
+        document: Any = msgspec.json.decode(data)
+        if not isinstance(document, Mapping) or not {"schema_version", "steps"} <= document.keys():
+            raise _InvalidPlanError("The file is not a plan.")
+        if document["schema_version"] != PLAN_VERSION:
+            raise _InvalidPlanError(
+                f"The plan has format version {document['schema_version']!r}, but acr-cleanup {__version__} reads "
+                f"version {PLAN_VERSION}. Plan and apply with the same version of acr-cleanup."
             )
-        file = msgspec.convert(found, _File)
-        intact = plan_hash({key: value for key, value in found.items() if key != "hash"}) == file.hash
+        file = msgspec.convert(document, _File)
+        intact = plan_hash({key: value for key, value in document.items() if key != "hash"}) == file.hash
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise _NoPlanError(f"It is no plan, or only a part of one: {error}.") from error
+        raise _InvalidPlanError(f"The file is not a plan, or is incomplete: {error}.") from error
     return file, intact
 
 
 def _repositories(steps: Iterable[_Step]) -> Iterator[RepositoryPlan]:
-    """What is to be done in each repository, in the order of the file. Raises `_NoPlanError`."""
-    seen = set[str]()
-    for name, those in groupby(steps, key=lambda step: step.repository):
-        if name in seen:
-            raise _NoPlanError(f"The steps of {name} do not stand together.")
-        seen.add(name)
-        made = tuple(map(_step, those))
-        tags = [tag for step in made for tag in step.tags]
-        manifests = [step.digest for step in made if isinstance(step, DeleteManifest)]
+    """Yield the deletions of each repository, in the order of the file. Raises `_InvalidPlanError`."""
+    names = set[str]()
+    for name, group in groupby(steps, key=lambda step: step.repository):
+        if name in names:
+            raise _InvalidPlanError(f"The steps of {name} are not consecutive.")
+        names.add(name)
+        repository_steps = tuple(map(_step, group))
+        tags = [tag for step in repository_steps for tag in step.tags]
+        manifests = [step.digest for step in repository_steps if isinstance(step, DeleteManifest)]
         if len({tag.name for tag in tags}) < len(tags) or len(set(manifests)) < len(manifests):
-            raise _NoPlanError(f"It deletes something of {name} twice.")
+            raise _InvalidPlanError(f"It deletes a tag or a manifest of {name} twice.")
         try:
-            for _ in waves(made):
+            for _ in waves(repository_steps):
                 pass
         except CycleError as error:
-            raise _NoPlanError(f"Steps of {name} wait for one another.") from error
-        yield RepositoryPlan(name, decisions=tuple(map(Decision, tags)), steps=made)
+            raise _InvalidPlanError(f"The steps of {name} depend on one another in a cycle.") from error
+        yield RepositoryPlan(name, decisions=tuple(map(Decision, tags)), steps=repository_steps)
 
 
 def _step(step: _Step) -> Step:
@@ -294,5 +316,5 @@ def _step(step: _Step) -> Step:
     if step.verb == "delete manifest":
         return DeleteManifest(Manifest(digest, step.media_type, size=step.bytes), tags, after, locks)
     if len(tags) != 1:
-        raise _NoPlanError(f"It untags {len(tags)} tags of {step.repository} in one step.")
+        raise _InvalidPlanError(f"A step untags {len(tags)} tags of {step.repository}; it must untag exactly one.")
     return Untag(tags[0], after, locks)

@@ -1,1 +1,1 @@
-"""Edge: Azure Container Registry."""
+"""Azure Container Registry: its requests, tokens and rate limits."""

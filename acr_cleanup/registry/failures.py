@@ -1,8 +1,8 @@
 """
-What went wrong with the registry, in words: statuses and network errors -> the exceptions of errors.py.
+Turn HTTP statuses and network errors of the registry into the exceptions of errors.py.
 
-Each says what was seen, where, and what to do. What the registry wrote itself is quoted without control characters, short,
-and with anything like a token blotted out.
+Each exception says what failed, where, and what to do. Text from the registry is shortened, and
+control characters and tokens are removed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ class _Errors(msgspec.Struct):
 
 
 def where(login_server: str, call: str) -> str:
-    """The place of a failure, as every message of the registry edge gives it."""
+    """The place of a failure, as every message about the registry gives it."""
     return f"registry {login_server}: {call}"
 
 
-def what_it_said(reply: Reply) -> str:
-    """`405 Method Not Allowed (CODE: message)`, as much of it as there is."""
+def status_and_errors(reply: Reply) -> str:
+    """
+    `405 Method Not Allowed (CODE: message)`; the parentheses only if the registry gave errors.
+    """
     try:
         status = f"{reply.status} {HTTPStatus(reply.status).phrase}"
     except ValueError:
@@ -57,13 +59,17 @@ def what_it_said(reply: Reply) -> str:
 
 
 def is_missing(reply: Reply) -> bool:
-    """Does the registry say that something is not there? A web page saying so is somebody else: a proxy, a wrong host."""
+    """
+    Did the registry answer that the resource does not exist?
+
+    A 404 with a web page does not come from the registry, but from a proxy or another host.
+    """
     return reply.status == 404 and "html" not in reply.headers.get("Content-Type", "").lower()
 
 
 def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryError:
-    """The error for an answer that is none of those the call may have. `role` is what the call needs."""
-    place, seen = where(login_server, call), what_it_said(reply)
+    """The error for a reply with an unexpected status. `role`: the role that the call needs."""
+    place, seen = where(login_server, call), status_and_errors(reply)
     if reply.status in (401, 403):
         if "client with ip" in seen.lower():
             return RegistryForbidden(
@@ -83,7 +89,7 @@ def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryEr
             remedy="Run again later, or with a lower concurrency; other clients may be using up its rate limit.",
         )
     if reply.status >= 500 or reply.status == 408:
-        return RegistryError(f"the registry failed, again and again: {seen}.", where=place, remedy="Run again later.")
+        return RegistryError(f"the registry failed repeatedly: {seen}.", where=place, remedy="Run again later.")
     if 300 <= reply.status < 400 or reply.status == 404:
         return RegistryError(
             f"this does not answer like an Azure container registry: {seen}.",
@@ -94,7 +100,10 @@ def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryEr
 
 
 def no_answer(login_server: str, call: str, error: BaseException) -> RegistryError:
-    """The error for a request that got no answer: unreachable if no connection came about, else a failed call."""
+    """
+    The error for a request without a reply: `RegistryUnreachable` if there was no connection at
+    all.
+    """
     place, cause = f"registry {login_server}", cause_of(error)
     match cause:
         case aiohttp.ClientProxyConnectionError():
@@ -113,15 +122,15 @@ def no_answer(login_server: str, call: str, error: BaseException) -> RegistryErr
             return RegistryUnreachable(
                 f"its TLS certificate is not trusted ({quoted(_tls_text(cause))}).",
                 where=place,
-                remedy="Where a private authority or an inspecting proxy signs it, name the authority's certificate file in "
+                remedy="If a private authority or an inspecting proxy signed it, name that authority's certificate file in "
                 "SSL_CERT_FILE or REQUESTS_CA_BUNDLE.",
             )
         case aiohttp.ClientConnectorDNSError():
             return RegistryUnreachable(
                 "no such host.",
                 where=place,
-                remedy="Check container_registry.url and the network; a registry may be known inside its own network only, "
-                "and some networks reach it through HTTPS_PROXY only.",
+                remedy="Check container_registry.url and the network. The name of a private registry may exist only inside "
+                "its own network, and some networks need HTTPS_PROXY.",
             )
         case aiohttp.ClientConnectorError():
             return RegistryUnreachable(
@@ -136,15 +145,18 @@ def no_answer(login_server: str, call: str, error: BaseException) -> RegistryErr
                 remedy="Check container_registry.url, the network and its firewalls, and HTTPS_PROXY.",
             )
         case TimeoutError():
-            seen = "no answer within the time limit, again and again."
+            seen = "repeatedly no answer within the time limit."
         case _:
-            seen = f"the connection was lost, again and again ({quoted(str(cause)) or type(cause).__name__})."
+            seen = f"the connection was lost repeatedly ({quoted(str(cause)) or type(cause).__name__})."
     return RegistryError(seen, where=where(login_server, call), remedy="Check the network, and run again.")
 
 
 def not_listed(login_server: str, call: str, seen: str) -> NotListed:
-    """A list that is not whole. What it did not show might be anything, so nothing of the repository may be touched."""
-    return NotListed(seen, where=where(login_server, call), remedy="All of it is kept. Run again.")
+    """
+    The error for an incomplete list: any tag may be missing, so nothing in the repository may be
+    deleted.
+    """
+    return NotListed(seen, where=where(login_server, call), remedy="All its tags and manifests are kept. Run again.")
 
 
 def _errors(reply: Reply) -> list[_Error]:

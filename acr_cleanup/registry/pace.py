@@ -1,8 +1,8 @@
 """
-How fast the registry may be asked: a budget per kind of call, one pause for everybody, and every retry.
+Limit and repeat the requests to the registry: slots per category, one pause for all, every retry.
 
-Retrying happens here and nowhere else (the SDK's own is off), because only whoever repeats a DELETE can know that the first
-one may have been carried out before its answer was lost.
+Requests are repeated only here (the SDK's own retries are off). Only the code that repeats a DELETE
+can know that the first one may have been carried out before its answer was lost.
 """
 
 from __future__ import annotations
@@ -22,18 +22,24 @@ import aiohttp
 from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
 
 MOST_DELETES_AT_ONCE = 32
-"""What the registry's makers allow their own tool: https://github.com/Azure/acr-cli (`acr purge --concurrency`)."""
+"""
+The limit in Microsoft's own tool: https://github.com/Azure/acr-cli (`acr purge --concurrency`).
+"""
 
 TRIES = 5
 PATIENCE = 240.0
-"""Seconds that one request, or one category in which nothing else is answered, may spend waiting on 429: four of the
-registry's windows, which are a minute long."""
+"""
+Seconds that one request may wait because of 429.
+
+The limit also applies to a category in which every answer is 429. It is four of the registry's
+rate limit windows, which are a minute long.
+"""
 
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 20.0
 
 NO_ANSWER = (ServiceRequestError, ServiceResponseError, IncompleteReadError, aiohttp.ClientError, OSError)
-"""A request that ended without a whole answer. (TimeoutError is an OSError.)"""
+"""Errors of a request without a complete answer. (TimeoutError is an OSError.)"""
 
 REPEATED_STATUSES = frozenset({408, 500, 502, 503, 504})
 TOO_MANY_REQUESTS = 429
@@ -42,7 +48,11 @@ _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aio
 
 
 class Category(StrEnum):
-    """The registry counts these separately. https://learn.microsoft.com/azure/container-registry/container-registry-skus"""
+    """
+    What the registry's rate limits count separately.
+
+    https://learn.microsoft.com/azure/container-registry/container-registry-skus
+    """
 
     READ = "read"
     DELETE = "delete"
@@ -53,9 +63,9 @@ class Category(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Reply:
     """
-    One answer, whole.
+    One complete answer.
 
-    `uncertain`: an earlier try of the same request was cut off, or failed on the server's side, and may have been carried out.
+    `uncertain`: an earlier attempt was cut off or failed in the server, so it may have been carried out.
     """
 
     status: int
@@ -66,10 +76,12 @@ class Reply:
 
 class Pace:
     """
-    Lets requests through, category by category, and repeats what is worth repeating.
+    Sends requests within the limits of each category and repeats those that may still succeed.
 
-    `concurrency`: requests in flight, of all categories together; so many connections are needed. `tries`: attempts at one
-    request, not counting those that met 429. `patience`: seconds that one request may wait on 429. `clock` must never go back.
+    - `concurrency`: requests in flight in all categories, and so connections.
+    - `tries`: attempts of one request, not counting those answered with 429.
+    - `patience`: seconds that one request may wait because of 429.
+    - `clock`: seconds; must be monotonic.
     """
 
     def __init__(
@@ -95,14 +107,15 @@ class Pace:
         self._sleep = sleep
         self._jitter = jitter
         self._resume_at = float("-inf")
-        # Since when a category has met 429 and nothing else.
-        self._starving: dict[Category, float] = {}
+        # When each category that gets only 429 got the first one.
+        self._throttled_since: dict[Category, float] = {}
 
     async def run(self, category: Category, send: Callable[[], Awaitable[Reply]]) -> Reply:
         """
-        Send until there is an answer that repeating would not change, and return that: an error status may be among them.
+        Send until an answer is final, and return it. Its status may be an error.
 
-        Raises what `send` raised last (one of `NO_ANSWER`) when no try was answered, and anything else it raises at once.
+        If no attempt is answered, raises the last error of `send` (one of `NO_ANSWER`). Any other
+        error of `send` is raised at once.
         """
         async with self._slots[category]:
             tries, pauses, uncertain = 0, 0, False
@@ -122,14 +135,16 @@ class Pace:
                     now = self._clock()
                     first_pause = now if first_pause is None else first_pause
                     pause = retry_after(reply.headers) or self._backoff(pauses + 1)
-                    # Five hundred requests must not, one after the other, wait for a registry that answers none of them.
-                    if now + pause - min(first_pause, self._hungry_since(category, now)) > self._patience:
+                    # Otherwise 500 requests would wait one after the other for a registry that
+                    # answers none.
+                    if now + pause - min(first_pause, self._first_throttled(category, now)) > self._patience:
                         return reply
-                    # The budget is the registry's, not this request's: whoever asks meanwhile only makes it worse.
+                    # The rate limit is the registry's, not this request's: any request during the
+                    # pause would prolong it.
                     self._resume_at = max(self._resume_at, now + pause)
                     pauses += 1
                     continue
-                self._starving.pop(category, None)
+                self._throttled_since.pop(category, None)
                 if reply.status not in REPEATED_STATUSES:
                     return replace(reply, uncertain=True) if uncertain else reply
                 tries += 1
@@ -140,23 +155,25 @@ class Pace:
                 await self._sleep(delay)
 
     async def _send(self, category: Category, send: Callable[[], Awaitable[Reply]]) -> Reply:
-        """One try, in its turn. Turns are taken in the order of asking, so that deletions do not keep a list waiting for long."""
+        """
+        Send once, in the order of the calls, so that many deletions do not delay a list for long.
+        """
         while True:
             await self._until_resumed()
             if category is Category.TOKEN:
-                # Asked for by a request that has the turn, and does not use it meanwhile: to wait for another would be to wait
-                # for one another.
+                # A request that holds a slot waits for this token. To wait for another slot here
+                # would be a deadlock.
                 return await send()
             async with self._in_flight:
-                # A pause may have begun while this one was waiting.
+                # A pause may have begun while this request waited for the slot.
                 if self._resume_at <= self._clock():
                     return await send()
 
-    def _hungry_since(self, category: Category, now: float) -> float:
-        since = self._starving.setdefault(category, now)
+    def _first_throttled(self, category: Category, now: float) -> float:
+        since = self._throttled_since.setdefault(category, now)
         if now - max(since, self._resume_at) > self._patience:
-            # Nobody has asked for long: that hunger is over.
-            since = self._starving[category] = now
+            # No request in this category for longer than `patience`: reset the 429 timer.
+            since = self._throttled_since[category] = now
         return since
 
     async def _until_resumed(self) -> None:
@@ -164,18 +181,23 @@ class Pace:
             await self._sleep(left)
 
     def _backoff(self, tries: int) -> float:
-        # Half of it random, so that many who failed together do not come back together.
+        # Half of it is random, so that requests that failed at the same time are not repeated at
+        # the same time.
         longest = min(FIRST_BACKOFF * 2.0 ** (tries - 1), LONGEST_BACKOFF)
         return longest * (0.5 + 0.5 * self._jitter())
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The network's own error beneath the SDK's, which tells more."""
+    """The network error inside an SDK error; it tells more."""
     return getattr(error, "inner_exception", None) or error
 
 
 def _tries_worth(cause: BaseException) -> int:
-    """How many tries a request deserves that ended like this; somebody may be waiting to hear of a mistyped name."""
+    """
+    How many attempts make sense after this error.
+
+    Few for a mistyped name: the user waits for the message.
+    """
     match cause:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | aiohttp.InvalidURL():
             return 1
@@ -186,14 +208,14 @@ def _tries_worth(cause: BaseException) -> int:
         case aiohttp.ConnectionTimeoutError():
             return TRIES
         case TimeoutError():
-            # Each has cost the whole time limit already.
+            # Each attempt takes the whole time limit.
             return 3
     return TRIES
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """
-    Seconds that an answer asks us to wait, None if it does not say (or says nonsense).
+    Seconds to wait before the next request; None if the answer has no valid Retry-After.
 
     >>> retry_after({"Retry-After": "17"})
     17.0

@@ -1,9 +1,11 @@
 """
-The one policy that owns the registry's tokens: Entra ID token -> refresh token -> access token, each asked for once.
+Authorize requests to the registry: Entra ID token -> refresh token -> access token, each kept.
 
-The SDK keeps no access token: on its own it sends every request bare, is challenged, exchanges twice and sends again, four
-requests for one (https://github.com/Azure/azure-sdk-for-python/issues/29090). This policy runs before the SDK's and
-authorises the request, so that no challenge follows. Should one follow all the same, the SDK's own flow rescues that request.
+The SDK keeps no access token: it sends every request without one, is challenged, exchanges two
+tokens and sends again, four requests for one operation
+(https://github.com/Azure/azure-sdk-for-python/issues/29090). This policy runs before the SDK's and
+authorizes the request, so that no challenge follows. If the registry still answers with a
+challenge, the SDK's own flow handles that request.
 
 Protocol: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
 """
@@ -30,32 +32,45 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryError, RegistryForbidden
 from acr_cleanup.quoting import quoted
-from acr_cleanup.registry.failures import ANY, no_answer, refused, what_it_said, where
+from acr_cleanup.registry.failures import ANY, no_answer, refused, status_and_errors, where
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
 from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
 
 API_VERSION = "2021-07-01"
 
 BATCH = 10
-"""Repositories named in one token: what acr-cli does on registries that grant no wildcard."""
+"""Repositories in the scope of one token, as acr-cli does for registries that grant no wildcard."""
 
 EVERYTHING = "registry:catalog:* repository:*:*"
 CATALOG = "registry:catalog:*"
 REPOSITORY = "repository:{name}:{actions}"
 DELETING = ("pull", "delete", "metadata_read")
-"""What a token that must name its repositories asks for in each of them: what reading and deleting need, and no more."""
+"""
+Actions in the scope of a token that must name its repositories: only what reading and deleting
+need.
+"""
 UNLOCKING = (*DELETING, "metadata_write")
 RESTORING = ("pull", "push", "metadata_read", "metadata_write", "deleted_read", "deleted_restore")
-"""The last two are those of soft delete, as `az acr manifest restore` asks for them."""
+"""The last two are for soft delete; `az acr manifest restore` asks for the same."""
 
 OPAQUE_LIFETIME = 60.0
-"""Seconds; what a token of unknown lifetime may be trusted for. https://distribution.github.io/distribution/spec/auth/token/"""
+"""
+Seconds that a token without an expiry is used.
+
+https://distribution.github.io/distribution/spec/auth/token/
+"""
 
 RENEW_EARLY = 300.0
-"""Seconds before its end at which a token counts as expired (a fifth of its lifetime, if that is less)."""
+"""
+Seconds before its expiry from which a token is renewed (or a fifth of its lifetime, if that is
+less).
+"""
 
 REFUSAL_STAYS = 30.0
-"""Seconds during which a refused login is not tried again: fifty callers need not hear it one by one."""
+"""
+Seconds during which a refused login is not repeated: otherwise 50 callers would repeat it one by
+one.
+"""
 
 LARGEST_ANSWER = 1024 * 1024
 """Bytes."""
@@ -64,15 +79,19 @@ _REPOSITORY_IN_PATH = re.compile(
     r"/(?:acr/v1(?:/_deleted)?|v2)/(?P<name>.+?)(?:/(?:_tags|_manifests|manifests)(?:/[^/]*)?)?"
 )
 
-# The SDK's flow failed after a 401. Not every token and challenge is one that it can read.
-_NO_RESCUE = (HttpResponseError, ValueError, KeyError)
+# Errors of the SDK's own flow after a 401. It cannot parse every token and challenge.
+_CHALLENGE_FAILED = (HttpResponseError, ValueError, KeyError)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Token:
-    """One token, empty until somebody needs it; `lock` lets one caller renew it while the others wait."""
+    """
+    One token, fetched when first needed.
+
+    With `lock`, one caller renews it while the others wait.
+    """
 
     names: list[str] = field(default_factory=list)
     value: str = field(default="", repr=False)
@@ -81,18 +100,19 @@ class _Token:
     asked: bool = False
 
     def drop(self, value: str) -> None:
-        """Forget this value; a newer one that somebody else has fetched meanwhile stays."""
+        """Forget this value, but not a newer one that another caller has fetched."""
         if self.value == value:
             self.until = float("-inf")
 
 
 class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     """
-    Sets `Authorization` on every request to the registry, from as few tokens as the registry allows.
+    Sets `Authorization` on every request to the registry, with as few tokens as possible.
 
-    A registry that honours wildcards needs one token for everything; one in ABAC mode ignores them silently, so there the
-    tokens name their repositories, ten at a time, and `actions` say what for. `clock` is in seconds since the epoch.
-    Raises `IdentityError` and `RegistryError` out of the pipeline.
+    Most registries accept wildcards in scopes, so one token is enough. A registry in ABAC mode
+    silently ignores wildcards: there, each token names ten repositories and the `actions` on them.
+
+    `clock`: seconds since the epoch. The pipeline raises `IdentityError` and `RegistryError`.
     """
 
     def __init__(
@@ -129,7 +149,10 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         self._refused_until = float("-inf")
 
     def announce(self, names: Iterable[str]) -> None:
-        """Tell which repositories are going to be needed, in about that order, so that every token names ten of them."""
+        """
+        Name the repositories that will be needed, roughly in that order, so that each token names
+        ten.
+        """
         for name in names:
             if name in self._batches:
                 continue
@@ -143,7 +166,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         http = request.http_request
         path = urlsplit(http.url).path
         if path.startswith("/oauth2/"):
-            # The SDK's exchange client is built with the same policies.
+            # The SDK's token client uses the same policies.
             return await self.next.send(request)
         repository = _repository_in(path)
         token, value = await self._token_for(repository)
@@ -152,14 +175,14 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             response = await self.next.send(request)
         except IncompleteReadError:
             raise
-        except _NO_RESCUE as error:
-            log.debug("the registry refused a token, and the SDK found none either: %s", type(error).__name__)
+        except _CHALLENGE_FAILED as error:
+            log.debug("the registry refused a token, and the SDK could not get another: %s", type(error).__name__)
         else:
             challenged = http.headers["Authorization"] != sent
             if challenged and response.http_response.status_code != 401:
-                # The SDK's token, made for this very repository, was accepted where ours was not. (Had it been refused
-                # as well, then rights are missing, and no token would change that.)
-                log.debug("the registry refused a token; from now on tokens name their repositories")
+                # The registry accepted the SDK's token for this repository, but not ours. (If it
+                # refuses both, rights are missing, and another token does not help.)
+                log.debug("the registry refused a wildcard token; further tokens name their repositories")
                 self._refuse(token, value)
             return response
         self._refuse(token, value)
@@ -169,7 +192,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             return await self.next.send(request)
         except IncompleteReadError:
             raise
-        except _NO_RESCUE:
+        except _CHALLENGE_FAILED:
             raise RegistryForbidden(
                 "rights are missing: 401 Unauthorized.",
                 where=where(self._login_server, f"{http.method} {unquote(path)}"),
@@ -181,7 +204,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         self._per_repository = True
 
     def _choose(self, repository: str | None) -> tuple[_Token, str]:
-        """The token that covers a repository (None: the catalog), and the scope to ask for it with."""
+        """The token for a repository (None: for the catalog), and its scope."""
         if not self._per_repository:
             return self._everything, EVERYTHING
         if repository is None:
@@ -208,9 +231,13 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                     raise
 
     async def _renew(self, token: _Token, repository: str | None) -> bool:
-        """Fetch this token; False if the registry turned out to want another kind of token for the repository."""
+        """
+        Fetch this token.
+
+        Returns False if the registry needs another kind of token for the repository.
+        """
         refresh = await self._refresh_token()
-        # Only the refresh token tells that the registry grants no wildcard.
+        # The refresh token tells whether the registry grants wildcards, so choose again.
         chosen, scope = self._choose(repository)
         if chosen is not token:
             return False
@@ -220,7 +247,8 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         except RegistryForbidden:
             if self._per_repository:
                 raise
-            # Refused for the wildcard alone, perhaps: what may be had for the repository itself, the next try shows.
+            # Perhaps only the wildcard was refused. The next attempt asks for the repository
+            # itself.
             claims, value = {"access": []}, ""
         if not self._per_repository and claims.get("access") == []:
             self._per_repository = True
@@ -233,7 +261,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         form = {"grant_type": "refresh_token", "service": self._login_server, "scope": scope, "refresh_token": refresh}
         reply = await self._post("/oauth2/token", form, call)
         if reply.status == 401:
-            # Switching a registry to ABAC makes the tokens it has issued worthless.
+            # Switching a registry to ABAC invalidates the refresh tokens it has issued.
             self._refresh.drop(refresh)
             form["refresh_token"] = await self._refresh_token()
             reply = await self._post("/oauth2/token", form, call)
@@ -248,7 +276,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                 return token.value
             value, claims = await self._exchange()
             if "aad_identity" in claims:
-                # How acr-cli, too, tells a registry in ABAC mode.
+                # acr-cli detects ABAC mode by the same claim.
                 self._per_repository = True
             token.value, token.until = value, self._clock() + self._lifetime(claims)
             return value
@@ -292,7 +320,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             raise no_answer(self._login_server, call, error) from error
         except TooLargeError:
             raise RegistryError(
-                "an answer too large for a token.",
+                "the response is too large for a token.",
                 where=where(self._login_server, call),
                 remedy="Check container_registry.url, and whether a proxy answers in its place.",
             ) from None
@@ -300,7 +328,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     def _token_in(self, reply: Reply, kind: str, call: str) -> tuple[str, Mapping[str, Any]]:
         if reply.status in (400, 401):
             raise RegistryForbidden(
-                f"the registry did not accept this identity: {what_it_said(reply)}.",
+                f"the registry did not accept this identity: {status_and_errors(reply)}.",
                 where=where(self._login_server, call),
                 remedy=f"Give it the role {ANY} on the registry, and check that it belongs to the registry's tenant and that "
                 "cloud.audience, if set, is right. A new role takes up to ten minutes to work.",
@@ -314,21 +342,22 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         value = answer.get(kind)
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
             raise RegistryError(
-                f"an answer without {kind}.",
+                f"the response has no {kind}.",
                 where=where(self._login_server, call),
                 remedy="Check container_registry.url, and whether a proxy answers in its place.",
             )
-        # An opaque token may be dated beside it; a JSON web token is dated by itself.
+        # The answer may give the lifetime of an opaque token. The claims of a JSON web token come
+        # first.
         return value, {"expires_in": answer.get("expires_in"), **claims_of(value)}
 
     def _lifetime(self, claims: Mapping[str, Any]) -> float:
-        """Seconds for which a token that has just arrived may be used."""
-        expires, issued, spoken = (_number(claims.get(name)) for name in ("exp", "iat", "expires_in"))
-        left = spoken if spoken is not None else OPAQUE_LIFETIME
+        """Seconds that a token that has just arrived may be used."""
+        expires, issued, stated = (_number(claims.get(name)) for name in ("exp", "iat", "expires_in"))
+        left = stated if stated is not None else OPAQUE_LIFETIME
         if expires is not None:
             left = expires - self._clock()
             if issued is not None and (left > expires - issued or left <= 0):
-                # Our clock and the registry's disagree; how long a token lives is the same by either.
+                # Our clock differs from the registry's. The lifetime is the same on both.
                 left = expires - issued
         return max(left - min(RENEW_EARLY, left / 5), 0.0)
 
@@ -340,5 +369,5 @@ def _repository_in(path: str) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    # A date beyond any calendar is none.
+    # Larger values are not dates.
     return float(value) if type(value) in (int, float) and 0 <= value < 1e12 else None

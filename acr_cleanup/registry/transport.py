@@ -1,4 +1,4 @@
-"""The caller's HTTP transport, with our limits: on time, on size, and on what it may repeat by itself."""
+"""The caller's HTTP transport with limits: time, size, and no silent repetition of deletions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 CONNECT_WITHIN, READ_WITHIN, ANSWER_WITHIN = 10.0, 20.0, 60.0
-"""Seconds: to connect; between two pieces of an answer; until its headers are there, proxies and all."""
+"""
+Seconds: to connect; between two parts of a response; until the headers arrive, through any proxies.
+"""
 
 Transport: TypeAlias = AsyncHttpTransport[HttpRequest, AsyncHttpResponse]
 
 
 class SharedTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
-    """The caller's transport with our time limits, for several pipelines none of which may close it."""
+    """
+    The caller's transport with time limits.
+
+    Several pipelines share it; none of them may close it.
+    """
 
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
@@ -37,21 +43,22 @@ class SharedTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
         await self._inner.open()
 
     async def close(self) -> None:
-        """Left to the owner."""
+        """Do nothing: the owner closes it."""
 
     async def __aenter__(self) -> Self:
         await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Left to the owner."""
+        """Do nothing: the owner closes it."""
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """
-    Keeps aiohttp from silently repeating a DELETE whose connection was lost.
+    Keep aiohttp from silently repeating a DELETE whose connection was lost.
 
-    The repetition's 404 would say that somebody else had deleted what we did. A connection never made may pass: nothing was sent.
+    The repeated request would get a 404 although the first one deleted the manifest. A connection
+    that was never made may be repeated: no request was sent.
     """
     try:
         return await send(request)
@@ -62,9 +69,13 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 
 
 async def read_bounded(response: AsyncHttpResponse, largest: int) -> bytes:
-    """The body of a streamed response; raises `TooLargeError` if it has more than `largest` bytes."""
+    """
+    Read the body of a streamed response.
+
+    Raises `TooLargeError` if it has more than `largest` bytes.
+    """
     length = response.headers.get("Content-Length", "")
-    # What is packed is longer than it says: a kilobyte may be a megabyte.
+    # Content-Length counts compressed bytes: a kilobyte may unpack to a megabyte.
     if response.headers.get("Content-Encoding") or not length.isdecimal():
         parts, size = [], 0
         async for part in response.iter_bytes():
@@ -81,4 +92,4 @@ async def read_bounded(response: AsyncHttpResponse, largest: int) -> bytes:
 
 
 class TooLargeError(Exception):
-    """An answer beyond what it may hold."""
+    """A response larger than allowed."""

@@ -1,8 +1,9 @@
 """
-The registry's JSON -> tags, manifests and edges. Pure.
+Decode the registry's JSON into tags, manifests and their edges. Pure.
 
-Only a name and a digest are indispensable; anything else that is missing or odd becomes the value that keeps more.
-Shapes: https://learn.microsoft.com/rest/api/containerregistry/ (2021-07-01), and the OCI image specification.
+Only a name and a digest are required. Any other value that is missing or malformed is replaced by
+the one that keeps more. Shapes: https://learn.microsoft.com/rest/api/containerregistry/
+(2021-07-01), and the OCI image specification.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from acr_cleanup.errors import InvalidReference
 T = TypeVar("T")
 
 NO_TIME_BEFORE = 2000
-"""A year. Go writes a missing time as the year 1, which would make anything look old enough to go."""
+"""
+Times before this year count as missing.
+
+Go writes a missing time as the year 1, which would make everything old enough to delete.
+"""
 
 
-class Unreadable(ValueError):
-    """JSON that is not what it should be; the text says what was found."""
+class MalformedAnswer(ValueError):
+    """JSON of another shape than expected; the text says what is wrong."""
 
 
-# `Any` where a strange value must not spoil a page of a thousand.
+# `Any`: one malformed value must not make a whole page of 1,000 entries unreadable.
 class _Attributes(msgspec.Struct, rename="camel"):
     delete_enabled: Any = True
     write_enabled: Any = True
@@ -39,15 +44,18 @@ class _Attributes(msgspec.Struct, rename="camel"):
     @property
     def lock(self) -> _Locks:
         """
-        What of it locks. A value that nobody understands locks as well, and could not be put back: so it is not handed on.
+        The lock that these attributes set.
+
+        A value that is not a boolean counts as a lock, too. It could not be restored after unlocking,
+        so the attributes are then reported as enabled.
         """
         if self.delete_enabled is True and self.write_enabled is True:
-            # As nearly everything is.
+            # Nearly always.
             return _OPEN
-        both = (self.delete_enabled, self.write_enabled)
-        if any(not (each is None or isinstance(each, bool)) for each in both):
+        values = (self.delete_enabled, self.write_enabled)
+        if any(not (value is None or isinstance(value, bool)) for value in values):
             return _Locks(True, True, True)
-        delete, write = (each is not False for each in both)
+        delete, write = (value is not False for value in values)
         return _Locks(not (delete and write), delete, write)
 
 
@@ -115,13 +123,13 @@ class _Descriptor(msgspec.Struct):
     digest: str
 
 
-class _Document(msgspec.Struct, rename="camel"):
+class _Body(msgspec.Struct, rename="camel"):
     media_type: Any = None
     config: _Config | None = None
     manifests: list[_Descriptor] | None = None
     subject: _Descriptor | None = None
     layers: Any = None
-    # Of the artifact manifests that were before OCI 1.1.
+    # In artifact manifests from before OCI 1.1.
     blobs: Any = None
 
 
@@ -131,153 +139,171 @@ _ONE_TAG = msgspec.json.Decoder(_OneTag)
 _MANIFESTS = msgspec.json.Decoder(_Manifests)
 _REPOSITORY = msgspec.json.Decoder(_Repository)
 _ONE_MANIFEST = msgspec.json.Decoder(_OneManifest)
-_DOCUMENT = msgspec.json.Decoder(_Document)
+_BODY = msgspec.json.Decoder(_Body)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedManifest:
-    """A manifest as listed, and the tags that the listing shows on it: some of them, for the registry truncates them."""
+    """A manifest as listed, with some of its tags: the registry truncates them."""
 
     manifest: Manifest
     tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Edges:
-    """What the body of a manifest says, and its listing does not."""
+class Document:
+    """A manifest byte for byte, and the media type with which the registry serves it."""
+
+    content: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestBody:
+    """What only the body of a manifest tells, not its listing."""
 
     media_type: str
     config_media_type: str
     children: tuple[Digest, ...]
     subject: Digest | None
     content: Content | None = None
-    """What it takes up; None if it does not say."""
+    """None if the body does not give all sizes."""
 
     def of(self, manifest: Manifest) -> Manifest:
-        """The same manifest, its edges known; unless nobody knows its media type, which might refer to anything in any way."""
-        read = replace(
+        """
+        The same manifest with its edges.
+
+        It stays unknown if its media type is unknown: such a manifest may refer to others in any way.
+        """
+        with_edges = replace(
             manifest,
             media_type=self.media_type or manifest.media_type,
             config_media_type=self.config_media_type or manifest.config_media_type,
             children=self.children,
             subject=self.subject,
         )
-        return replace(read, known=read.is_understood)
+        return replace(with_edges, known=with_edges.is_understood)
 
 
 def read_repositories(body: bytes) -> dict[str, str]:
-    """A page of the catalog. Raises `Unreadable`."""
+    """Decode a page of the catalog. Raises `MalformedAnswer`."""
     return {name: name for name in _decode(_REPOSITORIES, body).repositories or ()}
 
 
 def read_tags(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, Tag]:
     """
-    A page of tags, by name. Raises `Unreadable`.
+    Decode a page of tags, by name. Raises `MalformedAnswer`.
 
-    What is `known` already is not kept twice: each digest stands in the list of tags and in that of manifests.
+    `known`: digests decoded before. Each digest is in the list of tags and in that of manifests; this
+    keeps only one copy in memory.
     """
     known = {} if known is None else known
     return {tag.name: _tag(tag, known) for tag in _decode(_TAGS, body).tags or ()}
 
 
 def read_tag(body: bytes) -> Tag:
-    """One tag. Raises `Unreadable`."""
+    """Decode the attributes of one tag. Raises `MalformedAnswer`."""
     return _tag(_decode(_ONE_TAG, body).tag, {})
 
 
 def read_manifests(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, ListedManifest]:
-    """A page of manifests, by digest; `known` as for `read_tags`. Raises `Unreadable`."""
+    """
+    Decode a page of manifests, by digest; `known` as for `read_tags`. Raises `MalformedAnswer`.
+    """
     known = {} if known is None else known
-    found = (_listed(each, known) for each in _decode(_MANIFESTS, body).manifests or ())
-    return {each.manifest.digest: each for each in found}
+    entries = (_listed(entry, known) for entry in _decode(_MANIFESTS, body).manifests or ())
+    return {entry.manifest.digest: entry for entry in entries}
 
 
 def read_manifest(body: bytes) -> ListedManifest:
-    """The attributes of one manifest. Raises `Unreadable`."""
+    """Decode the attributes of one manifest. Raises `MalformedAnswer`."""
     return _listed(_decode(_ONE_MANIFEST, body).manifest, {})
 
 
 def read_repository(body: bytes, name: str) -> tuple[bool, int]:
     """
-    Do the attributes of this repository forbid deleting or writing it, and how many manifests does it count? Raises `Unreadable`.
+    Is the repository locked, and how many manifests does it count?
+
+    Raises `MalformedAnswer`, also for the attributes of another repository.
     """
-    found = _decode(_REPOSITORY, body)
-    if found.image_name != name:
-        raise Unreadable(f"the attributes of {found.image_name!r}")
-    count = found.manifest_count
-    return _locks(found.changeable_attributes).locked, count if type(count) is int and count > 0 else 0
+    repository = _decode(_REPOSITORY, body)
+    if repository.image_name != name:
+        raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
+    count = repository.manifest_count
+    return _locks(repository.changeable_attributes).locked, count if type(count) is int and count > 0 else 0
 
 
-def read_edges(body: bytes, digest: Digest, content_type: str) -> Edges:
-    """The edges that the body of this manifest names, once it is proven to be that body. Raises `Unreadable`."""
-    if not has_digest(body, digest):
-        raise Unreadable("the body does not have the digest that it was asked for by")
-    document = _decode(_DOCUMENT, body)
-    media_type = _text(document.media_type) or content_type.partition(";")[0].strip()
-    return Edges(
-        # A general type such as application/json says nothing about what this is.
+def read_body(content: bytes, digest: Digest, content_type: str) -> ManifestBody:
+    """Check the digest of a manifest and decode it. Raises `MalformedAnswer`."""
+    if not has_digest(content, digest):
+        raise MalformedAnswer("the body does not match the digest")
+    body = _decode(_BODY, content)
+    media_type = _text(body.media_type) or content_type.partition(";")[0].strip()
+    return ManifestBody(
+        # A general type such as application/json does not tell what kind of manifest this is.
         media_type=media_type if ".manifest" in media_type or ".index" in media_type else "",
-        config_media_type=_text(document.config.media_type) if document.config is not None else "",
-        children=tuple(dict.fromkeys(_digest(child.digest) for child in document.manifests or ())),
-        subject=_digest(document.subject.digest) if document.subject is not None else None,
-        content=_content(document, len(body)),
+        config_media_type=_text(body.config.media_type) if body.config is not None else "",
+        children=tuple(dict.fromkeys(_digest(child.digest) for child in body.manifests or ())),
+        subject=_digest(body.subject.digest) if body.subject is not None else None,
+        content=_content(body, len(content)),
     )
 
 
-def _content(document: _Document, size: int) -> Content | None:
-    """Its blobs with their sizes, in bytes; None as soon as one of them is not known."""
-    if document.layers is None and document.blobs is None:
+def _content(body: _Body, size: int) -> Content | None:
+    """The blobs of a manifest of `size` bytes; None if the size of any blob is unknown."""
+    if body.layers is None and body.blobs is None:
         # The first Docker manifests name their layers without any size.
-        return Content(size) if document.manifests is not None else None
-    config = document.config
+        return Content(size) if body.manifests is not None else None
+    config = body.config
     listed: list[Any] = [{"digest": config.digest, "size": config.size}] if config is not None else []
-    for blobs in (document.layers, document.blobs):
+    for blobs in (body.layers, body.blobs):
         if not isinstance(blobs, list | None):
             return None
         listed += blobs or ()
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for blob in listed:
         if not isinstance(blob, dict):
             return None
         digest, length = blob.get("digest"), blob.get("size")
         if not isinstance(digest, str) or type(length) is not int or length < 0:
             return None
-        # What lies elsewhere is not in the registry: https://github.com/opencontainers/image-spec/blob/main/descriptor.md
+        # A blob with `urls` is stored elsewhere, not in the registry.
+        # https://github.com/opencontainers/image-spec/blob/main/descriptor.md
         if not blob.get("urls"):
-            found[digest] = length
-    return Content(size, found)
+            sizes[digest] = length
+    return Content(size, sizes)
 
 
-def has_digest(body: bytes, digest: Digest) -> bool:
-    """Is this what the digest identifies?"""
+def has_digest(content: bytes, digest: Digest) -> bool:
+    """Does the content match the digest?"""
     algorithm, _, expected = digest.partition(":")
-    return hashlib.new(algorithm, body).hexdigest() == expected
+    return hashlib.new(algorithm, content).hexdigest() == expected
 
 
 def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:
     return Tag(tag.name, _known(tag.digest, known), _moment(tag.last_update_time), *_locks(tag.changeable_attributes))
 
 
-def _listed(each: _Manifest, known: dict[str, Digest]) -> ListedManifest:
-    locks = _locks(each.changeable_attributes)
+def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
+    locks = _locks(entry.changeable_attributes)
     manifest = Manifest(
-        digest=_known(each.digest, known),
-        media_type=_shared(each.media_type),
-        config_media_type=_shared(each.config_media_type),
-        platform=_platform(_text(each.os), _text(each.architecture)),
-        size=each.image_size if type(each.image_size) is int and each.image_size > 0 else 0,
-        updated_at=_moment(each.last_update_time),
+        digest=_known(entry.digest, known),
+        media_type=_shared(entry.media_type),
+        config_media_type=_shared(entry.config_media_type),
+        platform=_platform(_text(entry.os), _text(entry.architecture)),
+        size=entry.image_size if type(entry.image_size) is int and entry.image_size > 0 else 0,
+        updated_at=_moment(entry.last_update_time),
         locked=locks.locked,
         delete_enabled=locks.delete_enabled,
         write_enabled=locks.write_enabled,
     )
-    tags = each.tags if isinstance(each.tags, list) else ()
+    tags = entry.tags if isinstance(entry.tags, list) else ()
     return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)))
 
 
 @lru_cache(maxsize=256)
 def _platform(os: str, architecture: str) -> str:
-    # Attestations call their platform unknown/unknown: they run nowhere.
+    # Attestations have the platform unknown/unknown: they are not run.
     runs = os and architecture and "unknown" not in (os, architecture)
     return f"{os}/{architecture}" if runs else ""
 
@@ -290,29 +316,29 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Unreadable(str(error)) from None
+        raise MalformedAnswer(str(error)) from None
     except RecursionError:
-        raise Unreadable("the JSON is nested too deeply") from None
+        raise MalformedAnswer("the JSON is nested too deeply") from None
 
 
 def _digest(text: str) -> Digest:
     try:
         return parse_digest(text)
     except InvalidReference as error:
-        raise Unreadable(error.seen) from None
+        raise MalformedAnswer(error.seen) from None
 
 
 def _known(text: str, known: dict[str, Digest]) -> Digest:
-    """The same digest as before, if it was there before."""
-    found = known.get(text)
-    if found is None:
-        found = known[text] = _digest(text)
-    return found
+    """The digest in `known` if there is one, so that no second copy is kept."""
+    digest = known.get(text)
+    if digest is None:
+        digest = known[text] = _digest(text)
+    return digest
 
 
 def _moment(value: Any) -> datetime | None:
     """
-    A timestamp, with the seven fractional digits of .NET if need be; None if it is not one that can be trusted.
+    Parse a timestamp, also with the seven fractional digits of .NET; None if it cannot be trusted.
 
     >>> _moment("2021-05-13T16:00:26.9280451Z")
     datetime.datetime(2021, 5, 13, 16, 0, 26, 928045, tzinfo=datetime.timezone.utc)
@@ -333,5 +359,8 @@ def _text(value: Any) -> str:
 
 
 def _shared(value: Any) -> str:
-    """A text of which there are few different ones: of a million manifests, each would bring its own copy of it."""
+    """
+    Intern a text that has few distinct values: otherwise each of a million manifests keeps its own
+    copy.
+    """
     return intern(value) if isinstance(value, str) else ""

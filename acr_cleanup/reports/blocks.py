@@ -1,8 +1,9 @@
 """
-What a report for a terminal is composed of, and its two forms: tables and colour where there is a terminal, plain lines elsewhere.
+Blocks of a text report, and their two forms: tables and colour for a terminal, plain lines
+elsewhere.
 
-A report is composed once, of lines and grids; only then does it take one of the forms. Everything foreign in it has passed
-`words.plain` by then.
+A report is composed of blocks once, and then takes one of the forms. Foreign text must pass through
+`words.plain` before it is put into a block.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from acr_cleanup.reports import words
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text, styled in parts; `indent` in columns holds for its continuation too."""
+    """A line of text in styled parts."""
 
     spans: tuple[tuple[str, str], ...] = ()
+    """Pairs of text and rich style."""
     indent: int = 0
+    """In columns. Continuation lines have the same indent."""
 
     @property
     def text(self) -> str:
@@ -34,21 +37,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Rows in columns; `numbers` names the columns that are aligned to the right."""
+    """Rows in columns."""
 
     rows: tuple[tuple[str, ...], ...]
     header: tuple[str, ...] = ()
     footer: tuple[str, ...] = ()
     numbers: frozenset[int] = frozenset()
+    """Indexes of the columns that are aligned to the right."""
     indent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Many short things side by side: a name and a remark on each; `hidden` more are not shown."""
+    """Many short names side by side."""
 
     items: tuple[tuple[str, str], ...]
+    """Pairs of a name and a remark."""
     hidden: int = 0
+    """How many further names are not shown."""
     indent: int = 0
 
 
@@ -56,19 +62,21 @@ Block = Line | Grid | Names
 BLANK = Line()
 
 
-class Page(ABC):
-    """Something composed of blocks: rich's `print` shows it as for a terminal, `str` gives plain lines."""
+class TextPage(ABC):
+    """A page of blocks. rich prints it for a terminal, `str` returns plain lines."""
 
     @abstractmethod
     def blocks(self) -> Iterable[Block]:
-        """Everything that is said, in its order."""
+        """Yield all blocks in order."""
 
     def on_screen(self) -> Iterable[Block]:
-        """What of it a terminal shows: everything, unless a page is too long for that."""
+        """Yield the blocks that a terminal shows: all of them, unless the page is too long."""
         return self.blocks()
 
     def lines(self) -> Iterator[str]:
-        """Plain lines: no colour, no frames, not wrapped, so that one can search them."""
+        """
+        Yield plain lines: no colour, no frames, and not wrapped, so that they can be searched.
+        """
         for block in self.blocks():
             yield from _plain(block)
 
@@ -81,7 +89,7 @@ class Page(ABC):
 
 
 def section(blocks: Iterable[Block]) -> Iterator[Block]:
-    """A blank line before, unless there is nothing."""
+    """Yield a blank line and the blocks; nothing if there are no blocks."""
     for number, block in enumerate(blocks):
         if number == 0:
             yield BLANK
@@ -112,7 +120,7 @@ def _plain(block: Block) -> Iterator[str]:
         case Grid():
             rows = [row for row in (block.header, *block.rows, block.footer) if row]
             last = len(rows[0]) - 1
-            # One endless name must not push every other row off the screen.
+            # One very long name must not push the columns of all rows off the screen.
             widths = [min(max(len(row[column]) for row in rows), words.NAME_LIMIT) for column in range(last + 1)]
             for row in rows:
                 cells = (
@@ -140,18 +148,18 @@ def _indented(content: Text | Table, indent: int) -> Padding:
 
 
 def _side_by_side(block: Names, width: int) -> Text:
-    """Columns, filled downwards as `ls` does."""
+    """Arrange the names in columns, filled downwards like the output of `ls`."""
     items = [*block.items, *([(and_more(block.hidden), "")] if block.hidden else [])]
     cells = [Text.assemble((name, ""), (f" {remark}" if remark else "", "dim")) for name, remark in items]
     for columns in range(min(len(cells), width), 0, -1):
         height = -(-len(cells) // columns)
         slices = [cells[start : start + height] for start in range(0, len(cells), height)]
-        widths = [max(cell.cell_len for cell in each) for each in slices]
+        widths = [max(cell.cell_len for cell in column) for column in slices]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
             break
     shown = Text(overflow="fold")
     for row in range(height):
-        line = [(each[row], widths[column]) for column, each in enumerate(slices) if row < len(each)]
+        line = [(cells[row], wide) for cells, wide in zip(slices, widths, strict=True) if row < len(cells)]
         for column, (cell, wide) in enumerate(line):
             shown.append_text(cell)
             shown.append(" " * (wide - cell.cell_len + 2) if column < len(line) - 1 else "")

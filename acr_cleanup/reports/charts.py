@@ -1,9 +1,11 @@
 """
-The two charts of a job summary: tags by decision, and space by repository, for GitHub's mermaid.
+Renders the charts of a job summary for GitHub's mermaid: tags by decision, and space by repository.
 
-Mermaid drops a whole chart for one character that it cannot read. So its text holds words of ours, plain numbers, and names with
-everything removed that is not a letter, a digit or one of `. _ / -`. Colours are given, for those of the dark theme are black on
-black; the oldest names of the charts are used, for nobody knows which version shows them.
+Mermaid drops a whole chart because of one character that it cannot parse. Therefore a chart
+contains only our own words, plain numbers, and names in which every character except letters,
+digits and `. _ / -` is replaced. Colours are set, because the default text of the dark theme is
+black on black. The oldest names of the chart types are used, because GitHub's mermaid version is
+not documented.
 https://mermaid.js.org/syntax/pie.html https://mermaid.js.org/syntax/xyChart.html
 """
 
@@ -15,32 +17,24 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from acr_cleanup.core.policy import Rule, describe_duration
+from acr_cleanup.core.policy import ChartGroup, in_words, keep_rule
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 
 SLICES = 6
 BARS = 10
 _WIDTH = 20
-"""Letters of a whole bar."""
+"""Length of a full bar in a table, in characters."""
 LABEL = 40
-"""Longest name beside a bar, in characters."""
+"""Maximum length of a bar's label, in characters."""
 
 _RED, _ORANGE, _BLUE, _TEAL, _PURPLE, _GREY = "#cf222e", "#bc4c00", "#0969da", "#1b7c83", "#8250df", "#6e7781"
-# Those that a policy chooses have a slice each; the rarer ones have one together.
-_RARE = (
-    Rule.LOCKED,
-    Rule.EXCLUDED,
-    Rule.OUT_OF_SCOPE,
-    Rule.UNKNOWN_MANIFEST,
-    Rule.UNKNOWN_AGE,
-    Rule.ATTACHED,
-    Rule.UNREVIEWED,
-)
+# Every group has a slice of its own. `OTHER` collects the rules that rarely keep a tag.
+_COLOURS = {ChartGroup.IN_USE: _BLUE, ChartGroup.YOUNG: _TEAL, ChartGroup.NEWEST: _PURPLE, ChartGroup.OTHER: _GREY}
 
 
 class Slice(NamedTuple):
-    """Some of the tags, and what was decided about them."""
+    """One slice: the tags with the same decision."""
 
     label: str
     tags: int
@@ -48,47 +42,51 @@ class Slice(NamedTuple):
 
 
 def decisions(view: View) -> tuple[Slice, ...]:
-    """Every tag in exactly one slice, by its strongest reason where it is kept; only slices that have any."""
-    kept = Counter[Rule]()
+    """
+    Count every tag in exactly one slice: kept tags by their strongest reason. Empty slices are
+    omitted.
+    """
+    kept = Counter[ChartGroup]()
     for tally in view.result.plan.tallies:
-        kept.update(tally.kept_by)
+        for rule, tags in tally.kept_by.items():
+            kept[keep_rule(rule).group] += tags
     policy, total = view.result.plan.policy, view.total
-    found = (
+    slices = (
         Slice(view.gone_title, total.gone, _RED),
         Slice("Planned but not deleted", total.left, _ORANGE),
-        Slice("Kept: in use", kept[Rule.IN_USE], _BLUE),
-        Slice(f"Kept: younger than {describe_duration(policy.older_than)}", kept[Rule.YOUNG], _TEAL),
-        Slice(f"Kept: newest {policy.keep_last}", kept[Rule.NEWEST], _PURPLE),
-        Slice("Kept: other reasons", sum(kept[rule] for rule in _RARE), _GREY),
+        *(Slice(f"Kept: {in_words(group, policy)}", kept[group], colour) for group, colour in _COLOURS.items()),
     )
-    return tuple(each for each in found if each.tags > 0)
+    return tuple(part for part in slices if part.tags > 0)
 
 
 def pie(slices: Sequence[Slice]) -> str:
-    """The decisions as a pie; nothing where there is nothing to compare."""
+    """Render the decisions as a pie chart; "" for fewer than two slices."""
     if len(slices) < 2:
         return ""
-    colours = {f"pie{number}": each.colour for number, each in enumerate(slices, start=1)}
+    colours = {f"pie{number}": part.colour for number, part in enumerate(slices, start=1)}
     look = {"pieSectionTextColor": "#ffffff", "pieOpacity": "1", "pieOuterStrokeWidth": "1px", "pieStrokeWidth": "1px"}
-    lines = (f'    "{each.label}" : {each.tags}' for each in slices)
+    lines = (f'    "{part.label}" : {part.tags}' for part in slices)
     return _chart({"themeVariables": colours | look}, "pie showData title Tags by decision", *lines)
 
 
 def table(slices: Sequence[Slice]) -> str:
-    """The decisions as a table with bars of letters, for a page without mermaid; nothing where there is nothing to compare."""
+    """
+    Render the decisions as a table with bars, for pages without mermaid; "" for fewer than two
+    slices.
+    """
     if len(slices) < 2:
         return ""
-    total = sum(each.tags for each in slices)
+    total = sum(part.tags for part in slices)
     rows = (
-        # What there is shows, be it ever so little.
-        f"| {each.label} | {each.tags:,} | {'█' * max(1, round(_WIDTH * each.tags / total)):░<{_WIDTH}} |"
-        for each in slices
+        # Even the smallest slice shows at least one block.
+        f"| {part.label} | {part.tags:,} | {'█' * max(1, round(_WIDTH * part.tags / total)):░<{_WIDTH}} |"
+        for part in slices
     )
     return "\n".join(("| Tags by decision | Tags | Share |", "| :--- | ---: | :--- |", *rows))
 
 
 def bars(view: View) -> str:
-    """The space of each repository that frees any, most first; nothing for fewer than two."""
+    """Render the freed space by repository, largest first; "" for fewer than two repositories."""
     rows = sorted((row for row in view.rows if row.bytes > 0), key=lambda row: (-row.bytes, row.repository))
     if len(rows) < 2:
         return ""
@@ -121,19 +119,22 @@ def _chart(look: dict[str, Any], *lines: str) -> str:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Names that mermaid can read, each another: bars with the same name would lie on one another."""
-    found: list[str] = []
+    """
+    Make labels that mermaid can parse. They are distinct, because it draws bars with equal labels
+    on top of each other.
+    """
+    labels: list[str] = []
     for name in names:
         shown = re.sub(r"[^A-Za-z0-9._/-]+", "_", name[: 4 * LABEL])
         if len(shown) > LABEL:
             half = (LABEL - 3) // 2
             shown = f"{shown[:half]}...{shown[-half:]}"
-        found.append(f"{shown} ({len(found) + 1})" if shown in found or not shown else shown)
-    return found
+        labels.append(f"{shown} ({len(labels) + 1})" if shown in labels or not shown else shown)
+    return labels
 
 
 def _top(value: float) -> float:
-    """Where the axis ends: a round number just above the longest bar."""
+    """The end of the axis: a round number just above the longest bar."""
     step = 10.0 ** (len(str(int(value))) - 1)
     return next(
         step * factor for factor in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * factor >= value or factor == 10

@@ -1,4 +1,4 @@
-"""What a reading of clusters into a usage snapshot found: for a terminal or a log, and as a summary in Markdown."""
+"""Renders the result of `acr-cleanup collect`: as text, and as a Markdown summary."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rich.table import Table
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.reports import words
 from acr_cleanup.reports.dialect import GITHUB, Dialect
-from acr_cleanup.reports.view import Tone
+from acr_cleanup.reports.tone import Tone
 
 _HEADER = ("Cluster", "Access", "Objects", "Uses", "Blockers")
 _NUMBERS = frozenset({2, 3, 4})
 _SHOWN = 100
-"""Clusters, blockers and warnings of each that are shown; the snapshot holds all of them."""
+"""Maximum number of clusters, of blockers and of warnings; the snapshot has all of them."""
 
 
 @dataclass(frozen=True)
 class CollectedReport:
-    """The scans that a snapshot was made of, and where it is."""
+    """The scans in a usage snapshot, and the path of the snapshot."""
 
     scans: tuple[ClusterScan, ...]
     path: str
@@ -32,20 +32,25 @@ class CollectedReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was given up, and what else should be known of these clusters."""
-        waived = (f"{scan.cluster}: {each.kind} is waived. {each.seen}" for scan in self.scans for each in scan.waived)
+        """The waived kinds, and the notes of the scans."""
+        waived = (
+            f"{scan.cluster}: {blocker.kind} is waived. {blocker.seen}"
+            for scan in self.scans
+            for blocker in scan.waived
+        )
         return (*waived, *(f"{scan.cluster}: {note}" for scan in self.scans for note in scan.notes))
 
     @property
     def headline(self) -> str:
         clusters = words.count(len(self.scans), "cluster")
         if blocked := sum(bool(scan.blockers) for scan in self.scans):
-            what = f"{blocked:,} of {clusters} could not be read completely"
-            return f"{what}: a run with this snapshot will delete nothing."
+            return (
+                f"{blocked:,} of {clusters} could not be read completely. A run with this snapshot will delete nothing."
+            )
         return f"{clusters} read. Nothing was decided or deleted."
 
     def __str__(self) -> str:
-        """Plain lines: no colour, no frames."""
+        """Return plain lines without colour and frames."""
         rows = [_HEADER, *self._rows()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
         lines = [
@@ -67,7 +72,7 @@ class CollectedReport:
         yield from self._rest()
 
     def markdown(self, dialect: Dialect = GITHUB) -> str:
-        """The summary of a step."""
+        """Render the summary."""
         verdict = dialect.verdict(Tone.BAD if self.blockers else Tone.NEUTRAL, self.headline)
         cells = (
             f"| {words.code(scan.cluster)} | {words.markdown(scan.access)} | {scan.objects:,} | {len(scan.uses):,} | "
@@ -78,15 +83,15 @@ class CollectedReport:
         blocks = ["## 🧹 ACR cleanup: clusters read", verdict, table]
         if self.blockers:
             items = (
-                f"- {words.code(each.where)}: {words.markdown(each.call)}<br>{words.prose(each.seen)}<br>"
-                f"→ {words.prose(each.remedy)}"
-                for each in self.blockers[:_SHOWN]
+                f"- {words.code(blocker.where)}: {words.markdown(blocker.call)}<br>{words.prose(blocker.seen)}<br>"
+                f"→ {words.prose(blocker.remedy)}"
+                for blocker in self.blockers[:_SHOWN]
             )
             hidden = len(self.blockers) - _SHOWN
             more = [f"- … and {hidden:,} more in the snapshot"] if hidden > 0 else []
-            blocks += ["### What could not be seen", "\n".join((*items, *more))]
+            blocks += ["### Blockers", "\n".join((*items, *more))]
         if self.warnings:
-            blocks += ["### Warnings", "\n".join(f"- {words.prose(each)}" for each in self.warnings[:_SHOWN])]
+            blocks += ["### Warnings", "\n".join(f"- {words.prose(warning)}" for warning in self.warnings[:_SHOWN])]
         blocks.append(f"The usage snapshot is {words.code(self.path)}.")
         return dialect.broken("\n\n".join(blocks) + "\n")
 

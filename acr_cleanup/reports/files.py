@@ -1,10 +1,10 @@
-"""The report files of a run: `report.json`, `plan.json` and `summary.md` in one folder."""
+"""Writes the report files of a run into one folder, one file for each entry of `FORMATS`."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,31 +12,46 @@ from pathlib import Path
 from acr_cleanup.core.outcome import Result
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import quoted
-from acr_cleanup.reports import json, markdown
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports import formats
+from acr_cleanup.reports.context import Context
 
-NAMES = ("report.json", "plan.json", "summary.md")
 JOURNALS = "journal*.jsonl"
-"""What was deleted in this run and in earlier ones, and how to bring it back: written while it is done, and never removed."""
+"""
+The journals of this run and of earlier ones: what was deleted, and how to restore it.
+
+They are written while the run deletes, and never removed.
+"""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the files that `write` creates."""
+    return tuple(report_format.file_name for report_format in formats.FORMATS)
 
 
 def prepare(folder: Path) -> None:
     """
-    Make the folder and see that it can be written to; raises `OSError`. To be asked before anything is deleted.
+    Create the folder and check that it is writable. Call it before anything is deleted.
 
-    What an earlier run reported goes: should this one be killed, its report must not be taken for this one's.
+    Removes the report of an earlier run: if this run is killed, that report must not be taken for
+    its own. A plan is not removed, because an apply may read it.
+
+    Raises `OSError`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / ".acr-cleanup"
-    os.close(_anew(probe))
+    os.close(_create(probe))
     probe.unlink()
-    for name in ("report.json", "summary.md"):
-        (folder / name).unlink(missing_ok=True)
+    for report_format in formats.FORMATS:
+        if not report_format.input_of_apply:
+            (folder / report_format.file_name).unlink(missing_ok=True)
 
 
 def prepare_file(out: Path, name: str, thing: str) -> None:
     """
-    See, before anything is read, that `thing` can be written to this file, which the user gave as `name`.
+    Check that a file is writable. Call it before anything is read.
+
+    `name`: the option that named the file.
+    `thing`: its content, in words, for the remedy.
 
     Raises `ConfigurationError`.
     """
@@ -47,16 +62,16 @@ def prepare_file(out: Path, name: str, thing: str) -> None:
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # A device or a pipe would be replaced, not written to.
+        # A device or a pipe would be replaced by a file instead of being written to.
         if not stat.S_ISREG(out.stat().st_mode):
-            raise unwritable("it is there, and is no file")
+            raise unwritable("it exists and is not a regular file")
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
     try:
-        os.close(_anew(probe))
+        os.close(_create(probe))
     except (OSError, ValueError) as error:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     finally:
@@ -66,45 +81,53 @@ def prepare_file(out: Path, name: str, thing: str) -> None:
 
 def write(result: Result, folder: Path, context: Context, reviewed: bytes | None = None) -> Context:
     """
-    Write all files and return the context that names them; raises `OSError`.
+    Write a file for each format, and return the context with the paths of these files.
 
-    Each file appears whole or not at all: it is written beside its place first. `reviewed` is the plan file that was applied: it
-    stays the plan of this run, to the byte, for a new one would look younger than what was reviewed.
+    Each file is complete or absent: it is written under a temporary name and then renamed.
+
+    `reviewed`: the content of the plan file that was applied. It is written unchanged, because a
+    new plan would have a later creation time than the plan that was reviewed.
+
+    Raises `OSError`.
     """
-    context = replace(context, files=tuple(str(folder / name) for name in NAMES))
-    _write(folder / "report.json", json.render(result))
-    if reviewed is None:
-        write_plan(result, folder / "plan.json")
-    else:
-        part = folder / ".plan.json.part"
-        with os.fdopen(_anew(part), "wb") as file:
-            file.write(reviewed)
-        part.replace(folder / "plan.json")
-    _write(folder / "summary.md", [markdown.render(result, context)])
+    paths = {report_format: folder / report_format.file_name for report_format in formats.FORMATS}
+    context = replace(context, files=tuple(map(str, paths.values())))
+    for report_format, path in paths.items():
+        if report_format is formats.PLAN and reviewed is not None:
+            _write(path, [reviewed])
+        else:
+            _write(path, _encoded(report_format.render(result, context)))
     return context
 
 
 def write_plan(result: Result, path: Path) -> None:
-    """Write `plan.json` to a place of the user's choice; raises `OSError`."""
-    _write(path, json.render_plan(result))
+    """Write the plan to a file that the user chose. Raises `OSError`."""
+    _write(path, _encoded(formats.PLAN.render(result, Context())))
 
 
-def _write(path: Path, pieces: Iterable[str]) -> None:
+def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
+    # Foreign text may contain half of a surrogate pair. It is escaped, because it must not make the
+    # report fail.
+    return (piece.encode("utf-8", "backslashreplace") for piece in pieces)
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
     part = path.with_name(f".{path.name}.part")
-    # Foreign text may hold half a surrogate pair: it is written as an escape, for a report must not fail because of it.
-    with os.fdopen(_anew(part), "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+    with os.fdopen(_create(part), "wb") as file:
         file.writelines(pieces)
     part.replace(path)
 
 
-def _anew(path: Path) -> int:
+def _create(path: Path) -> int:
     """
-    A new empty file in this place, open to be written to; raises `OSError`.
+    Create an empty file and return its descriptor, open for writing.
 
-    Never through a symbolic link: whoever may put files into a workspace (a branch that is checked out) does not get to choose
-    which other file of the machine is overwritten.
+    Does not follow a symbolic link. Otherwise a checked-out branch could contain a link, and so
+    choose another file of the machine that would be overwritten.
+
+    Raises `OSError`.
     """
     path.unlink(missing_ok=True)
-    # Windows has no such flag, and makes links for administrators only.
+    # Windows has no such flag, and only administrators can create links there.
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o666)

@@ -1,12 +1,14 @@
 """
-`report.json` and `plan.json`: the whole run for machines, piece by piece, one line for each decision and outcome.
+Renders `report.json` and `plan.json` in pieces, with one line for each decision and outcome.
 
-The format is published as `report.schema.json` and `plan.schema.json` beside this module. `schema_version` grows when a reader of
-the old format could misread the new one; new members alone do not count.
+The published schemas, `report.schema.json` and `plan.schema.json`, are in this folder.
+`schema_version` is increased when a reader of the old format could misread the new one. New members
+do not increase it.
 
-A plan can be reviewed and then applied: its `hash` is over the canonical JSON of everything else in it (UTF-8, keys sorted, no
-white space between tokens). It is a guard against accidents and edits by hand, not a signature: whoever can write the file can
-write its hash. Therefore a plan never says what may be deleted, only what of that was reviewed.
+A plan can be reviewed and then applied. Its `hash` is computed over the canonical JSON (UTF-8,
+sorted keys, no white space between tokens) of all other members. It detects accidents and manual
+edits. It is not a signature: anyone who can write the file can also write a matching hash.
+Therefore a plan cannot allow a deletion. It can only restrict an apply to what was reviewed.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.outcome import AppliedPlan, Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, RepositoryPlan, Step
+from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.reports import words
+from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.view import View
 
 SCHEMA_VERSION = 1
@@ -37,7 +41,7 @@ Object = dict[str, Any]
 
 
 def render(result: Result) -> Iterator[str]:
-    """The pieces of `report.json`, to be written one after the other; together they are one JSON object."""
+    """Yield the pieces of `report.json`, in order. Together they are one JSON object."""
     plan = result.plan
     view = View(result)
     members: dict[str, Any] = {
@@ -89,31 +93,33 @@ def render(result: Result) -> Iterator[str]:
 
 
 def render_plan(result: Result) -> Iterator[str]:
-    """The pieces of `plan.json`: what would be done, step by step, in an order that may be followed, and on what evidence."""
-    # Made twice, for neither the hash nor the file may need all of it at once.
+    """
+    Yield the pieces of `plan.json`: the steps in an order that can be executed, and their evidence.
+    """
+    # The members are made twice, so that neither the hash nor the file needs all of them in memory.
     yield from _object({**_plan(result), "hash": plan_hash(_plan(result))})
     yield "\n"
 
 
 def plan_hash(members: Mapping[str, Any]) -> str:
     """
-    The hash of a plan with these members (all but `hash`), over their canonical JSON; iterators are arrays, read as they come.
+    Hash the canonical JSON of a plan's members, all except `hash`. Iterators are hashed as arrays.
 
     >>> plan_hash({"b": iter([1, 2]), "a": None}) == plan_hash({"a": None, "b": [1, 2]})
     True
     """
-    found = sha256()
+    digest = sha256()
     for number, (key, value) in enumerate(sorted(members.items(), key=lambda member: member[0])):
-        found.update(b"%b%b:" % (b"," if number else b"{", _canonical(key)))
+        digest.update(b"%b%b:" % (b"," if number else b"{", _canonical(key)))
         if isinstance(value, Iterator):
-            found.update(b"[")
+            digest.update(b"[")
             for place, item in enumerate(value):
-                found.update((b"," if place else b"") + _canonical(item))
-            found.update(b"]")
+                digest.update((b"," if place else b"") + _canonical(item))
+            digest.update(b"]")
         else:
-            found.update(_canonical(value))
-    found.update(b"}" if members else b"{}")
-    return f"sha256:{found.hexdigest()}"
+            digest.update(_canonical(value))
+    digest.update(b"}" if members else b"{}")
+    return f"sha256:{digest.hexdigest()}"
 
 
 _canonical = partial(msgspec.json.encode, order="sorted")
@@ -135,7 +141,7 @@ def _plan(result: Result) -> Object:
             "manifests": plan.manifests,
             "bytes": plan.size,
         },
-        "blockers": (_well_formed(_blocker(each)) for each in View(result).blockers),
+        "blockers": (_well_formed(_blocker(blocker)) for blocker in View(result).blockers),
         "refusals": map(_well_formed, result.refusals),
         "clusters": map(_evidence, plan.usage.scans),
         "steps": (
@@ -147,20 +153,23 @@ def _plan(result: Result) -> Object:
 
 
 def _well_formed(value: Any) -> Any:
-    """Half a surrogate pair, which foreign text may hold, is no Unicode, and no reader has to take it."""
+    """
+    Escape half surrogate pairs in foreign text: they are not valid Unicode, and a reader may reject
+    them.
+    """
     match value:
         case str():
             return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
         case list():
-            return [_well_formed(each) for each in value]
+            return [_well_formed(item) for item in value]
         case dict():
-            return {key: _well_formed(each) for key, each in value.items()}
+            return {key: _well_formed(item) for key, item in value.items()}
         case _:
             return value
 
 
 def _evidence(scan: ClusterScan) -> Object:
-    """Which cluster was seen, and what of it."""
+    """The cluster that was read, and a hash of its uses."""
     uses = sorted(_canonical(_well_formed({**_use(use), "running": use.running})) for use in scan.uses)
     return {
         "name": _well_formed(scan.cluster),
@@ -179,7 +188,7 @@ def _applied_plan(applied: AppliedPlan | None) -> Object | None:
 
 
 def schema(name: str = "report") -> Object:
-    """The published JSON schema of `report` or `plan`."""
+    """Return the published JSON schema of `report` or `plan`."""
     text = resources.files("acr_cleanup.reports").joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
     loaded: Object = json.loads(text)
     return loaded
@@ -220,13 +229,13 @@ def _blocker(blocker: Blocker) -> Object:
     )
 
 
-def _affected(each: Missing | Broken) -> Object:
-    digest = is_digest(each.name)
+def _affected(reference: Missing | Broken) -> Object:
+    digest = is_digest(reference.name)
     return {
-        "repository": each.repository,
-        "tag": None if digest else each.name,
-        "digest": each.name if digest else None,
-        "uses": [_use(use) for use in each.uses],
+        "repository": reference.repository,
+        "tag": None if digest else reference.name,
+        "digest": reference.name if digest else None,
+        "uses": [_use(use) for use in reference.uses],
     }
 
 
@@ -237,7 +246,9 @@ def _proof(proof: Proof | None) -> Object | None:
         "holds": proof.holds,
         "repositories": proof.repositories,
         "references": proof.references,
-        "broken": [_affected(each) | {"seen": each.seen, "deleted_by_this_run": each.ours} for each in proof.broken],
+        "broken": [
+            _affected(broken) | {"seen": broken.seen, "deleted_by_this_run": broken.ours} for broken in proof.broken
+        ],
         "notes": list(proof.notes),
         "unproven": list(proof.unproven),
         "skipped": proof.skipped,
@@ -251,7 +262,7 @@ def _repository(repository: RepositoryPlan) -> Mapping[str, Any]:
         "error": repository.error or None,
         "bytes": repository.size,
         "exact": repository.exact,
-        "warnings": list(repository.warnings),
+        "warnings": list(map(warning_text, repository.warnings)),
         "decisions": map(_decision, repository.decisions),
         "untagged": map(_untagged, repository.untagged),
         "manifests": (
@@ -339,7 +350,7 @@ def _step(repository: str, step: Step) -> Object:
 
 
 def _object(members: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
-    """An object whose members stand on lines of their own; iterators in it become arrays, as they come."""
+    """Yield an object with one line for each member. Iterators become arrays, item by item."""
     inner = "\n" + "  " * (indent + 1)
     yield "{"
     for number, (key, value) in enumerate(members.items()):
@@ -361,6 +372,7 @@ def _array(items: Iterator[Any], indent: int) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    # ASCII alone, so that a report shown in a terminal or a log holds no control, bidi or escape character. Pipelines look for
-    # `##[` and `##vso[` anywhere in a line; a `#` occurs only within strings, where its escape means the same to a JSON reader.
+    # ASCII only: a report that is printed to a terminal or a log then has no control, bidi or
+    # escape characters. Pipelines look for `##[` and `##vso[` anywhere in a line. A `#` occurs only
+    # within strings, where a JSON reader decodes the escape to the same character.
     return json.dumps(value, ensure_ascii=True).replace("##", "#\\u0023")

@@ -1,8 +1,9 @@
 """
-The outputs of a run for the later steps of a pipeline: names and strings, on every way out.
+The outputs of a run for later steps of a pipeline.
 
-A pipeline bounds what its outputs may hold, measured as UTF-16 (see `dialect`). A list that would be longer is cut between two of
-its tags, stays JSON, and its `-truncated` twin says so; report.json has all of them.
+Every output is set, also when the run fails. Pipelines limit the size of outputs, measured as
+UTF-16 (see `dialect`). A list that is too long is cut between two tags, so that it is still valid
+JSON, and its `-truncated` output is true. report.json has all tags.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
-from acr_cleanup.reports.view import Context, View
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.view import View
 
 NAMES = (
     "result",
@@ -30,7 +32,7 @@ NAMES = (
     "plan-path",
     "report-path",
 )
-"""Every output there is, on every path."""
+"""The names of all outputs."""
 
 _RESULTS = MappingProxyType(
     {
@@ -42,25 +44,29 @@ _RESULTS = MappingProxyType(
     }
 )
 
-# What a shell, a pipeline's log or a template could take for more than letters is written as JSON's escape, which means the same
-# to a JSON reader: whoever echoes an output, or pastes it between quotes, must not run what somebody named a tag.
+# Characters that a shell, a pipeline's log or a template could interpret. They are written as JSON
+# escapes, which a JSON reader decodes. Without this, a step that echoes an output, or pastes it
+# between quotes, could execute the name of a tag.
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ._/:@+=,-]|:(?=:)")
 
 
 def outputs(result: Result, context: Context | None = None, *, limit: int | None = None) -> dict[str, str]:
     """
-    Every output of a run. `limit` bounds each list, in UTF-16 code units; by default as the dialect of the context does.
+    Return every output of a run.
 
-    `result` is `success`, `dry-run`, `partial` (something failed), `aborted` (refused or cancelled), or `failed` (nothing could be
-    read at all). `bytes-freed` is an upper bound, and in a dry run what would be freed.
+    `result` is `success`, `dry-run`, `partial` (items failed), `aborted` (refused or cancelled) or
+    `failed` (nothing could be read). `bytes-freed` is an upper bound; in a dry run, of the space
+    that would be freed.
+
+    `limit`: maximum length of each list, in UTF-16 code units; by default that of the dialect.
     """
     context, counts = context or Context(), result.counts
     limit = context.dialect.outputs if limit is None else limit
     deleted, deleted_cut = json_list(
-        (str(each) for each in result.outcomes if each.tag is not None and each.kind is OutcomeKind.DELETED), limit
+        (str(item) for item in result.outcomes if item.tag is not None and item.kind is OutcomeKind.DELETED), limit
     )
     planned, planned_cut = json_list(
-        (f"{plan.repository}:{each.tag.name}" for plan in result.plan.repositories for each in plan.deletions), limit
+        (f"{plan.repository}:{item.tag.name}" for plan in result.plan.repositories for item in plan.deletions), limit
     )
     return {
         "result": "failed" if View(result).ended_early else _RESULTS[result.verdict],
@@ -81,7 +87,7 @@ def outputs(result: Result, context: Context | None = None, *, limit: int | None
 
 
 def outputs_of_failure() -> dict[str, str]:
-    """Every output of a run that never came to a result: a wrong configuration, no login."""
+    """Return every output of a run without a result, for example after a failed login."""
     values = dict.fromkeys(NAMES, "0")
     values |= {name: "" for name in NAMES if name.endswith("-path")}
     values |= {name: "[]" for name in NAMES if name.endswith("-tags")}
@@ -91,9 +97,10 @@ def outputs_of_failure() -> dict[str, str]:
 
 def json_list(items: Iterable[str], limit: int) -> tuple[str, bool]:
     r"""
-    As many of the strings as fit `limit` characters as a JSON array on one line, and whether any were left out.
+    Return a JSON array on one line with as many strings as fit, and whether any were omitted.
 
-    It is ASCII, so characters, bytes and UTF-16 code units are the same.
+    `limit`: maximum length of the array. The array is ASCII, so characters, bytes and UTF-16 code
+    units are the same number.
 
     >>> json_list(["shop/web:1.0", "shop/web:1.1"], 20)
     ('["shop/web:1.0"]', True)

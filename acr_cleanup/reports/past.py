@@ -1,186 +1,59 @@
-"""The `report.json` of a past run, read again: what was known then of one tag or manifest, and what was done."""
+"""The answer of `acr-cleanup explain --report`: what a past run decided and did."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from pathlib import Path
-
-import msgspec
 
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.shard import WHOLE
-from acr_cleanup.core.usage import Blocker, Workload
-from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.core.usage import Blocker
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import Block, Grid, Line, fact, heading, section
-from acr_cleanup.reports.explanation import (
+from acr_cleanup.reports.answer import (
     BEGINNING,
-    Answer,
+    DELETED_STYLE,
+    KEPT_STYLE,
     Bounds,
-    Mention,
-    and_rest,
-    moment,
-    pushed,
-    told_blockers,
-    told_warnings,
+    ExplanationPage,
+    blocker_blocks,
+    hidden_count,
+    push_age,
     uses_by_cluster,
+    utc_minute,
+    warning_blocks,
 )
-from acr_cleanup.reports.json import SCHEMA_VERSION
+from acr_cleanup.reports.blocks import Block, Grid, Line, fact, heading, section
+from acr_cleanup.reports.past_report import (
+    PastRun,
+    RecordedCluster,
+    RecordedDecision,
+    RecordedManifest,
+    RecordedOutcome,
+    RecordedReason,
+    RecordedRepository,
+    RecordedUse,
+)
 
-_REMEDY = "Name the report.json that a run left in its report folder."
-
-
-class Use(msgspec.Struct, frozen=True):
-    cluster: str
-    namespace: str
-    kind: str
-    name: str
-    container: str
-    field: str
-    text: str
-
-    @property
-    def mention(self) -> Mention:
-        container = f" ({self.container})" if self.container else ""
-        who = f"{Workload(self.cluster, self.namespace, self.kind, self.name)}{container}"
-        return Mention(self.cluster, self.kind, who, self.field, self.text)
-
-
-class Reason(msgspec.Struct, frozen=True):
-    rule: str
-    detail: str
-    uses: tuple[Use, ...] = ()
-
-
-class Decision(msgspec.Struct, frozen=True):
-    tag: str
-    digest: str
-    updated_at: datetime | None
-    decision: str
-    reasons: tuple[Reason, ...]
-
-    @property
-    def deletes(self) -> bool:
-        return self.decision == "delete"
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    digest: str
-    media_type: str
-    platform: str
-    bytes: int
-    tags: tuple[str, ...]
-
-
-class Repository(msgspec.Struct, frozen=True):
-    name: str
-    error: str | None
-    decisions: tuple[Decision, ...]
-    manifests: tuple[Manifest, ...]
-    warnings: tuple[str, ...] = ()
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    repository: str
-    tag: str | None
-    digest: str
-    outcome: str
-    detail: str = ""
-
-
-class Unseen(msgspec.Struct, frozen=True):
-    where: str
-    call: str
-    seen: str
-    remedy: str
-
-
-class Cluster(msgspec.Struct, frozen=True):
-    name: str
-    access: str
-    objects: int
-    uses: int
-    read_at: datetime | None = None
-
-
-class Run(msgspec.Struct, frozen=True):
-    """One run, as its report tells; members that nobody here needs are left out, and later versions may have more."""
-
-    schema_version: int
-    tool_version: str
-    started_at: datetime
-    finished_at: datetime
-    registry: str
-    dry_run: bool
-    verdict: str
-    policy: Mapping[str, str | int | bool | list[str]]
-    clusters: tuple[Cluster, ...]
-    blockers: tuple[Unseen, ...]
-    refusals: tuple[str, ...]
-    warnings: tuple[str, ...]
-    repositories: tuple[Repository, ...]
-    outcomes: tuple[Outcome, ...]
-
-    def repository(self, name: str) -> Repository | None:
-        return next((each for each in self.repositories if each.name == name), None)
-
-    def digests(self, repository: str) -> frozenset[str]:
-        """Every digest of the repository that the report tells of."""
-        found = self.repository(repository)
-        known = {each.digest for each in self.outcomes if each.repository == repository}
-        if found is not None:
-            known.update(each.digest for each in found.decisions)
-            known.update(each.digest for each in found.manifests)
-        return frozenset(known)
-
-
-class _Head(msgspec.Struct):
-    schema_version: int
-    tool_version: str = ""
-
-
-def read(path: Path) -> Run:
-    """Read a report; raises `ConfigurationError` for what is none."""
-
-    def wrong(seen: str, remedy: str = _REMEDY) -> ConfigurationError:
-        return ConfigurationError((Problem(str(path), words.plain(seen), remedy),))
-
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise wrong(f"The file cannot be read: {error.strerror or error}.") from error
-    try:
-        head = msgspec.json.decode(text, type=_Head)
-        if head.schema_version != SCHEMA_VERSION:
-            seen = f"It is a report of version {head.schema_version}, and this program knows version {SCHEMA_VERSION}."
-            raise wrong(seen, f"Read it with the acr-cleanup that wrote it ({words.plain(head.tool_version, 40)}).")
-        return msgspec.json.decode(text, type=Run)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise wrong(f"It is no report of a run: {error}.") from error
-
-
-_BECAME: Mapping[str, str] = {
+_OUTCOMES: Mapping[str, str] = {
     OutcomeKind.DELETED: "was deleted",
-    OutcomeKind.GONE: "was to be deleted, and somebody else had done so",
-    OutcomeKind.MOVED: "was to be deleted and stayed: it had moved",
-    OutcomeKind.IN_USE_NOW: "was to be deleted and stayed: it had come into use",
-    OutcomeKind.LOCKED: "was to be deleted and stayed: it had been locked",
-    OutcomeKind.KEPT: "was to be deleted and stayed",
-    OutcomeKind.FAILED: "was to be deleted, and that failed",
-    OutcomeKind.NOT_ATTEMPTED: "was to be deleted, and that was not attempted",
+    OutcomeKind.GONE: "was already gone when the run tried to delete it",
+    OutcomeKind.MOVED: "was selected but kept, because it had moved",
+    OutcomeKind.IN_USE_NOW: "was selected but kept, because it was in use by then",
+    OutcomeKind.LOCKED: "was selected but kept, because it was locked by then",
+    OutcomeKind.KEPT: "was selected but kept",
+    OutcomeKind.FAILED: "was selected, but the deletion failed",
+    OutcomeKind.NOT_ATTEMPTED: "was selected, but the deletion was not attempted",
 }
 
 
 @dataclass(frozen=True)
-class Then(Answer):
+class PastExplanation(ExplanationPage):
     """The answer for one repository, tag or manifest, from the report of a run."""
 
-    run: Run
+    run: PastRun
     repository: str
     tag: str | None = None
     digest: Digest | None = None
@@ -191,40 +64,48 @@ class Then(Answer):
         return words.plain(f"{self.repository}{mark}")
 
     @cached_property
-    def found(self) -> Repository | None:
+    def recorded(self) -> RecordedRepository | None:
+        """The repository in the report; None if the run did not read it."""
         return self.run.repository(self.repository)
 
     @cached_property
-    def decisions(self) -> tuple[Decision, ...]:
-        """Those that the question is about: of the tag, of all tags on the digest, or of all of the repository."""
-        every = self.found.decisions if self.found is not None else ()
+    def decisions(self) -> tuple[RecordedDecision, ...]:
+        """
+        The decisions about the tag, about the tags on the digest, or about the whole repository.
+        """
+        decisions = self.recorded.decisions if self.recorded is not None else ()
         return tuple(
-            each
-            for each in every
-            if (self.tag is None or each.tag == self.tag) and (self.digest is None or each.digest == self.digest)
+            decision
+            for decision in decisions
+            if (self.tag is None or decision.tag == self.tag)
+            and (self.digest is None or decision.digest == self.digest)
         )
 
     @cached_property
-    def outcomes(self) -> Mapping[tuple[str | None, str], Outcome]:
-        return {(each.tag, each.digest): each for each in self.run.outcomes if each.repository == self.repository}
+    def outcomes(self) -> Mapping[tuple[str | None, str], RecordedOutcome]:
+        """(tag or None, digest) -> outcome."""
+        return {
+            (outcome.tag, outcome.digest): outcome
+            for outcome in self.run.outcomes
+            if outcome.repository == self.repository
+        }
 
     @property
-    def manifest(self) -> Manifest | None:
-        every = self.found.manifests if self.found is not None else ()
-        return next((each for each in every if each.digest == self.digest), None)
+    def manifest(self) -> RecordedManifest | None:
+        return self._manifest(self.digest)
 
     @property
     def known(self) -> bool:
-        """Does the report tell of it?"""
-        if self.found is None:
+        """Does the report contain it?"""
+        if self.recorded is None:
             return False
-        if self.found.error or (self.tag is None and self.digest is None):
+        if self.recorded.error or (self.tag is None and self.digest is None):
             return True
         return bool(self.decisions) or self.manifest is not None or (None, str(self.digest)) in self.outcomes
 
     def compose(self, bounds: Bounds) -> Iterator[Block]:
         yield from self._verdict()
-        if self.known and self.found is not None and not self.found.error:
+        if self.known and self.recorded is not None and not self.recorded.error:
             if self.tag is not None:
                 yield from section(self._facts(self.decisions[0]))
             elif self.digest is None or len(self.decisions) > 0:
@@ -232,159 +113,173 @@ class Then(Answer):
             if self.tag is not None or self.digest is not None:
                 yield from section(self._reasons())
                 yield from section(self._uses(bounds.uses))
-        yield from section(told_blockers(tuple(Blocker(e.where, e.call, e.seen, e.remedy) for e in self.run.blockers)))
-        yield from section(told_warnings((*self.run.warnings, *(self.found.warnings if self.found else ()))))
+        yield from section(blocker_blocks(tuple(self._blockers())))
+        yield from section(warning_blocks((*self.run.warnings, *(self.recorded.warnings if self.recorded else ()))))
         yield from section(self._run())
 
-    # -- the verdict ---------------------------------------------------------------------------------------------
+    # -- the verdict -------------------------------------------------------------------------------
 
     def _verdict(self) -> Iterator[Block]:
-        if self.found is None:
-            yield _line(f"{self.title} is not in that report: the run did not look at this repository.", "bold red")
+        if self.recorded is None:
+            yield _line(
+                f"{self.title} is not in that report, because the run did not read this repository.", "bold red"
+            )
             shard = str(self.run.policy.get("shard", WHOLE))
             if shard != str(WHOLE):
-                text = f"That run was shard {words.plain(shard, 40)} of the registry: another may have looked at it."
-                yield _line(text)
-        elif self.found.error:
-            yield _line(f"{self.title} could not be read in that run, and all of it was kept.", "bold yellow")
-            yield _line(words.plain(self.found.error))
+                yield _line(
+                    f"That run read shard {words.plain(shard, 40)} of the registry. The repository may be in another shard."
+                )
+        elif self.recorded.error:
+            yield _line(f"{self.title} could not be read in that run, so all its tags were kept.", "bold yellow")
+            yield _line(words.plain(self.recorded.error))
         elif not self.known and self.digest is not None:
             yield _line(f"{self.title} is not in that report.", "bold red")
-            yield _line("A report names the manifests that tags name, and those that go.")
+            yield _line("A report contains the manifests of tags, and the manifests to delete.")
         elif not self.known:
-            yield _line(f"{self.title} is not in that report: the registry did not have this tag then.", "bold red")
+            yield _line(
+                f"{self.title} is not in that report, because the registry did not have this tag then.", "bold red"
+            )
         elif self.tag is not None:
-            yield _line(f"{self.title} {self._became(self.decisions[0])}.", _style(self.decisions[0].deletes))
+            yield _line(f"{self.title} {self._decided(self.decisions[0])}.", _style(self.decisions[0].deletes))
         elif self.digest is not None:
-            yield _line(f"{self.title} {self._manifest_became()}.", _style(self.manifest is not None))
+            yield _line(f"{self.title} {self._decided_manifest()}.", _style(self.manifest is not None))
         else:
-            gone = sum(self._outcome(each) == OutcomeKind.DELETED for each in self.decisions)
-            planned = sum(each.deletes for each in self.decisions)
+            deleted = sum(self._outcome(decision) == OutcomeKind.DELETED for decision in self.decisions)
+            planned = sum(decision.deletes for decision in self.decisions)
             total = words.count(len(self.decisions), "tag")
-            text = f"{self.title}: of {total}, {planned:,} {words.plural(planned, 'was')} to be deleted and {gone:,} "
-            yield _line(f"{text}{words.plural(gone, 'was')}{self._dry(planned)}.", _style(planned > 0))
+            text = (
+                f"{self.title}: of {total}, {planned:,} {words.plural(planned, 'was')} selected and {deleted:,} deleted"
+            )
+            yield _line(f"{text}{self._why_not_deleted(planned)}.", _style(planned > 0))
 
-    def _dry(self, planned: int) -> str:
+    def _why_not_deleted(self, planned: int) -> str:
         if not planned:
             return ""
         if self.run.dry_run:
             return " (a dry run)"
         return " (the run was refused)" if self.run.verdict == Verdict.REFUSED else ""
 
-    def _outcome(self, decision: Decision) -> str:
+    def _outcome(self, decision: RecordedDecision) -> str:
         outcome = self.outcomes.get((decision.tag, decision.digest))
         return outcome.outcome if outcome is not None else ""
 
-    def _became(self, decision: Decision) -> str:
+    def _decided(self, decision: RecordedDecision) -> str:
         if not decision.deletes:
             return f"was kept: {words.plain(decision.reasons[0].detail)}" if decision.reasons else "was kept"
         return self._planned(self.outcomes.get((decision.tag, decision.digest)))
 
-    def _manifest_became(self) -> str:
+    def _decided_manifest(self) -> str:
         outcome = self.outcomes.get((None, str(self.digest)))
         if self.manifest is None and outcome is None:
-            tags = words.listing([words.name(each.tag) for each in self.decisions])
-            return f"was kept: the run did not select it, with {tags} on it"
+            tags = words.listing([words.name(decision.tag) for decision in self.decisions])
+            return f"was kept: the run did not select it. Its tags are {tags}"
         return self._planned(outcome)
 
-    def _planned(self, outcome: Outcome | None) -> str:
-        """What became of something that the plan selected."""
+    def _planned(self, outcome: RecordedOutcome | None) -> str:
+        """The outcome of something that the plan selected, as a predicate."""
         if outcome is not None:
             detail = f" ({words.plain(outcome.detail, 1000)})" if outcome.detail else ""
-            when = f" by the run of {moment(self.run.started_at)}" if outcome.outcome == OutcomeKind.DELETED else ""
-            # A later version may know further outcomes.
-            return f"{_BECAME.get(outcome.outcome) or words.plain(outcome.outcome)}{when}{detail}"
+            when = f" by the run of {utc_minute(self.run.started_at)}" if outcome.outcome == OutcomeKind.DELETED else ""
+            # Reports of later versions may contain further outcomes.
+            return f"{_OUTCOMES.get(outcome.outcome) or words.plain(outcome.outcome)}{when}{detail}"
         if self.run.verdict == Verdict.REFUSED:
-            return "was selected, and nothing was deleted: the run was refused"
+            return "was selected, but not deleted, because the run was refused"
         if self.run.dry_run:
-            return "would have been deleted; it was a dry run, and nothing was"
-        return "was selected, and that was not attempted"
+            return "was selected, but not deleted, because it was a dry run"
+        return "was selected, but the deletion was not attempted"
 
-    # -- why -----------------------------------------------------------------------------------------------------
+    # -- why ---------------------------------------------------------------------------------------
 
-    def _facts(self, decision: Decision) -> Iterator[Block]:
+    def _facts(self, decision: RecordedDecision) -> Iterator[Block]:
         yield fact("Digest", words.plain(decision.digest))
-        yield fact("Pushed", f"{pushed(decision.updated_at, self.run.started_at)} then")
+        yield fact("Pushed", f"{push_age(decision.updated_at, self.run.started_at)} at that time")
         outcome = self.outcomes.get((None, decision.digest))
-        manifest = (
-            next((each for each in self.found.manifests if each.digest == decision.digest), None)
-            if self.found
-            else None
-        )
+        manifest = self._manifest(decision.digest)
         if manifest is not None:
-            became = words.plain(outcome.outcome) if outcome is not None else "selected"
+            state = words.plain(outcome.outcome) if outcome is not None else "selected"
             platform = f"for {words.plain(manifest.platform)}, " if manifest.platform else ""
-            yield fact("Manifest", f"{became}; {platform}{words.size(manifest.bytes)} as listed")
+            yield fact("Manifest", f"{state}; {platform}{words.size(manifest.bytes)} as listed")
         elif decision.deletes:
-            yield fact("Manifest", "stays: the tag was selected by name only")
+            yield fact("Manifest", "kept: only the tag was selected")
+
+    def _manifest(self, digest: str | None) -> RecordedManifest | None:
+        manifests = self.recorded.manifests if self.recorded is not None else ()
+        return next((manifest for manifest in manifests if manifest.digest == digest), None)
 
     def _reasons(self) -> Iterator[Block]:
         if self.tag is not None:
             decision = self.decisions[0]
             if decision.deletes:
                 yield heading("Why it was selected", "bold")
-                age = pushed(decision.updated_at, self.run.started_at)
-                yield _line(f"No rule kept it: nothing that was seen used it, and it was pushed {age}.", indent=2)
+                age = push_age(decision.updated_at, self.run.started_at)
+                yield _line(f"No rule kept it: no use was found, and it was pushed {age}.", indent=2)
             else:
                 yield heading("Why it was kept", "bold")
                 yield Grid(
-                    tuple((words.plain(each.rule), words.plain(each.detail)) for each in decision.reasons), indent=2
+                    tuple((words.plain(reason.rule), words.plain(reason.detail)) for reason in decision.reasons),
+                    indent=2,
                 )
 
     def _uses(self, limit: int | None) -> Iterator[Block]:
-        found = dict.fromkeys(use for each in self.decisions for reason in each.reasons for use in reason.uses)
-        if found:
-            number = words.count(len(found), "use")
-            yield heading(f"Who used it: {number}", "bold")
-            seen = {each.name: self._seen(each) for each in self.run.clusters}
-            yield from uses_by_cluster("They name or run it", [use.mention for use in found], seen, limit)
+        uses = dict.fromkeys(use for decision in self.decisions for reason in decision.reasons for use in reason.uses)
+        if uses:
+            yield heading(f"Uses: {len(uses):,}", "bold")
+            read_times = {cluster.name: self._read_time(cluster) for cluster in self.run.clusters}
+            yield from uses_by_cluster("They name or run it", [use.shown for use in uses], read_times, limit)
 
     def _table(self, limit: int | None) -> Iterator[Block]:
-        newest = sorted(self.decisions, key=lambda each: (each.updated_at or BEGINNING, each.tag), reverse=True)
+        newest = sorted(
+            self.decisions, key=lambda decision: (decision.updated_at or BEGINNING, decision.tag), reverse=True
+        )
         shown = newest if limit is None else newest[:limit]
         if shown:
             yield Grid(
-                tuple(self._row(each) for each in shown),
+                tuple(self._row(decision) for decision in shown),
                 header=("Tag", "Pushed", "Verdict", "Why"),
                 numbers=frozenset({1}),
             )
-        yield from and_rest(len(newest) - len(shown), "tag")
+        yield from hidden_count(len(newest) - len(shown), "tag")
 
-    def _row(self, decision: Decision) -> tuple[str, ...]:
+    def _row(self, decision: RecordedDecision) -> tuple[str, ...]:
         when = decision.updated_at
         age = words.age(self.run.started_at - when) if when is not None else "?"
         if decision.deletes:
             return words.name(decision.tag), age, words.plain(self._outcome(decision)) or "selected", "no rule kept it"
-        first = decision.reasons[0] if decision.reasons else Reason("", "")
-        users: Sequence[Use] = first.uses if first.rule == Rule.IN_USE else ()
-        rest = f" and {len(users) - 1:,} more" if len(users) > 1 else ""
-        why = f"in use: {words.plain(users[0].mention.who)}{rest}" if users else words.plain(first.detail)
+        first = decision.reasons[0] if decision.reasons else RecordedReason("", "")
+        users: Sequence[RecordedUse] = first.uses if first.rule == Rule.IN_USE else ()
+        more = f" and {len(users) - 1:,} more" if len(users) > 1 else ""
+        why = f"in use: {words.plain(users[0].shown.who)}{more}" if users else words.plain(first.detail)
         return words.name(decision.tag), age, "kept", why
 
-    # -- the run -------------------------------------------------------------------------------------------------
+    # -- the run -----------------------------------------------------------------------------------
 
     def _run(self) -> Iterator[Block]:
         run = self.run
-        what = "a dry run" if run.dry_run else "an apply"
+        kind = "a dry run" if run.dry_run else "an apply"
         yield fact(
             "Run",
-            f"{what} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {moment(run.started_at)} to "
-            f"{moment(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
+            f"{kind} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {utc_minute(run.started_at)} to "
+            f"{utc_minute(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
         )
         policy = (f"{key.replace('_', '-')} {_value(value)}" for key, value in run.policy.items())
         yield fact("Policy", words.plain("; ".join(policy), 1000))
-        for number, each in enumerate(run.clusters):
-            how = f" ({words.plain(each.access)})" if each.access else ""
-            read_ = f"{words.count(each.objects, 'object')}, {words.count(each.uses, 'use')} of this registry"
-            text = f"{words.plain(each.name)}{how}: {read_}, {self._seen(each)}"
+        for number, cluster in enumerate(run.clusters):
+            access = f" ({words.plain(cluster.access)})" if cluster.access else ""
+            read = f"{words.count(cluster.objects, 'object')}, {words.count(cluster.uses, 'use')} of this registry"
+            text = f"{words.plain(cluster.name)}{access}: {read}, {self._read_time(cluster)}"
             yield fact("" if number else "Clusters", text)
         for number, refusal in enumerate(run.refusals):
             yield fact("" if number else "Refused", words.plain(refusal))
 
-    def _seen(self, cluster: Cluster) -> str:
+    def _blockers(self) -> Iterator[Blocker]:
+        for blocker in self.run.blockers:
+            yield Blocker(blocker.where, blocker.call, blocker.seen, blocker.remedy)
+
+    def _read_time(self, cluster: RecordedCluster) -> str:
+        """When the cluster was read, in words."""
         if cluster.read_at is not None:
-            return f"from a usage snapshot of {moment(cluster.read_at)}"
-        return f"read {moment(self.run.started_at)}"
+            return f"from a usage snapshot of {utc_minute(cluster.read_at)}"
+        return f"read {utc_minute(self.run.started_at)}"
 
 
 def _value(value: str | int | list[str]) -> str:
@@ -395,5 +290,5 @@ def _line(text: str, style: str = "", indent: int = 0) -> Line:
     return Line(((text, style),), indent)
 
 
-def _style(goes: bool) -> str:
-    return "bold yellow" if goes else "bold green"
+def _style(selected: bool) -> str:
+    return DELETED_STYLE if selected else KEPT_STYLE

@@ -1,4 +1,4 @@
-"""What came back and what cannot, after a restore: for a terminal or a log."""
+"""Renders the result of `acr-cleanup restore` as text."""
 
 from __future__ import annotations
 
@@ -6,33 +6,40 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from acr_cleanup.core.restoration import Fate, Restored
+from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Page, fact, heading
+from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, TextPage, fact, heading
 
 _STYLES = {
-    Fate.LOST: "bold red",
-    Fate.FAILED: "bold red",
-    Fate.TAKEN: "bold yellow",
-    Fate.RESTORED: "bold green",
-    Fate.POSSIBLE: "bold green",
+    RestoreOutcome.LOST: "bold red",
+    RestoreOutcome.FAILED: "bold red",
+    RestoreOutcome.TAKEN: "bold yellow",
+    RestoreOutcome.RESTORED: "bold green",
+    RestoreOutcome.POSSIBLE: "bold green",
 }
-_ORDER = (Fate.RESTORED, Fate.POSSIBLE, Fate.THERE, Fate.TAKEN, Fate.FAILED, Fate.LOST)
+_ORDER = (
+    RestoreOutcome.RESTORED,
+    RestoreOutcome.POSSIBLE,
+    RestoreOutcome.THERE,
+    RestoreOutcome.TAKEN,
+    RestoreOutcome.FAILED,
+    RestoreOutcome.LOST,
+)
 _TITLES = {
-    Fate.RESTORED: "Restored",
-    Fate.POSSIBLE: "Can be restored",
-    Fate.THERE: "There already",
-    Fate.TAKEN: "Left alone: the tag names something else by now",
-    Fate.FAILED: "Failed",
-    Fate.LOST: "Cannot be restored",
+    RestoreOutcome.RESTORED: "Restored",
+    RestoreOutcome.POSSIBLE: "Can be restored",
+    RestoreOutcome.THERE: "Exists already",
+    RestoreOutcome.TAKEN: "Not changed, because the tag names another manifest now",
+    RestoreOutcome.FAILED: "Failed",
+    RestoreOutcome.LOST: "Cannot be restored",
 }
 _SHOWN_ON_SCREEN = 100
-"""Rows of one kind; a log shows all of them."""
+"""Maximum number of rows of one kind in a terminal; a log shows all."""
 
 
 @dataclass(frozen=True)
-class RestorationReport(Page):
-    """What came of restoring one journal."""
+class RestorationReport(TextPage):
+    """The result of restoring what a journal lists."""
 
     path: str
     registry: str
@@ -40,65 +47,71 @@ class RestorationReport(Page):
     items: tuple[Restored, ...]
     faults: tuple[str, ...] = ()
     torn: bool = False
+    """Is the last line of the journal cut off?"""
     dry_run: bool = False
 
     @property
     def complete(self) -> bool:
-        """Is everything back that the journal tells of?"""
-        return not self.faults and all(each.fate.is_back for each in self.items)
+        """Does everything that the journal lists exist again?"""
+        return not self.faults and all(item.outcome.is_back for item in self.items)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        torn = "The last line of the journal is cut off: the run was killed while it wrote it, before deleting what it names."
+        torn = (
+            "The last line of the journal is cut off. The run was killed while it wrote the line, before it deleted anything "
+            "that the line names."
+        )
         return (*([torn] if self.torn else ()), *map(words.plain, self.faults))
 
     @property
     def headline(self) -> str:
         if not self.items:
             return "There is nothing to restore."
-        done = _amount(each for each in self.items if each.fate in {Fate.RESTORED, Fate.POSSIBLE})
-        there = _amount(each for each in self.items if each.fate is Fate.THERE)
-        missing = _amount(each for each in self.items if not each.fate.is_back)
+        done = _amount(
+            item for item in self.items if item.outcome in {RestoreOutcome.RESTORED, RestoreOutcome.POSSIBLE}
+        )
+        there = _amount(item for item in self.items if item.outcome is RestoreOutcome.THERE)
+        missing = _amount(item for item in self.items if not item.outcome.is_back)
         parts = [f"{done or 'nothing'} {'can be' if self.dry_run else 'was' if not done else ''} restored"]
         parts = [" ".join(part.split()) for part in parts]
         if there:
-            parts.append(f"{there} there already")
+            parts.append(f"{there} already existed")
         if missing:
-            parts.append(f"{missing} not")
+            parts.append(f"{missing} not restored")
         text = "; ".join(parts)
         return f"{text[:1].upper()}{text[1:]}."
 
     def blocks(self) -> Iterator[Block]:
-        """All rows."""
+        """Yield all rows."""
         yield from self._blocks(len(self.items))
 
     def on_screen(self) -> Iterator[Block]:
-        """No more rows of one kind than anybody reads."""
+        """Yield a limited number of rows of each kind."""
         yield from self._blocks(_SHOWN_ON_SCREEN)
 
     def _blocks(self, limit: int) -> Iterator[Block]:
         yield fact("Registry", words.plain(self.registry))
         run = f" (the run of {words.timestamp(self.started_at)})" if self.started_at is not None else ""
         yield fact("Journal", f"{words.plain(self.path)}{run}")
-        for fate in _ORDER:
-            those = [each for each in self.items if each.fate is fate]
-            if not those:
+        for outcome in _ORDER:
+            items = [item for item in self.items if item.outcome is outcome]
+            if not items:
                 continue
             yield BLANK
-            yield heading(f"{_TITLES[fate]}: {_amount(those)}", _STYLES.get(fate, "bold"))
-            rows = tuple((words.plain(str(each)), words.plain(each.detail, 1000)) for each in those[:limit])
+            yield heading(f"{_TITLES[outcome]}: {_amount(items)}", _STYLES.get(outcome, "bold"))
+            rows = tuple((words.plain(str(item)), words.plain(item.detail, 1000)) for item in items[:limit])
             yield Grid(rows, indent=2)
-            if len(those) > limit:
-                yield Line(((f"… and {len(those) - limit:,} more", "dim"),), 2)
+            if len(items) > limit:
+                yield Line(((f"… and {len(items) - limit:,} more", "dim"),), 2)
         yield BLANK
         style = "bold green" if self.complete else "bold red"
         yield Line(((self.headline, style),))
 
 
 def _amount(items: Iterable[Restored]) -> str:
-    those = tuple(items)
-    tags = sum(each.tag is not None for each in those)
+    items = tuple(items)
+    tags = sum(item.tag is not None for item in items)
     parts = [words.count(tags, "tag")] if tags else []
-    if tags < len(those):
-        parts.append(words.count(len(those) - tags, "manifest"))
+    if tags < len(items):
+        parts.append(words.count(len(items) - tags, "manifest"))
     return words.listing(parts) if parts else ""

@@ -1,7 +1,7 @@
 """
-What a person sees: in a terminal as tables and colour, elsewhere as plain lines; the words are the same.
+Renders the report of a run as text: tables and colour in a terminal, plain lines elsewhere.
 
-It is composed of the blocks of `blocks`. Everything foreign in it has passed `words.plain` by then.
+The words are the same in both. All foreign text passes through `words.plain`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,16 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, Page, and_more, fact, heading, section
-from acr_cleanup.reports.view import (
-    MISSING_MEANS,
-    Affected,
-    Context,
-    KeptGroup,
-    KeptTag,
-    Row,
-    Tone,
-    View,
-    by_digest,
-    by_name_only,
-    stayed,
-    users,
-    went,
-)
+from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, Names, TextPage, and_more, fact, heading, section
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.headline import headline
+from acr_cleanup.reports.next_steps import next_steps
+from acr_cleanup.reports.policy_sentence import policy_sentence
+from acr_cleanup.reports.rows import MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
+from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
+from acr_cleanup.reports.tone import Tone
+from acr_cleanup.reports.users import by_digest, users
+from acr_cleanup.reports.view import View
 
 _STYLES = {
     Tone.NEUTRAL: "bold",
@@ -45,48 +39,49 @@ _BLOCKERS_SHOWN = 20
 
 _OUTCOMES = {
     OutcomeKind.FAILED: "Failed",
-    OutcomeKind.IN_USE_NOW: "In use now, kept",
-    OutcomeKind.MOVED: "Moved since the plan, kept",
-    OutcomeKind.LOCKED: "Locked now, kept",
-    OutcomeKind.KEPT: "Kept after all",
-    OutcomeKind.GONE: "Already gone",
+    OutcomeKind.IN_USE_NOW: "Now in use",
+    OutcomeKind.MOVED: "Moved since the plan",
+    OutcomeKind.LOCKED: "Now locked",
+    OutcomeKind.KEPT: "Kept for a new reason",
+    OutcomeKind.GONE: "Already deleted",
     OutcomeKind.NOT_ATTEMPTED: "Not attempted",
 }
 
-# A failed deletion may yet have been carried out: not of everything that was not deleted can be said that it stays.
-_LEFT = {OutcomeKind.FAILED: ("failed", ""), OutcomeKind.GONE: ("gone", "already: ")}
+# These are not called "kept": the registry may have carried out a deletion that failed without an
+# answer, and the others no longer exist.
+_NOT_KEPT = {OutcomeKind.FAILED: ("failed", ""), OutcomeKind.GONE: ("gone", "already deleted: ")}
 
 
 @dataclass(frozen=True)
-class TextReport(Page):
+class TextReport(TextPage):
     """
-    The report of one run: rich's `print` shows it as for a terminal, `str` gives plain lines.
+    The report of one run. rich prints it for a terminal, `str` returns plain lines.
 
-    `details` tells of each tag; without it the totals are left. The other numbers bound what is shown of anything: a registry
-    of many thousand tags still fits a screen or two, and report.json has the rest.
+    The numbers limit what is shown, so that a registry with many thousand tags fits on a few
+    screens. report.json has everything.
     """
 
     result: Result
     context: Context = field(default_factory=Context)
     details: bool = True
+    """Is each repository shown with its tags, besides the totals?"""
     rows: int = 6
-    """Tags with their users, shown for each repository."""
+    """Used tags with their users, for each repository."""
     gone: int = 24
-    """Tags that go, shown for each repository."""
+    """Tags to delete, for each repository."""
     names: int = 8
-    """Tags that stay and are shown by their mere names, for each repository and reason."""
+    """Other kept tags, for each repository and reason."""
     complete: int = 600
-    """Up to so many tags, an apply names each of them."""
+    """An apply with at most this many tags names all of them."""
     gone_after: int = 100
-    """Of more than that: tags that went, for each repository."""
+    """Deleted tags for each repository, in an apply with more tags."""
     kept_after: int = 10
-    """Of more than that: tags that stay, for each repository and reason."""
+    """Kept tags for each repository and reason, in an apply with more tags."""
     repositories: int = 30
 
     def blocks(self) -> Iterator[Block]:
-        """Everything that is said, in its order."""
         view = View(self.result)
-        yield Line(((view.headline, _STYLES[view.tone]),))
+        yield Line(((headline(view), _STYLES[view.tone]),))
         yield from section(self._problems(view))
         yield from section(self._totals(view))
         yield from section(self._table(view))
@@ -95,14 +90,14 @@ class TextReport(Page):
             if shown:
                 yield BLANK
                 full = words.plain(self.context.full_report)
-                ages = "" if view.acted else "; with each tag the time since its last push"
-                yield Line(((f"By repository{ages}. All of it is in {full}.", "dim"),))
-            tell = self._done if view.acted else self._repository
-            for each in shown:
-                yield from section(tell(view, view.result.plan.repository(each.repository)))
+                ages = "" if view.acted else ", with the time since the last push of each tag"
+                yield Line(((f"By repository{ages}. The full report is {full}.", "dim"),))
+            compose = self._applied_repository if view.acted else self._planned_repository
+            for tally in shown:
+                yield from section(compose(view, view.result.plan.repository(tally.repository)))
             yield from section(self._hidden(len(view.readable) - len(shown), "repository", 0))
         yield from section(self._locked(view))
-        yield from section(self._surprises(view))
+        yield from section(self._deviations(view))
         yield from section(self._others())
         yield from section(self._missing(view))
         yield from section(self._warnings(view))
@@ -110,11 +105,17 @@ class TextReport(Page):
 
     def _problems(self, view: View) -> Iterator[Block]:
         if view.broken:
-            yield heading("What is broken", "bold red")
+            yield heading("Broken references", "bold red")
             yield from self._affected(view.broken, "bold red")
-            yield Line((("The way back: ", "bold"), (words.plain(view.way_back(self.context), 1000), "")), 2)
+            yield Line(
+                (
+                    ("To restore what was deleted: ", "bold"),
+                    (words.plain(view.restore_command(self.context), 1000), ""),
+                ),
+                2,
+            )
         if view.blockers:
-            yield heading("What happened" if view.ended_early else "What could not be seen", "bold red")
+            yield heading("Error" if view.ended_early else "Blockers", "bold red")
         place = None
         for blocker in view.blockers[:_BLOCKERS_SHOWN]:
             if blocker.where != place:
@@ -126,7 +127,7 @@ class TextReport(Page):
                 yield Line((("→ ", "cyan"), (words.plain(blocker.remedy), "")), 6)
         yield from self._hidden(len(view.blockers) - _BLOCKERS_SHOWN, "blocker", 2)
         if self.result.refusals:
-            yield heading("Why it is refused", "bold red")
+            yield heading("Reasons for the refusal", "bold red")
             yield from (Line(((words.plain(refusal), ""),), 2) for refusal in self.result.refusals)
         if view.unread:
             yield heading("Repositories that could not be read", "bold yellow")
@@ -138,23 +139,22 @@ class TextReport(Page):
     def _totals(self, view: View) -> Iterator[Block]:
         total, result = view.total, self.result
         if total.tags:
-            of = f"{total.kept:,} of {words.count(total.tags, 'tag')}, {total.in_use:,} of them in use"
-            yield fact("Kept", of)
+            yield fact("Kept", f"{total.kept:,} of {words.count(total.tags, 'tag')}, {total.in_use:,} of them in use")
         for number, scan in enumerate(result.plan.usage.scans):
-            how = f" ({words.plain(scan.access)})" if scan.access else ""
+            access = f" ({words.plain(scan.access)})" if scan.access else ""
             read = f"{words.count(scan.objects, 'object')}, {words.count(len(scan.uses), 'use')} of this registry"
-            unseen = f", {words.count(len(scan.blockers), 'blocker')}" if scan.blockers else ""
-            yield fact("Clusters" if number == 0 else "", f"{words.plain(scan.cluster)}{how}: {read}{unseen}")
+            blockers = f", {words.count(len(scan.blockers), 'blocker')}" if scan.blockers else ""
+            yield fact("Clusters" if number == 0 else "", f"{words.plain(scan.cluster)}{access}: {read}{blockers}")
         path, which = view.reviewed
         if which:
-            yield fact("Bound to", f"{words.plain(path)}, {which}: nothing beyond this reviewed plan is deleted")
-        if view.proved:
-            yield fact("Proof", view.proved)
-        if view.measured:
-            yield fact("Sizes", view.measured)
+            yield fact("Plan", f"{words.plain(path)}, {which}: only what this reviewed plan lists is deleted")
+        if view.verification:
+            yield fact("Check", view.verification)
+        if view.size_note:
+            yield fact("Sizes", view.size_note)
         if result.undo:
             yield fact("Undo", words.plain(result.undo, 1000))
-        yield fact("Policy", words.plain(view.policy, 1000))
+        yield fact("Policy", words.plain(policy_sentence(self.result.plan.policy), 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 
     def _table(self, view: View) -> Iterator[Block]:
@@ -172,7 +172,7 @@ class TextReport(Page):
             size = words.size(row.bytes) if row.bytes else "-"
             return (words.plain(row.repository), *(f"{number:,}" if number else "-" for number in numbers), size)
 
-        # What would go is what has to be checked; the rest is there to be looked up.
+        # Repositories with deletions come first, because the reader must check them.
         order = sorted(view.rows, key=lambda row: (not row.gone and not row.left and not row.bytes, row.repository))
         shown = order[: self.repositories]
         yield Grid(
@@ -183,18 +183,21 @@ class TextReport(Page):
         )
         yield from self._hidden(len(order) - len(shown), "repository", 2)
 
-    def _repository(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
+    def _planned_repository(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
         row = next(row for row in view.rows if row.repository == repository.repository)
         name = words.plain(repository.repository)
         yield Line(((name, "bold"), (f": {_summary(view, repository, row)}", "")))
         now = self.result.plan.created_at
-        if gone := went(view, repository):
-            by_name = len(by_name_only(repository).intersection(each.tag.name for each in gone))
-            some = "" if by_name == len(gone) else f"{by_name:,} "
-            remark = f", {some}by name only because the manifest stays" if by_name else ""
-            title = "deleted" if view.acted else "would delete"
-            yield Line(((title, "bold yellow"), (f" ({len(gone):,}{remark})", "")), 2)
-            items = ((each.tag.name, _age(each.tag.updated_at, now)) for each in gone)
+        if gone := deleted_tags(view, repository):
+            only_tags = len(tags_of_kept_manifests(repository).intersection(decision.tag.name for decision in gone))
+            number = "" if only_tags == len(gone) else f"{only_tags:,} with "
+            remark = (
+                f", {number}{words.plural(only_tags, 'its')} {words.plural(only_tags, 'manifest')} kept"
+                if only_tags
+                else ""
+            )
+            yield Line((("would delete", "bold yellow"), (f" ({len(gone):,}{remark})", "")), 2)
+            items = ((decision.tag.name, _age(decision.tag.updated_at, now)) for decision in gone)
             yield self._names(items, len(gone), self.gone)
         for group in view.kept(repository):
             yield Line((("kept", "green"), (f": {words.plain(group.title)} ({len(group.tags):,})", "")), 2)
@@ -204,32 +207,32 @@ class TextReport(Page):
                 yield self._names(_remarks(group, now), len(group.tags), self.names)
         yield from _untagged(view, repository)
 
-    def _done(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
+    def _applied_repository(self, view: View, repository: RepositoryPlan) -> Iterator[Block]:
         """
-        What went and what stays, after it was done: every tag, and short.
+        Show the outcome of every tag, without ages.
 
-        Whoever applies has mostly just read the plan, with its ages and users; now they want to find each tag once more.
+        The user has usually just read the plan with ages and users, and now looks for single tags.
         """
         row = next(row for row in view.rows if row.repository == repository.repository)
         yield Line(((words.plain(repository.repository), "bold"), (f": {_summary(view, repository, row)}", "")))
         few = view.total.tags <= self.complete
         rows = []
 
-        def tell(what: str, why: str, names: Sequence[str], limit: int) -> None:
+        def add(outcome: str, why: str, names: Sequence[str], limit: int) -> None:
             limit = len(names) if few else limit
-            shown = [words.name(each) for each in names[:limit]]
+            shown = [words.name(name) for name in names[:limit]]
             shown += [and_more(len(names) - limit)] if len(names) > limit else []
-            rows.append((f"{what:<7}{len(names):>6,}", f"{why}{', '.join(shown)}"))
+            rows.append((f"{outcome:<7}{len(names):>6,}", f"{why}{', '.join(shown)}"))
 
-        left = stayed(view, repository)
-        if gone := went(view, repository):
-            tell("deleted", "", [each.tag.name for each in gone], self.gone_after)
+        left = undeleted_tags(view, repository)
+        if gone := deleted_tags(view, repository):
+            add("deleted", "", [decision.tag.name for decision in gone], self.gone_after)
         for kind in dict.fromkeys(outcome.kind for _, outcome in left):
-            names = [each.tag.name for each, outcome in left if outcome.kind is kind]
-            what, why = _LEFT.get(kind, ("stays", f"{_OUTCOMES[kind].lower()}: "))
-            tell(what, why, names, self.gone_after)
-        for why, names in _kept_because(view, repository):
-            tell("kept", f"{why}: ", names, self.kept_after)
+            names = [decision.tag.name for decision, outcome in left if outcome.kind is kind]
+            label, why = _NOT_KEPT.get(kind, ("kept", f"{_OUTCOMES[kind].lower()}: "))
+            add(label, why, names, self.gone_after)
+        for why, names in _kept_by_reason(view, repository):
+            add("kept", f"{why}: ", names, self.kept_after)
         if rows:
             yield Grid(tuple(rows), indent=2)
         yield from _untagged(view, repository)
@@ -247,29 +250,30 @@ class TextReport(Page):
 
     def _locked(self, view: View) -> Iterator[Block]:
         if not view.locked or (view.acted and self.details):
-            # Once it is done, the repositories name them.
+            # After an apply, the details of the repositories name them.
             return
-        yield heading("Kept by a lock alone", "bold")
+        yield heading("Kept only by a lock", "bold")
         shown = view.locked[: self.rows]
         for repository, tag in shown:
             yield Line(((words.plain(f"{repository}:{tag.name}"), ""), (f"  {words.plain(tag.detail)}", "dim")), 2)
         yield from self._hidden(len(view.locked) - len(shown), "", 2)
 
-    def _surprises(self, view: View) -> Iterator[Block]:
-        for number, (kind, outcomes) in enumerate(view.surprises):
+    def _deviations(self, view: View) -> Iterator[Block]:
+        for number, (kind, outcomes) in enumerate(view.deviations):
             if number:
                 yield BLANK
             style = "bold red" if kind is OutcomeKind.FAILED else "bold yellow"
             yield heading(f"{_OUTCOMES[kind]}: {_amount(outcomes)}", style)
-            # Many fail for one reason. What failed is what somebody has to look into.
+            # Many items fail for the same reason. Failures get more room, because the user must act
+            # on them.
             limit = self.rows * (4 if kind is OutcomeKind.FAILED else 1)
             reasons: dict[str, list[Outcome]] = {}
             for outcome in outcomes:
                 reasons.setdefault(outcome.detail, []).append(outcome)
-            for detail, those in islice(reasons.items(), limit):
+            for detail, items in islice(reasons.items(), limit):
                 if detail:
                     yield Line(((words.plain(detail, 1000), ""),), 2)
-                yield self._names(((str(each), "") for each in those), len(those), limit)
+                yield self._names(((str(item), "") for item in items), len(items), limit)
             hidden = sum(map(len, islice(reasons.values(), limit, None)))
             yield from self._hidden(hidden, "", 2)
 
@@ -281,15 +285,15 @@ class TextReport(Page):
 
     def _affected(self, items: Sequence[Affected], style: str) -> Iterator[Block]:
         shown = items[: self.names]
-        for each in shown:
-            yield Line(((words.plain(each.what), style), (f" {words.plain(each.seen)}" if each.seen else "", "")), 2)
-            yield Line(((words.plain(each.who, 600), ""),), 4)
+        for item in shown:
+            yield Line(((words.plain(item.what), style), (f" {words.plain(item.seen)}" if item.seen else "", "")), 2)
+            yield Line(((words.plain(item.who, 600), ""),), 4)
         yield from self._hidden(len(items) - len(shown), "", 2)
 
     def _others(self) -> Iterator[Block]:
         notes = self.result.proof.notes if self.result.proof is not None else ()
         if notes:
-            yield heading("Changed by others meanwhile", "bold")
+            yield heading("Changed by others during the run", "bold")
             yield from (Line((("- ", ""), (words.plain(note, 600), "")), 2) for note in notes[: self.names])
             yield from self._hidden(len(notes) - self.names, "", 2)
 
@@ -303,21 +307,21 @@ class TextReport(Page):
 
     def _next(self, view: View) -> Iterator[Block]:
         if self.details and view.rows:
-            # In a terminal the last lines are what is still on the screen.
-            yield fact("Verdict", view.headline)
+            # Repeated at the end, because a terminal shows the last lines.
+            yield fact("Verdict", headline(view))
         if self.context.files:
             yield fact("Reports", ", ".join(words.plain(path) for path in self.context.files))
-        for number, step in enumerate(view.next_steps(self.context)):
+        for number, step in enumerate(next_steps(view, self.context)):
             yield fact("Next" if number == 0 else "", words.plain(str(step), 1000))
 
     def _hidden(self, number: int, noun: str, indent: int) -> Iterator[Block]:
         if number > 0:
-            what = f"{number:,} more {words.plural(number, noun)}".rstrip() if noun else f"{number:,} more"
-            yield Line(((f"… and {what} in {words.plain(self.context.full_report)}", "dim"),), indent)
+            more = f"{number:,} more {words.plural(number, noun)}" if noun else f"{number:,} more"
+            yield Line(((f"… and {more} in {words.plain(self.context.full_report)}", "dim"),), indent)
 
 
 def render(result: Result, context: Context | None = None, *, details: bool = True) -> TextReport:
-    """The report for people, ready for `print`, rich's `print`, or a runtime's `show`."""
+    """Render the report for `print`, for rich, or for the `show` of a runtime."""
     return TextReport(result, context or Context(), details)
 
 
@@ -325,16 +329,16 @@ def _summary(view: View, repository: RepositoryPlan, row: Row) -> str:
     if not row.tags:
         return "no tags"
     if not repository.deletions:
-        nothing = "no tag to delete" if repository.untagged_deletions else "nothing to delete"
-        return f"{nothing}, {words.count(row.tags, 'tag')}"
+        none = "no tag to delete" if repository.untagged_deletions else "nothing to delete"
+        return f"{none}, {words.count(row.tags, 'tag')}"
     modal = "deleted" if view.acted else "would be deleted"
     freed = f", freeing {'' if repository.exact else 'up to '}{words.size(row.bytes)}" if row.bytes else ""
     return f"{row.gone:,} of {words.count(row.tags, 'tag')} {modal}{freed}"
 
 
 def _untagged(view: View, repository: RepositoryPlan) -> Iterator[Block]:
-    if told := view.untagged(repository):
-        yield Line(((words.plain(told), ""),), 2)
+    if text := view.untagged(repository):
+        yield Line(((words.plain(text), ""),), 2)
 
 
 def _remarks(group: KeptGroup, now: datetime) -> Iterator[tuple[str, str]]:
@@ -342,8 +346,8 @@ def _remarks(group: KeptGroup, now: datetime) -> Iterator[tuple[str, str]]:
         yield tag.name, words.plain(tag.detail) if group.details else _age(tag.updated_at, now)
 
 
-def _kept_because(view: View, repository: RepositoryPlan) -> Iterator[tuple[str, list[str]]]:
-    """Why tags stay and which; those in use by the same workloads together."""
+def _kept_by_reason(view: View, repository: RepositoryPlan) -> Iterator[tuple[str, list[str]]]:
+    """Yield each keep reason with its tags. Tags that the same workloads use are grouped."""
     for group in view.kept(repository):
         reasons: dict[str, list[str]] = {}
         for tag in group.tags:
@@ -353,8 +357,8 @@ def _kept_because(view: View, repository: RepositoryPlan) -> Iterator[tuple[str,
 
 
 def _users(tag: KeptTag, limit: int = _USERS_SHOWN) -> str:
-    shown, rest = users(tag, limit)
-    more = f" and {rest:,} more" if rest else ""
+    shown, hidden = users(tag, limit)
+    more = f" and {hidden:,} more" if hidden else ""
     return words.plain(f"{'its digest: ' if by_digest(tag) else ''}{', '.join(shown)}", 600) + more
 
 

@@ -1,9 +1,10 @@
 """
-The small words that every report shares: counts, sizes, ages, and foreign text made harmless.
+Formats counts, sizes, ages and foreign text for every report.
 
-Tag names, image strings, object names and error texts are written by others. They may hold terminal escapes, line breaks,
-workflow commands (`::set-output::`, `##vso[…]`) or markup. Nothing of theirs reaches a report but through `plain`
-(terminals and logs), `markdown`, `code` or `html` (summaries).
+Tag names, image strings, object names and error texts are foreign: others wrote them. They may
+contain terminal escapes, line breaks, workflow commands (`::set-output::`, `##vso[…]`) or markup.
+They reach a report only through `plain` (terminals and logs), or through `markdown`, `code`,
+`prose` or `html` (summaries).
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
 """
@@ -12,21 +13,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from html import escape
 
+from acr_cleanup.quoting import in_utc
+
 TEXT_LIMIT = 300
-"""Longest foreign text shown, in characters; what is cut is in report.json."""
+"""Maximum length of foreign text, in characters; report.json has all of it."""
 PROSE_LIMIT = 3000
-"""Longest message shown with its lines: a refused login lists claims, and the command that would let it in."""
+"""
+Maximum length of a message with several lines: a failed login lists claims, and a command for the
+administrator.
+"""
 NAME_LIMIT = 64
-"""Longest tag name shown where many stand side by side."""
+"""Maximum length of a tag name in a list or a table."""
 
 _LINES_SHOWN = 30
 _LIST = re.compile(r"^(\s*\d*)([-+.)])")
 _SPAN = re.compile(r"`([^`]+)`")
 _SPACES = re.compile(r"[\s\u2028\u2029]+")
-# At the end, too: our own words go on with a colon.
+# Also at the end of the text, because our own words may continue with a colon.
 _COMMAND = re.compile(r":(?=:|$)|#(?=#|$)")
 _MARKS = re.compile(r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f])+")
 _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{12})[0-9a-f]{52}")
@@ -36,27 +42,31 @@ _PLURALS = {"repository": "repositories", "is": "are", "was": "were", "has": "ha
 
 def plain(text: str, limit: int = TEXT_LIMIT) -> str:
     """
-    Foreign text for a terminal or a log: one line, nothing invisible, no command of a CI system, not longer than `limit`.
+    Escape foreign text for a terminal or a log.
+
+    The result is one line without invisible characters and without commands of a CI system. It has
+    at most `limit` characters.
 
     >>> plain("\\x1b[31mred")
     '\\\\x1b[31mred'
     >>> plain("a\\n::add-mask::b ##vso[task.complete]")
     'a : :add-mask: :b # #vso[task.complete]'
     """
-    # Long text is cut first, so that a megabyte of error page costs nothing; escapes can only make it longer again.
+    # Long text is cut first, so that a large error page costs no time. Escapes can make it longer
+    # again, so it is cut once more at the end.
     shown = _SPACES.sub(" ", text[: limit * 2]).strip()
     shown = _MARKS.sub(r"\1", shown)
     if not shown.isprintable():
         shown = "".join(_visible(character) for character in shown)
-    # A space, not a zero-width break: what one cannot see cannot be trusted or copied. Every pair is broken, not only those at
-    # the start of a line, for wrapping could put any of them there.
+    # Commands are broken with a space. A zero-width break would be invisible and copied along with
+    # the text. Every command is broken, because wrapping could move it to the start of a line.
     shown = _COMMAND.sub(lambda match: f"{match.group()} ", shown)
     return shown if len(shown) <= limit and len(text) <= limit * 2 else f"{shown[: limit - 1]}…"
 
 
 def name(text: str) -> str:
     """
-    A tag name where many stand side by side: long ones lose their middle, a digest in it all but its first twelve digits.
+    Shorten a tag name for a list: its middle is cut, and a digest keeps its first twelve digits.
 
     >>> name("sha256-" + "0123456789abcdef" * 4 + ".sig")
     'sha256-0123456789ab….sig'
@@ -69,39 +79,39 @@ def name(text: str) -> str:
 
 
 def html(text: str, limit: int = TEXT_LIMIT) -> str:
-    """Foreign text inside an HTML element of a summary."""
+    """Escape foreign text for an HTML element of a summary."""
     return escape(plain(text, limit)).replace("://", ":&#8203;//")
 
 
 def markdown(text: str, limit: int = TEXT_LIMIT) -> str:
     r"""
-    Foreign text as Markdown prose that means exactly its letters; also within a table cell.
+    Escape foreign text as Markdown without markup, also for a table cell.
 
-    Every mark of punctuation that could be markup becomes an entity: that holds in any place, where a backslash would not.
-    Addresses and mentions are broken, so that they do not become links.
+    Punctuation that could be markup becomes an entity, because a backslash does not work
+    everywhere. Addresses and @mentions are broken, so that they do not become links.
 
     >>> markdown("a|b <i> *c*")
     'a&#124;b &#60;i&#62; &#42;c&#42;'
     """
     shown = _MARKUP.sub(lambda match: f"&#{ord(match.group())};", plain(text, limit))
-    # Renderers look for links after they have decoded entities; an invisible break of our own stops them.
+    # Renderers look for links after they decoded the entities. A zero-width space prevents a link.
     shown = re.sub(r"&#58;(?=//)", "&#58;&#8203;", shown)
     shown = re.sub(r"(?i)(www)(?=\.)", r"\1&#8203;", shown)
     return shown.replace("&#64;", "&#64;&#8203;")
 
 
-# `-`, `+`, `.` and `)` can only begin a list at the start of a line, and foreign text never stands there alone; `.`, `,`, `(`, `/`
-# and `-` are in every name, and entities of them would double the size of a summary.
-# A colon alone is a colon; before a word it may begin an emoji or an address.
+# `-`, `+`, `.` and `)` begin a list only at the start of a line, where foreign text is never placed
+# without other text. They, and `,`, `(` and `/`, occur in every name, so entities would double the
+# size of a summary. A colon before a word may begin an emoji or an address.
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>&|#!~$@]|:(?=\S)")
 
 
 def code(text: str, limit: int = TEXT_LIMIT) -> str:
     r"""
-    Foreign text as a code span, also within a table cell.
+    Format foreign text as a code span, also for a table cell.
 
-    Within a code span no entity is decoded, and a table splits its cells before it looks for spans: text with a backtick or a
-    `|` becomes an HTML element, which holds in both.
+    Text with a backtick or a `|` becomes an HTML element instead. A code span does not decode
+    entities, and a table is split into cells before code spans are recognised.
 
     >>> code("v1.0"), code("a|b")
     ('`v1.0`', '<code>a&#124;b</code>')
@@ -114,9 +124,10 @@ def code(text: str, limit: int = TEXT_LIMIT) -> str:
 
 def prose(text: str, limit: int = PROSE_LIMIT) -> str:
     r"""
-    A message as Markdown: its lines stay lines, and what it holds in a pair of backticks becomes a code span.
+    Format a message as Markdown: line breaks are kept, and text in backticks becomes a code span.
 
-    Messages of ours name commands that way; in one that quotes foreign text, that text is as harmless in a span as outside.
+    Our own messages put commands into backticks. Foreign text in a message is escaped inside and
+    outside a span.
 
     >>> prose("Run `az login`,\nor *ask*")
     'Run `az login`,<br>or &#42;ask&#42;'
@@ -124,29 +135,29 @@ def prose(text: str, limit: int = PROSE_LIMIT) -> str:
     lines = [line for line in text[: limit * 2].splitlines()[:_LINES_SHOWN] if line.strip()]
     shown, left = [], limit
     for line in lines:
-        # Every second part of the split is what stood between two backticks.
+        # Every second part of the split was between two backticks.
         parts = _SPAN.split(line)
         spans = [code(part, left) if number % 2 else _spaced(part, left) for number, part in enumerate(parts)]
-        # Two spans that touched would be read as one.
+        # Without a space, two adjacent spans would be parsed as one.
         between = (span or (" " if 0 < number < len(spans) - 1 else "") for number, span in enumerate(spans))
-        # Other than text within a line, this may stand where a list would begin.
+        # The start of a line could begin a list.
         shown.append(_LIST.sub(lambda match: f"{match[1]}&#{ord(match[2])};", "".join(between)))
         left = max(left - len(line), 1)
     return "<br>".join(shown)
 
 
 def _spaced(text: str, limit: int) -> str:
-    """As `markdown`, with the spaces that join it to its neighbours."""
+    """Escape text like `markdown`, but keep a space at its start and at its end."""
     shown = markdown(text, limit)
     if not shown:
         return " " if text else ""
-    # After a colon at its end there is a space already.
+    # `plain` puts a space after a colon at the end.
     return f"{' ' if text[0].isspace() else ''}{shown.rstrip()}{' ' if text[-1].isspace() else ''}"
 
 
 def count(number: int, noun: str) -> str:
     """
-    A number with its noun.
+    Format a number with its noun.
 
     >>> count(1, "tag"), count(1234, "repository")
     ('1 tag', '1,234 repositories')
@@ -155,19 +166,19 @@ def count(number: int, noun: str) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """The noun (or verb) alone, agreeing with the number."""
+    """Return the noun (or verb) in the form that agrees with the number."""
     return noun if number == 1 else _PLURALS.get(noun, f"{noun}s")
 
 
 def size(number: int) -> str:
     """
-    Bytes in IEC units, three figures at most.
+    Format bytes in IEC units, with at most four digits.
 
     >>> size(0), size(1023), size(1536), size(12_670_000_000)
     ('0 B', '1023 B', '1.5 KiB', '11.8 GiB')
     """
     value, unit = float(number), 0
-    # 1023.5 would round to four figures.
+    # 1023.5 would be rounded to 1024.
     while value >= 1023.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 99.95 else f"{value:.1f} {_UNITS[unit]}"
@@ -175,7 +186,7 @@ def size(number: int) -> str:
 
 def unit(number: int) -> tuple[str, int]:
     """
-    The IEC unit in which `size` would show so many bytes, and how many bytes it has.
+    Return the IEC unit that `size` uses for this number of bytes, and the bytes in one unit.
 
     >>> unit(12_670_000_000), unit(5)
     (('GiB', 1073741824), ('B', 1))
@@ -186,7 +197,7 @@ def unit(number: int) -> tuple[str, int]:
 
 def age(duration: timedelta) -> str:
     """
-    How long ago, in its largest unit.
+    Format an age in its largest unit.
 
     >>> age(timedelta(days=312, hours=5)), age(timedelta(hours=5)), age(timedelta(seconds=3))
     ('312d', '5h', 'now')
@@ -203,7 +214,7 @@ def age(duration: timedelta) -> str:
 
 def elapsed(duration: timedelta) -> str:
     """
-    How long something took.
+    Format the duration of a run.
 
     >>> elapsed(timedelta(seconds=0.4)), elapsed(timedelta(seconds=41)), elapsed(timedelta(minutes=3, seconds=5))
     ('0.4 s', '41 s', '3 min 5 s')
@@ -219,18 +230,20 @@ def elapsed(duration: timedelta) -> str:
 
 
 def timestamp(moment: datetime | None) -> str | None:
-    """UTC, to the second if it is whole: `2026-11-22T10:00:00Z`."""
+    """Format a time as RFC 3339 in UTC: `2026-11-22T10:00:00Z`."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return in_utc(moment).isoformat().replace("+00:00", "Z")
 
 
 def date(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d}" if moment is not None else "unknown"
+    return f"{in_utc(moment):%Y-%m-%d}" if moment is not None else "unknown"
 
 
 def listing(parts: Iterable[str]) -> str:
     """
+    Join texts with commas and "and".
+
     >>> listing(["a", "b", "c"])
     'a, b and c'
     """
@@ -238,8 +251,22 @@ def listing(parts: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def first_few(texts: Iterable[str]) -> str:
+    """
+    Join distinct texts; of more than three, name two and count the others. "" if there are none.
+
+    >>> first_few(["a", "b", "a"]), first_few(["a", "b", "c", "d"])
+    ('a and b', 'a, b and 2 others')
+    """
+    distinct = list(dict.fromkeys(texts))
+    if len(distinct) > 3:
+        return f"{distinct[0]}, {distinct[1]} and {len(distinct) - 2:,} others"
+    return listing(distinct) if distinct else ""
+
+
 def _visible(character: str) -> str:
-    # What is not printable: controls, format characters (bidi overrides, zero-width), surrogates, private use, unassigned.
+    # Not printable: controls, format characters (bidi overrides, zero-width), surrogates, private
+    # use, unassigned.
     if character.isprintable():
         return character
     code_point = ord(character)

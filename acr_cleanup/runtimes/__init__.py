@@ -1,1 +1,1 @@
-"""Edge: where we run. Strings in, strings out; no domain word is known here."""
+"""Where a run takes place: terminal, GitHub Actions, Azure Pipelines. Strings in, strings out."""

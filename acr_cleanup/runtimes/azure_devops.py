@@ -1,8 +1,8 @@
 """
-A step of Azure Pipelines, as the task that starts it leaves it to us: inputs in one variable, everything to tell in one file.
+A step of Azure Pipelines. The task that starts us gives the inputs and reads `result.json`.
 
-The task alone speaks to the agent. Whatever a process prints may be a command there (`##vso[...]` anywhere in a line), so nothing
-that is printed here is one, and what the agent shall be told goes through `result.json`, which the task reads.
+Only the task sends commands to the agent. The agent takes `##vso[...]` anywhere in a printed line for
+a command, so this runtime prints no such text. Outputs and messages go through `result.json`.
 https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
 """
 
@@ -24,28 +24,32 @@ from rich.console import RenderableType
 from acr_cleanup.runtimes.base import Level, NoIdToken, PlainProgress, tame
 
 NAME = "azure-devops"
-"""What ACR_CLEANUP_RUNTIME says where this runtime is meant."""
+"""The value of ACR_CLEANUP_RUNTIME that selects this runtime."""
 INPUTS = "ACR_CLEANUP_INPUTS"
 RESULT = "ACR_CLEANUP_RESULT"
 SUMMARY = "ACR_CLEANUP_SUMMARY"
 
 SCHEMA_VERSION = 1
 MAX_ANNOTATIONS = 100
-"""Of each type. The agent shows ten, and which ones is for the task to say; the last place tells how many more there are."""
+"""
+Of each type; the last one gives the number of further ones.
+
+The agent shows ten, which the task chooses.
+"""
 MAX_MESSAGE = 4000
 MAX_TITLE = 200
 _RENAMED = {"summary": "publishSummary"}
-"""Inputs that the task has under another name."""
+"""Inputs with another name in the task."""
 SHORTEST_SECRET = 6
-"""Characters. What is shorter than this is no secret, and would be found in innocent words."""
+"""Characters. Shorter texts are not masked: they would occur in ordinary words."""
 
 
 class AzureDevOps:
     """
     The `Runtime` of the task of Azure Pipelines.
 
-    `result.json` is there from the beginning, says at first that the run failed, and is written anew, whole, whenever there is
-    something more to say: whoever is killed has told what was known by then.
+    `result.json` exists from the start and says at first that the run failed. It is replaced as a
+    whole after each change, so that a killed run leaves the latest state.
     """
 
     apply_hint = "dryRun: false"
@@ -70,23 +74,23 @@ class AzureDevOps:
         self._annotations: list[tuple[Level, str, str]] = []
         self._summaries: list[str] = []
         self._summary_path = ""
-        # What the encoding of the stream cannot express is written as an escape.
+        # Characters that the encoding of the stream cannot represent are written as escapes.
         if reconfigure := getattr(sys.stdout, "reconfigure", None):
             reconfigure(errors="backslashreplace")
 
-    # -- what the job says -------------------------------------------------------------------------------------
+    # -- inputs and environment ------------------------------------------------------------------
 
     def input(self, name: str) -> str:
-        """What the pipeline says for this input, empty where it says nothing."""
+        """The value of this input in the pipeline; empty if it is not set."""
         return self._inputs.get(name, "")
 
     def input_names(self) -> tuple[str, ...]:
-        """The names of all inputs that were given, known or not."""
+        """The names of all inputs that are set, known or not."""
         return tuple(sorted(self._inputs))
 
     def name_of(self, name: str) -> str:
         """
-        An input as a pipeline of Azure DevOps writes it.
+        The name of an input in a pipeline of Azure DevOps.
 
         >>> AzureDevOps(environ={}).name_of("older-than")
         'olderThan'
@@ -100,12 +104,12 @@ class AzureDevOps:
 
     @property
     def workspace(self) -> Path:
-        """The folder in which we were started: that of the job."""
+        """The folder in which this process was started: that of the job."""
         return Path.cwd()
 
     @property
     def temporary(self) -> Path | None:
-        """The job's folder for temporary files; else the one that the result goes to."""
+        """The job's folder for temporary files, else the folder of the result file."""
         result = self._environ.get(RESULT, "")
         for named in (self._environ.get("AGENT_TEMPDIRECTORY", ""), str(Path(result).parent) if result else ""):
             if named and os.access(named, os.W_OK):
@@ -114,14 +118,18 @@ class AzureDevOps:
 
     async def id_token(self, audience: str) -> str:  # noqa: ARG002
         raise NoIdToken(
-            "Azure Pipelines gives a job no token of its own, only one of a service connection.",
-            "Choose the service connection (azureSubscription) of an application with workload identity federation.",
+            "Azure Pipelines gives jobs ID tokens only through a service connection.",
+            "Set azureSubscription to a service connection with workload identity federation.",
         )
 
-    # -- what the job is told ----------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------
 
     def begin(self) -> Mapping[str, str]:
-        """Write the first result. Returns what makes a run impossible, by the variable that is to blame."""
+        """
+        Write the first result.
+
+        Returns errors that make a run impossible, by environment variable.
+        """
         faults = {INPUTS: self._unreadable, RESULT: self._write()}
         return {name: fault for name, fault in faults.items() if fault}
 
@@ -139,21 +147,29 @@ class AzureDevOps:
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
-        """A heading: what would fold it is a command, and those are the task's."""
+        """Print a heading. Folding needs a command, and only the task sends commands."""
         self._print(title)
         yield
 
     def annotate(self, level: Level, title: str, text: str) -> None:
-        """In the log at once; errors and warnings are also shown by the task when we have ended, as far as it has room for them."""
+        """
+        Log the message.
+
+        The task shows errors and warnings when the run has ended, up to its limit.
+        """
         self.log(level, f"{title}: {text}")
         if level >= Level.WARNING:
             self._annotations.append((level, self._harmless(title, MAX_TITLE), self._harmless(text, MAX_MESSAGE)))
 
     def mask(self, secret: str) -> None:
-        """The agent hears of its secrets from the task; what we learn by ourselves is taken out of what we say."""
-        for each in (secret.strip(), *secret.splitlines()):
-            if len(each.strip()) >= SHORTEST_SECRET:
-                self._secrets.add(each.strip())
+        """
+        Remove this secret from all output of this process.
+
+        The task masks the pipeline's own secrets in the agent. This is for secrets received later.
+        """
+        for part in (secret.strip(), *secret.splitlines()):
+            if len(part.strip()) >= SHORTEST_SECRET:
+                self._secrets.add(part.strip())
 
     def outputs(self, values: Mapping[str, str]) -> str:
         self._outputs = {camel_case(name): _writable(value) for name, value in values.items()}
@@ -162,7 +178,7 @@ class AzureDevOps:
     def summary(self, markdown: str) -> str:
         path = self._environ.get(SUMMARY, "")
         if not path:
-            return f"{SUMMARY} names no file"
+            return f"{SUMMARY} is not set"
         self._summaries.append(self._unmasked(_writable(markdown)))
         if fault := _replace(Path(path), "\n".join(self._summaries)):
             return fault
@@ -170,19 +186,19 @@ class AzureDevOps:
         return self._write()
 
     def finish(self) -> None:
-        # What became of it is told by `end`, which comes last.
+        # The exit code is written later, by `end`.
         self._write()
         with suppress(OSError, ValueError):
             sys.stdout.flush()
 
     def end(self, code: int) -> str:
-        """The last word: the step ends with this exit code. Returns why that could not be said, or nothing."""
+        """Write the exit code, as the last output. Returns why that failed, or an empty text."""
         return self._write(code)
 
-    # -- how ---------------------------------------------------------------------------------------------------
+    # -- the result file -------------------------------------------------------------------------
 
     def _write(self, code: int = 1) -> str:
-        """`code` is what holds if nothing more is heard of us: then something has gone wrong."""
+        """Write `result.json`. The default `code` is for a run that ends without another call."""
         result = {
             "schema_version": SCHEMA_VERSION,
             "result": self._outputs["result"],
@@ -193,22 +209,27 @@ class AzureDevOps:
             "report": self._outputs.get("reportPath", ""),
         }
         path = self._environ.get(RESULT, "")
-        return _replace(Path(path), json.dumps(result, indent=1) + "\n") if path else "names no file"
+        return _replace(Path(path), json.dumps(result, indent=1) + "\n") if path else "is not set"
 
     def _shown(self) -> Iterator[dict[str, str]]:
-        """The first annotations of each type, in their order; the last says how many more there were."""
-        numbers, seen = Counter(level for level, _, _ in self._annotations), Counter[Level]()
+        """
+        The first annotations of each type, in order; the last one gives the number of further ones.
+        """
+        totals, counts = Counter(level for level, _, _ in self._annotations), Counter[Level]()
         for level, title, text in self._annotations:
-            seen[level] += 1
-            if seen[level] < MAX_ANNOTATIONS or numbers[level] == MAX_ANNOTATIONS:
+            counts[level] += 1
+            if counts[level] < MAX_ANNOTATIONS or totals[level] == MAX_ANNOTATIONS:
                 yield {"level": level.word, "title": title, "text": text}
-            elif seen[level] == MAX_ANNOTATIONS:
-                hidden = numbers[level] - MAX_ANNOTATIONS + 1
-                more = f"There are {hidden} more of these. The log and the summary name them."
-                yield {"level": level.word, "title": "And more", "text": more}
+            elif counts[level] == MAX_ANNOTATIONS:
+                hidden = totals[level] - MAX_ANNOTATIONS + 1
+                more = f"There are {hidden} more of these, listed in the log and in the summary."
+                yield {"level": level.word, "title": "More messages", "text": more}
 
     def _print(self, text: str) -> None:
-        """A run that deletes must not stop because nobody reads its log any more."""
+        """
+        Print a line, also to a closed pipe: a run that deletes must not stop when its log is
+        closed.
+        """
         with suppress(OSError, ValueError):
             sys.stdout.write(f"{tame(self._unmasked(text))}\n")
             sys.stdout.flush()
@@ -218,7 +239,7 @@ class AzureDevOps:
         return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
     def _unmasked(self, text: str) -> str:
-        # The longest first: a secret may be a part of another one.
+        # The longest first: one secret may contain another.
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
@@ -226,7 +247,7 @@ class AzureDevOps:
 
 def camel_case(name: str) -> str:
     """
-    A name with dashes as a task has it: variables there must be letters and digits.
+    The name of an option in the task, whose variables may only have letters and digits.
 
     >>> camel_case("deleted-tags-truncated")
     'deletedTagsTruncated'
@@ -235,14 +256,14 @@ def camel_case(name: str) -> str:
 
 
 def _inputs(text: str) -> tuple[dict[str, str], str]:
-    """The inputs by their names, and why they cannot be read."""
+    """The inputs by name, and why they cannot be read (empty if they can)."""
     try:
-        found = json.loads(text)
+        inputs = json.loads(text)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        return {}, "is not set" if not text.strip() else "holds no JSON object of inputs"
-    return {str(name): _text(value).strip() for name, value in found.items()}, ""
+        inputs = None
+    if not isinstance(inputs, dict):
+        return {}, "is not set" if not text.strip() else "does not contain a JSON object of inputs"
+    return {str(name): _text(value).strip() for name, value in inputs.items()}, ""
 
 
 def _text(value: Any) -> str:
@@ -252,18 +273,18 @@ def _text(value: Any) -> str:
         case bool():
             return str(value).lower()
         case list():
-            return "\n".join(_text(each) for each in value)
+            return "\n".join(_text(item) for item in value)
         case _:
             return str(value)
 
 
 def _writable(text: str) -> str:
-    """Half a surrogate pair, which foreign text may hold, has no place in a file."""
+    """Escape unpaired surrogates, which foreign text may contain and a file cannot."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _replace(path: Path, text: str) -> str:
-    """Write the whole file or nothing; returns why that could not be done."""
+    """Replace the file as a whole. Returns why that failed, or an empty text."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""What every place that we run in can do for a run: show progress, keep a log, show a result."""
+"""The interface of every runtime: progress, log, results, outputs and the job's own token."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Protocol
 from rich.console import RenderableType
 
 SECONDS_BETWEEN_LINES = 10.0
-"""Where nothing can be redrawn, a stage says no more than this often how far it has come."""
+"""The shortest time between two progress lines of one stage, where lines cannot be redrawn."""
 
 
 class Level(IntEnum):
-    """How much a line of the log matters; `Level["DEBUG"]` reads a setting."""
+    """The severity of a log line; `Level["DEBUG"]` parses a setting."""
 
     DEBUG = 10
     INFO = 20
@@ -32,58 +32,66 @@ class Level(IntEnum):
 
 class Runtime(Protocol):
     """
-    A terminal or a CI system. Strings in, strings out: it knows no word of what the run is about.
+    A terminal or a CI system. Strings in, strings out: it knows nothing about registries.
 
-    None of these raises for want of somebody to listen: a run must not stop half-way because its output is a closed pipe.
+    No method raises because of a closed output: a run must not stop half-way when its pipe closes.
     """
 
     def progress(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
         """
-        How far a stage has come. The first call begins it, `done == total` ends it; `total` is None while it is not known.
+        Show the progress of a stage. The first call begins it, `done == total` ends it.
 
-        May be called as often as it likes; `detail` names what is being worked on.
+        `total` is None while it is unknown. `detail` names the current item. May be called often.
         """
         ...
 
     def log(self, level: Level, text: str) -> None:
-        """A line (or lines) for whoever watches the run."""
+        """Write one or more lines to the log."""
         ...
 
     def show(self, content: RenderableType) -> None:
-        """A result. What is not text is rendered by rich where there is a terminal, and is its `str` where there is none."""
+        """
+        Print a result.
+
+        Other content than text is rendered by rich on a terminal, else by `str`.
+        """
         ...
 
     def group(self, title: str) -> AbstractContextManager[None]:
-        """What is logged and shown inside belongs together, and may be folded away. Groups do not nest."""
+        """
+        Group the log and results inside under a title, folded where possible.
+
+        Groups do not nest.
+        """
         ...
 
     def annotate(self, level: Level, title: str, text: str) -> None:
-        """Say something where it is seen without reading the log. There is room for few of these."""
+        """Show a message outside the log, on the page of the run. Only a few are shown."""
         ...
 
     def mask(self, secret: str) -> None:
-        """Never show this text again, whoever prints it."""
+        """Replace this text in all further output of the job."""
         ...
 
     async def id_token(self, audience: str) -> str:
-        """A fresh token of this job for `audience`, as an OIDC issuer gives them. Raises `NoIdToken`."""
+        """A new OIDC token of this job for `audience`. Raises `NoIdToken`."""
         ...
 
     def outputs(self, values: Mapping[str, str]) -> str:
-        """Hand these on to whatever comes after the run; returns why that could not be done, or nothing."""
+        """Set the outputs for later steps. Returns why that failed, or an empty text."""
         ...
 
     def summary(self, markdown: str) -> str:
-        """Show this where the run is looked at later; returns why that could not be done, or nothing."""
+        """Add to the summary on the page of the run. Returns why that failed, or an empty text."""
         ...
 
     def finish(self) -> None:
-        """Nothing more will come: close what is open. May be called twice."""
+        """End the output and close what is open. May be called twice."""
         ...
 
 
 class NoIdToken(Exception):
-    """The CI system gives this job no token of its own: what was seen, and what to do. Never holds a token."""
+    """The CI system gives this job no ID token. Never contains a token."""
 
     def __init__(self, seen: str, remedy: str) -> None:
         super().__init__(seen)
@@ -93,10 +101,10 @@ class NoIdToken(Exception):
 
 @dataclass
 class Stage:
-    """One stage of the progress as it stands; `spoken_at` is when a line last told of it."""
+    """The progress of one stage; `printed_at` is the time of its last line."""
 
     began_at: float
-    spoken_at: float = float("-inf")
+    printed_at: float = float("-inf")
     done: int = 0
     total: int | None = None
     ended: bool = False
@@ -104,61 +112,61 @@ class Stage:
 
 @dataclass
 class PlainProgress:
-    """Progress as lines: one when a stage begins, one when it ends, and few in between."""
+    """Progress as lines: one when a stage begins, one when it ends, and a few in between."""
 
     clock: Callable[[], float] = time.monotonic
     stages: dict[str, Stage] = field(default_factory=dict)
 
     def line(self, name: str, done: int, total: int | None, detail: str = "") -> str | None:
-        """What there is to say now, without a line break; mostly nothing."""
+        """The line to print now, without a line break; usually None."""
         now = self.clock()
         stage = self.stages.setdefault(name, Stage(began_at=now))
         stage.done, stage.total = done, total
-        ends, ended = total is not None and done >= total, stage.ended
+        ends, ended_before = total is not None and done >= total, stage.ended
         stage.ended = ends
-        if ended if ends else now - stage.spoken_at < SECONDS_BETWEEN_LINES:
+        if ended_before if ends else now - stage.printed_at < SECONDS_BETWEEN_LINES:
             return None
-        stage.spoken_at = now
+        stage.printed_at = now
         count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
         seconds = now - stage.began_at
-        took = f", done in {seconds:.0f} s" if ends and seconds >= 1 else ", done" if ends else ""
+        end = f", done in {seconds:.0f} s" if ends and seconds >= 1 else ", done" if ends else ""
         remark = f" ({detail})" if detail and not ends else ""
-        return tame(f"{name}: {count}{took}{remark}")
+        return tame(f"{name}: {count}{end}{remark}")
 
 
 class _ToRuntime(logging.Handler):
-    """Python's log, ours and the SDKs', through the runtime that knows how to show it."""
+    """Passes the records of Python's loggers, ours and the SDKs', to the runtime."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__()
         self._runtime = runtime
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = max((each for each in Level if each <= record.levelno), default=Level.DEBUG)
+        level = max((known for known in Level if known <= record.levelno), default=Level.DEBUG)
         self._runtime.log(level, self.format(record))
 
 
 def connect_log(runtime: Runtime, level: Level) -> None:
-    """Let the runtime show what Python's loggers say from this level on."""
+    """Let the runtime show the records of Python's loggers from this level on."""
     root = logging.getLogger()
     root.handlers[:] = [_ToRuntime(runtime)]
     root.setLevel(level)
     if level > Level.DEBUG:
-        # What the SDKs have to say at these levels is ours to translate.
+        # Our own messages translate the warnings and errors of the SDKs.
         for name in ("azure", "msal", "aiohttp", "asyncio", "kubernetes", "urllib3"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-# A command of a CI system: `::` where a line begins, `##[` and `##vso[` anywhere in it.
+# Commands of CI systems: `::` at the start of a line, `##[` and `##vso[` anywhere in it.
 _COMMAND = re.compile(r"(?m)^(\s*:)(?=:)|#(?=#)")
 
 
 def tame(text: str) -> str:
     r"""
-    The last guard before text leaves us: no terminal escapes, no commands of a CI system. Lines stay lines.
+    Remove terminal escapes and commands of CI systems from text. Line breaks are kept.
 
-    Those who write the text have their own rules; this holds for what they forgot.
+    This is the last check before output. The code that builds a text has its own, stricter rules.
 
     >>> tame("\x1b[2Jgone")
     '\\x1b[2Jgone'
@@ -172,3 +180,9 @@ def tame(text: str) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code_point = ord(match.group())
     return f"\\x{code_point:02x}" if code_point < 0x100 else f"\\u{code_point:04x}"
+
+
+class Progress(Protocol):
+    """Receives how far a stage of the run is; see `Runtime.progress`."""
+
+    def __call__(self, stage: str, done: int, total: int | None, detail: str = "") -> None: ...

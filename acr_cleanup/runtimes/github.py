@@ -1,8 +1,8 @@
 """
-A job of GitHub Actions: inputs and outputs, the log and its annotations, the summary, and the job's own token.
+A job of GitHub Actions: inputs, outputs, log, annotations, summary, and the job's own token.
 
-The wire format is that of `actions_toolkit.core`, which is used for it; around it stands what it leaves to its callers: text that
-must not become a command, files that are not there, calls that never end.
+`actions_toolkit.core` writes the commands to the runner. This module handles what the toolkit leaves
+to its callers: text that must not become a command, missing files, and calls that never end.
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 """
 
@@ -31,7 +31,11 @@ from rich.console import RenderableType
 from acr_cleanup.runtimes.base import Level, NoIdToken, PlainProgress, tame
 
 MAX_ANNOTATIONS = 10
-"""Of each type, per step; the runner drops further ones without a word. The last place is for saying how many there are."""
+"""
+Of each type, per step; the runner silently drops further ones.
+
+The last one gives their number.
+"""
 MAX_MESSAGE = 4000
 """Characters of an annotation; the runner cuts at 4,096."""
 MAX_TITLE = 200
@@ -44,8 +48,8 @@ BACKOFF = 1.0
 
 _ANNOTATE = {Level.INFO: core.notice, Level.WARNING: core.warning, Level.ERROR: core.error}
 _GRANT = (
-    "Give the job this token: `permissions: {contents: read, id-token: write}`. "
-    "A job that calls a reusable workflow must grant it there as well."
+    "Grant it to the job: `permissions: {contents: read, id-token: write}`. "
+    "If the job is in a reusable workflow, grant it in the calling workflow, too."
 )
 
 T = TypeVar("T")
@@ -56,8 +60,8 @@ class GitHub:
     """
     The `Runtime` of a GitHub action.
 
-    Everything goes to stdout, for the runner mixes the two streams in no certain order. `level` may be set at any time: what it is
-    to be is itself an input.
+    Everything is printed to stdout: the runner would mix the two streams in any order. `level` may be
+    set at any time, since it is itself an input.
     """
 
     apply_hint = "dry-run: false"
@@ -72,44 +76,44 @@ class GitHub:
         self._annotations: Counter[Level] = Counter()
         self._in_group = False
         self._trusts = False
-        # What the encoding of the stream cannot express is written as an escape.
+        # Characters that the encoding of the stream cannot represent are written as escapes.
         if reconfigure := getattr(sys.stdout, "reconfigure", None):
             reconfigure(errors="backslashreplace")
 
-    # -- what the job says -------------------------------------------------------------------------------------
+    # -- inputs and environment ------------------------------------------------------------------
 
     def input(self, name: str) -> str:
-        """What the workflow says for this input, empty where it says nothing."""
+        """The value of this input in the workflow; empty if it is not set."""
         return str(core.get_input(name))
 
     def input_names(self) -> tuple[str, ...]:
-        """The names of all inputs that were given, known or not, in lower case."""
+        """The names of all inputs that are set, known or not, in lower case."""
         prefix = "INPUT_"
         return tuple(sorted(name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)))
 
     def name_of(self, name: str) -> str:
-        """An input as a workflow writes it."""
+        """The name of an input in a workflow."""
         return name
 
     @property
     def is_debugged(self) -> bool:
-        """Has somebody run the job again with debug logging?"""
+        """Was the job run again with debug logging?"""
         return bool(core.is_debug())
 
     @property
     def workspace(self) -> Path:
-        """The folder of the job, which later steps see too."""
+        """The folder of the job, which later steps can read."""
         named = Path(os.environ.get("GITHUB_WORKSPACE", ""))
         return named if named.is_absolute() and named.is_dir() else Path.cwd()
 
     @property
     def temporary(self) -> Path | None:
-        """A folder for what must not lie in the workspace and yet outlive this step, where there is one."""
+        """A folder outside the workspace whose files outlive this step, if there is one."""
         named = os.environ.get("RUNNER_TEMP", "")
         return Path(named) if named and os.access(named, os.W_OK) else None
 
     async def id_token(self, audience: str) -> str:
-        """A fresh token of this job for `audience`, valid for minutes. Raises `NoIdToken`."""
+        """A new token of this job for `audience`, valid for minutes. Raises `NoIdToken`."""
         if not (os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL") and os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")):
             raise _not_granted()
         if not self._trusts:
@@ -120,11 +124,11 @@ class GitHub:
             if attempt:
                 await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
             try:
-                # Not `core.get_id_token`: it prints the mask from whatever thread it runs in, and a mask printed between two
-                # lines of foreign text would be foreign text. The mask is ours to print.
+                # Not `core.get_id_token`: it prints the mask command from its own thread. Between
+                # two lines of `show`, where commands are stopped, the runner would not obey it.
                 token = await _within(DEADLINE, lambda: str(core.OidcClient.get_id_token(audience)))
             except TimeoutError:
-                seen, remedy = f"there was no answer within {DEADLINE:.0f} seconds", "Run the job again."
+                seen, remedy = f"no answer within {DEADLINE:.0f} seconds", "Run the job again."
             except Exception as error:  # noqa: BLE001  (the toolkit raises nothing more precise)
                 seen, remedy, final = _id_token_failure(error)
                 if final:
@@ -135,14 +139,14 @@ class GitHub:
             _LOG.debug("no ID token in attempt %d: %s", attempt + 1, seen)
         raise NoIdToken(f"GitHub gave this job no ID token: {seen}.", remedy)
 
-    # -- what the job is told ----------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------
 
     def begin(self) -> Mapping[str, str]:
-        """Nothing to prepare: what cannot be handed on is told when it is tried."""
+        """Do nothing: `outputs` and `summary` report missing files when they are called."""
         return {}
 
     def end(self, code: int) -> str:  # noqa: ARG002  (the runner takes it from the process)
-        """Nothing left to say."""
+        """Do nothing."""
         return ""
 
     def progress(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
@@ -159,7 +163,11 @@ class GitHub:
             _say(core.info, line if level is Level.INFO else f"{level.word}: {line}")
 
     def show(self, content: RenderableType) -> None:
-        """Long, and much of it foreign: the runner is told to obey nothing until the end, besides all text being tame."""
+        """
+        Print a result with all commands stopped: it is long, with much foreign text.
+
+        The text is tamed as well.
+        """
         pause = f"text-{uuid.uuid4().hex}"
         _say(core.info, f"::stop-commands::{pause}\n{tame(str(content))}\n::{pause}::")
 
@@ -177,7 +185,7 @@ class GitHub:
             self._in_group = False
 
     def annotate(self, level: Level, title: str, text: str) -> None:
-        """The first nine of each type are shown at once; `finish` tells how many more there were."""
+        """Show the first nine of each type at once; `finish` gives the number of further ones."""
         level = max(level, Level.INFO)
         self._annotations[level] += 1
         if self._annotations[level] < MAX_ANNOTATIONS:
@@ -191,8 +199,8 @@ class GitHub:
 
     def outputs(self, values: Mapping[str, str]) -> str:
         if not os.environ.get("GITHUB_OUTPUT"):
-            # The toolkit would fall back to a command that GitHub has abolished.
-            return "GITHUB_OUTPUT names no file"
+            # Otherwise the toolkit uses a command that GitHub no longer supports.
+            return "GITHUB_OUTPUT is not set"
         for name, value in values.items():
             try:
                 core.set_output(name, _writable(value))
@@ -203,10 +211,10 @@ class GitHub:
     def summary(self, markdown: str) -> str:
         named = os.environ.get("GITHUB_STEP_SUMMARY")
         if not named:
-            return "GITHUB_STEP_SUMMARY names no file"
+            return "GITHUB_STEP_SUMMARY is not set"
         try:
-            # In one piece: a summary that is cut in the middle is worse than none. Not made anew where it is missing: the
-            # runner would not find it.
+            # In one write, so that the summary is not cut in the middle. A missing file is not
+            # created: the runner would not find it.
             with Path(named).open("r+b") as file:
                 file.seek(0, os.SEEK_END)
                 file.write(_writable(markdown).encode())
@@ -218,9 +226,8 @@ class GitHub:
         for level, number in self._annotations.items():
             if number >= MAX_ANNOTATIONS:
                 hidden = number - MAX_ANNOTATIONS + 1
-                self._annotate(
-                    level, "And more", f"There are {hidden} more of these. The log and the summary name them."
-                )
+                text = f"There are {hidden} more of these, listed in the log and in the summary."
+                self._annotate(level, "More messages", text)
         self._annotations.clear()
         with suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -230,7 +237,9 @@ class GitHub:
 
 
 def _say(command: Callable[..., object], *words: str, **properties: str) -> None:
-    """A run that deletes must not stop because nobody reads its log any more."""
+    """
+    Print a command, also to a closed pipe: a run that deletes must not stop when its log is closed.
+    """
     with suppress(OSError, ValueError):
         command(*words, **properties)
 
@@ -240,7 +249,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _writable(text: str) -> str:
-    """Half a surrogate pair, which foreign text may hold, has no place in a file."""
+    """Escape unpaired surrogates, which foreign text may contain and a file cannot."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -250,24 +259,24 @@ def _fault(error: Exception) -> str:
     return str(error)
 
 
-# -- the token of the job --------------------------------------------------------------------------------------
+# -- the token of the job ------------------------------------------------------------------------
 
 
 def _not_granted() -> NoIdToken:
     if fork := _fork():
         return NoIdToken(
             f"This job belongs to a pull request from a fork ({fork}), and GitHub gives such jobs no ID token.",
-            "Run it for the repository itself: on `schedule`, `workflow_dispatch` or `push`. Never let a fork's job log in.",
+            "Run it in the repository itself: on `schedule`, `workflow_dispatch` or `push`. Never let the job of a fork log in.",
         )
     return NoIdToken("This job may not ask GitHub for an ID token.", _GRANT)
 
 
 def _fork() -> str:
-    """The repository that this pull request comes from, if it is another one."""
+    """The repository of this pull request if it is a fork, else an empty text."""
     try:
         event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
         pull_request = event["pull_request"]
-        # A fork that was deleted meanwhile is null.
+        # The repository is null if the fork has been deleted.
         head, base = ((pull_request[side]["repo"] or {}).get("full_name", "deleted") for side in ("head", "base"))
     except (KeyError, TypeError, AttributeError, ValueError, OSError):
         return ""
@@ -275,30 +284,32 @@ def _fork() -> str:
 
 
 def _id_token_failure(error: Exception) -> tuple[str, str, bool]:
-    """What happened, what to do, and whether another attempt is of no use. The toolkit wraps everything in one exception."""
+    """
+    The failure, its remedy, and whether it is final. The toolkit raises one exception for everything.
+    """
     import requests  # noqa: PLC0415  (slow to import, and not needed without a token)
 
     cause = error.__context__
     if isinstance(cause, requests.exceptions.SSLError):
-        remedy = "Name the company's authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE."
-        return "its certificate is not from an authority that this machine trusts", remedy, True
+        remedy = "Name the file of your certificate authority in SSL_CERT_FILE or REQUESTS_CA_BUNDLE."
+        return "the TLS certificate of the token issuer is not trusted", remedy, True
     if isinstance(cause, requests.exceptions.RequestException) and not isinstance(cause, json.JSONDecodeError):
-        # Its text holds the address, which is of no use to a person.
-        seen = f"its issuer cannot be reached ({type(cause).__name__})"
+        # The text of the exception only gives the URL, which does not help the user.
+        seen = f"the token issuer cannot be reached ({type(cause).__name__})"
         return seen, "Check the network and the proxy (HTTPS_PROXY, NO_PROXY) of the runner.", False
     status = re.search(r"Error Code: (\d+)", str(error))
     if status is None:
-        return "what answered is not GitHub's issuer", "Check the proxy (HTTPS_PROXY) of the runner.", False
+        return "the answer is not from GitHub's token issuer", "Check the proxy (HTTPS_PROXY) of the runner.", False
     code = int(status.group(1))
     final = 400 <= code < 500 and code not in (408, 429)
-    return f"its issuer answered {code}", _GRANT if code in (401, 403) else "Run the job again.", final
+    return f"the token issuer answered {code}", _GRANT if code in (401, 403) else "Run the job again.", final
 
 
 async def _within(seconds: float, work: Callable[[], T]) -> T:
     """
-    Do blocking work beside the event loop, and give it up after so many seconds. Raises `TimeoutError`.
+    Run blocking work in a thread, for at most `seconds`. Raises `TimeoutError`.
 
-    In a thread of its own which nobody waits for: one of the loop's pool would keep the process from ending.
+    The thread is a daemon. A thread of the event loop's pool would keep the process from ending.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -315,9 +326,9 @@ async def _within(seconds: float, work: Callable[[], T]) -> T:
         result, failure = None, None
         try:
             result = work()
-        except Exception as error:  # noqa: BLE001  (it is raised where somebody awaits it)
+        except Exception as error:  # noqa: BLE001  (raised where the future is awaited)
             failure = error
-        with suppress(RuntimeError):  # the loop has ended meanwhile
+        with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(close, result, failure)
 
     threading.Thread(target=run, daemon=True, name="id-token").start()
@@ -326,9 +337,10 @@ async def _within(seconds: float, work: Callable[[], T]) -> T:
 
 def _trust_ca_files() -> None:
     """
-    Let the toolkit's client trust what every other client of this process trusts.
+    Let the toolkit trust the same certificate authorities as the other clients of this process.
 
-    It knows REQUESTS_CA_BUNDLE only, and takes it to mean "instead of"; companies mean "also", and may set SSL_CERT_FILE.
+    It knows only REQUESTS_CA_BUNDLE, which replaces the default authorities. Companies mean it as an
+    addition, and may set SSL_CERT_FILE instead.
     """
     files = [Path(os.environ.get(name, "")) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
     files = [file for file in files if file.is_file()]

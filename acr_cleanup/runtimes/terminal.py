@@ -1,7 +1,8 @@
 """
-A command line: results to stdout, progress and log to stderr.
+The command line: results on stdout, progress and log on stderr.
 
-Where stderr is a terminal, a live display has one line for each stage; elsewhere there are plain lines, few of them.
+If stderr is a terminal, a live display has one line for each stage. Otherwise a few plain lines are
+printed.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Terminal:
     """
     The `Runtime` of the command line.
 
-    `interactive` is whether stderr is a terminal that can redraw its lines, and nobody records it (`CI`). Colour is left out where
-    `NO_COLOR` asks for that (https://no-color.org) and on dumb terminals.
+    `interactive`: stderr is a terminal that can redraw lines and is not recorded (`CI`). There is no
+    colour with `NO_COLOR` (https://no-color.org) and on dumb terminals.
     """
 
     def __init__(
@@ -52,14 +53,14 @@ class Terminal:
     ) -> None:
         environ = os.environ if environ is None else environ
         self._level = level
-        # Either is None for a process that was started with it closed.
+        # A stream is None if it was closed when the process started.
         self._out = _Stream(sys.stdout if stdout is None else stdout)
         self._err = _Stream(sys.stderr if stderr is None else stderr)
         self._plain = PlainProgress(clock)
         self._tasks: dict[str, TaskID] = {}
         self._live: Progress | None = None
 
-        # A pseudo-terminal of a CI system records every redrawing as a line.
+        # The pseudo-terminal of a CI system records each redrawn line as a new one.
         capable = environ.get("TERM", "") != "dumb" and environ.get("CI", "").lower() in {"", "0", "false"}
         colour = capable and not environ.get("NO_COLOR")
         self.interactive = capable and self._err.isatty()
@@ -79,16 +80,17 @@ class Terminal:
         prefix = "" if level is Level.INFO else f"{level.word}: "
         line = prefix + tame(text).rstrip("\n")
         if self._rich_err is not None:
-            # Through rich, so that the line stands above the live display and does not cut it in two.
+            # Through rich, so that the line appears above the live display and does not break it.
             self._rich_err.print(Text(line, _STYLES[level]), soft_wrap=True)
         else:
             self._err.write(f"{line}\n")
         self._err.flush()
 
     def show(self, content: RenderableType) -> None:
-        # Both streams may be one screen: a live display would be torn by what is written in the middle of it.
+        # Both streams may be the same screen: output in the middle of a live display would break
+        # it.
         was_live = self._live is not None
-        self._settle()
+        self._stop_display()
         if was_live and self._rich_out is not None:
             self._out.write("\n")
         if self._rich_out is not None and not isinstance(content, str):
@@ -98,7 +100,7 @@ class Terminal:
         self._out.flush()
 
     def finish(self) -> None:
-        self._settle()
+        self._stop_display()
         self._out.flush()
         if fault := self._out.fault:
             self._out.fault = ""
@@ -106,22 +108,22 @@ class Terminal:
         self._err.flush()
 
     @contextmanager
-    def group(self, title: str) -> Iterator[None]:  # noqa: ARG002  (headings are part of what is shown here)
+    def group(self, title: str) -> Iterator[None]:  # noqa: ARG002  (the results have headings)
         yield
 
     def annotate(self, level: Level, title: str, text: str) -> None:
-        """Nothing: whoever reads a terminal has just seen it."""
+        """Do nothing: the terminal shows the log itself."""
 
     def mask(self, secret: str) -> None:
-        """Nothing: no terminal can. What is secret is never printed in the first place."""
+        """Do nothing: a terminal cannot mask text. Secrets are never printed."""
 
     async def id_token(self, audience: str) -> str:  # noqa: ARG002
-        raise NoIdToken("There is no job here that could have a token.", "Log in another way.")
+        raise NoIdToken("Only a job of a CI system has an ID token.", "Log in another way.")
 
-    def outputs(self, values: Mapping[str, str]) -> str:  # noqa: ARG002  (the report files hold all of them)
+    def outputs(self, values: Mapping[str, str]) -> str:  # noqa: ARG002  (they are in the report files)
         return ""
 
-    def summary(self, markdown: str) -> str:  # noqa: ARG002  (the same is on the screen, and in summary.md)
+    def summary(self, markdown: str) -> str:  # noqa: ARG002  (it is in summary.md)
         return ""
 
     def _draw(self, stage: str, done: int, total: int | None, detail: str) -> None:
@@ -133,8 +135,8 @@ class Terminal:
         ends = total is not None and done >= total
         self._live.update(self._tasks[stage], total=total, completed=done, detail="" if ends else tame(detail))
 
-    def _settle(self) -> None:
-        """Leave the live display as it stands; stages that go on begin a new one."""
+    def _stop_display(self) -> None:
+        """End the live display; stages that are not finished begin a new one."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -143,16 +145,16 @@ class Terminal:
 
 class _Stream(io.TextIOBase):
     """
-    A stream that never raises for want of a reader or of letters.
+    A stream that ignores closed pipes and characters that its encoding cannot represent.
 
-    When the other end is gone (`| head`), what comes is dropped: a run that deletes must not stop because nobody watches. What the
-    stream's encoding cannot express is written as an escape.
+    After the reader is gone (`| head`), further output is dropped: a run that deletes must not stop
+    because of that. Characters that the encoding cannot represent are written as escapes.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self.fault = ""
-        """Why output was lost, unless nobody wanted to read on."""
+        """Why output was lost; empty for a closed pipe."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -192,21 +194,21 @@ class _Stream(io.TextIOBase):
         stream, self._stream = self._stream, None
         if not isinstance(error, BrokenPipeError):
             self.fault = str(error)
-        # The interpreter flushes its streams once more when it ends, and would complain of the closed pipe there.
+        # The interpreter flushes its streams again when it ends, and would report the closed pipe.
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
         try:
             descriptor = stream.fileno() if stream is not None else -1
-            nowhere = os.open(os.devnull, os.O_WRONLY)
+            null = os.open(os.devnull, os.O_WRONLY)
             try:
-                os.dup2(nowhere, descriptor)
+                os.dup2(null, descriptor)
             finally:
-                os.close(nowhere)
+                os.close(null)
         except (OSError, ValueError):
             pass
 
 
 class _Count(ProgressColumn):
-    """`3/8`, or `3` while nobody knows of how many."""
+    """`3/8`, or `3` while the total is unknown."""
 
     def render(self, task: Task) -> Text:
         done = f"{int(task.completed):,}"
@@ -214,7 +216,8 @@ class _Count(ProgressColumn):
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
-    # The detail gets what is left of the line, and is cut rather than wrapped: a display must not jump.
+    # The detail fills the rest of the line. It is cut, not wrapped, so that the display keeps its
+    # height.
     detail = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     return (
         SpinnerColumn(finished_text="✓"),

@@ -11,7 +11,8 @@ from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster, Waiver
-from acr_cleanup.core.policy import Limits, RetentionPolicy
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import DEFAULT_TAG, Registry
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings.file import place, read_config
@@ -255,7 +256,7 @@ def _clusters(
     targets: list[ClusterTarget] = []
     places: dict[tuple[str, ...], str] = {}
     for where, target in entries:
-        identity = _identity(target)
+        identity = target.place()
         if identity in places:
             seen = f"This is the same cluster as {places[identity]}."
             problems.append(Problem(where, seen, "Remove one of the two."))
@@ -318,16 +319,6 @@ def _snapshot(key: str, entry: BySnapshot, folder: Path) -> SnapshotCluster:
     )
     target = SnapshotCluster(key, path, resource_id=resource_id)
     return target if entry.max_age is None else replace(target, max_age=entry.max_age)
-
-
-def _identity(target: ClusterTarget) -> tuple[str, ...]:
-    """Return a value that is equal for two targets of the same cluster."""
-    # Azure compares these names without regard to case.
-    if isinstance(target, AksCluster):
-        return (target.subscription_id.lower(), target.resource_group.lower(), target.name.lower())
-    if isinstance(target, SnapshotCluster):
-        return (str(target.path.absolute()), target.key)
-    return (str(target.kubeconfig.absolute()), target.context or "")
 
 
 def _check_waivers(

@@ -1,27 +1,28 @@
-"""Finds out, before anything is deleted, whether the registry could bring it back: by its policies in Azure Resource Manager."""
+"""
+Reads the registry's soft delete and retention policies from Azure Resource Manager.
+
+The reports say before the first deletion whether deleted manifests can be restored.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS, open_manager
+from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
+from acr_cleanup.core.references import Registry as RegistryHost
 from acr_cleanup.errors import IdentityError
-from acr_cleanup.settings import Settings
 
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-
-    from acr_cleanup.access.network import Network
-
-# The last versions without `preview` in their name do not show the policy of soft delete.
+# Versions without `preview` do not return the soft delete policy.
 API_VERSION = "2023-11-01-preview"
 READER = "Reader (on the registry)"
+_LIST_SECONDS = 120
 
 log = logging.getLogger("acr_cleanup")
 
@@ -50,31 +51,37 @@ class _Registry(msgspec.Struct):
     properties: _Properties
 
 
-class _Registries(msgspec.Struct):
-    value: list[_Registry]
+async def read_soft_delete(
+    azure: Azure, host: RegistryHost, subscription: str | None, group: str | None, *, backup: bool
+) -> Undo:
+    """
+    Describe whether deleted manifests can be restored.
 
-
-async def look_at_undo(settings: Settings, network: Network, credential: AsyncTokenCredential) -> Undo:
-    """What the registry's policies mean for what is going to be deleted. That they cannot be read is no error, but said."""
-    subscription, group = settings.registry_subscription_id, settings.registry_resource_group
+    A policy that cannot be read is not an error: the description then gives the reason.
+    """
     if subscription is None or group is None:
-        return _unknown("the configuration does not say the registry's subscription_id and resource_group", settings)
+        return _unknown(
+            "the configuration does not say the registry's subscription_id and resource_group", backup=backup
+        )
     try:
-        policies = await _policies(settings, subscription, group, network, credential)
-    except (Unread, IdentityError) as error:
+        async with asyncio.timeout(_LIST_SECONDS):
+            policies = await _policies(host, subscription, group, azure)
+    except (ReadFailure, IdentityError) as error:
         log.debug("reading the policies of the registry", exc_info=True)
-        return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), settings)
-    except Exception as error:  # only a sentence of the report is at stake
+        return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), backup=backup)
+    except TimeoutError:
+        return _unknown(f"the registries were not listed completely within {_LIST_SECONDS} seconds", backup=backup)
+    except Exception as error:  # only a sentence of the report depends on it
         log.debug("reading the policies of the registry", exc_info=True)
-        return _unknown(f"{type(error).__name__}: {error}", settings)
+        return _unknown(f"{type(error).__name__}: {error}", backup=backup)
     if policies is None:
-        return _unknown(f"resource group {group} shows no registry {settings.registry.login_server}", settings)
-    return describe(policies, backup=settings.backup)
+        return _unknown(f"resource group {group} has no registry {host.login_server}", backup=backup)
+    return describe(policies, backup=backup)
 
 
 def describe(policies: _Policies, *, backup: bool) -> Undo:
     """
-    These policies in words.
+    Describe these policies. `backup`: the journal keeps the content of deleted manifests.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-soft-delete-policy and
     https://learn.microsoft.com/azure/container-registry/container-registry-retention-policy
@@ -82,43 +89,36 @@ def describe(policies: _Policies, *, backup: bool) -> Undo:
     soft, retention = policies.soft_delete_policy, policies.retention_policy
     warnings: tuple[str, ...] = ()
     if retention is not None and retention.status.lower() == "enabled" and retention.days == 0:
-        at_once = "The retention policy of the registry deletes untagged manifests at once (0 days)"
-        warnings = (f"{at_once}: a manifest that loses its last tag is gone with it.",)
+        policy = "The retention policy of the registry deletes untagged manifests immediately (0 days)"
+        warnings = (f"{policy}: a manifest is deleted together with its last tag.",)
     if soft is not None and soft.status.lower() == "enabled":
         days = f" for {soft.retention_days} day{'s' if soft.retention_days != 1 else ''}" if soft.retention_days else ""
-        return Undo(f"Soft delete is on: deleted manifests can be restored{days}.", warnings)
+        return Undo(f"Soft delete is enabled: deleted manifests can be restored{days}.", warnings)
     if backup:
-        kept = "the journal keeps the deleted manifests, which can be restored as long as the registry has their layers"
-        return Undo(f"Soft delete is off, but {kept}.", warnings)
-    return Undo("Soft delete is off: a deleted manifest is gone unless backup is true.", warnings)
+        text = (
+            "Soft delete is disabled, but the journal keeps the deleted manifests. They can be restored as long as the "
+            "registry has their layers."
+        )
+        return Undo(text, warnings)
+    return Undo("Soft delete is disabled: deleted manifests cannot be restored unless backup is true.", warnings)
 
 
-def _unknown(why: str, settings: Settings) -> Undo:
-    kept = " The journal keeps the deleted manifests." if settings.backup else ""
-    return Undo(f"Whether soft delete is on is not known: {why}.{kept}")
+def _unknown(why: str, *, backup: bool) -> Undo:
+    kept = " The journal keeps the deleted manifests." if backup else ""
+    return Undo(f"It is unknown whether soft delete is enabled: {why}.{kept}")
 
 
-async def _policies(
-    settings: Settings, subscription: str, group: str, network: Network, credential: AsyncTokenCredential
-) -> _Policies | None:
-    """None if there is no such registry. Raises `Unread` and `IdentityError`."""
-    from azure.core.rest import HttpRequest  # noqa: PLC0415
-
-    cloud = settings.cloud
-    # Listed, for not every registry is called like the first part of its host.
+async def _policies(host: RegistryHost, subscription: str, group: str, azure: Azure) -> _Policies | None:
+    """Return None if the resource group has no such registry. Raises `ReadFailure` and `IdentityError`."""
+    # List them: the name of a registry may differ from the first part of its host.
     path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
     call = "read the policies of the registry"
-    async with open_manager(
-        credential, network.transport, cloud.resource_manager, cloud.resource_manager_scope
-    ) as manager:
+    async with open_manager(azure) as manager:
         with arm_problem(call, Subscription(subscription), role=READER):
             client = await manager.client(subscription)
-            request = HttpRequest("GET", path, params={"api-version": API_VERSION})
-            response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
-            response.raise_for_status()
-            found = msgspec.json.decode(response.content, type=_Registries)
-    wanted = settings.registry.login_server.lower()
-    for each in found.value:
-        if each.properties.login_server.lower() == wanted:
-            return each.properties.policies or _Policies()
+            registries = msgspec.convert(await list_resources(client, path, API_VERSION), list[_Registry])
+    wanted = host.login_server.lower()
+    for registry in registries:
+        if registry.properties.login_server.lower() == wanted:
+            return registry.properties.policies or _Policies()
     return None

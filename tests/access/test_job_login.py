@@ -32,7 +32,7 @@ class JobTokens:
     async def __call__(self, audience: str) -> str:
         directory = self._emulator.world.directory
         claims = {"iss": GITHUB_ISSUER, "sub": directory.github_subject, "aud": audience, "jti": len(self.issued)}
-        self.issued.append(self._emulator.signer.sign(claims | self.claims, 300))
+        self.issued.append(self._emulator.authority.signer.sign(claims | self.claims, 300))
         return self.issued[-1]
 
 

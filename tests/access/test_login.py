@@ -22,7 +22,7 @@ async def test_service_principal_with_secret_gets_tokens() -> None:
     async with Emulator(World()) as emulator:
         async with credential_in(cloud_of(emulator), emulator.environment()) as credential:
             token = await credential.get_token(REGISTRY)
-        assert emulator.check_token(token.token, "https://containerregistry.azure.net")
+        assert emulator.authority.check_token(token.token, "https://containerregistry.azure.net")
         assert [(request.service, request.method) for request in emulator.world.requests] == [("entra", "POST")]
 
 
@@ -47,16 +47,16 @@ async def test_federated_token_goes_to_configured_authority(tmp_path: Path) -> N
     async with Emulator(world) as emulator:
         claims = {"iss": subject.issuer, "sub": subject.subject, "aud": subject.audience}
         file = tmp_path / "token"
-        file.write_text(emulator.signer.sign(claims, 60))
+        file.write_text(emulator.authority.signer.sign(claims, 60))
         environ = {**emulator.environment(), "AZURE_CLIENT_SECRET": "", "AZURE_FEDERATED_TOKEN_FILE": str(file)}
         async with credential_in(cloud_of(emulator), environ) as credential:
             token = await credential.get_token(REGISTRY)
-        assert emulator.check_token(token.token, "https://containerregistry.azure.net")
+        assert emulator.authority.check_token(token.token, "https://containerregistry.azure.net")
 
         file.write_text("nonsense")
         assert "not a valid token" in (await refusal(cloud_of(emulator), environ)).seen
         world.directory.federated[0] = replace(subject, subject="you")
-        file.write_text(emulator.signer.sign(claims, 60))
+        file.write_text(emulator.authority.signer.sign(claims, 60))
         assert "subject" in (await refusal(cloud_of(emulator), environ)).seen
         file.unlink()
         missing = await refusal(cloud_of(emulator), environ)

@@ -88,12 +88,14 @@ async def test_each_entra_request_uses_a_new_masked_token(azure: Emulator) -> No
     assert {request.query for request in requests} == {f"api-version=7.1&serviceConnectionId={CONNECTION}"}
     assert {token.token for token in tokens} <= set(masked)
     assert TOKEN in masked
-    assert sum(azure.signer.verify(secret) is not None for secret in masked) == 4
+    assert sum(azure.authority.signer.verify(secret) is not None for secret in masked) == 4
 
 
 async def test_token_is_requested_through_proxy_of_agent(azure: Emulator) -> None:
     """The host name of Azure DevOps is only known to the proxy of the emulator."""
-    assert azure.signer.verify(await ask(azure, **azure.environment("proxy"), **azure.pipelines_environment("proxy")))
+    assert azure.authority.signer.verify(
+        await ask(azure, **azure.environment("proxy"), **azure.pipelines_environment("proxy"))
+    )
     assert azure.world.count(service="oidc") == 1
 
 
@@ -162,9 +164,9 @@ async def test_forbidden_connection_gets_place_to_permit_it(azure: Emulator, sta
 )
 async def test_temporary_failure_is_retried(azure: Emulator, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
     monkeypatch.setattr(service_connection, "DEADLINE", 1.0)
-    fault.service, fault.times, fault.hits, fault.seen = "oidc", 2, 0, 0
+    fault.service, fault.times, fault.hits, fault.matched = "oidc", 2, 0, 0
     azure.world.faults.append(fault)
-    assert azure.signer.verify(await ask(azure))
+    assert azure.authority.signer.verify(await ask(azure))
     assert fault.hits == 2
 
 
@@ -179,7 +181,7 @@ async def test_temporary_failure_is_retried(azure: Emulator, monkeypatch: pytest
     ],
 )
 async def test_lasting_failure_is_explained(azure: Emulator, fault: Fault, seen: str) -> None:
-    fault.service, fault.hits, fault.seen = "oidc", 0, 0
+    fault.service, fault.hits, fault.matched = "oidc", 0, 0
     azure.world.faults.append(fault)
     assert seen in (await refusal(azure)).seen
     assert fault.hits == 3

@@ -78,7 +78,7 @@ async def test_a_cluster_is_read_by_its_real_names_through_the_proxy() -> None:
         assert at.world.count(service="proxy") > 0
 
 
-# -- what cannot be read -------------------------------------------------------------------------------------------------
+# -- what cannot be read ---------------------------------------------------------------------------
 
 
 async def test_a_stopped_cluster_is_a_blocker_and_never_an_empty_one() -> None:
@@ -289,7 +289,7 @@ async def test_cancelling_ends_the_reading() -> None:
             await task
 
 
-# -- any Kubernetes ------------------------------------------------------------------------------------------------------
+# -- any Kubernetes --------------------------------------------------------------------------------
 
 
 async def test_a_kubeconfig_cluster_is_read_in_the_context_that_is_named(tmp_path: Path) -> None:
@@ -298,11 +298,11 @@ async def test_a_kubeconfig_cluster_is_read_in_the_context_that_is_named(tmp_pat
         text = kubeconfig(
             cluster,
             server=at.emulator.kubernetes_url(cluster),
-            ca_pem=at.emulator.ca_pem,
+            ca_pem=at.emulator.authority.ca_pem,
             role="clusterUser",
             auth="certificate",
             tenant="",
-            certificate=at.emulator.client_certificate(cluster),
+            certificate=at.emulator.authority.client_certificate(cluster),
         )
         path = tmp_path / "config"
         path.write_text(text)

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from acr_cleanup import __version__
 from acr_cleanup.clusters import snapshot
-from acr_cleanup.clusters.snapshot import Recorded, read_snapshot, recorded_resource_id, write_snapshot
+from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
+from acr_cleanup.clusters.snapshot_reader import read_snapshot, recorded_resource_id
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 
@@ -58,7 +59,7 @@ SCAN = ClusterScan(
 def write(
     path: Path, *scans: ClusterScan, read_at: datetime = NOW, registry: Registry = REGISTRY, helm_history: int = 3
 ) -> Path:
-    clusters = [Recorded(scan, read_at, AKS) for scan in scans or (SCAN,)]
+    clusters = [SnapshotEntry(scan, read_at, AKS) for scan in scans or (SCAN,)]
     write_snapshot(path, registry, clusters, helm_history=helm_history, created_at=read_at)
     return path
 
@@ -83,7 +84,7 @@ def whole(path: Path) -> bytes:
     return path.read_bytes()
 
 
-# -- what is written -----------------------------------------------------------------------------------------------------------
+# -- what is written -------------------------------------------------------------------------------
 
 
 def test_what_was_written_is_read(path: Path) -> None:
@@ -137,7 +138,7 @@ def test_half_a_surrogate_pair_does_not_spoil_the_file(path: Path) -> None:
     assert read(path).notes == ("half \\ud800",)
 
 
-# -- a file is decoded once ----------------------------------------------------------------------------------------------------
+# -- a file is decoded once ------------------------------------------------------------------------
 
 
 def test_a_merged_file_is_decoded_once_for_all_its_clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +162,13 @@ def test_a_file_that_was_replaced_is_read_anew(path: Path) -> None:
     assert len(read(path).uses) == 1
 
 
-# -- what is refused outright --------------------------------------------------------------------------------------------------
+# -- what is refused outright ----------------------------------------------------------------------
 
 
 def test_a_missing_file_is_a_blocker(tmp_path: Path) -> None:
-    with pytest.raises(Unread) as refused:
+    with pytest.raises(ReadFailure) as refused:
         read(tmp_path / "usage.json")
-    assert "there is no such file" in refused.value.seen
+    assert "the file does not exist" in refused.value.seen
     assert "acr-cleanup collect" in refused.value.remedy
     assert str(tmp_path / "usage.json")[:100] in refused.value.call
 
@@ -176,7 +177,7 @@ def test_a_folder_or_a_pipe_is_no_snapshot(tmp_path: Path) -> None:
     """A pipe would let the run wait for ever."""
     os.mkfifo(tmp_path / "pipe")
     for name in ("", "pipe"):
-        with pytest.raises(Unread, match="it is no file"):
+        with pytest.raises(ReadFailure, match="it is not a regular file"):
             read(tmp_path / name)
 
 
@@ -185,18 +186,18 @@ def test_a_file_that_cannot_be_read_is_a_blocker(path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(Unread, match="Permission denied"):
+    with pytest.raises(ReadFailure, match="Permission denied"):
         read(path)
 
 
 def test_a_path_that_is_none_is_a_blocker() -> None:
-    with pytest.raises(Unread):
+    with pytest.raises(ReadFailure):
         read(Path("usage\0.json"))
 
 
 def test_a_file_without_bounds_is_not_even_opened(path: Path) -> None:
     os.truncate(path, snapshot.MAX_BYTES + 1)
-    with pytest.raises(Unread, match="512 MiB"):
+    with pytest.raises(ReadFailure, match="512 MiB"):
         read(path)
 
 
@@ -210,20 +211,20 @@ def test_a_file_without_bounds_is_not_even_opened(path: Path) -> None:
 )  # fmt: skip
 def test_what_is_no_snapshot_is_a_blocker(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    with pytest.raises(Unread, match="it is not a usage snapshot"):
+    with pytest.raises(ReadFailure, match="it is not a usage snapshot"):
         read(path)
 
 
 @pytest.mark.parametrize("length", [1, 100, 1000, -2])
 def test_a_part_of_a_snapshot_is_a_blocker(path: Path, length: int) -> None:
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(Unread, match="a part of one"):
+    with pytest.raises(ReadFailure, match="a part of one"):
         read(path)
 
 
 def test_another_version_is_a_blocker_whatever_else_it_holds(path: Path) -> None:
     path.write_text('{"schema_version": 2, "new": {}}')
-    with pytest.raises(Unread, match="its form is version 2"):
+    with pytest.raises(ReadFailure, match="its schema version is 2"):
         read(path)
 
 
@@ -255,7 +256,7 @@ EDITS: dict[str, Callable[[Any], object]] = {
 def test_an_edited_snapshot_is_a_blocker(path: Path, change: Callable[[Any], object]) -> None:
     write(path, replace(SCAN, blockers=(Blocker(KEY, "list pods", "500.", "Run again.", "pods"),)))
     edit(path, change)
-    with pytest.raises(Unread, match="it was changed after it had been written"):
+    with pytest.raises(ReadFailure, match="it was modified after it was written"):
         read(path)
 
 
@@ -290,19 +291,19 @@ FORGED: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
 def test_names_are_checked_even_if_the_hash_is_right(path: Path, change: Callable[[Any], object]) -> None:
     edit(path, change, forge=True)
-    with pytest.raises(Unread) as refused:
+    with pytest.raises(ReadFailure) as refused:
         read(path)
-    assert "changed after" not in refused.value.seen
+    assert "modified after" not in refused.value.seen
     assert refused.value.seen.isprintable()
 
 
 def test_a_cluster_that_it_does_not_hold_is_a_blocker(path: Path) -> None:
-    with pytest.raises(Unread, match=r"it holds no cluster test. It holds: production."):
+    with pytest.raises(ReadFailure, match=r"it has no cluster test. It has: production."):
         read(path, key="test")
 
 
 def test_a_snapshot_of_another_registry_is_a_blocker(path: Path) -> None:
-    with pytest.raises(Unread, match=r"for the registry contoso.azurecr.io, not for fabrikam.azurecr.io"):
+    with pytest.raises(ReadFailure, match=r"for the registry contoso.azurecr.io, not for fabrikam.azurecr.io"):
         read(path, registry=Registry("fabrikam.azurecr.io"))
 
 
@@ -312,18 +313,18 @@ def test_the_registry_is_the_same_in_any_case(path: Path) -> None:
 
 def test_a_snapshot_of_another_aks_cluster_is_a_blocker(path: Path) -> None:
     assert read(path, resource_id=AKS.upper()).blockers == ()
-    with pytest.raises(Unread, match=r"it was read from .*/aks, not from .*/aks-2"):
+    with pytest.raises(ReadFailure, match=r"it was read from .*/aks, not from .*/aks-2"):
         read(path, resource_id=f"{AKS}-2")
 
 
 def test_a_snapshot_of_no_aks_cluster_is_none_of_one(path: Path) -> None:
-    write_snapshot(path, REGISTRY, [Recorded(SCAN, NOW)], helm_history=3, created_at=NOW)
+    write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW)], helm_history=3, created_at=NOW)
     assert read(path).blockers == ()
-    with pytest.raises(Unread, match="a cluster without a resource id"):
+    with pytest.raises(ReadFailure, match="a cluster without a resource id"):
         read(path, resource_id=AKS)
 
 
-# -- what is in it, but proves nothing -----------------------------------------------------------------------------------------
+# -- what is in it, but proves nothing -------------------------------------------------------------
 
 
 def doubts(scan: ClusterScan) -> list[str]:
@@ -352,15 +353,15 @@ def test_the_age_of_the_reading_counts(path: Path, age: timedelta, fits: bool) -
 
 def test_how_old_it_may_be_is_said_with_what_to_do(path: Path) -> None:
     (blocker,) = read(path, now=NOW + timedelta(hours=3), max_age=timedelta(hours=2)).blockers
-    assert blocker.seen == "it was read at 2026-11-22 10:00:00 UTC, 3 h ago; `max_age` allows 2 h."
+    assert blocker.seen == "it was read at 2026-11-22 10:00:00 UTC, 3 h ago. `max_age` allows 2 h."
     assert blocker.remedy == "Collect it again (acr-cleanup collect CONFIG --out usage.json)."
 
 
 def test_each_cluster_of_a_file_has_an_age_of_its_own(tmp_path: Path) -> None:
     """A file that was merged today may hold what was read last week."""
     path = tmp_path / "usage.json"
-    old = Recorded(ClusterScan("old"), NOW - timedelta(days=7))
-    write_snapshot(path, REGISTRY, [Recorded(SCAN, NOW), old], helm_history=3, created_at=NOW)
+    old = SnapshotEntry(ClusterScan("old"), NOW - timedelta(days=7))
+    write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW), old], helm_history=3, created_at=NOW)
     assert read(path).blockers == ()
     assert len(read(path, key="old").blockers) == 1
 
@@ -368,13 +369,13 @@ def test_each_cluster_of_a_file_has_an_age_of_its_own(tmp_path: Path) -> None:
 def test_an_alias_that_was_not_looked_for_is_a_blocker(path: Path) -> None:
     more = Registry("contoso.azurecr.io", REGISTRY.aliases | {"cr.contoso.example"})
     assert doubts(read(path, registry=more)) == [
-        "it was collected without the registry's alias cr.contoso.example: what is used by that name is not in it."
+        "it was collected without the registry's alias cr.contoso.example, so images used by that name are not in it."
     ]
     assert doubts(read(path, registry=Registry("contoso.azurecr.io"))) == [], "one more does no harm"
 
 
 def test_less_of_helms_history_than_asked_for_is_a_blocker(path: Path) -> None:
-    assert doubts(read(path, helm=4)) == ["it holds 3 revisions of each Helm release, and this run asks for 4."]
+    assert doubts(read(path, helm=4)) == ["it has 3 revisions of each Helm release, and this run asks for 4."]
     assert doubts(read(path, helm=0)) == []
 
 
@@ -404,7 +405,7 @@ def test_it_knows_which_cluster_it_was_read_from(path: Path) -> None:
     assert recorded_resource_id(SnapshotCluster("test", path)) is None
 
 
-# -- laws ----------------------------------------------------------------------------------------------------------------------
+# -- laws ------------------------------------------------------------------------------------------
 
 HOSTILE = [
     "::error::x",
@@ -464,7 +465,7 @@ def test_a_changed_byte_blocks_or_changes_nothing(whole: bytes, tmp_path: Path, 
     path.write_bytes(bytes(content))
     try:
         found = read(path)
-    except Unread:
+    except ReadFailure:
         assert content[place] != before
     else:
         assert found == as_read(SCAN)
@@ -481,7 +482,7 @@ def test_a_lost_or_doubled_piece_blocks_or_changes_nothing(whole: bytes, tmp_pat
     path.write_bytes(data.draw(st.sampled_from([gone, doubled])))
     try:
         found = read(path)
-    except Unread:
+    except ReadFailure:
         pass
     else:
         assert found == as_read(SCAN)

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
+from azure.core.async_paging import AsyncItemPaged
 
+from acr_cleanup.access import resource_manager
 from acr_cleanup.clusters import unlisted as forgotten
+from acr_cleanup.clusters.arm_errors import Subscription
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.clusters.unlisted import find_forgotten
+from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import IdentityError
 from tests.helpers.emulated_clusters import Edge, edge, target
 from tests.helpers.stage import always, staged
@@ -31,11 +35,8 @@ def states(*others: ClusterState) -> tuple[ClusterState, ...]:
     return (ClusterState("aks-prod"), *others)
 
 
-async def find(
-    at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] = (), required: bool = False, **options: Any
-) -> Outside:
-    known = {key: at.options[key] for key in ("credential", "make_transport", "resource_manager")}
-    return await find_forgotten(targets or (target(PROD),), subscriptions, required=required, **(known | options))
+async def find(at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] = (), required: bool = False) -> Outside:
+    return await find_unlisted(targets or (target(PROD),), subscriptions, at.azure, required=required)
 
 
 async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
@@ -45,8 +46,8 @@ async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
         (warning,) = found.warnings
         for words in (
             "aks-test in resource group rg-test of subscription 00000000-0000-0000-0000-000000000000",
-            "is not in the configuration: what only it uses counts as unused",
-            "If it never pulls from this registry, all this does no harm; once added, it is not mentioned again.",
+            "is not in the configuration. Images that only it uses count as unused",
+            "If it never pulls from this registry, deletions do not affect it; once added, it is not reported again.",
         ):
             assert words in warning
 
@@ -78,8 +79,8 @@ async def test_all_configured_is_nothing_to_say_whatever_the_case() -> None:
 @pytest.mark.parametrize(
     ("state", "words", "way_out"),
     [
-        ({"power_state": "Stopped"}, "(stopped)", "It must run to be read."),
-        ({"provisioning_state": "Deleting"}, "(deleting)", "when it is gone, there is nothing left to do"),
+        ({"power_state": "Stopped"}, "(stopped)", "It must be running to be read."),
+        ({"provisioning_state": "Deleting"}, "(deleting)", "Or wait until it is deleted."),
     ],
     ids=["stopped", "deleting"],
 )
@@ -107,7 +108,7 @@ async def test_many_are_named_in_one_sentence() -> None:
         assert [each.name for each in others if each.name not in "".join(warnings)] == []
 
 
-# -- where it looks -----------------------------------------------------------------------------------------------------
+# -- where it looks --------------------------------------------------------------------------------
 
 
 async def test_by_default_it_looks_where_configured_clusters_are() -> None:
@@ -131,7 +132,7 @@ async def test_requiring_all_where_nobody_knows_a_subscription_is_a_blocker(tmp_
         assert "`subscriptions`" in blocker.remedy
 
 
-# -- other ways to a cluster --------------------------------------------------------------------------------------------
+# -- other ways to a cluster -----------------------------------------------------------------------
 
 
 async def test_an_aks_cluster_reached_by_a_kubeconfig_is_known_by_its_host(tmp_path: Path) -> None:
@@ -175,10 +176,10 @@ async def test_a_snapshot_of_an_unknown_cluster_matches_nothing_and_says_what_wo
     async with edge(*states(ClusterState(TEST))) as at:
         found = await find(at, target(PROD), SnapshotCluster("afar", tmp_path / "usage.json"))
         (warning,) = found.warnings
-        assert "If a usage snapshot stands for it (afar), give that entry this `resource_id`" in warning
+        assert "If a usage snapshot is of this cluster (afar), give that entry this `resource_id`" in warning
 
 
-# -- what cannot be listed ----------------------------------------------------------------------------------------------
+# -- what cannot be listed -------------------------------------------------------------------------
 
 _FORBIDDEN = {"error": {"code": "AuthorizationFailed", "message": "no"}}
 FAILURES: dict[str, dict[str, Any]] = {
@@ -210,7 +211,7 @@ async def test_a_list_that_fails_is_told_only_to_whom_it_matters(
         asked = await find(at, subscriptions=[HERE])
         assert asked.blockers == ()
         (warning,) = asked.warnings
-        assert f"Whether subscription {HERE} has clusters that are not in the configuration cannot be told" in warning
+        assert f"Subscription {HERE} may have clusters that are not in the configuration" in warning
 
         required = await find(at, required=True)
         (blocker,) = required.blockers
@@ -228,7 +229,7 @@ async def test_a_list_that_azure_shortened_without_a_word_proves_nothing() -> No
         (warning,) = (await find(at, subscriptions=[HERE])).warnings
         (blocker,) = (await find(at, required=True)).blockers
         for text in (warning, str(blocker)):
-            assert "sees only those clusters that it has been given rights on" in text
+            assert "sees only the clusters on which it has rights" in text
             assert "the role Reader" in text
 
 
@@ -270,16 +271,66 @@ async def test_a_cluster_without_an_id_makes_the_list_unread() -> None:
         assert "a cluster without a resource id" in blocker.seen
 
 
-async def test_a_list_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forgotten, "_LIST_SECONDS", 0.5)
+class EndlessClient:
+    """A client whose list of clusters is followed by one more empty page for ever. Answers without any I/O."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.managed_clusters = self
+
+    def list(self, **_: Any) -> AsyncItemPaged[Any]:
+        async def get_page(_: str | None) -> None:
+            self.pages += 1
+
+        async def open_page(_: None) -> tuple[str, list[Any]]:
+            return f"page {self.pages}", []
+
+        return AsyncItemPaged(get_page, open_page)
+
+
+async def test_endless_empty_pages_end_at_the_page_limit() -> None:
+    """The SDK follows empty pages by recursion, which ended in a RecursionError after some 300 of them."""
+    client = EndlessClient()
+    with pytest.raises(ReadFailure, match=r"the list does not end: more than 1,000 pages\."):
+        await forgotten._list(client, Subscription(HERE))  # type: ignore[arg-type]
+    assert client.pages == 1_001
+
+
+@pytest.mark.parametrize("path", ["managedClusters$", "permissions$"], ids=["list", "permissions"])
+async def test_an_endless_list_is_a_blocker(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource_manager, "LIST_PAGES", 3)
     async with edge(*states()) as at:
-        again = (
-            f"{at.emulator.resource_manager}/subscriptions/{HERE}/providers/Microsoft.ContainerService/managedClusters"
-        )
-        body = {"value": [], "nextLink": f"{again}?api-version=1"}
-        at.world.faults.append(Fault(service="arm", path="managedClusters$", status=200, body=body))
+        body = {"value": [], "nextLink": endless(at, path)}
+        at.world.faults.append(Fault(service="arm", path=path, status=200, body=body))
         (blocker,) = (await find(at, required=True)).blockers
-        assert "within 0.5 seconds" in blocker.seen
+        assert "the list does not end: more than 3 pages." in blocker.seen
+        assert at.world.count(service="arm", path=path) == 4
+
+
+async def test_a_list_that_takes_too_long_is_a_blocker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pages come in that time: none of these does."""
+    monkeypatch.setattr(forgotten, "_LIST_SECONDS", 0.2)
+    async with edge(*states()) as at:
+        at.world.faults.append(Fault(service="arm", path="managedClusters$", hang=30.0))
+        (blocker,) = (await find(at, required=True)).blockers
+        assert "within 0.2 seconds" in blocker.seen
+
+
+def endless(at: Edge, path: str) -> str:
+    """A link to the next page that leads to the same list again."""
+    provider = {"managedClusters$": "ContainerService", "permissions$": "Authorization"}[path]
+    name = f"providers/Microsoft.{provider}/{path.removesuffix('$')}"
+    return f"{at.emulator.resource_manager}/subscriptions/{HERE}/{name}?api-version=1"
+
+
+async def test_permissions_on_a_later_page_count() -> None:
+    async with edge(*states()) as at:
+        pages: list[dict[str, Any]] = [
+            {"value": [], "nextLink": endless(at, "permissions$")},
+            {"value": [{"actions": ["*"]}]},
+        ]
+        at.world.faults += [Fault(service="arm", path="permissions$", times=1, status=200, body=page) for page in pages]
+        assert await find(at, required=True) == Outside()
 
 
 async def test_hostile_names_stay_on_their_line() -> None:
@@ -302,7 +353,7 @@ async def test_without_a_login_nothing_is_pretended() -> None:
             await find(at)
 
 
-# -- in a run -----------------------------------------------------------------------------------------------------------
+# -- in a run --------------------------------------------------------------------------------------
 
 
 async def test_a_run_warns_of_it_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +390,7 @@ async def test_a_cluster_that_appears_after_the_plan_stops_the_deleting(
         async def appear(_: object) -> None:
             stage.another("new")
 
-        stage.fault(service="arm", path="managedClusters$", behind=appear, times=1)
+        stage.fault(service="arm", path="managedClusters$", after_handler=appear, times=1)
         ran = await stage.tool.apply(config)
         assert (ran.code, ran.deleted) == (3, set())
         assert [each["where"] for each in ran.blockers] == ["aks-new"]

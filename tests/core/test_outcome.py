@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count
-from acr_cleanup.core.plan import Plan, RepositoryPlan, plan_repository
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.verification import Broken, Proof

@@ -22,17 +22,18 @@ from acr_cleanup.core.usage import ImageUse
 from acr_cleanup.core.verification import Missing
 from acr_cleanup.reports import json, markdown, text
 from acr_cleanup.reports.outputs import outputs
-from tests.core.test_promises import any_uses, plan, policies, worlds
 from tests.helpers import sample_results as samples
-from tests.helpers.generated_inventories import NOW, d, image, index, inventory, tag, use
+from tests.helpers.drawn_inventories import policies, repositories
+from tests.helpers.drawn_inventories import uses as drawn_uses
+from tests.helpers.generated_inventories import NOW, d, image, index, inventory, plan, tag, usage, use
 
 
-@given(worlds(), any_uses(), policies(), st.integers(1, 4), st.booleans())
+@given(repositories(), drawn_uses(), policies(), st.integers(1, 4), st.booleans())
 def test_every_plan_comes_out_as_it_went_in(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, part: int, more: bool
 ) -> None:
     """Decisions with all their reasons and uses, steps with their order and locks, warnings, sizes: in however many parts."""
-    made = plan(repository, uses, policy)
+    made = plan(repository, usage(*uses), policy)
     if more:
         space = Space({d(1): Content(5, {"x": 7})}, {d(1): (d(2),)}, read=2, unread=1)
         made = replace(made, space=space, missing=(Missing("shop/web", "9", tuple(uses)),), error="503 \ud800")
@@ -45,9 +46,7 @@ def test_every_plan_comes_out_as_it_went_in(
 
 def test_what_many_tags_share_they_share_again() -> None:
     """The reason of a day, the tag of a decision and of a step: what is unpacked takes no more room than what was packed."""
-    found = Packed.of(
-        plan(inventory([tag("a", 1), tag("b", 1), tag("c", 2, days=1), tag("d", 3, days=1)]), [])
-    ).unpacked()
+    found = Packed.of(plan(inventory([tag("a", 1), tag("b", 1), tag("c", 2, days=1), tag("d", 3, days=1)]))).unpacked()
     a, b, c, d_ = found.decisions
 
     assert c.reasons[0] is d_.reasons[0]
@@ -60,14 +59,14 @@ def test_a_tag_that_goes_takes_a_sixth_of_what_it_takes_as_values() -> None:
     digests = [Digest(f"sha256:{sha256(str(number).encode()).hexdigest()}") for number in range(packed.PART)]
     tags = [Tag(f"v1.{number}", digest, NOW.replace(year=2020)) for number, digest in enumerate(digests)]
     manifests = {digest: replace(image(1), digest=digest, size=place) for place, digest in enumerate(digests)}
-    kept = Packed.of(plan(RepositoryInventory("shop/web", tuple(tags), manifests), []))
+    kept = Packed.of(plan(RepositoryInventory("shop/web", tuple(tags), manifests)))
 
     assert kept.tally.manifests == packed.PART
     assert sum(map(len, kept.parts)) / packed.PART < 100
 
 
 def test_the_plans_are_a_sequence_by_name() -> None:
-    plans = [RepositoryPlan(name, warnings=(f"of {name}",)) for name in "bca"]
+    plans = [RepositoryPlan(name, error=f"of {name}") for name in "bca"]
     kept = PackedPlans(map(Packed.of, plans))
 
     assert [*kept] == sorted(plans, key=lambda each: each.repository)
@@ -123,7 +122,7 @@ def test_a_repository_is_found_by_its_name() -> None:
 def test_a_tally_counts_each_tag_once() -> None:
     """What stays by its strongest reason, and what is in use as that."""
     locked = tag("locked", 4, locked=True)
-    made = plan(inventory([tag("old", 1), tag("young", 2, days=1), tag("used", 3, days=1), locked]), [use("used")])
+    made = plan(inventory([tag("old", 1), tag("young", 2, days=1), tag("used", 3, days=1), locked]), usage(use("used")))
 
     tally = made.tally
     assert {str(rule): number for rule, number in tally.kept_by.items()} == {"in-use": 1, "young": 1, "locked": 1}
@@ -164,9 +163,9 @@ def test_what_there_may_be_many_of_is_in_the_parts_alone() -> None:
     many = inventory([tag(str(number), number) for number in range(1, 50)], map(image, range(1, 60)))
     policy = RetentionPolicy(delete_untagged=True)
     with patch.object(packed, "PART", 1):
-        assert len(Packed.of(plan(few, [], policy)).parts) == 6
-        assert Packed.of(plan(few, [], policy)).unpacked() == plan(few, [], policy)
+        assert len(Packed.of(plan(few, policy=policy)).parts) == 6
+        assert Packed.of(plan(few, policy=policy)).unpacked() == plan(few, policy=policy)
 
     for world in (few, many):
-        made = plan(world, [], policy)
+        made = plan(world, policy=policy)
         assert packed._unpacked(Packed.of(made).rest) == replace(made, decisions=(), steps=(), untagged=())

@@ -13,152 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.plan import DeleteManifest, RepositoryPlan, Step, Untag, nothing_to_delete, plan_repository
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import ImageUse
-from tests.helpers.generated_inventories import (
-    DOCKER_IMAGE,
-    DOCKER_LIST,
-    NOW,
-    OCI_IMAGE,
-    OCI_INDEX,
-    REPOSITORY,
-    d,
-    usage,
-    use,
-)
-
-DIGESTS = [d(number) for number in range(1, 8)]
-NAMES = [
-    "1.0",
-    "1.1",
-    "latest",
-    "pr-1",
-    f"sha256-{DIGESTS[0][7:]}.sig",
-    f"sha256-{DIGESTS[1][7:]}",
-    f"sha256-{DIGESTS[2][7:]}.att",
-]
-AGES = st.sampled_from([None, -1, 0, 29, 30, 31, 400])
-# (locked, delete_enabled, write_enabled): mostly none, then two that can be put back, then one that nobody understands.
-LOCKS = st.sampled_from([*[(False, True, True)] * 6, (True, False, True), (True, True, False), (True, True, True)])
-STRANGE = "application/vnd.example.future+json"
-
-
-@st.composite
-def inventories(draw: st.DrawFn) -> RepositoryInventory:
-    """Repositories with shared, nested and unknown indexes, referrers of all kinds, locks, ghosts and colliding ages."""
-    manifests: dict[Digest, Manifest] = {}
-    doubtful = draw(st.booleans())
-    kinds = ["image", "image", "index", "index", "referrer", "referrer", *(["ghost", "strange"] if doubtful else [])]
-    for place, digest in enumerate(DIGESTS[: draw(st.integers(0, len(DIGESTS)))]):
-        earlier = DIGESTS[:place]
-        kind = draw(st.sampled_from(kinds)) if earlier else "image"
-        age = draw(AGES)
-        locked, delete, write = draw(LOCKS)
-        manifest = Manifest(
-            digest,
-            DOCKER_IMAGE,
-            size=100,
-            updated_at=None if age is None else NOW - timedelta(days=age),
-            locked=locked,
-            delete_enabled=delete,
-            write_enabled=write,
-            known=True,
-        )
-        if kind == "index":
-            children = tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)))
-            media_type = draw(st.sampled_from([OCI_INDEX, DOCKER_LIST]))
-            manifest = replace(manifest, media_type=media_type, children=children)
-            # A referrer may be an index, and may even list what it is attached to.
-            if draw(st.integers(0, 2)) == 0:
-                manifest = replace(manifest, media_type=OCI_INDEX, subject=draw(st.sampled_from(earlier)))
-        elif kind == "referrer":
-            # The subject need not be there.
-            subject = draw(st.sampled_from([*earlier, *earlier, d("nowhere")]))
-            manifest = replace(manifest, media_type=OCI_IMAGE, subject=subject)
-        elif kind == "ghost":
-            manifest = replace(manifest, media_type=OCI_INDEX, known=False)
-        elif kind == "strange":
-            manifest = replace(manifest, media_type=STRANGE, children=tuple(earlier[:1]), known=False)
-        manifests[digest] = manifest
-    tags = []
-    for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
-        age = draw(AGES)
-        updated_at = None if age is None else NOW - timedelta(days=age)
-        tags.append(Tag(name, draw(st.sampled_from(DIGESTS)), updated_at, *draw(LOCKS)))
-    return RepositoryInventory(REPOSITORY, tuple(tags), manifests, locked=draw(st.integers(0, 9)) == 0)
-
-
-def old(repository: RepositoryInventory) -> RepositoryInventory:
-    """The same with everything old, listed and understood, so that much of it goes."""
-    long_ago = NOW - timedelta(days=100)
-    manifests = {
-        digest: replace(
-            each, updated_at=long_ago, known=True, media_type=OCI_INDEX if not each.known else each.media_type
-        )
-        for digest, each in repository.manifests.items()
-    }
-    tags = tuple(replace(tag, updated_at=long_ago) for tag in repository.tags if tag.digest in manifests)
-    return replace(repository, tags=tags, manifests=manifests, locked=False)
-
-
-def worlds() -> st.SearchStrategy[RepositoryInventory]:
-    return st.one_of(inventories(), inventories().map(old))
-
-
-def some_uses() -> st.SearchStrategy[list[ImageUse]]:
-    return st.lists(
-        st.builds(
-            lambda tag, digest: use(tag if tag or digest else "1.0", None if digest is None else digest),
-            st.sampled_from([None, *NAMES]),
-            st.sampled_from([None, *range(1, 8)]),
-        ),
-        max_size=3,
-    )
-
-
-OPEN = use(None, None, name="templated")
-
-
-def any_uses() -> st.SearchStrategy[list[ImageUse]]:
-    """Now and then one that may mean any image."""
-    return st.builds(lambda uses, more: [*uses, *more], some_uses(), st.sampled_from([*[[]] * 7, [OPEN]]))
-
-
-def policies() -> st.SearchStrategy[RetentionPolicy]:
-    """The two options that let more go, each on or off."""
-    return st.builds(RetentionPolicy, delete_untagged=st.booleans(), include_locked=st.booleans())
+from tests.helpers.drawn_inventories import OPEN_USE, carried_out, policies, repositories
+from tests.helpers.drawn_inventories import uses as drawn_uses
+from tests.helpers.generated_inventories import NOW, usage
 
 
 def plan(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy | None = None
 ) -> RepositoryPlan:
     return plan_repository(repository, usage(*uses), policy or RetentionPolicy(), NOW)
-
-
-def after(
-    repository: RepositoryInventory, found: RepositoryPlan, steps: Iterable[Step] | None = None
-) -> RepositoryInventory:
-    """The repository once the registry has done these steps: deleting a manifest takes its tags and its referrers along."""
-    tags = {tag.name: tag for tag in repository.tags}
-    manifests = dict(repository.manifests)
-
-    def remove(digest: Digest) -> None:
-        manifests.pop(digest, None)
-        for name in [name for name, tag in tags.items() if tag.digest == digest]:
-            del tags[name]
-        for referrer in repository.referrers_of.get(digest, ()):
-            if referrer in manifests:
-                remove(referrer)
-
-    for step in found.steps if steps is None else steps:
-        if isinstance(step, Untag):
-            tags.pop(step.tag.name, None)
-        else:
-            remove(step.digest)
-    return replace(repository, tags=tuple(tags.values()), manifests=manifests)
 
 
 def reached(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> set[Digest]:
@@ -187,16 +57,16 @@ def deletions(found: RepositoryPlan) -> tuple[set[str], set[Digest]]:
     return {each.tag.name for each in found.deletions}, {each.digest for each in found.manifests}
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
 def test_nothing_used_is_ever_deleted(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
     """Used means used: the tag and what it names, the digest and its whole index family; and any of them, all of them."""
     found = plan(repository, uses, policy)
-    left = after(repository, found)
+    left = carried_out(repository, found)
 
-    if OPEN in uses:
+    if OPEN_USE in uses:
         assert not found.steps
     for each in uses:
         reference = each.reference
@@ -210,12 +80,12 @@ def test_nothing_used_is_ever_deleted(
             assert above(repository, reference.digest) <= left.manifests.keys()
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=150, deadline=None)
 def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy) -> None:
     """Whatever stays keeps its children, its subject, its referrers and its signatures; a kept name keeps its manifest."""
     found = plan(repository, uses, policy)
-    left = after(repository, found)
+    left = carried_out(repository, found)
     names = {tag.name for tag in left.tags}
 
     for manifest in left.manifests.values():
@@ -235,7 +105,7 @@ def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse]
         assert digest in left.manifests or digest not in repository.manifests
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
 def test_what_goes_is_old_unlocked_known_and_not_excluded(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
@@ -267,7 +137,7 @@ def test_what_goes_is_old_unlocked_known_and_not_excluded(
             assert not repository.unknown
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
 def test_what_has_no_tag_goes_along_with_something_tagged_or_is_decided_by_itself(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
@@ -290,7 +160,7 @@ def test_what_has_no_tag_goes_along_with_something_tagged_or_is_decided_by_itsel
         assert gone == along
 
 
-@given(worlds(), any_uses(), any_uses(), policies())
+@given(repositories(), drawn_uses(), drawn_uses(), policies())
 @settings(max_examples=150, deadline=None)
 def test_more_usage_never_deletes_more(
     repository: RepositoryInventory, uses: list[ImageUse], more: list[ImageUse], policy: RetentionPolicy
@@ -310,7 +180,7 @@ STRICTER: dict[str, Any] = {
 }
 
 
-@given(worlds(), any_uses(), policies(), st.sets(st.sampled_from(sorted(STRICTER)), min_size=1))
+@given(repositories(), drawn_uses(), policies(), st.sets(st.sampled_from(sorted(STRICTER)), min_size=1))
 @settings(max_examples=100, deadline=None)
 def test_rules_only_add_reasons_to_keep(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, options: set[str]
@@ -324,7 +194,7 @@ def test_rules_only_add_reasons_to_keep(
 
 
 @pytest.mark.parametrize("option", ["delete_untagged", "include_locked"])
-@given(repository=worlds(), uses=any_uses(), policy=policies())
+@given(repository=repositories(), uses=drawn_uses(), policy=policies())
 @settings(max_examples=150, deadline=None)
 def test_only_these_options_delete_more(
     option: str, repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
@@ -338,7 +208,7 @@ def test_only_these_options_delete_more(
     assert off[1] <= on[1]
 
 
-@given(worlds(), any_uses(), policies(), st.randoms(use_true_random=False))
+@given(repositories(), drawn_uses(), policies(), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_the_order_of_input_does_not_matter(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, shuffler: random.Random
@@ -358,7 +228,7 @@ def test_the_order_of_input_does_not_matter(
     ]
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
 def test_a_run_that_ends_anywhere_leaves_no_index_without_its_children(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
@@ -374,23 +244,23 @@ def test_a_run_that_ends_anywhere_leaves_no_index_without_its_children(
             coming.remove(step.digest)
             assert not set(repository.referrers_of.get(step.digest, ())) & coming
             done.add(step.digest)
-        left = after(repository, found, found.steps[:count])
+        left = carried_out(repository, found, found.steps[:count])
         assert left.manifests.keys() == repository.manifests.keys() - done
         for manifest in left.manifests.values():
             assert all(child in left.manifests or child not in repository.manifests for child in manifest.children)
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
 def test_a_second_plan_after_carrying_out_the_first_has_nothing_to_do(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    left = after(repository, plan(repository, uses, policy))
+    left = carried_out(repository, plan(repository, uses, policy))
 
     assert not plan(left, uses, policy).steps
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=150, deadline=None)
 def test_where_no_body_is_needed_nothing_goes_whatever_they_say(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
@@ -406,7 +276,7 @@ def test_where_no_body_is_needed_nothing_goes_whatever_they_say(
         assert not plan(unread, uses, policy).warnings
 
 
-@given(worlds(), any_uses(), worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
 def test_a_second_look_never_does_more_than_either_plan(
     repository: RepositoryInventory,

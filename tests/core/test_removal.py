@@ -11,7 +11,16 @@ import pytest
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
 from acr_cleanup.core.references import Digest, short
-from acr_cleanup.core.removal import Hold, Reason, Removal, candidates, holds, in_use, prepare, remove
+from acr_cleanup.core.removal import (
+    Hold,
+    Reason,
+    Removal,
+    candidates,
+    digests_in_use,
+    prepare,
+    reasons_to_keep,
+    removable,
+)
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOW,
@@ -39,8 +48,8 @@ def evidence(
 
 
 def why(asked: Evidence, digest: str, leaving: set[str] | None = None, gone: set[Digest] | None = None) -> list[Reason]:
-    used = in_use(asked.inventory, asked.usage)
-    return list(holds(asked, used, leaving or set(), gone or set(), d(digest)))
+    used = digests_in_use(asked.inventory, asked.usage)
+    return list(reasons_to_keep(asked, used, leaving or set(), gone or set(), d(digest)))
 
 
 # -- why it stays ----------------------------------------------------------------------------------------------------
@@ -50,7 +59,7 @@ def test_what_is_used_says_so_with_its_whole_family() -> None:
     asked = evidence(inventory([], [index("i", ["x", "y"]), image("x"), image("y")]), use(None, "x"))
     told = Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
 
-    assert in_use(asked.inventory, asked.usage) == {d("i"), d("x"), d("y")}
+    assert digests_in_use(asked.inventory, asked.usage) == {d("i"), d("x"), d("y")}
     assert why(asked, "i") == [told]
     assert why(asked, "y")[0] == told
 
@@ -90,9 +99,9 @@ def test_it_names_everything_around_it_that_stays_and_nothing_that_goes() -> Non
     assert why(evidence(world), "a", {"2", signature_of("a", ".x")}, {d("j"), d("q")}) == [
         Reason(Hold.TAGGED, "its tag 1 is kept"),
         Reason(Hold.TAGGED, f"its tag {itself} is kept"),
-        Reason(Hold.LISTED, f"the index {short(d('i'))} lists it, and stays"),
-        Reason(Hold.REFERRED, f"{short(d('r'))} is attached to it, and stays"),
-        Reason(Hold.REFERRED, f"the tag {signature_of('a', '.att')} belongs to it, and stays"),
+        Reason(Hold.LISTED, f"the index {short(d('i'))} lists it and is kept"),
+        Reason(Hold.REFERRED, f"{short(d('r'))} is attached to it and is kept"),
+        Reason(Hold.REFERRED, f"the tag {signature_of('a', '.att')} belongs to it and is kept"),
     ]
 
 
@@ -100,12 +109,12 @@ def test_what_nobody_can_read_may_hold_anything() -> None:
     world = inventory([tag("1", "a"), tag("ghost", "g")], [image("a"), Manifest(d("g"), OCI_INDEX)])
 
     assert why(evidence(world), "g", {"ghost"}) == [
-        Reason(Rule.UNKNOWN_MANIFEST, "the registry names it and cannot show it, or nobody knows its media type")
+        Reason(Rule.UNKNOWN_MANIFEST, "the registry cannot show it, or its media type is unknown")
     ]
     assert why(evidence(world), "a", {"1"}) == [
         Reason(
             Rule.UNKNOWN_MANIFEST,
-            "some manifest of this repository cannot be read or understood, and it might belong to that",
+            "another manifest of this repository cannot be read or understood, and might refer to it",
         )
     ]
 
@@ -125,7 +134,7 @@ def test_what_is_attached_to_something_that_stays_stays_at_whatever_age() -> Non
 def test_without_a_tag_it_is_left_alone_unless_asked_for() -> None:
     asked = evidence(inventory([], [image("a", days=None)]), policy=RetentionPolicy())
 
-    assert why(asked, "a") == [Reason(Hold.UNTAGGED, "it has no tag: untagged manifests are left alone")]
+    assert why(asked, "a") == [Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")]
     listed = evidence(inventory([], [index("i", ["a"]), image("a")]), policy=RetentionPolicy())
     assert why(listed, "a", gone={d("i")}) == [], "what an index lists goes with that"
 
@@ -143,8 +152,10 @@ def test_without_a_tag_its_age_its_repository_and_its_body_must_be_known() -> No
     ]
     assert why(evidence(hidden, use(None, None)), "a") == [
         Reason(Rule.IN_USE, "something names its repository without saying which image"),
-        Reason(Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more than it lists: it might belong to one of those"),
-        Reason(Rule.UNKNOWN_MANIFEST, "its body was not read: it might be attached to something that is kept"),
+        Reason(
+            Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more manifests than it lists, and they might refer to it"
+        ),
+        Reason(Rule.UNKNOWN_MANIFEST, "its body was not read, so it might be attached to a kept manifest"),
     ]
     assert why(evidence(inventory([], [image("a")]), runs=False), "a") == [
         Reason(Rule.OUT_OF_SCOPE, "its repository is not running in any configured cluster")
@@ -160,7 +171,7 @@ def test_of_what_is_only_named_no_more_is_told_than_who_names_it() -> None:
 
     assert why(evidence(world, use(None, "a")), "a", {"1"}) == [
         Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family"),
-        Reason(Rule.UNKNOWN_MANIFEST, "the registry names it and cannot show it, or nobody knows its media type"),
+        Reason(Rule.UNKNOWN_MANIFEST, "the registry cannot show it, or its media type is unknown"),
     ]
 
 
@@ -226,10 +237,10 @@ def test_what_goes_along_is_not_what_goes_alone() -> None:
         [index("i", ["x"]), image("x"), referrer("r", "i"), image("b"), image("stray"), referrer("s", "stray")],
     )
 
-    assert remove(evidence(world), ["1"]) == Removal(
+    assert removable(evidence(world), ["1"]) == Removal(
         frozenset({"1"}), frozenset(d(each) for each in ("i", "x", "r", "stray", "s")), frozenset({d("stray"), d("s")})
     )
-    assert remove(evidence(world, policy=RetentionPolicy()), {"1"}) == Removal(
+    assert removable(evidence(world, policy=RetentionPolicy()), {"1"}) == Removal(
         frozenset({"1"}), frozenset({d("i"), d("x"), d("r")}), frozenset()
     )
 
@@ -239,4 +250,4 @@ def test_where_anything_is_unknown_or_locked_as_a_whole_only_names_go() -> None:
     ghost = replace(world, manifests={**world.manifests, d("g"): Manifest(d("g"), OCI_INDEX)})
 
     for held in (ghost, replace(world, locked=True)):
-        assert remove(evidence(held), ["1"]) == Removal(frozenset({"1"}), frozenset(), frozenset())
+        assert removable(evidence(held), ["1"]) == Removal(frozenset({"1"}), frozenset(), frozenset())

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan, plan_repository
+from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, Rule
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.reviewed import bound_to
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, tag, usage
 
 POLICY = RetentionPolicy(delete_untagged=True)
-WHY = "it may go by now, and is not in the reviewed plan"
+WHY = "it is not in the reviewed plan, and no rule keeps it now"
 
 
 def plan(repository: RepositoryInventory) -> RepositoryPlan:

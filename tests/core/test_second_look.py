@@ -8,9 +8,10 @@ import pytest
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Untag, plan_repository
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm
+from acr_cleanup.core.steps import DeleteManifest, Untag
 from acr_cleanup.core.usage import UsageIndex
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, usage, use
 
@@ -96,13 +97,15 @@ def test_a_manifest_with_an_old_tag_that_was_not_planned_is_not_deleted() -> Non
     ("now", "why"),
     [
         pytest.param(
-            [tag("1.0", "a"), tag("1.1", "a"), tag("new", "a", days=0)], "its tag new stays", id="another-tag"
+            [tag("1.0", "a"), tag("1.1", "a"), tag("new", "a", days=0)], "its tag new is kept", id="another-tag"
         ),
         pytest.param(
-            [tag("1.0", "a"), tag("1.1", "a"), tag("0.9", "a")], "its tag 0.9 stays", id="a-tag-that-was-not-planned"
+            [tag("1.0", "a"), tag("1.1", "a"), tag("0.9", "a")], "its tag 0.9 is kept", id="a-tag-that-was-not-planned"
         ),
         pytest.param(
-            [tag("1.0", "b"), tag("1.1", "b")], "it has no tag any more: untagged manifests are left alone", id="no-tag"
+            [tag("1.0", "b"), tag("1.1", "b")],
+            "its tags were moved or deleted since the plan, and untagged manifests are kept",
+            id="no-tag",
         ),
     ],
 )
@@ -231,11 +234,14 @@ def test_every_outcome_says_what_has_changed_since_the_plan() -> None:
         "moved": (OutcomeKind.MOVED, f"names {d('b')} now"),
         d("moved"): (OutcomeKind.GONE, ""),
         "again": (OutcomeKind.MOVED, "was pushed again"),
-        d("again"): (OutcomeKind.KEPT, "its tag again stays"),
+        d("again"): (OutcomeKind.KEPT, "its tag again is kept"),
         "young": (OutcomeKind.GONE, ""),
-        d("young"): (OutcomeKind.KEPT, "it has no tag any more: untagged manifests are left alone"),
+        d("young"): (
+            OutcomeKind.KEPT,
+            "its tags were moved or deleted since the plan, and untagged manifests are kept",
+        ),
         "used": (OutcomeKind.IN_USE_NOW, "a workload names this tag: production/shop/Deployment/web (main)"),
-        d("used"): (OutcomeKind.KEPT, "its tag used stays"),
+        d("used"): (OutcomeKind.KEPT, "its tag used is kept"),
     }
     assert {outcome.digest for outcome in look(before, now).outcomes if outcome.tag == "moved"} == {d("moved")}
 
@@ -248,7 +254,7 @@ def test_what_was_locked_since_says_so_of_the_tag_and_of_the_manifest() -> None:
     found = details(again(world, now))
 
     assert (found["1.0"], found["2.0"], found[d("b")]) == (told, told, told)
-    assert found[d("a")] == (OutcomeKind.KEPT, "its tag 1.0 stays")
+    assert found[d("a")] == (OutcomeKind.KEPT, "its tag 1.0 is kept")
 
 
 def test_what_has_to_go_first_is_what_either_plan_says() -> None:
@@ -265,7 +271,7 @@ def test_a_child_without_a_tag_that_stays_is_needed_by_something() -> None:
     before = inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")])
     now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
 
-    assert details(look(before, now)) == {d("x"): (OutcomeKind.KEPT, "something needs it now")}
+    assert details(look(before, now)) == {d("x"): (OutcomeKind.KEPT, "a kept manifest or tag needs it now")}
 
 
 def test_a_manifest_that_something_new_needs_stays_and_its_names_go() -> None:
@@ -274,7 +280,7 @@ def test_a_manifest_that_something_new_needs_stays_and_its_names_go() -> None:
     confirmed = look(OLD, now)
 
     assert confirmed.steps == (Untag(tag("1.0", "a")), Untag(tag("1.1", "a")))
-    assert details(confirmed) == {d("a"): (OutcomeKind.KEPT, "something needs it now")}
+    assert details(confirmed) == {d("a"): (OutcomeKind.KEPT, "a kept manifest or tag needs it now")}
 
 
 def test_a_reason_that_is_nobodys_names_nobody() -> None:

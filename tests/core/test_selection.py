@@ -13,18 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.plan import describe_policy, plan_repository
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import (
     Evidence,
     RetentionPolicy,
-    Rule,
     Scope,
-    counted_with,
     eligible_repositories,
     keep_reasons,
 )
 from acr_cleanup.core.selection import PatternRefused, captured, compiled, patterns
-from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
+from tests.helpers.generated_inventories import NOW, REPOSITORY, inventory, tag, usage
 
 NONE = RetentionPolicy(exclude_tags=())
 
@@ -76,28 +74,6 @@ def test_the_order_of_patterns_does_not_matter(written: list[str]) -> None:
     assert [name for name in names if patterns(tuple(written)).select(name)] == ["v1", "pr-1", "b1"]
 
 
-def test_repositories_are_selected_likewise_in_every_scope() -> None:
-    """A star crosses slashes, and what is not selected is said to be that."""
-    policy = RetentionPolicy(scope=Scope.ALL, repositories=("team/*", "!team/old-*"))
-    catalog = ("team/api", "team/a/b", "team/old-api", "teams", "shop/web")
-    assert eligible_repositories(usage(), policy, catalog) == ("team/a/b", "team/api")
-    world = inventory([tag("1.0", "a")])
-    for scope in Scope:
-        kept = why(RetentionPolicy(scope=scope, repositories=("!shop/*",)), world)
-        assert kept == {"1.0": ["its repository is not among those that were selected"]}
-        assert why(RetentionPolicy(scope=scope, repositories=("shop/*", "!shop/x*")), world) == {}
-
-
-def test_a_kept_tag_names_the_pattern_that_keeps_it() -> None:
-    policy = RetentionPolicy(include_tags=("v*", "!v2"))
-    world = inventory([tag(name, "a") for name in ("v1", "v2", "x", "latest")])
-    assert why(policy, world) == {
-        "latest": ["excluded by `latest`"],
-        "v2": ["excluded by `!v2`"],
-        "x": ["not among the included tags"],
-    }
-
-
 # -- regular expressions ---------------------------------------------------------------------------------------------
 
 
@@ -132,7 +108,7 @@ def test_everything_is_everything_in_both_ways_of_writing_it(everything: str) ->
         ("a++", "bad repetition operator: ++"),
         ("a{1001}", "invalid repetition size: {1001}"),
         ("((a{100}){100}){100}", "invalid repetition size: {100}"),
-        ("\ud800", "it is not a Unicode text"),
+        ("\ud800", "it is not valid Unicode text"),
     ],
 )
 def test_what_re2_refuses_is_refused_in_its_words_and_nothing_else_is_said(
@@ -219,63 +195,6 @@ def test_a_glob_and_its_regular_expression_select_the_same(glob: str, name: str)
         assert by_glob is (fnmatch.fnmatchcase(name, glob) is not bool(sign))
 
 
-# -- the newest ------------------------------------------------------------------------------------------------------
-
-
-def newest(policy: RetentionPolicy, world: RepositoryInventory) -> dict[str, str]:
-    found = keep_reasons(Evidence(world, usage(), policy, NOW))
-    return {name: reason.detail for name, reasons in found.items() for reason in reasons if reason.rule is Rule.NEWEST}
-
-
-def test_the_newest_are_counted_over_all_tags_whatever_else_keeps_them() -> None:
-    """Young, excluded and locked ones take their places; signatures and what has no time do not."""
-    world = inventory(
-        [
-            tag("young", "a", days=1),
-            tag("latest", "b", days=50),
-            tag("fixed", "c", days=60, locked=True),
-            tag("old", "e", days=70),
-            tag(f"sha256-{d('a')[7:]}.sig", "f", days=0),
-            tag("timeless", "9", days=None),
-        ]
-    )
-    detail = "one of the newest 3 of its repository"
-    assert newest(RetentionPolicy(keep_last=3), world) == {"young": detail, "latest": detail, "fixed": detail}
-
-
-def test_the_newest_are_counted_for_each_text_that_the_group_captures() -> None:
-    """Anywhere in the name; what is not found at all is one more group, and what is found empty another."""
-    policy = replace(NONE, keep_last=2, keep_last_by=r"(dev|main|)-\d+$")
-    names = [f"{group}{number}" for number in range(1, 4) for group in ("dev-", "x-main-", "-", "v")]
-    kept = newest(policy, inventory(tag(name, place, days=900 - place) for place, name in enumerate(names, 1)))
-    assert kept == {
-        f"{name}{number}": f"one of the newest 2 of {group}"
-        for number in (2, 3)
-        for name, group in (
-            ("dev-", "`dev`"),
-            ("x-main-", "`main`"),
-            ("-", "``"),
-            ("v", "those in which keep-last-by finds nothing"),
-        )
-    }
-    assert going(policy, *names) == {"dev-1", "x-main-1", "-1", "v1"}
-
-
-def test_a_group_that_takes_no_part_in_the_match_found_nothing() -> None:
-    policy = RetentionPolicy(keep_last=1, keep_last_by="(dev)?-x")
-    assert counted_with(policy, "a-x") == counted_with(policy, "zzz") != counted_with(policy, "dev-x")
-
-
-@settings(deadline=None)
-@given(st.permutations(["a", "b", "c", "d"]))
-def test_names_break_ties(order: list[str]) -> None:
-    """In whatever order the registry lists them."""
-    for by in ("", "([a-z])", "^(?:a|b|(c|d))$"):
-        policy = RetentionPolicy(keep_last=1, keep_last_by=by)
-        kept = set(newest(policy, inventory([tag(name, "a") for name in order])))
-        assert kept == {"": {"d"}, "([a-z])": {"a", "b", "c", "d"}, "^(?:a|b|(c|d))$": {"b", "c", "d"}}[by]
-
-
 # -- whatever is said more keeps more ----------------------------------------------------------------------------------
 
 TAGS = ["1.0", "1.1", "1.2-dev", "2.0", "2.1-dev", "dev-1", "dev-2", "main-1", "latest", "v1"]
@@ -350,16 +269,3 @@ def test_whatever_is_said_more_only_adds_reasons_to_keep(
             assert {one.tag for one in plan_repository(world, usage(), each, NOW).deletions} <= gone, what
     assert with_regexes(policy) != policy
     assert {one.tag for one in plan_repository(world, usage(), with_regexes(policy), NOW).deletions} == gone
-
-
-def test_reports_name_what_was_asked_for_beyond_the_ordinary() -> None:
-    ordinary = describe_policy(RetentionPolicy())
-    asked = RetentionPolicy(
-        keep_last=1, keep_last_by="^(dev)-", use_regex=True, delete_untagged=True, include_locked=True
-    )
-    assert {key: value for key, value in describe_policy(asked).items() if key not in ordinary} == {
-        "keep-last-by": "^(dev)-",
-        "use-regex": "true",
-        "delete-untagged": "true",
-        "include-locked": "true",
-    }

@@ -83,7 +83,7 @@ def test_warnings_say_what_was_given_up_and_what_else_is_to_know() -> None:
     found = UsageIndex.of([scan], NOW, Outside(("Cluster `x` pulls as well.",)))
 
     assert found.warnings == (
-        "production: pods is waived (list pods: 403 Forbidden). What only these objects use counts as unused.",
+        "production: pods is waived (list pods: 403 Forbidden). Images used only by these objects count as unused.",
         "production: it is stopped.",
         "Cluster `x` pulls as well.",
     )

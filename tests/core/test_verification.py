@@ -9,28 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.plan import DeleteManifest, plan_repository
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 from acr_cleanup.core.verification import (
+    Baseline,
     Broken,
-    Compared,
+    Comparison,
     Proof,
-    Standing,
     compare,
+    full_name,
     lacks,
     missing_references,
-    pulled,
-    written,
+    pulled_name,
 )
-from tests.core.test_promises import after as carried_out
-from tests.core.test_promises import inventories, some_uses
+from tests.helpers.drawn_inventories import carried_out, inventories, named_uses
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, index, inventory, referrer, tag, usage, use
 
 STATUS = "status.containerStatuses[0].imageID"
 
 
-def names(found: Compared) -> set[str]:
+def names(found: Comparison) -> set[str]:
     return {each.name for each in found.suspects}
 
 
@@ -50,11 +50,11 @@ def looked(
     after: RepositoryInventory,
     *uses: ImageUse,
     later: UsageIndex | None = None,
-    went: dict[str, bool] | None = None,
+    deleted: dict[str, bool] | None = None,
     missing: Iterable[str] = (),
-) -> Compared:
+) -> Comparison:
     first = usage(*uses, runs=False)
-    return compare(Standing.of(before), after, first, later or first, missing=set(missing), went=went or {})
+    return compare(Baseline.of(before), after, first, later or first, missing=set(missing), deleted=deleted or {})
 
 
 # --- missing already ----------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def test_a_status_pulls_nothing() -> None:
     """The imageID of a running pod may be the digest of a configuration, which no registry lists."""
     running = replace(use(digest=9), field=STATUS)
 
-    assert pulled(running) is None
+    assert pulled_name(running) is None
     assert missing_references(inventory([tag("1.0", 1)]), usage(running, runs=False)) == ()
 
 
@@ -105,14 +105,14 @@ def test_an_unlisted_manifest_that_a_tag_names_is_there() -> None:
 
 def test_what_was_deleted_as_planned_breaks_nothing() -> None:
     before = inventory([tag("1.0", 1), tag("2.0", 2)])
-    found = looked(before, without(before, ["1.0"], [1]), use("2.0"), use(digest=2), went={"1.0": True, d(1): True})
+    found = looked(before, without(before, ["1.0"], [1]), use("2.0"), use(digest=2), deleted={"1.0": True, d(1): True})
 
     assert (found.references, found.suspects, found.absent, found.notes) == (2, (), (), ())
 
 
 def test_a_used_tag_that_is_gone_is_broken_and_its_user_named() -> None:
     before = inventory([tag("1.0", 1), tag("2.0", 2)])
-    found = looked(before, without(before, ["1.0", "2.0"], [1]), use("2.0"), went={"1.0": True, d(1): True})
+    found = looked(before, without(before, ["1.0", "2.0"], [1]), use("2.0"), deleted={"1.0": True, d(1): True})
 
     (broken,) = found.suspects
     assert (str(broken), broken.ours) == (f"{REPOSITORY}:2.0", False)
@@ -122,7 +122,7 @@ def test_a_used_tag_that_is_gone_is_broken_and_its_user_named() -> None:
 def test_what_we_deleted_ourselves_is_no_excuse() -> None:
     """Should the decision ever be wrong, this is what finds it."""
     before = inventory([tag("2.0", 2)])
-    found = looked(before, without(before, ["2.0"], [2]), use("2.0"), went={"2.0": True, d(2): True})
+    found = looked(before, without(before, ["2.0"], [2]), use("2.0"), deleted={"2.0": True, d(2): True})
 
     assert [(each.name, each.ours) for each in found.suspects] == [("2.0", True)]
 
@@ -142,7 +142,7 @@ def test_a_tag_whose_manifest_is_gone_is_broken_although_it_is_listed() -> None:
 
 def test_what_was_missing_before_is_not_broken_by_us() -> None:
     before = inventory([tag("1.0", 1)])
-    found = looked(before, without(before, ["1.0"], [1]), use("9"), went={"1.0": True, d(1): True}, missing=["9"])
+    found = looked(before, without(before, ["1.0"], [1]), use("9"), deleted={"1.0": True, d(1): True}, missing=["9"])
 
     assert (found.references, found.suspects) == (0, ())
 
@@ -167,7 +167,7 @@ def test_a_kept_index_without_one_of_its_children_is_broken() -> None:
     found = looked(before, without(before, [], [2]), use("multi"))
 
     (broken,) = found.suspects
-    assert (broken.name, broken.seen) == (d(2), f"is gone, and {REPOSITORY}:multi, which was to stay, lists it")
+    assert (broken.name, broken.seen) == (d(2), f"no longer exists, and {REPOSITORY}:multi, which was kept, lists it")
     assert [each.workload.name for each in broken.uses] == ["web"]
 
 
@@ -198,7 +198,9 @@ def test_an_index_that_was_deleted_with_its_tags_by_somebody_else_is_no_failure(
     found = looked(before, without(before, ["multi"], ["index"]))
 
     assert found.suspects == ()
-    assert [(each.name, each.seen) for each in found.absent] == [("multi", "is gone; this run did not delete it")]
+    assert [(each.name, each.seen) for each in found.absent] == [
+        ("multi", "no longer exists; this run did not delete it")
+    ]
 
 
 def test_an_index_that_goes_with_its_subject_need_not_stay() -> None:
@@ -207,12 +209,12 @@ def test_an_index_that_goes_with_its_subject_need_not_stay() -> None:
     before = inventory([tag("1.0", "subject")], [image("subject"), attached, image(1), referrer("more", "index")])
     after = without(before, ["1.0"], ["subject", "index", "more"])
 
-    assert looked(before, after, went={"1.0": True, d("subject"): True}).suspects == ()
+    assert looked(before, after, deleted={"1.0": True, d("subject"): True}).suspects == ()
 
 
 def test_a_kept_tag_that_went_with_a_manifest_of_ours_is_broken() -> None:
     before = inventory([tag("1.0", 1), tag("keep", 1)])
-    found = looked(before, without(before, ["1.0", "keep"], [1]), went={"1.0": True, d(1): True})
+    found = looked(before, without(before, ["1.0", "keep"], [1]), deleted={"1.0": True, d(1): True})
 
     assert [(each.name, each.ours) for each in found.suspects] == [("keep", True)]
 
@@ -220,10 +222,10 @@ def test_a_kept_tag_that_went_with_a_manifest_of_ours_is_broken() -> None:
 def test_a_kept_tag_that_somebody_else_moved_is_a_note() -> None:
     before = inventory([tag("1.0", 1), tag("keep", 2)])
     after = inventory([tag("keep", 3)])
-    found = looked(before, after, went={"1.0": True, d(1): True})
+    found = looked(before, after, deleted={"1.0": True, d(1): True})
 
     assert found.suspects == ()
-    assert found.notes == (f"{REPOSITORY}:keep names {d(3)} now; it was pushed again meanwhile.",)
+    assert found.notes == (f"{REPOSITORY}:keep names {d(3)} now; it was pushed again during the run.",)
 
 
 def test_a_used_tag_that_was_pushed_again_can_still_be_pulled() -> None:
@@ -232,22 +234,24 @@ def test_a_used_tag_that_was_pushed_again_can_still_be_pulled() -> None:
     assert (found.references, found.suspects) == (1, ())
 
 
-@given(inventories(), some_uses())
+@given(inventories(), named_uses())
 @settings(max_examples=150)
 def test_whatever_a_plan_deletes_nothing_is_broken(repository: RepositoryInventory, uses: list[ImageUse]) -> None:
     """No false alarm in any world: what is carried out as planned stands the proof."""
     index_ = usage(*uses)
     plan = plan_repository(repository, index_, RetentionPolicy(), NOW)
-    went = {name: True for step in plan.steps for name in (each.name for each in step.tags)}
-    went |= {step.digest: True for step in plan.steps if isinstance(step, DeleteManifest)}
+    deleted = {name: True for step in plan.steps for name in (each.name for each in step.tags)}
+    deleted |= {step.digest: True for step in plan.steps if isinstance(step, DeleteManifest)}
     missing = {each.name for each in missing_references(repository, index_)}
 
-    found = compare(Standing.of(repository), carried_out(repository, plan), index_, index_, missing=missing, went=went)
+    found = compare(
+        Baseline.of(repository), carried_out(repository, plan), index_, index_, missing=missing, deleted=deleted
+    )
 
     assert (found.suspects, found.absent, found.notes) == ((), (), ())
 
 
-@given(inventories(), some_uses(), st.data())
+@given(inventories(), named_uses(), st.data())
 @settings(max_examples=150)
 def test_whatever_used_tag_is_taken_away_is_found(
     repository: RepositoryInventory, uses: list[ImageUse], data: st.DataObject
@@ -264,7 +268,7 @@ def test_whatever_used_tag_is_taken_away_is_found(
 # --- in words -----------------------------------------------------------------------------------------------------------
 
 
-def seen(found: Compared) -> dict[str, tuple[str, list[str], bool]]:
+def seen(found: Comparison) -> dict[str, tuple[str, list[str], bool]]:
     """What is said of each suspect: what was seen, who uses it, and whether it was ours."""
     return {each.name: (each.seen, [use.workload.name for use in each.uses], each.ours) for each in found.suspects}
 
@@ -290,14 +294,14 @@ def test_what_is_broken_says_what_was_seen_of_it_and_who_uses_it() -> None:
     after = without(before, ["2.0", "4.0"], [1, 2, 4])
     uses = (use("1.0", name="a"), use("2.0", name="b"), use(digest=2, name="c"))
 
-    assert seen(looked(before, after, *uses, went={d(4): True})) == {
-        "1.0": ("names a manifest that is gone", ["a"], False),
-        "2.0": ("cannot be pulled any more", ["b"], False),
-        d(2): ("cannot be pulled any more", ["c"], False),
-        "4.0": ("was to stay, and is gone with its manifest", [], True),
+    assert seen(looked(before, after, *uses, deleted={d(4): True})) == {
+        "1.0": ("names a manifest that no longer exists", ["a"], False),
+        "2.0": ("can no longer be pulled", ["b"], False),
+        d(2): ("can no longer be pulled", ["c"], False),
+        "4.0": ("was kept, and was deleted together with its manifest", [], True),
     }
     assert seen(looked(before, without(before, [], [3]))) == {
-        "3.0": ("was to stay, and names a manifest that is gone", [], False)
+        "3.0": ("was kept, and names a manifest that no longer exists", [], False)
     }
 
 
@@ -305,7 +309,7 @@ def test_it_was_ours_if_this_run_was_to_delete_it_or_what_it_named() -> None:
     before = inventory([tag("1.0", 1), tag("2.0", 2), tag("3.0", 3)])
     after = without(before, ["1.0", "2.0", "3.0"], [1, 2, 3])
 
-    found = looked(before, after, use("1.0"), use("2.0"), use("3.0"), went={"1.0": True, d(2): True, d(3): False})
+    found = looked(before, after, use("1.0"), use("2.0"), use("3.0"), deleted={"1.0": True, d(2): True, d(3): False})
 
     assert {each.name: each.ours for each in found.suspects} == {"1.0": True, "2.0": True, "3.0": False}
 
@@ -315,16 +319,16 @@ def test_a_lost_index_says_so_with_who_uses_what_is_above_it() -> None:
     before = inventory([tag("multi", "top")], manifests)
     found = looked(before, without(before, [], ["low"]), use("multi"), use(digest="low", name="direct"))
 
-    assert seen(found) == {d("low"): ("cannot be pulled any more", ["direct", "web"], False)}
+    assert seen(found) == {d("low"): ("can no longer be pulled", ["direct", "web"], False)}
     found = looked(before, without(before, [], ["low"]), use("multi"))
-    assert seen(found) == {d("low"): ("is an index that was to stay, and is gone", ["web"], False)}
+    assert seen(found) == {d("low"): ("is an index that was kept, and no longer exists", ["web"], False)}
 
 
 def test_an_index_without_a_tag_is_called_by_its_digest() -> None:
     before = inventory([], [index("i", [1]), image(1)])
 
     assert seen(looked(before, without(before, [], [1]))) == {
-        d(1): (f"is gone, and {REPOSITORY}@{d('i')}, which was to stay, lists it", [], False)
+        d(1): (f"no longer exists, and {REPOSITORY}@{d('i')}, which was kept, lists it", [], False)
     }
 
 
@@ -340,7 +344,7 @@ def test_one_index_that_goes_or_is_gone_hides_no_other() -> None:
     before = inventory([tag("a", "ours"), tag("b", "theirs"), tag("c", "kept")], manifests)
     after = without(before, ["a", "b"], ["ours", "theirs", 3])
 
-    found = looked(before, after, went={"a": True, d("ours"): True})
+    found = looked(before, after, deleted={"a": True, d("ours"): True})
 
     assert names(found) == {d(3)}
     assert [each.name for each in found.absent] == ["b"]
@@ -350,9 +354,9 @@ def test_a_tag_that_moved_hides_no_other_and_one_that_was_to_go_is_no_news() -> 
     before = inventory([tag("a", 1), tag("b", 2), tag("c", 3), tag("gone", 4)])
     after = inventory([tag("a", 9), tag("b", 2), tag("c", 8)])
 
-    found = looked(before, after, went={"a": True, "gone": True, d(4): True})
+    found = looked(before, after, deleted={"a": True, "gone": True, d(4): True})
 
-    assert found.notes == (f"{REPOSITORY}:c names {d(8)} now; it was pushed again meanwhile.",)
+    assert found.notes == (f"{REPOSITORY}:c names {d(8)} now; it was pushed again during the run.",)
 
 
 def test_a_lost_index_below_another_lost_one_names_who_uses_that() -> None:
@@ -361,8 +365,8 @@ def test_a_lost_index_below_another_lost_one_names_who_uses_that() -> None:
     found = looked(before, without(before, [], ["low", "top"]), use(digest="top"))
 
     assert seen(found) == {
-        d("low"): ("is an index that was to stay, and is gone", ["web"], False),
-        d("top"): ("cannot be pulled any more", ["web"], False),
+        d("low"): ("is an index that was kept, and no longer exists", ["web"], False),
+        d("top"): ("can no longer be pulled", ["web"], False),
     }
 
 
@@ -372,7 +376,7 @@ def test_a_kept_tag_that_is_gone_was_not_pushed_again() -> None:
 
     assert found.notes == ()
     assert [(str(each), each.seen, each.ours) for each in found.absent] == [
-        (f"{REPOSITORY}:keep", "is gone; this run did not delete it", False)
+        (f"{REPOSITORY}:keep", "no longer exists; this run did not delete it", False)
     ]
 
 
@@ -382,7 +386,7 @@ def test_what_is_attached_and_has_a_tag_stays_whole_although_its_subject_goes() 
     before = inventory([tag("1.0", "subject"), tag("sbom", "i")], [image("subject"), attached, image(1)])
     after = without(before, ["1.0"], ["subject", 1])
 
-    assert names(looked(before, after, went={"1.0": True, d("subject"): True})) == {d(1)}
+    assert names(looked(before, after, deleted={"1.0": True, d("subject"): True})) == {d(1)}
 
 
 def test_what_is_attached_to_what_is_attached_goes_along_too() -> None:
@@ -390,11 +394,11 @@ def test_what_is_attached_to_what_is_attached_goes_along_too() -> None:
     before = inventory([tag("1.0", "a")], [image("a"), referrer("near", "a"), far, image(1)])
 
     assert (
-        names(looked(before, without(before, ["1.0"], ["a", "near", "i", 1]), went={"1.0": True, d("a"): True}))
+        names(looked(before, without(before, ["1.0"], ["a", "near", "i", 1]), deleted={"1.0": True, d("a"): True}))
         == set()
     )
 
 
 def test_a_digest_of_either_algorithm_is_written_as_one() -> None:
-    assert written("a", "sha512:0") == "a@sha512:0"
-    assert written("a", "sha256-0") == "a:sha256-0"
+    assert full_name("a", "sha512:0") == "a@sha512:0"
+    assert full_name("a", "sha256-0") == "a:sha256-0"

@@ -103,14 +103,14 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     return Job(tmp_path, **{name.replace("-", "_"): value for name, value in COMPLETE.items()})
 
 
-@pytest.mark.parametrize(("dry_run", "words"), [("true", "Nothing was deleted"), ("false", "in the log")])
+@pytest.mark.parametrize(("dry_run", "words"), [("true", "Nothing was deleted"), ("false", "The log lists")])
 def test_unexpected_error_is_reported_without_traceback(
     job: Job, monkeypatch: pytest.MonkeyPatch, dry_run: str, words: str
 ) -> None:
     async def main(*_: object, **__: object) -> int:
         raise ZeroDivisionError("unexpected")
 
-    monkeypatch.setattr("acr_cleanup.commands.run.main", main)
+    monkeypatch.setattr("acr_cleanup.commands.run.run", main)
     job.inputs["dry-run"] = dry_run
 
     assert pipeline.run(job, {}) == 1
@@ -127,7 +127,7 @@ def test_run_gets_dry_run_and_report_folder(job: Job, monkeypatch: pytest.Monkey
         calls.append((dry_run, settings.report_dir))
         return 7
 
-    monkeypatch.setattr("acr_cleanup.commands.run.main", main)
+    monkeypatch.setattr("acr_cleanup.commands.run.run", main)
     assert pipeline.run(job, {}) == 7
     job.inputs["dry-run"] = "false"
     assert pipeline.run(job, {}) == 7
@@ -183,7 +183,7 @@ def test_collect_reads_clusters_only(
     job: Job, monkeypatch: pytest.MonkeyPatch, read: object, code: int, result: str
 ) -> None:
     """Even with `dry-run: false`. There are no report files, since nothing is planned."""
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", read)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", read)
     job.inputs |= {"collect": "usage/snapshot.json", "dry-run": "false"}
 
     assert pipeline.run(job, LOGIN) == code
@@ -198,7 +198,7 @@ def test_collect_reads_clusters_only(
 
 
 def test_collect_with_summary_false_publishes_no_summary(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", scanned)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", scanned)
     job.inputs |= {"collect": "usage.json", "summary": "false"}
 
     pipeline.run(job, LOGIN)
@@ -222,7 +222,7 @@ def test_unexpected_error_in_collect_has_no_traceback(job: Job, monkeypatch: pyt
     async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("unexpected")
 
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", broken)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", broken)
     job.inputs["collect"] = "usage.json"
 
     assert pipeline.run(job, LOGIN) == 1
@@ -234,7 +234,7 @@ def test_unexpected_error_in_collect_has_no_traceback(job: Job, monkeypatch: pyt
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_snapshot_belongs_to_owner_of_workspace(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acr_cleanup.commands.collect.read_clusters", scanned)
+    monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", scanned)
     os.chown(job.workspace, 1001, 1001)
     job.inputs["collect"] = "a/b/usage.json"
 

@@ -16,7 +16,7 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.azure_devops import camel_case
 from tests.helpers.jobs import Job
 from tests.helpers.shop_jobs import HOSTILE, OLD, PROMPTLY, inline, setting, shop_job
@@ -216,7 +216,7 @@ async def test_foreign_text_never_becomes_a_command(job: Job) -> None:
         # GitHub shows ten annotations of each level.
         for level in ("error", "warning", "notice"):
             assert len(step.log.of(level)) <= 10
-        assert "And more" in {error.title for error in step.log.of("error")}
+        assert "More messages" in {error.title for error in step.log.of("error")}
 
 
 # -- cancellation ----------------------------------------------------------------------------------

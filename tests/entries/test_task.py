@@ -26,7 +26,6 @@ TASK = ROOT / "azure-pipelines-task"
 MANIFEST = TASK / "AcrCleanupV1" / "task.json"
 EXTENSION = TASK / "vss-extension.json"
 CONTRACT = TASK / "src" / "contract.json"
-README = TASK / "README.md"
 
 # Read at import: the environment is replaced for each test.
 SCHEMA = os.environ.get("ACR_CLEANUP_TASK_SCHEMA", "")
@@ -298,11 +297,10 @@ def test_icons_have_the_size_for_the_marketplace(path: str, size: int) -> None:
 PIPELINES = [
     yaml.safe_load(block)
     for path in (
-        README,
         TASK / "overview.md",
-        ROOT / "README.md",
+        ROOT / "docs" / "azure-pipelines.md",
         ROOT / "docs" / "scale-out.md",
-        ROOT / "docs" / "performance.md",
+        ROOT / "docs" / "large-registries.md",
     )
     for block in re.findall(r"^```yaml\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if "task: AcrCleanup@" in block

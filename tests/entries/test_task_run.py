@@ -24,7 +24,7 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
 from tests.entries.test_task import MANIFEST, PACKED, TASK
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup import pipeline
-from acr_cleanup.commands.run import Stop
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.reports.dialect import PLAIN
@@ -214,16 +213,3 @@ async def test_step_runs_like_on_windows(job: TaskJob, monkeypatch: pytest.Monke
     assert result["exit_code"] == 0
     assert json.loads(result["outputs"]["plannedTags"]) == ["shop/web:1.0", "shop/web:1.1"]
     assert os.access(result["report"], os.R_OK)
-
-
-async def test_signal_stops_run_without_loop_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object) -> None:
-        raise NotImplementedError
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", unknown)
-    handler, stop = signal.getsignal(signal.SIGTERM), Stop()
-    with stop.on_signals():
-        signal.raise_signal(signal.SIGTERM)
-        await asyncio.wait_for(stop.event.wait(), 5)
-    assert stop.received == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == handler

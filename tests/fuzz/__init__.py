@@ -1,6 +1,6 @@
 """
-Laws for whatever comes from outside, on documents that nearly are what they should be.
+Property tests of everything that reads foreign data, with damaged documents.
 
-`make test` tries some dozens of examples of each, `make fuzz` thousands; where atheris is installed, it also lets coverage choose
-them. A law here needs nothing of pytest (no fixture), so that either may call it.
+`make test` tries 50 examples of each, `make fuzz` thousands. With atheris, coverage also chooses
+examples. These tests use no fixtures, so that both pytest and atheris can call them.
 """

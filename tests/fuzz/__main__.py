@@ -1,7 +1,8 @@
 """
-Lets coverage choose the examples of every law: `python -m tests.fuzz [SECONDS [LAW]]`, with atheris where that is installed.
+Let coverage choose the examples of every test: `python -m tests.fuzz [SECONDS [TEST]]`.
 
-atheris changes the code of the package while it is imported and ends the process by itself, so each law has a process of its own.
+Needs atheris. It instruments the package during the import and ends the process, so each test runs in
+its own process.
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 
-def laws(stem: str = "test_*") -> Iterator[tuple[str, Callable[[bytes], object]]]:
-    """Every law (of the files of this name) by its own name, as a function of the bytes that its examples are made from."""
+def fuzz_tests(stem: str = "test_*") -> Iterator[tuple[str, Callable[[bytes], object]]]:
+    """
+    Every test (of the files with this name) by name, as a function of the bytes of an example.
+    """
     for path in sorted(FOLDER.glob(f"{stem}.py")):
         module = importlib.import_module(f"tests.fuzz.{path.stem}")
-        for name, found in vars(module).items():
-            if name.startswith("test_") and hasattr(found, "hypothesis"):
-                yield f"{path.stem}::{name}", found.hypothesis.fuzz_one_input
+        for name, value in vars(module).items():
+            if name.startswith("test_") and hasattr(value, "hypothesis"):
+                yield f"{path.stem}::{name}", value.hypothesis.fuzz_one_input
 
 
-def one(wanted: str, seconds: int) -> None:
+def fuzz_one(name: str, seconds: int) -> None:
+    """Fuzz one test; atheris ends the process."""
     import atheris  # noqa: PLC0415
 
     with atheris.instrument_imports(include=["acr_cleanup"]):
-        known = dict(laws(wanted.partition("::")[0]))
+        known = dict(fuzz_tests(name.partition("::")[0]))
     arguments = [
         sys.argv[0],
         f"-max_total_time={seconds}",
@@ -37,18 +41,19 @@ def one(wanted: str, seconds: int) -> None:
         "-verbosity=0",
         "-print_final_stats=1",
     ]
-    atheris.Setup(arguments, known[wanted])
+    atheris.Setup(arguments, known[name])
     atheris.Fuzz()
 
 
-def run(seconds: int) -> int:
+def run_all(seconds: int) -> int:
+    """Fuzz each test for some seconds; returns the exit code."""
     try:
         import atheris  # noqa: F401, PLC0415
     except ImportError:
-        print("Coverage does not choose examples here: there is no atheris for this Python or this machine.")
+        print("Fuzzing with coverage is skipped: atheris is not installed (no build for this Python or machine).")
         return 0
     broken = 0
-    for name, _ in laws():
+    for name, _ in fuzz_tests():
         ended = subprocess.run(
             [sys.executable, "-m", "tests.fuzz", str(seconds), name], capture_output=True, text=True, check=False
         )
@@ -65,9 +70,9 @@ def run(seconds: int) -> int:
 def main(arguments: list[Any]) -> int:
     seconds = int(arguments[0]) if arguments else 60
     if len(arguments) > 1:
-        one(arguments[1], seconds)
+        fuzz_one(arguments[1], seconds)
         return 0
-    return run(seconds)
+    return run_all(seconds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What API servers answer and Helm stores: spoilt, it is read or torn; no traceback, and the fast way reads the same."""
+"""
+Damaged pages of API servers, Helm releases and kubeconfigs: read or rejected, without traceback.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,15 @@ from hypothesis import strategies as st
 
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, parse_kubeconfig, server_of
-from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.clusters.images.test_helm_history import HOST, findings, manifest, plain, used, with_json, with_raw
 from tests.helpers.cluster_objects import OURS, capture_of, captured, custom
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+from tests.helpers.damaged_documents import as_json, bounded_time, damaged, damaged_bytes, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
 
@@ -43,49 +45,51 @@ def page(name: str) -> Any:
 
 
 def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
-    """What the pages' reader finds, and what is found object by object; None if any of it is torn."""
-    with prompt():
+    """
+    The findings of the page reader and of decoding each object; None if the page is malformed.
+    """
+    with bounded_time():
         try:
             opened = open_page(body, kind)
-            is_helms(body, opened.items)
+            has_helm_objects(body, opened.items)
             reader = ObjectReader(kind, "prod", OURS)
             for item in opened.items:
                 reader.add(item)
-        except Torn as torn:
+        except MalformedPage as torn:
             assert str(torn).isprintable()
             return None
-        plainly = Findings()
+        single = Findings()
         for item in opened.items:
             try:
                 obj = msgspec.json.decode(item)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                # The reader has not looked into it: our registry is not in it.
+                # The reader did not decode it, since our registry does not occur in it.
                 continue
-            plainly.add(image_uses(obj, kind, "prod", OURS))
-        return reader.found, plainly
+            single.add(image_uses(obj, kind, "prod", OURS))
+        return reader.findings, single
 
 
-@law
+@fuzz_test
 @given(st.data())
-def test_a_spoilt_page_is_torn_or_read_as_object_by_object(data: st.DataObject) -> None:
+def test_damaged_page_is_read_like_its_single_objects(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(PAGES)))
-    read = read_page(dumped(data.draw(spoilt(page(name)))), PAGES[name])
+    read = read_page(as_json(data.draw(damaged(page(name)))), PAGES[name])
     if read is not None:
-        fast, plainly = read
-        assert fast.uses.keys() == plainly.uses.keys()
-        assert fast.blockers.keys() == plainly.blockers.keys()
+        fast, single = read
+        assert fast.uses.keys() == single.uses.keys()
+        assert fast.blockers.keys() == single.blockers.keys()
         for blocker in fast.blockers:
             assert blocker.seen.isprintable()
 
 
-@law
+@fuzz_test
 @given(st.data())
-def test_a_damaged_page_is_torn_or_read(data: st.DataObject) -> None:
+def test_page_with_damaged_bytes_is_read_or_malformed(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(PAGES)))
-    read_page(data.draw(spoilt_bytes(dumped(page(name)))), PAGES[name])
+    read_page(data.draw(damaged_bytes(as_json(page(name)))), PAGES[name])
 
 
-# -- Helm ------------------------------------------------------------------------------------------------------
+# -- Helm ----------------------------------------------------------------------------------------
 
 RELEASE: dict[str, Any] = {
     **plain(manifest=manifest(f"{HOST}/shop/web:1", f"{HOST}/shop/api:2")),
@@ -96,35 +100,35 @@ RELEASE: dict[str, Any] = {
 SECRET = helm_release("shop", "web", 3, manifest(f"{HOST}/shop/web:1"), status="superseded")
 
 
-@law
-@given(spoilt(RELEASE))
-def test_a_spoilt_release_is_read_or_blocks(tree: Any) -> None:
-    with prompt():
-        found = findings(with_json(tree))
-    assert found.uses or found.blockers or "contoso" not in json.dumps(tree).lower()
-    assert all(blocker.seen.isprintable() for blocker in found.blockers)
+@fuzz_test
+@given(damaged(RELEASE))
+def test_damaged_release_is_read_or_blocks(tree: Any) -> None:
+    with bounded_time():
+        release = findings(with_json(tree))
+    assert release.uses or release.blockers or "contoso" not in json.dumps(tree).lower()
+    assert all(blocker.seen.isprintable() for blocker in release.blockers)
 
 
-@law
-@given(spoilt(SECRET))
-def test_a_spoilt_secret_is_helms_or_none_of_ours(tree: Any) -> None:
-    with prompt():
+@fuzz_test
+@given(damaged(SECRET))
+def test_damaged_secret_is_read_or_ignored(tree: Any) -> None:
+    with bounded_time():
         if isinstance(tree, dict):
-            found = findings(tree)
-            assert all(blocker.seen.isprintable() for blocker in found.blockers)
+            release = findings(tree)
+            assert all(blocker.seen.isprintable() for blocker in release.blockers)
 
 
-@law
-@given(spoilt_bytes(gzip.compress(dumped(RELEASE), mtime=0)), st.integers(0, 3))
-def test_a_damaged_release_blocks_or_is_the_same(packed: bytes, wrapped: int) -> None:
-    whole = used(findings(with_json(RELEASE)))
+@fuzz_test
+@given(damaged_bytes(gzip.compress(as_json(RELEASE), mtime=0)), st.integers(0, 3))
+def test_release_with_damaged_bytes_blocks_or_is_unchanged(packed: bytes, wrapped: int) -> None:
+    undamaged = used(findings(with_json(RELEASE)))
     for _ in range(wrapped % 2):
         packed = gzip.compress(packed)
-    found = findings(with_raw(packed))
-    assert found.blockers or used(found) == whole
+    release = findings(with_raw(packed))
+    assert release.blockers or used(release) == undamaged
 
 
-@law
+@fuzz_test
 @given(
     st.lists(
         texts
@@ -134,8 +138,8 @@ def test_a_damaged_release_blocks_or_is_the_same(packed: bytes, wrapped: int) ->
         max_size=20,
     )
 )
-def test_any_yaml_is_a_tree_or_none(pieces: list[str]) -> None:
-    with prompt():
+def test_any_yaml_is_parsed_or_rejected(pieces: list[str]) -> None:
+    with bounded_time():
         try:
             documents = documents_of("".join(pieces))
         except NotPlain:
@@ -144,7 +148,7 @@ def test_any_yaml_is_a_tree_or_none(pieces: list[str]) -> None:
     assert base64.b64encode(repr(documents).encode("utf-8", "backslashreplace"))
 
 
-# -- kubeconfigs -----------------------------------------------------------------------------------------------
+# -- kubeconfigs ---------------------------------------------------------------------------------
 
 KUBECONFIG: dict[str, Any] = {
     "apiVersion": "v1",
@@ -171,27 +175,29 @@ KUBECONFIG: dict[str, Any] = {
 }
 
 
-async def some_token(scope: str) -> str:
+async def issue_token(scope: str) -> str:
     return f"token-for-{scope}"
 
 
-@law
-@given(spoilt(KUBECONFIG), st.booleans())
-def test_a_spoilt_kubeconfig_leads_to_a_server_or_is_unread(tree: Any, as_json: bool) -> None:
+@fuzz_test
+@given(damaged(KUBECONFIG), st.booleans())
+def test_damaged_kubeconfig_is_read_or_rejected(tree: Any, is_json: bool) -> None:
     try:
-        content = dumped(tree) if as_json else yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
+        content = (
+            as_json(tree) if is_json else yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
+        )
     except (RecursionError, yaml.YAMLError):
         return
-    with prompt():
+    with bounded_time():
         try:
             document = parse_kubeconfig(content)
             server_of(document, None)
-            server = api_server(document, None, folder=Path("/nonexistent"), around=Surroundings(some_token))
+            server = api_server(document, None, folder=Path("/nonexistent"), options=ConnectionOptions(issue_token))
             if server.url.startswith("http:"):
-                assert asyncio.run(_asked(server)) is None
-        except Unread as unread:
+                assert asyncio.run(_authorization(server)) is None
+        except ReadFailure as unread:
             assert unread.seen.isprintable()
 
 
-async def _asked(server: ApiServer) -> str | None:
+async def _authorization(server: ApiServer) -> str | None:
     return await server.authorization()

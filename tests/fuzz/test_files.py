@@ -1,4 +1,4 @@
-"""Plan files, journals and usage snapshots, which may have been edited, cut or forged on their way."""
+"""Plan files, journals and usage snapshots that were edited, cut or forged."""
 
 from __future__ import annotations
 
@@ -17,23 +17,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters.snapshot import read_snapshot
+from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.clusters.unread import Unread
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Step, Untag
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG, Digest
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.records.journal import JournalError, open_journal, put_aside, read_journal
+from acr_cleanup.records.journal import JournalError, open_journal, put_aside
+from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster, read
 from acr_cleanup.reports import json as report_json
 from acr_cleanup.reports.json import plan_hash
 from tests.clusters import test_snapshot as snapshots
 from tests.helpers import sample_results as samples
+from tests.helpers.damaged_documents import (
+    as_json,
+    bounded_time,
+    damaged,
+    damaged_bytes,
+    fuzz_test,
+    values,
+    with_key_twice,
+)
 from tests.helpers.generated_inventories import NOW
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, twice, values
 from tests.records.test_journal import PLAN
 
 pytestmark = pytest.mark.untraced
@@ -42,22 +51,22 @@ REPOSITORY = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")
 
 
 @contextmanager
-def holding(content: bytes, name: str) -> Iterator[Path]:
-    """A file of this content."""
+def file_with(content: bytes, name: str) -> Iterator[Path]:
+    """A temporary file with this content."""
     with tempfile.TemporaryDirectory(prefix="acr-cleanup-fuzz-") as folder:
         path = Path(folder, name)
         path.write_bytes(content)
         yield path
 
 
-# -- plan.json -------------------------------------------------------------------------------------------------
+# -- plan.json -----------------------------------------------------------------------------------
 
 PLAN_JSON: dict[str, Any] = json.loads("".join(report_json.render_plan(samples.result(samples.small()))))
 
 
-def reviewed(content: bytes) -> ReviewedPlan | None:
-    """The plan, or None for what is none; whatever it says, looking at it raises nothing else."""
-    with holding(content, "plan.json") as path, prompt():
+def read_plan(content: bytes) -> ReviewedPlan | None:
+    """The plan, or None if it is rejected; its names must be valid and its messages printable."""
+    with file_with(content, "plan.json") as path, bounded_time():
         try:
             plan = read(path, "apply-plan")
         except ConfigurationError as error:
@@ -80,83 +89,85 @@ def meaning(plan: ReviewedPlan) -> tuple[object, ...]:
 
 
 @cache
-def whole_plan() -> ReviewedPlan:
-    found = reviewed(dumped(PLAN_JSON))
-    assert found is not None
-    assert found.intact
-    return found
+def undamaged_plan() -> ReviewedPlan:
+    plan = read_plan(as_json(PLAN_JSON))
+    assert plan is not None
+    assert plan.intact
+    return plan
 
 
-@law
-@given(spoilt(PLAN_JSON))
-def test_a_plan_that_was_changed_is_noticed_or_means_the_same(tree: Any) -> None:
-    plan = reviewed(dumped(tree))
+@fuzz_test
+@given(damaged(PLAN_JSON))
+def test_changed_plan_is_detected_or_equal(tree: Any) -> None:
+    plan = read_plan(as_json(tree))
     if plan is not None and plan.intact:
-        assert meaning(plan) == meaning(whole_plan())
+        assert meaning(plan) == meaning(undamaged_plan())
 
 
-@law
+@fuzz_test
 @given(
-    spoilt_bytes(dumped(PLAN_JSON))
-    | st.sampled_from(sorted(PLAN_JSON)).flatmap(lambda key: st.builds(twice, st.just(PLAN_JSON), st.just(key), values))
+    damaged_bytes(as_json(PLAN_JSON))
+    | st.sampled_from(sorted(PLAN_JSON)).flatmap(
+        lambda key: st.builds(with_key_twice, st.just(PLAN_JSON), st.just(key), values)
+    )
 )
-def test_a_plan_whose_text_was_damaged_is_noticed_or_means_the_same(content: bytes) -> None:
-    plan = reviewed(content)
+def test_plan_with_damaged_bytes_is_detected_or_equal(content: bytes) -> None:
+    plan = read_plan(content)
     if plan is not None and plan.intact:
-        assert meaning(plan) == meaning(whole_plan())
+        assert meaning(plan) == meaning(undamaged_plan())
 
 
-@law
-@given(spoilt(PLAN_JSON))
-def test_a_forged_plan_holds_nothing_but_names(tree: Any) -> None:
-    """Whoever can write the file can write its hash."""
+@fuzz_test
+@given(damaged(PLAN_JSON))
+def test_forged_plan_has_only_valid_names(tree: Any) -> None:
+    """A person who can write the file can also write its hash."""
     if isinstance(tree, dict):
-        with suppress(Exception):  # what cannot be hashed stays as it is
+        with suppress(Exception):  # a tree that cannot be hashed is not changed
             tree["hash"] = plan_hash({key: value for key, value in tree.items() if key != "hash"})
-    reviewed(dumped(tree))
+    read_plan(as_json(tree))
 
 
-# -- usage snapshots -------------------------------------------------------------------------------------------
+# -- usage snapshots -----------------------------------------------------------------------------
 
 
 @cache
-def whole_snapshot() -> bytes:
-    with holding(b"", "usage.json") as path:
+def undamaged_snapshot() -> bytes:
+    with file_with(b"", "usage.json") as path:
         return snapshots.write(path).read_bytes()
 
 
-def scanned(content: bytes) -> ClusterScan | None:
-    with holding(content, "usage.json") as path, prompt():
+def read_scan(content: bytes) -> ClusterScan | None:
+    with file_with(content, "usage.json") as path, bounded_time():
         try:
             return read_snapshot(SnapshotCluster(snapshots.KEY, path), snapshots.REGISTRY, 3, snapshots.NOW)
-        except Unread as unread:
+        except ReadFailure as unread:
             assert unread.seen.isprintable()
             return None
 
 
-@law
+@fuzz_test
 @given(st.data())
-def test_a_snapshot_that_was_changed_is_noticed_or_means_the_same(data: st.DataObject) -> None:
-    tree = data.draw(spoilt(json.loads(whole_snapshot())))
-    found = scanned(dumped(tree))
-    assert found is None or found == snapshots.as_read(snapshots.SCAN)
+def test_changed_snapshot_is_detected_or_equal(data: st.DataObject) -> None:
+    tree = data.draw(damaged(json.loads(undamaged_snapshot())))
+    scan = read_scan(as_json(tree))
+    assert scan is None or scan == snapshots.as_read(snapshots.SCAN)
 
 
-@law
+@fuzz_test
 @given(st.data())
-def test_a_forged_snapshot_is_read_or_refused(data: st.DataObject) -> None:
-    """And what it says is told in text that does no harm, by the rules for all foreign text."""
-    tree = data.draw(spoilt(json.loads(whole_snapshot())))
+def test_forged_snapshot_is_read_or_rejected(data: st.DataObject) -> None:
+    """Its texts are shown as all foreign text is."""
+    tree = data.draw(damaged(json.loads(undamaged_snapshot())))
     if isinstance(tree, dict):
         with suppress(Exception):
             tree["hash"] = plan_hash({key: value for key, value in tree.items() if key != "hash"})
-    found = scanned(dumped(tree))
-    if found is not None:
-        for use in found.uses:
+    scan = read_scan(as_json(tree))
+    if scan is not None:
+        for use in scan.uses:
             assert REPOSITORY.fullmatch(use.reference.repository)
 
 
-# -- journals --------------------------------------------------------------------------------------------------
+# -- journals ------------------------------------------------------------------------------------
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(lambda text: Digest(f"sha256:{text}"))
 tag_names = st.from_regex(rf"\A{TAG}\Z")
@@ -172,32 +183,32 @@ steps = st.one_of(
 Entry = tuple[Step, bytes | None, OutcomeKind | None]
 
 
-def journal(entries: list[Entry], folder: Path) -> bytes:
+def write_journal(entries: list[Entry], folder: Path) -> bytes:
     async def write() -> None:
-        with open_journal(folder, PLAN, NOW, {"older-than": "30d"}) as made:
+        with open_journal(folder, PLAN, NOW, {"older-than": "30d"}) as opened:
             for step, document, outcome in entries:
-                number = await made.intend("shop/web", step, document)
+                number = await opened.intend("shop/web", step, document)
                 if outcome is not None:
-                    made.outcome(number, outcome, "::error::said")
+                    opened.outcome(number, outcome, "::error::x")
 
     asyncio.run(write())
     return (folder / "journal.jsonl").read_bytes()
 
 
-@law
+@fuzz_test
 @given(
     st.lists(st.tuples(steps, st.none() | st.binary(max_size=20), st.none() | st.sampled_from(OutcomeKind)), max_size=3)
 )
-def test_what_a_journal_tells_is_what_was_intended(entries: list[Entry]) -> None:
-    with holding(b"", "other") as path:
-        journal(entries, path.parent)
+def test_journal_returns_the_written_entries(entries: list[Entry]) -> None:
+    with file_with(b"", "other") as path:
+        write_journal(entries, path.parent)
         recorded = read_journal(path.with_name("journal.jsonl"))
     assert (recorded.faults, recorded.torn, recorded.registry) == ((), False, PLAN.registry)
-    told = [
-        (each.digest, each.tags, each.locks, each.after, each.document, each.outcome, each.whole)
-        for each in recorded.deletions
+    entries_read = [
+        (entry.digest, entry.tags, entry.locks, entry.after, entry.document, entry.outcome, entry.deletes_manifest)
+        for entry in recorded.deletions
     ]
-    assert told == [
+    assert entries_read == [
         (
             step.digest,
             tuple(tag.name for tag in step.tags),
@@ -212,7 +223,7 @@ def test_what_a_journal_tells_is_what_was_intended(entries: list[Entry]) -> None
 
 
 @cache
-def whole_journal() -> bytes:
+def undamaged_journal() -> bytes:
     digest = Digest(f"sha256:{'0a' * 32}")
     entries: list[Entry] = [
         (Untag(Tag("1.0", digest, NOW)), b"{}", OutcomeKind.DELETED),
@@ -222,32 +233,32 @@ def whole_journal() -> bytes:
             None,
         ),
     ]
-    with holding(b"", "other") as path:
-        return journal(entries, path.parent)
+    with file_with(b"", "other") as path:
+        return write_journal(entries, path.parent)
 
 
-@law
+@fuzz_test
 @given(st.data())
-def test_a_spoilt_journal_is_read_as_far_as_it_goes(data: st.DataObject) -> None:
-    lines = whole_journal().splitlines(keepends=True)
+def test_damaged_journal_is_read_as_far_as_possible(data: st.DataObject) -> None:
+    lines = undamaged_journal().splitlines(keepends=True)
     for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(0, len(lines) - 1))
-        what = data.draw(st.sampled_from(("tree", "tree", "bytes", "drop", "double", "first")))
-        if what == "tree":
+        index = data.draw(st.integers(0, len(lines) - 1))
+        change = data.draw(st.sampled_from(("tree", "tree", "bytes", "drop", "double", "first")))
+        if change == "tree":
             with suppress(ValueError, RecursionError):
-                lines[at] = dumped(data.draw(spoilt(json.loads(lines[at])))) + b"\n"
-        elif what == "bytes":
-            lines[at] = data.draw(spoilt_bytes(lines[at] or b"x"))
-        elif what == "drop":
-            lines[at] = b""
+                lines[index] = as_json(data.draw(damaged(json.loads(lines[index])))) + b"\n"
+        elif change == "bytes":
+            lines[index] = data.draw(damaged_bytes(lines[index] or b"x"))
+        elif change == "drop":
+            lines[index] = b""
         else:
-            lines.insert(0 if what == "first" else at, lines[at])
-    with holding(b"".join(lines), "journal.jsonl") as path, prompt():
+            lines.insert(0 if change == "first" else index, lines[index])
+    with file_with(b"".join(lines), "journal.jsonl") as path, bounded_time():
         with suppress(JournalError):
             recorded = read_journal(path)
             assert all(fault.isprintable() for fault in recorded.faults)
-            for each in recorded.deletions:
-                assert ".." not in each.repository
-                assert all(re.fullmatch(TAG, tag) for tag in each.tags)
-                assert re.fullmatch(DIGEST, each.digest)
+            for deletion in recorded.deletions:
+                assert ".." not in deletion.repository
+                assert all(re.fullmatch(TAG, tag) for tag in deletion.tags)
+                assert re.fullmatch(DIGEST, deletion.digest)
         assert put_aside(path) is not None

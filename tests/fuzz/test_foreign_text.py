@@ -1,4 +1,4 @@
-"""Text of others on its way into a log, annotations, a summary, outputs: never a command, no markup, and it ends nothing early."""
+"""Foreign text in logs, annotations, summaries and outputs: no commands and no markup."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from acr_cleanup.quoting import quoted
 from acr_cleanup.reports import text as plain_text
 from acr_cleanup.reports import words
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.markdown import render
 from acr_cleanup.reports.outputs import outputs
-from acr_cleanup.reports.view import Context
 from acr_cleanup.runtimes.azure_devops import AzureDevOps
 from acr_cleanup.runtimes.base import Level
 from acr_cleanup.runtimes.github import GitHub
 from acr_cleanup.runtimes.terminal import Terminal
 from tests.helpers import hostile_text as hostile
+from tests.helpers.damaged_documents import HOSTILE, fuzz_test, texts
 from tests.helpers.jobs import Log
-from tests.helpers.spoiling import HOSTILE, law, texts
 from tests.reports.test_markdown import CONTEXT, OURS, elements, html, whole
 from tests.reports.test_words import harmless, shown
 
@@ -68,8 +68,8 @@ foreign = texts | st.lists(st.sampled_from(PIECES) | st.characters(), max_size=1
 
 
 @contextlib.contextmanager
-def job() -> Iterator[tuple[Path, Path]]:
-    """The files of a step, and an environment that names them."""
+def step_files() -> Iterator[tuple[Path, Path]]:
+    """The output and summary files of a step, named in the environment."""
     with tempfile.TemporaryDirectory(prefix="acr-cleanup-fuzz-") as folder:
         files = Path(folder, "output"), Path(folder, "summary")
         for file in files:
@@ -78,21 +78,20 @@ def job() -> Iterator[tuple[Path, Path]]:
             yield files
 
 
-def as_the_runner_reads(path: Path) -> dict[str, str]:
-    """The outputs, as GitHub's runner takes them from the file. Of an unfinished one it would fail the step."""
+def read_outputs(path: Path) -> dict[str, str]:
+    """The outputs as GitHub's runner reads them; an incomplete file would fail the step."""
     lines = iter(re.split(r"\r\n|\n|\r", path.read_bytes().decode()))
-    found = {}
+    values = {}
     for line in filter(None, lines):
         name, separator, delimiter = line.partition("<<")
         assert separator
-        value = list(iter(lambda: next(lines), delimiter))
-        found[name] = "\n".join(value)
-    return found
+        values[name] = "\n".join(iter(lambda: next(lines), delimiter))
+    return values
 
 
-@law
+@fuzz_test
 @given(foreign, foreign, st.sampled_from(Level))
-def test_nothing_that_is_logged_is_a_command_to_github(text: str, title: str, level: Level) -> None:
+def test_logged_text_is_never_a_command_to_github(text: str, title: str, level: Level) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         runtime = GitHub(Level.DEBUG)
@@ -103,7 +102,7 @@ def test_nothing_that_is_logged_is_a_command_to_github(text: str, title: str, le
             runtime.show(f"{text}\n{title}")
         runtime.log(Level.INFO, f"{text}:")
         runtime.finish()
-    # Fails by itself where something is a command that we have not given, or where the runner obeys no more.
+    # `Log` fails on any command that is not ours, and if commands are still stopped at the end.
     log = Log(out.getvalue())
     assert log.others == []
     assert log.masks == []
@@ -112,11 +111,9 @@ def test_nothing_that_is_logged_is_a_command_to_github(text: str, title: str, le
     assert "\x1b" not in out.getvalue()
 
 
-@law
+@fuzz_test
 @given(foreign, foreign, st.sampled_from(Level))
-def test_nothing_that_is_logged_is_a_command_to_azure_pipelines_or_a_terminal(
-    text: str, title: str, level: Level
-) -> None:
+def test_logged_text_is_harmless_in_pipelines_and_terminals(text: str, title: str, level: Level) -> None:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out):
         runtime = AzureDevOps(Level.DEBUG, environ={})
@@ -134,22 +131,22 @@ def test_nothing_that_is_logged_is_a_command_to_azure_pipelines_or_a_terminal(
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202e]", written)
 
 
-@law
+@fuzz_test
 @given(st.dictionaries(st.sampled_from(["a", "deleted-tags", "result"]), foreign, min_size=1))
-def test_outputs_end_where_they_end(values: dict[str, str]) -> None:
-    with job() as (output, _):
+def test_outputs_are_read_back_unchanged(values: dict[str, str]) -> None:
+    with step_files() as (output, _):
         assert GitHub().outputs(values) == ""
-        read = as_the_runner_reads(output)
+        read = read_outputs(output)
     assert read.keys() == values.keys()
     for name, value in values.items():
         writable = value.encode("utf-8", "backslashreplace").decode()
-        # A return at its very end and the line break that ends it are one.
+        # A carriage return at the end and the line break after it count as one line break.
         assert read[name] == re.sub(r"\r\n|\r", "\n", f"{writable}\n")[:-1]
 
 
-@law
+@fuzz_test
 @given(foreign)
-def test_every_small_word_is_harmless_and_says_the_same(text: str) -> None:
+def test_rendered_names_are_harmless_and_unchanged(text: str) -> None:
     assert harmless(words.plain(text))
     assert harmless(f"{words.plain(text)}: {words.name(text)}")
     assert quoted(text).isprintable()
@@ -163,19 +160,19 @@ def test_every_small_word_is_harmless_and_says_the_same(text: str) -> None:
         assert set(elements(f"x{cell}x")) <= {"p", "/p", "code", "/code", "br"}
 
 
-@law
+@fuzz_test
 @given(foreign.filter(lambda text: text.strip() != ""))
-def test_a_whole_report_of_it_is_a_report(text: str) -> None:
-    """In the summary, on the terminal and in the outputs, wherever a name can stand."""
+def test_report_with_hostile_text_is_well_formed(text: str) -> None:
+    """In the summary, on the terminal and in the outputs, in every place of a name."""
     result = hostile.result(text)
     summary = render(result, CONTEXT)
-    assert set(elements(summary)) <= OURS | {f"/{each}" for each in OURS}
+    assert set(elements(summary)) <= OURS | {f"/{name}" for name in OURS}
     assert whole(summary)
     assert "::" not in summary
     assert not re.search(r"##\[|##vso", summary)
     assert all(line.isprintable() for line in summary.replace("\u200b", "").splitlines())
-    told = str(plain_text.render(result, Context()))
-    assert not re.search(r"(?m)^\s*::|##", told)
-    with job() as (output, _):
+    on_terminal = str(plain_text.render(result, Context()))
+    assert not re.search(r"(?m)^\s*::|##", on_terminal)
+    with step_files() as (output, _):
         assert GitHub().outputs(outputs(result, Context())) == ""
-        assert "result" in as_the_runner_reads(output)
+        assert "result" in read_outputs(output)

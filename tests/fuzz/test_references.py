@@ -1,4 +1,4 @@
-"""References to images, and references in the midst of any text."""
+"""References to images, alone and inside other text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acr_cleanup.clusters.images.documents import contents
 from acr_cleanup.clusters.images.free_text import names, read_text
 from acr_cleanup.core.references import Registry, parse_digest, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
-from tests.helpers.spoiling import HOSTILE, law, prompt, texts
+from tests.helpers.damaged_documents import HOSTILE, bounded_time, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
 
@@ -51,21 +51,21 @@ PIECES = (
 
 
 @st.composite
-def nearly(draw: st.DrawFn) -> str:
-    """A reference with some of its characters exchanged, or one put together of what references are made of."""
+def damaged_reference(draw: st.DrawFn) -> str:
+    """A reference with some characters replaced, or a random sequence of parts of references."""
     if draw(st.booleans()):
         return draw(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
     text = draw(st.sampled_from(VALID))
     for _ in range(draw(st.integers(0, 3))):
-        at = draw(st.integers(0, len(text)))
-        text = text[:at] + draw(st.sampled_from(PIECES) | st.characters()) + text[at + draw(st.integers(0, 2)) :]
+        start = draw(st.integers(0, len(text)))
+        text = text[:start] + draw(st.sampled_from(PIECES) | st.characters()) + text[start + draw(st.integers(0, 2)) :]
     return text
 
 
-@law
-@given(nearly())
-def test_a_reference_is_refused_or_can_be_written_and_read_again(text: str) -> None:
-    with prompt(), suppress(InvalidReference):
+@fuzz_test
+@given(damaged_reference())
+def test_reference_is_rejected_or_round_trips(text: str) -> None:
+    with bounded_time(), suppress(InvalidReference):
         reference = parse_reference(text)
         assert parse_reference(str(reference)) == reference
         assert not reference.is_open
@@ -77,19 +77,19 @@ def test_a_reference_is_refused_or_can_be_written_and_read_again(text: str) -> N
         parse_image_id(text)
 
 
-@law
-@given(nearly())
-def test_a_refusal_is_told_in_one_line(text: str) -> None:
+@fuzz_test
+@given(damaged_reference())
+def test_rejected_reference_has_a_printable_message(text: str) -> None:
     try:
         parse_reference(text)
     except InvalidReference as error:
         assert str(error).isprintable()
 
 
-@law
-@given(nearly())
-def test_what_a_runtime_would_pull_from_our_registry_is_found_in_text(text: str) -> None:
-    """The finder of references in free text misses none that the parser of image names takes."""
+@fuzz_test
+@given(damaged_reference())
+def test_valid_reference_is_found_in_text(text: str) -> None:
+    """The search in free text finds every reference that the parser of image names accepts."""
     try:
         reference = parse_reference(text)
     except InvalidReference:
@@ -100,16 +100,17 @@ def test_what_a_runtime_would_pull_from_our_registry_is_found_in_text(text: str)
         assert reference in [mention.reference for mention in read_text(text, OURS).mentions]
 
 
-@law
+@fuzz_test
 @given(st.lists(st.sampled_from(PIECES) | texts | st.sampled_from(VALID), max_size=12))
-def test_any_text_is_searched_in_bounded_time_and_for_our_registry_alone(pieces: list[str]) -> None:
+def test_search_in_any_text_is_fast_and_finds_only_ours(pieces: list[str]) -> None:
     text = "".join(pieces)
-    with prompt():
-        found = [mention.reference for mention in read_text(text, OURS).mentions]
-        found += [
-            each.reference for each in contents({"a": [text, {"image": text, "tag": text}], text: pieces}, OURS).found
+    with bounded_time():
+        references = [mention.reference for mention in read_text(text, OURS).mentions]
+        references += [
+            mention.reference
+            for mention in contents({"a": [text, {"image": text, "tag": text}], text: pieces}, OURS).found
         ]
-    assert all(OURS.owns(reference.host) for reference in found)
-    if found:
-        # What is only looked at when this says so would be missed otherwise.
+    assert all(OURS.owns(reference.host) for reference in references)
+    if references:
+        # `names` is the quick check before the search: a miss here would skip the search.
         assert names(text, OURS) or any(names(piece, OURS) for piece in pieces)

@@ -1,4 +1,4 @@
-"""What the registry says: spoilt, a page is unreadable or says what keeps more; nothing of it can break a report."""
+"""Damaged answers of the registry: malformed, or read as the value that keeps more."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.references import Digest, parse_digest
 from acr_cleanup.registry import wire
 from acr_cleanup.reports import words
+from tests.helpers.damaged_documents import as_json, bounded_time, damaged, damaged_bytes, fuzz_test
 from tests.helpers.sample_results import NOW
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes
 
 pytestmark = pytest.mark.untraced
 
@@ -66,8 +66,8 @@ IMAGE = {
 }
 
 
-def bearable(tag: Tag) -> None:
-    """Whatever the registry says of it, it can be decided upon and told of."""
+def check_tag(tag: Tag) -> None:
+    """Can the tag be decided on and reported?"""
     assert parse_digest(tag.digest) == tag.digest
     if tag.updated_at is not None:
         words.timestamp(tag.updated_at)
@@ -75,77 +75,78 @@ def bearable(tag: Tag) -> None:
         assert isinstance(NOW - tag.updated_at, timedelta)
 
 
-def weighed(manifest: Manifest) -> None:
+def check_manifest(manifest: Manifest) -> None:
+    """Can the manifest be decided on and reported?"""
     assert parse_digest(manifest.digest) == manifest.digest
     assert manifest.size >= 0
     words.size(manifest.size)
     if manifest.updated_at is not None:
         words.timestamp(manifest.updated_at)
-    # What locks and could not be put back is no lock that may be taken off.
+    # A lock that could not be restored must not be reported as one that can be removed.
     assert manifest.locked or (manifest.delete_enabled and manifest.write_enabled)
 
 
 def read_all(body: bytes) -> None:
-    with prompt():
+    with bounded_time():
         for read in (wire.read_repositories, wire.read_tags, wire.read_tag, wire.read_manifests, wire.read_manifest):
             try:
-                found = read(body)
-            except wire.Unreadable:
+                decoded = read(body)
+            except wire.MalformedAnswer:
                 continue
-            for each in found.values() if isinstance(found, dict) else [found]:
-                if isinstance(each, Tag):
-                    bearable(each)
-                elif isinstance(each, wire.ListedManifest):
-                    weighed(each.manifest)
+            for entry in decoded.values() if isinstance(decoded, dict) else [decoded]:
+                if isinstance(entry, Tag):
+                    check_tag(entry)
+                elif isinstance(entry, wire.ListedManifest):
+                    check_manifest(entry.manifest)
         try:
             locked, count = wire.read_repository(body, "shop/web")
-        except wire.Unreadable:
+        except wire.MalformedAnswer:
             return
         assert isinstance(locked, bool)
         assert count >= 0
 
 
-@law
+@fuzz_test
 @given(
     st.sampled_from(
         [TAGS, MANIFESTS, REPOSITORY, {"tag": TAG}, {"manifest": MANIFEST}, {"repositories": ["a", "b/c"]}]
-    ).flatmap(spoilt)
+    ).flatmap(damaged)
 )
-def test_a_spoilt_answer_is_unreadable_or_can_be_worked_with(tree: Any) -> None:
-    read_all(dumped(tree))
+def test_damaged_answer_is_usable_or_malformed(tree: Any) -> None:
+    read_all(as_json(tree))
 
 
-@law
-@given(st.sampled_from([TAGS, MANIFESTS, REPOSITORY]).flatmap(lambda tree: spoilt_bytes(dumped(tree))))
-def test_a_damaged_answer_is_unreadable_or_can_be_worked_with(body: bytes) -> None:
+@fuzz_test
+@given(st.sampled_from([TAGS, MANIFESTS, REPOSITORY]).flatmap(lambda tree: damaged_bytes(as_json(tree))))
+def test_answer_with_damaged_bytes_is_usable_or_malformed(body: bytes) -> None:
     read_all(body)
 
 
-@law
-@given(st.sampled_from([INDEX, IMAGE]).flatmap(spoilt) | st.sampled_from([INDEX, IMAGE]))
-def test_a_manifest_of_any_content_has_edges_or_is_unreadable(tree: Any) -> None:
-    """Whoever may push decides what is in it; its digest is right all the same."""
-    body = dumped(tree)
-    digest = Digest(f"sha256:{hashlib.sha256(body).hexdigest()}")
-    with prompt():
+@fuzz_test
+@given(st.sampled_from([INDEX, IMAGE]).flatmap(damaged) | st.sampled_from([INDEX, IMAGE]))
+def test_damaged_manifest_has_valid_edges_or_is_malformed(tree: Any) -> None:
+    """Anyone who may push decides the content of a manifest. Its digest is correct nevertheless."""
+    content = as_json(tree)
+    digest = Digest(f"sha256:{hashlib.sha256(content).hexdigest()}")
+    with bounded_time():
         try:
-            edges = wire.read_edges(body, digest, "application/json")
-        except wire.Unreadable:
+            body = wire.read_body(content, digest, "application/json")
+        except wire.MalformedAnswer:
             return
-        for each in (*edges.children, *filter(None, [edges.subject])):
-            assert parse_digest(each) == each
-        if edges.content is not None:
-            assert all(size >= 0 for size in edges.content.blobs.values())
-            words.size(sum(edges.content.blobs.values()))
+        for relative in (*body.children, *filter(None, [body.subject])):
+            assert parse_digest(relative) == relative
+        if body.content is not None:
+            assert all(size >= 0 for size in body.content.blobs.values())
+            words.size(sum(body.content.blobs.values()))
 
 
-@law
-@given(spoilt_bytes(dumped(INDEX)))
-def test_a_body_that_is_not_its_digests_is_unreadable(body: bytes) -> None:
-    whole = dumped(INDEX)
-    digest = Digest(f"sha256:{hashlib.sha256(whole).hexdigest()}")
+@fuzz_test
+@given(damaged_bytes(as_json(INDEX)))
+def test_body_with_another_digest_is_malformed(body: bytes) -> None:
+    undamaged = as_json(INDEX)
+    digest = Digest(f"sha256:{hashlib.sha256(undamaged).hexdigest()}")
     try:
-        wire.read_edges(body, digest, "")
-    except wire.Unreadable:
+        wire.read_body(body, digest, "")
+    except wire.MalformedAnswer:
         return
-    assert body == whole
+    assert body == undamaged

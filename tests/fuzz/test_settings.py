@@ -1,4 +1,4 @@
-"""Configuration files and inputs: whatever stands in them, there are settings or a list of what is wrong."""
+"""Damaged configuration files and inputs: settings, or a list of all problems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from acr_cleanup.core.references import DEFAULT_TAG
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.settings import INPUTS, Settings, load_settings
-from tests.helpers.spoiling import dumped, law, prompt, spoilt, spoilt_bytes, texts
+from tests.helpers.damaged_documents import as_json, bounded_time, damaged, damaged_bytes, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
 
@@ -61,7 +61,7 @@ FILE: dict[str, Any] = {
     "subscriptions": [GUID],
     "environment": "azurecloud",
 }
-GIVEN: dict[str, str] = {
+INPUT_VALUES: dict[str, str] = {
     "older-than": "2d3h",
     "registry": "contoso",
     "clusters": ID,
@@ -86,18 +86,21 @@ GIVEN: dict[str, str] = {
     "environment": "AzureCloud",
     "audience": "api://x",
 }
-NAMES = [each.name for each in INPUTS]
+NAMES = [option.name for option in INPUTS]
 
 
-def loaded(
-    content: bytes, suffix: str, given_: Mapping[str, Any], environ: Mapping[str, str] | None = None
+def load(
+    content: bytes, suffix: str, inputs: Mapping[str, Any], environ: Mapping[str, str] | None = None
 ) -> Settings | None:
-    """The settings, or None where something is wrong: then every problem has a place, what was seen, and what to do."""
-    with tempfile.TemporaryDirectory(prefix="acr-cleanup-fuzz-") as folder, prompt():
+    """
+    The settings, or None if they are rejected: each problem then has a place, a message and a
+    remedy.
+    """
+    with tempfile.TemporaryDirectory(prefix="acr-cleanup-fuzz-") as folder, bounded_time():
         path = Path(folder, f"config{suffix}")
         path.write_bytes(content)
         try:
-            return load_settings(path if content else None, given_, environ or {})
+            return load_settings(path if content else None, inputs, environ or {})
         except ConfigurationError as error:
             assert error.problems
             for problem in error.problems:
@@ -109,60 +112,60 @@ def loaded(
             return None
 
 
-def safe(settings: Settings, wanted: object) -> None:
-    """What no mistake may bring about: there is something to protect, and `latest` stays unless it is named."""
+def check_safe(settings: Settings, wanted: object) -> None:
+    """Check what no mistake may cause: there are clusters, and `latest` is kept unless named."""
     assert settings.clusters
     assert settings.policy.older_than.total_seconds() >= 0
     assert settings.concurrency >= 1
     assert settings.cloud.authority.startswith("https://")
     assert settings.cloud.resource_manager.startswith("https://")
     if DEFAULT_TAG not in json.dumps(wanted) and settings.policy.exclude_tags == ():
-        # Only an explicitly empty list says that nothing at all is excluded.
+        # Only an explicitly empty list excludes no tag.
         assert "exclude" in json.dumps(wanted)
 
 
-def test_the_documents_that_are_spoilt_here_are_valid() -> None:
-    assert loaded(dumped(FILE), ".json", {}) is not None
-    assert loaded(b"", "", GIVEN) is not None
+def test_undamaged_documents_are_valid() -> None:
+    assert load(as_json(FILE), ".json", {}) is not None
+    assert load(b"", "", INPUT_VALUES) is not None
 
 
-@law
-@given(spoilt(FILE), st.booleans())
-def test_a_spoilt_file_is_read_or_every_problem_of_it_is_told(tree: Any, as_yaml: bool) -> None:
+@fuzz_test
+@given(damaged(FILE), st.booleans())
+def test_damaged_file_is_read_or_all_problems_reported(tree: Any, as_yaml: bool) -> None:
     if as_yaml:
         try:
             content = yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
         except (RecursionError, UnicodeError, yaml.YAMLError):
             return
     else:
-        content = dumped(tree)
-    settings = loaded(content, ".yaml" if as_yaml else ".json", {})
+        content = as_json(tree)
+    settings = load(content, ".yaml" if as_yaml else ".json", {})
     if settings is not None:
-        assert settings.dry_run, "a file alone never says that something is deleted"
-        safe(settings, tree)
+        assert settings.dry_run, "a file alone never enables deletion"
+        check_safe(settings, tree)
 
 
-@law
+@fuzz_test
 @given(
-    spoilt_bytes(dumped(FILE)) | spoilt_bytes(yaml.safe_dump(FILE).encode()), st.sampled_from([".json", ".yaml", ""])
+    damaged_bytes(as_json(FILE)) | damaged_bytes(yaml.safe_dump(FILE).encode()), st.sampled_from([".json", ".yaml", ""])
 )
-def test_a_damaged_file_is_read_or_told_of(content: bytes, suffix: str) -> None:
-    loaded(content, suffix, {})
+def test_file_with_damaged_bytes_is_read_or_reported(content: bytes, suffix: str) -> None:
+    load(content, suffix, {})
 
 
-@law
-@given(spoilt(GIVEN, most=4), st.dictionaries(st.sampled_from(NAMES), texts, max_size=2))
-def test_spoilt_inputs_are_read_or_every_problem_of_them_is_told(tree: Any, more: dict[str, str]) -> None:
-    # Nobody can give an input that there is not: a pipeline warns of it, the command line refuses it.
-    given_ = {key: str(value) for key, value in tree.items() if key in NAMES} if isinstance(tree, dict) else {}
-    settings = loaded(b"", "", given_ | more)
+@fuzz_test
+@given(damaged(INPUT_VALUES, most=4), st.dictionaries(st.sampled_from(NAMES), texts, max_size=2))
+def test_damaged_inputs_are_read_or_all_problems_reported(tree: Any, more: dict[str, str]) -> None:
+    # Unknown inputs never get here: a pipeline warns about them, the command line rejects them.
+    inputs = {key: str(value) for key, value in tree.items() if key in NAMES} if isinstance(tree, dict) else {}
+    settings = load(b"", "", inputs | more)
     if settings is not None:
         if not settings.dry_run:
-            assert any(name.strip().lower().replace("_", "-") == "dry-run" for name in given_ | more)
-        safe(settings, given_ | more)
+            assert any(name.strip().lower().replace("_", "-") == "dry-run" for name in inputs | more)
+        check_safe(settings, inputs | more)
 
 
-@law
+@fuzz_test
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -171,9 +174,9 @@ def test_spoilt_inputs_are_read_or_every_problem_of_them_is_told(tree: Any, more
         texts,
     )
 )
-def test_any_environment_is_read_or_its_problems_are_told(environ: dict[str, str]) -> None:
-    # No variable of a process holds these.
+def test_any_environment_is_read_or_reported(environ: dict[str, str]) -> None:
+    # An environment variable cannot contain these.
     environ = {name: value.replace("\x00", "").encode(errors="ignore").decode() for name, value in environ.items()}
-    settings = loaded(b"", "", GIVEN, environ)
+    settings = load(b"", "", INPUT_VALUES, environ)
     if settings is not None:
-        safe(settings, GIVEN)
+        check_safe(settings, INPUT_VALUES)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from acr_cleanup.clusters.api_server.client import Answer
+from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.core.references import Registry
@@ -92,19 +92,19 @@ class FakeServer:
     def __init__(self, *offered: Kind, stale: Iterable[str] = ()) -> None:
         self.offered = (CONFIG_MAP, *offered)
         self.stale = tuple(stale)
-        self.lists: dict[str, list[Answer | Exception]] = {}
-        self.others: dict[str, Answer | Exception] = {}
+        self.lists: dict[str, list[HttpAnswer | Exception]] = {}
+        self.others: dict[str, HttpAnswer | Exception] = {}
         self.denied: set[str] = set()
-        self.review: Answer | None = None
+        self.review: HttpAnswer | None = None
         self.asked: list[tuple[str, str]] = []
         self.reviewed: list[str] = []
 
-    def put(self, resource: str, *answers: Answer | Exception | bytes) -> None:
-        self.lists[resource] = [Answer(200, each) if isinstance(each, bytes) else each for each in answers]
+    def put(self, resource: str, *answers: HttpAnswer | Exception | bytes) -> None:
+        self.lists[resource] = [HttpAnswer(200, each) if isinstance(each, bytes) else each for each in answers]
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
-    ) -> Answer:
+    ) -> HttpAnswer:
         self.asked.append((method, path))
         await asyncio.sleep(0)
         if method == "POST":
@@ -115,29 +115,29 @@ class FakeServer:
             answer = self.others[parts.path]
         elif parts.path in {"/api", "/apis"}:
             core = parts.path == "/api"
-            answer = Answer(200, aggregated((*KINDS, *self.offered), core=core, stale=() if core else self.stale))
+            answer = HttpAnswer(200, aggregated((*KINDS, *self.offered), core=core, stale=() if core else self.stale))
         else:
             answer = self._listed(parts.path, parse_qs(parts.query))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _review(self, attributes: Mapping[str, str]) -> Answer:
+    def _review(self, attributes: Mapping[str, str]) -> HttpAnswer:
         self.reviewed.append(attributes["resource"])
         if self.review is not None:
             return self.review
         allowed = not self.denied if attributes["resource"] == "*" else attributes["resource"] not in self.denied
-        return Answer(201, json.dumps({"status": {"allowed": allowed}}).encode())
+        return HttpAnswer(201, json.dumps({"status": {"allowed": allowed}}).encode())
 
-    def _listed(self, path: str, query: Mapping[str, list[str]]) -> Answer | Exception:
+    def _listed(self, path: str, query: Mapping[str, list[str]]) -> HttpAnswer | Exception:
         each = next((one for one in (*KINDS, *self.offered, SECRET) if one.path == path), None)
         if each is None:
-            return Answer(404, b"404 page not found")
+            return HttpAnswer(404, b"404 page not found")
         assert query["limit"][0] in {"500", "200", "50"}
         assert "resourceVersion" not in query
         if each is SECRET:
             assert (query["labelSelector"], query["fieldSelector"]) == (["owner=helm"], ["type=helm.sh/release.v1"])
-        queue = self.lists.get(path) or self.lists.get(each.resource) or [Answer(200, listing(each))]
+        queue = self.lists.get(path) or self.lists.get(each.resource) or [HttpAnswer(200, listing(each))]
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
     def requests(self, part: str) -> int:
@@ -150,7 +150,7 @@ class Replay:
     def __init__(self, limit: int | None = None, *, aggregated: bool = True) -> None:
         self._limit = limit
         self._aggregated = aggregated
-        self._answers: dict[tuple[str, str], Answer] = {}
+        self._answers: dict[tuple[str, str], HttpAnswer] = {}
         index = json.loads((CORPUS / "INDEX.json").read_text())
         for entry in index:
             wanted = (entry["identity"], entry["method"]) == ("admin", "GET")
@@ -158,15 +158,15 @@ class Replay:
             if wanted and listed and entry["file"].endswith((".json", ".txt")):
                 accept = entry["request_headers"].get("Accept", "")
                 form = "aggregated" if "APIGroupDiscoveryList" in accept else accept
-                self._answers[f"{form} {entry['path']}", entry["query"]] = Answer(
+                self._answers[f"{form} {entry['path']}", entry["query"]] = HttpAnswer(
                     entry["status"], (CORPUS / entry["file"]).read_bytes(), entry["reason"]
                 )
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
-    ) -> Answer:
+    ) -> HttpAnswer:
         if method == "POST":
-            return Answer(201, b'{"status": {"allowed": true}}')
+            return HttpAnswer(201, b'{"status": {"allowed": true}}')
         parts = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         query.pop("limit", None)
@@ -181,16 +181,16 @@ class Replay:
         found = self._answers.get((f"{form} {parts.path}", urlencode(query)))
         return found or self._nothing(parts.path)
 
-    def _nothing(self, path: str) -> Answer:
+    def _nothing(self, path: str) -> HttpAnswer:
         """What was not captured: kinds of which the cluster has none."""
         *_, group, version, resource = ["", *path.removeprefix("/api/").split("/")]
         described = self._answers.get((f"application/json {path.rpartition('/')[0]}", ""))
         names = {each["name"]: each["kind"] for each in json.loads(described.body)["resources"]} if described else {}
         if resource not in names:
-            return Answer(404, b"404 page not found")
+            return HttpAnswer(404, b"404 page not found")
         api_version = f"{group}/{version}" if group else version
         each = {"kind": f"{names[resource]}List", "apiVersion": api_version, "metadata": {}, "items": []}
-        return Answer(200, json.dumps(each).encode())
+        return HttpAnswer(200, json.dumps(each).encode())
 
 
 def blockers(scan: ClusterScan) -> str:

@@ -1,4 +1,4 @@
-"""Worlds with one cluster, a plain client of its API server, and the captured answers of a real one."""
+"""A world with one cluster, a client of its API server, and captured answers of a real server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import aiohttp
 import pytest
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.kubernetes.api import ClusterState
-from acr_cleanup.emulator.kubernetes.state import DEFINITIONS
+from acr_cleanup.emulator.kubernetes.state import DEFINITIONS, ClusterState
 from tests.helpers.paths import DATA, SHARED
 
 _PLACES = (DATA / "kubernetes", SHARED / "kubernetes")
@@ -23,7 +22,7 @@ JSON_ACCEPT = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiAnswer:
     """One answer of an API server."""
 
     status: int
@@ -37,7 +36,7 @@ class Answer:
 
 
 class ApiClient:
-    """Asks one emulated API server, under its token unless told otherwise."""
+    """A client of one emulated API server. It sends `token`, by default that of the cluster."""
 
     def __init__(self, emulator: Emulator, cluster: ClusterState, session: aiohttp.ClientSession) -> None:
         self.emulator = emulator
@@ -45,17 +44,17 @@ class ApiClient:
         self.session = session
         self.token: str | None = cluster.token
 
-    async def get(self, path: str, *, accept: str = JSON_ACCEPT, method: str = "GET", **options: Any) -> Answer:
-        """Sends one request; the path may carry a query."""
+    async def get(self, path: str, *, accept: str = JSON_ACCEPT, method: str = "GET", **options: Any) -> ApiAnswer:
+        """Send one request. The path may include a query."""
         headers = {"Accept": accept, "Accept-Encoding": "identity", **options.pop("headers", {})}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
         url = self.emulator.kubernetes_url(self.cluster) + path
         async with self.session.request(method, url, headers=headers, auto_decompress=False, **options) as response:
-            return Answer(response.status, response.headers, await response.read())
+            return ApiAnswer(response.status, response.headers, await response.read())
 
     async def walk(self, path: str, limit: int) -> list[Any]:
-        """The pages of a list."""
+        """Return all pages of a list."""
         pages: list[Any] = []
         token = ""
         while True:
@@ -70,7 +69,7 @@ class ApiClient:
 
 @asynccontextmanager
 async def api_of(cluster: ClusterState) -> AsyncIterator[ApiClient]:
-    """A started world with this cluster alone, and a client of it."""
+    """Start a world with one cluster; yield a client of its API server."""
     world = World(clusters={cluster.name: cluster})
     async with Emulator(world) as emulator:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=emulator.ca_file))
@@ -79,7 +78,7 @@ async def api_of(cluster: ClusterState) -> AsyncIterator[ApiClient]:
 
 
 class Captured:
-    """The answers of a real API server, by the name of their file."""
+    """The captured answers of a real API server, by file name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -87,30 +86,30 @@ class Captured:
         self.entries: dict[str, Any] = {entry["file"].removeprefix("responses/"): entry for entry in index}
 
     def text(self, name: str) -> str:
-        """The body of an answer."""
+        """Return the body of an answer."""
         return (self._folder / "responses" / name).read_text()
 
     def json(self, name: str) -> Any:
-        """The body of an answer, as JSON."""
+        """Return the body of an answer as JSON."""
         return json.loads(self.text(name))
 
     def headers(self, name: str) -> dict[str, str]:
-        """The headers of an answer."""
+        """Return the headers of an answer."""
         return dict(self.entries[name]["response_headers"])
 
     def cluster(self) -> ClusterState:
-        """A cluster that holds every object of the capture."""
+        """Return a cluster with all captured objects."""
         cluster = ClusterState("captured", auth="token")
         for name, entry in self.entries.items():
             if not name.startswith("list/") or entry["query"] or not name.endswith(".json"):
                 continue
             page = self.json(name)
             if page["kind"].endswith("List") and "items" in page and "/namespaces/" not in entry["path"]:
-                _hold(cluster, page, entry["path"])
+                _store(cluster, page, entry["path"])
         return cluster
 
 
-def _hold(cluster: ClusterState, page: Any, path: str) -> None:
+def _store(cluster: ClusterState, page: Any, path: str) -> None:
     if page["kind"] == "PartialObjectMetadataList":
         return
     group = page["apiVersion"].rpartition("/")[0]
@@ -122,24 +121,15 @@ def _hold(cluster: ClusterState, page: Any, path: str) -> None:
 
 
 def captured() -> Captured:
-    """The captured answers; skips the test where they are not at hand."""
+    """Return the captured answers; skip the test if they are missing."""
     for place in _PLACES:
         if (place / "INDEX.json").exists():
             return Captured(place)
-    pytest.skip("the captured API server answers (shared/data/kubernetes) are not here")
-
-
-def shape(value: Any) -> Any:
-    """The structure of a value: keys and types, lists reduced to what their members have in common."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return type(value).__name__
+    pytest.skip("the captured answers of an API server (shared/data/kubernetes) are missing")
 
 
 def keys(value: Any, prefix: str = "") -> Iterator[str]:
-    """Every path of keys in a value."""
+    """Yield the path of each key in a value, such as `.items[].kind`."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield f"{prefix}.{key}"

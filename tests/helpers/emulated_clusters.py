@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields, replace
 from typing import Any
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.credentials import open_credential
 from acr_cleanup.access.network import open_network
@@ -16,22 +18,27 @@ from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 
+FIELDS = {field.name for field in fields(Azure)}
 HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
 
 
 class Edge:
     """The cluster edge in one world."""
 
-    def __init__(self, emulator: Emulator, registry: Registry, options: dict[str, Any]) -> None:
+    def __init__(self, emulator: Emulator, registry: Registry, azure: Azure) -> None:
         self.emulator = emulator
         self.world = emulator.world
+        self.azure = azure
         self._registry = registry
-        self.options = options
 
     async def scan(self, *targets: ClusterTarget, **options: Any) -> tuple[ClusterScan, ...]:
-        return await scan_clusters(targets, self._registry, **(self.options | options))
+        """Scan these targets. Options that are fields of `Azure` replace them; the others go to `scan_clusters`."""
+        azure = {key: options.pop(key) for key in FIELDS & options.keys()}
+        return await scan_clusters(
+            targets, self._registry, replace(self.azure, **azure), **({"patience": HASTY} | options)
+        )
 
     async def read(self, access: Access = Access.AUTO, **options: Any) -> ClusterScan:
         """The scan of the world's only cluster."""
@@ -51,18 +58,11 @@ async def edge(*clusters: ClusterState, registry: Registry | None = None, face: 
     async with Emulator(world) as emulator:
         environment = emulator.environment()
         manager = emulator.resource_manager if face == "direct" else "https://management.azure.com"
-        authority = emulator.authority if face == "direct" else "https://login.microsoftonline.com"
+        authority = emulator.authority_url if face == "direct" else "https://login.microsoftonline.com"
         cloud = Cloud(authority, manager, manager, "azurecr.io")
         async with open_network(environment) as network, open_credential(cloud, network, environment) as credential:
-            options = {
-                "credential": credential,
-                "make_transport": network.transport,
-                "resource_manager": manager,
-                "trust": network.ca_files,
-                "proxy_for": network.proxy_for,
-                "patience": HASTY,
-            }
-            yield Edge(emulator, registry or Registry(world.registry.login_server), options)
+            azure = Azure.of(cloud, network, credential)
+            yield Edge(emulator, registry or Registry(world.registry.login_server), azure)
 
 
 def shop(name: str = "aks-prod", host: str = "contoso.azurecr.io", **settings: Any) -> ClusterState:

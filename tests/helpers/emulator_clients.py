@@ -1,4 +1,4 @@
-"""A plain HTTPS client of the emulated registry that fetches exactly the tokens it is told to."""
+"""A plain HTTPS client of the emulated registry. It requests tokens only on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RegistryAnswer:
     """One answer of the registry."""
 
     status: int
@@ -32,7 +32,7 @@ class Answer:
 
 
 class RegistryClient:
-    """Speaks to the registry under one access token; `scope` says what `login` asks for."""
+    """A client of the registry with at most one access token."""
 
     def __init__(self, emulator: Emulator, session: aiohttp.ClientSession) -> None:
         self.emulator = emulator
@@ -41,18 +41,22 @@ class RegistryClient:
         self.token: str | None = None
 
     async def refresh_token(self) -> str:
-        """Exchanges an Entra ID token for a refresh token of the registry."""
+        """Return a refresh token of the registry, in exchange for an Entra ID token."""
         form = {
             "grant_type": "access_token",
             "service": self.emulator.registry_url,
-            "access_token": self.emulator.issue_token(REGISTRY_AUDIENCE, self.emulator.world.directory.client_id),
+            "access_token": self.emulator.authority.issue_token(
+                REGISTRY_AUDIENCE, self.emulator.world.directory.client_id
+            ),
         }
         answer = await self.call("POST", "/oauth2/exchange", data=form)
         assert answer.status == 200, answer
         return str(answer.json["refresh_token"])
 
     async def login(self, *scopes: str) -> None:
-        """From now on every call carries an access token for the scopes."""
+        """
+        Get an access token for the scopes, by default all, and send it with every further call.
+        """
         form = {
             "grant_type": "refresh_token",
             "service": self.emulator.registry_url,
@@ -63,8 +67,8 @@ class RegistryClient:
         assert answer.status == 200, answer
         self.token = answer.json["access_token"]
 
-    async def call(self, method: str, path: str, **options: Any) -> Answer:
-        """Sends one request, its path exactly as given."""
+    async def call(self, method: str, path: str, **options: Any) -> RegistryAnswer:
+        """Send one request. The path is sent as it is, without encoding."""
         headers = dict(options.pop("headers", {}))
         if self.token is not None and not path.startswith("/oauth2/"):
             headers.setdefault("Authorization", f"Bearer {self.token}")
@@ -74,20 +78,20 @@ class RegistryClient:
             json = None
             if "json" in response.content_type and body:
                 json = await response.json(content_type=None)
-            return Answer(response.status, response.headers, body, json)
+            return RegistryAnswer(response.status, response.headers, body, json)
 
-    async def get(self, path: str) -> Answer:
-        """GET."""
+    async def get(self, path: str) -> RegistryAnswer:
+        """Send a GET request."""
         return await self.call("GET", path)
 
-    async def delete(self, path: str) -> Answer:
-        """DELETE."""
+    async def delete(self, path: str) -> RegistryAnswer:
+        """Send a DELETE request."""
         return await self.call("DELETE", path)
 
 
 @asynccontextmanager
 async def registry_client(world: World, *, login: bool = True) -> AsyncIterator[RegistryClient]:
-    """A started emulator and a client of its registry, by default allowed everything."""
+    """Start an emulator; yield a client of its registry. `login`: get a token for all scopes."""
     async with Emulator(world) as emulator:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=emulator.ca_file))
         async with aiohttp.ClientSession(connector=connector) as session:

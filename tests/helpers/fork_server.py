@@ -1,8 +1,8 @@
 """
-Starts Python scripts in processes that have imported the SDKs, and most of the tool, already: copies of one that did nothing else.
+Start Python scripts in forks of a process that has already imported the SDKs and most of the tool.
 
-Importing them takes most of the time of a short run, and is the same in all. What a script is given is its own: arguments,
-environment, folder, output; it ends as any process does. Run as a script, this file is the process that is copied.
+The imports take most of the time of a short run. Each script has its own arguments, environment,
+folder and output, and ends like any process. Run as a script, this file is the process that forks.
 """
 
 from __future__ import annotations
@@ -29,16 +29,21 @@ PRELOADED = (
 )  # fmt: skip
 
 
-class Nursery:
-    """Starts scripts under one interpreter, one after the other; ends with the process that made it."""
+class ForkServer:
+    """
+    Start scripts with one interpreter, one at a time.
+
+    The server ends with the current process.
+    """
 
     def __init__(self, python: Path) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            # Pipes, as the scripts get one: sys.stdout remembers what it was made for.
+        self._socket, server_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with server_socket:
+            # Pipes, because the scripts get pipes too: sys.stdout keeps the buffering of its
+            # creation.
             self._process = subprocess.Popen(
-                [python, "-I", "-u", __file__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [python, "-I", "-u", __file__, str(server_socket.fileno())],
+                pass_fds=[server_socket.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -60,17 +65,22 @@ class Nursery:
         limit: float,
         arguments: Sequence[str] = (),
     ) -> tuple[int, str]:
-        """The exit code (negative: of the signal that killed it) and everything it printed, TimeoutError after `limit` seconds."""
+        """
+        Run a script; return its exit code and its output (stdout and stderr).
+
+        A negative code is the number of the signal that killed it.
+        Raises TimeoutError after `limit` seconds.
+        """
         reading, writing = os.pipe()
         try:
-            asked = {"argv": [str(script), *arguments], "folder": str(folder), "environment": dict(environment)}
+            request = {"argv": [str(script), *arguments], "folder": str(folder), "environment": dict(environment)}
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writing]))]
-            self._socket.sendmsg([json.dumps(asked).encode()], ancillary)
+            self._socket.sendmsg([json.dumps(request).encode()], ancillary)
         finally:
             os.close(writing)
         child = -1
         while child < 0:
-            child = self._hear(self._socket.recv(100))
+            child = self._handle(self._socket.recv(100))
         try:
             async with asyncio.timeout(limit):
                 text = await asyncio.to_thread(_read, reading)
@@ -78,18 +88,18 @@ class Nursery:
             os.kill(child, signal.SIGKILL)
             raise
         while child not in self._codes:
-            self._hear(await asyncio.to_thread(self._socket.recv, 100))
+            self._handle(await asyncio.to_thread(self._socket.recv, 100))
         return self._codes.pop(child), text.decode()
 
-    def _hear(self, message: bytes) -> int:
-        """Who was started, or -1."""
+    def _handle(self, message: bytes) -> int:
+        """Handle a message of the server; return the id of a started process, else -1."""
         if not message:
-            _, said = self._process.communicate()
-            raise RuntimeError(f"The process that is copied has ended: {said.decode()}")
-        told = json.loads(message)
-        if "code" in told:
-            self._codes[told["ended"]] = told["code"]
-        return int(told.get("started", -1))
+            _, errors = self._process.communicate()
+            raise RuntimeError(f"The fork server has ended: {errors.decode()}")
+        report = json.loads(message)
+        if "code" in report:
+            self._codes[report["ended"]] = report["code"]
+        return int(report.get("started", -1))
 
 
 def _read(descriptor: int) -> bytes:
@@ -97,21 +107,21 @@ def _read(descriptor: int) -> bytes:
         return pipe.read()
 
 
-# -- in the process that is copied -------------------------------------------------------------------------------------
+# -- in the process that forks -------------------------------------------------------------------------------------
 
 
 def _serve(channel: socket.socket) -> None:
-    """Start what is asked for, and tell who ended; return when nobody asks any more."""
-    waking, woken = os.pipe()
-    os.set_blocking(woken, False)
-    signal.set_wakeup_fd(woken)
+    """Start the requested scripts and report each end; return when the channel is closed."""
+    wakeup, signalled = os.pipe()
+    os.set_blocking(signalled, False)
+    signal.set_wakeup_fd(signalled)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    both: list[Any] = [channel, waking]
+    sources: list[Any] = [channel, wakeup]
     while True:
-        ready, _, _ = select.select(both, [], [])
-        if waking in ready:
-            os.read(waking, 100)
-            _tell_who_ended(channel)
+        ready, _, _ = select.select(sources, [], [])
+        if wakeup in ready:
+            os.read(wakeup, 100)
+            _report_ends(channel)
         if channel in ready:
             message, ancillary, _, _ = channel.recvmsg(1 << 20, socket.CMSG_SPACE(4))
             if not message:
@@ -121,15 +131,15 @@ def _serve(channel: socket.socket) -> None:
             if child == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                os.close(waking)
-                os.close(woken)
+                os.close(wakeup)
+                os.close(signalled)
                 channel.close()
-                _become(json.loads(message), output)
+                _run_script(json.loads(message), output)
             os.close(output)
             channel.send(json.dumps({"started": child}).encode())
 
 
-def _tell_who_ended(channel: socket.socket) -> None:
+def _report_ends(channel: socket.socket) -> None:
     while True:
         try:
             child, status = os.waitpid(-1, os.WNOHANG)
@@ -140,14 +150,14 @@ def _tell_who_ended(channel: socket.socket) -> None:
         channel.send(json.dumps({"ended": child, "code": os.waitstatus_to_exitcode(status)}).encode())
 
 
-def _become(asked: Mapping[str, Any], output: int) -> NoReturn:
+def _run_script(request: Mapping[str, Any], output: int) -> NoReturn:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    os.chdir(asked["folder"])
+    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(asked["environment"])
-    sys.argv = asked["argv"]
+    os.environ.update(request["environment"])
+    sys.argv = request["argv"]
     runpy.run_path(sys.argv[0], run_name="__main__")
     sys.exit()
 
@@ -155,5 +165,5 @@ def _become(asked: Mapping[str, Any], output: int) -> NoReturn:
 if __name__ == "__main__":
     for name in PRELOADED:
         __import__(name)
-    with socket.socket(fileno=int(sys.argv[1])) as both_ways:
-        _serve(both_ways)
+    with socket.socket(fileno=int(sys.argv[1])) as request_channel:
+        _serve(request_channel)

@@ -1,4 +1,6 @@
-"""Golden files: the words of a report, to be read in a review. `UPDATE_GOLDEN=1 pytest tests/reports` writes them anew."""
+"""
+Golden files: reports that a reviewer can read. `UPDATE_GOLDEN=1 pytest tests/reports` updates them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ _FOLDER = ROOT / "tests" / "reports" / "golden"
 
 
 def check(name: str, text: str) -> None:
-    """Is `text` what the golden file says? Trailing spaces do not count: no one sees them."""
+    """
+    Assert that `text` equals the golden file, except for trailing spaces, which are invisible.
+    """
     text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
     path = _FOLDER / name
     if os.environ.get("UPDATE_GOLDEN"):

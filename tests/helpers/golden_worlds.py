@@ -28,14 +28,15 @@ from aiohttp import web
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.object_parts import image_id
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState, digest_of
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.paths import ROOT
-from tests.helpers.simulation import serving, simulate, simulated
 
 FOLDER = ROOT / "tests" / "scenarios" / "golden"
 JSON = dict[str, Any]
@@ -273,11 +274,11 @@ class Scenario:
         """What a kubelet that had pulled it just now would report."""
         host, _, rest = image.partition("/")
         if host != self.registry.login_server or "@" in rest:
-            return build.image_id(image)
+            return image_id(image)
         repository, _, tag = rest.partition(":")
         state = self.registry.repositories.get(repository)
         found = state.tags.get(tag or "latest") if state is not None else None
-        return f"{host}/{repository}@{found.digest}" if found is not None else build.image_id(image)
+        return f"{host}/{repository}@{found.digest}" if found is not None else image_id(image)
 
     def text(self, written: str) -> str:
         """Text of a cluster, in which `REPOSITORY@{name}` stands for a digest; `{repository@name}` stands for it anywhere."""
@@ -489,8 +490,10 @@ class Joined:
         self.emulators: list[Emulator] = []
 
     def __enter__(self) -> Self:
-        simulated(self._monkeypatch)
-        self._monkeypatch.setattr(asyncio, "run", lambda work: simulate(lambda: self._beside_the_world(work)))
+        connect_in_memory(self._monkeypatch)
+        self._monkeypatch.setattr(
+            asyncio, "run", lambda work: run_in_virtual_time(lambda: self._beside_the_world(work))
+        )
         return self
 
     def __exit__(
@@ -502,7 +505,7 @@ class Joined:
         return {}
 
     async def _beside_the_world(self, work: Coroutine[Any, Any, T]) -> T:
-        async with serving(self._world, self._folder) as tool:
+        async with serve_in_memory(self._world, self._folder) as tool:
             self.emulators.append(tool.emulator)
             return await work
 

@@ -1,4 +1,4 @@
-"""What others may write into tag names, image strings, object names and error texts."""
+"""Hostile texts for tag names, image strings, object names and error messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import timedelta
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.plan_warnings import UnmeasuredSpace
 from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.core.verification import Broken, Missing, Proof
@@ -51,11 +52,11 @@ TEXTS = (
     "\ue000private\uffff",
     "",
 )
-"""Names and messages that are out to get us, and some that are merely odd."""
+"""Hostile names and messages, and a few that are only unusual."""
 
 
 def result(text: str) -> Result:
-    """A run in which this text stands wherever foreign text may stand, in every kind of thing that a report tells of."""
+    """The result of a run with this text in every place where a report shows foreign text."""
     name = text or "empty"
     blocker = Blocker(text, text, text, text)
     old = samples.NOW - timedelta(days=100)
@@ -67,7 +68,7 @@ def result(text: str) -> Result:
         Tag(f"{name}5", samples.digest(5), old),
     )
     manifests = (
-        Manifest(samples.digest(each), samples.DOCKER_IMAGE, platform=text, known=True) for each in range(1, 6)
+        Manifest(samples.digest(number), samples.DOCKER_IMAGE, platform=text, known=True) for number in range(1, 6)
     )
     inventory = RepositoryInventory(text, tags, {manifest.digest: manifest for manifest in manifests})
     use = ImageUse(
@@ -79,19 +80,19 @@ def result(text: str) -> Result:
         running=True,
     )
     scan = ClusterScan(text, (use,), (blocker,), access=text)
-    made = samples.plan([inventory], [scan])
-    made = replace(
-        made,
-        policy=replace(made.policy, exclude_tags=(text,), include_tags=(text,), repositories=(text,)),
+    plan = samples.plan([inventory], [scan])
+    plan = replace(
+        plan,
+        policy=replace(plan.policy, exclude_tags=(text,), include_tags=(text,), repositories=(text,)),
         repositories=(
-            *(replace(each, missing=(Missing(text, name, (use,)),)) for each in made.repositories),
-            RepositoryPlan(f"{text}unread", warnings=(text,), error=text),
+            *(replace(repository, missing=(Missing(text, name, (use,)),)) for repository in plan.repositories),
+            RepositoryPlan(f"{text}unread", warnings=(UnmeasuredSpace(text, error=text),), error=text),
         ),
     )
     proof = Proof(1, 1, (Broken(text, name, f"is gone, and {text} lists it", (use,)),), (text,), (text,))
     outcomes = [Outcome(text, samples.digest(6), text, kind, text) for kind in OutcomeKind]
     return samples.result(
-        made,
+        plan,
         Verdict.PARTIAL,
         dry_run=False,
         outcomes=tuple(outcomes),

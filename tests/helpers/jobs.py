@@ -29,9 +29,9 @@ from urllib.parse import unquote
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.reports import outputs as report_outputs
-from tests.helpers.fork_server import Nursery
-from tests.helpers.leaks import assert_none_leaked, files_below
+from tests.helpers.fork_server import ForkServer
 from tests.helpers.paths import ROOT
+from tests.helpers.secret_leaks import assert_none_leaked, files_below
 
 
 def install(folder: Path) -> tuple[Path, Path]:
@@ -56,9 +56,9 @@ def install(folder: Path) -> tuple[Path, Path]:
 
 
 @functools.cache
-def nursery(python: Path) -> Nursery:
+def fork_server(python: Path) -> ForkServer:
     """Return the fork server of this interpreter, shared by all tests of this process."""
-    return Nursery(python)
+    return ForkServer(python)
 
 
 @dataclass
@@ -282,7 +282,7 @@ class Job:
             variables.pop(name, None)
         began = time.monotonic()
         if interrupt is None and not self.obeys_modes and not self.from_scratch:
-            code, text = await nursery(self.python).run(
+            code, text = await fork_server(self.python).run(
                 self.script, folder=self.workspace, environment=variables, limit=limit
             )
             assert "Traceback" not in text, text

@@ -34,7 +34,7 @@ def dead_port() -> Iterator[int]:
 
 
 def cloud_of(emulator: Emulator) -> Cloud:
-    return replace(CLOUDS["azurecloud"], authority=emulator.authority)
+    return replace(CLOUDS["azurecloud"], authority=emulator.authority_url)
 
 
 @asynccontextmanager

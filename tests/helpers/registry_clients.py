@@ -1,4 +1,6 @@
-"""A registry edge on the emulator, a registry edge on answers made by hand, and the clocks and logins both need."""
+"""
+Registry clients on the emulator or on scripted answers, with the clock and credentials they need.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,20 +23,21 @@ from multidict import CIMultiDict
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.registry.acr import AcrRegistry, open_registry
 from acr_cleanup.registry.pace import Pace
+from acr_cleanup.registry.restoring import Restorer
 
 HOST = "contoso.azurecr.io"
 AUDIENCE = "https://containerregistry.azure.net"
 
 
-def impatient(concurrency: int = 8) -> Pace:
-    """The usual pace in a time of its own, so that waiting takes none of ours."""
+def instant_pace(concurrency: int = 8) -> Pace:
+    """The usual pace on a simulated clock, so that pauses take no time."""
     time = FakeTime()
     return Pace(concurrency, clock=time, sleep=time.sleep)
 
 
 @dataclass
 class FakeTime:
-    """A clock that only sleeping moves; it lets others run all the same."""
+    """A clock that only `sleep` moves. Sleeping lets other tasks run."""
 
     now: float = 1_000_000.0
     slept: list[float] = field(default_factory=list)
@@ -47,8 +51,16 @@ class FakeTime:
         await asyncio.sleep(0)
 
 
-class Login:
-    """A credential that counts how often it was asked, and for what."""
+def world_with_tags(tags: int = 3) -> World:
+    """A world with the repository shop/web: tags v0000, v0001, …, each on its own manifest."""
+    world = World()
+    for number in range(tags):
+        world.registry.push("shop/web", f"v{number:04}", age=timedelta(days=number))
+    return world
+
+
+class CountingCredential:
+    """A credential that records the scopes it was received for."""
 
     def __init__(self, token: Callable[[], str] = lambda: "entra-token") -> None:
         self.token = token
@@ -59,7 +71,7 @@ class Login:
         return AccessToken(self.token(), 2**40)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,31 +80,37 @@ class Login:
         self,
         kind: type[BaseException] | None = None,
         error: BaseException | None = None,
-        at: TracebackType | None = None,
+        traceback: TracebackType | None = None,
     ) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 @dataclass
-class Connected:
-    """The registry edge, and the emulator behind it."""
+class EmulatedRegistry:
+    """A registry client and the emulator behind it."""
 
     registry: AcrRegistry
     emulator: Emulator
     world: World
-    login: Login
+    login: CountingCredential
+
+    @property
+    def restorer(self) -> Restorer:
+        return Restorer(self.registry.requests)
 
     def sent(self, method: str | None = None, path: str | None = None, status: int | None = None) -> int:
-        """How many requests the registry has seen."""
+        """The number of requests that the registry has received."""
         return self.world.count(service="acr", method=method, path=path, status=status)
 
 
 @asynccontextmanager
-async def connect(world: World, *, trust: bool = True, pace: Pace | None = None) -> AsyncIterator[Connected]:
-    """Start the emulator and open the registry edge on it."""
+async def emulated_registry(
+    world: World, *, trust: bool = True, pace: Pace | None = None
+) -> AsyncIterator[EmulatedRegistry]:
+    """Start the emulator and connect a registry client to it."""
     async with Emulator(world) as emulator:
         client = world.directory.client_id
-        login = Login(lambda: emulator.issue_token(AUDIENCE, client))
+        login = CountingCredential(lambda: emulator.authority.issue_token(AUDIENCE, client))
         context = ssl.create_default_context(cafile=emulator.ca_file if trust else None)
         connector = aiohttp.TCPConnector(ssl=context)
         async with (
@@ -101,15 +119,15 @@ async def connect(world: World, *, trust: bool = True, pace: Pace | None = None)
                 emulator.registry_url,
                 login,
                 AioHttpTransport(session=session, session_owner=False),
-                pace=pace or impatient(),
+                pace=pace or instant_pace(),
             ) as registry,
         ):
-            yield Connected(registry, emulator, world, login)
+            yield EmulatedRegistry(registry, emulator, world, login)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request as the hand-made registry saw it."""
+class ReceivedRequest:
+    """One request, as the scripted registry received it."""
 
     method: str
     url: str
@@ -125,8 +143,10 @@ class Asked:
         return self.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
-class Answer:
-    """A response as azure-core's transports give it, for our own requests and for the SDK's."""
+class HttpAnswer:
+    """
+    A response in the shape of azure-core's transports, for our own requests and for the SDK's.
+    """
 
     def __init__(
         self, request: Any, status: int = 200, body: Any = b"", headers: Mapping[str, str] | None = None
@@ -147,10 +167,10 @@ class Answer:
             yield self._data[start : start + self.block_size]
 
     async def load_body(self) -> None:
-        """It is here already."""
+        """Do nothing: the body is there."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def body(self) -> bytes:
         return self._data
@@ -159,40 +179,40 @@ class Answer:
         return self._data.decode(encoding or "utf-8")
 
     def raise_for_status(self) -> None:
-        raise AssertionError("nobody asks for this")
+        raise AssertionError("not called")
 
 
-Answering = Callable[[Asked, Any], "Answer | Awaitable[Answer]"]
+Responder = Callable[[ReceivedRequest, Any], "HttpAnswer | Awaitable[HttpAnswer]"]
 
 
-class HandMade(AsyncHttpTransport[Any, Any]):
-    """A transport that a function answers."""
+class ScriptedTransport(AsyncHttpTransport[Any, Any]):
+    """A transport whose answers a function gives."""
 
-    def __init__(self, answer: Answering) -> None:
+    def __init__(self, answer: Responder) -> None:
         self._answer = answer
-        self.asked: list[Asked] = []
+        self.received: list[ReceivedRequest] = []
 
     async def send(self, request: Any, **_: Any) -> Any:
         form = request.data if isinstance(request.data, dict) else {}
-        asked = Asked(request.method, request.url, dict(request.headers), form)
-        self.asked.append(asked)
-        answer = self._answer(asked, request)
-        return answer if isinstance(answer, Answer) else await answer
+        received = ReceivedRequest(request.method, request.url, dict(request.headers), form)
+        self.received.append(received)
+        answer = self._answer(received, request)
+        return answer if isinstance(answer, HttpAnswer) else await answer
 
     def count(self, path: str) -> int:
-        return sum(asked.path == path for asked in self.asked)
+        return sum(request.path == path for request in self.received)
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Do nothing: there is nothing to open."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 def jwt(**claims: Any) -> str:
@@ -204,18 +224,18 @@ def jwt(**claims: Any) -> str:
 
 
 @asynccontextmanager
-async def by_hand(
-    answer: Callable[[Asked, Any], Answer], *, pace: Pace | None = None
-) -> AsyncIterator[tuple[AcrRegistry, HandMade]]:
-    """The registry edge on a function, which need not care about tokens."""
+async def scripted_registry(
+    answer: Callable[[ReceivedRequest, Any], HttpAnswer], *, pace: Pace | None = None
+) -> AsyncIterator[tuple[AcrRegistry, ScriptedTransport]]:
+    """A registry client whose answers a function gives; token requests are answered for it."""
 
-    def with_tokens(asked: Asked, request: Any) -> Answer:
-        if asked.path == "/oauth2/exchange":
-            return Answer(request, 200, {"refresh_token": jwt(exp=2**33)})
-        if asked.path == "/oauth2/token":
-            return Answer(request, 200, {"access_token": jwt(exp=2**33)})
-        return answer(asked, request)
+    def with_tokens(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path == "/oauth2/exchange":
+            return HttpAnswer(request, 200, {"refresh_token": jwt(exp=2**33)})
+        if received.path == "/oauth2/token":
+            return HttpAnswer(request, 200, {"access_token": jwt(exp=2**33)})
+        return answer(received, request)
 
-    transport = HandMade(with_tokens)
-    async with open_registry(HOST, Login(), transport, pace=pace or impatient()) as registry:
+    transport = ScriptedTransport(with_tokens)
+    async with open_registry(HOST, CountingCredential(), transport, pace=pace or instant_pace()) as registry:
         yield registry, transport

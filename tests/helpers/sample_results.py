@@ -1,4 +1,6 @@
-"""A believable company and what became of its plan: sample results, made by the real decision from small inventories."""
+"""
+Sample results of a fictional company. The real planner makes the plans from small inventories.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, plan_repository, refusals
-from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.space import Content, Space
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 from acr_cleanup.core.verification import Broken, Missing, Proof
+from acr_cleanup.reports.plan_words import refusal_text
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOST = "contoso.azurecr.io"
@@ -32,7 +38,7 @@ FORBIDDEN = Blocker(
 STOPPED = Blocker(
     "staging",
     "reading the cluster aks-staging",
-    "It is stopped; what runs there once it starts is not known.",
+    "It is stopped, so what runs after its next start is unknown.",
     "Start it (az aks start --name aks-staging --resource-group rg-staging), then plan again.",
 )
 
@@ -61,7 +67,7 @@ def use(
 
 
 def deployed(repository: str, tag: str, name: str, *, pods: int = 2, cluster: str = "production") -> list[ImageUse]:
-    """A deployment with its ReplicaSet and pods, as a scan finds it."""
+    """A Deployment with its ReplicaSet and pods, as a scan finds them."""
     return [
         use(repository, tag, "Deployment", name, cluster=cluster),
         use(repository, tag, "ReplicaSet", f"{name}-6d4cf56db6", cluster=cluster),
@@ -72,7 +78,7 @@ def deployed(repository: str, tag: str, name: str, *, pods: int = 2, cluster: st
 def repository(
     name: str, versions: int, *, first: int, every: float = 4, more: Iterable[Tag] = (), size: int = 120 * MIB
 ) -> RepositoryInventory:
-    """`versions` images tagged 1.0.0, 1.0.1, …, one `every` so many days, the newest of today."""
+    """Images tagged 1.0.0, 1.0.1, …, pushed `every` so many days, the last one today."""
     tags, manifests = list(more), []
     for number in range(versions):
         moment = NOW - timedelta(days=(versions - 1 - number) * every)
@@ -158,7 +164,10 @@ def result(made: Plan, verdict: Verdict = Verdict.PLANNED, *, dry_run: bool = Tr
 
 
 def small() -> Plan:
-    """Five tags: two go (one by name only), one is in use, one is young, one is excluded."""
+    """
+    Five tags: two are selected (their manifests are kept), one is in use, one is young, one is
+    excluded.
+    """
     inventory = repository("shop/web", 3, first=1, every=40, size=100 * MIB)
     extra = (Tag("latest", digest(1), NOW - timedelta(days=80)), Tag("old", digest(3), NOW - timedelta(days=50)))
     scan = ClusterScan("production", tuple(deployed("shop/web", "1.0.1", "web")), access="direct", objects=12)
@@ -171,7 +180,7 @@ def planned() -> Result:
 
 
 def blocked(*, dry_run: bool = True) -> Result:
-    """Rights are missing on one cluster, the other is stopped."""
+    """One cluster lacks rights, the other is stopped."""
     inventories, (production, _) = company()
     scans = [replace(production, blockers=(FORBIDDEN,)), ClusterScan("staging", blockers=(STOPPED,))]
     made = plan(inventories, scans)
@@ -179,14 +188,14 @@ def blocked(*, dry_run: bool = True) -> Result:
 
 
 def refused(*, dry_run: bool = False) -> Result:
-    """More deletions than the limit allows."""
+    """The plan exceeds a limit."""
     made = company_plan()
-    why = refusals(made, Limits(deletions=100))
+    why = tuple(map(refusal_text, Limits(deletions=100).exceeded_by(made.tallies)))
     return result(made, Verdict.PLANNED if dry_run else Verdict.REFUSED, dry_run=dry_run, refusals=why)
 
 
 def outcomes(made: Plan, changed: dict[str, tuple[OutcomeKind, str]] | None = None) -> tuple[Outcome, ...]:
-    """Everything deleted, but what `changed` names (`repository:tag`), whose manifest then stays too."""
+    """Every step deleted, except those with a tag in `changed` (keys: `repository:tag`)."""
     changed = changed or {}
     found = []
     for each in made.repositories:
@@ -207,7 +216,7 @@ def applied() -> Result:
 
 
 def applied_but_moved() -> Result:
-    """Three tags had changed by the time of the second look."""
+    """Three tags had changed before the second look."""
     made = company_plan()
     changed = {
         "shop/web:1.0.0": (OutcomeKind.MOVED, f"names {digest(99)} now"),
@@ -257,7 +266,7 @@ def nothing_in_scope() -> Result:
 
 
 def no_login() -> Result:
-    """It ended before anything was read."""
+    """The login failed, so nothing was read."""
     login = Blocker(
         "https://login.microsoftonline.com",
         "",
@@ -270,7 +279,7 @@ def no_login() -> Result:
 
 
 def proven() -> Result:
-    """All of it deleted and proven, with two references that were missing before."""
+    """Everything deleted and verified; two references were missing before."""
     made = company_plan()
     lost = use("shop/web", "9.9.9", "Deployment", "preview")
     pinned = use("shop/web", None, "CronJob", "nightly", pinned=digest(77))
@@ -279,7 +288,7 @@ def proven() -> Result:
         replace(each, missing=missing) if each.repository == "shop/web" else each for each in made.repositories
     )
     made = replace(made, repositories=repositories)
-    note = f"shop/mail:1.5.0 names {digest(5)} now; it was pushed again meanwhile."
+    note = f"shop/mail:1.5.0 names {digest(5)} now; it was pushed again during the run."
     return result(
         made,
         Verdict.APPLIED,
@@ -290,23 +299,23 @@ def proven() -> Result:
 
 
 def broken() -> Result:
-    """A tag in use is gone, and a child of an index that was to stay."""
+    """A tag in use is gone, and a child of a kept index."""
     made = company_plan()
-    lost = Broken("shop/web", "1.8.7", "cannot be pulled any more", tuple(deployed("shop/web", "1.8.7", "web")))
-    child = Broken("shop/api", digest(66), "is gone, and shop/api:1.7.9, which was to stay, lists it", ours=True)
+    lost = Broken("shop/web", "1.8.7", "can no longer be pulled", tuple(deployed("shop/web", "1.8.7", "web")))
+    child = Broken("shop/api", digest(66), "is gone, but the kept tag shop/api:1.7.9 lists it", ours=True)
     proof = Proof(repositories=8, references=13, broken=(child, lost))
     return result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes(made), proof=proof)
 
 
 def unproven() -> Result:
-    """Deleted, and then the registry was silent."""
+    """Everything deleted, then the registry did not answer."""
     made = company_plan()
     proof = Proof(repositories=7, references=12, unproven=("shop/web: listing its tags: no answer within 30 seconds.",))
     return result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes(made), proof=proof)
 
 
 def exact() -> Result:
-    """What goes was measured."""
+    """The manifests to delete were measured."""
     made = company_plan()
     repositories = tuple(
         replace(
@@ -319,7 +328,7 @@ def exact() -> Result:
 
 
 def untagged_plan(*, tags_go: bool = False) -> Plan:
-    """Two repositories with manifests without tags: old ones, a young one, a locked one, and one that an index lists."""
+    """A repository with untagged manifests: two old ones, a young one and a locked one."""
     web, mail = repository("shop/web", 3, first=1, every=5), repository("shop/mail", 2, first=50, every=100)
     old, young = NOW - timedelta(days=90), NOW - timedelta(days=3)
     bare = [
@@ -339,7 +348,7 @@ def untagged_plan(*, tags_go: bool = False) -> Plan:
 
 
 def untagged_applied() -> Result:
-    """Of two manifests without tags, one failed."""
+    """One of two untagged manifests failed."""
     made = untagged_plan()
     found = list(outcomes(made))
     found[0] = replace(found[0], kind=OutcomeKind.FAILED, detail="403 Forbidden: DELETE needs the role AcrDelete.")

@@ -7,11 +7,11 @@ from typing import Any
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from tests.helpers.oracle import Policy, Repository, Uses, going, unsound
-from tests.helpers.running import Ran, Tool
 from tests.helpers.stage import always
+from tests.helpers.tool_runs import Ran, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 POLICY = Policy(include_locked=True)

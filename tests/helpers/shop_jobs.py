@@ -13,7 +13,7 @@ import pytest
 
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.jobs import Job, install
 
 J = TypeVar("J", bound=Job)

@@ -13,18 +13,19 @@ from typing import Any, Protocol
 import jsonschema
 import pytest
 
-from acr_cleanup.clusters import scan_clusters as aks
+from acr_cleanup.access import resource_manager
+from acr_cleanup.clusters import scan_clusters
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry import pace
 from acr_cleanup.reports import json as report_json
-from tests.helpers.running import Ran, Tool, serving
+from tests.helpers.tool_runs import Ran, Tool, serving
 
 REPOSITORY = "shop/web"
 OLD = timedelta(days=100)
@@ -117,8 +118,8 @@ async def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Face = "
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every wait between two tries is short; how often something is tried stays as it is."""
     monkeypatch.setattr(pace, "FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(aks, "Patience", lambda: Patience(pause=0.01, longest_pause=0.05))
-    monkeypatch.setattr(aks, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(scan_clusters, "Patience", lambda: Patience(pause=0.01, longest_pause=0.05))
+    monkeypatch.setattr(resource_manager, "_POLL_SECONDS", 0.05)
 
     async def no_pause(*_: object, **__: object) -> None:
         """The SDK's own pause between two tries."""
@@ -220,6 +221,7 @@ def always(ran: Ran, stage: HasWorld) -> None:
     _REPORTS.validate(report)
     assert "Traceback" not in ran.out + ran.err
     assert "Something unforeseen" not in ran.out + ran.err
+    assert "Unexpected error" not in ran.out + ran.err
     tags = [each for each in report["outcomes"] if each["tag"]]
     assert counts["deleted"] == len(report["deleted_tags"]) == sum(each["outcome"] == "deleted" for each in tags)
     assert counts["failed"] == sum(each["outcome"] == "failed" for each in tags)

@@ -1,4 +1,4 @@
-"""The image as the Azure Pipelines task runs it: what the handler asks of a container engine, and the image bears."""
+"""The image as the Azure Pipelines task runs it: the handler's options for the container engine."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ CONFIG = {
 
 @pytest.fixture
 def node() -> str:
-    found = shutil.which("node")
-    if found is None or not BUNDLE.is_file():
-        pytest.skip("The handler is not bundled: make task")
-    return found
+    path = shutil.which("node")
+    if path is None or not BUNDLE.is_file():
+        pytest.skip("Node is missing, or the handler is not bundled: run make task.")
+    return path
 
 
-def test_the_handler_runs_the_image(image: str, node: str, workspace: Path) -> None:
-    """Read-only and without rights, in a hostile workspace: it writes its result and its summary, and says what is wrong."""
+def test_handler_runs_the_image(image: str, node: str, workspace: Path) -> None:
+    """
+    Read-only, without rights, in a hostile workspace: result and summary are written and name the
+    mistake.
+    """
     (workspace / "acr-cleanup.json").write_text(json.dumps(CONFIG))
     temporary = workspace.parent / "temp"
     temporary.mkdir()
@@ -59,5 +62,5 @@ def test_the_handler_runs_the_image(image: str, node: str, workspace: Path) -> N
     assert "soon" in seen.summary
     assert set(seen.outputs) == OUTPUTS
     assert "HOSTILE" not in ran.stdout
-    assert ran.stdout.count("never-shown") == 1, "said once, to be masked"
+    assert ran.stdout.count("never-shown") == 1, "printed only once, to mask it"
     assert not run("docker", "ps", "--quiet", "--filter", "name=acr-cleanup-").stdout.strip()

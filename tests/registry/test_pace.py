@@ -1,4 +1,4 @@
-"""How fast, how often, and how patiently: in a time that only waiting moves."""
+"""Concurrency, retries and pauses of registry requests, mostly with a simulated clock."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ def pace(fake: FakeTime, concurrency: int = 8, *, patience: float = 900.0) -> Pa
     return Pace(concurrency, tries=4, patience=patience, clock=fake, sleep=fake.sleep, jitter=lambda: 1.0)
 
 
-class Script:
-    """Answers one after the other, the last one for ever: a status, a whole reply, or an exception."""
+class Answers:
+    """
+    Gives one answer after the other and repeats the last: a status, a whole reply, or an exception.
+    """
 
     def __init__(self, *answers: int | Reply | Exception) -> None:
         self.answers = list(answers)
@@ -37,9 +39,11 @@ class Script:
         return Reply(answer, {}, b"") if isinstance(answer, int) else answer
 
 
-def lost() -> ServiceRequestError:
-    """azure-core calls a connection lost after the request was sent a request error, too."""
-    return ServiceRequestError("lost", error=aiohttp.ServerDisconnectedError())
+def connection_lost() -> ServiceRequestError:
+    """
+    azure-core raises a request error even if the connection is lost after the request was sent.
+    """
+    return ServiceRequestError("connection lost", error=aiohttp.ServerDisconnectedError())
 
 
 def too_many(seconds: object) -> Reply:
@@ -47,31 +51,31 @@ def too_many(seconds: object) -> Reply:
 
 
 @pytest.mark.parametrize(
-    "trouble", [408, 500, 502, 503, 504, lost(), ServiceResponseError("x"), IncompleteReadError("x")]
+    "failure", [408, 500, 502, 503, 504, connection_lost(), ServiceResponseError("x"), IncompleteReadError("x")]
 )
-async def test_what_may_pass_is_tried_again(trouble: int | Exception) -> None:
-    script = Script(trouble, trouble, 200)
-    reply = await pace(FakeTime()).run(Category.READ, script)
-    assert (reply.status, script.sent) == (200, 3)
+async def test_transient_failure_is_repeated(failure: int | Exception) -> None:
+    answers = Answers(failure, failure, 200)
+    reply = await pace(FakeTime()).run(Category.READ, answers)
+    assert (reply.status, answers.sent) == (200, 3)
 
 
 @pytest.mark.parametrize("status", [200, 202, 301, 400, 401, 403, 404, 405, 409])
-async def test_what_repeating_would_not_change_is_not_repeated(status: int) -> None:
-    script = Script(status)
-    reply = await pace(FakeTime()).run(Category.READ, script)
-    assert (reply.status, reply.uncertain, script.sent) == (status, False, 1)
+async def test_final_status_is_not_repeated(status: int) -> None:
+    answers = Answers(status)
+    reply = await pace(FakeTime()).run(Category.READ, answers)
+    assert (reply.status, reply.uncertain, answers.sent) == (status, False, 1)
 
 
-async def test_tries_are_bounded_and_grow_apart() -> None:
-    fake, script = FakeTime(), Script(503)
-    reply = await pace(fake).run(Category.READ, script)
-    assert (reply.status, script.sent) == (503, 4)
+async def test_attempts_are_bounded_with_growing_delays() -> None:
+    fake, answers = FakeTime(), Answers(503)
+    reply = await pace(fake).run(Category.READ, answers)
+    assert (reply.status, answers.sent) == (503, 4)
     assert fake.slept == [0.5, 1.0, 2.0]
 
-    script = Script(lost())
+    answers = Answers(connection_lost())
     with pytest.raises(ServiceRequestError):
-        await pace(fake).run(Category.READ, script)
-    assert script.sent == 4
+        await pace(fake).run(Category.READ, answers)
+    assert answers.sent == 4
 
 
 KEY = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
@@ -92,21 +96,21 @@ PROXY = aiohttp.RequestInfo(URL("https://h"), "CONNECT", CIMultiDictProxy(CIMult
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-async def test_what_does_not_get_better_by_asking_again_is_not_asked_again(cause: Exception, tries: int) -> None:
-    script = Script(ServiceRequestError("x", error=cause))
+async def test_attempts_depend_on_the_network_error(cause: Exception, tries: int) -> None:
+    answers = Answers(ServiceRequestError("x", error=cause))
     with pytest.raises(ServiceRequestError):
-        await pace(FakeTime()).run(Category.READ, script)
-    assert script.sent == tries
+        await pace(FakeTime()).run(Category.READ, answers)
+    assert answers.sent == tries
 
 
-@pytest.mark.parametrize("trouble", [lost(), ServiceResponseError("x"), 502, 408, TimeoutError()])
-async def test_a_try_that_may_have_been_carried_out_makes_the_answer_uncertain(trouble: int | Exception) -> None:
-    reply = await pace(FakeTime()).run(Category.DELETE, Script(trouble, 404))
+@pytest.mark.parametrize("failure", [connection_lost(), ServiceResponseError("x"), 502, 408, TimeoutError()])
+async def test_attempt_possibly_carried_out_makes_reply_uncertain(failure: int | Exception) -> None:
+    reply = await pace(FakeTime()).run(Category.DELETE, Answers(failure, 404))
     assert (reply.status, reply.uncertain) == (404, True)
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [
         too_many(1),
         ServiceRequestError("x", error=aiohttp.ConnectionTimeoutError()),
@@ -119,117 +123,123 @@ async def test_a_try_that_may_have_been_carried_out_makes_the_answer_uncertain(t
     ],
     ids=["429", "connect timeout", "refused"],
 )
-async def test_a_try_that_cannot_have_been_carried_out_leaves_no_doubt(trouble: Reply | Exception) -> None:
-    reply = await pace(FakeTime()).run(Category.DELETE, Script(trouble, 404))
+async def test_attempt_never_sent_leaves_reply_certain(failure: Reply | Exception) -> None:
+    reply = await pace(FakeTime()).run(Category.DELETE, Answers(failure, 404))
     assert (reply.status, reply.uncertain) == (404, False)
 
 
-async def test_waiting_on_429_uses_up_no_try() -> None:
+async def test_429_does_not_count_as_an_attempt() -> None:
     fake = FakeTime()
-    script = Script(*[too_many(10)] * 20, 503, 503, 503, 202)
-    reply = await pace(fake).run(Category.DELETE, script)
-    assert (reply.status, script.sent) == (202, 24)
+    answers = Answers(*[too_many(10)] * 20, 503, 503, 503, 202)
+    reply = await pace(fake).run(Category.DELETE, answers)
+    assert (reply.status, answers.sent) == (202, 24)
     assert sum(fake.slept) >= 200
 
 
-async def test_patience_with_429_ends() -> None:
+async def test_429_is_returned_after_the_patience() -> None:
     fake = FakeTime()
-    started, script = fake.now, Script(too_many(60))
-    reply = await pace(fake, patience=300).run(Category.DELETE, script)
+    started, answers = fake.now, Answers(too_many(60))
+    reply = await pace(fake, patience=300).run(Category.DELETE, answers)
     assert reply.status == 429
     assert fake.now - started <= 300
-    assert 4 <= script.sent <= 6
+    assert 4 <= answers.sent <= 6
 
 
-async def test_a_wait_beyond_all_patience_is_not_begun_and_stops_nobody() -> None:
+async def test_too_long_retry_after_pauses_no_request() -> None:
     fake = FakeTime()
     slow = pace(fake)
-    assert (await slow.run(Category.DELETE, Script(too_many(86400)))).status == 429
-    assert (await slow.run(Category.READ, Script(200))).status == 200
+    assert (await slow.run(Category.DELETE, Answers(too_many(86400)))).status == 429
+    assert (await slow.run(Category.READ, Answers(200))).status == 200
     assert fake.slept == []
 
 
-async def test_one_429_pauses_everybody() -> None:
-    """Reads wait as well, and those whose turn comes later. In real time: a made-up one cannot show who waits beside whom."""
-    shared = Pace(8, jitter=lambda: 0.0)
-    asked_at: list[float] = []
+async def test_one_429_pauses_all_requests() -> None:
+    """
+    Reads wait as well, and so do later requests.
 
-    async def ask(category: Category, *answers: int | Reply) -> None:
-        script = Script(*answers)
+    In real time: the simulated clock cannot show requests that wait side by side.
+    """
+    shared = Pace(8, jitter=lambda: 0.0)
+    sent_at: list[float] = []
+
+    async def send_one(category: Category, *answers: int | Reply) -> None:
+        answer = Answers(*answers)
 
         async def send() -> Reply:
-            asked_at.append(time.monotonic())
-            return await script()
+            sent_at.append(time.monotonic())
+            return await answer()
 
         await shared.run(category, send)
 
     started = time.monotonic()
     await asyncio.gather(
-        ask(Category.DELETE, too_many(0.4), 202),
-        *(ask(Category.READ, 200) for _ in range(3)),
-        ask(Category.DELETE, 202),
+        send_one(Category.DELETE, too_many(0.4), 202),
+        *(send_one(Category.READ, 200) for _ in range(3)),
+        send_one(Category.DELETE, 202),
     )
-    assert sum(at < started + 0.4 for at in asked_at) == 1, "only the one that was told"
-    assert len(asked_at) == 6
+    assert sum(moment < started + 0.4 for moment in sent_at) == 1, "only the request that got the 429"
+    assert len(sent_at) == 6
 
 
-async def test_no_more_than_so_many_at_once_and_never_more_than_32_deletions() -> None:
-    for category, concurrency, most in ((Category.READ, 5, 5), (Category.DELETE, 5, 5), (Category.DELETE, 99, 32)):
-        now, seen = 0, 0
+async def test_concurrency_is_bounded_per_category() -> None:
+    for category, concurrency, limit in ((Category.READ, 5, 5), (Category.DELETE, 5, 5), (Category.DELETE, 99, 32)):
+        running, most_running = 0, 0
 
         async def send() -> Reply:
-            nonlocal now, seen
-            now += 1
-            seen = max(seen, now)
+            nonlocal running, most_running
+            running += 1
+            most_running = max(most_running, running)
             await asyncio.sleep(0)
-            now -= 1
+            running -= 1
             return Reply(200, {}, b"")
 
         shared = pace(FakeTime(), concurrency)
         await asyncio.gather(*(shared.run(category, send) for _ in range(120)))
-        assert seen == most
+        assert most_running == limit
 
 
-async def test_requests_of_all_kinds_together_are_no_more_than_so_many_at_once() -> None:
-    """Each needs a connection: a list beside as many deletions as there may be would need one too many."""
-    now, seen, order = 0, 0, list[Category]()
+async def test_concurrency_is_bounded_over_all_categories() -> None:
+    """
+    Each request needs a connection. A list during the maximum of deletions would need one more.
+    """
+    running, most_running, order = 0, 0, list[Category]()
     shared = pace(FakeTime(), 2)
 
-    async def ask(category: Category) -> Reply:
+    async def send_one(category: Category) -> Reply:
         async def send() -> Reply:
-            nonlocal now, seen
-            now += 1
-            seen = max(seen, now)
+            nonlocal running, most_running
+            running += 1
+            most_running = max(most_running, running)
             order.append(category)
             await asyncio.sleep(0)
-            now -= 1
+            running -= 1
             return Reply(200, {}, b"")
 
         return await shared.run(category, send)
 
     deletions = [Category.DELETE] * 9
-    await asyncio.gather(*map(ask, (*deletions, Category.READ, Category.WRITE)))
-    assert (seen, len(order)) == (2, 11)
-    assert {Category.READ, Category.WRITE} <= set(order[:6]), "they wait for their turn, and not for all deletions"
+    await asyncio.gather(*map(send_one, (*deletions, Category.READ, Category.WRITE)))
+    assert (most_running, len(order)) == (2, 11)
+    assert {Category.READ, Category.WRITE} <= set(order[:6]), "they wait for a slot, not for all deletions"
 
 
-async def test_a_token_is_asked_for_in_the_turn_of_the_request_that_needs_it() -> None:
+async def test_token_request_shares_the_slot_of_its_request() -> None:
     shared = pace(FakeTime(), 1)
 
     async def send() -> Reply:
-        return await shared.run(Category.TOKEN, Script(200))
+        return await shared.run(Category.TOKEN, Answers(200))
 
     async with asyncio.timeout(5):
         reply = await shared.run(Category.DELETE, send)
     assert reply.status == 200
 
 
-async def test_a_request_whose_turn_comes_in_a_pause_waits_for_its_end() -> None:
-    fake, first, second = FakeTime(), Script(too_many(7), 200), Script(200)
+async def test_request_that_gets_its_slot_in_a_pause_waits() -> None:
+    fake, first, second = FakeTime(), Answers(too_many(7), 200), Answers(200)
     began, sent_at = fake.now, list[float]()
     shared = pace(fake, 1)
 
-    async def told_to_wait() -> Reply:
+    async def throttled() -> Reply:
         await asyncio.sleep(0)
         return await first()
 
@@ -237,21 +247,21 @@ async def test_a_request_whose_turn_comes_in_a_pause_waits_for_its_end() -> None
         sent_at.append(fake.now)
         return await second()
 
-    await asyncio.gather(shared.run(Category.READ, told_to_wait), shared.run(Category.DELETE, send))
+    await asyncio.gather(shared.run(Category.READ, throttled), shared.run(Category.DELETE, send))
     assert sent_at == [began + 7]
 
 
-async def test_a_failing_registry_may_say_when_to_come_back() -> None:
+async def test_503_with_retry_after_waits_that_long() -> None:
     fake = FakeTime()
-    await pace(fake).run(Category.READ, Script(Reply(503, {"Retry-After": "7"}, b""), 200))
+    await pace(fake).run(Category.READ, Answers(Reply(503, {"Retry-After": "7"}, b""), 200))
     assert fake.slept == [7.0]
 
 
-async def test_what_nobody_foresaw_is_raised_at_once() -> None:
-    script = Script(KeyError("bug"))
+async def test_unexpected_exception_is_raised_at_once() -> None:
+    answers = Answers(KeyError("bug"))
     with pytest.raises(KeyError):
-        await pace(FakeTime()).run(Category.READ, script)
-    assert script.sent == 1
+        await pace(FakeTime()).run(Category.READ, answers)
+    assert answers.sent == 1
 
 
 @pytest.mark.parametrize(
@@ -269,27 +279,27 @@ async def test_what_nobody_foresaw_is_raised_at_once() -> None:
         ({"retry-after-ms": "1500", "Retry-After": "9"}, 1.5),
     ],
 )
-def test_retry_after_in_every_spelling(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_parses_every_form(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
 
 
-def test_retry_after_as_a_date() -> None:
+def test_retry_after_parses_a_date() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     assert 55 < (retry_after({"Retry-After": date}) or 0) <= 60
 
 
-async def test_a_registry_that_answers_nothing_but_429_is_not_waited_for_by_every_request_in_turn() -> None:
+async def test_permanent_429_delays_all_requests_only_once() -> None:
     fake = FakeTime()
-    starved, started = pace(fake, 1, patience=240), fake.now
-    replies = [await starved.run(Category.DELETE, Script(too_many(60))) for _ in range(50)]
+    throttled, started = pace(fake, 1, patience=240), fake.now
+    replies = [await throttled.run(Category.DELETE, Answers(too_many(60))) for _ in range(50)]
 
     assert {reply.status for reply in replies} == {429}
     assert fake.now - started <= 240
 
 
-async def test_what_the_registry_says_of_its_budget_outranks_our_own_backoff() -> None:
-    """Growing pauses on top of it would let one request that is always refused stop all others for longer and longer."""
+async def test_retry_after_replaces_the_backoff() -> None:
+    """With a growing backoff on top, one request that is always refused would delay all others."""
     fake = FakeTime()
-    started, script = fake.now, Script(*[too_many(1)] * 10, 202)
-    assert (await pace(fake).run(Category.DELETE, script)).status == 202
+    started, answers = fake.now, Answers(*[too_many(1)] * 10, 202)
+    assert (await pace(fake).run(Category.DELETE, answers)).status == 202
     assert fake.now - started == pytest.approx(10)

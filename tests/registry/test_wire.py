@@ -1,4 +1,4 @@
-"""The registry's JSON, as it is documented and as it should not be."""
+"""Decoding of the registry's JSON, documented and malformed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError
 from acr_cleanup.registry import wire
-from tests.helpers.registry_clients import Answer, by_hand
+from tests.helpers.registry_clients import HttpAnswer, scripted_registry
 
 ONE = Digest("sha256:" + "1" * 64)
 TWO = Digest("sha256:" + "2" * 64)
@@ -40,7 +40,7 @@ def repository(**fields: Any) -> bool:
         ("2021-05-13T16:00:26.9280451Z", datetime(2021, 5, 13, 16, 0, 26, 928045, UTC)),
         ("2021-05-13T16:00:26Z", datetime(2021, 5, 13, 16, 0, 26, 0, UTC)),
         ("2021-05-13T18:00:26+02:00", datetime(2021, 5, 13, 16, 0, 26, 0, UTC)),
-        # What cannot be trusted is no time, and a tag without one is kept.
+        # These cannot be trusted, so the time is unknown, and such a tag is kept.
         ("0001-01-01T00:00:00Z", None),
         ("2021-05-13T16:00:26", None),
         ("2021-05-13", None),
@@ -51,7 +51,7 @@ def repository(**fields: Any) -> bool:
         ({}, None),
     ],
 )
-def test_times(text: Any, moment: datetime | None) -> None:
+def test_timestamp_is_parsed_or_unknown(text: Any, moment: datetime | None) -> None:
     assert tag(lastUpdateTime=text).updated_at == moment
     assert listed(lastUpdateTime=text).updated_at == moment
 
@@ -65,12 +65,12 @@ def test_times(text: Any, moment: datetime | None) -> None:
         ({"deleteEnabled": None, "writeEnabled": None}, False),
         ({"deleteEnabled": False, "writeEnabled": True}, True),
         ({"deleteEnabled": True, "writeEnabled": False}, True),
-        # Nobody knows what that means; so it is left alone.
+        # Not a boolean: the meaning is unknown, so it counts as locked.
         ({"deleteEnabled": "false"}, True),
         ({"writeEnabled": 0}, True),
     ],
 )
-def test_locks(attributes: Any, locked: bool) -> None:
+def test_attributes_decide_the_lock(attributes: Any, locked: bool) -> None:
     assert tag(changeableAttributes=attributes).locked is locked
     assert listed(changeableAttributes=attributes).locked is locked
     assert repository(changeableAttributes=attributes) is locked
@@ -78,17 +78,17 @@ def test_locks(attributes: Any, locked: bool) -> None:
 
 @pytest.mark.parametrize("delete", [True, False])
 @pytest.mark.parametrize("write", [True, False])
-def test_locks_are_remembered_as_they_were_so_that_they_can_be_put_back(delete: bool, write: bool) -> None:
+def test_lock_keeps_both_attributes_for_restoring(delete: bool, write: bool) -> None:
     attributes = {"deleteEnabled": delete, "writeEnabled": write, "listEnabled": True}
     unlocked = delete and write
     assert tag(changeableAttributes=attributes).lock == (None if unlocked else Lock("1.0", delete, write))
     assert listed(changeableAttributes=attributes).lock == (None if unlocked else Lock(None, delete, write))
 
 
-@pytest.mark.parametrize("strange", ["false", 0, 1, [], {}])
-def test_a_lock_that_could_not_be_put_back_is_none_that_can_be_taken_off(strange: Any) -> None:
-    found = tag(changeableAttributes={"deleteEnabled": strange, "writeEnabled": False})
-    assert (found.locked, found.lock) == (True, None)
+@pytest.mark.parametrize("value", ["false", 0, 1, [], {}])
+def test_malformed_lock_is_never_unlocked(value: Any) -> None:
+    parsed = tag(changeableAttributes={"deleteEnabled": value, "writeEnabled": False})
+    assert (parsed.locked, parsed.lock) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_a_lock_that_could_not_be_put_back_is_none_that_can_be_taken_off(strange
         b'{"imageName": "shop/web", "changeableAttributes": 1}',
     ],
 )
-def test_a_repository_whose_lock_cannot_be_told_is_unreadable(body: bytes) -> None:
+def test_repository_with_unreadable_lock_is_malformed(body: bytes) -> None:
     """A lock must not be overlooked."""
-    with pytest.raises(wire.Unreadable):
+    with pytest.raises(wire.MalformedAnswer):
         wire.read_repository(body, "shop/web")
 
 
-def test_nothing_but_name_and_digest_is_needed() -> None:
+def test_only_name_and_digest_are_required() -> None:
     assert (tag().updated_at, tag().locked) == (None, False)
     assert listed() == Manifest(ONE)
 
@@ -124,14 +124,14 @@ def test_nothing_but_name_and_digest_is_needed() -> None:
         (1, [], ""),
     ],
 )
-def test_platforms(os: Any, architecture: Any, platform: str) -> None:
+def test_platform_is_os_and_architecture(os: Any, architecture: Any, platform: str) -> None:
     assert listed(os=os, architecture=architecture).platform == platform
 
 
 @pytest.mark.parametrize(
     ("size", "bytes_"), [(0, 0), (2**40, 2**40), (-1, 0), (None, 0), ("7", 0), (True, 0), (1.5, 0)]
 )
-def test_sizes(size: Any, bytes_: int) -> None:
+def test_size_is_zero_if_malformed(size: Any, bytes_: int) -> None:
     assert listed(imageSize=size).size == bytes_
 
 
@@ -157,47 +157,47 @@ def test_sizes(size: Any, bytes_: int) -> None:
         b'{"a": ' * 100_000,
     ],
 )
-def test_pages_that_are_none_are_unreadable(body: bytes) -> None:
-    """Never an exception of another kind, and never an empty list."""
+def test_malformed_page_raises_malformed_answer(body: bytes) -> None:
+    """No other exception, and no empty list."""
     for read in (wire.read_tags, wire.read_manifests, wire.read_repositories, wire.read_manifest):
-        with pytest.raises(wire.Unreadable):
+        with pytest.raises(wire.MalformedAnswer):
             read(body)
 
 
-def test_a_list_that_go_left_nil_is_empty() -> None:
+def test_null_list_is_empty() -> None:
     assert wire.read_tags(b'{"tags": null}') == {}
     assert wire.read_manifests(b'{"manifests": null}') == {}
     assert wire.read_repositories(b'{"repositories": null}') == {}
 
 
-def edges(document: Any, content_type: str = "") -> wire.Edges:
+def body_of(document: Any, content_type: str = "") -> wire.ManifestBody:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return wire.read_edges(body, Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"), content_type)
+    return wire.read_body(body, Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"), content_type)
 
 
-def test_edges_of_an_index_and_of_a_referrer() -> None:
-    index = edges(
+def test_body_gives_children_and_subject() -> None:
+    index = body_of(
         {"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [{"digest": ONE}, {"digest": TWO}]}
     )
     assert (index.children, index.subject) == ((ONE, TWO), None)
     assert index.media_type == "application/vnd.oci.image.index.v1+json"
-    referrer = edges({"config": {"mediaType": "application/vnd.oci.empty.v1+json"}, "subject": {"digest": TWO}})
+    referrer = body_of({"config": {"mediaType": "application/vnd.oci.empty.v1+json"}, "subject": {"digest": TWO}})
     assert (referrer.children, referrer.subject) == ((), TWO)
     assert referrer.config_media_type == "application/vnd.oci.empty.v1+json"
 
 
-def test_a_document_without_media_type_takes_that_of_its_answer() -> None:
-    index = edges({"manifests": []}, "application/vnd.oci.image.index.v1+json; charset=utf-8")
+def test_body_without_media_type_takes_the_content_type() -> None:
+    index = body_of({"manifests": []}, "application/vnd.oci.image.index.v1+json; charset=utf-8")
     assert index.media_type == "application/vnd.oci.image.index.v1+json"
     listed_as = "application/vnd.oci.image.manifest.v1+json"
-    kept = edges({"manifests": None, "subject": None}, "application/json").of(Manifest(ONE, listed_as))
+    kept = body_of({"manifests": None, "subject": None}, "application/json").of(Manifest(ONE, listed_as))
     assert (kept.media_type, kept.known) == (listed_as, True)
 
 
 @pytest.mark.parametrize("media_type", ["application/vnd.example.future.manifest.v9+json", "", "text/plain"])
-def test_a_media_type_nobody_knows_stays_unknown_whatever_its_body_says(media_type: str) -> None:
-    """It might refer to other manifests in ways of its own."""
-    read = edges({"mediaType": media_type, "manifests": [{"digest": TWO}]}).of(Manifest(ONE, media_type))
+def test_unknown_media_type_is_unknown(media_type: str) -> None:
+    """Such a manifest may refer to others in ways that we do not know."""
+    read = body_of({"mediaType": media_type, "manifests": [{"digest": TWO}]}).of(Manifest(ONE, media_type))
     assert (read.known, read.children) == (False, (TWO,))
 
 
@@ -216,20 +216,20 @@ def test_a_media_type_nobody_knows_stays_unknown_whatever_its_body_says(media_ty
         {"config": []},
     ],
 )
-def test_a_document_with_strange_edges_is_unreadable(document: Any) -> None:
-    with pytest.raises(wire.Unreadable):
-        edges(document)
+def test_body_with_malformed_edges_is_rejected(document: Any) -> None:
+    with pytest.raises(wire.MalformedAnswer):
+        body_of(document)
 
 
-def test_a_body_is_believed_only_under_its_own_digest() -> None:
-    with pytest.raises(wire.Unreadable, match="digest"):
-        wire.read_edges(b'{"manifests": []}', ONE, "")
+def test_body_with_another_digest_is_rejected() -> None:
+    with pytest.raises(wire.MalformedAnswer, match="digest"):
+        wire.read_body(b'{"manifests": []}', ONE, "")
 
 
-# -- whole answers
+# -- responses
 
 
-NONE: dict[str, Any] = {"tags": [], "manifests": []}
+EMPTY_LISTS: dict[str, Any] = {"tags": [], "manifests": []}
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,12 @@ NONE: dict[str, Any] = {"tags": [], "manifests": []}
         '<https://[bad/_tags?last=a>; rel="next"',
     ],
 )
-async def test_a_link_that_leads_elsewhere_fails_the_repository(link: str) -> None:
-    def answer(asked: Any, request: Any) -> Answer:
+async def test_link_to_elsewhere_fails_the_repository(link: str) -> None:
+    def answer(received: Any, request: Any) -> HttpAnswer:
         page = {"tags": [{"name": "a", "digest": ONE}], "manifests": []}
-        return Answer(request, 200, page, {"Link": link} if asked.path.endswith("_tags") else {})
+        return HttpAnswer(request, 200, page, {"Link": link} if received.path.endswith("_tags") else {})
 
-    async with by_hand(answer) as (registry, transport):
+    async with scripted_registry(answer) as (registry, transport):
         with pytest.raises(NotListed, match=r"[Ll]ink"):
             await registry.list_repository("shop/web")
         assert transport.count("/acr/v1/shop%2Fweb/_tags") == 1
@@ -261,78 +261,78 @@ async def test_a_link_that_leads_elsewhere_fails_the_repository(link: str) -> No
     "where",
     ["/acr/v1/shop%2Fweb/_tags", "/acr/v1/shop/web/_tags", "https://contoso.azurecr.io/acr/v1/shop%2fweb/_tags"],
 )
-async def test_a_link_may_be_spelled_in_several_ways(where: str) -> None:
-    def answer(asked: Any, request: Any) -> Answer:
-        first = "last=" not in asked.url
+async def test_link_is_followed_in_every_spelling(where: str) -> None:
+    def answer(received: Any, request: Any) -> HttpAnswer:
+        first = "last=" not in received.url
         page = {"tags": [{"name": "a" if first else "b{c}", "digest": ONE}], "manifests": []}
-        linked = first and asked.path.endswith("_tags")
-        return Answer(
+        linked = first and received.path.endswith("_tags")
+        return HttpAnswer(
             request, 200, page, {"Link": f'<{where}?last={{a}}&n=1000&orderby=>; rel="next"'} if linked else {}
         )
 
-    async with by_hand(answer) as (registry, _):
+    async with scripted_registry(answer) as (registry, _):
         inventory = await registry.list_repository("shop/web")
     assert [tag.name for tag in inventory.tags] == ["a", "b{c}"]
 
 
-@pytest.mark.parametrize("links", [lambda _: "a", str], ids=["the same link", "ever new links"])
-async def test_pages_that_go_round_in_circles_end(links: Callable[[int], str]) -> None:
-    asked_before = 0
+@pytest.mark.parametrize("links", [lambda _: "a", str], ids=["the same link", "a new link each time"])
+async def test_repeating_pages_fail_the_repository(links: Callable[[int], str]) -> None:
+    requests = 0
 
-    def answer(asked: Any, request: Any) -> Answer:
-        nonlocal asked_before
-        asked_before += 1
-        if asked_before > 100:
+    def answer(received: Any, request: Any) -> HttpAnswer:
+        nonlocal requests
+        requests += 1
+        if requests > 100:
             raise AssertionError("it never ends")
         page = {"tags": [{"name": "a", "digest": ONE}], "manifests": []}
-        return Answer(request, 200, page, {"Link": f'<{asked.path}?last={links(asked_before)}>; rel="next"'})
+        return HttpAnswer(request, 200, page, {"Link": f'<{received.path}?last={links(requests)}>; rel="next"'})
 
-    async with by_hand(answer) as (registry, _):
-        with pytest.raises(NotListed, match="circles"):
+    async with scripted_registry(answer) as (registry, _):
+        with pytest.raises(NotListed, match="its pages repeat"):
             await registry.list_repository("shop/web")
 
 
-async def test_an_answer_without_end_is_not_swallowed_whole() -> None:
-    class Endless(Answer):
+async def test_endless_answer_is_cut_off() -> None:
+    class Endless(HttpAnswer):
         async def iter_bytes(self) -> Any:
             while True:
                 yield b"x" * (8 * 1024 * 1024)
 
-    async with by_hand(lambda _, request: Endless(request)) as (registry, _):
-        with pytest.raises(NotListed, match="more than 64 MiB"):
+    async with scripted_registry(lambda _, request: Endless(request)) as (registry, _):
+        with pytest.raises(NotListed, match="larger than 64 MiB"):
             await registry.list_repository("shop/web")
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["with its length", "in pieces"])
-async def test_a_manifest_larger_than_any_can_be_stays_unknown_though_its_digest_is_right(told: bool) -> None:
+@pytest.mark.parametrize("with_length", [True, False], ids=["with its length", "in parts"])
+async def test_too_large_manifest_is_unknown(with_length: bool) -> None:
     body = json.dumps({"manifests": [], "annotations": {"x": "x" * 4 * 1024 * 1024}}).encode()
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     index = {"digest": digest, "mediaType": "application/vnd.oci.image.index.v1+json"}
 
-    def answer(asked: Any, request: Any) -> Answer:
-        if asked.path.startswith("/v2/"):
-            return Answer(request, 200, body, {"Content-Length": str(len(body))} if told else {})
-        return Answer(request, 200, {"manifests": [index], "tags": [], "imageName": "shop/web"})
+    def answer(received: Any, request: Any) -> HttpAnswer:
+        if received.path.startswith("/v2/"):
+            return HttpAnswer(request, 200, body, {"Content-Length": str(len(body))} if with_length else {})
+        return HttpAnswer(request, 200, {"manifests": [index], "tags": [], "imageName": "shop/web"})
 
-    async with by_hand(answer) as (registry, _):
+    async with scripted_registry(answer) as (registry, _):
         inventory = await registry.read_edges(await registry.list_repository("shop/web"))
     assert inventory.unknown == {digest}
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
-async def test_a_redirect_is_not_followed(status: int) -> None:
-    def answer(_: Any, request: Any) -> Answer:
-        return Answer(request, status, b"", {"Location": "https://portal.example/login"})
+async def test_redirect_is_not_followed(status: int) -> None:
+    def answer(_: Any, request: Any) -> HttpAnswer:
+        return HttpAnswer(request, status, b"", {"Location": "https://portal.example/login"})
 
-    async with by_hand(answer) as (registry, transport):
+    async with scripted_registry(answer) as (registry, transport):
         with pytest.raises(NotListed, match="does not answer like an Azure container registry"):
             await registry.list_repository("shop/web")
         with pytest.raises(RegistryError, match="does not answer like"):
             await registry.untag("shop/web", "1")
-    assert {asked.url.split("/")[2] for asked in transport.asked} == {"contoso.azurecr.io"}
+    assert {request.url.split("/")[2] for request in transport.received} == {"contoso.azurecr.io"}
 
 
-# --- what a manifest takes up -------------------------------------------------------------------------------------------
+# -- contents
 
 
 def layer(digest: str, size: Any, **more: Any) -> dict[str, Any]:
@@ -340,33 +340,33 @@ def layer(digest: str, size: Any, **more: Any) -> dict[str, Any]:
 
 
 def content(document: dict[str, Any]) -> Content | None:
-    return edges(document).content
+    return body_of(document).content
 
 
-def test_an_image_takes_up_its_document_its_configuration_and_each_layer_once() -> None:
+def test_image_content_counts_each_blob_once() -> None:
     document = {"config": layer("c", 7), "layers": [layer("a", 100), layer("b", 20), layer("a", 100)]}
 
     assert content(document) == Content(len(json.dumps(document)), {"c": 7, "a": 100, "b": 20})
 
 
-def test_an_index_takes_up_its_own_document_alone() -> None:
+def test_index_content_is_its_own_document() -> None:
     document = {"manifests": [{"digest": ONE, "size": 500}]}
 
     assert content(document) == Content(len(json.dumps(document)))
 
 
-def test_an_artifact_manifest_has_blobs() -> None:
-    found = content({"blobs": [layer("a", 3)]})
+def test_artifact_manifest_content_counts_blobs() -> None:
+    parsed = content({"blobs": [layer("a", 3)]})
 
-    assert found is not None
-    assert found.blobs == {"a": 3}
+    assert parsed is not None
+    assert parsed.blobs == {"a": 3}
 
 
-def test_a_layer_that_lies_elsewhere_frees_nothing() -> None:
-    found = content({"layers": [layer("a", 3, urls=["https://example.com/a"]), layer("b", 4)]})
+def test_layer_with_urls_is_not_counted() -> None:
+    parsed = content({"layers": [layer("a", 3, urls=["https://example.com/a"]), layer("b", 4)]})
 
-    assert found is not None
-    assert found.blobs == {"b": 4}
+    assert parsed is not None
+    assert parsed.blobs == {"b": 4}
 
 
 @pytest.mark.parametrize(
@@ -384,6 +384,6 @@ def test_a_layer_that_lies_elsewhere_frees_nothing() -> None:
         {},
     ],
 )
-def test_what_does_not_say_how_large_it_is_is_not_guessed(document: dict[str, Any]) -> None:
-    """And its edges are as well known as before."""
+def test_content_without_all_sizes_is_unknown(document: dict[str, Any]) -> None:
+    """Its children and subject are known nevertheless."""
     assert content(document) is None

@@ -1,4 +1,4 @@
-"""The charts hold what mermaid can read, whatever the registry holds."""
+"""The charts of the summary contain only text that mermaid can parse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
 
 WORLDS = {**samples.ALL, **hostile.WORLDS}
-# What mermaid's grammar takes for a chart; the summaries of the demo are parsed by mermaid itself.
+# A subset of mermaid's grammar. Another test lets mermaid itself parse the summaries of the demo.
 PIE = re.compile(r'pie showData title Tags by decision\n( {4}"[A-Za-z0-9: ]+" : [1-9]\d*\n){2,6}```')
 BAR = re.compile(
     r'xychart-beta horizontal\n {4}title "[A-Za-z ,()]+"\n {4}x-axis \[("[\w./() -]+"(, )?){2,11}\]\n'
@@ -24,18 +24,18 @@ BAR = re.compile(
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_every_tag_is_in_one_slice(name: str) -> None:
+def test_decisions_count_every_tag_once(name: str) -> None:
     view = View(WORLDS[name]())
     slices = decisions(view)
 
-    assert all(each.tags > 0 for each in slices)
+    assert all(part.tags > 0 for part in slices)
     assert len(slices) <= SLICES
     if name in samples.ALL:
-        assert sum(each.tags for each in slices) == view.total.tags
+        assert sum(part.tags for part in slices) == view.total.tags
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_a_pie_is_one_that_mermaid_reads(name: str) -> None:
+def test_pie_is_valid_mermaid(name: str) -> None:
     view = View(WORLDS[name]())
 
     chart = pie(decisions(view))
@@ -45,7 +45,7 @@ def test_a_pie_is_one_that_mermaid_reads(name: str) -> None:
         assert PIE.fullmatch(chart.split("\n", 2)[2])
 
 
-def test_there_is_no_pie_of_nothing() -> None:
+def test_pie_of_fewer_than_two_slices_is_empty() -> None:
     assert pie(()) == ""
     assert pie((Slice("Kept: in use", 3, "#000000"),)) == ""
     assert decisions(View(samples.nothing_in_scope())) == ()
@@ -60,24 +60,26 @@ def repositories(*sizes: int, name: str = "team/service-{}") -> Result:
     return samples.result(samples.plan(inventories, [replace(samples.company()[1][0], uses=uses)], RetentionPolicy()))
 
 
-def test_bars_are_for_two_repositories_at_least() -> None:
+def test_bars_need_two_repositories() -> None:
     assert bars(View(repositories(samples.MIB))) == ""
     assert bars(View(repositories(samples.MIB, 0))) == ""
     assert BAR.fullmatch(bars(View(repositories(samples.MIB, samples.MIB))).split("\n", 2)[2])
 
 
-def test_ten_bars_and_one_for_the_others() -> None:
+def test_bars_group_further_repositories() -> None:
     chart = bars(View(repositories(*(samples.MIB * (number + 1) for number in range(13)))))
 
     assert '"team/service-12", "team/service-11",' in chart
     assert chart.count('"team/') == BARS
     assert '"3 others"' in chart
-    # Two manifests of each go: 2 * (1 + 2 + 3) MiB.
+    # Two manifests of each are deleted: 2 * (1 + 2 + 3) MiB.
     assert chart.splitlines()[-2].endswith(", 12.00]")
 
 
-def test_bars_of_like_names_stay_apart() -> None:
-    """A long name loses its middle; two bars of one name would lie on one another."""
+def test_bars_with_similar_names_have_distinct_labels() -> None:
+    """
+    Long names lose their middle, and mermaid draws bars with equal labels on top of each other.
+    """
     chart = bars(View(repositories(1, 2, 3, name="a" * 60 + "{}" + "b" * 60)))
     labels = re.findall(r'"([^"]+)"', chart.split("x-axis")[1].split("]")[0])
 
@@ -86,13 +88,13 @@ def test_bars_of_like_names_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("text", hostile.TEXTS)
-def test_a_hostile_repository_is_a_harmless_label(text: str) -> None:
+def test_label_of_a_hostile_repository_is_valid(text: str) -> None:
     result = repositories(samples.MIB, samples.MIB, name=text.replace("{", "").replace("}", "") + "{}")
 
     assert BAR.fullmatch(bars(View(result)).split("\n", 2)[2])
 
 
-def test_small_and_large_sizes_have_their_unit() -> None:
+def test_bars_use_a_fitting_unit() -> None:
     assert "at most (B)" in bars(View(repositories(1, 2)))
     assert "at most (TiB)" in bars(View(repositories(2**40, 2**41)))
     assert "y-axis 0 --> 4\n" in bars(View(repositories(2**40, 2**41)))

@@ -1,4 +1,4 @@
-"""What `explain` shows: bounded in a terminal, whole elsewhere, harmless everywhere."""
+"""The answers of `explain`: limited in a terminal, complete elsewhere, and always escaped."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
-from acr_cleanup.reports.explanation import TAGS_ON_SCREEN, USES_ON_SCREEN, Answer, Of, OfRepository
-from tests.core.test_promises import DIGESTS, NAMES, inventories, some_uses
+from acr_cleanup.reports.answer import TAGS_ON_SCREEN, USES_ON_SCREEN, ExplanationPage
+from acr_cleanup.reports.explained_repository import RepositoryExplanation
+from acr_cleanup.reports.explanation import TagExplanation
+from tests.helpers.drawn_inventories import DIGESTS, NAMES, inventories, named_uses
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, use
 
 BLOCKED = Blocker("staging", "listing pods", "503 Service Unavailable.", "Look at the API server.")
@@ -37,11 +39,11 @@ def evidence(
     return Evidence(repository.used_by(usage.digests(repository.name)), usage, policy or RetentionPolicy(), NOW)
 
 
-def tag_page(asked: Evidence, name: str, *, everything: bool = False) -> Of:
-    return Of(everything, asked, explain_tag(asked, name))
+def tag_page(asked: Evidence, name: str, *, everything: bool = False) -> TagExplanation:
+    return TagExplanation(everything, asked, explain_tag(asked, name))
 
 
-def terminal(page: Answer, width: int = 100) -> str:
+def terminal(page: ExplanationPage, width: int = 100) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, force_terminal=True, color_system=None, _environ={}).print(page)
     return stream.getvalue()
@@ -55,19 +57,19 @@ def many(number: int) -> list[ImageUse]:
     return [use("1.0", name=f"web-{place:03}") for place in range(number)]
 
 
-def test_a_terminal_shows_the_first_of_many_uses_and_how_many_more_there_are() -> None:
+def test_terminal_shows_the_first_uses_and_counts_the_rest() -> None:
     page = tag_page(evidence(inventory([tag("1.0", "a")]), *many(50)), "1.0")
 
     assert len(re.findall(r"Deployment/web-\d+", str(page))) == 50
     shown = terminal(page)
     assert len(re.findall(r"Deployment/web-\d+", shown)) == USES_ON_SCREEN
-    assert "… and 30 more uses, which are told where the output is no terminal (| cat)" in shown
-    assert "Who uses it: 50 workloads, 50 uses" in shown
+    assert "… and 30 more uses. To see all, pipe the output: | cat" in shown
+    assert "Used by 50 workloads (50 uses)" in shown
     asked = evidence(inventory([tag("1.0", "a")]), *many(50))
     assert len(re.findall(r"Deployment/web-\d+", terminal(tag_page(asked, "1.0", everything=True)))) == 50
 
 
-def test_uses_of_every_link_share_what_a_terminal_shows() -> None:
+def test_all_links_share_the_limit_of_a_terminal() -> None:
     pinned = [use(None, "a", name=f"pinned-{place}") for place in range(15)]
     page = tag_page(evidence(inventory([tag("1.0", "a")]), *many(15), *pinned), "1.0")
 
@@ -75,18 +77,18 @@ def test_uses_of_every_link_share_what_a_terminal_shows() -> None:
     assert "They name or run its digest (15)" in terminal(page)
 
 
-def test_a_terminal_shows_the_newest_of_many_tags() -> None:
+def test_terminal_shows_the_newest_tags() -> None:
     tags = [tag(f"1.{number}", number + 1, days=100 + number) for number in range(TAGS_ON_SCREEN + 5)]
-    page = OfRepository(everything=False, evidence=evidence(inventory(tags), use("1.3")))
+    page = RepositoryExplanation(everything=False, evidence=evidence(inventory(tags), use("1.3")))
 
     shown = terminal(page)
-    assert "… and 5 more tags, which are told" in shown
+    assert "… and 5 more tags. To see all" in shown
     assert re.search(r"^1\.0 ", shown, re.MULTILINE)
     assert not re.search(r"^1\.64 ", shown, re.MULTILINE)
     assert re.search(r"^1\.64 ", str(page), re.MULTILINE)
 
 
-def pages() -> Iterable[Answer]:
+def pages() -> Iterable[ExplanationPage]:
     repository = inventory(
         [
             tag("multi", "index"),
@@ -110,71 +112,71 @@ def pages() -> Iterable[Answer]:
     for name in ("multi", "arm", "old", "young", "ageless", "gone", "nothing"):
         yield tag_page(asked, name)
     for digest in ("index", "amd", "x", "r", "none"):
-        yield Of(everything=False, evidence=asked, explanation=explain_manifest(asked, d(digest)))
-    yield OfRepository(everything=False, evidence=asked)
-    yield OfRepository(everything=False, evidence=evidence(inventory([]), use("1.0")))
+        yield TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d(digest)))
+    yield RepositoryExplanation(everything=False, evidence=asked)
+    yield RepositoryExplanation(everything=False, evidence=evidence(inventory([]), use("1.0")))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_nothing_runs_over_the_edge(width: int) -> None:
+def test_lines_fit_the_terminal_width(width: int) -> None:
     for page in pages():
         assert max(cell_len(line) for line in terminal(page, width).splitlines()) <= width
 
 
-def test_both_forms_say_the_same() -> None:
+def test_terminal_page_has_every_plain_word() -> None:
     for page in pages():
         assert set(str(page).split()) - set(terminal(page, 400).split()) == set()
 
 
-def test_what_could_not_be_seen_and_what_was_given_up_is_always_told() -> None:
+def test_blockers_and_waivers_are_always_shown() -> None:
     for page in list(pages())[:-1]:
         lines = words_of(str(page))
         assert lines[1].startswith(
-            "staging could not be read completely: a run now would delete nothing, and more uses"
+            "staging could not be read completely. A run would delete nothing now, and more uses"
         )
         assert "503 Service Unavailable." in lines
         assert "→ Look at the API server." in lines
         assert any("rollouts.argoproj.io is waived" in line for line in lines)
 
 
-def test_no_verdict_is_certain_where_something_was_not_seen() -> None:
+def test_verdict_with_a_blocker_is_not_certain() -> None:
     asked = evidence(inventory([tag("1.0", "a"), tag("2.0", "b")]), use("2.0"), blockers=(BLOCKED,))
 
-    assert str(tag_page(asked, "1.0")).startswith("As far as could be seen, shop/web:1.0 would be deleted.\n")
+    assert str(tag_page(asked, "1.0")).startswith("According to what could be read, shop/web:1.0 would be deleted.\n")
     assert str(tag_page(asked, "2.0")).startswith("shop/web:2.0 is kept: a workload names this tag.\n")
 
 
-def test_what_runs_already_is_not_said_to_fail() -> None:
-    """A status tells of what is on the node; nothing pulls it by that."""
+def test_missing_image_in_a_status_is_not_called_a_failing_pull() -> None:
+    """A status describes what already runs on the node. Nothing pulls it."""
     running = replace(use(None, "gone"), field="status.containerStatuses[0].imageID")
     asked = evidence(inventory([tag("1.0", "a")]), running)
-    page = Of(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
+    page = TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
 
-    assert "is not in the registry; 1 use names it, and it does not pull it by that." in str(page)
+    assert "is not in the registry. 1 use names it, but does not pull it." in str(page)
     pinned = use(None, "gone", name="other")
     asked = evidence(inventory([tag("1.0", "a")]), running, pinned)
-    page = Of(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
-    assert "is not in the registry, and 2 uses name it: the pods of 1 fail on their next pull." in str(page)
+    page = TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
+    assert "is not in the registry, but 2 uses name it. The pods of 1 fail on their next pull." in str(page)
 
 
 @pytest.mark.parametrize(
     ("policy", "line"),
     [
-        (RetentionPolicy(scope=Scope.ALL), "in scope every repository is, by the scope all"),
+        (RetentionPolicy(scope=Scope.ALL), "in scope the scope is all"),
         (RetentionPolicy(scope=Scope.REFERENCED), "in scope it is referenced in production"),
         (RetentionPolicy(), "in scope it is running in production"),
         (RetentionPolicy(keep_last=1), "not newest it is not among the newest 1"),
-        (RetentionPolicy(exclude_tags=("v*", "latest")), "not excluded no pattern matches it (v*, latest)"),
+        (RetentionPolicy(exclude_tags=("v*", "latest")), "not excluded exclude-tags does not match it (v*, latest)"),
         (RetentionPolicy(older_than=timedelta(hours=12)), "old enough pushed 2026-08-15, 100d ago, at least 12h"),
     ],
 )
-def test_the_rules_that_do_not_keep_it_say_what_they_saw(policy: RetentionPolicy, line: str) -> None:
+def test_rules_that_do_not_apply_show_their_evidence(policy: RetentionPolicy, line: str) -> None:
     asked = evidence(inventory([tag("1.0", "a"), tag("2.0", "b", days=90)]), use("2.0"), policy=policy)
 
     assert line in words_of(str(tag_page(asked, "1.0")))
 
 
-def test_what_controllers_made_comes_after_what_somebody_wrote() -> None:
+def test_objects_of_controllers_come_last() -> None:
     def of(kind: str) -> ImageUse:
         return replace(use("1.0"), workload=Workload("production", "shop", kind, "web"))
 
@@ -190,7 +192,7 @@ HOSTILE = st.text(st.sampled_from("ab:#[]\x1b\n\r\u202e\u200b<>|`*&\ud800"), max
 
 @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 @settings(max_examples=60, deadline=None)
-def test_nothing_foreign_is_shown_raw(name: str, field: str, text: str, place: str) -> None:
+def test_foreign_text_is_escaped(name: str, field: str, text: str, place: str) -> None:
     hostile = ImageUse(Workload(place, name, "Pod", name), place, field, text, use("1.0").reference, True)
     blocker = Blocker(place, name, text, field)
     scan = ClusterScan(place, (hostile, use("2.0")), (blocker,), access=name, notes=(text,))
@@ -200,7 +202,7 @@ def test_nothing_foreign_is_shown_raw(name: str, field: str, text: str, place: s
         tag_page(asked, "1.0"),
         tag_page(asked, f"x{name}"),
         tag_page(asked, f"y{name}"),
-        OfRepository(False, asked),
+        RepositoryExplanation(False, asked),
     ):
         shown = str(page)
         assert not re.search("[\x1b\r\u202e\u200b\ud800]", shown)
@@ -208,18 +210,19 @@ def test_nothing_foreign_is_shown_raw(name: str, field: str, text: str, place: s
         assert not re.search(r"::", shown)
 
 
-@given(inventories(), some_uses(), st.booleans())
+@given(inventories(), named_uses(), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_every_world_can_be_told(repository: RepositoryInventory, uses: list[ImageUse], blocked: bool) -> None:
-    """And the verdict in words is the verdict."""
+def test_verdict_in_words_matches_the_decision(
+    repository: RepositoryInventory, uses: list[ImageUse], blocked: bool
+) -> None:
     asked = evidence(repository, *uses, use("something-else"), blockers=(BLOCKED,) if blocked else ())
     for name in NAMES:
         page = tag_page(asked, name)
         first = str(page).splitlines()[0]
-        fate = page.explanation.fate
-        assert ("is not in the registry" in first) == (fate is None)
-        assert ("would be deleted" in first) == (fate is not None and fate.goes)
-        assert (" is kept: " in first) == (fate is not None and not fate.goes)
+        decision = page.explanation.decision
+        assert ("is not in the registry" in first) == (decision is None)
+        assert ("would be deleted" in first) == (decision is not None and decision.deletes)
+        assert (" is kept: " in first) == (decision is not None and not decision.deletes)
     for digest in DIGESTS:
-        assert str(Of(everything=False, evidence=asked, explanation=explain_manifest(asked, digest)))
-    assert str(OfRepository(everything=False, evidence=asked))
+        assert str(TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, digest)))
+    assert str(RepositoryExplanation(everything=False, evidence=asked))

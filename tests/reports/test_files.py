@@ -1,4 +1,4 @@
-"""The report files: whole or not there, and never those of another run."""
+"""The report files: complete or absent, and never those of another run."""
 
 from __future__ import annotations
 
@@ -7,28 +7,51 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.reports import files
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports import files, formats
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.formats import FORMATS, Format
 from tests.helpers import sample_results as samples
 
 
-def test_all_files_are_written_and_named(tmp_path: Path) -> None:
+def test_write_creates_and_names_every_file(tmp_path: Path) -> None:
     context = files.write(samples.applied(), tmp_path, Context())
 
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "plan.json", "summary.md"}
-    assert context.files == tuple(str(tmp_path / name) for name in files.NAMES)
+    assert context.files == tuple(str(tmp_path / name) for name in files.names())
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["verdict"] == "applied"
 
 
-def test_a_new_run_begins_without_the_report_of_the_last(tmp_path: Path) -> None:
-    """Should it be killed, nobody takes the old report for its own. A plan may still be wanted."""
+def test_write_includes_an_added_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry of `FORMATS` is all that a new format needs, besides its renderer."""
+    added = Format("lines", "verdict.txt", lambda result, context: (f"{result.verdict}\n", context.files[-1]))
+    monkeypatch.setattr(formats, "FORMATS", (*FORMATS, added))
+    (tmp_path / "verdict.txt").write_text("an earlier run", encoding="utf-8")
+
+    files.prepare(tmp_path)
+    assert not (tmp_path / "verdict.txt").exists()
+    context = files.write(samples.planned(), tmp_path, Context())
+
+    path = tmp_path / "verdict.txt"
+    assert path.read_text(encoding="utf-8") == f"planned\n{path}"
+    assert context.file("verdict.txt") == str(path)
+
+
+def test_formats_have_distinct_names_and_files() -> None:
+    assert len({report_format.name for report_format in FORMATS}) == len(FORMATS)
+    assert len(set(files.names())) == len(FORMATS)
+
+
+def test_prepare_removes_the_last_report_but_not_the_plan(tmp_path: Path) -> None:
+    """
+    If this run is killed, the old report must not pass for its own. The plan may still be applied.
+    """
     files.write(samples.planned(), tmp_path, Context())
     files.prepare(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
 
-def test_a_folder_that_cannot_be_is_said_before_anything_is_done(tmp_path: Path) -> None:
+def test_prepare_rejects_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
 
     with pytest.raises(OSError, match="file"):

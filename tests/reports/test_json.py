@@ -1,8 +1,9 @@
-"""report.json and plan.json keep their published form."""
+"""report.json and plan.json match their published schemas."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -11,11 +12,13 @@ import pytest
 from acr_cleanup import __version__
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.core.policy import Rule, Scope
+from acr_cleanup.core.removal import Hold
 from acr_cleanup.reports import json as report
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
 
-# Made once, without a look at the schemas themselves, which takes longer than all reports; one test below takes it.
+# Made once, without checking the schemas, which takes longer than validating all reports. One test
+# checks them.
 REPORTS = jsonschema.Draft202012Validator(report.schema(), format_checker=jsonschema.FormatChecker())
 PLANS = jsonschema.Draft202012Validator(report.schema("plan"))
 
@@ -27,7 +30,7 @@ def rendered(result: Result) -> Any:
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_every_report_is_as_its_schema_says(name: str) -> None:
+def test_report_matches_its_schema(name: str) -> None:
     result = samples.ALL[name]()
 
     loaded = rendered(result)
@@ -38,8 +41,8 @@ def test_every_report_is_as_its_schema_says(name: str) -> None:
     assert loaded["tool_version"] == __version__
 
 
-def test_the_schemas_are_schemas_and_know_every_member() -> None:
-    """A member that the schema does not describe is a member that nobody can rely on."""
+def test_schemas_are_valid_and_describe_every_member() -> None:
+    """Readers can rely only on members that the schema describes."""
     for name in ("report", "plan"):
         jsonschema.Draft202012Validator.check_schema(report.schema(name))
     strict = {**report.schema(), "additionalProperties": False}
@@ -51,16 +54,17 @@ def test_the_schemas_are_schemas_and_know_every_member() -> None:
         jsonschema.validate(rendered(samples.ALL[sample]()), {**strict, "$defs": definitions})
 
 
-def test_the_schema_knows_every_word_of_the_core() -> None:
+def test_schema_lists_every_enumeration_value() -> None:
     schema = report.schema()
 
     assert schema["properties"]["verdict"]["enum"] == [str(each) for each in Verdict]
-    assert schema["$defs"]["reason"]["properties"]["rule"]["enum"] == [str(each) for each in Rule]
+    pattern = schema["$defs"]["reason"]["properties"]["rule"]["pattern"]
+    assert all(re.fullmatch(pattern, word) for word in (*Rule, *Hold))
     assert schema["$defs"]["outcome"]["properties"]["outcome"]["enum"] == [str(each) for each in OutcomeKind]
     assert schema["$defs"]["policy"]["properties"]["scope"]["enum"] == [str(each) for each in Scope]
 
 
-def test_the_counts_are_these_and_no_others() -> None:
+def test_counts_of_a_partial_apply() -> None:
     assert rendered(samples.partial())["counts"] == {
         "deleted": 294,
         "planned": 297,
@@ -72,28 +76,28 @@ def test_the_counts_are_these_and_no_others() -> None:
     }
 
 
-def test_every_manifest_without_tags_is_told_with_its_reasons() -> None:
+def test_untagged_manifests_have_their_reasons() -> None:
     result = samples.result(samples.untagged_plan())
     (repository,) = rendered(result)["repositories"]
     plan = json.loads("".join(report.render_plan(result)))
 
-    told = {each["digest"]: each for each in repository["untagged"]}
-    assert [told[samples.digest(number)]["decision"] for number in (100, 101, 102, 103)] == [
+    decisions = {decision["digest"]: decision for decision in repository["untagged"]}
+    assert [decisions[samples.digest(number)]["decision"] for number in (100, 101, 102, 103)] == [
         "delete", "delete", "keep", "keep",
     ]  # fmt: skip
-    assert [each["rule"] for each in told[samples.digest(103)]["reasons"]] == ["locked"]
-    assert (told[samples.digest(100)]["bytes"], told[samples.digest(100)]["updated_at"]) == (
+    assert [reason["rule"] for reason in decisions[samples.digest(103)]["reasons"]] == ["locked"]
+    assert (decisions[samples.digest(100)]["bytes"], decisions[samples.digest(100)]["updated_at"]) == (
         20 * samples.MIB,
         "2026-08-25T10:00:00Z",
     )
     assert plan["counts"]["untagged"] == 2
 
 
-def test_every_decision_has_all_its_reasons_and_users() -> None:
+def test_decisions_have_their_reasons_and_users() -> None:
     (repository,) = rendered(samples.result(samples.small()))["repositories"]
     decisions = {decision["tag"]: decision for decision in repository["decisions"]}
 
-    assert {tag: each["decision"] for tag, each in decisions.items()} == {
+    assert {tag: decision["decision"] for tag, decision in decisions.items()} == {
         "1.0.0": "delete",
         "1.0.1": "keep",
         "1.0.2": "keep",
@@ -114,14 +118,14 @@ def test_every_decision_has_all_its_reasons_and_users() -> None:
     }
 
 
-def test_a_dry_run_lists_no_deleted_tag_and_an_apply_lists_them_all() -> None:
+def test_deleted_tags_are_empty_in_a_dry_run() -> None:
     dry, done = rendered(samples.result(samples.small())), rendered(samples.ALL["small_applied"]())
 
     assert (dry["deleted_tags"], dry["planned_tags"]) == ([], ["shop/web:1.0.0", "shop/web:old"])
     assert done["deleted_tags"] == done["planned_tags"] == dry["planned_tags"]
 
 
-def test_steps_of_a_plan_are_the_two_verbs() -> None:
+def test_plan_steps_use_two_verbs() -> None:
     for plan, verb in ((samples.planned().plan, "delete manifest"), (samples.small(), "untag")):
         steps = json.loads("".join(report.render_plan(samples.result(plan))))["steps"]
 
@@ -129,8 +133,8 @@ def test_steps_of_a_plan_are_the_two_verbs() -> None:
         assert sum(len(step["tags"]) for step in steps) == plan.planned
 
 
-def test_it_streams() -> None:
-    """No piece grows with the registry: a million tags need no string of a gigabyte."""
+def test_report_is_rendered_in_small_pieces() -> None:
+    """The size of a piece does not depend on the size of the registry."""
     pieces = list(report.render(samples.partial()))
 
     assert len(pieces) > 800
@@ -138,13 +142,17 @@ def test_it_streams() -> None:
 
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
-def test_hostile_text_comes_back_unchanged_and_shows_nothing(world: str) -> None:
-    """A reader gets the very text; whoever prints the file gets no escape, no control, no command."""
+def test_hostile_text_is_escaped_but_unchanged_for_readers(world: str) -> None:
+    """
+    Printed to a terminal or a log, the file contains no escapes, control characters or commands.
+    """
     result = hostile.WORLDS[world]()
     text = "".join(report.render(result))
 
     loaded = rendered(result)
-    assert loaded["warnings"][-1:] == [result.warnings[0]]
+    *_, of_run, of_repository = loaded["warnings"]
+    assert of_run == result.warnings[0]
+    assert of_run in of_repository
     assert loaded["outcomes"][0]["tag"] == result.outcomes[0].tag
     assert text.isascii()
     assert text.replace("\n", "").isprintable()

@@ -1,4 +1,6 @@
-"""The job summary: verdict first, whole blocks, within its budget, and no markup but ours."""
+"""
+The job summary: the verdict first, complete blocks, within its budget, and only our own markup.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,12 @@ import pytest
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.errors import ConfigurationError, IdentityError, Problem
 from acr_cleanup.reports import words
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB
-from acr_cleanup.reports.markdown import render, render_failure, render_problems
-from acr_cleanup.reports.view import Context, View
+from acr_cleanup.reports.headline import headline
+from acr_cleanup.reports.markdown import render
+from acr_cleanup.reports.markdown_failures import render_failure, render_problems
+from acr_cleanup.reports.view import View
 from tests.helpers import golden_files as golden
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
@@ -31,11 +36,11 @@ OURS |= {"table", "thead", "tbody", "tr", "th", "td"}
 
 
 EMPTY = f"{hostile.TEXTS.index(''):02}"
-"""No text at all is hidden rather than shown."""
+"""The hostile world with an empty text: its rows have no name to compare."""
 
 
 def html(text: str) -> str:
-    """As GitHub makes it, but for the sanitizer."""
+    """Render like GitHub, without its sanitizer."""
     return str(cmarkgfm.github_flavored_markdown_to_html(text, cmarkgfm.Options.CMARK_OPT_UNSAFE))
 
 
@@ -44,36 +49,36 @@ def elements(text: str) -> list[str]:
 
 
 def prose(text: str) -> str:
-    """The summary without its charts, whose text is no Markdown."""
+    """Return the summary without its charts, whose text is not Markdown."""
     return re.sub(r"(?s)```mermaid\n.*?\n```", "", text)
 
 
 def whole(text: str) -> bool:
-    """Is every element closed that was opened?"""
-    found = elements(text)
-    return all(found.count(name) == found.count(f"/{name}") for name in OURS - {"br"})
+    """Is every opened element closed?"""
+    names = elements(text)
+    return all(names.count(name) == names.count(f"/{name}") for name in OURS - {"br"})
 
 
 @pytest.mark.parametrize("name", ["small", "partial", "no_login", "untagged"])
-def test_the_words_of_the_summary(name: str) -> None:
+def test_summary_matches_its_golden_file(name: str) -> None:
     golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT))
 
 
 @pytest.mark.parametrize(
     "name", ["planned", "blocked", "cancelled", "nothing_to_do", "proven", "broken", "unproven", "exact"]
 )
-def test_the_words_before_the_tags(name: str) -> None:
-    golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT).partition("### Why each tag")[0])
+def test_summary_before_the_tags_matches_its_golden_file(name: str) -> None:
+    golden.check(f"{name}.md", render(samples.ALL[name](), CONTEXT).partition("### Decisions by tag")[0])
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_the_verdict_comes_first_as_an_alert(name: str) -> None:
+def test_verdict_is_the_first_alert(name: str) -> None:
     result = samples.ALL[name]()
     lines = render(result, CONTEXT).splitlines()
 
     assert lines[0].startswith("## ")
     assert re.fullmatch(r"> \[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]", lines[2])
-    assert lines[3].startswith(f"> **{words.markdown(View(result).headline, 2000)}**")
+    assert lines[3].startswith(f"> **{words.markdown(headline(View(result)), 2000)}**")
 
 
 ALERTS = {
@@ -102,12 +107,12 @@ ALERTS = {
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_each_way_to_end_has_its_own_alert(name: str) -> None:
-    """Whoever only glances at it must not take a refusal for a dry run, or a dry run for a deletion."""
+def test_alert_depends_on_the_verdict(name: str) -> None:
+    """At a glance, a refusal must not look like a dry run, nor a dry run like a deletion."""
     assert render(samples.ALL[name](), CONTEXT).splitlines()[2] == f"> [!{ALERTS[name]}]"
 
 
-def test_what_failed_and_what_is_already_gone_come_first() -> None:
+def test_headline_names_failures_and_deletions_first() -> None:
     text = render(samples.partial(), CONTEXT)
     first = text.splitlines()[3]
 
@@ -116,7 +121,7 @@ def test_what_failed_and_what_is_already_gone_come_first() -> None:
     assert text.index("403 Forbidden") < text.index("| Deleted | Manifests")
 
 
-def test_many_failures_of_one_reason_are_one_item() -> None:
+def test_items_with_the_same_reason_are_grouped() -> None:
     text = render(samples.cancelled(), CONTEXT)
 
     assert "- **204 not attempted**: the run was stopped<br>`shop/api:" in text
@@ -124,26 +129,26 @@ def test_many_failures_of_one_reason_are_one_item() -> None:
     assert text.count("the run was stopped") == 1 + 204
 
 
-def test_a_tag_that_was_not_deleted_says_why_in_its_row() -> None:
+def test_row_of_an_undeleted_tag_shows_the_reason() -> None:
     text = render(samples.partial(), CONTEXT)
 
     assert re.search(r"\| `1\.0\.2` \|.*\| ❌&nbsp;failed \| 403 Forbidden: DELETE needs the role AcrDelete", text)
-    assert re.search(r"\| `1\.0\.0` \|.*\| not&nbsp;deleted \| moved since the plan, kept: was pushed again \|", text)
+    assert re.search(r"\| `1\.0\.0` \|.*\| not&nbsp;deleted \| moved since the plan: was pushed again \|", text)
     assert "| `shop/web` | 94 | 81 | 2 | 11 | 4 | 9.3 GiB | ❌ 2 failed |" in text
     assert "⚠️ not read |" in text
 
 
-def test_a_login_that_failed_shows_its_lines_and_the_command() -> None:
+def test_failed_login_shows_lines_and_command() -> None:
     text = render(samples.no_login(), CONTEXT)
 
-    assert "### What happened" in text
+    assert "### Error" in text
     assert "<br>`az ad app federated-credential create --id 0 --parameters credential.json`" in text
     assert "Would delete" not in text
     assert "```mermaid" not in text
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_every_element_is_closed_and_every_table_is_one(name: str) -> None:
+def test_every_element_is_closed_and_every_table_renders(name: str) -> None:
     text = render(samples.ALL[name](), CONTEXT)
 
     assert whole(text)
@@ -154,7 +159,7 @@ def test_every_element_is_closed_and_every_table_is_one(name: str) -> None:
 
 @cache
 def fifty_thousand() -> Result:
-    """Fifty thousand tags, every second of them deleted, each used by somebody or failed for a reason."""
+    """Fifty thousand tags: half of them in use, the others deleted or failed."""
     inventories = [samples.repository(f"team/service-{number}", 500, first=number * 1000) for number in range(100)]
     uses = [
         samples.use(each.name, tag.name, "Deployment", "a-deployment-with-a-name")
@@ -171,7 +176,7 @@ def fifty_thousand() -> Result:
 
 @pytest.mark.untraced
 def test_fifty_thousand_tags_fit_a_summary() -> None:
-    """Whole blocks: as many tables as there are, every element closed, and each cut counted."""
+    """All blocks are complete, and each cut is counted."""
     result = fifty_thousand()
     text = render(result, CONTEXT)
 
@@ -183,7 +188,7 @@ def test_fifty_thousand_tags_fit_a_summary() -> None:
     assert len(text.encode()) > GITHUB.budget // 2
     assert whole(text)
     assert text.count("<details>") == text.count("</details>") > 10
-    # Totals, repositories, policy, clusters; and each of the expanded repositories.
+    # Totals, repositories, policy and clusters, and one for each expanded repository.
     assert html(text).count("<table>") == 4 + text.count("<details>") - 1
     assert "… and 50 more repositories in `acr-cleanup/report.json`" in text
     assert "… and 300 more tags in `acr-cleanup/report.json`" in text
@@ -191,7 +196,7 @@ def test_fifty_thousand_tags_fit_a_summary() -> None:
 
 @cache
 def huge() -> Result:
-    """More than any summary can hold: sixty repositories of two hundred tags with long names."""
+    """More than fits into a summary: sixty repositories of 210 tags with long names."""
     inventories = []
     for number in range(60):
         made = samples.repository(f"team/a-rather-long-name-of-a-service/service-{number}", 210, first=number * 1000)
@@ -202,8 +207,8 @@ def huge() -> Result:
 
 
 @pytest.mark.parametrize("budget", [GITHUB.budget, 200_000, 20_000, 3_000])
-def test_what_does_not_fit_is_left_out_whole_and_said(budget: int) -> None:
-    """GitHub drops a summary that is too large; a cut one would leave its elements open."""
+def test_blocks_beyond_the_budget_are_omitted_and_counted(budget: int) -> None:
+    """GitHub drops a summary that is too large, and a summary cut anywhere leaves elements open."""
     text = render(huge(), CONTEXT, budget=budget)
 
     assert len(text.encode()) <= budget
@@ -215,22 +220,22 @@ def test_what_does_not_fit_is_left_out_whole_and_said(budget: int) -> None:
         assert "report.json" in text
 
 
-def test_what_is_hidden_is_counted() -> None:
+def test_hidden_rows_are_counted() -> None:
     text = render(huge(), CONTEXT)
 
     assert "… and 10 more repositories in `acr-cleanup/report.json`" in text
     assert "… and 10 more tags in `acr-cleanup/report.json`" in text
 
 
-def test_deletions_are_shown_before_what_is_kept() -> None:
+def test_deletions_come_before_kept_tags() -> None:
     details = render(samples.planned(), CONTEXT).partition("<code>shop/web</code>")[2]
     details = details[: details.index("</details>")]
 
     assert details.rindex("🗑️&nbsp;delete") < details.index("| in&nbsp;use |") < details.index("| kept |")
 
 
-def test_a_dry_run_says_first_that_it_is_one_and_how_to_delete() -> None:
-    """The first run of a deleting tool deletes nothing; a user must not wait for it to."""
+def test_dry_run_says_so_first_and_how_to_delete() -> None:
+    """The first run deletes nothing, and the user must notice that."""
     first = render(samples.planned(), CONTEXT).splitlines()[3]
 
     assert first.startswith("> **Dry run: would delete 297 tags")
@@ -240,22 +245,22 @@ def test_a_dry_run_says_first_that_it_is_one_and_how_to_delete() -> None:
         assert "dry-run: false" not in render(samples.ALL[name](), CONTEXT)
 
 
-def test_a_command_is_told_as_one() -> None:
+def test_apply_command_is_shown() -> None:
     context = Context(apply="acr-cleanup apply cleanup.yaml")
 
     assert "To delete them: `acr-cleanup apply cleanup.yaml`" in render(samples.planned(), context)
     assert "2. Delete them: `acr-cleanup apply cleanup.yaml`" in render(samples.planned(), context)
 
 
-def test_a_lock_that_alone_keeps_a_tag_is_a_warning_with_its_remedy() -> None:
+def test_tag_kept_only_by_a_lock_is_a_warning() -> None:
     text = render(samples.planned(), CONTEXT)
 
-    assert "- `jobs/importer`: a lock alone keeps `1.1.0`, `1.0.3`, which are old and unused" in text
+    assert "- `jobs/importer`: `1.1.0`, `1.0.3` are old and unused, but kept by a lock" in text
     assert "`az acr repository update --name contoso --image REPOSITORY:TAG" in text
     assert "⚠️ 2 locked |" in text
 
 
-def test_where_the_files_are_and_how_to_keep_them() -> None:
+def test_summary_names_the_files_and_how_to_keep_them() -> None:
     text = render(samples.planned(), CONTEXT)
 
     assert "`acr-cleanup/plan.json`. Keep them with `actions/upload-artifact`." in text
@@ -264,44 +269,44 @@ def test_where_the_files_are_and_how_to_keep_them() -> None:
 PROBLEMS = ConfigurationError(
     (
         Problem("kubernetes_clusters.production.name", "It is missing.", "Write the name that `az aks list` shows."),
-        Problem("older-than", "'6m' might be meant as minutes or as months.", "Write 0h6m or 180d."),
+        Problem("older-than", "'6m' may mean minutes or months.", "Write 0h6m or 180d."),
     ),
     where="cleanup.yaml",
 )
 
 
-def test_a_run_that_never_started_says_every_problem() -> None:
+def test_every_configuration_problem_is_shown() -> None:
     golden.check("problems.md", render_problems(PROBLEMS))
     assert render_failure(PROBLEMS) == render_problems(PROBLEMS)
 
 
-def test_an_unforeseen_end_says_what_it_knows() -> None:
+def test_unexpected_error_is_shown() -> None:
     golden.check("unforeseen.md", render_failure(ValueError("it broke"), deleting=True))
 
     assert "Nothing was deleted" in render_failure(ValueError("it broke"))
     assert "Nothing was deleted" not in render_failure(ValueError("it broke"), deleting=True)
 
 
-def test_an_error_of_ours_is_told_with_its_place_and_remedy() -> None:
+def test_own_error_shows_place_and_remedy() -> None:
     error = IdentityError("There is no login.", where="the environment", remedy="Run `az login`.")
 
     assert "- `the environment`<br>There is no login.<br>→ Run `az login`." in render_failure(error)
 
 
 @pytest.mark.parametrize("text", hostile.TEXTS)
-def test_hostile_problems_are_no_markup_and_no_command(text: str) -> None:
+def test_hostile_problems_are_escaped(text: str) -> None:
     problems = ConfigurationError((Problem(text, text, text),) * 3, where=text)
 
     for shown in (render_problems(problems), render_failure(ValueError(text)), render_failure(IdentityError(text))):
         assert set(elements(shown)) <= OURS | {f"/{each}" for each in OURS}
         assert whole(shown)
-        assert html(shown).count("<li>") == (3 if "What to correct" in shown else 1)
+        assert html(shown).count("<li>") == (3 if "### Problems" in shown else 1)
         assert "::" not in shown
         assert not re.search(r"##\[|##vso", shown)
         assert all(line.isprintable() for line in shown.replace("\u200b", "").splitlines())
 
 
-def test_very_many_problems_fit_a_summary() -> None:
+def test_many_problems_fit_a_summary() -> None:
     problems = tuple(Problem(f"clusters[{number}]", "x" * 10_000, "y" * 10_000) for number in range(1000))
     text = render_problems(ConfigurationError(problems))
 
@@ -311,7 +316,7 @@ def test_very_many_problems_fit_a_summary() -> None:
 
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
-def test_hostile_text_is_no_markup_and_no_command(world: str) -> None:
+def test_hostile_text_is_escaped(world: str) -> None:
     text = render(hostile.WORLDS[world](), CONTEXT)
 
     assert set(elements(text)) <= OURS | {f"/{each}" for each in OURS}
@@ -322,7 +327,7 @@ def test_hostile_text_is_no_markup_and_no_command(world: str) -> None:
     assert all(line.isprintable() for line in text.replace("\u200b", "").splitlines())
     if world == EMPTY:
         return
-    # The same number of tables, rows and cells as for a harmless name.
+    # The numbers of tables, rows and cells are those of a harmless name.
     assert re.findall(r"<(?:table|tr|td)>", html(text)) == re.findall(
         r"<(?:table|tr|td)>", html(render(hostile.result("harmless"), CONTEXT))
     )

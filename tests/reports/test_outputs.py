@@ -1,4 +1,4 @@
-"""What later steps of a pipeline read: every output on every path, within the bounds, and harmless."""
+"""The outputs for later steps: always set, within their limits, and harmless in a shell."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
+from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.dialect import GITHUB, PLAIN
 from acr_cleanup.reports.outputs import NAMES, outputs, outputs_of_failure
-from acr_cleanup.reports.view import Context
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
 
@@ -42,12 +42,12 @@ RESULTS = {
 
 
 def utf16(text: str) -> int:
-    """Bytes, as the pipeline counts them."""
+    """The size in bytes, as the pipeline counts it."""
     return len(text.encode("utf-16-le"))
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_every_output_is_there_as_text(name: str) -> None:
+def test_every_output_is_set(name: str) -> None:
     values = outputs(samples.ALL[name](), CONTEXT)
 
     assert tuple(values) == NAMES
@@ -57,7 +57,7 @@ def test_every_output_is_there_as_text(name: str) -> None:
     assert values["plan-path"] == "acr-cleanup/plan.json"
 
 
-def test_a_failure_has_every_output_too() -> None:
+def test_failure_sets_every_output() -> None:
     values = outputs_of_failure()
 
     assert set(values) == set(NAMES)
@@ -68,7 +68,7 @@ def test_a_failure_has_every_output_too() -> None:
     assert values["report-path"] == ""
 
 
-def test_a_dry_run_deletes_nothing_and_says_what_it_plans() -> None:
+def test_dry_run_outputs_only_planned_tags() -> None:
     result = samples.planned()
     values = outputs(result, CONTEXT)
 
@@ -78,7 +78,7 @@ def test_a_dry_run_deletes_nothing_and_says_what_it_plans() -> None:
     assert values["bytes-freed"] == str(result.plan.size)
 
 
-def test_only_what_is_really_deleted_is_called_so() -> None:
+def test_deleted_tags_exclude_failures() -> None:
     values = outputs(samples.partial(), CONTEXT)
     deleted = json.loads(values["deleted-tags"])
 
@@ -99,14 +99,14 @@ def many(number: int) -> Result:
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("limit", [GITHUB.outputs, PLAIN.outputs])
-def test_twenty_thousand_tags_stay_json_below_the_cap(limit: int) -> None:
+def test_long_lists_are_cut_to_valid_json(limit: int) -> None:
     result = many(20_030)
     values = outputs(result, CONTEXT, limit=limit)
 
     assert result.counts.deleted == 20_000
     for name in ("deleted-tags", "planned-tags"):
         assert utf16(values[name]) <= 2 * limit
-        # Cut between two tags, and no earlier than it had to be.
+        # The list is cut between two tags, and not earlier than necessary.
         assert utf16(values[name]) > 2 * (limit - 100)
         assert values[f"{name}-truncated"] == "true"
         shown = json.loads(values[name])
@@ -116,7 +116,7 @@ def test_twenty_thousand_tags_stay_json_below_the_cap(limit: int) -> None:
     assert sum(map(utf16, values.values())) < 1_000_000
 
 
-def test_a_list_that_just_fits_is_not_cut() -> None:
+def test_list_at_the_limit_is_not_cut() -> None:
     result = many(40)
     length = len(outputs(result)["deleted-tags"])
 
@@ -126,8 +126,11 @@ def test_a_list_that_just_fits_is_not_cut() -> None:
 
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
-def test_hostile_names_are_only_letters(world: str) -> None:
-    """No line, no command, nothing that a shell or a template would expand; and JSON gives the name back as it was."""
+def test_hostile_names_are_escaped(world: str) -> None:
+    """
+    No line break, no command, and nothing that a shell or a template expands. JSON decodes to the
+    original name.
+    """
     result = hostile.WORLDS[world]()
     values = outputs(result, CONTEXT)
 

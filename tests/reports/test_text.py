@@ -1,4 +1,4 @@
-"""What a person sees, in a terminal and without one."""
+"""The text report, in a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from rich.console import Console
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.reports import words
+from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.text import render
-from acr_cleanup.reports.view import Context, View
+from acr_cleanup.reports.view import View
 from tests.helpers import golden_files as golden
 from tests.helpers import hostile_text as hostile
 from tests.helpers import sample_results as samples
@@ -43,33 +45,32 @@ def terminal(result: Result, width: int, *, details: bool = True, colour: bool =
 @pytest.mark.parametrize(
     "name", ["small", "blocked", "refused", "partial", "nothing_to_do", "broken", "untagged", "untagged_partial"]
 )
-def test_the_plain_words(name: str) -> None:
+def test_plain_report_matches_its_golden_file(name: str) -> None:
     golden.check(f"{name}.txt", str(render(samples.ALL[name](), CONTEXT)))
 
 
 @pytest.mark.parametrize(("name", "width"), [("planned", 100), ("small", 80), ("applied_but_moved", 80)])
-def test_the_words_in_a_terminal(name: str, width: int) -> None:
+def test_terminal_report_matches_its_golden_file(name: str, width: int) -> None:
     golden.check(f"{name}-{width}.txt", terminal(samples.ALL[name](), width))
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_the_first_line_is_the_verdict(name: str) -> None:
+def test_first_line_is_the_verdict(name: str) -> None:
     result = samples.ALL[name]()
     report = render(result, CONTEXT)
 
-    assert str(report).splitlines()[0] == View(result).headline
-    assert View(result).headline.startswith(terminal(result, 80).splitlines()[0].rstrip())
+    assert str(report).splitlines()[0] == headline(View(result))
+    assert headline(View(result)).startswith(terminal(result, 80).splitlines()[0].rstrip())
 
 
 @pytest.mark.parametrize("name", samples.ALL)
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_nothing_runs_over_the_edge(name: str, width: int) -> None:
+def test_lines_fit_the_terminal_width(name: str, width: int) -> None:
     assert max(cell_len(line) for line in terminal(samples.ALL[name](), width).splitlines()) <= width
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_both_forms_say_the_same(name: str) -> None:
-    """Each word of the plain report is in the terminal's, however that is laid out."""
+def test_terminal_report_has_every_plain_word(name: str) -> None:
     result = samples.ALL[name]()
     plain = str(render(result, CONTEXT)).translate(str.maketrans("", "", "(),"))
     wide = terminal(result, 400).translate(str.maketrans("", "", "(),"))
@@ -78,7 +79,7 @@ def test_both_forms_say_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", samples.ALL)
-def test_only_an_apply_speaks_of_what_is_deleted(name: str) -> None:
+def test_only_an_apply_says_deleted(name: str) -> None:
     result = samples.ALL[name]()
     lines = str(render(result, CONTEXT)).splitlines()
 
@@ -86,10 +87,10 @@ def test_only_an_apply_speaks_of_what_is_deleted(name: str) -> None:
     assert ("Would delete" in str(render(result, CONTEXT))) <= (not result.counts.deleted)
 
 
-def test_what_blocks_comes_before_everything_else() -> None:
-    """Cluster, call, answer and remedy, each on a line of its own."""
+def test_blockers_come_first() -> None:
+    """Each shows cluster, call, answer and remedy on separate lines."""
     lines = [line.strip() for line in str(render(samples.blocked(), CONTEXT)).splitlines()]
-    start = lines.index("What could not be seen")
+    start = lines.index("Blockers")
 
     assert start == 2
     assert lines[start + 1 : start + 5] == [
@@ -100,11 +101,11 @@ def test_what_blocks_comes_before_everything_else() -> None:
     ]
 
 
-def test_every_refusal_is_told_with_its_remedy() -> None:
+def test_refusal_names_its_remedy() -> None:
     assert "raise max-deletions" in str(render(samples.refused(), CONTEXT))
 
 
-def test_what_failed_is_told_with_its_reason() -> None:
+def test_failures_show_their_reason() -> None:
     text = str(render(samples.partial(), CONTEXT))
 
     assert "Failed: 2 tags" in text
@@ -115,8 +116,8 @@ def test_what_failed_is_told_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize("name", ["applied", "applied_but_moved", "partial", "cancelled"])
-def test_an_apply_names_every_tag_in_two_pages(name: str) -> None:
-    """Whoever applies has mostly just read the plan: they look for a tag, and for what went otherwise."""
+def test_apply_names_every_tag_in_two_pages(name: str) -> None:
+    """After an apply, users look for single tags and for deviations from the plan."""
     result = samples.ALL[name]()
     text = terminal(result, 120)
 
@@ -127,7 +128,7 @@ def test_an_apply_names_every_tag_in_two_pages(name: str) -> None:
             assert words.name(decision.tag.name) in named
 
 
-def test_an_apply_of_very_many_tags_is_no_flood() -> None:
+def test_apply_of_many_tags_has_few_lines() -> None:
     inventories = [samples.repository(f"team/service-{number}", 300, first=number * 1000) for number in range(40)]
     uses = [samples.use(each.name, each.tags[-1].name, "Pod", "pod") for each in inventories]
     made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])
@@ -137,24 +138,26 @@ def test_an_apply_of_very_many_tags_is_no_flood() -> None:
     assert "… 192 more" in text
 
 
-def test_a_failed_deletion_is_not_said_to_stay() -> None:
-    """The registry may have carried out what it did not answer, and what others deleted is gone."""
+def test_failed_and_gone_tags_are_not_called_kept() -> None:
+    """
+    The registry may have carried out a deletion without an answer, and others may have deleted a
+    tag.
+    """
     text = str(render(samples.partial(), CONTEXT))
 
     assert re.search(r"failed +2 +1\.0\.0, 1\.0\.2", text)
-    assert re.search(r"stays +1 +moved since the plan, kept: 1\.0\.0", text)
-    assert re.search(r"gone +1 +already: 1\.0\.0", str(render(samples.applied_but_moved(), CONTEXT)))
+    assert re.search(r"kept +1 +moved since the plan: 1\.0\.0", text)
+    assert re.search(r"gone +1 +already deleted: 1\.0\.0", str(render(samples.applied_but_moved(), CONTEXT)))
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_four_hundred_tags_stay_readable(width: int) -> None:
-    """A plan of a company fits a few screens, and its totals one."""
+def test_plan_of_four_hundred_tags_fits_few_screens(width: int) -> None:
     assert terminal(samples.planned(), width).count("\n") < 140
     assert terminal(samples.planned(), width, details=False).count("\n") < 40
 
 
-def test_a_hundred_thousand_tags_are_no_flood() -> None:
-    """What is not shown is counted, and the report that has it is named."""
+def test_plan_of_many_tags_counts_what_is_hidden() -> None:
+    """It also names the report that has everything."""
     inventories = [samples.repository(f"team/service-{number}", 300, first=number * 1000) for number in range(40)]
     uses = [
         samples.use(each.name, f"1.{version // 10}.{version % 10}", "Pod", f"pod-{version}")
@@ -170,7 +173,7 @@ def test_a_hundred_thousand_tags_are_no_flood() -> None:
     assert max(map(len, text.splitlines())) < 1200
 
 
-def test_a_very_long_name_does_not_push_the_numbers_away() -> None:
+def test_very_long_name_does_not_hide_the_numbers() -> None:
     name = "/".join(["a-very-long-part"] * 15)
     made = samples.plan(
         [samples.repository(name, 3, first=1, every=40)],
@@ -185,8 +188,8 @@ def test_a_very_long_name_does_not_push_the_numbers_away() -> None:
 
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
-def test_hostile_text_is_shown_and_does_nothing(world: str) -> None:
-    """Neither an escape for the terminal nor a command for a pipeline, in either form and at any width."""
+def test_hostile_text_is_escaped(world: str) -> None:
+    """It is neither a terminal escape nor a pipeline command, in both forms and at any width."""
     result = hostile.WORLDS[world]()
 
     for text in (str(render(result, CONTEXT)), *(terminal(result, width) for width in (30, 80, 120))):
@@ -196,14 +199,13 @@ def test_hostile_text_is_shown_and_does_nothing(world: str) -> None:
     assert str(render(result, CONTEXT)).count("\n") < 100
 
 
-def test_hostile_text_is_not_markup_of_the_terminal_library() -> None:
+def test_hostile_text_is_not_rich_markup() -> None:
     result = hostile.result("[bold red]x[/] [link=https://evil.example]y[/link] :tada:")
 
     assert "[bold red]x[/] [link=https://evil.example]y[/link] :tada:" in terminal(result, 200)
 
 
-def test_colour_is_ours_alone() -> None:
-    """Without colour the words are the same: nothing is said by colour only."""
+def test_report_without_colour_has_the_same_words() -> None:
     coloured = terminal(samples.blocked(), 100, colour=True)
 
     assert "\x1b[" in coloured

@@ -1,4 +1,4 @@
-"""The small words, and foreign text made harmless."""
+"""Counts, sizes and ages in words, and the escaping of foreign text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.hostile_text import TEXTS
 foreign = pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 
 
-def test_the_examples_in_the_documentation_hold() -> None:
+def test_docstring_examples_are_correct() -> None:
     assert doctest.testmod(words).failed == 0
 
 
@@ -30,7 +30,7 @@ def harmless(shown: str) -> bool:
 
 
 @foreign
-def test_plain_text_is_one_visible_line_without_commands(text: str) -> None:
+def test_plain_returns_one_visible_line(text: str) -> None:
     shown = words.plain(text)
 
     assert harmless(shown), shown
@@ -38,32 +38,32 @@ def test_plain_text_is_one_visible_line_without_commands(text: str) -> None:
 
 
 @given(st.text())
-def test_no_text_at_all_gets_through_plain(text: str) -> None:
+def test_plain_escapes_any_text(text: str) -> None:
     assert harmless(words.plain(text))
 
 
 @given(st.text(), st.text(alphabet=":#x", max_size=3))
-def test_our_own_colon_after_foreign_text_makes_no_command(text: str, end: str) -> None:
+def test_colon_after_plain_text_forms_no_command(text: str, end: str) -> None:
     assert harmless(f"{words.plain(text + end)}: and so on")
 
 
 @given(st.text(alphabet=":#[vso]\x1b \n"))
-def test_no_arrangement_of_commands_gets_through_plain(text: str) -> None:
+def test_plain_breaks_every_command(text: str) -> None:
     assert harmless(words.plain(text))
 
 
-def test_ordinary_names_are_left_as_they_are() -> None:
-    """Whoever searches a report for a tag must find it."""
+def test_plain_keeps_ordinary_names() -> None:
+    """Users must be able to search a report for a tag."""
     for name in ("1.0.0", "v1.2-rc_3", "shop/web:latest", "contoso.azurecr.io/a/b@sha256:00", "über", "日本語"):
         assert words.plain(name) == name
 
 
-def test_what_was_cut_is_marked() -> None:
+def test_plain_marks_a_cut() -> None:
     assert words.plain("x" * 1000, 10) == "xxxxxxxxx…"
     assert words.plain("x" * 10, 10) == "x" * 10
 
 
-def test_long_names_side_by_side_keep_both_ends() -> None:
+def test_name_keeps_both_ends() -> None:
     shown = words.name("release-" + "x" * 100 + "-amd64")
 
     assert shown.startswith("release-")
@@ -72,27 +72,27 @@ def test_long_names_side_by_side_keep_both_ends() -> None:
 
 
 def html(markdown: str) -> str:
-    """As a strict reader renders it (GitHub's own also makes links of bare addresses)."""
+    """Render as CommonMark. (GitHub also turns bare addresses into links.)"""
     return str(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown))
 
 
 def shown(markup: str) -> str:
-    """The letters that a reader sees, without our invisible breaks."""
+    """The visible characters, without our zero-width spaces."""
     for entity, letter in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
         markup = markup.replace(entity, letter)
     return markup.replace("\u200b", "")
 
 
 @foreign
-def test_markdown_shows_the_letters_and_no_markup(text: str) -> None:
+def test_markdown_shows_the_text_without_markup(text: str) -> None:
     rendered = html(f"x {words.markdown(text)} x")
 
     assert shown(rendered.removeprefix("<p>").removesuffix("</p>\n")) == f"x {words.plain(text)} x"
 
 
 @foreign
-def test_a_table_cell_stays_one_cell(text: str) -> None:
-    """Whatever stands in it, as prose or as code, the next cell is the next cell."""
+def test_foreign_text_does_not_split_a_table_cell(text: str) -> None:
+    """Neither as Markdown nor as code does it affect the next cell."""
     for cell in (words.markdown(text), words.code(text)):
         rendered = html(f"| a | b |\n| - | - |\n| x{cell}x | last |\n")
 
@@ -102,7 +102,7 @@ def test_a_table_cell_stays_one_cell(text: str) -> None:
 
 
 @foreign
-def test_code_shows_exactly_the_letters(text: str) -> None:
+def test_code_shows_the_text_unchanged(text: str) -> None:
     rendered = html(f"x {words.code(text)} x")
 
     inner = shown(rendered.removeprefix("<p>x <code>").removesuffix("</code> x</p>\n"))
@@ -110,13 +110,13 @@ def test_code_shows_exactly_the_letters(text: str) -> None:
 
 
 @foreign
-def test_html_holds_no_element(text: str) -> None:
+def test_html_contains_no_element(text: str) -> None:
     assert "<" not in words.html(text)
     assert ">" not in words.html(text)
 
 
-def test_addresses_and_mentions_are_broken() -> None:
-    """GitHub looks for links after it has decoded entities."""
+def test_markdown_breaks_addresses_and_mentions() -> None:
+    """GitHub looks for links after it decoded the entities."""
     text = html(words.markdown("https://evil.example www.evil.example me@evil.example"))
 
     assert "://" not in text
@@ -135,11 +135,11 @@ def test_addresses_and_mentions_are_broken() -> None:
         (2**70, "1048576 PiB"),
     ],
 )
-def test_sizes_are_iec(number: int, expected: str) -> None:
+def test_size_uses_iec_units(number: int, expected: str) -> None:
     assert words.size(number) == expected
 
 
-def test_a_message_keeps_its_lines_and_its_commands() -> None:
+def test_prose_keeps_lines_and_commands() -> None:
     text = words.prose("Refused: *no*.\n\nRun `az login | x`, then `acr-cleanup plan`\n")
 
     assert text == ("Refused: &#42;no&#42;.<br>Run <code>az login &#124; x</code>, then `acr-cleanup plan`")

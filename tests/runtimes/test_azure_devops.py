@@ -1,4 +1,4 @@
-"""What the task of Azure Pipelines is told, and that nothing else could be taken for a command."""
+"""The runtime of the Azure Pipelines task: the result file, and no text that the agent obeys."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HOSTILE = "a\n##vso[task.setvariable variable=PATH]evil\r\n ##[error]z x ##vso[t
 COMMAND = re.compile(r"##(vso)?\[")
 
 
-class Task:
-    """The task's side: what it hands to its child, and what it reads."""
+class FakeTask:
+    """The task's side: the environment that it gives us, and the files that it reads."""
 
     def __init__(self, folder: Path, **inputs: Any) -> None:
         self.result_file = folder / "result.json"
@@ -38,61 +38,61 @@ class Task:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
-    return Task(tmp_path)
+def task(tmp_path: Path) -> FakeTask:
+    return FakeTask(tmp_path)
 
 
-def test_it_is_a_runtime(task: Task) -> None:
-    known: Runtime = task.runtime()
-    known.finish()
+def test_azure_devops_implements_the_protocol(task: FakeTask) -> None:
+    runtime: Runtime = task.runtime()
+    runtime.finish()
 
 
-# -- what the pipeline says ------------------------------------------------------------------------------------
+# -- inputs --------------------------------------------------------------------------------------
 
 
-def test_inputs_have_the_names_of_the_action_and_are_text(tmp_path: Path) -> None:
-    task = Task(
+def test_inputs_are_text_by_their_action_names(tmp_path: Path) -> None:
+    task = FakeTask(
         tmp_path, dry_run=False, keep_last=3, clusters=["a", "b"], registry=" contoso ", waive=None, backup=True
     )
     runtime = task.runtime()
-    given = {name: runtime.input(name) for name in runtime.input_names()}
+    inputs = {name: runtime.input(name) for name in runtime.input_names()}
 
-    assert given == {
+    assert inputs == {
         "dry-run": "false", "keep-last": "3", "clusters": "a\nb", "registry": "contoso", "waive": "", "backup": "true"
     }  # fmt: skip
     assert runtime.input("older-than") == ""
 
 
 @pytest.mark.parametrize("text", ["", "  ", "{", "[]", "7", "null", '{"a": 1', "[" * 100_000])
-def test_inputs_that_are_none_are_told_before_anything_is_done(task: Task, text: str) -> None:
+def test_malformed_inputs_are_reported_at_the_start(task: FakeTask, text: str) -> None:
     runtime = task.runtime(ACR_CLEANUP_INPUTS=text)
     assert runtime.begin().keys() == {"ACR_CLEANUP_INPUTS"}
     assert runtime.input_names() == ()
 
 
-@pytest.mark.parametrize(("said", "meant"), [("True", True), ("true", True), ("False", False), ("", False)])
-def test_debugging_is_what_the_pipeline_says(task: Task, said: str, meant: bool) -> None:
-    assert task.runtime(SYSTEM_DEBUG=said).is_debugged is meant
+@pytest.mark.parametrize(("variable", "debugged"), [("True", True), ("true", True), ("False", False), ("", False)])
+def test_is_debugged_follows_system_debug(task: FakeTask, variable: str, debugged: bool) -> None:
+    assert task.runtime(SYSTEM_DEBUG=variable).is_debugged is debugged
 
 
-def test_what_outlives_the_step_is_the_folder_of_the_job_or_of_the_result(task: Task, tmp_path: Path) -> None:
+def test_temporary_folder_is_the_jobs_or_the_results(task: FakeTask, tmp_path: Path) -> None:
     (tmp_path / "temp").mkdir()
     assert task.runtime(AGENT_TEMPDIRECTORY=str(tmp_path / "temp")).temporary == tmp_path / "temp"
     assert task.runtime(AGENT_TEMPDIRECTORY=str(tmp_path / "elsewhere")).temporary == tmp_path
     assert AzureDevOps(environ={}).temporary is None
 
 
-async def test_there_is_no_token_of_a_job_without_a_service_connection(task: Task) -> None:
+async def test_id_token_without_service_connection_raises(task: FakeTask) -> None:
     with pytest.raises(NoIdToken) as caught:
         await task.runtime().id_token("x")
     assert "azureSubscription" in caught.value.remedy
 
 
-# -- what the task is told -------------------------------------------------------------------------------------
+# -- result.json ---------------------------------------------------------------------------------
 
 
-def test_from_the_beginning_there_is_a_result_which_says_that_it_failed(task: Task) -> None:
-    """Whoever is killed has told that much."""
+def test_first_result_says_failed(task: FakeTask) -> None:
+    """A run that is killed leaves this result."""
     assert task.runtime().begin() == {}
     assert task.result == {
         "schema_version": 1, "result": "failed", "exit_code": 1, "outputs": {"result": "failed"},
@@ -100,7 +100,7 @@ def test_from_the_beginning_there_is_a_result_which_says_that_it_failed(task: Ta
     }  # fmt: skip
 
 
-def test_outputs_are_told_at_once_and_the_exit_code_at_last(task: Task) -> None:
+def test_result_has_outputs_first_and_exit_code_last(task: FakeTask) -> None:
     runtime = task.runtime()
     runtime.begin()
     assert runtime.outputs({"result": "partial", "deleted-tags-truncated": "false", "report-path": "/w/r.json"}) == ""
@@ -118,11 +118,11 @@ def test_outputs_are_told_at_once_and_the_exit_code_at_last(task: Task) -> None:
         "summary": str(task.summary_file), "report": "/w/r.json",
     }  # fmt: skip
     assert task.summary_file.read_text("utf-8") == "# Töpfe \\ud800\n"
-    assert {each.name for each in task.result_file.parent.iterdir()} == {"result.json", "ACR cleanup.md"}
+    assert {path.name for path in task.result_file.parent.iterdir()} == {"result.json", "ACR cleanup.md"}
 
 
-def test_a_good_result_is_no_issue(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
-    """The page of a run knows errors and warnings: what is neither is in the log."""
+def test_info_annotation_is_only_logged(task: FakeTask, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page of a run shows only errors and warnings."""
     runtime = task.runtime()
     runtime.annotate(Level.INFO, "ACR cleanup", "Deleted 3 tags.")
     runtime.end(0)
@@ -130,28 +130,26 @@ def test_a_good_result_is_no_issue(task: Task, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "ACR cleanup: Deleted 3 tags.\n"
 
 
-def test_many_annotations_stay_a_short_file_and_are_all_in_the_log(
-    task: Task, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_annotations_are_bounded_but_all_are_logged(task: FakeTask, capsys: pytest.CaptureFixture[str]) -> None:
     runtime = task.runtime()
     for number in range(250):
         runtime.annotate(Level.ERROR, f"title {number}", "x" * 9000)
     for number in range(100):
         runtime.annotate(Level.WARNING, f"title {number}", "text")
     runtime.end(1)
-    found = task.result["annotations"]
-    errors = [each for each in found if each["level"] == "error"]
+    annotations = task.result["annotations"]
+    errors = [annotation for annotation in annotations if annotation["level"] == "error"]
 
     assert len(errors) == 100
     assert errors[-1]["text"].startswith("There are 151 more")
-    assert len(found) - len(errors) == 100
-    assert found[-1]["title"] == "title 99", "a hundred fit"
-    assert all(len(each["text"]) <= azure_devops.MAX_MESSAGE for each in found)
+    assert len(annotations) - len(errors) == 100
+    assert annotations[-1]["title"] == "title 99", "100 fit"
+    assert all(len(annotation["text"]) <= azure_devops.MAX_MESSAGE for annotation in annotations)
     assert "error: title 249: xxx" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["unset", "no folder", "a folder"])
-def test_a_result_that_cannot_be_written_is_told_and_nothing_is_raised(task: Task, tmp_path: Path, kind: str) -> None:
+def test_unwritable_result_is_returned_as_fault(task: FakeTask, tmp_path: Path, kind: str) -> None:
     path = {"unset": "", "no folder": str(tmp_path / "missing" / "file"), "a folder": str(tmp_path)}[kind]
     runtime = task.runtime(ACR_CLEANUP_RESULT=path, ACR_CLEANUP_SUMMARY=path)
     assert runtime.begin().keys() == {"ACR_CLEANUP_RESULT"}
@@ -159,25 +157,25 @@ def test_a_result_that_cannot_be_written_is_told_and_nothing_is_raised(task: Tas
         assert path in fault
         assert fault
     runtime.finish()
-    assert not [each for each in tmp_path.iterdir() if each.name.endswith(".part")]
+    assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_result_that_was_written_stays_whole_when_the_next_cannot_be(task: Task, monkeypatch: Any) -> None:
+def test_result_survives_a_failed_replacement(task: FakeTask, monkeypatch: Any) -> None:
     runtime = task.runtime()
     runtime.outputs({"result": "success"})
 
-    def full(*_: object, **__: object) -> None:
+    def raise_disk_full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_text", raise_disk_full)
     assert "No space left" in runtime.end(0)
     assert task.result["result"] == "success"
 
 
-# -- what is printed -------------------------------------------------------------------------------------------
+# -- printed text --------------------------------------------------------------------------------
 
 
-def test_nothing_that_leaves_us_is_a_command(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_output_is_a_command(task: FakeTask, capsys: pytest.CaptureFixture[str]) -> None:
     runtime = task.runtime(SYSTEM_DEBUG="true")
     runtime.level = Level.DEBUG
     with runtime.group(HOSTILE):
@@ -197,11 +195,11 @@ def test_nothing_that_leaves_us_is_a_command(task: Task, capsys: pytest.CaptureF
     assert "\x1b" not in out
     assert "\u2028" not in out
     assert not COMMAND.search(task.result_file.read_text())
-    assert not any(COMMAND.search(each["title"] + each["text"]) for each in task.result["annotations"])
+    assert not any(COMMAND.search(shown["title"] + shown["text"]) for shown in task.result["annotations"])
 
 
-def test_secrets_are_taken_out_of_everything(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody masks for us what we print, and a mask that we asked for would be a command that shows the secret."""
+def test_secrets_are_masked_in_all_output(task: FakeTask, capsys: pytest.CaptureFixture[str]) -> None:
+    """The agent does not mask our output unless asked, and that request would show the secret."""
     runtime = task.runtime()
     for secret in ("hunter2", "hunter2-and-more", "", " ", "abc", "-----BEGIN KEY-----\nfirst line\n"):
         runtime.mask(secret)
@@ -220,17 +218,17 @@ def test_secrets_are_taken_out_of_everything(task: Task, capsys: pytest.CaptureF
     assert task.summary_file.read_text() == "*** *** abc ***"
 
 
-def test_the_level_decides(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_respects_the_level(task: FakeTask, capsys: pytest.CaptureFixture[str]) -> None:
     runtime = task.runtime()
-    runtime.log(Level.DEBUG, "unheard")
-    runtime.log(Level.INFO, "heard")
+    runtime.log(Level.DEBUG, "hidden")
+    runtime.log(Level.INFO, "shown")
     runtime.level = Level.DEBUG
-    runtime.log(Level.DEBUG, "now heard")
-    assert capsys.readouterr().out == "heard\ndebug: now heard\n"
+    runtime.log(Level.DEBUG, "now shown")
+    assert capsys.readouterr().out == "shown\ndebug: now shown\n"
 
 
-def test_nobody_who_listens_is_no_reason_to_stop(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone:
+def test_closed_stdout_does_not_stop_the_run(task: FakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ClosedPipe:
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
@@ -238,7 +236,7 @@ def test_nobody_who_listens_is_no_reason_to_stop(task: Task, monkeypatch: pytest
             raise BrokenPipeError
 
     runtime = task.runtime()
-    monkeypatch.setattr("sys.stdout", Gone())
+    monkeypatch.setattr("sys.stdout", ClosedPipe())
     runtime.log(Level.ERROR, "x")
     runtime.annotate(Level.ERROR, "x", "y")
     runtime.show("x")

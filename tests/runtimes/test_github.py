@@ -1,4 +1,4 @@
-"""What a job of GitHub is told, and what of it the runner would obey."""
+"""The runtime of a GitHub job: files, annotations and tokens, and no text that the runner obeys."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Log:
     return Log(out)
 
 
-def test_it_is_a_runtime(runtime: GitHub) -> None:
-    known: Runtime = runtime
-    known.finish()
+def test_github_implements_the_protocol(runtime: GitHub) -> None:
+    checked: Runtime = runtime
+    checked.finish()
 
 
-def test_inputs_are_read_by_the_names_of_the_workflow(runtime: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_are_read_by_their_workflow_names(runtime: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPUT_DRY-RUN", " false ")
     monkeypatch.setenv("INPUT_OLDER THAN", "1")
     assert runtime.input("dry-run") == "false"
@@ -45,7 +45,7 @@ def test_inputs_are_read_by_the_names_of_the_workflow(runtime: GitHub, monkeypat
     assert runtime.input_names() == ("dry-run", "older than")
 
 
-def test_every_way_to_the_log_is_tame(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_output_is_a_command(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
     with runtime.group(HOSTILE):
         runtime.log(Level.INFO, HOSTILE)
         runtime.log(Level.ERROR, HOSTILE)
@@ -57,27 +57,23 @@ def test_every_way_to_the_log_is_tame(runtime: GitHub, capsys: pytest.CaptureFix
 
     assert log.masks == []
     assert log.others == []
-    assert [each.level for each in log.annotations] == ["warning"]
+    assert [annotation.level for annotation in log.annotations] == ["warning"]
     assert "\x1b" not in log.text
     assert "##[" not in log.text
     assert "##vso[" not in log.text
 
 
-def test_foreign_text_is_shown_while_the_runner_obeys_nothing(
-    runtime: GitHub, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_results_are_shown_with_commands_stopped(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
     runtime.show("first")
     runtime.show("second")
     text = capsys.readouterr().out
     pauses = {line.rpartition("::")[2] for line in text.splitlines() if line.startswith("::stop-commands::")}
 
-    assert len(pauses) == 2, "a pause that could be guessed could be ended"
+    assert len(pauses) == 2, "the token that ends a pause must not be predictable"
     assert Log(text).lines == ["first", "second"]
 
 
-def test_there_are_ten_annotations_of_a_type_at_most_and_the_last_counts_the_others(
-    runtime: GitHub, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_annotations_are_bounded_and_the_last_counts(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(25):
         runtime.annotate(Level.ERROR, f"title {number}", "text")
     for number in range(9):
@@ -89,19 +85,19 @@ def test_there_are_ten_annotations_of_a_type_at_most_and_the_last_counts_the_oth
     assert len(log.of("error")) == 10
     assert log.of("error")[-1].message.startswith("There are 16 more")
     assert len(log.of("warning")) == 9
-    assert "error: title 24: text" in log.lines, "what is not annotated is in the log"
+    assert "error: title 24: text" in log.lines, "further messages are in the log"
 
 
-def test_an_annotation_is_not_longer_than_the_runner_takes(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotation_length_is_bounded(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
     runtime.annotate(Level.ERROR, "t" * 5000, "x" * 5000)
-    (only,) = printed(capsys).annotations
+    (annotation,) = printed(capsys).annotations
 
-    assert len(only.message) <= 4096
-    assert len(only.title) <= 255
-    assert only.message.endswith("…")
+    assert len(annotation.message) <= 4096
+    assert len(annotation.title) <= 255
+    assert annotation.message.endswith("…")
 
 
-def test_groups_do_not_nest(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nested_groups_are_one_group(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
     with runtime.group("outer"), runtime.group("inner"):
         runtime.log(Level.INFO, "text")
     with pytest.raises(ZeroDivisionError), runtime.group("broken"):
@@ -109,7 +105,7 @@ def test_groups_do_not_nest(runtime: GitHub, capsys: pytest.CaptureFixture[str])
     assert printed(capsys).groups == ["outer", "broken"]
 
 
-def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_prints_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     runtime = GitHub(clock=lambda: now[0])
     for done in range(1001):
@@ -121,18 +117,16 @@ def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> 
     assert lines[-1] == "tags: 1,000 of 1,000, done in 50 s"
 
 
-def test_a_mask_is_told_once_per_secret_and_never_for_nothing(
-    runtime: GitHub, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mask_is_printed_per_secret_but_not_if_empty(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
     for secret in ("", "  ", "hunter2", "two\nlines % more"):
         runtime.mask(secret)
     assert printed(capsys).masks == ["hunter2", "two\nlines % more"]
 
 
-def test_the_level_decides_and_debug_of_the_job_goes_where_it_belongs(
+def test_log_respects_level_and_job_debugging(
     runtime: GitHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime.log(Level.DEBUG, "unheard")
+    runtime.log(Level.DEBUG, "hidden")
     runtime.level = Level.DEBUG
     runtime.log(Level.DEBUG, "asked for by an input")
     monkeypatch.setenv("RUNNER_DEBUG", "1")
@@ -140,7 +134,7 @@ def test_the_level_decides_and_debug_of_the_job_goes_where_it_belongs(
     assert capsys.readouterr().out == "debug: asked for by an input\n::debug::asked for%0Aby the job\n"
 
 
-def test_the_log_of_python_comes_through_it(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_log_is_passed_on(runtime: GitHub, capsys: pytest.CaptureFixture[str]) -> None:
     before = logging.getLogger().handlers[:]
     try:
         connect_log(runtime, Level.INFO)
@@ -151,7 +145,7 @@ def test_the_log_of_python_comes_through_it(runtime: GitHub, capsys: pytest.Capt
     assert capsys.readouterr().out == "warning: text\n: :error::x\n"
 
 
-# -- outputs and summary ---------------------------------------------------------------------------------------
+# -- outputs and summary -------------------------------------------------------------------------
 
 
 def test_outputs_and_summary_are_appended(runtime: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +165,7 @@ def test_outputs_and_summary_are_appended(runtime: GitHub, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("kind", ["unset", "missing", "folder"])
-def test_a_file_that_cannot_be_written_is_told_and_nothing_is_raised(
+def test_unwritable_file_is_returned_as_fault(
     runtime: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     path = tmp_path / "file"
@@ -182,27 +176,27 @@ def test_a_file_that_cannot_be_written_is_told_and_nothing_is_raised(
             monkeypatch.setenv(name, str(path))
     for fault in (runtime.outputs({"a": "x"}), runtime.summary("text")):
         assert fault
-        assert ("names no file" in fault) if kind == "unset" else (str(path) in fault)
-    assert capsys.readouterr().out == "", "not even by the command that GitHub has abolished"
+        assert ("is not set" in fault) if kind == "unset" else (str(path) in fault)
+    assert capsys.readouterr().out == "", "not by the command that GitHub no longer supports"
     assert path.exists() == (kind == "folder")
 
 
-def test_nobody_who_listens_is_no_reason_to_stop(runtime: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone:
+def test_closed_stdout_does_not_stop_the_run(runtime: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ClosedPipe:
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
         def flush(self) -> None:
             raise BrokenPipeError
 
-    monkeypatch.setattr("sys.stdout", Gone())
+    monkeypatch.setattr("sys.stdout", ClosedPipe())
     runtime.log(Level.ERROR, "x")
     runtime.annotate(Level.ERROR, "x", "y")
     runtime.show("x")
     runtime.finish()
 
 
-# -- the token of the job --------------------------------------------------------------------------------------
+# -- the token of the job ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -214,28 +208,28 @@ async def issuer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
         yield emulator
 
 
-async def test_a_token_is_for_its_audience_and_masked(
+async def test_id_token_has_its_audience_and_is_masked(
     issuer: Emulator, runtime: GitHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokens = [await runtime.id_token("api://Some Where&else") for _ in range(2)]
-    claims = issuer.signer.verify(tokens[0])
+    claims = issuer.authority.signer.verify(tokens[0])
 
     assert claims is not None
     assert claims["aud"] == "api://Some Where&else"
-    assert tokens[0] != tokens[1], "every one is fresh"
+    assert tokens[0] != tokens[1], "each token is new"
     assert printed(capsys).masks == tokens
 
 
 @pytest.mark.parametrize(
     "fault", [Fault(status=503), Fault(status=429), Fault(reset=True), Fault(malformed=True), Fault(hang=30)]
 )
-async def test_an_issuer_that_stumbles_is_asked_again(
+async def test_id_token_request_is_repeated_after_failures(
     issuer: Emulator, runtime: GitHub, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     monkeypatch.setattr(github, "DEADLINE", 1.0)
-    fault.service, fault.times, fault.hits, fault.seen = "oidc", 2, 0, 0
+    fault.service, fault.times, fault.hits, fault.matched = "oidc", 2, 0, 0
     issuer.world.faults.append(fault)
-    assert issuer.signer.verify(await runtime.id_token("x"))
+    assert issuer.authority.signer.verify(await runtime.id_token("x"))
     assert fault.hits == 2
 
 
@@ -245,13 +239,13 @@ async def test_an_issuer_that_stumbles_is_asked_again(
         (Fault(status=503, body="request-token"), "answered 503", 3),
         (Fault(status=403), "answered 403", 1),
         (Fault(reset=True), "cannot be reached (ConnectionError)", 3),
-        (Fault(malformed=True), "is not GitHub's issuer", 3),
+        (Fault(malformed=True), "not from GitHub's token issuer", 3),
     ],
 )
-async def test_an_issuer_that_keeps_failing_is_told_in_words(
+async def test_permanent_id_token_failure_names_the_cause(
     issuer: Emulator, runtime: GitHub, fault: Fault, seen: str, requests: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fault.service, fault.hits, fault.seen = "oidc", 0, 0
+    fault.service, fault.hits, fault.matched = "oidc", 0, 0
     issuer.world.faults.append(fault)
     with pytest.raises(NoIdToken) as caught:
         await runtime.id_token("x")
@@ -262,7 +256,7 @@ async def test_an_issuer_that_keeps_failing_is_told_in_words(
     assert "request-token" not in caught.value.seen + caught.value.remedy + capsys.readouterr().out
 
 
-async def test_an_issuer_that_never_answers_holds_up_nothing_and_nobody(
+async def test_hanging_issuer_blocks_neither_loop_nor_run(
     issuer: Emulator, runtime: GitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(github, "DEADLINE", 0.3)
@@ -284,7 +278,7 @@ async def test_an_issuer_that_never_answers_holds_up_nothing_and_nobody(
     assert ticks > 3
 
 
-async def test_an_issuer_behind_an_unknown_authority_is_told_so(
+async def test_untrusted_issuer_names_the_remedy(
     issuer: Emulator, runtime: GitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
@@ -295,7 +289,7 @@ async def test_an_issuer_behind_an_unknown_authority_is_told_so(
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-async def test_either_variable_alone_names_the_authority(
+async def test_one_certificate_variable_is_enough(
     issuer: Emulator, runtime: GitHub, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     for name in {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"} - {variable}:
@@ -305,7 +299,7 @@ async def test_either_variable_alone_names_the_authority(
 
 
 @pytest.mark.parametrize("missing", ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
-async def test_without_the_permission_the_remedy_is_the_permission(
+async def test_missing_permission_is_named_in_the_remedy(
     issuer: Emulator, runtime: GitHub, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.delenv(missing)
@@ -327,7 +321,7 @@ async def test_without_the_permission_the_remedy_is_the_permission(
         (None, False),
     ],
 )
-async def test_a_fork_is_recognised_by_the_event(
+async def test_fork_is_recognised_by_the_event(
     runtime: GitHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, event: object, fork: bool
 ) -> None:
     path = tmp_path / "event.json"

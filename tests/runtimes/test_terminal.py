@@ -1,4 +1,4 @@
-"""A command line, with and without somebody who watches."""
+"""The runtime of the command line, with and without a terminal."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Tty(io.StringIO):
         return True
 
 
-class Both:
-    """Something that has a form for each kind of place."""
+class BothForms:
+    """Content with one form for text and one for rich."""
 
     def __str__(self) -> str:
         return "plain form"
@@ -44,94 +44,95 @@ class Clock:
 def terminal(
     out: io.StringIO, err: io.StringIO, environ: dict[str, str] | None = None, **more: Any
 ) -> tuple[Terminal, io.StringIO, io.StringIO]:
-    made = Terminal(stdout=out, stderr=err, environ=PLAIN_ENVIRONMENT if environ is None else environ, **more)
-    return made, out, err
+    runtime = Terminal(stdout=out, stderr=err, environ=PLAIN_ENVIRONMENT if environ is None else environ, **more)
+    return runtime, out, err
 
 
-def without() -> tuple[Terminal, io.StringIO, io.StringIO, Clock]:
+def captured_terminal() -> tuple[Terminal, io.StringIO, io.StringIO, Clock]:
     clock = Clock()
     return (*terminal(io.StringIO(), io.StringIO(), clock=clock), clock)
 
 
-def test_it_is_a_runtime() -> None:
-    runtime: Runtime = without()[0]
+def test_terminal_implements_the_protocol() -> None:
+    runtime: Runtime = captured_terminal()[0]
 
     runtime.finish()
 
 
-def test_results_go_to_stdout_and_all_else_to_stderr() -> None:
-    made, out, err, _ = without()
+def test_only_results_go_to_stdout() -> None:
+    runtime, out, err, _ = captured_terminal()
 
-    made.progress("repositories", 0, 2)
-    made.log(Level.WARNING, "careful")
-    made.show("the result")
-    made.finish()
+    runtime.progress("repositories", 0, 2)
+    runtime.log(Level.WARNING, "careful")
+    runtime.show("the result")
+    runtime.finish()
 
     assert out.getvalue() == "the result\n"
     assert err.getvalue() == "repositories: 0 of 2\nwarning: careful\n"
 
 
-def test_without_a_terminal_there_is_no_escape_and_the_plain_form() -> None:
-    made, out, err, _ = without()
+def test_pipe_gets_plain_text_without_escapes() -> None:
+    runtime, out, err, _ = captured_terminal()
 
-    made.progress("repositories", 1, 2, "shop/web")
-    made.show(Both())
-    made.finish()
+    runtime.progress("repositories", 1, 2, "shop/web")
+    runtime.show(BothForms())
+    runtime.finish()
 
     assert out.getvalue() == "plain form\n"
     assert "\x1b" not in err.getvalue()
 
 
-def test_a_stage_tells_of_its_start_its_end_and_seldom_in_between() -> None:
-    """A log of a CI system is read by people, not watched."""
-    made, _, err, clock = without()
+def test_stage_prints_start_end_and_few_lines_between() -> None:
+    """The log of a CI system is read afterwards, not watched."""
+    runtime, _, err, clock = captured_terminal()
 
     for done in range(1001):
-        made.progress("tags", done, 1000, f"tag {done}")
+        runtime.progress("tags", done, 1000, f"tag {done}")
         clock.now += 0.03
 
     lines = err.getvalue().splitlines()
     assert lines[0] == "tags: 0 of 1,000 (tag 0)"
     assert lines[-1] == "tags: 1,000 of 1,000, done in 30 s"
-    # At 0, 10 and 20 seconds, and the end; at 30 seconds, if rounding lets it come before the end.
+    # Lines at 0, 10 and 20 seconds and at the end; also at 30 seconds, if rounding puts it before
+    # the end.
     assert len(lines) in {2 + int(29 // SECONDS_BETWEEN_LINES), 2 + int(30 // SECONDS_BETWEEN_LINES)}
 
 
-def test_the_end_of_a_stage_is_told_once_and_at_once() -> None:
-    made, _, err, _ = without()
+def test_end_of_stage_is_printed_once() -> None:
+    runtime, _, err, _ = captured_terminal()
 
     for _ in range(3):
-        made.progress("clusters", 2, 2)
-    made.progress("more", 0, 0)
+        runtime.progress("clusters", 2, 2)
+    runtime.progress("more", 0, 0)
 
     assert err.getvalue() == "clusters: 2 of 2, done\nmore: 0 of 0, done\n"
 
 
-def test_a_stage_may_not_know_its_total() -> None:
-    made, _, err, _ = without()
+def test_stage_without_total_prints_its_count() -> None:
+    runtime, _, err, _ = captured_terminal()
 
-    made.progress("catalog", 1200, None)
+    runtime.progress("catalog", 1200, None)
 
     assert err.getvalue() == "catalog: 1,200\n"
 
 
 @pytest.mark.parametrize(("level", "expected"), [*zip(Level, (4, 3, 2, 1), strict=True)])
-def test_the_level_decides_what_is_logged(level: Level, expected: int) -> None:
-    made, _, err = terminal(io.StringIO(), io.StringIO(), level=level)
+def test_log_respects_the_level(level: Level, expected: int) -> None:
+    runtime, _, err = terminal(io.StringIO(), io.StringIO(), level=level)
 
-    for each in Level:
-        made.log(each, "x")
+    for message_level in Level:
+        runtime.log(message_level, "x")
 
     assert len(err.getvalue().splitlines()) == expected
 
 
-def test_hostile_text_is_tamed_on_every_way_out() -> None:
-    made, out, err, _ = without()
+def test_hostile_text_is_tamed_in_all_output() -> None:
+    runtime, out, err, _ = captured_terminal()
     text = "\x1b[2J\n::add-mask::x ##vso[task.complete]"
 
-    made.progress("stage", 0, 1, text)
-    made.log(Level.INFO, text)
-    made.show(text)
+    runtime.progress("stage", 0, 1, text)
+    runtime.log(Level.INFO, text)
+    runtime.show(text)
 
     for written in (out.getvalue(), err.getvalue()):
         assert "\x1b" not in written
@@ -139,22 +140,22 @@ def test_hostile_text_is_tamed_on_every_way_out() -> None:
         assert not any(line.lstrip().startswith("::") for line in written.splitlines())
 
 
-def test_a_terminal_gets_a_live_display_and_the_rich_form() -> None:
-    made, out, err = terminal(Tty(), Tty())
+def test_terminal_gets_live_display_and_rich_form() -> None:
+    runtime, out, err = terminal(Tty(), Tty())
 
-    assert made.interactive
-    made.progress("repositories", 1, 2, "[bold]shop/web[/]")
-    made.log(Level.ERROR, "seen")
-    made.show(Both())
-    made.progress("repositories", 2, 2)
-    made.finish()
-    made.finish()
+    assert runtime.interactive
+    runtime.progress("repositories", 1, 2, "[bold]shop/web[/]")
+    runtime.log(Level.ERROR, "seen")
+    runtime.show(BothForms())
+    runtime.progress("repositories", 2, 2)
+    runtime.finish()
+    runtime.finish()
 
     assert "rich form" in out.getvalue()
     assert "plain form" not in out.getvalue()
     assert "[bold]shop/web[/]" in err.getvalue()
     assert "error: seen" in err.getvalue()
-    # The display is closed: the cursor that it hid is shown again.
+    # The display is closed: the hidden cursor is shown again.
     assert err.getvalue().count("\x1b[?25l") == err.getvalue().count("\x1b[?25h") > 0
 
 
@@ -169,46 +170,46 @@ def test_a_terminal_gets_a_live_display_and_the_rich_form() -> None:
         ({"TERM": "dumb"}, False, False),
     ],
 )
-def test_what_the_environment_asks_for(environ: dict[str, str], interactive: bool, colour: bool) -> None:
-    made, out, _ = terminal(Tty(), Tty(), {**PLAIN_ENVIRONMENT, **environ})
-    made.show(Both())
-    made.finish()
+def test_environment_decides_display_and_colour(environ: dict[str, str], interactive: bool, colour: bool) -> None:
+    runtime, out, _ = terminal(Tty(), Tty(), {**PLAIN_ENVIRONMENT, **environ})
+    runtime.show(BothForms())
+    runtime.finish()
 
-    assert made.interactive is interactive
+    assert runtime.interactive is interactive
     assert ("\x1b[1;31m" in out.getvalue()) is colour
 
 
-def test_a_stream_without_the_letters_gets_escapes() -> None:
+def test_ascii_stream_gets_escapes() -> None:
     """`LANG=C` must not end a run."""
     raw = io.BytesIO()
-    made, _, _ = terminal(io.TextIOWrapper(raw, encoding="ascii"), io.StringIO())  # type: ignore[arg-type]
+    runtime, _, _ = terminal(io.TextIOWrapper(raw, encoding="ascii"), io.StringIO())  # type: ignore[arg-type]
 
-    made.show("… ✓")
-    made.finish()
+    runtime.show("… ✓")
+    runtime.finish()
 
     assert raw.getvalue() == b"\\u2026 \\u2713\n"
 
 
-def test_without_streams_there_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_streams_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process may be started with its streams closed."""
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
-    made = Terminal(environ=PLAIN_ENVIRONMENT)
+    runtime = Terminal(environ=PLAIN_ENVIRONMENT)
 
-    made.progress("x", 0, 1)
-    made.log(Level.ERROR, "x")
-    made.show("x")
-    made.finish()
+    runtime.progress("x", 0, 1)
+    runtime.log(Level.ERROR, "x")
+    runtime.show("x")
+    runtime.finish()
 
 
 SCRIPT = """
 import sys
 from acr_cleanup.runtimes.terminal import Terminal
-made = Terminal(environ={})
+runtime = Terminal(environ={})
 for number in range(20000):
-    made.show(f"line {number}")
-made.finish()
-print("somebody else still prints")
+    runtime.show(f"line {number}")
+runtime.finish()
+print("further output")
 open(sys.argv[1], "w").write("reached the end")
 """
 
@@ -219,8 +220,8 @@ def script(tmp_path: Path) -> tuple[list[str], Path]:
     return [sys.executable, "-c", SCRIPT, str(reached)], reached
 
 
-def test_a_reader_who_leaves_ends_the_output_but_not_the_run(script: tuple[list[str], Path]) -> None:
-    """`| head` must neither stop a run that deletes nor end it with a complaint."""
+def test_closed_pipe_ends_output_but_not_the_run(script: tuple[list[str], Path]) -> None:
+    """`| head` must neither stop a run that deletes nor cause an error message at its end."""
     command, reached = script
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -234,7 +235,7 @@ def test_a_reader_who_leaves_ends_the_output_but_not_the_run(script: tuple[list[
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_does_not_stop_the_run_and_is_told(script: tuple[list[str], Path]) -> None:
+def test_full_disk_is_reported_and_does_not_stop_the_run(script: tuple[list[str], Path]) -> None:
     command, reached = script
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
@@ -244,10 +245,10 @@ def test_a_full_disk_does_not_stop_the_run_and_is_told(script: tuple[list[str], 
     assert reached.exists()
 
 
-def test_a_live_display_stays_within_the_width() -> None:
-    made, _, err = terminal(Tty(), Tty())
+def test_live_display_fits_the_width() -> None:
+    runtime, _, err = terminal(Tty(), Tty())
 
-    made.progress("repositories", 0, 3, "x" * 500)
-    made.finish()
+    runtime.progress("repositories", 0, 3, "x" * 500)
+    runtime.finish()
 
     assert "x" * 80 not in err.getvalue()

@@ -20,15 +20,15 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.emulator.faults import Fault
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Repository
-from tests.helpers.running import Ran
 from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
-from tests.helpers.simulation import serving, simulate, simulated
+from tests.helpers.tool_runs import Ran
 
 pytestmark = pytest.mark.untraced
 
 PARTS = 10
-STEP = 1 if os.environ.get("ACR_CLEANUP_ALL_FAULTS") else 97
+STEP = int(os.environ.get("ACR_CLEANUP_EVERY_FAULT", "97"))
 MOST_TRIES = 60
 """How often one call may be made: five tries of it, and what a cluster asks with the same path a dozen times."""
 MOST_PAUSES = 1_000
@@ -97,7 +97,7 @@ async def run(folder: Path, *faults: Fault) -> tuple[Ran, Shop, dict[str, Reposi
     shop = Shop()
     shop.world.faults.extend(faults)
     before = shop.repositories()
-    async with serving(shop.world, folder) as tool:
+    async with serve_in_memory(shop.world, folder) as tool:
         ran = await apply(tool)
         return ran, shop, before, asyncio.get_running_loop().time()
 
@@ -116,7 +116,7 @@ def every_request(folder: Path) -> tuple[list[Request], set[str]]:
         return Fault(service=service, before=note)
 
     services = ["acr", "entra", "arm", "kubernetes/aks-production", "kubernetes/aks-test"]
-    ran, shop, before, _ = simulate(lambda: run(folder, *map(noting, services)))
+    ran, shop, before, _ = run_in_virtual_time(lambda: run(folder, *map(noting, services)))
     assert ran.code == 0, ran.out
     return found, gone(before, shop.repositories())
 
@@ -135,7 +135,7 @@ def cases(requests: list[Request]) -> list[Case]:
 def test_whatever_request_fails_and_however_the_run_is_honest(
     part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulated(monkeypatch)
+    connect_in_memory(monkeypatch)
     told = Told(monkeypatch)
     requests, everything = every_request(tmp_path)
     chosen = cases(requests)[part :: PARTS if STEP == 1 else STEP]
@@ -145,7 +145,7 @@ def test_whatever_request_fails_and_however_the_run_is_honest(
     def check(case: Case) -> None:
         fault = case.request.fault(case.kind, ever=case.ever)
         told.forget()
-        ran, shop, before, seconds = simulate(lambda: run(tmp_path, fault))
+        ran, shop, before, seconds = run_in_virtual_time(lambda: run(tmp_path, fault))
         codes[case.kind, ran.code] += 1
         honest(ran, shop, told, before, lied=case.kind == "404")
         left = gone(before, shop.repositories())

@@ -20,7 +20,7 @@ from acr_cleanup.reports import json as report_json
 from acr_cleanup.stages import verify as proof
 from tests.helpers.golden_worlds import FOLDER, Joined, Runner, Scenario, Served, Step, artefacts, names, stable
 from tests.helpers.jobs import Log
-from tests.helpers.leaks import assert_none_leaked
+from tests.helpers.secret_leaks import assert_none_leaked
 from tests.helpers.stage import impatient
 
 pytestmark = pytest.mark.untraced
@@ -77,6 +77,7 @@ def always(scenario: Scenario, step: Step, before: set[str]) -> None:
     log = Log(step.log)
     assert "Traceback" not in step.log
     assert "Something unforeseen" not in step.log
+    assert "Unexpected error" not in step.log
     assert not log.others, "a command that no step of ours gives"
     assert scenario.broken() <= before, "an index lost a child"
     deletions = scenario.world.matching(service="acr", method="DELETE")

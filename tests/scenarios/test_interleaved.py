@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.registry.state import RegistryState
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Repository, Uses, going, unsound
-from tests.helpers.running import Ran
 from tests.helpers.shop import POLICY, Shop, Told, apply, now
-from tests.helpers.simulation import serving, simulate, simulated
 from tests.helpers.stage import always
+from tests.helpers.tool_runs import Ran
 
 pytestmark = pytest.mark.untraced
 
@@ -192,7 +192,7 @@ EVENT = st.builds(
 def test_whatever_others_do_meanwhile_what_was_seen_is_respected(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulated(monkeypatch)
+    connect_in_memory(monkeypatch)
     told = Told(monkeypatch)
     seen: Counter[str] = Counter()
 
@@ -211,14 +211,14 @@ def test_whatever_others_do_meanwhile_what_was_seen_is_respected(
             shop = Shop()
             others = Others(shop, events)
             before = shop.repositories()
-            async with serving(shop.world, tmp_path) as tool:
+            async with serve_in_memory(shop.world, tmp_path) as tool:
                 ran = await apply(tool)
             judge(ran, others, before)
             assert len(told.summaries) == len(told.outputs) == 1
             seen.update(each["outcome"] for each in ran.report["outcomes"] if each["tag"])
             seen[f"code {ran.code}"] += 1
 
-        simulate(run)
+        run_in_virtual_time(run)
 
     respected()
     assert {"deleted", "moved", "in use now", "locked", "gone"} <= seen.keys(), seen

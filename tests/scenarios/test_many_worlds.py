@@ -29,10 +29,10 @@ from acr_cleanup.commands.collect import collect
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, Made, Place, worlds
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Going, Policy, Repository, Uses, going, in_scope, refused, unsound
-from tests.helpers.running import Ran, Tool
-from tests.helpers.simulation import serving, simulate, simulated
 from tests.helpers.stage import always
+from tests.helpers.tool_runs import Ran, Tool
 
 pytestmark = pytest.mark.untraced
 
@@ -305,7 +305,7 @@ def batches() -> list[Any]:
 def test_whatever_the_world_the_rule_holds(
     seed: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulated(monkeypatch)
+    connect_in_memory(monkeypatch)
     seen: Counter[str] = Counter()
 
     @hypothesis.seed(seed)
@@ -321,10 +321,10 @@ def test_whatever_the_world_the_rule_holds(
     def the_rule_holds(made: Made) -> None:
         async def run() -> None:
             place = Place(made)
-            async with serving(place.world, tmp_path) as tool:
+            async with serve_in_memory(place.world, tmp_path) as tool:
                 await Trial(made, tool, place, seen).run()
 
-        simulate(run)
+        run_in_virtual_time(run)
 
     the_rule_holds()
     told = ", ".join(f"{name}: {each:,}" for name, each in sorted(seen.items()))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from acr_cleanup.emulator import Emulator
+from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.tokens import TokenSigner
 from acr_cleanup.emulator.world import Face
 from tests.helpers.paths import ROOT
@@ -184,14 +184,14 @@ async def test_no_secret_is_ever_written(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(TokenSigner, "sign", listening)
     keys: list[str] = []
-    certificate = Emulator.client_certificate
+    certificate = Authority.client_certificate
 
-    def watched(emulator: Emulator, *arguments: Any) -> tuple[str, str]:
-        made = certificate(emulator, *arguments)
+    def watched(authority: Authority, *arguments: Any) -> tuple[str, str]:
+        made = certificate(authority, *arguments)
         keys.extend(made[1].splitlines()[1:-1])
         return made
 
-    monkeypatch.setattr(Emulator, "client_certificate", watched)
+    monkeypatch.setattr(Authority, "client_certificate", watched)
     async with staged(tmp_path, monkeypatch) as stage:
         stage.another("exec", auth="entra-exec")
         stage.another("token", auth="token")

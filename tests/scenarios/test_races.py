@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.emulator.world import Face
-from acr_cleanup.stages import apply
+from acr_cleanup.stages import apply_repository
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, always, build, play, staged
 
 world = Table()
@@ -124,7 +124,7 @@ async def test_a_look_does_not_stand_for_what_starts_long_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow registry: what moves while the first deletions go on is noticed before the later ones."""
-    monkeypatch.setattr(apply, "LOOK_STAYS_FRESH", 0.3)
+    monkeypatch.setattr(apply_repository, "LOOK_STAYS_FRESH", 0.3)
     async with staged(tmp_path, monkeypatch) as stage:
         kept = stage.registry.push(REPOSITORY, "kept", age=YOUNG)
         for number in range(9):

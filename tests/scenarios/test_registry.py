@@ -225,7 +225,7 @@ def _(stage: Stage) -> None:
         if request.transport is not None:
             request.transport.abort()
 
-    stage.fault(**DELETE, path=stage.digest("1.0"), times=1, behind=cut)
+    stage.fault(**DELETE, path=stage.digest("1.0"), times=1, after_handler=cut)
 
 
 @world("a registry that lets few deletions through per second is waited for", *BOTH, *MANY, counts={"failed": 0})

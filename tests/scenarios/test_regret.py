@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.core.references import Digest
-from acr_cleanup.records.journal import read_journal
+from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.stages import verify as proof
 from tests.helpers.stage import OLD, REPOSITORY, Stage, always, impatient, staged
 

@@ -9,8 +9,8 @@ import pytest
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
-from tests.helpers.running import serving
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.helpers.tool_runs import serving
 
 REPOSITORIES, MANIFESTS, GOING = 10, 125, 25
 

@@ -23,7 +23,7 @@ import yaml
 from acr_cleanup import cli
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.settings import INPUTS
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.jobs import Job, Step, install
@@ -274,7 +274,7 @@ async def test_a_reading_that_never_came_stops_the_last_job(played: Played, monk
     *_, clean = await played.github(**{"dry-run": "false"})
 
     assert clean.code == 3, clean.log.text
-    assert "there is no such file" in clean.summary
+    assert "the file does not exist" in clean.summary
     assert played.world.count(service="acr", method="DELETE") == 0
 
 

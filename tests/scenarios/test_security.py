@@ -22,18 +22,18 @@ from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.images import helm_history as helm
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import RegistryError
 from acr_cleanup.pipeline import ReportFolder, SnapshotFile
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.reports import files
-from acr_cleanup.reports.view import Context
+from acr_cleanup.reports.context import Context
 from tests.access.test_network import get, serve
 from tests.clusters.images.test_helm_history import HOST, blockers, findings, plain, release, used, with_json, with_raw
 from tests.helpers import sample_results as samples
 from tests.helpers.generated_inventories import NOW
-from tests.helpers.registry_clients import connect
+from tests.helpers.registry_clients import emulated_registry
 from tests.helpers.stage import staged
 from tests.records.test_journal import PLAN
 
@@ -142,7 +142,12 @@ async def test_no_service_is_spoken_to_whose_certificate_nobody_trusts() -> None
     """Neither the registry nor Entra ID, the resource manager, the issuer of ID tokens or an API server."""
     world = World(clusters={"production": ClusterState("aks-prod")})
     async with Emulator(world) as emulator:
-        places = [f"https://{emulator.registry_url}", emulator.authority, emulator.resource_manager, emulator.oidc_url]
+        places = [
+            f"https://{emulator.registry_url}",
+            emulator.authority_url,
+            emulator.resource_manager,
+            emulator.oidc_url,
+        ]
         places.append(emulator.kubernetes_url("production"))
         async with open_network({}) as network:
             for place in places:
@@ -183,7 +188,7 @@ async def test_no_program_of_a_kubeconfig_runs_in_a_whole_run(
             kubeconfig(
                 stage.cluster,
                 server=emulator.kubernetes_url(stage.cluster),
-                ca_pem=emulator.ca_pem,
+                ca_pem=emulator.authority.ca_pem,
                 role="clusterUser",
                 auth="token",
                 tenant=stage.world.directory.tenant,
@@ -274,7 +279,7 @@ async def test_an_answer_that_unpacks_without_end_is_cut_short() -> None:
     world.registry.push("shop/web", "1.0")
     body, packed = gzip.compress(b" " * 64 * 1024**2), {"Content-Encoding": "gzip"}
     world.faults.append(Fault(service="acr", path="/oauth2/exchange", status=200, headers=packed, body=body))
-    async with connect(world) as at:
+    async with emulated_registry(world) as at:
         tracemalloc.start()
         try:
             with pytest.raises(RegistryError):
@@ -300,7 +305,7 @@ def test_what_lies_outside_the_workspace_is_never_written_to(named: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "planted", [".acr-cleanup", ".report.json.part", ".plan.json.part", ".summary.md.part", *files.NAMES]
+    "planted", [".acr-cleanup", ".report.json.part", ".plan.json.part", ".summary.md.part", *files.names()]
 )
 @pytest.mark.parametrize("reviewed", [None, b"{}"])
 def test_links_in_the_report_folder_lead_nowhere(planted: str, reviewed: bytes | None, tmp_path: Path) -> None:
@@ -316,7 +321,7 @@ def test_links_in_the_report_folder_lead_nowhere(planted: str, reviewed: bytes |
 
         assert precious.read_text() == "precious"
         assert not absent.exists()
-        assert {each.name for each in folder.iterdir() if not each.is_symlink()} >= set(files.NAMES)
+        assert {each.name for each in folder.iterdir() if not each.is_symlink()} >= set(files.names())
 
 
 def test_a_link_in_place_of_the_journal_is_put_aside_as_a_link(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from aiohttp import web
 from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.reports import text
-from tests.helpers.leaks import leaked, secrets_of
+from tests.helpers.secret_leaks import leaked, secrets_of
 from tests.helpers.stage import impatient, staged
 
 
 def test_a_secret_is_found_whole_in_part_and_in_other_spellings() -> None:
     emulator = Emulator()
     emulator.world.directory.client_secret = "p~ss/w0rd+"
-    token = emulator.issue_token("https://registry.example", "somebody")
+    token = emulator.authority.issue_token("https://registry.example", "somebody")
 
     assert {token, "p~ss/w0rd+"} <= secrets_of(emulator)
     for hidden in (
@@ -41,7 +41,7 @@ async def test_a_run_that_writes_a_token_down_fails_its_test(tmp_path: Path, mon
         honest = text.render
 
         def careless(*arguments: Any) -> str:
-            return f"{honest(*arguments)}\n{stage.tool.emulator.signer.issued[-1]}"
+            return f"{honest(*arguments)}\n{stage.tool.emulator.authority.signer.issued[-1]}"
 
         monkeypatch.setattr(text, "render", careless)
         with pytest.raises(AssertionError, match="secrets were written down"):

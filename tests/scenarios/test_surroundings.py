@@ -129,7 +129,7 @@ async def test_azure_authority_host_wins_over_the_cloud(tmp_path: Path, monkeypa
     async with staged(tmp_path, monkeypatch, "direct") as stage:
         config = stage.tool.emulator.config()
         del config["cloud"]["authority"]
-        monkeypatch.setenv("AZURE_AUTHORITY_HOST", stage.tool.emulator.authority.removeprefix("https://"))
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", stage.tool.emulator.authority_url.removeprefix("https://"))
         ran = await stage.tool.apply(config)
 
         assert ran.code == 0

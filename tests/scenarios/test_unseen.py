@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from acr_cleanup.emulator.kubernetes.object_parts import metadata
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import REPOSITORY, Scenario, Stage, Table, always, build, impatient, play, staged
 
@@ -68,7 +69,7 @@ def _(stage: Stage) -> None:
 
 def rollout(stage: Stage, tag: str = "1.0") -> None:
     """A custom resource that names an image of ours where no built-in kind would."""
-    meta = build.metadata("Rollout", "shop", "canary")
+    meta = metadata("Rollout", "shop", "canary")
     spec = {"canary": {"analysis": {"image": stage.image(tag)}}}
     stage.cluster.add({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": meta, "spec": spec})
 
@@ -299,8 +300,8 @@ def kubeconfig(stage: Stage, user: dict[str, object] | None = None) -> dict[str,
     cluster.add(build.cronjob("a", "nightly", [stage.image("1.0")]))
     folder = stage.tool.folder / "kube"
     folder.mkdir()
-    (folder / "ca.pem").write_bytes(stage.tool.emulator.ca_pem)
-    certificate, key = stage.tool.emulator.client_certificate(cluster)
+    (folder / "ca.pem").write_bytes(stage.tool.emulator.authority.ca_pem)
+    certificate, key = stage.tool.emulator.authority.client_certificate(cluster)
     (folder / "me.pem").write_text(certificate)
     (folder / "me.key").write_text(key)
     url = stage.tool.emulator.kubernetes_url(cluster)

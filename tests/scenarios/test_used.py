@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from acr_cleanup.emulator.kubernetes.object_parts import metadata
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Scenario, Stage, Table, build, play
 
@@ -74,12 +75,12 @@ def _(stage: Stage) -> None:
 
 
 def resource(stage: Stage, spec: object) -> None:
-    meta = build.metadata("Widget", "shop", "one")
+    meta = metadata("Widget", "shop", "one")
     stage.cluster.add({"apiVersion": "contoso.example/v1", "kind": "Widget", "metadata": meta, "spec": spec})
 
 
 def config_map(stage: Stage, text: str) -> None:
-    meta = build.metadata("ConfigMap", "ops", "sidecar")
+    meta = metadata("ConfigMap", "ops", "sidecar")
     stage.cluster.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"config.yaml": text}})
 
 
@@ -120,7 +121,7 @@ def _(stage: Stage) -> None:
 @world("what a node has in its cache, an event tells of or a secret holds is not in use", *BOTH)
 def _(stage: Stage) -> None:
     for kind, namespace in (("Node", None), ("Event", "shop"), ("Secret", "shop")):
-        meta = build.metadata(kind, namespace, "one")
+        meta = metadata(kind, namespace, "one")
         stage.cluster.add({"apiVersion": "v1", "kind": kind, "metadata": meta, "text": stage.image("1.0")})
 
 

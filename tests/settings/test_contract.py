@@ -3,7 +3,7 @@ action.yml, the schema and the documentation agree with the code, and the packag
 promises.
 
 `UPDATE_CONTRACT=1 make contract` writes the parts that are generated from the code: the inputs of
-action.yml and the tables of the documentation.
+action.yml, and the tables of options and outputs in docs/.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from acr_cleanup.settings.grammar import as_shard
 from tests.helpers.paths import ROOT
 
 ACTION = ROOT / "action.yml"
-README = ROOT / "README.md"
-PERFORMANCE = ROOT / "docs" / "performance.md"
+DOCS = ROOT / "docs"
+LARGE_REGISTRIES = DOCS / "large-registries.md"
+WORKFLOW_PAGES = (ROOT / "README.md", DOCS / "github.md", LARGE_REGISTRIES)
+"""The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md."""
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 RUN_BY = re.compile(r"^\s*(?:- )?uses: *(\S+)(.*)$", re.MULTILINE)
 
@@ -104,11 +106,11 @@ def test_inputs_of_action_match_the_code() -> None:
 
 
 def test_table_of_inputs_matches_the_code() -> None:
-    _check_between(README, "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
+    _check_between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
 
 
 def test_table_of_outputs_matches_the_action() -> None:
-    _check_between(README, "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
+    _check_between(DOCS / "github.md", "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
 
 
 # -- action and schema -----------------------------------------------------------------------------
@@ -224,13 +226,14 @@ def test_workflows_have_only_rights_of_their_jobs(path: Path) -> None:
 
 EXAMPLES = [
     yaml.safe_load(block)
-    for block in re.findall(r"^```yaml\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    if "\njobs:" in block
+    for page in WORKFLOW_PAGES
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    if "org/acr-cleanup@" in block
 ]
 
 
-def test_documentation_has_three_workflows_to_copy() -> None:
-    assert len(EXAMPLES) >= 3
+def test_documentation_has_four_workflows_to_copy() -> None:
+    assert len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
@@ -265,22 +268,20 @@ def test_example_passes_reviewed_plan_between_jobs() -> None:
     ]
 
 
-def test_examples_with_shards_cover_all_parts() -> None:
-    (example,) = (example for example in EXAMPLES if "shard" in json.dumps(example))
-    lists = [example["jobs"]["clean"]["strategy"]["matrix"]["shard"]]
-    for text in re.findall(r"^```yaml\n(.*?)^```$", PERFORMANCE.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+def test_examples_that_clean_in_parts_leave_no_part_out() -> None:
+    lists: list[list[str]] = []
+    for text in re.findall(r"^```yaml\n(.*?)^```$", LARGE_REGISTRIES.read_text("utf-8"), re.MULTILINE | re.DOTALL):
         (job,) = jobs.values() if isinstance(jobs := yaml.safe_load(text)["jobs"], dict) else jobs
         matrix = job["strategy"]["matrix"]
-        lists.append(matrix.get("shard") or [entry["shard"] for entry in matrix.values()])
-    assert len(lists) == 3
+        lists.append(matrix.get("shard") or [each["shard"] for each in matrix.values()])
+    assert len(lists) == 2
     for shards in lists:
         assert list(map(as_shard, shards)) == [Shard(part, len(shards)) for part in range(1, len(shards) + 1)]
 
 
-def test_troubleshooting_quotes_existing_messages() -> None:
-    table = README.read_text("utf-8").partition("## When something is wrong")[2].partition("\n## ")[0]
-    messages = re.findall(r"^\| (?!Message|---)(.*?) \|", table, re.MULTILINE)
-    sources = "".join(path.read_text("utf-8") for path in (ROOT / "acr_cleanup").rglob("*.py"))
-    code = re.sub(r'"\s*\n\s*f?"', "", sources).casefold()
-    assert len(messages) > 10
+def test_messages_page_quotes_messages_that_exist() -> None:
+    messages = re.findall(r"^\| (?!Message \||---)(.*?) \|", (DOCS / "messages.md").read_text("utf-8"), re.MULTILINE)
+    paths = [*(ROOT / "acr_cleanup").rglob("*.py"), *(ROOT / "azure-pipelines-task" / "src").glob("*.ts")]
+    code = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text("utf-8") for path in paths)).casefold()
+    assert len(messages) > 200
     assert not [message for message in messages if message.casefold() not in code]

@@ -119,7 +119,7 @@ def test_invalid_use_regex_is_the_only_problem(files: ConfigFiles) -> None:
         ("team/*/api", "'team/*/api' looks like a glob, and use_regex is true."),
         ("v1.*,v2.*", "'v1.*,v2.*' contains a comma, and names have no commas."),
         ("v1 v2", "'v1 v2' contains a space, and names have no spaces."),
-        ("\ud800", "is not a regular expression of RE2: it is not a Unicode text."),
+        ("\ud800", "is not a regular expression of RE2: it is not valid Unicode text."),
     ],
 )
 def test_invalid_or_suspicious_regex_is_refused(files: ConfigFiles, key: str, pattern: str, seen: str) -> None:

@@ -24,7 +24,7 @@ import msgspec
 
 from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.quoting import quoted
@@ -108,11 +108,11 @@ class History:
                     found.blockers[problem.blocker(self._cluster)] = None
         return found
 
-    def _read(self, stored: _Stored, found: Findings) -> Iterator[Unread]:
+    def _read(self, stored: _Stored, found: Findings) -> Iterator[ReadFailure]:
         """Read one revision, and give what of it could not be read; the rest of it counts as used all the same."""
         try:
             release = _decode(stored)
-        except Unread as unread:
+        except ReadFailure as unread:
             yield unread
             return
         workload = Workload(self._cluster, stored.namespace, "Helm release", stored.release)
@@ -220,7 +220,7 @@ class _Release(msgspec.Struct):
 
 
 def _decode(stored: _Stored) -> _Release:
-    """Raises `Unread`."""
+    """Raises `ReadFailure`."""
     data: Any = stored.data
     if not isinstance(data, str):
         thing = "is missing" if data is None else f"is a {type(data).__name__}, not text"
@@ -252,10 +252,10 @@ def _decode(stored: _Stored) -> _Release:
         raise _undecodable(stored, f"`data.release` is not the JSON of a release: {quoted(error)}.") from None
 
 
-def _undecodable(stored: _Stored, seen: str) -> Unread:
+def _undecodable(stored: _Stored, seen: str) -> ReadFailure:
     name = quoted(f"{stored.namespace}/{stored.object_name}".lstrip("/"))
     what = f"revision {stored.revision} of the Helm release" if stored.revision is not None else "the Helm release"
-    return Unread(
+    return ReadFailure(
         f"reading {stored.resource} {name}",
         f"{seen} Which images a rollback to {what} {quoted(stored.release, 63)!r} would start cannot be told.",
         "If nobody will ever roll back to it, delete that object; otherwise restore it, or ask for fewer revisions.",

@@ -1,4 +1,6 @@
-"""The Kubernetes API of one cluster, as far as a reader sees it: discovery, paged lists, access reviews, and refusals."""
+"""
+The Kubernetes API of one cluster for readers: discovery, paged lists, access reviews, refusals.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,15 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.kubernetes import discovery as discovery
+from acr_cleanup.emulator.authority import Authority
+from acr_cleanup.emulator.kubernetes import discovery
 from acr_cleanup.emulator.kubernetes.discovery import Resource
 from acr_cleanup.emulator.kubernetes.selectors import SelectorError, field_test, label_test
-from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 from acr_cleanup.emulator.kubernetes.wire import (
     PlainRefusal,
     Refusal,
@@ -31,17 +34,8 @@ from acr_cleanup.emulator.kubernetes.wire import (
     write_token,
 )
 
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
-    from acr_cleanup.emulator.world import World
-
-__all__ = ["ClusterState", "kubernetes_app"]
-
 JSON = dict[str, Any]
 
-# The application id of the AKS server in Entra ID, the same in all clouds.
-# https://azure.github.io/kubelogin/concepts/aks.html
-AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 _NOT_FOUND = "the server could not find the requested resource"
 _EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -49,27 +43,27 @@ _EXPIRED = (
     "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
     "deleted between the time the first chunk was returned and now may show up in the list."
 )
-# A real server compresses answers from this size on, when it may.
+# A real server compresses answers of at least this size if the client accepts gzip.
 _GZIP_FROM = 128 * 1024
 _SNAPSHOTS = 16
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-def kubernetes_app(world: World, cluster: ClusterState, emulator: Emulator, *, inside: bool = False) -> web.Application:
+def kubernetes_app(cluster: ClusterState, authority: Authority, *, inside: bool = False) -> web.Application:
     """
-    The API server of `cluster`.
+    Return the API server of `cluster`.
 
-    `inside` is the door that only the cluster's own network has: it is open while a private cluster is not reachable.
+    `inside`: serve clients in the cluster's own network, which reach a private cluster too.
     """
     app = web.Application()
-    server = ApiServer(world, cluster, emulator, inside=inside)
+    server = ApiServer(cluster, authority, inside=inside)
     app.router.add_route("*", "/{path:.*}", server.handle)
     return app
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What a path names below a group version."""
+    """The object or the list that a path below a group version names."""
 
     group: str
     version: str
@@ -85,7 +79,7 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What a paged list walks over: later changes of the cluster do not reach it, as in etcd."""
+    """The objects of a paged list. Later changes of the cluster do not change it, as in etcd."""
 
     version: int
     keys: list[str]
@@ -93,19 +87,18 @@ class _Snapshot:
 
 
 class ApiServer:
-    """Answers the requests to one cluster."""
+    """Answer the requests to one cluster."""
 
-    def __init__(self, world: World, cluster: ClusterState, emulator: Emulator, *, inside: bool) -> None:
-        self._world = world
+    def __init__(self, cluster: ClusterState, authority: Authority, *, inside: bool) -> None:
         self._cluster = cluster
-        self._emulator = emulator
+        self._authority = authority
         self._inside = inside
         self._snapshots: OrderedDict[tuple[object, ...], _Snapshot] = OrderedDict()
         self._flow_schema = str(uuid.uuid4())
         self._priority_level = str(uuid.uuid4())
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Every request."""
+        """Answer any request."""
         if not self._inside and not self._cluster.is_reachable:
             if request.transport is not None:
                 request.transport.abort()
@@ -123,10 +116,10 @@ class ApiServer:
             headers = {"X-Content-Type-Options": "nosniff", "Content-Type": "text/plain; charset=utf-8"}
             return await self._send(request, f"{refusal}\n".encode(), status=refusal.code, headers=headers)
 
-    # -- who asks ----------------------------------------------------------------------------------------------
+    # -- users ----------------------------------------------------------------------------------------------
 
     def _user(self, request: web.Request) -> str:
-        """The name of the user; like AKS, the server lets nobody in anonymously."""
+        """Return the name of the user. As on AKS, anonymous requests are refused."""
         cluster = self._cluster
         # The administrator's certificate and token of a cluster are local accounts.
         local = not (cluster.is_entra and cluster.disable_local_accounts)
@@ -138,7 +131,7 @@ class ApiServer:
                 return "system:serviceaccount:aks-command:default"
             if local and token == cluster.token:
                 return "clusterUser"
-            claims = self._emulator.check_token(token, AKS_SERVER_APP) if cluster.is_entra else None
+            claims = self._authority.check_token(token, AKS_SERVER_APP) if cluster.is_entra else None
             if claims is not None:
                 return str(claims["oid"])
         raise Refusal(401, "Unauthorized")
@@ -207,7 +200,7 @@ class ApiServer:
         return await self._send(request, dump(discovery.api_resource_list(group, version, members)) + b"\n")
 
     def _unknown(self, group: str) -> Refusal | PlainRefusal:
-        """A missing kind of a built-in group is a Status; what no built-in group handles is plain text."""
+        """Refuse a kind of a built-in group with a Status, and other groups in plain text."""
         if any(r.group == group and not r.custom for r in discovery.BUILTIN):
             return Refusal(404, _NOT_FOUND, details={})
         return PlainRefusal(404, "404 page not found")
@@ -216,13 +209,13 @@ class ApiServer:
         self, request: web.Request, user: str, accept: str, target: _Target
     ) -> web.StreamResponse:
         cluster = self._cluster
-        # Rights come first: without them a missing group is a 403 as well.
+        # Check rights first: without them a real server answers 403 for a missing group too.
         if target.key in cluster.forbidden or "*" in cluster.forbidden:
             raise self._refuse(user, "get" if target.name else "list", target)
-        found = [r for r in cluster.resources() if r.group == target.group and r.plural == target.plural]
-        resource = next((r for r in found if target.version in r.versions), None)
-        wanted = "get" if target.name else "list"
-        if resource is None or wanted not in resource.verbs or target.subresource is not None:
+        resources = [r for r in cluster.resources() if r.group == target.group and r.plural == target.plural]
+        resource = next((r for r in resources if target.version in r.versions), None)
+        verb = "get" if target.name else "list"
+        if resource is None or verb not in resource.verbs or target.subresource is not None:
             raise self._unknown(target.group)
         if target.namespace is not None and not resource.namespaced:
             raise self._unknown(target.group)
@@ -244,7 +237,8 @@ class ApiServer:
         query = request.query
         limit = limit_of(query.get("limit", ""))
         token = query.get("continue", "")
-        # From the watch cache: the limit is ignored. https://kubernetes.io/docs/reference/using-api/api-concepts/
+        # The answer comes from the watch cache, which ignores the limit.
+        # https://kubernetes.io/docs/reference/using-api/api-concepts/
         if query.get("resourceVersion") == "0" and not token:
             limit = 0
         if token and query.get("resourceVersion", "0") not in {"", "0"}:
@@ -277,15 +271,16 @@ class ApiServer:
             tests += [field_test(resource.key, selectors[1])] if selectors[1] else []
         except SelectorError as error:
             raise Refusal(400, str(error)) from error
-        found = [
+        pairs = [
             (_key(obj), obj)
             for obj in self._visible(resource)
             if (namespace is None or obj["metadata"].get("namespace") == namespace) and all(test(obj) for test in tests)
         ]
-        found.sort(key=lambda pair: pair[0])
-        # Other writers never rest, so two lists never see the same resource version.
+        pairs.sort(key=lambda pair: pair[0])
+        # Two lists never have the same resource version: on a real cluster, others write all the
+        # time.
         self._cluster.resource_version += 1
-        return _Snapshot(self._cluster.resource_version, [key for key, _ in found], [obj for _, obj in found])
+        return _Snapshot(self._cluster.resource_version, [key for key, _ in pairs], [obj for _, obj in pairs])
 
     def _resume(self, resource: Resource, scope: tuple[object, ...], version: int, start: str) -> _Snapshot:
         expired = self._cluster.expire_continue.get(resource.key, 0)
@@ -302,7 +297,7 @@ class ApiServer:
         while len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
 
-    # -- everything else ---------------------------------------------------------------------------------------
+    # -- other requests ---------------------------------------------------------------------------------------
 
     async def _write(self, request: web.Request, user: str) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]
@@ -315,25 +310,25 @@ class ApiServer:
                 target = _target(group, version, rest)
             case _:
                 raise PlainRefusal(404, "404 page not found")
-        # Nobody may change anything here: a client that tries has a bug.
+        # Refuse every change: a client that sends one has a bug.
         raise self._refuse(user, _VERBS.get(request.method, request.method.lower()), target)
 
     async def _review(self, request: web.Request) -> web.StreamResponse:
         try:
             spec = json.loads(await request.read())["spec"]
         except (ValueError, KeyError, TypeError):
-            # Protobuf, which other clients send, is not spoken here.
+            # Other clients send protobuf, which is not supported here.
             message = (
                 "the body of the request was in an unknown format - accepted media types include: application/json"
             )
             raise Refusal(415, message) from None
-        asked = spec.get("resourceAttributes")
+        attributes = spec.get("resourceAttributes")
         allowed = True
-        if asked is not None:
-            name, group = asked.get("resource", ""), asked.get("group", "")
+        if attributes is not None:
+            name, group = attributes.get("resource", ""), attributes.get("group", "")
             everything = name == "*" or group == "*"
             refused = self._cluster.forbidden | self._cluster.hidden
-            allowed = self._cluster.may(asked.get("verb", ""), f"{name}.{group}" if group else name)
+            allowed = self._cluster.may(attributes.get("verb", ""), f"{name}.{group}" if group else name)
             allowed = allowed and not (everything and refused)
         status: JSON = {"allowed": allowed}
         if allowed:
@@ -345,7 +340,7 @@ class ApiServer:
     async def _send(
         self, request: web.Request, body: bytes, *, status: int = HTTPStatus.OK, headers: JSON | None = None
     ) -> web.StreamResponse:
-        sent: dict[str, str] = {
+        all_headers: dict[str, str] = {
             "Audit-Id": str(uuid.uuid4()),
             "Cache-Control": "no-cache, private",
             "Content-Type": "application/json",
@@ -355,8 +350,8 @@ class ApiServer:
         }
         if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = await asyncio.to_thread(gzip.compress, body, 1)
-            sent |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        return web.Response(body=body, status=status, headers=sent)
+            all_headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return web.Response(body=body, status=status, headers=all_headers)
 
 
 def _common_name(request: web.Request) -> str | None:

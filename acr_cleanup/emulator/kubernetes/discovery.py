@@ -1,4 +1,4 @@
-"""Which kinds an emulated API server has, and the discovery documents in which it says so."""
+"""The kinds of an emulated API server, and its discovery documents."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 JSON = dict[str, Any]
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-# Custom resources say the same verbs in another order.
+# Custom resources list the same verbs in another order.
 CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of object; `versions` are those that are served, the preferred one first."""
+    """One kind of object. `versions`: the served versions, the preferred one first."""
 
     group: str
     versions: tuple[str, ...]
@@ -30,7 +30,7 @@ class Resource:
 
     @property
     def key(self) -> str:
-        """`deployments.apps`, or `pods` in the core group: how errors and kubectl name it."""
+        """The name in errors and in kubectl: `deployments.apps`, or `pods` in the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
@@ -110,7 +110,7 @@ BUILTIN_BY_KIND = {(r.group, r.kind): r for r in BUILTIN}
 
 
 def custom_resource(definition: JSON) -> Resource | None:
-    """The kind that a CustomResourceDefinition declares, None when it serves no version."""
+    """Return the kind of a CustomResourceDefinition, or None if it serves no version."""
     spec = definition["spec"]
     versions = tuple(v["name"] for v in spec["versions"] if v.get("served", True))
     if not versions:
@@ -129,7 +129,11 @@ def custom_resource(definition: JSON) -> Resource | None:
 
 
 def groups_of(resources: Iterable[Resource], dead: Iterable[str] = ()) -> dict[str, list[str]]:
-    """Group -> its versions, the preferred one first; `dead` adds aggregated APIs ("group/version") without a backend."""
+    """
+    Return the versions of each group, the preferred version first.
+
+    `dead`: aggregated APIs ("group/version") without a backend, which are listed all the same.
+    """
     groups: dict[str, list[str]] = {}
     for resource in resources:
         versions = groups.setdefault(resource.group, [])
@@ -141,7 +145,7 @@ def groups_of(resources: Iterable[Resource], dead: Iterable[str] = ()) -> dict[s
 
 
 def api_versions(address: str) -> JSON:
-    """`GET /api`."""
+    """Return the document of `GET /api`."""
     addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
 
@@ -152,18 +156,18 @@ def _group(name: str, versions: Iterable[str]) -> JSON:
 
 
 def api_group(name: str, versions: Iterable[str]) -> JSON:
-    """`GET /apis/<group>`."""
+    """Return the document of `GET /apis/<group>`."""
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
 
 
 def api_group_list(groups: dict[str, list[str]]) -> JSON:
-    """`GET /apis`."""
+    """Return the document of `GET /apis`."""
     entries = [_group(name, versions) for name, versions in groups.items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": entries}
 
 
 def api_resource_list(group: str, version: str, resources: Iterable[Resource]) -> JSON:
-    """`GET /api/v1` and `GET /apis/<group>/<version>`, subresources included as a real server does."""
+    """Return the document of a group version, with subresources as on a real server."""
     entries: list[JSON] = []
     for resource in resources:
         entry: JSON = {
@@ -188,12 +192,16 @@ def api_resource_list(group: str, version: str, resources: Iterable[Resource]) -
         )
     group_version = f"{group}/{version}" if group else version
     document: JSON = {"kind": "APIResourceList", "groupVersion": group_version, "resources": entries}
-    # Only the core group leaves the apiVersion of this list out.
+    # The list of the core group has no apiVersion.
     return {"kind": "APIResourceList", "apiVersion": "v1", **document} if group else document
 
 
 def aggregated(resources: Iterable[Resource], *, core: bool, dead: Iterable[str] = ()) -> JSON:
-    """`GET /api` (core) or `GET /apis` in the aggregated form, where a dead aggregated API is `Stale` and empty."""
+    """
+    Return the document of `GET /api` (`core`) or `GET /apis` in the aggregated form.
+
+    `dead`: aggregated APIs without a backend. Their entries are `Stale` and have no resources.
+    """
     chosen = [resource for resource in resources if (resource.group == "") == core]
     stale = () if core else tuple(dead)
     items: list[JSON] = []
@@ -216,7 +224,7 @@ def aggregated(resources: Iterable[Resource], *, core: bool, dead: Iterable[str]
 
 
 def _aggregated_resource(resource: Resource, version: str) -> JSON:
-    # Built-in kinds leave group and version of their own kind empty; custom resources spell them out.
+    # In the entry of a built-in kind, group and version are empty; custom kinds name them.
     kind = {
         "group": resource.group if resource.custom else "",
         "version": version if resource.custom else "",

@@ -1,5 +1,5 @@
 """
-The part of kubectl's JSONPath that scripts use, printing the same bytes.
+The part of kubectl's JSONPath that scripts use. It prints the same bytes as kubectl.
 
 Standard library alone, so that the stand-in for kubectl starts quickly.
 https://kubernetes.io/docs/reference/kubectl/jsonpath/
@@ -32,23 +32,27 @@ _TOKEN = re.compile(r"""".*?(?<!\\)"|'.*?(?<!\\)'|(?:\[[^\]]*\]|[^\s"'\[])+""")
 
 
 class JsonPathError(ValueError):
-    """The template is wrong; the text says how."""
+    """The template is not valid. The text is kubectl's error message."""
 
 
 class JsonPathIndexError(ValueError):
-    """The template is right, but counts further than a list goes: the one kind of missing value that is an error."""
+    """
+    An index is beyond the end of a list.
+
+    Any other missing value prints nothing, and is not an error.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Printed as it stands."""
+    """Literal text, printed without change."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Printed as the values that it finds, a space between them."""
+    """A path, printed as the values that it finds, separated by spaces."""
 
     steps: tuple[re.Match[str], ...]
     from_root: bool
@@ -56,7 +60,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Its body is printed once for each value found."""
+    """A loop: its body is printed once for each value that its path finds."""
 
     path: Path
     body: tuple[Node, ...]
@@ -66,12 +70,12 @@ Node = Text | Path | Range
 
 
 def render(template: str, value: Any) -> str:
-    """The text that `kubectl -o jsonpath=template` prints for a value; what is missing prints nothing."""
+    """Return the text that `kubectl -o jsonpath=TEMPLATE` prints for a value."""
     return "".join(_print(parse(template), value, value))
 
 
 def parse(template: str) -> tuple[Node, ...]:
-    """The nodes of a template."""
+    """Return the nodes of a template."""
     stack: list[tuple[Path | None, list[Node]]] = [(None, [])]
     for literal, inside in _pieces(template):
         nodes = stack[-1][1]
@@ -95,7 +99,7 @@ def parse(template: str) -> tuple[Node, ...]:
 
 
 def _pieces(template: str) -> Iterator[tuple[str, str | None]]:
-    """Literal text and the content of the braces after it; braces inside quotes do not count."""
+    """Yield literal text and the content of the braces after it. Braces in quotes are content."""
     at = 0
     while True:
         start = template.find("{", at)
@@ -106,7 +110,8 @@ def _pieces(template: str) -> Iterator[tuple[str, str | None]]:
         while end < len(template) and (quote or template[end] != "}"):
             if quote and (template[end] == "\n" or end + 1 == len(template)):
                 raise JsonPathError("unterminated quoted string")
-            # Like the real parser: a quote after a backslash never closes, not even after an escaped backslash.
+            # As in the real parser, a quote after a backslash does not close, even if the backslash
+            # is escaped itself.
             if template[end] in "\"'" and template[end - 1] != "\\":
                 quote = "" if template[end] == quote else quote or template[end]
             end += 1
@@ -117,7 +122,7 @@ def _pieces(template: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _action(text: str) -> Iterator[Node]:
-    """One pair of braces may hold several strings and paths, one after the other."""
+    """Yield the nodes of one pair of braces, which may hold several strings and paths."""
     for token in _TOKEN.findall(text):
         yield Text(_unquote(token[1:-1])) if token[0] in "\"'" else _path(token)
 
@@ -158,17 +163,17 @@ def _print(nodes: tuple[Node, ...], value: Any, root: Any) -> Iterator[str]:
             case Text(text):
                 yield text
             case Path():
-                yield " ".join(_text(found) for found in _find(node, value, root))
+                yield " ".join(_text(match) for match in _find(node, value, root))
             case Range(path, body):
-                for found in _find(path, value, root):
-                    yield from _print(body, found, root)
+                for match in _find(path, value, root):
+                    yield from _print(body, match, root)
 
 
 def _find(path: Path, value: Any, root: Any) -> list[Any]:
-    found = [root if path.from_root else value]
+    values = [root if path.from_root else value]
     for step in path.steps:
-        found = [inner for outer in found for inner in _step(step, outer)]
-    return found
+        values = [inner for outer in values for inner in _step(step, outer)]
+    return values
 
 
 def _step(step: re.Match[str], value: Any) -> Iterator[Any]:
@@ -214,7 +219,7 @@ def _text(value: Any) -> str:
 
 
 def go_json(value: Any, indent: int | None = None) -> str:
-    """JSON as Go writes it: sorted keys, and `<`, `>`, `&` escaped."""
+    """Return JSON as Go writes it: keys sorted, and `<`, `>`, `&` escaped."""
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=separators, indent=indent)
     for character in "<>&\u2028\u2029":

@@ -1,14 +1,13 @@
-"""The kubeconfigs that AKS hands out: certificate, token, and the two forms for users of Entra ID."""
+"""The kubeconfigs of AKS: with a certificate, with a token, and two forms for Entra ID users."""
 
 from __future__ import annotations
 
 import base64
 import json
 
-from acr_cleanup.emulator.kubernetes.api import AKS_SERVER_APP
-from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
+from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, Auth, ClusterState
 
-# The application id of kubectl's own login in Entra ID.
+# The application id with which kubectl logs in to Entra ID.
 _CLIENT_APP = "80faf920-1908-4b52-b5ef-a8e7bedfc67a"
 _ENVIRONMENTS = {
     "azmk8s.io": "AzurePublicCloud",
@@ -27,7 +26,12 @@ def kubeconfig(
     tenant: str,
     certificate: tuple[str, str],
 ) -> str:
-    """The YAML text of a kubeconfig; `role` is clusterUser or clusterAdmin, `certificate` the PEMs of cert and key."""
+    """
+    Return the YAML text of a kubeconfig.
+
+    `role`: clusterUser or clusterAdmin.
+    `certificate`: the PEM texts of a client certificate and of its key.
+    """
     user = f"{role}_{cluster.resource_group}_{cluster.name}"
     context = f"{cluster.name}-admin" if role == "clusterAdmin" else cluster.name
     return f"""\
@@ -102,7 +106,11 @@ def _user(cluster: ClusterState, auth: Auth, tenant: str, certificate: tuple[str
 
 
 def inside_kubeconfig(server: str, ca_pem: bytes, token: str) -> str:
-    """The kubeconfig of a run command's pod, as JSON: YAML for the real kubectl, and plain for its stand-in."""
+    """
+    Return the kubeconfig of a run command's pod as JSON.
+
+    JSON is YAML too, so kubectl reads it; the stand-in for kubectl has no YAML parser.
+    """
     cluster = {"server": server, "certificate-authority-data": _base64(ca_pem)}
     return json.dumps(
         {

@@ -1,8 +1,9 @@
 """
-A small stand-in for kubectl, enough for reading: `get`, `version`, `auth can-i`, `api-resources`, and raw access reviews.
+A small stand-in for kubectl that can only read.
 
-It is what the emulated AKS run command finds on its PATH. Output and errors are those of the real program for what is
-supported; only the human-readable table is simpler. Standard library alone, so that it starts quickly.
+Commands: `get`, `version`, `auth can-i`, `api-resources` and raw access reviews. The emulated AKS
+run command has it on its PATH. Output and errors of these commands are those of the real program,
+except that the human-readable table is simpler. Standard library alone, so that it starts quickly.
 """
 
 # ruff: noqa: T201 - it is a command line program
@@ -21,69 +22,24 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathIndexError, go_json, render
+from acr_cleanup.emulator.kubernetes.kubectl_arguments import Arguments, KubectlError
+from acr_cleanup.emulator.kubernetes.kubectl_print import print_columns, print_objects
 
 JSON = dict[str, Any]
 
 VERSION = "v1.36.2"
-_SHORT = {
-    "-A": "all-namespaces",
-    "-o": "output",
-    "-n": "namespace",
-    "-l": "selector",
-    "-L": "label-columns",
-    "-q": "quiet",
-    "-f": "filename",
-}
-_SWITCHES = {"all-namespaces", "ignore-not-found", "no-headers", "quiet", "client", "namespaced", "show-managed-fields"}
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _REFUSED = "The connection to the server {} was refused - did you specify the right host or port?"
-# What the real program says for a status that carries no reason of its own.
+# The reasons that the real program prints for an answer that is not a Status object.
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 429: "TooManyRequests", 503: "ServiceUnavailable"}
 
 
-class KubectlError(Exception):
-    """Printed on stderr as it stands; the exit code is 1."""
-
-
-class Arguments:
-    """Words and flags of a command line; flags may be `-o json`, `-o=json`, `-ojson`, `--output json`, `--output=json`."""
-
-    def __init__(self, argv: list[str]) -> None:
-        self.words: list[str] = []
-        self.flags: dict[str, str] = {}
-        rest = list(argv)
-        while rest:
-            item = rest.pop(0)
-            if not item.startswith("-") or item == "-":
-                self.words.append(item)
-                continue
-            if item.startswith("--"):
-                name, given, value = item[2:].partition("=")
-            else:
-                name, value = _SHORT.get(item[:2], item[1:]), item[2:].removeprefix("=")
-                given = value
-            if name in _SWITCHES:
-                self.flags[name] = value if given else "true"
-            elif given:
-                self.flags[name] = value
-            elif rest:
-                self.flags[name] = rest.pop(0)
-            else:
-                raise KubectlError(f"error: flag needs an argument: {item}")
-
-    def on(self, name: str) -> bool:
-        """Whether a switch is set."""
-        return self.flags.get(name) == "true"
-
-
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of object that the server knows."""
+class ResourceKind:
+    """One kind of object, as the discovery document describes it."""
 
     group: str
     version: str
@@ -103,7 +59,7 @@ class Kind:
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     def answers_to(self, word: str) -> bool:
-        """Whether kubectl's user means this kind by `pods`, `po`, `deployments.apps` or `deployments.v1.apps`."""
+        """Return whether `word`, such as `po` or `deployments.v1.apps`, names this kind."""
         name, _, group = word.lower().partition(".")
         if name not in {self.plural, self.singular, *self.short_names}:
             return False
@@ -111,13 +67,13 @@ class Kind:
 
 
 class Cluster:
-    """The API server of the kubeconfig in $KUBECONFIG (as JSON, which is YAML too)."""
+    """The API server of the kubeconfig in $KUBECONFIG, which must be written as JSON."""
 
     def __init__(self, timeout: float | None) -> None:
         try:
             config = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
         except (KeyError, OSError):
-            # Without a kubeconfig the real program looks for a server on this machine.
+            # Without a kubeconfig the real program connects to a server on this machine.
             raise KubectlError(_REFUSED.format("localhost:8080")) from None
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self._server = cluster["server"]
@@ -132,7 +88,11 @@ class Cluster:
                 self._tls.load_cert_chain(file.name)
 
     def call(self, path: str, *, accept: str = "application/json", body: JSON | None = None) -> bytes:
-        """The body of an answer; any other answer is an error in kubectl's words."""
+        """
+        Return the body of an answer.
+
+        Raises KubectlError, in kubectl's words, if the call fails.
+        """
         headers = {"Accept": accept, "User-Agent": f"kubectl/{VERSION}"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -157,28 +117,28 @@ class Cluster:
                 else _REFUSED.format(host)
             ) from None
 
-    def kinds(self) -> Iterator[Kind]:
-        """Every kind, core first, each in its preferred version."""
+    def kinds(self) -> Iterator[ResourceKind]:
+        """Yield every kind in its preferred version, the core group first."""
         for root in ("/api", "/apis"):
             for group in json.loads(self.call(root, accept=_AGGREGATED))["items"]:
-                name, seen = group["metadata"].get("name", ""), set()
+                name, plurals = group["metadata"].get("name", ""), set()
                 for version in group["versions"]:
-                    for found in version.get("resources", ()):
-                        if found["resource"] not in seen:
-                            seen.add(found["resource"])
-                            yield _kind(name, version["version"], found)
+                    for resource in version.get("resources", ()):
+                        if resource["resource"] not in plurals:
+                            plurals.add(resource["resource"])
+                            yield _kind(name, version["version"], resource)
 
 
-def _kind(group: str, version: str, found: JSON) -> Kind:
-    return Kind(
+def _kind(group: str, version: str, resource: JSON) -> ResourceKind:
+    return ResourceKind(
         group,
         version,
-        found["resource"],
-        found["singularResource"],
-        found["responseKind"]["kind"],
-        found["scope"] == "Namespaced",
-        tuple(found.get("shortNames", ())),
-        tuple(found["verbs"]),
+        resource["resource"],
+        resource["singularResource"],
+        resource["responseKind"]["kind"],
+        resource["scope"] == "Namespaced",
+        tuple(resource.get("shortNames", ())),
+        tuple(resource["verbs"]),
     )
 
 
@@ -200,7 +160,7 @@ def _explain(code: int, body: bytes) -> str:
 
 
 def get(arguments: Arguments, cluster: Cluster) -> int:
-    """`kubectl get`."""
+    """Run `kubectl get`; return the exit code."""
     if "raw" in arguments.flags:
         sys.stdout.buffer.write(cluster.call(arguments.flags["raw"]))
         return 0
@@ -211,29 +171,29 @@ def get(arguments: Arguments, cluster: Cluster) -> int:
     names = words[1:]
     if names and arguments.on("all-namespaces"):
         raise KubectlError("error: a resource cannot be retrieved by name across all namespaces")
-    found: list[JSON] = []
+    objects: list[JSON] = []
     problems: list[str] = []
     for kind in chosen:
         try:
             for obj in _read(cluster, kind, arguments, names):
-                found.append(obj)  # noqa: PERF402 - what came before an error is kept
+                objects.append(obj)  # noqa: PERF402 - keeps the objects read before an error
         except KubectlError as error:
             if "(NotFound)" not in str(error) or not arguments.on("ignore-not-found"):
                 problems.append(str(error))
-    # The real program prints what it could read, be it nothing, the first pages of a list or some of the kinds, and
-    # fails only afterwards: whoever reads its output must look at its exit code.
+    # The real program first prints everything it could read: nothing, the first pages of a list, or
+    # some of the kinds. Then it fails. So only its exit code shows that the output is incomplete.
     single = len(names) == 1 and len(chosen) == 1
-    if not (problems and single) and (found or not arguments.on("ignore-not-found")):
-        _print_objects(arguments, found, single=single and len(found) == 1)
+    if not (problems and single) and (objects or not arguments.on("ignore-not-found")):
+        print_objects(arguments, objects, single=single and len(objects) == 1)
     sys.stdout.flush()
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
-def _choose(kinds: list[Kind], names: str) -> list[Kind]:
-    """The kinds that `pods,deployments.apps` means, in that order."""
-    chosen: list[Kind] = []
+def _choose(kinds: list[ResourceKind], names: str) -> list[ResourceKind]:
+    """Return the kinds that a list such as `pods,deployments.apps` names, in that order."""
+    chosen: list[ResourceKind] = []
     for name in names.split(","):
         kind = next((kind for kind in kinds if kind.answers_to(name)), None)
         if kind is None:
@@ -243,7 +203,7 @@ def _choose(kinds: list[Kind], names: str) -> list[Kind]:
     return chosen
 
 
-def _read(cluster: Cluster, kind: Kind, arguments: Arguments, names: list[str]) -> Iterator[JSON]:
+def _read(cluster: Cluster, kind: ResourceKind, arguments: Arguments, names: list[str]) -> Iterator[JSON]:
     place = ""
     if kind.namespaced and not arguments.on("all-namespaces"):
         place = f"/namespaces/{arguments.flags.get('namespace', 'default')}"
@@ -267,77 +227,8 @@ def _read(cluster: Cluster, kind: Kind, arguments: Arguments, names: list[str]) 
         query["continue"] = token
 
 
-def _print_objects(arguments: Arguments, found: list[JSON], *, single: bool) -> None:
-    output = arguments.flags.get("output", "")
-    form, _, template = output.partition("=")
-    whole: JSON = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": found}
-    shown = found[0] if single else whole
-    if form == "json":
-        if not arguments.on("show-managed-fields"):
-            for obj in found:
-                obj["metadata"].pop("managedFields", None)
-        print(go_json(shown, indent=4))
-    elif form == "jsonpath":
-        _print_jsonpath(template, shown)
-    elif form == "jsonpath-file":
-        _print_jsonpath(Path(template).read_text(), shown)
-    elif form == "name":
-        for obj in found:
-            group = obj["apiVersion"].rpartition("/")[0]
-            suffix = f".{group}" if group else ""
-            print(f"{obj['kind'].lower()}{suffix}/{obj['metadata']['name']}")
-    elif form in {"", "wide"}:
-        _print_table(arguments, found)
-    else:
-        raise KubectlError(f'error: unable to match a printer suitable for the output format "{form}"')
-
-
-def _print_jsonpath(template: str, value: JSON) -> None:
-    try:
-        sys.stdout.write(render(template, value))
-    except JsonPathError as error:
-        raise KubectlError(f"error: error parsing jsonpath {template}, {error}") from None
-    except JsonPathIndexError as error:
-        # The real program goes on with a dump of the whole object.
-        raise KubectlError(
-            f'error: error executing jsonpath "{template}": Error executing template: {error}.'
-        ) from None
-
-
-def _print_table(arguments: Arguments, found: list[JSON]) -> None:
-    if not found:
-        place = (
-            "" if arguments.on("all-namespaces") else f" in {arguments.flags.get('namespace', 'default')} namespace."
-        )
-        print(f"No resources found{place}", file=sys.stderr)
-        return
-    labels = [name for name in arguments.flags.get("label-columns", "").split(",") if name]
-    heads = ["NAMESPACE"] if arguments.on("all-namespaces") else []
-    heads += ["NAME", "AGE", *(name.rpartition("/")[2].upper() for name in labels)]
-    rows = [] if arguments.on("no-headers") else [heads]
-    for obj in found:
-        meta = obj["metadata"]
-        row = [meta.get("namespace", "")] if arguments.on("all-namespaces") else []
-        rows.append([*row, meta["name"], _age(meta), *((meta.get("labels") or {}).get(name, "") for name in labels)])
-    _print_columns(rows)
-
-
-def _age(meta: JSON) -> str:
-    """Whole days since an object was created."""
-    created = datetime.fromisoformat(meta["creationTimestamp"])
-    return f"{(datetime.now(UTC) - created).days}d"
-
-
-def _print_columns(rows: list[list[str]]) -> None:
-    """As Go's tabwriter: three spaces between columns, the last one as it is."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        *cells, last = row
-        print("".join(f"{cell:<{max(width + 3, 6)}}" for cell, width in zip(cells, widths, strict=False)) + last)
-
-
 def version(arguments: Arguments, cluster: Cluster) -> int:
-    """`kubectl version`."""
+    """Run `kubectl version`; return the exit code."""
     client: JSON = {"clientVersion": {"gitVersion": VERSION}, "kustomizeVersion": "v5.7.1"}
     server = {} if arguments.on("client") else {"serverVersion": json.loads(cluster.call("/version"))}
     if arguments.flags.get("output") == "json":
@@ -350,16 +241,20 @@ def version(arguments: Arguments, cluster: Cluster) -> int:
 
 
 def can_i(arguments: Arguments, cluster: Cluster) -> int:
-    """`kubectl auth can-i VERB RESOURCE`: the answer is the exit code too."""
+    """Run `kubectl auth can-i VERB RESOURCE`; the exit code is 0 for yes and 1 for no."""
     _, _, verb, resource, *_ = [*arguments.words, "", ""]
     kind = next((kind for kind in cluster.kinds() if kind.answers_to(resource)), None)
     if kind is None and resource != "*":
         print(f"Warning: the server doesn't have a resource type '{resource}'", file=sys.stderr)
-    asked: JSON = {"verb": verb, "group": kind.group if kind else "", "resource": kind.plural if kind else resource}
+    attributes: JSON = {
+        "verb": verb,
+        "group": kind.group if kind else "",
+        "resource": kind.plural if kind else resource,
+    }
     if not arguments.on("all-namespaces"):
-        asked["namespace"] = arguments.flags.get("namespace", "default")
+        attributes["namespace"] = arguments.flags.get("namespace", "default")
     review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
-    body = {**review, "spec": {"resourceAttributes": asked}}
+    body = {**review, "spec": {"resourceAttributes": attributes}}
     answer = json.loads(cluster.call("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body))
     allowed = bool(answer["status"]["allowed"])
     if not arguments.on("quiet"):
@@ -369,9 +264,10 @@ def can_i(arguments: Arguments, cluster: Cluster) -> int:
 
 def api_resources(arguments: Arguments, cluster: Cluster) -> int:
     """
-    `kubectl api-resources`, as a table or `-o name`, with `--verbs`, `--namespaced` and `--api-group`.
+    Run `kubectl api-resources`, as a table or `-o name`; return the exit code.
 
-    Like the real program, it says nothing of a group version whose backend is gone, if the server describes all groups at once.
+    It knows `--verbs`, `--namespaced` and `--api-group`. Like the real program, it silently leaves
+    out a group version whose backend is down, if the server describes all groups in one document.
     """
     verbs = set(filter(None, arguments.flags.get("verbs", "").split(",")))
     rows: list[list[str]] = []
@@ -386,12 +282,12 @@ def api_resources(arguments: Arguments, cluster: Cluster) -> int:
             print(kind.key)
     if "output" not in arguments.flags:
         heads = [["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND"]]
-        _print_columns(rows if arguments.on("no-headers") else heads + rows)
+        print_columns(rows if arguments.on("no-headers") else heads + rows)
     return 0
 
 
 def create(arguments: Arguments, cluster: Cluster) -> int:
-    """`kubectl create --raw PATH -f -`, of which only access reviews succeed here."""
+    """Run `kubectl create --raw PATH -f -`; the emulated server accepts only access reviews."""
     if "raw" not in arguments.flags or arguments.flags.get("filename") != "-":
         raise KubectlError("error: this is a stand-in that can only read")
     sys.stdout.buffer.write(cluster.call(arguments.flags["raw"], body=json.load(sys.stdin)))
@@ -399,7 +295,7 @@ def create(arguments: Arguments, cluster: Cluster) -> int:
 
 
 def _seconds(text: str) -> float | None:
-    """A duration as `--request-timeout` takes it: `30`, `30s`, `1m`; `0` is none."""
+    """Return the seconds of a duration such as `30`, `30s` or `1m`; None for `0`, no timeout."""
     units = {"": 1, "s": 1, "m": 60, "h": 3600}
     total = sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([smh]?)", text))
     return total or None
@@ -422,7 +318,7 @@ def _command(words: list[str]) -> Callable[[Arguments, Cluster], int]:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command line; returns the exit code."""
+    """Run one command line; return the exit code."""
     try:
         arguments = Arguments(argv)
         cluster = Cluster(_seconds(arguments.flags.get("request-timeout", "0")))

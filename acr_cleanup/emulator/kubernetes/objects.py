@@ -1,148 +1,26 @@
-"""Builds Kubernetes objects in the shape in which a real API server returns them, a line each."""
+"""Builders of Kubernetes objects, in the shape in which a real API server returns them."""
 
 from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-JSON = dict[str, Any]
-# Image IDs of a pod: one per container, or by image for every kind of container.
-ImageIds = Sequence[str] | Mapping[str, str] | None
-
-CREATED = "2026-01-05T08:30:00Z"
-_UIDS = uuid.UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
-_WITHOUT_GENERATION = {"ConfigMap", "ControllerRevision", "Namespace", "Node", "Secret"}
-# The apiVersion of owners; those of the core group are not named.
-_OWNERS = dict.fromkeys(("ReplicaSet", "StatefulSet", "DaemonSet", "Deployment"), "apps/v1")
-_OWNERS |= dict.fromkeys(("Job", "CronJob"), "batch/v1")
-
-
-def uid(kind: str, namespace: str | None, name: str) -> str:
-    """The same object always has the same uid, so that owners can be named before they exist."""
-    return str(uuid.uuid5(_UIDS, f"{kind}/{namespace or ''}/{name}"))
-
-
-def template_hash(value: object) -> str:
-    """A short stable hash, as controllers append to the names of what they create."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def image_id(image: str) -> str:
-    """The imageID that a kubelet would report: the digest in the image, or one made up from its name."""
-    name, _, digest = image.partition("@")
-    path, slash, last = name.rpartition("/")
-    repository = f"{path}{slash}{last.partition(':')[0]}"
-    return f"{repository}@{digest or 'sha256:' + hashlib.sha256(image.encode()).hexdigest()}"
-
-
-def metadata(
-    kind: str,
-    namespace: str | None,
-    name: str,
-    *,
-    owner: tuple[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
-    annotations: Mapping[str, str] | None = None,
-    manager: str = "kube-controller-manager",
-    owner_api_version: str | None = None,
-) -> JSON:
-    """Object metadata with uid and managedFields; `owner` is (kind, name) of its controller."""
-    result: JSON = {"name": name}
-    if namespace is not None:
-        result["namespace"] = namespace
-    result["uid"] = uid(kind, namespace, name)
-    if kind not in _WITHOUT_GENERATION:
-        result["generation"] = 1
-    result["creationTimestamp"] = CREATED
-    if labels:
-        result["labels"] = dict(labels)
-    if annotations:
-        result["annotations"] = dict(annotations)
-    if owner is not None:
-        owner_kind, owner_name = owner
-        result["ownerReferences"] = [
-            {
-                "apiVersion": owner_api_version or _OWNERS.get(owner_kind, "v1"),
-                "kind": owner_kind,
-                "name": owner_name,
-                "uid": uid(owner_kind, namespace, owner_name),
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ]
-    fields = {"f:metadata": {"f:labels": {".": {}, "f:app": {}}}, "f:spec": {"f:containers": {}}}
-    result["managedFields"] = [
-        {
-            "manager": manager,
-            "operation": "Update",
-            "apiVersion": "v1",
-            "time": CREATED,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": fields,
-        }
-    ]
-    return result
-
-
-def _container(name: str, image: str) -> JSON:
-    return {
-        "name": name,
-        "image": image,
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-        "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "File",
-        "imagePullPolicy": "IfNotPresent",
-    }
-
-
-def _names(prefix: str, count: int) -> list[str]:
-    return [prefix if index == 0 else f"{prefix}-{index}" for index in range(count)]
-
-
-def pod_spec(images: Sequence[str], init: Sequence[str] = (), *, restart: str = "Always") -> JSON:
-    """The spec of a pod template."""
-    spec: JSON = {}
-    if init:
-        spec["initContainers"] = [_container(*pair) for pair in zip(_names("init", len(init)), init, strict=True)]
-    spec["containers"] = [_container(*pair) for pair in zip(_names("main", len(images)), images, strict=True)]
-    return spec | {
-        "restartPolicy": restart,
-        "terminationGracePeriodSeconds": 30,
-        "dnsPolicy": "ClusterFirst",
-        "securityContext": {},
-        "schedulerName": "default-scheduler",
-    }
-
-
-def _template(images: Sequence[str], init: Sequence[str], labels: Mapping[str, str], restart: str = "Always") -> JSON:
-    return {"metadata": {"labels": dict(labels)}, "spec": pod_spec(images, init, restart=restart)}
-
-
-def _status(name: str, image: str, reported: str, phase: str, *, done: bool = False) -> JSON:
-    state: JSON
-    if phase == "Pending":
-        state = {"waiting": {"reason": "ImagePullBackOff"}}
-    elif done or phase in {"Succeeded", "Failed"}:
-        code, reason = (1, "Error") if phase == "Failed" and not done else (0, "Completed")
-        times = {"startedAt": CREATED, "finishedAt": CREATED}
-        state = {"terminated": {"exitCode": code, "reason": reason, **times}}
-    else:
-        state = {"running": {"startedAt": CREATED}}
-    return {
-        "name": name,
-        "state": state,
-        "lastState": {},
-        "ready": "running" in state,
-        "restartCount": 0,
-        "image": image,
-        "imageID": reported,
-        "started": "running" in state,
-    }
+from acr_cleanup.emulator.kubernetes.object_parts import (
+    CREATED,
+    JSON,
+    ImageIds,
+    container,
+    container_names,
+    container_status,
+    image_id,
+    metadata,
+    pod_spec,
+    pod_template,
+    uid,
+)
 
 
 def pod(
@@ -158,12 +36,16 @@ def pod(
     labels: Mapping[str, str] | None = None,
     node: str = "aks-nodepool1-12345678-vmss000000",
 ) -> JSON:
-    """A pod with status. A pending one reports no image IDs; an unscheduled one is `phase="Pending", node=""`."""
+    """
+    Return a pod with its status. A pending pod reports no image IDs.
+
+    For a pod that is not scheduled, pass `phase="Pending", node=""`.
+    """
     spec = pod_spec(images, init, restart="Never" if owner and owner[0] == "Job" else "Always")
     if ephemeral:
-        debuggers = zip(_names("debugger", len(ephemeral)), ephemeral, strict=True)
-        # Ephemeral containers may not ask for resources.
-        spec["ephemeralContainers"] = [_container(*pair) | {"resources": {}} for pair in debuggers]
+        debuggers = zip(container_names("debugger", len(ephemeral)), ephemeral, strict=True)
+        # The API server refuses resource requests of ephemeral containers.
+        spec["ephemeralContainers"] = [container(*pair) | {"resources": {}} for pair in debuggers]
     if node:
         spec["nodeName"] = node
     spec |= {"priority": 0, "enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority"}
@@ -190,17 +72,17 @@ def pod(
         status["startTime"] = CREATED
         if init:
             status["initContainerStatuses"] = [
-                _status(key, image, reported(image), phase, done=phase != "Pending")
-                for key, image in zip(_names("init", len(init)), init, strict=True)
+                container_status(key, image, reported(image), phase, done=phase != "Pending")
+                for key, image in zip(container_names("init", len(init)), init, strict=True)
             ]
         status["containerStatuses"] = [
-            _status(key, image, reported(image, place), phase)
-            for place, (key, image) in enumerate(zip(_names("main", len(images)), images, strict=True))
+            container_status(key, image, reported(image, place), phase)
+            for place, (key, image) in enumerate(zip(container_names("main", len(images)), images, strict=True))
         ]
         if ephemeral:
             status["ephemeralContainerStatuses"] = [
-                _status(key, image, reported(image), phase)
-                for key, image in zip(_names("debugger", len(ephemeral)), ephemeral, strict=True)
+                container_status(key, image, reported(image), phase)
+                for key, image in zip(container_names("debugger", len(ephemeral)), ephemeral, strict=True)
             ]
     status["qosClass"] = "Burstable"
     meta = metadata("Pod", namespace, name, owner=owner, labels=labels or {"app": name})
@@ -226,11 +108,11 @@ def deployment(
     paused: bool = False,
     revision: int = 1,
 ) -> JSON:
-    """A Deployment; `ClusterState.run` adds its ReplicaSet and pods."""
+    """Return a Deployment. `ClusterState.run` adds its ReplicaSet and pods."""
     spec: JSON = {
         "replicas": replicas,
         "selector": _selector(name),
-        "template": _template(images, init, {"app": name}),
+        "template": pod_template(images, init, {"app": name}),
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
         "revisionHistoryLimit": 10,
         "progressDeadlineSeconds": 600,
@@ -252,9 +134,13 @@ def replicaset(
     owner: tuple[str, str] | None = None,
     revision: int = 1,
 ) -> JSON:
-    """A ReplicaSet; with `replicas=0` and an owner it is what a rollback of its Deployment would start."""
+    """
+    Return a ReplicaSet.
+
+    With `replicas=0` and an owner it is the target of a rollback of its Deployment.
+    """
     labels = {"app": owner[1] if owner else name, "pod-template-hash": name.rpartition("-")[2]}
-    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": _template(images, init, labels)}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod_template(images, init, labels)}
     status = {"replicas": replicas, "observedGeneration": 1}
     notes = {"deployment.kubernetes.io/revision": str(revision)} if owner else None
     more: JSON = {"owner": owner, "annotations": notes, "labels": labels}
@@ -264,11 +150,11 @@ def replicaset(
 def statefulset(
     namespace: str, name: str, images: Sequence[str], *, replicas: int = 1, init: Sequence[str] = ()
 ) -> JSON:
-    """A StatefulSet."""
+    """Return a StatefulSet."""
     spec = {
         "replicas": replicas,
         "selector": _selector(name),
-        "template": _template(images, init, {"app": name}),
+        "template": pod_template(images, init, {"app": name}),
         "serviceName": name,
         "podManagementPolicy": "OrderedReady",
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
@@ -279,10 +165,10 @@ def statefulset(
 
 
 def daemonset(namespace: str, name: str, images: Sequence[str], *, init: Sequence[str] = ()) -> JSON:
-    """A DaemonSet."""
+    """Return a DaemonSet."""
     spec = {
         "selector": _selector(name),
-        "template": _template(images, init, {"app": name}),
+        "template": pod_template(images, init, {"app": name}),
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}},
         "revisionHistoryLimit": 10,
     }
@@ -293,8 +179,8 @@ def daemonset(namespace: str, name: str, images: Sequence[str], *, init: Sequenc
 def controllerrevision(
     namespace: str, name: str, images: Sequence[str], *, owner: tuple[str, str], revision: int = 1
 ) -> JSON:
-    """One step in the history of a StatefulSet or DaemonSet: what a rollback would start."""
-    template = {"$patch": "replace", **_template(images, (), {"app": owner[1]})}
+    """Return one revision of a StatefulSet or DaemonSet: the target of a rollback."""
+    template = {"$patch": "replace", **pod_template(images, (), {"app": owner[1]})}
     labels = {"app": owner[1], "controller-revision-hash": name.rpartition("-")[2]}
     meta = metadata("ControllerRevision", namespace, name, owner=owner, labels=labels)
     data = {"spec": {"template": template}}
@@ -310,14 +196,14 @@ def job(
     suspend: bool = False,
     owner: tuple[str, str] | None = None,
 ) -> JSON:
-    """A Job; `owner=("CronJob", name)` when a CronJob made it."""
+    """Return a Job. Pass `owner=("CronJob", name)` if a CronJob created it."""
     labels = {"app": name, "batch.kubernetes.io/job-name": name, "job-name": name}
     spec = {
         "parallelism": 1,
         "completions": 1,
         "backoffLimit": 0,
         "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": uid("Job", namespace, name)}},
-        "template": _template(images, init, labels, "Never"),
+        "template": pod_template(images, init, labels, "Never"),
         "completionMode": "NonIndexed",
         "suspend": suspend,
     }
@@ -335,8 +221,8 @@ def cronjob(
     suspend: bool = False,
     init: Sequence[str] = (),
 ) -> JSON:
-    """A CronJob that is not running now."""
-    job_spec = {"backoffLimit": 1, "template": _template(images, init, {"app": name}, "Never")}
+    """Return a CronJob without a running Job."""
+    job_spec = {"backoffLimit": 1, "template": pod_template(images, init, {"app": name}, "Never")}
     spec = {
         "schedule": schedule,
         "concurrencyPolicy": "Allow",
@@ -349,37 +235,41 @@ def cronjob(
 
 
 def replicationcontroller(namespace: str, name: str, images: Sequence[str], *, replicas: int = 1) -> JSON:
-    """A ReplicationController."""
-    spec = {"replicas": replicas, "selector": {"app": name}, "template": _template(images, (), {"app": name})}
+    """Return a ReplicationController."""
+    spec = {"replicas": replicas, "selector": {"app": name}, "template": pod_template(images, (), {"app": name})}
     return _workload("v1", "ReplicationController", namespace, name, spec, {"replicas": replicas})
 
 
 def podtemplate(namespace: str, name: str, images: Sequence[str]) -> JSON:
-    """A stored PodTemplate."""
+    """Return a PodTemplate object."""
     meta = metadata("PodTemplate", namespace, name, labels={"app": name})
     return {
         "apiVersion": "v1",
         "kind": "PodTemplate",
         "metadata": meta,
-        "template": _template(images, (), {"app": name}),
+        "template": pod_template(images, (), {"app": name}),
     }
 
 
 def configmap(namespace: str, name: str, data: Mapping[str, str]) -> JSON:
-    """A ConfigMap."""
+    """Return a ConfigMap."""
     meta = metadata("ConfigMap", namespace, name)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(data)}
 
 
 def custom_object(api_version: str, kind: str, namespace: str | None, name: str, spec: JSON) -> JSON:
-    """Any custom resource; `ClusterState.add` declares its kind when no definition does."""
+    """
+    Return a custom resource.
+
+    `ClusterState.add` adds a definition of its kind if the cluster has none.
+    """
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata(kind, namespace, name), "spec": spec}
 
 
 def definition(
     group: str, kind: str, plural: str, *, versions: Sequence[str] = ("v1",), namespaced: bool = True
 ) -> JSON:
-    """A CustomResourceDefinition that serves `versions`, the preferred one first."""
+    """Return a CustomResourceDefinition that serves `versions`; the first is the preferred one."""
     names = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
     spec = {
         "group": group,
@@ -413,9 +303,11 @@ def helm_release(
     kind: Literal["Secret", "ConfigMap"] = "Secret",
 ) -> JSON:
     """
-    The object in which Helm stores one revision of a release: base64 of gzip of JSON, and that once more in base64 for a Secret.
+    Return the object in which Helm stores one revision of a release.
 
-    `hooks` are the hooks' manifests, `values` the defaults of the chart, `config` what the release overrides of them.
+    The content is base64 of gzip of JSON. In a Secret it is encoded in base64 once more.
+    `hooks`: the manifests of the hooks; `values`: the defaults of the chart; `config`: the values
+    that the release overrides.
     https://github.com/helm/helm/blob/main/pkg/storage/driver/secrets.go
     """
     info = {

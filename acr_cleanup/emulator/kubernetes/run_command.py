@@ -1,7 +1,8 @@
 """
-Executes an AKS run command for real: `sh -c` in an empty folder, with kubectl first on its PATH.
+Execute an AKS run command: `sh -c` in an empty folder, with kubectl first on its PATH.
 
-AKS starts a pod in the cluster for this, so the command reaches the API server of a private cluster too.
+AKS starts a pod in the cluster for the command. So the command reaches the API server of a private
+cluster too.
 https://learn.microsoft.com/azure/aks/access-private-cluster
 """
 
@@ -23,26 +24,29 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trustme
 from aiohttp import web
 
-from acr_cleanup.emulator import faults
-from acr_cleanup.emulator.kubernetes.api import ClusterState, kubernetes_app
+from acr_cleanup.emulator.authority import Authority
+from acr_cleanup.emulator.kubernetes.api import kubernetes_app
 from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.middleware import middleware
+from acr_cleanup.emulator.world import World
 
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
-    from acr_cleanup.emulator.world import World
-
-_PACKAGES = Path(__file__).parents[2]
+# The folder of the package, for the PYTHONPATH of the stand-in for kubectl.
+_PACKAGES = Path(__file__).parents[3]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What ARM reports of a command; `reason` is set when it never ran, and `exit_code` None then."""
+    """
+    The result of a command, as ARM reports it.
+
+    For a command that did not run, `reason` is set and `exit_code` is None.
+    """
 
     exit_code: int | None
     logs: str
@@ -52,14 +56,17 @@ class CommandResult:
 
 
 async def run_command(
-    world: World, cluster: ClusterState, emulator: Emulator, *, command: str, context: str = "", token: str = ""
+    world: World, cluster: ClusterState, authority: Authority, *, command: str, context: str = "", token: str = ""
 ) -> CommandResult:
     """
-    Runs `command` inside the cluster.
+    Run `command` inside the cluster.
 
-    `context` is a zip file in base64 whose files lie in the folder of the command, `token` the caller's token for an
-    Entra ID cluster (on others the command is an administrator). The log is stdout and stderr together, cut without a sign
-    at `cluster.truncate_log_at` bytes.
+    `context`: a zip file in base64; its files are unpacked into the folder of the command.
+    `token`: the caller's token for an Entra ID cluster. On other clusters the command runs as an
+    administrator.
+
+    The log is stdout and stderr together. It is cut at `cluster.truncate_log_at` bytes without
+    notice.
     """
     started = world.clock()
     if cluster.run_command_reason is not None:
@@ -71,12 +78,12 @@ async def run_command(
         if context:
             with zipfile.ZipFile(io.BytesIO(base64.b64decode(context))) as archive:
                 archive.extractall(work)
-        async with _inside_door(world, cluster, emulator) as (server, ca_pem):
+        async with serve_inside(world, cluster, authority) as (server, ca_pem):
             identity = token if cluster.is_entra else cluster.inside_token
             config = folder / "kubeconfig"
             config.write_text(inside_kubeconfig(server, ca_pem, identity or "none"))
             _install_kubectl(folder / "bin", real=cluster.kubectl == "real")
-            # Nothing of this process's environment: it may hold the caller's credentials.
+            # Pass nothing of this process's environment, which may hold the caller's credentials.
             environment = {"PATH": f"{folder / 'bin'}:{_PATH}", "HOME": name, "KUBECONFIG": str(config)}
             log, code = await _shell(command, work, environment, cluster.run_command_seconds)
     if code is None:
@@ -89,13 +96,17 @@ async def run_command(
 
 
 @contextlib.asynccontextmanager
-async def _inside_door(world: World, cluster: ClusterState, emulator: Emulator) -> AsyncIterator[tuple[str, bytes]]:
-    """The API server as seen from inside: its URL and the CA of its certificate, while the command runs."""
+async def serve_inside(world: World, cluster: ClusterState, authority: Authority) -> AsyncIterator[tuple[str, bytes]]:
+    """
+    Serve the cluster's API server on a new loopback port, also if the cluster is private.
+
+    Yields its URL and the certificate of its authority (PEM).
+    """
     ca = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("127.0.0.1").configure_cert(tls)
-    app = kubernetes_app(world, cluster, emulator, inside=True)
-    app.middlewares.insert(0, faults.middleware(world, f"kubernetes/{cluster.name}"))
+    app = kubernetes_app(cluster, authority, inside=True)
+    app.middlewares.insert(0, middleware(world, f"kubernetes/{cluster.name}"))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
@@ -111,10 +122,10 @@ def _install_kubectl(folder: Path, *, real: bool) -> None:
     folder.mkdir()
     launcher = folder / "kubectl"
     if real:
-        found = shutil.which("kubectl")
-        if found is None:
+        program = shutil.which("kubectl")
+        if program is None:
             raise FileNotFoundError("kubectl is not on the PATH of this machine")
-        launcher.symlink_to(found)
+        launcher.symlink_to(program)
         return
     python = shlex.quote(sys.executable)
     setting = f"PYTHONUTF8=1 PYTHONPATH={shlex.quote(str(_PACKAGES))}"
@@ -123,7 +134,7 @@ def _install_kubectl(folder: Path, *, real: bool) -> None:
 
 
 async def _shell(command: str, folder: Path, environment: dict[str, str], seconds: float) -> tuple[bytes, int | None]:
-    """Log and exit code of the command; the code is None when it had to be killed."""
+    """Return the log and the exit code; the code is None if the command exceeded `seconds`."""
     process = await asyncio.create_subprocess_exec(
         "/bin/sh",
         "-c",
@@ -141,7 +152,7 @@ async def _shell(command: str, folder: Path, environment: dict[str, str], second
     except TimeoutError:
         return b"", None
     finally:
-        # The command may have left children behind, which hold the pipe open.
+        # Kill the whole group: children that the command left behind would keep the pipe open.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -1,4 +1,4 @@
-"""Label and field selectors of a list request."""
+"""Label and field selectors of list requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Test = Callable[[JSON], bool]
 _TERM = re.compile(
     r"(?P<not>!)?(?P<key>[\w./-]+)\s*(?:(?P<op>==?|!=|\bin\b|\bnotin\b)\s*(?P<value>\([^)]*\)|[\w./-]*))?$"
 )
-# The fields that may be selected on, and where they are; every kind knows the first two.
+# Resource -> the fields that a selector may name, and their paths. Every resource has the first
+# two.
 _FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
     "": {"metadata.name": ("metadata", "name"), "metadata.namespace": ("metadata", "namespace")},
     "pods": {"spec.nodeName": ("spec", "nodeName"), "status.phase": ("status", "phase")},
@@ -21,7 +22,7 @@ _FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class SelectorError(ValueError):
-    """The selector cannot be understood; the text is what the server answers."""
+    """The selector is not valid. The text is the message of the server's answer."""
 
 
 def _split(text: str) -> list[str]:
@@ -30,7 +31,11 @@ def _split(text: str) -> list[str]:
 
 
 def label_test(selector: str) -> Test:
-    """A test for `labelSelector`: `a=b`, `a!=b`, `a`, `!a`, `a in (b,c)`, `a notin (b)`, joined by commas."""
+    """
+    Return a test of objects for the value of a `labelSelector` parameter.
+
+    Terms: `a=b`, `a!=b`, `a`, `!a`, `a in (b,c)`, `a notin (b)`, separated by commas.
+    """
     tests = [_label_term(term) for term in _split(selector)]
     return lambda obj: all(test(obj["metadata"].get("labels") or {}) for test in tests)
 
@@ -41,8 +46,8 @@ def _label_term(term: str) -> Callable[[dict[str, str]], bool]:
         raise SelectorError(f"found '{term[:2]}', expected: !, identifier, or 'end of string'")
     key, operator = match["key"], match["op"]
     if operator is None:
-        wanted = match["not"] is None
-        return lambda labels: (key in labels) == wanted
+        present = match["not"] is None
+        return lambda labels: (key in labels) == present
     value = match["value"] or ""
     if operator in {"in", "notin"}:
         values = {part.strip() for part in value.strip("()").split(",")}
@@ -51,7 +56,11 @@ def _label_term(term: str) -> Callable[[dict[str, str]], bool]:
 
 
 def field_test(resource: str, selector: str) -> Test:
-    """A test for `fieldSelector`: `field=value` or `field!=value`, joined by commas."""
+    """
+    Return a test of objects for the value of a `fieldSelector` parameter.
+
+    Terms: `field=value` or `field!=value`, separated by commas.
+    """
     paths = _FIELDS[""] | _FIELDS.get(resource, {})
     tests: list[Test] = []
     for term in _split(selector):
@@ -64,9 +73,9 @@ def field_test(resource: str, selector: str) -> Test:
 
 def _field_term(path: tuple[str, ...], value: str, *, equal: bool) -> Test:
     def test(obj: JSON) -> bool:
-        found: Any = obj
-        for part in path:
-            found = found.get(part, "")
-        return bool(found == value) == equal
+        field: Any = obj
+        for key in path:
+            field = field.get(key, "")
+        return bool(field == value) == equal
 
     return test

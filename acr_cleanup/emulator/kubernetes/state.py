@@ -1,4 +1,4 @@
-"""The state of one AKS cluster: how ARM describes it, what its API server holds, and what goes wrong with it."""
+"""The state of one AKS cluster: its description in ARM, its objects, and its failures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any, Literal
 
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.discovery import BUILTIN, BUILTIN_BY_KIND, Resource, custom_resource
-from acr_cleanup.emulator.kubernetes.objects import JSON, ImageIds
+from acr_cleanup.emulator.kubernetes.object_parts import JSON, ImageIds, metadata, template_hash, uid
 
 Auth = Literal["certificate", "token", "entra", "entra-exec"]
+
+# The application id of the AKS server in Entra ID: the audience of every token for an Entra ID
+# cluster, in all clouds.
+# https://azure.github.io/kubelogin/concepts/aks.html
+AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 _READ_VERBS = frozenset({"get", "list", "watch"})
@@ -20,12 +25,12 @@ _READ_VERBS = frozenset({"get", "list", "watch"})
 @dataclass(slots=True)
 class ClusterState:
     """
-    One AKS cluster. May be changed at any moment; what a test puts in `objects` is served from the next list on.
+    One AKS cluster. A test may change it at any moment; the next request sees the change.
 
-    `auth` says how its kubeconfig lets a user in: a client certificate and a token, a token alone, or Entra ID in the
-    older (`auth-provider: azure`) or the newer (`exec: kubelogin`) form.
-    `reachable` says whether its API server can be reached from outside; None: if it is not private. From inside (run
-    command) it always can be, and a stopped cluster never.
+    `auth`: the credentials in its kubeconfig: a client certificate and a token, a token alone, or
+    Entra ID in the older (`auth-provider: azure`) or the newer (`exec: kubelogin`) form.
+    `reachable`: whether clients outside its network reach the API server. None means: unless it is
+    private. The run command always reaches it. Nothing reaches the API server of a stopped cluster.
     """
 
     name: str
@@ -43,34 +48,35 @@ class ClusterState:
     public_fqdn_of_private: bool = False
     reachable: bool | None = None
     disable_run_command: bool = False
-    # What the caller may not do through ARM: "read", "listClusterUserCredential/action",
+    # ARM actions that the caller has no right to: "read", "listClusterUserCredential/action",
     # "listClusterAdminCredential/action", "runcommand/action", "commandResults/read".
     denied_actions: set[str] = field(default_factory=set)
-    # The end of the cluster's host names: azmk8s.io, or that of another cloud.
+    # The domain of the cluster's host names; other clouds have other domains.
     domain: str = "azmk8s.io"
 
-    # By resource, as errors name it: "pods", "deployments.apps", "rollouts.argoproj.io".
+    # By resource, named as in errors: "pods", "deployments.apps", "rollouts.argoproj.io".
     objects: dict[str, list[JSON]] = field(default_factory=dict)
-    # Resources whose lists answer 403; "*" stands for all.
+    # Resources whose lists answer 403; "*" means all resources.
     forbidden: set[str] = field(default_factory=set)
-    # Resources whose lists answer 200 and nothing, although they may not be read (an access review says so).
+    # Resources whose lists answer 200 without items. Only an access review shows the missing right.
     hidden: set[str] = field(default_factory=set)
-    # How many continue tokens of a resource answer 410 from now on.
+    # Resource -> the number of its next continue tokens that answer 410.
     expire_continue: dict[str, int] = field(default_factory=dict)
-    # The server never returns more objects on a page than this, whatever `limit` asks for.
+    # The most objects on a page, also if `limit` asks for more.
     page_cap: int | None = None
-    # Aggregated APIs ("custom.metrics.k8s.io/v1beta1") whose backend is gone.
+    # Aggregated APIs ("custom.metrics.k8s.io/v1beta1") without a backend.
     dead_apis: set[str] = field(default_factory=set)
     resource_version: int = 1000
 
-    # What the run command does to its log, beside running the command: see runcommand.py.
+    # Changes that the run command makes to the log and the exit code of a command: see
+    # run_command.py.
     truncate_log_at: int = 512 * 1024
     exit_code: int | None = None
     empty_log: bool = False
     prefix_line: str | None = None
     run_command_reason: str | None = None
     run_command_seconds: float = 60.0
-    # Polls of the result that are answered 202 Running before the command may be finished.
+    # Polls that are answered 202 Running before a result is given.
     run_command_polls: int = 1
     kubectl: Literal["stub", "real"] = "stub"
 
@@ -82,46 +88,48 @@ class ClusterState:
 
     @property
     def resource_id(self) -> str:
-        """The ARM id, with `resourcegroups` in the spelling in which AKS itself answers."""
+        """The ARM id. AKS spells `resourcegroups` in lower case."""
         provider = "providers/Microsoft.ContainerService/managedClusters"
         return f"/subscriptions/{self.subscription_id}/resourcegroups/{self.resource_group}/{provider}/{self.name}"
 
     @property
     def dns_prefix(self) -> str:
-        """The start of both host names."""
-        return f"{self.name}-dns-{build.template_hash(self.resource_id.lower())[:8]}"
+        """The first part of both host names."""
+        return f"{self.name}-dns-{template_hash(self.resource_id.lower())[:8]}"
 
     @property
     def fqdn(self) -> str | None:
-        """The public host name; private clusters have one only if asked for."""
+        """The public host name. A private cluster has one only with `public_fqdn_of_private`."""
         if self.private and not self.public_fqdn_of_private:
             return None
         return f"{self.dns_prefix}.hcp.{self.location}.{self.domain}"
 
     @property
     def private_fqdn(self) -> str | None:
-        """The host name inside the cluster's network."""
+        """The host name inside the network of a private cluster."""
         if not self.private:
             return None
-        zone = build.uid("Zone", None, self.resource_id)
+        zone = uid("Zone", None, self.resource_id)
         return f"{self.dns_prefix}.{zone}.privatelink.{self.location}.{self.domain}"
 
     @property
     def is_reachable(self) -> bool:
-        """Whether a client outside the cluster's network gets a connection at all."""
+        """Whether a client outside the cluster's network can connect."""
         reachable = not self.private if self.reachable is None else self.reachable
         return reachable and self.power_state == "Running"
 
     @property
     def is_entra(self) -> bool:
-        """Whether users are those of Entra ID."""
+        """Whether users log in with Entra ID."""
         return self.auth in {"entra", "entra-exec"}
 
     # -- kinds -------------------------------------------------------------------------------------------------
 
     def resources(self) -> list[Resource]:
-        """Every kind that the API server knows now: the built-in ones, and those of the custom resources it holds."""
-        declared = [custom_resource(found) for found in self.objects.get(DEFINITIONS, ())]
+        """
+        Return the kinds that the API server serves now: built-in, declared, and of stored objects.
+        """
+        declared = [custom_resource(definition) for definition in self.objects.get(DEFINITIONS, ())]
         known = [*BUILTIN, *(resource for resource in declared if resource is not None)]
         keys = {resource.key for resource in known}
         for key, objects in self.objects.items():
@@ -130,7 +138,7 @@ class ClusterState:
         return known
 
     def resource_of(self, obj: JSON, plural: str | None = None) -> Resource:
-        """The kind of an object; one that nothing declares is named after its kind."""
+        """Return the kind of an object. The plural of an undeclared kind is made from its name."""
         group = obj["apiVersion"].rpartition("/")[0]
         if (group, obj["kind"]) in BUILTIN_BY_KIND:
             return BUILTIN_BY_KIND[group, obj["kind"]]
@@ -140,14 +148,16 @@ class ClusterState:
         return _guess(obj, plural or _plural(obj["kind"]))
 
     def may(self, verb: str, resource: str) -> bool:
-        """Whether the user may do `verb` to `resource` ("cronjobs.batch"); what may not be read is in two sets."""
+        """
+        Return whether the user has the right to `verb` on `resource`, such as "cronjobs.batch".
+        """
         refused = self.forbidden | self.hidden
         return verb in _READ_VERBS and resource not in refused and "*" not in refused
 
     # -- objects -----------------------------------------------------------------------------------------------
 
     def add(self, *objects: JSON, plural: str | None = None) -> None:
-        """Adds objects of any kind; declares custom kinds, makes namespaces."""
+        """Add objects of any kind, with the definitions and the namespaces that they need."""
         for obj in objects:
             resource = self.resource_of(obj, plural)
             if resource.custom and not self._is_declared(resource):
@@ -169,16 +179,16 @@ class ClusterState:
             stored.append(obj)
 
     def remove(self, resource: str, namespace: str | None, name: str) -> None:
-        """Removes one object; that it is not there is an error of the test."""
-        wanted = (namespace, name)
-        kept = [o for o in self.objects[resource] if (o["metadata"].get("namespace"), o["metadata"]["name"]) != wanted]
+        """Remove one object. Raises LookupError if there is none: that is an error of the test."""
+        key = (namespace, name)
+        kept = [o for o in self.objects[resource] if (o["metadata"].get("namespace"), o["metadata"]["name"]) != key]
         if len(kept) == len(self.objects[resource]):
             raise LookupError(f"{self.name} has no {resource} {namespace}/{name}")
         self.resource_version += 1
         self.objects[resource] = kept
 
     def pods(self) -> list[JSON]:
-        """The pods, as stored."""
+        """Return the stored list of pods, which a test may change."""
         return self.objects.setdefault("pods", [])
 
     def run(
@@ -190,27 +200,28 @@ class ClusterState:
         nodes: int = 2,
     ) -> list[JSON]:
         """
-        Adds workloads together with what their controllers would make; returns everything that was added.
+        Add workloads and the objects that their controllers would create; return all added objects.
 
-        A Deployment gets its ReplicaSet and pods, a StatefulSet or DaemonSet its ControllerRevision and pods, a Job
-        or ReplicationController its pods, a CronJob nothing. `history` holds the images of earlier rollouts, oldest
-        first: ReplicaSets of no replicas, or older ControllerRevisions.
+        A Deployment gets its ReplicaSet and pods, a StatefulSet or DaemonSet its ControllerRevision
+        and pods, a Job or ReplicationController its pods. A CronJob gets nothing.
+        `history`: the images of earlier rollouts, oldest first. They become ReplicaSets without
+        replicas, or older ControllerRevisions.
         """
         added: list[JSON] = []
         for workload in workloads:
-            made = [workload, *_controlled(workload, history, image_ids, phase, nodes)]
-            self.add(*made)
-            added += made
+            objects = [workload, *_controlled(workload, history, image_ids, phase, nodes)]
+            self.add(*objects)
+            added += objects
         return added
 
     def _is_declared(self, resource: Resource) -> bool:
-        names = {found["metadata"]["name"] for found in self.objects.get(DEFINITIONS, ())}
+        names = {definition["metadata"]["name"] for definition in self.objects.get(DEFINITIONS, ())}
         return resource.key in names
 
     def _make_namespace(self, name: str) -> None:
         namespaces = self.objects.setdefault("namespaces", [])
-        if all(found["metadata"]["name"] != name for found in namespaces):
-            meta = build.metadata("Namespace", None, name, labels={"kubernetes.io/metadata.name": name})
+        if all(namespace["metadata"]["name"] != name for namespace in namespaces):
+            meta = metadata("Namespace", None, name, labels={"kubernetes.io/metadata.name": name})
             spec, status = {"finalizers": ["kubernetes"]}, {"phase": "Active"}
             self.add({"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "spec": spec, "status": status})
 
@@ -243,13 +254,13 @@ def _controlled(
     if kind == "CronJob":
         return []
     images, init = _images(workload["spec"]["template"]["spec"])
-    hash_ = build.template_hash([images, init])
+    hash_ = template_hash([images, init])
     made: list[JSON] = []
     owner = (kind, name)
     count = int(workload["spec"].get("replicas", 1))
     if kind == "Deployment":
         for revision, old in enumerate(history, 1):
-            set_name = f"{name}-{build.template_hash([list(old), []])}"
+            set_name = f"{name}-{template_hash([list(old), []])}"
             made.append(build.replicaset(namespace, set_name, old, replicas=0, owner=owner, revision=revision))
         made.append(
             build.replicaset(
@@ -259,7 +270,7 @@ def _controlled(
         owner = ("ReplicaSet", f"{name}-{hash_}")
     if kind in {"StatefulSet", "DaemonSet"}:
         for revision, old in enumerate((*history, images), 1):
-            revision_name = f"{name}-{build.template_hash([list(old), []])}"
+            revision_name = f"{name}-{template_hash([list(old), []])}"
             made.append(build.controllerrevision(namespace, revision_name, old, owner=owner, revision=revision))
     if kind == "DaemonSet":
         count = nodes
@@ -270,6 +281,6 @@ def _controlled(
         labels["pod-template-hash"] = hash_
     details: dict[str, Any] = {"owner": owner, "phase": phase, "init": init, "image_ids": image_ids, "labels": labels}
     for place in range(count):
-        suffix = str(place) if kind == "StatefulSet" else build.template_hash([name, namespace, place])[:5]
+        suffix = str(place) if kind == "StatefulSet" else template_hash([name, namespace, place])[:5]
         made.append(build.pod(namespace, f"{owner[1]}-{suffix}", images, **details))
     return made

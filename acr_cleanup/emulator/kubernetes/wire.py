@@ -1,4 +1,4 @@
-"""How a Kubernetes API server writes things down: Status objects, continue tokens, list bodies, accepted forms."""
+"""The wire format of an API server: Status objects, continue tokens, list bodies, media types."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PARTIAL = "as=PartialObjectMetadataList"
 
 
 class Refusal(Exception):
-    """An answer that is a Status object."""
+    """Refuse a request with a Status object as the body."""
 
     def __init__(self, code: int, message: str, *, details: JSON | None = None, metadata: JSON | None = None) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class Refusal(Exception):
 
 
 class PlainRefusal(Exception):
-    """An answer in plain text, as a server gives for what no API group handles."""
+    """Refuse a request in plain text, as a server does if no API group handles the path."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -48,22 +48,30 @@ class PlainRefusal(Exception):
 
 
 def dump(value: object) -> bytes:
-    """Compact JSON. The standard library would take longer over a page of pods than a client to read it."""
+    """
+    Return compact JSON.
+
+    With the standard library, writing a page of pods takes longer than reading it does in a client.
+    """
     return msgspec.json.encode(value)
 
 
 def api_version_of(resource: Resource, version: str) -> str:
-    """The `apiVersion` under which a kind is served in one of its versions."""
+    """Return the `apiVersion` of a kind in one of its versions."""
     return f"{resource.group}/{version}" if resource.group else version
 
 
 def accepts_aggregated(accept: str) -> bool:
-    """Whether the client takes the aggregated form of discovery."""
+    """Return whether an Accept header allows the aggregated form of discovery."""
     return any("apidiscovery.k8s.io" in part and "v=v2;" in f"{part.strip()};" for part in accept.split(","))
 
 
 def form_of(accept: str) -> str:
-    """`json` or `partial`, the first that the client would take; tables and protobuf are not spoken here."""
+    """
+    Return the first form that an Accept header allows: `json` or `partial` (metadata only).
+
+    Tables and protobuf are not served. Raises Refusal (406) if the header allows no other form.
+    """
     for part in accept.split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
         if media not in {"application/json", "application/*", "*/*"} or "as=Table" in parameters:
@@ -73,7 +81,7 @@ def form_of(accept: str) -> str:
 
 
 def limit_of(text: str) -> int:
-    """The page size asked for; 0 for none, which is what a negative one means too."""
+    """Return the page size of a `limit` parameter; 0 means no limit, and so does a negative one."""
     try:
         return max(0, int(text)) if text else 0
     except ValueError:
@@ -81,37 +89,45 @@ def limit_of(text: str) -> int:
 
 
 def write_token(version: int, last: str) -> str:
-    """A continue token: go on after the key `last` in the list of that resource version (-1: of any)."""
+    """
+    Return a continue token for the objects after the key `last`.
+
+    `version`: the resource version of the list; -1 continues in the newest list.
+    """
     text = dump({"v": "meta.k8s.io/v1", "rv": version, "start": f"{last}\0"})
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
 def read_token(token: str) -> tuple[int, str]:
-    """The resource version and the key to start from."""
+    """Return the resource version and the first key of a continue token."""
     try:
         value = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        known, version, start = value["v"], int(value["rv"]), str(value["start"])
+        form, version, start = value["v"], int(value["rv"]), str(value["start"])
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
         raise Refusal(400, f"invalid continue token: continue key is not valid: {error}") from error
-    if known != "meta.k8s.io/v1":
-        problem = f"server does not recognize this encoded version {known}"
+    if form != "meta.k8s.io/v1":
+        problem = f"server does not recognize this encoded version {form}"
         raise Refusal(400, f"invalid continue token: continue key is not valid: {problem}")
     return version, start
 
 
 def list_body(resource: Resource, version: str, metadata: JSON, objects: Iterable[JSON], form: str) -> bytes:
-    """One page. The forms of built-in, custom and partial lists differ, as they do on a real server."""
+    """
+    Return the body of one page.
+
+    Lists of built-in kinds, of custom kinds and of partial objects differ, as on a real server.
+    """
     api_version = api_version_of(resource, version)
     if form == "partial":
         part = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
         items = [dump({**part, "metadata": obj["metadata"]}) for obj in objects]
         head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
     elif resource.custom:
-        # Custom resources come sorted by key, each with its own kind, and say `continue` on the last page too.
+        # Custom objects have their kind and sorted keys. Their last page has `continue` too.
         items = [dump({**obj, "apiVersion": api_version}) for obj in objects]
         head = {"kind": f"{resource.kind}List", "apiVersion": api_version, "metadata": {"continue": "", **metadata}}
     else:
-        # The items of a built-in list do not say what they are.
+        # The items of a built-in list have neither apiVersion nor kind.
         items = [dump({k: v for k, v in obj.items() if k not in {"apiVersion", "kind"}}) for obj in objects]
         head = {"kind": f"{resource.kind}List", "apiVersion": api_version, "metadata": metadata}
     return dump(head)[:-1] + b',"items":[' + b",".join(items) + b"]}\n"

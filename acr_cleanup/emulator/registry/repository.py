@@ -1,4 +1,4 @@
-"""One repository of the emulated registry: its manifests, the tags that name them, and the order in which both are listed."""
+"""One repository of the emulated registry: manifests, tags, and the order of their lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Order = Literal["none", "timeasc", "timedesc"]
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """The `changeableAttributes` of a repository, a manifest or a tag: what may still be done to it."""
+    """The `changeableAttributes` of a repository, a manifest or a tag: the allowed operations."""
 
     delete: bool = True
     write: bool = True
@@ -35,7 +35,7 @@ OPEN = Attributes()
 
 @dataclass(slots=True)
 class TagState:
-    """One tag: `created` is when the name first appeared, `updated` when it was last pushed."""
+    """One tag. `created`: the first push of the name; `updated`: its last push."""
 
     name: str
     digest: str
@@ -47,9 +47,10 @@ class TagState:
 @dataclass(slots=True)
 class ManifestState:
     """
-    One manifest. `size` is what the registry calls `imageSize`, in bytes: config and layers, or the index itself.
+    One manifest.
 
-    A ghost is listed with its attributes, but its body answers 404.
+    `size`: the registry's `imageSize` in bytes: config and layers, or the index alone.
+    `ghost`: the manifest is listed with its attributes, but its body answers 404.
     """
 
     digest: str
@@ -77,7 +78,7 @@ class ManifestState:
 
 @dataclass(slots=True)
 class RepositoryState:
-    """One repository: its manifests by digest, its tags by name, and who is about whom."""
+    """One repository: manifests by digest, tags by name, referrers by subject."""
 
     name: str
     created: datetime
@@ -85,15 +86,16 @@ class RepositoryState:
     attributes: Attributes = OPEN
     manifests: dict[str, ManifestState] = field(default_factory=dict)
     tags: dict[str, TagState] = field(default_factory=dict)
-    # Subject -> its referrers; a subject need not exist.
+    # Subject -> its referrers. A subject need not exist.
     referrers: dict[str, dict[str, None]] = field(default_factory=dict)
-    # Sorted keys, thrown away on every change; without them a listing would sort anew for each of its pages.
+    # Sorted keys of each list. They are cleared on every change. Without them each page would sort
+    # again.
     _orders: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-    # When something that is gone was last updated: a listing by time goes on behind it all the same.
-    _graves: dict[str, datetime] = field(default_factory=dict)
+    # The last update of deleted items: a list by time must continue after an item that is deleted.
+    _updated_before_deletion: dict[str, datetime] = field(default_factory=dict)
 
     def put(self, manifest: ManifestState, tag: str | None, when: datetime) -> None:
-        """Stores a manifest (again) and lets the tag name it, as a push does."""
+        """Store a manifest and set the tag on it, as a push does, also if it is stored already."""
         known = self.manifests.get(manifest.digest)
         if known is None:
             self.manifests[manifest.digest] = manifest
@@ -107,7 +109,7 @@ class RepositoryState:
         self._orders.clear()
 
     def tag(self, name: str, digest: str, when: datetime) -> None:
-        """Lets a tag name a manifest, from now on that one alone."""
+        """Set a tag on a manifest; it is removed from the manifest that had it."""
         known = self.tags.get(name)
         if known is None:
             self.tags[name] = TagState(name, digest, when, when)
@@ -118,27 +120,27 @@ class RepositoryState:
         self._orders.clear()
 
     def resolve(self, reference: str) -> ManifestState | None:
-        """The manifest of a tag or digest."""
+        """Return the manifest of a tag or digest."""
         tag = self.tags.get(reference)
         return self.manifests.get(reference if tag is None else tag.digest)
 
     def forget_orders(self) -> None:
-        """To be called after a change from outside to what is listed, or in which order."""
+        """Clear the sorted keys. Call it after changing attributes or times of listed items."""
         self._orders.clear()
 
     def untag(self, name: str) -> TagState:
-        """Removes one name; the manifest stays."""
+        """Remove one tag and keep its manifest."""
         tag = self.tags.pop(name)
         self.manifests[tag.digest].tags.pop(name, None)
-        self._graves[name] = tag.updated
+        self._updated_before_deletion[name] = tag.updated
         self._orders.clear()
         return tag
 
     def delete_manifest(self, digest: str) -> list[tuple[ManifestState, tuple[str, ...]]]:
         """
-        Removes a manifest, every tag on it, and what refers to it, whatever refers to that included.
+        Remove a manifest with its tags, and all its referrers, direct and indirect.
 
-        Returns what has been removed, each with the tags that it had.
+        Returns each removed manifest with the tags that it had.
         """
         manifest = self.manifests[digest]
         names = tuple(manifest.tags)
@@ -146,7 +148,7 @@ class RepositoryState:
             self.untag(name)
         removed = [(manifest, names)]
         del self.manifests[digest]
-        self._graves[digest] = manifest.updated
+        self._updated_before_deletion[digest] = manifest.updated
         if manifest.subject is not None:
             self.referrers.get(manifest.subject, {}).pop(digest, None)
         for referrer in list(self.referrers.pop(digest, ())):
@@ -156,35 +158,35 @@ class RepositoryState:
         return removed
 
     def page_of_tags(self, order: Order, last: str | None, n: int, digest: str | None) -> tuple[list[TagState], bool]:
-        """At most `n` listed tags behind `last`, and whether there are more."""
-        wanted: Iterable[str] | None = None
+        """Return at most `n` listed tags after `last`, and whether there are more."""
+        names: Iterable[str] | None = None
         if digest is not None:
-            wanted = self.manifests[digest].tags if digest in self.manifests else ()
-        return self._page(self.tags, "tags", order, last, n, wanted)
+            names = self.manifests[digest].tags if digest in self.manifests else ()
+        return self._page(self.tags, "tags", order, last, n, names)
 
     def page_of_manifests(self, order: Order, last: str | None, n: int) -> tuple[list[ManifestState], bool]:
-        """At most `n` listed manifests behind `last`, and whether there are more."""
+        """Return at most `n` listed manifests after `last`, and whether there are more."""
         return self._page(self.manifests, "manifests", order, last, n, None)
 
     def _page(
-        self, items: dict[str, Any], kind: str, order: Order, last: str | None, n: int, wanted: Iterable[str] | None
+        self, items: dict[str, Any], kind: str, order: Order, last: str | None, n: int, names: Iterable[str] | None
     ) -> tuple[list[Any], bool]:
         def key(name: str, updated: datetime) -> tuple[Any, ...]:
-            # Names ascend within one moment in both directions.
+            # Items of the same time are in ascending order of names, in both directions.
             seconds = updated.timestamp()
             return (name,) if order == "none" else (seconds if order == "timeasc" else -seconds, name)
 
         def sort(names: Iterable[str]) -> list[tuple[Any, ...]]:
             return sorted(key(name, items[name].updated) for name in names if items[name].attributes.list)
 
-        if wanted is not None:
-            keys = sort(wanted)
+        if names is not None:
+            keys = sort(names)
         elif (cached := self._orders.get(kind + order)) is not None:
             keys = cached
         else:
             keys = self._orders[kind + order] = sort(items)
         start = 0
         if last is not None:
-            updated = items[last].updated if last in items else self._graves.get(last, self.created)
+            updated = items[last].updated if last in items else self._updated_before_deletion.get(last, self.created)
             start = bisect.bisect_right(keys, key(last, updated))
         return [items[k[-1]] for k in keys[start : start + n]], start + n < len(keys)

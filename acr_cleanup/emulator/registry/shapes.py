@@ -1,4 +1,4 @@
-"""The registry's wire shapes: its JSON objects, its timestamps, its pages with their Link header, its errors."""
+"""The registry's wire format: JSON objects, timestamps, pages with their Link header, errors."""
 
 from __future__ import annotations
 
@@ -18,32 +18,45 @@ DISALLOWED = (
 )
 
 
+class Refusal(Exception):
+    """The registry refuses a request; `response` is its answer."""
+
+    def __init__(self, response: web.Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
 def error(status: int, code: str, message: str, detail: Any = None) -> web.Response:
-    """An answer with the registry's error body."""
+    """Return an answer with the registry's error body."""
     body = {"code": code, "message": message} | ({} if detail is None else {"detail": detail})
     return web.json_response({"errors": [body]}, status=status)
 
 
 def disallowed() -> web.Response:
-    """The 405 for whatever a lock forbids."""
+    """Return the 405 for anything that a lock forbids."""
     return error(405, "REGISTRY_DISALLOWED_OPERATION", DISALLOWED, {})
 
 
 def name_unknown(name: str) -> web.Response:
-    """The 404 for a repository that does not exist."""
+    """Return the 404 for a repository that does not exist."""
     return error(404, "NAME_UNKNOWN", "repository name not known to registry", {"name": name})
 
 
+def manifest_unknown(message: str) -> web.Response:
+    """Return the 404 for a manifest that does not exist or must not be shown."""
+    return error(404, "MANIFEST_UNKNOWN", message)
+
+
 def timestamp(moment: datetime) -> str:
-    """Up to seven fractional digits, as .NET counts time, without trailing zeros, as Go writes it."""
+    """Return a time with up to seven fractional digits (as .NET) and no trailing zeros (as Go)."""
     utc = moment.astimezone(UTC)
-    # The seventh digit is invented; a whole second stays one.
+    # Python has six digits, so the seventh is made up. A whole second has no fraction.
     fraction = f"{utc.microsecond:06d}{utc.microsecond % 10}".rstrip("0")
     return f"{utc:%Y-%m-%dT%H:%M:%S}{'.' + fraction if fraction else ''}Z"
 
 
 def attributes_json(attributes: Attributes) -> dict[str, Any]:
-    """`changeableAttributes`."""
+    """Return the `changeableAttributes` object."""
     return {
         "deleteEnabled": attributes.delete,
         "writeEnabled": attributes.write,
@@ -53,7 +66,7 @@ def attributes_json(attributes: Attributes) -> dict[str, Any]:
 
 
 def tag_json(tag: TagState) -> dict[str, Any]:
-    """One tag, as listed."""
+    """Return a tag, as listed."""
     return {
         "name": tag.name,
         "digest": tag.digest,
@@ -65,7 +78,7 @@ def tag_json(tag: TagState) -> dict[str, Any]:
 
 
 def repository_json(host: str, state: RepositoryState) -> dict[str, Any]:
-    """One repository."""
+    """Return a repository."""
     return {
         "registry": host,
         "imageName": state.name,
@@ -79,8 +92,9 @@ def repository_json(host: str, state: RepositoryState) -> dict[str, Any]:
 
 def manifest_json(manifest: ManifestState, truncate_tags_at: int) -> dict[str, Any]:
     """
-    One manifest, as listed: without `tags` where there is none, and never with all of very many.
+    Return a manifest, as listed. Without tags there is no `tags` field.
 
+    `truncate_tags_at`: the most tags that are shown.
     An index has neither platform nor config, and no quarantine state.
     """
     attributes = attributes_json(manifest.attributes)
@@ -99,56 +113,71 @@ def manifest_json(manifest: ManifestState, truncate_tags_at: int) -> dict[str, A
     return {key: value for key, value in properties.items() if value is not None}
 
 
-def deleted_json(held: DeletedManifest) -> dict[str, Any]:
-    """One manifest that soft delete holds."""
-    return {"digest": held.manifest.digest, "deletedAt": timestamp(held.deleted_at)}
+def deleted_json(deleted: DeletedManifest) -> dict[str, Any]:
+    """Return a soft-deleted manifest."""
+    return {"digest": deleted.manifest.digest, "deletedAt": timestamp(deleted.deleted_at)}
 
 
-def deleted_tags_json(held: DeletedManifest) -> list[dict[str, Any]]:
-    """The tags with which it was deleted."""
-    return [{"tag": tag, "digest": held.manifest.digest, "deletedAt": timestamp(held.deleted_at)} for tag in held.tags]
+def deleted_tags_json(deleted: DeletedManifest) -> list[dict[str, Any]]:
+    """Return the tags that a soft-deleted manifest had."""
+    return [
+        {"tag": tag, "digest": deleted.manifest.digest, "deletedAt": timestamp(deleted.deleted_at)}
+        for tag in deleted.tags
+    ]
 
 
 def referrer_json(manifest: ManifestState) -> dict[str, Any]:
-    """One referrer, as the referrers API describes it."""
-    described: dict[str, Any] = {
+    """Return a manifest, as the referrers API shows it."""
+    shown: dict[str, Any] = {
         "mediaType": manifest.media_type,
         "size": len(manifest.body),
         "digest": manifest.digest,
         "artifactType": manifest.artifact_type or manifest.config_media_type,
         "annotations": manifest.annotations or None,
     }
-    return {key: value for key, value in described.items() if value is not None}
+    return {key: value for key, value in shown.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list a client asks for."""
+class PageRequest:
+    """
+    The page of a list that a client asks for.
+
+    `n`: the most items; `last`: the last item of the page before; `order`: of the whole list.
+    """
 
     n: int
     last: str | None
     order: Order
 
 
-def wanted_page(request: web.Request, default: int, largest: int) -> Page | web.Response:
-    """What `n`, `last` and `orderby` say. A larger `n` is silently clamped, nonsense is refused."""
+def page_request(request: web.Request, default: int, largest: int) -> PageRequest:
+    """
+    Return the page that `n`, `last` and `orderby` ask for.
+
+    An `n` above `largest` is silently reduced. Raises Refusal for values that are not valid.
+    """
     text = request.query.get("n", str(default))
     if not text.isdecimal() or int(text) == 0:
-        return error(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested", {"n": text})
+        raise Refusal(error(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested", {"n": text}))
     order = request.query.get("orderby") or "none"
     if order not in {"none", "timeasc", "timedesc"}:
-        return error(400, "UNSUPPORTED", f"orderby {order!r} is not supported")
-    return Page(min(int(text), largest), request.query.get("last") or None, cast("Order", order))
+        raise Refusal(error(400, "UNSUPPORTED", f"orderby {order!r} is not supported"))
+    return PageRequest(min(int(text), largest), request.query.get("last") or None, cast("Order", order))
 
 
-def paged(body: dict[str, Any], request: web.Request, page: Page, last: str | None) -> web.Response:
-    """One page; `last` is the last name on it when there are more, and becomes part of the relative Link."""
+def paged(body: dict[str, Any], request: web.Request, page: PageRequest, last: str | None) -> web.Response:
+    """
+    Return one page of a list, with a relative Link to the next page if there is one.
+
+    `last`: the last name on the page, or None on the last page.
+    """
     response = web.json_response(body)
     if last is not None:
         query = {"last": last, "n": str(page.n), "orderby": request.query.get("orderby", "")}
         if "digest" in request.query:
             query["digest"] = request.query["digest"]
-        # A repository name is one path segment here, its slashes escaped.
+        # In the Link, the slashes of the repository name are escaped.
         head, _, rest = request.path.partition("/acr/v1/")
         name, slash, kind = rest.rpartition("/")
         path = f"{head}/acr/v1/{quote(name, safe='')}{slash}{kind}" if rest else request.path

@@ -1,4 +1,4 @@
-"""The emulated registry, and the builders that fill it with real manifests under their real digests."""
+"""The state of the emulated registry, and builders of real manifests with their real digests."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Age = timedelta | datetime
 
 
 def digest_of(data: bytes) -> str:
-    """The digest under which content is known."""
+    """Return the digest of a manifest or a blob."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 @dataclass(slots=True)
 class DeletedManifest:
-    """What soft delete holds of one manifest."""
+    """A soft-deleted manifest, and the tags that it had."""
 
     manifest: ManifestState
     tags: tuple[str, ...]
@@ -45,12 +45,15 @@ class DeletedManifest:
 @dataclass(slots=True)
 class RegistryState:
     """
-    One registry. Its builders (`push`, `push_index`, `push_referrer`, `tag`, `lock`, `ghost`) make real manifests.
+    One registry. Its builders (`push`, `push_index`, `push_referrer`, ...) store real manifests.
 
-    `aliases` are further host names that lead to it. With `abac`, tokens for all repositories at once are silently
-    empty, and listing the catalog needs `catalog_lister`. `allowed` says which client may do which action
-    ("metadata_read", "pull", "delete", "metadata_write", "push", "catalog") on which repository; `members`, when
-    set, are the only clients that have any role. Lifetimes are in seconds.
+    `aliases`: further host names of the registry.
+    `abac`: tokens for all repositories at once are silently empty, and listing the catalog needs
+    `catalog_lister`.
+    `allowed`: whether a client has the right to an action ("metadata_read", "pull", "delete",
+    "metadata_write", "push", "catalog", "deleted_read", "deleted_restore") on a repository.
+    `members`: the only clients that have any role, if set.
+    Lifetimes are in seconds.
     """
 
     login_server: str = "contoso.azurecr.io"
@@ -69,26 +72,27 @@ class RegistryState:
     access_token_lifetime: float = 75 * 60
     default_page: int = 100
     largest_page: int = 1000
-    # The registry shows no more tags than this on a manifest. https://github.com/Azure/acr/issues/529
+    # The most tags that the registry shows on a manifest. https://github.com/Azure/acr/issues/529
     truncate_tags_at: int = 10
-    # Whether listing the tags of a repository that has manifests alone answers 404 in place of an empty list.
+    # Whether the list of tags of a repository without tags answers 404, not an empty list.
     tagless_is_unknown: bool = False
-    # While False, what is deleted is gone.
+    # If False, deleted manifests cannot be restored.
     soft_delete: bool = False
     soft_delete_days: int = 7
-    # The days of the retention policy, where there is one; with 0, a manifest that loses its last tag is gone at once.
+    # The days of the retention policy, None without one. With 0, a manifest is deleted with its
+    # last tag.
     retention_days: int | None = None
     # Whether the resource manager shows the registry to the client.
     is_visible: bool = True
-    # Repository -> digest -> what soft delete holds.
+    # Repository -> digest -> soft-deleted manifest.
     deleted: dict[str, dict[str, DeletedManifest]] = field(default_factory=dict)
-    # The configs and layers that are there. They outlive their manifests until `collect_garbage`.
+    # The stored configs and layers. They outlive their manifests until `collect_garbage`.
     blobs: set[str] = field(default_factory=set)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _pushes: int = 0
 
     def image(self, repository: str, tag: str | None = None, digest: str | None = None) -> str:
-        """The reference by which a pod names something in this registry."""
+        """Return the image reference of a tag or a digest, as in a pod."""
         name = f"{self.login_server}/{repository}"
         return name + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
 
@@ -106,9 +110,10 @@ class RegistryState:
         content: str | None = None,
     ) -> str:
         """
-        Pushes an image of `size` bytes, `age` ago (or at that moment); returns its digest.
+        Push an image of `size` bytes; return its digest.
 
-        Every push is different content, unless the same `content` is named again.
+        `age`: the time since the push, or the time of the push.
+        `content`: a name of the content. Without it, every push has different content.
         """
         config = self._blob(repository, content)
         config_type = config_media_type or (DOCKER_CONFIG if media_type == DOCKER_MANIFEST else OCI_CONFIG)
@@ -137,7 +142,7 @@ class RegistryState:
         annotations: dict[str, str] | None = None,
         subject: str | None = None,
     ) -> str:
-        """Pushes an index of manifests; children that the repository does not have are described all the same."""
+        """Push an index of manifests; return its digest. `children` need not exist."""
         body: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": media_type,
@@ -161,7 +166,11 @@ class RegistryState:
         config_media_type: str = OCI_EMPTY,
         annotations: dict[str, str] | None = None,
     ) -> str:
-        """Pushes an artifact about another manifest (a signature, an SBOM, ...), which need not exist."""
+        """
+        Push a referrer (a signature, an SBOM, ...); return its digest.
+
+        `subject` need not exist.
+        """
         body: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
@@ -185,7 +194,7 @@ class RegistryState:
         architecture: str | None = None,
         os: str | None = None,
     ) -> str:
-        """Stores these very bytes as a manifest, as PUT does; returns their digest."""
+        """Store a manifest with this body, as PUT does; return its digest."""
         content = json.loads(body)
         return self._store(repository, tag, content, media_type, age, body=body, architecture=architecture, os=os)
 
@@ -231,7 +240,7 @@ class RegistryState:
         return digest
 
     def tag(self, repository: str, name: str, digest: str, age: Age = timedelta(0)) -> None:
-        """Lets one more tag name a manifest, or moves a tag to it."""
+        """Add a tag to a manifest, or move a tag to it."""
         self.repositories[repository].tag(name, digest, self.moment(age))
 
     def lock(
@@ -239,39 +248,40 @@ class RegistryState:
         delete: bool = True, write: bool = True, read: bool = True, list: bool = True,  # noqa: A002
     ) -> None:  # fmt: skip
         """
-        Sets what may still be done to a repository, or to one tag or digest in it.
+        Lock a repository, or one tag or digest in it.
 
-        Called with nothing but the name it locks as `az acr repository update --write-enabled false` does.
+        Without further arguments, set the write lock, as `az acr repository update
+        --write-enabled false` does.
         """
         if delete and write and read and list:
             write = False
         self._set(repository, reference, Attributes(delete=delete, write=write, read=read, list=list))
 
     def unlock(self, repository: str, reference: str | None = None) -> None:
-        """Allows everything again."""
+        """Remove all locks of a repository, or of one tag or digest in it."""
         self._set(repository, reference, OPEN)
 
     def remove(self, repository: str, digest: str) -> None:
-        """What DELETE does to a manifest: gone, or held by soft delete."""
+        """Delete a manifest as DELETE does: for good, or softly if soft delete is on."""
         removed = self.repositories[repository].delete_manifest(digest)
         if self.soft_delete:
-            held = self.deleted.setdefault(repository, {})
+            deleted = self.deleted.setdefault(repository, {})
             for manifest, tags in removed:
-                held[manifest.digest] = DeletedManifest(manifest, tags, self.clock())
+                deleted[manifest.digest] = DeletedManifest(manifest, tags, self.clock())
         self.drop_if_empty(repository)
 
     def restore(self, repository: str, digest: str, tag: str | None) -> None:
-        """Brings one manifest back, under this tag alone."""
-        held = self.deleted[repository].pop(digest)
+        """Restore a soft-deleted manifest. It has only `tag`, or no tag."""
+        manifest = self.deleted[repository].pop(digest).manifest
         now = self.clock()
         state = self.repositories.get(repository)
         if state is None:
             state = self.repositories[repository] = RepositoryState(repository, now, now)
-        held.manifest.tags.clear()
-        state.put(held.manifest, tag, now)
+        manifest.tags.clear()
+        state.put(manifest, tag, now)
 
     def missing_part(self, repository: str, body: bytes) -> tuple[str, str] | None:
-        """What a manifest needs and is not there: ("blob" or "manifest", its digest)."""
+        """Return the first missing part: ("blob" or "manifest", its digest); None if complete."""
         content = json.loads(body)
         for part in (content.get("config"), *content.get("layers", ())):
             if part and part["digest"] not in self.blobs:
@@ -283,12 +293,12 @@ class RegistryState:
         return None
 
     def collect_garbage(self) -> None:
-        """From now on the registry has only those blobs that some manifest needs."""
-        held = [each.manifest for kept in self.deleted.values() for each in kept.values()]
-        manifests = [each for state in self.repositories.values() for each in state.manifests.values()]
+        """Remove the blobs that no manifest needs."""
+        manifests = [entry.manifest for entries in self.deleted.values() for entry in entries.values()]
+        manifests += [manifest for state in self.repositories.values() for manifest in state.manifests.values()]
         self.blobs = {
             part["digest"]
-            for manifest in (*manifests, *held)
+            for manifest in manifests
             for content in (json.loads(manifest.body),)
             for part in (content.get("config"), *content.get("layers", ()))
             if part
@@ -303,35 +313,35 @@ class RegistryState:
         state.forget_orders()
 
     def ghost(self, repository: str, digest: str) -> None:
-        """From now on the manifest is listed, but its body answers 404."""
+        """Make a manifest a ghost: it is listed, but its body answers 404."""
         self.repositories[repository].manifests[digest].ghost = True
 
     def drop_if_empty(self, repository: str) -> None:
-        """A repository ends with its last manifest."""
+        """Delete a repository without manifests, as the registry does."""
         state = self.repositories.get(repository)
         if state is not None and not state.manifests:
             del self.repositories[repository]
 
     def moment(self, age: Age) -> datetime:
-        """The moment that lies `age` before now; a moment is itself."""
+        """Return the time `age` before now, or `age` if it is a time."""
         return age if isinstance(age, datetime) else self.clock() - age
 
     def _blob(self, repository: str, content: str | None) -> str:
-        """The digest of a blob: that of the named content, or of one that nobody pushed before."""
+        """Return the digest of a blob: of the named content, or of new content."""
         self._pushes += 1
         return digest_of(f"{repository} {self._pushes}".encode() if content is None else content.encode())
 
     def _descriptor(self, repository: str, digest: str) -> dict[str, Any]:
         state = self.repositories.get(repository)
-        known = state.manifests.get(digest) if state is not None else None
-        media_type = known.media_type if known is not None else OCI_MANIFEST
-        return {"mediaType": media_type, "size": len(known.body) if known is not None else 1000, "digest": digest}
+        manifest = state.manifests.get(digest) if state is not None else None
+        media_type = manifest.media_type if manifest is not None else OCI_MANIFEST
+        return {"mediaType": media_type, "size": len(manifest.body) if manifest is not None else 1000, "digest": digest}
 
     def _child(self, repository: str, digest: str) -> dict[str, Any]:
         state = self.repositories.get(repository)
-        known = state.manifests.get(digest) if state is not None else None
+        manifest = state.manifests.get(digest) if state is not None else None
         platform = {
-            "architecture": (known.architecture if known is not None else None) or "unknown",
-            "os": (known.os if known is not None else None) or "unknown",
+            "architecture": (manifest.architecture if manifest is not None else None) or "unknown",
+            "os": (manifest.os if manifest is not None else None) or "unknown",
         }
         return self._descriptor(repository, digest) | {"platform": platform}

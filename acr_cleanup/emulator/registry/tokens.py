@@ -1,5 +1,5 @@
 """
-The registry's token service: Entra ID token -> refresh token -> access token, and what an access token allows.
+The registry's token service: Entra ID token -> refresh token -> access token, and access checks.
 
 https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
 """
@@ -9,15 +9,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.registry.shapes import error
+from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
+from acr_cleanup.emulator.registry.shapes import Refusal, error
 from acr_cleanup.emulator.world import World
-
-if TYPE_CHECKING:
-    from acr_cleanup.emulator.server import Emulator
 
 DENIED = "authentication required, visit https://aka.ms/acr/authorization for more information."
 CATALOG = "catalog"
@@ -25,7 +23,7 @@ CATALOG = "catalog"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one request needs: an action on a repository, or on the registry's catalog."""
+    """The right that a request needs: an action on a repository, or on the registry's catalog."""
 
     type: str
     name: str
@@ -33,19 +31,19 @@ class Need:
 
     @property
     def scope(self) -> str:
-        """The scope by which a client asks for it."""
+        """The scope that a client must ask for."""
         return f"{self.type}:{self.name}:{self.action}"
 
 
 class TokenService:
-    """Issues and checks the registry's own tokens. Basic authentication is never accepted."""
+    """Issue and check the registry's own tokens. Basic authentication is refused."""
 
-    def __init__(self, world: World, emulator: Emulator) -> None:
+    def __init__(self, world: World, authority: Authority) -> None:
         self._world = world
-        self._emulator = emulator
+        self._authority = authority
 
     async def exchange(self, request: web.Request) -> web.Response:
-        """`POST /oauth2/exchange`: a refresh token for an Entra ID token with the registry's audience."""
+        """`POST /oauth2/exchange`: return a refresh token for an Entra ID token."""
         registry = self._world.registry
         form = await request.post()
         service = str(form.get("service", ""))
@@ -55,8 +53,8 @@ class TokenService:
             return error(400, "INVALID_PARAMETER", f"service {service!r} is not this registry")
         audiences = {registry.audience}
         if registry.accepts_arm_audience:
-            audiences.add(self._emulator.resource_manager)
-        claims = self._emulator.check_token(str(form.get("access_token", "")), audiences)
+            audiences.add(RESOURCE_MANAGER)
+        claims = self._authority.check_token(str(form.get("access_token", "")), audiences)
         client = str(claims["appid"]) if claims is not None else ""
         if claims is None or (registry.members is not None and client not in registry.members):
             return error(401, "UNAUTHORIZED", DENIED)
@@ -66,12 +64,14 @@ class TokenService:
             "roles": [],
         }
         if registry.abac:
-            # The presence of this claim is how a client can tell an ABAC registry.
+            # Clients recognise an ABAC registry by this claim.
             body["aad_identity"] = {"tenantId": self._world.directory.tenant, "objectId": client}
-        return web.json_response({"refresh_token": self._emulator.signer.sign(body, registry.refresh_token_lifetime)})
+        return web.json_response({"refresh_token": self._authority.signer.sign(body, registry.refresh_token_lifetime)})
 
     async def token(self, request: web.Request) -> web.Response:
-        """`POST /oauth2/token`: an access token for the scopes, as far as the client has the rights."""
+        """
+        `POST /oauth2/token`: return an access token for the scopes that the client has rights to.
+        """
         form = await request.post()
         service = str(form.get("service", ""))
         if not self._is_ours(request, service):
@@ -86,20 +86,23 @@ class TokenService:
         return self._issue(str(claims["sub"]), service, form.getall("scope", []))
 
     async def token_from_login(self, request: web.Request) -> web.Response:
-        """`GET /oauth2/token`: for anonymous pulls alone, because it knows no login but Basic."""
+        """
+        `GET /oauth2/token`: return a token for anonymous pulls.
+
+        On a real registry this operation accepts Basic authentication, which is refused here.
+        """
         if not self._is_ours(request, request.query.get("service", "")):
             return error(400, "INVALID_PARAMETER", "service is not this registry")
         return self._anonymous(request.query["service"], request.query.getall("scope", []))
 
-    def check(self, request: web.Request, need: Need | None) -> web.Response | None:
-        """None when the request may go on, else the 401 with its challenge."""
+    def check(self, request: web.Request, need: Need | None) -> None:
+        """Raise Refusal (401, with a challenge) unless the request has a token for `need`."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         claims = self._verified(token, "access_token") if scheme.lower() == "bearer" else None
         if claims is None:
-            return _challenge(request, need, "invalid_token")
+            raise Refusal(_challenge(request, need, "invalid_token"))
         if need is not None and not (_covers(claims, need) and self._permitted(str(claims["sub"]), need)):
-            return _challenge(request, need, "insufficient_scope")
-        return None
+            raise Refusal(_challenge(request, need, "insufficient_scope"))
 
     def _anonymous(self, service: str, scopes: list[Any]) -> web.Response:
         if not self._world.registry.anonymous_pull:
@@ -111,15 +114,15 @@ class TokenService:
         access = [
             {"type": kind, "name": name, "actions": granted}
             for kind, name, actions in _parse(scopes)
-            # A registry in ABAC mode says nothing about a wildcard; it just does not grant it.
+            # A registry in ABAC mode silently grants nothing for a wildcard.
             if not (registry.abac and kind == "repository" and "*" in name)
             and (granted := self._granted(client, kind, name, actions))
         ]
         body = self._claims(client, service) | {"grant_type": "access_token", "access": access, "roles": []}
-        return web.json_response({"access_token": self._emulator.signer.sign(body, registry.access_token_lifetime)})
+        return web.json_response({"access_token": self._authority.signer.sign(body, registry.access_token_lifetime)})
 
     def _granted(self, client: str, kind: str, name: str, actions: list[str]) -> list[str]:
-        # Rights behind a wildcard are looked at when the token is used.
+        # Rights behind a wildcard are checked when the token is used.
         return [a for a in actions if "*" in (name, a) or self._permitted(client, Need(kind, name, a))]
 
     def _permitted(self, client: str, need: Need) -> bool:
@@ -138,12 +141,12 @@ class TokenService:
             "iss": "Azure Container Registry",
             "aud": service,
             "version": "1.0",
-            # Switching the mode of a registry makes its tokens worthless.
+            # A change of the registry's mode invalidates its tokens.
             "mode": "rbac-abac" if self._world.registry.abac else "rbac",
         }
 
     def _verified(self, token: str, grant: str) -> dict[str, Any] | None:
-        claims = self._emulator.signer.verify(token)
+        claims = self._authority.signer.verify(token)
         mode = "rbac-abac" if self._world.registry.abac else "rbac"
         if claims is None or claims.get("grant_type") != grant or claims.get("mode") != mode:
             return None

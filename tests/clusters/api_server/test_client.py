@@ -21,8 +21,8 @@ from aiohttp import web
 from acr_cleanup.clusters.api_server.client import ApiServer, Ask, connect
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD
+from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.targets import KubeconfigCluster
-from acr_cleanup.clusters.unread import Unreachable, Unread
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from tests.helpers.cluster_objects import OURS, blockers, listing, pod
@@ -225,13 +225,13 @@ async def test_a_busy_server_that_says_so_in_plain_text_is_waited_for() -> None:
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "https://nowhere.invalid", "https://", "https://[bad"])
 async def test_an_address_where_nobody_is_is_unread(url: str) -> None:
     async with api(url=url) as (ask, _):
-        with pytest.raises(Unread):
+        with pytest.raises(ReadFailure):
             await ask("GET", "/api/v1/pods")
 
 
 async def test_an_authority_that_is_not_trusted_is_no_reason_to_go_another_way() -> None:
     async with api(context=ssl.create_default_context()) as (ask, _):
-        with pytest.raises(Unread) as caught:
+        with pytest.raises(ReadFailure) as caught:
             await ask("GET", "/api/v1/pods")
     assert not isinstance(caught.value, Unreachable)
     assert "SSL_CERT_FILE" in caught.value.remedy
@@ -244,7 +244,7 @@ def config_of(at: Edge, path: Path, **changes: Any) -> KubeconfigCluster:
     text = kubeconfig(
         cluster,
         server=port or at.emulator.kubernetes_url(cluster),
-        ca_pem=at.emulator.ca_pem,
+        ca_pem=at.emulator.authority.ca_pem,
         role="clusterUser",
         auth="token",
         tenant="",

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.api_server.client import Answer
+from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, Discovery, discover
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.unread import Unreachable
+from acr_cleanup.clusters.read_failure import Unreachable
 from tests.helpers.cluster_objects import FakeServer, Replay, aggregated, captured, custom
 
-PLAIN = Answer(406, b"not that form")
+PLAIN = HttpAnswer(406, b"not that form")
 DEAD = "custom.metrics.k8s.io/v1beta1"
 SERVED_BY_THE_CORPUS = {
     "clonesets.apps.kruise.io", "analysistemplates.argoproj.io", "cronworkflows.argoproj.io", "rollouts.argoproj.io",
@@ -41,7 +41,7 @@ async def asked(server: FakeServer) -> Discovery:
 async def test_a_real_server_in_both_forms_offers_the_same(form: str) -> None:
     found = await discover(Replay(aggregated=form == "aggregated").ask, "prod")
     assert names(found).keys() == SERVED_BY_THE_CORPUS
-    (dead,) = found.unread
+    (dead,) = found.failures
     assert dead.kind == DEAD
     assert "503" in dead.seen
     assert "kubectl delete apiservice v1beta1.custom.metrics.k8s.io" in dead.remedy
@@ -77,11 +77,11 @@ async def test_the_preferred_version_comes_first_and_each_kind_once(plain: bool)
             "versions": [{"version": "v1"}, {"version": "v2"}],
             "preferredVersion": {"version": "v2"},
         }
-        server.others["/apis"] = Answer(200, json.dumps({"kind": "APIGroupList", "groups": [group]}).encode())
+        server.others["/apis"] = HttpAnswer(200, json.dumps({"kind": "APIGroupList", "groups": [group]}).encode())
         for version, resources in {"v1": ["rollouts", "olds", "rollouts/scale"], "v2": ["rollouts"]}.items():
             listed = [{"name": each, "kind": each.title().replace("/", ""), "verbs": ["list"]} for each in resources]
             document = {"kind": "APIResourceList", "resources": listed}
-            server.others[f"/apis/argoproj.io/{version}"] = Answer(200, json.dumps(document).encode())
+            server.others[f"/apis/argoproj.io/{version}"] = HttpAnswer(200, json.dumps(document).encode())
     expected = {"configmaps": ["v1"], "rollouts.argoproj.io": ["v2", "v1"], "olds.argoproj.io": ["v1"]}
     assert names(await asked(server)) == expected
 
@@ -97,33 +97,33 @@ async def test_what_cannot_be_listed_is_no_kind() -> None:
     empty = {"metadata": {"name": "none.example"}, "versions": [{"version": "v1", "resources": None}]}
     items = [{"metadata": {"name": "odd.example"}, "versions": [version]}, empty]
     document = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2beta1", "items": items}
-    server.others["/apis"] = Answer(200, json.dumps(document).encode())
+    server.others["/apis"] = HttpAnswer(200, json.dumps(document).encode())
     found = await asked(server)
     assert names(found) == {"configmaps": ["v1"], "c.odd.example": ["v1"]}
-    assert found.unread == ()
+    assert found.failures == ()
 
 
 async def test_a_server_without_further_groups_is_believed() -> None:
     server = FakeServer()
-    server.others["/apis"] = Answer(404, b"404 page not found")
-    assert (await asked(server)).unread == ()
+    server.others["/apis"] = HttpAnswer(404, b"404 page not found")
+    assert (await asked(server)).failures == ()
 
 
 BROKEN = {
-    "empty": Answer(200, b""),
-    "null": Answer(200, b"null"),
-    "html": Answer(200, b"<html>sign in</html>"),
-    "another kind": Answer(200, b'{"kind": "Status", "apiVersion": "v1"}'),
-    "no items": Answer(200, b'{"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2"}'),
-    "no groups": Answer(200, b'{"kind": "APIGroupList"}'),
-    "a later form": Answer(200, aggregated([], core=False).replace(b"k8s.io/v2", b"k8s.io/v3")),
-    "cut": Answer(200, captured("discovery/apis.aggregated.json")[:-2]),
-    "cut plain": Answer(200, captured("discovery/apis.json")[:1000]),
-    "numbers": Answer(200, aggregated([custom()], core=False).replace(b'"rollouts"', b"7")),
-    "a path": Answer(200, aggregated([custom(group="../../api")], core=False)),
-    "403": Answer(403, b"{}", "Forbidden"),
-    "500": Answer(500, b"no"),
-    "503": Answer(503, b"service unavailable"),
+    "empty": HttpAnswer(200, b""),
+    "null": HttpAnswer(200, b"null"),
+    "html": HttpAnswer(200, b"<html>sign in</html>"),
+    "another kind": HttpAnswer(200, b'{"kind": "Status", "apiVersion": "v1"}'),
+    "no items": HttpAnswer(200, b'{"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2"}'),
+    "no groups": HttpAnswer(200, b'{"kind": "APIGroupList"}'),
+    "a later form": HttpAnswer(200, aggregated([], core=False).replace(b"k8s.io/v2", b"k8s.io/v3")),
+    "cut": HttpAnswer(200, captured("discovery/apis.aggregated.json")[:-2]),
+    "cut plain": HttpAnswer(200, captured("discovery/apis.json")[:1000]),
+    "numbers": HttpAnswer(200, aggregated([custom()], core=False).replace(b'"rollouts"', b"7")),
+    "a path": HttpAnswer(200, aggregated([custom(group="../../api")], core=False)),
+    "403": HttpAnswer(403, b"{}", "Forbidden"),
+    "500": HttpAnswer(500, b"no"),
+    "503": HttpAnswer(503, b"service unavailable"),
     "no answer": Unreachable("connecting", "no answer", "look"),
 }
 
@@ -136,7 +136,7 @@ async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobo
     server = FakeServer(custom())
     server.others[root] = broken
     found = await asked(server)
-    (unread,) = found.unread
+    (unread,) = found.failures
     assert (unread.kind, bool(unread.remedy)) == ("", True)
     assert (CONFIG_MAP,) in found.kinds, "ConfigMaps are read all the same"
     assert root == "/apis" or "rollouts.argoproj.io" in names(found), "what the other answer tells is read all the same"
@@ -144,68 +144,68 @@ async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobo
 
 async def test_a_core_group_that_is_not_there_is_a_blocker() -> None:
     server = FakeServer()
-    server.others["/api"] = Answer(404, b"404 page not found")
-    assert len((await asked(server)).unread) == 1
+    server.others["/api"] = HttpAnswer(404, b"404 page not found")
+    assert len((await asked(server)).failures) == 1
 
 
 @pytest.mark.parametrize("odd", ["roll/outs", "..%2fsecrets", "Rollouts", "a b", ""])
 async def test_a_resource_with_an_odd_name_is_a_blocker_of_its_group_version(odd: str) -> None:
     found = await asked(FakeServer(custom("Odd", odd), custom()))
     if odd == "roll/outs":
-        assert found.unread == (), "that is a subresource"
+        assert found.failures == (), "that is a subresource"
     else:
-        assert [each.kind for each in found.unread] == ["argoproj.io/v1"]
+        assert [each.kind for each in found.failures] == ["argoproj.io/v1"]
     assert "rollouts.argoproj.io" in names(found)
 
 
 async def test_a_stale_group_version_that_answers_again_is_read() -> None:
     server = FakeServer(stale=["late.example/v1"])
     document = {"kind": "APIResourceList", "resources": [{"name": "things", "kind": "Thing", "verbs": ["list"]}]}
-    server.others["/apis/late.example/v1"] = Answer(200, json.dumps(document).encode())
+    server.others["/apis/late.example/v1"] = HttpAnswer(200, json.dumps(document).encode())
     found = await asked(server)
-    assert (names(found).get("things.late.example"), found.unread) == (["v1"], ())
+    assert (names(found).get("things.late.example"), found.failures) == (["v1"], ())
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(503, b"service unavailable"),
-        Answer(500, b""),
-        Answer(403, b"{}"),
-        Answer(200, b"{}"),
-        Answer(200, b"<html>"),
+        HttpAnswer(503, b"service unavailable"),
+        HttpAnswer(500, b""),
+        HttpAnswer(403, b"{}"),
+        HttpAnswer(200, b"{}"),
+        HttpAnswer(200, b"<html>"),
     ],
     ids=lambda answer: f"{answer.status} {answer.body!r}",
 )
-async def test_a_stale_group_version_that_does_not_is_a_blocker_by_its_name(answer: Answer) -> None:
+async def test_a_stale_group_version_that_does_not_is_a_blocker_by_its_name(answer: HttpAnswer) -> None:
     server = FakeServer(custom(), stale=["late.example/v1"])
     server.others["/apis/late.example/v1"] = answer
     found = await asked(server)
-    assert [each.kind for each in found.unread] == ["late.example/v1"]
+    assert [each.kind for each in found.failures] == ["late.example/v1"]
     assert "rollouts.argoproj.io" in names(found)
 
 
 async def test_dead_measurements_are_nobodys_loss() -> None:
     """AKS without a metrics server is no reason to delete nothing."""
     server = FakeServer(stale=["metrics.k8s.io/v1beta1"])
-    assert (await asked(server)).unread == ()
+    assert (await asked(server)).failures == ()
     assert server.requests("/apis/metrics.k8s.io") == 0
 
 
 @pytest.mark.parametrize(
     ("group", "gone"),
     [
-        (Answer(404, b"404 page not found"), True),
-        (Answer(200, b'{"kind": "APIGroup", "name": "late.example", "versions": [{"version": "v2"}]}'), True),
-        (Answer(200, b'{"kind": "APIGroup", "name": "late.example", "versions": [{"version": "v1"}]}'), False),
-        (Answer(200, b"<html>"), False),
-        (Answer(503, b""), False),
+        (HttpAnswer(404, b"404 page not found"), True),
+        (HttpAnswer(200, b'{"kind": "APIGroup", "name": "late.example", "versions": [{"version": "v2"}]}'), True),
+        (HttpAnswer(200, b'{"kind": "APIGroup", "name": "late.example", "versions": [{"version": "v1"}]}'), False),
+        (HttpAnswer(200, b"<html>"), False),
+        (HttpAnswer(503, b""), False),
     ],
 )
 async def test_a_group_version_that_went_meanwhile_is_believed_only_if_its_group_says_so(
-    group: Answer, gone: bool
+    group: HttpAnswer, gone: bool
 ) -> None:
     server = FakeServer(stale=["late.example/v1"])
-    server.others["/apis/late.example/v1"] = Answer(404, b"404 page not found")
+    server.others["/apis/late.example/v1"] = HttpAnswer(404, b"404 page not found")
     server.others["/apis/late.example"] = group
-    assert (not (await asked(server)).unread) == gone
+    assert (not (await asked(server)).failures) == gone

@@ -14,12 +14,12 @@ import yaml
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.kubeconfig import (
     AKS_SERVER_APP,
-    Surroundings,
+    ConnectionOptions,
     api_server,
     parse_kubeconfig,
     read_kubeconfig,
 )
-from acr_cleanup.clusters.unread import Unread
+from acr_cleanup.clusters.read_failure import ReadFailure
 
 
 async def token(scope: str) -> str:
@@ -38,7 +38,7 @@ def document(cluster: dict[str, Any] | None = None, user: dict[str, Any] | None 
 
 
 def server(of: dict[str, Any], folder: Path = Path(), context: str | None = None, **around: Any) -> ApiServer:
-    return api_server(of, context, folder=folder, around=Surroundings(token, **around))
+    return api_server(of, context, folder=folder, options=ConnectionOptions(token, **around))
 
 
 def b64(data: bytes) -> str:
@@ -76,7 +76,7 @@ async def test_a_token_file_is_read_anew_for_each_request(tmp_path: Path) -> Non
     (tmp_path / "token").write_text("second\n")
     assert await at.authorization() == "Bearer second"
     (tmp_path / "token").unlink()
-    with pytest.raises(Unread, match="tokenFile"):
+    with pytest.raises(ReadFailure, match="tokenFile"):
         await at.authorization()
 
 
@@ -111,7 +111,7 @@ async def test_kubelogin_is_replaced_by_a_token_of_our_own_login(user: dict[str,
     ids=str,
 )
 def test_any_other_program_is_not_run_and_says_so(user: dict[str, Any]) -> None:
-    with pytest.raises(Unread) as caught:
+    with pytest.raises(ReadFailure) as caught:
         server(document(user=user))
     assert "logs in" in caught.value.seen
     assert "token or a client certificate" in caught.value.remedy
@@ -119,7 +119,7 @@ def test_any_other_program_is_not_run_and_says_so(user: dict[str, Any]) -> None:
 
 def test_a_program_that_would_leave_a_trace_leaves_none(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    with pytest.raises(Unread):
+    with pytest.raises(ReadFailure):
         server(document(user=kubelogin(str(trace), command="touch")))
     server(document(user=kubelogin("x; touch", str(trace), command="kubelogin")))
     assert not trace.exists()
@@ -151,7 +151,7 @@ def test_no_key_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     leaf = trustme.CA().issue_cert("client.example")
     pem, key = leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
     server(document(user={"client-certificate-data": b64(pem), "client-key-data": b64(key)}))
-    with pytest.raises(Unread):
+    with pytest.raises(ReadFailure):
         server(document(user={"client-certificate-data": b64(pem), "client-key-data": b64(pem)}))
     assert list(tmp_path.iterdir()) == []
 
@@ -163,7 +163,7 @@ def test_the_ca_of_a_company_is_trusted_in_addition_to_the_clusters_own(tmp_path
     of = document({"certificate-authority-data": b64(cluster.cert_pem.bytes())})
     context = server(of, trust=(tmp_path / "company.pem",)).context
     assert len(context.get_ca_certs()) == 2
-    with pytest.raises(Unread, match="certificates cannot be used"):
+    with pytest.raises(ReadFailure, match="certificates cannot be used"):
         server(of, trust=(tmp_path / "nothing.pem",))
 
 
@@ -203,19 +203,19 @@ def test_server_name_and_address_are_taken() -> None:
 def test_a_file_that_is_no_kubeconfig_says_so(content: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_bytes(content)
-    with pytest.raises(Unread, match=words):
+    with pytest.raises(ReadFailure, match=words):
         read_kubeconfig(path)
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Unread, match="No such file"):
+    with pytest.raises(ReadFailure, match="No such file"):
         read_kubeconfig(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("key", ["current-context", "contexts", "clusters", "users"])
 @pytest.mark.parametrize("odd", [None, [], {}, "text", 7, [None], [{"name": "prod"}]], ids=repr)
 def test_no_shape_of_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
-    with pytest.raises(Unread):
+    with pytest.raises(ReadFailure):
         server(document() | {key: odd})
 
 
@@ -224,7 +224,7 @@ def test_no_shape_of_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
 def test_no_value_in_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
     try:
         server(document({key: odd}))
-    except Unread:
+    except ReadFailure:
         return
     assert key != "server"
 
@@ -234,7 +234,7 @@ def test_a_context_is_chosen_by_name() -> None:
     of["contexts"].append({"name": "other", "context": {"cluster": "d", "user": "u"}})
     of["clusters"].append({"name": "d", "cluster": {"server": "https://other.example"}})
     assert server(of, context="other").url == "https://other.example"
-    with pytest.raises(Unread, match=r"no context named 'third' \(it has: prod, other\)"):
+    with pytest.raises(ReadFailure, match=r"no context named 'third' \(it has: prod, other\)"):
         server(of, context="third")
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.api_server.pages import ObjectReader, Torn, is_helms, open_page
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind, image_uses
 from acr_cleanup.core.references import Registry
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
@@ -29,7 +29,7 @@ def read(kind: Kind, *objects: Any, registry: Registry = OURS) -> Findings:
     reader = ObjectReader(kind, "prod", registry)
     for obj in objects:
         reader.add(raw(obj))
-    return reader.found
+    return reader.findings
 
 
 def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: Registry = OURS) -> Findings:
@@ -39,7 +39,7 @@ def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: Registry = OUR
     return found
 
 
-# -- the law --------------------------------------------------------------------------------------------------
+# -- the law ---------------------------------------------------------------------------------------
 
 HOSTS = (
     "contoso.azurecr.io", "CONTOSO.AzureCR.io", "contoso.azurecr.io:443", "contoso.westeurope.geo.azurecr.io",
@@ -152,7 +152,7 @@ def test_both_ways_find_the_same_in_real_objects(kind: Kind) -> None:
     assert read(kind, *items) == one_by_one(kind, *items)
 
 
-# -- what could be missed -------------------------------------------------------------------------------------
+# -- what could be missed --------------------------------------------------------------------------
 
 
 def decoded_whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -225,7 +225,7 @@ def test_the_escapes_that_servers_write_are_no_reason_to_decode(monkeypatch: pyt
 
 def test_an_object_that_cannot_be_read_is_torn() -> None:
     for text in (b'{"a": "contoso.azurecr.io/\xff"}', b'{"a": ' * 5000 + b'"contoso.azurecr.io"' + b"}" * 5000):
-        with pytest.raises(Torn):
+        with pytest.raises(MalformedPage):
             read(POD, text)
 
 
@@ -235,15 +235,15 @@ def test_what_is_kept_to_know_replicas_is_bounded(monkeypatch: pytest.MonkeyPatc
     assert len(found.uses) == 7
 
 
-# -- the envelope ---------------------------------------------------------------------------------------------
+# -- the envelope ----------------------------------------------------------------------------------
 
 
 def test_lists_of_custom_resources_may_be_called_as_they_like() -> None:
     body = listing(custom()).replace(b"RolloutList", b"ListOfRolloutsList")
     assert open_page(body, custom()).items == []
-    with pytest.raises(Torn):
+    with pytest.raises(MalformedPage):
         open_page(listing(POD).replace(b"PodList", b"PodsList"), POD)
-    with pytest.raises(Torn):
+    with pytest.raises(MalformedPage):
         open_page(listing(custom(version="v2")), custom())
 
 
@@ -256,11 +256,11 @@ def test_a_definition_may_name_its_list_without_the_word(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "Status", "Rollout"])
 def test_what_is_surely_no_list_is_not_read_as_one(name: str) -> None:
-    with pytest.raises(Torn):
+    with pytest.raises(MalformedPage):
         open_page(listing(custom()).replace(b"RolloutList", name.encode()), custom())
 
 
-# -- Helm -----------------------------------------------------------------------------------------------------
+# -- Helm ------------------------------------------------------------------------------------------
 
 LABEL = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
 
@@ -287,4 +287,4 @@ def release(name: str) -> dict[str, Any]:
 def test_what_helm_manages_is_seen(metadata: dict[str, Any], helms: bool, separators: tuple[str, str]) -> None:
     body = json.dumps({"items": [pod("a"), pod("web", **metadata)]}, separators=separators).encode()
     items = [raw(each) for each in json.loads(body)["items"]]
-    assert is_helms(body, items) == helms
+    assert has_helm_objects(body, items) == helms

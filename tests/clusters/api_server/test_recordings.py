@@ -15,7 +15,8 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import AsyncHttpTransport
 from multidict import CIMultiDict
 
-from acr_cleanup.clusters.api_server.kubeconfig import Surroundings, api_server, parse_kubeconfig
+from acr_cleanup.access.azure import Azure
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig
 from acr_cleanup.clusters.scan_clusters import scan_clusters
 from acr_cleanup.clusters.targets import Access, AksCluster
 from acr_cleanup.core.usage import ClusterScan
@@ -121,9 +122,7 @@ async def read(interaction: Any, transport: Recording, access: Access = Access.A
     (found,) = await scan_clusters(
         [AksCluster("prod", match[3], match[1], match[2], access)],
         OURS,
-        credential=Credential(),  # type: ignore[arg-type]
-        make_transport=lambda: transport,
-        resource_manager="https://management.azure.com",
+        Azure(Credential(), lambda: transport, "https://management.azure.com"),  # type: ignore[arg-type]
         patience=HASTY,
     )
     return found
@@ -188,7 +187,7 @@ async def test_recorded_credentials_are_a_kubeconfig(interaction: Any) -> None:
     blotted = document["clusters"][0]["cluster"].pop("certificate-authority-data")
     user = document["users"][0]["user"]
     document["users"][0]["user"] = {key: user[key] for key in user if not key.startswith("client-")}
-    server = api_server(document, None, folder=Path(), around=Surroundings(token))
+    server = api_server(document, None, folder=Path(), options=ConnectionOptions(token))
     assert blotted
     assert re.fullmatch(r"https://[a-z0-9.-]+\.azmk8s\.io:443", server.url)
     assert await server.authorization() == f"Bearer {user['token']}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.api_server.client import Answer
+from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.cluster_objects import CORPUS, OURS, Replay
@@ -66,7 +66,7 @@ async def test_without_its_history_nothing_of_helm_is_asked_for() -> None:
     server = Replay()
     asked: list[str] = []
 
-    async def ask(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+    async def ask(method: str, path: str, body: Any = None, **more: Any) -> HttpAnswer:
         asked.append(path)
         return await server.ask(method, path, body, **more)
 

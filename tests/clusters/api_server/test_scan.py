@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from acr_cleanup.clusters.api_server import scan as scanner
-from acr_cleanup.clusters.api_server.client import Answer, Ask
+from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.pages import ObjectReader
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD
-from acr_cleanup.clusters.unread import Unreachable
+from acr_cleanup.clusters.read_failure import Unreachable
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
 from tests.helpers.cluster_objects import OURS, SECRET, FakeServer, blockers, captured, custom, kind, listing, pod, used
@@ -27,13 +27,13 @@ async def read(server: FakeServer) -> ClusterScan:
     return await scan(server.ask, "prod", OURS, access="direct")
 
 
-def page(*images: str, **metadata: Any) -> Answer:
-    return Answer(200, listing(POD, [pod(f"p{image[-1]}", image) for image in images], **metadata))
+def page(*images: str, **metadata: Any) -> HttpAnswer:
+    return HttpAnswer(200, listing(POD, [pod(f"p{image[-1]}", image) for image in images], **metadata))
 
 
-def status(code: int, message: str = "no", **more: Any) -> Answer:
+def status(code: int, message: str = "no", **more: Any) -> HttpAnswer:
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code, **more}
-    return Answer(code, json.dumps(body).encode(), "Reason")
+    return HttpAnswer(code, json.dumps(body).encode(), "Reason")
 
 
 async def test_all_pages_of_a_list_are_read() -> None:
@@ -84,7 +84,7 @@ async def test_an_empty_list_for_a_kind_it_may_not_list_is_a_blocker() -> None:
 @pytest.mark.parametrize("code", [404, 405])
 async def test_a_server_without_access_reviews_is_believed(code: int) -> None:
     server = FakeServer()
-    server.review = Answer(code, b"404 page not found")
+    server.review = HttpAnswer(code, b"404 page not found")
     assert (await read(server)).blockers == ()
 
 
@@ -93,14 +93,14 @@ async def test_a_server_without_access_reviews_is_believed(code: int) -> None:
     [
         status(403),
         status(500),
-        Answer(201, b"{}"),
-        Answer(201, b'{"status": {"allowed": "yes"}}'),
-        Answer(201, b'{"status": null}'),
-        Answer(201, b"<html>"),
+        HttpAnswer(201, b"{}"),
+        HttpAnswer(201, b'{"status": {"allowed": "yes"}}'),
+        HttpAnswer(201, b'{"status": null}'),
+        HttpAnswer(201, b"<html>"),
     ],
     ids=lambda answer: f"{answer.status} {answer.body[:20]!r}",
 )
-async def test_a_review_that_does_not_answer_leaves_an_empty_list_unproven(answer: Answer) -> None:
+async def test_a_review_that_does_not_answer_leaves_an_empty_list_unproven(answer: HttpAnswer) -> None:
     server = FakeServer()
     server.review = answer
     assert {each.kind for each in (await read(server)).blockers} == {*map(str, KINDS), "configmaps"}
@@ -126,9 +126,9 @@ async def test_403_on_one_kind_is_a_blocker_that_names_call_status_and_remedy(ea
 
 async def test_real_refusals_are_blockers() -> None:
     server = FakeServer()
-    server.put("cronjobs", Answer(403, captured("errors/403_reader_batch_v1_cronjobs.json"), "Forbidden"))
-    server.put("pods", Answer(401, captured("errors/401_bad-token_pods.json"), "Unauthorized"))
-    server.put("jobs", Answer(429, captured("errors/429_fairness_pods.json"), "Too Many Requests"))
+    server.put("cronjobs", HttpAnswer(403, captured("errors/403_reader_batch_v1_cronjobs.json"), "Forbidden"))
+    server.put("pods", HttpAnswer(401, captured("errors/401_bad-token_pods.json"), "Unauthorized"))
+    server.put("jobs", HttpAnswer(429, captured("errors/429_fairness_pods.json"), "Too Many Requests"))
     text = blockers(await read(server))
     assert "prod: list cronjobs.batch: 403 Forbidden: cronjobs.batch is forbidden" in text
     assert "prod: logging in to the API server: 401 Unauthorized" in text
@@ -153,7 +153,7 @@ async def test_podtemplates_are_read() -> None:
 
 
 async def test_an_expired_list_is_read_again_from_its_start() -> None:
-    gone = Answer(410, captured("errors/410_pods.expired.json"), "Gone")
+    gone = HttpAnswer(410, captured("errors/410_pods.expired.json"), "Gone")
     server = FakeServer()
     server.put(
         "pods", page(f"{WEB}:1", **{"continue": "a"}), gone, page(f"{WEB}:2", **{"continue": "b"}), page(f"{WEB}:3")
@@ -167,7 +167,7 @@ async def test_an_expired_list_is_read_again_from_its_start() -> None:
 
 async def test_a_list_that_expires_again_and_again_is_a_blocker() -> None:
     server = FakeServer()
-    server.put("pods", Answer(410, captured("errors/410_pods.expired.json"), "Gone"))
+    server.put("pods", HttpAnswer(410, captured("errors/410_pods.expired.json"), "Gone"))
     (blocker,) = (await read(server)).blockers
     assert (blocker.call, "410" in blocker.seen) == ("list pods", True)
     assert server.requests("/api/v1/pods?") == 4
@@ -221,7 +221,7 @@ async def test_a_page_that_is_not_the_list_asked_for_is_a_blocker(body: bytes) -
 
 async def test_a_second_page_that_fails_is_a_blocker_and_the_first_still_counts() -> None:
     server = FakeServer()
-    server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), Answer(200, b'{"kind": "PodL'))
+    server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), HttpAnswer(200, b'{"kind": "PodL'))
     found = await read(server)
     assert len(found.blockers) == 1
     assert used(found) == {f"{WEB}:1"}
@@ -240,7 +240,7 @@ def endless(same: bool) -> Ask:
     server = FakeServer()
     count = 0
 
-    async def ask(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+    async def ask(method: str, path: str, body: Any = None, **more: Any) -> HttpAnswer:
         nonlocal count
         if not path.startswith("/api/v1/pods?"):
             return await server.ask(method, path, body, **more)
@@ -256,7 +256,7 @@ async def test_a_list_that_goes_on_for_ever_ends(same: bool, monkeypatch: pytest
         monkeypatch.setattr(scanner, "_MOST_PAGES", 30)
     (blocker,) = (await scan(endless(same), "prod", OURS, access="direct")).blockers
     assert (blocker.kind, "never ends" in blocker.seen) == ("pods", True)
-    assert ("the same page again" in blocker.seen) == same
+    assert ("repeats another" in blocker.seen) == same
 
 
 async def test_a_page_is_read_while_the_next_is_on_its_way() -> None:
@@ -270,7 +270,7 @@ async def test_a_page_is_read_while_the_next_is_on_its_way() -> None:
         order.append("read")
         add(self, item)
 
-    async def ask(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+    async def ask(method: str, path: str, body: Any = None, **more: Any) -> HttpAnswer:
         if path.startswith("/api/v1/pods?"):
             order.append("asked")
         return await server.ask(method, path, body, **more)
@@ -283,28 +283,28 @@ async def test_a_page_is_read_while_the_next_is_on_its_way() -> None:
 
 async def test_a_kind_that_the_server_says_it_does_not_have_is_no_blocker() -> None:
     server = FakeServer()
-    server.put("cronjobs", Answer(404, captured("errors/404_missing-resource.json"), "Not Found"))
+    server.put("cronjobs", HttpAnswer(404, captured("errors/404_missing-resource.json"), "Not Found"))
     described = json.loads(captured("discovery/batch_v1.json"))
     described["resources"] = [each for each in described["resources"] if each["name"] != "cronjobs"]
-    server.others["/apis/batch/v1"] = Answer(200, json.dumps(described).encode())
+    server.others["/apis/batch/v1"] = HttpAnswer(200, json.dumps(described).encode())
     assert (await read(server)).blockers == ()
 
 
 @pytest.mark.parametrize(
     "described",
     [
-        Answer(200, captured("discovery/batch_v1.json")),
-        Answer(404, b"404 page not found"),
-        Answer(403, b"{}"),
-        Answer(200, b"{}"),
-        Answer(200, b'{"kind": "APIResourceList"}'),
-        Answer(503, b"service unavailable"),
+        HttpAnswer(200, captured("discovery/batch_v1.json")),
+        HttpAnswer(404, b"404 page not found"),
+        HttpAnswer(403, b"{}"),
+        HttpAnswer(200, b"{}"),
+        HttpAnswer(200, b'{"kind": "APIResourceList"}'),
+        HttpAnswer(503, b"service unavailable"),
     ],
     ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
 )
-async def test_a_404_without_that_proof_is_a_blocker(described: Answer) -> None:
+async def test_a_404_without_that_proof_is_a_blocker(described: HttpAnswer) -> None:
     server = FakeServer()
-    server.put("cronjobs", Answer(404, captured("errors/404_missing-group.json"), "Not Found"))
+    server.put("cronjobs", HttpAnswer(404, captured("errors/404_missing-group.json"), "Not Found"))
     server.others["/apis/batch/v1"] = described
     (blocker,) = (await read(server)).blockers
     assert blocker.call == "list cronjobs.batch"
@@ -344,7 +344,7 @@ async def test_what_ends_the_run_passes_through(error: Any) -> None:
     server = FakeServer()
     server.put("jobs", error) if isinstance(error, Exception) else None
 
-    async def ask(method: str, path: str, body: Any = None, **more: Any) -> Answer:
+    async def ask(method: str, path: str, body: Any = None, **more: Any) -> HttpAnswer:
         if "/jobs" in path:
             raise error
         return await server.ask(method, path, body, **more)
@@ -353,7 +353,7 @@ async def test_what_ends_the_run_passes_through(error: Any) -> None:
         await scan(ask, "prod", OURS, access="direct")
 
 
-# -- custom resources, and what else the server offers ---------------------------------------------------------
+# -- custom resources, and what else the server offers ---------------------------------------------
 
 ROLLOUT = custom()
 
@@ -373,7 +373,7 @@ async def test_custom_resources_are_read_page_by_page() -> None:
 
 async def test_config_maps_are_read_even_without_discovery() -> None:
     server = FakeServer()
-    server.others = {"/api": Answer(503, b"no"), "/apis": Answer(503, b"no")}
+    server.others = {"/api": HttpAnswer(503, b"no"), "/apis": HttpAnswer(503, b"no")}
     item = {"metadata": {"name": "sidecar", "namespace": "ops"}, "data": {"config.yaml": f"image: {WEB}:9"}}
     server.put("configmaps", listing(CONFIG_MAP, [item]))
     found = await read(server)
@@ -383,21 +383,21 @@ async def test_config_maps_are_read_even_without_discovery() -> None:
 
 async def test_a_server_without_config_maps_is_believed() -> None:
     server = FakeServer()
-    server.put("configmaps", Answer(404, b"404 page not found"))
+    server.put("configmaps", HttpAnswer(404, b"404 page not found"))
     assert (await read(server)).blockers == ()
 
 
 async def test_a_custom_resource_that_went_after_discovery_is_no_blocker() -> None:
     server = FakeServer(ROLLOUT)
-    server.put("rollouts", Answer(404, captured("errors/404_missing-custom-resource.json")))
+    server.put("rollouts", HttpAnswer(404, captured("errors/404_missing-custom-resource.json")))
     assert (await read(server)).blockers == ()
     assert server.requests("/apis/argoproj.io/v1") == 2
 
 
 async def test_a_custom_resource_that_is_404_and_still_there_is_a_blocker() -> None:
     server = FakeServer(ROLLOUT)
-    server.put("rollouts", Answer(404, b"404 page not found"))
-    server.others["/apis/argoproj.io/v1"] = Answer(200, captured("discovery/argoproj.io_v1alpha1.json"))
+    server.put("rollouts", HttpAnswer(404, b"404 page not found"))
+    server.others["/apis/argoproj.io/v1"] = HttpAnswer(200, captured("discovery/argoproj.io_v1alpha1.json"))
     (blocker,) = (await read(server)).blockers
     assert blocker.kind == "rollouts.argoproj.io"
 
@@ -429,7 +429,7 @@ async def test_a_custom_resource_that_fails_in_every_version_is_a_blocker_that_c
 async def test_another_version_that_is_gone_does_not_excuse_one_that_fails() -> None:
     server = FakeServer(custom(version="v2"), ROLLOUT)
     server.put(custom(version="v2").path, status(500))
-    server.put(ROLLOUT.path, Answer(404, b"404 page not found"))
+    server.put(ROLLOUT.path, HttpAnswer(404, b"404 page not found"))
     assert len((await read(server)).blockers) == 1
 
 
@@ -442,7 +442,7 @@ async def test_only_for_what_is_not_there_by_nature_a_waiver_is_proposed_when_th
 
 async def test_a_dead_group_of_the_server_is_one_blocker_by_its_name() -> None:
     server = FakeServer(ROLLOUT, stale=["custom.metrics.k8s.io/v1beta1"])
-    server.others["/apis/custom.metrics.k8s.io/v1beta1"] = Answer(503, b"service unavailable")
+    server.others["/apis/custom.metrics.k8s.io/v1beta1"] = HttpAnswer(503, b"service unavailable")
     (blocker,) = (await read(server)).blockers
     assert blocker.kind == "custom.metrics.k8s.io/v1beta1"
 
@@ -487,7 +487,7 @@ async def test_an_object_that_is_none_is_a_blocker(broken: bytes) -> None:
     assert blocker.kind == "rollouts.argoproj.io"
 
 
-# -- Helm -----------------------------------------------------------------------------------------------------
+# -- Helm ------------------------------------------------------------------------------------------
 
 
 async def test_secrets_are_never_asked_for_unless_helms_history_is() -> None:
@@ -509,7 +509,7 @@ async def test_helms_history_is_read_from_its_secrets_alone() -> None:
 async def test_helms_history_that_expires_while_it_is_read_counts_once() -> None:
     server = FakeServer()
     first, second, *rest = (captured(f"list/v1_secrets.labelSelector.limit3.p00{n}.json") for n in range(1, 5))
-    gone = Answer(410, captured("errors/410_pods.expired.json"))
+    gone = HttpAnswer(410, captured("errors/410_pods.expired.json"))
     server.put("secrets", first, gone, first, second, *rest)
     found = await scan(server.ask, "prod", OURS, access="direct", helm_history=10)
     whole = FakeServer()

@@ -16,13 +16,15 @@ import pytest
 
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.run_command.read import CommandResult, read_result, script
+from acr_cleanup.clusters.run_command.log import CommandResult
+from acr_cleanup.clusters.run_command.read import read_result
+from acr_cleanup.clusters.run_command.script import script
 from acr_cleanup.clusters.targets import Access
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.api import ClusterState
 from acr_cleanup.emulator.kubernetes.run_command import run_command
+from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, blockers, used
 from tests.helpers.emulated_clusters import edge, shop
 
@@ -38,7 +40,7 @@ KUBECTLS = [
 ]
 
 
-# -- logs, without any shell ---------------------------------------------------------------------------------------------
+# -- logs, without any shell -----------------------------------------------------------------------
 
 
 def counts(**others: str) -> list[str]:
@@ -290,7 +292,7 @@ def test_image_names_may_hold_line_ends() -> None:
     assert used(found) == {f"{WEB}:1"}
 
 
-# -- the script ----------------------------------------------------------------------------------------------------------
+# -- the script ------------------------------------------------------------------------------------
 
 
 def test_the_script_only_reads() -> None:
@@ -579,7 +581,7 @@ async def test_what_is_nobodys_business_does_not_travel() -> None:
     world = rich_world()
     async with edge(world, registry=OURS) as at:
         await at.read(Access.RUN_COMMAND)
-        result = await run_command(at.world, world, at.emulator, command=script(OURS))
+        result = await run_command(at.world, world, at.emulator.authority, command=script(OURS))
     lines = result.logs.splitlines()
     body = gzip.decompress(base64.b64decode("".join(lines[1:-1]))).decode()
     assert f"{WEB}:sidecar" in body

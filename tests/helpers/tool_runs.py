@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.commands.run import main
+from acr_cleanup.commands.run import run
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.records.reviewed_plan import read
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
-from tests.helpers.leaks import assert_none_leaked, files_below
+from tests.helpers.secret_leaks import assert_none_leaked, files_below
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Tool:
         reviewed = None if settings.apply_plan is None else read(settings.apply_plan, "apply-plan")
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(stdout=out, stderr=err, environ={})
-        code = await main(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed)
+        code = await run(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed)
         said = {"stdout": out.getvalue(), "stderr": err.getvalue()}
         assert_none_leaked(self.emulator, said | files_below(report_dir))
         report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))

@@ -26,10 +26,10 @@ def secrets_of(emulator: Emulator) -> set[str]:
     found.update(*directory.secrets.values())
     for cluster in world.clusters.values():
         found |= {cluster.token, cluster.inside_token}
-    for key in emulator.issued_keys:
+    for key in emulator.authority.issued_keys:
         # Its lines, for in a file of another format they would be broken otherwise.
         found |= set(key.splitlines()[1:-1])
-    return {each for each in found if each} | set(emulator.signer.issued)
+    return {each for each in found if each} | set(emulator.authority.signer.issued)
 
 
 def spellings(secret: str) -> set[str]:

@@ -1,10 +1,11 @@
 """
-A world without network and without waiting: the tool's own clients and the emulator's own handlers, joined by memory.
+An emulated world without sockets and without waiting.
 
-Everything is real but the wire and the time. HTTP is written and parsed by both sides of aiohttp, connections are reset, cut and
-left hanging; but bytes go from hand to hand, nothing is encrypted, and when nothing is left to do, time jumps to the next timer. So
-a run takes some milliseconds, waits its full minutes where it has to wait, and does the same each time. One that would wait for
-ever is an error (`Stuck`).
+The clients of the tool and the handlers of the emulator are the real ones. Both sides of aiohttp
+write and parse HTTP, and connections can be reset, cut or left hanging. But the bytes are passed in
+memory, nothing is encrypted, and an idle loop moves its time to the next timer. So a run takes some
+milliseconds, waits all its minutes in virtual time, and is deterministic. A run that would wait for
+ever fails with `Deadlock`.
 """
 
 from __future__ import annotations
@@ -30,13 +31,12 @@ from aiohttp import web
 from azure.core.settings import settings as azure_settings
 
 from acr_cleanup.access import network
-from acr_cleanup.emulator import Emulator, World, faults
-from acr_cleanup.emulator.arm import arm_app
-from acr_cleanup.emulator.entra import entra_app, oidc_app
-from acr_cleanup.emulator.registry.api import acr_app
+from acr_cleanup.emulator import Emulator, World
+from acr_cleanup.emulator.authority import Authority
+from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry.pace import Pace
-from tests.helpers.running import Tool
+from tests.helpers.tool_runs import Tool
 
 T = TypeVar("T")
 
@@ -44,31 +44,37 @@ T = TypeVar("T")
 # -- time -----------------------------------------------------------------------------------------------------
 
 
-class Stuck(AssertionError):
-    """Nothing is left that could ever happen, and the run has not ended."""
+class Deadlock(AssertionError):
+    """The run has not ended, and no event or timer can continue it."""
 
 
-class _Jump(selectors.DefaultSelector):
-    """Looks for real events (signals come as such), and where there are none lets the loop's time jump."""
+class _TimerSelector(selectors.DefaultSelector):
+    """
+    Poll for real events, such as signals. Without one, move the loop's time to the next timer.
+    """
 
-    loop: Loop
+    loop: VirtualTimeLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        found = super().select(0)
-        if found or (timeout is not None and timeout <= 0):
-            return found
+        events = super().select(0)
+        if events or (timeout is not None and timeout <= 0):
+            return events
         if timeout is None:
-            raise Stuck("everybody waits, and for nothing that could happen")
+            raise Deadlock("all tasks wait, and no event or timer can wake any of them")
         self.loop.now += timeout
-        return found
+        return events
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose `time()` is that of its timers alone; what belongs into threads is done at once."""
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """
+    An event loop with virtual time, which only its timers advance.
+
+    Calls for an executor run at once, in the loop's thread.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
-        selector = _Jump()
+        selector = _TimerSelector()
         selector.loop = self
         super().__init__(selector)
 
@@ -84,19 +90,23 @@ class Loop(asyncio.SelectorEventLoop):
         return done
 
 
-def simulate(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run this in a loop of its own, from second 0 on."""
-    with asyncio.Runner(loop_factory=Loop) as runner:
+def run_in_virtual_time(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in a new `VirtualTimeLoop`, from second 0; return its result."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(work())
 
 
 # -- wires ----------------------------------------------------------------------------------------------------
 
 
-class _End(asyncio.Transport):
-    """One end of a connection. What is written here is received there, in order, a turn of the loop later."""
+class _Transport(asyncio.Transport):
+    """
+    One end of a connection.
 
-    peer: _End
+    Its peer receives the written bytes in order, in the next iteration of the loop.
+    """
+
+    peer: _Transport
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, extra: dict[str, Any]) -> None:
         super().__init__(extra)
@@ -115,28 +125,28 @@ class _End(asyncio.Transport):
     def abort(self) -> None:
         self._end(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
 
-    def _end(self, how: Exception | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         if not self._closing:
             self._closing = True
             self._loop.call_soon(self._lose, None)
-            self.peer.deliver(how)
+            self.peer.deliver(error)
 
-    def deliver(self, what: bytes | Exception | None) -> None:
-        """Bytes; or the end of the connection, as it is felt here."""
-        self._inbox.append(what)
+    def deliver(self, item: bytes | Exception | None) -> None:
+        """Receive bytes, or the end of the connection: an error, or None for a regular end."""
+        self._inbox.append(item)
         self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
         while self._inbox and not self._paused and not self._lost:
-            what = self._inbox.popleft()
-            if isinstance(what, bytes):
+            item = self._inbox.popleft()
+            if isinstance(item, bytes):
                 if not self._closing:
-                    self._protocol.data_received(what)
+                    self._protocol.data_received(item)
                 continue
-            if what is None and not self._closing:
+            if item is None and not self._closing:
                 self._protocol.eof_received()
             self._closing = True
-            self._lose(what)
+            self._lose(item)
 
     def _lose(self, error: Exception | None) -> None:
         if not self._lost:
@@ -165,7 +175,7 @@ class _End(asyncio.Transport):
 
 
 class _Connector(aiohttp.BaseConnector):
-    """Connects clients with the emulator of this loop, by the real names of the hosts."""
+    """Connect clients with the emulator of the current loop, by real host names."""
 
     def __init__(self, *, ssl: object = None, **options: Any) -> None:
         super().__init__(**options)
@@ -173,7 +183,7 @@ class _Connector(aiohttp.BaseConnector):
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109  (its name there)
         loop = asyncio.get_running_loop()
         try:
-            server = await _Emulator.of_loop[loop].door(req.url.host)
+            server = await _Emulator.of_loop[loop].connect(req.url.host)
         except LookupError:
             unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
             raise aiohttp.ClientConnectorDNSError(req.connection_key, unknown) from None
@@ -181,7 +191,7 @@ class _Connector(aiohttp.BaseConnector):
             refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
             raise aiohttp.ClientConnectorError(req.connection_key, refused) from None
         client = self._factory()
-        near, far = _End(loop, client, {}), _End(loop, server, {"sslcontext": _trust()})
+        near, far = _Transport(loop, client, {}), _Transport(loop, server, {"sslcontext": _trust()})
         near.peer, far.peer = far, near
         server.connection_made(far)
         client.connection_made(near)
@@ -193,22 +203,32 @@ class _Connector(aiohttp.BaseConnector):
 
 @functools.cache
 def _trust(*_: object, **__: object) -> ssl.SSLContext:
-    """Nobody checks certificates here: reading authorities would cost more than whole runs."""
+    """
+    Return a context that is never used: certificates are not checked here.
+
+    Loading authorities would take longer than a whole run.
+    """
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
+class _Authority(Authority):
+    """An authority for tokens only: making certificates would take longer than a whole run."""
+
+    ca_pem = b"not checked"
+
+    def client_certificate(self, cluster: object) -> tuple[str, str]:
+        return "", ""
+
+
 class _Emulator(Emulator):
-    """The same services without sockets."""
+    """The emulator without sockets."""
 
     of_loop: ClassVar[dict[asyncio.AbstractEventLoop, _Emulator]] = {}
 
     async def __aenter__(self) -> Self:
-        self.ca_pem = b"nobody checks it"
+        self.authority = _Authority(self.world.directory)
         self._servers: dict[int, web.AppRunner] = {}
-        self._serve("acr", acr_app(self.world, self))
-        self._serve("entra", entra_app(self.world, self))
-        self._serve("oidc", oidc_app(self.world, self))
-        self._serve("arm", arm_app(self.world, self))
+        self._serve_services()
         self.of_loop[asyncio.get_running_loop()] = self
         return self
 
@@ -217,21 +237,18 @@ class _Emulator(Emulator):
         for runner in self._runners:
             await runner.cleanup()
 
-    def client_certificate(self, cluster: object) -> tuple[str, str]:
-        return "", ""
-
     def config(self, face: Face | None = None) -> dict[str, Any]:
         return super().config("proxy")
 
     def _serve(self, service: str, app: web.Application) -> int:
-        app.middlewares.insert(0, faults.middleware(self.world, service))
+        app.middlewares.insert(0, middleware(self.world, service))
         number = len(self._ports) + 1
         self._ports[service] = number
         self._servers[number] = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         return number
 
-    async def door(self, host: str) -> asyncio.Protocol:
-        """A server's side of one new connection. Raises as `port_of_host`."""
+    async def connect(self, host: str) -> asyncio.Protocol:
+        """Return the server's protocol for a new connection. Raises as `port_of_host`."""
         runner = self._servers[self.port_of_host(host)]
         if runner.server is None:
             self._runners.append(runner)
@@ -240,15 +257,15 @@ class _Emulator(Emulator):
         return runner.server()
 
 
-def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on the tool's clients connect by memory, and count by the loop's time."""
+def connect_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the tool's clients connect in memory and use the loop's time."""
     monkeypatch.setattr("aiohttp.TCPConnector", _Connector)
     monkeypatch.setattr(network, "trust", lambda _: _trust())
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: _trust())
-    # Each of these would cost more than the requests of a run.
+    # Replace slow calls: each of them takes longer than all requests of a run.
     monkeypatch.setattr(yaml, "safe_load", lambda text: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(type(azure_settings), "_config", lambda _, found: SimpleNamespace(**found))
+    monkeypatch.setattr(type(azure_settings), "_config", lambda _, values: SimpleNamespace(**values))
     defaults = Pace.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "clock", lambda: asyncio.get_running_loop().time())
@@ -260,10 +277,10 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving(world: World, folder: Path) -> AsyncIterator[Tool]:
-    """The tool, set up for this world, in a loop of `simulate`."""
+async def serve_in_memory(world: World, folder: Path) -> AsyncIterator[Tool]:
+    """Yield the tool, set up for this world. Call it within `run_in_virtual_time`."""
     async with _Emulator(world) as emulator:
         yield Tool(emulator, folder)
 
 
-__all__ = ["Loop", "Stuck", "serving", "simulate", "simulated"]
+__all__ = ["Deadlock", "VirtualTimeLoop", "connect_in_memory", "run_in_virtual_time", "serve_in_memory"]

@@ -1,4 +1,7 @@
-"""Valid documents, spoilt: values exchanged, lost, doubled, renamed, nested, texts cut: what everything that reads must bear."""
+"""
+Damage valid documents in ways that every reader must handle: values replaced, lost, doubled or
+nested.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
-"""How many examples of each law are tried."""
+"""Examples of each test."""
 
-PROMPT = 2.0
-"""Seconds of CPU that no small document may take. An ordinary one takes a millisecond; what grows too fast takes minutes."""
+MOST_SECONDS = 2.0
+"""
+Seconds of CPU per document.
+
+A small one usually takes a millisecond; superlinear code takes minutes.
+"""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,104 +106,104 @@ texts = st.one_of(
     st.sampled_from(HOSTILE),
     st.lists(st.sampled_from(HOSTILE) | st.text(max_size=6), max_size=5).map("".join),
 )
-# Copies: what is put into one example must not be changed by the next.
+# Copies: a later example must not change the values of an earlier one.
 values = st.sampled_from(ODD).map(copy.deepcopy) | texts
 DELETE = object()
 
 
-def law(function: F) -> F:
-    """So many examples, each of which may take its time on a busy machine."""
-    made: F = settings(
+def fuzz_test(function: F) -> F:
+    """Run a test with `EXAMPLES` examples, without a deadline: the machine may be busy."""
+    decorated: F = settings(
         max_examples=EXAMPLES,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )(function)
-    return made
+    return decorated
 
 
 @contextmanager
-def prompt() -> Iterator[None]:
-    """What happens inside takes no more CPU than `PROMPT`."""
+def bounded_time() -> Iterator[None]:
+    """Fail if the code inside takes more CPU than `MOST_SECONDS`."""
     began = time.process_time()
     yield
-    assert time.process_time() - began < PROMPT
+    assert time.process_time() - began < MOST_SECONDS
 
 
-def places(tree: Any) -> list[tuple[Any, ...]]:
-    """The path of every value in a tree but of the root."""
-    found: list[tuple[Any, ...]] = []
+def paths_in(tree: Any) -> list[tuple[Any, ...]]:
+    """The path of every value in a tree, except the root."""
+    paths: list[tuple[Any, ...]] = []
 
     def walk(node: Any, path: tuple[Any, ...]) -> None:
         items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
         for key, inner in items:
-            found.append((*path, key))
+            paths.append((*path, key))
             walk(inner, (*path, key))
 
     walk(tree, ())
-    return found
+    return paths
 
 
 @st.composite
-def spoilt(draw: st.DrawFn, tree: Any, most: int = 3) -> Any:
-    """This tree (of JSON) after one to `most` mishaps; rarely it is as it was."""
-    made = copy.deepcopy(tree)
+def damaged(draw: st.DrawFn, tree: Any, most: int = 3) -> Any:
+    """A copy of this JSON tree with 1 to `most` random changes; rarely it is unchanged."""
+    document = copy.deepcopy(tree)
     for _ in range(draw(st.integers(1, most))):
-        where = places(made)
-        if not where:
+        paths = paths_in(document)
+        if not paths:
             return draw(values)
-        *above, last = draw(st.sampled_from(where))
-        holder = made
+        *above, last = draw(st.sampled_from(paths))
+        parent = document
         for key in above:
-            holder = holder[key]
-        old = holder[last]
-        what = draw(
+            parent = parent[key]
+        old = parent[last]
+        change = draw(
             st.sampled_from(
                 ("exchange", "exchange", "other", "drop", "nest", "list", "double", "rename", "deepen", "edit")
             )
         )
-        if what == "exchange":
-            holder[last] = draw(values)
-        elif what == "other":
-            # Another value of the same document, most likely of another kind.
-            node = made
-            for key in draw(st.sampled_from(where)):
+        if change == "exchange":
+            parent[last] = draw(values)
+        elif change == "other":
+            # Another value of the same document, usually of another type.
+            node = document
+            for key in draw(st.sampled_from(paths)):
                 node = node[key]
-            holder[last] = copy.deepcopy(node)
-        elif what == "drop":
-            del holder[last]
-        elif what == "nest":
-            holder[last] = {draw(st.sampled_from(("a", "name", str(last)))): old}
-        elif what == "list":
-            holder[last] = [old]
-        elif what == "double" and isinstance(holder, list):
-            holder.insert(last, copy.deepcopy(old))
-        elif what == "rename" and isinstance(holder, dict):
-            holder[draw(st.sampled_from((f"{last}s", str(last).upper(), f" {last}", "x")) | texts)] = holder.pop(last)
-        elif what == "deepen":
+            parent[last] = copy.deepcopy(node)
+        elif change == "drop":
+            del parent[last]
+        elif change == "nest":
+            parent[last] = {draw(st.sampled_from(("a", "name", str(last)))): old}
+        elif change == "list":
+            parent[last] = [old]
+        elif change == "double" and isinstance(parent, list):
+            parent.insert(last, copy.deepcopy(old))
+        elif change == "rename" and isinstance(parent, dict):
+            parent[draw(st.sampled_from((f"{last}s", str(last).upper(), f" {last}", "x")) | texts)] = parent.pop(last)
+        elif change == "deepen":
             deep: Any = old
             for _ in range(draw(st.sampled_from((5, 100, 400)))):
                 deep = [deep]
-            holder[last] = deep
-        elif what == "edit" and isinstance(old, str):
-            at = draw(st.integers(0, len(old)))
-            holder[last] = old[:at] + draw(texts) + old[at + draw(st.integers(0, 3)) :]
+            parent[last] = deep
+        elif change == "edit" and isinstance(old, str):
+            start = draw(st.integers(0, len(old)))
+            parent[last] = old[:start] + draw(texts) + old[start + draw(st.integers(0, 3)) :]
         else:
-            holder[last] = draw(values)
-    return made
+            parent[last] = draw(values)
+    return document
 
 
 @st.composite
-def spoilt_bytes(draw: st.DrawFn, content: bytes) -> bytes:
-    """This text with a byte exchanged, a piece lost or doubled, or its end missing."""
+def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
+    """These bytes with one byte replaced, a part lost or doubled, or the end missing."""
     start = draw(st.integers(0, len(content) - 1))
     end = draw(st.integers(start, min(start + 60, len(content))))
-    some = draw(
+    replacement = draw(
         st.binary(max_size=3) | st.sampled_from([b'"', b"{", b"]", b",", b"\\ud800", b"\xff", b"\x00", b"\n", b"1e999"])
     )
     return draw(
         st.sampled_from(
             (
-                content[:start] + some + content[start + 1 :],
+                content[:start] + replacement + content[start + 1 :],
                 content[:start] + content[end:],
                 content[:end] + content[start:],
                 content[:start],
@@ -205,11 +212,15 @@ def spoilt_bytes(draw: st.DrawFn, content: bytes) -> bytes:
     )
 
 
-def dumped(tree: Any) -> bytes:
-    """As JSON; a number without end, and half a character, as another program would write them."""
+def as_json(tree: Any) -> bytes:
+    """
+    Encode as JSON.
+
+    Infinite numbers and unpaired surrogates are written as another program may do.
+    """
     return json.dumps(tree).encode()
 
 
-def twice(tree: Mapping[str, Any], key: str, value: Any) -> bytes:
-    """As JSON in which this key is written twice, at first with another value."""
-    return b"{" + json.dumps(key).encode() + b":" + dumped(value) + b"," + dumped(tree).removeprefix(b"{")
+def with_key_twice(tree: Mapping[str, Any], key: str, value: Any) -> bytes:
+    """Encode as JSON with this key twice, first with another value."""
+    return b"{" + json.dumps(key).encode() + b":" + as_json(value) + b"," + as_json(tree).removeprefix(b"{")

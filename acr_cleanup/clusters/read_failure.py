@@ -1,0 +1,48 @@
+"""
+The exception for a cluster, or one kind of object in it, that could not be read. It becomes a
+blocker.
+"""
+
+from __future__ import annotations
+
+from acr_cleanup.core.usage import Blocker
+from acr_cleanup.quoting import quoted
+
+
+class ReadFailure(Exception):
+    """
+    A cluster, or one kind of object in it, could not be read.
+
+    call: what was attempted.
+    seen: what happened instead, as a sentence.
+    remedy: what the user can do, as sentences.
+    kind: the kind of object (as in `Blocker.kind`) if exactly one kind could not be read.
+    """
+
+    def __init__(self, call: str, seen: str, remedy: str, *, kind: str = "") -> None:
+        super().__init__(f"{call}: {seen}")
+        self.call = call
+        self.seen = seen
+        self.remedy = remedy
+        self.kind = kind
+
+    def blocker(self, cluster: str) -> Blocker:
+        return Blocker(cluster, self.call, self.seen, self.remedy, self.kind)
+
+
+class Unreachable(ReadFailure):
+    """The API server did not answer at all, so another way to it (a run command) may still work."""
+
+
+def unexpected(call: str, error: Exception) -> ReadFailure:
+    """Describe an exception that this program does not foresee."""
+    return ReadFailure(
+        call,
+        f"an unexpected error: {type(error).__name__}: {quoted(error)}.",
+        "Run with `--log-level debug`, and report it if the details do not explain it.",
+    )
+
+
+def or_waive(remedy: str, cluster: str, kind: str) -> str:
+    """Add to a remedy how to do without it: by waiving this kind of object in this cluster."""
+    return f'{remedy} Or give up what only they use: waive: "{cluster}: {kind}".'

@@ -1,0 +1,318 @@
+"""
+Requests to one registry: checked paths, complete lists, and responses of a bounded size.
+
+Requests are raw, but use the SDK's own pipeline (`ContainerRegistryClient` with our token policy).
+The SDK's typed list methods drop the media type of a manifest, fail on a missing attribute, follow
+any link they are given, and cost several times the CPU. Its typed deletes do not tell whether the
+tag or manifest existed. See docs/decisions/0003-raw-requests-through-the-sdk-pipeline.md.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from azure.containerregistry.aio import ContainerRegistryClient
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import AsyncHTTPPolicy
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+
+from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES
+from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.quoting import quoted
+from acr_cleanup.registry import failures, wire
+from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
+from acr_cleanup.registry.tokens import API_VERSION, RegistryTokens
+from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
+
+PAGE = 1000
+"""
+Entries per page; the registry silently reduces larger values.
+
+https://github.com/Azure/acr/issues/749
+"""
+
+LARGEST_MANIFEST = 4 * 1024 * 1024
+"""
+Bytes; the registry accepts no larger manifest.
+
+https://learn.microsoft.com/azure/container-registry/container-registry-skus
+"""
+
+LARGEST_PAGE = 64 * 1024 * 1024
+"""Bytes."""
+
+MANIFEST_TYPES = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        *sorted(INDEX_MEDIA_TYPES),
+        "application/vnd.oci.artifact.manifest.v1+json",
+        "application/vnd.cncf.oras.artifact.manifest.v1+json",
+        "*/*",
+    )
+)
+
+# Only these may become part of a path: `DELETE …/_tags/` or `…/_tags/..` would not name a tag.
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]+")
+_NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*\brel=\"?next\b\"?", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+def sdk_client(
+    login_server: str,
+    credential: AsyncTokenCredential,
+    transport: Transport,
+    tokens: RegistryTokens,
+    *,
+    audience: str,
+    user_agent: str,
+) -> ContainerRegistryClient:
+    """The SDK's client, with our token policy and without the policies that are not needed."""
+    return ContainerRegistryClient(
+        f"https://{login_server}",
+        credential,
+        audience=audience,
+        transport=transport,
+        per_call_policies=[tokens],
+        # Only pace.py repeats requests. The registry never redirects our requests; a captive
+        # portal does.
+        retry_policy=_PassThrough(),
+        redirect_policy=_PassThrough(),
+        # The transport knows its proxy. Extra headers, hooks and network traces are not used.
+        proxy_policy=_PassThrough(),
+        headers_policy=_PassThrough(),
+        custom_hook_policy=_PassThrough(),
+        logging_policy=_PassThrough(),
+        user_agent=user_agent,
+    )
+
+
+class _PassThrough(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Replaces a policy of the SDK that is not needed and would cost CPU for every request."""
+
+    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        return await self.next.send(request)
+
+
+class RegistryRequests:
+    """
+    Sends the requests of one registry and repeats them as `pace` allows.
+
+    Every method raises `RegistryUnreachable` if no connection is possible, `RegistryForbidden` if
+    rights are missing, `IdentityError` if there is no login, and another `RegistryError` if one
+    request failed permanently or a name is not valid. In messages, `call` says what a request does.
+    """
+
+    def __init__(self, login_server: str, client: ContainerRegistryClient, pace: Pace) -> None:
+        self.login_server = login_server
+        self._base = f"https://{login_server}"
+        # The SDK's only way to send a raw request. Its public generated client would copy each
+        # request and treat the URL as a template.
+        self._client = client._client._client  # noqa: SLF001
+        self._pace = pace
+        # The registry's clock at its first response, and our monotonic clock at that moment.
+        self._date: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime | None:
+        """
+        The time of the registry's own clock, in seconds; None before its first dated response.
+        """
+        if self._date is None:
+            return None
+        date, at = self._date
+        return date + timedelta(seconds=time.monotonic() - at)
+
+    def attributes_path(self, repository: str, *, tag: str | None = None, digest: str | None = None) -> str:
+        """The path of the attributes of a tag, of a manifest, or of the repository itself."""
+        path = f"/acr/v1/{self.quote_repository(repository)}"
+        if tag is not None:
+            path = f"{path}/_tags/{self._checked(_TAG, tag, 'tag')}"
+        elif digest is not None:
+            path = f"{path}/_manifests/{self.quote_digest(digest)}"
+        return f"{path}?{urlencode({'api-version': API_VERSION})}"
+
+    def manifest_path(self, repository: str, *, tag: str | None = None, digest: str | None = None) -> str:
+        """The path of a manifest itself, by one of its tags or by its digest."""
+        path = f"/v2/{self.quote_repository(repository)}/manifests"
+        return f"{path}/{self.quote_digest(digest or '') if tag is None else self._checked(_TAG, tag, 'tag')}"
+
+    def quote_repository(self, name: str) -> str:
+        """The name of a repository as one segment of a path."""
+        return quote(self._checked(_REPOSITORY, name, "repository name"), safe="")
+
+    def quote_digest(self, digest: str) -> str:
+        """A digest as one segment of a path."""
+        return quote(self._checked(_DIGEST, digest, "digest"), safe="")
+
+    def check_tag(self, tag: str) -> None:
+        """Raise `RegistryError` for text that cannot be a tag."""
+        self._checked(_TAG, tag, "tag")
+
+    @staticmethod
+    def is_tag(text: str) -> bool:
+        """Can a tag have this name?"""
+        return _TAG.fullmatch(text) is not None
+
+    def _checked(self, grammar: re.Pattern[str], text: str, kind: str) -> str:
+        if not grammar.fullmatch(text):
+            raise RegistryError(
+                f"{quoted(repr(text))} is not a valid {kind}; no request was sent.",
+                where=f"registry {self.login_server}",
+                remedy="If it must be deleted, delete it by hand.",
+            )
+        return text
+
+    async def get(
+        self,
+        path: str,
+        call: str,
+        *,
+        accept: str = "application/json",
+        largest: int = LARGEST_PAGE,
+    ) -> Reply | None:
+        """GET one resource; None if the registry says that it does not exist."""
+        reply = await self.send(Category.READ, "GET", path, call, accept=accept, largest=largest)
+        if failures.is_missing(reply):
+            return None
+        if reply.status != 200:
+            raise failures.refused(self.login_server, call, reply, failures.READING)
+        return reply
+
+    async def get_manifest(self, path: str, call: str) -> Reply | None:
+        """GET a manifest byte for byte; None if the registry says that it does not exist."""
+        return await self.get(path, call, accept=MANIFEST_TYPES, largest=LARGEST_MANIFEST)
+
+    async def read_list(
+        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str = failures.READING
+    ) -> dict[str, T]:
+        """
+        Read all pages of one list, by name; empty if the registry says that it does not exist.
+
+        `read` decodes one page; `role` is the role that a refusal names. Raises `NotListed` if any
+        page is missing or malformed.
+        """
+        try:
+            return await self.read_pages(path, read, call, role)
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self.login_server, call, seen) from None
+        except (RegistryUnreachable, RegistryForbidden):
+            raise
+        except RegistryError as error:
+            raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
+
+    async def read_pages(self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str) -> dict[str, T]:
+        """Read pages as `read_list` does, but do not turn errors into `NotListed`."""
+        entries: dict[str, T] = {}
+        followed: set[str] = set()
+        query = urlencode({"n": PAGE})
+        while query:
+            followed.add(query)
+            reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
+            if failures.is_missing(reply) and len(followed) == 1:
+                return {}
+            if reply.status != 200:
+                raise failures.refused(self.login_server, call, reply, role)
+            page = read(reply.body)
+            count = len(entries)
+            entries |= page
+            query = _next_query(reply.headers, self._base, path)
+            if query in followed or (page and len(entries) == count):
+                raise wire.MalformedAnswer("its pages repeat")
+            if not query and len(page) >= PAGE:
+                # A full page without a link: the list ends exactly here, or a proxy dropped the
+                # Link header. Asking for one more page tells which.
+                query = urlencode({"last": next(reversed(page)), "n": PAGE})
+        return entries
+
+    async def send(
+        self,
+        category: Category,
+        method: str,
+        path: str,
+        call: str,
+        *,
+        accept: str = "application/json",
+        largest: int = LARGEST_PAGE,
+        content: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> Reply:
+        """
+        Send one request, repeated as `pace` allows, and return the reply, whatever its status.
+
+        `largest` bounds the body, in bytes. Raises `RegistryError` if there is no complete reply.
+        """
+        url = f"{self._base}{path}"
+
+        async def send_once() -> Reply:
+            # Without this id the SDK makes one from the clock, which takes longer than the rest of
+            # its work.
+            headers = {"Accept": accept, "x-ms-client-request-id": str(uuid.uuid4())}
+            if content is not None:
+                headers["Content-Type"] = content_type
+            request = HttpRequest(method, url, headers=headers, content=content)
+            # Streamed: otherwise the SDK parses every page with the standard library first.
+            response = await self._client.send_request(request, stream=True)
+            self._note_date(response.headers.get("Date", ""))
+            try:
+                body = await read_bounded(response, largest)
+            except NO_ANSWER:
+                if method != "DELETE":
+                    raise
+                # The status alone tells whether the deletion was carried out.
+                body = b""
+            except TooLargeError:
+                raise RegistryError(
+                    f"the response is larger than {largest // 1024 // 1024} MiB.",
+                    where=failures.where(self.login_server, call),
+                    remedy="Check container_registry.url, and whether a proxy answers in its place.",
+                ) from None
+            return Reply(response.status_code, response.headers, body)
+
+        try:
+            return await self._pace.run(category, send_once)
+        except NO_ANSWER as error:
+            raise failures.no_answer(self.login_server, call, error) from error
+
+    def _note_date(self, header: str) -> None:
+        if self._date is None and header:
+            with suppress(ValueError):
+                date = parsedate_to_datetime(header)
+                self._date = (date if date.tzinfo else date.replace(tzinfo=UTC), time.monotonic())
+
+
+def _next_query(headers: Mapping[str, str], base: str, path: str) -> str:
+    """
+    The query of the next page, empty if there is none.
+
+    `Link: </acr/v1/NAME/_tags?last=…&n=…>; rel="next"`
+
+    Raises `MalformedAnswer` for a link to any other list or host.
+    """
+    link = headers.get("Link")
+    if not link:
+        return ""
+    match = _NEXT.search(link)
+    if match is None:
+        raise wire.MalformedAnswer(f"its Link header cannot be parsed ({link!r})")
+    here = urlsplit(f"{base}{path}")
+    try:
+        there = urlsplit(urljoin(f"{base}{path}", match[1]))
+    except ValueError:
+        raise wire.MalformedAnswer(f"its link to the next page is not a URL ({match[1]!r})") from None
+    same_path = there.path.replace("%2F", "/").replace("%2f", "/") == here.path.replace("%2F", "/")
+    if (there.scheme, there.netloc.lower()) != (here.scheme, here.netloc.lower()) or not same_path or not there.query:
+        raise wire.MalformedAnswer(f"its link to the next page leads to another list or host ({match[1]!r})")
+    return str(there.query)

@@ -1,0 +1,30 @@
+"""The policy of a run in a few sentences."""
+
+from __future__ import annotations
+
+from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.reports import words
+
+_SCOPES = {
+    Scope.RUNNING: "of repositories that run in a cluster",
+    Scope.REFERENCED: "of repositories that a cluster names",
+    Scope.ALL: "of any repository",
+}
+
+
+def policy_sentence(policy: RetentionPolicy) -> str:
+    """Describe the policy. Patterns are the user's text: escape the result before it is shown."""
+    only = [] if policy.shard.is_whole else [f"repositories of shard {policy.shard}"]
+    only += [f"repositories matching {', '.join(policy.repositories)}"] if policy.repositories != ("*",) else []
+    only += [f"tags matching {', '.join(policy.include_tags)}"] if policy.include_tags != ("*",) else []
+    group = f"group of tags (keep-last-by {policy.keep_last_by})" if policy.keep_last_by else "repository"
+    kept = [f"the newest {policy.keep_last} of each {group}"] if policy.keep_last else []
+    kept += [f"tags matching {', '.join(policy.exclude_tags)}"] if policy.exclude_tags else []
+    return (
+        f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest and the last push is at least "
+        f"{describe_duration(policy.older_than)} ago."
+        + (f" Only {words.listing(only)}." if only else "")
+        + (f" Always kept: {words.listing(kept)}." if kept else "")
+        + (" Also deletes untagged manifests of that age." if policy.delete_untagged else "")
+        + (" Locked tags and manifests are unlocked and deleted, too." if policy.include_locked else "")
+    )

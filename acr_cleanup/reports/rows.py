@@ -1,0 +1,124 @@
+"""Values that the reports show in tables and lists, and the titles of keep reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.policy import ChartGroup, RetentionPolicy, Rule, keep_rule
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.steps import Untag
+from acr_cleanup.core.usage import ImageUse
+
+MISSING_MEANS = (
+    "Pods that use these references fail on their next pull. Push the images again, or change the workloads that "
+    "name them."
+)
+
+# Titles for untagged manifests, where they differ from the titles in `RULES`.
+_UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
+    Rule.LOCKED: "locked",
+    Rule.UNKNOWN_MANIFEST: "possibly related to a manifest that cannot be read",
+    Rule.YOUNG: "young",
+    Hold.LISTED: "listed by a kept index",
+    Hold.REFERRED: "the subject of a kept referrer",
+    Hold.UNTAGGED: "not selected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """
+    A reference that cannot be pulled. Its texts are foreign: escape them before they are shown.
+    """
+
+    what: str
+    """The tag or digest with its repository, such as `shop/web:1.0`."""
+    seen: str
+    """What was found wrong. It completes a sentence that begins with `what`."""
+    who: str
+    """The workloads that use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One repository in the table of repositories. The numbers count tags, except `bytes`."""
+
+    repository: str
+    tags: int
+    gone: int
+    """Deleted, or in a plan to be deleted."""
+    left: int
+    """Planned but not deleted."""
+    kept: int
+    in_use: int
+    bytes: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTag:
+    """
+    A kept tag: the evidence of its strongest reason (`detail`, `uses`), and the other rules that
+    keep it.
+    """
+
+    name: str
+    digest: Digest
+    updated_at: datetime | None
+    detail: str
+    uses: tuple[ImageUse, ...]
+    also: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGroup:
+    """Tags of one repository with the same strongest keep reason, newest first."""
+
+    rule: Rule
+    title: str
+    tags: tuple[KeptTag, ...]
+
+    @property
+    def details(self) -> bool:
+        """Must each tag show its own evidence? Ages and users are shown anyway."""
+        return not _said_by_title(self.rule) and len({tag.detail for tag in self.tags}) > 1
+
+
+def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
+    """
+    Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version
+    numbers.
+    """
+    return sorted(tags, key=lambda tag: (tag.updated_at.timestamp() if tag.updated_at else 0, tag.name), reverse=True)
+
+
+def tags_of_kept_manifests(repository: RepositoryPlan) -> frozenset[str]:
+    """Names of the planned tags whose manifest is kept. Deleting them frees no space."""
+    return frozenset(step.tag.name for step in repository.steps if isinstance(step, Untag))
+
+
+def title(rule: Rule, policy: RetentionPolicy) -> str:
+    """A keep reason in words."""
+    return keep_rule(rule).describe(policy)
+
+
+def untagged_title(rule: Rule | Hold, policy: RetentionPolicy) -> str:
+    """A reason to keep an untagged manifest, in words."""
+    return _UNTAGGED_TITLES.get(rule) or keep_rule(rule).describe(policy)
+
+
+def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) -> str:
+    """
+    The common evidence of the tags if it is the same for all, otherwise the title of the rule.
+    """
+    details = {tag.detail for tag in tags}
+    return title(rule, policy) if _said_by_title(rule) or len(details) > 1 else details.pop()
+
+
+def _said_by_title(rule: Rule) -> bool:
+    """Does the title of the rule say enough, without the evidence of each tag?"""
+    return keep_rule(rule).group is not ChartGroup.OTHER

@@ -1,0 +1,337 @@
+"""
+Deletes the planned steps of one repository, and checks the repository again before each batch.
+
+One failing step never stops the others, and every step ends in exactly one outcome per tag and manifest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from acr_cleanup.concurrency import unless_stopped
+from acr_cleanup.core.inventory import Lock, RepositoryInventory
+from acr_cleanup.core.outcome import Outcome, OutcomeKind
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.steps import DeleteManifest, Step, waves
+from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.errors import AcrCleanupError, RegistryForbidden
+from acr_cleanup.records.journal import Journal, JournalError
+from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
+from acr_cleanup.stages.registry_port import Registry
+
+LOOK_EVERY = 500
+"""Steps of one repository that may follow one check of it."""
+
+LOOK_STAYS_FRESH = 20.0
+"""Seconds after which a check is too old for a deletion to start: throttling stretches a batch to minutes."""
+
+GRACE_AFTER_STOP = 2.0
+"""
+Seconds to wait for the answer to a deletion that was sent before the run was stopped.
+
+A CI system kills the process a few seconds later; the remaining time is needed for the reports.
+"""
+
+LOCK_GRACE_AFTER_STOP = 3.0
+"""Seconds that restoring locks may take after the run was stopped. Otherwise it may take as long as it needs."""
+
+log = logging.getLogger("acr_cleanup.stages.apply")
+
+
+@dataclass(frozen=True)
+class ApplyContext:
+    """What the repositories of one apply share."""
+
+    plan: Plan
+    registry: Registry
+    usage: FreshUsage
+    stop: asyncio.Event
+    """Once set, no new deletion starts."""
+    in_flight: asyncio.Semaphore
+    """Bounds the deletions that are sent and not answered yet."""
+    ahead: asyncio.Semaphore
+    """Bounds the steps that are journalled and not finished yet."""
+    report: Callable[[Sequence[Outcome]], None]
+    """Receives outcomes as they come."""
+    on_inventory: Callable[[RepositoryInventory, UsageIndex], None]
+    """Receives what each check found, before anything is deleted on the strength of it."""
+    journal: Journal | None = None
+    """Receives each deletion before it is sent. A deletion that cannot be journalled is not sent."""
+    backup: bool = False
+    """Journal the content of each deleted manifest too."""
+
+
+@dataclass
+class RepositoryApply:
+    """The steps of one repository, and their outcomes so far."""
+
+    context: ApplyContext
+    planned: RepositoryPlan
+    outcomes: list[Outcome] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """Locks that were removed and could not be restored."""
+    blockers: tuple[Blocker, ...] = ()
+    checked_at: float = 0.0
+    not_deleted: set[Digest] = field(default_factory=set)
+    """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
+
+    async def run(self) -> None:
+        """Run all steps. Failures become outcomes or blockers."""
+        steps = self.planned.steps
+        if self.planned.error:
+            # Only with a reviewed plan: the repository could not be listed, so the limits were not checked for it.
+            self._close(steps, OutcomeKind.FAILED, f"its repository could not be read: {self.planned.error}")
+            return
+        for start in range(0, len(steps), LOOK_EVERY):
+            pending: Sequence[Step] = steps[start : start + LOOK_EVERY]
+            while pending:
+                pending = await self._batch(pending)
+
+    async def _batch(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """Check the repository once and run the confirmed steps. Returns the steps that came too late for this check."""
+        if self._stopped:
+            self._close(steps, OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
+            return ()
+        context = self.context
+        try:
+            usage = await unless_stopped(context.usage.get(), context.stop)
+            inventory = await unless_stopped(self._check(usage), context.stop)
+            fresh = plan_repository(inventory, usage, context.plan.policy, context.plan.created_at)
+            confirmed = confirm(steps, fresh, inventory)
+            order = tuple(waves(confirmed.steps))
+            context.on_inventory(inventory, usage)
+        except UsageBlockedError as blocked:
+            self.blockers = blocked.blockers
+            self._close(steps, OutcomeKind.NOT_ATTEMPTED, "a cluster can no longer be read completely")
+            return ()
+        except asyncio.CancelledError:
+            if not context.stop.is_set():
+                raise
+            self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
+            return ()
+        except AcrCleanupError as error:
+            # The login may have expired too. The outcomes of other repositories must not be lost with this one's.
+            self._close(steps, OutcomeKind.FAILED, f"could not be checked again: {error}")
+            return ()
+        except Exception as error:  # as above
+            log.debug("checking %s again", self.planned.repository, exc_info=True)
+            detail = f"could not be checked again: unexpected error: {type(error).__name__}: {error}"
+            self._close(steps, OutcomeKind.FAILED, detail)
+            return ()
+
+        self._note(confirmed.outcomes)
+        self.not_deleted |= {
+            outcome.digest
+            for outcome in confirmed.outcomes
+            if outcome.tag is None and outcome.kind is not OutcomeKind.GONE
+        }
+        self.checked_at = asyncio.get_running_loop().time()
+        late: list[Step] = []
+        for wave in order:
+            async with asyncio.TaskGroup() as group:
+                for step in wave:
+                    group.create_task(self._step(step, late))
+        return late
+
+    async def _check(self, usage: UsageIndex) -> RepositoryInventory:
+        registry, plan = self.context.registry, self.context.plan
+        listed = await registry.list_repository(self.planned.repository)
+        inventory = prepare(listed, usage, plan.policy, plan.created_at, backup=self.context.backup)
+        return await registry.read_edges(inventory)
+
+    async def _step(self, step: Step, late: list[Step]) -> None:
+        async with self.context.ahead:
+            if not self._in_time():
+                late.append(step)
+            elif obstacle := self._obstacle(step):
+                self._close((step,), OutcomeKind.NOT_ATTEMPTED, obstacle)
+            else:
+                kind, detail = await self._attempt(step)
+                if kind is None:
+                    late.append(step)
+                else:
+                    self._close((step,), kind, detail)
+
+    @property
+    def _stopped(self) -> bool:
+        return self.context.stop.is_set() or bool(self.blockers)
+
+    def _in_time(self) -> bool:
+        """Is the last check fresh enough? If not, the steps that follow this one are late as well: order is kept."""
+        return self._stopped or asyncio.get_running_loop().time() - self.checked_at <= LOOK_STAYS_FRESH
+
+    def _obstacle(self, step: Step) -> str:
+        """Why this step must not run now; empty if it may."""
+        if self._stopped:
+            return self._why_stopped()
+        if waiting := self.not_deleted.intersection(step.after):
+            return f"{min(waiting)} had to be deleted first, and was not"
+        return ""
+
+    def _why_stopped(self) -> str:
+        if self.context.stop.is_set() or not self.blockers:
+            return "the run was stopped"
+        return self.blockers[0].seen
+
+    async def _attempt(self, step: Step) -> tuple[OutcomeKind | None, str]:
+        """Run one step. Returns outcome and detail; the outcome is None if the last check is too old."""
+        attempt = _Attempt(self, step)
+        kind: OutcomeKind | None = OutcomeKind.FAILED
+        detail = "the run was cut short"
+        try:
+            kind, detail = await self._outcome(attempt)
+        finally:
+            # Runs on cancellation too: no lock may stay open, however the run ends.
+            if attempt.unlocked and kind is not OutcomeKind.DELETED:
+                lost, exists = await self._restore_locks(step, attempt.unlocked)
+                if exists and kind is OutcomeKind.GONE:
+                    # A proxy or a lagging replica may answer 404 although the manifest is there.
+                    kind, detail = OutcomeKind.FAILED, "the registry answered that it does not exist, but it does"
+                detail = "; ".join(filter(None, (detail, lost)))
+            if self.context.journal is not None and attempt.number is not None:
+                self.context.journal.outcome(attempt.number, kind or OutcomeKind.NOT_ATTEMPTED, detail)
+        return kind, detail
+
+    async def _outcome(self, attempt: _Attempt) -> tuple[OutcomeKind | None, str]:
+        try:
+            await attempt.write_intent()
+            async with self.context.in_flight:
+                # Checked again after waiting: steps that were waiting when the run stopped must not start.
+                if not self._in_time():
+                    return None, "the last check is too old"
+                if obstacle := self._obstacle(attempt.step):
+                    return OutcomeKind.NOT_ATTEMPTED, obstacle
+                return await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP), ""
+        except JournalError as error:
+            self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
+            return OutcomeKind.NOT_ATTEMPTED, f"it could not be written to the journal: {error.seen}"
+        except AcrCleanupError as error:
+            return OutcomeKind.FAILED, str(error)
+        except asyncio.CancelledError:
+            if not self.context.stop.is_set():
+                raise
+            if not attempt.sent:
+                return OutcomeKind.NOT_ATTEMPTED, "the run was stopped"
+            return OutcomeKind.FAILED, "the run was stopped before the registry answered: it may be deleted"
+        except Exception as error:  # an unexpected error of one step must not stop the others
+            log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
+            return OutcomeKind.FAILED, f"unexpected error: {type(error).__name__}: {error}"
+
+    async def _restore_locks(self, step: Step, locks: Sequence[Lock]) -> tuple[str, bool]:
+        """
+        Lock again what this step unlocked.
+
+        Returns a message about locks that could not be restored (empty if none), and whether any of the tags and the
+        manifest still exists with this digest.
+        """
+        exists = False
+
+        async def restore(lock: Lock) -> str:
+            nonlocal exists
+            work = self.context.registry.lock(self.planned.repository, step.digest, lock)
+            try:
+                digest = await unless_stopped(work, self.context.stop, grace=LOCK_GRACE_AFTER_STOP)
+            except (Exception, asyncio.CancelledError) as error:  # the other locks must still be restored
+                image = self._image(step, lock)
+                log.debug("locking %s again", image, exc_info=True)
+                return self._lost_lock(image, lock, str(error) or "no answer before the run had to end")
+            # Not in one statement with the await: that reads `exists` first and loses what the other locks set.
+            exists |= digest == step.digest
+            return ""
+
+        # A task of its own: it must finish even while this one is being cancelled.
+        works = asyncio.gather(*(restore(lock) for lock in locks))
+        try:
+            return "; ".join(filter(None, await asyncio.shield(works))), exists
+        except asyncio.CancelledError:
+            await works
+            raise
+
+    def _image(self, step: Step, lock: Lock) -> str:
+        name = self.planned.repository
+        return f"{name}:{lock.tag}" if lock.tag is not None else f"{name}@{step.digest}"
+
+    def _lost_lock(self, image: str, lock: Lock, why: str) -> str:
+        """Warn about a lock that could not be restored; returns the detail for the outcome."""
+        flags = f"--delete-enabled {lock.delete_enabled} --write-enabled {lock.write_enabled}".lower()
+        lost = f"its lock was removed and could not be restored ({why})"
+        self.warnings.append(
+            f"{image} IS NO LONGER LOCKED: {lost}. Lock it by hand: "
+            f"az acr repository update --name {self.context.plan.registry} --image {image} {flags}"
+        )
+        subject = f"the tag {lock.tag}" if lock.tag is not None else "the manifest"
+        return f"{subject} IS NO LONGER LOCKED: {lost}"
+
+    def _close(self, steps: Sequence[Step], kind: OutcomeKind, detail: str) -> None:
+        """Record one kind of outcome for every tag and manifest of these steps."""
+        for step in steps:
+            outcomes = [Outcome(self.planned.repository, step.digest, tag.name, kind, detail) for tag in step.tags]
+            if isinstance(step, DeleteManifest):
+                size = step.manifest.size
+                outcomes.append(Outcome(self.planned.repository, step.digest, None, kind, detail, size))
+                if kind not in {OutcomeKind.DELETED, OutcomeKind.GONE}:
+                    self.not_deleted.add(step.digest)
+            self._note(outcomes)
+
+    def _note(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes.extend(outcomes)
+        self.context.report(outcomes)
+
+
+@dataclass
+class _Attempt:
+    """One deletion in progress: journalled, unlocked, sent."""
+
+    job: RepositoryApply
+    step: Step
+    number: int | None = None
+    """Of its line in the journal."""
+    unlocked: list[Lock] = field(default_factory=list)
+    """Locks that were removed, or may have been."""
+    sent: bool = False
+
+    async def write_intent(self) -> None:
+        """Journal the deletion, with what restoring it needs. Does nothing without a journal."""
+        context, repository, step = self.job.context, self.job.planned.repository, self.step
+        if context.journal is None:
+            return
+        document = None
+        if context.backup and isinstance(step, DeleteManifest):
+            # None if the manifest is already gone: there is nothing to keep, and the deletion reports it.
+            reading = context.registry.read_document(repository, step.digest)
+            document = await unless_stopped(reading, context.stop, grace=GRACE_AFTER_STOP)
+        self.number = await context.journal.intend(
+            repository,
+            step,
+            document.content if document else None,
+            document.media_type if document else "",
+        )
+
+    async def run(self) -> OutcomeKind:
+        """Remove the locks of the step, and send its deletion."""
+        registry, repository, step = self.job.context.registry, self.job.planned.repository, self.step
+        for lock in step.locks:
+            self.unlocked.append(lock)
+            try:
+                digest = await registry.unlock(repository, step.digest, lock)
+            except RegistryForbidden:
+                # The unlock was refused, so the lock is still set. Do not report it as removed.
+                self.unlocked.remove(lock)
+                raise
+            if digest is None:
+                # Another client has deleted it: there is no lock to restore.
+                self.unlocked.remove(lock)
+            elif digest != step.digest:
+                # The tag names another manifest now: it is not deleted, and must be locked again.
+                return OutcomeKind.MOVED
+        self.sent = True
+        if isinstance(step, DeleteManifest):
+            return await registry.delete_manifest(repository, step.digest)
+        return await registry.untag(repository, step.tag.name)

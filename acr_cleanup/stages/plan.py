@@ -1,0 +1,145 @@
+"""Plans: lists each repository that may lose something, and decides its tags and manifests."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from acr_cleanup.concurrency import gather
+from acr_cleanup.core.packed import Packed, PackedPlans
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
+from acr_cleanup.core.policy import RetentionPolicy, Scope, eligible_repositories
+from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.reviewed import bound_to
+from acr_cleanup.core.tally import Tally
+from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.errors import RegistryError, RegistryUnreachable
+from acr_cleanup.reports import words
+from acr_cleanup.runtimes.base import Progress
+from acr_cleanup.stages.measure import measured
+from acr_cleanup.stages.registry_port import Registry
+from acr_cleanup.stages.verify import find_missing
+
+REPOSITORIES_AT_ONCE = 8
+"""Repositories listed at once. The registry's pace bounds the requests themselves."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far this machine's clock may be ahead of the registry's."""
+
+
+async def make_plan(
+    registry: Registry,
+    login_server: str,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    progress: Progress,
+    clock: Callable[[], datetime],
+    *,
+    backup: bool = False,
+    exact_sizes: bool = False,
+    reviewed: Iterable[RepositoryPlan] | None = None,
+) -> Plan:
+    """
+    List the eligible repositories and decide each.
+
+    Raises `AcrCleanupError` when nothing of the registry can be read.
+
+    backup: the content of deleted manifests will be journalled, so it must be readable.
+    exact_sizes: read every manifest of the repositories that lose one, to measure the space that is freed.
+    reviewed: repositories of a reviewed plan. Then nothing beyond it is planned.
+    """
+    catalog = await registry.catalog() if policy.scope is Scope.ALL else ()
+    # A reviewed plan of the whole registry may be applied shard by shard.
+    ours = None if reviewed is None else tuple(each for each in reviewed if policy.shard.includes(each.repository))
+    # Includes reviewed repositories that have left the scope: their tags must end as outcomes too.
+    names = sorted({*eligible_repositories(usage, policy, catalog), *(each.repository for each in ours or ())})
+    registry.announce(names)
+    now = clock()
+    plans: list[Packed] = []
+
+    async def plan_one(name: str) -> None:
+        plan = await _plan_repository(name, registry, usage, policy, now, backup=backup, exact_sizes=exact_sizes)
+        plans.append(Packed.of(plan))
+        progress("repositories", len(plans), len(names), name)
+
+    progress("repositories", 0, len(names), "")
+    with relaxed_gc():
+        await gather([partial(plan_one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
+    repositories = PackedPlans(plans)
+    plan = Plan(
+        registry=login_server,
+        policy=policy,
+        created_at=now,
+        usage=usage,
+        repositories=repositories,
+        blockers=(
+            *usage.blockers,
+            *_unreadable(repositories.tallies, login_server),
+            *_clock_ahead(clock(), registry.now(), login_server),
+        ),
+    )
+    return plan if ours is None else bound_to(ours, plan)
+
+
+async def _plan_repository(
+    name: str,
+    registry: Registry,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    now: datetime,
+    *,
+    backup: bool,
+    exact_sizes: bool,
+) -> RepositoryPlan:
+    try:
+        inventory = await registry.list_repository(name)
+        inventory = prepare(inventory, usage, policy, now, backup=backup)
+        if not nothing_to_delete(inventory, usage, policy, now):
+            inventory = await registry.read_edges(inventory)
+    except RegistryUnreachable:
+        raise
+    except RegistryError as error:
+        # Its content is unknown, so all of it is kept. Other repositories do not depend on it.
+        return RepositoryPlan(name, error=str(error))
+    plan = plan_repository(inventory, usage, policy, now)
+    plan = replace(plan, missing=await find_missing(inventory, usage, registry))
+    return await measured(plan, inventory, registry) if exact_sizes else plan
+
+
+@contextmanager
+def relaxed_gc() -> Iterator[None]:
+    """
+    Let Python look for reference cycles less often.
+
+    A plan makes millions of long-lived values without cycles. Scanning them again and again takes a quarter of the
+    time, and more for larger registries.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def _unreadable(tallies: Sequence[Tally], login_server: str) -> tuple[Blocker, ...]:
+    """A blocker if no repository at all could be read: then the registry is the problem."""
+    if tallies and all(tally.error for tally in tallies):
+        return (Blocker(login_server, "list its repositories", tallies[0].error, ""),)
+    return ()
+
+
+def _clock_ahead(ours: datetime, registry_time: datetime | None, login_server: str) -> tuple[Blocker, ...]:
+    """A blocker if this machine's clock is ahead: new tags would look old. A clock behind only keeps more."""
+    if registry_time is None or ours - registry_time <= CLOCK_SKEW:
+        return ()
+    seen = (
+        f"The clock of this machine is {words.age(ours - registry_time)} ahead of the registry's "
+        f"({ours:%Y-%m-%d %H:%M} and {registry_time:%Y-%m-%d %H:%M} UTC): tags would look older than they are."
+    )
+    return (Blocker(login_server, "tell how old its tags are", seen, "Set the clock of this machine, and run again."),)

@@ -1,0 +1,164 @@
+"""Read children, subjects and contents of manifests of the emulated registry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from acr_cleanup.core.references import Digest
+from acr_cleanup.emulator import World
+from acr_cleanup.emulator.faults import Fault
+from acr_cleanup.emulator.registry.repository import Attributes
+from acr_cleanup.errors import RegistryError, RegistryForbidden
+from tests.helpers.registry_clients import emulated_registry, world_with_tags
+
+# -- children and subjects -------------------------------------------------------------------------
+
+
+async def test_read_edges_reads_each_body_once() -> None:
+    world = World()
+    registry = world.registry
+    children = [registry.push("shop/web", architecture=architecture) for architecture in ("amd64", "arm64")]
+    index = registry.push_index("shop/web", "1.0", children=children)
+    signature = registry.push_referrer("shop/web", index, tag="sig")
+    registry.push_referrer("shop/web", index)
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.read_edges(await connected.registry.list_repository("shop/web"))
+        assert inventory.manifests[Digest(index)].children == tuple(children)
+        assert inventory.manifests[Digest(signature)].subject == index
+        assert inventory.manifests[Digest(index)].known
+        assert not inventory.unknown
+        read = connected.sent(path="/manifests/")
+        # Two bodies: the untagged referrer is deleted with its subject, and images have no edges.
+        assert read == 2
+        again = await connected.registry.read_edges(await connected.registry.list_repository("shop/web"))
+        assert again == inventory
+        assert connected.sent(path="/manifests/") == read
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        Fault(status=404, body={"errors": [{"code": "MANIFEST_UNKNOWN", "message": "gone"}]}),
+        Fault(status=503),
+        Fault(truncate=0.5),
+        Fault(malformed=True),
+        Fault(status=200, body=b'{"manifests": null}'),
+        Fault(status=200, body=b"x" * (4 * 1024 * 1024 + 1)),
+        Fault(status=405),
+    ],
+    ids=["404", "503", "truncated", "malformed", "another body", "too large", "may not be read"],
+)
+async def test_manifest_with_unreadable_body_is_unknown(harm: Fault) -> None:
+    world = World()
+    registry = world.registry
+    broken, fine = (
+        registry.push_index("shop/web", name, children=[registry.push("shop/web")]) for name in ("broken", "fine")
+    )
+    world.faults.append(replace(harm, path=f"/manifests/{broken}"))
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.read_edges(await connected.registry.list_repository("shop/web"))
+        assert inventory.unknown == {broken}
+        assert inventory.manifests[Digest(fine)].known
+        world.faults.clear()
+        assert not (await connected.registry.read_edges(inventory)).unknown, "an unknown manifest is not read again"
+
+
+async def test_lost_manifest_is_unknown_despite_other_repository() -> None:
+    """A repository may list a manifest that it has lost, while another still has the content."""
+    world = World()
+    children = [world.registry.push("a/web", content="the same")]
+    index = world.registry.push_index("a/web", "1", children=children)
+    world.registry.push("b/web", content="the same")
+    assert world.registry.push_index("b/web", "1", children=children) == index
+    world.registry.ghost("b/web", index)
+    async with emulated_registry(world) as connected:
+        intact = await connected.registry.read_edges(await connected.registry.list_repository("a/web"))
+        broken = await connected.registry.read_edges(await connected.registry.list_repository("b/web"))
+    assert not intact.unknown
+    assert broken.unknown == {index}
+
+
+async def test_unlisted_manifest_of_tag_is_read_with_its_lock() -> None:
+    world = World()
+    child = world.registry.push("shop/web")
+    index = world.registry.push_index("shop/web", "1.0", children=[child])
+    world.registry.lock("shop/web", index, list=False, delete=False)
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.list_repository("shop/web")
+        assert set(inventory.manifests) == {child}
+        inventory = await connected.registry.read_edges(inventory)
+    manifest = inventory.manifests[Digest(index)]
+    assert (manifest.locked, manifest.children, manifest.known) == (True, (child,), True)
+    assert not inventory.unknown
+
+
+async def test_unlisted_manifest_with_unreadable_lock_is_unknown() -> None:
+    world = World()
+    index = world.registry.push_index("shop/web", "1.0", children=[world.registry.push("shop/web")])
+    world.registry.lock("shop/web", index, list=False)
+    world.faults.append(Fault(path=f"/_manifests/{index}", status=500))
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.read_edges(await connected.registry.list_repository("shop/web"))
+    assert inventory.unknown == {index}
+
+
+async def test_forbidden_bodies_name_the_missing_role() -> None:
+    world = World()
+    world.registry.push_index("shop/web", "1.0", children=[world.registry.push("shop/web")])
+    world.registry.allowed = lambda _client, _repository, action: action != "pull"
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.list_repository("shop/web")
+        with pytest.raises(RegistryForbidden, match="AcrPull"):
+            await connected.registry.read_edges(inventory)
+
+
+# -- existence and contents ------------------------------------------------------------------------
+
+
+async def test_resolves_finds_listed_and_unlisted_tags() -> None:
+    world = world_with_tags(1)
+    state = world.registry.repositories["shop/web"]
+    digest = state.tags["v0000"].digest
+    state.tags["v0000"].attributes = Attributes(list=False)
+    async with emulated_registry(world) as connected:
+        assert await connected.registry.resolves("shop/web", "v0000")
+        assert await connected.registry.resolves("shop/web", digest)
+        assert not await connected.registry.resolves("shop/web", "v0001")
+        assert not await connected.registry.resolves("shop/nowhere", "v0001")
+        with pytest.raises(RegistryError):
+            await connected.registry.resolves("shop/web", "../x")
+        world.faults.append(Fault(service="acr", path="/manifests/v0000", status=403))
+        with pytest.raises(RegistryForbidden):
+            await connected.registry.resolves("shop/web", "v0000")
+
+
+async def test_read_contents_reads_only_unread_manifests() -> None:
+    world = world_with_tags(2)
+    children = [world.registry.push("shop/web", architecture=architecture) for architecture in ("amd64", "arm64")]
+    index = world.registry.push_index("shop/web", "multi", children=children)
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.read_edges(await connected.registry.list_repository("shop/web"))
+        before = connected.sent("GET")
+        contents, read = await connected.registry.read_contents(inventory)
+
+        assert read == connected.sent("GET") - before == 4
+        assert contents.keys() == inventory.manifests.keys()
+        of_index = contents[Digest(index)]
+        assert of_index is not None
+        assert (of_index.document, of_index.blobs) == (inventory.manifests[Digest(index)].size, {})
+        of_image = contents[Digest(children[0])]
+        assert of_image is not None
+        assert sum(of_image.blobs.values()) == inventory.manifests[Digest(children[0])].size
+
+
+async def test_unreadable_body_has_unknown_content() -> None:
+    world = world_with_tags(2)
+    digest = world.registry.repositories["shop/web"].tags["v0001"].digest
+    world.faults.append(Fault(service="acr", path=digest, malformed=True))
+    async with emulated_registry(world) as connected:
+        contents, _ = await connected.registry.read_contents(await connected.registry.list_repository("shop/web"))
+
+        assert contents[Digest(digest)] is None
+        assert sum(content is not None for content in contents.values()) == 1
