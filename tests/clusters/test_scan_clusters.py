@@ -27,7 +27,7 @@ def tags(found: ClusterScan) -> set[str]:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-async def test_a_cluster_is_read_directly_however_its_users_log_in(auth: Any) -> None:
+async def test_public_cluster_is_read_directly_with_any_login(auth: Any) -> None:
     async with edge(shop(auth=auth), registry=OURS) as at:
         found = await at.read()
         assert (tags(found), found.blockers, found.access) == (SHOP, (), "direct")
@@ -36,26 +36,28 @@ async def test_a_cluster_is_read_directly_however_its_users_log_in(auth: Any) ->
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-async def test_a_private_cluster_that_cannot_be_reached_is_read_by_a_run_command(auth: Any) -> None:
+async def test_unreachable_private_cluster_is_read_by_run_command(auth: Any) -> None:
     async with edge(shop(auth=auth, private=True), registry=OURS) as at:
         found = await at.read()
         assert (tags(found), found.blockers, found.access) == (SHOP, (), "run-command")
 
 
-async def test_a_proxy_that_does_not_reach_a_private_cluster_is_no_obstacle() -> None:
+async def test_private_cluster_behind_proxy_is_read_by_run_command() -> None:
+    """A proxy that does not reach the private cluster does not prevent the run command."""
     async with edge(shop(auth="entra-exec", private=True), registry=OURS, face="proxy") as at:
         found = await at.read()
         assert (tags(found), found.blockers, found.access) == (SHOP, (), "run-command")
 
 
-async def test_a_private_cluster_that_can_be_reached_is_read_directly() -> None:
+async def test_reachable_private_cluster_is_read_directly() -> None:
     async with edge(shop(private=True, reachable=True), registry=OURS) as at:
         found = await at.read()
         assert (tags(found), found.blockers, found.access) == (SHOP, (), "direct")
         assert at.world.count(service="arm", path=".*runCommand.*") == 0
 
 
-async def test_only_a_private_cluster_falls_back_to_a_run_command() -> None:
+async def test_unreachable_public_cluster_does_not_fall_back() -> None:
+    """Only a private cluster falls back to a run command; a public one is read by it only if configured."""
     async with edge(shop(reachable=False), registry=OURS) as at:
         found = await at.read()
         assert "cannot be reached" in blockers(found)
@@ -64,14 +66,15 @@ async def test_only_a_private_cluster_falls_back_to_a_run_command() -> None:
         assert (tags(found), found.blockers) == (SHOP, ())
 
 
-async def test_direct_means_direct() -> None:
+async def test_direct_access_never_falls_back() -> None:
     async with edge(shop(private=True), registry=OURS) as at:
         found = await at.read(Access.DIRECT)
         assert len(found.blockers) == 1
         assert "cannot be reached" in blockers(found)
 
 
-async def test_a_cluster_is_read_by_its_real_names_through_the_proxy() -> None:
+async def test_cluster_is_read_through_proxy() -> None:
+    """The real host names are used, and the proxy forwards to the emulator."""
     async with edge(shop(auth="entra-exec"), registry=OURS, face="proxy") as at:
         found = await at.read()
         assert (tags(found), found.blockers) == (SHOP, ())
@@ -81,7 +84,8 @@ async def test_a_cluster_is_read_by_its_real_names_through_the_proxy() -> None:
 # -- what cannot be read ---------------------------------------------------------------------------
 
 
-async def test_a_stopped_cluster_is_a_blocker_and_never_an_empty_one() -> None:
+async def test_stopped_cluster_is_a_blocker() -> None:
+    """A stopped cluster is never taken for an empty one."""
     async with edge(shop(power_state="Stopped"), registry=OURS) as at:
         found = await at.read()
         (blocker,) = found.blockers
@@ -108,9 +112,7 @@ async def test_a_stopped_cluster_is_a_blocker_and_never_an_empty_one() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_cluster_that_is_not_there_is_a_blocker_that_says_what_to_check(
-    wrong: dict[str, str], words: list[str]
-) -> None:
+async def test_missing_cluster_blocker_names_keys_to_check(wrong: dict[str, str], words: list[str]) -> None:
     place = {"name": "aks-prod", "subscription_id": "00000000-0000-0000-0000-000000000000", "resource_group": "rg-prod"}
     async with edge(shop(), registry=OURS) as at:
         (found,) = await at.scan(AksCluster(key="prod", **(place | wrong)))  # type: ignore[arg-type]
@@ -127,9 +129,7 @@ async def test_a_cluster_that_is_not_there_is_a_blocker_that_says_what_to_check(
         ("commandResults/read", Access.RUN_COMMAND, "commandResults/read"),
     ],
 )
-async def test_a_missing_right_in_azure_is_a_blocker_that_names_the_role(
-    action: str, access: Access, role: str
-) -> None:
+async def test_missing_right_in_azure_blocker_names_role(action: str, access: Access, role: str) -> None:
     async with edge(shop(denied_actions={action}), registry=OURS) as at:
         found = await at.read(access)
         (blocker,) = found.blockers
@@ -140,7 +140,8 @@ async def test_a_missing_right_in_azure_is_a_blocker_that_names_the_role(
 
 @pytest.mark.parametrize("access", [Access.DIRECT, Access.RUN_COMMAND])
 @pytest.mark.parametrize("resource", ["cronjobs.batch", "pods", "deployments.apps"])
-async def test_403_on_one_kind_is_a_blocker(resource: str, access: Access) -> None:
+async def test_forbidden_kind_is_a_blocker(resource: str, access: Access) -> None:
+    """Uses of the other kinds count all the same."""
     async with edge(shop(forbidden={resource}), registry=OURS) as at:
         found = await at.read(access)
         assert len(found.blockers) == 1
@@ -150,7 +151,7 @@ async def test_403_on_one_kind_is_a_blocker(resource: str, access: Access) -> No
 
 
 @pytest.mark.parametrize("access", [Access.DIRECT, Access.RUN_COMMAND])
-async def test_an_empty_list_for_a_kind_it_may_not_list_is_a_blocker(access: Access) -> None:
+async def test_empty_list_of_forbidden_kind_is_a_blocker(access: Access) -> None:
     async with edge(shop(hidden={"cronjobs.batch"}), registry=OURS) as at:
         found = await at.read(access)
         (blocker,) = found.blockers
@@ -158,7 +159,7 @@ async def test_an_empty_list_for_a_kind_it_may_not_list_is_a_blocker(access: Acc
         assert "empty list" in blocker.seen
 
 
-async def test_an_expired_continue_is_read_again_and_blocks_only_if_it_never_ends() -> None:
+async def test_expired_list_is_restarted_until_limit() -> None:
     cluster = shop(page_cap=1)
     async with edge(cluster, registry=OURS) as at:
         cluster.expire_continue = {"pods": 1, "replicasets.apps": 2}
@@ -184,7 +185,7 @@ async def test_an_expired_continue_is_read_again_and_blocks_only_if_it_never_end
     ],
     ids=str,
 )
-async def test_a_kind_that_the_api_server_does_not_give_is_a_blocker(fault: dict[str, Any], words: list[str]) -> None:
+async def test_failed_list_is_a_blocker(fault: dict[str, Any], words: list[str]) -> None:
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/cronjobs$", **fault))
         found = await at.read()
@@ -196,7 +197,7 @@ async def test_a_kind_that_the_api_server_does_not_give_is_a_blocker(fault: dict
 @pytest.mark.parametrize(
     "fault", [{"status": 503}, {"status": 429, "headers": {"Retry-After": "0"}}, {"reset": True}], ids=str
 )
-async def test_what_passes_is_waited_for(fault: dict[str, Any]) -> None:
+async def test_passing_failure_of_list_is_retried(fault: dict[str, Any]) -> None:
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/cronjobs$", times=1, **fault))
         found = await at.read()
@@ -204,7 +205,7 @@ async def test_what_passes_is_waited_for(fault: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"truncate": 0.5}, {"status": 503}], ids=str)
-async def test_credentials_are_asked_for_again_when_the_answer_is_lost(fault: dict[str, Any]) -> None:
+async def test_lost_credentials_answer_is_requested_again(fault: dict[str, Any]) -> None:
     """By a POST, which nobody would send twice who did not know that it only reads."""
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="arm", path="/listClusterUserCredential$", times=1, **fault))
@@ -225,7 +226,8 @@ async def test_credentials_are_asked_for_again_when_the_answer_is_lost(fault: di
     ids=str,
 )
 @pytest.mark.parametrize("path", ["/managedClusters/aks-prod$", "/listClusterUserCredential$"])
-async def test_no_answer_of_azure_makes_it_crash_or_be_believed(path: str, fault: dict[str, Any]) -> None:
+async def test_malformed_azure_answer_is_a_blocker(path: str, fault: dict[str, Any]) -> None:
+    """It neither crashes the scan nor counts as an answer."""
     async with edge(shop(reachable=False), registry=OURS) as at:
         at.world.faults.append(Fault(service="arm", path=path, **fault))
         found = await at.read()
@@ -233,7 +235,7 @@ async def test_no_answer_of_azure_makes_it_crash_or_be_believed(path: str, fault
         assert found.uses == ()
 
 
-async def test_one_cluster_that_fails_leaves_the_others_read() -> None:
+async def test_failing_cluster_does_not_affect_others() -> None:
     good, bad = shop("aks-good"), shop("aks-bad", power_state="Stopped")
     async with edge(good, bad, registry=OURS) as at:
         told: list[str] = []
@@ -249,7 +251,8 @@ async def test_one_cluster_that_fails_leaves_the_others_read() -> None:
         assert sorted(told) == ["a", "b", "c"]
 
 
-async def test_clusters_are_read_in_parallel_with_one_token_each_for_azure_and_for_aks() -> None:
+async def test_clusters_are_read_in_parallel_with_shared_tokens() -> None:
+    """One token for Azure Resource Manager and one for AKS, for all clusters."""
     clusters = [shop(f"aks-{n}", auth="entra-exec") for n in range(8)]
     async with edge(*clusters, registry=OURS) as at:
         at.world.latency = 0.5
@@ -262,7 +265,7 @@ async def test_clusters_are_read_in_parallel_with_one_token_each_for_azure_and_f
         assert at.world.count(service="entra", method="POST") == 2
 
 
-async def test_no_login_ends_the_run_with_its_own_error() -> None:
+async def test_missing_login_raises_identity_error() -> None:
     class NoLogin:
         async def get_token(self, *scopes: str, **_: Any) -> Any:
             raise IdentityError("Nobody is logged in.", remedy="Run `az login`.")
@@ -279,7 +282,7 @@ async def test_no_login_ends_the_run_with_its_own_error() -> None:
             await at.read(credential=NoLogin())
 
 
-async def test_cancelling_ends_the_reading() -> None:
+async def test_cancellation_ends_the_scan() -> None:
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="arm", hang=30.0))
         task = asyncio.create_task(at.read())
@@ -292,7 +295,7 @@ async def test_cancelling_ends_the_reading() -> None:
 # -- any Kubernetes --------------------------------------------------------------------------------
 
 
-async def test_a_kubeconfig_cluster_is_read_in_the_context_that_is_named(tmp_path: Path) -> None:
+async def test_kubeconfig_cluster_is_read_in_named_context(tmp_path: Path) -> None:
     cluster = shop()
     async with edge(cluster, registry=OURS) as at:
         text = kubeconfig(
@@ -313,12 +316,12 @@ async def test_a_kubeconfig_cluster_is_read_in_the_context_that_is_named(tmp_pat
         assert "no context named 'other' (it has: aks-prod)" in blockers(found)
 
 
-async def test_without_clusters_there_is_nothing_to_read() -> None:
+async def test_scan_without_clusters_is_empty() -> None:
     async with edge(shop(), registry=OURS) as at:
         assert await at.scan() == ()
 
 
-def test_the_sdks_are_loaded_only_when_a_cluster_is_read() -> None:
+def test_sdks_are_imported_only_for_reading() -> None:
     """A wrong configuration is reported at once."""
     code = (
         "import sys, acr_cleanup.clusters.targets, acr_cleanup.clusters.scan_clusters;"

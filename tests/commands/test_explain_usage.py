@@ -75,4 +75,4 @@ async def test_command_line_runs_explain(stage: Stage, capsys: pytest.CaptureFix
     assert await run("shop/web:1.0", "--report", str(report)) == 0
     assert "it was a dry run" in capsys.readouterr().out
     assert await run("shop/web:1.0", "--report", str(path)) == 2
-    assert "It is no report of a run" in capsys.readouterr().err
+    assert "The file is not the report of a run" in capsys.readouterr().err

@@ -10,16 +10,17 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
+from acr_cleanup.clusters.api_server.scan import SECRET, scan
+from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Kind
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.paths import DATA
 
 CORPUS = DATA / "kubernetes"
 OURS = Registry("contoso.azurecr.io")
+WEB = "contoso.azurecr.io/shop/web"
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
-SECRET = Kind("Secret", "secrets", "")
 
 
 def kind(name: str) -> Kind:
@@ -201,3 +202,19 @@ def blockers(scan: ClusterScan) -> str:
 def used(scan: ClusterScan) -> set[str]:
     """Every reference used, as text."""
     return {str(use.reference) for use in scan.uses}
+
+
+async def read_fake(server: FakeServer) -> ClusterScan:
+    """Scan the fake server."""
+    return await scan(server.ask, "prod", OURS, access="direct")
+
+
+def page(*images: str, **metadata: Any) -> HttpAnswer:
+    """Return a page of pods with one image each."""
+    return HttpAnswer(200, listing(POD, [pod(f"p{image[-1]}", image) for image in images], **metadata))
+
+
+def status(code: int, message: str = "no", **more: Any) -> HttpAnswer:
+    """Return an error as a Status object."""
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code, **more}
+    return HttpAnswer(code, json.dumps(body).encode(), "Reason")

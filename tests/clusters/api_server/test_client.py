@@ -60,13 +60,14 @@ async def logging_in(*tokens: str) -> AsyncIterator[tuple[Ask, Edge, list[str]]]
             yield ask, at, given
 
 
-async def test_the_login_is_asked_for_before_each_request_so_that_it_never_expires() -> None:
+async def test_login_is_requested_before_each_request() -> None:
+    """So a token never expires in the middle of a scan."""
     async with logging_in("good") as (ask, _, given):
         assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(3)] == [200, 200, 200]
         assert len(given) == 3
 
 
-async def test_a_token_that_expires_between_two_pages_is_renewed() -> None:
+async def test_token_expired_between_pages_is_renewed() -> None:
     async with logging_in("good", "expired", "good") as (ask, at, given):
         at.world.clusters["aks-prod"].page_cap = 1
         found = await scan(ask, "prod", OURS, access="direct")
@@ -74,7 +75,8 @@ async def test_a_token_that_expires_between_two_pages_is_renewed() -> None:
         assert given[:3] == ["good", "expired", "good"]
 
 
-async def test_a_login_that_has_expired_for_good_is_asked_for_once_more_and_then_a_blocker() -> None:
+async def test_permanently_expired_login_is_a_blocker() -> None:
+    """A 401 is tried once more with a new token."""
     async with logging_in("good", "good", "good", "expired") as (ask, at, _):
         assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(4)] == [200, 200, 200, 401]
         refused = [record for record in at.world.requests if record.status == 401]
@@ -83,7 +85,7 @@ async def test_a_login_that_has_expired_for_good_is_asked_for_once_more_and_then
         assert "logging in to the API server: 401" in blockers(found)
 
 
-async def test_no_login_of_the_machine_is_sent_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_netrc_login_is_not_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """aiohttp would take one from ~/.netrc, and then refuse the token."""
     (tmp_path / "netrc").write_text("default login a password b\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -92,7 +94,8 @@ async def test_no_login_of_the_machine_is_sent_along(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_a_passing_failure_is_tried_again_and_a_lasting_one_is_given_back(status: int) -> None:
+async def test_passing_failure_is_retried(status: int) -> None:
+    """A lasting failure is returned after the last attempt."""
     async with api() as (ask, at):
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/pods$", status=status, times=1))
         assert (await ask("GET", "/api/v1/pods")).status == 200
@@ -102,14 +105,14 @@ async def test_a_passing_failure_is_tried_again_and_a_lasting_one_is_given_back(
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
-async def test_what_will_not_pass_is_asked_once(status: int) -> None:
+async def test_permanent_failure_is_not_retried(status: int) -> None:
     async with api() as (ask, at):
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/pods$", status=status))
         assert (await ask("GET", "/api/v1/pods")).status == status
         assert at.world.faults[0].hits == 1
 
 
-async def test_retry_after_is_kept_within_bounds() -> None:
+async def test_retry_after_is_obeyed_up_to_limit() -> None:
     async with api(replace(HASTY, longest_pause=5)) as (ask, at):
         at.world.faults.append(Fault(path="/pods$", status=429, headers={"Retry-After": "1"}, times=1))
         started = time.monotonic()
@@ -121,7 +124,7 @@ async def test_retry_after_is_kept_within_bounds() -> None:
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"hang": 30.0}, {"truncate": 0.5}], ids=str)
-async def test_no_answer_is_unreachable(fault: dict[str, Any]) -> None:
+async def test_lost_answer_is_unreachable(fault: dict[str, Any]) -> None:
     async with api(replace(HASTY, read=0.3)) as (ask, at):
         at.world.faults.append(Fault(path="/pods$", **fault))
         with pytest.raises(Unreachable) as caught:
@@ -146,7 +149,7 @@ async def answering(handler: Any, **patience: Any) -> AsyncIterator[Ask]:
         await runner.cleanup()
 
 
-async def test_an_answer_that_drips_for_ever_is_given_up() -> None:
+async def test_endless_slow_answer_times_out() -> None:
     """Each piece comes in time, and the whole never does."""
 
     async def drip(request: web.Request) -> web.StreamResponse:
@@ -161,7 +164,7 @@ async def test_an_answer_that_drips_for_ever_is_given_up() -> None:
             await ask("GET", "/api/v1/pods")
 
 
-async def test_a_compressed_answer_is_unpacked() -> None:
+async def test_compressed_answer_is_decoded() -> None:
     async def packed(_: web.Request) -> web.Response:
         return web.Response(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
 
@@ -169,7 +172,7 @@ async def test_a_compressed_answer_is_unpacked() -> None:
         assert (await ask("GET", "/api")).body == b"{}"
 
 
-async def test_an_answer_that_is_not_compressed_as_it_says_is_none() -> None:
+async def test_wrong_content_encoding_is_unreachable() -> None:
     async def unpacked(_: web.Request) -> web.Response:
         return web.Response(body=b"{}", headers={"Content-Encoding": "gzip"})
 
@@ -178,7 +181,7 @@ async def test_an_answer_that_is_not_compressed_as_it_says_is_none() -> None:
             await ask("GET", "/api")
 
 
-async def test_a_compressed_answer_that_is_cut_is_a_blocker() -> None:
+async def test_truncated_compressed_answer_is_a_blocker() -> None:
     """Cut before it was sent: the length is right, and what is unpacked of it is not whole."""
 
     async def cut(_: web.Request) -> web.Response:
@@ -190,7 +193,7 @@ async def test_a_compressed_answer_that_is_cut_is_a_blocker() -> None:
     assert "list pods: the answer is cut short" in blockers(found)
 
 
-async def test_a_compressed_answer_that_does_not_say_so_is_a_blocker() -> None:
+async def test_undeclared_compression_is_a_blocker() -> None:
     async def packed(_: web.Request) -> web.Response:
         return web.Response(body=gzip.compress(b"{}"))
 
@@ -199,7 +202,7 @@ async def test_a_compressed_answer_that_does_not_say_so_is_a_blocker() -> None:
     assert {each.kind for each in found.blockers} == {"", "configmaps", *map(str, KINDS)}
 
 
-async def test_what_an_answer_may_look_like_is_asked_for() -> None:
+async def test_accept_header_is_sent() -> None:
     async def accepted(request: web.Request) -> web.Response:
         return web.Response(text=request.headers["Accept"])
 
@@ -208,7 +211,7 @@ async def test_what_an_answer_may_look_like_is_asked_for() -> None:
         assert (await ask("GET", "/", accept="text/plain")).body == b"text/plain"
 
 
-async def test_a_busy_server_that_says_so_in_plain_text_is_waited_for() -> None:
+async def test_busy_server_with_plain_text_is_retried() -> None:
     """429 of the fairness of a real server; when it never ends it is a blocker of each kind."""
 
     async def busy(_: web.Request) -> web.Response:
@@ -223,13 +226,14 @@ async def test_a_busy_server_that_says_so_in_plain_text_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "https://nowhere.invalid", "https://", "https://[bad"])
-async def test_an_address_where_nobody_is_is_unread(url: str) -> None:
+async def test_wrong_address_is_a_read_failure(url: str) -> None:
     async with api(url=url) as (ask, _):
         with pytest.raises(ReadFailure):
             await ask("GET", "/api/v1/pods")
 
 
-async def test_an_authority_that_is_not_trusted_is_no_reason_to_go_another_way() -> None:
+async def test_untrusted_certificate_does_not_fall_back() -> None:
+    """It is not `Unreachable`, which would permit a run command."""
     async with api(context=ssl.create_default_context()) as (ask, _):
         with pytest.raises(ReadFailure) as caught:
             await ask("GET", "/api/v1/pods")
@@ -256,9 +260,7 @@ def config_of(at: Edge, path: Path, **changes: Any) -> KubeconfigCluster:
     return KubeconfigCluster("any", path)
 
 
-async def test_the_proxy_of_the_kubeconfig_wins_over_that_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kubeconfig_proxy_precedes_environment_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with edge(shop(auth="token"), registry=OURS, face="proxy") as at:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
         dead = {"proxy_for": lambda _: "http://127.0.0.1:1"}
@@ -270,7 +272,7 @@ async def test_the_proxy_of_the_kubeconfig_wins_over_that_of_the_environment(
         assert found.uses
 
 
-async def test_a_proxy_that_inspects_tls_is_trusted_through_the_files_that_the_environment_names(
+async def test_tls_inspecting_proxy_is_trusted_through_environment(
     tmp_path: Path,
 ) -> None:
     """The kubeconfig names the cluster's own authority; what is met on the wire is signed by the proxy's."""
@@ -284,7 +286,7 @@ async def test_a_proxy_that_inspects_tls_is_trusted_through_the_files_that_the_e
         assert found.uses
 
 
-async def test_the_name_on_the_certificate_may_differ_from_the_address(tmp_path: Path) -> None:
+async def test_tls_server_name_replaces_address(tmp_path: Path) -> None:
     async with edge(shop(auth="token"), registry=OURS) as at:
         (found,) = await at.scan(config_of(at, tmp_path / "config", **{"tls-server-name": "localhost"}))
         assert found.blockers == ()
@@ -292,7 +294,7 @@ async def test_the_name_on_the_certificate_may_differ_from_the_address(tmp_path:
         assert found.blockers == ()
 
 
-async def test_the_password_of_a_proxy_is_never_told() -> None:
+async def test_proxy_password_is_not_in_errors() -> None:
     """The proxy of the world refuses names that it does not know, and the error says which proxy it was."""
     async with edge(shop(auth="token"), face="proxy") as at:
         host = at.emulator.proxy_url.removeprefix("http://")

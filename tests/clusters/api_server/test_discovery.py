@@ -38,7 +38,7 @@ async def asked(server: FakeServer) -> Discovery:
 
 
 @pytest.mark.parametrize("form", ["aggregated", "plain"])
-async def test_a_real_server_in_both_forms_offers_the_same(form: str) -> None:
+async def test_both_forms_of_discovery_find_same_kinds(form: str) -> None:
     found = await discover(Replay(aggregated=form == "aggregated").ask, "prod")
     assert names(found).keys() == SERVED_BY_THE_CORPUS
     (dead,) = found.failures
@@ -48,7 +48,8 @@ async def test_a_real_server_in_both_forms_offers_the_same(form: str) -> None:
     assert dead.remedy.endswith(f'waive: "prod: {DEAD}".')
 
 
-async def test_built_in_workloads_are_not_read_twice_and_what_is_excluded_not_at_all() -> None:
+async def test_built_in_and_excluded_kinds_are_left_out() -> None:
+    """Built-in workloads would be listed twice, and excluded kinds are never listed."""
     excluded = [key.removeprefix("*.") for key in NOT_READ]
     offered = [
         *(custom("Thing", "things", group) for group in excluded if "." in group or group in {"policy", "autoscaling"}),
@@ -59,7 +60,7 @@ async def test_built_in_workloads_are_not_read_twice_and_what_is_excluded_not_at
     assert not set(map(str, KINDS)) & names(await asked(FakeServer())).keys()
 
 
-async def test_resources_of_the_same_name_in_another_group_are_read() -> None:
+async def test_excluded_name_in_other_group_is_found() -> None:
     """Only the core group's `services` are addresses; Knative's start pods."""
     assert "services.serving.knative.dev" in names(
         await asked(FakeServer(custom("S", "services", "serving.knative.dev")))
@@ -67,7 +68,8 @@ async def test_resources_of_the_same_name_in_another_group_are_read() -> None:
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["aggregated", "plain"])
-async def test_the_preferred_version_comes_first_and_each_kind_once(plain: bool) -> None:
+async def test_preferred_version_is_first(plain: bool) -> None:
+    """Each kind is found once, with all its versions."""
     server = FakeServer(
         custom(version="v2"), custom(version="v1"), custom("Old", "olds", version="v1"), custom(version="v2")
     )
@@ -86,7 +88,7 @@ async def test_the_preferred_version_comes_first_and_each_kind_once(plain: bool)
     assert names(await asked(server)) == expected
 
 
-async def test_what_cannot_be_listed_is_no_kind() -> None:
+async def test_resource_without_list_verb_is_left_out() -> None:
     server = FakeServer()
     resources = [
         {"resource": "a", "responseKind": {"kind": "A"}, "verbs": ["create"]},
@@ -103,7 +105,7 @@ async def test_what_cannot_be_listed_is_no_kind() -> None:
     assert found.failures == ()
 
 
-async def test_a_server_without_further_groups_is_believed() -> None:
+async def test_server_without_groups_is_valid() -> None:
     server = FakeServer()
     server.others["/apis"] = HttpAnswer(404, b"404 page not found")
     assert (await asked(server)).failures == ()
@@ -130,9 +132,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("root", ["/api", "/apis"])
-async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobody_can_waive(
-    root: str, broken: Any
-) -> None:
+async def test_failed_discovery_cannot_be_waived(root: str, broken: Any) -> None:
+    """It has no kind to waive."""
     server = FakeServer(custom())
     server.others[root] = broken
     found = await asked(server)
@@ -142,14 +143,14 @@ async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobo
     assert root == "/apis" or "rollouts.argoproj.io" in names(found), "what the other answer tells is read all the same"
 
 
-async def test_a_core_group_that_is_not_there_is_a_blocker() -> None:
+async def test_missing_core_group_is_a_failure() -> None:
     server = FakeServer()
     server.others["/api"] = HttpAnswer(404, b"404 page not found")
     assert len((await asked(server)).failures) == 1
 
 
 @pytest.mark.parametrize("odd", ["roll/outs", "..%2fsecrets", "Rollouts", "a b", ""])
-async def test_a_resource_with_an_odd_name_is_a_blocker_of_its_group_version(odd: str) -> None:
+async def test_invalid_resource_name_fails_its_group_version(odd: str) -> None:
     found = await asked(FakeServer(custom("Odd", odd), custom()))
     if odd == "roll/outs":
         assert found.failures == (), "that is a subresource"
@@ -158,7 +159,7 @@ async def test_a_resource_with_an_odd_name_is_a_blocker_of_its_group_version(odd
     assert "rollouts.argoproj.io" in names(found)
 
 
-async def test_a_stale_group_version_that_answers_again_is_read() -> None:
+async def test_stale_group_version_is_asked_again() -> None:
     server = FakeServer(stale=["late.example/v1"])
     document = {"kind": "APIResourceList", "resources": [{"name": "things", "kind": "Thing", "verbs": ["list"]}]}
     server.others["/apis/late.example/v1"] = HttpAnswer(200, json.dumps(document).encode())
@@ -177,7 +178,7 @@ async def test_a_stale_group_version_that_answers_again_is_read() -> None:
     ],
     ids=lambda answer: f"{answer.status} {answer.body!r}",
 )
-async def test_a_stale_group_version_that_does_not_is_a_blocker_by_its_name(answer: HttpAnswer) -> None:
+async def test_dead_group_version_is_a_failure(answer: HttpAnswer) -> None:
     server = FakeServer(custom(), stale=["late.example/v1"])
     server.others["/apis/late.example/v1"] = answer
     found = await asked(server)
@@ -185,7 +186,7 @@ async def test_a_stale_group_version_that_does_not_is_a_blocker_by_its_name(answ
     assert "rollouts.argoproj.io" in names(found)
 
 
-async def test_dead_measurements_are_nobodys_loss() -> None:
+async def test_dead_metrics_api_is_ignored() -> None:
     """AKS without a metrics server is no reason to delete nothing."""
     server = FakeServer(stale=["metrics.k8s.io/v1beta1"])
     assert (await asked(server)).failures == ()
@@ -202,9 +203,7 @@ async def test_dead_measurements_are_nobodys_loss() -> None:
         (HttpAnswer(503, b""), False),
     ],
 )
-async def test_a_group_version_that_went_meanwhile_is_believed_only_if_its_group_says_so(
-    group: HttpAnswer, gone: bool
-) -> None:
+async def test_removed_group_version_needs_its_groups_confirmation(group: HttpAnswer, gone: bool) -> None:
     server = FakeServer(stale=["late.example/v1"])
     server.others["/apis/late.example/v1"] = HttpAnswer(404, b"404 page not found")
     server.others["/apis/late.example"] = group

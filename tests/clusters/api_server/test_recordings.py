@@ -142,7 +142,7 @@ REFUSED = {"status": {"code": 403, "message": "Forbidden"}, "headers": {}, "body
 
 
 @pytest.mark.parametrize("interaction", list(recorded_clusters()))
-async def test_every_recorded_cluster_is_understood(interaction: Any) -> None:
+async def test_recorded_clusters_are_understood(interaction: Any) -> None:
     """Of one that runs, the user's credentials are asked for next; one that does not run goes no further."""
     transport = Recording(lambda method, _: interaction["response"] if method == "GET" else REFUSED)
     found = await read(interaction, transport)
@@ -193,7 +193,7 @@ async def test_recorded_credentials_are_a_kubeconfig(interaction: Any) -> None:
     assert await server.authorization() == f"Bearer {user['token']}"
 
 
-async def test_the_recorded_run_command_is_followed_to_its_end_and_its_log_refused() -> None:
+async def test_recorded_run_command_is_awaited_and_refused() -> None:
     """What it printed is a plain table: the answer to another question is no answer to ours."""
     interactions = recorded("run_command")
     cluster = next(recorded_clusters()).values[0]
@@ -209,7 +209,7 @@ async def test_the_recorded_run_command_is_followed_to_its_end_and_its_log_refus
     assert found.uses == ()
 
 
-async def test_a_recorded_error_is_quoted() -> None:
+async def test_recorded_error_is_quoted() -> None:
     (error, *_) = recorded("create_conflict_error")
     found = await read(error, Recording(lambda *_: error["response"]))
     (blocker,) = found.blockers

@@ -27,7 +27,7 @@ def named(entry: dict[str, Any]) -> tuple[str, str | None, str | None]:
     return entry["repository"], "latest" if entry["implicit_latest"] else entry["tag"], entry["digest"]
 
 
-def test_every_reference_of_every_class_is_found(scanned: ClusterScan) -> None:
+def test_all_expected_references_are_found(scanned: ClusterScan) -> None:
     found = {
         (use.workload.namespace, use.reference.repository, use.reference.tag, use.reference.digest)
         for use in scanned.uses
@@ -37,7 +37,7 @@ def test_every_reference_of_every_class_is_found(scanned: ClusterScan) -> None:
     assert len({entry["class"] for entry in EXPECTED["expected"]}) == 11
 
 
-def test_nothing_else_is_found(scanned: ClusterScan) -> None:
+def test_no_other_references_are_found(scanned: ClusterScan) -> None:
     """Neither a lookalike nor another registry."""
     forbidden = {entry["raw"] for entry in EXPECTED["must_not_match"]}
     known = {named(entry) for entry in EXPECTED["expected"]}
@@ -46,13 +46,13 @@ def test_nothing_else_is_found(scanned: ClusterScan) -> None:
     assert [each for each in found if each not in known] == []
 
 
-def test_the_dead_api_is_the_one_thing_unread_and_can_be_given_up(scanned: ClusterScan) -> None:
+def test_dead_api_is_only_blocker_and_waivable(scanned: ClusterScan) -> None:
     (blocker,) = scanned.blockers
     assert (blocker.kind, "503" in blocker.seen) == (DEAD, True)
     assert scanned.waive([DEAD]).blockers == ()
 
 
-def test_the_running_repositories_are_those_of_containers_and_init_containers(scanned: ClusterScan) -> None:
+def test_running_repositories_come_from_containers(scanned: ClusterScan) -> None:
     running = {use.reference.repository for use in scanned.uses if use.running}
     assert sorted(running) == EXPECTED["running_repositories"]
 
@@ -62,7 +62,7 @@ def test_all_objects_are_counted(scanned: ClusterScan) -> None:
     assert scanned.objects == sum(count for name, count in EXPECTED["objects"].items() if name not in not_read)
 
 
-async def test_without_its_history_nothing_of_helm_is_asked_for() -> None:
+async def test_helm_is_not_requested_without_history() -> None:
     server = Replay()
     asked: list[str] = []
 

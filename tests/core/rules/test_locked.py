@@ -83,7 +83,10 @@ def test_locked_repository_is_kept(include_locked: bool) -> None:
 
 
 def test_locked_index_keeps_its_children() -> None:
-    """A known disaster: https://github.com/Azure/acr-cli/pull/462 skips the locked index before it reads its children."""
+    """
+    A known disaster: https://github.com/Azure/acr-cli/pull/462 skips the locked index before it
+    reads its children.
+    """
     repository = inventory([tag("1.0", "i"), tag("1.0-arm", "x")], [index("i", ["x"], locked=True), image("x")])
 
     assert verbs(plan(repository)) == ["untag 1.0-arm"]
