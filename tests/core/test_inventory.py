@@ -112,14 +112,14 @@ def test_edges_can_be_followed_in_both_directions() -> None:
         [index("i", ["x", "y"]), index("j", ["x"]), image("x"), image("y"), referrer("r", "x"), referrer("q", "x")],
     )
 
-    assert {digest: [each.name for each in tags] for digest, tags in repository.tags_of.items()} == {
+    assert {digest: [tag.name for tag in tags] for digest, tags in repository.tags_of.items()} == {
         d("i"): ["2", "1"],
         d("x"): ["x"],
         d("s"): [f"sha256-{d('x')[7:]}.sig"],
     }
     assert repository.parents_of == {d("x"): (d("i"), d("j")), d("y"): (d("i"),)}
     assert repository.referrers_of == {d("x"): (d("r"), d("q"))}
-    assert {digest: [each.digest for each in tags] for digest, tags in repository.signers_of.items()} == {
+    assert {digest: [tag.digest for tag in tags] for digest, tags in repository.signers_of.items()} == {
         d("x"): [d("s")]
     }
     assert repository.names == {"1", "2", "x", f"sha256-{d('x')[7:]}.sig"}
@@ -129,13 +129,13 @@ def test_family_is_all_indexes_above_and_their_children() -> None:
     repository = inventory(
         [],
         [index("top", ["i", "z"]), index("i", ["x", "y"]), index("other", ["o"])]
-        + [image(each) for each in ("x", "y", "z", "o")],
+        + [image(digest) for digest in ("x", "y", "z", "o")],
     )
-    whole = {d(each) for each in ("top", "i", "x", "y", "z")}
+    whole = {d(digest) for digest in ("top", "i", "x", "y", "z")}
 
     assert repository.ancestors(d("x")) == {d("i"), d("top")}
     assert repository.ancestors(d("top")) == frozenset()
-    assert all(repository.family(each) == whole for each in whole)
+    assert all(repository.family(digest) == whole for digest in whole)
     assert repository.families([d("z"), d("o")]) == whole | {d("other"), d("o")}
     assert repository.family(d("nowhere")) == {d("nowhere")}
 
@@ -169,7 +169,7 @@ def held_by(**how: RepositoryInventory) -> dict[str, RepositoryInventory]:
         signature=inventory([tag(signature_of("r"), "x")], [BARE, image("x")]),
         backup=replace(inventory([], [BARE]), all_referrers=True),
     ).items(),
-    ids=lambda each: each[0],
+    ids=lambda state: state[0],
 )
 def test_artifact_must_be_read_if_something_may_keep_it(held: tuple[str, RepositoryInventory]) -> None:
     """Otherwise the registry deletes it together with its subject, and its body does not matter."""

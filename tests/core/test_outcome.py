@@ -69,7 +69,7 @@ def test_bytes_are_exact_if_every_deletion_was_measured() -> None:
 
 def test_freed_bytes_are_counted_per_repository() -> None:
     counts = result()
-    elsewhere = replace(counts, outcomes=tuple(replace(each, repository="shop/empty") for each in OUTCOMES))
+    elsewhere = replace(counts, outcomes=tuple(replace(outcome, repository="shop/empty") for outcome in OUTCOMES))
 
     assert [counts.freed(tally) for tally in counts.plan.tallies] == [1000, 0]
     assert [elsewhere.freed(tally) for tally in elsewhere.plan.tallies] == [0, 1000]
@@ -84,7 +84,7 @@ def test_broken_references_come_from_the_proof() -> None:
 
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_outcomes_are_counted_by_kind(kind: OutcomeKind) -> None:
-    assert count([outcome(each, "a") for each in (*OutcomeKind, kind)], kind) == 2
+    assert count([outcome(other, "a") for other in (*OutcomeKind, kind)], kind) == 2
 
 
 def test_outcome_is_written_as_an_image_name() -> None:

@@ -74,8 +74,8 @@ def test_packed_plans_are_sorted_by_name() -> None:
     plans = [RepositoryPlan(name, error=f"of {name}") for name in "bca"]
     packed_plan = PackedPlans(map(Packed.of, plans))
 
-    assert [*packed_plan] == sorted(plans, key=lambda each: each.repository)
-    assert [each.repository for each in packed_plan.tallies] == ["a", "b", "c"]
+    assert [*packed_plan] == sorted(plans, key=lambda tally: tally.repository)
+    assert [tally.repository for tally in packed_plan.tallies] == ["a", "b", "c"]
     assert (len(packed_plan), packed_plan[1], packed_plan[-1]) == (3, plans[0], plans[1])
     assert [*packed_plan[1:]] == [plans[0], plans[1]]
     with pytest.raises(IndexError):
@@ -120,7 +120,7 @@ def test_totals_do_not_unpack_a_plan() -> None:
 def test_plan_finds_a_repository_by_name() -> None:
     original = samples.planned().plan
 
-    assert all(original.repository(each.repository) is each for each in original.repositories)
+    assert all(original.repository(plan.repository) is plan for plan in original.repositories)
     with pytest.raises(KeyError):
         original.repository("nowhere")
 

@@ -45,16 +45,16 @@ def reached(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]
 
 def below(repository: RepositoryInventory, digest: Digest) -> set[Digest]:
     manifests = repository.manifests
-    return reached([digest], lambda each: manifests[each].children if each in manifests else ())
+    return reached([digest], lambda parent: manifests[parent].children if parent in manifests else ())
 
 
 def above(repository: RepositoryInventory, digest: Digest) -> set[Digest]:
     manifests = repository.manifests.values()
-    return reached([digest], lambda each: [parent.digest for parent in manifests if each in parent.children])
+    return reached([digest], lambda child: [parent.digest for parent in manifests if child in parent.children])
 
 
 def deletions(planned: RepositoryPlan) -> tuple[set[str], set[Digest]]:
-    return {each.tag.name for each in planned.deletions}, {each.digest for each in planned.manifests}
+    return {decision.tag.name for decision in planned.deletions}, {decision.digest for decision in planned.manifests}
 
 
 @given(repositories(), drawn_uses(), policies())
@@ -71,8 +71,8 @@ def test_nothing_used_is_ever_deleted(
 
     if OPEN_USE in uses:
         assert not planned.steps
-    for each in uses:
-        reference = each.reference
+    for use in uses:
+        reference = use.reference
         needed = {reference.digest} if reference.digest else set()
         if reference.tag in {tag.name for tag in repository.tags}:
             assert reference.tag in {tag.name for tag in left.tags}
@@ -122,13 +122,13 @@ def test_deleted_items_are_old_unlocked_known_and_included(
         assert decision.tag.updated_at is not None
         assert NOW - decision.tag.updated_at >= timedelta(days=30)
         assert decision.tag.name != "latest"
-    for each in planned.untagged_deletions:
+    for untagged in planned.untagged_deletions:
         assert policy.delete_untagged
-        assert each.manifest.digest not in repository.tags_of
+        assert untagged.manifest.digest not in repository.tags_of
         # A referrer is deleted with its subject at any age: the registry would delete it too.
-        if each.manifest.subject not in deletions(planned)[1]:
-            assert each.manifest.updated_at is not None
-            assert NOW - each.manifest.updated_at >= timedelta(days=30)
+        if untagged.manifest.subject not in deletions(planned)[1]:
+            assert untagged.manifest.updated_at is not None
+            assert NOW - untagged.manifest.updated_at >= timedelta(days=30)
     for step in planned.steps:
         assert not repository.locked
         items: list[Tag | Manifest] = [*step.tags, *([step.manifest] if isinstance(step, DeleteManifest) else [])]
@@ -155,12 +155,15 @@ def test_untagged_manifest_follows_a_tagged_one_or_is_decided(
         gone & repository.tags_of.keys(),
         lambda digest: (
             gone
-            & {*manifests[digest].children, *(each.digest for each in manifests.values() if each.subject == digest)}
+            & {
+                *manifests[digest].children,
+                *(manifest.digest for manifest in manifests.values() if manifest.subject == digest),
+            }
         ),
     )
 
-    assert {each.manifest.digest for each in planned.untagged_deletions} == gone - along
-    decided = {each.manifest.digest for each in planned.untagged}
+    assert {decision.manifest.digest for decision in planned.untagged_deletions} == gone - along
+    decided = {decision.manifest.digest for decision in planned.untagged}
     assert decided == (manifests.keys() - repository.tags_of.keys() - along if policy.delete_untagged else set())
     if not policy.delete_untagged:
         assert gone == along
@@ -220,17 +223,19 @@ def test_order_of_the_input_does_not_matter(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, shuffler: random.Random
 ) -> None:
     tags, manifests, mixed = list(repository.tags), list(repository.manifests.items()), list(uses)
-    for each in (tags, manifests, mixed):
-        shuffler.shuffle(each)
+    for manifest in (tags, manifests, mixed):
+        shuffler.shuffle(manifest)
     other = replace(repository, tags=tuple(tags), manifests=dict(manifests))
     policy = replace(policy, keep_last=1)
 
     one, two = plan(repository, uses, policy), plan(other, mixed, policy)
 
     assert one.steps == two.steps
-    assert [(each.tag, each.deletes) for each in one.decisions] == [(each.tag, each.deletes) for each in two.decisions]
-    assert [(each.manifest, each.deletes) for each in one.untagged] == [
-        (each.manifest, each.deletes) for each in two.untagged
+    assert [(decision.tag, decision.deletes) for decision in one.decisions] == [
+        (decision.tag, decision.deletes) for decision in two.decisions
+    ]
+    assert [(decision.manifest, decision.deletes) for decision in one.untagged] == [
+        (decision.manifest, decision.deletes) for decision in two.untagged
     ]
 
 
@@ -273,7 +278,8 @@ def test_unneeded_bodies_change_no_decision(
 ) -> None:
     """An unread manifest that changes no decision gives no reason and no warning."""
     bare = {
-        digest: replace(each, known=False, children=(), subject=None) for digest, each in repository.manifests.items()
+        digest: replace(manifest, known=False, children=(), subject=None)
+        for digest, manifest in repository.manifests.items()
     }
     unread = replace(repository, manifests=bare)
     if nothing_to_delete(unread, usage(*uses), policy, NOW):
@@ -310,7 +316,7 @@ def test_second_look_deletes_only_what_both_plans_delete(
             items.append(later.manifests[step.digest])
         assert set(step.locks) == {item.lock for item in items if item.lock}
     reported = [outcome.tag for outcome in confirmed.outcomes if outcome.tag is not None]
-    assert sorted([*reported, *done]) == sorted(each.tag.name for each in planned.deletions)
+    assert sorted([*reported, *done]) == sorted(decision.tag.name for decision in planned.deletions)
     reported_digests = {outcome.digest for outcome in confirmed.outcomes if outcome.tag is None}
     assert reported_digests | gone == deletions(planned)[1]
     assert not reported_digests & gone

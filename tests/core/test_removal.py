@@ -221,16 +221,16 @@ def test_prepared_inventory_marks_the_bodies_to_read() -> None:
     repository = inventory([tag("1", "x")], [image("x"), image("a")])
     uses = usage(use("1", "x"))
 
-    found = prepare(repository, uses, UNTAGGED, NOW)
+    prepared = prepare(repository, uses, UNTAGGED, NOW)
 
-    assert found == replace(
+    assert prepared == replace(
         repository,
         used=frozenset({d("x")}),
         used_tags=frozenset({"1", "something-else"}),
         candidates=frozenset({d("a")}),
     )
-    assert prepare(repository, uses, UNTAGGED, NOW, backup=True) == replace(found, all_referrers=True)
-    assert found.name == REPOSITORY
+    assert prepare(repository, uses, UNTAGGED, NOW, backup=True) == replace(prepared, all_referrers=True)
+    assert prepared.name == REPOSITORY
 
 
 # -- removal -------------------------------------------------------------------------------------
@@ -243,7 +243,9 @@ def test_manifests_deleted_together_are_not_alone() -> None:
     )
 
     assert removable(evidence(repository), ["1"]) == Removal(
-        frozenset({"1"}), frozenset(d(each) for each in ("i", "x", "r", "stray", "s")), frozenset({d("stray"), d("s")})
+        frozenset({"1"}),
+        frozenset(d(digest) for digest in ("i", "x", "r", "stray", "s")),
+        frozenset({d("stray"), d("s")}),
     )
     assert removable(evidence(repository, policy=RetentionPolicy()), {"1"}) == Removal(
         frozenset({"1"}), frozenset({d("i"), d("x"), d("r")}), frozenset()

@@ -46,7 +46,7 @@ def test_only_reviewed_items_are_deleted() -> None:
     (bound_plan,) = bound([as_reviewed(reviewed)], fresh)
 
     assert bound_plan.steps == reviewed.steps
-    kept_young = next(each for each in fresh.decisions if each.tag.name == "new")
+    kept_young = next(decision for decision in fresh.decisions if decision.tag.name == "new")
     unreviewed = (KeepReason(Rule.UNREVIEWED, WHY),)
     assert bound_plan.decisions == (
         Decision(tag("a", "a"), unreviewed),
@@ -55,7 +55,7 @@ def test_only_reviewed_items_are_deleted() -> None:
         kept_young,
     )
     assert kept_young.reasons[0].rule is Rule.YOUNG
-    reasons = {each.manifest.digest: each.reasons for each in bound_plan.untagged}
+    reasons = {decision.manifest.digest: decision.reasons for decision in bound_plan.untagged}
     assert reasons[d("stray")] == ()
     assert reasons[d("late")] == (Reason(Rule.UNREVIEWED, WHY),)
     assert [reason.rule for reason in reasons[d("fresh")]] == [Rule.YOUNG]
@@ -65,8 +65,8 @@ def test_unreviewed_repository_is_kept() -> None:
     (bound_plan,) = bound([], plan(inventory([tag("a", "a")], [image("a"), image("stray")])))
 
     assert not bound_plan.steps
-    assert [each.reasons[0].rule for each in bound_plan.decisions] == [Rule.UNREVIEWED]
-    assert {reason for each in bound_plan.untagged for reason in each.reasons} == {Reason(Rule.UNREVIEWED, WHY)}
+    assert [decision.reasons[0].rule for decision in bound_plan.decisions] == [Rule.UNREVIEWED]
+    assert {reason for decision in bound_plan.untagged for reason in decision.reasons} == {Reason(Rule.UNREVIEWED, WHY)}
 
 
 def test_missing_repository_keeps_its_reviewed_steps() -> None:
@@ -76,6 +76,6 @@ def test_missing_repository_keeps_its_reviewed_steps() -> None:
 
     bound_plan = bound([as_reviewed(reviewed)], present_plan)
 
-    assert [each.repository for each in bound_plan] == ["shop/old", REPOSITORY]
+    assert [plan.repository for plan in bound_plan] == ["shop/old", REPOSITORY]
     assert (bound_plan[0].steps, bound_plan[0].decisions) == (reviewed.steps, reviewed.decisions)
     assert bound_plan[1] == present_plan

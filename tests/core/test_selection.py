@@ -30,12 +30,7 @@ NONE = RetentionPolicy(exclude_tags=())
 def deleted_by(policy: RetentionPolicy, *names: str) -> set[str]:
     """The deleted ones of these tags. All are old and unused, the first is the oldest."""
     repository = inventory(tag(name, number, days=900 - number) for number, name in enumerate(names, 1))
-    return {each.tag.name for each in plan_repository(repository, usage(), policy, NOW).deletions}
-
-
-def reasons_of(policy: RetentionPolicy, repository: RepositoryInventory) -> dict[str, list[str]]:
-    found = keep_reasons(Evidence(repository, usage(), policy, NOW))
-    return {name: [reason.detail for reason in reasons] for name, reasons in sorted(found.items())}
+    return {decision.tag.name for decision in plan_repository(repository, usage(), policy, NOW).deletions}
 
 
 # -- globs -----------------------------------------------------------------------------------------
@@ -206,7 +201,7 @@ GROUPS = ["^(dev|main)-", r"^(\d+)\.", "(-)", "(.)$", "(.*)", "^(?:x|(1))"]
 
 worlds = st.lists(
     st.tuples(st.sampled_from(TAGS), st.integers(0, 5), st.sampled_from([None, 1, 40, 41, 42, 50])),
-    unique_by=lambda each: each[0],
+    unique_by=lambda drawn: drawn[0],
 ).map(lambda tags: inventory([tag(name, digest, days=days) for name, digest, days in tags]))
 some_globs = st.lists(st.sampled_from(GLOBS), max_size=3, unique=True)
 policies = st.builds(
@@ -225,22 +220,22 @@ policies = st.builds(
 
 
 def with_regexes(policy: RetentionPolicy) -> RetentionPolicy:
-    def each(written: tuple[str, ...]) -> tuple[str, ...]:
+    def regexes(written: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(f"!{as_regex(one[1:])}" if one.startswith("!") else as_regex(one) for one in written)
 
     return replace(
         policy,
         use_regex=True,
-        repositories=each(policy.repositories),
-        include_tags=each(policy.include_tags),
-        exclude_tags=each(policy.exclude_tags),
+        repositories=regexes(policy.repositories),
+        include_tags=regexes(policy.include_tags),
+        exclude_tags=regexes(policy.exclude_tags),
     )
 
 
 def stricter(policy: RetentionPolicy, extra: str, by: str) -> dict[str, RetentionPolicy]:
     """Every way of saying one thing more."""
-    wanted = [each for each in policy.include_tags if not each.startswith("!")]
-    found = {
+    wanted = [pattern for pattern in policy.include_tags if not pattern.startswith("!")]
+    stricter_policies = {
         "exclude": replace(policy, exclude_tags=(*policy.exclude_tags, extra)),
         "deny": replace(policy, include_tags=(*policy.include_tags, f"!{extra}")),
         "deny first": replace(policy, include_tags=(f"!{extra}", *policy.include_tags)),
@@ -250,10 +245,12 @@ def stricter(policy: RetentionPolicy, extra: str, by: str) -> dict[str, Retentio
         "newest": replace(policy, keep_last=policy.keep_last + 1),
     }
     if len(wanted) > 1:
-        found["include"] = replace(policy, include_tags=tuple(x for x in policy.include_tags if x != wanted[0]))
+        stricter_policies["include"] = replace(
+            policy, include_tags=tuple(x for x in policy.include_tags if x != wanted[0])
+        )
     if policy.keep_last and not policy.keep_last_by:
-        found["by"] = replace(policy, keep_last_by=by)
-    return found
+        stricter_policies["by"] = replace(policy, keep_last_by=by)
+    return stricter_policies
 
 
 @given(worlds, policies, st.sampled_from(GLOBS), st.sampled_from(GROUPS))
@@ -263,12 +260,16 @@ def test_further_options_only_add_reasons_to_keep(
 ) -> None:
     """With globs and with regular expressions, which decide the same."""
     before = keep_reasons(Evidence(repository, usage(), policy, NOW))
-    gone = {each.tag for each in plan_repository(repository, usage(), policy, NOW).deletions}
+    gone = {decision.tag for decision in plan_repository(repository, usage(), policy, NOW).deletions}
     for what, more in stricter(policy, extra, by).items():
-        for each in (more, with_regexes(more)):
-            now = keep_reasons(Evidence(repository, usage(), each, NOW))
+        for variant in (more, with_regexes(more)):
+            now = keep_reasons(Evidence(repository, usage(), variant, NOW))
             for name, reasons in before.items():
                 assert {reason.rule for reason in reasons} <= {reason.rule for reason in now.get(name, ())}, what
-            assert {one.tag for one in plan_repository(repository, usage(), each, NOW).deletions} <= gone, what
+            assert {
+                decision.tag for decision in plan_repository(repository, usage(), variant, NOW).deletions
+            } <= gone, what
     assert with_regexes(policy) != policy
-    assert {one.tag for one in plan_repository(repository, usage(), with_regexes(policy), NOW).deletions} == gone
+    assert {
+        decision.tag for decision in plan_repository(repository, usage(), with_regexes(policy), NOW).deletions
+    } == gone

@@ -82,7 +82,8 @@ def test_shard_deletes_the_same_or_nothing(of: int, delete_untagged: bool) -> No
             detail = f"its repository belongs to shard {ours} of {of}, and this run is {part}"
             assert {decision.reasons[0].detail for decision in planned.decisions} == {detail}
             assert (
-                detail in {reason.detail for each in planned.untagged for reason in each.reasons} or not delete_untagged
+                detail in {reason.detail for decision in planned.untagged for reason in decision.reasons}
+                or not delete_untagged
             )
 
 

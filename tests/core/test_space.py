@@ -91,7 +91,7 @@ def test_fewer_kept_manifests_never_free_less(
     contents, planned = drawn
     kept = sorted(contents.keys() - planned)
     removed = data.draw(st.sampled_from(kept)) if kept else None
-    fewer_kept = {each: content for each, content in contents.items() if each != removed}
+    fewer_kept = {digest: content for digest, content in contents.items() if digest != removed}
 
     assert measure(fewer_kept, planned).total >= measure(contents, planned).total
 

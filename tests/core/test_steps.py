@@ -36,7 +36,7 @@ def test_manifest_with_two_tags_is_one_step() -> None:
 
     (step,) = planned.steps
     assert isinstance(step, DeleteManifest)
-    assert [each.name for each in step.tags] == ["1", "2"]
+    assert [tag.name for tag in step.tags] == ["1", "2"]
 
 
 def test_manifest_step_follows_all_its_dependents() -> None:
@@ -135,7 +135,7 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
     """
 
     def seconds(count: int) -> float:
-        repository, uses = large_repository(count), usage(*(use(None, f"{each}a") for each in range(0, count, 9)))
+        repository, uses = large_repository(count), usage(*(use(None, f"{number}a") for number in range(0, count, 9)))
         began = time.process_time()
         plan(repository, uses, policy)
         return time.process_time() - began

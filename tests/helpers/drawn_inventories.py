@@ -102,9 +102,12 @@ def all_old(repository: RepositoryInventory) -> RepositoryInventory:
     long_ago = NOW - timedelta(days=100)
     manifests = {
         digest: replace(
-            each, updated_at=long_ago, known=True, media_type=OCI_INDEX if not each.known else each.media_type
+            manifest,
+            updated_at=long_ago,
+            known=True,
+            media_type=manifest.media_type if manifest.known else OCI_INDEX,
         )
-        for digest, each in repository.manifests.items()
+        for digest, manifest in repository.manifests.items()
     }
     tags = tuple(replace(tag, updated_at=long_ago) for tag in repository.tags if tag.digest in manifests)
     return replace(repository, tags=tags, manifests=manifests, locked=False)

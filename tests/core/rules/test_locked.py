@@ -54,7 +54,7 @@ def test_include_locked_respects_locks_that_cannot_be_restored() -> None:
     strange = replace(tag("1.0", "a", locked=True), delete_enabled=True)
     unlocking = RetentionPolicy(include_locked=True)
 
-    assert [kept_by_lock(each, unlocking) for each in (strange, tag("1.0", "a", locked=True), tag("1.0", "a"))] == [
+    assert [kept_by_lock(digest, unlocking) for digest in (strange, tag("1.0", "a", locked=True), tag("1.0", "a"))] == [
         True,
         False,
         False,
@@ -78,7 +78,9 @@ def test_locked_repository_is_kept(include_locked: bool) -> None:
     planned = plan(repository, policy=replace(UNTAGGED, include_locked=include_locked))
 
     assert not planned.steps
-    assert [each.detail for each in planned.decisions[0].reasons] == ["the repository is locked in the registry"]
+    assert [decision.detail for decision in planned.decisions[0].reasons] == [
+        "the repository is locked in the registry"
+    ]
     assert untagged_rules(planned) == {d("stray"): ["locked"]}
 
 
