@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Is anything that we install known to be vulnerable? And, with a token, is any action of the workflows? audit.sh BIN: where the tools are.
+# Check the locked dependencies for known vulnerabilities and, with GH_TOKEN, the actions of the
+# workflows.
+# Usage: audit.sh BIN (the folder of the tools).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bin=${1:?where the tools are}
+bin=${1:?the folder of the tools}
 
-# What cannot be asked is not passed: in continuous integration that is a failure, elsewhere it is said.
+# Without access to PyPI nothing is checked. On GitHub that is a failure, elsewhere only a message.
 if ! "$bin/python" -c 'import urllib.request as u; u.urlopen("https://pypi.org/pypi/pip-audit/json", timeout=20).read(1)' 2>/dev/null; then
-  echo "audit: NOTHING WAS CHECKED: https://pypi.org, which knows of vulnerabilities, cannot be reached from here."
+  echo "audit: NOTHING WAS CHECKED: https://pypi.org, the source of known vulnerabilities, cannot be reached."
   [ "${GITHUB_ACTIONS:-}" != true ]
   exit
 fi
@@ -16,7 +18,7 @@ for lock in requirements/runtime.lock requirements/ci.lock requirements/further.
 done
 if [ -n "${GH_TOKEN:-}" ]; then
   "$bin/zizmor" --quiet .github/workflows .github/dependabot.yml action.yml
-  echo "audit: the workflows and their actions: ok"
+  echo "audit: workflows and actions: ok"
 else
-  echo "audit: whether actions are known to be vulnerable is not asked: that needs GH_TOKEN."
+  echo "audit: actions were not checked for known vulnerabilities: set GH_TOKEN."
 fi

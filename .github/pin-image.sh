@@ -1,5 +1,6 @@
 #!/bin/sh
-# Lets action.yml name a built image instead of the Dockerfile: pin-image.sh ghcr.io/org/acr-cleanup@sha256:… v1.2.3
+# Make action.yml use a built image instead of the Dockerfile.
+# Usage: pin-image.sh ghcr.io/org/acr-cleanup@sha256:… v1.2.3
 set -eu
-test "$(grep -c '^  image: "Dockerfile"$' action.yml)" = 1 || { echo "action.yml does not say image: \"Dockerfile\" once" >&2; exit 1; }
+test "$(grep -c '^  image: "Dockerfile"$' action.yml)" = 1 || { echo "action.yml must contain image: \"Dockerfile\" exactly once" >&2; exit 1; }
 sed -i "s|^  image: \"Dockerfile\"\$|  image: \"docker://$1\" # $2|" action.yml

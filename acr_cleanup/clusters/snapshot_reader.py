@@ -31,7 +31,7 @@ from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
-from acr_cleanup.quoting import quoted
+from acr_cleanup.quoting import in_utc, quoted
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead the clock of the machine that read the cluster may be."""
@@ -112,7 +112,7 @@ def _problems(
         seen = f"it has {file.helm_history} revisions of each Helm release, and this run asks for {helm_history}."
         yield ReadFailure(call, seen, f"Set `helm_history: {helm_history}` there. {again}")
     age = now - recorded.read_at
-    read_at = f"it was read at {recorded.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    read_at = f"it was read at {in_utc(recorded.read_at):%Y-%m-%d %H:%M:%S} UTC"
     if age > target.max_age:
         yield ReadFailure(call, f"{read_at}, {_words(age)} ago. `max_age` allows {_words(target.max_age)}.", again)
     elif age < -CLOCK_SKEW:

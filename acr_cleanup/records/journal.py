@@ -21,7 +21,8 @@ from typing import Any
 
 from acr_cleanup import __version__
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Plan, Step
+from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.errors import AcrCleanupError
 
 NAME = "journal.jsonl"

@@ -33,14 +33,16 @@ async def test_used_tag_is_kept_by_its_listed_use(stage: Stage) -> None:
     use = explanation.lines.index("production/batch/CronJob/nightly (main)")
     field = f"spec.jobTemplate.spec.template.spec.containers[0].image: {stage.image('1.0')}"
     assert explanation.lines[use + 1] == field
-    assert "Without this use it would be deleted." in explanation.out
+    assert "Without this use, it would be deleted." in explanation.out
 
 
 async def test_last_running_use_keeps_the_repository_in_scope(stage: Stage) -> None:
     explanation = await run_explain(stage, f"{REPOSITORY}:2.0")
 
-    assert "shop/web would no longer be running anywhere, and all of it would be kept" in explanation.out
-    assert "once something else of it is, this would be deleted. Each of them alone keeps it." in explanation.out
+    assert "shop/web would not be running in any cluster, so all its tags would be kept" in explanation.out
+    assert (
+        "If another image of it is running, this one would be deleted. Each of them alone keeps it." in explanation.out
+    )
 
 
 async def test_young_used_tag_is_kept_without_its_use(stage: Stage) -> None:
@@ -49,7 +51,7 @@ async def test_young_used_tag_is_kept_without_its_use(stage: Stage) -> None:
     explanation = await run_explain(stage, f"{REPOSITORY}:3.0")
 
     pushed = datetime.now(UTC) - YOUNG
-    assert f"Without this use it would still be kept: pushed {pushed:%Y-%m-%d}, less than 30d ago." in explanation.out
+    assert f"Without this use, it would still be kept: pushed {pushed:%Y-%m-%d}, less than 30d ago." in explanation.out
 
 
 async def test_index_is_kept_by_its_running_child(stage: Stage) -> None:
@@ -63,7 +65,7 @@ async def test_index_is_kept_by_its_running_child(stage: Stage) -> None:
     assert f"Manifest an index of {amd[:19]} linux/amd64 and {arm[:19]} linux/arm64" in explanation.lines
     child = await run_explain(stage, f"{REPOSITORY}@{arm}")
     assert child.verdict.startswith(f"shop/web@{arm} is kept: ")
-    assert f"Index listed by {index[:19]} (multi)" in child.lines
+    assert f"Listed by {index[:19]} (multi)" in child.lines
 
 
 def add_open_use(scans: tuple[ClusterScan, ...]) -> tuple[ClusterScan, ...]:
@@ -77,12 +79,12 @@ async def test_open_use_keeps_all_tags(stage: Stage) -> None:
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0", add_open_use)
 
     assert explanation.verdict == "shop/web:1.0 is kept: something names its repository without saying which image."
-    assert "They name the repository and do not say which image, so it may be any (1)" in explanation.lines
+    assert "They name the repository but not the image, so it may be any image of it (1)" in explanation.lines
     assert "data.image: contoso.azurecr.io/shop/web:{{ .tag }}" in explanation.lines
-    assert "Without this use it would be deleted." in explanation.out
+    assert "Without this use, it would be deleted." in explanation.out
     missing = await run_explain(stage, f"{REPOSITORY}:9.9", add_open_use)
     assert missing.code == 1
-    assert "1 use of the repository may mean any image of it, this one too." in missing.lines
+    assert "1 use of the repository does not say which image, so it may be this one." in missing.lines
 
 
 async def test_all_reasons_to_keep_are_listed(stage: Stage) -> None:
@@ -100,11 +102,11 @@ async def test_signature_and_subject_name_each_other(stage: Stage) -> None:
     name = stage.digest("2.0").replace(":", "-") + ".sig"
     signature = stage.registry.push(REPOSITORY, name, age=OLD)
     signed = await run_explain(stage, f"{REPOSITORY}:2.0")
-    assert signed.has_line(f"Attached to it: {signature[:19]}")
+    assert signed.has_line(f"Referrers {signature[:19]}")
 
     explanation = await run_explain(stage, f"{REPOSITORY}:{name}")
     assert f"is kept: belongs to {stage.digest('2.0')[:19]}, which is kept." in explanation.verdict
-    assert explanation.has_line("They use what it is attached to")
+    assert explanation.has_line("They use a related manifest")
 
 
 async def test_untagged_manifest_names_its_reason(stage: Stage) -> None:
@@ -124,7 +126,7 @@ async def test_missing_tag_in_use_is_the_verdict(stage: Stage) -> None:
     assert explanation.code == 0
     assert (
         explanation.verdict
-        == "shop/web:9.9 is not in the registry, and 1 use names it: its pods fail on their next pull."
+        == "shop/web:9.9 is not in the registry, but 1 use names it. Its pods fail on their next pull."
     )
     assert "production/shop/Deployment/broken (main)" in explanation.lines
 
@@ -134,9 +136,7 @@ async def test_missing_tag_with_existing_digest_can_be_pulled(stage: Stage) -> N
     stage.cluster.add(build.deployment("shop", "pinned", [pinned], replicas=0))
     explanation = await run_explain(stage, f"{REPOSITORY}:9.9")
 
-    assert (
-        explanation.verdict == "shop/web:9.9 is not in the registry; 1 use names it, and it does not pull it by that."
-    )
+    assert explanation.verdict == "shop/web:9.9 is not in the registry. 1 use names it, but does not pull it."
 
 
 async def test_unknown_target_is_not_in_the_registry(stage: Stage) -> None:

@@ -36,7 +36,7 @@ async def test_report_explains_deleted_and_kept_tags(stage: Stage) -> None:
     explanation = run_explain_report(stage, f"shop/web@{digest[:19]}")
     assert (explanation.code, explanation.verdict) == (0, f"shop/web@{digest} was deleted by the run of {start}.")
     explanation = run_explain_report(stage, "shop/web")
-    assert explanation.verdict == "shop/web: of 3 tags, 2 were to be deleted and 2 were."
+    assert explanation.verdict == "shop/web: of 3 tags, 2 were selected and 2 deleted."
     assert "1.0 100d deleted no rule kept it" in explanation.lines
 
 
@@ -52,7 +52,7 @@ async def test_answers_name_the_shard(stage: Stage) -> None:
 
     explanation = run_explain_report(stage, "shop/web:1.0")
     assert explanation.code == 1
-    assert "That run was shard 1/2 of the registry: another may have looked at it." in explanation.lines
+    assert "That run read shard 1/2 of the registry. The repository may be in another shard." in explanation.lines
     assert any("shard 1/2" in line for line in explanation.lines if line.startswith("Policy"))
 
 
@@ -72,7 +72,7 @@ async def test_failed_deletion_is_explained_with_its_reason(stage: Stage) -> Non
     await stage.tool.apply(stage.config)
     explanation = run_explain_report(stage, "shop/web:1.0")
 
-    assert explanation.verdict.startswith("shop/web:1.0 was to be deleted, and that failed (")
+    assert explanation.verdict.startswith("shop/web:1.0 was selected, but the deletion failed (")
     assert "AcrDelete" in explanation.out or "403" in explanation.out
 
 
@@ -81,7 +81,7 @@ async def test_refused_run_is_explained_with_its_blocker(stage: Stage) -> None:
     await stage.tool.apply(stage.config)
     explanation = run_explain_report(stage, "shop/web:1.0")
 
-    assert explanation.verdict == "shop/web:1.0 was selected, and nothing was deleted: the run was refused."
+    assert explanation.verdict == "shop/web:1.0 was selected, but not deleted, because the run was refused."
     assert any("the cluster is stopped" in line for line in explanation.lines)
 
 
@@ -91,7 +91,7 @@ async def test_refused_run_is_explained_with_its_blocker(stage: Stage) -> None:
         ("{", "It is no report of a run"),
         ("[]", "It is no report of a run"),
         ('{"schema_version": 1}', "It is no report of a run"),
-        ('{"schema_version": 9, "tool_version": "99"}', "It is a report of version 9"),
+        ('{"schema_version": 9, "tool_version": "99"}', "The report has version 9"),
         ("\ufffe", "It is no report of a run"),
         (None, "The file cannot be read"),
     ],

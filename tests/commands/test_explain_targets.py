@@ -37,7 +37,7 @@ async def test_untagged_artifact_in_use_keeps_its_subject(stage: Stage) -> None:
 
     assert explanation.verdict == "shop/web:1.0 would be deleted, by name only: its manifest stays."
     assert (
-        f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it, and stays" in explanation.lines
+        f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it and is kept" in explanation.lines
     )
 
 
@@ -72,7 +72,10 @@ async def test_repository_out_of_scope_is_kept(stage: Stage) -> None:
     explanation = await run_explain(stage, "team/api")
 
     assert explanation.verdict == "team/api: 0 of 1 tag would be deleted, 1 is kept, 0 of them in use."
-    assert "Nothing that could be seen runs it: it is out of scope, and all of it is kept." in explanation.lines
+    assert (
+        "It does not run in any cluster that was read, so it is out of scope and all its tags are kept."
+        in explanation.lines
+    )
     explanation = await run_explain(stage, "team/api:1.0")
     assert explanation.verdict == "team/api:1.0 is kept: its repository is not running in any configured cluster."
 
@@ -88,11 +91,11 @@ async def test_blocked_cluster_makes_the_answer_uncertain(stage: Stage) -> None:
     assert explanation.out.splitlines()[1] == (
         "staging could not be read completely: a run now would delete nothing, and more uses may exist."
     )
-    assert "not in use nothing that could be seen uses it, by tag or by digest" in explanation.lines
+    assert "not in use no use was found, by tag or by digest" in explanation.lines
     assert any("the cluster is stopped" in line for line in explanation.lines)
     missing = await run_explain(stage, f"{REPOSITORY}:9.9")
     assert missing.code == 1
-    assert missing.verdict == "shop/web:9.9 is not in the registry, and nothing that could be seen uses it."
+    assert missing.verdict == "shop/web:9.9 is not in the registry, and no use was found."
 
 
 async def test_snapshot_is_named_with_its_age(stage: Stage) -> None:

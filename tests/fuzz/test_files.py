@@ -22,8 +22,8 @@ from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Step, Untag
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG, Digest
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records.journal import JournalError, open_journal, put_aside

@@ -1,4 +1,8 @@
-"""The image, really built, and Contoso to run it against. All of it needs an engine: `make image-test` finds or starts one."""
+"""
+Build the image, and start Contoso for it.
+
+Needs a container engine; `make image-test` finds or starts one.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ import pytest
 from tests.helpers.paths import ROOT
 
 OWNER = 1001
-"""Whom the workspace belongs to, as on GitHub's machines; the container runs as root."""
+"""The user id that owns the workspace, as on GitHub's machines; the container runs as root."""
 
 HOSTILE = """import os
 print("HOSTILE CODE RAN from", __file__, flush=True)
@@ -29,14 +33,14 @@ def run(*words: str, timeout: float = 300, **options: object) -> subprocess.Comp
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """There is a container engine; where there must be one (ACR_CLEANUP_REQUIRE_IMAGE), its absence is a failure."""
+    """Skip without a container engine, or fail if ACR_CLEANUP_REQUIRE_IMAGE is set."""
     missing = shutil.which("docker") is None or run("docker", "info").returncode != 0
     if missing and not os.environ.get("ACR_CLEANUP_REQUIRE_IMAGE"):
-        pytest.skip("There is no container engine here: the image is neither built nor run.")
+        pytest.skip("There is no container engine: the image is neither built nor run.")
 
 
 def build(tag: str, folder: Path, *options: str) -> str:
-    """IMAGE_TEST_BASE names another base where the pinned one cannot be pulled."""
+    """Build an image. IMAGE_TEST_BASE names another base if the pinned one cannot be pulled."""
     base = os.environ.get("IMAGE_TEST_BASE")
     words = ["docker", "build", "--network", "host", "--tag", tag, *options]
     words += ["--build-arg", f"BASE={base}"] if base else []
@@ -53,14 +57,14 @@ def image(engine: None) -> str:
 
 @pytest.fixture(scope="session")
 def runner(engine: None) -> str:
-    """What act runs the steps of a job in."""
+    """The image in which act runs the steps of a job."""
     folder = ROOT / "tests" / "image"
     return build("localhost/act-runner:latest", folder, "--file", str(folder / "runner.Dockerfile"))
 
 
 @dataclass(frozen=True)
 class Contoso:
-    """Where Contoso can be reached, and what lies in `folder` of the workspace."""
+    """The addresses and ids of Contoso, and the folder of its files in the workspace."""
 
     values: Mapping[str, str]
     folder: Path
@@ -68,7 +72,7 @@ class Contoso:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """A checkout that belongs to somebody else, and holds what would run if the interpreter looked here for its modules."""
+    """A checkout of another user, with modules that would run if Python imported from here."""
     folder = tmp_path / "workspace"
     folder.mkdir()
     for name in ("yaml.py", "sitecustomize.py", "usercustomize.py", "aiohttp.py"):
@@ -81,7 +85,7 @@ def workspace(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def contoso(workspace: Path) -> Iterator[Contoso]:
-    """Contoso, its authority and configuration in the workspace."""
+    """Contoso, with its certificate authority and configuration file in the workspace."""
     words = (sys.executable, "-m", "tests.image.contoso", str(workspace / "contoso"))
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -91,18 +95,19 @@ def contoso(workspace: Path) -> Iterator[Contoso]:
                 assert line, "Contoso did not start"
                 name, _, value = line.rstrip("\n").partition("=")
                 values[name] = value
-            give_away(workspace)
+            change_owner(workspace)
             yield Contoso(values, workspace / "contoso")
         finally:
             process.terminate()
 
 
-def give_away(folder: Path) -> None:
+def change_owner(folder: Path) -> None:
+    """Give a folder and its files to `OWNER`."""
     for path in (folder, *folder.rglob("*")):
         os.chown(path, OWNER, OWNER)
 
 
 def program(name: str) -> str | None:
-    """A program beside this interpreter, or on PATH."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name)
+    """The path of a program beside this interpreter or on PATH."""
+    sibling = Path(sys.executable).parent / name
+    return str(sibling) if sibling.exists() else shutil.which(name)

@@ -1,9 +1,10 @@
 """
-Contoso for whoever runs the action: the demo's emulator, its OIDC issuer included, in a process of its own.
+Contoso in its own process, for tests of the action: the demo's emulator with its OIDC issuer.
 
-`python -m tests.image.contoso FOLDER [HOST]` writes its certificate authority and a configuration file into FOLDER and prints, as
-`name=value` lines and an empty one, the address of its proxy, the ids to log in with and the resource ids of its clusters. It
-serves until it is told to stop. With HOST the proxy listens there as well: the containers of a job do not see its loopback.
+`python -m tests.image.contoso FOLDER [HOST]` writes its certificate authority and a configuration
+file into FOLDER. It prints `name=value` lines and an empty line: the address of its proxy, the ids
+for the login, and the resource ids of its clusters. It serves until it gets a signal. With HOST the
+proxy also listens there, since the containers of a job cannot reach its loopback address.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ async def serve(folder: Path, host: str | None) -> None:
         if host:
             forwarder = await asyncio.start_server(lambda reader, writer: _forward(reader, writer, port), host, 0)
             proxy = f"http://{host}:{forwarder.sockets[0].getsockname()[1]}"
-        _tell(emulator, folder, proxy)
+        _print_values(emulator, folder, proxy)
         stop = asyncio.Event()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(each, stop.set)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
 
 
-def _tell(emulator: Emulator, folder: Path, proxy: str) -> None:
+def _print_values(emulator: Emulator, folder: Path, proxy: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(emulator.ca_file, folder / "ca.pem")
     (folder / "config.json").write_text(json.dumps(emulator.config("proxy")), encoding="utf-8")
@@ -50,10 +51,10 @@ def _tell(emulator: Emulator, folder: Path, proxy: str) -> None:
         "tenant-id": directory.tenant,
         "registry": emulator.world.registry.login_server,
     }
-    for number, each in enumerate(emulator.world.clusters.values(), 1):
+    for number, cluster in enumerate(emulator.world.clusters.values(), 1):
         values[f"cluster-{number}"] = (
-            f"/subscriptions/{each.subscription_id}/resourceGroups/{each.resource_group}"
-            f"/providers/Microsoft.ContainerService/managedClusters/{each.name}"
+            f"/subscriptions/{cluster.subscription_id}/resourceGroups/{cluster.resource_group}"
+            f"/providers/Microsoft.ContainerService/managedClusters/{cluster.name}"
         )
     sys.stdout.writelines(f"{name}={value}\n" for name, value in values.items())
     sys.stdout.write("\n")

@@ -1,4 +1,4 @@
-"""The image by itself: what is in it, that the demo runs, and that nothing of the place it runs in becomes its code."""
+"""The image itself: its contents, the demo, and that no file of the workspace becomes code."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 SITE = "/opt/venv/lib/python3*/site-packages"
 
 
-def test_the_demo_runs(image: str) -> None:
-    """The whole job, on both ways to read a cluster, with what the slimming left."""
+def test_demo_runs_in_the_image(image: str) -> None:
+    """The whole job, with both ways to read a cluster: no module that it needs was deleted."""
     ran = run("docker", "run", "--rm", image, "demo")
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     assert "Deleted 295 tags" in ran.stdout
 
 
-def test_arguments_are_the_command_line(image: str) -> None:
+def test_arguments_are_passed_to_the_command_line(image: str) -> None:
     ran = run("docker", "run", "--rm", "-e", "GITHUB_ACTIONS=true", image, "--version")
     assert ran.stdout.strip() == f"acr-cleanup {__version__}"
 
 
 def test_every_module_can_be_imported(image: str) -> None:
-    """The slimming took nothing that a module of the tool needs, on whatever path it needs it."""
+    """No package that a module of the tool imports was deleted."""
     code = (
         "import importlib, pkgutil, acr_cleanup\n"
         "names = [m.name for m in pkgutil.walk_packages(acr_cleanup.__path__, 'acr_cleanup.') if not m.name.endswith('__main__')]\n"
@@ -43,17 +43,19 @@ def test_every_module_can_be_imported(image: str) -> None:
     assert int(ran.stdout) > 50
 
 
-def test_it_stays_small(image: str) -> None:
-    """What is added to the base, unpacked: 81 MB when this was written. More is pulled by every run of everybody."""
+def test_image_size_is_bounded(image: str) -> None:
+    """The environment above the base image, unpacked: it was 81 MB at first. Every run pulls it."""
     ran = run("docker", "run", "--rm", "--entrypoint", "sh", image, "-c", f"du -sm /opt/venv | cut -f1; ls -d {SITE}/*")
     size, *names = ran.stdout.split()
     assert int(size) <= 90
-    here = {Path(name).name for name in names}
-    assert not here & {"pip", "setuptools", "github", "nacl", "tests"}
+    packages = {Path(name).name for name in names}
+    assert not packages & {"pip", "setuptools", "github", "nacl", "tests"}
 
 
-def test_the_run_of_a_runner(image: str, contoso: Contoso, workspace: Path) -> None:
-    """As the runner starts it: INPUT_ names with dashes, a folder mounted, files for outputs and summary, a hostile workspace."""
+def test_run_as_a_github_runner_starts_it(image: str, contoso: Contoso, workspace: Path) -> None:
+    """
+    INPUT_ names with dashes, a mounted folder, files for outputs and summary, a hostile workspace.
+    """
     commands = workspace.parent / "file_commands"
     commands.mkdir()
     for name in ("output", "summary"):

@@ -1,4 +1,4 @@
-"""The image as the Azure Pipelines task runs it: what the handler asks of a container engine, and the image bears."""
+"""The image as the Azure Pipelines task runs it: the handler's options for the container engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.entries.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, heard
+from tests.entries.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, commands_in
 from tests.image.conftest import run
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
@@ -22,14 +22,17 @@ CONFIG = {
 
 @pytest.fixture
 def node() -> str:
-    found = shutil.which("node")
-    if found is None or not BUNDLE.is_file():
-        pytest.skip("The handler is not bundled: make task")
-    return found
+    path = shutil.which("node")
+    if path is None or not BUNDLE.is_file():
+        pytest.skip("Node is missing, or the handler is not bundled: run make task.")
+    return path
 
 
-def test_the_handler_runs_the_image(image: str, node: str, workspace: Path) -> None:
-    """Read-only and without rights, in a hostile workspace: it writes its result and its summary, and says what is wrong."""
+def test_handler_runs_the_image(image: str, node: str, workspace: Path) -> None:
+    """
+    Read-only, without rights, in a hostile workspace: result and summary are written and name the
+    mistake.
+    """
     (workspace / "acr-cleanup.json").write_text(json.dumps(CONFIG))
     temporary = workspace.parent / "temp"
     temporary.mkdir()
@@ -52,12 +55,12 @@ def test_the_handler_runs_the_image(image: str, node: str, workspace: Path) -> N
         **{f"INPUT_{name.upper()}": value for name, value in inputs.items()},
     }
     ran = run(node, str(BUNDLE), env=variables, cwd=workspace)
-    seen = Run(ran.stdout, heard(ran.stdout))
+    seen = Run(ran.stdout, commands_in(ran.stdout))
     assert seen.completed[0] == "Failed", ran.stdout
     assert "nothing was read or deleted" in seen.completed[1]
     assert "olderThan" in seen.issues("error")
     assert "soon" in seen.summary
     assert set(seen.outputs) == OUTPUTS
     assert "HOSTILE" not in ran.stdout
-    assert ran.stdout.count("never-shown") == 1, "said once, to be masked"
+    assert ran.stdout.count("never-shown") == 1, "printed only once, to mask it"
     assert not run("docker", "ps", "--quiet", "--filter", "name=acr-cleanup-").stdout.strip()

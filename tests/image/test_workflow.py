@@ -15,14 +15,14 @@ import pytest
 
 from acr_cleanup.reports.outputs import NAMES
 from tests.helpers.paths import ROOT
-from tests.image.conftest import OWNER, Contoso, give_away, program, run
+from tests.image.conftest import OWNER, Contoso, change_owner, program, run
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a run of tests/image/workflow.yml left behind."""
+    """The files and the log of one run of tests/image/workflow.yml."""
 
     log: str
     code: int
@@ -42,9 +42,9 @@ class Job:
 @pytest.fixture
 def job(image: str, runner: str, contoso: Contoso, workspace: Path) -> Job:
     act = program("act")
-    assert act is not None, "act is not here: `make image-test` brings it."
+    assert act is not None, "act is missing: `make image-test` installs it."
     shutil.copy(ROOT / "action.yml", workspace)
-    # As a release does it, so that this is tested as well.
+    # As in a release, so that the script is tested as well.
     subprocess.run([str(ROOT / ".github/pin-image.sh"), image, "v0"], cwd=workspace, check=True)
     workflow = workspace / ".github" / "workflows" / "action.yml"
     workflow.parent.mkdir(parents=True)
@@ -56,7 +56,7 @@ def job(image: str, runner: str, contoso: Contoso, workspace: Path) -> Job:
     ):
         subprocess.run(["git", "-c", "safe.directory=*", *words.split()], cwd=workspace, check=True)
     (workspace / "reports").mkdir()
-    give_away(workspace)
+    change_owner(workspace)
     variables = [
         word
         for name, value in contoso.values.items()
@@ -69,11 +69,11 @@ def job(image: str, runner: str, contoso: Contoso, workspace: Path) -> Job:
     return Job(ran.stdout + ran.stderr, ran.returncode, workspace, contoso)
 
 
-def test_the_action_in_a_workflow(job: Job) -> None:
-    """One run of act, which takes most of a minute, and everything that it proves."""
+def test_action_in_a_workflow(job: Job) -> None:
+    """One run of act takes most of a minute, so this test checks everything about it."""
     assert job.code == 0, job.log[-6000:]
 
-    # Inputs have dashes and lines; a first run deletes nothing.
+    # Inputs have dashes and several lines; the default is a dry run.
     plan, counts = job.outputs("plan"), job.report("plan")["counts"]
     assert plan.keys() == set(NAMES)
     assert plan["result"] == "dry-run"
@@ -81,13 +81,13 @@ def test_the_action_in_a_workflow(job: Job) -> None:
     assert len(json.loads(plan["planned-tags"])) == int(plan["planned-count"]) == counts["planned"] > 100
     assert plan["report-path"] == "reports/plan/report.json"
 
-    # A configuration file alone; `dry-run: false` deletes.
+    # Only a configuration file; `dry-run: false` deletes.
     applied = job.outputs("apply")
     assert applied["result"] == "success"
     assert applied["deleted-tags"] == plan["planned-tags"]
     assert applied["failed-count"] == "0"
 
-    # Every path has every output, a summary of its own, and fails the step.
+    # On every failure all outputs and a summary are written, and the step fails.
     for step, message in (("wrong", "not a duration"), ("denied", "id-token: write")):
         assert job.outcome(step) == "failure"
         assert job.outputs(step).keys() == set(NAMES)
@@ -95,19 +95,19 @@ def test_the_action_in_a_workflow(job: Job) -> None:
         assert message in job.log
     assert "dry-rum" in job.log
     assert "many" in job.log  # both wrong inputs are named in one run
-    # act shows every file that a step wrote to GITHUB_STEP_SUMMARY.
+    # act prints every file that a step writes to GITHUB_STEP_SUMMARY.
     assert job.log.count("Summary - ") == 4
 
-    # Secrets are masked before they could be shown, and are not shown.
+    # Secrets are masked and not shown.
     assert re.search(r"⚙ +\*\*\*$", job.log, re.MULTILINE)
     assert "eyJ" not in job.log
     assert job.contoso.values["id-token-token"] not in job.log.replace("ID_TOKEN_TOKEN", "")
 
-    # The container is root; what it writes belongs to the workspace's owner.
+    # The container runs as root; its files belong to the owner of the workspace.
     folders = [job.workspace / "reports" / step for step in ("plan", "apply")]
     written = [path for folder in folders for path in (folder, *folder.iterdir())]
     assert len(written) >= 8
     assert {path.stat().st_uid for path in written} == {OWNER}
 
-    # What lies in the workspace is never imported.
+    # Modules in the workspace are never imported.
     assert "HOSTILE" not in job.log

@@ -1,4 +1,7 @@
-"""How tests run on changed code: examples before laws, laws with fewer examples and always the same, nothing without end."""
+"""
+How tests run on changed code: examples before laws, laws with fewer examples and always the same,
+nothing without end.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             wanted = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
             if wanted.max_examples > EXAMPLES:
                 test._hypothesis_internal_use_settings = settings(wanted, max_examples=EXAMPLES)  # type: ignore[union-attr]
-    # `acr_cleanup.core.plan.x_refusals__mutmut_3` is most likely noticed by test_plan.py.
+    # `acr_cleanup.core.planning.x__all_kept__mutmut_3` is most likely noticed by test_planning.py.
     changed = os.environ.get("MUTANT_UNDER_TEST", "").rpartition(".")[0].rpartition(".")[2]
     items.sort(
         key=lambda item: (

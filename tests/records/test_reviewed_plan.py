@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.core.plan import DeleteManifest, Step
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records.reviewed_plan import MAX_BYTES, read

@@ -14,7 +14,8 @@ import yaml
 from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
-from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings import INPUTS, FailOn, Settings, load_settings
@@ -180,7 +181,7 @@ def test_fail_on_is_a_set_of_choices(files: ConfigFiles) -> None:
     assert "Did you mean warnings?" in files.problems({"fail_on": "warning"})["fail_on"].seen
 
 
-# -- clouds and logins -----------------------------------------------------------------------------------------
+# -- clouds and logins -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

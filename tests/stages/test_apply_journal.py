@@ -151,7 +151,7 @@ async def test_backup_journals_deleted_manifests_only(backup: bool) -> None:
     """
     The content of an untagged manifest is not read; neither is any without `backup`.
 
-    A manifest that the registry does not have any more (`c`) is journalled without content.
+    A manifest that the registry no longer has (`c`) is journalled without content.
     """
     registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b"), tag("new", "b", days=0), tag("3", "c")]))
     registry.documents = {d(name): FakeDocument(f"all of {d(name)}".encode(), "a/b") for name in ("a", "b")}
