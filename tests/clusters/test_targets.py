@@ -88,7 +88,7 @@ async def test_further_kind_of_target_is_surveyed_and_recognised(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "same"),
     [
         (AKS, AksCluster("again", "AKS", PLACE[1], "RG"), True),
         (AKS, AksCluster("prod", "aks-2", *PLACE[1:]), False),

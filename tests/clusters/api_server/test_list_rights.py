@@ -75,7 +75,7 @@ async def test_failed_review_leaves_empty_lists_unproven(answer: HttpAnswer) -> 
     assert {blocker.kind for blocker in (await read_fake(server)).blockers} == {*map(str, KINDS), "configmaps"}
 
 
-@pytest.mark.parametrize("each", [*KINDS, CONFIG_MAP, custom()], ids=str)
+@pytest.mark.parametrize("kind", [*KINDS, CONFIG_MAP, custom()], ids=str)
 async def test_forbidden_kind_blocker_names_call_status_remedy(kind: Any) -> None:
     server = FakeServer(custom())
     server.put("pods", page(f"{WEB}:1"))
