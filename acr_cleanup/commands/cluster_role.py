@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.survey import ClusterSurvey
+from acr_cleanup.clusters.target import ClusterSurvey
 from acr_cleanup.quoting import quoted
 
 IDENTITY = "<object id of the identity>"

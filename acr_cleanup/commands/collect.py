@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
-from acr_cleanup.clusters.targets import ClusterTarget
+from acr_cleanup.clusters.target import ClusterTarget
 from acr_cleanup.commands.run import REFUSED
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan

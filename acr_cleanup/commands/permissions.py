@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from acr_cleanup.access import roles as rights
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.survey import ClusterSurvey, survey_clusters
-from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.clusters.survey import survey_clusters
+from acr_cleanup.clusters.target import Access, ClusterSurvey
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
 from acr_cleanup.commands.cluster_role import IDENTITY, WIDTH, cluster_role, comment
 from acr_cleanup.errors import AcrCleanupError

@@ -13,7 +13,8 @@ from acr_cleanup.access.credentials import open_credential
 from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.scan_clusters import scan_clusters
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget
+from acr_cleanup.clusters.target import Access, ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.core.references import Registry
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
