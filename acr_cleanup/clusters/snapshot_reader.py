@@ -28,7 +28,14 @@ from acr_cleanup.clusters.snapshot import (
     content_hash,
 )
 from acr_cleanup.clusters.target import SnapshotPlace
-from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
+from acr_cleanup.core.references import (
+    Digest,
+    ImageReference,
+    RegistryHost,
+    normalise_host,
+    parse_digest,
+    parse_reference,
+)
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
@@ -42,7 +49,7 @@ _AGAIN = "Collect it again"
 
 
 def read_snapshot(
-    target: SnapshotPlace, registry: Registry, helm_history: int, now: datetime | None = None
+    target: SnapshotPlace, registry: RegistryHost, helm_history: int, now: datetime | None = None
 ) -> ClusterScan:
     """
     Read the scan of a cluster from its snapshot.
@@ -98,7 +105,7 @@ def _problems(
     target: SnapshotPlace,
     file: SnapshotFile,
     recorded: RecordedCluster,
-    registry: Registry,
+    registry: RegistryHost,
     helm_history: int,
     now: datetime,
 ) -> Iterator[ReadFailure]:

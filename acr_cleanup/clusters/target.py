@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from acr_cleanup.clusters.api_server.client import Patience
     from acr_cleanup.clusters.images.pod_specs import Kind
     from acr_cleanup.clusters.read_failure import ReadFailure
-    from acr_cleanup.core.references import Registry
+    from acr_cleanup.core.references import RegistryHost
     from acr_cleanup.core.usage import ClusterScan
 
 
@@ -55,7 +55,7 @@ class Search:
     helm_history: how many revisions of each Helm release count as used.
     """
 
-    registry: Registry
+    registry: RegistryHost
     helm_history: int = 0
 
 

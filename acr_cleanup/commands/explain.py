@@ -14,7 +14,7 @@ from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
-from acr_cleanup.core.references import Digest, Registry, parse_reference
+from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
@@ -55,7 +55,7 @@ class Target:
         return self.repository + (f":{self.tag}" if self.tag else f"@{self.digest}" if self.digest else "")
 
 
-def parse_target(text: str, registry: Registry) -> Target:
+def parse_target(text: str, registry: RegistryHost) -> Target:
     """
     Parse a target, with or without the registry's host name.
 
@@ -167,7 +167,7 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
     Raises `ConfigurationError` if the file is not a report, or the target is invalid or in another registry.
     """
     run = read_report(report)
-    parsed = parse_target(target, Registry(run.registry))
+    parsed = parse_target(target, RegistryHost(run.registry))
     digest = None
     if parsed.digest is not None:
         digest = _full_digest(parsed, parsed.digest, run.digests(parsed.repository))

@@ -14,7 +14,7 @@ from acr_cleanup.clusters.target import Access, ClusterTarget, Waiver
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy
-from acr_cleanup.core.references import DEFAULT_TAG, Registry
+from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings.file import place, read_config
 from acr_cleanup.settings.form import (
@@ -345,7 +345,7 @@ def _registry(
     cloud: Cloud,
     problems: list[Problem],
     broken: set[str],
-) -> Registry | None:
+) -> RegistryHost | None:
     entry = file.container_registry or RegistryEntry()
     host = inputs.registry or entry.url
     if host is None:
@@ -356,7 +356,7 @@ def _registry(
         return None
     login_server = f"{host}.{cloud.registry_suffix}" if is_bare_name(host) else host
     aliases = frozenset((*(entry.aliases or ()), *(options.get("registry_aliases") or ())))
-    return Registry(login_server, aliases - {login_server})
+    return RegistryHost(login_server, aliases - {login_server})
 
 
 def _policy(options: Mapping[str, Any], problems: list[Problem], broken: set[str]) -> RetentionPolicy:

@@ -11,7 +11,7 @@ from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.settings.inputs import FailOn, LogLevel
 
 
@@ -25,7 +25,7 @@ class Settings:
         about the dry run, and there is no page to show a summary on.
     """
 
-    registry: Registry
+    registry: RegistryHost
     clusters: tuple[ClusterTarget, ...]
     policy: RetentionPolicy
     limits: Limits

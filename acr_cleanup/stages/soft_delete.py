@@ -16,7 +16,7 @@ from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
-from acr_cleanup.core.references import Registry as RegistryHost
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import IdentityError
 
 # Versions without `preview` do not return the soft delete policy.

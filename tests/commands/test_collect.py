@@ -21,7 +21,7 @@ from acr_cleanup import cli
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.commands.collect import collect
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
@@ -399,7 +399,7 @@ def test_snapshot_with_hostile_names_has_a_printable_message(tmp_path: Path) -> 
     clusters = [
         SnapshotEntry(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")
     ]
-    write_snapshot(path, Registry("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
+    write_snapshot(path, RegistryHost("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
     with pytest.raises(ReadFailure) as caught:
-        read_snapshot(SnapshotCluster("production", path), Registry("a.azurecr.io"), 0)
+        read_snapshot(SnapshotCluster("production", path), RegistryHost("a.azurecr.io"), 0)
     assert caught.value.seen.isprintable()
