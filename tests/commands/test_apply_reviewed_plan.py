@@ -51,7 +51,9 @@ async def test_empty_plan_deletes_nothing(stage: Stage) -> None:
 
 
 async def test_plan_applied_twice_finds_its_tags_gone(stage: Stage) -> None:
-    """An interrupted apply can be finished; tags that are gone are neither failures nor counted twice."""
+    """
+    An interrupted apply can be finished; tags that are gone are neither failures nor counted twice.
+    """
     path = await make_reviewed_plan(stage)
     await apply_reviewed_plan(stage, path)
     second = await apply_reviewed_plan(stage, path)
@@ -123,7 +125,9 @@ CHANGES: dict[str, tuple[Callable[[Stage], object], dict[str, str], set[str]]] =
         {"1.0", "1.1", "2.0"},
     ),
 }
-"""For each change since the review: how to make it, the outcomes, and the missing tags afterwards."""
+"""
+For each change since the review: how to make it, the outcomes, and the missing tags afterwards.
+"""
 
 
 @pytest.mark.parametrize("change", CHANGES)

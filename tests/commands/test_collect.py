@@ -372,7 +372,10 @@ def test_invalid_arguments_have_exit_code_2(
 
 
 def test_hostile_text_is_neither_markup_nor_a_command() -> None:
-    """In the table and in the summary; the text comes from clusters or from a snapshot of another machine."""
+    """
+    In the table and in the summary; the text comes from clusters or from a snapshot of another
+    machine.
+    """
     for text in hostile.TEXTS:
         blocker = Blocker(text, text, text, text, text)
         scan = ClusterScan(text, blockers=(blocker,), waived=(blocker,), access=text, notes=(text,))

@@ -191,7 +191,9 @@ def fields_of(step: Step) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
 def test_plan_with_hostile_names_has_a_valid_hash(world: str) -> None:
-    """It is ASCII without workflow commands; reading it may refuse names, but not report an edit."""
+    """
+    It is ASCII without workflow commands; reading it may refuse names, but not report an edit.
+    """
     text = "".join(report_json.render_plan(hostile.WORLDS[world]()))
 
     assert text.isascii()

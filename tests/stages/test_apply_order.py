@@ -106,7 +106,8 @@ async def test_children_in_a_later_batch_are_kept_with_their_index(monkeypatch: 
 
 async def test_children_are_kept_if_their_index_was_locked_since_the_plan() -> None:
     """
-    The lock is not removed, although `include-locked` is set: it was set after the plan to keep the index.
+    The lock is not removed, although `include-locked` is set: it was set after the plan to keep the
+    index.
 
     The index has no tag that could show the change.
     """
