@@ -1,8 +1,10 @@
 """
-The ten promises, in their order: one test for each, by the name of the promise, through the whole tool.
+The ten promises, in their order: one test for each, by the name of the promise, through the whole
+tool.
 
-Each is the shortest world that would show it broken. Whether it is kept in every world, with every fault and whatever others do
-meanwhile, is what tests/scenarios/test_many_worlds.py, test_faults.py and test_interleaved.py try.
+Each is the shortest world that would show it broken. Whether it is kept in every world, with every
+fault and whatever others do meanwhile, is what tests/scenarios/test_many_worlds.py, test_faults.py
+and test_interleaved.py try.
 """
 
 from __future__ import annotations
@@ -84,7 +86,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
-    """One kind of object that may not be listed forbids every deletion; the plan is shown, and who, what and why."""
+    """
+    One kind of object that may not be listed forbids every deletion; the plan is shown, and who,
+    what and why.
+    """
     shop.cluster.forbidden.add("cronjobs.batch")
     ran = shop.apply()
 
@@ -97,7 +102,10 @@ def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
 
 
 def test_2_used_means_used(shop: Shop) -> None:
-    """By tag or by digest, by spec or by status, in what is suspended and in what a rollback would start."""
+    """
+    By tag or by digest, by spec or by status, in what is suspended and in what a rollback would
+    start.
+    """
     used = {each: shop.push(each) for each in ("tag", "pinned", "reported", "init", "suspended", "rollback")}
     image = {each: f"{HOST}/web:{each}" for each in used} | {"pinned": f"{HOST}/web@{used['pinned']}"}
     reported = build.pod("shop", "reported", [f"{HOST}/web:2"], image_ids=[f"{HOST}/web@{used['reported']}"])
@@ -115,7 +123,10 @@ def test_2_used_means_used(shop: Shop) -> None:
 
 
 def test_3_graphs_stay_whole(shop: Shop) -> None:
-    """Whoever runs the child of an inner index keeps all of the outer one; what nobody can read keeps its neighbourhood."""
+    """
+    Whoever runs the child of an inner index keeps all of the outer one; what nobody can read keeps
+    its neighbourhood.
+    """
     children = [shop.push(None), shop.push(None)]
     inner = shop.registry.push_index("web", None, children=children, age=OLD)
     outer = shop.registry.push_index("web", "outer", children=[inner], age=OLD)
@@ -133,7 +144,10 @@ def test_3_graphs_stay_whole(shop: Shop) -> None:
 
 
 def test_4_two_verbs(shop: Shop) -> None:
-    """Of a manifest with a name that stays only the other name goes; no other request changes anything."""
+    """
+    Of a manifest with a name that stays only the other name goes; no other request changes
+    anything.
+    """
     shop.registry.tag("web", "alias", shop.digest("2"), OLD)
     shop.registry.tag("web", "fresh", shop.digest("1"), YOUNG)
     ran = shop.apply()
@@ -159,7 +173,10 @@ def test_5_rules_only_add_reasons_to_keep(shop: Shop) -> None:
 
 
 def test_6_decide_everything_then_do_everything(shop: Shop) -> None:
-    """A dry run is the same plan, not applied; and every repository has been read before the first deletion."""
+    """
+    A dry run is the same plan, not applied; and every repository has been read before the first
+    deletion.
+    """
     for tag in ("1", "2"):
         shop.registry.push("api", tag, age=OLD)
     shop.cluster.add(build.pod("shop", "api", [f"{HOST}/api:2"], image_ids=[""]))
@@ -196,7 +213,10 @@ def test_7_look_once_more(shop: Shop) -> None:
 
 
 def test_8_say_exactly_what_happened(shop: Shop) -> None:
-    """One failing item neither stops nor miscounts the others; and a run that is ended tells what it did."""
+    """
+    One failing item neither stops nor miscounts the others; and a run that is ended tells what it
+    did.
+    """
     shop.world.faults.append(Fault(service="acr", method="DELETE", path=shop.digest("0"), status=403))
     ran = shop.apply()
     assert (ran.code, ran.deleted, shop.tags) == (1, {"web:1"}, {"0", "2"})

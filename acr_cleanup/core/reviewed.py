@@ -1,4 +1,7 @@
-"""A reviewed plan, compared with a fresh one: which of its steps to try, and the fresh decision on everything else."""
+"""
+A reviewed plan, compared with a fresh one: which of its steps to try, and the fresh decision on
+everything else.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,9 @@ def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
     """
     The plan that deletes nothing beyond what was reviewed.
 
-    Its steps are the reviewed ones, and their tags and manifests count as planned. `apply` checks again which of them
-    are still valid, and reports an outcome for the other ones. Every other tag is kept, by its fresh reasons or as unreviewed.
+    Its steps are the reviewed ones, and their tags and manifests count as planned. `apply` checks
+    again which of them are still valid, and reports an outcome for the other ones. Every other tag
+    is kept, by its fresh reasons or as unreviewed.
 
     fresh: a plan made now, of every reviewed repository.
     """

@@ -1,4 +1,6 @@
-"""Parsers of option values: text in, value out, `InvalidOption` with a remedy if the text is invalid."""
+"""
+Parsers of option values: text in, value out, `InvalidOption` with a remedy if the text is invalid.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merge flags or inputs, the file and the environment into one `Settings`; report all problems at once."""
+"""Merge flags or inputs, the file and the environment into `Settings`, or report all problems."""
 
 from __future__ import annotations
 
@@ -148,7 +148,11 @@ def _absent(value: object) -> bool:
 
 
 def _use_regex(tree: Mapping[str, Any], given: Mapping[str, Any]) -> bool | None:
-    """Are patterns regular expressions? None if the value is invalid, which is a problem of its own."""
+    """
+    Are patterns regular expressions?
+
+    None if the value is invalid, which is a problem of its own.
+    """
     value = given.get(USE_REGEX, tree.get(USE_REGEX))
     try:
         return value is not None and as_boolean(str(value))
@@ -206,7 +210,11 @@ def _from_environ(
 
 
 def _login(inputs: InputValues, environ: Mapping[str, str], problems: list[Problem], broken: set[str]) -> LoginChoice:
-    """Return the chosen login. Without `auth-type`, which only a pipeline gives, the environment decides."""
+    """
+    Return the chosen login.
+
+    Without `auth-type`, which only a pipeline gives, the environment decides.
+    """
     if inputs.auth_type is None:
         return LoginChoice()
     auth_type = AuthType(inputs.auth_type)
@@ -316,7 +324,9 @@ def _snapshot(key: str, entry: BySnapshot, folder: Path) -> SnapshotCluster:
 def _check_waivers(
     options: Mapping[str, Any], clusters: Sequence[ClusterTarget], problems: list[Problem], broken: set[str]
 ) -> None:
-    """Report waivers for unknown clusters, unless an invalid cluster may be the one that they name."""
+    """
+    Report waivers for unknown clusters, unless an invalid cluster may be the one that they name.
+    """
     if any(path.startswith(("kubernetes_clusters", "clusters")) for path in broken):
         return
     waivers: tuple[Waiver, ...] = options.get("waive") or ()

@@ -42,7 +42,11 @@ class Settings:
     helm_history: int = 0
     waive: tuple[Waiver, ...] = ()
     subscriptions: tuple[str, ...] = ()
-    """Where to search for AKS clusters that are not configured. Empty: where the configured ones are."""
+    """
+    Where to search for AKS clusters that are not configured.
+
+    Empty: where the configured ones are.
+    """
     require_all_clusters: bool = False
     apply_plan: Path | None = None
     """A reviewed plan. Only what it lists may be deleted."""

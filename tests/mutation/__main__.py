@@ -1,9 +1,11 @@
 """
-`make mutation`: changes the code in thousands of small ways, and says which changes no test notices.
+`make mutation`: changes the code in thousands of small ways, and says which changes no test
+notices.
 
-mutmut does it, in copies below `mutants/`. Two things are added to it: properties are changed too, which it passes over by itself
-and where half of the core lives; and a table of what came of it, by module. The exit code says whether each module meets the goal.
-docs/mutation.md tells what it has found.
+mutmut does it, in copies below `mutants/`. Two things are added to it: properties are changed too,
+which it passes over by itself and where half of the core lives; and a table of what came of it, by
+module. The exit code says whether each module meets the goal. docs/mutation.md tells what it has
+found.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ GOAL = 95.0
 """Percent of the changes that must be noticed, in each module."""
 
 ALSO = {"property", "cached_property", "lru_cache", "cache"}
-"""Decorators whose functions are changed like any other: the original keeps the decorator, the changed ones need none."""
+"""
+Decorators whose functions are changed like any other: the original keeps the decorator, the changed
+ones need none.
+"""
 
 NOTICED = {"killed", "timeout", "segfault"}
 
@@ -90,7 +95,8 @@ def main(arguments: list[str]) -> int:
             print(mutmut.get_diff_for_mutant(name, path=mutmut.find_mutant(name).path))
         return 0
     if arguments[:1] != ["table"]:
-        # The tests that run are copies as well: nothing may have been imported from their originals, not even this package.
+        # The tests that run are copies as well: nothing may have been imported from their
+        # originals, not even this package.
         for name in [each for each in sys.modules if each.partition(".")[0] == "tests"]:
             del sys.modules[name]
         change_properties_too()

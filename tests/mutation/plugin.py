@@ -1,4 +1,7 @@
-"""How tests run on changed code: examples before laws, laws with fewer examples and always the same, nothing without end."""
+"""
+How tests run on changed code: examples before laws, laws with fewer examples and always the same,
+nothing without end.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_waiver_and_durations_keep_their_types(files: ConfigFiles) -> None:
     assert settings == replace(files.load(), waive=(Waiver("production", "pods"),), plan_max_age=timedelta(days=2))
 
 
-# -- the published forms ---------------------------------------------------------------------------------------
+# -- the published forms ---------------------------------------------------------------------------
 
 
 def test_table_and_schema_have_the_same_keys() -> None:

@@ -181,7 +181,7 @@ def test_fail_on_is_a_set_of_choices(files: ConfigFiles) -> None:
     assert "Did you mean warnings?" in files.problems({"fail_on": "warning"})["fail_on"].seen
 
 
-# -- clouds and logins -----------------------------------------------------------------------------------------
+# -- clouds and logins -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ async def test_lost_tag_in_use_fails_the_run(tool: Tool) -> None:
     assert ran.code == 1
     assert ran.report["verdict"] == "partial"
     first = ran.out.splitlines()[0]
-    assert first.startswith("Broken: shop/web:2.0 cannot be pulled any more (not deleted by this run)")
+    assert first.startswith("Broken: shop/web:2.0 can no longer be pulled (not deleted by this run)")
     assert "used by production/shop/Deployment/web" in " ".join(ran.out.split())
     by_tag = {name["tag"]: name for name in broken_names(ran)}
     assert {use["name"] for use in by_tag["2.0"]["uses"]} == {"web"}
@@ -146,7 +146,7 @@ async def test_lost_child_of_a_kept_index_fails_the_run(tool: Tool, tag: str, us
     assert ran.code == 1
     (broken,) = broken_names(ran)
     assert broken["digest"] == child
-    assert f"shop/web:{tag}, which was to stay, lists it" in broken["seen"]
+    assert f"shop/web:{tag}, which was kept, lists it" in broken["seen"]
     assert {use["name"] for use in broken["uses"]} == users
 
 
@@ -156,7 +156,7 @@ async def test_lost_unused_tag_is_a_note(tool: Tool) -> None:
     ran = await tool.apply()
 
     assert ran.code == 0
-    assert ran.report["proof"]["notes"] == ["shop/web:young is gone; this run did not delete it."]
+    assert ran.report["proof"]["notes"] == ["shop/web:young no longer exists; this run did not delete it."]
     assert "Changed by others during the run" in ran.out
 
 
