@@ -209,7 +209,7 @@ def test_plan_is_rendered_in_small_pieces() -> None:
     assert max(map(len, pieces)) < 5000
 
 
-def test_cluster_hash_depends_on_uses_but_not_on_their_order() -> None:
+def test_cluster_hash_ignores_the_order_of_uses() -> None:
     uses = samples.deployed("shop/web", "1.0", "web")
 
     def evidence(cluster_uses: Iterable[ImageUse]) -> dict[str, Any]:
