@@ -230,7 +230,7 @@ def _publish(runtime: PipelineRuntime, summary: str, result: str = "failed") -> 
     if runtime.input("summary").strip().lower() != "false":
         faults.append(runtime.summary(summary))
     for fault in filter(None, faults):
-        runtime.annotate(Level.ERROR, "Not reported everywhere", fault)
+        runtime.annotate(Level.ERROR, "Report incomplete", fault)
 
 
 def _is_inside(workspace: Path, named: Path) -> bool:

@@ -23,7 +23,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
-from tests.helpers.tool_runs import Ran, Tool
+from tests.helpers.tool_runs import RunResult, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 HOST = "contoso.azurecr.io"
@@ -63,17 +63,17 @@ class Shop:
 
         self.world.faults.append(Fault(service="acr", path=path, before=hook, times=1, **more))
 
-    def play(self, work: Callable[[Tool], Awaitable[Ran]]) -> Ran:
-        async def run() -> Ran:
+    def play(self, work: Callable[[Tool], Awaitable[RunResult]]) -> RunResult:
+        async def run() -> RunResult:
             async with serve_in_memory(self.world, self.folder) as tool:
                 return await work(tool)
 
         return run_in_virtual_time(run)
 
-    def apply(self, **options: str) -> Ran:
+    def apply(self, **options: str) -> RunResult:
         return self.play(lambda tool: tool.apply(**options))
 
-    def plan(self, **options: str) -> Ran:
+    def plan(self, **options: str) -> RunResult:
         return self.play(lambda tool: tool.plan(**options))
 
 

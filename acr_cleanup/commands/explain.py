@@ -1,4 +1,4 @@
-"""Explains one tag, manifest or repository: is it kept or deleted, why, and which workloads use it."""
+"""Explains why a tag, manifest or repository is kept or deleted, and which workloads use it."""
 
 from __future__ import annotations
 
@@ -98,9 +98,10 @@ async def explain(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """
-    Read the clusters and one repository, show all reasons for and against deleting `target`, and return the exit code.
+    Show all reasons for and against deleting `target`, and return the exit code.
 
-    Raises `ConfigurationError` if the target is invalid or in another registry.
+    Reads all clusters and one repository. Raises `ConfigurationError` if the target is invalid or
+    in another registry.
     """
     parsed = parse_target(target, settings.registry)
     try:
@@ -126,7 +127,11 @@ async def explain(
 async def _read(
     target: Target, settings: Settings, connections: Connections, runtime: Runtime, clock: Callable[[], datetime]
 ) -> Evidence:
-    """Read the evidence as a run does, for one repository, but read the children and subjects of all its manifests."""
+    """
+    Read the clusters and one repository, as a run does.
+
+    Unlike a run, it reads the children and subjects of all manifests.
+    """
     connections.registry.announce([target.repository])
     usage: UsageIndex = await read_usage(connections.sources, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, target.repository)
@@ -153,7 +158,11 @@ def _answer(target: Target, evidence: Evidence, *, everything: bool) -> tuple[Ex
 
 
 def _full_digest(target: Target, beginning: str, digests: Iterable[str]) -> Digest:
-    """Return the digest that starts so, or `beginning` if none does. Raises `ConfigurationError` if several do."""
+    """
+    Return the digest that starts so, or `beginning` if none does.
+
+    Raises `ConfigurationError` if several do.
+    """
     matches = sorted({digest for digest in digests if digest.startswith(beginning)})
     if len(matches) > 1:
         raise _invalid(f"{len(matches)} digests of {target.repository} begin with {beginning}.", "Write more digits.")
@@ -164,7 +173,8 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
     """
     Show from the `report.json` of a run why `target` was kept or deleted, and return the exit code.
 
-    Raises `ConfigurationError` if the file is not a report, or the target is invalid or in another registry.
+    Raises `ConfigurationError` if the file is not a report, or the target is invalid or in another
+    registry.
     """
     run = read_report(report)
     parsed = parse_target(target, RegistryHost(run.registry))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator
 
 from acr_cleanup.access.clouds import REGISTRY_AUDIENCE
 from acr_cleanup.access.federation import AuthType
-from acr_cleanup.clusters.targets import Access, Waiver
+from acr_cleanup.clusters.target import Access, Waiver
 from acr_cleanup.core.policy import Scope
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings.grammar import (

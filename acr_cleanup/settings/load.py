@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.access.network import environment_problems
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster, Waiver
+from acr_cleanup.clusters.target import Access, ClusterTarget, Waiver
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost

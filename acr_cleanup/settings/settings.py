@@ -8,7 +8,7 @@ from pathlib import Path
 
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import LoginChoice
-from acr_cleanup.clusters.targets import ClusterTarget, Waiver
+from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import RegistryHost

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.targets import ClusterTarget, Waiver
+from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan, Outside, UsageIndex

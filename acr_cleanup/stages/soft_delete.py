@@ -109,7 +109,11 @@ def _unknown(why: str, *, backup: bool) -> Undo:
 
 
 async def _policies(host: RegistryHost, subscription: str, group: str, azure: Azure) -> _Policies | None:
-    """Return None if the resource group has no such registry. Raises `ReadFailure` and `IdentityError`."""
+    """
+    Return None if the resource group has no such registry.
+
+    Raises `ReadFailure` and `IdentityError`.
+    """
     # List them: the name of a registry may differ from the first part of its host.
     path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
     call = "read the policies of the registry"

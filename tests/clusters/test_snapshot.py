@@ -1,4 +1,7 @@
-"""Writing usage snapshots: what is written is read again, and nothing else."""
+"""
+Writing usage snapshots: they are read again unchanged, match their schema, and replace files as a
+whole.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +45,12 @@ def test_snapshot_matches_published_schema(path: Path) -> None:
 
 
 def test_hash_is_reproducible_with_standard_json(path: Path) -> None:
-    """With the JSON of another library: what is canonical must not be an accident of ours."""
+    """Another JSON library makes the same canonical text."""
     odd = replace(SCAN, notes=('\u2028 \x7f \x00 " \\ / \u00e9 \U0001f9f9 \ttab\n',))
     content = json.loads(write(path, odd).read_text("utf-8"))
-    told = content.pop("hash")
+    recorded = content.pop("hash")
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    assert told == f"sha256:{sha256(canonical).hexdigest()}"
+    assert recorded == f"sha256:{sha256(canonical).hexdigest()}"
 
 
 def test_failed_write_keeps_previous_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,11 +63,11 @@ def test_failed_write_keeps_previous_file(path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OSError, match="No space"):
         write(path, ClusterScan(KEY))
     assert path.read_bytes() == before
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_large_snapshot_stays_below_size_limit(tmp_path: Path) -> None:
-    """50,000 uses, as of a large company, stay far below what is read."""
+    """50,000 uses, as in a large company, need a fraction of the limit."""
     uses = tuple(use(parse_reference(f"contoso.azurecr.io/shop/web:{n}"), name=f"web-{n}") for n in range(50_000))
     scan = replace(SCAN, uses=uses)
     path = write(tmp_path / "usage.json", scan)
@@ -146,11 +149,11 @@ def test_changed_byte_is_refused_or_harmless(whole: bytes, tmp_path: Path, data:
     content[place] = data.draw(st.integers(0, 255) | st.sampled_from(b' ":,{}[]0129.-+eEtTzZ\\'))
     path.write_bytes(bytes(content))
     try:
-        found = read(path)
+        scan = read(path)
     except ReadFailure:
         assert content[place] != before
     else:
-        assert found == as_read(SCAN)
+        assert scan == as_read(SCAN)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
@@ -163,8 +166,8 @@ def test_lost_or_doubled_piece_is_refused_or_harmless(whole: bytes, tmp_path: Pa
     gone, doubled = content[:start] + content[end:], content[:end] + content[start:]
     path.write_bytes(data.draw(st.sampled_from([gone, doubled])))
     try:
-        found = read(path)
+        scan = read(path)
     except ReadFailure:
         pass
     else:
-        assert found == as_read(SCAN)
+        assert scan == as_read(SCAN)

@@ -1,4 +1,6 @@
-"""Reading usage snapshots: only a whole, recent one of this cluster and registry counts."""
+"""
+Reading usage snapshots: only a whole and recent one, of this cluster and registry, is accepted.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ def test_merged_snapshot_is_decoded_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(msgspec.json, "decode", counted)
     for n in range(5):
         assert read(path, key=f"c{n}").blockers == ()
-    assert len(decoded) == 2, "its version, and the whole"
+    assert len(decoded) == 2, "once for its version, once for its content"
 
 
 def test_replaced_snapshot_is_decoded_again(path: Path) -> None:
@@ -54,7 +56,7 @@ def test_missing_snapshot_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_or_pipe_is_refused(tmp_path: Path) -> None:
-    """A pipe would let the run wait for ever."""
+    """Opening a pipe would block for ever."""
     os.mkfifo(tmp_path / "pipe")
     for name in ("", "pipe"):
         with pytest.raises(ReadFailure, match="it is not a regular file"):
@@ -110,7 +112,7 @@ def test_other_schema_version_is_refused(path: Path) -> None:
 
 
 def edit(path: Path, change: Callable[[Any], object], *, forge: bool = False) -> None:
-    """Change the content; `forge` computes the hash anew, as whoever writes the file could."""
+    """Change the content of the file. With `forge`, also replace the hash by the right one."""
     content = json.loads(path.read_text("utf-8"))
     change(content)
     if forge:
@@ -207,11 +209,11 @@ def test_snapshot_without_resource_id_rejects_aks_target(path: Path) -> None:
 
 
 def doubts(scan: ClusterScan) -> list[str]:
-    """What blocks; all that was in use is still known as such."""
+    """Return what the blockers of a scan say, after checking that its uses are complete."""
     assert scan.uses == SCAN.uses
     assert UsageIndex.of([scan], NOW).blockers == scan.blockers
-    assert all(each.where == KEY and each.remedy and not each.kind for each in scan.blockers)
-    return [each.seen for each in scan.blockers]
+    assert all(blocker.where == KEY and blocker.remedy and not blocker.kind for blocker in scan.blockers)
+    return [blocker.seen for blocker in scan.blockers]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_old_snapshot_blocker_names_limit_and_remedy(path: Path) -> None:
 
 
 def test_each_cluster_in_snapshot_has_own_age(tmp_path: Path) -> None:
-    """A file that was merged today may hold what was read last week."""
+    """A file that was merged today may have clusters that were read last week."""
     path = tmp_path / "usage.json"
     old = SnapshotEntry(ClusterScan("old"), NOW - timedelta(days=7))
     write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW), old], helm_history=3, created_at=NOW)
@@ -250,7 +252,7 @@ def test_alias_missing_in_snapshot_is_a_blocker(path: Path) -> None:
     assert doubts(read(path, registry=more)) == [
         "it was collected without the registry's alias cr.contoso.example, so images used by that name are not in it."
     ]
-    assert doubts(read(path, registry=RegistryHost("contoso.azurecr.io"))) == [], "one more does no harm"
+    assert doubts(read(path, registry=RegistryHost("contoso.azurecr.io"))) == [], "an additional alias is harmless"
 
 
 def test_shorter_helm_history_is_a_blocker(path: Path) -> None:
@@ -264,19 +266,24 @@ def test_all_problems_are_reported_at_once(path: Path) -> None:
 
 
 def test_recorded_blocker_blocks_the_run(path: Path) -> None:
-    """Whatever was done about the cause since then: only another reading shows it. It can still be waived by its kind."""
+    """
+    Even if its cause was solved since: only another scan can show that. It can be waived by its
+    kind.
+    """
     blocker = Blocker(KEY, "list pods", "403 Forbidden.", "Give the role.", "pods")
     scan = read(write(path, replace(SCAN, blockers=(blocker,))))
     again = "Give the role. Collect it again (acr-cleanup collect CONFIG --out usage.json)."
     assert scan.blockers == (replace(blocker, remedy=again),)
     assert scan.waive(["Pods"]).blockers == ()
-    assert read(write(path, replace(SCAN, blockers=scan.blockers))).blockers == scan.blockers, "said once"
+    assert read(write(path, replace(SCAN, blockers=scan.blockers))).blockers == scan.blockers, (
+        "the remedy is not repeated"
+    )
 
 
 def test_recorded_waiver_stays_a_warning(path: Path) -> None:
     warnings = UsageIndex.of([read(path)], NOW).warnings
-    assert any("rollouts.argoproj.io is waived" in each for each in warnings)
-    assert any("managed by Helm" in each for each in warnings)
+    assert any("rollouts.argoproj.io is waived" in warning for warning in warnings)
+    assert any("managed by Helm" in warning for warning in warnings)
 
 
 def test_recorded_resource_id_is_returned(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Clusters that the configuration forgot: each is named, and what cannot be listed never looks like nothing."""
+"""Clusters outside the configuration: each is reported, and so is a list that may be incomplete."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import yaml
 from azure.core.async_paging import AsyncItemPaged
 
 from acr_cleanup.access import resource_manager
-from acr_cleanup.clusters import unlisted as forgotten
+from acr_cleanup.clusters import unlisted
 from acr_cleanup.clusters.arm_errors import Subscription
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.clusters.target import ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
@@ -41,9 +42,9 @@ async def find(at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] =
 
 async def test_unlisted_cluster_is_a_warning() -> None:
     async with edge(*states(ClusterState(TEST, resource_group="rg-test"))) as at:
-        found = await find(at)
-        assert found.blockers == ()
-        (warning,) = found.warnings
+        outside = await find(at)
+        assert outside.blockers == ()
+        (warning,) = outside.warnings
         for words in (
             "aks-test in resource group rg-test of subscription 00000000-0000-0000-0000-000000000000",
             "is not in the configuration. Images that only it uses count as unused",
@@ -64,9 +65,9 @@ async def test_remedy_has_valid_configuration_entry() -> None:
 async def test_unlisted_cluster_blocks_if_all_are_required() -> None:
     """The blocker has no kind, so it cannot be waived."""
     async with edge(*states(ClusterState(TEST))) as at:
-        found = await find(at, required=True)
-        assert found.warnings == ()
-        (blocker,) = found.blockers
+        outside = await find(at, required=True)
+        assert outside.warnings == ()
+        (blocker,) = outside.blockers
         assert (blocker.where, blocker.kind) == (TEST, "")
 
 
@@ -96,8 +97,8 @@ async def test_all_pages_of_cluster_list_are_read(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(arm, "PAGE_SIZE", 2)
     others = [ClusterState(f"aks-{number}") for number in range(5)]
     async with edge(*states(*others)) as at:
-        found = await find(at, required=True)
-        assert {each.where for each in found.blockers} == {each.name for each in others}
+        outside = await find(at, required=True)
+        assert {blocker.where for blocker in outside.blockers} == {cluster.name for cluster in others}
         assert at.world.count(service="arm", path="managedClusters$") == 3
 
 
@@ -106,7 +107,7 @@ async def test_many_unlisted_clusters_share_one_sentence() -> None:
     async with edge(*states(*others)) as at:
         warnings = (await find(at)).warnings
         assert len(warnings) == 11
-        assert [each.name for each in others if each.name not in "".join(warnings)] == []
+        assert [cluster.name for cluster in others if cluster.name not in "".join(warnings)] == []
 
 
 # -- where it looks --------------------------------------------------------------------------------
@@ -120,8 +121,8 @@ async def test_subscriptions_of_targets_are_searched_by_default() -> None:
 
 async def test_named_subscriptions_replace_default() -> None:
     async with edge(*states(ClusterState("aks-near"), ClusterState(TEST, subscription_id=THERE))) as at:
-        found = await find(at, subscriptions=[THERE], required=True)
-        assert [each.where for each in found.blockers] == [TEST]
+        outside = await find(at, subscriptions=[THERE], required=True)
+        assert [blocker.where for blocker in outside.blockers] == [TEST]
         assert at.world.count(service="arm", path=HERE) == 0
 
 
@@ -157,8 +158,8 @@ async def test_unreadable_kubeconfig_recognises_nothing(tmp_path: Path, content:
     path = tmp_path / "config"
     path.write_text(content)
     async with edge(*states(ClusterState(TEST))) as at:
-        found = await find(at, target(PROD), KubeconfigCluster("t", path))
-        assert len(found.warnings) == 1
+        outside = await find(at, target(PROD), KubeconfigCluster("t", path))
+        assert len(outside.warnings) == 1
 
 
 async def test_snapshot_with_resource_id_is_recognised(tmp_path: Path) -> None:
@@ -167,14 +168,14 @@ async def test_snapshot_with_resource_id_is_recognised(tmp_path: Path) -> None:
     )
     async with edge(*states(ClusterState(TEST))) as at:
         assert await find(at, target(PROD), known, required=True) == Outside()
-        found = await find(at, known)
-        assert "aks-prod" in found.warnings[0], "its subscription is one to look in"
+        outside = await find(at, known)
+        assert "aks-prod" in outside.warnings[0], "the subscription of the snapshot is searched"
 
 
 async def test_snapshot_without_resource_id_is_named_in_remedy(tmp_path: Path) -> None:
     async with edge(*states(ClusterState(TEST))) as at:
-        found = await find(at, target(PROD), SnapshotCluster("afar", tmp_path / "usage.json"))
-        (warning,) = found.warnings
+        outside = await find(at, target(PROD), SnapshotCluster("afar", tmp_path / "usage.json"))
+        (warning,) = outside.warnings
         assert "If a usage snapshot is of this cluster (afar), give that entry this `resource_id`" in warning
 
 
@@ -199,7 +200,7 @@ async def test_failed_list_is_reported_only_on_request(
     async def no_pause(*_: object, **__: object) -> None: ...
 
     monkeypatch.setattr("azure.core.pipeline.policies.AsyncRetryPolicy.sleep", no_pause)
-    caplog.set_level(logging.DEBUG, forgotten.__name__)
+    caplog.set_level(logging.DEBUG, unlisted.__name__)
     async with edge(*states()) as at:
         at.world.faults.append(Fault(service="arm", path=path, **FAILURES[failure]))
 
@@ -224,7 +225,7 @@ async def test_failed_list_is_reported_only_on_request(
 async def test_silently_shortened_list_is_reported() -> None:
     hidden = ClusterState(TEST, denied_actions={"read"})
     async with edge(*states(hidden)) as at:
-        assert await find(at) == Outside(), "nobody asked, and an identity with rights on single clusters is no mistake"
+        assert await find(at) == Outside(), "not requested, and rights on single clusters are a valid setup"
         (warning,) = (await find(at, subscriptions=[HERE])).warnings
         (blocker,) = (await find(at, required=True)).blockers
         for text in (warning, str(blocker)):
@@ -235,8 +236,8 @@ async def test_silently_shortened_list_is_reported() -> None:
 async def test_partial_list_still_reports_unlisted_clusters() -> None:
     hidden = ClusterState("aks-hidden", denied_actions={"read"})
     async with edge(*states(ClusterState(TEST), hidden)) as at:
-        found = await find(at, required=True)
-        assert [each.where for each in found.blockers] == [TEST, f"subscription {HERE}"]
+        outside = await find(at, required=True)
+        assert [blocker.where for blocker in outside.blockers] == [TEST, f"subscription {HERE}"]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ async def test_cluster_without_id_is_a_blocker() -> None:
 
 
 class EndlessClient:
-    """A client whose list of clusters is followed by one more empty page for ever. Answers without any I/O."""
+    """A client whose list of clusters has endless empty pages. It answers without I/O."""
 
     def __init__(self) -> None:
         self.pages = 0
@@ -288,15 +289,17 @@ class EndlessClient:
 
 
 async def test_endless_empty_pages_end_at_the_page_limit() -> None:
-    """The SDK follows empty pages by recursion, which ended in a RecursionError after some 300 of them."""
+    """
+    The SDK itself follows empty pages by recursion, up to a RecursionError after a few hundred.
+    """
     client = EndlessClient()
     with pytest.raises(ReadFailure, match=r"the list does not end: more than 1,000 pages\."):
-        await forgotten._list(client, Subscription(HERE))  # type: ignore[arg-type]
+        await unlisted._list(client, Subscription(HERE))  # type: ignore[arg-type]
     assert client.pages == 1_001
 
 
 @pytest.mark.parametrize("path", ["managedClusters$", "permissions$"], ids=["list", "permissions"])
-async def test_an_endless_list_is_a_blocker(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_list_is_a_blocker(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource_manager, "LIST_PAGES", 3)
     async with edge(*states()) as at:
         body = {"value": [], "nextLink": endless(at, path)}
@@ -306,9 +309,9 @@ async def test_an_endless_list_is_a_blocker(path: str, monkeypatch: pytest.Monke
         assert at.world.count(service="arm", path=path) == 4
 
 
-async def test_a_list_that_takes_too_long_is_a_blocker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many pages come in that time: none of these does."""
-    monkeypatch.setattr(forgotten, "_LIST_SECONDS", 0.2)
+async def test_slow_list_is_a_blocker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page arrives in that time, so the page limit cannot be met first."""
+    monkeypatch.setattr(unlisted, "_LIST_SECONDS", 0.2)
     async with edge(*states()) as at:
         at.world.faults.append(Fault(service="arm", path="managedClusters$", hang=30.0))
         (blocker,) = (await find(at, required=True)).blockers
@@ -316,7 +319,7 @@ async def test_a_list_that_takes_too_long_is_a_blocker(monkeypatch: pytest.Monke
 
 
 def endless(at: Edge, path: str) -> str:
-    """A link to the next page that leads to the same list again."""
+    """Return a link to the next page that leads to the same list."""
     provider = {"managedClusters$": "ContainerService", "permissions$": "Authorization"}[path]
     name = f"providers/Microsoft.{provider}/{path.removesuffix('$')}"
     return f"{at.emulator.resource_manager}/subscriptions/{HERE}/{name}?api-version=1"
@@ -363,7 +366,7 @@ async def test_run_warns_and_continues(tmp_path: Path, monkeypatch: pytest.Monke
         assert (ran.code, ran.deleted) == (0, {"shop/web:1.0", "shop/web:1.1"})
         assert any("AKS cluster aks-test" in warning for warning in ran.report["warnings"])
         assert "aks-test" in ran.out
-        assert stage.world.count(service="arm", path="managedClusters$") == 1, "nobody needs to know it twice"
+        assert stage.world.count(service="arm", path="managedClusters$") == 1, "warnings need no second search"
         always(ran, stage)
 
 
@@ -373,8 +376,8 @@ async def test_run_requiring_all_clusters_deletes_nothing(tmp_path: Path, monkey
         stage.another("test")
         ran = await stage.tool.apply(config)
         assert (ran.code, ran.deleted) == (3, set())
-        assert [each["where"] for each in ran.blockers] == ["aks-test"]
-        assert ran.planned, "the plan is shown all the same"
+        assert [blocker["where"] for blocker in ran.blockers] == ["aks-test"]
+        assert ran.planned, "the plan is shown"
         always(ran, stage)
 
 
@@ -388,4 +391,4 @@ async def test_cluster_created_after_plan_stops_deletion(tmp_path: Path, monkeyp
         stage.fault(service="arm", path="managedClusters$", after_handler=appear, times=1)
         ran = await stage.tool.apply(config)
         assert (ran.code, ran.deleted) == (3, set())
-        assert [each["where"] for each in ran.blockers] == ["aks-new"]
+        assert [blocker["where"] for blocker in ran.blockers] == ["aks-new"]

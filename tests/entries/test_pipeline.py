@@ -103,7 +103,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     return Job(tmp_path, **{name.replace("-", "_"): value for name, value in COMPLETE.items()})
 
 
-@pytest.mark.parametrize(("dry_run", "words"), [("true", "Nothing was deleted"), ("false", "in the log")])
+@pytest.mark.parametrize(("dry_run", "words"), [("true", "Nothing was deleted"), ("false", "The log lists")])
 def test_unexpected_error_is_reported_without_traceback(
     job: Job, monkeypatch: pytest.MonkeyPatch, dry_run: str, words: str
 ) -> None:

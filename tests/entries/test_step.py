@@ -216,7 +216,7 @@ async def test_foreign_text_never_becomes_a_command(job: Job) -> None:
         # GitHub shows ten annotations of each level.
         for level in ("error", "warning", "notice"):
             assert len(step.log.of(level)) <= 10
-        assert "And more" in {error.title for error in step.log.of("error")}
+        assert "More messages" in {error.title for error in step.log.of("error")}
 
 
 # -- cancellation ----------------------------------------------------------------------------------

@@ -19,11 +19,14 @@ U = "\x1f"
 
 
 def counts(**others: str) -> list[str]:
-    """How each list ended, and three objects of each kind, unless told otherwise; a server that serves nothing else."""
+    """
+    Return the records of a server with the built-in kinds only: all lists succeeded, with three
+    objects each, or `others`.
+    """
     lines = [f"1 #{U}api-resources{U}0{U}", f"1 #{U}/apis{U}0{U}", f"1 r{U}pods{U}v1{U}Pod"]
-    for each in (*KINDS, CONFIG_MAP):
-        lines.append(f"1 #{U}{each}{U}0{U}")
-        lines.append(others.get(each.resource, f"3 c{U}{each.api_version}{U}{each.name}{U}"))
+    for kind in (*KINDS, CONFIG_MAP):
+        lines.append(f"1 #{U}{kind}{U}0{U}")
+        lines.append(others.get(kind.resource, f"3 c{U}{kind.api_version}{U}{kind.name}{U}"))
     return lines
 
 

@@ -18,7 +18,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.cluster_objects import CORPUS, DIGEST, WEB
 from tests.helpers.emulated_clusters import shop
 
-# Where both would do, the real one: hundreds of calls of the stub take long.
+# The real one if there is one, because hundreds of calls of the stub are slow.
 KUBECTL: Literal["stub", "real"] = "stub" if shutil.which("kubectl") is None else "real"
 
 
@@ -31,7 +31,9 @@ KUBECTLS = [
 
 
 def real_world() -> ClusterState:
-    """A cluster that holds every captured object, custom resources and Helm's Secrets included."""
+    """
+    Return a cluster with every captured object, including custom resources and Helm's Secrets.
+    """
     cluster = ClusterState("aks-prod")
     for path in sorted((CORPUS / "responses" / "list").glob("*.json")):
         whole = re.fullmatch(r"(?:[a-z0-9.]+_)?v[a-z0-9]+_([a-z]+)(?:\.labelSelector)?\.json", path.name)
@@ -48,7 +50,10 @@ def real_world() -> ClusterState:
 
 
 def random_world(seed: int) -> ClusterState:
-    """Workloads, custom resources and ConfigMaps whose texts are made of pieces that are hard to part from each other."""
+    """
+    Return workloads, custom resources and ConfigMaps with random texts that are hard to parse by
+    sed.
+    """
     chance = random.Random(seed)
     pieces = [
         f"{WEB}:{{n}}", "CONTOSO.azurecr.io/shop/up:{n}", "contoso.westeurope.geo.azurecr.io/shop/geo:{n}", WEB, "nginx:1",
@@ -116,7 +121,7 @@ def random_world(seed: int) -> ClusterState:
 
 
 def nasty_world() -> ClusterState:
-    """Spaces, line ends, image volumes, owners, odd statuses."""
+    """Return a cluster with spaces, newlines, image volumes, owners and malformed statuses."""
     cluster = shop()
     spec: dict[str, Any] = {
         "containers": [{"name": "a", "image": f"{WEB}:1\n"}, {"name": "b"}],
@@ -142,7 +147,7 @@ def nasty_world() -> ClusterState:
 
 
 def manifest(*images: str) -> str:
-    """What a chart renders."""
+    """Return the manifest that a chart renders."""
     return "\n---\n".join(f"kind: Deployment\nspec:\n  image: {image}" for image in images)
 
 
@@ -151,7 +156,7 @@ def b64(data: bytes) -> str:
 
 
 def rich_world() -> ClusterState:
-    """Everything that may name an image, beside workloads and outside of their image fields."""
+    """Return a cluster with images in other kinds than workloads, and outside of image fields."""
     b64text = f"image: {WEB}:packed".encode()
     cluster = ClusterState("aks-prod")
     web = build.deployment("shop", "web", [f"{WEB}:1"], replicas=3)
@@ -211,7 +216,10 @@ def rich_world() -> ClusterState:
 
 
 def helm_world() -> ClusterState:
-    """Releases with many revisions, one of whose deployed is not the newest; one that cannot be decoded; one of others."""
+    """
+    Return releases with many revisions: deployed is not the newest, cannot be decoded, or use
+    another registry.
+    """
     cluster = rich_world()
     for n in range(1, 12):
         status = "deployed" if n == 3 else "superseded"

@@ -2,8 +2,8 @@
 action.yml, the schema and the documentation agree with the code, and the packaging keeps its
 promises.
 
-`UPDATE_CONTRACT=1 make contract` writes what is made from the code: the inputs of action.yml, and the tables of options and
-outputs in docs/.
+`UPDATE_CONTRACT=1 make contract` writes the parts that are generated from the code: the inputs of
+action.yml, and the tables of options and outputs in docs/.
 """
 
 from __future__ import annotations

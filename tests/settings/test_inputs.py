@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from acr_cleanup.clusters.targets import Waiver
+from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.settings import INPUTS, Input, InputKind, Settings, load_settings, schema, unknown_inputs
 from acr_cleanup.settings.load import check_table, stored
 from tests.helpers.config_files import FIRST_USERS_FILE, SUBSCRIPTION, ConfigFiles, resource_id

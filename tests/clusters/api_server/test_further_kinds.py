@@ -34,9 +34,9 @@ def rollouts(*images: str, version: str = "v1", **metadata: Any) -> bytes:
 async def test_custom_resources_are_read_page_by_page() -> None:
     server = FakeServer(ROLLOUT)
     server.put("rollouts", rollouts(f"{WEB}:1", **{"continue": "a"}), rollouts(f"{WEB}:2", **{"continue": ""}))
-    found = await read_fake(server)
-    assert (used(found), found.blockers, found.objects) == ({f"{WEB}:1", f"{WEB}:2"}, (), 2)
-    assert {(use.workload.kind, use.running) for use in found.uses} == {("Rollout", False)}
+    result = await read_fake(server)
+    assert (used(result), result.blockers, result.objects) == ({f"{WEB}:1", f"{WEB}:2"}, (), 2)
+    assert {(use.workload.kind, use.running) for use in result.uses} == {("Rollout", False)}
 
 
 async def test_config_maps_are_read_without_discovery() -> None:
@@ -44,9 +44,9 @@ async def test_config_maps_are_read_without_discovery() -> None:
     server.others = {"/api": HttpAnswer(503, b"no"), "/apis": HttpAnswer(503, b"no")}
     item = {"metadata": {"name": "sidecar", "namespace": "ops"}, "data": {"config.yaml": f"image: {WEB}:9"}}
     server.put("configmaps", listing(CONFIG_MAP, [item]))
-    found = await read_fake(server)
-    assert used(found) == {f"{WEB}:9"}
-    assert [blocker.kind for blocker in found.blockers] == ["", ""]
+    result = await read_fake(server)
+    assert used(result) == {f"{WEB}:9"}
+    assert [blocker.kind for blocker in result.blockers] == ["", ""]
 
 
 async def test_server_without_config_maps_is_believed() -> None:
@@ -71,12 +71,12 @@ async def test_404_for_a_served_custom_kind_is_a_blocker() -> None:
 
 
 async def test_other_version_is_read_if_preferred_fails() -> None:
-    """A lost conversion webhook: 500 without a reason."""
+    """Without its conversion webhook, a server answers 500 for one of the versions."""
     server = FakeServer(custom(version="v2"), ROLLOUT)
     server.put(custom(version="v2").path, rollouts(f"{WEB}:1", version="v2", **{"continue": "a"}), status(500))
     server.put(ROLLOUT.path, rollouts(f"{WEB}:1", f"{WEB}:2"))
-    found = await read_fake(server)
-    assert (used(found), found.blockers, found.objects) == ({f"{WEB}:1", f"{WEB}:2"}, (), 2)
+    result = await read_fake(server)
+    assert (used(result), result.blockers, result.objects) == ({f"{WEB}:1", f"{WEB}:2"}, (), 2)
 
 
 @pytest.mark.parametrize("code", [403, 429, 500, 503])
@@ -84,14 +84,14 @@ async def test_kind_failing_in_all_versions_can_be_waived(code: int) -> None:
     server = FakeServer(custom(version="v2"), ROLLOUT)
     server.put("pods", page(f"{WEB}:1"))
     server.put("rollouts", status(code))
-    found = await read_fake(server)
-    (blocker,) = found.blockers
+    result = await read_fake(server)
+    (blocker,) = result.blockers
     assert (blocker.call, blocker.kind) == ("list rollouts.argoproj.io", "rollouts.argoproj.io")
     assert str(code) in blocker.seen
     assert blocker.remedy.endswith('waive: "prod: rollouts.argoproj.io".')
-    assert found.waive(["Rollouts.argoproj.io"]).blockers == ()
-    assert used(found) == {f"{WEB}:1"}
-    assert server.requests("rollouts") == (1 if code == 403 else 2), "rights do not depend on the version"
+    assert result.waive(["Rollouts.argoproj.io"]).blockers == ()
+    assert used(result) == {f"{WEB}:1"}
+    assert server.requests("rollouts") == (1 if code == 403 else 2), "a refusal is the same for all versions"
 
 
 async def test_missing_other_version_does_not_excuse_failure() -> None:
@@ -112,13 +112,15 @@ async def test_hundreds_of_custom_kinds_are_read() -> None:
     kinds = [custom(f"K{n}", f"k{n}s", f"g{n % 40}.example") for n in range(300)]
     server = FakeServer(*kinds)
     server.put(kinds[-1].resource, listing(kinds[-1], [{"metadata": {"name": "a"}, "x": [f"{WEB}:1"]}]))
-    found = await read_fake(server)
-    assert (used(found), found.blockers) == ({f"{WEB}:1"}, ())
+    result = await read_fake(server)
+    assert (used(result), result.blockers) == ({f"{WEB}:1"}, ())
     assert server.reviewed == ["*"]
 
 
 async def test_malformed_objects_are_never_lost() -> None:
-    """Null lists, numbers where text belongs, malformed images; one odd object does not cost the others of its page."""
+    """
+    Null lists, numbers in place of text, malformed images: the other objects of the page are read.
+    """
     good = pod("good", f"{WEB}:1")
     null = {"metadata": {"name": "null"}, "spec": {"containers": None, "volumes": None}, "status": None}
     number = {**pod("number", f"{WEB}:2"), "metadata": {"name": 7, "labels": [], "ownerReferences": 5}}
@@ -126,9 +128,9 @@ async def test_malformed_objects_are_never_lost() -> None:
     server = FakeServer(ROLLOUT)
     server.put("pods", listing(POD, [good, null, number, malformed]))
     server.put("rollouts", listing(ROLLOUT, [{"metadata": None, "spec": {"a": [None, 1, {"b": f"{WEB}:4"}]}}]))
-    found = await read_fake(server)
-    assert {f"{WEB}:1", f"{WEB}:2", f"{WEB}:4"} <= used(found)
-    (blocker,) = found.blockers
+    result = await read_fake(server)
+    assert {f"{WEB}:1", f"{WEB}:2", f"{WEB}:4"} <= used(result)
+    (blocker,) = result.blockers
     assert "malformed" in blocker.call
 
 

@@ -1,4 +1,4 @@
-"""Helm's history: read from its own objects, and only if it is asked for."""
+"""Helm's history is read only if it is configured, and only from Helm's own objects."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ async def test_secrets_are_not_requested_without_helm_history() -> None:
 async def test_only_helm_secrets_are_requested() -> None:
     server = FakeServer()
     server.put("secrets", captured("list/v1_secrets.labelSelector.json"))
-    found = await scan(server.ask, "prod", OURS, access="direct", helm_history=2)
-    assert found.blockers == ()
-    assert any("helm/billing" in each for each in used(found))
+    result = await scan(server.ask, "prod", OURS, access="direct", helm_history=2)
+    assert result.blockers == ()
+    assert any("helm/billing" in reference for reference in used(result))
     asked = [path for _, path in server.asked if "secrets" in path]
     assert asked == ["/api/v1/secrets?limit=50&labelSelector=owner%3Dhelm&fieldSelector=type%3Dhelm.sh%2Frelease.v1"]
 
@@ -42,11 +42,11 @@ async def test_expired_helm_history_is_counted_once() -> None:
     first, second, *rest = (captured(f"list/v1_secrets.labelSelector.limit3.p00{n}.json") for n in range(1, 5))
     gone = HttpAnswer(410, captured("errors/410_pods.expired.json"))
     server.put("secrets", first, gone, first, second, *rest)
-    found = await scan(server.ask, "prod", OURS, access="direct", helm_history=10)
+    result = await scan(server.ask, "prod", OURS, access="direct", helm_history=10)
     whole = FakeServer()
     whole.put("secrets", captured("list/v1_secrets.labelSelector.json"))
-    assert set(found.uses) == set((await scan(whole.ask, "prod", OURS, access="direct", helm_history=10)).uses)
-    assert (found.blockers, found.objects) == ((), 10)
+    assert set(result.uses) == set((await scan(whole.ask, "prod", OURS, access="direct", helm_history=10)).uses)
+    assert (result.blockers, result.objects) == ((), 10)
 
 
 async def test_forbidden_secrets_blocker_names_rule() -> None:
@@ -63,5 +63,5 @@ async def test_helm_history_is_proposed_once(history: int) -> None:
     labels = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
     server.put("pods", listing(POD, [pod("a", "ghcr.io/x:1"), pod("b", "ghcr.io/x:1", **labels)]))
     server.put("deployments", listing(kind("Deployment"), [{"metadata": {"name": "b", **labels}}]))
-    found = await scan(server.ask, "prod", OURS, access="direct", helm_history=history)
-    assert found.notes == ((scanner.HELM_NOTE,) if history == 0 else ())
+    result = await scan(server.ask, "prod", OURS, access="direct", helm_history=history)
+    assert result.notes == ((scanner.HELM_NOTE,) if history == 0 else ())

@@ -1,4 +1,4 @@
-"""Kubeconfigs: what is taken from them, what is never run, and what is said of those that cannot be used."""
+"""Kubeconfigs: the values that are used, the programs that are never run, and the errors."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def document(cluster: dict[str, Any] | None = None, user: dict[str, Any] | None 
     }
 
 
-def server(of: dict[str, Any], folder: Path = Path(), context: str | None = None, **around: Any) -> ApiServer:
-    return api_server(of, context, folder=folder, options=ConnectionOptions(token, **around))
+def server(kubeconfig: dict[str, Any], folder: Path = Path(), context: str | None = None, **options: Any) -> ApiServer:
+    return api_server(kubeconfig, context, folder=folder, options=ConnectionOptions(token, **options))
 
 
 def b64(data: bytes) -> str:
@@ -140,8 +140,8 @@ def test_certificates_are_read_from_data_or_files(tmp_path: Path) -> None:
     by_file = document(
         {"certificate-authority": "ca.pem"}, {"client-certificate": "pki/client.pem", "client-key": "pki/client.key"}
     )
-    for each in (by_data, by_file):
-        context = server(each, tmp_path).context
+    for kubeconfig in (by_data, by_file):
+        context = server(kubeconfig, tmp_path).context
         assert len(context.get_ca_certs()) == 1
         assert context.verify_mode is ssl.CERT_REQUIRED
 
@@ -157,14 +157,14 @@ def test_private_key_is_not_left_on_disk(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_further_ca_is_trusted_with_clusters_own(tmp_path: Path) -> None:
-    """A proxy that inspects TLS signs the API server's certificate anew."""
+    """A proxy that inspects TLS replaces the API server's certificate."""
     cluster, company = trustme.CA(organization_name="cluster"), trustme.CA(organization_name="company")
     (tmp_path / "company.pem").write_bytes(company.cert_pem.bytes())
-    of = document({"certificate-authority-data": b64(cluster.cert_pem.bytes())})
-    context = server(of, trust=(tmp_path / "company.pem",)).context
+    kubeconfig = document({"certificate-authority-data": b64(cluster.cert_pem.bytes())})
+    context = server(kubeconfig, trust=(tmp_path / "company.pem",)).context
     assert len(context.get_ca_certs()) == 2
     with pytest.raises(ReadFailure, match="certificates cannot be used"):
-        server(of, trust=(tmp_path / "nothing.pem",))
+        server(kubeconfig, trust=(tmp_path / "nothing.pem",))
 
 
 def test_tls_verification_is_off_only_if_configured() -> None:
@@ -230,12 +230,12 @@ def test_malformed_value_does_not_crash(key: str, odd: Any) -> None:
 
 
 def test_context_is_chosen_by_name() -> None:
-    of = document()
-    of["contexts"].append({"name": "other", "context": {"cluster": "d", "user": "u"}})
-    of["clusters"].append({"name": "d", "cluster": {"server": "https://other.example"}})
-    assert server(of, context="other").url == "https://other.example"
+    kubeconfig = document()
+    kubeconfig["contexts"].append({"name": "other", "context": {"cluster": "d", "user": "u"}})
+    kubeconfig["clusters"].append({"name": "d", "cluster": {"server": "https://other.example"}})
+    assert server(kubeconfig, context="other").url == "https://other.example"
     with pytest.raises(ReadFailure, match=r"no context named 'third' \(it has: prod, other\)"):
-        server(of, context="third")
+        server(kubeconfig, context="third")
 
 
 def test_dumped_kubeconfig_is_read_unchanged(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Refusals and empty lists: an empty list counts as empty only with the right to list."""
+"""Refusals and empty lists: an empty list is believed only with the right to list."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.helpers.cluster_objects import (
 async def test_empty_cluster_is_proven_empty() -> None:
     """One review of the right to list everything proves all empty lists."""
     server = FakeServer(custom())
-    found = await read_fake(server)
-    assert (found.uses, found.blockers, found.objects, found.access, found.notes) == ((), (), 0, "direct", ())
+    result = await read_fake(server)
+    assert (result.uses, result.blockers, result.objects, result.access, result.notes) == ((), (), 0, "direct", ())
     assert server.reviewed == ["*"]
 
 
@@ -36,7 +36,7 @@ async def test_each_empty_list_is_reviewed_without_full_rights() -> None:
     server.denied = {"whatever"}
     server.put("pods", page(f"{WEB}:1"))
     assert (await read_fake(server)).blockers == ()
-    others = {each.resource for each in (*KINDS, CONFIG_MAP, custom())} - {"pods"}
+    others = {kind.resource for kind in (*KINDS, CONFIG_MAP, custom())} - {"pods"}
     assert sorted(server.reviewed) == sorted(["*", *others])
 
 
@@ -72,25 +72,25 @@ async def test_server_without_access_reviews_is_believed(code: int) -> None:
 async def test_failed_review_leaves_empty_lists_unproven(answer: HttpAnswer) -> None:
     server = FakeServer()
     server.review = answer
-    assert {each.kind for each in (await read_fake(server)).blockers} == {*map(str, KINDS), "configmaps"}
+    assert {blocker.kind for blocker in (await read_fake(server)).blockers} == {*map(str, KINDS), "configmaps"}
 
 
-@pytest.mark.parametrize("each", [*KINDS, CONFIG_MAP, custom()], ids=str)
-async def test_forbidden_kind_blocker_names_call_status_remedy(each: Any) -> None:
+@pytest.mark.parametrize("kind", [*KINDS, CONFIG_MAP, custom()], ids=str)
+async def test_forbidden_kind_blocker_names_call_status_remedy(kind: Any) -> None:
     server = FakeServer(custom())
     server.put("pods", page(f"{WEB}:1"))
-    server.put(each.resource, status(403, f"{each} is forbidden: User cannot list"))
-    found = await read_fake(server)
-    (blocker,) = found.blockers
-    assert blocker.call == f"list {each}"
+    server.put(kind.resource, status(403, f"{kind} is forbidden: User cannot list"))
+    result = await read_fake(server)
+    (blocker,) = result.blockers
+    assert blocker.call == f"list {kind}"
     assert "403" in blocker.seen
     assert "cannot list" in blocker.seen
-    assert f'apiGroups: ["{each.group}"], resources: ["{each.resource}"], verbs: ["list"]' in blocker.remedy
+    assert f'apiGroups: ["{kind.group}"], resources: ["{kind.resource}"], verbs: ["list"]' in blocker.remedy
     assert "`acr-cleanup permissions`" in blocker.remedy
-    assert blocker.remedy.endswith(f'waive: "prod: {each}".')
-    assert blocker.kind == str(each)
-    assert found.waive([str(each)]).blockers == ()
-    assert each is POD or used(found) == {f"{WEB}:1"}, "what could be read counts all the same"
+    assert blocker.remedy.endswith(f'waive: "prod: {kind}".')
+    assert blocker.kind == str(kind)
+    assert result.waive([str(kind)]).blockers == ()
+    assert kind is POD or used(result) == {f"{WEB}:1"}, "uses of the other kinds count"
 
 
 async def test_captured_refusals_are_blockers() -> None:
@@ -105,11 +105,11 @@ async def test_captured_refusals_are_blockers() -> None:
 
 
 async def test_reader_role_is_named_only_if_it_covers_kind() -> None:
-    """It covers neither stored pod templates nor custom resources."""
+    """The role covers neither stored pod templates nor custom resources."""
     server = FakeServer(custom())
     for resource in ("jobs", "podtemplates", "rollouts"):
         server.put(resource, status(403))
-    remedies = {each.kind: each.remedy for each in (await read_fake(server)).blockers}
+    remedies = {blocker.kind: blocker.remedy for blocker in (await read_fake(server)).blockers}
     assert {kind for kind, remedy in remedies.items() if "RBAC Reader" in remedy} == {"jobs.batch"}
 
 
@@ -117,7 +117,7 @@ async def test_kind_that_is_not_served_is_not_a_blocker() -> None:
     server = FakeServer()
     server.put("cronjobs", HttpAnswer(404, captured("errors/404_missing-resource.json"), "Not Found"))
     described = json.loads(captured("discovery/batch_v1.json"))
-    described["resources"] = [each for each in described["resources"] if each["name"] != "cronjobs"]
+    described["resources"] = [resource for resource in described["resources"] if resource["name"] != "cronjobs"]
     server.others["/apis/batch/v1"] = HttpAnswer(200, json.dumps(described).encode())
     assert (await read_fake(server)).blockers == ()
 

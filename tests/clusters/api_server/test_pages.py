@@ -1,4 +1,4 @@
-"""Pages are read cheaply, and exactly as object by object."""
+"""Pages are read in less time, with the same result as object by object."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def read(kind: Kind, *objects: Any, registry: RegistryHost = OURS) -> Findings:
 
 
 def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: RegistryHost = OURS) -> Findings:
-    found = Findings()
+    findings = Findings()
     for obj in objects:
-        found.add(image_uses(obj, kind, "prod", registry))
-    return found
+        findings.add(image_uses(obj, kind, "prod", registry))
+    return findings
 
 
 # -- the law ---------------------------------------------------------------------------------------
@@ -124,23 +124,23 @@ pod_statuses = st.fixed_dictionaries(
 @st.composite
 def objects(draw: st.DrawFn) -> tuple[Kind, list[dict[str, Any]]]:
     kind = draw(st.sampled_from((POD, POD, *KINDS, custom())))
-    found = []
+    objects = []
     for _ in range(draw(st.integers(1, 4))):
         obj: Any = draw(st.one_of(specs, specs, specs, odd))
         for key in reversed(kind.pod_spec):
             obj = {key: obj}
         obj = dict(obj) if isinstance(obj, dict) else {}
         obj |= draw(st.fixed_dictionaries({}, optional={"metadata": metadata | odd, "status": pod_statuses | odd}))
-        # Replicas, and objects that are replicas but for a trifle.
-        found += [obj] * draw(st.integers(1, 2))
-    return kind, found
+        # Twice for replicas; other draws differ only in one field.
+        objects += [obj] * draw(st.integers(1, 2))
+    return kind, objects
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(objects())
 def test_page_reader_finds_same_as_single_objects(drawn: tuple[Kind, list[dict[str, Any]]]) -> None:
-    kind, found = drawn
-    fast, slow = read(kind, *found, registry=REGISTRY), one_by_one(kind, *found, registry=REGISTRY)
+    kind, objects = drawn
+    fast, slow = read(kind, *objects, registry=REGISTRY), one_by_one(kind, *objects, registry=REGISTRY)
     assert set(fast.uses) == set(slow.uses)
     assert set(fast.blockers) == set(slow.blockers)
     assert getattr(fast, "notes", {}) == getattr(slow, "notes", {})
@@ -156,7 +156,7 @@ def test_page_reader_agrees_on_real_objects(kind: Kind) -> None:
 
 
 def decoded_whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the objects that are handed to `image_uses`."""
+    """Return the list to which the names of the objects decoded by `image_uses` are added."""
     seen: list[str] = []
 
     def watched(obj: Mapping[str, Any], *rest: Any) -> Findings:
@@ -212,8 +212,8 @@ def test_escaped_registry_name_is_found(hidden: bytes) -> None:
 
 def test_encoded_data_is_decoded() -> None:
     packed = base64.b64encode(f"image: {WEB}:1".encode()).decode()
-    found = read(CONFIG_MAP, {"metadata": {"name": "packed"}, "binaryData": {"values.yaml": packed}})
-    assert [str(use.reference) for use in found.uses] == [f"{WEB}:1"]
+    findings = read(CONFIG_MAP, {"metadata": {"name": "packed"}, "binaryData": {"values.yaml": packed}})
+    assert [str(use.reference) for use in findings.uses] == [f"{WEB}:1"]
 
 
 def test_common_escapes_do_not_cause_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,8 +231,8 @@ def test_unreadable_object_is_malformed() -> None:
 
 def test_memory_of_replicas_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acr_cleanup.clusters.api_server.pages._MOST_SEEN", 3)
-    found = read(POD, *[pod(f"p{n % 7}", f"{WEB}:{n % 7}") for n in range(50)])
-    assert len(found.uses) == 7
+    findings = read(POD, *[pod(f"p{n % 7}", f"{WEB}:{n % 7}") for n in range(50)])
+    assert len(findings.uses) == 7
 
 
 # -- the envelope ----------------------------------------------------------------------------------
@@ -286,5 +286,5 @@ def release(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 def test_helm_objects_are_detected(metadata: dict[str, Any], helms: bool, separators: tuple[str, str]) -> None:
     body = json.dumps({"items": [pod("a"), pod("web", **metadata)]}, separators=separators).encode()
-    items = [raw(each) for each in json.loads(body)["items"]]
+    items = [raw(item) for item in json.loads(body)["items"]]
     assert has_helm_objects(body, items) == helms

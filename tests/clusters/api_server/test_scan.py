@@ -37,10 +37,10 @@ async def test_all_pages_of_a_list_are_read() -> None:
     server.put(
         "pods", page(f"{WEB}:1", **{"continue": "a/b=="}), page(f"{WEB}:2", **{"continue": "c"}), page(f"{WEB}:3")
     )
-    found = await read_fake(server)
-    assert used(found) == {f"{WEB}:{tag}" for tag in "123"}
-    assert found.blockers == ()
-    assert found.objects == 3
+    result = await read_fake(server)
+    assert used(result) == {f"{WEB}:{tag}" for tag in "123"}
+    assert result.blockers == ()
+    assert result.objects == 3
     assert server.requests("continue=a%2Fb%3D%3D") == 1
 
 
@@ -52,9 +52,9 @@ async def test_null_items_are_an_empty_list() -> None:
 
 async def test_pod_templates_are_read() -> None:
     server = FakeServer()
-    each = kind("PodTemplate")
+    pod_template = kind("PodTemplate")
     template = {"spec": {"containers": [{"name": "a", "image": f"{WEB}:1"}]}}
-    server.put("podtemplates", listing(each, [{"metadata": {"name": "t"}, "template": template}]))
+    server.put("podtemplates", listing(pod_template, [{"metadata": {"name": "t"}, "template": template}]))
     assert used(await read_fake(server)) == {f"{WEB}:1"}
 
 
@@ -64,11 +64,11 @@ async def test_expired_list_is_restarted() -> None:
     server.put(
         "pods", page(f"{WEB}:1", **{"continue": "a"}), gone, page(f"{WEB}:2", **{"continue": "b"}), page(f"{WEB}:3")
     )
-    found = await read_fake(server)
-    assert found.blockers == ()
-    assert {f"{WEB}:2", f"{WEB}:3"} <= used(found)
-    assert server.requests("continue=eyJ") == 0, "the token of the 410 gives an inconsistent list"
-    assert found.objects == 2
+    result = await read_fake(server)
+    assert result.blockers == ()
+    assert {f"{WEB}:2", f"{WEB}:3"} <= used(result)
+    assert server.requests("continue=eyJ") == 0, "the token in the 410 would continue an inconsistent list"
+    assert result.objects == 2
 
 
 async def test_repeatedly_expired_list_is_a_blocker() -> None:
@@ -128,9 +128,9 @@ async def test_page_of_another_list_is_a_blocker(body: bytes) -> None:
 async def test_uses_before_failed_page_count() -> None:
     server = FakeServer()
     server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), HttpAnswer(200, b'{"kind": "PodL'))
-    found = await read_fake(server)
-    assert len(found.blockers) == 1
-    assert used(found) == {f"{WEB}:1"}
+    result = await read_fake(server)
+    assert len(result.blockers) == 1
+    assert used(result) == {f"{WEB}:1"}
 
 
 async def test_repeated_continue_token_is_a_blocker() -> None:
@@ -142,7 +142,9 @@ async def test_repeated_continue_token_is_a_blocker() -> None:
 
 
 def endless(same: bool) -> Ask:
-    """A server whose list of pods has a new token on each page: with the same pod on it, or with another."""
+    """
+    Return a server whose list of pods has a new token on each page, and the same pod or another.
+    """
     server = FakeServer()
     count = 0
 
@@ -166,7 +168,7 @@ async def test_endless_list_is_a_blocker(same: bool, monkeypatch: pytest.MonkeyP
 
 
 async def test_page_is_decoded_while_next_is_fetched() -> None:
-    """The second page is asked for before the objects of the first are looked at."""
+    """The second page is requested before the objects of the first are decoded."""
     server = FakeServer()
     server.put("pods", page(f"{WEB}:1", **{"continue": "a"}), page(f"{WEB}:2"))
     order: list[str] = []
@@ -189,8 +191,8 @@ async def test_page_is_decoded_while_next_is_fetched() -> None:
 
 async def test_unreachable_server_is_given_up_early() -> None:
     server = FakeServer()
-    for each in (*KINDS, CONFIG_MAP):
-        server.put(each.resource, Unreachable("connecting", "no answer", "look"))
+    for resource_kind in (*KINDS, CONFIG_MAP):
+        server.put(resource_kind.resource, Unreachable("connecting", "no answer", "look"))
     server.others = dict.fromkeys(("/api", "/apis"), Unreachable("connecting", "no answer", "look"))
     with pytest.raises(Unreachable):
         await read_fake(server)
@@ -201,18 +203,18 @@ async def test_server_that_stops_answering_is_a_blocker() -> None:
     server = FakeServer()
     server.put("pods", page(f"{WEB}:1"))
     server.put("podtemplates", Unreachable("connecting to https://x", "reset", "look"))
-    found = await read_fake(server)
-    assert blockers(found) == "prod: list podtemplates: connecting to https://x: reset look"
-    assert found.blockers[0].kind == "podtemplates"
-    assert used(found) == {f"{WEB}:1"}
+    result = await read_fake(server)
+    assert blockers(result) == "prod: list podtemplates: connecting to https://x: reset look"
+    assert result.blockers[0].kind == "podtemplates"
+    assert used(result) == {f"{WEB}:1"}
 
 
 async def test_replicas_of_one_workload_are_one_use() -> None:
     owner = {"ownerReferences": [{"kind": "StatefulSet", "name": "web", "controller": True}]}
     server = FakeServer()
     server.put("pods", listing(POD, [pod(f"web-{n}", f"{WEB}:1", **owner) for n in range(50)]))
-    found = await read_fake(server)
-    assert (len(found.uses), found.objects) == (1, 50)
+    result = await read_fake(server)
+    assert (len(result.uses), result.objects) == (1, 50)
 
 
 @pytest.mark.parametrize("error", [IdentityError("no login"), asyncio.CancelledError()], ids=["identity", "cancelled"])
@@ -236,7 +238,7 @@ async def test_number_of_notes_is_limited() -> None:
         for n in range(50)
     ]
     server.put("configmaps", listing(CONFIG_MAP, maps))
-    found = await read_fake(server)
-    assert found.uses == ()
-    assert len(found.notes) == 21
-    assert found.notes[-1].startswith("30 more")
+    result = await read_fake(server)
+    assert result.uses == ()
+    assert len(result.notes) == 21
+    assert result.notes[-1].startswith("30 more")

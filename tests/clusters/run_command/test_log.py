@@ -1,4 +1,4 @@
-"""The log of a run command: every way in which it can be damaged is a blocker."""
+"""The log of a run command: any damage is a blocker."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.helpers.run_command_logs import block, counts, pod_line, read_log, wh
 
 
 def test_whole_log_is_read() -> None:
-    found = read_log(whole_log())
-    assert (used(found), found.blockers) == ({f"{WEB}:1"}, ())
-    assert (found.objects, found.access) == (3 * len(KINDS) + 4, "run-command")
-    (use,) = found.uses
+    scan = read_log(whole_log())
+    assert (used(scan), scan.blockers) == ({f"{WEB}:1"}, ())
+    assert (scan.objects, scan.access) == (3 * len(KINDS) + 4, "run-command")
+    (use,) = scan.uses
     assert (str(use.workload), use.container, use.running) == ("prod/shop/Pod/web", "main", True)
 
 
@@ -27,8 +27,8 @@ def test_state_is_compared_without_case(state: str) -> None:
 
 @pytest.mark.parametrize("state", ["Failed", "failed", "Canceled", "Running", ""])
 def test_failed_state_is_a_blocker(state: str) -> None:
-    found = read_log("", state=state, exit_code=None, reason="ImagePullBackoff")
-    (blocker,) = found.blockers
+    scan = read_log("", state=state, exit_code=None, reason="ImagePullBackoff")
+    (blocker,) = scan.blockers
     assert blocker.where == "prod"
     assert "ImagePullBackoff" in blocker.seen
     assert "access: direct" in blocker.remedy
@@ -44,11 +44,11 @@ def test_empty_log_is_a_blocker(logs: str) -> None:
 def test_nonzero_exit_code_is_a_blocker(exit_code: int | None) -> None:
     """It quotes the error. The uses in a whole block count all the same."""
     error = 'Error from server (Forbidden): cronjobs.batch is forbidden: User "x" cannot list resource "cronjobs"'
-    found = read_log(f"{error}\n{whole_log()}", exit_code=exit_code)
-    (blocker,) = found.blockers
+    scan = read_log(f"{error}\n{whole_log()}", exit_code=exit_code)
+    (blocker,) = scan.blockers
     assert f"exit code {exit_code}" in blocker.seen
     assert error in blocker.seen
-    assert used(found) == {f"{WEB}:1"}
+    assert used(scan) == {f"{WEB}:1"}
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def test_long_foreign_line_is_shortened() -> None:
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
 def test_truncated_log_is_a_blocker(share: float) -> None:
     log = whole_log(*(pod_line(f"{WEB}:{hashlib.sha256(bytes([n])).hexdigest()}") for n in range(200)))
-    found = read_log(log[: int(len(log) * share)])
-    assert found.uses == ()
-    assert found.blockers
+    scan = read_log(log[: int(len(log) * share)])
+    assert scan.uses == ()
+    assert scan.blockers
     if share > 0.2:
-        assert "512 kB" in blockers(found)
-        assert "access: direct" in blockers(found)
+        assert "512 kB" in blockers(scan)
+        assert "access: direct" in blockers(scan)
 
 
 def test_every_prefix_and_suffix_of_log_is_a_blocker() -> None:
-    """Every prefix and every suffix of a log but the whole is a blocker (the last line's end aside)."""
+    """Except the whole log, with or without its last newline."""
     log = whole_log()
     assert [end for end in range(len(log) - 1) if not read_log(log[:end]).blockers] == []
     assert [start for start in range(1, len(log)) if not read_log(log[start:]).blockers] == []

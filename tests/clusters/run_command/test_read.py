@@ -1,4 +1,6 @@
-"""Run commands, in a real shell with the real kubectl and its stub, find the same as direct reading."""
+"""
+Run commands find the same as direct reading: in a real shell, with the real kubectl and a stub.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.run_command.script import script
-from acr_cleanup.clusters.targets import Access
+from acr_cleanup.clusters.target import Access
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
@@ -76,7 +78,10 @@ async def test_run_command_agrees_on_helm_history(revisions: int) -> None:
 
 
 async def test_unrelated_text_is_not_transferred() -> None:
-    """Neither the value of a variable that names no image, nor an object that does not name our registry."""
+    """
+    Values of variables that name no image, and objects that do not name the registry, stay in the
+    cluster.
+    """
     world = rich_world()
     async with edge(world, registry=OURS) as at:
         await at.read(Access.RUN_COMMAND)
@@ -98,7 +103,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("settings", FAULTS.values(), ids=FAULTS)
 async def test_run_command_has_same_blockers(settings: dict[str, Any]) -> None:
-    """And say of which kind it is, so that the same waiver serves both."""
+    """The blockers name the same kinds, so the same waiver applies to both."""
     world = rich_world()
     world.kubectl = KUBECTL
     for name, value in settings.items():
@@ -117,8 +122,8 @@ async def test_run_command_has_same_blockers(settings: dict[str, Any]) -> None:
 
 async def test_forbidden_cluster_blocks_kind_by_kind() -> None:
     async with edge(shop(forbidden={"*"}), registry=OURS) as at:
-        found = await at.read(Access.RUN_COMMAND)
-    assert {blocker.kind for blocker in found.blockers} >= {*map(str, KINDS), "configmaps"}
+        scan = await at.read(Access.RUN_COMMAND)
+    assert {blocker.kind for blocker in scan.blockers} >= {*map(str, KINDS), "configmaps"}
 
 
 async def test_list_that_fails_once_is_retried() -> None:
@@ -147,19 +152,19 @@ async def test_list_that_fails_once_is_retried() -> None:
 )
 async def test_damaged_run_command_is_a_blocker(settings: dict[str, Any], words: str) -> None:
     async with edge(shop(private=True, **settings), registry=OURS) as at:
-        found = await at.read()
-    assert words in blockers(found)
-    assert bool(found.blockers) == bool(words)
+        scan = await at.read()
+    assert words in blockers(scan)
+    assert bool(scan.blockers) == bool(words)
 
 
 async def test_large_cluster_fits_into_log() -> None:
-    """Replicas are one line: 3,000 pods of 300 workloads stay far below 512 kB."""
+    """Replicas share one line, so 3,000 pods of 300 workloads need far less than 512 kB."""
     cluster = ClusterState("aks-prod", private=True)
     for n in range(300):
         cluster.run(build.deployment("shop", f"web-{n}", [f"{WEB}:{n}"], replicas=10))
     async with edge(cluster, registry=OURS) as at:
         cluster.truncate_log_at = 128 * 1024
-        found = await at.read()
-    assert found.blockers == ()
-    assert len({use.reference.tag for use in found.uses} - {None}) == 300
-    assert found.objects == 300 * 12 + 1  # and their namespace
+        scan = await at.read()
+    assert scan.blockers == ()
+    assert len({use.reference.tag for use in scan.uses} - {None}) == 300
+    assert scan.objects == 300 * 12 + 1  # the last one is their namespace

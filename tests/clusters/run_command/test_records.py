@@ -35,14 +35,14 @@ from tests.helpers.run_command_logs import U, block, counts, pod_line, read_log
 )
 def test_malformed_record_is_a_blocker(line: str) -> None:
     """The other records count."""
-    found = read_log("\n".join(block(*counts(), line, pod_line())))
-    assert "cannot be read" in blockers(found)
-    assert used(found) == {f"{WEB}:1"}
+    scan = read_log("\n".join(block(*counts(), line, pod_line())))
+    assert "cannot be read" in blockers(scan)
+    assert used(scan) == {f"{WEB}:1"}
 
 
 @pytest.mark.parametrize("key", [*map(str, KINDS), "configmaps", "api-resources", "/apis"])
 def test_missing_record_is_a_blocker(key: str) -> None:
-    """Of a kind of objects, one that names it."""
+    """A blocker for a missing kind names that kind."""
     lines = [line for line in counts() if line != f"1 #{U}{key}{U}0{U}"]
     (blocker,) = read_log("\n".join(block(*lines))).blockers
     assert blocker.kind == ("" if key in {"api-resources", "/apis"} else key)
@@ -54,7 +54,7 @@ def test_served_kind_without_list_is_a_blocker() -> None:
 
 
 def test_later_success_does_not_cancel_a_failure() -> None:
-    """Whatever comes after it: an object cannot make a list that failed a good one."""
+    """An object with such a name cannot hide that a list failed."""
     for lines in ([f"1 #{U}pods{U}1{U}boom", f"1 #{U}pods{U}0{U}"], [f"1 #{U}pods{U}0{U}", f"1 #{U}pods{U}1{U}boom"]):
         (blocker,) = read_log("\n".join(block(*counts(), *lines))).blockers
         assert (blocker.kind, "boom" in blocker.seen) == ("pods", True)
@@ -95,10 +95,13 @@ RESOURCES = json.dumps(
     ],
 )
 def test_group_version_without_kinds_is_checked(code: int, text: str, words: str) -> None:
-    """It may be down, or hold what kubectl did not list; if it holds nothing that can be listed, all is well."""
-    found = read_log("\n".join(block(*counts(), f"1 d{U}example.com/v1{U}{code}{U}{text}")))
-    assert {blocker.kind for blocker in found.blockers} == ({"example.com/v1"} if words else set())
-    assert words in blockers(found)
+    """
+    It may be down, or have resources that kubectl did not list. One without listable resources is
+    valid.
+    """
+    scan = read_log("\n".join(block(*counts(), f"1 d{U}example.com/v1{U}{code}{U}{text}")))
+    assert {blocker.kind for blocker in scan.blockers} == ({"example.com/v1"} if words else set())
+    assert words in blockers(scan)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +121,12 @@ def test_group_version_without_kinds_is_checked(code: int, text: str, words: str
 )
 def test_empty_kind_needs_right_to_list(answer: str, believed: bool) -> None:
     lines = counts(cronjobs=f"1 v{U}cronjobs.batch{U}{answer}")
-    found = read_log("\n".join(block(*lines)))
-    assert (found.blockers == ()) == believed
-    assert believed or "cronjobs.batch" in blockers(found)
+    scan = read_log("\n".join(block(*lines)))
+    assert (scan.blockers == ()) == believed
+    assert believed or "cronjobs.batch" in blockers(scan)
 
 
 def test_image_name_may_end_in_newline() -> None:
-    """A template whose image was written as a YAML block ends in one."""
-    found = read_log("\n".join(block(*counts(), pod_line(f"{WEB}:1\n"))))
-    assert used(found) == {f"{WEB}:1"}
+    """A template whose image is a YAML block scalar ends in a newline."""
+    scan = read_log("\n".join(block(*counts(), pod_line(f"{WEB}:1\n"))))
+    assert used(scan) == {f"{WEB}:1"}

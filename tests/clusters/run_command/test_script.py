@@ -1,4 +1,4 @@
-"""The command as text: it only reads, in plain shell."""
+"""The command as text: it only reads, and is plain POSIX shell."""
 
 from __future__ import annotations
 
