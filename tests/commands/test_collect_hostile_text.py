@@ -12,7 +12,7 @@ from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.reports.collected import CollectedReport
 from tests.helpers import hostile_text as hostile
@@ -44,7 +44,7 @@ def test_snapshot_with_hostile_names_has_a_printable_message(tmp_path: Path) -> 
     clusters = [
         SnapshotEntry(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")
     ]
-    write_snapshot(path, Registry("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
+    write_snapshot(path, RegistryHost("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
     with pytest.raises(ReadFailure) as caught:
-        read_snapshot(SnapshotCluster("production", path), Registry("a.azurecr.io"), 0)
+        read_snapshot(SnapshotCluster("production", path), RegistryHost("a.azurecr.io"), 0)
     assert caught.value.seen.isprintable()
