@@ -37,7 +37,8 @@ async def test_untagged_artifact_in_use_keeps_its_subject(stage: Stage) -> None:
 
     assert explanation.verdict == "shop/web:1.0 would be deleted, but its manifest is kept."
     assert (
-        f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it and is kept" in explanation.lines
+        f"Frees nothing, because its manifest is kept: {artifact[:19]} is attached to it and is kept"
+        in explanation.lines
     )
 
 
