@@ -25,6 +25,7 @@ from acr_cleanup.clusters.snapshot_reader import read_snapshot, recorded_resourc
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
+from acr_cleanup.records.schemas import schema
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 KEY = "production"
@@ -32,7 +33,7 @@ REGISTRY = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 AKS = "/subscriptions/0/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/aks"
 DIGEST = Digest(f"sha256:{'0a' * 32}")
 
-SCHEMA = json.loads(Path(snapshot.__file__).with_name("snapshot.schema.json").read_text("utf-8"))
+SCHEMA = schema("snapshot")
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
