@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from acr_cleanup import __version__
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.records.encoding import content_hash, well_formed
 from acr_cleanup.records.snapshot import (
@@ -50,7 +50,7 @@ class SnapshotEntry:
 
 
 def write_snapshot(
-    path: Path, registry: Registry, clusters: Iterable[SnapshotEntry], *, helm_history: int, created_at: datetime
+    path: Path, registry: RegistryHost, clusters: Iterable[SnapshotEntry], *, helm_history: int, created_at: datetime
 ) -> None:
     """
     Write these clusters to `path`. Raises `OSError`.

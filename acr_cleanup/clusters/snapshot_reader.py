@@ -18,8 +18,15 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import MAX_BYTES
-from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
+from acr_cleanup.clusters.target import SnapshotPlace
+from acr_cleanup.core.references import (
+    Digest,
+    ImageReference,
+    RegistryHost,
+    normalise_host,
+    parse_digest,
+    parse_reference,
+)
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
@@ -36,7 +43,7 @@ _AGAIN = "Collect it again"
 
 
 def read_snapshot(
-    target: SnapshotCluster, registry: Registry, helm_history: int, now: datetime | None = None
+    target: SnapshotPlace, registry: RegistryHost, helm_history: int, now: datetime | None = None
 ) -> ClusterScan:
     """
     Read the scan of a cluster from its snapshot.
@@ -66,7 +73,7 @@ def read_snapshot(
     return replace(scan, blockers=(*scan.blockers, *(problem.blocker(target.key) for problem in problems)))
 
 
-def recorded_resource_id(target: SnapshotCluster) -> str | None:
+def recorded_resource_id(target: SnapshotPlace) -> str | None:
     """Return the AKS cluster that this snapshot records, if any."""
     try:
         return _find(target)[1].resource_id
@@ -74,7 +81,7 @@ def recorded_resource_id(target: SnapshotCluster) -> str | None:
         return target.resource_id
 
 
-def _find(target: SnapshotCluster) -> tuple[Snapshot, ScannedCluster]:
+def _find(target: SnapshotPlace) -> tuple[Snapshot, ScannedCluster]:
     call = _call(target)
     file = _load(target.path, call, _again(target))
     clusters = [cluster for cluster in file.clusters if cluster.cluster == target.key]
@@ -89,10 +96,10 @@ def _find(target: SnapshotCluster) -> tuple[Snapshot, ScannedCluster]:
 
 
 def _problems(
-    target: SnapshotCluster,
+    target: SnapshotPlace,
     file: Snapshot,
     recorded: ScannedCluster,
-    registry: Registry,
+    registry: RegistryHost,
     helm_history: int,
     now: datetime,
 ) -> Iterator[ReadFailure]:
@@ -114,7 +121,7 @@ def _problems(
         yield ReadFailure(call, seen, f"Set the clocks of both machines. {again}")
 
 
-def _scan(target: SnapshotCluster, recorded: ScannedCluster) -> ClusterScan:
+def _scan(target: SnapshotPlace, recorded: ScannedCluster) -> ClusterScan:
     """Make the scan of a recorded cluster. Raises `InvalidReference`."""
     references: dict[tuple[str, str, str | None, str | None], ImageReference] = {}
 
@@ -237,11 +244,11 @@ def _strerror(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _call(target: SnapshotCluster) -> str:
+def _call(target: SnapshotPlace) -> str:
     return f"read the usage snapshot {quoted(target.path)}"
 
 
-def _again(target: SnapshotCluster) -> str:
+def _again(target: SnapshotPlace) -> str:
     return f"{_AGAIN} (acr-cleanup collect CONFIG --out {quoted(target.path.name)})."
 
 

@@ -1,4 +1,8 @@
-"""Limits on the size of one apply. An exceeded limit refuses the whole apply before its first deletion."""
+"""
+Limits on the size of one apply.
+
+An exceeded limit refuses the whole apply before its first deletion.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ from acr_cleanup.core.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class TooManyDeletions:
-    """The plan exceeds `Limits.deletions`. tags, untagged: tags and untagged manifests to delete."""
+    """
+    The plan exceeds `Limits.deletions`. tags, untagged: tags and untagged manifests to delete.
+    """
 
     limit: int
     tags: int
@@ -19,7 +25,9 @@ class TooManyDeletions:
 
 @dataclass(frozen=True, slots=True)
 class TooLargeShare:
-    """The plan exceeds `Limits.percent` in one repository. planned, tags: tags to delete, of how many."""
+    """
+    The plan exceeds `Limits.percent` in one repository. planned, tags: tags to delete, of how many.
+    """
 
     limit: float
     repository: str

@@ -1,5 +1,5 @@
 """
-Which tags to keep.
+The keep rules: which tags are kept, and why.
 
 A tag is deleted when all three hold:
 
@@ -30,7 +30,7 @@ from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
 class Scope(StrEnum):
-    """Which repositories may lose tags."""
+    """The repositories that may lose tags."""
 
     RUNNING = "running"
     """Those named by a container of a pod, in at least one cluster."""
@@ -47,7 +47,11 @@ MANIFEST_LOCKED = "its manifest is locked in the registry"
 
 
 class Rule(StrEnum):
-    """The identifiers of the keep rules. Reports and documentation contain them, so they must not change."""
+    """
+    The identifiers of the keep rules.
+
+    Reports and documentation contain them, so they must not change.
+    """
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
@@ -75,12 +79,14 @@ class RetentionPolicy:
     """
     What the user asked to keep and to delete.
 
-    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only keep more.
+    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
+    keep more.
 
     older_than: minimum age since the last push.
     repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
         `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
-    keep_last: how many of the newest tags to keep. All tags of the repository count, except signatures.
+    keep_last: how many of the newest tags to keep. All tags of the repository count, except
+        signatures.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
     shard: the part of the registry that this run works on.
@@ -101,7 +107,11 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that a rule may look at. The clock is a value (`now`), so that a decision can be repeated."""
+    """
+    Everything that a rule may look at.
+
+    The clock is a value (`now`), so that a decision can be repeated.
+    """
 
     inventory: RepositoryInventory
     usage: UsageIndex
@@ -153,7 +163,8 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
         return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among the selected ones")
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    # Checked last: a reason that applies in every shard is more useful than "belongs to another shard".
+    # Checked last: a reason that applies in every shard is more useful than "belongs to another
+    # shard".
     if not policy.shard.includes(name):
         part = part_of(name, policy.shard.of)
         detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
@@ -163,10 +174,12 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
 
 def in_use(evidence: Evidence) -> KeptTags:
     """
-    Keep a tag if a use names it, its digest or another digest of its index family, or is an open reference.
+    Keep a tag if a use names it, its digest or another digest of its index family, or is an open
+    reference.
 
-    Both tag and digest count: the tag may have moved since the kubelet pulled it, the digest has not.
-    A runtime may report the index or the child that it chose, so a use of either is a use of the family.
+    Both tag and digest count: the tag may have moved since the kubelet pulled it, the digest has
+    not. A runtime may report the index or the child that it chose, so a use of either is a use of
+    the family.
     """
     inventory, usage = evidence.inventory, evidence.usage
     by_family: defaultdict[Digest, list[ImageUse]] = defaultdict(list)
@@ -209,7 +222,7 @@ def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
 
 
 def unknown_manifest(evidence: Evidence) -> KeptTags:
-    """Keep a tag if its manifest cannot be read or its media type is unknown: its references are then unknown."""
+    """Keep a tag if its manifest cannot be read or understood: it may then refer to anything."""
     inventory = evidence.inventory
     for tag in inventory.tags:
         if tag.digest in inventory.unknown:
@@ -275,7 +288,11 @@ def newest(evidence: Evidence) -> KeptTags:
 
 
 def counted_with(policy: RetentionPolicy, name: str) -> str:
-    """The group in which `keep_last` counts a tag of this name, in words. Different groups have different words."""
+    """
+    The group in which `keep_last` counts a tag of this name, in words.
+
+    Different groups have different words.
+    """
     if not policy.keep_last_by:
         return "its repository"
     text = captured(policy.keep_last_by, name)

@@ -1,15 +1,18 @@
 """
-Which manifests may be deleted together with some tags: the largest set on which nothing kept depends.
+The manifests that may be deleted together with some tags: the largest set on which nothing kept
+depends.
 
 Keeping one item keeps its relatives, transitively:
 
 - a kept index keeps its children;
-- a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their tags;
-- a kept referrer keeps its subject, because the registry deletes referrers together with their subject;
+- a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
+  tags;
+- a kept referrer keeps its subject, because the registry deletes referrers together with their
+  subject;
 - a kept tag keeps its manifest, and the manifest it is named after.
 
-An untagged manifest is deleted only together with an index that lists it or with its subject. If the policy sets
-`delete_untagged`, it is also deleted on its own.
+An untagged manifest is deleted only together with an index that lists it or with its subject. If
+the policy sets `delete_untagged`, it is also deleted on its own.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason to keep a tag (`rule` is a `Rule`) or a manifest (a `Rule` or a `Hold`), with its evidence."""
+    """One reason to keep a tag or a manifest, with its evidence. A `Hold` is only for manifests."""
 
     rule: Rule | Hold
     detail: str
@@ -49,7 +52,7 @@ class Removal:
     tags: frozenset[str]
     manifests: frozenset[Digest]
     alone: frozenset[Digest]
-    """The untagged ones of `manifests` that are deleted on their own, not together with a tagged manifest."""
+    """The untagged manifests that are deleted on their own, not with a tagged one."""
 
 
 def prepare(
@@ -83,7 +86,8 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
 
 def removable(evidence: Evidence, free_tags: Iterable[str]) -> Removal:
     """
-    What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests no longer needed.
+    What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
+    no longer needed.
 
     free_tags: names of tags without any keep reason.
     """
@@ -101,7 +105,8 @@ def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> frozens
 
 class RemovableSet:
     """
-    Starts with every tag and manifest that might be deleted and removes the kept ones until nothing changes.
+    Starts with every tag and manifest that might be deleted and removes the kept ones until nothing
+    changes.
 
     Each edge is visited once, so the time grows linearly with the repository.
     """
@@ -127,7 +132,8 @@ class RemovableSet:
             self._keep_relatives()
             together = self._relatives_of(digest for digest in self._manifests if digest in tagged)
             alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
-            # Untagged manifests may support only each other: an index that lists its own subject. Keep them.
+            # Untagged manifests may support only each other: an index that lists its own subject.
+            # Keep them.
             unsupported = self._manifests - together - alone
             if not unsupported:
                 return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone))
@@ -172,7 +178,7 @@ class RemovableSet:
                     self._keep_tag(tag)
 
     def _relatives_of(self, digests: Iterable[Digest]) -> set[Digest]:
-        """The removable manifests that are deleted together with these: children and referrers, transitively."""
+        """The removable children and referrers of these manifests, transitively."""
         inventory = self._inventory
         reached = set(digests)
         pending = list(reached)
@@ -222,7 +228,7 @@ def _relatives_that_keep(
     deleted_manifests: Container[Digest],
     digest: Digest,
 ) -> Iterator[Reason]:
-    """Its kept tags, the kept indexes that list it, and the kept manifests and tags that are attached to it."""
+    """Its kept tags, the kept indexes that list it, and everything kept that is attached to it."""
     tags = inventory.tags_of.get(digest, ())
     for tag in tags:
         if tag.name not in deleted_tags:

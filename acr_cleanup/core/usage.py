@@ -1,4 +1,4 @@
-"""Uses of images in clusters, what could not be read there, and the index that answers "who uses this?"."""
+"""Uses of images in clusters, unread parts of clusters, and the index of all uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from acr_cleanup.core.references import Digest, ImageReference
 
 @dataclass(frozen=True, slots=True, order=True)
 class Workload:
-    """A Kubernetes object that names or runs images. `namespace` is empty for cluster-scoped objects."""
+    """
+    A Kubernetes object that names or runs images.
+
+    `namespace` is empty for cluster-scoped objects.
+    """
 
     cluster: str
     namespace: str
@@ -32,7 +36,8 @@ class ImageUse:
 
     field: path in the object, such as `spec.template.spec.containers[0].image`.
     text: the original text of the field.
-    running: is this a container or init container of a pod? Only these make a repository *run* in a cluster.
+    running: is this a container or init container of a pod? Only these make a repository *run* in a
+        cluster.
     """
 
     workload: Workload
@@ -50,14 +55,15 @@ class ImageUse:
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """
-    Something that could not be read. It forbids every deletion, because it could have changed any decision.
+    Something that could not be read. It forbids every deletion, because it could have changed any
+    decision.
 
     where: the cluster or the registry.
     call: the request that failed.
     seen: the answer.
     remedy: what to do.
-    kind: the kind of object that could not be listed, as kubectl names it (`rollouts.argoproj.io`); empty if
-        several kinds are affected.
+    kind: the kind of object that could not be listed, as kubectl names it (`rollouts.argoproj.io`);
+        empty if several kinds are affected.
     """
 
     where: str
@@ -73,11 +79,13 @@ class Blocker:
 @dataclass(frozen=True, slots=True)
 class ClusterScan:
     """
-    The uses found in one cluster. With blockers, it can prove that an image is used, but not that it is unused.
+    The uses found in one cluster. With blockers, it can prove that an image is used, but not that
+    it is unused.
 
     access: how the cluster was reached: `direct`, `run-command`, `kubeconfig`.
     objects: how many API objects were read. This tells an empty cluster from an unread one.
-    waived: what could not be read, for kinds that the user waived. It blocks nothing; every report repeats it.
+    waived: what could not be read, for kinds that the user waived. It blocks nothing; every report
+        repeats it.
     notes: further facts about the cluster; sentences, without its name.
     read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
     resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
@@ -95,7 +103,8 @@ class ClusterScan:
 
     def waive(self, kinds: Collection[str]) -> ClusterScan:
         """
-        This scan, with the blockers of these kinds waived. Uses that were found in such objects still count.
+        This scan, with the blockers of these kinds waived. Uses that were found in such objects
+        still count.
 
         kinds: compared without regard to case.
         """
@@ -107,7 +116,7 @@ class ClusterScan:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Clusters outside the configuration: warnings as sentences, and blockers that forbid every deletion."""
+    """Clusters outside the configuration: warnings (sentences) and blockers."""
 
     warnings: tuple[str, ...] = ()
     blockers: tuple[Blocker, ...] = ()
@@ -118,8 +127,9 @@ class UsageIndex:
     """
     Answers "who uses this?" for a tag and for a digest of the registry.
 
-    An index with blockers can prove that something **is** used. It cannot prove that something is unused.
-    A digest is indexed for the repository that the use names: in ACR, manifests never leave their repository.
+    An index with blockers can prove that something **is** used. It cannot prove that something is
+    unused. A digest is indexed for the repository that the use names: in ACR, manifests never leave
+    their repository.
 
     repositories: every repository that a use names.
     running: the repositories that a container or init container of a pod names.
@@ -192,7 +202,7 @@ class UsageIndex:
         return self._by_digest.get(repository, {}).get(digest, ())
 
     def of_any(self, repository: str) -> tuple[ImageUse, ...]:
-        """The uses of this repository that may mean any of its images (`ImageReference.is_open`)."""
+        """The open references to this repository (`ImageReference.is_open`)."""
         return self._open.get(repository, ())
 
     def tags(self, repository: str) -> frozenset[str]:

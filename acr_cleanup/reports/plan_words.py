@@ -1,4 +1,7 @@
-"""The policy, the refusals and the warnings of a plan, as the sentences and values that every report shows."""
+"""
+The policy, the refusals and the warnings of a plan, as the sentences and values that every report
+shows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The contract of the Azure Pipelines task: task.json and its extension agree with the code and the action."""
+"""
+The contract of the Azure Pipelines task: task.json and its extension agree with the code and the
+action.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ def manifest() -> Any:
     return json.loads(MANIFEST.read_text("utf-8"))
 
 
-# -- generated from the code ---------------------------------------------------------------------------------------------------
+# -- generated from the code -----------------------------------------------------------------------
 
 
 def camel_case(name: str) -> str:
@@ -94,7 +97,8 @@ def _input(option: Input) -> dict[str, Any]:
         case InputKind.BOOLEAN if default:
             entry["type"] = "boolean"
         case InputKind.BOOLEAN:
-            # An untouched check box passes false, which would override the file. A list can be empty.
+            # An untouched check box passes false, which would override the file. A list can be
+            # empty.
             entry |= {"type": "pickList", "options": {"true": "true", "false": "false"}}
     entry["required"] = False
     if default:
@@ -212,7 +216,7 @@ def test_extension_has_the_version_of_the_code() -> None:
     _check_file(EXTENSION, json.loads(EXTENSION.read_text("utf-8")) | {"version": __version__})
 
 
-# -- the manifest --------------------------------------------------------------------------------------------------------------
+# -- the manifest ----------------------------------------------------------------------------------
 
 
 def test_manifest_matches_the_published_schema() -> None:
@@ -245,7 +249,9 @@ def test_dry_run_is_true_by_default() -> None:
 
 
 def test_keys_of_file_have_no_default_in_task() -> None:
-    """The agent passes a default on like an input of the user, and an untouched check box as false."""
+    """
+    The agent passes a default on like an input of the user, and an untouched check box as false.
+    """
     in_file = {name_in_task(option) for option in INPUTS if option.in_file}
     entries = [entry for entry in manifest()["inputs"] if entry["name"] in in_file]
     assert len(entries) == len(in_file - {"environment"})
@@ -259,7 +265,9 @@ def test_both_node_versions_run_the_same_file() -> None:
 
 
 def test_commands_can_set_only_output_variables() -> None:
-    """The mode `restricted` would forbid the summary too, so only the settable variables are limited."""
+    """
+    The mode `restricted` would forbid the summary too, so only the settable variables are limited.
+    """
     assert manifest()["restrictions"] == {"settableVariables": {"allowed": [camel_case(name) for name in NAMES]}}
 
 
@@ -284,7 +292,7 @@ def test_icons_have_the_size_for_the_marketplace(path: str, size: int) -> None:
     assert [int.from_bytes(data[16:20]), int.from_bytes(data[20:24])] == [size, size]
 
 
-# -- the examples --------------------------------------------------------------------------------------------------------------
+# -- the examples ----------------------------------------------------------------------------------
 
 PIPELINES = [
     yaml.safe_load(block)

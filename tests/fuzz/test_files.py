@@ -32,8 +32,8 @@ from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster, read
 from acr_cleanup.reports import json as report_json
 from acr_cleanup.reports.plan_doubts import doubts
-from tests.clusters import test_snapshot as snapshots
 from tests.helpers import sample_results as samples
+from tests.helpers import snapshots
 from tests.helpers.damaged_documents import (
     as_json,
     bounded_time,

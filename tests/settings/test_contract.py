@@ -1,8 +1,9 @@
 """
-One truth for inputs and outputs: action.yml, the schema and the documentation match the code, and packaging keeps its promises.
+action.yml, the schema and the documentation agree with the code, and the packaging keeps its
+promises.
 
-`UPDATE_CONTRACT=1 make contract` writes what is made from the code: the inputs of action.yml, and the tables of options and
-outputs in docs/.
+`UPDATE_CONTRACT=1 make contract` writes the parts that are generated from the code: the inputs of
+action.yml, and the tables of options and outputs in docs/.
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ def action() -> Any:
     return yaml.safe_load(ACTION.read_text("utf-8"))
 
 
-# -- generated from the code -----------------------------------------------------------------------------------
+# -- generated from the code -----------------------------------------------------------------------
 
 
 def input_description(option: Input) -> str:
-    """Return the description of an input with its choices, its form, and a default that is not declared."""
+    """
+    Return the description of an input with its choices, its form, and a default that is not
+    declared.
+    """
     text = option.description
     if option.choices:
         text += f" One of: {', '.join(option.choices)}."
@@ -109,7 +113,7 @@ def test_table_of_outputs_matches_the_action() -> None:
     _check_between(DOCS / "github.md", "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
 
 
-# -- action and schema ----------------------------------------------------------------------------------------
+# -- action and schema -----------------------------------------------------------------------------
 
 
 def test_outputs_of_action_match_the_code() -> None:
@@ -154,7 +158,7 @@ def test_release_names_its_image_by_digest(tmp_path: Path) -> None:
     assert again.returncode == 1
 
 
-# -- the Dockerfile --------------------------------------------------------------------------------------------
+# -- the Dockerfile --------------------------------------------------------------------------------
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
@@ -193,7 +197,7 @@ def test_dependencies_are_installed_by_hash() -> None:
     assert "pip install ." not in DOCKERFILE
 
 
-# -- the workflows ---------------------------------------------------------------------------------------------
+# -- the workflows ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -218,7 +222,7 @@ def test_workflows_have_only_rights_of_their_jobs(path: Path) -> None:
     assert not re.search(r"pull_request_target", path.read_text("utf-8"))
 
 
-# -- the workflows of the documentation --------------------------------------------------------------------------------
+# -- examples of the documentation -----------------------------------------------------------------
 
 EXAMPLES = [
     yaml.safe_load(block)
