@@ -31,7 +31,7 @@ from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers import hostile_text as hostile
 from tests.helpers.tool_runs import Tool, serving
 from tests.reports.test_markdown import OURS, elements, html, whole

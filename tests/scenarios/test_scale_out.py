@@ -24,7 +24,7 @@ from acr_cleanup import cli
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from acr_cleanup.settings import INPUTS
+from acr_cleanup.settings import OPTIONS
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.jobs import Job, Step, install
 from tests.helpers.paths import ROOT
@@ -68,7 +68,7 @@ def ours_in(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_the_pipeline_for_azure_uses_what_the_task_has() -> None:
-    names = {each.name for each in INPUTS}
+    names = {each.name for each in OPTIONS}
     for job in PIPELINES["jobs"]:
         assert set(ours_in(job)) <= names
         assert any("azureSubscription" in step.get("inputs", {}) for step in job["steps"])
