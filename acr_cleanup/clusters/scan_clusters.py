@@ -10,9 +10,9 @@ from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.read_failure import ReadFailure, unexpected
-from acr_cleanup.clusters.targets import ClusterAccess, ClusterTarget, Search, Waiver
+from acr_cleanup.clusters.target import ClusterAccess, ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 async def scan_clusters(
     targets: Sequence[ClusterTarget],
-    registry: Registry,
+    registry: RegistryHost,
     azure: Azure,
     *,
     progress: Callable[[ClusterScan], None] | None = None,

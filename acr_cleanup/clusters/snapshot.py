@@ -22,7 +22,7 @@ from typing import Annotated
 import msgspec
 
 from acr_cleanup import __version__
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 
 SCHEMA_VERSION = 1
@@ -115,7 +115,7 @@ def content_hash(content: SnapshotContent) -> str:
 
 
 def write_snapshot(
-    path: Path, registry: Registry, clusters: Iterable[SnapshotEntry], *, helm_history: int, created_at: datetime
+    path: Path, registry: RegistryHost, clusters: Iterable[SnapshotEntry], *, helm_history: int, created_at: datetime
 ) -> None:
     """
     Write these clusters to `path`. Raises `OSError`.

@@ -27,8 +27,15 @@ from acr_cleanup.clusters.snapshot import (
     SnapshotVersion,
     content_hash,
 )
-from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
+from acr_cleanup.clusters.target import SnapshotPlace
+from acr_cleanup.core.references import (
+    Digest,
+    ImageReference,
+    RegistryHost,
+    normalise_host,
+    parse_digest,
+    parse_reference,
+)
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
@@ -42,7 +49,7 @@ _AGAIN = "Collect it again"
 
 
 def read_snapshot(
-    target: SnapshotCluster, registry: Registry, helm_history: int, now: datetime | None = None
+    target: SnapshotPlace, registry: RegistryHost, helm_history: int, now: datetime | None = None
 ) -> ClusterScan:
     """
     Read the scan of a cluster from its snapshot.
@@ -72,7 +79,7 @@ def read_snapshot(
     return replace(scan, blockers=(*scan.blockers, *(problem.blocker(target.key) for problem in problems)))
 
 
-def recorded_resource_id(target: SnapshotCluster) -> str | None:
+def recorded_resource_id(target: SnapshotPlace) -> str | None:
     """Return the AKS cluster that this snapshot records, if any."""
     try:
         return _find(target)[1].resource_id
@@ -80,7 +87,7 @@ def recorded_resource_id(target: SnapshotCluster) -> str | None:
         return target.resource_id
 
 
-def _find(target: SnapshotCluster) -> tuple[SnapshotFile, RecordedCluster]:
+def _find(target: SnapshotPlace) -> tuple[SnapshotFile, RecordedCluster]:
     call = _call(target)
     file = _load(target.path, call, _again(target))
     clusters = [cluster for cluster in file.clusters if cluster.cluster == target.key]
@@ -95,10 +102,10 @@ def _find(target: SnapshotCluster) -> tuple[SnapshotFile, RecordedCluster]:
 
 
 def _problems(
-    target: SnapshotCluster,
+    target: SnapshotPlace,
     file: SnapshotFile,
     recorded: RecordedCluster,
-    registry: Registry,
+    registry: RegistryHost,
     helm_history: int,
     now: datetime,
 ) -> Iterator[ReadFailure]:
@@ -120,7 +127,7 @@ def _problems(
         yield ReadFailure(call, seen, f"Set the clocks of both machines. {again}")
 
 
-def _scan(target: SnapshotCluster, recorded: RecordedCluster) -> ClusterScan:
+def _scan(target: SnapshotPlace, recorded: RecordedCluster) -> ClusterScan:
     """Make the scan of a recorded cluster. Raises `InvalidReference`."""
     references: dict[tuple[str, str, str | None, str | None], ImageReference] = {}
 
@@ -242,11 +249,11 @@ def _strerror(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _call(target: SnapshotCluster) -> str:
+def _call(target: SnapshotPlace) -> str:
     return f"read the usage snapshot {quoted(target.path)}"
 
 
-def _again(target: SnapshotCluster) -> str:
+def _again(target: SnapshotPlace) -> str:
     return f"{_AGAIN} (acr-cleanup collect CONFIG --out {quoted(target.path.name)})."
 
 

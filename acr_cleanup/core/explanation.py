@@ -46,8 +46,9 @@ class LinkedUse:
 @dataclass(frozen=True, slots=True)
 class ExplainedDecision:
     """
-    The decision about a tag or a manifest: every reason to keep it. Without a reason, it is
-    deleted.
+    The decision about a tag or a manifest: every reason to keep it.
+
+    Without a reason, it is deleted.
     """
 
     reasons: tuple[Reason, ...] = ()
@@ -220,8 +221,9 @@ _Uses = Iterator[tuple[ImageUse, Link]]
 
 def _uses_of_tag(evidence: Evidence, tag: Tag, decision: ExplainedDecision) -> _Uses:
     """
-    The uses that the rule `in-use` sees. For a tag kept as `attached`, also the uses of its
-    subject.
+    The uses that the rule `in-use` sees.
+
+    For a tag kept as `attached`, also the uses of its subject.
     """
     inventory, usage = evidence.inventory, evidence.usage
     yield from ((use, Link.NAME) for use in usage.of_tag(inventory.name, tag.name))
@@ -262,8 +264,7 @@ def _uses_of_family(evidence: Evidence, digest: Digest) -> _Uses:
 
 def _neighbours(inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest]:
     """
-    The manifests that may keep this one, transitively: indexes that list it, its referrers, and its
-    subjects.
+    The manifests that may keep this one: indexes that list it, referrers, subjects; transitively.
     """
     reached = {digest}
     pending = [digest]

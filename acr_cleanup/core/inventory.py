@@ -2,7 +2,7 @@
 The tags and manifests of one repository, as a graph.
 
 Edges: index -> its children, referrer -> its subject. In ACR they never leave their repository, so
-each repository can be listed and decided by itself. Locked and unlisted manifests are nodes like
+each repository can be listed and decided alone. Locked and unlisted manifests are nodes like
 any other. A manifest whose body could not be read (`known=False`) might have any edge.
 """
 
@@ -87,9 +87,7 @@ class Tag:
 
     @property
     def lock(self) -> Lock | None:
-        """
-        The lock to remove before a deletion; None if there is none, or if it could not be restored.
-        """
+        """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None
             if self.delete_enabled and self.write_enabled
@@ -136,9 +134,7 @@ class Manifest:
 
     @property
     def lock(self) -> Lock | None:
-        """
-        The lock to remove before a deletion; None if there is none, or if it could not be restored.
-        """
+        """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None if self.delete_enabled and self.write_enabled else Lock(None, self.delete_enabled, self.write_enabled)
         )
@@ -150,7 +146,9 @@ class Manifest:
     @property
     def is_understood(self) -> bool:
         """
-        Is its media type known? The references of an unknown (future) media type cannot be read.
+        Is its media type known?
+
+        The references of an unknown (future) media type cannot be read.
         """
         return self.media_type in _UNDERSTOOD
 
@@ -176,8 +174,9 @@ class Manifest:
 @dataclass(frozen=True)
 class RepositoryInventory:
     """
-    Every tag and manifest of one repository at one moment. A repository that does not exist is an
-    empty one.
+    Every tag and manifest of one repository at one moment.
+
+    A repository that does not exist is an empty one.
     """
 
     name: str
@@ -187,20 +186,23 @@ class RepositoryInventory:
     """Digests in use. Their subjects matter, so their bodies are read."""
     locked: bool = False
     """
-    Is the repository itself locked? Read together with the edges, only if something could be
-    deleted.
+    Is the repository itself locked?
+
+    Read together with the edges, only if something could be deleted.
     """
     hidden: int = 0
     """
-    How many more manifests the registry counts than it lists. Any may be an index. Read with the
-    edges.
+    How many more manifests the registry counts than it lists.
+
+    Any may be an index. Read with the edges.
     """
     used_tags: frozenset[str] = frozenset()
     """Tags in use, listed or not."""
     all_referrers: bool = False
     """
-    Must every referrer be known, even if the registry deletes it together with its subject? Backups
-    need this.
+    Must every referrer be known, even if the registry deletes it together with its subject?
+
+    Backups need this.
     """
     candidates: frozenset[Digest] = frozenset()
     """Untagged manifests that may be deleted on their own, unless their body shows a subject."""
@@ -210,10 +212,7 @@ class RepositoryInventory:
         return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
-        """
-        The same inventory, with these manifests in place of the old ones: their bodies were read,
-        or are unreadable.
-        """
+        """The same inventory, with manifests whose bodies were read, or proved unreadable."""
         updated = {manifest.digest: manifest for manifest in read}
         return replace(self, manifests={**self.manifests, **updated}) if updated else self
 
@@ -238,8 +237,9 @@ class RepositoryInventory:
     @cached_property
     def unknown(self) -> frozenset[Digest]:
         """
-        Digests whose edges are unknown. Any manifest of the repository might be a child of one of
-        them.
+        Digests whose edges are unknown.
+
+        Any manifest of the repository might be a child of one of them.
         """
         return frozenset(self._edges_needed)
 
@@ -282,8 +282,9 @@ class RepositoryInventory:
     @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
         """
-        Digest -> its tags. Built from the tags, because the `tags` of a listed manifest are
-        truncated.
+        Digest -> its tags.
+
+        Built from the tags, because the `tags` of a listed manifest are truncated.
         """
         first: dict[Digest, tuple[Tag, ...]] = {}
         further: defaultdict[Digest, list[Tag]] = defaultdict(list)
@@ -312,10 +313,7 @@ class RepositoryInventory:
 
     @cached_property
     def signers_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
-        """
-        Digest -> the tags named after it (`Tag.subject`): its signatures, attestations and
-        referrers list.
-        """
+        """Digest -> the tags named after it (`Tag.subject`), such as its signatures."""
         signers: defaultdict[Digest, list[Tag]] = defaultdict(list)
         for tag in self.tags:
             if (subject := tag.subject) is not None:

@@ -1,6 +1,7 @@
 """
-Limits on the size of one apply. An exceeded limit refuses the whole apply before its first
-deletion.
+Limits on the size of one apply.
+
+An exceeded limit refuses the whole apply before its first deletion.
 """
 
 from __future__ import annotations

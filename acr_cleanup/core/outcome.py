@@ -18,8 +18,9 @@ from acr_cleanup.core.verification import Broken, Proof
 
 class OutcomeKind(StrEnum):
     """
-    What happened to one planned tag or manifest. Only `failed` is a failure; most others are
-    changes since the plan.
+    What happened to one planned tag or manifest.
+
+    Only `failed` is a failure; most others are changes since the plan.
     """
 
     DELETED = "deleted"
@@ -98,7 +99,9 @@ class AppliedPlan:
 @dataclass(frozen=True, slots=True)
 class Undo:
     """
-    Can deleted items be restored? `text` answers in one sentence; empty if this was not checked.
+    Can deleted items be restored?
+
+    `text` answers in one sentence; empty if this was not checked.
     """
 
     text: str = ""
@@ -153,9 +156,7 @@ class Result:
         return self.proof.broken if self.proof is not None else ()
 
     def freed(self, tally: Tally) -> int:
-        """
-        Bytes freed in one repository: exact if its space was measured, otherwise an upper bound.
-        """
+        """Bytes freed in one repository; an upper bound if its space was not measured."""
         sizes = self._deleted_sizes.get(tally.repository, {})
         if sizes and tally.exact and (space := self.plan.repository(tally.repository).space) is not None:
             return space.freed(sizes)

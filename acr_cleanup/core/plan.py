@@ -44,8 +44,9 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class ManifestDecision:
     """
-    One untagged manifest and every reason to keep it. Made only if the policy sets
-    `delete_untagged`.
+    One untagged manifest and every reason to keep it.
+
+    Made only if the policy sets `delete_untagged`.
     """
 
     manifest: Manifest
@@ -66,8 +67,9 @@ class RepositoryPlan:
     warnings: tuple[PlanWarning, ...] = ()
     error: str = ""
     """
-    Why the repository could not be read. If set, there are no decisions and everything in it is
-    kept.
+    Why the repository could not be read.
+
+    If set, there are no decisions and everything in it is kept.
     """
     missing: tuple[Missing, ...] = ()
     """Tags and digests that are used, but not in the registry."""
@@ -143,10 +145,7 @@ class RepositoryPlan:
 
 
 class RepositoryPlans(Sequence[RepositoryPlan]):
-    """
-    The plans of many repositories in a compact form; their tallies can be read without unpacking a
-    plan.
-    """
+    """The plans of many repositories in a compact form, with their tallies unpacked."""
 
     @property
     @abstractmethod
@@ -182,8 +181,9 @@ class Plan:
     usage: UsageIndex
     repositories: Sequence[RepositoryPlan] = ()
     """
-    One plan per repository. `RepositoryPlans` makes each on access: hold one at a time to save
-    memory.
+    One plan per repository.
+
+    `RepositoryPlans` makes each on access: hold one at a time to save memory.
     """
     blockers: tuple[Blocker, ...] = ()
 
@@ -243,8 +243,9 @@ class Plan:
     @property
     def missing(self) -> tuple[Missing, ...]:
         """
-        Tags and digests that are used, but not in the registry. Unread repositories are not
-        checked.
+        Tags and digests that are used, but not in the registry.
+
+        Unread repositories are not checked.
         """
         return tuple(missing for tally in self.tallies for missing in tally.missing)
 

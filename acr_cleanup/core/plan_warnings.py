@@ -1,6 +1,7 @@
 """
-Facts about the plan of a repository that a user must know. `reports.plan_words` writes them as
-sentences.
+Facts about the plan of a repository that a user must know.
+
+`reports.plan_words` writes them as sentences.
 """
 
 from __future__ import annotations
@@ -26,10 +27,7 @@ class UnreadableManifests:
 
 @dataclass(frozen=True, slots=True)
 class UnlistedManifests:
-    """
-    Manifests that the registry counts and does not list: the plan deletes no untagged manifest
-    there.
-    """
+    """Manifests that the registry counts but does not list: untagged ones are kept there."""
 
     repository: str
     number: int

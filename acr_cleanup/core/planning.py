@@ -36,7 +36,7 @@ def nothing_to_delete(
     inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
 ) -> bool:
     """
-    Is every tag kept, whatever the bodies of the manifests contain?
+    Is every tag kept, independent of the bodies of the manifests?
 
     If so, no body needs to be read: edges between manifests only add reasons to keep.
     """
@@ -89,10 +89,7 @@ def _all_kept(inventory: RepositoryInventory, reasons: Mapping[str, tuple[KeepRe
 
 
 def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> KeepReason:
-    """
-    The reason to keep a tag that no rule keeps: it is attached to a kept manifest, by its name or
-    by `subject`.
-    """
+    """The reason to keep a tag that belongs to a kept manifest, by its name or by `subject`."""
     manifest = inventory.manifests.get(tag.digest)
     subjects = (tag.subject, manifest.subject if manifest else None)
     kept = [

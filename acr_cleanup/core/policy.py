@@ -1,5 +1,5 @@
 """
-Which tags to keep.
+The keep rules: which tags are kept, and why.
 
 A tag is deleted when all three hold:
 
@@ -30,7 +30,7 @@ from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
 class Scope(StrEnum):
-    """Which repositories may lose tags."""
+    """The repositories that may lose tags."""
 
     RUNNING = "running"
     """Those named by a container of a pod, in at least one cluster."""
@@ -48,8 +48,9 @@ MANIFEST_LOCKED = "its manifest is locked in the registry"
 
 class Rule(StrEnum):
     """
-    The identifiers of the keep rules. Reports and documentation contain them, so they must not
-    change.
+    The identifiers of the keep rules.
+
+    Reports and documentation contain them, so they must not change.
     """
 
     OUT_OF_SCOPE = "out-of-scope"
@@ -107,8 +108,9 @@ class RetentionPolicy:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    Everything that a rule may look at. The clock is a value (`now`), so that a decision can be
-    repeated.
+    Everything that a rule may look at.
+
+    The clock is a value (`now`), so that a decision can be repeated.
     """
 
     inventory: RepositoryInventory
@@ -220,10 +222,7 @@ def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
 
 
 def unknown_manifest(evidence: Evidence) -> KeptTags:
-    """
-    Keep a tag if its manifest cannot be read or its media type is unknown: its references are then
-    unknown.
-    """
+    """Keep a tag if its manifest cannot be read or understood: it may then refer to anything."""
     inventory = evidence.inventory
     for tag in inventory.tags:
         if tag.digest in inventory.unknown:
@@ -290,8 +289,9 @@ def newest(evidence: Evidence) -> KeptTags:
 
 def counted_with(policy: RetentionPolicy, name: str) -> str:
     """
-    The group in which `keep_last` counts a tag of this name, in words. Different groups have
-    different words.
+    The group in which `keep_last` counts a tag of this name, in words.
+
+    Different groups have different words.
     """
     if not policy.keep_last_by:
         return "its repository"

@@ -21,8 +21,9 @@ from acr_cleanup.errors import InvalidReference
 
 Digest = NewType("Digest", str)
 """
-`sha256:<64 hex>`: the immutable identity of a manifest. Only `parse_digest` makes one from outside
-text.
+`sha256:<64 hex>`: the immutable identity of a manifest.
+
+Only `parse_digest` makes one from outside text.
 """
 
 DOCKER_HUB = "docker.io"
@@ -69,7 +70,7 @@ class ImageReference:
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class RegistryHost:
     """
     The host names of one Azure container registry.
 
@@ -88,11 +89,11 @@ class Registry:
         """
         Is this a host name of the registry?
 
-        >>> Registry("contoso.azurecr.io").owns("CONTOSO.azurecr.io:443")
+        >>> RegistryHost("contoso.azurecr.io").owns("CONTOSO.azurecr.io:443")
         True
-        >>> Registry("contoso.azurecr.io").owns("contoso.westeurope.geo.azurecr.io")
+        >>> RegistryHost("contoso.azurecr.io").owns("contoso.westeurope.geo.azurecr.io")
         True
-        >>> Registry("contoso.azurecr.io").owns("notcontoso.azurecr.io")
+        >>> RegistryHost("contoso.azurecr.io").owns("notcontoso.azurecr.io")
         False
         """
         host = normalise_host(host)
@@ -108,9 +109,9 @@ class Registry:
 
         Used for text that cannot be parsed: if it may mean this registry, it is a blocker.
 
-        >>> Registry("contoso.azurecr.io").mentioned_in("https://contoso.azurecr.io/shop web")
+        >>> RegistryHost("contoso.azurecr.io").mentioned_in("https://contoso.azurecr.io/shop web")
         True
-        >>> Registry("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
+        >>> RegistryHost("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
         False
         """
         return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))

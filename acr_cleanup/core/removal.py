@@ -1,5 +1,5 @@
 """
-Which manifests may be deleted together with some tags: the largest set on which nothing kept
+The manifests that may be deleted together with some tags: the largest set on which nothing kept
 depends.
 
 Keeping one item keeps its relatives, transitively:
@@ -39,10 +39,7 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """
-    One reason to keep a tag (`rule` is a `Rule`) or a manifest (a `Rule` or a `Hold`), with its
-    evidence.
-    """
+    """One reason to keep a tag or a manifest, with its evidence. A `Hold` is only for manifests."""
 
     rule: Rule | Hold
     detail: str
@@ -55,10 +52,7 @@ class Removal:
     tags: frozenset[str]
     manifests: frozenset[Digest]
     alone: frozenset[Digest]
-    """
-    The untagged ones of `manifests` that are deleted on their own, not together with a tagged
-    manifest.
-    """
+    """The untagged manifests that are deleted on their own, not with a tagged one."""
 
 
 def prepare(
@@ -184,10 +178,7 @@ class RemovableSet:
                     self._keep_tag(tag)
 
     def _relatives_of(self, digests: Iterable[Digest]) -> set[Digest]:
-        """
-        The removable manifests that are deleted together with these: children and referrers,
-        transitively.
-        """
+        """The removable children and referrers of these manifests, transitively."""
         inventory = self._inventory
         reached = set(digests)
         pending = list(reached)
@@ -237,10 +228,7 @@ def _relatives_that_keep(
     deleted_manifests: Container[Digest],
     digest: Digest,
 ) -> Iterator[Reason]:
-    """
-    Its kept tags, the kept indexes that list it, and the kept manifests and tags that are attached
-    to it.
-    """
+    """Its kept tags, the kept indexes that list it, and everything kept that is attached to it."""
     tags = inventory.tags_of.get(digest, ())
     for tag in tags:
         if tag.name not in deleted_tags:

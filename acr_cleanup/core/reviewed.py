@@ -1,6 +1,5 @@
 """
-A reviewed plan, compared with a fresh one: which of its steps to try, and the fresh decision on
-everything else.
+A reviewed plan, combined with a fresh plan: its steps, and the fresh decisions on everything else.
 """
 
 from __future__ import annotations

@@ -23,9 +23,7 @@ _LOCKED_SINCE = "it was locked since the plan"
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """
-    The steps that may be carried out now, and the outcomes of everything else that was planned.
-    """
+    """The steps that may be carried out now, and the outcomes of the other planned items."""
 
     steps: tuple[Step, ...]
     outcomes: tuple[Outcome, ...]

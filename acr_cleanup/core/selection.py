@@ -1,6 +1,4 @@
-"""
-Select names by a list of patterns: globs, or regular expressions whose time is linear in the name.
-"""
+"""Select names by patterns: globs, or regular expressions that are fast for every name."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 EVERYTHING = "*"
-"""
-The pattern for every name, also with `use_regex`: as a regular expression it would be invalid.
-"""
+"""The pattern for every name, also with `use_regex`. As an expression it would be invalid."""
 
 _MEMORY = 8 << 20
 """Bytes that RE2 may use for one expression."""

@@ -1,7 +1,4 @@
-"""
-Shards: split the repositories of a large registry into parts by name, so that several runs can
-share the work.
-"""
+"""Shards: parts of a large registry, split by repository name, for runs that share the work."""
 
 from __future__ import annotations
 
@@ -10,7 +7,9 @@ from hashlib import sha256
 
 MOST = 1000
 """
-Most shards of one registry. Each reads every cluster. GitHub runs at most 256 jobs of a matrix.
+Most shards of one registry.
+
+Each reads every cluster. GitHub runs at most 256 jobs of a matrix.
 """
 
 

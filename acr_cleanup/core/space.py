@@ -52,8 +52,9 @@ class Space:
 
     def freed(self, deleted: Iterable[Digest]) -> int:
         """
-        Bytes freed if exactly these manifests are deleted. A blob that another planned manifest
-        shares is not freed.
+        Bytes freed if exactly these manifests are deleted.
+
+        A blob that another planned manifest shares is not freed.
         """
         digests = self._with_referrers(deleted)
         contents = [content for digest, content in self.planned.items() if digest in digests]

@@ -1,7 +1,4 @@
-"""
-Uses of images in clusters, what could not be read there, and the index that answers "who uses
-this?".
-"""
+"""Uses of images in clusters, unread parts of clusters, and the index of all uses."""
 
 from __future__ import annotations
 
@@ -17,7 +14,9 @@ from acr_cleanup.core.references import Digest, ImageReference
 @dataclass(frozen=True, slots=True, order=True)
 class Workload:
     """
-    A Kubernetes object that names or runs images. `namespace` is empty for cluster-scoped objects.
+    A Kubernetes object that names or runs images.
+
+    `namespace` is empty for cluster-scoped objects.
     """
 
     cluster: str
@@ -117,10 +116,7 @@ class ClusterScan:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """
-    Clusters outside the configuration: warnings as sentences, and blockers that forbid every
-    deletion.
-    """
+    """Clusters outside the configuration: warnings (sentences) and blockers."""
 
     warnings: tuple[str, ...] = ()
     blockers: tuple[Blocker, ...] = ()
@@ -206,9 +202,7 @@ class UsageIndex:
         return self._by_digest.get(repository, {}).get(digest, ())
 
     def of_any(self, repository: str) -> tuple[ImageUse, ...]:
-        """
-        The uses of this repository that may mean any of its images (`ImageReference.is_open`).
-        """
+        """The open references to this repository (`ImageReference.is_open`)."""
         return self._open.get(repository, ())
 
     def tags(self, repository: str) -> frozenset[str]:

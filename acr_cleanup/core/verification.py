@@ -97,9 +97,7 @@ class Baseline:
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> Baseline:
-        """
-        Copy only what the comparison needs: the baseline stays in memory while the run deletes.
-        """
+        """Copy only what the comparison needs: it remains in memory during the run."""
         manifests = frozenset(inventory.manifests)
         return cls(
             repository=inventory.name,
@@ -202,8 +200,9 @@ def _resolvable(
     baseline: Baseline, planned_with: UsageIndex, deleted_with: UsageIndex, missing: Collection[str]
 ) -> dict[str, tuple[ImageUse, ...]]:
     """
-    Used names that could be pulled before -> their uses. A digest may exist although nothing lists
-    it.
+    Used names that could be pulled before -> their uses.
+
+    A digest may exist although nothing lists it.
     """
     uses_of: defaultdict[str, dict[ImageUse, None]] = defaultdict(dict)
     listed = {*baseline.tags, *baseline.manifests, *baseline.tags.values()}
@@ -278,10 +277,7 @@ class _RepositoryComparison:
                     yield self._broken(child, seen, self._users(child, used))
 
     def _tags(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
-        """
-        Kept and unused tags that a deleted manifest took with it, or whose manifest no longer
-        exists.
-        """
+        """Kept, unused tags that were deleted with a manifest, or have lost their manifest."""
         for name, digest in self._kept(used):
             if name not in self.tags and self.deleted.get(digest):
                 yield self._broken(name, "was kept, and was deleted together with its manifest")
@@ -290,7 +286,9 @@ class _RepositoryComparison:
 
     def _absent(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
         """
-        Kept tags that no longer exist. Those also among the suspects were deleted by this run.
+        Kept tags that no longer exist.
+
+        Those also among the suspects were deleted by this run.
         """
         for name, _ in self._kept(used):
             if name not in self.tags:
@@ -311,16 +309,14 @@ class _RepositoryComparison:
 
     def _lost_manifest(self, digest: Digest) -> bool:
         """
-        Was this manifest listed before, but not now? Manifests that were not listed before are not
-        checked.
+        Was this manifest listed before, but not now?
+
+        Manifests that were not listed before are not checked.
         """
         return digest in self.baseline.manifests and digest not in self.after.manifests
 
     def _deleted_manifests(self) -> set[Digest]:
-        """
-        The manifests planned for deletion, and the untagged referrers that the registry deletes
-        with them.
-        """
+        """The manifests planned for deletion, and their untagged referrers, transitively."""
         deleted = {Digest(name) for name in self.deleted if is_digest(name)}
         pending = list(deleted)
         while pending:

@@ -44,7 +44,9 @@ _REMEDY = "Use the unmodified plan.json of `acr-cleanup plan --out plan.json` or
 
 @dataclass(frozen=True, slots=True)
 class SeenCluster:
-    """A cluster on which a plan is based: its name in the configuration and, for AKS, its resource id."""
+    """
+    A cluster on which a plan is based: its name in the configuration and, for AKS, its resource id.
+    """
 
     name: str
     resource_id: str | None = None
@@ -272,7 +274,8 @@ def _data(path: Path) -> bytes:
 def _decoded(data: bytes) -> tuple[_File, bool]:
     """Return the decoded file, and whether its hash matches its content."""
     try:
-        # Decode once, for both the hash and the plan: two decoders could resolve a duplicate member differently.
+        # Decode once, for both the hash and the plan: two decoders could resolve a duplicate member
+        # differently.
         document: Any = msgspec.json.decode(data)
         if not isinstance(document, Mapping) or not {"schema_version", "steps"} <= document.keys():
             raise _InvalidPlanError("The file is not a plan.")
@@ -289,7 +292,11 @@ def _decoded(data: bytes) -> tuple[_File, bool]:
 
 
 def _repositories(steps: Iterable[_Step]) -> Iterator[RepositoryPlan]:
-    """Yield the deletions of each repository, in the order of the file. Raises `_InvalidPlanError`."""
+    """
+    Yield the deletions of each repository, in the order of the file.
+
+    Raises `_InvalidPlanError`.
+    """
     names = set[str]()
     for name, group in groupby(steps, key=lambda step: step.repository):
         if name in names:

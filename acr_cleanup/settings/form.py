@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from acr_cleanup.access.clouds import REGISTRY_AUDIENCE
-from acr_cleanup.clusters.targets import Access
+from acr_cleanup.clusters.target import Access
 from acr_cleanup.settings import kinds
 from acr_cleanup.settings.option import Option, Way
 from acr_cleanup.settings.options import OPTIONS

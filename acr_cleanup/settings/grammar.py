@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from acr_cleanup.access.clouds import CLOUDS
-from acr_cleanup.clusters.targets import Waiver
+from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.core.references import normalise_host
 from acr_cleanup.core.selection import EVERYTHING, PatternRefused, compiled
 from acr_cleanup.core.shard import MOST, Shard

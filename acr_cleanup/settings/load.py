@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import AuthType
 from acr_cleanup.access.network import environment_problems
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster, Waiver
-from acr_cleanup.core.references import DEFAULT_TAG, Registry
+from acr_cleanup.clusters.target import Access, ClusterTarget, Waiver
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings.file import place, read_config
 from acr_cleanup.settings.form import (
@@ -310,7 +311,7 @@ def _registry(
     cloud: Cloud,
     problems: list[Problem],
     broken: set[str],
-) -> Registry | None:
+) -> RegistryHost | None:
     entry = file.container_registry or RegistryEntry()
     host: str | None = options.get("registry") or entry.url
     if host is None:
@@ -321,7 +322,7 @@ def _registry(
         return None
     login_server = f"{host}.{cloud.registry_suffix}" if is_bare_name(host) else host
     aliases = frozenset((*(entry.aliases or ()), *(options.get("registry_aliases") or ())))
-    return Registry(login_server, aliases - {login_server})
+    return RegistryHost(login_server, aliases - {login_server})
 
 
 def _check_policy(values: Mapping[str, Any], problems: list[Problem], broken: set[str]) -> None:

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
-from acr_cleanup.clusters.targets import ClusterTarget, Waiver
+from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy, Scope
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.settings import kinds
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
@@ -102,7 +102,7 @@ class Settings:
         default=FEDERATION_AUDIENCE,
         ways=Way.ACTION,
     )
-    registry: Registry = option(
+    registry: RegistryHost = option(
         kinds.REGISTRY_URL,
         "The registry: its login server (contoso.azurecr.io) or its name (contoso).",
         value=MISSING,

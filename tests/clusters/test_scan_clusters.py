@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import pytest
 
-from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
+from acr_cleanup.clusters.target import Access
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig

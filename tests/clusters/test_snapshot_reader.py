@@ -21,7 +21,7 @@ from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.snapshot_reader import recorded_resource_id
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan, UsageIndex
 from tests.helpers.snapshots import AKS, DIGEST, KEY, NOW, REGISTRY, SCAN, as_read, read, write
 
@@ -188,11 +188,11 @@ def test_cluster_missing_in_snapshot_is_refused(path: Path) -> None:
 
 def test_snapshot_of_other_registry_is_refused(path: Path) -> None:
     with pytest.raises(ReadFailure, match=r"for the registry contoso.azurecr.io, not for fabrikam.azurecr.io"):
-        read(path, registry=Registry("fabrikam.azurecr.io"))
+        read(path, registry=RegistryHost("fabrikam.azurecr.io"))
 
 
 def test_registry_is_compared_without_case_and_port(path: Path) -> None:
-    assert read(path, registry=Registry("CONTOSO.azurecr.io:443")).blockers == ()
+    assert read(path, registry=RegistryHost("CONTOSO.azurecr.io:443")).blockers == ()
 
 
 def test_snapshot_of_other_aks_cluster_is_refused(path: Path) -> None:
@@ -248,11 +248,11 @@ def test_each_cluster_in_snapshot_has_own_age(tmp_path: Path) -> None:
 
 
 def test_alias_missing_in_snapshot_is_a_blocker(path: Path) -> None:
-    more = Registry("contoso.azurecr.io", REGISTRY.aliases | {"cr.contoso.example"})
+    more = RegistryHost("contoso.azurecr.io", REGISTRY.aliases | {"cr.contoso.example"})
     assert doubts(read(path, registry=more)) == [
         "it was collected without the registry's alias cr.contoso.example, so images used by that name are not in it."
     ]
-    assert doubts(read(path, registry=Registry("contoso.azurecr.io"))) == [], "an additional alias is harmless"
+    assert doubts(read(path, registry=RegistryHost("contoso.azurecr.io"))) == [], "an additional alias is harmless"
 
 
 def test_shorter_helm_history_is_a_blocker(path: Path) -> None:
@@ -261,7 +261,7 @@ def test_shorter_helm_history_is_a_blocker(path: Path) -> None:
 
 
 def test_all_problems_are_reported_at_once(path: Path) -> None:
-    registry = Registry("contoso.azurecr.io", frozenset({"a.example", "b.example"}))
+    registry = RegistryHost("contoso.azurecr.io", frozenset({"a.example", "b.example"}))
     assert len(doubts(read(path, now=NOW + timedelta(days=9), registry=registry, helm=9))) == 4
 
 

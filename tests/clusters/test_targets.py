@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.clusters.survey import ClusterSurvey, survey_clusters
-from acr_cleanup.clusters.targets import (
-    AksCluster,
-    ClusterAccess,
-    ClusterTarget,
-    KubeconfigCluster,
-    Search,
-    SnapshotCluster,
-)
+from acr_cleanup.clusters.survey import survey_clusters
+from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTarget, Search
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.references import parse_reference
 from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload

@@ -15,7 +15,8 @@ from acr_cleanup.access import resource_manager
 from acr_cleanup.clusters import unlisted
 from acr_cleanup.clusters.arm_errors import Subscription
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.clusters.target import ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm

@@ -10,11 +10,11 @@ import pytest
 
 from acr_cleanup import cli
 from acr_cleanup.commands.explain import Target, parse_target
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import ConfigurationError
 from tests.helpers.stage import Stage
 
-CONTOSO = Registry("contoso.azurecr.io", frozenset({"images.contoso.com"}))
+CONTOSO = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.com"}))
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,9 @@ PROBLEMS = [stop_cluster, deny_read, deny_credentials, disconnect_cluster, refus
 
 @pytest.mark.parametrize("cause_problem", PROBLEMS, ids=lambda function: function.__name__)
 async def test_cluster_that_cannot_be_asked_gets_a_comment(stage: Stage, cause_problem: Any) -> None:
-    """The script is complete but for custom resources; its comment says how to find their API groups."""
+    """
+    The script is complete but for custom resources; its comment says how to find their API groups.
+    """
     cause_problem(stage)
     script = await print_script(stage)
     assert script.code == 0

@@ -98,10 +98,7 @@ def test_each_use_alone_is_decided_separately() -> None:
 
 
 def test_neighbour_use_need_not_keep_it_alone() -> None:
-    """
-    A use by another tag of its signature keeps the signature's manifest, but not the signed
-    manifest.
-    """
+    """Another tag of its signature keeps the signature's manifest, not the signed one."""
     repository = inventory([tag("1.0", "a"), tag(signature_of("a"), "s"), tag("other", "s")])
     uses = (use("1.0", name="named"), use(None, "a", name="pinned"), use("other", name="near"))
     explanation = explain_manifest(evidence(repository, *uses), d("a"))
@@ -161,9 +158,7 @@ def test_use_of_a_distant_relative_is_listed() -> None:
 
 
 def test_unreadable_artifact_does_not_count_without_its_use() -> None:
-    """
-    It was only read because of the use, so without the use it would be unread, not unreadable.
-    """
+    """It was read because of the use. Without it, it would be unread, not unreadable."""
     ghost = replace(referrer("r", "a"), known=False, subject=None)
     explanation = explain_tag(
         evidence(inventory([tag("1.0", "a")], [image("a"), ghost]), use("1.0"), use(None, "r")), "1.0"

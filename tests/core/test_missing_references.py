@@ -34,9 +34,7 @@ def test_missing_repository_lacks_every_used_tag() -> None:
 
 
 def test_status_pulls_nothing() -> None:
-    """
-    The imageID of a running pod may be the digest of a configuration, which no registry lists.
-    """
+    """An imageID may be the digest of a configuration, which no registry lists."""
     running = replace(use(digest=9), field=STATUS)
 
     assert pulled_name(running) is None

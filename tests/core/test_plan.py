@@ -39,8 +39,9 @@ def test_size_is_the_sum_of_the_deleted_manifests() -> None:
 
 def test_tally_counts_kept_tags_by_strongest_reason() -> None:
     """
-    A tag in use counts as in use, even if another rule keeps it too. Tags kept only by a lock are
-    counted apart.
+    A tag in use counts as in use, even if another rule keeps it too.
+
+    Tags kept only by a lock are counted apart.
     """
     repository = inventory(
         [

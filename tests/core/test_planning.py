@@ -100,7 +100,9 @@ def test_untagged_referrer_is_deleted_before_its_subject() -> None:
 
 def test_unread_artifact_is_left_to_the_registry() -> None:
     """
-    The registry deletes it together with its subject. So thousands of signatures need not be read.
+    The registry deletes it together with its subject.
+
+    So thousands of signatures need not be read.
     """
     unread = replace(referrer("r", "a"), subject=None, known=False)
     repository = inventory([tag("1.0", "a")], [image("a"), unread])

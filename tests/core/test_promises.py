@@ -63,8 +63,9 @@ def test_nothing_used_is_ever_deleted(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
     """
-    A use keeps the tag and its manifest, the digest and its index family. An open reference keeps
-    the repository.
+    A use keeps the tag and its manifest, the digest and its index family.
+
+    An open reference keeps the repository.
     """
     planned = plan(repository, uses, policy)
     left = carried_out(repository, planned)
@@ -87,8 +88,9 @@ def test_nothing_used_is_ever_deleted(
 @settings(max_examples=150, deadline=None)
 def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy) -> None:
     """
-    Every kept manifest keeps its children, subject, referrers and signatures. Every kept tag keeps
-    its manifest.
+    Every kept manifest keeps its children, subject, referrers and signatures.
+
+    Every kept tag keeps its manifest.
     """
     planned = plan(repository, uses, policy)
     left = carried_out(repository, planned)
@@ -297,9 +299,7 @@ def test_second_look_deletes_only_what_both_plans_delete(
     later_uses: list[ImageUse],
     policy: RetentionPolicy,
 ) -> None:
-    """
-    Whatever changed: locks are the current ones, and every planned item has a step or an outcome.
-    """
+    """Locks are the current ones. Every planned item has a step or an outcome."""
     planned = plan(repository, uses, policy)
     fresh = plan(later, uses + later_uses, policy)
     confirmed = confirm(planned.steps, fresh, later)

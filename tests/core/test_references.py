@@ -15,7 +15,7 @@ import acr_cleanup.core.references
 import acr_cleanup.core.selection
 import acr_cleanup.core.shard
 import acr_cleanup.core.verification
-from acr_cleanup.core.references import ImageReference, Registry, parse_image_id, parse_reference
+from acr_cleanup.core.references import ImageReference, RegistryHost, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 
 SHA = "sha256:" + "0123456789abcdef" * 4
@@ -100,7 +100,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     for read in (parse_reference, parse_image_id):
         with contextlib.suppress(InvalidReference):
             read(text)
-    Registry("contoso.azurecr.io").mentioned_in(text)
+    RegistryHost("contoso.azurecr.io").mentioned_in(text)
 
 
 @pytest.mark.untraced
@@ -110,7 +110,7 @@ def test_long_text_is_refused_quickly(part: str) -> None:
     for text in (part * 200_000, part * 200_000 + "!", f"contoso.azurecr.io/{part * 200_000}!"):
         with contextlib.suppress(InvalidReference):
             parse_reference(text)
-        Registry("contoso.azurecr.io").mentioned_in(text)
+        RegistryHost("contoso.azurecr.io").mentioned_in(text)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_image_id_is_a_reference_a_digest_or_none(text: str, parsed: str) -> Non
     ],
 )
 def test_only_hosts_of_the_registry_match(host: str, ours: bool) -> None:
-    registry = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+    registry = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 
     assert registry.owns(host) is ours
 
@@ -164,10 +164,8 @@ def test_only_hosts_of_the_registry_match(host: str, ours: bool) -> None:
     ],
 )
 def test_mention_is_a_whole_host_name_in_the_text(text: str, mentioned: bool) -> None:
-    """
-    If the name may not be whole (`my_contoso…`), a mention is assumed: this can only refuse more.
-    """
-    assert Registry("contoso.azurecr.io").mentioned_in(text) is mentioned
+    """If the name may not be whole (`my_contoso…`), a mention is assumed."""
+    assert RegistryHost("contoso.azurecr.io").mentioned_in(text) is mentioned
 
 
 def test_two_spellings_of_one_image_are_equal() -> None:
@@ -225,8 +223,8 @@ def test_open_reference_has_neither_tag_nor_digest() -> None:
 
 
 def test_registry_without_aliases_matches_only_its_host() -> None:
-    assert not Registry("contoso.azurecr.io").owns("docker.io")
-    assert not Registry("contoso.azurecr.io").owns("images.contoso.example")
+    assert not RegistryHost("contoso.azurecr.io").owns("docker.io")
+    assert not RegistryHost("contoso.azurecr.io").owns("images.contoso.example")
 
 
 def test_reference_is_written_with_its_tag_and_digest() -> None:

@@ -34,7 +34,9 @@ def bound(reviewed: list[RepositoryPlan], *present: RepositoryPlan) -> list[Repo
 
 def test_only_reviewed_items_are_deleted() -> None:
     """
-    An item that no rule keeps present is kept as unreviewed. Other kept items have their own reasons.
+    An item that no rule keeps now is kept as unreviewed.
+
+    Other kept items have their own reasons.
     """
     before = inventory([tag("b", "b")], [image("b"), image("stray")])
     present = inventory(

@@ -55,8 +55,9 @@ def deleted_by(policy: RetentionPolicy, *names: str) -> set[str]:
 )
 def test_globs_select_whole_names(written: tuple[str, ...], selected: set[str]) -> None:
     """
-    Any positive pattern and no `!` pattern. Only `!` patterns select all other names; an empty
-    list selects none.
+    Any positive pattern and no `!` pattern.
+
+    Only `!` patterns select all other names; an empty list selects none.
     """
     names = {"v1", "v2", "V1", "pr-1", "pr-2-keep"}
     assert {name for name in names if patterns(written).select(name)} == selected
@@ -174,10 +175,7 @@ globs = st.lists(
 
 
 def as_regex(glob: str) -> str:
-    """
-    The same in the words of RE2, made by the standard library: its groups are atomic for speed
-    alone, its end is spelt \\z.
-    """
+    """The glob as an RE2 expression. RE2 has no atomic groups, and spells the end `\\z`."""
     return fnmatch.translate(glob).replace("(?>", "(?:").replace("\\Z", "\\z")
 
 

@@ -109,10 +109,7 @@ def test_steps_of_children_and_referrers_list_their_locks() -> None:
 
 
 def large_repository(count: int) -> RepositoryInventory:
-    """
-    A repository with images, indexes, signed images, referrers, nested indexes and chains of
-    signatures.
-    """
+    """Images, indexes, signed images, referrers, nested indexes and chains of signatures."""
     tags, manifests = [], [image("chain-0"), image("nest-0")]
     for number in range(count):
         a, b, c = f"{number}a", f"{number}b", f"{number}c"
@@ -130,8 +127,9 @@ def large_repository(count: int) -> RepositoryInventory:
 @pytest.mark.parametrize("policy", [RetentionPolicy(), UNTAGGED], ids=["tags", "untagged"])
 def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolicy) -> None:
     """
-    Four times as many manifests may take four times as long. A quadratic loop would take sixteen
-    times.
+    Four times as many manifests may take four times as long.
+
+    A quadratic loop would take sixteen times.
     """
 
     def seconds(count: int) -> float:

@@ -12,12 +12,12 @@ from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.scan import SECRET, scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Kind
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.paths import DATA
 
 CORPUS = DATA / "kubernetes"
-OURS = Registry("contoso.azurecr.io")
+OURS = RegistryHost("contoso.azurecr.io")
 WEB = "contoso.azurecr.io/shop/web"
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64

@@ -13,8 +13,9 @@ from acr_cleanup.access.credentials import open_credential
 from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.scan_clusters import scan_clusters
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget
-from acr_cleanup.core.references import Registry
+from acr_cleanup.clusters.target import Access, ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -27,7 +28,7 @@ HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_p
 class Edge:
     """The clusters of one world, and how to scan them."""
 
-    def __init__(self, emulator: Emulator, registry: Registry, azure: Azure) -> None:
+    def __init__(self, emulator: Emulator, registry: RegistryHost, azure: Azure) -> None:
         self.emulator = emulator
         self.world = emulator.world
         self.azure = azure
@@ -55,7 +56,9 @@ def target(cluster: ClusterState, access: Access = Access.AUTO) -> AksCluster:
 
 
 @asynccontextmanager
-async def edge(*clusters: ClusterState, registry: Registry | None = None, face: Any = "direct") -> AsyncIterator[Edge]:
+async def edge(
+    *clusters: ClusterState, registry: RegistryHost | None = None, face: Any = "direct"
+) -> AsyncIterator[Edge]:
     """Emulate a world of these clusters. `registry` is by default the world's own."""
     world = World(face=face, clusters={cluster.name: cluster for cluster in clusters})
     async with Emulator(world) as emulator:
@@ -65,7 +68,7 @@ async def edge(*clusters: ClusterState, registry: Registry | None = None, face: 
         cloud = Cloud(authority, manager, manager, "azurecr.io")
         async with open_network(environment) as network, open_credential(cloud, network, environment) as credential:
             azure = Azure.of(cloud, network, credential)
-            yield Edge(emulator, registry or Registry(world.registry.login_server), azure)
+            yield Edge(emulator, registry or RegistryHost(world.registry.login_server), azure)
 
 
 def shop(name: str = "aks-prod", host: str = "contoso.azurecr.io", **settings: Any) -> ClusterState:

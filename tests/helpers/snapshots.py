@@ -10,7 +10,7 @@ from typing import Any
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_reference
+from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 KEY = "production"
 
 
-REGISTRY = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+REGISTRY = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 
 
 AKS = "/subscriptions/0/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/aks"
@@ -49,7 +49,7 @@ SCAN = ClusterScan(
 
 
 def write(
-    path: Path, *scans: ClusterScan, read_at: datetime = NOW, registry: Registry = REGISTRY, helm_history: int = 3
+    path: Path, *scans: ClusterScan, read_at: datetime = NOW, registry: RegistryHost = REGISTRY, helm_history: int = 3
 ) -> Path:
     clusters = [SnapshotEntry(scan, read_at, AKS) for scan in scans or (SCAN,)]
     write_snapshot(path, registry, clusters, helm_history=helm_history, created_at=read_at)
@@ -57,7 +57,7 @@ def write(
 
 
 def read(
-    path: Path, *, now: datetime = NOW, registry: Registry = REGISTRY, helm: int = 3, **target: Any
+    path: Path, *, now: datetime = NOW, registry: RegistryHost = REGISTRY, helm: int = 3, **target: Any
 ) -> ClusterScan:
     return read_snapshot(SnapshotCluster(target.pop("key", KEY), path, **target), registry, helm, now)
 

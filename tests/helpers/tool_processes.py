@@ -65,7 +65,9 @@ async def run_process(stage: Stage, *arguments: str, environ: Mapping[str, str] 
 
 
 async def wait_for_request(stage: Stage, **criteria: Any) -> None:
-    """Wait at most 30 seconds until the emulator got a request that matches `World.count(**criteria)`."""
+    """
+    Wait at most 30 seconds until the emulator got a request that matches `World.count(**criteria)`.
+    """
     async with asyncio.timeout(30):
         while not stage.world.count(**criteria):  # noqa: ASYNC110
             await asyncio.sleep(0.02)

@@ -24,7 +24,11 @@ BOTH = {f"{REPOSITORY}:1.0", f"{REPOSITORY}:1.1"}
 async def test_apply_with_file_and_days_deletes_old_tags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Face, name: str
 ) -> None:
-    """This is the original command line, `apply FILE 30`. Progress goes to stderr, results to stdout."""
+    """
+    This is the original command line, `apply FILE 30`.
+
+    Progress goes to stderr, results to stdout.
+    """
     async with staged(tmp_path, monkeypatch, face) as stage:
         ended = await run_process(stage, "apply", write_config(stage, name), "30")
 
@@ -122,7 +126,10 @@ async def test_signal_during_deletions_stops_the_run(
 
 
 async def test_secrets_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither to outputs nor to reports, with debug logging, in a run that succeeds and one that fails."""
+    """
+    Neither to outputs nor to reports, with debug logging, in a run that succeeds and one that
+    fails.
+    """
     tokens: list[str] = []
     sign = TokenSigner.sign
 
@@ -175,7 +182,9 @@ HOSTILE = (
 
 
 async def test_hostile_text_does_not_become_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hostile are names of pods and images, and messages of servers, in the plan and in blockers."""
+    """
+    Hostile are names of pods and images, and messages of servers, in the plan and in blockers.
+    """
     async with staged(tmp_path, monkeypatch) as stage:
         for number, text in enumerate(HOSTILE):
             stage.pod(stage.image("2.0"))["metadata"]["name"] = f"{text}{number}"

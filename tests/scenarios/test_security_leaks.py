@@ -1,4 +1,7 @@
-"""The search for secrets after each run of the tests: it finds them, and servers that echo requests leak none."""
+"""
+The search for secrets after each run of the tests: it finds them, and servers that echo requests
+leak none.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ async def test_run_that_writes_a_token_fails_its_test(tmp_path: Path, monkeypatc
             return f"{render(*arguments)}\n{stage.tool.emulator.authority.signer.issued[-1]}"
 
         monkeypatch.setattr(text, "render", render_with_token)
-        with pytest.raises(AssertionError, match="secrets were written down"):
+        with pytest.raises(AssertionError, match="secrets were written"):
             await stage.tool.plan()
 
 
@@ -60,7 +63,9 @@ ECHOES = {
 async def test_secrets_echoed_by_a_server_are_redacted(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Debugging proxies answer with the request, including its Authorization header and its form."""
+    """
+    Debugging proxies answer with the request, including its Authorization header and its form.
+    """
     impatient(monkeypatch)
     async with staged(tmp_path, monkeypatch, "direct") as stage:
         requests: list[str] = []

@@ -13,10 +13,11 @@ import yaml
 
 from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import AuthType, LoginChoice
-from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
+from acr_cleanup.clusters.target import Access
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy, Scope
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings import OPTIONS, FailOn, Settings
 from acr_cleanup.settings.load import load_settings
@@ -32,7 +33,7 @@ def test_first_users_file_loads_unchanged(files: ConfigFiles) -> None:
     assert settings.policy == RetentionPolicy()
     assert settings.limits == Limits(deletions=500, percent=None)
     assert settings == Settings(
-        registry=Registry("contoso.azurecr.io"),
+        registry=RegistryHost("contoso.azurecr.io"),
         clusters=(PRODUCTION,),
         cloud=CLOUDS["azurecloud"],
         concurrency=8,
@@ -85,7 +86,7 @@ def test_every_key_of_the_file_reaches_the_settings(files: ConfigFiles) -> None:
         AksCluster("two", "aks-2", SUBSCRIPTION, "rg"),
         KubeconfigCluster("three", files.folder / "kube", "admin"),
     )
-    assert settings.registry == Registry(
+    assert settings.registry == RegistryHost(
         "contoso.azurecr.io", frozenset({"images.contoso.com", "images.example.org:8443"})
     )
     assert settings.policy == RetentionPolicy(

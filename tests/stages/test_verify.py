@@ -20,7 +20,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as verify_stage
 from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
-from tests.helpers.tool_runs import Ran, Tool, serving
+from tests.helpers.tool_runs import RunResult, Tool, serving
 
 OLD = timedelta(days=100)
 
@@ -63,7 +63,7 @@ def change_after_first_deletion(tool: Tool, change: Callable[[Any], None]) -> No
     tool.world.faults.append(Fault(service="acr", method="DELETE", after_handler=run_change, times=1))
 
 
-def broken_names(ran: Ran) -> list[dict[str, Any]]:
+def broken_names(ran: RunResult) -> list[dict[str, Any]]:
     return list(ran.report["proof"]["broken"])
 
 
@@ -107,7 +107,11 @@ async def test_verification_is_skipped_without_verify_or_deletions(tool: Tool) -
 
 
 async def test_lost_tag_in_use_fails_the_run(tool: Tool) -> None:
-    """Another client deleted it. The reports name its uses and the command to restore this run's deletions."""
+    """
+    Another client deleted it.
+
+    The reports name its uses and the command to restore this run's deletions.
+    """
     change_after_first_deletion(tool, lambda repository: repository.delete_manifest(repository.tags["2.0"].digest))
     ran = await tool.apply()
 

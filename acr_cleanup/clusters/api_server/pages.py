@@ -19,7 +19,7 @@ import msgspec
 
 from acr_cleanup.clusters.images.free_text import needles
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.quoting import quoted
 
 
@@ -214,7 +214,7 @@ _MOST_SEEN = 2_000
 class ObjectReader:
     """Reads the objects of one kind, one by one, into `findings`."""
 
-    def __init__(self, kind: Kind, cluster: str, registry: Registry) -> None:
+    def __init__(self, kind: Kind, cluster: str, registry: RegistryHost) -> None:
         self.findings = Findings()
         self._kind = kind
         self._cluster = cluster

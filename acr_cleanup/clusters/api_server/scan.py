@@ -28,7 +28,7 @@ from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
 from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 
 # Pages of workloads, of other kinds (a ConfigMap may have 1 MiB), and of Helm's Secrets.
@@ -54,7 +54,7 @@ HELM_NOTE = (
 )
 
 
-async def scan(ask: Ask, cluster: str, registry: Registry, *, access: str, helm_history: int = 0) -> ClusterScan:
+async def scan(ask: Ask, cluster: str, registry: RegistryHost, *, access: str, helm_history: int = 0) -> ClusterScan:
     """
     Find every use of the registry's images in the objects of this API server.
 
@@ -166,7 +166,7 @@ class ClusterReading:
     connection: Connection
     rights: ListRights
     cluster: str
-    registry: Registry
+    registry: RegistryHost
     watch_for_helm: bool
     helm_seen: bool = False
 

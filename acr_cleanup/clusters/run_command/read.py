@@ -20,11 +20,11 @@ from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.run_command.log import CommandResult, body_of, log_problems, split_log
 from acr_cleanup.clusters.run_command.records import RecordReader
 from acr_cleanup.clusters.run_command.script import ACCESS
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 
 
-def read_result(result: CommandResult, cluster: str, registry: Registry, helm_history: int = 0) -> ClusterScan:
+def read_result(result: CommandResult, cluster: str, registry: RegistryHost, helm_history: int = 0) -> ClusterScan:
     """
     Read the uses from a finished run command. Failures become blockers; nothing is raised.
 

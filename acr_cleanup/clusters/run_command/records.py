@@ -24,7 +24,7 @@ from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.run_command.script import CALL, DIRECT, FIELD, FIELDS
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.quoting import quoted
 
 _BUILT_IN = {(kind.api_version, kind.name): kind for kind in KINDS}
@@ -40,7 +40,7 @@ class RecordReader:
     """
 
     cluster: str
-    registry: Registry
+    registry: RegistryHost
     helm_history: int
     objects: int = 0
     findings: Findings = field(default_factory=Findings)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind, image_uses
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
 
 WEB = "contoso.azurecr.io/shop/web"
@@ -25,14 +25,14 @@ def raw(obj: Any) -> msgspec.Raw:
     return msgspec.Raw(obj if isinstance(obj, bytes) else json.dumps(obj).encode())
 
 
-def read(kind: Kind, *objects: Any, registry: Registry = OURS) -> Findings:
+def read(kind: Kind, *objects: Any, registry: RegistryHost = OURS) -> Findings:
     reader = ObjectReader(kind, "prod", registry)
     for obj in objects:
         reader.add(raw(obj))
     return reader.findings
 
 
-def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: Registry = OURS) -> Findings:
+def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: RegistryHost = OURS) -> Findings:
     findings = Findings()
     for obj in objects:
         findings.add(image_uses(obj, kind, "prod", registry))
@@ -45,7 +45,7 @@ HOSTS = (
     "contoso.azurecr.io", "CONTOSO.AzureCR.io", "contoso.azurecr.io:443", "contoso.westeurope.geo.azurecr.io",
     "images.contoso.example", "notcontoso.azurecr.io", "contoso.azurecr.io.evil.example", "ghcr.io",
 )  # fmt: skip
-REGISTRY = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+REGISTRY = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 images = st.builds(
     lambda host, rest: f"{host}{rest}",
     st.sampled_from(HOSTS),

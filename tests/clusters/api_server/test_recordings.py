@@ -18,7 +18,8 @@ from multidict import CIMultiDict
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig
 from acr_cleanup.clusters.scan_clusters import scan_clusters
-from acr_cleanup.clusters.targets import Access, AksCluster
+from acr_cleanup.clusters.target import Access
+from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.cluster_objects import OURS, blockers
 from tests.helpers.emulated_clusters import HASTY

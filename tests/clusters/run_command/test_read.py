@@ -13,7 +13,7 @@ import pytest
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.run_command.script import script
-from acr_cleanup.clusters.targets import Access
+from acr_cleanup.clusters.target import Access
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from acr_cleanup.clusters.run_command.script import script
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from tests.helpers.cluster_objects import OURS
 
 
@@ -40,6 +40,6 @@ def test_script_is_plain_shell(shell: str) -> None:
 
 
 def test_hostile_alias_is_not_executed() -> None:
-    registry = Registry("contoso.azurecr.io", frozenset({"a'b; rm -rf /"}))
+    registry = RegistryHost("contoso.azurecr.io", frozenset({"a'b; rm -rf /"}))
     subprocess.run(["sh", "-n"], input=script(registry), text=True, check=True, capture_output=True)
     assert "rm -rf" not in script(registry)

@@ -86,8 +86,7 @@ def test_locked_repository_is_kept(include_locked: bool) -> None:
 
 def test_locked_index_keeps_its_children() -> None:
     """
-    A known disaster: https://github.com/Azure/acr-cli/pull/462 skips the locked index before it
-    reads its children.
+    https://github.com/Azure/acr-cli/pull/462 skips a locked index before it reads its children.
     """
     repository = inventory([tag("1.0", "i"), tag("1.0-arm", "x")], [index("i", ["x"], locked=True), image("x")])
 
