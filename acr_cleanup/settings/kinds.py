@@ -6,7 +6,7 @@ The command line imports this module for `--help`, so it does not import pydanti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -123,28 +123,26 @@ def list_of(parse: Callable[[str], object], item: Mapping[str, Any] = {"type": "
     return Kind(lambda value, _: _items(value, parse), _list_schema(item), InputKind.LIST)
 
 
-def set_of(values: Collection[T], alone: Collection[T]) -> Kind:
+def set_of(values: Iterable[str], alone: Iterable[str] = ()) -> Kind:
     """
     Return the kind of a set of choices, separated by commas.
 
     alone: the choices that cannot be combined with others.
     """
-    names = tuple(map(str, values))
-    by_name = dict(zip(names, values, strict=True))
+    by_name = {str(value): value for value in values}
+    parse_name = as_choice(tuple(by_name))
 
-    def parse(value: object, _: bool | None) -> frozenset[T] | None:
-        names_given = _items(value, as_choice(names))
-        if names_given is None:
+    def parse(value: object, _: bool | None) -> frozenset[str] | None:
+        names = _items(value, parse_name)
+        if names is None:
             return None
-        chosen = frozenset(by_name[name] for name in names_given)
-        for single in alone:
-            if single in chosen and len(chosen) > 1:
-                raise InvalidOption(
-                    f"It combines {single} with other values.", f"Write {single} alone, or remove {single}."
-                )
-        return chosen
+        if len(set(names)) > 1 and (single := next((name for name in alone if name in names), None)):
+            raise InvalidOption(
+                f"It combines {single} with other values.", f"Write {single} alone, or remove {single}."
+            )
+        return frozenset(by_name[name] for name in names)
 
-    return Kind(parse, _list_schema({"enum": [*names]}))
+    return Kind(parse, _list_schema({"enum": [*by_name]}))
 
 
 def map_of(parse_key: Callable[[str], str], parse_value: Callable[[str], object]) -> Kind:

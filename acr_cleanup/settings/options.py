@@ -9,7 +9,7 @@ import pydantic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -278,7 +278,7 @@ class Settings:
         purpose=Purpose.REQUESTS,
     )
     fail_on: frozenset[FailOn] = option(
-        kinds.set_of(FailOn, alone=[FailOn.NONE]),
+        kinds.set_of(FailOn, alone=(FailOn.NONE,)),
         f"What makes the run fail, separated by commas: {', '.join(FailOn)}. A refused run always fails.",
         default=FailOn.DELETE_ERRORS,
         group=Group.SAFETY,
@@ -319,7 +319,7 @@ class Settings:
 OPTIONS: tuple[Option, ...] = tuple(
     replace(member.metadata["option"], key=member.name) for member in fields(Settings) if "option" in member.metadata
 )
-DEFAULTS: Mapping[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     member.name: member.default
     for member in fields(Settings)
     if "option" in member.metadata and member.default is not MISSING
