@@ -24,8 +24,8 @@ from acr_cleanup.clusters.run_command.log import CommandResult
 from acr_cleanup.clusters.run_command.read import read_result
 from acr_cleanup.clusters.run_command.script import CALL as RUN_COMMAND
 from acr_cleanup.clusters.run_command.script import script
-from acr_cleanup.clusters.survey import ClusterSurvey, survey_kinds, with_problem
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterAccess, Search
+from acr_cleanup.clusters.survey import survey_kinds, with_problem
+from acr_cleanup.clusters.target import Access, AksPlace, ClusterAccess, ClusterSurvey, Search
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.quoting import quoted
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _RUN_COMMAND_SECONDS = 300
 
 
-async def read_aks(target: AksCluster, access: ClusterAccess, search: Search) -> ClusterScan:
+async def read_aks(target: AksPlace, access: ClusterAccess, search: Search) -> ClusterScan:
     """Scan the cluster. Raises `ReadFailure`."""
     client = await access.manager.client(target.subscription_id)
     cluster = await _managed_cluster(client, target)
@@ -54,16 +54,17 @@ async def read_aks(target: AksCluster, access: ClusterAccess, search: Search) ->
     return await _read_by_run_command(client, target, cluster, access, search)
 
 
-async def survey_aks(target: AksCluster, access: ClusterAccess) -> ClusterSurvey:
+async def survey_aks(target: AksPlace, survey: ClusterSurvey, access: ClusterAccess) -> ClusterSurvey:
     """
-    Ask Azure how the cluster authorises, and the cluster which kinds it serves. Raises
-    `ReadFailure`.
+    Ask Azure how the cluster authorises, and the cluster which kinds it serves.
+
+    Returns `survey` with the answers. Raises `ReadFailure`.
     """
     client = await access.manager.client(target.subscription_id)
     cluster = await _managed_cluster(client, target)
     profile = cluster.properties.aad_profile if cluster.properties is not None else None
-    survey = ClusterSurvey(
-        target,
+    survey = replace(
+        survey,
         entra=profile is not None,
         azure_rbac=profile is not None and bool(profile.enable_azure_rbac),
         private=_is_private(cluster),
@@ -75,14 +76,14 @@ async def _survey_server(
     survey: ClusterSurvey,
     client: ContainerServiceClient,
     cluster: ManagedCluster,
-    target: AksCluster,
+    target: AksPlace,
     access: ClusterAccess,
 ) -> ClusterSurvey:
     _ensure_running(cluster, target)
     return await survey_kinds(survey, await _user_server(client, target, access), access.patience)
 
 
-async def _managed_cluster(client: ContainerServiceClient, target: AksCluster) -> ManagedCluster:
+async def _managed_cluster(client: ContainerServiceClient, target: AksPlace) -> ManagedCluster:
     """Get Azure's description of the cluster. Raises `ReadFailure`."""
     with arm_problem(_get_call(target), target, role=roles.READER):
         return await client.managed_clusters.get(
@@ -90,7 +91,7 @@ async def _managed_cluster(client: ContainerServiceClient, target: AksCluster) -
         )
 
 
-def _ensure_running(cluster: ManagedCluster, target: AksCluster) -> None:
+def _ensure_running(cluster: ManagedCluster, target: AksPlace) -> None:
     """Raise `ReadFailure` for a stopped cluster: it keeps its workloads, and starts them again."""
     power = cluster.properties.power_state if cluster.properties is not None else None
     # The SDK returns an enum for values that it knows, and text for others.
@@ -105,7 +106,7 @@ def _ensure_running(cluster: ManagedCluster, target: AksCluster) -> None:
         )
 
 
-def _get_call(target: AksCluster) -> str:
+def _get_call(target: AksPlace) -> str:
     return f"get managed cluster {quoted(target.name, 63)}"
 
 
@@ -118,7 +119,7 @@ def _is_private(cluster: ManagedCluster) -> bool:
 
 
 async def _read_directly(
-    client: ContainerServiceClient, target: AksCluster, access: ClusterAccess, search: Search, *, may_fall_back: bool
+    client: ContainerServiceClient, target: AksPlace, access: ClusterAccess, search: Search, *, may_fall_back: bool
 ) -> ClusterScan:
     server = await _user_server(client, target, access)
     if may_fall_back:
@@ -127,10 +128,10 @@ async def _read_directly(
         async with connect(server, replace(access.patience, attempts=1)) as ask:
             await ask("GET", "/version")
     async with connect(server, access.patience) as ask:
-        return await scan(ask, target.key, search.registry, access=Access.DIRECT, helm_history=search.helm_history)
+        return await scan(ask, target.key, search, access=Access.DIRECT)
 
 
-async def _user_server(client: ContainerServiceClient, target: AksCluster, access: ClusterAccess) -> ApiServer:
+async def _user_server(client: ContainerServiceClient, target: AksPlace, access: ClusterAccess) -> ApiServer:
     """Return the API server with the credentials of an ordinary user. Raises `ReadFailure`."""
     call = "list the cluster's user credentials"
     with arm_problem(call, target, role=roles.CLUSTER_USER):
@@ -154,7 +155,7 @@ async def _user_server(client: ContainerServiceClient, target: AksCluster, acces
 
 
 async def _read_by_run_command(
-    client: ContainerServiceClient, target: AksCluster, cluster: ManagedCluster, access: ClusterAccess, search: Search
+    client: ContainerServiceClient, target: AksPlace, cluster: ManagedCluster, access: ClusterAccess, search: Search
 ) -> ClusterScan:
     from azure.mgmt.containerservice.models import RunCommandRequest  # noqa: PLC0415
 
@@ -169,17 +170,17 @@ async def _read_by_run_command(
     entra = properties is not None and properties.aad_profile is not None
     options = ConnectionOptions.of(access.azure)
     request = RunCommandRequest(
-        command=script(search.registry, search.helm_history),
+        command=script(search),
         context="",
         # Without this token, the command would run as an administrator on clusters with local
         # accounts, and fail on others.
         cluster_token=await options.token(f"{AKS_SERVER_APP}/.default") if entra else None,
     )
     result = await _run(client, target, request)
-    return await asyncio.to_thread(read_result, result, target.key, search.registry, search.helm_history)
+    return await asyncio.to_thread(read_result, result, target.key, search)
 
 
-async def _run(client: ContainerServiceClient, target: AksCluster, request: RunCommandRequest) -> CommandResult:
+async def _run(client: ContainerServiceClient, target: AksPlace, request: RunCommandRequest) -> CommandResult:
     role = f"a role with {roles.RUN_COMMAND} and {roles.COMMAND_RESULTS}"
     try:
         async with asyncio.timeout(_RUN_COMMAND_SECONDS):

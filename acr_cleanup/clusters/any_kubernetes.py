@@ -8,23 +8,23 @@ from acr_cleanup.clusters.api_server.client import ApiServer, connect
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, read_kubeconfig, server_of
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.survey import ClusterSurvey, survey_kinds
-from acr_cleanup.clusters.targets import ClusterAccess, KubeconfigCluster, Search
+from acr_cleanup.clusters.survey import survey_kinds
+from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, KubeconfigPlace, Search
 from acr_cleanup.core.usage import ClusterScan
 
 
-async def read_kubernetes(target: KubeconfigCluster, access: ClusterAccess, search: Search) -> ClusterScan:
+async def read_kubernetes(target: KubeconfigPlace, access: ClusterAccess, search: Search) -> ClusterScan:
     """Scan the cluster. Raises `ReadFailure`."""
     async with connect(_server(target, access), access.patience) as ask:
-        return await scan(ask, target.key, search.registry, access="kubeconfig", helm_history=search.helm_history)
+        return await scan(ask, target.key, search, access="kubeconfig")
 
 
-async def survey_kubernetes(target: KubeconfigCluster, access: ClusterAccess) -> ClusterSurvey:
-    """Ask the cluster which kinds it serves. Raises `ReadFailure`."""
-    return await survey_kinds(ClusterSurvey(target), _server(target, access), access.patience)
+async def survey_kubernetes(target: KubeconfigPlace, survey: ClusterSurvey, access: ClusterAccess) -> ClusterSurvey:
+    """Ask the cluster which kinds it serves. Returns `survey` with the answer. Raises `ReadFailure`."""
+    return await survey_kinds(survey, _server(target, access), access.patience)
 
 
-def server_host(target: KubeconfigCluster) -> str:
+def server_host(target: KubeconfigPlace) -> str:
     """
     Return the host of the API server in lower case; empty if the kubeconfig does not name one
     (reading it reports that).
@@ -35,7 +35,7 @@ def server_host(target: KubeconfigCluster) -> str:
         return ""
 
 
-def _server(target: KubeconfigCluster, access: ClusterAccess) -> ApiServer:
+def _server(target: KubeconfigPlace, access: ClusterAccess) -> ApiServer:
     document = read_kubeconfig(target.kubeconfig)
     options = ConnectionOptions.of(access.azure)
     return api_server(document, target.context, folder=target.kubeconfig.parent, options=options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access.resource_manager import EndlessListError
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.targets import AksCluster
+from acr_cleanup.clusters.target import AksPlace
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Subscription:
 
 
 @contextmanager
-def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> Iterator[None]:
+def arm_problem(call: str, target: AksPlace | Subscription, *, role: str) -> Iterator[None]:
     """
     Translate the exceptions of the SDK in this context into `ReadFailure`.
 
@@ -69,13 +69,13 @@ def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> I
         raise ReadFailure(call, f"{type(error).__name__}: {quoted(error)}.", remedy) from error
 
 
-def _refused(call: str, target: AksCluster | Subscription, role: str, error: HttpResponseError) -> ReadFailure:
+def _refused(call: str, target: AksPlace | Subscription, role: str, error: HttpResponseError) -> ReadFailure:
     status = error.status_code
     code, message = _code_and_message(error)
     details = ": ".join(part for part in (quoted(code, 80), quoted(message)) if part)
     seen = f"{status} {quoted(error.reason or '', 60)}".strip() + (f": {details}" if details else "")
     subscription = quoted(target.subscription_id, 40)
-    if isinstance(target, AksCluster):
+    if isinstance(target, AksPlace):
         name, values = (
             "this cluster",
             f"(now {quoted(target.name, 63)} in {quoted(target.resource_group, 90)}, {subscription})",

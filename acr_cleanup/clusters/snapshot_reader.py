@@ -17,21 +17,22 @@ import msgspec
 
 from acr_cleanup import __version__
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.snapshot import (
-    MAX_BYTES,
-    SCHEMA_VERSION,
-    RecordedBlocker,
-    RecordedCluster,
-    RecordedUse,
-    SnapshotFile,
-    SnapshotVersion,
-    content_hash,
+from acr_cleanup.clusters.snapshot import MAX_BYTES
+from acr_cleanup.clusters.target import SnapshotPlace
+from acr_cleanup.core.references import (
+    Digest,
+    ImageReference,
+    RegistryHost,
+    normalise_host,
+    parse_digest,
+    parse_reference,
 )
-from acr_cleanup.clusters.targets import SnapshotCluster
-from acr_cleanup.core.references import Digest, ImageReference, Registry, normalise_host, parse_digest, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
+from acr_cleanup.records.encoding import content_hash
+from acr_cleanup.records.parts import SchemaVersion
+from acr_cleanup.records.snapshot import SNAPSHOT_VERSION, ScannedCluster, Snapshot, SnapshotBlocker, SnapshotUse
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead the clock of the machine that read the cluster may be."""
@@ -42,7 +43,7 @@ _AGAIN = "Collect it again"
 
 
 def read_snapshot(
-    target: SnapshotCluster, registry: Registry, helm_history: int, now: datetime | None = None
+    target: SnapshotPlace, registry: RegistryHost, helm_history: int, now: datetime | None = None
 ) -> ClusterScan:
     """
     Read the scan of a cluster from its snapshot.
@@ -72,7 +73,7 @@ def read_snapshot(
     return replace(scan, blockers=(*scan.blockers, *(problem.blocker(target.key) for problem in problems)))
 
 
-def recorded_resource_id(target: SnapshotCluster) -> str | None:
+def recorded_resource_id(target: SnapshotPlace) -> str | None:
     """Return the AKS cluster that this snapshot records, if any."""
     try:
         return _find(target)[1].resource_id
@@ -80,7 +81,7 @@ def recorded_resource_id(target: SnapshotCluster) -> str | None:
         return target.resource_id
 
 
-def _find(target: SnapshotCluster) -> tuple[SnapshotFile, RecordedCluster]:
+def _find(target: SnapshotPlace) -> tuple[Snapshot, ScannedCluster]:
     call = _call(target)
     file = _load(target.path, call, _again(target))
     clusters = [cluster for cluster in file.clusters if cluster.cluster == target.key]
@@ -95,10 +96,10 @@ def _find(target: SnapshotCluster) -> tuple[SnapshotFile, RecordedCluster]:
 
 
 def _problems(
-    target: SnapshotCluster,
-    file: SnapshotFile,
-    recorded: RecordedCluster,
-    registry: Registry,
+    target: SnapshotPlace,
+    file: Snapshot,
+    recorded: ScannedCluster,
+    registry: RegistryHost,
     helm_history: int,
     now: datetime,
 ) -> Iterator[ReadFailure]:
@@ -120,20 +121,20 @@ def _problems(
         yield ReadFailure(call, seen, f"Set the clocks of both machines. {again}")
 
 
-def _scan(target: SnapshotCluster, recorded: RecordedCluster) -> ClusterScan:
+def _scan(target: SnapshotPlace, recorded: ScannedCluster) -> ClusterScan:
     """Make the scan of a recorded cluster. Raises `InvalidReference`."""
     references: dict[tuple[str, str, str | None, str | None], ImageReference] = {}
 
-    def reference(use: RecordedUse) -> ImageReference:
+    def reference(use: SnapshotUse) -> ImageReference:
         key = (use.host, use.repository, use.tag, use.digest)
         if key not in references:
             references[key] = _reference(*key)
         return references[key]
 
-    def blocker(recorded: RecordedBlocker) -> Blocker:
+    def blocker(recorded: SnapshotBlocker) -> Blocker:
         return Blocker(target.key, recorded.call, recorded.seen, recorded.remedy, recorded.kind)
 
-    def lasting(recorded: RecordedBlocker) -> Blocker:
+    def lasting(recorded: SnapshotBlocker) -> Blocker:
         # Solving the cause is not enough: the cluster must be read again. This comes last, because
         # reports cut long text, and a waiver, which the remedy of the cause may name, needs no new
         # snapshot.
@@ -181,7 +182,7 @@ def _reference(host: str, repository: str, tag: str | None, digest: str | None) 
 _decoding = Lock()
 
 
-def _load(path: Path, call: str, again: str) -> SnapshotFile:
+def _load(path: Path, call: str, again: str) -> Snapshot:
     """
     Read a whole and unmodified file. Raises `ReadFailure`.
 
@@ -220,16 +221,17 @@ class _InvalidSnapshotError(Exception):
 
 
 @lru_cache(maxsize=_FILES_KEPT)
-def _decoded(path: Path, _stamp: tuple[int, ...]) -> SnapshotFile:
+def _decoded(path: Path, _stamp: tuple[int, ...]) -> Snapshot:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     try:
-        version = msgspec.json.decode(data, type=SnapshotVersion).schema_version
-        if version != SCHEMA_VERSION:
+        version = msgspec.json.decode(data, type=SchemaVersion).schema_version
+        if version != SNAPSHOT_VERSION:
             raise _InvalidSnapshotError(
-                f"its schema version is {version}, and this version of acr-cleanup ({__version__}) reads version {SCHEMA_VERSION}."
+                f"its schema version is {version}, and this version of acr-cleanup ({__version__}) reads version "
+                f"{SNAPSHOT_VERSION}."
             )
-        decoded = msgspec.json.decode(data, type=SnapshotFile)
+        decoded = msgspec.json.decode(data, type=Snapshot)
         expected = content_hash(decoded)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _InvalidSnapshotError(f"it is not a usage snapshot, or only a part of one: {quoted(error)}.") from error
@@ -242,11 +244,11 @@ def _strerror(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _call(target: SnapshotCluster) -> str:
+def _call(target: SnapshotPlace) -> str:
     return f"read the usage snapshot {quoted(target.path)}"
 
 
-def _again(target: SnapshotCluster) -> str:
+def _again(target: SnapshotPlace) -> str:
     return f"{_AGAIN} (acr-cleanup collect CONFIG --out {quoted(target.path.name)})."
 
 

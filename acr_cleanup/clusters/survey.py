@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
-from acr_cleanup.clusters.images.pod_specs import Kind
 from acr_cleanup.clusters.read_failure import ReadFailure, unexpected
-from acr_cleanup.clusters.targets import ClusterAccess, ClusterTarget
+from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTarget
 from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
@@ -24,27 +23,6 @@ from acr_cleanup.quoting import quoted
 logger = logging.getLogger(__name__)
 
 _PATIENCE = Patience(attempts=2, timeouts=1)
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterSurvey:
-    """
-    The answers of one cluster. None means that an answer is missing.
-
-    entra: its users are those of Entra ID. Otherwise the credentials that Azure returns are an
-        administrator's.
-    azure_rbac: roles of Azure grant rights on its objects.
-    private: its API server is private.
-    kinds: the kinds that it serves and that are read, each once, except those in `KINDS`.
-    problem: the first reason for a missing answer.
-    """
-
-    target: ClusterTarget
-    entra: bool | None = None
-    azure_rbac: bool | None = None
-    private: bool = False
-    kinds: tuple[Kind, ...] | None = None
-    problem: ReadFailure | None = None
 
 
 async def survey_clusters(

@@ -30,7 +30,7 @@ from acr_cleanup.access.resource_manager import (
 )
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.read_failure import ReadFailure, unexpected
-from acr_cleanup.clusters.targets import AksCluster, ClusterTarget
+from acr_cleanup.clusters.target import AksPlace, ClusterTarget
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Blocker, Outside
 from acr_cleanup.errors import IdentityError
@@ -224,7 +224,7 @@ def _unlisted(cluster: ManagedCluster, known: KnownClusters) -> Blocker:
             _CALL, f"the answer has a cluster without a resource id ({quoted(cluster.id)}).", "Run again."
         )
     name, group, subscription = (quoted(place[part], 90) for part in ("name", "group", "subscription"))
-    resource_id = AksCluster(name, name, subscription, group).resource_id
+    resource_id = AksPlace(name, name, subscription, group).resource_id
     entry = f"{json.dumps(name)}: {json.dumps({'resource_id': resource_id})}"
     state = _state(cluster)
     remedy = f"Add it to `kubernetes_clusters`: {entry}. "

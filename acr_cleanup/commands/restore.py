@@ -64,7 +64,7 @@ async def restore(
     """
     Restore the deletions of a journal, report the results, and return the exit code.
 
-    `path`: the journal's file, for the report. `dry_run`: only report what can be restored.
+    `path`: the file of the journal. `dry_run`: only report what can be restored.
     Raises `ConfigurationError` if the journal belongs to another registry than the settings.
     """
     configured = settings.registry

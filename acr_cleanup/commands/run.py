@@ -24,6 +24,7 @@ from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.plan_doubts import doubts
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
@@ -31,7 +32,7 @@ from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
-from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_usage
+from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_names, read_usage
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.soft_delete import read_soft_delete
 from acr_cleanup.stages.verify import Witness, verify
@@ -133,6 +134,8 @@ class _Run:
     """What a run knows so far. If it ends early, this is what its result is made of."""
 
     plan: Plan
+    names: frozenset[str] | None = None
+    """The names of the registry's repositories; None if they cannot be listed."""
     undo: Undo = field(default_factory=Undo)
     refusals: tuple[str, ...] = ()
     applied: Applied = field(default_factory=Applied)
@@ -159,15 +162,16 @@ async def clean(
     started = clock()
     host = settings.registry.login_server
     run = _Run(Plan(host, settings.policy, started, UsageIndex.of((), started)))
-    if reviewed is not None and (doubts := _doubts(reviewed, settings, started)):
+    if reviewed is not None and (reasons := _doubts(reviewed, settings, started)):
         # Before anything is read: these doubts forbid to apply the plan, whatever is in use now.
         return Result(
-            run.plan, Verdict.REFUSED, dry_run, started, clock(), refusals=doubts, applied_plan=reviewed.named
+            run.plan, Verdict.REFUSED, dry_run, started, clock(), refusals=reasons, applied_plan=reviewed.named
         )
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
-            usage = await unless_stopped(read_usage(sources, runtime.progress, clock), stop)
+            run.names = await unless_stopped(read_names(registry), stop)
+            usage = await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop)
             run.plan = await unless_stopped(
                 make_plan(
                     registry,
@@ -178,6 +182,7 @@ async def clean(
                     clock,
                     backup=settings.backup,
                     exact_sizes=settings.exact_sizes,
+                    catalog=run.names,
                     reviewed=reviewed.repositories if reviewed is not None else None,
                 ),
                 stop,
@@ -191,7 +196,7 @@ async def clean(
                 if run.undo.text:
                     runtime.log(Level.INFO, run.undo.text)
                 if not (dry_run or obstacles):
-                    run.applied, run.proof = await _delete(run.plan, connections, settings, runtime, stop, clock)
+                    run.applied, run.proof = await _delete(run, connections, settings, runtime, stop, clock)
     except AcrCleanupError as error:
         log.debug("the run ended early", exc_info=True)
         run.errors = (Blocker(error.where or host, "", error.seen, error.remedy),)
@@ -233,7 +238,7 @@ async def clean(
 
 
 async def _delete(
-    plan: Plan,
+    run: _Run,
     connections: Connections,
     settings: Settings,
     runtime: Runtime,
@@ -241,13 +246,13 @@ async def _delete(
     clock: Callable[[], datetime],
 ) -> tuple[Applied, Proof | None]:
     """Apply the plan, then verify that every image in use can still be pulled."""
-    registry, witness = connections.registry, Witness()
+    plan, registry, witness = run.plan, connections.registry, Witness()
     # If the journal cannot be opened, this raises, and nothing has been deleted.
     with open_journal(settings.report_dir, plan, clock(), _parameters(settings)) as journal:
         applied = await apply(
             plan,
             registry,
-            lambda: read_usage(connections.sources, runtime.progress, clock, planned=True),
+            lambda: read_usage(connections.sources, run.names, runtime.progress, clock, planned=True),
             stop=stop,
             concurrency=settings.concurrency,
             report=_count_tags(plan, runtime.progress),
@@ -263,8 +268,8 @@ async def _delete(
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
     configured = (SeenCluster(target.key, target.resource_id) for target in settings.clusters)
-    return reviewed.doubts(
-        settings.registry.login_server, configured, settings.plan_max_age, now, settings.policy.shard
+    return doubts(
+        reviewed, settings.registry.login_server, configured, settings.plan_max_age, now, settings.policy.shard
     )
 
 

@@ -1,8 +1,8 @@
 """
 The reasons for and against deleting one tag or one manifest, and the decision if it were unused.
 
-Nothing is decided here. `plan_repository` is asked twice: with all uses, and without the uses in question
-(`excluding_uses`).
+Nothing is decided here. `plan_repository` is asked twice: with all uses, and without the uses in
+question (`excluding_uses`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ class LinkedUse:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedDecision:
-    """The decision about a tag or a manifest: every reason to keep it. Without a reason, it is deleted."""
+    """
+    The decision about a tag or a manifest: every reason to keep it.
+
+    Without a reason, it is deleted.
+    """
 
     reasons: tuple[Reason, ...] = ()
 
@@ -59,8 +63,9 @@ class WithoutUses:
     """
     The decision if none of its uses existed.
 
-    in_scope: without its uses, the repository may be out of scope, which keeps all of it until another of its images
-        runs. This is the decision from then on. None if the repository is in scope anyway.
+    in_scope: without its uses, the repository may be out of scope, which keeps all of it until
+        another of its images runs. This is the decision from then on. None if the repository is in
+        scope anyway.
     each_alone: would each of the uses keep it, even without the other ones?
     """
 
@@ -92,7 +97,8 @@ class Explanation:
 
     name: the tag name or digest that was asked about.
     decision: None if the registry does not have it; `uses` then name something that does not exist.
-    manifest_decision: the decision about its manifest. A manifest may be kept although the tag is deleted.
+    manifest_decision: the decision about its manifest. A manifest may be kept although the tag is
+        deleted.
     without_uses: None if it is deleted anyway, does not exist, or is unused.
     """
 
@@ -126,7 +132,8 @@ def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
         for scan in evidence.usage.scans
     )
     usage = UsageIndex.of(scans, evidence.usage.read_at)
-    # A used digest is read because it is used. Without the use it would not be read, so it must not count as unreadable.
+    # A used digest is read because it is used. Without the use it would not be read, so it must not
+    # count as unreadable.
     return replace(evidence, inventory=evidence.inventory.used_by(usage.digests(name)), usage=usage)
 
 
@@ -213,7 +220,11 @@ _Uses = Iterator[tuple[ImageUse, Link]]
 
 
 def _uses_of_tag(evidence: Evidence, tag: Tag, decision: ExplainedDecision) -> _Uses:
-    """The uses that the rule `in-use` sees. For a tag kept as `attached`, also the uses of its subject."""
+    """
+    The uses that the rule `in-use` sees.
+
+    For a tag kept as `attached`, also the uses of its subject.
+    """
     inventory, usage = evidence.inventory, evidence.usage
     yield from ((use, Link.NAME) for use in usage.of_tag(inventory.name, tag.name))
     yield from _uses_of_family(evidence, tag.digest)
@@ -252,7 +263,9 @@ def _uses_of_family(evidence: Evidence, digest: Digest) -> _Uses:
 
 
 def _neighbours(inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest]:
-    """The manifests that may keep this one, transitively: indexes that list it, its referrers, and its subjects."""
+    """
+    The manifests that may keep this one: indexes that list it, referrers, subjects; transitively.
+    """
     reached = {digest}
     pending = [digest]
     while pending:

@@ -1,9 +1,9 @@
 """
 The tags and manifests of one repository, as a graph.
 
-Edges: index -> its children, referrer -> its subject. In ACR they never leave their repository, so each
-repository can be listed and decided by itself. Locked and unlisted manifests are nodes like any other.
-A manifest whose body could not be read (`known=False`) might have any edge.
+Edges: index -> its children, referrer -> its subject. In ACR they never leave their repository, so
+each repository can be listed and decided alone. Locked and unlisted manifests are nodes like
+any other. A manifest whose body could not be read (`known=False`) might have any edge.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
+from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import Digest
 
 INDEX_MEDIA_TYPES = frozenset(
@@ -47,7 +48,8 @@ _IMAGE_CONFIGS = frozenset(
     }
 )
 
-# Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as `.sig`.
+# Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as
+# `.sig`.
 # https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
@@ -56,7 +58,8 @@ _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
 @dataclass(frozen=True, slots=True)
 class Lock:
     """
-    A lock to remove for a step, with the attributes to restore: of one tag or, if `tag` is None, of the manifest.
+    A lock to remove for a step, with the attributes to restore: of one tag or, if `tag` is None, of
+    the manifest.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-image-lock
     """
@@ -72,8 +75,8 @@ class Tag:
     A name for a manifest.
 
     updated_at: the last push (`lastUpdateTime`), not the first; None if the registry gives none.
-    delete_enabled, write_enabled: the attributes that lock it. If it is `locked` while both are True, the
-        kind of lock is unknown: it could not be restored, so it is never removed.
+    delete_enabled, write_enabled: the attributes that lock it. If it is `locked` while both are
+        True, the kind of lock is unknown: it could not be restored, so it is never removed.
     """
 
     name: str
@@ -85,7 +88,7 @@ class Tag:
 
     @property
     def lock(self) -> Lock | None:
-        """The lock to remove before a deletion; None if there is none, or if it could not be restored."""
+        """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None
             if self.delete_enabled and self.write_enabled
@@ -95,7 +98,8 @@ class Tag:
     @property
     def subject(self) -> Digest | None:
         """
-        The digest that this tag is named after: it points to its signature, attestation or referrers list.
+        The digest that this tag is named after: it points to its signature, attestation or
+        referrers list.
 
         >>> Tag("sha256-" + "0" * 64 + ".sig", Digest("sha256:" + "1" * 64), None).subject == "sha256:" + "0" * 64
         True
@@ -107,11 +111,13 @@ class Tag:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """
-    An image, an index or another artifact, identified by its digest. Its lock attributes are those of a `Tag`.
+    An image, an index or another artifact, identified by its digest. Its lock attributes are those
+    of a `Tag`.
 
     platform: `linux/amd64` for an image; empty for an artifact that does not run.
     size: bytes, as listed. For an index, only its own document.
-    known: are its edges (`children`, `subject`) known? False if its body was not read or cannot be read.
+    known: are its edges (`children`, `subject`) known? False if its body was not read or cannot be
+        read.
     """
 
     digest: Digest
@@ -129,7 +135,7 @@ class Manifest:
 
     @property
     def lock(self) -> Lock | None:
-        """The lock to remove before a deletion; None if there is none, or if it could not be restored."""
+        """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None if self.delete_enabled and self.write_enabled else Lock(None, self.delete_enabled, self.write_enabled)
         )
@@ -140,7 +146,11 @@ class Manifest:
 
     @property
     def is_understood(self) -> bool:
-        """Is its media type known? The references of an unknown (future) media type cannot be read."""
+        """
+        Is its media type known?
+
+        The references of an unknown (future) media type cannot be read.
+        """
         return self.media_type in _UNDERSTOOD
 
     @property
@@ -153,8 +163,8 @@ class Manifest:
         """
         Does its listing alone prove that it has no edges?
 
-        A Docker image manifest cannot have edges. An OCI manifest could have a subject, but an image that
-        can run is not a signature. An unknown media type proves nothing.
+        A Docker image manifest cannot have edges. An OCI manifest could have a subject, but an
+        image that can run is not a signature. An unknown media type proves nothing.
         """
         if self.has_no_edges:
             return True
@@ -164,7 +174,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class RepositoryInventory:
-    """Every tag and manifest of one repository at one moment. A repository that does not exist is an empty one."""
+    """
+    Every tag and manifest of one repository at one moment.
+
+    A repository that does not exist is an empty one.
+    """
 
     name: str
     tags: tuple[Tag, ...] = ()
@@ -172,13 +186,25 @@ class RepositoryInventory:
     used: frozenset[Digest] = frozenset()
     """Digests in use. Their subjects matter, so their bodies are read."""
     locked: bool = False
-    """Is the repository itself locked? Read together with the edges, only if something could be deleted."""
+    """
+    Is the repository itself locked?
+
+    Read together with the edges, only if something could be deleted.
+    """
     hidden: int = 0
-    """How many more manifests the registry counts than it lists. Any may be an index. Read with the edges."""
+    """
+    How many more manifests the registry counts than it lists.
+
+    Any may be an index. Read with the edges.
+    """
     used_tags: frozenset[str] = frozenset()
     """Tags in use, listed or not."""
     all_referrers: bool = False
-    """Must every referrer be known, even if the registry deletes it together with its subject? Backups need this."""
+    """
+    Must every referrer be known, even if the registry deletes it together with its subject?
+
+    Backups need this.
+    """
     candidates: frozenset[Digest] = frozenset()
     """Untagged manifests that may be deleted on their own, unless their body shows a subject."""
 
@@ -186,8 +212,18 @@ class RepositoryInventory:
         """The same inventory, with these digests and tags marked as used."""
         return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
 
+    @property
+    def listed_names(self) -> ListedNames:
+        """The names in this repository, to look up what mentions them."""
+        return ListedNames(
+            self.name,
+            {tag.name: tag.updated_at for tag in self.tags},
+            self.manifests.keys() | self.tags_of.keys(),
+            source=(id(self.tags), len(self.manifests)),
+        )
+
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
-        """The same inventory, with these manifests in place of the old ones: their bodies were read, or are unreadable."""
+        """The same inventory, with manifests whose bodies were read, or proved unreadable."""
         updated = {manifest.digest: manifest for manifest in read}
         return replace(self, manifests={**self.manifests, **updated}) if updated else self
 
@@ -196,9 +232,10 @@ class RepositoryInventory:
         """
         Digests whose body must be read before this repository can be decided.
 
-        First those that every decision needs (`unknown`). Then the `candidates`: a manifest that looks like an image
-        may still have a `subject`, and must then not be deleted on its own. A child of an index need not be read: it
-        is kept or deleted with the index. Reading a body may add further digests.
+        First those that every decision needs (`unknown`). Then the `candidates`: a manifest that
+        looks like an image may still have a `subject`, and must then not be deleted on its own. A
+        child of an index need not be read: it is kept or deleted with the index. Reading a body may
+        add further digests.
         """
         if self._edges_needed:
             return self._edges_needed
@@ -210,7 +247,11 @@ class RepositoryInventory:
 
     @cached_property
     def unknown(self) -> frozenset[Digest]:
-        """Digests whose edges are unknown. Any manifest of the repository might be a child of one of them."""
+        """
+        Digests whose edges are unknown.
+
+        Any manifest of the repository might be a child of one of them.
+        """
         return frozenset(self._edges_needed)
 
     @cached_property
@@ -219,10 +260,12 @@ class RepositoryInventory:
         The manifests whose edges any decision needs.
 
         - Every index, and every unknown media type.
-        - Every digest that a tag names and the listing omits: unlisted manifests (`listEnabled: false`) have edges too.
-        - An OCI artifact that something could keep: a tag, a lock, a use, an index that lists it, a referrer, or a tag
-          named after it. It can only have a subject, and the registry deletes an untagged one with its subject. So
-          other artifacts need not be read, unless they must be backed up.
+        - Every digest that a tag names and the listing omits: unlisted manifests (`listEnabled:
+          false`) have edges too.
+        - An OCI artifact that something could keep: a tag, a lock, a use, an index that lists it, a
+          referrer, or a tag named after it. It can only have a subject, and the registry deletes an
+          untagged one with its subject. So other artifacts need not be read, unless they must be
+          backed up.
         """
         listed = [
             manifest.digest
@@ -249,7 +292,11 @@ class RepositoryInventory:
 
     @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
-        """Digest -> its tags. Built from the tags, because the `tags` of a listed manifest are truncated."""
+        """
+        Digest -> its tags.
+
+        Built from the tags, because the `tags` of a listed manifest are truncated.
+        """
         first: dict[Digest, tuple[Tag, ...]] = {}
         further: defaultdict[Digest, list[Tag]] = defaultdict(list)
         for tag in self.tags:
@@ -277,7 +324,7 @@ class RepositoryInventory:
 
     @cached_property
     def signers_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
-        """Digest -> the tags named after it (`Tag.subject`): its signatures, attestations and referrers list."""
+        """Digest -> the tags named after it (`Tag.subject`), such as its signatures."""
         signers: defaultdict[Digest, list[Tag]] = defaultdict(list)
         for tag in self.tags:
             if (subject := tag.subject) is not None:
@@ -290,10 +337,11 @@ class RepositoryInventory:
 
     def family(self, digest: Digest) -> frozenset[Digest]:
         """
-        The index family of this digest: every index that reaches it, and everything that these reach.
+        The index family of this digest: every index that reaches it, and everything that these
+        reach.
 
-        A runtime may report the digest of an index or of the child that it chose, so a use of either is a
-        use of the family.
+        A runtime may report the digest of an index or of the child that it chose, so a use of
+        either is a use of the family.
         """
         return self.families((digest,))
 

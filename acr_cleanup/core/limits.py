@@ -1,4 +1,8 @@
-"""Limits on the size of one apply. An exceeded limit refuses the whole apply before its first deletion."""
+"""
+Limits on the size of one apply.
+
+An exceeded limit refuses the whole apply before its first deletion.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ from acr_cleanup.core.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class TooManyDeletions:
-    """The plan exceeds `Limits.deletions`. tags, untagged: tags and untagged manifests to delete."""
+    """
+    The plan exceeds `Limits.deletions`. tags, untagged: tags and untagged manifests to delete.
+    """
 
     limit: int
     tags: int
@@ -19,7 +25,9 @@ class TooManyDeletions:
 
 @dataclass(frozen=True, slots=True)
 class TooLargeShare:
-    """The plan exceeds `Limits.percent` in one repository. planned, tags: tags to delete, of how many."""
+    """
+    The plan exceeds `Limits.percent` in one repository. planned, tags: tags to delete, of how many.
+    """
 
     limit: float
     repository: str
@@ -27,7 +35,7 @@ class TooLargeShare:
     tags: int
 
 
-Refusal = TooManyDeletions | TooLargeShare
+LimitRefusal = TooManyDeletions | TooLargeShare
 """An exceeded limit. `reports.plan_words` writes it as a sentence."""
 
 
@@ -43,11 +51,11 @@ class Limits:
     deletions: int | None = 500
     percent: float | None = None
 
-    def exceeded_by(self, tallies: Sequence[Tally]) -> tuple[Refusal, ...]:
+    def exceeded_by(self, tallies: Sequence[Tally]) -> tuple[LimitRefusal, ...]:
         """Every limit that this plan exceeds; empty if it exceeds none."""
         return tuple(self._exceeded_by(tallies))
 
-    def _exceeded_by(self, tallies: Sequence[Tally]) -> Iterator[Refusal]:
+    def _exceeded_by(self, tallies: Sequence[Tally]) -> Iterator[LimitRefusal]:
         tags = sum(tally.planned for tally in tallies)
         untagged = sum(tally.untagged for tally in tallies)
         if self.deletions is not None and tags + untagged > self.deletions:

@@ -83,12 +83,17 @@ NO_MENTIONS = RepositoryMentions()
 
 @dataclass(frozen=True, slots=True)
 class ListedNames:
-    """The names of one repository, as it was listed. `pushed`: the time of the last push of each tag, where it is known."""
+    """
+    The names of one repository, as it was listed.
+
+    tags: with the time of the last push, where it is known.
+    source: equal for two values with the same names, if it is given.
+    """
 
     repository: str
-    tags: Collection[str]
-    digests: Collection[Digest]
-    pushed: Mapping[str, datetime | None] = field(default_factory=dict)
+    tags: Mapping[str, datetime | None]
+    digests: Collection[Digest] = ()
+    source: object = None
 
 
 class MentionSource(Protocol):
@@ -123,4 +128,6 @@ def merged(parts: Iterable[RepositoryMentions]) -> RepositoryMentions:
             by_tag[tag] = (*by_tag.get(tag, ()), *mentions)[:MOST_SHOWN]
         for digest, mentions in part.by_digest.items():
             by_digest[digest] = (*by_digest.get(digest, ()), *mentions)[:MOST_SHOWN]
-    return RepositoryMentions(by_tag, by_digest, tuple(mention for part in found for mention in part.of_any)[:MOST_SHOWN])
+    return RepositoryMentions(
+        by_tag, by_digest, tuple(mention for part in found for mention in part.of_any)[:MOST_SHOWN]
+    )

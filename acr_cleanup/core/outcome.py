@@ -17,7 +17,11 @@ from acr_cleanup.core.verification import Broken, Proof
 
 
 class OutcomeKind(StrEnum):
-    """What happened to one planned tag or manifest. Only `failed` is a failure; most others are changes since the plan."""
+    """
+    What happened to one planned tag or manifest.
+
+    Only `failed` is a failure; most others are changes since the plan.
+    """
 
     DELETED = "deleted"
     GONE = "gone"
@@ -94,7 +98,11 @@ class AppliedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Can deleted items be restored? `text` answers in one sentence; empty if this was not checked."""
+    """
+    Can deleted items be restored?
+
+    `text` answers in one sentence; empty if this was not checked.
+    """
 
     text: str = ""
     warnings: tuple[str, ...] = ()
@@ -108,8 +116,10 @@ class Result:
     blockers: those of the plan and of the second look.
     refusals: sentences on why nothing was (or would be) deleted, in addition to the blockers.
     undo: one sentence on whether the deletions can be restored; empty if nothing is planned.
-    applied_plan: the reviewed plan to which the run was bound; `plan` is then that plan, with the decisions of now.
-    proof: the verification after the deletions; None if nothing was deleted or it was not requested.
+    applied_plan: the reviewed plan to which the run was bound; `plan` is then that plan, with the
+        decisions of now.
+    proof: the verification after the deletions; None if nothing was deleted or it was not
+        requested.
     """
 
     plan: Plan
@@ -146,7 +156,7 @@ class Result:
         return self.proof.broken if self.proof is not None else ()
 
     def freed(self, tally: Tally) -> int:
-        """Bytes freed in one repository: exact if its space was measured, otherwise an upper bound."""
+        """Bytes freed in one repository; an upper bound if its space was not measured."""
         sizes = self._deleted_sizes.get(tally.repository, {})
         if sizes and tally.exact and (space := self.plan.repository(tally.repository).space) is not None:
             return space.freed(sizes)

@@ -1,8 +1,10 @@
 """
-The plans of many repositories in little memory: each is stored as bytes and unpacked on every access.
+The plans of many repositories in little memory: each is stored as bytes and unpacked on every
+access.
 
-As values, a tag with its digest, time and reasons takes 650 bytes; packed it takes an eighth of that. A registry may
-have a million tags. Readers need one repository at a time, and the totals of all of them are in the tallies.
+As values, a tag with its digest, time and reasons takes 650 bytes; packed it takes an eighth of
+that. A registry may have a million tags. Readers need one repository at a time, and the totals of
+all of them are in the tallies.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Packed:
 
     The bytes are pickled. They are made and read by this process only, so unpickling them is safe.
 
-    rest: the plan without decisions, steps and untagged decisions, of which there may be hundreds of thousands.
+    rest: the plan without decisions, steps and untagged decisions, of which there may be hundreds
+        of thousands.
     parts: slices of these three, `PART` of each.
     """
 
@@ -101,9 +104,11 @@ def _unpacked(data: bytes) -> Any:
 
 class _Pickler(pickle.Pickler):
     """
-    Write a dataclass as its fields: three times as fast as the standard way for frozen dataclasses with slots.
+    Write a dataclass as its fields: three times as fast as the standard way for frozen dataclasses
+    with slots.
 
-    A value that occurs twice is written once, so that tags and manifest share a digest again after unpacking.
+    A value that occurs twice is written once, so that tags and manifest share a digest again after
+    unpacking.
     """
 
     def reducer_override(self, value: Any) -> Any:

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, Tag
-from acr_cleanup.core.limits import Limits, Refusal
+from acr_cleanup.core.limits import LimitRefusal, Limits
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, Rule
 from acr_cleanup.core.removal import Reason
@@ -43,7 +43,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class ManifestDecision:
-    """One untagged manifest and every reason to keep it. Made only if the policy sets `delete_untagged`."""
+    """
+    One untagged manifest and every reason to keep it.
+
+    Made only if the policy sets `delete_untagged`.
+    """
 
     manifest: Manifest
     reasons: tuple[Reason, ...] = ()
@@ -62,7 +66,11 @@ class RepositoryPlan:
     steps: tuple[Step, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
     error: str = ""
-    """Why the repository could not be read. If set, there are no decisions and everything in it is kept."""
+    """
+    Why the repository could not be read.
+
+    If set, there are no decisions and everything in it is kept.
+    """
     missing: tuple[Missing, ...] = ()
     """Tags and digests that are used, but not in the registry."""
     space: Space | None = None
@@ -97,7 +105,8 @@ class RepositoryPlan:
         """
         Bytes that the steps free within the repository, if `exact`.
 
-        Otherwise an upper bound: the sum of the listed sizes, which count a shared layer more than once.
+        Otherwise an upper bound: the sum of the listed sizes, which count a shared layer more than
+        once.
         """
         if self.space is not None and self.exact:
             return self.space.freed(manifest.digest for manifest in self.manifests)
@@ -136,7 +145,7 @@ class RepositoryPlan:
 
 
 class RepositoryPlans(Sequence[RepositoryPlan]):
-    """The plans of many repositories in a compact form; their tallies can be read without unpacking a plan."""
+    """The plans of many repositories in a compact form, with their tallies unpacked."""
 
     @property
     @abstractmethod
@@ -152,7 +161,7 @@ class Obstacles:
     """
 
     blockers: tuple[Blocker, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[LimitRefusal, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.blockers or self.refusals)
@@ -171,7 +180,11 @@ class Plan:
     created_at: datetime
     usage: UsageIndex
     repositories: Sequence[RepositoryPlan] = ()
-    """One plan per repository. `RepositoryPlans` makes each on access: hold one at a time to save memory."""
+    """
+    One plan per repository.
+
+    `RepositoryPlans` makes each on access: hold one at a time to save memory.
+    """
     blockers: tuple[Blocker, ...] = ()
 
     def obstacles(self, limits: Limits) -> Obstacles:
@@ -229,7 +242,11 @@ class Plan:
 
     @property
     def missing(self) -> tuple[Missing, ...]:
-        """Tags and digests that are used, but not in the registry. Unread repositories are not checked."""
+        """
+        Tags and digests that are used, but not in the registry.
+
+        Unread repositories are not checked.
+        """
         return tuple(missing for tally in self.tallies for missing in tally.missing)
 
     @property

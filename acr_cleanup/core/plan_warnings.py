@@ -1,4 +1,8 @@
-"""Facts about the plan of a repository that a user must know. `reports.plan_words` writes them as sentences."""
+"""
+Facts about the plan of a repository that a user must know.
+
+`reports.plan_words` writes them as sentences.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from acr_cleanup.core.references import Digest
 @dataclass(frozen=True, slots=True)
 class UnreadableManifests:
     """
-    Manifests whose body cannot be read or understood: the plan untags there, and deletes no manifest.
+    Manifests whose body cannot be read or understood: the plan untags there, and deletes no
+    manifest.
 
     examples: some of their digests, sorted.
     """
@@ -22,7 +27,7 @@ class UnreadableManifests:
 
 @dataclass(frozen=True, slots=True)
 class UnlistedManifests:
-    """Manifests that the registry counts and does not list: the plan deletes no untagged manifest there."""
+    """Manifests that the registry counts but does not list: untagged ones are kept there."""
 
     repository: str
     number: int

@@ -1,13 +1,15 @@
 """
 Plan one repository: decide about its tags, then about its manifests.
 
-The tags are decided by the keep reasons of policy.py. The manifests follow from the same values, with no second read:
+The tags are decided by the keep reasons of policy.py. The manifests follow from the same values,
+with no second read:
 
 - `untag` removes one name and nothing else.
-- `delete manifest` removes a manifest and **every** tag on it; it frees space. It is planned only if every tag on the manifest is
-  deleted, its digest is unused, it is not locked, every index that lists it is deleted, and everything attached to it is deleted.
-- An untagged manifest is kept, unless it is a child or referrer of a deleted manifest and nothing kept needs it. With
-  `delete_untagged`, old untagged manifests are deleted on their own as well.
+- `delete manifest` removes a manifest and **every** tag on it; it frees space. It is planned only
+  if every tag on the manifest is deleted, its digest is unused, it is not locked, every index that
+  lists it is deleted, and everything attached to it is deleted.
+- An untagged manifest is kept, unless it is a child or referrer of a deleted manifest and nothing
+  kept needs it. With `delete_untagged`, old untagged manifests are deleted on their own as well.
 
 removal.py says how keeping one manifest keeps others.
 """
@@ -34,7 +36,7 @@ def nothing_to_delete(
     inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
 ) -> bool:
     """
-    Is every tag kept, whatever the bodies of the manifests contain?
+    Is every tag kept, independent of the bodies of the manifests?
 
     If so, no body needs to be read: edges between manifests only add reasons to keep.
     """
@@ -52,15 +54,16 @@ def plan_repository(
     """
     Decide about one repository. Pure: the same values give the same plan, in any order.
 
-    inventory: with every body read that `RepositoryInventory.unread` names. A body that is still unread is unknown,
-        and no manifest of the repository is then deleted.
+    inventory: with every body read that `RepositoryInventory.unread` names. A body that is still
+        unread is unknown, and no manifest of the repository is then deleted.
     """
     evidence = Evidence(inventory, usage, policy, now)
     reasons = keep_reasons(evidence)
     removal = removable(evidence, (tag.name for tag in inventory.tags if tag.name not in reasons))
     unreadable = bool(inventory.unknown)
     if unreadable and _all_kept(inventory, reasons) and not candidates(evidence):
-        # No decision depends on these manifests, so they may not have been read. Do not report them.
+        # No decision depends on these manifests, so they may not have been read. Do not report
+        # them.
         unreadable = False
         reasons = {name: tuple(filter(_survives_reading, of_tag)) for name, of_tag in reasons.items()}
     for tag in inventory.tags:
@@ -86,7 +89,7 @@ def _all_kept(inventory: RepositoryInventory, reasons: Mapping[str, tuple[KeepRe
 
 
 def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> KeepReason:
-    """The reason to keep a tag that no rule keeps: it is attached to a kept manifest, by its name or by `subject`."""
+    """The reason to keep a tag that belongs to a kept manifest, by its name or by `subject`."""
     manifest = inventory.manifests.get(tag.digest)
     subjects = (tag.subject, manifest.subject if manifest else None)
     kept = [

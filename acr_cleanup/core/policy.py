@@ -1,5 +1,5 @@
 """
-Which tags to keep.
+The keep rules: which tags are kept, and why.
 
 A tag is deleted when all three hold:
 
@@ -23,6 +23,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.selection import captured, patterns
 from acr_cleanup.core.shard import WHOLE, Shard, part_of
@@ -30,7 +31,7 @@ from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
 class Scope(StrEnum):
-    """Which repositories may lose tags."""
+    """The repositories that may lose tags."""
 
     RUNNING = "running"
     """Those named by a container of a pod, in at least one cluster."""
@@ -47,10 +48,15 @@ MANIFEST_LOCKED = "its manifest is locked in the registry"
 
 
 class Rule(StrEnum):
-    """The identifiers of the keep rules. Reports and documentation contain them, so they must not change."""
+    """
+    The identifiers of the keep rules.
+
+    Reports and documentation contain them, so they must not change.
+    """
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
+    MENTIONED = "mentioned"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
     UNKNOWN_AGE = "unknown-age"
@@ -75,12 +81,14 @@ class RetentionPolicy:
     """
     What the user asked to keep and to delete.
 
-    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only keep more.
+    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
+    keep more.
 
     older_than: minimum age since the last push.
     repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
         `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
-    keep_last: how many of the newest tags to keep. All tags of the repository count, except signatures.
+    keep_last: how many of the newest tags to keep. All tags of the repository count, except
+        signatures.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
     shard: the part of the registry that this run works on.
@@ -101,7 +109,11 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that a rule may look at. The clock is a value (`now`), so that a decision can be repeated."""
+    """
+    Everything that a rule may look at.
+
+    The clock is a value (`now`), so that a decision can be repeated.
+    """
 
     inventory: RepositoryInventory
     usage: UsageIndex
@@ -153,7 +165,8 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
         return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among the selected ones")
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    # Checked last: a reason that applies in every shard is more useful than "belongs to another shard".
+    # Checked last: a reason that applies in every shard is more useful than "belongs to another
+    # shard".
     if not policy.shard.includes(name):
         part = part_of(name, policy.shard.of)
         detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
@@ -163,10 +176,12 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
 
 def in_use(evidence: Evidence) -> KeptTags:
     """
-    Keep a tag if a use names it, its digest or another digest of its index family, or is an open reference.
+    Keep a tag if a use names it, its digest or another digest of its index family, or is an open
+    reference.
 
-    Both tag and digest count: the tag may have moved since the kubelet pulled it, the digest has not.
-    A runtime may report the index or the child that it chose, so a use of either is a use of the family.
+    Both tag and digest count: the tag may have moved since the kubelet pulled it, the digest has
+    not. A runtime may report the index or the child that it chose, so a use of either is a use of
+    the family.
     """
     inventory, usage = evidence.inventory, evidence.usage
     by_family: defaultdict[Digest, list[ImageUse]] = defaultdict(list)
@@ -184,6 +199,30 @@ def in_use(evidence: Evidence) -> KeptTags:
         elif any_image:
             detail = "something names its repository without saying which image"
             yield tag, KeepReason(Rule.IN_USE, detail, any_image)
+
+
+def mentioned(evidence: Evidence) -> KeptTags:
+    """
+    Keep a tag that an object of a cluster names together with its repository, or whose digest it contains.
+
+    Weaker evidence than a use: how the object writes the image is unknown, only the names are known.
+    """
+    inventory = evidence.inventory
+    mentions = mentions_of(evidence)
+    by_family: defaultdict[Digest, list[Mention]] = defaultdict(list)
+    for mentioned_digest in sorted(mentions.by_digest):
+        for digest in inventory.family(mentioned_digest):
+            by_family[digest].extend(mentions.by_digest[mentioned_digest])
+    for tag in inventory.tags:
+        reasons = (*mentions.by_tag.get(tag.name, ()), *by_family.get(tag.digest, ()), *mentions.of_any)
+        if reasons:
+            more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+            yield tag, KeepReason(Rule.MENTIONED, f"{reasons[0]}{more}")
+
+
+def mentions_of(evidence: Evidence) -> RepositoryMentions:
+    """The mentions of the repository, of the names that the registry listed."""
+    return evidence.usage.mentions(evidence.inventory.listed_names)
 
 
 def locked(evidence: Evidence) -> KeptTags:
@@ -209,7 +248,7 @@ def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
 
 
 def unknown_manifest(evidence: Evidence) -> KeptTags:
-    """Keep a tag if its manifest cannot be read or its media type is unknown: its references are then unknown."""
+    """Keep a tag if its manifest cannot be read or understood: it may then refer to anything."""
     inventory = evidence.inventory
     for tag in inventory.tags:
         if tag.digest in inventory.unknown:
@@ -275,7 +314,11 @@ def newest(evidence: Evidence) -> KeptTags:
 
 
 def counted_with(policy: RetentionPolicy, name: str) -> str:
-    """The group in which `keep_last` counts a tag of this name, in words. Different groups have different words."""
+    """
+    The group in which `keep_last` counts a tag of this name, in words.
+
+    Different groups have different words.
+    """
     if not policy.keep_last_by:
         return "its repository"
     text = captured(policy.keep_last_by, name)
@@ -291,6 +334,7 @@ class ChartGroup(StrEnum):
     """The slices of kept tags in the chart of a summary. `{…}` is a field of the policy."""
 
     IN_USE = "in use"
+    MENTIONED = "mentioned"
     YOUNG = "younger than {older_than}"
     NEWEST = "newest {keep_last}"
     OTHER = "other reasons"
@@ -323,6 +367,9 @@ class KeepRule:
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
     KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(
+        Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
+    ),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),

@@ -1,12 +1,14 @@
 """
 Image references: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
 
-A reference keeps its tag **and** its digest. A pull ignores the tag if there is a digest. Protection uses both: the tag,
-because the next manifest may be written with it again, and the digest, because it runs. Without either, the tag is `latest`.
+A reference keeps its tag **and** its digest. A pull ignores the tag if there is a digest.
+Protection uses both: the tag, because the next manifest may be written with it again, and the
+digest, because it runs. Without either, the tag is `latest`.
 
-The first path component is a host only if it contains a `.` or a `:`, is `localhost`, or has capitals. Otherwise the
-reference belongs to Docker Hub. So `contoso.azurecr.io:r1` (no slash) is *not* in the registry contoso.
-Grammar: https://github.com/distribution/reference/blob/main/reference.go
+The first path component is a host only if it contains a `.` or a `:`, is `localhost`, or has
+capitals. Otherwise the reference belongs to Docker Hub. So `contoso.azurecr.io:r1` (no slash) is
+*not* in the registry contoso. Grammar:
+https://github.com/distribution/reference/blob/main/reference.go
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ from typing import NewType
 from acr_cleanup.errors import InvalidReference
 
 Digest = NewType("Digest", str)
-"""`sha256:<64 hex>`: the immutable identity of a manifest. Only `parse_digest` makes one from outside text."""
+"""
+`sha256:<64 hex>`: the immutable identity of a manifest.
+
+Only `parse_digest` makes one from outside text.
+"""
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
@@ -42,9 +48,9 @@ class ImageReference:
     """
     The name of one image: host, repository, and its tag, its digest or both.
 
-    Without either it is an **open** reference: a template such as `shop/web:{{ .Values.tag }}` names the
-    repository, but not which image, so it may mean any of them. `parse_reference` never returns one,
-    because a runtime could not start it.
+    Without either it is an **open** reference: a template such as `shop/web:{{ .Values.tag }}`
+    names the repository, but not which image, so it may mean any of them. `parse_reference` never
+    returns one, because a runtime could not start it.
     """
 
     host: str
@@ -64,14 +70,15 @@ class ImageReference:
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class RegistryHost:
     """
     The host names of one Azure container registry.
 
-    Regional endpoints `NAME.REGION.geo.azurecr.io` are recognised without being listed. Hosts are compared without
-    regard to case, and the port `:443` is ignored.
+    Regional endpoints `NAME.REGION.geo.azurecr.io` are recognised without being listed. Hosts are
+    compared without regard to case, and the port `:443` is ignored.
 
-    login_server: the host that requests are sent to (`contoso.azurecr.io`, with a port if it has one).
+    login_server: the host that requests are sent to (`contoso.azurecr.io`, with a port if it has
+        one).
     aliases: further host names (custom domains).
     """
 
@@ -82,11 +89,11 @@ class Registry:
         """
         Is this a host name of the registry?
 
-        >>> Registry("contoso.azurecr.io").owns("CONTOSO.azurecr.io:443")
+        >>> RegistryHost("contoso.azurecr.io").owns("CONTOSO.azurecr.io:443")
         True
-        >>> Registry("contoso.azurecr.io").owns("contoso.westeurope.geo.azurecr.io")
+        >>> RegistryHost("contoso.azurecr.io").owns("contoso.westeurope.geo.azurecr.io")
         True
-        >>> Registry("contoso.azurecr.io").owns("notcontoso.azurecr.io")
+        >>> RegistryHost("contoso.azurecr.io").owns("notcontoso.azurecr.io")
         False
         """
         host = normalise_host(host)
@@ -102,15 +109,16 @@ class Registry:
 
         Used for text that cannot be parsed: if it may mean this registry, it is a blocker.
 
-        >>> Registry("contoso.azurecr.io").mentioned_in("https://contoso.azurecr.io/shop web")
+        >>> RegistryHost("contoso.azurecr.io").mentioned_in("https://contoso.azurecr.io/shop web")
         True
-        >>> Registry("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
+        >>> RegistryHost("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
         False
         """
         return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))
 
 
-# Longest runs of host characters. A lookalike such as `contoso.azurecr.io.evil.example` is one run, and does not match.
+# Longest runs of host characters. A lookalike such as `contoso.azurecr.io.evil.example` is one run,
+# and does not match.
 _HOST_IN_TEXT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?")
 
 
@@ -130,8 +138,8 @@ def parse_reference(text: str) -> ImageReference:
     """
     Parse an image reference as a container runtime would. Raises `InvalidReference`.
 
-    Outer white space is removed, because pod templates may contain it. The host is lower-cased; `ImageUse.text` keeps
-    the original text.
+    Outer white space is removed, because pod templates may contain it. The host is lower-cased;
+    `ImageUse.text` keeps the original text.
 
     >>> parse_reference("contoso.azurecr.io/team/api:1.0@sha256:" + "0" * 64).tag
     '1.0'
@@ -163,11 +171,13 @@ def parse_reference(text: str) -> ImageReference:
 
 def parse_image_id(text: str) -> ImageReference | Digest | None:
     """
-    Parse `status.containerStatuses[].imageID`: a reference, a bare digest, or None if it is not set yet.
+    Parse `status.containerStatuses[].imageID`: a reference, a bare digest, or None if it is not set
+    yet.
 
-    Runtimes add a scheme (`docker-pullable://…`, https://github.com/kubernetes/kubernetes/issues/95968). They may report a
-    bare `sha256:…`, which names no repository and may be the digest of the image's configuration.
-    Raises `InvalidReference`.
+    Runtimes add a scheme (`docker-pullable://…`,
+    https://github.com/kubernetes/kubernetes/issues/95968). They may report a bare `sha256:…`, which
+    names no repository and may be the digest of the image's configuration. Raises
+    `InvalidReference`.
     """
     rest = _SCHEME.sub("", text.strip(), count=1)
     if not rest:

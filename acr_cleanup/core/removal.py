@@ -1,26 +1,37 @@
 """
-Which manifests may be deleted together with some tags: the largest set on which nothing kept depends.
+The manifests that may be deleted together with some tags: the largest set on which nothing kept
+depends.
 
 Keeping one item keeps its relatives, transitively:
 
 - a kept index keeps its children;
-- a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their tags;
-- a kept referrer keeps its subject, because the registry deletes referrers together with their subject;
+- a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
+  tags;
+- a kept referrer keeps its subject, because the registry deletes referrers together with their
+  subject;
 - a kept tag keeps its manifest, and the manifest it is named after.
 
-An untagged manifest is deleted only together with an index that lists it or with its subject. If the policy sets
-`delete_untagged`, it is also deleted on its own.
+An untagged manifest is deleted only together with an index that lists it or with its subject. If
+the policy sets `delete_untagged`, it is also deleted on its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, describe_duration, kept_by_lock, scope_reason
+from acr_cleanup.core.policy import (
+    Evidence,
+    RetentionPolicy,
+    Rule,
+    describe_duration,
+    kept_by_lock,
+    mentions_of,
+    scope_reason,
+)
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.usage import UsageIndex
 
@@ -36,7 +47,7 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason to keep a tag (`rule` is a `Rule`) or a manifest (a `Rule` or a `Hold`), with its evidence."""
+    """One reason to keep a tag or a manifest, with its evidence. A `Hold` is only for manifests."""
 
     rule: Rule | Hold
     detail: str
@@ -49,7 +60,7 @@ class Removal:
     tags: frozenset[str]
     manifests: frozenset[Digest]
     alone: frozenset[Digest]
-    """The untagged ones of `manifests` that are deleted on their own, not together with a tagged manifest."""
+    """The untagged manifests that are deleted on their own, not with a tagged one."""
 
 
 def prepare(
@@ -60,7 +71,8 @@ def prepare(
 
     backup: every deleted manifest must be a step of its own, so all referrers must be read.
     """
-    inventory = inventory.used_by(usage.digests(inventory.name), usage.tags(inventory.name))
+    mentions = usage.mentions(inventory.listed_names)
+    inventory = inventory.used_by(usage.digests(inventory.name) | mentions.by_digest.keys(), usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
     return replace(inventory, candidates=untagged, all_referrers=backup)
 
@@ -70,7 +82,7 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     inventory = evidence.inventory
     if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
         return frozenset()
-    used = evidence.usage.digests(inventory.name)
+    used = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
     return frozenset(
         digest
         for digest, manifest in inventory.manifests.items()
@@ -83,25 +95,28 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
 
 def removable(evidence: Evidence, free_tags: Iterable[str]) -> Removal:
     """
-    What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests no longer needed.
+    What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
+    no longer needed.
 
     free_tags: names of tags without any keep reason.
     """
     return RemovableSet(evidence, set(free_tags)).shrink()
 
 
-def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> frozenset[Digest]:
+def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> Mapping[Digest, Rule]:
     """
-    Every digest in the index families of the used digests.
+    Every digest in the index families of the used and of the mentioned digests, with the rule that keeps it.
 
     A runtime may report the digest of an index or of the child that it chose.
     """
-    return inventory.families(usage.digests(inventory.name))
+    families = dict.fromkeys(inventory.families(usage.mentions(inventory.listed_names).by_digest), Rule.MENTIONED)
+    return families | dict.fromkeys(inventory.families(usage.digests(inventory.name)), Rule.IN_USE)
 
 
 class RemovableSet:
     """
-    Starts with every tag and manifest that might be deleted and removes the kept ones until nothing changes.
+    Starts with every tag and manifest that might be deleted and removes the kept ones until nothing
+    changes.
 
     Each edge is visited once, so the time grows linearly with the repository.
     """
@@ -127,7 +142,8 @@ class RemovableSet:
             self._keep_relatives()
             together = self._relatives_of(digest for digest in self._manifests if digest in tagged)
             alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
-            # Untagged manifests may support only each other: an index that lists its own subject. Keep them.
+            # Untagged manifests may support only each other: an index that lists its own subject.
+            # Keep them.
             unsupported = self._manifests - together - alone
             if not unsupported:
                 return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone))
@@ -172,7 +188,7 @@ class RemovableSet:
                     self._keep_tag(tag)
 
     def _relatives_of(self, digests: Iterable[Digest]) -> set[Digest]:
-        """The removable manifests that are deleted together with these: children and referrers, transitively."""
+        """The removable children and referrers of these manifests, transitively."""
         inventory = self._inventory
         reached = set(digests)
         pending = list(reached)
@@ -187,7 +203,7 @@ class RemovableSet:
 
 def reasons_to_keep(
     evidence: Evidence,
-    used: Container[Digest],
+    used: Mapping[Digest, Rule],
     deleted_tags: Container[str],
     deleted_manifests: Container[Digest],
     digest: Digest,
@@ -200,8 +216,9 @@ def reasons_to_keep(
     """
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
-    if digest in used:
-        yield Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
+    if (rule := used.get(digest)) is not None:
+        by = "a workload runs or pins it" if rule is Rule.IN_USE else "an object of a cluster contains its digest"
+        yield Reason(rule, f"{by}, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
@@ -222,7 +239,7 @@ def _relatives_that_keep(
     deleted_manifests: Container[Digest],
     digest: Digest,
 ) -> Iterator[Reason]:
-    """Its kept tags, the kept indexes that list it, and the kept manifests and tags that are attached to it."""
+    """Its kept tags, the kept indexes that list it, and everything kept that is attached to it."""
     tags = inventory.tags_of.get(digest, ())
     for tag in tags:
         if tag.name not in deleted_tags:
@@ -266,6 +283,8 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
     """Repository-wide reasons to keep untagged manifests: out of scope, or an open reference."""
     if (reason := scope_reason(evidence)) is not None:
         yield Reason(reason.rule, reason.detail)
+    if mentions_of(evidence).of_any:
+        yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
     if evidence.usage.of_any(evidence.inventory.name):
         yield Reason(Rule.IN_USE, "something names its repository without saying which image")
 

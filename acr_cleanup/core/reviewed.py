@@ -1,4 +1,6 @@
-"""A reviewed plan, compared with a fresh one: which of its steps to try, and the fresh decision on everything else."""
+"""
+A reviewed plan, combined with a fresh plan: its steps, and the fresh decisions on everything else.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
     """
     The plan that deletes nothing beyond what was reviewed.
 
-    Its steps are the reviewed ones, and their tags and manifests count as planned. `apply` checks again which of them
-    are still valid, and reports an outcome for the other ones. Every other tag is kept, by its fresh reasons or as unreviewed.
+    Its steps are the reviewed ones, and their tags and manifests count as planned. `apply` checks
+    again which of them are still valid, and reports an outcome for the other ones. Every other tag
+    is kept, by its fresh reasons or as unreviewed.
 
     fresh: a plan made now, of every reviewed repository.
     """

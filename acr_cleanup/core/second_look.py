@@ -1,8 +1,8 @@
 """
 The second look: which planned steps are still valid right before they are carried out.
 
-The repository is read and decided again. Only what both plans delete is deleted: never more than was
-planned, and less wherever something changed. A change is an outcome, not an error.
+The repository is read and decided again. Only what both plans delete is deleted: never more than
+was planned, and less wherever something changed. A change is an outcome, not an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOCKED_SINCE = "it was locked since the plan"
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The steps that may be carried out now, and the outcomes of everything else that was planned."""
+    """The steps that may be carried out now, and the outcomes of the other planned items."""
 
     steps: tuple[Step, ...]
     outcomes: tuple[Outcome, ...]
@@ -33,10 +33,11 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
     """
     Which of the planned steps does a fresh plan still contain?
 
-    - `delete manifest` is confirmed only if every tag now on the manifest was planned. Otherwise its
-      planned tags are untagged one by one.
+    - `delete manifest` is confirmed only if every tag now on the manifest was planned. Otherwise
+      its planned tags are untagged one by one.
     - Locks are taken from the fresh plan: a restored lock must not be older than that.
-    - A lock set after the plan means that the item is to be kept. It is not removed, even with `include_locked`.
+    - A lock set after the plan means that the item is to be kept. It is not removed, even with
+      `include_locked`.
 
     inventory: the values from which `fresh` was made.
     """
@@ -71,7 +72,8 @@ class _SecondLook:
         tags, outcomes = self._confirm_tags(step, locked_since=locked_since)
         if isinstance(step, DeleteManifest):
             fresh_step = self._manifest_steps.get(step.digest)
-            # Deleting the manifest deletes every tag on it: each must have been planned, and be unchanged.
+            # Deleting the manifest deletes every tag on it: each must have been planned, and be
+            # unchanged.
             if fresh_step is not None and not locked_since and set(tags).issuperset(fresh_step.tags):
                 # Keep the order of both plans: never fewer dependencies than were planned.
                 after = tuple(sorted({*step.after, *fresh_step.after}))

@@ -1,4 +1,4 @@
-"""Select names by a list of patterns: globs, or regular expressions whose time is linear in the name."""
+"""Select names by patterns: globs, or regular expressions that are fast for every name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 EVERYTHING = "*"
-"""The pattern for every name, also with `use_regex`: as a regular expression it would be invalid."""
+"""The pattern for every name, also with `use_regex`. As an expression it would be invalid."""
 
 _MEMORY = 8 << 20
 """Bytes that RE2 may use for one expression."""
@@ -26,10 +26,12 @@ class PatternRefused(ValueError):
 @dataclass(frozen=True, slots=True)
 class Patterns:
     """
-    A compiled list of patterns. Each must match a whole name, with case. Their order does not matter.
+    A compiled list of patterns. Each must match a whole name, with case. Their order does not
+    matter.
 
-    A pattern that begins with `!` excludes names, even if another pattern matches them. A list with only such patterns
-    selects all other names. An empty list selects nothing, so that losing its last pattern deletes nothing.
+    A pattern that begins with `!` excludes names, even if another pattern matches them. A list with
+    only such patterns selects all other names. An empty list selects nothing, so that losing its
+    last pattern deletes nothing.
     """
 
     wanted: tuple[tuple[str, Callable[[str], bool]], ...]
@@ -91,7 +93,8 @@ def compiled(pattern: str) -> Any:
 
 def captured(pattern: str, name: str) -> str | None:
     """
-    The text that the one group of an expression captures, anywhere in the name; None if it does not match.
+    The text that the one group of an expression captures, anywhere in the name; None if it does not
+    match.
 
     >>> captured("^(dev|main)-", "dev-17")
     'dev'

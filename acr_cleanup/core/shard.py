@@ -1,4 +1,4 @@
-"""Shards: split the repositories of a large registry into parts by name, so that several runs can share the work."""
+"""Shards: parts of a large registry, split by repository name, for runs that share the work."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 MOST = 1000
-"""Most shards of one registry. Each reads every cluster. GitHub runs at most 256 jobs of a matrix."""
+"""
+Most shards of one registry.
+
+Each reads every cluster. GitHub runs at most 256 jobs of a matrix.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
     """
-    One of `of` disjoint parts of the registry, numbered from 1. Together they contain every repository.
+    One of `of` disjoint parts of the registry, numbered from 1. Together they contain every
+    repository.
 
     >>> str(Shard(3, 8))
     '3/8'

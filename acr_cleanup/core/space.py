@@ -1,8 +1,9 @@
 """
 The exact space that deleting manifests frees within one repository.
 
-The registry stores a layer or an image configuration once for all manifests that refer to it. Its bytes are freed with the last
-of these manifests. Blobs shared with other repositories are not considered. Listed sizes count every layer of every manifest.
+The registry stores a layer or an image configuration once for all manifests that refer to it. Its
+bytes are freed with the last of these manifests. Blobs shared with other repositories are not
+considered. Listed sizes count every layer of every manifest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class Content:
     The sizes of one manifest, in bytes.
 
     document: the manifest itself.
-    blobs: digest of each layer and of the configuration -> its size. Empty for an index: its children are manifests.
+    blobs: digest of each layer and of the configuration -> its size. Empty for an index: its
+        children are manifests.
     """
 
     document: int
@@ -29,13 +31,14 @@ class Content:
 @dataclass(frozen=True, slots=True)
 class Space:
     """
-    The blobs that deleting the planned manifests of a repository can free. Blobs of kept manifests are left out.
+    The blobs that deleting the planned manifests of a repository can free. Blobs of kept manifests
+    are left out.
 
     planned: digest of each planned manifest -> its content.
     referrers: manifest -> those that the registry deletes together with it, without a request.
     read: manifests read to measure the space.
-    unread: manifests of the repository that could not be read or have no known size. With any of these the
-        space is not exact: each might share every blob.
+    unread: manifests of the repository that could not be read or have no known size. With any of
+        these the space is not exact: each might share every blob.
     """
 
     planned: Mapping[Digest, Content] = field(default_factory=dict)
@@ -48,7 +51,11 @@ class Space:
         return not self.unread
 
     def freed(self, deleted: Iterable[Digest]) -> int:
-        """Bytes freed if exactly these manifests are deleted. A blob that another planned manifest shares is not freed."""
+        """
+        Bytes freed if exactly these manifests are deleted.
+
+        A blob that another planned manifest shares is not freed.
+        """
         digests = self._with_referrers(deleted)
         contents = [content for digest, content in self.planned.items() if digest in digests]
         shared = {blob for digest, content in self.planned.items() if digest not in digests for blob in content.blobs}
@@ -81,7 +88,8 @@ def measure(
     """
     Measure the space of the manifests `planned` for deletion.
 
-    If two manifests state different sizes for one blob, the smaller counts, so that the result is not too large.
+    If two manifests state different sizes for one blob, the smaller counts, so that the result is
+    not too large.
 
     contents: of every manifest of the repository; None for a manifest that could not be read.
     referrers, read: see `Space`.

@@ -64,7 +64,8 @@ Step = Untag | DeleteManifest
 
 def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
     """
-    Group the steps: the steps of one group depend only on earlier groups, so they may run in parallel.
+    Group the steps: the steps of one group depend only on earlier groups, so they may run in
+    parallel.
 
     Raises `graphlib.CycleError` if steps depend on one another.
     """
@@ -96,8 +97,8 @@ def ordered_steps(inventory: RepositoryInventory, removal: Removal) -> tuple[Ste
         steps = _unordered_steps(inventory, removal, inventory.signers_of)
         return tuple(step for wave in waves(steps) for step in wave)
     except CycleError:
-        # Content addressing rules out cycles of children and subjects. Tag names can still form one,
-        # because a tag may be named after any digest; the names are then ignored.
+        # Content addressing rules out cycles of children and subjects. Tag names can still form
+        # one, because a tag may be named after any digest; the names are then ignored.
         steps = _unordered_steps(inventory, removal, {})
         return tuple(step for wave in waves(steps) for step in wave)
 

@@ -23,7 +23,11 @@ class Tally:
     planned: int = 0
     """Tags to delete."""
     kept_by: Mapping[Rule, int] = field(default_factory=dict)
-    """Kept tags by their strongest reason. A tag in use counts as in use, even if a stronger rule keeps it too."""
+    """
+    Kept tags by their strongest reason.
+
+    A tag in use counts as in use, even if a stronger rule keeps it too.
+    """
     locked_alone: int = 0
     """Tags kept only by a lock."""
     untagged: int = 0

@@ -1,4 +1,4 @@
-"""Uses of images in clusters, what could not be read there, and the index that answers "who uses this?"."""
+"""Uses of images in clusters, unread parts of clusters, and the index of all uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class ImageUse:
 
     field: path in the object, such as `spec.template.spec.containers[0].image`.
     text: the original text of the field.
-    running: is this a container or init container of a pod? Only these make a repository *run* in a cluster.
+    running: is this a container or init container of a pod? Only these make a repository *run* in a
+        cluster.
     """
 
     workload: Workload
@@ -45,14 +46,15 @@ class ImageUse:
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """
-    Something that could not be read. It forbids every deletion, because it could have changed any decision.
+    Something that could not be read. It forbids every deletion, because it could have changed any
+    decision.
 
     where: the cluster or the registry.
     call: the request that failed.
     seen: the answer.
     remedy: what to do.
-    kind: the kind of object that could not be listed, as kubectl names it (`rollouts.argoproj.io`); empty if
-        several kinds are affected.
+    kind: the kind of object that could not be listed, as kubectl names it (`rollouts.argoproj.io`);
+        empty if several kinds are affected.
     """
 
     where: str
@@ -68,11 +70,13 @@ class Blocker:
 @dataclass(frozen=True, slots=True)
 class ClusterScan:
     """
-    The uses found in one cluster. With blockers, it can prove that an image is used, but not that it is unused.
+    The uses found in one cluster. With blockers, it can prove that an image is used, but not that
+    it is unused.
 
     access: how the cluster was reached: `direct`, `run-command`, `kubeconfig`.
     objects: how many API objects were read. This tells an empty cluster from an unread one.
-    waived: what could not be read, for kinds that the user waived. It blocks nothing; every report repeats it.
+    waived: what could not be read, for kinds that the user waived. It blocks nothing; every report
+        repeats it.
     notes: further facts about the cluster; sentences, without its name.
     read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
     resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
@@ -92,7 +96,8 @@ class ClusterScan:
 
     def waive(self, kinds: Collection[str]) -> ClusterScan:
         """
-        This scan, with the blockers of these kinds waived. Uses that were found in such objects still count.
+        This scan, with the blockers of these kinds waived. Uses that were found in such objects
+        still count.
 
         kinds: compared without regard to case.
         """
@@ -104,7 +109,7 @@ class ClusterScan:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Clusters outside the configuration: warnings as sentences, and blockers that forbid every deletion."""
+    """Clusters outside the configuration: warnings (sentences) and blockers."""
 
     warnings: tuple[str, ...] = ()
     blockers: tuple[Blocker, ...] = ()
@@ -115,8 +120,9 @@ class UsageIndex:
     """
     Answers "who uses this?" for a tag and for a digest of the registry.
 
-    An index with blockers can prove that something **is** used. It cannot prove that something is unused.
-    A digest is indexed for the repository that the use names: in ACR, manifests never leave their repository.
+    An index with blockers can prove that something **is** used. It cannot prove that something is
+    unused. A digest is indexed for the repository that the use names: in ACR, manifests never leave
+    their repository.
 
     repositories: every repository that a use names.
     running: the repositories that a container or init container of a pod names.
@@ -130,6 +136,7 @@ class UsageIndex:
     repositories: frozenset[str] = field(compare=False)
     running: frozenset[str] = field(compare=False)
     outside: Outside = field(default_factory=Outside)
+    _mentions: dict[str, tuple[object, RepositoryMentions]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, scans: Iterable[ClusterScan], read_at: datetime, outside: Outside | None = None) -> UsageIndex:
@@ -189,13 +196,22 @@ class UsageIndex:
         return self._by_digest.get(repository, {}).get(digest, ())
 
     def of_any(self, repository: str) -> tuple[ImageUse, ...]:
-        """The uses of this repository that may mean any of its images (`ImageReference.is_open`)."""
+        """The open references to this repository (`ImageReference.is_open`)."""
         return self._open.get(repository, ())
 
     def mentions(self, listed: ListedNames) -> RepositoryMentions:
         """The mentions of a repository, of those names that the registry has."""
         sources = [scan.mentions for scan in self.scans if not isinstance(scan.mentions, NoMentions)]
-        return merged(source.of(listed) for source in sources) if sources else NO_MENTIONS
+        if not sources:
+            return NO_MENTIONS
+        # One decision asks several times.
+        source, found = self._mentions.get(listed.repository, (None, NO_MENTIONS))
+        if source is None or source != listed.source:
+            found = merged(source.of(listed) for source in sources)
+            if len(self._mentions) >= _REPOSITORIES_HELD:
+                self._mentions.clear()
+            self._mentions[listed.repository] = listed.source, found
+        return found
 
     def tags(self, repository: str) -> frozenset[str]:
         """Every tag of this repository that a use names."""
@@ -206,6 +222,7 @@ class UsageIndex:
         return frozenset(self._by_digest.get(repository, ()))
 
 
+_REPOSITORIES_HELD = 32
 Name = TypeVar("Name")
 _Grouped = defaultdict[str, defaultdict[Name, list[ImageUse]]]
 

@@ -3,8 +3,8 @@ Verification: can everything that is used still be pulled?
 
 This covers references that were missing before the run, and references that a deletion broke.
 
-A listing alone proves nothing: it may lag behind or leave items out. An item that it does not show is
-a suspect, until the caller has asked the registry for exactly that item.
+A listing alone proves nothing: it may lag behind or leave items out. An item that it does not show
+is a suspect, until the caller has asked the registry for exactly that item.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def is_digest(name: str) -> bool:
 
 def pulled_name(use: ImageUse) -> str | None:
     """
-    The tag or digest that a node would pull for this use: the digest, or the tag if there is no digest.
+    The tag or digest that a node would pull for this use: the digest, or the tag if there is no
+    digest.
 
-    None for an open reference, and for a status. A status reports what runs already, possibly by the
-    digest of an image configuration.
+    None for an open reference, and for a status. A status reports what runs already, possibly by
+    the digest of an image configuration.
     """
     if use.field.partition(".")[0] == "status":
         return None
@@ -96,7 +97,7 @@ class Baseline:
 
     @classmethod
     def of(cls, inventory: RepositoryInventory) -> Baseline:
-        """Copy only what the comparison needs: the baseline stays in memory while the run deletes."""
+        """Copy only what the comparison needs: it remains in memory during the run."""
         manifests = frozenset(inventory.manifests)
         return cls(
             repository=inventory.name,
@@ -114,7 +115,8 @@ class Baseline:
 @dataclass(frozen=True, slots=True)
 class Broken:
     """
-    A tag or digest (`name`) that could be pulled before and cannot be pulled now, or that a kept index lost.
+    A tag or digest (`name`) that could be pulled before and cannot be pulled now, or that a kept
+    index lost.
 
     seen: completes the sentence "it …".
     ours: this run planned to delete it, or the manifest that it named.
@@ -184,10 +186,11 @@ def compare(
     """
     Find what is in the baseline, should still exist, and is not listed now.
 
-    planned_with, deleted_with: the usage of the plan, and the last usage read before a deletion. Both count.
+    planned_with, deleted_with: the usage of the plan, and the last usage read before a deletion.
+        Both count.
     missing: names that could not be pulled when the plan was made.
-    deleted: tags and digests that were planned for deletion and may no longer exist -> did this run delete them?
-        If not, someone else did. Every other change was made by others.
+    deleted: tags and digests that were planned for deletion and may no longer exist -> did this run
+        delete them? If not, someone else did. Every other change was made by others.
     """
     used = _resolvable(baseline, planned_with, deleted_with, missing)
     return _RepositoryComparison(baseline, after, deleted).run(used)
@@ -196,7 +199,11 @@ def compare(
 def _resolvable(
     baseline: Baseline, planned_with: UsageIndex, deleted_with: UsageIndex, missing: Collection[str]
 ) -> dict[str, tuple[ImageUse, ...]]:
-    """Used names that could be pulled before -> their uses. A digest may exist although nothing lists it."""
+    """
+    Used names that could be pulled before -> their uses.
+
+    A digest may exist although nothing lists it.
+    """
     uses_of: defaultdict[str, dict[ImageUse, None]] = defaultdict(dict)
     listed = {*baseline.tags, *baseline.manifests, *baseline.tags.values()}
     for name, uses in _used(planned_with, baseline.repository):
@@ -257,7 +264,7 @@ class _RepositoryComparison:
                 continue
             names = self.tags_of[index]
             if index not in self.digests:
-                # A tagged index that is gone was deleted as a whole, with its tags, by someone else: see `_absent`.
+                # Another client deleted a tagged index as a whole, with its tags: see `_absent`.
                 if not names:
                     yield self._broken(
                         index, "is an index that was kept, and no longer exists", self._users(index, used)
@@ -270,7 +277,7 @@ class _RepositoryComparison:
                     yield self._broken(child, seen, self._users(child, used))
 
     def _tags(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
-        """Kept and unused tags that a deleted manifest took with it, or whose manifest no longer exists."""
+        """Kept, unused tags that were deleted with a manifest, or have lost their manifest."""
         for name, digest in self._kept(used):
             if name not in self.tags and self.deleted.get(digest):
                 yield self._broken(name, "was kept, and was deleted together with its manifest")
@@ -278,7 +285,11 @@ class _RepositoryComparison:
                 yield self._broken(name, "was kept, and names a manifest that no longer exists")
 
     def _absent(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
-        """Kept tags that no longer exist. Those also among the suspects were deleted by this run."""
+        """
+        Kept tags that no longer exist.
+
+        Those also among the suspects were deleted by this run.
+        """
         for name, _ in self._kept(used):
             if name not in self.tags:
                 yield self._broken(name, "no longer exists; this run did not delete it")
@@ -297,11 +308,15 @@ class _RepositoryComparison:
                 yield name, digest
 
     def _lost_manifest(self, digest: Digest) -> bool:
-        """Was this manifest listed before, but not now? Manifests that were not listed before are not checked."""
+        """
+        Was this manifest listed before, but not now?
+
+        Manifests that were not listed before are not checked.
+        """
         return digest in self.baseline.manifests and digest not in self.after.manifests
 
     def _deleted_manifests(self) -> set[Digest]:
-        """The manifests planned for deletion, and the untagged referrers that the registry deletes with them."""
+        """The manifests planned for deletion, and their untagged referrers, transitively."""
         deleted = {Digest(name) for name in self.deleted if is_digest(name)}
         pending = list(deleted)
         while pending:

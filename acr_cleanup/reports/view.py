@@ -8,7 +8,7 @@ from functools import cached_property
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.policy import RULES, Rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
@@ -301,7 +301,7 @@ class View:
             )
         return tuple(
             KeptGroup(rule, group_title(rule, groups[rule], policy), tuple(newest_first(groups[rule])))
-            for rule in Rule
+            for rule in (entry.id for entry in RULES)
             if groups[rule]
         )
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.targets import ClusterTarget, Waiver
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan, Outside, UsageIndex
+from acr_cleanup.errors import RegistryForbidden
 from acr_cleanup.runtimes.base import Progress
+from acr_cleanup.stages.registry_port import Registry
 
 
 class UsageSources(Protocol):
@@ -23,8 +26,12 @@ class UsageSources(Protocol):
         """Is a cluster that the configuration does not list a blocker? If not, it is a warning."""
         ...
 
-    async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
-        """Read all clusters side by side. A cluster that cannot be read completely has blockers in its scan."""
+    async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
+        """
+        Read all clusters side by side, and look for the names of these repositories.
+
+        A cluster that cannot be read completely has blockers in its scan.
+        """
         ...
 
     async def find_unlisted(self) -> Outside:
@@ -37,16 +44,20 @@ class ConfiguredClusters:
     """The clusters of a configuration, as `UsageSources`."""
 
     azure: Azure
-    registry: Registry
+    registry: RegistryHost
     targets: tuple[ClusterTarget, ...]
     helm_history: int = 0
     """Newest revisions of each Helm release that count as used."""
     waive: tuple[Waiver, ...] = ()
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    """Upstream host -> folder of the registry."""
+    ignore_kinds: frozenset[str] = frozenset()
+    """Kinds that describe images and do not need them."""
     subscriptions: tuple[str, ...] = ()
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
 
-    async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+    async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         # The SDKs take more than a second to import; a wrong configuration must not wait for them.
         from acr_cleanup.clusters.scan_clusters import scan_clusters  # noqa: PLC0415
 
@@ -59,12 +70,12 @@ class ConfiguredClusters:
             progress("clusters", done, len(self.targets), f"{scan.cluster}: {summary}")
 
         progress("clusters", 0, len(self.targets), "")
+        names = Names.of(self.registry, repositories, self.mirrors)
         scans = await scan_clusters(
             self.targets,
-            self.registry,
+            Search(names, self.helm_history, self.ignore_kinds),
             self.azure,
             progress=report,
-            helm_history=self.helm_history,
             waive=self.waive,
         )
         return tuple(
@@ -78,12 +89,31 @@ class ConfiguredClusters:
         return await find_unlisted(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
 
 
+async def read_names(registry: Registry) -> frozenset[str] | None:
+    """
+    The names of the registry's repositories; None if the identity may not list them.
+
+    Raises `RegistryError` for a list that is refused otherwise, or not complete.
+    """
+    try:
+        return frozenset(await registry.catalog())
+    except RegistryForbidden:
+        return None
+
+
 async def read_usage(
-    sources: UsageSources, progress: Progress, clock: Callable[[], datetime], *, planned: bool = False
+    sources: UsageSources,
+    names: Collection[str] | None,
+    progress: Progress,
+    clock: Callable[[], datetime],
+    *,
+    planned: bool = False,
 ) -> UsageIndex:
     """
     Scan all clusters and search for unlisted ones, side by side.
 
+    names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
+        that are used, and for what else names these. No other repository can lose anything.
     planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
     """
     read_at = clock()
@@ -91,7 +121,11 @@ async def read_usage(
 
     async def scan() -> None:
         nonlocal scans
-        scans = await sources.scan(progress)
+        known = names
+        if known is None:
+            used = await sources.scan(progress, ())
+            known = {use.reference.repository for scan in used for use in scan.uses}
+        scans = await sources.scan(progress, known)
 
     async def find_unlisted() -> None:
         nonlocal outside

@@ -16,7 +16,7 @@ from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
-from acr_cleanup.core.references import Registry as RegistryHost
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import IdentityError
 
 # Versions without `preview` do not return the soft delete policy.
@@ -61,7 +61,7 @@ async def read_soft_delete(
     """
     if subscription is None or group is None:
         return _unknown(
-            "the configuration does not say the registry's subscription_id and resource_group", backup=backup
+            "the configuration does not set the registry's subscription_id and resource_group", backup=backup
         )
     try:
         async with asyncio.timeout(_LIST_SECONDS):
@@ -109,7 +109,11 @@ def _unknown(why: str, *, backup: bool) -> Undo:
 
 
 async def _policies(host: RegistryHost, subscription: str, group: str, azure: Azure) -> _Policies | None:
-    """Return None if the resource group has no such registry. Raises `ReadFailure` and `IdentityError`."""
+    """
+    Return None if the resource group has no such registry.
+
+    Raises `ReadFailure` and `IdentityError`.
+    """
     # List them: the name of a registry may differ from the first part of its host.
     path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
     call = "read the policies of the registry"

@@ -49,7 +49,7 @@ def with_scan(pages: Iterator[bytes]) -> int:
     from acr_cleanup.clusters.api_server.client import HttpAnswer
     from acr_cleanup.clusters.api_server.scan import scan
     from acr_cleanup.clusters.images.pod_specs import KINDS
-    from acr_cleanup.core.references import Registry
+    from acr_cleanup.core.references import RegistryHost
 
     kinds = {kind.path: kind for kind in KINDS}
 
@@ -78,7 +78,7 @@ def with_scan(pages: Iterator[bytes]) -> int:
     scans = []
 
     async def run() -> None:
-        scans.append(await scan(ask, "bench", Registry(REGISTRY), access="direct"))
+        scans.append(await scan(ask, "bench", RegistryHost(REGISTRY), access="direct"))
 
     # Not returned from `run`: `asyncio.run` would format its result for an unused error message.
     asyncio.run(run())

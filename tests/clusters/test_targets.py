@@ -1,4 +1,4 @@
-"""Targets answer for themselves: a further kind of cluster is one class, and no other module changes."""
+"""A further kind of cluster target is one class: scan, survey and search ask the target itself."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.clusters.survey import ClusterSurvey, survey_clusters
-from acr_cleanup.clusters.targets import (
-    AksCluster,
-    ClusterAccess,
-    ClusterTarget,
-    KubeconfigCluster,
-    Search,
-    SnapshotCluster,
-)
+from acr_cleanup.clusters.survey import survey_clusters
+from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTarget, Search
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.references import parse_reference
 from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
@@ -64,7 +58,7 @@ async def test_further_kind_of_target_is_scanned(tmp_path: Path) -> None:
         assert scan.blockers == ()
 
 
-async def test_further_kind_of_target_that_fails_is_a_blocker(tmp_path: Path) -> None:
+async def test_failing_further_kind_is_a_blocker(tmp_path: Path) -> None:
     async with edge(shop(), registry=OURS) as at:
         broken, sound = await at.scan(ListCluster("broken", tmp_path / "absent"), target(shop()))
         (blocker,) = broken.blockers
@@ -75,7 +69,10 @@ async def test_further_kind_of_target_that_fails_is_a_blocker(tmp_path: Path) ->
 
 
 async def test_further_kind_of_target_is_surveyed_and_recognised(tmp_path: Path) -> None:
-    """By default, nothing is asked of it, and its `resource_id` makes it known to the search for unlisted clusters."""
+    """
+    By default, it is not asked anything, and its `resource_id` tells the search for unlisted
+    clusters which cluster it is.
+    """
     listed = ListCluster("prod", tmp_path / "images")
     async with edge(shop(), registry=OURS) as at:
         assert await survey_clusters([listed], at.azure) == (ClusterSurvey(listed),)
@@ -85,7 +82,7 @@ async def test_further_kind_of_target_is_surveyed_and_recognised(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "same"),
     [
         (AKS, AksCluster("again", "AKS", PLACE[1], "RG"), True),
         (AKS, AksCluster("prod", "aks-2", *PLACE[1:]), False),
@@ -96,14 +93,14 @@ async def test_further_kind_of_target_is_surveyed_and_recognised(tmp_path: Path)
         (ListCluster("a", Path("x")), ListCluster("b", Path("x")), True),
     ],
 )
-def test_place_tells_targets_apart(one: ClusterTarget, other: ClusterTarget, same: bool) -> None:
-    assert (one.place() == other.place()) is same
+def test_place_identifies_the_cluster(first: ClusterTarget, second: ClusterTarget, same: bool) -> None:
+    assert (first.place() == second.place()) is same
 
 
-def test_every_target_answers_for_itself() -> None:
+def test_targets_describe_themselves() -> None:
     kubeconfig = KubeconfigCluster("k", Path("config"), "admin")
     snapshot = SnapshotCluster("s", Path("usage.json"), resource_id=AKS.resource_id)
-    assert [each.resource_id for each in (AKS, kubeconfig, snapshot)] == [AKS.resource_id, None, AKS.resource_id]
+    assert [target.resource_id for target in (AKS, kubeconfig, snapshot)] == [AKS.resource_id, None, AKS.resource_id]
     assert AKS.describe() == f"AKS cluster aks in resource group rg of subscription {PLACE[1]}"
     assert kubeconfig.describe() == "context admin of config"
     assert KubeconfigCluster("k", Path("config")).describe() == "current context of config"

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import os
-import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -18,23 +17,16 @@ from typing import Any
 import pytest
 
 from acr_cleanup import cli
-from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
-from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.commands.collect import collect
-from acr_cleanup.core.references import Registry
-from acr_cleanup.core.usage import Blocker, ClusterScan
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
-from tests.helpers import hostile_text as hostile
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.tool_runs import Tool, serving
-from tests.reports.test_markdown import OURS, elements, html, whole
 
 OLD = timedelta(days=100)
 
@@ -366,40 +358,3 @@ def test_invalid_arguments_have_exit_code_2(
     )
     assert cli.run(arguments, {}) == 2
     assert message in capsys.readouterr().err
-
-
-# -- hostile text --------------------------------------------------------------------------------
-
-
-def test_hostile_text_is_neither_markup_nor_a_command() -> None:
-    """In the table and in the summary; the text comes from clusters or from a snapshot of another machine."""
-    for text in hostile.TEXTS:
-        blocker = Blocker(text, text, text, text, text)
-        scan = ClusterScan(text, blockers=(blocker,), waived=(blocker,), access=text, notes=(text,))
-        report = CollectedReport((scan,), text)
-        for line in str(report).splitlines():
-            assert line.isprintable()
-            assert "##vso[" not in line
-            assert "##[" not in line
-            assert not line.lstrip().startswith("::")
-        summary = report.markdown()
-        assert set(elements(summary)) <= OURS | {f"/{name}" for name in OURS}
-        assert whole(summary)
-        assert "::" not in summary
-        assert not re.search(r"##\[|##vso", summary)
-        assert all(line.isprintable() for line in summary.replace("\u200b", "").splitlines())
-        assert html(summary).count("<td") == 5
-
-
-def test_snapshot_with_hostile_names_has_a_printable_message(tmp_path: Path) -> None:
-    from acr_cleanup.clusters.read_failure import ReadFailure  # noqa: PLC0415
-    from acr_cleanup.clusters.snapshot_reader import read_snapshot  # noqa: PLC0415
-
-    path = tmp_path / "usage.json"
-    clusters = [
-        SnapshotEntry(ClusterScan(text), datetime.now(UTC), text) for text in ("::error::\n", "\x1b[2J##vso[x]")
-    ]
-    write_snapshot(path, Registry("a.azurecr.io"), clusters, helm_history=0, created_at=datetime.now(UTC))
-    with pytest.raises(ReadFailure) as caught:
-        read_snapshot(SnapshotCluster("production", path), Registry("a.azurecr.io"), 0)
-    assert caught.value.seen.isprintable()

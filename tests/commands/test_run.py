@@ -1,4 +1,7 @@
-"""`acr-cleanup plan` and `apply`, end to end over HTTPS: the default rule, and all reasons to refuse a run."""
+"""
+`acr-cleanup plan` and `apply`, end to end over HTTPS: the default rule, and all reasons to refuse a
+run.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def uses_and_open() -> st.SearchStrategy[list[ImageUse]]:
 
 
 def unprotected(repository: RepositoryInventory) -> RepositoryInventory:
-    """The same repository with nothing young, locked or unreadable, so that much of it is deleted."""
+    """The same repository with nothing young, locked or unreadable."""
     old = NOW - timedelta(days=100)
     manifests = {
         digest: replace(manifest, known=True, locked=False, updated_at=old)
@@ -97,7 +97,7 @@ def test_manifest_is_deleted_if_it_is_gone_after_the_plan(
 def test_explanation_lists_every_use_that_keeps_the_manifest(
     repository: RepositoryInventory, uses: list[ImageUse]
 ) -> None:
-    """If the manifest is deleted without any use of the repository, it is deleted without the listed ones."""
+    """A manifest that is deleted without all uses is deleted without the listed ones."""
     all_evidence = evidence(repository, *uses)
     all_uses = [use for use in all_evidence.usage.scans[0].uses if use.workload.name != "unrelated"]
     unused = excluding_uses(all_evidence, all_uses)

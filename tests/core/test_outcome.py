@@ -1,16 +1,18 @@
-"""What became of a plan, in numbers."""
+"""The totals of a run, and its verdict."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count, verdict_of
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
+from acr_cleanup.core.usage import Blocker
 from acr_cleanup.core.verification import Broken, Proof
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, tag, usage, use
 
@@ -42,21 +44,21 @@ def result(plan: RepositoryPlan = PLANNED, *, dry_run: bool = False, proof: Proo
     return Result(whole, Verdict.PARTIAL, dry_run, NOW, NOW, outcomes, proof=proof)
 
 
-def test_tags_and_manifests_are_counted_apart_and_only_what_was_deleted_counts_as_that() -> None:
-    found = result().counts
+def test_tags_and_manifests_are_counted_apart() -> None:
+    counts = result().counts
 
-    assert (found.deleted, found.failed, found.deleted_manifests, found.bytes) == (2, 1, 1, 1000)
-    assert (found.planned, found.kept, found.in_use) == (4, 2, 1)
-
-
-def test_what_was_only_planned_counts_the_bytes_that_would_go() -> None:
-    found = result(dry_run=True).counts
-
-    assert (found.deleted, found.failed, found.deleted_manifests, found.bytes) == (0, 0, 0, 1370)
+    assert (counts.deleted, counts.failed, counts.deleted_manifests, counts.bytes) == (2, 1, 1, 1000)
+    assert (counts.planned, counts.kept, counts.in_use) == (4, 2, 1)
 
 
-def test_bytes_are_exact_where_they_were_measured_for_all_that_goes() -> None:
-    """Otherwise the sizes of the listing stand for them."""
+def test_dry_run_counts_the_planned_bytes() -> None:
+    counts = result(dry_run=True).counts
+
+    assert (counts.deleted, counts.failed, counts.deleted_manifests, counts.bytes) == (0, 0, 0, 1370)
+
+
+def test_bytes_are_exact_if_every_deletion_was_measured() -> None:
+    """Otherwise the listed sizes are added up."""
     contents = {d("a"): Content(5, {"x": 900}), d("b"): Content(3, {"x": 900}), d("c"): Content(2)}
     space = measure(contents, contents.keys())
     doubtful = measure({**contents, d("c"): None}, contents.keys())
@@ -67,15 +69,15 @@ def test_bytes_are_exact_where_they_were_measured_for_all_that_goes() -> None:
     assert [exact.freed(tally) for tally in exact.plan.tallies] == [5, 0]
 
 
-def test_what_was_deleted_elsewhere_frees_nothing_here() -> None:
-    found = result()
-    other = replace(found, outcomes=tuple(replace(each, repository="shop/empty") for each in OUTCOMES))
+def test_freed_bytes_are_counted_per_repository() -> None:
+    counts = result()
+    elsewhere = replace(counts, outcomes=tuple(replace(outcome, repository="shop/empty") for outcome in OUTCOMES))
 
-    assert [found.freed(tally) for tally in found.plan.tallies] == [1000, 0]
-    assert [other.freed(tally) for tally in other.plan.tallies] == [0, 1000]
+    assert [counts.freed(tally) for tally in counts.plan.tallies] == [1000, 0]
+    assert [elsewhere.freed(tally) for tally in elsewhere.plan.tallies] == [0, 1000]
 
 
-def test_what_is_broken_is_known_only_after_a_look() -> None:
+def test_broken_references_come_from_the_proof() -> None:
     broken = (Broken(REPOSITORY, "1.0", "is gone"),)
 
     assert result().broken == ()
@@ -84,9 +86,46 @@ def test_what_is_broken_is_known_only_after_a_look() -> None:
 
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_outcomes_are_counted_by_kind(kind: OutcomeKind) -> None:
-    assert count([outcome(each, "a") for each in (*OutcomeKind, kind)], kind) == 2
+    assert count([outcome(other, "a") for other in (*OutcomeKind, kind)], kind) == 2
 
 
-def test_an_outcome_is_written_as_one_would_pull_it() -> None:
+def test_outcome_is_written_as_an_image_name() -> None:
     assert str(outcome(OutcomeKind.DELETED, "a", "1")) == f"{REPOSITORY}:1"
     assert str(outcome(OutcomeKind.DELETED, "a")) == f"{REPOSITORY}@{d('a')}"
+
+
+BLOCKER = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.", "pods")
+DELETED, FAILED = outcome(OutcomeKind.DELETED, "a", "1"), outcome(OutcomeKind.FAILED, "b", "3")
+UNREAD = RepositoryPlan("shop/unread", error="503.")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "how"),
+    [
+        (Verdict.APPLIED, {}),
+        (Verdict.APPLIED, {"outcomes": [DELETED], "proof": Proof()}),
+        (Verdict.PLANNED, {"dry_run": True}),
+        (Verdict.PLANNED, {"dry_run": True, "refused": ["Too many."]}),
+        (Verdict.REFUSED, {"refused": ["Too many."]}),
+        (Verdict.REFUSED, {"blockers": [BLOCKER]}),
+        (Verdict.REFUSED, {"dry_run": True, "blockers": [BLOCKER]}),
+        (Verdict.REFUSED, {"blockers": [BLOCKER], "outcomes": [FAILED]}),
+        (Verdict.PARTIAL, {"blockers": [BLOCKER], "outcomes": [DELETED]}),
+        (Verdict.PARTIAL, {"outcomes": [DELETED, FAILED]}),
+        (Verdict.PARTIAL, {"outcomes": [FAILED]}),
+        (Verdict.PARTIAL, {"outcomes": [DELETED], "proof": Proof(skipped=True)}),
+        (Verdict.PARTIAL, {"repositories": [PLANNED, UNREAD]}),
+        (Verdict.PARTIAL, {"dry_run": True, "repositories": [UNREAD]}),
+        (Verdict.CANCELLED, {"cancelled": True, "outcomes": [DELETED, FAILED], "blockers": [BLOCKER]}),
+    ],
+)
+def test_verdict_is_the_run_in_one_word(verdict: Verdict, how: dict[str, Any]) -> None:
+    """
+    A dry run beyond a limit is planned. A blocker refuses the run, unless something was deleted
+    already.
+    """
+    values: dict[str, Any] = {"outcomes": [], "blockers": [], "refused": [], "dry_run": False, "cancelled": False}
+    values |= {name: value for name, value in how.items() if name != "repositories"}
+    whole = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage(), how.get("repositories", [PLANNED]))
+
+    assert verdict_of(whole, **values) is verdict

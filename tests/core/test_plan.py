@@ -38,7 +38,11 @@ def test_size_is_the_sum_of_the_deleted_manifests() -> None:
 
 
 def test_tally_counts_kept_tags_by_strongest_reason() -> None:
-    """A tag in use counts as in use, even if another rule keeps it too. Tags kept only by a lock are counted apart."""
+    """
+    A tag in use counts as in use, even if another rule keeps it too.
+
+    Tags kept only by a lock are counted apart.
+    """
     repository = inventory(
         [
             tag("old", "a"),
@@ -77,7 +81,7 @@ def test_tally_counts_used_tags_out_of_scope_as_in_use() -> None:
     planned = plan(inventory([tag("1.0", "a"), tag("2.0", "b")]), usage(use("1.0", running=False), runs=False))
 
     assert planned.tally.kept_by == {Rule.IN_USE: 1, Rule.OUT_OF_SCOPE: 1}
-    assert [each.in_use for each in planned.decisions] == [True, False]
+    assert [decision.in_use for decision in planned.decisions] == [True, False]
 
 
 def test_size_is_exact_only_if_every_deletion_was_measured() -> None:
@@ -107,7 +111,7 @@ def test_plan_totals_sum_its_repositories() -> None:
     assert (planned.planned, planned.kept, planned.in_use, planned.untagged) == (3, 2, 1, 1)
     assert (planned.manifests, planned.size) == (4, 4000)
     assert planned.missing == two.missing
-    assert [each.repository for each in planned.tallies] == [REPOSITORY, "shop/api"]
+    assert [tally.repository for tally in planned.tallies] == [REPOSITORY, "shop/api"]
     assert planned.repository("shop/api") is two
     with pytest.raises(KeyError):
         planned.repository("other")

@@ -33,7 +33,7 @@ def test_old_unused_tag_is_deleted_with_its_manifest() -> None:
     assert verbs(plan(inventory([tag("1.0", "a")]))) == ["delete a[1.0]"]
 
 
-# -- indexes and children ----------------------------------------------------------------------------
+# -- indexes and children --------------------------------------------------------------------------
 
 
 def test_index_is_deleted_before_its_children() -> None:
@@ -74,7 +74,7 @@ def test_nested_indexes_are_deleted_from_the_top() -> None:
     assert verbs(plan(repository)) == ["delete o[1.0]", "delete i[]", "delete x[]"]
 
 
-# -- signatures and referrers ------------------------------------------------------------------------
+# -- signatures and referrers ----------------------------------------------------------------------
 
 
 def test_index_tagged_as_signature_of_its_child_is_deleted() -> None:
@@ -99,7 +99,11 @@ def test_untagged_referrer_is_deleted_before_its_subject() -> None:
 
 
 def test_unread_artifact_is_left_to_the_registry() -> None:
-    """The registry deletes it together with its subject. So thousands of signatures need not be read."""
+    """
+    The registry deletes it together with its subject.
+
+    So thousands of signatures need not be read.
+    """
     unread = replace(referrer("r", "a"), subject=None, known=False)
     repository = inventory([tag("1.0", "a")], [image("a"), unread])
 
@@ -141,7 +145,7 @@ def test_untagged_manifests_do_not_delete_each_other() -> None:
     assert not plan(inventory([], [image("a"), index("i", ["a"], subject="a")])).steps
 
 
-# -- which bodies to read ----------------------------------------------------------------------------
+# -- which bodies to read --------------------------------------------------------------------------
 
 
 def test_bodies_are_needed_only_if_a_tag_may_be_deleted() -> None:
@@ -171,7 +175,7 @@ def test_unlisted_tagged_manifest_must_be_read() -> None:
     assert inventory([tag("1.0", "hidden")], []).unread == (d("hidden"),)
 
 
-# -- warnings ----------------------------------------------------------------------------------------
+# -- warnings --------------------------------------------------------------------------------------
 
 
 def test_unreadable_manifests_warn_with_three_examples() -> None:

@@ -36,7 +36,7 @@ def test_manifest_with_two_tags_is_one_step() -> None:
 
     (step,) = planned.steps
     assert isinstance(step, DeleteManifest)
-    assert [each.name for each in step.tags] == ["1", "2"]
+    assert [tag.name for tag in step.tags] == ["1", "2"]
 
 
 def test_manifest_step_follows_all_its_dependents() -> None:
@@ -73,10 +73,10 @@ def test_cyclic_steps_raise() -> None:
 
     with pytest.raises(CycleError):
         list(waves([one, two]))
-    assert list(waves([one])) == [(one,)], "what is no step of its own is not waited for"
+    assert list(waves([one])) == [(one,)], "a digest without a step is no dependency"
 
 
-# -- locks -------------------------------------------------------------------------------------------
+# -- locks -----------------------------------------------------------------------------------------
 
 
 def test_step_lists_the_locks_of_manifest_and_tags() -> None:
@@ -105,11 +105,11 @@ def test_steps_of_children_and_referrers_list_their_locks() -> None:
     assert [step.locks for step in planned.steps] == [(Lock(None, False, True),), (), (Lock(None, False, True),)]
 
 
-# -- time --------------------------------------------------------------------------------------------
+# -- time ------------------------------------------------------------------------------------------
 
 
 def large_repository(count: int) -> RepositoryInventory:
-    """A repository with images, indexes, signed images, referrers, nested indexes and chains of signatures."""
+    """Images, indexes, signed images, referrers, nested indexes and chains of signatures."""
     tags, manifests = [], [image("chain-0"), image("nest-0")]
     for number in range(count):
         a, b, c = f"{number}a", f"{number}b", f"{number}c"
@@ -126,10 +126,14 @@ def large_repository(count: int) -> RepositoryInventory:
 @pytest.mark.untraced
 @pytest.mark.parametrize("policy", [RetentionPolicy(), UNTAGGED], ids=["tags", "untagged"])
 def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolicy) -> None:
-    """Four times as many manifests may take four times as long. A quadratic loop would take sixteen times."""
+    """
+    Four times as many manifests may take four times as long.
+
+    A quadratic loop would take sixteen times.
+    """
 
     def seconds(count: int) -> float:
-        repository, uses = large_repository(count), usage(*(use(None, f"{each}a") for each in range(0, count, 9)))
+        repository, uses = large_repository(count), usage(*(use(None, f"{number}a") for number in range(0, count, 9)))
         began = time.process_time()
         plan(repository, uses, policy)
         return time.process_time() - began

@@ -131,7 +131,7 @@ async def test_missing_runner_file_still_reports_deletions(job: Job, missing: st
     step = await job.run(inline(job, dry_run="false"))
 
     assert step.code == 1
-    assert any(error.title == "Not reported everywhere" for error in step.log.of("error"))
+    assert any(error.title == "Report incomplete" for error in step.log.of("error"))
     report = json.loads((job.workspace / "acr-cleanup" / "report.json").read_text())
     assert report["counts"]["deleted"] == 2
     assert "shop/web" in (step.summary if missing == "output" else json.dumps(step.outputs))
@@ -182,7 +182,8 @@ async def test_step_cancelled_while_loading_config_reports_it(job: Job) -> None:
             with suppress(OSError):
                 writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         reading.set()
-        # A signal between two instructions does not wake the reader. A real file would not block it.
+        # A signal between two instructions does not wake the reader. A real file would not block
+        # it.
         await asyncio.sleep(1)
         os.close(writer)
 

@@ -1,4 +1,7 @@
-"""A step of either CI system, from its inputs to its outputs: the real entrypoint as a process, on emulated worlds."""
+"""
+A step of either CI system, from its inputs to its outputs: the real entrypoint as a process, on
+emulated worlds.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ async def test_each_entra_request_uses_a_new_job_token(job: Job) -> None:
     assert job.world.count(service="oidc") == job.world.count(service="entra", method="POST") >= 2
 
 
-# -- failures --------------------------------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 async def test_refused_step_names_cluster_and_remedy(job: Job) -> None:
@@ -173,7 +176,7 @@ async def test_untrusted_subject_gets_claims_and_command(job: Job) -> None:
         assert mask not in step.summary
 
 
-# -- hostile text ----------------------------------------------------------------------------------------------
+# -- hostile text ----------------------------------------------------------------------------------
 
 
 async def test_workspace_is_never_imported(job: Job) -> None:
@@ -213,10 +216,10 @@ async def test_foreign_text_never_becomes_a_command(job: Job) -> None:
         # GitHub shows ten annotations of each level.
         for level in ("error", "warning", "notice"):
             assert len(step.log.of(level)) <= 10
-        assert "And more" in {error.title for error in step.log.of("error")}
+        assert "More messages" in {error.title for error in step.log.of("error")}
 
 
-# -- cancellation ----------------------------------------------------------------------------------------------
+# -- cancellation ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -1,5 +1,6 @@
 """
-The Azure Pipelines task from end to end: the bundle, the Python package in it, and an emulated Azure.
+The Azure Pipelines task from end to end: the bundle, the Python package in it, and an emulated
+Azure.
 
 The method is Python, since these tests cannot run a container. They skip the installation of the
 locked packages, which needs a package index. `make task` packs the task and runs these tests.
@@ -33,7 +34,8 @@ BUNDLE = TASK / "build" / "extension" / "AcrCleanupV1" / "index.js"
 CONNECTION = "44444444-4444-4444-4444-444444444444"
 OUTPUTS = {each["name"] for each in json.loads(MANIFEST.read_text("utf-8"))["outputVariables"]}
 
-# A stand-in for `python3`. Its environments use the packages of the tests, and pip only checks that hashes are required.
+# A stand-in for `python3`. Its environments use the packages of the tests, and pip only checks that
+# hashes are required.
 PYTHON = """#!/bin/sh
 case "$*" in
   *"-m venv "*) for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
@@ -84,7 +86,11 @@ def commands_in(log: str) -> list[tuple[str, dict[str, str], str]]:
 
 
 class Agent:
-    """A job on an agent without Docker. The emulated Entra ID trusts its connection after `trust`."""
+    """
+    A job on an agent without Docker.
+
+    The emulated Entra ID trusts its connection after `trust`.
+    """
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         self.emulator = emulator
@@ -173,7 +179,10 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
 
 
 async def test_reviewed_plan_is_applied_by_second_run(agent: Agent) -> None:
-    """The runs use federation, and the plan comes from the folder of the artifacts, as in the documented pipeline."""
+    """
+    The runs use federation, and the plan comes from the folder of the artifacts, as in the
+    documented pipeline.
+    """
     agent.trust()
     config = str(agent.workspace / "acr-cleanup.json")
     planned = await agent.run(configFile=config, dryRun="True", applyPlan=str(agent.workspace))

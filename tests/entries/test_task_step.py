@@ -1,4 +1,6 @@
-"""A step of Azure Pipelines: the service connection, the result file, and the limits of the agent."""
+"""
+A step of Azure Pipelines: the service connection, the result file, and the limits of the agent.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +192,11 @@ async def test_killed_step_leaves_a_failed_result(job: TaskJob) -> None:
 
 
 async def test_step_runs_like_on_windows(job: TaskJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No loop handles signals, and there is no geteuid. The step runs in a thread of this process."""
+    """
+    No loop handles signals, and there is no geteuid.
+
+    The step runs in a thread of this process.
+    """
 
     def unknown(*_: object) -> None:
         raise NotImplementedError

@@ -34,7 +34,10 @@ def tracked_package() -> set[str]:
 
 
 def test_extension_contains_only_needed_files(vsix: zipfile.ZipFile) -> None:
-    """One bundle, the Python package, and the texts for the marketplace; no node_modules, TypeScript or tests."""
+    """
+    One bundle, the Python package, and the texts for the marketplace; no node_modules, TypeScript
+    or tests.
+    """
     assert {name for name in vsix.namelist() if not name.endswith("/")} == tracked_package() | {
         "[Content_Types].xml",
         "extension.vsixmanifest",
@@ -65,7 +68,9 @@ def test_bundle_is_one_small_file(vsix: zipfile.ZipFile) -> None:
 
 
 def test_task_runs_the_image_of_the_action(tmp_path: Path, vsix: zipfile.ZipFile) -> None:
-    """pin-image.sh writes the image of a release into action.yml, and the task takes it from there."""
+    """
+    pin-image.sh writes the image of a release into action.yml, and the task takes it from there.
+    """
     node = shutil.which("node")
     assert node is not None
     (tmp_path / "action.yml").write_bytes((ROOT / "action.yml").read_bytes())

@@ -1,4 +1,7 @@
-"""Whole repositories, uses and policies for property tests, drawn from a small pool of difficult cases."""
+"""
+Whole repositories, uses and policies for property tests, drawn from a small pool of difficult
+cases.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ NAMES = [
     f"sha256-{DIGESTS[2][7:]}.att",
 ]
 AGES = st.sampled_from([None, -1, 0, 29, 30, 31, 400])
-# (locked, delete_enabled, write_enabled): mostly no lock, two locks that can be restored, and one of an unknown kind.
+# (locked, delete_enabled, write_enabled): mostly no lock, two locks that can be restored, and one
+# of an unknown kind.
 LOCKS = st.sampled_from([*[(False, True, True)] * 6, (True, False, True), (True, True, False), (True, True, True)])
 STRANGE = "application/vnd.example.future+json"
 OPEN_USE = use(None, None, name="templated")
@@ -45,7 +49,10 @@ OPEN_USE = use(None, None, name="templated")
 
 @st.composite
 def inventories(draw: st.DrawFn) -> RepositoryInventory:
-    """A repository with shared, nested and unknown indexes, referrers, locks, unreadable manifests and equal ages."""
+    """
+    A repository with shared, nested and unknown indexes, referrers, locks, unreadable manifests and
+    equal ages.
+    """
     manifests: dict[Digest, Manifest] = {}
     doubtful = draw(st.booleans())
     kinds = ["image", "image", "index", "index", "referrer", "referrer", *(["ghost", "strange"] if doubtful else [])]
@@ -89,13 +96,18 @@ def inventories(draw: st.DrawFn) -> RepositoryInventory:
 
 
 def all_old(repository: RepositoryInventory) -> RepositoryInventory:
-    """The same repository with everything old, listed and readable, so that much of it is deleted."""
+    """
+    The same repository with everything old, listed and readable, so that much of it is deleted.
+    """
     long_ago = NOW - timedelta(days=100)
     manifests = {
         digest: replace(
-            each, updated_at=long_ago, known=True, media_type=OCI_INDEX if not each.known else each.media_type
+            manifest,
+            updated_at=long_ago,
+            known=True,
+            media_type=manifest.media_type if manifest.known else OCI_INDEX,
         )
-        for digest, each in repository.manifests.items()
+        for digest, manifest in repository.manifests.items()
     }
     tags = tuple(replace(tag, updated_at=long_ago) for tag in repository.tags if tag.digest in manifests)
     return replace(repository, tags=tags, manifests=manifests, locked=False)

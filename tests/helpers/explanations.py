@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 
@@ -14,7 +14,7 @@ from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from acr_cleanup.stages.read import ConfiguredClusters
 from tests.helpers.stage import Stage
 
@@ -57,8 +57,8 @@ async def run_explain(
 
     @dataclass(frozen=True)
     class EditedClusters(ConfiguredClusters):
-        async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
-            return edit_scans(await super().scan(progress))
+        async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
+            return edit_scans(await super().scan(progress, repositories))
 
     @asynccontextmanager
     async def open_connections() -> AsyncIterator[Connections]:

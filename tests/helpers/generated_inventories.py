@@ -80,7 +80,9 @@ def referrer(digest: str | int, subject: str | int, *, locked: bool = False) -> 
 
 
 def signature_of(digest: str | int, suffix: str = ".sig") -> str:
-    """The name of the tag that belongs to this digest; without a suffix, that of its referrers list."""
+    """
+    The name of the tag that belongs to this digest; without a suffix, that of its referrers list.
+    """
     return f"sha256-{d(digest)[7:]}{suffix}"
 
 
@@ -101,7 +103,10 @@ def use(
 
 
 def usage(*uses: ImageUse, blockers: tuple[Blocker, ...] = (), runs: bool = True) -> UsageIndex:
-    """Uses in one cluster. With `runs`, an unrelated use makes the repository run, so that it is in scope."""
+    """
+    Uses in one cluster. With `runs`, an unrelated use makes the repository run, so that it is in
+    scope.
+    """
     if runs:
         uses = (*uses, use("something-else", running=True, name="unrelated"))
     return UsageIndex.of([ClusterScan("production", uses, blockers)], NOW)
@@ -151,6 +156,9 @@ def untagged_rules(repository_plan: RepositoryPlan) -> dict[Digest, list[str]]:
 def reasons(
     repository: RepositoryInventory, *uses: ImageUse, policy: RetentionPolicy = NOTHING_EXCLUDED, runs: bool = True
 ) -> dict[str, list[tuple[Rule, str]]]:
-    """Kept tag -> the rule and the detail of each reason. By default, `latest` is a tag like any other."""
+    """
+    Kept tag -> the rule and the detail of each reason. By default, `latest` is a tag like any
+    other.
+    """
     kept = keep_reasons(Evidence(repository, usage(*uses, runs=runs), policy, NOW))
     return {name: [(reason.rule, reason.detail) for reason in of_tag] for name, of_tag in sorted(kept.items())}

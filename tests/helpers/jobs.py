@@ -1,5 +1,6 @@
 """
-Run the action like a GitHub runner: an installed package, a new process, `INPUT_*` variables and the runner's files.
+Run the action like a GitHub runner: an installed package, a new process, `INPUT_*` variables and
+the runner's files.
 
 The output of the step is parsed like the runner parses it, so tests see which commands GitHub would
 execute, and which lines it would show or hide.
@@ -35,7 +36,8 @@ from tests.helpers.secret_leaks import assert_none_leaked, files_below
 
 def install(folder: Path) -> tuple[Path, Path]:
     """
-    Install the package like the Dockerfile: in a virtual environment, with the entrypoint in another folder.
+    Install the package like the Dockerfile: in a virtual environment, with the entrypoint in
+    another folder.
 
     A `.pth` file adds the dependencies of the environment that runs the tests. Returns the
     interpreter and the script.
@@ -214,7 +216,11 @@ class Job:
         return {"client-id": directory.client_id, "tenant-id": directory.tenant}
 
     def variables(self, inputs: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of the step. It has no login that azure-identity could use instead of the job's token."""
+        """
+        Return the environment of the step.
+
+        It has no login that azure-identity could use instead of the job's token.
+        """
         emulated = self.emulator.environment()
         return {
             "PATH": os.environ["PATH"],

@@ -11,7 +11,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from tests.helpers.oracle import Policy, Repository, Uses, going, unsound
 from tests.helpers.stage import always
-from tests.helpers.tool_runs import Ran, Tool
+from tests.helpers.tool_runs import RunResult, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 POLICY = Policy(include_locked=True)
@@ -64,7 +64,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def apply(tool: Tool) -> Ran:
+async def apply(tool: Tool) -> RunResult:
     return await tool.apply({**tool.emulator.config(), **OPTIONS})
 
 
@@ -87,7 +87,7 @@ def gone(before: dict[str, Repository], after: dict[str, Repository]) -> set[str
     return {f"{name}:{tag}" for name, each in before.items() for tag in each.tags.keys() - after[name].tags.keys()}
 
 
-def honest(ran: Ran, shop: Shop, told: Told, before: dict[str, Repository], *, lied: bool = False) -> None:
+def honest(ran: RunResult, shop: Shop, told: Told, before: dict[str, Repository], *, lied: bool = False) -> None:
     """
     Whatever happened: nothing in use is lost, the counts are those of the registry, and everything has been told.
 
@@ -118,7 +118,7 @@ def honest(ran: Ran, shop: Shop, told: Told, before: dict[str, Repository], *, l
         assert not left
 
 
-def left_unlocked(ran: Ran, shop: Shop) -> bool:
+def left_unlocked(ran: RunResult, shop: Shop) -> bool:
     """Has a lock been taken off, without a word, of what is still there?"""
     held = shop.world.registry.repositories["shop/web"].tags.get("held")
     return held is not None and not held.attributes.locked and "IS NO LONGER LOCKED" not in ran.out

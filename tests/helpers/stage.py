@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -23,18 +22,16 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
+from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
-from acr_cleanup.reports import json as report_json
-from tests.helpers.tool_runs import Ran, Tool, serving
+from tests.helpers.tool_runs import RunResult, Tool, serving
 
 REPOSITORY = "shop/web"
 OLD = timedelta(days=100)
 YOUNG = timedelta(days=1)
 
 # Made once: checking the schema itself takes longer than any run here.
-_REPORTS = jsonschema.Draft202012Validator(
-    json.loads(Path(report_json.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
-)
+_REPORTS = jsonschema.Draft202012Validator(schema("report"))
 
 
 @dataclass
@@ -174,7 +171,7 @@ class Table:
         ]
 
 
-async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunResult:
     """Arrange the world, apply, and hold what came of it to what was expected and to what always holds."""
     impatient(monkeypatch)
     async with staged(tmp_path, monkeypatch, face) as stage:
@@ -185,7 +182,7 @@ async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pyte
     return ran
 
 
-def check(ran: Ran, stage: Stage, before: set[str], expected: Expected) -> None:
+def check(ran: RunResult, stage: Stage, before: set[str], expected: Expected) -> None:
     shown = ran.out + ran.err
     assert (ran.code, before - tags_of(stage)) == (expected.code, set(expected.gone)), shown
     for words in expected.says:
@@ -215,7 +212,7 @@ class HasWorld(Protocol):
     def world(self) -> World: ...
 
 
-def always(ran: Ran, stage: HasWorld) -> None:
+def always(ran: RunResult, stage: HasWorld) -> None:
     """What holds in every world."""
     report, counts = ran.report, ran.report["counts"]
     _REPORTS.validate(report)

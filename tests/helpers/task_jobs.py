@@ -1,4 +1,6 @@
-"""Run a step of Azure Pipelines like the task does: inputs in one variable, and the result in a file."""
+"""
+Run a step of Azure Pipelines like the task does: inputs in one variable, and the result in a file.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ CONNECTION = "44444444-4444-4444-4444-444444444444"
 
 @dataclass
 class TaskLog(Log):
-    """The output of the process that the task starts. It must not contain commands for the agent."""
+    """
+    The output of the process that the task starts.
+
+    It must not contain commands for the agent.
+    """
 
     def __post_init__(self) -> None:
         self.lines = self.text.splitlines()

@@ -26,7 +26,7 @@ from acr_cleanup.records.journal import Journal, JournalError, open_journal, put
 from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.generated_inventories import NOW, tag, usage
 from tests.helpers.stage import OLD, REPOSITORY, impatient, staged
-from tests.scenarios.test_process import finish, run, start, until, write
+from tests.helpers.tool_processes import run_process, start_process, wait_for_end, wait_for_request, write_config
 
 PLAN = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
 
@@ -290,8 +290,8 @@ async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: p
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
         all_tags = set(stage.repository.tags)
         slow = stage.fault(service="acr", method="DELETE", latency=0.2)
-        process = await start(stage, "apply", write(stage), "--concurrency", "4", "--backup", "true")
-        await until(stage, service="acr", method="DELETE", status=202)  # type: ignore[arg-type]
+        process = await start_process(stage, "apply", write_config(stage), "--concurrency", "4", "--backup", "true")
+        await wait_for_request(stage, service="acr", method="DELETE", status=202)
         await asyncio.sleep(0.5)
         process.send_signal(signal.SIGKILL)
         await process.wait()
@@ -305,7 +305,7 @@ async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: p
         assert not (folder / "report.json").exists()
         assert all_tags - left <= {name for deletion in killed.deletions for name in deletion.tags}
 
-        done = await run(stage, "apply", "file.json", "--backup", "true")
+        done = await run_process(stage, "apply", "file.json", "--backup", "true")
 
         assert done.code == 0
         assert set(stage.repository.tags) == {"2.0"}
@@ -315,7 +315,7 @@ async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: p
         assert read_journal(old_journal) == killed
 
         for path in (old_journal, folder / "journal.jsonl"):
-            assert (await run(stage, "restore", str(path), "file.json")).code == 0
+            assert (await run_process(stage, "restore", str(path), "file.json")).code == 0
         assert set(stage.repository.tags) == all_tags
 
 
@@ -325,10 +325,10 @@ async def test_concurrent_runs_succeed(tmp_path: Path, monkeypatch: pytest.Monke
         for number in range(30):
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
         stage.world.faults.append(Fault(service="acr", method="DELETE", latency=0.05))
-        name = write(stage)
+        name = write_config(stage)
         folders = ("first", "second")
-        processes = [await start(stage, "apply", name, "--report-dir", folder) for folder in folders]
-        runs = [await finish(stage, process) for process in processes]
+        processes = [await start_process(stage, "apply", name, "--report-dir", folder) for folder in folders]
+        runs = [await wait_for_end(stage, process) for process in processes]
 
         assert [ended.code for ended in runs] == [0, 0], [ended.out for ended in runs]
         assert set(stage.repository.tags) == {"2.0"}

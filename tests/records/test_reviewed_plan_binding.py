@@ -35,7 +35,7 @@ def forged_steps(draw: st.DrawFn, repository: RepositoryInventory) -> tuple[Step
 @given(
     then=inventories(), now=inventories(), before=named_uses(), uses=named_uses(), same=st.booleans(), data=st.data()
 )
-def test_deletions_are_in_both_the_reviewed_and_the_fresh_plan(
+def test_deletions_are_in_both_plans(
     then: RepositoryInventory,
     now: RepositoryInventory,
     before: list[ImageUse],
@@ -44,7 +44,9 @@ def test_deletions_are_in_both_the_reviewed_and_the_fresh_plan(
     data: st.DataObject,
 ) -> None:
     """
-    Promise 7; also with a forged plan.
+    Only tags that both the reviewed and a fresh plan delete are deleted (promise 7).
+
+    This also holds for a forged plan.
 
     `then` and `before`: the repository and its uses at the review. `now` and `uses`: at the apply.
     """

@@ -23,7 +23,7 @@ from acr_cleanup.emulator.faults import Fault
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Repository
 from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
-from tests.helpers.tool_runs import Ran
+from tests.helpers.tool_runs import RunResult
 
 pytestmark = pytest.mark.untraced
 
@@ -93,7 +93,7 @@ class Case(NamedTuple):
         return f"{self.kind} {'for ever' if self.ever else 'once'}: {what} ({self.request.nth})"
 
 
-async def run(folder: Path, *faults: Fault) -> tuple[Ran, Shop, dict[str, Repository], float]:
+async def run(folder: Path, *faults: Fault) -> tuple[RunResult, Shop, dict[str, Repository], float]:
     shop = Shop()
     shop.world.faults.extend(faults)
     before = shop.repositories()

@@ -28,7 +28,7 @@ from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time
 from tests.helpers.oracle import Repository, Uses, going, unsound
 from tests.helpers.shop import POLICY, Shop, Told, apply, now
 from tests.helpers.stage import always
-from tests.helpers.tool_runs import Ran
+from tests.helpers.tool_runs import RunResult
 
 pytestmark = pytest.mark.untraced
 
@@ -150,7 +150,7 @@ EVENTS: dict[str, Callable[[Others, str, str, str], None]] = {
 MOVING = {"remove it", "untag it", "push it anew"}
 
 
-def judge(ran: Ran, others: Others, before: dict[str, Repository]) -> None:
+def judge(ran: RunResult, others: Others, before: dict[str, Repository]) -> None:
     shop, after = others.shop, others.shop.repositories()
     always(ran, shop)
     assert ran.code in {0, 1, 3}, ran.out

@@ -27,12 +27,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, Made, Place, worlds
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Going, Policy, Repository, Uses, going, in_scope, refused, unsound
 from tests.helpers.stage import always
-from tests.helpers.tool_runs import Ran, Tool
+from tests.helpers.tool_runs import RunResult, Tool
 
 pytestmark = pytest.mark.untraced
 
@@ -207,7 +207,7 @@ class Trial:
             for digest in each.manifests.keys() - after[name].manifests.keys()
         }
 
-    def count(self, wanted: dict[str, Going], before: dict[str, Repository], ran: Ran, *, stopped: bool) -> None:
+    def count(self, wanted: dict[str, Going], before: dict[str, Repository], ran: RunResult, *, stopped: bool) -> None:
         seen = self.seen
         seen["worlds"] += 1
         seen["worlds in which something goes"] += bool(ran.deleted)
@@ -237,7 +237,7 @@ class Trial:
 class Plan:
     """A dry run, and the steps that it wrote down."""
 
-    def __init__(self, ran: Ran, steps: list[dict[str, Any]]) -> None:
+    def __init__(self, ran: RunResult, steps: list[dict[str, Any]]) -> None:
         self.ran, self.steps = ran, steps
 
 

@@ -1,8 +1,9 @@
 """
-One truth for inputs and outputs: action.yml, the schema and the documentation match the code, and packaging keeps its promises.
+action.yml, the schema and the documentation agree with the code, and the packaging keeps its
+promises.
 
-`UPDATE_CONTRACT=1 make contract` writes what is made from the code: the inputs of action.yml, and the tables of options and
-outputs in docs/.
+`UPDATE_CONTRACT=1 make contract` writes the parts that are generated from the code: the inputs of
+action.yml, and the tables of options and outputs in docs/.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import yaml
 
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.outputs import NAMES
-from acr_cleanup.settings import INPUTS, Input, InputKind
+from acr_cleanup.settings import Way
 from acr_cleanup.settings.grammar import as_shard
 from tests.helpers.paths import ROOT
+from tests.helpers.published_options import cell, inputs_of_action, options_of, table_of_documentation
 
 ACTION = ROOT / "action.yml"
 DOCS = ROOT / "docs"
@@ -35,52 +37,14 @@ def action() -> Any:
     return yaml.safe_load(ACTION.read_text("utf-8"))
 
 
-# -- generated from the code -----------------------------------------------------------------------------------
-
-
-def input_description(option: Input) -> str:
-    """Return the description of an input with its choices, its form, and a default that is not declared."""
-    text = option.description
-    if option.choices:
-        text += f" One of: {', '.join(option.choices)}."
-    if option.kind is InputKind.LIST and "one per line" not in text:
-        text += " One per line."
-    if option.default and not option.action_default:
-        text += f" Default: {option.default}."
-    return text
-
-
-def _inputs_of_action() -> str:
-    rows = ["inputs:"]
-    for option in INPUTS:
-        rows += [
-            f"  {option.name}:",
-            f"    description: {json.dumps(input_description(option), ensure_ascii=False)}",
-            "    required: false",
-        ]
-        rows += [f"    default: {json.dumps(option.action_default)}"] if option.action_default else []
-    return "\n".join(rows)
-
-
-def _table_of_inputs() -> str:
-    rows = ["| Input | Default | Meaning |", "| :--- | :--- | :--- |"]
-    for option in INPUTS:
-        choices = f" One of: {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
-        default = f"`{option.default}`" if option.default else ""
-        rows.append(f"| `{option.name}` | {default} | {_cell(option.description + choices)} |")
-    return "\n".join(rows)
+# -- generated from the code -----------------------------------------------------------------------
 
 
 def _table_of_outputs() -> str:
     outputs = action()["outputs"]
     rows = ["| Output | Content |", "| :--- | :--- |"]
-    rows += [f"| `{name}` | {_cell(outputs[name]['description'])} |" for name in outputs]
+    rows += [f"| `{name}` | {cell(outputs[name]['description'])} |" for name in outputs]
     return "\n".join(rows)
-
-
-def _cell(text: str) -> str:
-    # The asterisk of a glob would begin an emphasis.
-    return text.replace("|", r"\|").replace("*", r"\*")
 
 
 def _check_between(path: Path, begin: str, end: str, expected: str) -> None:
@@ -98,18 +62,18 @@ def _check_between(path: Path, begin: str, end: str, expected: str) -> None:
 
 
 def test_inputs_of_action_match_the_code() -> None:
-    _check_between(ACTION, "# <inputs>", "# </inputs>", _inputs_of_action())
+    _check_between(ACTION, "# <inputs>", "# </inputs>", inputs_of_action())
 
 
 def test_table_of_inputs_matches_the_code() -> None:
-    _check_between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
+    _check_between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", table_of_documentation())
 
 
 def test_table_of_outputs_matches_the_action() -> None:
     _check_between(DOCS / "github.md", "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
 
 
-# -- action and schema ----------------------------------------------------------------------------------------
+# -- action and schema -----------------------------------------------------------------------------
 
 
 def test_outputs_of_action_match_the_code() -> None:
@@ -119,7 +83,9 @@ def test_outputs_of_action_match_the_code() -> None:
 def test_keys_of_file_have_no_default_in_action() -> None:
     """The runner passes a default on like an input of the user, and it would override the file."""
     declared = action()["inputs"]
-    assert not [option.name for option in INPUTS if option.in_file and "default" in declared[option.name]]
+    assert not [
+        option.name for option in options_of(Way.ACTION) if option.in_file and "default" in declared[option.name]
+    ]
     assert declared["dry-run"]["default"] == "true"
 
 
@@ -154,7 +120,7 @@ def test_release_names_its_image_by_digest(tmp_path: Path) -> None:
     assert again.returncode == 1
 
 
-# -- the Dockerfile --------------------------------------------------------------------------------------------
+# -- the Dockerfile --------------------------------------------------------------------------------
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
@@ -193,7 +159,7 @@ def test_dependencies_are_installed_by_hash() -> None:
     assert "pip install ." not in DOCKERFILE
 
 
-# -- the workflows ---------------------------------------------------------------------------------------------
+# -- the workflows ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -218,7 +184,7 @@ def test_workflows_have_only_rights_of_their_jobs(path: Path) -> None:
     assert not re.search(r"pull_request_target", path.read_text("utf-8"))
 
 
-# -- the workflows of the documentation --------------------------------------------------------------------------------
+# -- examples of the documentation -----------------------------------------------------------------
 
 EXAMPLES = [
     yaml.safe_load(block)

@@ -23,7 +23,9 @@ UPPER_BOUND = 201_044
 
 @pytest.fixture
 async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
-    """Serve two old images, 1.0 and 1.1, that share layers with each other and with the running 2.0."""
+    """
+    Serve two old images, 1.0 and 1.1, that share layers with each other and with the running 2.0.
+    """
     world = World(face="proxy")
     for name, layers in (
         ("1.0", {"base": 100_000, "a": 500}),

@@ -26,7 +26,9 @@ async def test_garbage_collection_is_restored_after_an_error() -> None:
 
 
 def test_manifests_share_equal_strings() -> None:
-    """Each page repeats the media type a thousand times, and it is the longest string of a manifest."""
+    """
+    Each page repeats the media type a thousand times, and it is the longest string of a manifest.
+    """
 
     def page(digit: str) -> bytes:
         manifest = {

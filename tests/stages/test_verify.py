@@ -20,7 +20,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.stages import verify as verify_stage
 from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
-from tests.helpers.tool_runs import Ran, Tool, serving
+from tests.helpers.tool_runs import RunResult, Tool, serving
 
 OLD = timedelta(days=100)
 
@@ -63,7 +63,7 @@ def change_after_first_deletion(tool: Tool, change: Callable[[Any], None]) -> No
     tool.world.faults.append(Fault(service="acr", method="DELETE", after_handler=run_change, times=1))
 
 
-def broken_names(ran: Ran) -> list[dict[str, Any]]:
+def broken_names(ran: RunResult) -> list[dict[str, Any]]:
     return list(ran.report["proof"]["broken"])
 
 
@@ -107,14 +107,18 @@ async def test_verification_is_skipped_without_verify_or_deletions(tool: Tool) -
 
 
 async def test_lost_tag_in_use_fails_the_run(tool: Tool) -> None:
-    """Another client deleted it. The reports name its uses and the command to restore this run's deletions."""
+    """
+    Another client deleted it.
+
+    The reports name its uses and the command to restore this run's deletions.
+    """
     change_after_first_deletion(tool, lambda repository: repository.delete_manifest(repository.tags["2.0"].digest))
     ran = await tool.apply()
 
     assert ran.code == 1
     assert ran.report["verdict"] == "partial"
     first = ran.out.splitlines()[0]
-    assert first.startswith("Broken: shop/web:2.0 cannot be pulled any more (not deleted by this run)")
+    assert first.startswith("Broken: shop/web:2.0 can no longer be pulled (not deleted by this run)")
     assert "used by production/shop/Deployment/web" in " ".join(ran.out.split())
     by_tag = {name["tag"]: name for name in broken_names(ran)}
     assert {use["name"] for use in by_tag["2.0"]["uses"]} == {"web"}
@@ -142,7 +146,7 @@ async def test_lost_child_of_a_kept_index_fails_the_run(tool: Tool, tag: str, us
     assert ran.code == 1
     (broken,) = broken_names(ran)
     assert broken["digest"] == child
-    assert f"shop/web:{tag}, which was to stay, lists it" in broken["seen"]
+    assert f"shop/web:{tag}, which was kept, lists it" in broken["seen"]
     assert {use["name"] for use in broken["uses"]} == users
 
 
@@ -152,7 +156,7 @@ async def test_lost_unused_tag_is_a_note(tool: Tool) -> None:
     ran = await tool.apply()
 
     assert ran.code == 0
-    assert ran.report["proof"]["notes"] == ["shop/web:young is gone; this run did not delete it."]
+    assert ran.report["proof"]["notes"] == ["shop/web:young no longer exists; this run did not delete it."]
     assert "Changed by others during the run" in ran.out
 
 

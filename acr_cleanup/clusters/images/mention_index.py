@@ -64,7 +64,9 @@ class MentionIndex:
             before = found.count
             for words, how in ((finding.beside, How.BESIDE), (finding.near, How.NEAR)):
                 how = How.FOLDER if is_folder else how
-                for word in words.keys() & forms.keys() if len(words) > 4 else [word for word in words if word in forms]:
+                for word in (
+                    words.keys() & forms.keys() if len(words) > 4 else [word for word in words if word in forms]
+                ):
                     found.tags(forms[word], Mention(mentions.workload, words[word], finding.written, word, how))
                 for word in words:
                     if word.startswith("sha256:") and word in listed.digests:

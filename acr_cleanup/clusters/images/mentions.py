@@ -19,7 +19,7 @@ words; `mention_index` looks the tags up in them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,9 +32,9 @@ from acr_cleanup.clusters.images.words import (
     Written,
     chunks_of,
     digests_in,
+    packed_words,
     plain_form,
     read_chunk,
-    packed_words,
     words_in,
 )
 from acr_cleanup.core.references import TAG, Digest, normalise_host
@@ -55,6 +55,10 @@ _PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
 _GOES_ON = re.compile(r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\\[dw.*+]|\(\?")
 _PATTERN = re.compile(r"[*?^\\|]|\.\*|\[[^\]]|\(\?")
 _RANGE_BESIDE = re.compile(r":[~^<>]|:v?[0-9]+(?:\.[0-9]+)*\.[xX*](?![A-Za-z0-9])")
+HOST_AND_SLASH = re.compile(rb"[.][A-Za-z0-9.-]+(?::[0-9]+)?/").search
+_UNCLEAR = re.compile(
+    r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?)/(?:[a-z0-9._-]+/?)*(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
+)
 _LONG_CHUNK = 40
 _FEW = 8
 _AROUND = 400
@@ -101,11 +105,18 @@ class ObjectMentions:
 
 @dataclass(slots=True)
 class Reading:
-    """What is found in one object. `images`: those of containers, exactly parsed; `digests`: all, each with its field."""
+    """
+    What is found in one object.
+
+    images: those of containers, exactly parsed.
+    digests: all, each with its field.
+    unclear: fields with our host, and what stands there in place of a repository.
+    """
 
     mentions: ObjectMentions | None
     digests: dict[Digest, str]
     images: list[ContainerImage]
+    unclear: dict[str, str]
 
 
 def read_object(obj: Any, workload: Workload, names: Names, *, field: str | None = None) -> Reading:
@@ -149,10 +160,21 @@ class _Reader:
         for text, start, chunk in self._places(named):
             self._name(named[chunk], text, start, chunk)
         if not self._found:
-            return Reading(None, digests, texts.images)
+            return Reading(None, digests, texts.images, self._unclear(special))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
         mentions = ObjectMentions(workload, self._found, *packed_words(chunks, written), versions)
-        return Reading(mentions, digests, texts.images)
+        return Reading(mentions, digests, texts.images, self._unclear(special))
+
+    def _unclear(self, special: Iterable[bytes]) -> dict[str, str]:
+        """Where our host is written, and a template or capitals in place of the repository."""
+        if not any(HOST_AND_SLASH(chunk) for chunk in special):
+            return {}
+        unclear: dict[str, str] = {}
+        for text in self._texts.texts:
+            for match in _UNCLEAR.finditer(text.text) if "/" in text.text else ():
+                if self._names.is_ours(match["host"]) and not match.group().startswith(("http://", "https://")):
+                    unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
+        return unclear
 
     # -- names -------------------------------------------------------------------------------------
 
@@ -287,7 +309,8 @@ class _Reader:
         node = text.node
         for _ in range(2):
             if isinstance(node.value, dict) and any(
-                isinstance(value, str) and self._names.is_ours(normalise_host(value.strip().rstrip("/").rpartition("//")[2]))
+                isinstance(value, str)
+                and self._names.is_ours(normalise_host(value.strip().rstrip("/").rpartition("//")[2]))
                 for value in node.value.values()
             ):
                 return True
@@ -327,7 +350,9 @@ def _starts(text: str, chunk: str) -> Iterator[int]:
     while start >= 0:
         end = start + size
         is_whole = (start == 0 or text[start - 1] not in CHUNK_CHARACTERS) and (
-            end == len(text) or text[end] not in CHUNK_CHARACTERS or (text[end] == ":" and text[end + 1 : end + 2] in "\n ")
+            end == len(text)
+            or text[end] not in CHUNK_CHARACTERS
+            or (text[end] == ":" and text[end + 1 : end + 2] in "\n ")
         )
         if is_whole:
             around = text[max(0, start - _AROUND) : end + _AROUND]

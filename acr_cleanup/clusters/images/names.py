@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from acr_cleanup.core.references import FULL_PATH_LENGTH, Registry, normalise_host
+from acr_cleanup.core.references import FULL_PATH_LENGTH, RegistryHost, normalise_host
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Names:
     mirrors: upstream host -> folder of this registry that holds its images ("" for none).
     """
 
-    registry: Registry
+    registry: RegistryHost
     repositories: frozenset[str]
     mirrors: Mapping[str, str] = field(default_factory=dict)
     ends: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
@@ -29,13 +29,15 @@ class Names:
     folders: frozenset[str] = field(init=False, repr=False)
 
     @classmethod
-    def of(cls, registry: Registry, repositories: Iterable[str], mirrors: Mapping[str, str] | None = None) -> Names:
+    def of(cls, registry: RegistryHost, repositories: Iterable[str], mirrors: Mapping[str, str] | None = None) -> Names:
         """
-        >>> names = Names.of(Registry("contoso.azurecr.io"), ["shop/web"])
+        >>> names = Names.of(RegistryHost("contoso.azurecr.io"), ["shop/web"])
         >>> sorted(names.ends), sorted(names.folders)
         (['shop/web', 'web'], ['shop'])
         """
-        return cls(registry, frozenset(repositories), {normalise_host(host): to for host, to in (mirrors or {}).items()})
+        return cls(
+            registry, frozenset(repositories), {normalise_host(host): to for host, to in (mirrors or {}).items()}
+        )
 
     def __post_init__(self) -> None:
         ends: defaultdict[str, list[str]] = defaultdict(list)
@@ -50,7 +52,9 @@ class Names:
                 if index:
                     folders.add("/".join(parts[:index]))
         object.__setattr__(self, "ends", {end: tuple(of) for end, of in ends.items()})
-        object.__setattr__(self, "lasts", frozenset(f"{end}{stop}".encode() for end in ends if "/" not in end for stop in ("", ".")))
+        object.__setattr__(
+            self, "lasts", frozenset(f"{end}{stop}".encode() for end in ends if "/" not in end for stop in ("", "."))
+        )
         object.__setattr__(self, "folders", frozenset(folders))
 
     def is_ours(self, host: str) -> bool:
@@ -60,7 +64,7 @@ class Names:
         """
         The repository that holds this image of another registry; empty if no mirror is configured for its host.
 
-        >>> names = Names.of(Registry("contoso.azurecr.io"), ["hub/library/nginx"], {"docker.io": "hub"})
+        >>> names = Names.of(RegistryHost("contoso.azurecr.io"), ["hub/library/nginx"], {"docker.io": "hub"})
         >>> names.mirrored("docker.io", "library/nginx")
         'hub/library/nginx'
         """
@@ -71,7 +75,7 @@ class Names:
 
 
 @lru_cache(maxsize=4096)
-def _owns(registry: Registry, host: str) -> bool:
+def _owns(registry: RegistryHost, host: str) -> bool:
     return registry.owns(host)
 
 

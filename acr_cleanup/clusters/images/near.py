@@ -22,7 +22,9 @@ _TAG_KEY = re.compile(
 ).search
 _RANGE_KEY = re.compile(r"semver|version|revision|tag|chart", re.IGNORECASE).search
 _NO_RANGE_KEY = re.compile(r"api|kind|policy|kube", re.IGNORECASE).search
-_RANGE = re.compile(r"\s*(?:[~^=<>!*]|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL).fullmatch
+_RANGE = re.compile(
+    r"\s*(?:[~^=<>!*]|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL
+).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
 _LISTS_OF_VALUES = 2
 _LINES = 6
@@ -33,7 +35,8 @@ _NO_VALUE_LINES = frozenset(
 )
 # Words that keys of images and of tags share nothing but these: what is left says whose they are.
 _IMAGE_WORDS = re.compile(
-    r"image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path|[^a-z0-9]", re.IGNORECASE
+    r"image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path|[^a-z0-9]",
+    re.IGNORECASE,
 )
 
 
@@ -192,9 +195,7 @@ def _is_pair(mapping: Mapping[Any, Any]) -> bool:
     return "name" in mapping and ("value" in mapping or "default" in mapping) and "image" not in mapping
 
 
-def _neighbours(
-    pairs: Sequence[Any], at: object, own: str, names_other: Callable[[str, Any], bool]
-) -> Iterator[Value]:
+def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """The values of the neighbouring entries of `[{name: IMAGE, value: …}, {name: TAG, value: …}]`."""
     entries = {
         str(pair.get("name")): pair.get("value", pair.get("default"))
@@ -224,7 +225,9 @@ def _claimed(mapping: Mapping[Any, Any], own: object, names_other: Callable[[str
     """The fields that belong to another name of this mapping: `API_TAG` beside `API_IMAGE` and `WEB_IMAGE`."""
     mine = stem(own)
     others = {
-        stem(key) for key, value in mapping.items() if key != own and isinstance(value, str) and names_other(str(key), value)
+        stem(key)
+        for key, value in mapping.items()
+        if key != own and isinstance(value, str) and names_other(str(key), value)
     } - {mine, ""}
     if not others:
         return frozenset()
@@ -258,7 +261,10 @@ def values_in_lines_near(text: str, start: int, name: str) -> Iterator[Value]:
         last = text.find("\n", last + 1) if last >= 0 else last
     lines = text[first + 1 : last if last >= 0 else len(text)].split("\n")
     at = text.count("\n", first + 1, start)
-    for index in range(max(0, at - _LINES), min(len(lines), at + _LINES + 1)):
+    heads = lines[at].rstrip().endswith(":") and name in lines[at]
+    for index in range(at if heads else max(0, at - _LINES), min(len(lines), at + _LINES + 1)):
+        if heads and index > at and lines[index].strip() and _indent(lines[index]) <= _indent(lines[at]):
+            return  # the end of the block that the name is the head of
         if index == at or (value := _value_of(lines[index])) is None:
             continue
         if _same_block(lines, at, index) or not _is_claimed(lines, index, name):

@@ -18,17 +18,16 @@ from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-_STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
-NOT_VALUES = frozenset({"apiVersion", "kind"})
-"""Keys whose values are never tags."""
+NOT_VALUES = frozenset({"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags"})
+"""Keys whose values are never tags: `latestTags` are those that Flux has seen in the registry."""
 _LEFT_OUT: Mapping[object, frozenset[object]] = {
-    "metadata": frozenset(
-        {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "ownerReferences", "selfLink"}
+    "metadata": frozenset({"generation", "ownerReferences", "selfLink"}),
+    "status": frozenset({"conditions", *STATUS_LISTS}),
+    "labels": frozenset(
+        {"pod-template-hash", "controller-revision-hash", "controller-uid", "batch.kubernetes.io/controller-uid"}
     ),
-    "status": frozenset({"conditions", *_STATUS_LISTS}),
-    "labels": frozenset({"pod-template-hash", "controller-revision-hash", "controller-uid", "batch.kubernetes.io/controller-uid"}),
-    "lastScanResult": frozenset({"latestTags"}),
 }
 _NOTHING: frozenset[object] = frozenset()
 _LABELS = frozenset({"labels", "matchLabels"})
@@ -98,7 +97,7 @@ class ObjectTexts:
     texts: all texts but those parsed exactly.
     versions: the values of labels that say the version of the object's own images.
     images: the image fields of containers, in pod specs of any kind.
-    digests: those in imageIDs and image fields, each with its field.
+    digests: those in image fields, each with its field.
     """
 
     def __init__(self, obj: Any, field: str | None = None) -> None:
@@ -127,7 +126,9 @@ class ObjectTexts:
                     if isinstance(key, str):
                         self.texts.append(Text(key, node, key, is_key=True))
                     if isinstance(child, str):
-                        if is_labels and key in _VERSION_LABELS:
+                        if key == "reference" and node.key == "image" and (volume := parsed(child)) is not None:
+                            self._image(node, key, "", child, volume)
+                        elif is_labels and key in _VERSION_LABELS:
                             self.versions.append(child)
                         else:
                             self._text(Text(child, node, key), depth)
@@ -176,16 +177,18 @@ class ObjectTexts:
             image = container.get("image") if isinstance(container, Mapping) else None
             if isinstance(image, str) and (reference := parsed(image)) is not None:
                 name = container.get("name")
-                self.images.append(
-                    ContainerImage(node.path("image"), name if isinstance(name, str) else "", image, reference)
-                )
-                if reference.digest is not None:
-                    self.digests[reference.digest] = node.path("image")
+                self._image(node, "image", name if isinstance(name, str) else "", image, reference)
                 node.value = {key: value for key, value in container.items() if key != "image"}
             if isinstance(container, str):
                 self._text(Text(container, containers, index), depth)
             elif isinstance(container, Mapping | list):
                 yield node
+
+    def _image(self, node: Node, key: str, container: str, text: str, reference: ImageReference) -> None:
+        place = node.path(key)
+        self.images.append(ContainerImage(place, container, text, reference))
+        if reference.digest is not None:
+            self.digests[reference.digest] = place
 
 
 def without_repetition(text: str) -> str:

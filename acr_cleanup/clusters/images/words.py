@@ -117,8 +117,8 @@ def read_chunk(chunk: str, names: Names) -> Written:
     """
     Read one chunk with the names of the registry.
 
-    >>> from acr_cleanup.core.references import Registry
-    >>> names = Names.of(Registry("contoso.azurecr.io"), ["team/backend/app"])
+    >>> from acr_cleanup.core.references import RegistryHost
+    >>> names = Names.of(RegistryHost("contoso.azurecr.io"), ["team/backend/app"])
     >>> read_chunk("$REG/backend/app:v1", names).name, read_chunk("other/app:v1", names).name
     ('backend/app', '')
     """

@@ -19,12 +19,12 @@ from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, DiscoveryBuilder
 from acr_cleanup.clusters.api_server.list_rights import empty_list_problem, or_waive_it, rule_to_add
 from acr_cleanup.clusters.api_server.pages import has_helm_objects
-from acr_cleanup.clusters.api_server.scan import HELM_NOTE, LOG_IN, REMEDY_LOG_IN, SECRET, shortened
+from acr_cleanup.clusters.api_server.scan import LOG_IN, REMEDY_LOG_IN, SECRET
 from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.run_command.script import CALL, DIRECT, FIELD, FIELDS
-from acr_cleanup.core.references import Registry
+from acr_cleanup.clusters.target import Search
 from acr_cleanup.quoting import quoted
 
 _BUILT_IN = {(kind.api_version, kind.name): kind for kind in KINDS}
@@ -40,8 +40,7 @@ class RecordReader:
     """
 
     cluster: str
-    registry: Registry
-    helm_history: int
+    search: Search
     objects: int = 0
     findings: Findings = field(default_factory=Findings)
     # Resource as kubectl names it -> the error of its list, empty if it succeeded.
@@ -58,8 +57,8 @@ class RecordReader:
 
     def __post_init__(self) -> None:
         self._served[str(CONFIG_MAP)] = CONFIG_MAP
-        if self.helm_history > 0:
-            self._history = History(self.helm_history, self.cluster, self.registry)
+        if self.search.helm_history > 0:
+            self._history = History(self.search.helm_history, self.cluster, self.search.names)
 
     def take(self, line: str) -> None:
         """Read one line of the block. A line that is not a record becomes a failure."""
@@ -130,7 +129,7 @@ class RecordReader:
     def _object(self, kind: Kind, obj: Any) -> None:
         if not isinstance(obj, dict):
             raise TypeError("not an object")
-        self.findings.add(image_uses(obj, kind, self.cluster, self.registry))
+        self.findings.add(image_uses(obj, kind, self.cluster, self.search.names))
         if not self._helm_seen:
             metadata = json.dumps({"metadata": obj.get("metadata")}).encode()
             self._helm_seen = has_helm_objects(metadata, [msgspec.Raw(metadata)])
@@ -140,10 +139,10 @@ class RecordReader:
         if self._history is not None:
             self.findings.add(self._history.findings())
 
-    def notes(self) -> Iterator[str]:
-        yield from shortened(self.findings.notes)
-        if self._helm_seen and self._history is None:
-            yield HELM_NOTE
+    @property
+    def lacks_history(self) -> bool:
+        """Does Helm manage objects whose history is not read?"""
+        return self._helm_seen and self._history is None
 
     # -- what is missing ---------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from acr_cleanup.clusters.api_server.discovery import NOT_READ
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.run_command.shell import SHELL
-from acr_cleanup.core.references import Registry
+from acr_cleanup.clusters.target import Search
+from acr_cleanup.core.references import RegistryHost
 
 ACCESS = "run-command"
 CALL = "run command (kubectl get)"
@@ -132,11 +133,12 @@ s/%/\\\\/g
 """
 
 
-def script(registry: Registry, helm_history: int = 0) -> str:
+def script(search: Search) -> str:
     """
     Return the shell command for AKS to run. It only reads, and reads Secrets only if `helm_history`
     is above 0.
     """
+    registry, helm_history = search.registry, search.helm_history
     hosts = _hosts(registry)
     mentioned = "\n".join(f"/{host}/b m" for host in hosts)
     kept = [rf's/"\([^"]*{host}[^"]*\)"/!\1!/g' for host in hosts]
@@ -182,7 +184,7 @@ def _batches() -> list[str]:
     return [*many, ",".join(str(kind) for kind in KINDS if str(kind) not in many)]
 
 
-def _hosts(registry: Registry) -> list[str]:
+def _hosts(registry: RegistryHost) -> list[str]:
     """
     The registry's host names as sed patterns, in any case. Other characters than letters, digits,
     dashes match any.

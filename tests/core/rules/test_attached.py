@@ -57,7 +57,9 @@ def test_reason_names_the_kept_subject() -> None:
         [image("a"), image("s"), referrer("r", "a"), referrer("q", "r")],
     )
 
-    planned = {each.tag.name: [reason.detail for reason in each.reasons] for each in plan(repository).decisions}
+    planned = {
+        decision.tag.name: [reason.detail for reason in decision.reasons] for decision in plan(repository).decisions
+    }
 
     belongs = [f"belongs to {short(d('a'))}, which is kept"]
     assert planned == {

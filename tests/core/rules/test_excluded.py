@@ -54,7 +54,11 @@ def test_reason_of_a_tag_that_is_not_included() -> None:
 
 
 def test_signature_is_excluded_only_by_its_own_name() -> None:
-    """Also by a `!` pattern. A signature of itself or of a missing manifest is a tag like any other."""
+    """
+    Also by a `!` pattern.
+
+    A signature of itself or of a missing manifest is a tag like any other.
+    """
     signature, stray, itself = signature_of("a"), signature_of("gone"), signature_of("i")
     world = inventory([tag(signature, "s"), tag(stray, "t"), tag(itself, "i"), tag("1.0", "a")])
     not_included = [(Rule.EXCLUDED, "not among the included tags")]
@@ -67,7 +71,11 @@ def test_signature_is_excluded_only_by_its_own_name() -> None:
 
 
 def test_signature_need_not_be_included() -> None:
-    """Otherwise no signed image could be deleted_names with `include-tags: pr-*`. `exclude-tags` can keep signatures."""
+    """
+    Otherwise no signed image could be deleted with `include-tags: pr-*`.
+
+    `exclude-tags` can keep signatures.
+    """
     repository = inventory(
         [tag("pr-7", "a"), tag(signature_of("a"), "s"), tag("1.0", "b"), tag(signature_of("b"), "t")]
     )

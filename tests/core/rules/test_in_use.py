@@ -68,7 +68,11 @@ def test_unused_alias_is_untagged_and_its_manifest_kept() -> None:
 
 
 def test_moved_tag_protects_old_and_new_digest() -> None:
-    """The kubelet pulled 1.0 as `old`; the tag names `new` now. The pod needs `old` now, and `new` at its next pull."""
+    """
+    The kubelet pulled 1.0 as `old`; the tag names `new` now.
+
+    The pod needs `old` now, and `new` at its next pull.
+    """
     planned = plan(inventory([tag("1.0", "new"), tag("before", "old")]), usage(use("1.0", "old")))
 
     assert not planned.deletions
@@ -84,7 +88,11 @@ def test_used_child_keeps_its_whole_index_family() -> None:
 
 
 def test_reason_says_how_each_use_reaches_the_tag() -> None:
-    """By name, by digest, by another digest of the index, or by the repository alone. Each reason lists all of these uses."""
+    """
+    By name, by digest, by another digest of the index, or by the repository alone.
+
+    Each reason lists all of these uses.
+    """
     world = inventory(
         [tag("multi", "i"), tag("arm", "x"), tag("other", "o"), tag("1.0", "a")],
         [index("i", ["x", "y"]), image("x"), image("y"), image("o"), image("a")],

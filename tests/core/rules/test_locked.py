@@ -54,7 +54,7 @@ def test_include_locked_respects_locks_that_cannot_be_restored() -> None:
     strange = replace(tag("1.0", "a", locked=True), delete_enabled=True)
     unlocking = RetentionPolicy(include_locked=True)
 
-    assert [kept_by_lock(each, unlocking) for each in (strange, tag("1.0", "a", locked=True), tag("1.0", "a"))] == [
+    assert [kept_by_lock(digest, unlocking) for digest in (strange, tag("1.0", "a", locked=True), tag("1.0", "a"))] == [
         True,
         False,
         False,
@@ -78,12 +78,16 @@ def test_locked_repository_is_kept(include_locked: bool) -> None:
     planned = plan(repository, policy=replace(UNTAGGED, include_locked=include_locked))
 
     assert not planned.steps
-    assert [each.detail for each in planned.decisions[0].reasons] == ["the repository is locked in the registry"]
+    assert [decision.detail for decision in planned.decisions[0].reasons] == [
+        "the repository is locked in the registry"
+    ]
     assert untagged_rules(planned) == {d("stray"): ["locked"]}
 
 
 def test_locked_index_keeps_its_children() -> None:
-    """A known disaster: https://github.com/Azure/acr-cli/pull/462 skips the locked index before it reads its children."""
+    """
+    https://github.com/Azure/acr-cli/pull/462 skips a locked index before it reads its children.
+    """
     repository = inventory([tag("1.0", "i"), tag("1.0-arm", "x")], [index("i", ["x"], locked=True), image("x")])
 
     assert verbs(plan(repository)) == ["untag 1.0-arm"]

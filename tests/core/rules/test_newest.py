@@ -55,7 +55,11 @@ def test_keep_last_counts_young_excluded_and_locked_tags() -> None:
 
 
 def test_keep_last_by_counts_each_captured_text() -> None:
-    """The expression may match anywhere. Tags without a match are one more group, and an empty text is another."""
+    """
+    The expression may match anywhere.
+
+    Tags without a match are one more group, and an empty text is another.
+    """
     policy = replace(NOTHING_EXCLUDED, keep_last=2, keep_last_by=r"(dev|main|)-\d+$")
     names = [f"{group}{number}" for number in range(1, 4) for group in ("dev-", "x-main-", "-", "v")]
     repository = inventory(tag(name, place, days=900 - place) for place, name in enumerate(names, 1))
