@@ -52,12 +52,13 @@ _OPEN = re.compile(
 _OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
 _PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
 # A tag that goes on in a template is no tag yet: `web:1.2-{{ … }}`.
-_GOES_ON = re.compile(r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\\[dw.*+]|\(\?")
-_PATTERN = re.compile(r"[*?^\\|]|\.\*|\[[^\]]|\(\?")
-_RANGE_BESIDE = re.compile(r":[~^<>]|:v?[0-9]+(?:\.[0-9]+)*\.[xX*](?![A-Za-z0-9])")
+_GOES_ON = re.compile(r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?")
+_PATTERN = re.compile(r":?\*|\[|\\?[.][*+]|\(\?")
+_RANGE_BESIDE = re.compile(r":?[~^<>]=?[0-9]|:v?[0-9]+(?:\.[0-9]+)*\.[xX*](?![A-Za-z0-9])")
 HOST_AND_SLASH = re.compile(rb"[.][A-Za-z0-9.-]+(?::[0-9]+)?/").search
 _UNCLEAR = re.compile(
-    r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?)/(?:[a-z0-9._-]+/?)*(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
+    r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]++)?+)/[a-z0-9._/-]*+"
+    r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
 )
 _LONG_CHUNK = 40
 _FEW = 8
@@ -201,7 +202,7 @@ class _Reader:
         """What stands around one place of a name."""
         end = start + len(chunk)
         following = text.text[end : end + 200]
-        if _PATTERN.match(following):
+        if not written.tag and _PATTERN.match(following):
             return  # `X/app*`, `X/app:*`: a policy verifies it, and starts nothing
         if written.folder and not written.tag:
             folder = self._finding(f"{written.folder}/", written.folder, text)
@@ -214,8 +215,8 @@ class _Reader:
             self._tagged(finding, written, text, following)
         elif written.digest:
             finding.beside.setdefault(written.digest, text.field)
-        elif written.colon:
-            self._after_colon(finding, chunk, text, start, following)
+        elif written.colon or written.variable:
+            self._after_colon(finding, written, chunk, text, start)
         elif _RANGE_BESIDE.match(following):
             finding.open = finding.open or text.field
         else:
@@ -229,17 +230,17 @@ class _Reader:
         finding.beside.setdefault(plain_form(written.tag), text.field)
         self._near(finding, text, only_tag_keys=True)
 
-    def _after_colon(self, finding: NameFinding, chunk: str, text: Text, start: int, following: str) -> None:
+    def _after_colon(self, finding: NameFinding, written: Written, chunk: str, text: Text, start: int) -> None:
         """`web:` and then no tag: a template, a quote, or nothing."""
-        variable = chunk.rpartition(":")[2]
-        if variable or _OPEN.match(following):
-            before = text.text[max(0, start - 3) : start + 8]
-            if "//" not in before and not _PORT.match(f"{variable}{following}"[:60].partition("\n")[0]):
+        following = text.text[start + len(chunk) : start + len(chunk) + 200]
+        if written.variable or _OPEN.match(following) or _RANGE_BESIDE.match(following):
+            variable = f"{chunk.rpartition(':')[2]}{following}"[:60].partition("\n")[0]
+            if not (written.is_url or _PORT.match(variable)):
                 finding.open = finding.open or text.field
         elif beside := _AFTER_COLON.match(following):
             finding.beside.setdefault(plain_form(beside[1]), text.field)
         else:
-            self._untagged(finding, Written(finding.written), text, start, start + len(chunk), following)
+            self._untagged(finding, written, text, start, start + len(chunk), following)
 
     def _untagged(
         self, finding: NameFinding, written: Written, text: Text, start: int, end: int, following: str

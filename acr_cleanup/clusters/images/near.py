@@ -246,8 +246,10 @@ _WINDOW = 300
 
 
 def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
-    """What is called a tag shortly before or after a name, in one text: `--image X/web --tag canary`, `<tag>1</tag>`."""
-    for match in _TAG_AFTER.finditer(text[max(0, start - _WINDOW) : end + _WINDOW]):
+    """What is called a tag shortly before or after a name, in one line: `--image X/web --tag canary`, `<tag>1</tag>`."""
+    first = max(text.rfind("\n", 0, start) + 1, start - _WINDOW)
+    last = text.find("\n", end)
+    for match in _TAG_AFTER.finditer(text[first : min(last if last >= 0 else len(text), end + _WINDOW)]):
         yield Value("tag", match[1])
 
 

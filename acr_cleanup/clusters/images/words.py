@@ -99,7 +99,8 @@ class Written(NamedTuple):
     name: the key under which it is filed (`names.keys_of`); empty if it names no repository.
     folder: the beginning of repositories that it names; empty if it names none.
     host: "ours", "foreign", or empty if no host is written.
-    tag: the tag, empty if there is none. With `colon`, a colon ends the chunk: a tag may follow.
+    tag: the tag, empty if there is none. With `colon`, a colon or `@` ends the chunk: a tag may follow. With `variable`, a
+        variable stands there, or in the tag.
     is_reference: it is an image reference, of whichever registry: its tag belongs to it alone.
     """
 
@@ -109,6 +110,7 @@ class Written(NamedTuple):
     tag: str = ""
     digest: str = ""
     colon: bool = False
+    variable: bool = False
     is_reference: bool = False
     is_url: bool = False
 
@@ -127,20 +129,25 @@ def read_chunk(chunk: str, names: Names) -> Written:
         name, digest = name if "/" in name else "", ""
     front, slash, last = name.rpartition("/")
     last, colon, tag = last.partition(":")
-    tag = tag.rstrip(".")
-    if tag and not _TAG(tag.replace("+", "_")):
-        # `web:$TAG`, `web:%s`: a variable where the tag belongs; anything else is no tag.
-        tag, colon = "", ":" if tag[0] in "$%" else ""
-    parts = [*front.split("/"), last] if slash else [last.rstrip(".")]
+    parts = [*front.split("/"), last.rstrip(".")] if slash else [last.rstrip(".")]
     if len(parts) >= 4 and parts[-2] == "manifests" and "v2" in parts:
         # `/v2/<repository>/manifests/<tag>` of the registry's API.
-        tag, parts = last, [*parts[: parts.index("v2")], *parts[parts.index("v2") + 1 : -2]]
+        colon, tag, parts = "/", last, [*parts[: parts.index("v2")], *parts[parts.index("v2") + 1 : -2]]
+    # `web:$TAG`, `web:1.2-%s`: a variable where the tag belongs, or a part of it.
+    variable = tag.partition("$")[0].partition("%")[0] != tag
+    tag = "" if variable else tag.rstrip(".")
+    is_invalid = (tag and not _TAG(tag.replace("+", "_"))) or (at and not digest and chunk.partition("@")[2])
+    if is_invalid:
+        tag = colon = ""
     literal, head = _literal(parts, names)
     written = _resolve(literal, head, names)
+    # Behind our host, what is no tag may stand for any.
+    variable = variable or (bool(is_invalid) and written.host == "ours")
     return written._replace(
         tag=tag,
         digest=digest,
-        colon=bool(colon) and not tag,
+        colon=(bool(colon) or (bool(at) and not digest)) and not tag and not variable,
+        variable=variable,
         is_reference=bool(literal) and (bool(tag) or bool(digest)) and (len(literal) > 1 or bool(written.name)),
         is_url=chunk.lower().startswith(("http://", "https://")),
     )
@@ -166,7 +173,9 @@ def _literal(parts: list[str], names: Names) -> tuple[list[str], str]:
                 # `image:docker.io/library/nginx`, without a blank
                 literal.append(after)
                 break
-            return literal[::-1], "" if not part and index else "open"
+            if not part and index:
+                break  # `oci://host/web`
+            return literal[::-1], "open"
         literal.append(part)
     literal.reverse()
     if len(literal) > 1 and names.is_ours(literal[0]):
