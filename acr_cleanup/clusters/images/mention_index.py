@@ -78,7 +78,7 @@ class MentionIndex:
                         found.tags(forms[word], _loose(mentions, finding, word, is_folder))
             if finding.open:
                 found.open(Mention(mentions.workload, finding.open, finding.written, "", How.OPEN))
-            elif finding.bare and found.count == before:
+            elif finding.bare and found.count == before and not any(word.startswith("sha256:") for word in finding.beside):
                 bare[index] = finding
         hits = self._loose(indexes, forms)
         for index, words in hits.items():

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from acr_cleanup.clusters.images import near
@@ -64,6 +65,7 @@ _LONG_CHUNK = 40
 _FEW = 8
 _AROUND = 400
 _MOST_NEAR = 5_000
+_REPOSITORY_KEY = re.compile(r"image|repo", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
 
 
@@ -228,7 +230,7 @@ class _Reader:
             finding.open = finding.open or text.field
             return
         finding.beside.setdefault(plain_form(written.tag), text.field)
-        self._near(finding, text, only_tag_keys=True)
+        self._near(finding, text, only_tag_keys=True, only_beside=True)
 
     def _after_colon(self, finding: NameFinding, written: Written, chunk: str, text: Text, start: int) -> None:
         """`web:` and then no tag: a template, a quote, or nothing."""
@@ -259,13 +261,13 @@ class _Reader:
 
     # -- rule 3 ------------------------------------------------------------------------------------
 
-    def _near(self, finding: NameFinding, text: Text, *, only_tag_keys: bool) -> None:
+    def _near(self, finding: NameFinding, text: Text, *, only_tag_keys: bool, only_beside: bool = False) -> None:
         place = (id(finding), id(text.node), text.key, text.is_key)
         if place in self._seen_near or (only_tag_keys and len(finding.near) > _MOST_NEAR):
             return  # a long text may name it a thousand times
         self._seen_near.add(place)
         is_chart = not text.is_key and text.key == "chart" and not only_tag_keys
-        for value in near.values_near(text, self._names_other(finding)):
+        for value in near.values_near(text, self._names_other(finding), only_beside=only_beside):
             if only_tag_keys and not near.is_tag_key(value.key):
                 continue
             is_chart = is_chart and not (value.key in {"version", "targetRevision"} and value.value.strip())
@@ -277,6 +279,8 @@ class _Reader:
     def _value(self, finding: NameFinding, value: near.Value, text: Text) -> None:
         if near.is_range(value) or near.is_template(value):
             finding.open = finding.open or text.field
+        if digest := near.digest_of(value.value):
+            finding.beside.setdefault(digest, text.field)
         if (word := near.whole(value.value)) and (word := plain_form(word)) not in finding.near:
             finding.near[word] = text.field
 
@@ -290,7 +294,10 @@ class _Reader:
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:
         def names_other(key: str, value: Any) -> bool:
-            return isinstance(value, str) and self._repository_in(value) not in ("", finding.written)
+            if not isinstance(value, str) or not value:
+                return False
+            named = self._repository_in(value)
+            return named != finding.written and (bool(named) or near.is_image_key(key))
 
         return names_other
 
@@ -307,6 +314,8 @@ class _Reader:
         """Does our host stand beside a name, or one level above it: `{registry: X, repository: shop/web}`?"""
         if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
             return False
+        if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self._has_host:
+            return True
         node = text.node
         for _ in range(2):
             if isinstance(node.value, dict) and any(
@@ -319,6 +328,11 @@ class _Reader:
                 break
             node = node.parent
         return False
+
+    @cached_property
+    def _has_host(self) -> bool:
+        """Is our host by itself a value anywhere in the object?"""
+        return any(not text.is_key and self._names.is_ours(normalise_host(text.text.strip())) for text in self._texts.texts)
 
     # -- places ------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
 from acr_cleanup.core.references import DIGEST, TAG
 
 _WHOLE = re.compile(rf":?({TAG}(?:\+[A-Za-z0-9_.-]*)?)(?:@{DIGEST})?").fullmatch
+_IMAGE_KEY = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
+_WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256:)?([0-9a-f]{64})").fullmatch
 _TAG_KEY = re.compile(
     r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
@@ -57,8 +59,18 @@ def whole(value: Any) -> str:
     return ""
 
 
+def digest_of(value: str) -> str:
+    """The digest that a whole value is, with or without its algorithm; empty if it is none."""
+    match = _WHOLE_DIGEST(value.strip())
+    return f"sha256:{match[1]}" if match else ""
+
+
 def is_tag_key(key: str) -> bool:
     return _TAG_KEY(key) is not None
+
+
+def is_image_key(key: str) -> bool:
+    return _IMAGE_KEY(key) is not None
 
 
 def is_range(value: Value) -> bool:
@@ -92,20 +104,24 @@ def is_weak(text: Text) -> bool:
     return False
 
 
-def values_near(text: Text, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+def values_near(text: Text, names_other: Callable[[str, Any], bool], *, only_beside: bool = False) -> Iterator[Value]:
     """
-    The values near a name that stands in an object. `names_other`: does this field name another repository?
+    The values near a name that stands in an object. `names_other`: does this field name another image?
 
-    Values may be lists of tags, and are given one by one.
+    Values may be lists of tags, and are given one by one. only_beside: only those of the same mapping.
     """
     node = text.node
+    if only_beside:
+        if isinstance(node.value, Mapping) and not text.is_key:
+            yield from _scalars(node.value, but=text.key, claimed=_claimed(node.value, text.key, names_other))
+        return
     if text.is_key:
         yield from _values_of_key(node, text.key)
         return
     if isinstance(node.value, Mapping):
         claimed = _claimed(node.value, text.key, names_other)
         yield from _scalars(node.value, but=text.key, claimed=claimed)
-        yield from _below(node.value)
+        yield from _below(node.value, names_other)
         if _is_pair(node.value) and node.parent is not None and isinstance(node.parent.value, list):
             yield from _neighbours(node.parent.value, node.key, str(node.value.get("name", "")), names_other)
             return
@@ -115,7 +131,7 @@ def values_near(text: Text, names_other: Callable[[str, Any], bool]) -> Iterator
         # `[web, api]` under a key: the mapping that has the key.
         above = node.parent if node.parent is not None and isinstance(node.parent.value, Mapping) else None
     if above is not None and above.key != "metadata":
-        yield from _scalars(above.value, but=None, claimed=frozenset())
+        yield from _scalars(above.value, but=None, claimed=_claimed(above.value, node.key, names_other))
 
 
 def _above(node: Node) -> Node | None:
@@ -131,7 +147,7 @@ def _values_of_key(node: Node, key: object) -> Iterator[Value]:
     value = node.value[key]
     if isinstance(value, Mapping):
         yield from _scalars(value, but=None, claimed=frozenset())
-        yield from _below(value)
+        yield from _below(value, lambda _key, _value: False)
     elif isinstance(value, list):
         yield from _in_list(str(key), value)
     elif value is None or isinstance(value, bool):
@@ -162,14 +178,14 @@ def _in_list(key: str, values: Sequence[Any]) -> Iterator[Value]:
         yield from _scalar(key, value)
 
 
-def _below(mapping: Mapping[Any, Any]) -> Iterator[Value]:
+def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+    """The values one level below, but for mappings that have an image of their own."""
     for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            yield from _scalars(value, but=None, claimed=frozenset())
-        elif isinstance(value, list) and key not in ("containers", "initContainers", "env"):
-            for element in value:
-                if isinstance(element, Mapping):
-                    yield from _scalars(element, but=None, claimed=frozenset())
+        if isinstance(value, list) and key in ("containers", "initContainers", "env"):
+            continue
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Mapping) and not any(names_other(str(name), text) for name, text in inner.items()):
+                yield from _scalars(inner, but=None, claimed=frozenset())
 
 
 def _list_values(values: Sequence[Any], at: object) -> Iterator[Value]:
