@@ -94,6 +94,8 @@ def is_weak(text: Text) -> bool:
     keys = {node.key, text.key}
     if keys & {"labels", "matchLabels", "selector", "nodeSelector", "podSelector", "serviceAccountName", "namespace"}:
         return True
+    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref"):
+        return True  # the name of another object
     if node.key == "metadata" or (node.parent is not None and node.parent.key == "matchExpressions"):
         return True
     if text.key == "name" and isinstance(node.value, Mapping):

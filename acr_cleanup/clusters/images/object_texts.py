@@ -20,8 +20,10 @@ from acr_cleanup.quoting import quoted
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
-NOT_VALUES = frozenset({"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags"})
-"""Keys whose values are never tags: `latestTags` are those that Flux has seen in the registry."""
+NOT_VALUES = frozenset({"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags", "containerID"})
+"""
+Keys whose values are no tags, and no digests of images: `latestTags` are those that Flux has seen in the registry.
+"""
 _LEFT_OUT: Mapping[object, frozenset[object]] = {
     "metadata": frozenset({"generation", "ownerReferences", "selfLink"}),
     "status": frozenset({"conditions"}),
