@@ -31,6 +31,8 @@ _LEFT_OUT: Mapping[object, frozenset[object]] = {
         {"pod-template-hash", "controller-revision-hash", "controller-uid", "batch.kubernetes.io/controller-uid"}
     ),
 }
+SECRET_WORDS = ("password", "passwd", "passphrase", "secret", "token", "credential", "private")
+"""Variables whose names contain one of these hold no images, unless their value has a slash."""
 _NOTHING: frozenset[object] = frozenset()
 _LABELS = frozenset({"labels", "matchLabels"})
 _VERSION_LABELS = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "version"})
@@ -147,6 +149,8 @@ class ObjectTexts:
             inner: list[Node] = []
             if isinstance(value, Mapping):
                 left_out = _LEFT_OUT.get(node.key, _NOTHING)
+                if _is_secret(value):
+                    left_out = _SECRET_VALUE
                 is_labels = node.key in _LABELS
                 for key, child in value.items():
                     if key in left_out or key in NOT_VALUES:
@@ -217,6 +221,18 @@ class ObjectTexts:
         self.images.append(ContainerImage(place, container, text, reference))
         if reference.digest is not None:
             self.digests[reference.digest] = place
+
+
+_SECRET_VALUE: frozenset[object] = frozenset({"value"})
+
+
+def _is_secret(variable: Mapping[Any, Any]) -> bool:
+    """Is this a variable with a secret? A run command does not transfer its value either."""
+    name, value = variable.get("name"), variable.get("value")
+    if not isinstance(name, str) or not isinstance(value, str) or "/" in value:
+        return False
+    lower = name.lower()
+    return any(word in lower for word in SECRET_WORDS)
 
 
 def without_repetition(text: str) -> str:
