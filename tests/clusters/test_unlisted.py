@@ -23,7 +23,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import IdentityError
 from tests.helpers.emulated_clusters import Edge, edge, target
-from tests.helpers.stage import always, staged
+from tests.helpers.stage import assert_invariants, staged
 
 HERE = "00000000-0000-0000-0000-000000000000"
 THERE = "99999999-9999-9999-9999-999999999999"
@@ -365,7 +365,7 @@ async def test_a_run_warns_of_it_and_goes_on(tmp_path: Path, monkeypatch: pytest
         assert any("AKS cluster aks-test" in warning for warning in ran.report["warnings"])
         assert "aks-test" in ran.out
         assert stage.world.count(service="arm", path="managedClusters$") == 1, "nobody needs to know it twice"
-        always(ran, stage)
+        assert_invariants(ran, stage)
 
 
 async def test_a_run_that_requires_all_clusters_refuses_and_deletes_nothing(
@@ -378,7 +378,7 @@ async def test_a_run_that_requires_all_clusters_refuses_and_deletes_nothing(
         assert (ran.code, ran.deleted) == (3, set())
         assert [each["where"] for each in ran.blockers] == ["aks-test"]
         assert ran.planned, "the plan is shown all the same"
-        always(ran, stage)
+        assert_invariants(ran, stage)
 
 
 async def test_a_cluster_that_appears_after_the_plan_stops_the_deleting(

@@ -17,7 +17,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings import load_settings
-from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, impatient, staged
+from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, shorten_pauses, staged
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ async def test_a_dry_run_says_what_could_be_done_and_writes_nothing(
 
 async def test_rights_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         await stage.tool.apply(stage.config, backup="true")
         stage.registry.allowed = lambda _client, _repository, action: action in {"pull", "metadata_read"}
 
@@ -196,7 +196,7 @@ async def test_an_abac_registry_is_asked_for_the_rights_that_restoring_needs(
 
 async def test_one_item_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         digest = stage.digest("1.0")
         await stage.tool.apply(stage.config, backup="true")
         stage.fault(service="acr", method="PUT", path=f"manifests/{digest}", status=500)

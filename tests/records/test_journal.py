@@ -24,7 +24,7 @@ from acr_cleanup.records import journal as journals
 from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside
 from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.generated_inventories import NOW, tag, usage
-from tests.helpers.stage import OLD, REPOSITORY, impatient, staged
+from tests.helpers.stage import OLD, REPOSITORY, shorten_pauses, staged
 from tests.scenarios.test_process import finish, run, start, until, write
 
 PLAN = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
@@ -237,7 +237,7 @@ async def test_with_backup_the_manifests_are_in_it(tmp_path: Path, monkeypatch: 
 
 async def test_what_cannot_be_backed_up_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         digest = stage.digest("1.0")
         stage.fault(service="acr", method="GET", path=f"v2/.*/manifests/{digest}", status=500)
         ran = await stage.tool.apply(stage.config, backup="true", verify="false")

@@ -21,7 +21,7 @@ from acr_cleanup.stages import verify as proof
 from tests.helpers.golden_worlds import FOLDER, Joined, Runner, Scenario, Served, Step, artefacts, names, stable
 from tests.helpers.jobs import Log
 from tests.helpers.secret_leaks import assert_none_leaked
-from tests.helpers.stage import impatient
+from tests.helpers.stage import shorten_pauses
 
 pytestmark = pytest.mark.untraced
 
@@ -34,7 +34,7 @@ _THREAD = re.compile(r"https://(?:github|gitlab)\.com/([\w.-]+)/([\w.-]+)(?:/-)?
 
 @pytest.fixture(autouse=True)
 def _promptly(monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient(monkeypatch)
+    shorten_pauses(monkeypatch)
     monkeypatch.setattr(proof, "SETTLE", 0.01)
 
 

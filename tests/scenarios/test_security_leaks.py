@@ -14,7 +14,7 @@ from acr_cleanup.emulator import Emulator
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.reports import text
 from tests.helpers.secret_leaks import leaked, secrets_of
-from tests.helpers.stage import impatient, staged
+from tests.helpers.stage import shorten_pauses, staged
 
 
 def test_a_secret_is_found_whole_in_part_and_in_other_spellings() -> None:
@@ -61,7 +61,7 @@ async def test_a_server_that_repeats_what_it_was_told_is_not_repeated(
     who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Debugging proxies answer with the request that they were sent, its Authorization and its form among it."""
-    impatient(monkeypatch)
+    shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch, "direct") as stage:
         heard: list[str] = []
         fault = Fault(**ECHOES[who], status=400)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.emulator.world import Face
-from tests.helpers.stage import impatient, staged
+from tests.helpers.stage import shorten_pauses, staged
 
 
 @pytest.mark.parametrize("face", ["proxy", "direct"])
@@ -48,7 +48,7 @@ async def test_what_cannot_be_looked_up_is_unknown_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         stage.registry.is_visible = False
         hidden = await stage.tool.plan(stage.config)
         fault = stage.fault(
