@@ -354,8 +354,8 @@ def broken_references(before: Repository, after: Repository, uses: Uses, expecte
         problems += [f"{name}: {used} in use lost {digest}" for digest in missing]
     for kept, manifest in after.manifests.items():
         subject = {manifest.subject} & before.manifests.keys()
-        missing = (before.subtree(kept) | subject) - after.manifests.keys()
-        problems += [f"{name}: {kept} lost {digest}" for digest in missing]
+        parts = (before.subtree(kept) | subject) - after.manifests.keys()
+        problems += [f"{name}: {kept} lost {digest}" for digest in parts]
         if kept not in expected:
             attached = before.referrers(kept) - after.manifests.keys()
             attached |= before.companion_tags(kept) - after.tags.keys()

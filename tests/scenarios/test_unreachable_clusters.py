@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from acr_cleanup.emulator.kubernetes.state import Auth
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import (
     BOTH,
@@ -50,15 +51,13 @@ for status in (429, 500, 503):
         stage.fault(service="arm", path="listClusterUserCredential", status=status, body={})
 
 
-for request, path in {
-    "cluster": "managedClusters/aks-prod$",
-    "credentials": "listClusterUserCredential",
-}.items():
-    for flaw, fault in {
-        "reset": {"reset": True},
-        "cut short": {"truncate": 0.4},
-        "malformed": {"malformed": True},
-    }.items():
+BROKEN_ANSWERS: dict[str, dict[str, object]] = {
+    "reset": {"reset": True},
+    "cut short": {"truncate": 0.4},
+    "malformed": {"malformed": True},
+}
+for request, path in {"cluster": "managedClusters/aks-prod$", "credentials": "listClusterUserCredential"}.items():
+    for flaw, fault in BROKEN_ANSWERS.items():
 
         @scenarios.refuses("production", case=f"{request} {flaw}")
         def permanently_broken_arm_answer_blocks(
@@ -78,10 +77,11 @@ for flaw, text in {"no kubeconfig": None, "empty": "", "not YAML": "{", "a list"
         stage.fault(service="arm", path="listClusterUserCredential", status=200, body=body)
 
 
-for auth in ("certificate", "token", "entra", "entra-exec"):
+LOGINS: tuple[Auth, ...] = ("certificate", "token", "entra", "entra-exec")
+for auth in LOGINS:
 
     @scenarios.deletes("1.1", case=auth)
-    def cluster_with_this_login_is_read(stage: Stage, auth: str = auth) -> None:
+    def cluster_with_this_login_is_read(stage: Stage, auth: Auth = auth) -> None:
         stage.cluster.auth = auth
         stage.pod(stage.image("1.0"))
 

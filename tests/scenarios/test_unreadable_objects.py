@@ -136,13 +136,14 @@ def missing_metrics_server_does_not_block(stage: Stage) -> None:
     stage.cluster.dead_apis.add("metrics.k8s.io/v1beta1")
 
 
-for flaw, fault in {
+DISCOVERY_FAULTS: dict[str, dict[str, object]] = {
     "refused": {"status": 403, "body": {"kind": "Status", "message": "forbidden"}},
     "status 500": {"status": 500, "body": "no"},
     "cut short": {"truncate": 0.5},
     "malformed": {"malformed": True},
     "page of a gateway": {"status": 200, "body": "<html>Sign in</html>"},
-}.items():
+}
+for flaw, fault in DISCOVERY_FAULTS.items():
 
     @scenarios.refuses("production", case=flaw)
     def faulty_discovery_blocks(stage: Stage, fault: dict[str, object] = fault) -> None:
@@ -170,7 +171,8 @@ def rejected_token_blocks(stage: Stage) -> None:
     stage.fault(service=stage.service, status=401, body={"kind": "Status", "message": "Unauthorized"})
 
 
-for flaw, fault in {"reset": {"reset": True}, "cut short": {"truncate": 0.5}}.items():
+BROKEN_ANSWERS: dict[str, dict[str, object]] = {"reset": {"reset": True}, "cut short": {"truncate": 0.5}}
+for flaw, fault in BROKEN_ANSWERS.items():
 
     @scenarios.deletes("1.1", case=flaw)
     def single_broken_answer_is_retried(stage: Stage, fault: dict[str, object] = fault) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -291,7 +291,7 @@ for flaw, image in {
 }.items():
 
     @scenarios.refuses("odd", case=flaw)
-    def malformed_image_of_our_registry_blocks(stage: Stage, image: str | list[str] = image) -> None:
+    def malformed_image_of_our_registry_blocks(stage: Stage, image: Sequence[str] = image) -> None:
         login_server = stage.registry.login_server
         value = image.format(login_server) if isinstance(image, str) else [image[0].format(login_server)]
         stage.pod("busybox")["spec"]["containers"][0]["image"] = value
