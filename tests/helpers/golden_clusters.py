@@ -123,7 +123,7 @@ class GoldenClusters:
         """
         Return a text of a cluster with its digests filled in.
 
-        `REPOSITORY@{name}` stands for a digest there; `{repository@name}` does so anywhere.
+        `REPOSITORY@{name}` and `{repository@name}` are replaced by a digest.
         """
 
         def digest(match: re.Match[str]) -> str:

@@ -123,7 +123,7 @@ class GoldenRegistry:
         return self.digests[repository, name]
 
     def tag(self, repository: str, written: str) -> str:
-        """Return a tag as the registry has it: `{name}` in it stands for a digest."""
+        """Return a tag as the registry has it: `{name}` in it is replaced by a digest."""
         return _NAME.sub(lambda match: self.digest(repository, match[1]).replace(":", "-"), written)
 
     def written(self, tag: str) -> str:
@@ -135,7 +135,7 @@ class GoldenRegistry:
         return tag
 
     def has(self, item: str) -> bool:
-        """True if the registry still has this tag (`repository:tag`) or manifest (`repository@name`)."""
+        """True if the registry still has `repository:tag` or `repository@name`."""
         is_tag = ":" in item
         repository, _, name = item.partition(":" if is_tag else "@")
         state = self.state.repositories.get(repository)

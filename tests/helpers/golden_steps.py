@@ -1,4 +1,4 @@
-"""Runs the real step of the GitHub action on a golden scenario, and makes its output reproducible."""
+"""Runs the real step of the action on a golden scenario, and makes its output reproducible."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def stable(text: str, now: datetime) -> str:
 
 
 def published_texts(step: Step, workspace: Path) -> dict[str, str]:
-    """Everything that a step writes, by name, without the `::add-mask::` commands, which contain secrets."""
+    """All texts that a step writes, by name, without `::add-mask::` (it contains secrets)."""
     log = "\n".join(line for line in step.log.splitlines() if not line.startswith("::add-mask::"))
     files = {
         str(path.relative_to(workspace)): path.read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ golden/README.md describes their form.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,14 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/registry.json"))
 
 
+def now_before_midnight() -> datetime:
+    """The time. Wait in the last minute of a day: a summary must not contain two dates of today."""
+    now = datetime.now(UTC)
+    if (now.hour, now.minute) == (23, 59):
+        time.sleep(60 - now.second)
+    return datetime.now(UTC)
+
+
 @dataclass
 class GoldenScenario:
     """
@@ -37,7 +46,7 @@ class GoldenScenario:
     """
 
     folder: Path
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    now: datetime = field(default_factory=now_before_midnight)
     world: World = field(default_factory=lambda: World(face="proxy"))
 
     def __post_init__(self) -> None:
@@ -86,7 +95,7 @@ class GoldenScenario:
         return bool(self.document.get("changes_by_others") or self.document.get("deployed_by_others"))
 
     def change_by_others(self) -> None:
-        """Make the changes that others make between the plan (or the earlier step) and the deletions."""
+        """Change the world as others do between the plan (or the earlier step) and the deletions."""
         for change in self.document.get("changes_by_others", ()):
             repository, state = change["repository"], self.registry.state
             match change["do"]:
@@ -105,7 +114,7 @@ class GoldenScenario:
                 self.clusters.deploy(key, **workload)
 
     def change_by_others_at_second_look(self) -> None:
-        """Make these changes when the clusters are about to be read again: everything is planned then."""
+        """Make these changes when the clusters are read again, right after the plan is complete."""
         done = False
 
         async def change(_: web.Request) -> None:
@@ -131,6 +140,6 @@ def _read(path: Path) -> JSON:
 
 
 def _read_inputs(path: Path) -> dict[str, str]:
-    r"""Read `name=value` lines. A line that begins with # is a comment; `\n` in a value is a line end."""
+    r"""Read `name=value` lines. Lines that begin with # are comments; `\n` is a line end."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     return {name: value.replace("\\n", "\n") for name, _, value in (line.partition("=") for line in lines)}

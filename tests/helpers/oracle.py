@@ -91,7 +91,7 @@ class Repository:
         return {name for name in self.tags if companion_of(name) == digest}
 
     def subtree(self, digest: str) -> set[str]:
-        """The manifest and everything below it, as a pull needs them; empty if it does not exist."""
+        """The manifest and all its descendants, which a pull needs; empty if it does not exist."""
         if digest not in self.manifests:
             return set()
         return {digest}.union(*(self.subtree(child) for child in self.manifests[digest].children))
@@ -207,7 +207,7 @@ def in_scope(repository: str, uses: Uses, policy: Policy) -> bool:
 
 
 def newest_tags(repository: Repository, policy: Policy) -> set[str]:
-    """The newest `keep_last` tags of each group. Companion tags are not versions and do not count."""
+    """The newest `keep_last` tags of each group. Companion tags do not count."""
     groups: dict[object, list[str]] = {}
     for name in repository.tags:
         if companion_of(name) is None:
@@ -221,7 +221,7 @@ def newest_tags(repository: Repository, policy: Policy) -> set[str]:
 
 
 def keep_reason(name: str, repository: Repository, uses: Uses, policy: Policy, now: datetime) -> str:
-    """The first rule that keeps this tag, whatever happens to other tags; "" if none does."""
+    """The first rule that keeps this tag, without regard to other deletions; "" if no rule does."""
     tag = repository.tags[name]
     manifest = repository.manifests[tag.digest]
     if not in_scope(repository.name, uses, policy):

@@ -1,4 +1,4 @@
-"""An ordinary world for tests that run the tool on it many times, and the checks of every such run."""
+"""An ordinary world for tests that run the tool many times, and the checks of each run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.tool_runs import Ran, Tool
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 POLICY = Policy(include_locked=True)
 OPTIONS: dict[str, Any] = {"include_locked": True, "backup": True}
-"""With these options a run makes every kind of request: unlock, lock again, read before deletion."""
+"""With these options a run makes every kind of request, such as unlock and read before deletion."""
 
 
 class Shop:
@@ -96,7 +96,7 @@ def assert_sound_run(
     ran: Ran, shop: Shop, published: PublishedResults, before: dict[str, Repository], *, false_404: bool = False
 ) -> None:
     """
-    Assert that nothing in use was lost, the counts match the registry, and the results were published.
+    Assert that nothing in use was lost, the counts are true, and the results were published.
 
     `false_404`: the registry answered 404 for an existing object. A manifest that the rule deletes
     may then remain with a missing part.

@@ -51,9 +51,9 @@ REPORT_SCHEMA = jsonschema.Draft202012Validator(
 @dataclass
 class Stage:
     """
-    The ordinary world: cluster `production` runs `shop/web:2.0`; `1.0` and `1.1` are old and unused.
+    The ordinary world: a cluster runs `shop/web:2.0`; `1.0` and `1.1` are old and unused.
 
-    A tag without a repository is one of `shop/web`.
+    The cluster is called `production`. A tag without a repository is one of `shop/web`.
     """
 
     tool: Tool
@@ -164,12 +164,12 @@ class Expected:
     """
     The expected result of a run.
 
-    `gone`: the tags that the registry no longer has.
+    `deleted`: the tags that the registry no longer has.
     `says`, `silent`: texts that the output contains, and texts that it does not contain.
     `outcomes`: by tag. `counts`: some of the report's counts.
     """
 
-    gone: frozenset[str]
+    deleted: frozenset[str]
     code: int = 0
     says: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
@@ -202,19 +202,19 @@ class ScenarioTable:
         self.rows: list[Scenario] = []
 
     def deletes(
-        self, *gone: str, case: str = "", both_faces: bool = False, **expected: Any
+        self, *deleted: str, case: str = "", both_faces: bool = False, **expected: Any
     ) -> Callable[[Arrange], Arrange]:
-        """A scenario after which exactly the tags `gone` no longer exist."""
+        """A scenario after which exactly the tags `deleted` no longer exist."""
 
         def add(arrange: Arrange) -> Arrange:
             name = f"{arrange.__name__}-{case}" if case else arrange.__name__
-            self.rows.append(Scenario(name, arrange, Expected(frozenset(gone), **expected), both_faces))
+            self.rows.append(Scenario(name, arrange, Expected(frozenset(deleted), **expected), both_faces))
             return arrange
 
         return add
 
     def refuses(self, *says: str, case: str = "", **expected: Any) -> Callable[[Arrange], Arrange]:
-        """A scenario in which nothing is deleted, the exit code is 3, and the output contains `says`."""
+        """A scenario that deletes nothing and exits with 3. The output contains `says`."""
         return self.deletes(case=case, code=3, says=says, **expected)
 
     def parameters(self) -> list[Any]:
@@ -239,7 +239,7 @@ async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pyte
 
 
 def play_in_virtual_time(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """Run a scenario whose result depends on time. Real seconds and the machine's load do not matter."""
+    """Run a scenario whose result depends on time, independently of the machine's load."""
     connect_in_memory(monkeypatch)
     use_virtual_clock(monkeypatch)
 
@@ -262,9 +262,9 @@ async def _play(scenario: Scenario, stage: Stage) -> Ran:
 
 
 def assert_expected(ran: Ran, stage: Stage, before: set[str], expected: Expected) -> None:
-    """Assert the expected result and the invariants. `before`: the registry's tags before the run."""
+    """Assert the expected result and the invariants. `before`: the tags before the run."""
     shown = ran.out + ran.err
-    assert (ran.code, before - remaining_tags(stage)) == (expected.code, set(expected.gone)), shown
+    assert (ran.code, before - remaining_tags(stage)) == (expected.code, set(expected.deleted)), shown
     for text in expected.says:
         assert text in shown
     for text in expected.silent:
@@ -293,14 +293,14 @@ class HasWorld(Protocol):
 
 
 def assert_invariants(ran: Ran, stage: HasWorld) -> None:
-    """Assert what every run must fulfil, whatever its result: a valid, consistent report and no traceback."""
+    """Assert that the report is valid and consistent, and that there is no traceback."""
     report, counts = ran.report, ran.report["counts"]
     REPORT_SCHEMA.validate(report)
     assert "Traceback" not in ran.out + ran.err
     assert "Unexpected error" not in ran.out + ran.err
     outcomes = [outcome for outcome in report["outcomes"] if outcome["tag"]]
-    deleted = sum(outcome["outcome"] == "deleted" for outcome in outcomes)
-    assert counts["deleted"] == len(report["deleted_tags"]) == deleted
+    deletions = sum(outcome["outcome"] == "deleted" for outcome in outcomes)
+    assert counts["deleted"] == len(report["deleted_tags"]) == deletions
     assert counts["failed"] == sum(outcome["outcome"] == "failed" for outcome in outcomes)
     assert set(report["deleted_tags"]) <= set(report["planned_tags"])
     assert counts["planned"] == len(report["planned_tags"])

@@ -1,4 +1,4 @@
-"""The sources of use of generated worlds: functions that add an object with an image to a cluster."""
+"""The sources of use of generated worlds: functions that add an object to a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks that follow the virtual time of an event loop, for tests in which tokens and budgets expire."""
+"""Clocks that follow the virtual time of a loop, for tests in which tokens and budgets expire."""
 
 from __future__ import annotations
 

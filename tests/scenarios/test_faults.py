@@ -106,7 +106,7 @@ class Case(NamedTuple):
 
 
 async def run(folder: Path, *faults: Fault) -> tuple[Ran, Shop, dict[str, Repository], float]:
-    """Apply once. Return the run, the shop, its repositories before, and the virtual seconds it took."""
+    """Apply once. Return the run, the shop, its repositories before, and the virtual seconds."""
     shop = Shop()
     shop.world.faults.extend(faults)
     before = shop.repositories()
@@ -116,7 +116,7 @@ async def run(folder: Path, *faults: Fault) -> tuple[Ran, Shop, dict[str, Reposi
 
 
 def every_request(folder: Path) -> tuple[list[Request], set[str]]:
-    """Return the requests of a run without faults, in order of arrival, and the tags that it deletes."""
+    """Return the requests of a run without faults, in order, and the tags that it deletes."""
     requests: list[Request] = []
     counts: Counter[tuple[str, str, str, str]] = Counter()
 

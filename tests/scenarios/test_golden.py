@@ -1,9 +1,9 @@
 """
 Golden scenarios: one step of the action on one world, among them incidents of other tools.
 
-`UPDATE_GOLDEN=1 pytest tests/scenarios/test_golden.py` rewrites the summaries, outputs and remaining
-contents. The *expected* deletions of each folder are written by hand and never rewritten. With
-GOLDEN_OVER_THE_WIRE=1 every step uses TLS and sockets. Its golden files are the same; it takes five
+`UPDATE_GOLDEN=1 pytest tests/scenarios/test_golden.py` rewrites the golden files.
+The *expected* deletions of each folder are written by hand and never rewritten. With
+GOLDEN_OVER_THE_WIRE=1 every step uses TLS and sockets. The golden files are the same; it takes five
 times as long.
 """
 
@@ -60,7 +60,7 @@ def test_golden(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def assert_expected(scenario: GoldenScenario, step: Step) -> None:
-    """Assert the deletions that the folder expects. They were derived from the rule, not from the tool."""
+    """Assert the deletions that the folder expects. A person derived them from the rule."""
     expect = scenario.document["expect"]
     deleted, kept = set(expect["deleted"]), set(expect["kept"])
     assert deleted | kept == scenario.items(), "expect must name every tag and untagged manifest once"
@@ -123,7 +123,7 @@ def test_incident_folder_is_named_after_its_thread(name: str) -> None:
 
 
 def test_table_of_threads_is_complete() -> None:
-    """Every folder of an incident is in the table of golden/README.md, and every folder there exists."""
+    """golden/README.md lists every folder of an incident, and only existing folders."""
     table = (FOLDER / "README.md").read_text(encoding="utf-8")
     for name in names():
         if "thread" in GoldenScenario(FOLDER / name).about:

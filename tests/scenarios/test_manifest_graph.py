@@ -1,4 +1,4 @@
-"""Age, indexes, attached artifacts and locks: which tags and manifests of a repository are deleted."""
+"""Indexes, attached artifacts, age and locks: the deleted tags and manifests of a repository."""
 
 from __future__ import annotations
 

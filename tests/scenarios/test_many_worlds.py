@@ -78,7 +78,7 @@ class Trial:
             assert deleted(before, self.repositories()) == set()
             self.count(expected, before, plan.ran, refused=False)
             return
-        # Either the world is varied or the run is repeated. With random seeds, every world is varied.
+        # Either vary the world or repeat the run. With random seeds, vary every world.
         repeat = bool(len(uses.tags) % 2)
         if RANDOM_SEEDS or not repeat:
             await self.vary(plan, before)
@@ -189,11 +189,15 @@ class Trial:
         registry.largest_page = 3
 
     def assert_agreement(self, plan: Plan, expected: dict[str, Deletions], before: dict[str, Repository]) -> set[str]:
-        """Assert that the plan is what the oracle expects. Return the deletions that only the registry makes."""
+        """
+        Assert that the plan is what the oracle expects.
+
+        Return the deletions that are not planned and that the registry makes.
+        """
         wanted = {f"{name}:{tag}" for name, deletions in expected.items() for tag in deletions.tags}
         wanted |= {f"{name}@{digest}" for name, deletions in expected.items() for digest in deletions.manifests}
         items = planned(plan)
-        # The registry deletes untagged referrers with their subject. The tool does not always read them.
+        # The registry deletes untagged referrers with their subject. The tool does not read them all.
         unread = {
             f"{name}@{digest}"
             for name, repository in before.items()
@@ -225,11 +229,11 @@ class Trial:
         for source in {use.source for use in self.generated.uses}:
             counts[f"used by {source}"] += 1
         for name, repository in before.items():
-            gone = set() if refused else expected[name].manifests
+            deletions = set() if refused else expected[name].manifests
             manifests = repository.manifests
             counts["untagged manifests deleted"] += 0 if refused else len(expected[name].untagged)
-            counts["indexes deleted"] += sum(bool(manifests[digest].children) for digest in gone)
-            counts["referrers deleted"] += sum(manifests[digest].subject is not None for digest in gone)
+            counts["indexes deleted"] += sum(bool(manifests[digest].children) for digest in deletions)
+            counts["referrers deleted"] += sum(manifests[digest].subject is not None for digest in deletions)
             counts["nested indexes"] += any(
                 manifests[child].children
                 for manifest in manifests.values()

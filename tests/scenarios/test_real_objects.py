@@ -1,4 +1,4 @@
-"""The whole tool on the captured objects of a real cluster, with a registry that has all images they name."""
+"""The whole tool on the captured objects of a real cluster and a registry with their images."""
 
 from __future__ import annotations
 

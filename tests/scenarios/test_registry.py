@@ -181,7 +181,7 @@ def login_that_ends_during_deletions_loses_no_outcome(stage: Stage) -> None:
 
 
 def end_login(stage: Stage, request: dict[str, object]) -> None:
-    """Let every token expire within two seconds. From this request on, Entra ID issues no new one."""
+    """Let every token expire within two seconds. After this request, Entra ID issues no new one."""
     stage.registry.access_token_lifetime = stage.registry.refresh_token_lifetime = 1.0
     stage.world.directory.token_lifetime = 2
 

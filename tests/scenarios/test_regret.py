@@ -1,4 +1,4 @@
-"""Losses that even the boldest options must not cause: hidden indexes, wrong clocks, missing backups."""
+"""Losses that no option may cause: hidden indexes, wrong clocks, missing backups."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_clock_a_day_behind_only_keeps_more(tmp_path: Path, monkeypatch: p
 async def test_backup_contains_referrers_that_the_registry_deletes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The registry deletes an untagged signature with its subject. Only the journal can restore it."""
+    """The registry deletes an untagged signature with its subject. The journal must contain it."""
     async with staged(tmp_path, monkeypatch) as stage:
         signature = stage.registry.push_referrer(REPOSITORY, stage.digest("1.0"), age=OLD)
 

@@ -1,4 +1,4 @@
-"""The machine on which the tool runs: logins, certificates, proxies, clouds and configuration files."""
+"""The machine on which the tool runs: logins, certificates, proxies, clouds, configuration files."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_registry_url_ignores_case(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_two_names_for_one_cluster_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second entry was probably copied and meant another cluster, which would not be protected."""
+    """The second entry was probably copied. The cluster that it meant would not be protected."""
     async with staged(tmp_path, monkeypatch) as stage:
         config = stage.tool.emulator.config()
         same = dict(config["kubernetes_clusters"]["production"])

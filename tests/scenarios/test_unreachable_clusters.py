@@ -1,4 +1,4 @@
-"""Ways to reach a cluster: through ARM, by kubeconfig and by run command. A cluster that cannot be reached blocks."""
+"""Ways to reach a cluster: ARM, kubeconfig and run command. An unreachable cluster blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Used means used: every place in which a cluster may need an image, and every name of the registry."""
+"""Used means used: all places in which a cluster may need an image, and all names of the registry."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
 
 def add_inactive_workloads(stage: Stage, pinned: bool) -> None:
     """
-    Add a workload of each kind and a pod of each phase, each with an old image of its own.
+    Add a workload of each kind and a pod of each phase, each with a separate old image.
 
     `pinned`: reference the image by digest instead of by tag.
     """
