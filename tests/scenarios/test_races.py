@@ -164,7 +164,7 @@ def test_slow_deletions_repeat_the_second_look(tmp_path: Path, monkeypatch: pyte
 
 
 @scenarios.deletes(*BOTH)
-def as_many_deletions_as_the_limit_are_done(stage: Stage) -> None:
+def deletions_equal_to_the_limit_are_done(stage: Stage) -> None:
     stage.options = {"max-deletions": "2"}
 
 
@@ -174,7 +174,7 @@ def more_deletions_than_the_limit_are_refused(stage: Stage) -> None:
 
 
 @scenarios.deletes("1.0", "1.1")
-def as_large_a_share_as_the_limit_is_deleted(stage: Stage) -> None:
+def share_equal_to_the_limit_is_deleted(stage: Stage) -> None:
     stage.options = {"max-deletion-percent": "66.7"}
 
 

@@ -230,7 +230,7 @@ for flaw, fault in FLAWS.items():
             outcomes={"1.0": "failed", "1.1": "deleted"},
             counts={"deleted": 1, "failed": 1},
         )
-        def deletion_with_permanent_fault_does_not_stop_the_other(
+        def permanently_failing_deletion_does_not_stop_the_other(
             stage: Stage, fault: dict[str, object] = fault
         ) -> None:
             stage.fault(**DELETE, path=stage.digest("1.0"), **fault)
