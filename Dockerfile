@@ -1,7 +1,9 @@
 # syntax=docker/dockerfile:1
-# The image of the GitHub action, the Azure Pipelines task and `docker run`. docs/image.md describes its contents.
+# The image of the GitHub action, the Azure Pipelines task and `docker run`. docs/image.md describes
+# its contents.
 
-# An index of linux/amd64 and linux/arm64: Python 3.13.15 on Debian trixie. Dependabot proposes newer ones.
+# An index of linux/amd64 and linux/arm64: Python 3.13.15 on Debian trixie. Dependabot proposes
+# newer ones.
 ARG BASE=docker.io/library/python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS build
@@ -12,9 +14,10 @@ RUN python -m venv --without-pip /opt/venv \
       install --quiet --no-compile --only-binary :all: --require-hashes --no-deps -r /build/runtime.lock \
  && ln -s "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" /build/site-packages
 # Delete modules that are never imported: 80 of 143 MB. tests/image checks that the rest is enough.
-# - The Kubernetes client loads its generated API groups and models only on use, and we use none: we send requests by path and
-#   decode the answers selectively (clusters/api_server/client.py).
-# - We use only `actions_toolkit.core`. PyGithub and PyNaCl are for `actions_toolkit.github`. Its wheel also has a package `tests`.
+# - The Kubernetes client loads its generated API groups and models only on use, and we use none: we
+#   send requests by path and decode the answers selectively (clusters/api_server/client.py).
+# - We use only `actions_toolkit.core`. PyGithub and PyNaCl are for `actions_toolkit.github`. Its
+#   wheel also has a package `tests`.
 # hadolint ignore=DL3003
 RUN cd /build/site-packages/ \
  && rm -rf github nacl pygithub-*.dist-info pynacl-*.dist-info tests \
@@ -22,7 +25,8 @@ RUN cd /build/site-packages/ \
       -name '*.py' ! -name __init__.py -delete
 # Copied, not built: the hash of a build backend would not be checked.
 COPY acr_cleanup /build/site-packages/acr_cleanup
-# Compiled: this adds 8 MB to a download of 24 MB and saves 2 seconds in every run. Pygments is for rich and is never imported.
+# Compiled: this adds 8 MB to a download of 24 MB and saves 2 seconds in every run. Pygments is for
+# rich and is never imported.
 RUN /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x /pygments/ /build/site-packages/
 
 FROM ${BASE}
@@ -37,6 +41,7 @@ LABEL org.opencontainers.image.title="acr-cleanup" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/venv /opt/venv
 COPY entrypoint.py /app/entrypoint.py
-# No USER and no WORKDIR: the mounted workspace belongs to another user, and the runner sets the folder.
-# -I: modules in the workspace or on PYTHONPATH must never be imported. -u: unbuffered, so that log lines keep their order.
+# No USER and no WORKDIR: the mounted workspace belongs to another user, and the runner sets the
+# folder. -I: modules in the workspace or on PYTHONPATH must never be imported. -u: unbuffered, so
+# that log lines keep their order.
 ENTRYPOINT ["/opt/venv/bin/python", "-I", "-u", "/app/entrypoint.py"]

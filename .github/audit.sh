@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Check the locked dependencies for known vulnerabilities and, with GH_TOKEN, the actions of the workflows.
+# Check the locked dependencies for known vulnerabilities and, with GH_TOKEN, the actions of the
+# workflows.
 # Usage: audit.sh BIN (the folder of the tools).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -11,12 +11,14 @@ bin=${1:?the folder of the linters}
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
-# The first workflow in docs/scale-out.md. The second is for Azure Pipelines, whose schema knows only Microsoft's tasks.
+# The first workflow in docs/scale-out.md. The second is for Azure Pipelines, whose schema knows
+# only Microsoft's tasks.
 example=$(mktemp --suffix=.yml)
 trap 'rm -f "$example"' EXIT
 awk '/^```yaml$/ {n++; on = n == 1; next} /^```$/ {on = 0} on' docs/scale-out.md >"$example"
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows "$example"
-# The published schema of tasks, at a fixed commit. Without network, tests/entries/test_task.py checks its important parts.
+# The published schema of tasks, at a fixed commit. Without network, tests/entries/test_task.py
+# checks its important parts.
 if [ "${GITHUB_ACTIONS:-}" = true ]; then
   "$bin/check-jsonschema" --quiet --schemafile \
     https://raw.githubusercontent.com/microsoft/azure-pipelines-task-lib/a5e7ee0f29dbcfd3772a8882795777d60b0198bf/tasks.schema.json \

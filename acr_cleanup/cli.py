@@ -39,7 +39,11 @@ def entry() -> None:
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the command and return its exit code. Results go to stdout, progress and log to stderr."""
+    """
+    Run the command and return its exit code.
+
+    Results go to stdout, progress and log to stderr.
+    """
     parsed = parser().parse_args(arguments)
     if parsed.command == "schema":
         runtime = Terminal()
@@ -255,7 +259,11 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
 
 
 def _settings(parsed: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Path | None, Settings]:
-    """Return the configuration file (None without one) and the settings. Raises `ConfigurationError`."""
+    """
+    Return the configuration file (None without one) and the settings.
+
+    Raises `ConfigurationError`.
+    """
     config = parsed.config or _default_file(parsed)
     return config, load_settings(config, _overrides(parsed), environ)
 

@@ -31,7 +31,8 @@ async def gather(jobs: Iterable[Callable[[], Awaitable[T]]], *, limit: int) -> l
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(bounded(job)) for job in jobs]
     except BaseExceptionGroup as group_of_failures:
-        # Not `except*`: before Python 3.11.4 an exception raised in such a clause is wrapped in a group again.
+        # Not `except*`: before Python 3.11.4 an exception raised in such a clause is wrapped in a
+        # group again.
         # https://github.com/python/cpython/issues/103590
         failures = list(_single(group_of_failures))
         raise next((failure for failure in failures if isinstance(failure, AcrCleanupError)), failures[0]) from None
@@ -68,7 +69,10 @@ async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: floa
 
 @dataclass
 class Stop:
-    """A request to stop, made by SIGINT or SIGTERM: no new deletion starts, and the finished ones are reported."""
+    """
+    A request to stop, made by SIGINT or SIGTERM: no new deletion starts, and the finished ones are
+    reported.
+    """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     received: int = signal.SIGTERM
@@ -76,7 +80,10 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Set `event` on SIGINT and SIGTERM inside this context, and restore the previous handlers afterwards."""
+        """
+        Set `event` on SIGINT and SIGTERM inside this context, and restore the previous handlers
+        afterwards.
+        """
         loop = asyncio.get_running_loop()
         previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

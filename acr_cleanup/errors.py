@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 class AcrCleanupError(Exception):
     """
-    A failure in three parts, for the user.
+    A failure that the user can act on, in three parts.
 
     - `seen`: what failed, in one sentence.
-    - `where`: the place: a file path, a cluster, a call.
+    - `where`: a file path, a cluster or a call.
     - `remedy`: what to do.
     """
 
@@ -41,7 +41,10 @@ class AcrCleanupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a configuration; `path` is its place, such as `kubernetes_clusters.production.name`."""
+    """
+    One mistake in a configuration; `path` is its place, such as
+    `kubernetes_clusters.production.name`.
+    """
 
     path: str
     seen: str
@@ -52,7 +55,11 @@ class Problem:
 
 
 class ConfigurationError(AcrCleanupError):
-    """Wrong usage or configuration. All problems are reported at once, each with place and remedy."""
+    """
+    Wrong usage or configuration.
+
+    All problems are reported at once, each with place and remedy.
+    """
 
     def __init__(self, problems: tuple[Problem, ...], *, where: str = "") -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"

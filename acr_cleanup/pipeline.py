@@ -153,7 +153,8 @@ class _Step:
 
 def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path) -> _Step:
     """Check all inputs. Raises `ConfigurationError` with every problem of every input and path."""
-    # The defaults of action.yml are applied here too: an empty auth-type must not select another login.
+    # The defaults of action.yml are applied here too: an empty auth-type must not select another
+    # login.
     given = {option.name: runtime.input(option.name) or option.action_default for option in INPUTS}
     collect = given.pop("collect").strip()
     settings, problems, where = _load(given, runtime, environ, workspace)
@@ -175,7 +176,11 @@ def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace
 def _load(
     given: Mapping[str, str], runtime: PipelineRuntime, environ: Mapping[str, str], workspace: Path
 ) -> tuple[Settings | None, tuple[Problem, ...], str]:
-    """Load the settings. Returns (settings, (), "") or (None, the problems, the file that they are in)."""
+    """
+    Load the settings.
+
+    Returns (settings, (), "") or (None, the problems, the file that they are in).
+    """
     config = Path(given["config-file"]) if given["config-file"].strip() else None
     try:
         return load_settings(config, given, environ), (), ""
@@ -225,7 +230,7 @@ def _publish(runtime: PipelineRuntime, summary: str, result: str = "failed") -> 
     if runtime.input("summary").strip().lower() != "false":
         faults.append(runtime.summary(summary))
     for fault in filter(None, faults):
-        runtime.annotate(Level.ERROR, "Not reported everywhere", fault)
+        runtime.annotate(Level.ERROR, "Report incomplete", fault)
 
 
 def _is_inside(workspace: Path, named: Path) -> bool:
@@ -318,8 +323,9 @@ class ReportFolder(_OwnPath):
         """
         Create the folder, or a temporary one if the workspace is read-only.
 
-        Returns its path, absolute or relative as the runtime needs it. Raises `ConfigurationError` if
-        the path is not a folder, or if no folder can be written: no run may delete without a report.
+        Returns its path, absolute or relative as the runtime needs it. Raises `ConfigurationError`
+        if the path is not a folder, or if no folder can be written: no run may delete without a
+        report.
         """
         path = self._path()
         missing = _missing(path, self.workspace)

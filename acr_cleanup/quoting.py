@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 # Every JSON web token begins with `{"`.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
@@ -33,9 +34,24 @@ def quoted(text: object, limit: int = 300) -> str:
 
 def phrase(text: object) -> str:
     """
-    Do the same, and remove the full stop at the end, for use inside a sentence.
+    Quote text without the full stop at its end, for use inside a sentence.
 
     >>> phrase("The connection was refused. ")
     'The connection was refused'
     """
     return quoted(text).rstrip(". ")
+
+
+def in_utc(moment: datetime) -> datetime:
+    """
+    Convert a time of a foreign document to UTC.
+
+    A time that has no equivalent in UTC becomes the nearest one that has: `astimezone` raises `OverflowError` for it.
+
+    >>> in_utc(datetime.fromisoformat("0001-01-01T00:00:00+14:00"))
+    datetime.datetime(1, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return moment.replace(tzinfo=UTC)

@@ -9,9 +9,10 @@ import coverage
 import hypothesis
 import pytest
 
-# How long an example takes says how busy the machine is, and nothing of the law.
-hypothesis.settings.register_profile("project", deadline=None)
-hypothesis.settings.load_profile("project")
+# No deadline: how long an example takes depends on the load of the machine.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("fixed")
 
 
 # A tool that behaves differently inside CI, or with somebody's login, would make tests differ too.

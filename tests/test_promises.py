@@ -1,8 +1,8 @@
 """
-The ten promises, in their order: one test for each, by the name of the promise, through the whole tool.
+The promises of the tool in their order: one test each, through the whole tool.
 
-Each is the shortest world that would show it broken. Whether it is kept in every world, with every fault and whatever others do
-meanwhile, is what tests/scenarios/test_many_worlds.py, test_faults.py and test_interleaved.py try.
+Each test is the shortest scenario that would show the promise broken. Drawn registries, faults and
+concurrent changes are in tests/scenarios: test_many_worlds.py, test_faults.py, test_interleaved.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
-from tests.helpers.tool_runs import Ran, Tool
+from tests.helpers.tool_runs import RunResult, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 HOST = "contoso.azurecr.io"
@@ -56,24 +56,24 @@ class Shop:
         return set(self.registry.repositories["web"].manifests)
 
     def at(self, path: str, do: Callable[[], object], **more: Any) -> None:
-        """Let this happen right before the request is answered."""
+        """Do this right before the request is answered."""
 
         async def hook(_: web.Request) -> None:
             do()
 
         self.world.faults.append(Fault(service="acr", path=path, before=hook, times=1, **more))
 
-    def play(self, work: Callable[[Tool], Awaitable[Ran]]) -> Ran:
-        async def run() -> Ran:
+    def play(self, work: Callable[[Tool], Awaitable[RunResult]]) -> RunResult:
+        async def run() -> RunResult:
             async with serve_in_memory(self.world, self.folder) as tool:
                 return await work(tool)
 
         return run_in_virtual_time(run)
 
-    def apply(self, **options: str) -> Ran:
+    def apply(self, **options: str) -> RunResult:
         return self.play(lambda tool: tool.apply(**options))
 
-    def plan(self, **options: str) -> Ran:
+    def plan(self, **options: str) -> RunResult:
         return self.play(lambda tool: tool.plan(**options))
 
 
@@ -84,7 +84,11 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
-    """One kind of object that may not be listed forbids every deletion; the plan is shown, and who, what and why."""
+    """
+    One kind that cannot be listed forbids every deletion.
+
+    The plan is still shown, with cluster, call, status and remedy.
+    """
     shop.cluster.forbidden.add("cronjobs.batch")
     ran = shop.apply()
 
@@ -97,9 +101,9 @@ def test_1_what_we_cannot_see_we_keep(shop: Shop) -> None:
 
 
 def test_2_used_means_used(shop: Shop) -> None:
-    """By tag or by digest, by spec or by status, in what is suspended and in what a rollback would start."""
-    used = {each: shop.push(each) for each in ("tag", "pinned", "reported", "init", "suspended", "rollback")}
-    image = {each: f"{HOST}/web:{each}" for each in used} | {"pinned": f"{HOST}/web@{used['pinned']}"}
+    """By tag or digest, spec or status, in suspended workloads, and for a rollback."""
+    used = {tag: shop.push(tag) for tag in ("tag", "pinned", "reported", "init", "suspended", "rollback")}
+    image = {tag: f"{HOST}/web:{tag}" for tag in used} | {"pinned": f"{HOST}/web@{used['pinned']}"}
     reported = build.pod("shop", "reported", [f"{HOST}/web:2"], image_ids=[f"{HOST}/web@{used['reported']}"])
     shop.cluster.add(
         build.pod("shop", "tag", [image["tag"]], image_ids=[""]),
@@ -115,7 +119,11 @@ def test_2_used_means_used(shop: Shop) -> None:
 
 
 def test_3_graphs_stay_whole(shop: Shop) -> None:
-    """Whoever runs the child of an inner index keeps all of the outer one; what nobody can read keeps its neighbourhood."""
+    """
+    A running child of a nested index keeps the outer index.
+
+    An unreadable manifest keeps every manifest.
+    """
     children = [shop.push(None), shop.push(None)]
     inner = shop.registry.push_index("web", None, children=children, age=OLD)
     outer = shop.registry.push_index("web", "outer", children=[inner], age=OLD)
@@ -133,17 +141,23 @@ def test_3_graphs_stay_whole(shop: Shop) -> None:
 
 
 def test_4_two_verbs(shop: Shop) -> None:
-    """Of a manifest with a name that stays only the other name goes; no other request changes anything."""
+    """
+    A manifest with a kept tag loses only its other tag.
+
+    No other request changes the registry.
+    """
     shop.registry.tag("web", "alias", shop.digest("2"), OLD)
     shop.registry.tag("web", "fresh", shop.digest("1"), YOUNG)
     ran = shop.apply()
 
     assert (ran.deleted, shop.tags) == ({"web:0", "web:1", "web:alias"}, {"2", "fresh"})
     assert ran.report["counts"]["deleted_manifests"] == 1
-    changing = [each for each in shop.world.matching(service="acr") if each.method not in {"GET", "HEAD", "POST"}]
-    assert sorted(each.path.rpartition("/")[2][:6] for each in changing) == ["1", "alias", "sha256"]
-    assert {each.method for each in changing} == {"DELETE"}
-    assert all(each.path.startswith("/oauth2/") for each in shop.world.matching(service="acr", method="POST"))
+    changing = [
+        request for request in shop.world.matching(service="acr") if request.method not in {"GET", "HEAD", "POST"}
+    ]
+    assert sorted(request.path.rpartition("/")[2][:6] for request in changing) == ["1", "alias", "sha256"]
+    assert {request.method for request in changing} == {"DELETE"}
+    assert all(request.path.startswith("/oauth2/") for request in shop.world.matching(service="acr", method="POST"))
 
 
 def test_5_rules_only_add_reasons_to_keep(shop: Shop) -> None:
@@ -159,7 +173,11 @@ def test_5_rules_only_add_reasons_to_keep(shop: Shop) -> None:
 
 
 def test_6_decide_everything_then_do_everything(shop: Shop) -> None:
-    """A dry run is the same plan, not applied; and every repository has been read before the first deletion."""
+    """
+    A dry run is the same plan, not applied.
+
+    Every repository is read before the first deletion.
+    """
     for tag in ("1", "2"):
         shop.registry.push("api", tag, age=OLD)
     shop.cluster.add(build.pod("shop", "api", [f"{HOST}/api:2"], image_ids=[""]))
@@ -170,13 +188,13 @@ def test_6_decide_everything_then_do_everything(shop: Shop) -> None:
     shop.world.requests.clear()
     ran = shop.apply()
     assert ran.deleted == ran.planned == planned.planned == {"web:0", "web:1", "api:1"}
-    asked = [(each.method, each.path) for each in shop.world.matching(service="acr")]
+    asked = [(request.method, request.path) for request in shop.world.matching(service="acr")]
     first = next(place for place, (method, _) in enumerate(asked) if method == "DELETE")
     assert {("GET", f"/acr/v1/{name}/_tags") for name in ("web", "api")} <= set(asked[:first])
 
 
 def test_7_look_once_more(shop: Shop) -> None:
-    """What changed between the plan and its deletion is an outcome, and no error."""
+    """A change between the plan and a deletion is an outcome, not an error."""
     for tag in ("gone", "used"):
         shop.push(tag)
 
@@ -185,18 +203,22 @@ def test_7_look_once_more(shop: Shop) -> None:
         shop.registry.remove("web", shop.digest("gone"))
         shop.cluster.add(build.cronjob("shop", "x", [f"{HOST}/web:used"]))
 
-    # Both lists have been read for the plan.
+    # The plan has read both lists by then.
     shop.at("^/acr/v1/web$", change)
     ran = shop.apply()
 
     assert ran.code == 0
-    found = {each["tag"]: each["outcome"] for each in ran.report["outcomes"] if each["tag"]}
-    assert found == {"0": "deleted", "1": "moved", "gone": "gone", "used": "in use now"}
+    outcomes = {outcome["tag"]: outcome["outcome"] for outcome in ran.report["outcomes"] if outcome["tag"]}
+    assert outcomes == {"0": "deleted", "1": "moved", "gone": "gone", "used": "in use now"}
     assert shop.tags == {"1", "2", "used"}
 
 
 def test_8_say_exactly_what_happened(shop: Shop) -> None:
-    """One failing item neither stops nor miscounts the others; and a run that is ended tells what it did."""
+    """
+    A failing item does not stop or miscount the others.
+
+    A cancelled run reports what it deleted.
+    """
     shop.world.faults.append(Fault(service="acr", method="DELETE", path=shop.digest("0"), status=403))
     ran = shop.apply()
     assert (ran.code, ran.deleted, shop.tags) == (1, {"web:1"}, {"0", "2"})
@@ -209,26 +231,26 @@ def test_8_say_exactly_what_happened(shop: Shop) -> None:
     ran = shop.apply(concurrency="1")
     assert (ran.code, ran.report["verdict"]) == (143, "cancelled")
     assert ran.report["counts"]["deleted"] == 1
-    assert shop.tags == {"0", "2", "3", "4", "5"} - {each.partition(":")[2] for each in ran.deleted}
-    assert {each["outcome"] for each in ran.report["outcomes"] if each["tag"]} == {"deleted", "not attempted"}
+    assert shop.tags == {"0", "2", "3", "4", "5"} - {name.partition(":")[2] for name in ran.deleted}
+    assert {outcome["outcome"] for outcome in ran.report["outcomes"] if outcome["tag"]} == {"deleted", "not attempted"}
     assert "ancelled" in (shop.folder / "report" / "summary.md").read_text(encoding="utf-8")
 
 
 def test_9_foreign_text_is_hostile(shop: Shop) -> None:
-    """Neither commands of a pipeline, nor markup, nor secrets are in anything that is written."""
+    """No output contains pipeline commands, markup or secrets."""
     evil = "x\n::error::pwned\r\n##vso[task.complete]\x1b[31m<script>"
     shop.cluster.add(build.pod("shop", "evil", [f"{HOST}/web:{evil}"], image_ids=[""]))
     shop.cluster.add(build.custom_object("contoso.example/v1", "Widget", "shop", evil, {"image": f"{HOST}/web:$(T)"}))
     ran = shop.apply()
 
     summary = (shop.folder / "report" / "summary.md").read_text(encoding="utf-8")
-    written = {each: each.read_text(encoding="utf-8") for each in (shop.folder / "report").iterdir()}
+    written = {path: path.read_text(encoding="utf-8") for path in (shop.folder / "report").iterdir()}
     assert ran.code == 3
     assert shop.tags == {"0", "1", "2"}
     for text in (ran.out, ran.err, summary):
         assert not [line for line in text.splitlines() if line.lstrip().startswith(("::", "##vso["))]
         assert "\x1b" not in text
-    # In a span of code it is text.
+    # Inside a code span, markup is plain text.
     assert "<script" not in re.sub(r"`[^`\n]*`", "", summary)
     for text in (ran.out, ran.err, *written.values()):
         assert shop.world.directory.client_secret not in text
@@ -237,7 +259,7 @@ def test_9_foreign_text_is_hostile(shop: Shop) -> None:
 
 
 def test_10_a_limit_stops_and_does_not_truncate(shop: Shop) -> None:
-    """One deletion more than the limit, and there is none at all."""
+    """With one deletion more than the limit, nothing is deleted."""
     for limit in ({"max-deletions": "1"}, {"max-deletion-percent": "66"}):
         ran = shop.apply(**limit)
         assert (ran.code, shop.tags) == (3, {"0", "1", "2"})

@@ -1,4 +1,4 @@
-"""What every client of Azure needs, as one value."""
+"""The login, the network and the endpoints of one run, as one value for every client of Azure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Azure:
     """
-    The login, the network and the endpoints of one run. It carries no SDK: the SDKs are imported where they are used.
+    The login, the network and the endpoints of one run. It carries no SDK: the SDKs are imported
+    where they are used.
 
     credential: the login that all clients share.
     make_transport: makes the HTTP transport of one client.
     resource_manager: the URL of Azure Resource Manager.
     resource_manager_scope: the scope of its tokens; by default, its own URL.
-    trust: CA files (or folders) trusted in addition to the system's, for clients that build their own TLS context.
+    trust: CA files (or folders) trusted in addition to the system's, for clients that build their
+        own TLS context.
     proxy_for: returns the proxy of the environment for a URL.
     """
 

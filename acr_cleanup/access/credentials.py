@@ -120,7 +120,8 @@ class SingleFlightCredential(Closing):
     async def _request_and_keep(self, key: tuple[object, ...], scopes: tuple[str, ...], **kwargs: Any) -> AccessToken:
         token = await self._request(scopes, **kwargs)
         left = token.expires_on - self._clock()
-        # Renew five minutes early, like the SDKs. Renew tokens of less than ten minutes at half their life.
+        # Renew five minutes early, like the SDKs. Renew tokens of less than ten minutes at half
+        # their life.
         self._tokens[key] = (token, token.expires_on - min(300.0, left / 2))
         return token
 

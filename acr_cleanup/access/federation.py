@@ -38,12 +38,17 @@ class AuthType(StrEnum):
     """
 
     OIDC = "oidc"
-    """With a token that the CI system issues for the job, and that a federated credential trusts."""
+    """
+    With a token that the CI system issues for the job, and that a federated credential trusts.
+    """
     MANAGED_IDENTITY = "managed-identity"
     ENVIRONMENT = "environment"
     """A service principal or workload identity in the AZURE_ variables."""
     AZURE_PIPELINES = "azure-pipelines"
-    """With a token that Azure DevOps issues for a service connection, and that a federated credential trusts."""
+    """
+    With a token that Azure DevOps issues for a service connection, and that a federated credential
+    trusts.
+    """
 
     @property
     def is_federated(self) -> bool:
@@ -83,7 +88,11 @@ ASSERTION: ContextVar[str] = ContextVar("assertion")
 
 
 class Closing:
-    """A base class for `async with`, which the SDKs require of a credential. The exit calls `close`."""
+    """
+    A base class for `async with`, which the SDKs require of a credential.
+
+    The exit calls `close`.
+    """
 
     async def close(self) -> None:
         raise NotImplementedError
@@ -149,7 +158,8 @@ class Federation(Closing):
         command = f"{shlex.join(words)} {shlex.quote(json.dumps(credential))}"
         managed = "(for a managed identity: az identity federated-credential create)"
         if self.choice.auth_type is AuthType.AZURE_PIPELINES:
-            # Newer and converted connections have the issuer of Entra ID and another form of subject.
+            # Newer and converted connections have the issuer of Entra ID and another form of
+            # subject.
             # https://learn.microsoft.com/azure/devops/pipelines/release/convert-service-connections
             return (
                 "Compare the claims with the issuer and subject that the service connection shows when it is edited. They "

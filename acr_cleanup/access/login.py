@@ -134,7 +134,8 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             )
         if narrowed in ("", "prod", "workloadidentitycredential") and token_file:
             _require(tenant, client, "a federated token")
-            # Not left to the default chain, which does not pass the authority on to this credential.
+            # Not left to the default chain, which does not pass the authority on to this
+            # credential.
             workload = WorkloadIdentityCredential(
                 tenant_id=tenant, client_id=client, token_file_path=token_file, **shared
             )
@@ -143,7 +144,7 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             raise IdentityError(
                 "AZURE_CLIENT_SECRET is empty, although AZURE_TENANT_ID and AZURE_CLIENT_ID name a service principal.",
                 where="the environment",
-                remedy="Set it (a secret that does not exist in the pipeline arrives empty), or unset all three variables.",
+                remedy="Set it (a secret that does not exist in the pipeline arrives empty), or unset it.",
             )
         chain = DefaultAzureCredential(
             exclude_environment_credential=True,
@@ -152,8 +153,8 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             process_timeout=_TOOL_TIMEOUT,
             authority=cloud.authority,
             # The remaining credentials connect to endpoints of this machine. The timeouts are short
-            # because these endpoints often do not exist. No proxy is used: a proxy would answer for a
-            # missing endpoint, and the SDK would then retry for half a minute.
+            # because these endpoints often do not exist. No proxy is used: a proxy would answer for
+            # a missing endpoint, and the SDK would then retry for half a minute.
             transport=network.transport(proxied=False, connection_timeout=2, read_timeout=10),
             retry_total=3,
         )

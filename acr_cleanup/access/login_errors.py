@@ -119,7 +119,9 @@ def explain(error: Exception, login: Login, authority: str) -> IdentityError:
 
 
 def _no_token(text: str, login: Login) -> IdentityError:
-    """Explain why the machine has no token: of its managed identity, or of any login in the chain."""
+    """
+    Explain why the machine has no token: of its managed identity, or of any login in the chain.
+    """
     if login.configured:
         return IdentityError(
             "The managed identity of this machine gives no token.",

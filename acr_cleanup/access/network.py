@@ -1,9 +1,9 @@
 """
 The session, trusted authorities and proxies that all Azure clients share.
 
-The proxies come from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. Trusted are the authorities of
-the system, of SSL_CERT_FILE and of REQUESTS_CA_BUNDLE, all together: companies set either variable,
-or both, to add an authority.
+The proxies come from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. Trusted are the authorities
+of the system, of SSL_CERT_FILE and of REQUESTS_CA_BUNDLE, all together: companies set either
+variable, or both, to add an authority.
 
 aiohttp's own `trust_env` is not used, since it also reads `~/.netrc` for every request. If an entry
 there matches (`default` matches every host), aiohttp refuses all requests that have a token.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _CONNECTIONS = 64
-"""For all hosts together. The registry may use half of them (registry/pace.py), after the clusters are read."""
+"""For all hosts. The registry uses up to half (registry/pace.py), after the clusters are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,8 @@ def _from_home(path: str) -> Path:
 
 
 def _add_system_roots(context: ssl.SSLContext) -> None:
-    # OpenSSL reads SSL_CERT_FILE instead of the system's file, so load the system's file explicitly.
+    # OpenSSL reads SSL_CERT_FILE instead of the system's file, so load the system's file
+    # explicitly.
     paths = ssl.get_default_verify_paths()
     loaded = False
     for cafile in (paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):

@@ -1,4 +1,7 @@
-"""The clients of Azure Resource Manager: one per subscription, opened when first needed, closed together."""
+"""
+The clients of Azure Resource Manager: one per subscription, opened when first needed, closed
+together.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 READ_SECONDS = 20
 LIST_PAGES = 1_000
-"""Pages of one list. A subscription may have 5,000 clusters: https://learn.microsoft.com/azure/aks/quotas-skus-regions"""
+"""
+Pages of one list. A subscription may have 5,000 clusters:
+https://learn.microsoft.com/azure/aks/quotas-skus-regions
+"""
 _READ_RETRIES = 2
 _POLL_SECONDS = 1
 
@@ -74,7 +80,8 @@ async def list_all(paged: AsyncItemPaged[T]) -> list[T]:
     """
     items: list[T] = []
     pages = 0
-    # Not `async for item in paged`: the SDK skips an empty page by recursion, so 300 empty pages are a RecursionError.
+    # Not `async for item in paged`: the SDK skips an empty page by recursion, so 300 empty pages
+    # are a RecursionError.
     async for page in paged.by_page():
         pages += 1
         if pages > LIST_PAGES:
@@ -85,9 +92,10 @@ async def list_all(paged: AsyncItemPaged[T]) -> list[T]:
 
 async def list_resources(client: ContainerServiceClient, path: str, api_version: str) -> list[Any]:
     """
-    Read all pages of the list at `path`, as JSON, for the resources that `client` has no method for.
+    Read all pages of the list at `path`, as JSON. For resources without a method of `client`.
 
-    Raises `EndlessListError`, what the SDK raises, and `ValueError` if an answer is not a page of a list.
+    Raises `EndlessListError`, what the SDK raises, and `ValueError` if an answer is not a page of a
+    list.
     """
     from azure.core.async_paging import AsyncItemPaged  # noqa: PLC0415
     from azure.core.rest import AsyncHttpResponse, HttpRequest  # noqa: PLC0415

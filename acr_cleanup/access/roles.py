@@ -1,12 +1,14 @@
 """
-The rights that an identity needs: names of roles and actions, for messages and `acr-cleanup permissions`.
+The names of roles and actions that an identity needs.
+
+Messages and `acr-cleanup permissions` use them.
 
 Source of Azure's names: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 """
 
 from __future__ import annotations
 
-# -- the registry ------------------------------------------------------------------------------------------------------
+# -- the registry ----------------------------------------------------------------------------------
 
 ACR_PULL = "AcrPull"
 ACR_DELETE = "AcrDelete"
@@ -16,7 +18,7 @@ ABAC_CONTRIBUTOR = "Container Registry Repository Contributor"
 ABAC_WRITER = "Container Registry Repository Writer"
 ABAC_CATALOG = "Container Registry Repository Catalog Lister"
 
-# -- clusters, as resources of Azure -----------------------------------------------------------------------------------
+# -- clusters, as resources of Azure ---------------------------------------------------------------
 
 READER = "Reader"
 CLUSTER_USER = "Azure Kubernetes Service Cluster User Role"
@@ -27,7 +29,7 @@ READ_CLUSTERS = f"{MANAGED_CLUSTERS}/read"
 RUN_COMMAND = f"{MANAGED_CLUSTERS}/runcommand/action"
 COMMAND_RESULTS = f"{MANAGED_CLUSTERS}/commandResults/read"
 
-# -- objects in clusters with Azure RBAC -------------------------------------------------------------------------------
+# -- objects in clusters with Azure RBAC -----------------------------------------------------------
 
 READ_OBJECTS = f"{MANAGED_CLUSTERS}/*/read"
 """

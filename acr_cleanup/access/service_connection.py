@@ -1,8 +1,8 @@
 """
 Request tokens of a service connection from Azure DevOps, for a job that may use the connection.
 
-This replaces azure-identity's `AzurePipelinesCredential`, which blocks the event loop while it waits.
-Its client uses neither our proxies nor our authorities, and it reports all failures alike.
+This replaces azure-identity's `AzurePipelinesCredential`, which blocks the event loop while it
+waits. Its client uses neither our proxies nor our authorities, and it reports all failures alike.
 https://learn.microsoft.com/azure/devops/pipelines/release/configure-workload-identity
 https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/identity/azure-identity/azure/identity/_credentials/azure_pipelines.py
 """
@@ -35,7 +35,11 @@ DEADLINE = 15.0
 BACKOFF = 1.0
 """Seconds before the second attempt; twice as many before the third."""
 _LARGEST = 1024 * 1024
-"""Bytes of an answer that are read. A token has a few thousand; a sign-in page may have any length."""
+"""
+Bytes of an answer that are read.
+
+A token has a few thousand; a sign-in page may have any length.
+"""
 
 _TASK = (
     "Use the task AcrCleanup@1, which passes it on. In a script, map it: "
@@ -154,8 +158,8 @@ class ServiceConnection:
         token = answer.get("oidcToken")
         if status == 200 and isinstance(token, str) and token:
             return token
-        # For an unknown token, Azure DevOps redirects to the sign-in page (302) or returns it (203).
-        # https://github.com/Azure/azure-sdk-for-cpp/issues/5786
+        # For an unknown token, Azure DevOps redirects to the sign-in page (302) or returns it
+        # (203). https://github.com/Azure/azure-sdk-for-cpp/issues/5786
         if status in (203, 301, 302, 303, 307, 401) or (status == 200 and "html" in kind):
             page = "" if status == 401 else ", a sign-in page"
             raise NoIdToken(

@@ -1,4 +1,4 @@
-"""What goes wrong between us and Azure Resource Manager, in words: each failed call becomes `ReadFailure`, with its remedy."""
+"""Turns failed calls of Azure Resource Manager into `ReadFailure`, with a remedy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access.resource_manager import EndlessListError
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.targets import AksCluster
+from acr_cleanup.clusters.target import AksPlace
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
 
-_NOT_THERE = {
+# The keys of the configuration to check for each error code of 404.
+_KEYS_TO_CHECK = {
     "SubscriptionNotFound": "`subscription_id`",
     "InvalidSubscriptionId": "`subscription_id`",
     "ResourceGroupNotFound": "`resource_group`",
@@ -25,17 +26,20 @@ _NOT_THERE = {
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription, where a call is about all of it."""
+    """The target of a call about a whole subscription."""
 
     subscription_id: str
 
 
 @contextmanager
-def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> Iterator[None]:
+def arm_problem(call: str, target: AksPlace | Subscription, *, role: str) -> Iterator[None]:
     """
-    Translate what the SDK raises inside into `ReadFailure`; `role` is what the identity needs for this call.
+    Translate the exceptions of the SDK in this context into `ReadFailure`.
 
-    An `IdentityError` of the credential passes through, as does anything that is no failure of the call.
+    call: what is attempted, for the message.
+    role: the role that the identity needs for it, for the remedy.
+
+    Other exceptions pass through, such as the `IdentityError` of a credential.
     """
     from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError  # noqa: PLC0415
 
@@ -60,44 +64,46 @@ def arm_problem(call: str, target: AksCluster | Subscription, *, role: str) -> I
             "Check the network, HTTPS_PROXY and NO_PROXY; behind a proxy that inspects TLS also SSL_CERT_FILE.",
         ) from error
     except ValueError as error:
-        # The SDK checks names before it sends them, and cannot make sense of answers that are not JSON.
-        remedy = "Check `name`, `resource_group` and `subscription_id`, and what stands between here and Azure."
+        # The SDK raises it for names that it refuses to send, and for answers that are not JSON.
+        remedy = "Check `name`, `resource_group` and `subscription_id`, and any proxy or gateway in front of Azure."
         raise ReadFailure(call, f"{type(error).__name__}: {quoted(error)}.", remedy) from error
 
 
-def _refused(call: str, target: AksCluster | Subscription, role: str, error: HttpResponseError) -> ReadFailure:
+def _refused(call: str, target: AksPlace | Subscription, role: str, error: HttpResponseError) -> ReadFailure:
     status = error.status_code
     code, message = _code_and_message(error)
-    what = ": ".join(part for part in (quoted(code, 80), quoted(message)) if part)
-    seen = f"{status} {quoted(error.reason or '', 60)}".strip() + (f": {what}" if what else "")
+    details = ": ".join(part for part in (quoted(code, 80), quoted(message)) if part)
+    seen = f"{status} {quoted(error.reason or '', 60)}".strip() + (f": {details}" if details else "")
     subscription = quoted(target.subscription_id, 40)
-    if isinstance(target, AksCluster):
-        this, now = (
+    if isinstance(target, AksPlace):
+        name, values = (
             "this cluster",
             f"(now {quoted(target.name, 63)} in {quoted(target.resource_group, 90)}, {subscription})",
         )
-        keys = _NOT_THERE.get(code, "`name`, `resource_group` and `subscription_id`")
+        keys = _KEYS_TO_CHECK.get(code, "`name`, `resource_group` and `subscription_id`")
     else:
-        this, now, keys = "this subscription", f"(now {subscription})", "the id"
-    if code in _NOT_THERE or status == 404:
-        remedy = f"Check {keys} of {this} {now}."
+        name, values, keys = "this subscription", f"(now {subscription})", "the id"
+    if code in _KEYS_TO_CHECK or status == 404:
+        remedy = f"Check {keys} of {name} {values}."
     elif status == 401:
         remedy = "Check that the login belongs to the tenant and the cloud of this subscription."
     elif status == 403:
-        remedy = f"Grant the identity, on {this}, {role if role.startswith('a ') else f'the role {role}'}."
+        remedy = f"Grant the identity, on {name}, {role if role.startswith('a ') else f'the role {role}'}."
     elif status == 429 or (status or 0) >= 500:
         remedy = "Run again later."
     else:
-        remedy = f"Check the configuration and the state of {this} {now}."
+        remedy = f"Check the configuration and the state of {name} {values}."
     return ReadFailure(call, f"{seen.rstrip('.')}.", remedy)
 
 
 def _code_and_message(error: HttpResponseError) -> tuple[str, str]:
-    """From `{"error": {"code", "message"}}`, or from the flat form that AKS uses at times."""
+    """
+    Read them from `{"error": {"code", "message"}}`, or from the flat form that AKS sometimes uses.
+    """
     response: Any = error.response
     try:
         body = response.json()
-    except Exception:  # noqa: BLE001  (not JSON, not read, not decodable: then there is no code)
+    except Exception:  # noqa: BLE001  (not JSON, not read or not decodable: then there is no code)
         body = None
     if isinstance(body, dict):
         inner = body.get("error", body)

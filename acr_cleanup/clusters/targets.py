@@ -1,76 +1,109 @@
-"""What a cluster target is: how each configured cluster is named and reached. Values only, no SDK."""
+"""
+The configured clusters: how each is named, recognised and read.
+
+Values only. Importing this module loads no SDK: the readers are imported when they are needed, so that a wrong configuration is
+reported at once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
-from pathlib import Path
+import asyncio
+from typing import TYPE_CHECKING
+
+from acr_cleanup.clusters.target import (
+    AksPlace,
+    ClusterAccess,
+    ClusterSurvey,
+    ClusterTarget,
+    KubeconfigPlace,
+    Recognition,
+    Search,
+    SnapshotPlace,
+)
+
+if TYPE_CHECKING:
+    from acr_cleanup.core.usage import ClusterScan
 
 
-class Access(StrEnum):
-    """How the API server of an AKS cluster is reached."""
+class AksCluster(AksPlace, ClusterTarget):
+    """An AKS cluster, by its place in Azure."""
 
-    AUTO = "auto"
-    """Direct; through a run command where the API server is private and cannot be reached from here."""
-    DIRECT = "direct"
-    RUN_COMMAND = "run-command"
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return f"AKS cluster {self.name} in resource group {self.resource_group} of subscription {self.subscription_id}"
+
+    def place(self) -> tuple[str, ...]:
+        return (self.resource_id.lower(),)
+
+    async def read(self, access: ClusterAccess, search: Search) -> ClusterScan:
+        from acr_cleanup.clusters.aks import read_aks  # noqa: PLC0415
+
+        return await read_aks(self, access, search)
+
+    async def survey(self, access: ClusterAccess) -> ClusterSurvey:
+        from acr_cleanup.clusters.aks import survey_aks  # noqa: PLC0415
+
+        return await survey_aks(self, ClusterSurvey(self), access)
 
 
-@dataclass(frozen=True, slots=True)
-class AksCluster:
-    """An AKS cluster by its place in Azure. `key` is what the configuration calls it, and what reports say."""
+class KubeconfigCluster(KubeconfigPlace, ClusterTarget):
+    """Any Kubernetes cluster, by a kubeconfig file."""
 
-    key: str
-    name: str
-    subscription_id: str
-    resource_group: str
-    access: Access = Access.AUTO
+    __slots__ = ()
 
     @property
-    def resource_id(self) -> str:
-        """Compared without regard to case, as Azure does."""
-        return (
-            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
-            f"/providers/Microsoft.ContainerService/managedClusters/{self.name}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class KubeconfigCluster:
-    """Any Kubernetes cluster, by a kubeconfig file; `context` None means the file's current context."""
-
-    key: str
-    kubeconfig: Path
-    context: str | None = None
-
-    @property
-    def resource_id(self) -> str | None:
-        """None: a kubeconfig does not say which AKS cluster it is for."""
+    def resource_id(self) -> None:
         return None
 
+    def describe(self) -> str:
+        return (
+            f"context {self.context} of {self.kubeconfig}" if self.context else f"current context of {self.kubeconfig}"
+        )
 
-@dataclass(frozen=True, slots=True)
-class SnapshotCluster:
-    """
-    A cluster that was read elsewhere: the scan of `key` in the usage snapshot `path`, believed for `max_age` after it was read.
+    def place(self) -> tuple[str, ...]:
+        return (str(self.kubeconfig.absolute()), self.context or "")
 
-    `resource_id`, where it is given, is the AKS cluster that the snapshot must be of.
-    """
+    async def read(self, access: ClusterAccess, search: Search) -> ClusterScan:
+        from acr_cleanup.clusters.any_kubernetes import read_kubernetes  # noqa: PLC0415
 
-    key: str
-    path: Path
-    max_age: timedelta = timedelta(hours=24)
-    resource_id: str | None = None
+        return await read_kubernetes(self, access, search)
+
+    async def survey(self, access: ClusterAccess) -> ClusterSurvey:
+        from acr_cleanup.clusters.any_kubernetes import survey_kubernetes  # noqa: PLC0415
+
+        return await survey_kubernetes(self, ClusterSurvey(self), access)
+
+    def recognise(self) -> Recognition:
+        """
+        The kubeconfig may be of an AKS cluster; then the host of its API server is that of the
+        cluster.
+        """
+        from acr_cleanup.clusters.any_kubernetes import server_host  # noqa: PLC0415
+
+        return Recognition(host=server_host(self))
 
 
-# A further kind of target is one more class here and one more `case` in `aks._Reader.read`.
-ClusterTarget = AksCluster | KubeconfigCluster | SnapshotCluster
+class SnapshotCluster(SnapshotPlace, ClusterTarget):
+    """A cluster that was read elsewhere, by its scan in a usage snapshot."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class Waiver:
-    """The user gives up one kind of object (as kubectl names it) in one cluster (by its key): what only it uses may be deleted."""
+    def describe(self) -> str:
+        return f"cluster {self.key} in the usage snapshot {self.path}"
 
-    cluster: str
-    kind: str
+    def place(self) -> tuple[str, ...]:
+        return (str(self.path.absolute()), self.key)
+
+    async def read(self, access: ClusterAccess, search: Search) -> ClusterScan:
+        from acr_cleanup.clusters.snapshot_reader import read_snapshot  # noqa: PLC0415
+
+        del access
+        return await asyncio.to_thread(read_snapshot, self, search.registry, search.helm_history)
+
+    def recognise(self) -> Recognition:
+        """Without a configured `resource_id`, the snapshot itself may record it."""
+        from acr_cleanup.clusters.snapshot_reader import recorded_resource_id  # noqa: PLC0415
+
+        resource_id = self.resource_id or recorded_resource_id(self)
+        return Recognition(resource_id, lacks_resource_id=not resource_id)

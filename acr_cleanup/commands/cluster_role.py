@@ -1,4 +1,6 @@
-"""The ClusterRole for clusters with Kubernetes RBAC: the right to list each kind that a run reads."""
+"""
+The ClusterRole for clusters with Kubernetes RBAC: the right to list each kind that a run reads.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.survey import ClusterSurvey
+from acr_cleanup.clusters.target import ClusterSurvey
 from acr_cleanup.quoting import quoted
 
 IDENTITY = "<object id of the identity>"
@@ -30,7 +32,8 @@ FURTHER: Mapping[str, tuple[str, ...]] = {
 """
 Built-in kinds, besides `KINDS`, that a run reads, by API group.
 
-They are granted even if no cluster could be asked. A kind that a cluster does not serve is harmless.
+They are granted even if no cluster could be asked. A kind that a cluster does not serve is
+harmless.
 """
 
 
@@ -147,7 +150,11 @@ def _rule(groups: Sequence[str], resources: Sequence[str]) -> Iterator[str]:
 
 
 def comment(text: str, *, indent: int = 0) -> Iterator[str]:
-    """Yield a comment for shell and YAML, wrapped. Foreign text in it must be `quoted`, so that it has no line breaks."""
+    """
+    Yield a comment for shell and YAML, wrapped.
+
+    Foreign text in it must be `quoted`, so that it has no line breaks.
+    """
     start = f"{' ' * indent}# "
     yield from textwrap.wrap(
         text, WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False

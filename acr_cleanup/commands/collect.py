@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.clusters.snapshot import SnapshotEntry, recorded_resource_id, write_snapshot
-from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, SnapshotCluster
+from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
+from acr_cleanup.clusters.target import ClusterTarget
 from acr_cleanup.commands.run import REFUSED
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
@@ -109,7 +109,11 @@ async def _collect(
 
 
 def _select(clusters: tuple[ClusterTarget, ...], only: Collection[str]) -> tuple[ClusterTarget, ...]:
-    """Return the targets with these keys, or all if there are none. Raises `ConfigurationError` for an unknown key."""
+    """
+    Return the targets with these keys, by default all.
+
+    Raises `ConfigurationError` for an unknown key.
+    """
     keys = [target.key for target in clusters]
     problems = tuple(
         Problem(
@@ -129,15 +133,8 @@ def _records(
     targets: Iterable[ClusterTarget], scans: Iterable[ClusterScan], started: datetime
 ) -> Iterable[SnapshotEntry]:
     for target, scan in zip(targets, scans, strict=True):
-        match target:
-            case AksCluster():
-                resource_id: str | None = target.resource_id
-            case SnapshotCluster():
-                resource_id = recorded_resource_id(target)
-            case _:
-                resource_id = None
         # A scan copied from a snapshot keeps its age.
-        yield SnapshotEntry(scan, scan.read_at or started, resource_id)
+        yield SnapshotEntry(scan, scan.read_at or started, target.recognise().resource_id)
 
 
 def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: Settings, dialect: Dialect) -> int:
@@ -149,7 +146,11 @@ def _failed(error: Exception, text: str, code: int, runtime: Runtime, settings: 
 
 
 def _publish(runtime: Runtime, settings: Settings, result: str, summary: str) -> None:
-    """Write the outputs and the summary. All outputs but `result` are empty, because there is no plan."""
+    """
+    Write the outputs and the summary.
+
+    All outputs but `result` are empty, because no plan was made.
+    """
     faults = [runtime.outputs(outputs_of_failure() | {"result": result})]
     if settings.summary:
         faults.append(runtime.summary(summary))

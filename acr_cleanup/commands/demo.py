@@ -32,8 +32,8 @@ async def demo(command: str, *, serve: bool) -> int:
     """
     Plan and apply on the emulated company Contoso, and return the exit code.
 
-    `command`: how the user calls this program, for the text. `serve`: only run the emulator, until
-    it is interrupted.
+    `command`: the command with which the user calls this program. `serve`: only run the emulator,
+    until it is interrupted.
     """
     folder = Path(tempfile.mkdtemp(prefix="acr-cleanup-demo-"))
     async with Emulator(contoso()) as emulator:

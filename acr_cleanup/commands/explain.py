@@ -1,4 +1,4 @@
-"""Explains one tag, manifest or repository: is it kept or deleted, why, and which workloads use it."""
+"""Explains why a tag, manifest or repository is kept or deleted, and which workloads use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
-from acr_cleanup.core.references import Digest, Registry, parse_reference
+from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
@@ -55,7 +55,7 @@ class Target:
         return self.repository + (f":{self.tag}" if self.tag else f"@{self.digest}" if self.digest else "")
 
 
-def parse_target(text: str, registry: Registry) -> Target:
+def parse_target(text: str, registry: RegistryHost) -> Target:
     """
     Parse a target, with or without the registry's host name.
 
@@ -98,9 +98,10 @@ async def explain(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """
-    Read the clusters and one repository, show all reasons for and against deleting `target`, and return the exit code.
+    Show all reasons for and against deleting `target`, and return the exit code.
 
-    Raises `ConfigurationError` if the target is invalid or in another registry.
+    Reads all clusters and one repository. Raises `ConfigurationError` if the target is invalid or
+    in another registry.
     """
     parsed = parse_target(target, settings.registry)
     try:
@@ -126,7 +127,11 @@ async def explain(
 async def _read(
     target: Target, settings: Settings, connections: Connections, runtime: Runtime, clock: Callable[[], datetime]
 ) -> Evidence:
-    """Read the evidence as a run does, for one repository, but read the children and subjects of all its manifests."""
+    """
+    Read the clusters and one repository, as a run does.
+
+    Unlike a run, it reads the children and subjects of all manifests.
+    """
     connections.registry.announce([target.repository])
     usage: UsageIndex = await read_usage(connections.sources, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, target.repository)
@@ -153,7 +158,11 @@ def _answer(target: Target, evidence: Evidence, *, everything: bool) -> tuple[Ex
 
 
 def _full_digest(target: Target, beginning: str, digests: Iterable[str]) -> Digest:
-    """Return the digest that starts so, or `beginning` if none does. Raises `ConfigurationError` if several do."""
+    """
+    Return the digest that starts so, or `beginning` if none does.
+
+    Raises `ConfigurationError` if several do.
+    """
     matches = sorted({digest for digest in digests if digest.startswith(beginning)})
     if len(matches) > 1:
         raise _invalid(f"{len(matches)} digests of {target.repository} begin with {beginning}.", "Write more digits.")
@@ -164,10 +173,11 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
     """
     Show from the `report.json` of a run why `target` was kept or deleted, and return the exit code.
 
-    Raises `ConfigurationError` if the file is not a report, or the target is invalid or in another registry.
+    Raises `ConfigurationError` if the file is not a report, or the target is invalid or in another
+    registry.
     """
     run = read_report(report)
-    parsed = parse_target(target, Registry(run.registry))
+    parsed = parse_target(target, RegistryHost(run.registry))
     digest = None
     if parsed.digest is not None:
         digest = _full_digest(parsed, parsed.digest, run.digests(parsed.repository))

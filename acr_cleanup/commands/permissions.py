@@ -1,5 +1,6 @@
 """
-Prints a shell script that grants the rights that a configuration needs, to be read before it is run.
+Prints a shell script that grants the rights that a configuration needs, to be read before it is
+run.
 
 The script has three parts: role assignments in Azure, a custom role for clusters with Azure RBAC
 (JSON), and a ClusterRole for all other clusters (YAML). The clusters are asked for their settings
@@ -15,8 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from acr_cleanup.access import roles as rights
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.survey import ClusterSurvey, survey_clusters
-from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.clusters.survey import survey_clusters
+from acr_cleanup.clusters.target import Access, ClusterSurvey
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
 from acr_cleanup.commands.cluster_role import IDENTITY, WIDTH, cluster_role, comment
 from acr_cleanup.errors import AcrCleanupError
@@ -55,7 +57,7 @@ async def permissions(settings: Settings, runtime: Runtime, environ: Mapping[str
 
 
 def script(settings: Settings, clusters: Sequence[ClusterSurvey]) -> str:
-    """Return the script, for a POSIX shell."""
+    """Return the script as text for a POSIX shell."""
     lines = [
         *comment(
             f"Grants the rights that acr-cleanup needs to clean {settings.registry.login_server}. Read this script, write the "
@@ -75,11 +77,12 @@ def script(settings: Settings, clusters: Sequence[ClusterSurvey]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-# -- Azure ---------------------------------------------------------------------------------------------------------------
+# -- Azure -----------------------------------------------------------------------------------------
 
 
 def _registry(settings: Settings) -> Iterator[str]:
-    # A login server with a domain name label is NAME-HASH.azurecr.io; registry names have no hyphens.
+    # A login server with a domain name label is NAME-HASH.azurecr.io; registry names have no
+    # hyphens.
     name = re.split(r"[.:-]", settings.registry.login_server)[0]
     group, subscription = settings.registry_resource_group, settings.registry_subscription_id
     yield ""
@@ -185,7 +188,7 @@ def _subscriptions_of(targets: Iterable[object]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(target.subscription_id.lower() for target in targets if isinstance(target, AksCluster)))
 
 
-# -- objects in clusters with Azure RBAC -----------------------------------------------------------------------------------
+# -- objects in clusters with Azure RBAC -----------------------------------------------------------
 
 
 def _azure_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
@@ -230,7 +233,7 @@ def _azure_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterat
         yield from _commented_out(_assign(OBJECTS_ROLE, shlex.quote(target.resource_id)))
 
 
-# -- objects in all other clusters ---------------------------------------------------------------------------------------
+# -- objects in all other clusters -----------------------------------------------------------------
 
 
 def _kubernetes_rbac(settings: Settings, clusters: Sequence[ClusterSurvey]) -> Iterator[str]:
@@ -282,7 +285,7 @@ def _apply(cluster: ClusterSurvey) -> Iterator[str]:
             yield f'cluster_role | kubectl --kubeconfig "$kubeconfig" --context {shlex.quote(target.name)} apply -f -'
 
 
-# -- lines ---------------------------------------------------------------------------------------------------------------
+# -- lines -----------------------------------------------------------------------------------------
 
 
 def _heading(text: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.restoration import Fate, Restored
+from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
 from acr_cleanup.records.journal import JournalError
 from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_journal
@@ -64,7 +64,7 @@ async def restore(
     """
     Restore the deletions of a journal, report the results, and return the exit code.
 
-    `path`: the journal's file, for the report. `dry_run`: only report what can be restored.
+    `path`: the file of the journal. `dry_run`: only report what can be restored.
     Raises `ConfigurationError` if the journal belongs to another registry than the settings.
     """
     configured = settings.registry
@@ -219,7 +219,7 @@ class _Repository:
                 await self._read_soft_delete()
         except AcrCleanupError as error:
             for item in self.items:
-                self._add_results(item, Fate.FAILED, str(error))
+                self._add_results(item, RestoreOutcome.FAILED, str(error))
             return
         for wave in _waves(self.items):
             await gather([partial(self._restore, item) for item in wave], limit=self.concurrency)
@@ -246,62 +246,64 @@ class _Repository:
             known = isinstance(error, AcrCleanupError)
             detail = str(error) if known else f"unexpected: {type(error).__name__}: {error}"
             reported = {result.tag for result in self.results if result.digest == item.digest}
-            self._add_results(item, Fate.FAILED, detail, without=reported)
+            self._add_results(item, RestoreOutcome.FAILED, detail, without=reported)
 
     async def _restore_manifest(self, item: _Item) -> bool:
         """Restore the manifest if it is missing; return False if it still is."""
         if item.digest in self.inventory.manifests or not (item.manifest_deleted or item.tags):
             if item.manifest_deleted:
-                self._add_result(item, None, Fate.THERE)
+                self._add_result(item, None, RestoreOutcome.THERE)
             return item.digest in self.inventory.manifests
         try:
-            fate, detail = await self._restore_content(item)
+            outcome, detail = await self._restore_content(item)
         except PartMissing as error:
-            fate, detail = Fate.LOST, str(error)
-        if not fate.is_back:
-            self._add_results(item, fate, detail, manifest=True)
+            outcome, detail = RestoreOutcome.LOST, str(error)
+        if not outcome.is_back:
+            self._add_results(item, outcome, detail, manifest=True)
             return False
-        self._add_result(item, None, fate, detail)
+        self._add_result(item, None, outcome, detail)
         return True
 
-    async def _restore_content(self, item: _Item) -> tuple[Fate, str]:
+    async def _restore_content(self, item: _Item) -> tuple[RestoreOutcome, str]:
         """Try soft delete, then the backup. Raises `RegistryError`."""
         if item.digest in self.soft_deleted:
             if self.dry_run:
-                return Fate.POSSIBLE, "from soft delete"
+                return RestoreOutcome.POSSIBLE, "from soft delete"
             existing_tags = {tag.name for tag in self.inventory.tags}
             free_tag = next((tag for tag in item.tags if tag not in existing_tags), None)
             if await self.restorer.undelete(self.name, item.digest, free_tag):
-                return Fate.RESTORED, "from soft delete"
+                return RestoreOutcome.RESTORED, "from soft delete"
         if item.document is not None:
             if self.dry_run:
-                return Fate.POSSIBLE, "from the backup, if the registry still has its layers"
+                return RestoreOutcome.POSSIBLE, "from the backup, if the registry still has its layers"
             await self.restorer.push_document(self.name, item.digest, item.document)
-            return Fate.RESTORED, "from the backup"
-        return Fate.LOST, f"{NO_MANIFEST}{self.soft_delete_error}"
+            return RestoreOutcome.RESTORED, "from the backup"
+        return RestoreOutcome.LOST, f"{NO_MANIFEST}{self.soft_delete_error}"
 
     async def _restore_tag(self, item: _Item, tag: str) -> None:
         existing = next((listed for listed in self.inventory.tags if listed.name == tag), None)
         if existing is not None and existing.digest == item.digest:
-            self._add_result(item, tag, Fate.THERE)
+            self._add_result(item, tag, RestoreOutcome.THERE)
         elif existing is not None:
-            self._add_result(item, tag, Fate.TAKEN, f"it names {existing.digest} now")
+            self._add_result(item, tag, RestoreOutcome.TAKEN, f"it names {existing.digest} now")
         elif self.dry_run:
-            self._add_result(item, tag, Fate.POSSIBLE)
+            self._add_result(item, tag, RestoreOutcome.POSSIBLE)
         else:
             document = item.document or await self.registry.read_document(self.name, item.digest)
             if document is None:
-                self._add_result(item, tag, Fate.LOST, "the registry lists its manifest, but does not return it (404)")
+                self._add_result(
+                    item, tag, RestoreOutcome.LOST, "the registry lists its manifest, but does not return it (404)"
+                )
                 return
             await self.restorer.push_document(self.name, item.digest, document, tag)
-            self._add_result(item, tag, Fate.RESTORED)
+            self._add_result(item, tag, RestoreOutcome.RESTORED)
 
     async def _restore_lock(self, item: _Item, lock: Lock) -> None:
         """Restore the lock of a restored item, or of one that a killed run left unlocked."""
         if self.dry_run or self._is_locked(item, lock):
             return
         is_missing = any(
-            result.digest == item.digest and result.tag == lock.tag and not result.fate.is_back
+            result.digest == item.digest and result.tag == lock.tag and not result.outcome.is_back
             for result in self.results
         )
         if not is_missing:
@@ -314,13 +316,13 @@ class _Repository:
         tags = self.inventory.tags_of.get(item.digest, ())
         return any(tag.name == lock.tag and tag.lock == lock for tag in tags)
 
-    def _add_result(self, item: _Item, tag: str | None, fate: Fate, detail: str = "") -> None:
-        self.results.append(Restored(self.name, item.digest, tag, fate, detail))
+    def _add_result(self, item: _Item, tag: str | None, outcome: RestoreOutcome, detail: str = "") -> None:
+        self.results.append(Restored(self.name, item.digest, tag, outcome, detail))
 
     def _add_results(
         self,
         item: _Item,
-        fate: Fate,
+        outcome: RestoreOutcome,
         detail: str,
         *,
         manifest: bool = False,
@@ -335,4 +337,4 @@ class _Repository:
         names: list[str | None] = [None] if item.manifest_deleted or manifest else []
         for tag in (*names, *item.tags):
             if tag not in without:
-                self._add_result(item, tag, fate, detail)
+                self._add_result(item, tag, outcome, detail)

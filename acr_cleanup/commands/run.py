@@ -16,14 +16,15 @@ from functools import partial
 from pathlib import Path
 
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Undo, Verdict
-from acr_cleanup.core.plan import Plan, describe_policy, refusals
+from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
+from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
@@ -33,7 +34,7 @@ from acr_cleanup.stages.publish import publish
 from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_usage
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.soft_delete import read_soft_delete
-from acr_cleanup.stages.verify import Witness, prove
+from acr_cleanup.stages.verify import Witness, verify
 
 REFUSED = 3
 """The exit code when nothing was deleted because of a blocker or a limit."""
@@ -181,14 +182,15 @@ async def clean(
                 ),
                 stop,
             )
-            run.refusals = refusals(run.plan, settings.limits)
+            obstacles = run.plan.obstacles(settings.limits)
+            run.refusals = tuple(map(refusal_text, obstacles.refusals))
             if read := run.plan.read_for_sizes:
                 runtime.log(Level.INFO, f"Exact sizes: read {read:,} manifests, with one request each.")
-            if _deletes_anything(run.plan):
+            if run.plan.has_changes:
                 run.undo = await unless_stopped(connections.read_soft_delete(), stop)
                 if run.undo.text:
                     runtime.log(Level.INFO, run.undo.text)
-                if not (dry_run or run.blockers or run.refusals):
+                if not (dry_run or obstacles):
                     run.applied, run.proof = await _delete(run.plan, connections, settings, runtime, stop, clock)
     except AcrCleanupError as error:
         log.debug("the run ended early", exc_info=True)
@@ -222,16 +224,12 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
-            *(warning for tally in run.plan.tallies for warning in tally.warnings),
+            *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
     )
-
-
-def _deletes_anything(plan: Plan) -> bool:
-    return bool(plan.planned or plan.manifests)
 
 
 async def _delete(
@@ -260,7 +258,7 @@ async def _delete(
     if not settings.verify:
         return applied, None
     runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-    return applied, await prove(plan, witness, applied.outcomes, registry, stop)
+    return applied, await verify(plan, witness, applied.outcomes, registry, stop)
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
@@ -301,26 +299,3 @@ def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
         or (FailOn.PLANNED_DELETIONS in fail_on and result.dry_run and result.plan.planned + result.plan.untagged > 0)
     )
     return int(fails)
-
-
-def verdict_of(
-    plan: Plan,
-    outcomes: Sequence[Outcome],
-    blockers: Sequence[Blocker],
-    refused: Sequence[str],
-    proof: Proof | None = None,
-    *,
-    dry_run: bool,
-    cancelled: bool,
-) -> Verdict:
-    """The run in one word. A dry run beyond a limit is still a plan; one with blockers is not to be trusted."""
-    if cancelled:
-        return Verdict.CANCELLED
-    deleted = any(outcome.kind is OutcomeKind.DELETED for outcome in outcomes)
-    if (blockers or (refused and not dry_run)) and not deleted:
-        return Verdict.REFUSED
-    failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
-    failed = failed or not (proof is None or proof.holds)
-    if blockers or failed or any(tally.error for tally in plan.tallies):
-        return Verdict.PARTIAL
-    return Verdict.PLANNED if dry_run else Verdict.APPLIED

@@ -1,7 +1,8 @@
 """
-The decision, and nothing else.
+The decision: which tags and manifests to delete, and what happened to them.
 
 Pure: no I/O, no clock, no environment, no async.
-A value travels API object -> `ImageUse` -> `UsageIndex` -> `KeepReason` -> `Decision` -> `Step` -> `Outcome`,
-and each hop changes its type once.
+
+Each module below turns one type into the next and needs nothing from a later one:
+API object -> `ImageUse` -> `UsageIndex` -> `KeepReason` -> `Decision` -> `Step` -> `Outcome`.
 """

@@ -1,8 +1,8 @@
 """
-What speaks for and against one tag or one manifest, and what would become of it if nobody used it.
+The reasons for and against deleting one tag or one manifest, and the decision if it were unused.
 
-Nothing is decided here: whether something goes is what `plan_repository` says, asked once as things are and once more without the
-uses in question (`without`).
+Nothing is decided here. `plan_repository` is asked twice: with all uses, and without the uses in
+question (`excluding_uses`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.plan import RepositoryPlan, plan_repository
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, Rule, Scope, eligible_repositories
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import Reason, holds, in_use
+from acr_cleanup.core.removal import Reason, digests_in_use, reasons_to_keep
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
 class Link(StrEnum):
-    """How a use leads to what is asked about, the most direct first."""
+    """How a use leads to the tag or manifest in question, most direct first."""
 
     NAME = "name"
     """It names the tag."""
@@ -29,191 +30,206 @@ class Link(StrEnum):
     FAMILY = "family"
     """It names or runs another digest of the index family."""
     NEIGHBOUR = "neighbour"
-    """It uses something that needs the manifest: an index above it, what it is attached to, what is attached to it."""
+    """It uses a related manifest: an index that lists it, its subject, or one of its referrers."""
     OPEN = "open"
-    """It names the repository and does not say which image."""
+    """It names the repository, but not which image."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedUse:
-    """A use, and how it leads to what is asked about."""
+    """A use, and how it leads to the tag or manifest in question."""
 
     use: ImageUse
     link: Link
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What would become of a tag or a manifest: it goes, or it stays for every one of these reasons."""
+class ExplainedDecision:
+    """
+    The decision about a tag or a manifest: every reason to keep it.
+
+    Without a reason, it is deleted.
+    """
 
     reasons: tuple[Reason, ...] = ()
 
     @property
-    def goes(self) -> bool:
+    def deletes(self) -> bool:
         return not self.reasons
 
 
 @dataclass(frozen=True, slots=True)
 class WithoutUses:
     """
-    What would become of it without any of its uses; and whether each of them by itself, without the others, would keep it.
+    The decision if none of its uses existed.
 
-    Without them the repository may no longer run anywhere: then it is out of scope, and that keeps all of it, but only until
-    something runs another image of it. `in_scope` is what would become of it then; None where it stays in scope anyway.
+    in_scope: without its uses, the repository may be out of scope, which keeps all of it until
+        another of its images runs. This is the decision from then on. None if the repository is in
+        scope anyway.
+    each_alone: would each of the uses keep it, even without the other ones?
     """
 
-    fate: Fate
-    in_scope: Fate | None
+    decision: ExplainedDecision
+    in_scope: ExplainedDecision | None
     each_alone: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What hangs together with a manifest; `parents` are the indexes that list it, `subjects` what it is attached to."""
+class RelatedItems:
+    """
+    The tags and manifests related to one manifest.
 
-    tags: tuple[Tag, ...]
-    parents: tuple[Digest, ...]
-    children: tuple[Digest, ...]
-    referrers: tuple[Digest, ...]
-    """What is attached to it: by its `subject`, or as the manifest of a tag named `sha256-…` after it."""
-    subjects: tuple[Digest, ...]
+    parents: the indexes that list it. subjects: the manifests that it is attached to.
+    referrers: the manifests attached to it, by `subject` or by a tag named `sha256-…` after it.
+    """
+
+    tags: tuple[Tag, ...] = ()
+    parents: tuple[Digest, ...] = ()
+    children: tuple[Digest, ...] = ()
+    referrers: tuple[Digest, ...] = ()
+    subjects: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """
-    Everything about one tag, or (`tag` None) one manifest.
+    Everything about one tag or, if `tag` is None, one manifest.
 
-    `fate` is None if the registry does not have it; then the uses are of something that is not there.
+    name: the tag name or digest that was asked about.
+    decision: None if the registry does not have it; `uses` then name something that does not exist.
+    manifest_decision: the decision about its manifest. A manifest may be kept although the tag is
+        deleted.
+    without_uses: None if it is deleted anyway, does not exist, or is unused.
     """
 
     name: str
-    """What was asked about: the name of the tag, or the digest."""
     digest: Digest | None
     tag: Tag | None
     manifest: Manifest | None
-    fate: Fate | None
-    manifest_fate: Fate | None
-    """Of its manifest; it may stay although the tag goes, by name only."""
+    decision: ExplainedDecision | None
+    manifest_decision: ExplainedDecision | None
     uses: tuple[LinkedUse, ...]
     without_uses: WithoutUses | None
-    """None where it goes anyway, is not there, or nobody uses it."""
-    around: Surroundings
+    related: RelatedItems
 
     @property
     def exists(self) -> bool:
-        return self.fate is not None
-
-
-NOTHING = Surroundings((), (), (), (), ())
+        return self.decision is not None
 
 
 def decide(evidence: Evidence) -> RepositoryPlan:
-    """The plan for the repository, as a run would make it."""
+    """The plan of the repository, as a run would make it."""
     return plan_repository(evidence.inventory, evidence.usage, evidence.policy, evidence.now)
 
 
-def without(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
-    """The same, if these uses were not."""
-    gone = frozenset(uses)
+def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
+    """The same evidence, as if these uses did not exist."""
+    excluded = frozenset(uses)
     name = evidence.inventory.name
     scans = (
-        # Those of other repositories have no say here, and there may be very many of them.
-        replace(scan, uses=tuple(use for use in scan.uses if use.reference.repository == name and use not in gone))
+        # Uses of other repositories do not matter here, and there may be very many of them.
+        replace(scan, uses=tuple(use for use in scan.uses if use.reference.repository == name and use not in excluded))
         for scan in evidence.usage.scans
     )
     usage = UsageIndex.of(scans, evidence.usage.read_at)
-    # A use is also a reason to read what it names: what could not be read because of it would not have been tried.
+    # A used digest is read because it is used. Without the use it would not be read, so it must not
+    # count as unreadable.
     return replace(evidence, inventory=evidence.inventory.used_by(usage.digests(name)), usage=usage)
 
 
 def explain_tag(evidence: Evidence, name: str) -> Explanation:
-    """All about the tag `name`, be it there or not."""
+    """Everything about the tag `name`, whether it exists or not."""
     plan = decide(evidence)
     inventory = evidence.inventory
     tag = next((tag for tag in inventory.tags if tag.name == name), None)
     if tag is None:
-        named = _linked((use, Link.NAME) for use in evidence.usage.of_tag(inventory.name, name))
-        return Explanation(name, None, None, None, None, None, named, None, NOTHING)
-    fate = tag_fate(plan, name)
-    uses = _linked(_uses_of_tag(evidence, tag, fate))
+        naming_uses = _linked((use, Link.NAME) for use in evidence.usage.of_tag(inventory.name, name))
+        return Explanation(name, None, None, None, None, None, naming_uses, None, RelatedItems())
+    decision = decision_on_tag(plan, name)
+    uses = _linked(_uses_of_tag(evidence, tag, decision))
     return Explanation(
         name=name,
         digest=tag.digest,
         tag=tag,
         manifest=inventory.manifests.get(tag.digest),
-        fate=fate,
-        manifest_fate=manifest_fate(evidence, plan, tag.digest),
+        decision=decision,
+        manifest_decision=decision_on_manifest(evidence, plan, tag.digest),
         uses=uses,
-        without_uses=_without_uses(evidence, fate, uses, lambda each: tag_fate(decide(each), name)),
-        around=_around(inventory, tag.digest),
+        without_uses=_without_uses(evidence, decision, uses, lambda other: decision_on_tag(decide(other), name)),
+        related=_related(inventory, tag.digest),
     )
 
 
 def explain_manifest(evidence: Evidence, digest: Digest) -> Explanation:
-    """All about the manifest `digest`, be it there or not."""
+    """Everything about the manifest `digest`, whether it exists or not."""
     inventory = evidence.inventory
     if digest not in inventory.manifests and digest not in inventory.tags_of:
-        named = _linked((use, Link.DIGEST) for use in evidence.usage.of_digest(inventory.name, digest))
-        return Explanation(digest, digest, None, None, None, None, named, None, NOTHING)
-    fate = manifest_fate(evidence, decide(evidence), digest)
+        naming_uses = _linked((use, Link.DIGEST) for use in evidence.usage.of_digest(inventory.name, digest))
+        return Explanation(digest, digest, None, None, None, None, naming_uses, None, RelatedItems())
+    decision = decision_on_manifest(evidence, decide(evidence), digest)
     uses = _linked(_uses_of_manifest(evidence, digest))
     return Explanation(
         name=digest,
         digest=digest,
         tag=None,
         manifest=inventory.manifests.get(digest),
-        fate=fate,
-        manifest_fate=fate,
+        decision=decision,
+        manifest_decision=decision,
         uses=uses,
-        without_uses=_without_uses(evidence, fate, uses, lambda each: manifest_fate(each, decide(each), digest)),
-        around=_around(inventory, digest),
+        without_uses=_without_uses(
+            evidence, decision, uses, lambda other: decision_on_manifest(other, decide(other), digest)
+        ),
+        related=_related(inventory, digest),
     )
 
 
-def tag_fate(plan: RepositoryPlan, name: str) -> Fate:
-    """What the plan does with the tag; it must be there."""
+def decision_on_tag(plan: RepositoryPlan, name: str) -> ExplainedDecision:
+    """The decision of the plan about an existing tag."""
     decision = next(decision for decision in plan.decisions if decision.tag.name == name)
-    return Fate(tuple(Reason(reason.rule, reason.detail) for reason in decision.reasons))
+    return ExplainedDecision(tuple(Reason(reason.rule, reason.detail) for reason in decision.reasons))
 
 
-def going(inventory: RepositoryInventory, plan: RepositoryPlan) -> frozenset[Digest]:
+def deleted_manifests(inventory: RepositoryInventory, plan: RepositoryPlan) -> frozenset[Digest]:
     """
-    The manifests that are no more once the plan is carried out.
+    The manifests that no longer exist after the plan was carried out.
 
-    Those of its steps, and what is attached to them: the registry removes that together with its subject.
+    These are the manifests of its steps and everything attached to them: the registry deletes
+    referrers together with their subject.
     """
-    gone = {manifest.digest for manifest in plan.manifests}
-    pending = list(gone)
+    deleted = {manifest.digest for manifest in plan.manifests}
+    pending = list(deleted)
     while pending:
         for digest in inventory.referrers_of.get(pending.pop(), ()):
-            if digest not in gone:
-                gone.add(digest)
+            if digest not in deleted:
+                deleted.add(digest)
                 pending.append(digest)
-    return frozenset(gone)
+    return frozenset(deleted)
 
 
-def manifest_fate(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> Fate:
-    """What becomes of a manifest, told by what stays around it."""
-    gone = going(evidence.inventory, plan)
-    return Fate() if digest in gone else Fate(tuple(_holds(evidence, plan, digest, gone)))
-
-
-def _holds(evidence: Evidence, plan: RepositoryPlan, digest: Digest, gone: frozenset[Digest]) -> Iterator[Reason]:
-    used = in_use(evidence.inventory, evidence.usage)
-    return holds(evidence, used, {decision.tag.name for decision in plan.deletions}, gone, digest)
+def decision_on_manifest(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> ExplainedDecision:
+    """The decision of the plan about a manifest, with the kept tags and manifests that keep it."""
+    deleted = deleted_manifests(evidence.inventory, plan)
+    if digest in deleted:
+        return ExplainedDecision()
+    used = digests_in_use(evidence.inventory, evidence.usage)
+    deleted_tags = {decision.tag.name for decision in plan.deletions}
+    return ExplainedDecision(tuple(reasons_to_keep(evidence, used, deleted_tags, deleted, digest)))
 
 
 _Uses = Iterator[tuple[ImageUse, Link]]
 
 
-def _uses_of_tag(evidence: Evidence, tag: Tag, fate: Fate) -> _Uses:
-    """Those that the rule in-use goes by; for what is attached to something kept, those of that."""
+def _uses_of_tag(evidence: Evidence, tag: Tag, decision: ExplainedDecision) -> _Uses:
+    """
+    The uses that the rule `in-use` sees.
+
+    For a tag kept as `attached`, also the uses of its subject.
+    """
     inventory, usage = evidence.inventory, evidence.usage
     yield from ((use, Link.NAME) for use in usage.of_tag(inventory.name, tag.name))
     yield from _uses_of_family(evidence, tag.digest)
     yield from ((use, Link.OPEN) for use in usage.of_any(inventory.name))
-    if any(reason.rule is Rule.ATTACHED for reason in fate.reasons):
+    if any(reason.rule is Rule.ATTACHED for reason in decision.reasons):
         manifest = inventory.manifests.get(tag.digest)
         for subject in (tag.subject, manifest.subject if manifest else None):
             if subject is not None:
@@ -221,7 +237,7 @@ def _uses_of_tag(evidence: Evidence, tag: Tag, fate: Fate) -> _Uses:
 
 
 def _uses_of_manifest(evidence: Evidence, digest: Digest) -> _Uses:
-    """Those of the manifest, and those of everything around it that may hold it."""
+    """The uses of the manifest, and the uses of every related manifest that may keep it."""
     inventory, usage = evidence.inventory, evidence.usage
     yield from _uses_by_tag(evidence, digest, Link.NAME)
     yield from _uses_of_family(evidence, digest)
@@ -247,53 +263,62 @@ def _uses_of_family(evidence: Evidence, digest: Digest) -> _Uses:
 
 
 def _neighbours(inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest]:
-    """What a manifest may be held by, however far: indexes above, what is attached to them, and what they are attached to."""
-    seen = {digest}
+    """
+    The manifests that may keep this one: indexes that list it, referrers, subjects; transitively.
+    """
+    reached = {digest}
     pending = [digest]
     while pending:
-        each = pending.pop()
-        manifest = inventory.manifests.get(each)
-        subjects = [manifest.subject if manifest else None, *(tag.subject for tag in inventory.tags_of.get(each, ()))]
-        signers = (tag.digest for tag in inventory.signers_of.get(each, ()))
-        for near in (*inventory.parents_of.get(each, ()), *inventory.referrers_of.get(each, ()), *signers, *subjects):
-            if near is not None and near not in seen:
-                seen.add(near)
-                pending.append(near)
-    return frozenset(seen) - {digest}
+        current = pending.pop()
+        manifest = inventory.manifests.get(current)
+        subjects = [
+            manifest.subject if manifest else None,
+            *(tag.subject for tag in inventory.tags_of.get(current, ())),
+        ]
+        signers = (tag.digest for tag in inventory.signers_of.get(current, ()))
+        parents, referrers = inventory.parents_of.get(current, ()), inventory.referrers_of.get(current, ())
+        for neighbour in (*parents, *referrers, *signers, *subjects):
+            if neighbour is not None and neighbour not in reached:
+                reached.add(neighbour)
+                pending.append(neighbour)
+    return frozenset(reached) - {digest}
 
 
-def _linked(found: Iterable[tuple[ImageUse, Link]]) -> tuple[LinkedUse, ...]:
-    """Each use once, by its most direct link; these first."""
+def _linked(uses: Iterable[tuple[ImageUse, Link]]) -> tuple[LinkedUse, ...]:
+    """Each use once, by its most direct link; the most direct links first."""
     order = list(Link)
     best: dict[ImageUse, Link] = {}
-    for use, link in found:
+    for use, link in uses:
         known = best.get(use)
         if known is None or order.index(link) < order.index(known):
             best[use] = link
-    uses = sorted(
+    ordered = sorted(
         best, key=lambda use: (order.index(best[use]), use.workload, use.container, use.field, use.text, use.running)
     )
-    return tuple(LinkedUse(use, best[use]) for use in uses)
+    return tuple(LinkedUse(use, best[use]) for use in ordered)
 
 
 def _without_uses(
-    evidence: Evidence, fate: Fate, linked: Collection[LinkedUse], fate_in: Callable[[Evidence], Fate]
+    evidence: Evidence,
+    decision: ExplainedDecision,
+    linked: Collection[LinkedUse],
+    decide_with: Callable[[Evidence], ExplainedDecision],
 ) -> WithoutUses | None:
-    if fate.goes or not linked:
+    if decision.deletes or not linked:
         return None
-    uses = [each.use for each in linked]
-    # To a decision, uses of the same reference are the same.
-    kinds = {(use.reference, use.running): use for use in uses}.values()
-    nobody = without(evidence, uses)
-    otherwise = fate_in(nobody)
+    uses = [linked_use.use for linked_use in linked]
+    unused = excluding_uses(evidence, uses)
     in_scope = None
-    if eligible(evidence) and not eligible(nobody):
-        in_scope = fate_in(replace(nobody, policy=replace(nobody.policy, scope=Scope.ALL)))
+    if eligible(evidence) and not eligible(unused):
+        in_scope = decide_with(replace(unused, policy=replace(unused.policy, scope=Scope.ALL)))
 
-    def alone(use: ImageUse) -> bool:
-        return not fate_in(without(evidence, (each for each in uses if each != use))).goes
+    def keeps_alone(use: ImageUse) -> bool:
+        others = (other for other in uses if other != use)
+        return not decide_with(excluding_uses(evidence, others)).deletes
 
-    return WithoutUses(otherwise, in_scope, all(map(alone, kinds)))
+    # Uses of the same reference lead to the same decision: try one of each.
+    distinct = {(use.reference, use.running): use for use in uses}.values()
+    return WithoutUses(decide_with(unused), in_scope, all(map(keeps_alone, distinct)))
 
 
 def eligible(evidence: Evidence) -> bool:
@@ -302,15 +327,15 @@ def eligible(evidence: Evidence) -> bool:
     return name in eligible_repositories(evidence.usage, evidence.policy, (name,))
 
 
-def _around(inventory: RepositoryInventory, digest: Digest) -> Surroundings:
+def _related(inventory: RepositoryInventory, digest: Digest) -> RelatedItems:
     manifest = inventory.manifests.get(digest)
     tags = inventory.tags_of.get(digest, ())
     by_name = [tag.digest for tag in inventory.signers_of.get(digest, ())]
     subjects = [tag.subject for tag in tags] + [manifest.subject if manifest else None]
-    return Surroundings(
+    return RelatedItems(
         tags=tuple(sorted(tags, key=lambda tag: tag.name)),
         parents=tuple(sorted(inventory.parents_of.get(digest, ()))),
         children=manifest.children if manifest else (),
         referrers=tuple(dict.fromkeys((*sorted(inventory.referrers_of.get(digest, ())), *by_name))),
-        subjects=tuple(dict.fromkeys(each for each in subjects if each is not None)),
+        subjects=tuple(dict.fromkeys(subject for subject in subjects if subject is not None)),
     )

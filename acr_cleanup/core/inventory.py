@@ -1,9 +1,9 @@
 """
-What one repository of the registry holds, as a graph.
+The tags and manifests of one repository, as a graph.
 
-Edges: index -> its children, referrer -> its subject. In ACR they never leave their repository, so a repository can be
-listed, decided and forgotten. Locked and unlisted manifests are nodes like any other; a manifest whose body could not be
-read (`known=False`) might have any edge.
+Edges: index -> its children, referrer -> its subject. In ACR they never leave their repository, so
+each repository can be listed and decided alone. Locked and unlisted manifests are nodes like
+any other. A manifest whose body could not be read (`known=False`) might have any edge.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DOCKER_IMAGES = frozenset(
     }
 )
 _OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-# What could have a subject and no child.
+# Kinds that may have a subject, but no children.
 _OCI_ARTIFACTS = frozenset(
     {
         "application/vnd.oci.artifact.manifest.v1+json",
@@ -47,7 +47,8 @@ _IMAGE_CONFIGS = frozenset(
     }
 )
 
-# Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as `.sig`.
+# Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as
+# `.sig`.
 # https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
@@ -56,7 +57,8 @@ _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\..+)?")
 @dataclass(frozen=True, slots=True)
 class Lock:
     """
-    What has to be unlocked for a step, with the attributes to put back: of one tag, or (`tag` None) of the manifest.
+    A lock to remove for a step, with the attributes to restore: of one tag or, if `tag` is None, of
+    the manifest.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-image-lock
     """
@@ -69,10 +71,11 @@ class Lock:
 @dataclass(frozen=True, slots=True)
 class Tag:
     """
-    A name for a manifest. `updated_at` is the last push (`lastUpdateTime`), not the first; None if the registry gave none.
+    A name for a manifest.
 
-    `delete_enabled` and `write_enabled` are the attributes that lock it. What is `locked` while both of them are True is locked by
-    something that nobody understands: it could not be put back, and is never unlocked.
+    updated_at: the last push (`lastUpdateTime`), not the first; None if the registry gives none.
+    delete_enabled, write_enabled: the attributes that lock it. If it is `locked` while both are
+        True, the kind of lock is unknown: it could not be restored, so it is never removed.
     """
 
     name: str
@@ -84,7 +87,7 @@ class Tag:
 
     @property
     def lock(self) -> Lock | None:
-        """What unlocking it takes; None if it is not locked, or in no way that could be put back."""
+        """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None
             if self.delete_enabled and self.write_enabled
@@ -94,7 +97,8 @@ class Tag:
     @property
     def subject(self) -> Digest | None:
         """
-        The digest whose signature, attestation or referrers list this tag holds by naming convention.
+        The digest that this tag is named after: it points to its signature, attestation or
+        referrers list.
 
         >>> Tag("sha256-" + "0" * 64 + ".sig", Digest("sha256:" + "1" * 64), None).subject == "sha256:" + "0" * 64
         True
@@ -106,17 +110,19 @@ class Tag:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """
-    What a digest identifies: an image or an index. `size` is in bytes, as the listing says (for an index its own document).
+    An image, an index or another artifact, identified by its digest. Its lock attributes are those
+    of a `Tag`.
 
-    `known` is False while its edges (`children`, `subject`) are not known: because its body has not been read yet, or
-    because it could not be. Locks are as those of a `Tag`.
+    platform: `linux/amd64` for an image; empty for an artifact that does not run.
+    size: bytes, as listed. For an index, only its own document.
+    known: are its edges (`children`, `subject`) known? False if its body was not read or cannot be
+        read.
     """
 
     digest: Digest
     media_type: str = ""
     config_media_type: str = ""
     platform: str = ""
-    """`linux/amd64` for an image, empty for what runs nowhere."""
     size: int = 0
     updated_at: datetime | None = None
     locked: bool = False
@@ -128,7 +134,7 @@ class Manifest:
 
     @property
     def lock(self) -> Lock | None:
-        """What unlocking it takes; None if it is not locked, or in no way that could be put back."""
+        """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None if self.delete_enabled and self.write_enabled else Lock(None, self.delete_enabled, self.write_enabled)
         )
@@ -139,12 +145,16 @@ class Manifest:
 
     @property
     def is_understood(self) -> bool:
-        """Does anybody know what its body says? What a media type of the future refers to, nobody can tell."""
+        """
+        Is its media type known?
+
+        The references of an unknown (future) media type cannot be read.
+        """
         return self.media_type in _UNDERSTOOD
 
     @property
     def has_no_edges(self) -> bool:
-        """Is it of a kind that cannot have any?"""
+        """Is it of a kind that cannot have edges?"""
         return self.media_type in _DOCKER_IMAGES
 
     @property
@@ -152,52 +162,69 @@ class Manifest:
         """
         Does its listing alone prove that it has no edges?
 
-        A Docker image manifest cannot have any; an OCI one could have a subject, but an image that runs somewhere is not
-        anything's signature. Media types nobody knows prove nothing.
+        A Docker image manifest cannot have edges. An OCI manifest could have a subject, but an
+        image that can run is not a signature. An unknown media type proves nothing.
         """
         if self.has_no_edges:
             return True
-        runs_somewhere = self.config_media_type in _IMAGE_CONFIGS or bool(self.platform)
-        return self.media_type == _OCI_IMAGE and runs_somewhere
+        can_run = self.config_media_type in _IMAGE_CONFIGS or bool(self.platform)
+        return self.media_type == _OCI_IMAGE and can_run
 
 
 @dataclass(frozen=True)
 class RepositoryInventory:
-    """Every tag and every manifest of one repository at one moment. A repository that is not there is an empty one."""
+    """
+    Every tag and manifest of one repository at one moment.
+
+    A repository that does not exist is an empty one.
+    """
 
     name: str
     tags: tuple[Tag, ...] = ()
     manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
     used: frozenset[Digest] = frozenset()
-    """Digests that something uses: what these are attached to matters, whatever they are."""
+    """Digests in use. Their subjects matter, so their bodies are read."""
     locked: bool = False
-    """Is the repository itself locked? Read together with the edges, only where something could be deleted."""
+    """
+    Is the repository itself locked?
+
+    Read together with the edges, only if something could be deleted.
+    """
     hidden: int = 0
-    """How many more manifests the registry counts than are known of: any may be an index. Read together with the edges."""
+    """
+    How many more manifests the registry counts than it lists.
+
+    Any may be an index. Read with the edges.
+    """
     used_tags: frozenset[str] = frozenset()
-    """Names that something uses, listed or not."""
+    """Tags in use, listed or not."""
     all_referrers: bool = False
-    """Must every referrer be known, also one that the registry removes by itself with its subject? Then it can be backed up."""
+    """
+    Must every referrer be known, even if the registry deletes it together with its subject?
+
+    Backups need this.
+    """
     candidates: frozenset[Digest] = frozenset()
-    """Manifests without tags that may go by themselves, unless they prove to be attached to something."""
+    """Untagged manifests that may be deleted on their own, unless their body shows a subject."""
 
     def used_by(self, digests: Iterable[Digest], tags: Iterable[str] = ()) -> RepositoryInventory:
-        """The same inventory, knowing which of its digests and names are used."""
+        """The same inventory, with these digests and tags marked as used."""
         return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
-        """The same inventory, with these manifests (their bodies now read, or found unreadable) in place of the old."""
-        found = {manifest.digest: manifest for manifest in read}
-        return replace(self, manifests={**self.manifests, **found}) if found else self
+        """The same inventory, with manifests whose bodies were read, or proved unreadable."""
+        updated = {manifest.digest: manifest for manifest in read}
+        return replace(self, manifests={**self.manifests, **updated}) if updated else self
 
     @cached_property
     def unread(self) -> tuple[Digest, ...]:
         """
         Digests whose body must be read before this repository can be decided.
 
-        First what has to be known for anything (`unknown`). Then the `candidates`: even what looks like an image may be attached to
-        something by its `subject`, and here that would lose it. What an index lists lives and dies with that, unread.
-        What has been read may show more to read.
+        First those that every decision needs (`unknown`). Then the `candidates`: a manifest that
+        looks like an image may still have a `subject`, and must then not be deleted on its own. A
+        child of an index need not be read: it is kept or deleted with the index. Reading a body may
+        add further digests.
         """
         if self._edges_needed:
             return self._edges_needed
@@ -209,18 +236,25 @@ class RepositoryInventory:
 
     @cached_property
     def unknown(self) -> frozenset[Digest]:
-        """Digests whose edges are not known. Any manifest of the repository might be a child of one of them."""
+        """
+        Digests whose edges are unknown.
+
+        Any manifest of the repository might be a child of one of them.
+        """
         return frozenset(self._edges_needed)
 
     @cached_property
     def _edges_needed(self) -> tuple[Digest, ...]:
         """
-        Every index and every media type nobody knows; also what a tag names and the listing does not, for unlisted manifests
-        (`listEnabled: false`) have edges too.
+        The manifests whose edges any decision needs.
 
-        An OCI artifact can only have a subject, and the registry removes an untagged one together with that subject: its body
-        matters when anything could hold it (a tag, a lock, a use, an index that lists it, a referrer of its own, a tag that is
-        named after it), or when it is to be brought back.
+        - Every index, and every unknown media type.
+        - Every digest that a tag names and the listing omits: unlisted manifests (`listEnabled:
+          false`) have edges too.
+        - An OCI artifact that something could keep: a tag, a lock, a use, an index that lists it, a
+          referrer, or a tag named after it. It can only have a subject, and the registry deletes an
+          untagged one with its subject. So other artifacts need not be read, unless they must be
+          backed up.
         """
         listed = [
             manifest.digest
@@ -242,64 +276,70 @@ class RepositoryInventory:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names of its tags."""
+        """The names of all tags."""
         return frozenset(tag.name for tag in self.tags)
 
     @cached_property
     def tags_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
-        """Digest -> its tags, from the tags themselves: the `tags` of a manifest in a listing are truncated."""
-        found: dict[Digest, tuple[Tag, ...]] = {}
-        several: defaultdict[Digest, list[Tag]] = defaultdict(list)
+        """
+        Digest -> its tags.
+
+        Built from the tags, because the `tags` of a listed manifest are truncated.
+        """
+        first: dict[Digest, tuple[Tag, ...]] = {}
+        further: defaultdict[Digest, list[Tag]] = defaultdict(list)
         for tag in self.tags:
-            if found.setdefault(tag.digest, (tag,))[0] is not tag:
-                several[tag.digest].append(tag)
-        return found | {digest: (*found[digest], *tags) for digest, tags in several.items()}
+            if first.setdefault(tag.digest, (tag,))[0] is not tag:
+                further[tag.digest].append(tag)
+        return first | {digest: (*first[digest], *tags) for digest, tags in further.items()}
 
     @cached_property
     def parents_of(self) -> Mapping[Digest, tuple[Digest, ...]]:
         """Digest -> the indexes that list it."""
-        found: defaultdict[Digest, list[Digest]] = defaultdict(list)
+        parents: defaultdict[Digest, list[Digest]] = defaultdict(list)
         for manifest in self.manifests.values():
             for child in manifest.children:
-                found[child].append(manifest.digest)
-        return {digest: tuple(parents) for digest, parents in found.items()}
+                parents[child].append(manifest.digest)
+        return {digest: tuple(indexes) for digest, indexes in parents.items()}
 
     @cached_property
     def referrers_of(self) -> Mapping[Digest, tuple[Digest, ...]]:
         """Digest -> the manifests whose `subject` it is."""
-        found: defaultdict[Digest, list[Digest]] = defaultdict(list)
+        referrers: defaultdict[Digest, list[Digest]] = defaultdict(list)
         for manifest in self.manifests.values():
             if manifest.subject is not None:
-                found[manifest.subject].append(manifest.digest)
-        return {digest: tuple(referrers) for digest, referrers in found.items()}
+                referrers[manifest.subject].append(manifest.digest)
+        return {digest: tuple(digests) for digest, digests in referrers.items()}
 
     @cached_property
     def signers_of(self) -> Mapping[Digest, tuple[Tag, ...]]:
-        """Digest -> the tags that are named after it (`Tag.subject`): its signatures, attestations and referrers list."""
-        found: defaultdict[Digest, list[Tag]] = defaultdict(list)
+        """Digest -> the tags named after it (`Tag.subject`), such as its signatures."""
+        signers: defaultdict[Digest, list[Tag]] = defaultdict(list)
         for tag in self.tags:
             if (subject := tag.subject) is not None:
-                found[subject].append(tag)
-        return {digest: tuple(tags) for digest, tags in found.items()}
+                signers[subject].append(tag)
+        return {digest: tuple(tags) for digest, tags in signers.items()}
 
     def ancestors(self, digest: Digest) -> frozenset[Digest]:
-        """The indexes that reach this digest, however nested."""
+        """The indexes that reach this digest, directly or through other indexes."""
         return self._above((digest,)) - {digest}
 
     def family(self, digest: Digest) -> frozenset[Digest]:
         """
-        Everything that lives and dies with this digest as far as indexes go: up to every index that reaches it, and down again.
+        The index family of this digest: every index that reaches it, and everything that these
+        reach.
 
-        A runtime may report the digest of an index or of the child that it chose, so one use of either is a use of all.
+        A runtime may report the digest of an index or of the child that it chose, so a use of
+        either is a use of the family.
         """
         return self.families((digest,))
 
     def families(self, digests: Iterable[Digest]) -> frozenset[Digest]:
-        """The families of all of these."""
+        """The index families of all these digests."""
         return _closure(self._above(digests), self._children)
 
     def _above(self, digests: Iterable[Digest]) -> frozenset[Digest]:
-        return _closure(digests, lambda each: self.parents_of.get(each, ()))
+        return _closure(digests, lambda digest: self.parents_of.get(digest, ()))
 
     def _children(self, digest: Digest) -> tuple[Digest, ...]:
         manifest = self.manifests.get(digest)
@@ -307,11 +347,12 @@ class RepositoryInventory:
 
 
 def _closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:
-    seen = set(start)
-    pending = list(seen)
+    """Every digest reachable over these edges, the start included."""
+    reached = set(start)
+    pending = list(reached)
     while pending:
         for digest in edges(pending.pop()):
-            if digest not in seen:
-                seen.add(digest)
+            if digest not in reached:
+                reached.add(digest)
                 pending.append(digest)
-    return frozenset(seen)
+    return frozenset(reached)

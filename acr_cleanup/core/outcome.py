@@ -1,40 +1,49 @@
-"""What became of a plan: the outcome of every step, and the result of a whole run."""
+"""The outcome of every planned step, and the result of a whole run."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from acr_cleanup.core.plan import Plan, Tally
+from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.core.verification import Broken, Proof
 
 
 class OutcomeKind(StrEnum):
-    """What happened to one tag or manifest. Only `failed` is a failure: the others are the world having moved."""
+    """
+    What happened to one planned tag or manifest.
+
+    Only `failed` is a failure; most others are changes since the plan.
+    """
 
     DELETED = "deleted"
     GONE = "gone"
-    """Somebody else had deleted it."""
+    """It was already deleted by someone else."""
     MOVED = "moved"
     """The tag names another digest now, or was pushed again."""
     IN_USE_NOW = "in use now"
     LOCKED = "locked"
     KEPT = "kept"
-    """Another reason to keep it has come up since the plan."""
+    """There is another reason to keep it that did not exist when the plan was made."""
     FAILED = "failed"
     NOT_ATTEMPTED = "not attempted"
-    """The run was stopped, or what had to go first stayed."""
+    """The run was stopped, or an item that had to be deleted first was kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What happened to one tag, or (with `tag` None) to one manifest."""
+    """
+    What happened to one tag or, if `tag` is None, to one manifest.
+
+    size: the listed bytes of a manifest; 0 for a tag.
+    """
 
     repository: str
     digest: Digest
@@ -42,7 +51,6 @@ class Outcome:
     kind: OutcomeKind
     detail: str = ""
     size: int = 0
-    """For a manifest, its bytes as listed."""
 
     def __str__(self) -> str:
         return f"{self.repository}:{self.tag}" if self.tag is not None else f"{self.repository}@{self.digest}"
@@ -52,11 +60,11 @@ class Verdict(StrEnum):
     """The run in one word."""
 
     PLANNED = "planned"
-    """Planned only: nothing was to be deleted."""
+    """A dry run: nothing was to be deleted."""
     APPLIED = "applied"
-    """Everything that was still true of the plan was done; also when there was nothing to do."""
+    """Every step that was still valid was carried out, or there was nothing to do."""
     PARTIAL = "partial"
-    """Some items failed, or some of the registry could not be read."""
+    """Some items failed, or a part of the registry could not be read."""
     REFUSED = "refused"
     """Nothing was deleted, because of a blocker or a limit."""
     CANCELLED = "cancelled"
@@ -64,7 +72,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The totals of a run. All count tags, but `deleted_manifests` and `bytes` (of the manifests that went, or would go)."""
+    """
+    The totals of a run. All count tags, except `deleted_manifests` and `bytes`.
+
+    bytes: freed by the deleted manifests; in a dry run, by the planned ones.
+    """
 
     deleted: int
     planned: int
@@ -77,7 +89,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class AppliedPlan:
-    """Which reviewed plan an apply was bound to: the file as the user named it, when it was made, and its hash."""
+    """The reviewed plan of an apply: its file as the user named it, its time and its hash."""
 
     path: str
     created_at: datetime
@@ -86,7 +98,11 @@ class AppliedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Whether what is deleted could be brought back: `text` says it in one sentence, empty where nobody asked."""
+    """
+    Can deleted items be restored?
+
+    `text` answers in one sentence; empty if this was not checked.
+    """
 
     text: str = ""
     warnings: tuple[str, ...] = ()
@@ -95,11 +111,15 @@ class Undo:
 @dataclass(frozen=True)
 class Result:
     """
-    One run, whole: what every report renders.
+    One whole run: the value that every report renders.
 
-    `refusals` say why nothing was (or would be) deleted, blockers aside; `blockers` include those of the second look.
-    `dry_run` says that applying was never asked for. With `applied_plan`, nothing beyond that reviewed plan was asked for, and
-    `plan` is it, seen from now.
+    blockers: those of the plan and of the second look.
+    refusals: sentences on why nothing was (or would be) deleted, in addition to the blockers.
+    undo: one sentence on whether the deletions can be restored; empty if nothing is planned.
+    applied_plan: the reviewed plan to which the run was bound; `plan` is then that plan, with the
+        decisions of now.
+    proof: the verification after the deletions; None if nothing was deleted or it was not
+        requested.
     """
 
     plan: Plan
@@ -112,46 +132,73 @@ class Result:
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     undo: str = ""
-    """Whether what is (or would be) deleted could be brought back, in one sentence; empty where nothing is planned."""
     applied_plan: AppliedPlan | None = None
     proof: Proof | None = None
-    """What a look afterwards has come to; None without one, because nothing was deleted or nobody asked for it."""
 
     @cached_property
     def counts(self) -> Counts:
         tags = [outcome for outcome in self.outcomes if outcome.tag is not None]
         manifests = [outcome for outcome in self.outcomes if outcome.tag is None]
-        gone = [outcome for outcome in manifests if outcome.kind is OutcomeKind.DELETED]
+        deleted_manifests = [outcome for outcome in manifests if outcome.kind is OutcomeKind.DELETED]
         return Counts(
             deleted=count(tags, OutcomeKind.DELETED),
             planned=self.plan.planned,
             kept=self.plan.kept,
             in_use=self.plan.in_use,
             failed=count(tags, OutcomeKind.FAILED),
-            deleted_manifests=len(gone),
+            deleted_manifests=len(deleted_manifests),
             bytes=self.plan.size if self.dry_run else sum(map(self.freed, self.plan.tallies)),
         )
 
     @property
     def broken(self) -> tuple[Broken, ...]:
-        """What could be pulled before the run, and cannot be any more."""
+        """References that could be pulled before the run and cannot be pulled now."""
         return self.proof.broken if self.proof is not None else ()
 
     def freed(self, tally: Tally) -> int:
-        """Bytes that were freed there: exact within the repository, where that was measured, otherwise an upper bound."""
-        gone = self._deleted.get(tally.repository, {})
-        if gone and tally.exact and (space := self.plan.repository(tally.repository).space) is not None:
-            return space.freed(gone)
-        return sum(gone.values())
+        """Bytes freed in one repository; an upper bound if its space was not measured."""
+        sizes = self._deleted_sizes.get(tally.repository, {})
+        if sizes and tally.exact and (space := self.plan.repository(tally.repository).space) is not None:
+            return space.freed(sizes)
+        return sum(sizes.values())
 
     @cached_property
-    def _deleted(self) -> Mapping[str, Mapping[Digest, int]]:
-        found: defaultdict[str, dict[Digest, int]] = defaultdict(dict)
+    def _deleted_sizes(self) -> Mapping[str, Mapping[Digest, int]]:
+        """Repository -> its deleted manifests -> their listed bytes."""
+        sizes: defaultdict[str, dict[Digest, int]] = defaultdict(dict)
         for outcome in self.outcomes:
             if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
-                found[outcome.repository][outcome.digest] = outcome.size
-        return found
+                sizes[outcome.repository][outcome.digest] = outcome.size
+        return sizes
 
 
 def count(outcomes: Iterable[Outcome], kind: OutcomeKind) -> int:
     return sum(outcome.kind is kind for outcome in outcomes)
+
+
+def verdict_of(
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    blockers: Sequence[Blocker],
+    refused: Sequence[str],
+    proof: Proof | None = None,
+    *,
+    dry_run: bool,
+    cancelled: bool,
+) -> Verdict:
+    """
+    The run in one word.
+
+    A dry run that exceeds a limit is still planned. A dry run with blockers is refused, because its
+    plan is not reliable.
+    """
+    if cancelled:
+        return Verdict.CANCELLED
+    deleted = any(outcome.kind is OutcomeKind.DELETED for outcome in outcomes)
+    if (blockers or (refused and not dry_run)) and not deleted:
+        return Verdict.REFUSED
+    failed = any(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
+    failed = failed or not (proof is None or proof.holds)
+    if blockers or failed or any(tally.error for tally in plan.tallies):
+        return Verdict.PARTIAL
+    return Verdict.PLANNED if dry_run else Verdict.APPLIED

@@ -1,8 +1,10 @@
 """
-The plans of many repositories in little room: each is kept as bytes, and made anew whenever somebody asks for it.
+The plans of many repositories in little memory: each is stored as bytes and unpacked on every
+access.
 
-As values, a tag with its digest, its time and its reasons takes 650 bytes, and a registry may hold a million tags; packed it takes
-an eighth of that. Nobody needs more than one repository at a time: what is asked of all of them at once is in their tallies.
+As values, a tag with its digest, time and reasons takes 650 bytes; packed it takes an eighth of
+that. A registry may have a million tags. Readers need one repository at a time, and the totals of
+all of them are in the tallies.
 """
 
 from __future__ import annotations
@@ -16,48 +18,54 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, overload
 
-from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan, RepositoryPlans, Step, Tally
+from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan, RepositoryPlans
+from acr_cleanup.core.steps import Step
+from acr_cleanup.core.tally import Tally
 
 PART = 1000
-"""Tags that are packed together."""
+"""Tags per packed part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The plan of one repository as bytes of our own making, which never leave the process; its tally can be read as it is."""
+    """
+    The plan of one repository as bytes, with its tally unpacked.
+
+    The bytes are pickled. They are made and read by this process only, so unpickling them is safe.
+
+    rest: the plan without decisions, steps and untagged decisions, of which there may be hundreds
+        of thousands.
+    parts: slices of these three, `PART` of each.
+    """
 
     tally: Tally
     rest: bytes
-    """The plan without what there may be hundreds of thousands of."""
     parts: tuple[bytes, ...]
-    """Decisions, steps, and decisions about manifests without tags, some of each in every part."""
 
     @classmethod
     def of(cls, plan: RepositoryPlan) -> Packed:
-        most = max(len(plan.decisions), len(plan.steps), len(plan.untagged))
-        # In parts, for packing takes three times the room of what is packed.
-        parts = (
-            _packed((plan.decisions[some], plan.steps[some], plan.untagged[some]))
-            for some in (slice(start, start + PART) for start in range(0, most, PART))
-        )
+        longest = max(len(plan.decisions), len(plan.steps), len(plan.untagged))
+        # In parts, because packing needs three times the memory of what is packed at once.
+        slices = (slice(start, start + PART) for start in range(0, longest, PART))
+        parts = (_packed((plan.decisions[part], plan.steps[part], plan.untagged[part])) for part in slices)
         return cls(plan.tally, _packed(replace(plan, decisions=(), steps=(), untagged=())), tuple(parts))
 
     def unpacked(self) -> RepositoryPlan:
-        """A plan equal to the one that was packed."""
+        """A plan that equals the packed one."""
         decisions: list[Decision] = []
         steps: list[Step] = []
         untagged: list[ManifestDecision] = []
         for part in self.parts:
-            some = _unpacked(part)
-            decisions += some[0]
-            steps += some[1]
-            untagged += some[2]
+            part_decisions, part_steps, part_untagged = _unpacked(part)
+            decisions += part_decisions
+            steps += part_steps
+            untagged += part_untagged
         rest: RepositoryPlan = _unpacked(self.rest)
         return replace(rest, decisions=tuple(decisions), steps=tuple(steps), untagged=tuple(untagged))
 
 
 class PackedPlans(RepositoryPlans):
-    """Plans of repositories, by name; every one that is handed out is made for whoever asks."""
+    """The plans of many repositories, sorted by name. Every access unpacks a new copy."""
 
     def __init__(self, plans: Iterable[Packed]) -> None:
         self._plans = tuple(sorted(plans, key=lambda plan: plan.tally.repository))
@@ -85,9 +93,9 @@ class PackedPlans(RepositoryPlans):
 
 
 def _packed(value: object) -> bytes:
-    made = io.BytesIO()
-    _Pickler(made, pickle.HIGHEST_PROTOCOL).dump(value)
-    return zlib.compress(made.getbuffer(), level=1)
+    buffer = io.BytesIO()
+    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    return zlib.compress(buffer.getbuffer(), level=1)
 
 
 def _unpacked(data: bytes) -> Any:
@@ -96,9 +104,11 @@ def _unpacked(data: bytes) -> Any:
 
 class _Pickler(pickle.Pickler):
     """
-    Writes a dataclass as its fields, which takes a third of the time of what Python does for frozen ones with slots.
+    Write a dataclass as its fields: three times as fast as the standard way for frozen dataclasses
+    with slots.
 
-    What occurs twice is written once, as always: a digest is shared by its tags and its manifest again when it is read.
+    A value that occurs twice is written once, so that tags and manifest share a digest again after
+    unpacking.
     """
 
     def reducer_override(self, value: Any) -> Any:
@@ -109,7 +119,7 @@ class _Pickler(pickle.Pickler):
 
 @cache
 def _values_of(kind: Any) -> Callable[[Any], tuple[Any, ...]] | None:
-    """What gets the values that a dataclass is made of; None for any other type."""
+    """A function that returns the field values of a dataclass; None for any other type."""
     if not is_dataclass(kind):
         return None
     names = [field.name for field in fields(kind)]

@@ -1,12 +1,17 @@
 """
-What to retain. The whole rule, in one sentence:
+The keep rules: which tags are kept, and why.
 
-A tag is deleted when its repository is in scope (it *runs* in a configured cluster), nothing uses the tag or its digest,
-and its last push is at least `older_than` ago.
+A tag is deleted when all three hold:
 
-Everything here says it from the other side: each rule looks at one repository and yields **reasons to keep** tags. A rule can
-neither remove a reason nor delete anything, so one more rule, cluster or use can only make us delete less. A tag without
-any reason is deleted.
+1. its repository is in scope (by default: it *runs* in a configured cluster);
+2. no use names the tag, its digest, or another digest of its index family;
+3. its last push is at least `older_than` ago.
+
+The code states the inverse. Each rule looks at one repository and yields **reasons to keep** tags;
+a tag without any reason is deleted. A rule cannot delete anything or remove a reason, so one more
+rule, cluster or use can only make the tool delete less.
+
+To add a rule: add its identifier to `Rule`, write its function, and add one entry to `RULES`.
 """
 
 from __future__ import annotations
@@ -25,24 +30,28 @@ from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 
 class Scope(StrEnum):
-    """Which repositories may lose tags at all."""
+    """The repositories that may lose tags."""
 
     RUNNING = "running"
-    """Those that a container of a pod names, in at least one cluster."""
+    """Those named by a container of a pod, in at least one cluster."""
     REFERENCED = "referenced"
-    """Those that anything in a cluster names, scaled to zero or suspended included."""
+    """Those named by any object of a cluster, even if it is scaled to zero or suspended."""
     ALL = "all"
     """Every repository of the registry."""
 
 
-# What `locked` saw: each is unlocked by itself, and in another way.
+# The details of `locked`. Each kind of lock is removed in its own way, so reports tell them apart.
 REPOSITORY_LOCKED = "the repository is locked in the registry"
 TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
 
 
 class Rule(StrEnum):
-    """The identifiers of the keep reasons: stable, for they are in reports and documentation."""
+    """
+    The identifiers of the keep rules.
+
+    Reports and documentation contain them, so they must not change.
+    """
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
@@ -54,12 +63,11 @@ class Rule(StrEnum):
     NEWEST = "newest"
     ATTACHED = "attached"
     UNREVIEWED = "unreviewed"
-    """It would go, and is not in the reviewed plan that is applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeepReason:
-    """Why a tag is kept: which rule, what it saw, and for `in-use` who uses it."""
+    """Why a tag is kept: the rule, its evidence, and for `in-use` the uses."""
 
     rule: Rule
     detail: str
@@ -69,13 +77,19 @@ class KeepReason:
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
     """
-    What the user asked for.
+    What the user asked to keep and to delete.
 
-    `repositories`, `include_tags` and `exclude_tags` are globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with `use_regex`,
-    regular expressions of RE2; in the first two, what begins with `!` takes names away. `keep_last` counts the newest tags of a
-    repository over all its tags, signatures aside; with `keep_last_by`, a regular expression with one group, for each text that the
-    group captures. `shard` is the part of the registry that this run looks at. `delete_untagged` and `include_locked` let more go;
-    whatever else is said here lets only more stay.
+    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
+    keep more.
+
+    older_than: minimum age since the last push.
+    repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
+        `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
+    keep_last: how many of the newest tags to keep. All tags of the repository count, except
+        signatures.
+    keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
+        distinct text that the group captures.
+    shard: the part of the registry that this run works on.
     """
 
     older_than: timedelta = timedelta(days=30)
@@ -92,20 +106,12 @@ class RetentionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """
-    Bounds that stop a whole apply before its first deletion; they never shorten it.
-
-    `deletions` counts tags over the whole run; `percent` is of the tags of each repository. None: no limit.
-    """
-
-    deletions: int | None = 500
-    percent: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a rule may look at. The clock is a value here."""
+    """
+    Everything that a rule may look at.
+
+    The clock is a value (`now`), so that a decision can be repeated.
+    """
 
     inventory: RepositoryInventory
     usage: UsageIndex
@@ -113,56 +119,67 @@ class Evidence:
     now: datetime
 
 
+KeptTags = Iterator[tuple[Tag, KeepReason]]
+"""What a rule yields: tags of the repository, each with the reason to keep it."""
+
+
+def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
+    """Tag name -> every reason to keep it, strongest first. Tags without a reason are absent."""
+    reasons: dict[str, tuple[KeepReason, ...]] = {}
+    for rule in RULES:
+        for tag, reason in rule.find(evidence):
+            reasons[tag.name] = (*reasons.get(tag.name, ()), reason)
+    return reasons
+
+
 def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: Iterable[str] = ()) -> tuple[str, ...]:
-    """The repositories in scope, sorted. `catalog` (all names in the registry) is needed only for the scope `all`."""
-    selected = patterns(policy.repositories, use_regex=policy.use_regex)
-    found = filter(selected.select, _in_scope(usage, policy.scope, catalog))
-    return tuple(sorted(filter(policy.shard.holds, found)))
+    """
+    The repositories in scope, sorted.
+
+    catalog: all names in the registry; needed only for the scope `all`.
+    """
+    selection = patterns(policy.repositories, use_regex=policy.use_regex)
+    selected = filter(selection.select, _in_scope(usage, policy.scope, catalog))
+    return tuple(sorted(filter(policy.shard.includes, selected)))
 
 
 def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
-    """The repositories that a scope means, whatever patterns say."""
+    """The repositories of a scope, before patterns and shard."""
     if scope is Scope.ALL:
         return frozenset(catalog)
     return usage.running if scope is Scope.RUNNING else usage.repositories
 
 
-def keep_reasons(evidence: Evidence) -> dict[str, tuple[KeepReason, ...]]:
-    """Tag name -> every reason to keep it, strongest first. Tags without any are absent."""
-    found: dict[str, tuple[KeepReason, ...]] = {}
-    for rule in RULES:
-        for tag, reason in rule(evidence):
-            found[tag.name] = (*found.get(tag.name, ()), reason)
-    return found
-
-
-def out_of_scope(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """The repository is not one that may lose tags."""
+def out_of_scope(evidence: Evidence) -> KeptTags:
+    """Keep every tag of a repository that is out of scope."""
     if (reason := scope_reason(evidence)) is not None:
         yield from ((tag, reason) for tag in evidence.inventory.tags)
 
 
 def scope_reason(evidence: Evidence) -> KeepReason | None:
-    """Why the repository may lose nothing at all; None if it may."""
+    """Why the whole repository is kept; None if it is in scope."""
     name, policy = evidence.inventory.name, evidence.policy
     if not patterns(policy.repositories, use_regex=policy.use_regex).select(name):
-        return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among those that were selected")
+        return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among the selected ones")
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    # Last: what keeps it in every part says more than that another one has the say.
-    if not policy.shard.holds(name):
+    # Checked last: a reason that applies in every shard is more useful than "belongs to another
+    # shard".
+    if not policy.shard.includes(name):
         part = part_of(name, policy.shard.of)
         detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     return None
 
 
-def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
+def in_use(evidence: Evidence) -> KeptTags:
     """
-    A use names the tag, its digest, a digest of the same index family, or may mean any image of the repository.
+    Keep a tag if a use names it, its digest or another digest of its index family, or is an open
+    reference.
 
-    The tag may have moved since the kubelet pulled it, the digest has not: both count. What runs from an index may be
-    reported as the index or as the child that was chosen, so one use of either is a use of the whole family.
+    Both tag and digest count: the tag may have moved since the kubelet pulled it, the digest has
+    not. A runtime may report the index or the child that it chose, so a use of either is a use of
+    the family.
     """
     inventory, usage = evidence.inventory, evidence.usage
     by_family: defaultdict[Digest, list[ImageUse]] = defaultdict(list)
@@ -182,107 +199,172 @@ def in_use(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
             yield tag, KeepReason(Rule.IN_USE, detail, any_image)
 
 
-def locked(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """The registry forbids deleting or writing the repository, the tag or its manifest; of these, the first is never unlocked."""
+def locked(evidence: Evidence) -> KeptTags:
+    """
+    Keep a tag if the repository, the tag or its manifest is locked against deletion or writing.
+
+    A locked repository is never unlocked, not even with `include_locked`.
+    """
     inventory, policy = evidence.inventory, evidence.policy
     for tag in inventory.tags:
         manifest = inventory.manifests.get(tag.digest)
         if inventory.locked:
             yield tag, KeepReason(Rule.LOCKED, REPOSITORY_LOCKED)
-        elif held_by_lock(tag, policy):
+        elif kept_by_lock(tag, policy):
             yield tag, KeepReason(Rule.LOCKED, TAG_LOCKED)
-        elif manifest is not None and held_by_lock(manifest, policy):
+        elif manifest is not None and kept_by_lock(manifest, policy):
             yield tag, KeepReason(Rule.LOCKED, MANIFEST_LOCKED)
 
 
-def held_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
-    """Does a lock keep it? With `include_locked` only one that could not be put back."""
+def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
+    """Does its lock keep it? With `include_locked`, only a lock that could not be restored does."""
     return item.locked and not (policy.include_locked and item.lock is not None)
 
 
-def unknown_manifest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """The registry names a digest whose manifest it cannot show, or nobody can read: nobody knows what hangs on it."""
+def unknown_manifest(evidence: Evidence) -> KeptTags:
+    """Keep a tag if its manifest cannot be read or understood: it may then refer to anything."""
     inventory = evidence.inventory
     for tag in inventory.tags:
         if tag.digest in inventory.unknown:
             manifest = inventory.manifests.get(tag.digest)
             if manifest is not None and manifest.media_type and not manifest.is_understood:
-                detail = f"nobody knows the media type of its manifest ({manifest.media_type})"
+                detail = f"the media type of its manifest is unknown ({manifest.media_type})"
             else:
                 detail = "the registry lists its manifest but cannot show it"
             yield tag, KeepReason(Rule.UNKNOWN_MANIFEST, detail)
 
 
-def young(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """Its last push is less than `older_than` ago, lies in the future, or is not known."""
-    limit = describe_duration(evidence.policy.older_than)
-    # One reason for all that was pushed on the same day: there may be a million tags.
-    pushed: dict[date, KeepReason] = {}
+def unknown_age(evidence: Evidence) -> KeptTags:
+    """Keep a tag if the registry does not say when it was pushed last."""
     for tag in evidence.inventory.tags:
         if tag.updated_at is None:
             yield tag, KeepReason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
-        elif evidence.now - tag.updated_at < evidence.policy.older_than:
-            day = tag.updated_at.date()
-            if day not in pushed:
-                pushed[day] = KeepReason(Rule.YOUNG, f"pushed {day:%Y-%m-%d}, less than {limit} ago")
-            yield tag, pushed[day]
 
 
-def excluded(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """The user named it as one to keep, or did not name it as one that may go."""
-    policy = evidence.policy
-    stay = patterns(policy.exclude_tags, use_regex=policy.use_regex)
-    may_go = patterns(policy.include_tags, use_regex=policy.use_regex)
+def young(evidence: Evidence) -> KeptTags:
+    """Keep a tag if its last push is less than `older_than` ago, or in the future."""
+    limit = describe_duration(evidence.policy.older_than)
+    # One reason per day: there may be a million tags.
+    by_day: dict[date, KeepReason] = {}
     for tag in evidence.inventory.tags:
-        pattern = stay.matching(tag.name) or may_go.denying(tag.name)
+        if tag.updated_at is not None and evidence.now - tag.updated_at < evidence.policy.older_than:
+            day = tag.updated_at.date()
+            if day not in by_day:
+                by_day[day] = KeepReason(Rule.YOUNG, f"pushed {day:%Y-%m-%d}, less than {limit} ago")
+            yield tag, by_day[day]
+
+
+def excluded(evidence: Evidence) -> KeptTags:
+    """Keep a tag if a pattern excludes it, or if no pattern includes it."""
+    policy = evidence.policy
+    exclude = patterns(policy.exclude_tags, use_regex=policy.use_regex)
+    include = patterns(policy.include_tags, use_regex=policy.use_regex)
+    for tag in evidence.inventory.tags:
+        pattern = exclude.matching(tag.name) or include.denying(tag.name)
         if pattern is not None:
             yield tag, KeepReason(Rule.EXCLUDED, f"excluded by `{pattern}`")
-        elif may_go.matching(tag.name) is not None:
+        elif include.matching(tag.name) is not None:
             continue
-        # A signature lives and dies with what it signs; only by its own name could it be kept here.
+        # A signature is kept or deleted with what it signs. Its own name need not be included.
         elif tag.subject == tag.digest or tag.subject not in evidence.inventory.manifests:
             yield tag, KeepReason(Rule.EXCLUDED, "not among the included tags")
 
 
-def newest(evidence: Evidence) -> Iterator[tuple[Tag, KeepReason]]:
-    """It is one of the newest `keep_last` of those that it is counted with, whatever else keeps them."""
+def newest(evidence: Evidence) -> KeptTags:
+    """Keep the newest `keep_last` tags of each group, even if other rules keep them too."""
     policy = evidence.policy
     if policy.keep_last <= 0:
         return
     groups: defaultdict[str, list[Tag]] = defaultdict(list)
     for tag in evidence.inventory.tags:
-        # Signatures would push out the versions they sign.
+        # A signature would take the place of the version that it signs.
         if tag.subject is None and tag.updated_at is not None:
             groups[counted_with(policy, tag.name)].append(tag)
     for group, tags in groups.items():
-        # Names break ties, so that input order does not matter.
+        # Names break ties, so that the order of the input does not matter.
         tags.sort(key=lambda tag: (tag.updated_at, tag.name), reverse=True)
         reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
         yield from ((tag, reason) for tag in tags[: policy.keep_last])
 
 
 def counted_with(policy: RetentionPolicy, name: str) -> str:
-    """The group of tags within which `keep_last` counts a tag of this name, in words; no two groups have the same."""
+    """
+    The group in which `keep_last` counts a tag of this name, in words.
+
+    Different groups have different words.
+    """
     if not policy.keep_last_by:
         return "its repository"
     text = captured(policy.keep_last_by, name)
-    return "those in which keep-last-by finds nothing" if text is None else f"`{text}`"
+    return "the tags that keep-last-by does not match" if text is None else f"`{text}`"
 
 
-RULES: tuple[Callable[[Evidence], Iterator[tuple[Tag, KeepReason]]], ...] = (
-    out_of_scope,
-    in_use,
-    locked,
-    unknown_manifest,
-    young,
-    excluded,
-    newest,
+def decided_later(_: Evidence) -> KeptTags:
+    """Yield nothing: planning.py adds `attached`, and reviewed.py adds `unreviewed`."""
+    yield from ()
+
+
+class ChartGroup(StrEnum):
+    """The slices of kept tags in the chart of a summary. `{…}` is a field of the policy."""
+
+    IN_USE = "in use"
+    YOUNG = "younger than {older_than}"
+    NEWEST = "newest {keep_last}"
+    OTHER = "other reasons"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRule:
+    """
+    One rule, with the words that every report uses for it.
+
+    id: stable; reports contain it.
+    find: yields the tags that the rule keeps.
+    title: completes "kept because it is …". `{…}` is a field of the policy.
+    label: names the opposite, where `explain` lists the rules that do not apply. Empty: not listed.
+    group: the slice of the chart that counts its tags. Except for `OTHER`, the title says enough:
+        reports do not repeat the evidence of each tag.
+    """
+
+    id: Rule
+    find: Callable[[Evidence], KeptTags]
+    title: str
+    label: str = ""
+    group: ChartGroup = ChartGroup.OTHER
+
+    def describe(self, policy: RetentionPolicy) -> str:
+        """The title, with the values of this policy."""
+        return in_words(self.title, policy)
+
+
+RULES: tuple[KeepRule, ...] = (
+    KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
+    KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
+    KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
+    KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),
+    KeepRule(Rule.YOUNG, young, "pushed less than {older_than} ago", "old enough", ChartGroup.YOUNG),
+    KeepRule(Rule.EXCLUDED, excluded, "excluded by the policy", "not excluded"),
+    KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", ChartGroup.NEWEST),
+    KeepRule(Rule.ATTACHED, decided_later, "attached to a kept manifest", "not attached"),
+    KeepRule(Rule.UNREVIEWED, decided_later, "not in the reviewed plan"),
 )
+"""Every keep rule, strongest first. Reports list reasons and groups in this order."""
+
+
+def keep_rule(rule: str) -> KeepRule:
+    """The entry of a rule in `RULES`."""
+    return next(entry for entry in RULES if entry.id == rule)
+
+
+def in_words(text: str, policy: RetentionPolicy) -> str:
+    """A title or a group with the values of the policy in place of `{…}`."""
+    return text.format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
 
 
 def describe_duration(duration: timedelta) -> str:
     """
-    The shortest way to write it as the user would: `30d`, `12h`, `2d3h`.
+    The shortest form that the options accept: `30d`, `12h`, `2d3h`.
 
     >>> describe_duration(timedelta(days=2, hours=3))
     '2d3h'

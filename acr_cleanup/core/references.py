@@ -1,13 +1,14 @@
 """
-What's in an image name: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+Image references: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
 
-A reference keeps its tag **and** its digest. For pulling, the digest wins and the tag is decoration; for protecting, both
-count: the tag because a person wrote it and will write it again, the digest because it is what runs. Without either, the
-tag is `latest`.
+A reference keeps its tag **and** its digest. A pull ignores the tag if there is a digest.
+Protection uses both: the tag, because the next manifest may be written with it again, and the
+digest, because it runs. Without either, the tag is `latest`.
 
-The first path component is a host only if it contains a `.` or a `:`, is `localhost`, or has capitals; otherwise the
-reference is Docker Hub's. So `contoso.azurecr.io:r1` (no slash) is *not* the registry contoso.
-Grammar: https://github.com/distribution/reference/blob/main/reference.go
+The first path component is a host only if it contains a `.` or a `:`, is `localhost`, or has
+capitals. Otherwise the reference belongs to Docker Hub. So `contoso.azurecr.io:r1` (no slash) is
+*not* in the registry contoso. Grammar:
+https://github.com/distribution/reference/blob/main/reference.go
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from typing import NewType
 from acr_cleanup.errors import InvalidReference
 
 Digest = NewType("Digest", str)
-"""`sha256:<64 hex>`: the immutable identity of a manifest. Made by `parse_digest` only."""
+"""
+`sha256:<64 hex>`: the immutable identity of a manifest.
+
+Only `parse_digest` makes one from outside text.
+"""
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
 
-# The grammar, as expressions to build others from.
+# The grammar, as regular expressions to build other ones from.
 DIGEST = r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -41,10 +46,11 @@ _SCHEME = re.compile(r"[a-z][a-z0-9-]*://")
 @dataclass(frozen=True, slots=True)
 class ImageReference:
     """
-    One image, by name: in `host`, the repository `repository`, its `tag` and/or its `digest`.
+    The name of one image: host, repository, and its tag, its digest or both.
 
-    With neither, it is an **open** reference: a template such as `shop/web:{{ .Values.tag }}` names the repository, and nobody can
-    tell which of its images. It may be any of them. `parse_reference` never gives one: what no runtime could start is no image.
+    Without either it is an **open** reference: a template such as `shop/web:{{ .Values.tag }}`
+    names the repository, but not which image, so it may mean any of them. `parse_reference` never
+    returns one, because a runtime could not start it.
     """
 
     host: str
@@ -54,7 +60,7 @@ class ImageReference:
 
     @property
     def is_open(self) -> bool:
-        """May it be any image of the repository?"""
+        """May it mean any image of the repository?"""
         return self.tag is None and self.digest is None
 
     def __str__(self) -> str:
@@ -64,13 +70,16 @@ class ImageReference:
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class RegistryHost:
     """
-    One Azure container registry and every host name that means it.
+    The host names of one Azure container registry.
 
-    `login_server` is the name we talk to (`contoso.azurecr.io`, with a port if it has one); `aliases` are further names
-    (custom domains). Regional endpoints `NAME.REGION.geo.azurecr.io` are recognised by themselves.
-    Hosts are compared without regard to case, and `:443` is no port at all.
+    Regional endpoints `NAME.REGION.geo.azurecr.io` are recognised without being listed. Hosts are
+    compared without regard to case, and the port `:443` is ignored.
+
+    login_server: the host that requests are sent to (`contoso.azurecr.io`, with a port if it has
+        one).
+    aliases: further host names (custom domains).
     """
 
     login_server: str
@@ -78,13 +87,13 @@ class Registry:
 
     def owns(self, host: str) -> bool:
         """
-        Does this host name mean our registry?
+        Is this a host name of the registry?
 
-        >>> Registry("contoso.azurecr.io").owns("CONTOSO.azurecr.io:443")
+        >>> RegistryHost("contoso.azurecr.io").owns("CONTOSO.azurecr.io:443")
         True
-        >>> Registry("contoso.azurecr.io").owns("contoso.westeurope.geo.azurecr.io")
+        >>> RegistryHost("contoso.azurecr.io").owns("contoso.westeurope.geo.azurecr.io")
         True
-        >>> Registry("contoso.azurecr.io").owns("notcontoso.azurecr.io")
+        >>> RegistryHost("contoso.azurecr.io").owns("notcontoso.azurecr.io")
         False
         """
         host = normalise_host(host)
@@ -96,29 +105,30 @@ class Registry:
 
     def mentioned_in(self, text: str) -> bool:
         """
-        Is one of our host names written anywhere in this text, as a whole host name?
+        Does this text contain a host name of the registry, as a whole host name?
 
-        Used for text that no one can parse: if it may mean our registry, not knowing what it means is a blocker.
+        Used for text that cannot be parsed: if it may mean this registry, it is a blocker.
 
-        >>> Registry("contoso.azurecr.io").mentioned_in("https://contoso.azurecr.io/shop web")
+        >>> RegistryHost("contoso.azurecr.io").mentioned_in("https://contoso.azurecr.io/shop web")
         True
-        >>> Registry("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
+        >>> RegistryHost("contoso.azurecr.io").mentioned_in("contoso.azurecr.io.evil.example/a b")
         False
         """
         return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))
 
 
-# Maximal runs of host characters: a lookalike such as `contoso.azurecr.io.evil.example` is one run, and not ours.
+# Longest runs of host characters. A lookalike such as `contoso.azurecr.io.evil.example` is one run,
+# and does not match.
 _HOST_IN_TEXT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?")
 
 
 def normalise_host(host: str) -> str:
-    """Lower case, without the port that HTTPS implies."""
+    """The host in lower case, without the default port of HTTPS."""
     return host.lower().removesuffix(":443")
 
 
 def parse_digest(text: str) -> Digest:
-    """Check the form of a digest; raises `InvalidReference`."""
+    """Check the form of a digest. Raises `InvalidReference`."""
     if not _DIGEST.fullmatch(text):
         raise InvalidReference(f"{text!r} is not a digest (sha256: and 64 lower-case hex digits).")
     return Digest(text)
@@ -126,9 +136,10 @@ def parse_digest(text: str) -> Digest:
 
 def parse_reference(text: str) -> ImageReference:
     """
-    Read one image reference as a container runtime would; raises `InvalidReference`.
+    Parse an image reference as a container runtime would. Raises `InvalidReference`.
 
-    Outer white space is dropped (pod templates may carry it). The host is lower-cased; what was written stays with the use.
+    Outer white space is removed, because pod templates may contain it. The host is lower-cased;
+    `ImageUse.text` keeps the original text.
 
     >>> parse_reference("contoso.azurecr.io/team/api:1.0@sha256:" + "0" * 64).tag
     '1.0'
@@ -145,7 +156,7 @@ def parse_reference(text: str) -> ImageReference:
     if not _HOST.fullmatch(host):
         raise InvalidReference(f"{text!r} does not begin with a host name.")
 
-    # With the host gone, a colon can only introduce the tag.
+    # Without the host, a colon can only introduce the tag.
     path, colon, tag = path.partition(":")
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
@@ -160,11 +171,13 @@ def parse_reference(text: str) -> ImageReference:
 
 def parse_image_id(text: str) -> ImageReference | Digest | None:
     """
-    Read `status.containerStatuses[].imageID`: a reference, a digest alone, or nothing yet.
+    Parse `status.containerStatuses[].imageID`: a reference, a bare digest, or None if it is not set
+    yet.
 
-    Runtimes prefix schemes (`docker-pullable://…`, https://github.com/kubernetes/kubernetes/issues/95968), and may report a bare
-    `sha256:…`, which names no repository and may even be the digest of the image's configuration.
-    Raises `InvalidReference`.
+    Runtimes add a scheme (`docker-pullable://…`,
+    https://github.com/kubernetes/kubernetes/issues/95968). They may report a bare `sha256:…`, which
+    names no repository and may be the digest of the image's configuration. Raises
+    `InvalidReference`.
     """
     rest = _SCHEME.sub("", text.strip(), count=1)
     if not rest:
@@ -176,7 +189,7 @@ def parse_image_id(text: str) -> ImageReference | Digest | None:
 
 def short(digest: Digest) -> str:
     """
-    A digest as people read it.
+    A digest shortened for display.
 
     >>> short(Digest("sha256:" + "0123456789abcdef" * 4))
     'sha256:0123456789ab'

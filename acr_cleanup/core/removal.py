@@ -1,15 +1,18 @@
 """
-Which manifests go once some tags go: the largest set that nothing which stays has need of.
+The manifests that may be deleted together with some tags: the largest set on which nothing kept
+depends.
 
-What stays holds what hangs together with it, and that in turn holds more:
+Keeping one item keeps its relatives, transitively:
 
-- an index that stays keeps its children;
-- a subject that stays keeps its referrers (by `subject`, or by a tag named `sha256-…` after it), and their tags;
-- a referrer that stays keeps its subject, for the registry removes it together with that;
-- a tag that stays keeps its manifest, and what it is named after.
+- a kept index keeps its children;
+- a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
+  tags;
+- a kept referrer keeps its subject, because the registry deletes referrers together with their
+  subject;
+- a kept tag keeps its manifest, and the manifest it is named after.
 
-And a manifest without tags goes only along with an index that lists it or with its subject, unless the policy lets untagged ones
-go by themselves.
+An untagged manifest is deleted only together with an index that lists it or with its subject. If
+the policy sets `delete_untagged`, it is also deleted on its own.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, describe_duration, held_by_lock, scope_reason
+from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, describe_duration, kept_by_lock, scope_reason
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.usage import UsageIndex
 
 
 class Hold(StrEnum):
-    """Why a manifest stays, beside the rules that keep tags (`Rule`)."""
+    """Why a manifest is kept, in addition to the rules that keep tags (`Rule`)."""
 
     TAGGED = "tagged"
     LISTED = "listed"
@@ -36,7 +39,7 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason to keep a tag (`rule` is a `Rule`) or a manifest (a `Rule` or a `Hold`), and what was seen."""
+    """One reason to keep a tag or a manifest, with its evidence. A `Hold` is only for manifests."""
 
     rule: Rule | Hold
     detail: str
@@ -44,31 +47,31 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What goes: names of tags, and manifests."""
+    """Names of tags and digests of manifests to delete."""
 
     tags: frozenset[str]
     manifests: frozenset[Digest]
     alone: frozenset[Digest]
-    """Those of `manifests` that go by themselves: without a tag, and not along with something that had one."""
+    """The untagged manifests that are deleted on their own, not with a tagged one."""
 
 
 def prepare(
     inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime, *, backup: bool = False
 ) -> RepositoryInventory:
     """
-    The same inventory, knowing which of its bodies matter to this decision: to be called before they are read.
+    Mark in the inventory which manifest bodies this decision needs. Call it before reading them.
 
-    With `backup` nothing may go that is not a step of its own.
+    backup: every deleted manifest must be a step of its own, so all referrers must be read.
     """
     inventory = inventory.used_by(usage.digests(inventory.name), usage.tags(inventory.name))
-    found = candidates(Evidence(inventory, usage, policy, now))
-    return replace(inventory, candidates=found, all_referrers=backup)
+    untagged = candidates(Evidence(inventory, usage, policy, now))
+    return replace(inventory, candidates=untagged, all_referrers=backup)
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:
-    """The manifests without tags that may go by themselves, as far as can be told without their edges."""
+    """The untagged manifests that may be deleted on their own, as judged without their edges."""
     inventory = evidence.inventory
-    if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_holds(evidence)):
+    if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
         return frozenset()
     used = evidence.usage.digests(inventory.name)
     return frozenset(
@@ -76,152 +79,187 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
         for digest, manifest in inventory.manifests.items()
         if digest not in inventory.tags_of
         and digest not in used
-        and not held_by_lock(manifest, evidence.policy)
+        and not kept_by_lock(manifest, evidence.policy)
         and _is_old(manifest, evidence)
     )
 
 
-def remove(evidence: Evidence, going: Iterable[str]) -> Removal:
-    """What goes when these tags (by name) are free to go: no more than them, and the manifests that nothing needs then."""
-    tide = _Tide(evidence, set(going))
-    return tide.settle()
+def removable(evidence: Evidence, free_tags: Iterable[str]) -> Removal:
+    """
+    What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
+    no longer needed.
+
+    free_tags: names of tags without any keep reason.
+    """
+    return RemovableSet(evidence, set(free_tags)).shrink()
 
 
-def in_use(inventory: RepositoryInventory, usage: UsageIndex) -> frozenset[Digest]:
-    """Every digest of the index families of what is used: a runtime may report the index or the child that it chose."""
+def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> frozenset[Digest]:
+    """
+    Every digest in the index families of the used digests.
+
+    A runtime may report the digest of an index or of the child that it chose.
+    """
     return inventory.families(usage.digests(inventory.name))
 
 
-class _Tide:
-    """Starts from everything that could go, and takes out what stays until nothing changes: each edge is looked at once."""
+class RemovableSet:
+    """
+    Starts with every tag and manifest that might be deleted and removes the kept ones until nothing
+    changes.
 
-    def __init__(self, evidence: Evidence, going: set[str]) -> None:
+    Each edge is visited once, so the time grows linearly with the repository.
+    """
+
+    def __init__(self, evidence: Evidence, free_tags: set[str]) -> None:
         self._evidence = evidence
         self._inventory = inventory = evidence.inventory
-        self._going = going
-        self._used = in_use(inventory, evidence.usage)
-        self._own = {digest for digest in candidates(evidence) if _is_proven(inventory.manifests[digest])}
-        self._members = {digest for digest, manifest in inventory.manifests.items() if self._may_go(manifest)}
+        self._tags = free_tags
+        self._used = digests_in_use(inventory, evidence.usage)
+        self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
+        self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
         if inventory.unknown or inventory.locked:
-            # Any manifest here might be a child of one whose body nobody could read.
-            self._members.clear()
-        self._pending = [digest for digest in inventory.manifests if digest not in self._members]
+            # Any manifest might be a child of one whose body could not be read.
+            self._manifests.clear()
+        self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
         for tag in inventory.tags:
-            if tag.name not in going:
-                self._keep(tag)
+            if tag.name not in free_tags:
+                self._keep_tag(tag)
 
-    def settle(self) -> Removal:
+    def shrink(self) -> Removal:
         tagged = self._inventory.tags_of.keys()
         while True:
-            self._spread()
-            along = self._reached(digest for digest in self._members if digest in tagged)
-            alone = self._reached(digest for digest in self._members if digest in self._own) - along
-            # Two without tags might hold each other up: an index that lists its own subject.
-            idle = self._members - along - alone
-            if not idle:
-                return Removal(frozenset(self._going), frozenset(self._members), frozenset(alone))
-            for digest in idle:
-                self._stay(digest)
+            self._keep_relatives()
+            together = self._relatives_of(digest for digest in self._manifests if digest in tagged)
+            alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
+            # Untagged manifests may support only each other: an index that lists its own subject.
+            # Keep them.
+            unsupported = self._manifests - together - alone
+            if not unsupported:
+                return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone))
+            for digest in unsupported:
+                self._keep(digest)
 
-    def _may_go(self, manifest: Manifest) -> bool:
+    def _is_free(self, manifest: Manifest) -> bool:
         inventory = self._inventory
-        if manifest.digest in self._used or held_by_lock(manifest, self._evidence.policy):
+        if manifest.digest in self._used or kept_by_lock(manifest, self._evidence.policy):
             return False
         if manifest.digest in inventory.tags_of or manifest.subject in inventory.manifests:
             return True
-        listed = manifest.digest in inventory.parents_of and _is_old(manifest, self._evidence)
-        return listed or manifest.digest in self._own
+        is_old_child = manifest.digest in inventory.parents_of and _is_old(manifest, self._evidence)
+        return is_old_child or manifest.digest in self._alone
 
-    def _keep(self, tag: Tag) -> None:
-        self._going.discard(tag.name)
-        self._stay(tag.digest)
+    def _keep_tag(self, tag: Tag) -> None:
+        self._tags.discard(tag.name)
+        self._keep(tag.digest)
         if tag.subject is not None:
-            self._stay(tag.subject)
+            self._keep(tag.subject)
 
-    def _stay(self, digest: Digest) -> None:
-        if digest in self._members:
-            self._members.remove(digest)
-            self._pending.append(digest)
+    def _keep(self, digest: Digest) -> None:
+        if digest in self._manifests:
+            self._manifests.remove(digest)
+            self._newly_kept.append(digest)
 
-    def _spread(self) -> None:
+    def _keep_relatives(self) -> None:
         inventory = self._inventory
-        while self._pending:
-            digest = self._pending.pop()
+        while self._newly_kept:
+            digest = self._newly_kept.pop()
             manifest = inventory.manifests[digest]
             for child in manifest.children:
-                self._stay(child)
+                self._keep(child)
             if manifest.subject is not None:
-                self._stay(manifest.subject)
+                self._keep(manifest.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
-                self._stay(referrer)
+                self._keep(referrer)
                 attached += inventory.tags_of.get(referrer, ())
             for tag in attached:
-                if tag.name in self._going:
-                    self._keep(tag)
+                if tag.name in self._tags:
+                    self._keep_tag(tag)
 
-    def _reached(self, seeds: Iterable[Digest]) -> set[Digest]:
-        """What goes along with these: children and referrers, however far."""
+    def _relatives_of(self, digests: Iterable[Digest]) -> set[Digest]:
+        """The removable children and referrers of these manifests, transitively."""
         inventory = self._inventory
-        seen = set(seeds)
-        pending = list(seen)
+        reached = set(digests)
+        pending = list(reached)
         while pending:
             digest = pending.pop()
-            for each in (*inventory.manifests[digest].children, *inventory.referrers_of.get(digest, ())):
-                if each in self._members and each not in seen:
-                    seen.add(each)
-                    pending.append(each)
-        return seen
+            for relative in (*inventory.manifests[digest].children, *inventory.referrers_of.get(digest, ())):
+                if relative in self._manifests and relative not in reached:
+                    reached.add(relative)
+                    pending.append(relative)
+        return reached
 
 
-def holds(
-    evidence: Evidence, used: Container[Digest], leaving: Container[str], gone: Container[Digest], digest: Digest
+def reasons_to_keep(
+    evidence: Evidence,
+    used: Container[Digest],
+    deleted_tags: Container[str],
+    deleted_manifests: Container[Digest],
+    digest: Digest,
 ) -> Iterator[Reason]:
     """
-    Why a manifest stays: every condition of `delete manifest` that it does not meet.
+    Every condition of `delete manifest` that this manifest does not meet.
 
-    `used` is `in_use`; `leaving` and `gone` are the tags and the manifests that go.
+    used: the result of `digests_in_use`.
+    deleted_tags, deleted_manifests: what the plan deletes.
     """
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
-    tags = inventory.tags_of.get(digest, ())
     if digest in used:
         yield Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
-    elif manifest is not None and held_by_lock(manifest, evidence.policy):
+    elif manifest is not None and kept_by_lock(manifest, evidence.policy):
         yield Reason(Rule.LOCKED, "it is locked in the registry")
-    yield from (Reason(Hold.TAGGED, f"its tag {tag.name} is kept") for tag in tags if tag.name not in leaving)
-    parents = (each for each in inventory.parents_of.get(digest, ()) if each not in gone)
-    yield from (Reason(Hold.LISTED, f"the index {short(each)} lists it, and stays") for each in parents)
-    referrers = (each for each in inventory.referrers_of.get(digest, ()) if each not in gone)
-    yield from (Reason(Hold.REFERRED, f"{short(each)} is attached to it, and stays") for each in referrers)
-    signers = (tag for tag in inventory.signers_of.get(digest, ()) if tag.name not in leaving and tag not in tags)
-    yield from (Reason(Hold.REFERRED, f"the tag {tag.name} belongs to it, and stays") for tag in signers)
-    if manifest is not None and not tags:
-        yield from _untagged(evidence, manifest, gone)
+    yield from _relatives_that_keep(inventory, deleted_tags, deleted_manifests, digest)
+    if manifest is not None and digest not in inventory.tags_of:
+        yield from _untagged_reasons(evidence, manifest, deleted_manifests)
     if digest in inventory.unknown:
-        yield Reason(Rule.UNKNOWN_MANIFEST, "the registry names it and cannot show it, or nobody knows its media type")
+        yield Reason(Rule.UNKNOWN_MANIFEST, "the registry cannot show it, or its media type is unknown")
     elif inventory.unknown:
-        detail = "some manifest of this repository cannot be read or understood, and it might belong to that"
+        detail = "another manifest of this repository cannot be read or understood, and might refer to it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
 
-def _untagged(evidence: Evidence, manifest: Manifest, gone: Container[Digest]) -> Iterator[Reason]:
+def _relatives_that_keep(
+    inventory: RepositoryInventory,
+    deleted_tags: Container[str],
+    deleted_manifests: Container[Digest],
+    digest: Digest,
+) -> Iterator[Reason]:
+    """Its kept tags, the kept indexes that list it, and everything kept that is attached to it."""
+    tags = inventory.tags_of.get(digest, ())
+    for tag in tags:
+        if tag.name not in deleted_tags:
+            yield Reason(Hold.TAGGED, f"its tag {tag.name} is kept")
+    for parent in inventory.parents_of.get(digest, ()):
+        if parent not in deleted_manifests:
+            yield Reason(Hold.LISTED, f"the index {short(parent)} lists it and is kept")
+    for referrer in inventory.referrers_of.get(digest, ()):
+        if referrer not in deleted_manifests:
+            yield Reason(Hold.REFERRED, f"{short(referrer)} is attached to it and is kept")
+    for tag in inventory.signers_of.get(digest, ()):
+        if tag.name not in deleted_tags and tag not in tags:
+            yield Reason(Hold.REFERRED, f"the tag {tag.name} belongs to it and is kept")
+
+
+def _untagged_reasons(evidence: Evidence, manifest: Manifest, deleted_manifests: Container[Digest]) -> Iterator[Reason]:
+    """The reasons to keep an untagged manifest that do not apply to tagged ones."""
     if manifest.subject is not None and manifest.subject in evidence.inventory.manifests:
-        if manifest.subject not in gone:
+        if manifest.subject not in deleted_manifests:
             yield Reason(Rule.ATTACHED, f"belongs to {short(manifest.subject)}, which is kept")
         return
     if manifest.digest not in evidence.inventory.parents_of:
         if not evidence.policy.delete_untagged:
-            yield Reason(Hold.UNTAGGED, "it has no tag: untagged manifests are left alone")
+            yield Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")
             return
-        yield from _repository_holds(evidence)
+        yield from _repository_reasons(evidence)
         if hidden := evidence.inventory.hidden:
-            detail = f"the registry counts {hidden:,} more than it lists: it might belong to one of those"
+            detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
             yield Reason(Rule.UNKNOWN_MANIFEST, detail)
-        if not _is_proven(manifest):
-            detail = "its body was not read: it might be attached to something that is kept"
+        if not _edges_known(manifest):
+            detail = "its body was not read, so it might be attached to a kept manifest"
             yield Reason(Rule.UNKNOWN_MANIFEST, detail)
     if manifest.updated_at is None:
         yield Reason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
@@ -230,8 +268,8 @@ def _untagged(evidence: Evidence, manifest: Manifest, gone: Container[Digest]) -
         yield Reason(Rule.YOUNG, f"pushed {manifest.updated_at:%Y-%m-%d}, less than {limit} ago")
 
 
-def _repository_holds(evidence: Evidence) -> Iterator[Reason]:
-    """What keeps everything in the repository, as far as the rules for tags cannot say it of what has none."""
+def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
+    """Repository-wide reasons to keep untagged manifests: out of scope, or an open reference."""
     if (reason := scope_reason(evidence)) is not None:
         yield Reason(reason.rule, reason.detail)
     if evidence.usage.of_any(evidence.inventory.name):
@@ -242,6 +280,6 @@ def _is_old(manifest: Manifest, evidence: Evidence) -> bool:
     return manifest.updated_at is not None and evidence.now - manifest.updated_at >= evidence.policy.older_than
 
 
-def _is_proven(manifest: Manifest) -> bool:
-    """Are its edges known, be it because it cannot have any?"""
+def _edges_known(manifest: Manifest) -> bool:
+    """Was its body read, or is it of a kind that cannot have edges?"""
     return manifest.known or manifest.has_no_edges

@@ -1,4 +1,4 @@
-"""What became of putting back what a run had deleted."""
+"""The outcomes of restoring what a run deleted."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from enum import StrEnum
 from acr_cleanup.core.references import Digest
 
 
-class Fate(StrEnum):
-    """What came of one tag or manifest that was to come back."""
+class RestoreOutcome(StrEnum):
+    """The result of restoring one tag or manifest."""
 
     RESTORED = "restored"
     POSSIBLE = "can be restored"
-    """Nothing was done: it was only asked what could be."""
+    """Nothing was restored: the run only checked whether it could be."""
     THERE = "there already"
-    """It was never deleted, or somebody has put it back."""
+    """It was never deleted, or was restored before."""
     TAKEN = "taken"
-    """The tag names something else by now, and keeps doing so."""
+    """The tag names another manifest now. It is left unchanged."""
     LOST = "cannot be restored"
     FAILED = "failed"
 
     @property
     def is_back(self) -> bool:
-        return self in {Fate.RESTORED, Fate.POSSIBLE, Fate.THERE}
+        """Does it exist again, or could it?"""
+        return self in {RestoreOutcome.RESTORED, RestoreOutcome.POSSIBLE, RestoreOutcome.THERE}
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came of one tag, or (with `tag` None) of one manifest."""
+    """The result for one tag or, if `tag` is None, one manifest."""
 
     repository: str
     digest: Digest
     tag: str | None
-    fate: Fate
+    outcome: RestoreOutcome
     detail: str = ""
 
     def __str__(self) -> str:

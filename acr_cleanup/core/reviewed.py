@@ -1,4 +1,6 @@
-"""A reviewed plan, seen from now: what may be done of it, and what is known by now of everything else."""
+"""
+A reviewed plan, combined with a fresh plan: its steps, and the fresh decisions on everything else.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +9,51 @@ from dataclasses import replace
 from itertools import chain
 
 from acr_cleanup.core.packed import Packed, PackedPlans
-from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, Plan, RepositoryPlan
+from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.steps import DeleteManifest
 
-_WHY = "it may go by now, and is not in the reviewed plan"
-_UNREVIEWED = (KeepReason(Rule.UNREVIEWED, _WHY),)
-_UNREVIEWED_MANIFEST = (Reason(Rule.UNREVIEWED, _WHY),)
+_DETAIL = "it is not in the reviewed plan, and no rule keeps it now"
+_UNREVIEWED = (KeepReason(Rule.UNREVIEWED, _DETAIL),)
+_UNREVIEWED_MANIFEST = (Reason(Rule.UNREVIEWED, _DETAIL),)
 
 
 def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
     """
-    The plan that does nothing beyond what was `reviewed`, made from a plan of now.
+    The plan that deletes nothing beyond what was reviewed.
 
-    Its steps are the reviewed ones, and what they name counts as planned: `apply` decides anew which of that is still true, and
-    makes an outcome of what is not. Every other tag is kept, for the reasons of now or because nobody has reviewed it.
-    `fresh` has looked at every repository that was reviewed.
+    Its steps are the reviewed ones, and their tags and manifests count as planned. `apply` checks
+    again which of them are still valid, and reports an outcome for the other ones. Every other tag
+    is kept, by its fresh reasons or as unreviewed.
+
+    fresh: a plan made now, of every reviewed repository.
     """
-    then = {each.repository: each for each in reviewed}
-    looked_at = {tally.repository for tally in fresh.tallies}
+    reviewed_plans = {plan.repository: plan for plan in reviewed}
+    fresh_names = {tally.repository for tally in fresh.tallies}
     bound = chain(
-        (_bound(then.get(each.repository, RepositoryPlan(each.repository)), each) for each in fresh.repositories),
-        (_bound(each, RepositoryPlan(name)) for name, each in then.items() if name not in looked_at),
+        (
+            _bound(reviewed_plans.get(plan.repository, RepositoryPlan(plan.repository)), plan)
+            for plan in fresh.repositories
+        ),
+        (_bound(plan, RepositoryPlan(name)) for name, plan in reviewed_plans.items() if name not in fresh_names),
     )
     return replace(fresh, repositories=PackedPlans(map(Packed.of, bound)))
 
 
-def _bound(then: RepositoryPlan, now: RepositoryPlan) -> RepositoryPlan:
-    reviewed = {decision.tag.name for decision in then.decisions}
+def _bound(reviewed: RepositoryPlan, fresh: RepositoryPlan) -> RepositoryPlan:
+    reviewed_tags = {decision.tag.name for decision in reviewed.decisions}
     others = (
         Decision(decision.tag, decision.reasons or _UNREVIEWED)
-        for decision in now.decisions
-        if decision.tag.name not in reviewed
+        for decision in fresh.decisions
+        if decision.tag.name not in reviewed_tags
     )
-    decisions = sorted((*then.decisions, *others), key=lambda decision: decision.tag.name)
-    going = {step.digest for step in then.steps if isinstance(step, DeleteManifest)}
+    decisions = sorted((*reviewed.decisions, *others), key=lambda decision: decision.tag.name)
+    deleted = {step.digest for step in reviewed.steps if isinstance(step, DeleteManifest)}
     untagged = (
-        ManifestDecision(each.manifest, () if each.manifest.digest in going else each.reasons or _UNREVIEWED_MANIFEST)
-        for each in now.untagged
+        replace(
+            decision, reasons=() if decision.manifest.digest in deleted else decision.reasons or _UNREVIEWED_MANIFEST
+        )
+        for decision in fresh.untagged
     )
-    return replace(now, decisions=tuple(decisions), steps=then.steps, untagged=tuple(untagged))
+    return replace(fresh, decisions=tuple(decisions), steps=reviewed.steps, untagged=tuple(untagged))

@@ -1,25 +1,29 @@
 """
-Looking once more: what of a plan is still true when it is about to be carried out.
+The second look: which planned steps are still valid right before they are carried out.
 
-The same repository is read and decided again, and only what both plans delete is done: never more than was planned, and less
-wherever the world has moved. What changed is an outcome, not an error.
+The repository is read and decided again. Only what both plans delete is deleted: never more than
+was planned, and less wherever something changed. A change is an outcome, not an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
-from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, RepositoryPlan, Step, Untag
+from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag
+
+_LOCKED_SINCE = "it was locked since the plan"
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The steps that may be done now, and the outcomes of what may not."""
+    """The steps that may be carried out now, and the outcomes of the other planned items."""
 
     steps: tuple[Step, ...]
     outcomes: tuple[Outcome, ...]
@@ -27,68 +31,112 @@ class Confirmed:
 
 def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: RepositoryInventory) -> Confirmed:
     """
-    Which of the planned steps does a fresh plan (made from `inventory`) still want?
+    Which of the planned steps does a fresh plan still contain?
 
-    `delete manifest` is confirmed only with no tag on the manifest that was not planned; otherwise what is left of it is
-    untagged, tag by tag. Locks are those of now: what is put back after a failure must not be older than that. A lock that came
-    after the plan means that somebody wants to keep it: it is not taken off, whatever the policy says of locks.
+    - `delete manifest` is confirmed only if every tag now on the manifest was planned. Otherwise
+      its planned tags are untagged one by one.
+    - Locks are taken from the fresh plan: a restored lock must not be older than that.
+    - A lock set after the plan means that the item is to be kept. It is not removed, even with
+      `include_locked`.
+
+    inventory: the values from which `fresh` was made.
     """
-    decisions = {decision.tag.name: decision for decision in fresh.decisions}
-    untagged = {decision.manifest.digest: decision for decision in fresh.untagged}
-    manifests = {step.digest: step for step in fresh.steps if isinstance(step, DeleteManifest)}
-    steps: list[Step] = []
-    outcomes: list[Outcome] = []
-    for step in planned:
-        still = []
-        known = {lock.tag for lock in step.locks}
-        manifest = inventory.manifests.get(step.digest)
-        # A name that goes alone leaves its manifest, and the lock of that, as they are.
-        held = isinstance(step, DeleteManifest) and manifest is not None and manifest.locked and None not in known
-        for tag in step.tags:
-            found = _as_planned(tag, decisions.get(tag.name), held=held, unlocks=tag.name in known)
-            if isinstance(found, Tag):
-                still.append(found)
-            else:
-                outcomes.append(Outcome(fresh.repository, tag.digest, tag.name, *found))
+    look = _SecondLook(fresh, inventory)
+    confirmed = [look.confirm(step) for step in planned]
+    return Confirmed(
+        tuple(step for result in confirmed for step in result.steps),
+        tuple(outcome for result in confirmed for outcome in result.outcomes),
+    )
 
+
+@dataclass
+class _SecondLook:
+    fresh: RepositoryPlan
+    inventory: RepositoryInventory
+
+    @cached_property
+    def _tags(self) -> dict[str, Decision]:
+        return {decision.tag.name: decision for decision in self.fresh.decisions}
+
+    @cached_property
+    def _untagged(self) -> dict[str, ManifestDecision]:
+        return {decision.manifest.digest: decision for decision in self.fresh.untagged}
+
+    @cached_property
+    def _manifest_steps(self) -> dict[str, DeleteManifest]:
+        return {step.digest: step for step in self.fresh.steps if isinstance(step, DeleteManifest)}
+
+    def confirm(self, step: Step) -> Confirmed:
+        manifest = self.inventory.manifests.get(step.digest)
+        locked_since = _locked_since(step, manifest)
+        tags, outcomes = self._confirm_tags(step, locked_since=locked_since)
         if isinstance(step, DeleteManifest):
-            now = manifests.get(step.digest)
-            # Each tag that it takes along was planned, and is still the one that was.
-            if now is not None and not held and set(still).issuperset(now.tags):
-                # What must go first is what the fresh plan says, and never less than what was planned.
-                steps.append(replace(now, after=tuple(sorted({*step.after, *now.after}))))
-                continue
-            going = {tag.name for tag in still}
-            staying = [tag.name for tag in inventory.tags_of.get(step.digest, ()) if tag.name not in going]
-            lost = bool(step.tags) and not inventory.tags_of.get(step.digest)
-            kind, detail = _why_it_stays(manifest, untagged.get(step.digest), staying, lost=lost, held=held)
-            outcomes.append(Outcome(fresh.repository, step.digest, None, kind, detail))
-        steps += [Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in still]
-    return Confirmed(tuple(steps), tuple(outcomes))
+            fresh_step = self._manifest_steps.get(step.digest)
+            # Deleting the manifest deletes every tag on it: each must have been planned, and be
+            # unchanged.
+            if fresh_step is not None and not locked_since and set(tags).issuperset(fresh_step.tags):
+                # Keep the order of both plans: never fewer dependencies than were planned.
+                after = tuple(sorted({*step.after, *fresh_step.after}))
+                return Confirmed((replace(fresh_step, after=after),), tuple(outcomes))
+            kind, detail = self._why_manifest_is_kept(step, manifest, tags, locked_since=locked_since)
+            outcomes.append(Outcome(self.fresh.repository, step.digest, None, kind, detail))
+        untags = tuple(Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in tags)
+        return Confirmed(untags, tuple(outcomes))
+
+    def _confirm_tags(self, step: Step, *, locked_since: bool) -> tuple[list[Tag], list[Outcome]]:
+        """The tags of the step that may still be deleted, and the outcomes of the other ones."""
+        planned_locks = {lock.tag for lock in step.locks}
+        confirmed, outcomes = [], []
+        for tag in step.tags:
+            result = _confirm_tag(
+                tag, self._tags.get(tag.name), manifest_locked=locked_since, unlocks=tag.name in planned_locks
+            )
+            if isinstance(result, Tag):
+                confirmed.append(result)
+            else:
+                outcomes.append(Outcome(self.fresh.repository, tag.digest, tag.name, *result))
+        return confirmed, outcomes
+
+    def _why_manifest_is_kept(
+        self, step: DeleteManifest, manifest: Manifest | None, deleted: list[Tag], *, locked_since: bool
+    ) -> tuple[OutcomeKind, str]:
+        if manifest is None:
+            return OutcomeKind.GONE, ""
+        if locked_since:
+            return OutcomeKind.LOCKED, _LOCKED_SINCE
+        decision = self._untagged.get(step.digest)
+        if decision is not None and decision.reasons:
+            return _outcome_of(decision.reasons[0].rule), decision.reasons[0].detail
+        tags_now = self.inventory.tags_of.get(step.digest, ())
+        deleted_names = {tag.name for tag in deleted}
+        kept_names = [tag.name for tag in tags_now if tag.name not in deleted_names]
+        if kept_names:
+            return OutcomeKind.KEPT, f"its tag {kept_names[0]} is kept"
+        if step.tags and not tags_now:
+            return OutcomeKind.KEPT, "its tags were moved or deleted since the plan, and untagged manifests are kept"
+        return OutcomeKind.KEPT, "a kept manifest or tag needs it now"
 
 
-def _why_it_stays(
-    manifest: Manifest | None, left: ManifestDecision | None, staying: Sequence[str], *, lost: bool, held: bool
-) -> tuple[OutcomeKind, str]:
-    """`staying` are tags of it that do not go, and `lost` says that all it had name something else now."""
-    if manifest is None:
-        return OutcomeKind.GONE, ""
-    if held:
-        return OutcomeKind.LOCKED, "it was locked since the plan"
-    if left is not None and left.reasons:
-        return _outcome_of(left.reasons[0].rule), left.reasons[0].detail
-    if staying:
-        return OutcomeKind.KEPT, f"its tag {staying[0]} stays"
-    if lost:
-        return OutcomeKind.KEPT, "it has no tag any more: untagged manifests are left alone"
-    return OutcomeKind.KEPT, "something needs it now"
-
-
-def _as_planned(tag: Tag, now: Decision | None, *, held: bool, unlocks: bool) -> Tag | tuple[OutcomeKind, str]:
+def _locked_since(step: Step, manifest: Manifest | None) -> bool:
     """
-    A tag that was planned for deletion, as it is now; or what happened to it since.
+    Was the manifest locked after the plan was made?
 
-    `held` says that its manifest was locked meanwhile, `unlocks` that the plan knew of a lock of the tag.
+    An untag leaves the manifest and its lock unchanged, so the lock does not matter to it.
+    """
+    if not isinstance(step, DeleteManifest) or manifest is None:
+        return False
+    return manifest.locked and all(lock.tag is not None for lock in step.locks)
+
+
+def _confirm_tag(
+    tag: Tag, now: Decision | None, *, manifest_locked: bool, unlocks: bool
+) -> Tag | tuple[OutcomeKind, str]:
+    """
+    The planned tag as it is now, if it may still be deleted; otherwise what changed.
+
+    now: the fresh decision; None if the tag no longer exists.
+    manifest_locked: its manifest was locked after the plan.
+    unlocks: the plan removes the lock of the tag.
     """
     if now is None:
         return OutcomeKind.GONE, ""
@@ -97,11 +145,11 @@ def _as_planned(tag: Tag, now: Decision | None, *, held: bool, unlocks: bool) ->
     if now.tag.updated_at != tag.updated_at:
         return OutcomeKind.MOVED, "was pushed again"
     if now.deletes:
-        late = held or (now.tag.locked and not unlocks)
-        return (OutcomeKind.LOCKED, "it was locked since the plan") if late else now.tag
+        locked_since = manifest_locked or (now.tag.locked and not unlocks)
+        return (OutcomeKind.LOCKED, _LOCKED_SINCE) if locked_since else now.tag
     reason = now.reasons[0]
-    by_whom = f": {reason.uses[0]}" if reason.uses else ""
-    return _outcome_of(reason.rule), reason.detail + by_whom
+    user = f": {reason.uses[0]}" if reason.uses else ""
+    return _outcome_of(reason.rule), reason.detail + user
 
 
 def _outcome_of(rule: Rule | Hold) -> OutcomeKind:

@@ -1,4 +1,4 @@
-"""Which names a list of patterns selects: globs, or regular expressions that no name can make slow."""
+"""Select names by patterns: globs, or regular expressions that are fast for every name."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from functools import lru_cache
 from typing import Any
 
 EVERYTHING = "*"
-"""Alone it means every name, among regular expressions too: there it would mean nothing else."""
+"""The pattern for every name, also with `use_regex`. As an expression it would be invalid."""
 
 _MEMORY = 8 << 20
+"""Bytes that RE2 may use for one expression."""
 
 _MAGIC = re.compile(r"[*?\[]")
-"""What makes a glob more than a name."""
+"""The characters that distinguish a glob from a plain name."""
 
 
 class PatternRefused(ValueError):
-    """Not a regular expression as RE2 knows them; the text is what RE2 says about it."""
+    """RE2 does not accept this regular expression. The message is the reason that RE2 gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
     """
-    A list of patterns, ready to be asked. Each must match a whole name, case mattering; their order does not matter.
+    A compiled list of patterns. Each must match a whole name, with case. Their order does not
+    matter.
 
-    One that begins with `!` takes names away, whatever else matches them. A list of such alone selects all others; an empty list
-    selects nothing, so that a list that lost its last pattern deletes nothing.
+    A pattern that begins with `!` excludes names, even if another pattern matches them. A list with
+    only such patterns selects all other names. An empty list selects nothing, so that losing its
+    last pattern deletes nothing.
     """
 
     wanted: tuple[tuple[str, Callable[[str], bool]], ...]
@@ -39,62 +42,65 @@ class Patterns:
         return self.matching(name) is not None and self.denying(name) is None
 
     def matching(self, name: str) -> str | None:
-        """The first pattern that matches the name; `*` where the list says only which names it does not mean."""
+        """The first pattern that matches the name, or `*` if the list has only `!` patterns."""
         if not self.wanted:
             return EVERYTHING if self.unwanted else None
         return next((pattern for pattern, matches in self.wanted if matches(name)), None)
 
     def denying(self, name: str) -> str | None:
-        """The first `!` pattern that takes the name away."""
+        """The first `!` pattern that matches the name."""
         return next((pattern for pattern, matches in self.unwanted if matches(name)), None)
 
 
 @lru_cache(maxsize=64)
 def patterns(written: tuple[str, ...], *, use_regex: bool = False) -> Patterns:
     """
-    The list as it was written. Raises `PatternRefused`.
+    Compile a list of patterns, in the form that users write. Raises `PatternRefused`.
 
     >>> patterns(("team/*", "!team/old-*")).select("team/old-api")
     False
     """
     matcher = _regex if use_regex else _glob
     return Patterns(
-        tuple((each, matcher(each)) for each in written if not each.startswith("!")),
-        tuple((each, matcher(each[1:])) for each in written if each.startswith("!")),
+        tuple((pattern, matcher(pattern)) for pattern in written if not pattern.startswith("!")),
+        tuple((pattern, matcher(pattern[1:])) for pattern in written if pattern.startswith("!")),
     )
 
 
 @lru_cache(maxsize=256)
 def compiled(pattern: str) -> Any:
     """
-    The pattern as an object of RE2, which is asked with the bytes of a name. Raises `PatternRefused`.
+    Compile an expression with RE2; it matches the bytes of a name. Raises `PatternRefused`.
 
-    RE2 has no look-around and no back references; in return no pattern can make it slow. https://github.com/google/re2/wiki/Syntax
+    RE2 has no look-around and no back references. In return, its time is linear in the name.
+    https://github.com/google/re2/wiki/Syntax
     """
-    import re2  # noqa: PLC0415  loads a library, which most runs need not
+    import re2  # noqa: PLC0415  loads a library that most runs do not need
 
     options = re2.Options()
     options.max_mem = _MEMORY
-    # The reason is in the exception; RE2 would also write it to the standard error.
+    # Otherwise RE2 also writes the error, which the exception contains, to stderr.
     options.log_errors = False
     try:
         return re2.compile(pattern.encode(), options)
     except UnicodeEncodeError as error:
-        raise PatternRefused("it is not a Unicode text") from error
+        raise PatternRefused("it is not valid Unicode text") from error
     except re2.error as error:
-        said = error.args[0] if error.args else b""
-        raise PatternRefused(said.decode(errors="replace") if isinstance(said, bytes) else str(said)) from error
+        message = error.args[0] if error.args else b""
+        text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+        raise PatternRefused(text) from error
 
 
 def captured(pattern: str, name: str) -> str | None:
     """
-    What the one group of a regular expression captures, wherever in the name it matches; None where it finds nothing.
+    The text that the one group of an expression captures, anywhere in the name; None if it does not
+    match.
 
     >>> captured("^(dev|main)-", "dev-17")
     'dev'
     """
-    found = compiled(pattern).search(name.encode())
-    text: bytes | None = None if found is None else found.group(1)
+    match = compiled(pattern).search(name.encode())
+    text: bytes | None = None if match is None else match.group(1)
     return None if text is None else text.decode()
 
 

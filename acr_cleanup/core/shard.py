@@ -1,4 +1,4 @@
-"""Which part of a registry a repository belongs to, so that a large one can be cleaned in parts: by its name alone."""
+"""Shards: parts of a large registry, split by repository name, for runs that share the work."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 MOST = 1000
-"""Parts of one registry. Each of them reads every cluster; GitHub runs 256 jobs of a matrix at most."""
+"""
+Most shards of one registry.
+
+Each reads every cluster. GitHub runs at most 256 jobs of a matrix.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
     """
-    The repositories whose part is number `part` of `of` (from 1): the parts share none, and together they are all.
+    One of `of` disjoint parts of the registry, numbered from 1. Together they contain every
+    repository.
 
     >>> str(Shard(3, 8))
     '3/8'
@@ -25,8 +30,8 @@ class Shard:
     def is_whole(self) -> bool:
         return self.of == 1
 
-    def holds(self, repository: str) -> bool:
-        """Does this repository belong to it?"""
+    def includes(self, repository: str) -> bool:
+        """Does this repository belong to the shard?"""
         return self.is_whole or part_of(repository, self.of) == self.part
 
     def __str__(self) -> str:
@@ -34,15 +39,15 @@ class Shard:
 
 
 WHOLE = Shard()
-"""All of the registry."""
+"""The whole registry as one shard."""
 
 
 def part_of(repository: str, of: int) -> int:
     """
-    The number of its part, from 1 to `of`.
+    The number of the shard of a repository, from 1 to `of`.
 
-    From a hash of the bytes of the name, which is the same on every machine and in every version: today's run must mean the
-    repositories that last week's meant, and the one beside it must not mean them too.
+    It is a hash of the name, equal on every machine and in every version. Parallel runs must never
+    share a repository, and a run must work on the same ones as last week's.
 
     >>> part_of("shop/web", 8)
     2

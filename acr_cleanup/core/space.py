@@ -1,8 +1,9 @@
 """
-How much space goes with manifests, to the byte, within one repository.
+The exact space that deleting manifests frees within one repository.
 
-The registry keeps a layer, and the configuration of an image, once for all manifests that refer to it: their bytes are free when
-the last of them is gone. What other repositories share is not known here; the listing's sizes count every layer of every manifest.
+The registry stores a layer or an image configuration once for all manifests that refer to it. Its
+bytes are freed with the last of these manifests. Blobs shared with other repositories are not
+considered. Listed sizes count every layer of every manifest.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from acr_cleanup.core.references import Digest
 @dataclass(frozen=True, slots=True)
 class Content:
     """
-    What a manifest takes up: its own document, and the blobs (layers, configuration) that it refers to, by digest.
+    The sizes of one manifest, in bytes.
 
-    All in bytes. An index has no blobs: its children are manifests of their own.
+    document: the manifest itself.
+    blobs: digest of each layer and of the configuration -> its size. Empty for an index: its
+        children are manifests.
     """
 
     document: int
@@ -28,15 +31,18 @@ class Content:
 @dataclass(frozen=True, slots=True)
 class Space:
     """
-    What each manifest that may go takes up alone or shares with others that may go: no blob of what is kept is in here.
+    The blobs that deleting the planned manifests of a repository can free. Blobs of kept manifests
+    are left out.
 
-    `read` is how many manifests had to be read for it; with any `unread` (or of unknown size) among those of the repository, no
-    exact figure can be had, for each of them might share anything.
+    planned: digest of each planned manifest -> its content.
+    referrers: manifest -> those that the registry deletes together with it, without a request.
+    read: manifests read to measure the space.
+    unread: manifests of the repository that could not be read or have no known size. With any of
+        these the space is not exact: each might share every blob.
     """
 
-    going: Mapping[Digest, Content] = field(default_factory=dict)
-    along: Mapping[Digest, tuple[Digest, ...]] = field(default_factory=dict)
-    """What the registry removes together with a manifest, without being asked."""
+    planned: Mapping[Digest, Content] = field(default_factory=dict)
+    referrers: Mapping[Digest, tuple[Digest, ...]] = field(default_factory=dict)
     read: int = 0
     unread: int = 0
 
@@ -45,63 +51,61 @@ class Space:
         return not self.unread
 
     def freed(self, deleted: Iterable[Digest]) -> int:
-        """Bytes that are free once these manifests (and no others) are deleted. A blob that one of the rest shares is not."""
-        gone = self._with_what_goes_along(deleted)
-        shared = {blob for digest, content in self.going.items() if digest not in gone for blob in content.blobs}
-        blobs = {
-            blob: size
-            for digest in gone
-            if digest in self.going
-            for blob, size in self.going[digest].blobs.items()
-            if blob not in shared
-        }
-        return sum(blobs.values()) + sum(self.going[digest].document for digest in gone if digest in self.going)
+        """
+        Bytes freed if exactly these manifests are deleted.
+
+        A blob that another planned manifest shares is not freed.
+        """
+        digests = self._with_referrers(deleted)
+        contents = [content for digest, content in self.planned.items() if digest in digests]
+        shared = {blob for digest, content in self.planned.items() if digest not in digests for blob in content.blobs}
+        blobs = {blob: size for content in contents for blob, size in content.blobs.items() if blob not in shared}
+        return sum(blobs.values()) + sum(content.document for content in contents)
 
     @property
     def total(self) -> int:
-        """Bytes that are free once all of them are gone."""
-        return self.freed(self.going)
+        """Bytes freed if every planned manifest is deleted."""
+        return self.freed(self.planned)
 
-    def _with_what_goes_along(self, deleted: Iterable[Digest]) -> set[Digest]:
-        gone = set(deleted)
-        pending = list(gone)
+    def _with_referrers(self, deleted: Iterable[Digest]) -> set[Digest]:
+        digests = set(deleted)
+        pending = list(digests)
         while pending:
-            for digest in self.along.get(pending.pop(), ()):
-                if digest not in gone:
-                    gone.add(digest)
-                    pending.append(digest)
-        return gone
+            for referrer in self.referrers.get(pending.pop(), ()):
+                if referrer not in digests:
+                    digests.add(referrer)
+                    pending.append(referrer)
+        return digests
 
 
 def measure(
     contents: Mapping[Digest, Content | None],
-    going: Collection[Digest],
-    along: Mapping[Digest, tuple[Digest, ...]] | None = None,
+    planned: Collection[Digest],
+    referrers: Mapping[Digest, tuple[Digest, ...]] | None = None,
     *,
     read: int = 0,
 ) -> Space:
     """
-    The space of the manifests `going`, from the contents of every manifest of their repository; None for one that is not known.
+    Measure the space of the manifests `planned` for deletion.
 
-    Of two sizes for one blob, the smaller counts: what is promised must be there.
+    If two manifests state different sizes for one blob, the smaller counts, so that the result is
+    not too large.
+
+    contents: of every manifest of the repository; None for a manifest that could not be read.
+    referrers, read: see `Space`.
     """
-    unread = sum(content is None for content in contents.values()) + sum(digest not in contents for digest in going)
+    unread = sum(content is None for content in contents.values()) + sum(digest not in contents for digest in planned)
     if unread:
         return Space(read=read, unread=unread)
     known = {digest: content for digest, content in contents.items() if content is not None}
-    kept = {blob for digest, content in known.items() if digest not in going for blob in content.blobs}
+    kept = {blob for digest, content in known.items() if digest not in planned for blob in content.blobs}
     sizes: dict[str, int] = {}
     for content in known.values():
         for blob, size in content.blobs.items():
             sizes[blob] = min(size, sizes.get(blob, size))
-    found: dict[Digest, Content] = {}
-    for digest in sorted(going):
+    freeable: dict[Digest, Content] = {}
+    for digest in sorted(planned):
         content = known[digest]
         blobs = {blob: sizes[blob] for blob in content.blobs if blob not in kept}
-        found[digest] = Content(content.document, blobs)
-    return Space(found, dict(along or {}), read)
-
-
-def upper_bound(contents: Mapping[Digest, Content | None], going: Iterable[Digest]) -> int:
-    """Bytes if nothing were shared with anything."""
-    return sum(content.document + sum(content.blobs.values()) for digest in going if (content := contents.get(digest)))
+        freeable[digest] = Content(content.document, blobs)
+    return Space(freeable, dict(referrers or {}), read)

@@ -1,4 +1,4 @@
-"""Who uses what: uses found in clusters, what could not be seen there, and the index that answers "who uses this?"."""
+"""Uses of images in clusters, unread parts of clusters, and the index of all uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from acr_cleanup.core.references import Digest, ImageReference
 
 @dataclass(frozen=True, slots=True, order=True)
 class Workload:
-    """A Kubernetes object that names or runs images. `namespace` is empty for cluster-scoped objects."""
+    """
+    A Kubernetes object that names or runs images.
+
+    `namespace` is empty for cluster-scoped objects.
+    """
 
     cluster: str
     namespace: str
@@ -28,10 +32,12 @@ class Workload:
 @dataclass(frozen=True, slots=True)
 class ImageUse:
     """
-    One place in one workload names (or runs) one image of our registry.
+    One place in one workload that names (or runs) one image of the registry.
 
-    `field` is the path in the object, `spec.template.spec.containers[0].image`; `text` what was written there.
-    `running` says that this is a container or init container of a pod: only those make a repository *run* in a cluster.
+    field: path in the object, such as `spec.template.spec.containers[0].image`.
+    text: the original text of the field.
+    running: is this a container or init container of a pod? Only these make a repository *run* in a
+        cluster.
     """
 
     workload: Workload
@@ -49,10 +55,15 @@ class ImageUse:
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """
-    Something we could not see. It forbids every deletion, for it could have changed any of them.
+    Something that could not be read. It forbids every deletion, because it could have changed any
+    decision.
 
-    `where` is the cluster (or the registry), `call` what was attempted, `seen` the answer, `remedy` what to do. `kind` is the
-    kind of object that could not be seen, as kubectl names it (`rollouts.argoproj.io`); empty if it is more than one kind.
+    where: the cluster or the registry.
+    call: the request that failed.
+    seen: the answer.
+    remedy: what to do.
+    kind: the kind of object that could not be listed, as kubectl names it (`rollouts.argoproj.io`);
+        empty if several kinds are affected.
     """
 
     where: str
@@ -67,35 +78,45 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class ClusterScan:
-    """What one reading of one cluster found. With blockers it proves what *is* used, never what is not."""
+    """
+    The uses found in one cluster. With blockers, it can prove that an image is used, but not that
+    it is unused.
+
+    access: how the cluster was reached: `direct`, `run-command`, `kubeconfig`.
+    objects: how many API objects were read. This tells an empty cluster from an unread one.
+    waived: what could not be read, for kinds that the user waived. It blocks nothing; every report
+        repeats it.
+    notes: further facts about the cluster; sentences, without its name.
+    read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
+    resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
+    """
 
     cluster: str
     uses: tuple[ImageUse, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     access: str = ""
-    """How it was reached, for people: `direct`, `run-command`, `kubeconfig`."""
     objects: int = 0
-    """How many API objects were read: an empty cluster and an unread one must not look alike."""
     waived: tuple[Blocker, ...] = ()
-    """What could not be seen and was given up by name: it blocks nothing, and every report repeats it."""
     notes: tuple[str, ...] = ()
-    """What whoever runs this should know of the cluster; sentences, without its name."""
     read_at: datetime | None = None
-    """When the cluster was read, for a scan that comes from a usage snapshot; None: in this run."""
     resource_id: str = ""
-    """The AKS cluster that was read, by its resource id, where it is known to be one."""
 
     def waive(self, kinds: Collection[str]) -> ClusterScan:
-        """This scan, with the blockers of these kinds (in any case) given up. What was seen of them still counts as used."""
-        given_up = {kind.lower() for kind in kinds}
-        waived = tuple(blocker for blocker in self.blockers if blocker.kind and blocker.kind.lower() in given_up)
+        """
+        This scan, with the blockers of these kinds waived. Uses that were found in such objects
+        still count.
+
+        kinds: compared without regard to case.
+        """
+        waived_kinds = {kind.lower() for kind in kinds}
+        waived = tuple(blocker for blocker in self.blockers if blocker.kind and blocker.kind.lower() in waived_kinds)
         rest = tuple(blocker for blocker in self.blockers if blocker not in waived)
         return replace(self, blockers=rest, waived=(*self.waived, *waived))
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What was found of clusters outside the configuration: whole sentences, and what forbids every deletion."""
+    """Clusters outside the configuration: warnings (sentences) and blockers."""
 
     warnings: tuple[str, ...] = ()
     blockers: tuple[Blocker, ...] = ()
@@ -104,10 +125,14 @@ class Outside:
 @dataclass(frozen=True)
 class UsageIndex:
     """
-    Answers "who uses this?" for a tag and for a digest of our registry.
+    Answers "who uses this?" for a tag and for a digest of the registry.
 
-    An index with blockers can still tell you that something **is** used; it can never tell you that something is not.
-    Digests are indexed for the repository that the use names: ACR's manifests never leave their repository.
+    An index with blockers can prove that something **is** used. It cannot prove that something is
+    unused. A digest is indexed for the repository that the use names: in ACR, manifests never leave
+    their repository.
+
+    repositories: every repository that a use names.
+    running: the repositories that a container or init container of a pod names.
     """
 
     scans: tuple[ClusterScan, ...]
@@ -116,14 +141,12 @@ class UsageIndex:
     _by_digest: Mapping[str, Mapping[Digest, tuple[ImageUse, ...]]] = field(repr=False, compare=False)
     _open: Mapping[str, tuple[ImageUse, ...]] = field(repr=False, compare=False)
     repositories: frozenset[str] = field(compare=False)
-    """Every repository that any use names."""
     running: frozenset[str] = field(compare=False)
-    """The repositories that a container or init container of a pod names."""
     outside: Outside = field(default_factory=Outside)
 
     @classmethod
     def of(cls, scans: Iterable[ClusterScan], read_at: datetime, outside: Outside | None = None) -> UsageIndex:
-        """Index the uses of all scans. The order of scans and uses does not matter to any decision."""
+        """Index the uses of all scans. No decision depends on the order of scans and uses."""
         scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
         by_tag: _Grouped[str] = defaultdict(lambda: defaultdict(list))
         by_digest: _Grouped[Digest] = defaultdict(lambda: defaultdict(list))
@@ -131,7 +154,7 @@ class UsageIndex:
         uses = [use for scan in scans for use in scan.uses]
         for use in uses:
             reference = use.reference
-            # Both, always: a pinned reference that also names a tag protects the tag as well.
+            # Index both: a pinned reference that also names a tag protects the tag as well.
             if reference.tag is not None:
                 by_tag[reference.repository][reference.tag].append(use)
             if reference.digest is not None:
@@ -143,7 +166,7 @@ class UsageIndex:
             read_at=read_at,
             _by_tag=_frozen(by_tag),
             _by_digest=_frozen(by_digest),
-            _open={repository: tuple(found) for repository, found in open_.items()},
+            _open={repository: tuple(uses_of_any) for repository, uses_of_any in open_.items()},
             repositories=frozenset(use.reference.repository for use in uses),
             running=frozenset(use.reference.repository for use in uses if use.running),
             outside=outside or Outside(),
@@ -155,14 +178,14 @@ class UsageIndex:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was given up, and what else should be known of the clusters; one sentence each."""
+        """One sentence for each waived kind and for each note on a cluster."""
         of_clusters = (
             warning
             for scan in self.scans
             for warning in (
                 *(
                     f"{scan.cluster}: {waived.kind} is waived ({waived.call}: {waived.seen.rstrip('.')}). "
-                    "What only these objects use counts as unused."
+                    "Images used only by these objects count as unused."
                     for waived in scan.waived
                 ),
                 *(f"{scan.cluster}: {note}" for note in scan.notes),
@@ -175,11 +198,11 @@ class UsageIndex:
         return self._by_tag.get(repository, {}).get(tag, ())
 
     def of_digest(self, repository: str, digest: Digest) -> tuple[ImageUse, ...]:
-        """The uses that name (or run) this digest, not counting those that reach it through a tag or an index."""
+        """The uses that name (or run) this digest itself, not through a tag or an index."""
         return self._by_digest.get(repository, {}).get(digest, ())
 
     def of_any(self, repository: str) -> tuple[ImageUse, ...]:
-        """The uses of this repository that may mean any of its images (`ImageReference.is_open`)."""
+        """The open references to this repository (`ImageReference.is_open`)."""
         return self._open.get(repository, ())
 
     def tags(self, repository: str) -> frozenset[str]:
@@ -196,4 +219,6 @@ _Grouped = defaultdict[str, defaultdict[Name, list[ImageUse]]]
 
 
 def _frozen(grouped: _Grouped[Name]) -> dict[str, dict[Name, tuple[ImageUse, ...]]]:
-    return {repository: {name: tuple(uses) for name, uses in found.items()} for repository, found in grouped.items()}
+    return {
+        repository: {name: tuple(uses) for name, uses in by_name.items()} for repository, by_name in grouped.items()
+    }

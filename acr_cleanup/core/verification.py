@@ -1,8 +1,10 @@
 """
-Whether what is used can be pulled: what is missing already, and whether everything that stood before a deletion stands after it.
+Verification: can everything that is used still be pulled?
 
-Nothing is concluded here from a listing alone, which may lag behind or leave things out: what it does not show is a suspect, and
-whoever can ask the registry for exactly that has the last word.
+This covers references that were missing before the run, and references that a deletion broke.
+
+A listing alone proves nothing: it may lag behind or leave items out. An item that it does not show
+is a suspect, until the caller has asked the registry for exactly that item.
 """
 
 from __future__ import annotations
@@ -19,36 +21,38 @@ from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A tag or a digest (`name`) that something would pull and the registry does not have."""
+    """A tag or digest (`name`) that is used, but not in the registry."""
 
     repository: str
     name: str
     uses: tuple[ImageUse, ...]
 
     def __str__(self) -> str:
-        return written(self.repository, self.name)
+        return full_name(self.repository, self.name)
 
 
-def written(repository: str, name: str) -> str:
+def full_name(repository: str, name: str) -> str:
     """
-    A tag or a digest of a repository as one writes it.
+    A tag or digest together with its repository.
 
-    >>> written("shop/web", "1.0"), written("shop/web", "sha256:00")
+    >>> full_name("shop/web", "1.0"), full_name("shop/web", "sha256:00")
     ('shop/web:1.0', 'shop/web@sha256:00')
     """
     return f"{repository}{'@' if is_digest(name) else ':'}{name}"
 
 
 def is_digest(name: str) -> bool:
-    """No tag begins like this, for no tag holds a colon."""
+    """Is this name a digest? A tag cannot look like one: it has no colon."""
     return name.startswith(("sha256:", "sha512:"))
 
 
-def pulled(use: ImageUse) -> str | None:
+def pulled_name(use: ImageUse) -> str | None:
     """
-    What a node would ask the registry for: the digest, and only without one the tag.
+    The tag or digest that a node would pull for this use: the digest, or the tag if there is no
+    digest.
 
-    None for a status, which tells what runs already (and may name the digest of a configuration), and for an open reference.
+    None for an open reference, and for a status. A status reports what runs already, possibly by
+    the digest of an image configuration.
     """
     if use.field.partition(".")[0] == "status":
         return None
@@ -56,46 +60,53 @@ def pulled(use: ImageUse) -> str | None:
 
 
 def lacks(inventory: RepositoryInventory, use: ImageUse) -> bool:
-    """Would this use pull what the repository does not have?"""
-    name = pulled(use)
+    """Would this use pull a tag or digest that the repository does not have?"""
+    name = pulled_name(use)
     return name is not None and not _has(inventory, name)
 
 
 def missing_references(inventory: RepositoryInventory, usage: UsageIndex) -> tuple[Missing, ...]:
-    """What is used and not listed. What is unlisted (`listEnabled: false`) looks the same: ask the registry for it."""
-    name = inventory.name
-    found = [
-        Missing(name, each, uses)
-        for each, named in _used(usage, name)
-        if not _has(inventory, each) and (uses := tuple(use for use in named if pulled(use) == each))
+    """
+    Used tags and digests that are not listed.
+
+    An unlisted manifest (`listEnabled: false`) looks the same: ask the registry for each.
+    """
+    repository = inventory.name
+    missing = [
+        Missing(repository, name, pulls)
+        for name, uses in _used(usage, repository)
+        if not _has(inventory, name) and (pulls := tuple(use for use in uses if pulled_name(use) == name))
     ]
-    return tuple(sorted(found, key=lambda missing: missing.name))
+    return tuple(sorted(missing, key=lambda reference: reference.name))
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What of a repository must still stand when the run is over, as it was seen right before the first deletion there."""
+class Baseline:
+    """
+    The tags and manifests of one repository right before its first deletion.
+
+    children: index -> those of its children that existed.
+    referrers: subject -> its referrers. The registry deletes the untagged ones together with it.
+    """
 
     repository: str
     tags: Mapping[str, Digest]
     manifests: frozenset[Digest]
     children: Mapping[Digest, tuple[Digest, ...]]
-    """Of each index, the children that were there."""
     referrers: Mapping[Digest, tuple[Digest, ...]]
-    """By subject: the registry removes the untagged ones together with it."""
 
     @classmethod
-    def of(cls, inventory: RepositoryInventory) -> Standing:
-        """No more than is needed: this is held while the run deletes."""
+    def of(cls, inventory: RepositoryInventory) -> Baseline:
+        """Copy only what the comparison needs: it remains in memory during the run."""
         manifests = frozenset(inventory.manifests)
         return cls(
             repository=inventory.name,
             tags={tag.name: tag.digest for tag in inventory.tags},
             manifests=manifests,
             children={
-                each.digest: tuple(child for child in each.children if child in manifests)
-                for each in inventory.manifests.values()
-                if each.children
+                manifest.digest: tuple(child for child in manifest.children if child in manifests)
+                for manifest in inventory.manifests.values()
+                if manifest.children
             },
             referrers=inventory.referrers_of,
         )
@@ -104,9 +115,11 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Broken:
     """
-    A tag or a digest (`name`) that could be pulled before and cannot be any more, or that a kept index has lost.
+    A tag or digest (`name`) that could be pulled before and cannot be pulled now, or that a kept
+    index lost.
 
-    `seen` ends the sentence "it …". `ours`: this run was to delete it, or the manifest that it named.
+    seen: completes the sentence "it …".
+    ours: this run planned to delete it, or the manifest that it named.
     """
 
     repository: str
@@ -116,15 +129,17 @@ class Broken:
     ours: bool = False
 
     def __str__(self) -> str:
-        return written(self.repository, self.name)
+        return full_name(self.repository, self.name)
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """
-    One repository before and after. `references`: how many names in use could be pulled before.
+    One repository before and after the deletions.
 
-    `suspects` are broken, and `absent` merely not there, unless the registry has them when it is asked for each.
+    references: how many used names could be pulled before.
+    suspects: broken, unless the registry has them when it is asked for each.
+    absent: no longer listed although kept, but not broken by this run; likewise to be asked for.
     """
 
     references: int
@@ -136,10 +151,11 @@ class Compared:
 @dataclass(frozen=True, slots=True)
 class Proof:
     """
-    What the look afterwards has come to, over the repositories in which something was deleted.
+    The result of the verification, over every repository in which something was deleted.
 
-    `notes` tell what somebody else changed meanwhile; `unproven` what could not be looked at, and why; `skipped`: the run was
-    stopped before it could look.
+    notes: changes by others during the run.
+    unproven: what could not be verified, and why.
+    skipped: the run was stopped before the verification.
     """
 
     repositories: int = 0
@@ -151,6 +167,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
+        """Was everything verified, and nothing found broken?"""
         return not (self.broken or self.unproven or self.skipped)
 
 
@@ -158,158 +175,179 @@ _NOTHING: Mapping[str, bool] = MappingProxyType({})
 
 
 def compare(
-    standing: Standing,
+    baseline: Baseline,
     after: RepositoryInventory,
     planned_with: UsageIndex,
     deleted_with: UsageIndex,
     *,
     missing: Collection[str] = (),
-    went: Mapping[str, bool] = _NOTHING,
-) -> Compared:
+    deleted: Mapping[str, bool] = _NOTHING,
+) -> Comparison:
     """
-    What of `standing` does `after` not show?
+    Find what is in the baseline, should still exist, and is not listed now.
 
-    Both usages count: that of the plan and the last one that was read before a deletion. `missing`: names that could not be pulled
-    when the plan was made. `went`: the tags and digests that were to go and may be gone, and whether it was this run that deleted
-    them; what is not among them somebody else has changed.
+    planned_with, deleted_with: the usage of the plan, and the last usage read before a deletion.
+        Both count.
+    missing: names that could not be pulled when the plan was made.
+    deleted: tags and digests that were planned for deletion and may no longer exist -> did this run
+        delete them? If not, someone else did. Every other change was made by others.
     """
-    return _Comparison(standing, after, went).run(_resolved(standing, planned_with, deleted_with, missing))
+    used = _resolvable(baseline, planned_with, deleted_with, missing)
+    return _RepositoryComparison(baseline, after, deleted).run(used)
 
 
-def _resolved(
-    standing: Standing, planned_with: UsageIndex, deleted_with: UsageIndex, missing: Collection[str]
+def _resolvable(
+    baseline: Baseline, planned_with: UsageIndex, deleted_with: UsageIndex, missing: Collection[str]
 ) -> dict[str, tuple[ImageUse, ...]]:
-    """What was used and could be pulled, by name. A digest may have been there although nothing lists it."""
-    found: defaultdict[str, dict[ImageUse, None]] = defaultdict(dict)
-    listed = {*standing.tags, *standing.manifests, *standing.tags.values()}
-    for name, uses in _used(planned_with, standing.repository):
-        if name in listed or (name not in missing and any(pulled(use) == name for use in uses)):
-            found[name].update(dict.fromkeys(uses))
-    for name, uses in _used(deleted_with, standing.repository):
+    """
+    Used names that could be pulled before -> their uses.
+
+    A digest may exist although nothing lists it.
+    """
+    uses_of: defaultdict[str, dict[ImageUse, None]] = defaultdict(dict)
+    listed = {*baseline.tags, *baseline.manifests, *baseline.tags.values()}
+    for name, uses in _used(planned_with, baseline.repository):
+        if name in listed or (name not in missing and any(pulled_name(use) == name for use in uses)):
+            uses_of[name].update(dict.fromkeys(uses))
+    for name, uses in _used(deleted_with, baseline.repository):
         if name in listed:
-            found[name].update(dict.fromkeys(uses))
-    return {name: tuple(uses) for name, uses in found.items()}
+            uses_of[name].update(dict.fromkeys(uses))
+    return {name: tuple(uses) for name, uses in uses_of.items()}
 
 
 @dataclass
-class _Comparison:
-    standing: Standing
+class _RepositoryComparison:
+    baseline: Baseline
     after: RepositoryInventory
-    went: Mapping[str, bool]
+    deleted: Mapping[str, bool]
 
     def __post_init__(self) -> None:
         self.tags = {tag.name: tag.digest for tag in self.after.tags}
         self.digests = self.after.manifests.keys() | set(self.tags.values())
         self.tags_of: defaultdict[Digest, list[str]] = defaultdict(list)
-        for name, digest in sorted(self.standing.tags.items()):
+        for name, digest in sorted(self.baseline.tags.items()):
             self.tags_of[digest].append(name)
         self.parents_of: defaultdict[Digest, list[Digest]] = defaultdict(list)
-        for index, children in self.standing.children.items():
+        for index, children in self.baseline.children.items():
             for child in children:
                 self.parents_of[child].append(index)
 
-    def run(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Compared:
+    def run(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Comparison:
         suspects: dict[str, Broken] = {}
-        for each in (*self._references(used), *self._indexes(used), *self._tags(used)):
-            known = suspects.get(each.name)
-            uses = tuple(dict.fromkeys((*known.uses, *each.uses))) if known else ()
-            suspects[each.name] = replace(known, uses=uses) if known else each
-        return Compared(
+        for suspect in (*self._references(used), *self._indexes(used), *self._tags(used)):
+            known = suspects.get(suspect.name)
+            uses = tuple(dict.fromkeys((*known.uses, *suspect.uses))) if known else ()
+            suspects[suspect.name] = replace(known, uses=uses) if known else suspect
+        return Comparison(
             references=len(used),
             suspects=tuple(suspects[name] for name in sorted(suspects)),
-            absent=tuple(each for each in self._absent(used) if each.name not in suspects),
+            absent=tuple(broken for broken in self._absent(used) if broken.name not in suspects),
             notes=tuple(self._moved()),
         )
 
     def _references(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
+        """Used names that cannot be pulled now."""
         for name, uses in used.items():
             if is_digest(name):
                 if name not in self.digests:
-                    yield self._broken(name, "cannot be pulled any more", uses)
+                    yield self._broken(name, "can no longer be pulled", uses)
             elif name not in self.tags:
-                yield self._broken(name, "cannot be pulled any more", uses)
-            elif self._hollow(self.tags[name]):
-                yield self._broken(name, "names a manifest that is gone", uses)
+                yield self._broken(name, "can no longer be pulled", uses)
+            elif self._lost_manifest(self.tags[name]):
+                yield self._broken(name, "names a manifest that no longer exists", uses)
 
     def _indexes(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
-        leaving = self._taken_along()
-        for index, children in self.standing.children.items():
-            if index in leaving:
+        """Kept indexes that no longer exist, and lost children of kept indexes."""
+        deleted = self._deleted_manifests()
+        for index, children in self.baseline.children.items():
+            if index in deleted:
                 continue
             names = self.tags_of[index]
             if index not in self.digests:
-                # No tag names it any more, so with its tags it was deleted as a whole: not by us, for then it would have gone.
+                # Another client deleted a tagged index as a whole, with its tags: see `_absent`.
                 if not names:
-                    yield self._broken(index, "is an index that was to stay, and is gone", self._users(index, used))
+                    yield self._broken(
+                        index, "is an index that was kept, and no longer exists", self._users(index, used)
+                    )
                 continue
             for child in children:
                 if child not in self.digests:
-                    called = f":{names[0]}" if names else f"@{index}"
-                    seen = f"is gone, and {self.standing.repository}{called}, which was to stay, lists it"
+                    index_name = f":{names[0]}" if names else f"@{index}"
+                    seen = f"no longer exists, and {self.baseline.repository}{index_name}, which was kept, lists it"
                     yield self._broken(child, seen, self._users(child, used))
 
     def _tags(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
-        """Kept names that nobody uses: broken if they went with a manifest that this run deleted."""
+        """Kept, unused tags that were deleted with a manifest, or have lost their manifest."""
         for name, digest in self._kept(used):
-            if name not in self.tags and self.went.get(digest):
-                yield self._broken(name, "was to stay, and is gone with its manifest")
-            elif self.tags.get(name) == digest and self._hollow(digest):
-                yield self._broken(name, "was to stay, and names a manifest that is gone")
+            if name not in self.tags and self.deleted.get(digest):
+                yield self._broken(name, "was kept, and was deleted together with its manifest")
+            elif self.tags.get(name) == digest and self._lost_manifest(digest):
+                yield self._broken(name, "was kept, and names a manifest that no longer exists")
 
     def _absent(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
-        """Kept names that are gone; those among the suspects went by our hand."""
+        """
+        Kept tags that no longer exist.
+
+        Those also among the suspects were deleted by this run.
+        """
         for name, _ in self._kept(used):
             if name not in self.tags:
-                yield self._broken(name, "is gone; this run did not delete it")
+                yield self._broken(name, "no longer exists; this run did not delete it")
 
     def _moved(self) -> Iterator[str]:
-        for name, digest in sorted(self.standing.tags.items()):
+        """A note for each tag that was pushed again during the run."""
+        for name, digest in sorted(self.baseline.tags.items()):
             now = self.tags.get(name, digest)
-            if now != digest and name not in self.went:
-                yield f"{written(self.standing.repository, name)} names {now} now; it was pushed again meanwhile."
+            if now != digest and name not in self.deleted:
+                yield f"{full_name(self.baseline.repository, name)} names {now} now; it was pushed again during the run."
 
     def _kept(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[tuple[str, Digest]]:
-        for name, digest in sorted(self.standing.tags.items()):
-            if name not in used and name not in self.went:
+        """The unused tags of the baseline that were not planned for deletion."""
+        for name, digest in sorted(self.baseline.tags.items()):
+            if name not in used and name not in self.deleted:
                 yield name, digest
 
-    def _hollow(self, digest: Digest) -> bool:
-        """A name may outlive what it names; of what was not listed before nothing can be said."""
-        return digest in self.standing.manifests and digest not in self.after.manifests
+    def _lost_manifest(self, digest: Digest) -> bool:
+        """
+        Was this manifest listed before, but not now?
 
-    def _taken_along(self) -> set[Digest]:
-        """What was to go, and what the registry removes together with it."""
-        gone = {Digest(name) for name in self.went if is_digest(name)}
-        pending = list(gone)
+        Manifests that were not listed before are not checked.
+        """
+        return digest in self.baseline.manifests and digest not in self.after.manifests
+
+    def _deleted_manifests(self) -> set[Digest]:
+        """The manifests planned for deletion, and their untagged referrers, transitively."""
+        deleted = {Digest(name) for name in self.deleted if is_digest(name)}
+        pending = list(deleted)
         while pending:
-            for referrer in self.standing.referrers.get(pending.pop(), ()):
-                if referrer not in gone and not self.tags_of.get(referrer):
-                    gone.add(referrer)
+            for referrer in self.baseline.referrers.get(pending.pop(), ()):
+                if referrer not in deleted and not self.tags_of.get(referrer):
+                    deleted.add(referrer)
                     pending.append(referrer)
-        return gone
+        return deleted
 
     def _users(self, digest: Digest, used: Mapping[str, tuple[ImageUse, ...]]) -> tuple[ImageUse, ...]:
-        """Who uses it, or an index above it."""
-        seen, pending = {digest}, [digest]
-        found: dict[ImageUse, None] = {}
+        """The uses of this digest, and of every index that reaches it."""
+        reached, pending = {digest}, [digest]
+        uses: dict[ImageUse, None] = {}
         while pending:
-            each = pending.pop()
-            for name in (each, *self.tags_of.get(each, ())):
-                found.update(dict.fromkeys(used.get(name, ())))
-            for parent in self.parents_of.get(each, ()):
-                if parent not in seen:
-                    seen.add(parent)
+            current = pending.pop()
+            for name in (current, *self.tags_of.get(current, ())):
+                uses.update(dict.fromkeys(used.get(name, ())))
+            for parent in self.parents_of.get(current, ()):
+                if parent not in reached:
+                    reached.add(parent)
                     pending.append(parent)
-        return tuple(found)
+        return tuple(uses)
 
     def _broken(self, name: str, seen: str, uses: tuple[ImageUse, ...] = ()) -> Broken:
-        digest = self.standing.tags.get(name)
-        ours = self.went.get(name, False) or (digest is not None and self.went.get(digest, False))
-        return Broken(self.standing.repository, name, seen, uses, ours)
+        digest = self.baseline.tags.get(name)
+        ours = self.deleted.get(name, False) or (digest is not None and self.deleted.get(digest, False))
+        return Broken(self.baseline.repository, name, seen, uses, ours)
 
 
 def _used(usage: UsageIndex, repository: str) -> Iterable[tuple[str, tuple[ImageUse, ...]]]:
-    """Every name of the repository that is used, and by whom."""
+    """Every used tag and digest of the repository, with its uses."""
     for tag in sorted(usage.tags(repository)):
         yield tag, usage.of_tag(repository, tag)
     for digest in sorted(usage.digests(repository)):

@@ -352,7 +352,5 @@ class ResourceManager:
 
 
 def _here(request: web.Request) -> Any:
-    """
-    Return the URL of the request as the caller wrote it: aiohttp does not know that it is HTTPS.
-    """
+    """Return the URL of the request, with the scheme that clients use."""
     return request.url.with_scheme("https")

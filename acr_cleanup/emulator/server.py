@@ -228,8 +228,8 @@ class Emulator:
                 if ask_for_client:
                     self.authority.certificates.configure_trust(context)
                     context.verify_mode = ssl.CERT_OPTIONAL
-                    # The client certificates name their subject only. Python 3.13 refuses them; API servers
-                    # accept them.
+                    # The client certificates name their subject only. Python 3.13 refuses them; API
+                    # servers accept them.
                     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
                 self._contexts[key] = context
             return self._contexts[key]

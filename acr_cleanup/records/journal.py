@@ -21,7 +21,8 @@ from typing import Any
 
 from acr_cleanup import __version__
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Plan, Step
+from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.errors import AcrCleanupError
 
 NAME = "journal.jsonl"
@@ -50,7 +51,8 @@ class Journal:
     """
     An open journal; use `open_journal` to create one.
 
-    Callers may write concurrently: one fsync covers all intents that were written before it started.
+    Callers may write concurrently: one fsync covers all intents that were written before it
+    started.
     """
 
     def __init__(self, path: Path, file: RawIOBase) -> None:
@@ -166,7 +168,8 @@ def put_aside(path: Path) -> Path | None:
     for number in range(1, 1000):
         aside = path.with_name(f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl")
         try:
-            # Unlike a rename, a hard link never replaces an existing file. A symbolic link is not followed.
+            # Unlike a rename, a hard link never replaces an existing file. A symbolic link is not
+            # followed.
             os.link(path, aside, follow_symlinks=False)
         except FileExistsError:
             continue

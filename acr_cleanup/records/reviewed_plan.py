@@ -11,7 +11,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from graphlib import CycleError
 from itertools import groupby
 from pathlib import Path
@@ -22,11 +22,13 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import AppliedPlan
-from acr_cleanup.core.plan import Decision, DeleteManifest, RepositoryPlan, Step, Untag, waves
+from acr_cleanup.core.plan import Decision, RepositoryPlan
 from acr_cleanup.core.policy import describe_duration
 from acr_cleanup.core.references import COMPONENT, DIGEST, FULL_PATH_LENGTH, TAG, Digest, normalise_host
 from acr_cleanup.core.shard import WHOLE, Shard
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag, waves
 from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.json import PLAN_VERSION, plan_hash
 
@@ -42,7 +44,9 @@ _REMEDY = "Use the unmodified plan.json of `acr-cleanup plan --out plan.json` or
 
 @dataclass(frozen=True, slots=True)
 class SeenCluster:
-    """A cluster on which a plan is based: its name in the configuration and, for AKS, its resource id."""
+    """
+    A cluster on which a plan is based: its name in the configuration and, for AKS, its resource id.
+    """
 
     name: str
     resource_id: str | None = None
@@ -105,7 +109,7 @@ class ReviewedPlan:
                 f"the plan is for shard {words.plain(self.shard, 40)}, but this run is shard {shard}. "
                 f"Use the plan of this shard, or set shard to the plan's."
             )
-        made = f"the plan was made at {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        made = f"the plan was made at {in_utc(self.created_at):%Y-%m-%d %H:%M:%S} UTC"
         age = now - self.created_at
         if age > max_age:
             ago = f"{words.age(age)} ago" if age >= timedelta(minutes=1) else "just now"
@@ -270,7 +274,8 @@ def _data(path: Path) -> bytes:
 def _decoded(data: bytes) -> tuple[_File, bool]:
     """Return the decoded file, and whether its hash matches its content."""
     try:
-        # Decode once, for both the hash and the plan: two decoders could resolve a duplicate member differently.
+        # Decode once, for both the hash and the plan: two decoders could resolve a duplicate member
+        # differently.
         document: Any = msgspec.json.decode(data)
         if not isinstance(document, Mapping) or not {"schema_version", "steps"} <= document.keys():
             raise _InvalidPlanError("The file is not a plan.")
@@ -287,7 +292,11 @@ def _decoded(data: bytes) -> tuple[_File, bool]:
 
 
 def _repositories(steps: Iterable[_Step]) -> Iterator[RepositoryPlan]:
-    """Yield the deletions of each repository, in the order of the file. Raises `_InvalidPlanError`."""
+    """
+    Yield the deletions of each repository, in the order of the file.
+
+    Raises `_InvalidPlanError`.
+    """
     names = set[str]()
     for name, group in groupby(steps, key=lambda step: step.repository):
         if name in names:

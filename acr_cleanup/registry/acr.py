@@ -18,7 +18,7 @@ from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
-from acr_cleanup.core.verification import written
+from acr_cleanup.core.verification import full_name
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
@@ -93,7 +93,7 @@ class AcrRegistry:
         self._absent: set[tuple[str, str]] = set()
 
     def now(self) -> datetime | None:
-        """The time of the registry's own clock, in seconds; None before its first dated response."""
+        """The time of the registry's own clock; None before its first dated response."""
         return self.requests.now()
 
     def announce(self, repositories: Iterable[str]) -> None:
@@ -287,7 +287,7 @@ class AcrRegistry:
         manifests: list[Manifest] = []
 
         async def read_attributes(path: str, name: str) -> bytes | None:
-            reply = await self.requests.get(path, f"reading the attributes of {written(repository, name)}")
+            reply = await self.requests.get(path, f"reading the attributes of {full_name(repository, name)}")
             if reply is None:
                 self._absent.add((repository, name))
                 return None
@@ -353,7 +353,7 @@ class AcrRegistry:
         manifest = inventory.manifests.get(digest)
         try:
             if manifest is None:
-                # A tag names it, but it is not listed: only its attributes tell whether it is locked.
+                # A tag names it, but it is not listed: only its attributes tell of a lock.
                 manifest = await self._read_attributes(inventory.name, digest)
                 if manifest is None or manifest.is_image:
                     return manifest

@@ -46,7 +46,9 @@ def where(login_server: str, call: str) -> str:
 
 
 def status_and_errors(reply: Reply) -> str:
-    """`405 Method Not Allowed (CODE: message)`; the parentheses only if the registry gave errors."""
+    """
+    `405 Method Not Allowed (CODE: message)`; the parentheses only if the registry gave errors.
+    """
     try:
         status = f"{reply.status} {HTTPStatus(reply.status).phrase}"
     except ValueError:
@@ -98,7 +100,10 @@ def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryEr
 
 
 def no_answer(login_server: str, call: str, error: BaseException) -> RegistryError:
-    """The error for a request without a reply: `RegistryUnreachable` if there was no connection at all."""
+    """
+    The error for a request without a reply: `RegistryUnreachable` if there was no connection at
+    all.
+    """
     place, cause = f"registry {login_server}", cause_of(error)
     match cause:
         case aiohttp.ClientProxyConnectionError():
@@ -147,7 +152,10 @@ def no_answer(login_server: str, call: str, error: BaseException) -> RegistryErr
 
 
 def not_listed(login_server: str, call: str, seen: str) -> NotListed:
-    """The error for an incomplete list: any tag may be missing, so nothing in the repository may be deleted."""
+    """
+    The error for an incomplete list: any tag may be missing, so nothing in the repository may be
+    deleted.
+    """
     return NotListed(seen, where=where(login_server, call), remedy="All its tags and manifests are kept. Run again.")
 
 

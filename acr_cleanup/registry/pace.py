@@ -22,7 +22,9 @@ import aiohttp
 from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
 
 MOST_DELETES_AT_ONCE = 32
-"""The limit in Microsoft's own tool: https://github.com/Azure/acr-cli (`acr purge --concurrency`)."""
+"""
+The limit in Microsoft's own tool: https://github.com/Azure/acr-cli (`acr purge --concurrency`).
+"""
 
 TRIES = 5
 PATIENCE = 240.0
@@ -46,7 +48,11 @@ _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aio
 
 
 class Category(StrEnum):
-    """What the registry's rate limits count separately. https://learn.microsoft.com/azure/container-registry/container-registry-skus"""
+    """
+    What the registry's rate limits count separately.
+
+    https://learn.microsoft.com/azure/container-registry/container-registry-skus
+    """
 
     READ = "read"
     DELETE = "delete"
@@ -129,7 +135,8 @@ class Pace:
                     now = self._clock()
                     first_pause = now if first_pause is None else first_pause
                     pause = retry_after(reply.headers) or self._backoff(pauses + 1)
-                    # Otherwise 500 requests would wait one after the other for a registry that answers none.
+                    # Otherwise 500 requests would wait one after the other for a registry that
+                    # answers none.
                     if now + pause - min(first_pause, self._first_throttled(category, now)) > self._patience:
                         return reply
                     # The rate limit is the registry's, not this request's: any request during the
@@ -148,7 +155,9 @@ class Pace:
                 await self._sleep(delay)
 
     async def _send(self, category: Category, send: Callable[[], Awaitable[Reply]]) -> Reply:
-        """Send once, in the order of the calls, so that many deletions do not delay a list for long."""
+        """
+        Send once, in the order of the calls, so that many deletions do not delay a list for long.
+        """
         while True:
             await self._until_resumed()
             if category is Category.TOKEN:
@@ -172,7 +181,8 @@ class Pace:
             await self._sleep(left)
 
     def _backoff(self, tries: int) -> float:
-        # Half of it is random, so that requests that failed at the same time are not repeated at the same time.
+        # Half of it is random, so that requests that failed at the same time are not repeated at
+        # the same time.
         longest = min(FIRST_BACKOFF * 2.0 ** (tries - 1), LONGEST_BACKOFF)
         return longest * (0.5 + 0.5 * self._jitter())
 
@@ -183,7 +193,11 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def _tries_worth(cause: BaseException) -> int:
-    """How many attempts make sense after this error. Few for a mistyped name: the user waits for the message."""
+    """
+    How many attempts make sense after this error.
+
+    Few for a mistyped name: the user waits for the message.
+    """
     match cause:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | aiohttp.InvalidURL():
             return 1

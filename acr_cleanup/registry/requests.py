@@ -34,7 +34,11 @@ from acr_cleanup.registry.tokens import API_VERSION, RegistryTokens
 from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
 
 PAGE = 1000
-"""Entries per page; the registry silently reduces larger values. https://github.com/Azure/acr/issues/749"""
+"""
+Entries per page; the registry silently reduces larger values.
+
+https://github.com/Azure/acr/issues/749
+"""
 
 LARGEST_MANIFEST = 4 * 1024 * 1024
 """
@@ -122,7 +126,9 @@ class RegistryRequests:
         self._date: tuple[datetime, float] | None = None
 
     def now(self) -> datetime | None:
-        """The time of the registry's own clock, in seconds; None before its first dated response."""
+        """
+        The time of the registry's own clock, in seconds; None before its first dated response.
+        """
         if self._date is None:
             return None
         date, at = self._date
@@ -144,7 +150,7 @@ class RegistryRequests:
 
     def quote_repository(self, name: str) -> str:
         """The name of a repository as one segment of a path."""
-        return quote(self._checked(_REPOSITORY, name, "repository"), safe="")
+        return quote(self._checked(_REPOSITORY, name, "repository name"), safe="")
 
     def quote_digest(self, digest: str) -> str:
         """A digest as one segment of a path."""
@@ -162,7 +168,7 @@ class RegistryRequests:
     def _checked(self, grammar: re.Pattern[str], text: str, kind: str) -> str:
         if not grammar.fullmatch(text):
             raise RegistryError(
-                f"{quoted(repr(text))} is not a valid {kind} name; no request was sent.",
+                f"{quoted(repr(text))} is not a valid {kind}; no request was sent.",
                 where=f"registry {self.login_server}",
                 remedy="If it must be deleted, delete it by hand.",
             )
@@ -208,7 +214,7 @@ class RegistryRequests:
             raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
 
     async def read_pages(self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str) -> dict[str, T]:
-        """Do the same, but raise `MalformedAnswer` and the `RegistryError` of a page as they are."""
+        """Read pages as `read_list` does, but do not turn errors into `NotListed`."""
         entries: dict[str, T] = {}
         followed: set[str] = set()
         query = urlencode({"n": PAGE})

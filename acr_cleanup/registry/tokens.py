@@ -45,7 +45,10 @@ EVERYTHING = "registry:catalog:* repository:*:*"
 CATALOG = "registry:catalog:*"
 REPOSITORY = "repository:{name}:{actions}"
 DELETING = ("pull", "delete", "metadata_read")
-"""Actions in the scope of a token that must name its repositories: only what reading and deleting need."""
+"""
+Actions in the scope of a token that must name its repositories: only what reading and deleting
+need.
+"""
 UNLOCKING = (*DELETING, "metadata_write")
 RESTORING = ("pull", "push", "metadata_read", "metadata_write", "deleted_read", "deleted_restore")
 """The last two are for soft delete; `az acr manifest restore` asks for the same."""
@@ -58,10 +61,16 @@ https://distribution.github.io/distribution/spec/auth/token/
 """
 
 RENEW_EARLY = 300.0
-"""Seconds before its expiry from which a token is renewed (or a fifth of its lifetime, if that is less)."""
+"""
+Seconds before its expiry from which a token is renewed (or a fifth of its lifetime, if that is
+less).
+"""
 
 REFUSAL_STAYS = 30.0
-"""Seconds during which a refused login is not repeated: otherwise 50 callers would repeat it one by one."""
+"""
+Seconds during which a refused login is not repeated: otherwise 50 callers would repeat it one by
+one.
+"""
 
 LARGEST_ANSWER = 1024 * 1024
 """Bytes."""
@@ -78,7 +87,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Token:
-    """One token, fetched when first needed. With `lock`, one caller renews it while the others wait."""
+    """
+    One token, fetched when first needed.
+
+    With `lock`, one caller renews it while the others wait.
+    """
 
     names: list[str] = field(default_factory=list)
     value: str = field(default="", repr=False)
@@ -136,7 +149,10 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         self._refused_until = float("-inf")
 
     def announce(self, names: Iterable[str]) -> None:
-        """Name the repositories that will be needed, roughly in that order, so that each token names ten."""
+        """
+        Name the repositories that will be needed, roughly in that order, so that each token names
+        ten.
+        """
         for name in names:
             if name in self._batches:
                 continue
@@ -164,8 +180,8 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         else:
             challenged = http.headers["Authorization"] != sent
             if challenged and response.http_response.status_code != 401:
-                # The registry accepted the SDK's token for this repository, but not ours. (If it refuses
-                # both, rights are missing, and another token does not help.)
+                # The registry accepted the SDK's token for this repository, but not ours. (If it
+                # refuses both, rights are missing, and another token does not help.)
                 log.debug("the registry refused a wildcard token; further tokens name their repositories")
                 self._refuse(token, value)
             return response
@@ -215,7 +231,11 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                     raise
 
     async def _renew(self, token: _Token, repository: str | None) -> bool:
-        """Fetch this token. Returns False if the registry needs another kind of token for the repository."""
+        """
+        Fetch this token.
+
+        Returns False if the registry needs another kind of token for the repository.
+        """
         refresh = await self._refresh_token()
         # The refresh token tells whether the registry grants wildcards, so choose again.
         chosen, scope = self._choose(repository)
@@ -227,7 +247,8 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         except RegistryForbidden:
             if self._per_repository:
                 raise
-            # Perhaps only the wildcard was refused. The next attempt asks for the repository itself.
+            # Perhaps only the wildcard was refused. The next attempt asks for the repository
+            # itself.
             claims, value = {"access": []}, ""
         if not self._per_repository and claims.get("access") == []:
             self._per_repository = True
@@ -325,7 +346,8 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                 where=where(self._login_server, call),
                 remedy="Check container_registry.url, and whether a proxy answers in its place.",
             )
-        # The answer may give the lifetime of an opaque token. The claims of a JSON web token come first.
+        # The answer may give the lifetime of an opaque token. The claims of a JSON web token come
+        # first.
         return value, {"expires_in": answer.get("expires_in"), **claims_of(value)}
 
     def _lifetime(self, claims: Mapping[str, Any]) -> float:

@@ -11,13 +11,19 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 CONNECT_WITHIN, READ_WITHIN, ANSWER_WITHIN = 10.0, 20.0, 60.0
-"""Seconds: to connect; between two parts of a response; until the headers arrive, through any proxies."""
+"""
+Seconds: to connect; between two parts of a response; until the headers arrive, through any proxies.
+"""
 
 Transport: TypeAlias = AsyncHttpTransport[HttpRequest, AsyncHttpResponse]
 
 
 class SharedTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
-    """The caller's transport with time limits. Several pipelines share it; none of them may close it."""
+    """
+    The caller's transport with time limits.
+
+    Several pipelines share it; none of them may close it.
+    """
 
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
@@ -63,7 +69,11 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 
 
 async def read_bounded(response: AsyncHttpResponse, largest: int) -> bytes:
-    """Read the body of a streamed response. Raises `TooLargeError` if it has more than `largest` bytes."""
+    """
+    Read the body of a streamed response.
+
+    Raises `TooLargeError` if it has more than `largest` bytes.
+    """
     length = response.headers.get("Content-Length", "")
     # Content-Length counts compressed bytes: a kilobyte may unpack to a megabyte.
     if response.headers.get("Content-Encoding") or not length.isdecimal():

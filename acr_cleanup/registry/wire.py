@@ -25,7 +25,11 @@ from acr_cleanup.errors import InvalidReference
 T = TypeVar("T")
 
 NO_TIME_BEFORE = 2000
-"""A year. Go writes a missing time as the year 1, which would make everything old enough to delete."""
+"""
+Times before this year count as missing.
+
+Go writes a missing time as the year 1, which would make everything old enough to delete.
+"""
 
 
 class MalformedAnswer(ValueError):
@@ -203,7 +207,9 @@ def read_tag(body: bytes) -> Tag:
 
 
 def read_manifests(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, ListedManifest]:
-    """Decode a page of manifests, by digest; `known` as for `read_tags`. Raises `MalformedAnswer`."""
+    """
+    Decode a page of manifests, by digest; `known` as for `read_tags`. Raises `MalformedAnswer`.
+    """
     known = {} if known is None else known
     entries = (_listed(entry, known) for entry in _decode(_MANIFESTS, body).manifests or ())
     return {entry.manifest.digest: entry for entry in entries}
@@ -353,5 +359,8 @@ def _text(value: Any) -> str:
 
 
 def _shared(value: Any) -> str:
-    """Intern a text that has few distinct values: otherwise each of a million manifests keeps its own copy."""
+    """
+    Intern a text that has few distinct values: otherwise each of a million manifests keeps its own
+    copy.
+    """
     return intern(value) if isinstance(value, str) else ""

@@ -19,6 +19,7 @@ from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import Block, Line, TextPage, fact, heading, section
+from acr_cleanup.reports.plan_words import warning_text
 
 USES_ON_SCREEN = 20
 TAGS_ON_SCREEN = 60
@@ -106,7 +107,7 @@ class CurrentExplanation(ExplanationPage):
         """Yield the blockers, the warnings and the clusters that were read."""
         usage = self.evidence.usage
         yield from section(blocker_blocks(usage.blockers))
-        yield from section(warning_blocks((*usage.warnings, *self.plan.warnings)))
+        yield from section(warning_blocks((*usage.warnings, *map(warning_text, self.plan.warnings))))
         yield from section(self._clusters())
 
     def _clusters(self) -> Iterator[Block]:
@@ -197,7 +198,9 @@ def utc_minute(when: datetime) -> str:
 
 
 def kind_rank(kind: str) -> int:
-    """Sort key of a kind: 0 for objects that people write, more for objects that controllers create."""
+    """
+    Sort key of a kind: 0 for objects that people write, more for objects that controllers create.
+    """
     return _MADE_BY_CONTROLLERS.index(kind) + 1 if kind in _MADE_BY_CONTROLLERS else 0
 
 

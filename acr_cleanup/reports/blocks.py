@@ -1,5 +1,6 @@
 """
-Blocks of a text report, and their two forms: tables and colour for a terminal, plain lines elsewhere.
+Blocks of a text report, and their two forms: tables and colour for a terminal, plain lines
+elsewhere.
 
 A report is composed of blocks once, and then takes one of the forms. Foreign text must pass through
 `words.plain` before it is put into a block.
@@ -73,7 +74,9 @@ class TextPage(ABC):
         return self.blocks()
 
     def lines(self) -> Iterator[str]:
-        """Yield plain lines: no colour, no frames, and not wrapped, so that they can be searched."""
+        """
+        Yield plain lines: no colour, no frames, and not wrapped, so that they can be searched.
+        """
         for block in self.blocks():
             yield from _plain(block)
 

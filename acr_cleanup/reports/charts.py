@@ -1,10 +1,11 @@
 """
 Renders the charts of a job summary for GitHub's mermaid: tags by decision, and space by repository.
 
-Mermaid drops a whole chart because of one character that it cannot parse. Therefore a chart contains
-only our own words, plain numbers, and names in which every character except letters, digits and
-`. _ / -` is replaced. Colours are set, because the default text of the dark theme is black on black.
-The oldest names of the chart types are used, because GitHub's mermaid version is not documented.
+Mermaid drops a whole chart because of one character that it cannot parse. Therefore a chart
+contains only our own words, plain numbers, and names in which every character except letters,
+digits and `. _ / -` is replaced. Colours are set, because the default text of the dark theme is
+black on black. The oldest names of the chart types are used, because GitHub's mermaid version is
+not documented.
 https://mermaid.js.org/syntax/pie.html https://mermaid.js.org/syntax/xyChart.html
 """
 
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from acr_cleanup.core.policy import Rule, describe_duration
+from acr_cleanup.core.policy import ChartGroup, in_words, keep_rule
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 
@@ -28,16 +29,8 @@ LABEL = 40
 """Maximum length of a bar's label, in characters."""
 
 _RED, _ORANGE, _BLUE, _TEAL, _PURPLE, _GREY = "#cf222e", "#bc4c00", "#0969da", "#1b7c83", "#8250df", "#6e7781"
-# Rules that are rare share one slice.
-_RARE = (
-    Rule.LOCKED,
-    Rule.EXCLUDED,
-    Rule.OUT_OF_SCOPE,
-    Rule.UNKNOWN_MANIFEST,
-    Rule.UNKNOWN_AGE,
-    Rule.ATTACHED,
-    Rule.UNREVIEWED,
-)
+# Every group has a slice of its own. `OTHER` collects the rules that rarely keep a tag.
+_COLOURS = {ChartGroup.IN_USE: _BLUE, ChartGroup.YOUNG: _TEAL, ChartGroup.NEWEST: _PURPLE, ChartGroup.OTHER: _GREY}
 
 
 class Slice(NamedTuple):
@@ -49,18 +42,19 @@ class Slice(NamedTuple):
 
 
 def decisions(view: View) -> tuple[Slice, ...]:
-    """Count every tag in exactly one slice: kept tags by their strongest reason. Empty slices are omitted."""
-    kept = Counter[Rule]()
+    """
+    Count every tag in exactly one slice: kept tags by their strongest reason. Empty slices are
+    omitted.
+    """
+    kept = Counter[ChartGroup]()
     for tally in view.result.plan.tallies:
-        kept.update(tally.kept_by)
+        for rule, tags in tally.kept_by.items():
+            kept[keep_rule(rule).group] += tags
     policy, total = view.result.plan.policy, view.total
     slices = (
         Slice(view.gone_title, total.gone, _RED),
         Slice("Planned but not deleted", total.left, _ORANGE),
-        Slice("Kept: in use", kept[Rule.IN_USE], _BLUE),
-        Slice(f"Kept: younger than {describe_duration(policy.older_than)}", kept[Rule.YOUNG], _TEAL),
-        Slice(f"Kept: newest {policy.keep_last}", kept[Rule.NEWEST], _PURPLE),
-        Slice("Kept: other reasons", sum(kept[rule] for rule in _RARE), _GREY),
+        *(Slice(f"Kept: {in_words(group, policy)}", kept[group], colour) for group, colour in _COLOURS.items()),
     )
     return tuple(part for part in slices if part.tags > 0)
 
@@ -76,7 +70,10 @@ def pie(slices: Sequence[Slice]) -> str:
 
 
 def table(slices: Sequence[Slice]) -> str:
-    """Render the decisions as a table with bars, for pages without mermaid; "" for fewer than two slices."""
+    """
+    Render the decisions as a table with bars, for pages without mermaid; "" for fewer than two
+    slices.
+    """
     if len(slices) < 2:
         return ""
     total = sum(part.tags for part in slices)
@@ -122,7 +119,10 @@ def _chart(look: dict[str, Any], *lines: str) -> str:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Make labels that mermaid can parse. They are distinct, because it draws bars with equal labels on top of each other."""
+    """
+    Make labels that mermaid can parse. They are distinct, because it draws bars with equal labels
+    on top of each other.
+    """
     labels: list[str] = []
     for name in names:
         shown = re.sub(r"[^A-Za-z0-9._/-]+", "_", name[: 4 * LABEL])

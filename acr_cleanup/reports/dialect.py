@@ -1,4 +1,7 @@
-"""The Markdown that the page of a summary understands. Which CI system shows the page is not known here."""
+"""
+The Markdown that the page of a summary understands. Which CI system shows the page is not known
+here.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from dataclasses import dataclass
 
 from acr_cleanup.reports.tone import Tone
 
-# A code span, which is left unchanged, or one of our breaks followed by a character that would begin
-# a list, a rule or a heading at the start of a line.
+# A code span, which is left unchanged, or one of our breaks followed by a character that would
+# begin a list, a rule or a heading at the start of a line.
 _BREAK = re.compile(r"(`[^`\n]*`)|<br>\s*(\d*)([-+.)=]?)")
 
 _ALERTS = {"neutral": "NOTE", "good": "TIP", "stopped": "IMPORTANT", "warning": "WARNING", "bad": "CAUTION"}
@@ -68,9 +71,9 @@ GITHUB = Dialect()
 """
 The page of a GitHub Actions run.
 
-GitHub drops a summary of more than 1 MiB. The budget is smaller, because the runner masks secrets in
-the summary, which may make it longer. All outputs of a job may have 1 MB, counted as UTF-16. The two
-lists take half of that at most.
+GitHub drops a summary of more than 1 MiB. The budget is smaller, because the runner masks secrets
+in the summary, which may make it longer. All outputs of a job may have 1 MB, counted as UTF-16. The
+two lists take half of that at most.
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions#step-isolation-and-limits
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
 """

@@ -95,8 +95,8 @@ class RepositoryExplanation(CurrentExplanation):
             return words.name(tag.name), age, "would be deleted", "unused and old enough"
         first, *others = decision.reasons
         if first.rule is Rule.IN_USE:
-            # The uses are sorted by how directly they name the tag. This sort is stable, so it keeps
-            # that order within each kind.
+            # The uses are sorted by how directly they name the tag. This sort is stable, so it
+            # keeps that order within each kind.
             uses = sorted(first.uses, key=lambda use: kind_rank(use.workload.kind))
             more = f" and {len(uses) - 1:,} more" if len(uses) > 1 else ""
             why = f"in use: {words.plain(str(uses[0]))}{more}"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
 
-from acr_cleanup.core.explanation import Explanation, Fate, Link, WithoutUses
+from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses
 from acr_cleanup.core.inventory import Manifest
-from acr_cleanup.core.policy import Evidence, Rule, Scope, counted_with, describe_duration
+from acr_cleanup.core.policy import RULES, Evidence, Rule, Scope, counted_with, describe_duration
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.verification import lacks
@@ -53,12 +53,12 @@ class TagExplanation(CurrentExplanation):
         return f"{self.repository}{separator}{words.plain(name)}"
 
     def compose(self, bounds: Bounds) -> Iterator[Block]:
-        fate, without_uses = self.explanation.fate, self.explanation.without_uses
+        decision, without_uses = self.explanation.decision, self.explanation.without_uses
         yield Line((self._verdict(),))
         yield from self.blocked_line()
-        if fate is not None:
-            yield from section(self._facts(fate, bounds))
-            yield from section(self._reasons(fate, bounds.tags))
+        if decision is not None:
+            yield from section(self._facts(decision, bounds))
+            yield from section(self._reasons(decision, bounds.tags))
         else:
             yield from section(self._absent())
         yield from section(self._uses(bounds.uses))
@@ -67,25 +67,25 @@ class TagExplanation(CurrentExplanation):
             yield Line(((self._without_uses(without_uses), "bold"),))
         yield from self.evidence_blocks()
 
-    # -- the verdict ---------------------------------------------------------------------------------------------
+    # -- the verdict -------------------------------------------------------------------------------
 
     def _verdict(self) -> tuple[str, str]:
         """The verdict and its style."""
-        fate = self.explanation.fate
-        if fate is None:
+        decision = self.explanation.decision
+        if decision is None:
             return self._absence(), MISSING_STYLE
-        if not fate.goes:
-            return f"{self.title} is kept: {_detail(fate.reasons[0])}.", KEPT_STYLE
+        if not decision.deletes:
+            return f"{self.title} is kept: {_detail(decision.reasons[0])}.", KEPT_STYLE
         if self.blocked():
             return f"According to what could be read, {self.title} would be deleted.", DELETED_STYLE
         return f"{self.title} would be deleted{self._remark()}.", DELETED_STYLE
 
     def _remark(self) -> str:
-        explanation, around = self.explanation, self.explanation.around
-        manifest_fate = explanation.manifest_fate
-        if explanation.tag is not None and manifest_fate is not None and not manifest_fate.goes:
+        explanation, related = self.explanation, self.explanation.related
+        manifest_decision = explanation.manifest_decision
+        if explanation.tag is not None and manifest_decision is not None and not manifest_decision.deletes:
             return ", but its manifest is kept"
-        if explanation.tag is None and not around.tags and (around.parents or around.subjects):
+        if explanation.tag is None and not related.tags and (related.parents or related.subjects):
             return " together with its index or subject"
         return ""
 
@@ -118,9 +118,9 @@ class TagExplanation(CurrentExplanation):
             text = f"{words.count(number, 'use')} of the repository {verb} not say which image, so it may be this one."
             yield Line(((text, ""),))
 
-    # -- facts and rules -----------------------------------------------------------------------------------------
+    # -- facts and rules ---------------------------------------------------------------------------
 
-    def _facts(self, fate: Fate, bounds: Bounds) -> Iterator[Block]:
+    def _facts(self, decision: ExplainedDecision, bounds: Bounds) -> Iterator[Block]:
         explanation, now = self.explanation, self.evidence.now
         if explanation.tag is not None:
             yield fact("Digest", str(explanation.digest))
@@ -130,21 +130,21 @@ class TagExplanation(CurrentExplanation):
         yield fact("Manifest", self._manifest(explanation.manifest))
         yield from self._related(bounds)
         yield fact("Locked", self._locks())
-        yield from self._freed(fate)
+        yield from self._freed(decision)
 
     def _related(self, bounds: Bounds) -> Iterator[Block]:
-        """The tags and manifests around it."""
-        explanation, around = self.explanation, self.explanation.around
+        """The tags and manifests related it."""
+        explanation, related = self.explanation, self.explanation.related
         if explanation.tag is None:
             yield from self._tags(bounds.tags)
-        elif others := [tag.name for tag in around.tags if tag != explanation.tag]:
+        elif others := [tag.name for tag in related.tags if tag != explanation.tag]:
             yield fact("Also", f"{name_list(others)}, on the same manifest")
-        if around.parents:
-            yield fact("Listed by", name_list(map(self._manifest_name, around.parents)))
-        if around.referrers:
-            yield fact("Referrers", name_list(map(self._manifest_name, around.referrers)))
-        if around.subjects:
-            yield fact("Subject", name_list(map(self._manifest_name, around.subjects)))
+        if related.parents:
+            yield fact("Listed by", name_list(map(self._manifest_name, related.parents)))
+        if related.referrers:
+            yield fact("Referrers", name_list(map(self._manifest_name, related.referrers)))
+        if related.subjects:
+            yield fact("Subject", name_list(map(self._manifest_name, related.subjects)))
 
     def _locks(self) -> str:
         explanation = self.explanation
@@ -152,21 +152,21 @@ class TagExplanation(CurrentExplanation):
         locks += ["the manifest"] if explanation.manifest is not None and explanation.manifest.locked else []
         return words.listing(locks) if locks else "no"
 
-    def _freed(self, fate: Fate) -> Iterator[Block]:
+    def _freed(self, decision: ExplainedDecision) -> Iterator[Block]:
         """The space that is freed together with a tag."""
-        explanation, manifest_fate = self.explanation, self.explanation.manifest_fate
-        if explanation.tag is None or not fate.goes or manifest_fate is None:
+        explanation, manifest_decision = self.explanation, self.explanation.manifest_decision
+        if explanation.tag is None or not decision.deletes or manifest_decision is None:
             return
-        if manifest_fate.goes:
+        if manifest_decision.deletes:
             manifest = explanation.manifest
             size = f" ({words.size(manifest.size)} as listed)" if manifest is not None else ""
             yield fact("Frees", f"its manifest, which is deleted too{size}")
         else:
-            yield fact("Frees", f"nothing, because its manifest is kept: {_details(manifest_fate)}")
+            yield fact("Frees", f"nothing, because its manifest is kept: {_details(manifest_decision)}")
 
     def _tags(self, limit: int | None) -> Iterator[Block]:
         deletes = {decision.tag.name: decision.deletes for decision in self.plan.decisions}
-        tags = self.explanation.around.tags
+        tags = self.explanation.related.tags
         if not tags:
             yield fact("Tags", "none")
         shown = tags if limit is None else tags[:limit]
@@ -201,25 +201,25 @@ class TagExplanation(CurrentExplanation):
         names = f" ({name_list([tag.name for tag in tags], 3)})" if tags else ""
         return f"{short(digest)}{names}"
 
-    def _reasons(self, fate: Fate, limit: int | None) -> Iterator[Block]:
-        if fate.reasons:
+    def _reasons(self, decision: ExplainedDecision, limit: int | None) -> Iterator[Block]:
+        if decision.reasons:
             yield heading("Why it is kept", "bold")
-            shown = fate.reasons if limit is None else fate.reasons[:limit]
+            shown = decision.reasons if limit is None else decision.reasons[:limit]
             yield Grid(tuple((str(reason.rule), _detail(reason)) for reason in shown), indent=2)
-            yield from hidden_count(len(fate.reasons) - len(shown), "reason")
-        against = tuple(self._against(fate)) if self.explanation.tag is not None else ()
-        if against and fate.reasons:
+            yield from hidden_count(len(decision.reasons) - len(shown), "reason")
+        against = tuple(self._against(decision)) if self.explanation.tag is not None else ()
+        if against and decision.reasons:
             yield BLANK
         if against:
-            yield heading("Rules that do not apply" if fate.reasons else "Why no rule keeps it", "bold")
+            yield heading("Rules that do not apply" if decision.reasons else "Why no rule keeps it", "bold")
             yield Grid(against, indent=2)
 
-    def _against(self, fate: Fate) -> Iterator[tuple[str, str]]:
+    def _against(self, decision: ExplainedDecision) -> Iterator[tuple[str, str]]:
         """The rules that do not keep the tag, each with its evidence."""
         evidence, policy, tag = self.evidence, self.evidence.policy, self.explanation.tag
         if tag is None:
             return
-        holding = {reason.rule for reason in fate.reasons}
+        holding = {reason.rule for reason in decision.reasons}
         running = _clusters_that_run(evidence)
         scope = "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {name_list(running)}"
         scope += "" if policy.shard.is_whole else f", and belongs to shard {policy.shard}"
@@ -227,27 +227,23 @@ class TagExplanation(CurrentExplanation):
         newest = f"it is not among the newest {policy.keep_last}{among}" if policy.keep_last else "keep-last is 0"
         patterns = ", ".join(policy.exclude_tags)
         excluded = f"exclude-tags does not match it ({patterns})" if patterns else "exclude-tags is empty"
-        told = {
-            Rule.OUT_OF_SCOPE: ("in scope", scope),
-            Rule.IN_USE: (
-                "not in use",
-                f"{'no use was found' if self.blocked() else 'no cluster uses it'}, by tag or by digest",
-            ),
-            Rule.LOCKED: ("not locked", "neither the tag nor its manifest is locked"),
-            Rule.YOUNG: (
-                "old enough",
-                f"pushed {push_age(tag.updated_at, evidence.now)}, at least {describe_duration(policy.older_than)}",
-            ),
-            Rule.EXCLUDED: ("not excluded", words.plain(excluded)),
-            Rule.NEWEST: ("not newest", words.plain(newest)),
+        details = {
+            Rule.OUT_OF_SCOPE: scope,
+            Rule.IN_USE: f"{'no use was found' if self.blocked() else 'no cluster uses it'}, by tag or by digest",
+            Rule.LOCKED: "neither the tag nor its manifest is locked",
+            Rule.YOUNG: f"pushed {push_age(tag.updated_at, evidence.now)}, at least {describe_duration(policy.older_than)}",
+            Rule.EXCLUDED: words.plain(excluded),
+            Rule.NEWEST: words.plain(newest),
+            Rule.ATTACHED: "its subject is not kept",
         }
-        if Rule.UNKNOWN_AGE in holding:
-            del told[Rule.YOUNG]
-        if self.explanation.around.subjects and fate.goes:
-            told[Rule.ATTACHED] = ("not attached", "its subject is not kept")
-        yield from (line for rule, line in told.items() if rule not in holding)
+        # These do not apply to a tag without a subject, or without a known age.
+        silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
+        silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding else set()
+        for rule in RULES:
+            if rule.label and rule.id not in holding and rule.id not in silent:
+                yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy)}")
 
-    # -- uses ----------------------------------------------------------------------------------------------------
+    # -- uses --------------------------------------------------------------------------------------
 
     def _uses(self, limit: int | None) -> Iterator[Block]:
         explanation = self.explanation
@@ -269,7 +265,7 @@ class TagExplanation(CurrentExplanation):
         start = "Without this use" if number == 1 else f"Without these {number:,} uses"
         alone = " Each of them alone keeps it." if number > 1 and without_uses.each_alone else ""
         if without_uses.in_scope is None:
-            return f"{start}, it would {_would(without_uses.fate)}.{alone}"
+            return f"{start}, it would {_would(without_uses.decision)}.{alone}"
         scope = self.evidence.policy.scope
         return (
             f"{start}, {self.repository} would not be {scope} in any cluster, so all its tags would be kept. "
@@ -287,12 +283,12 @@ def _clusters_that_run(evidence: Evidence) -> list[str]:
     ]
 
 
-def _would(fate: Fate) -> str:
-    return "be deleted" if fate.goes else f"still be kept: {_details(fate)}"
+def _would(decision: ExplainedDecision) -> str:
+    return "be deleted" if decision.deletes else f"still be kept: {_details(decision)}"
 
 
-def _details(fate: Fate, limit: int = 3) -> str:
-    details = [_detail(reason) for reason in fate.reasons]
+def _details(decision: ExplainedDecision, limit: int = 3) -> str:
+    details = [_detail(reason) for reason in decision.reasons]
     hidden = [f"{len(details) - limit:,} more reasons"] if len(details) > limit + 1 else []
     return words.listing([*details[:limit], *hidden] if hidden else details)
 

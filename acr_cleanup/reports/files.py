@@ -85,8 +85,8 @@ def write(result: Result, folder: Path, context: Context, reviewed: bytes | None
 
     Each file is complete or absent: it is written under a temporary name and then renamed.
 
-    `reviewed`: the content of the plan file that was applied. It is written unchanged, because a new
-    plan would have a later creation time than the plan that was reviewed.
+    `reviewed`: the content of the plan file that was applied. It is written unchanged, because a
+    new plan would have a later creation time than the plan that was reviewed.
 
     Raises `OSError`.
     """
@@ -122,8 +122,8 @@ def _create(path: Path) -> int:
     """
     Create an empty file and return its descriptor, open for writing.
 
-    Does not follow a symbolic link. Otherwise a checked-out branch could contain a link, and so choose
-    another file of the machine that would be overwritten.
+    Does not follow a symbolic link. Otherwise a checked-out branch could contain a link, and so
+    choose another file of the machine that would be overwritten.
 
     Raises `OSError`.
     """

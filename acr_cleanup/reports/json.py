@@ -5,10 +5,10 @@ The published schemas, `report.schema.json` and `plan.schema.json`, are in this 
 `schema_version` is increased when a reader of the old format could misread the new one. New members
 do not increase it.
 
-A plan can be reviewed and then applied. Its `hash` is computed over the canonical JSON (UTF-8, sorted
-keys, no white space between tokens) of all other members. It detects accidents and manual edits. It
-is not a signature: anyone who can write the file can also write a matching hash. Therefore a plan
-cannot allow a deletion. It can only restrict an apply to what was reviewed.
+A plan can be reviewed and then applied. Its `hash` is computed over the canonical JSON (UTF-8,
+sorted keys, no white space between tokens) of all other members. It detects accidents and manual
+edits. It is not a signature: anyone who can write the file can also write a matching hash.
+Therefore a plan cannot allow a deletion. It can only restrict an apply to what was reviewed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ import msgspec
 from acr_cleanup import __version__
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.outcome import AppliedPlan, Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import Decision, DeleteManifest, ManifestDecision, RepositoryPlan, Step
+from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, describe_duration
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.reports import words
+from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.view import View
 
 SCHEMA_VERSION = 1
@@ -91,7 +93,9 @@ def render(result: Result) -> Iterator[str]:
 
 
 def render_plan(result: Result) -> Iterator[str]:
-    """Yield the pieces of `plan.json`: the steps in an order that can be executed, and their evidence."""
+    """
+    Yield the pieces of `plan.json`: the steps in an order that can be executed, and their evidence.
+    """
     # The members are made twice, so that neither the hash nor the file needs all of them in memory.
     yield from _object({**_plan(result), "hash": plan_hash(_plan(result))})
     yield "\n"
@@ -149,7 +153,10 @@ def _plan(result: Result) -> Object:
 
 
 def _well_formed(value: Any) -> Any:
-    """Escape half surrogate pairs in foreign text: they are not valid Unicode, and a reader may reject them."""
+    """
+    Escape half surrogate pairs in foreign text: they are not valid Unicode, and a reader may reject
+    them.
+    """
     match value:
         case str():
             return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
@@ -255,7 +262,7 @@ def _repository(repository: RepositoryPlan) -> Mapping[str, Any]:
         "error": repository.error or None,
         "bytes": repository.size,
         "exact": repository.exact,
-        "warnings": list(repository.warnings),
+        "warnings": list(map(warning_text, repository.warnings)),
         "decisions": map(_decision, repository.decisions),
         "untagged": map(_untagged, repository.untagged),
         "manifests": (
@@ -365,7 +372,7 @@ def _array(items: Iterator[Any], indent: int) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    # ASCII only: a report that is printed to a terminal or a log then has no control, bidi or escape
-    # characters. Pipelines look for `##[` and `##vso[` anywhere in a line. A `#` occurs only within
-    # strings, where a JSON reader decodes the escape to the same character.
+    # ASCII only: a report that is printed to a terminal or a log then has no control, bidi or
+    # escape characters. Pipelines look for `##[` and `##vso[` anywhere in a line. A `#` occurs only
+    # within strings, where a JSON reader decodes the escape to the same character.
     return json.dumps(value, ensure_ascii=True).replace("##", "#\\u0023")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result
-from acr_cleanup.core.plan import RepositoryPlan, describe_policy
+from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import MANIFEST_LOCKED, REPOSITORY_LOCKED, TAG_LOCKED
 from acr_cleanup.reports import charts, words
 from acr_cleanup.reports.context import Context
@@ -23,6 +23,7 @@ from acr_cleanup.reports.dialect import GITHUB
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.markdown_rows import HEADING, OUTCOME_LABELS, list_item, table_row, tag_rows
 from acr_cleanup.reports.next_steps import next_steps
+from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
 from acr_cleanup.reports.rows import MISSING_MEANS, Affected, Row
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
@@ -231,7 +232,8 @@ class Summary:
             return
         lines = ["### Differences from the plan", ""]
         for kind, outcomes in view.deviations:
-            # Grouped by reason: otherwise many failures for one reason would hide the second reason.
+            # Grouped by reason: otherwise many failures for one reason would hide the second
+            # reason.
             reasons: dict[str, list[Outcome]] = {}
             for outcome in outcomes:
                 reasons.setdefault(outcome.detail, []).append(outcome)

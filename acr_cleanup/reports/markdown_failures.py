@@ -12,7 +12,9 @@ _PROBLEMS_SHOWN = 100
 
 
 def render_problems(error: ConfigurationError, dialect: Dialect = GITHUB) -> str:
-    """Render the summary of a run that did not start: each problem with its place and its remedy."""
+    """
+    Render the summary of a run that did not start: each problem with its place and its remedy.
+    """
     where = f" of {words.plain(error.where)}" if error.where else ""
     problems = words.count(len(error.problems), "problem")
     verdict = f"Not started: {problems} in the configuration{where}. Nothing was read or deleted."
@@ -29,7 +31,8 @@ def render_failure(error: BaseException, *, deleting: bool = False, dialect: Dia
     """
     Render the summary of a run that an error ended before it had a result.
 
-    `deleting`: the run may have begun to delete, so the summary does not say that nothing was deleted.
+    `deleting`: the run may have begun to delete, so the summary does not say that nothing was
+    deleted.
     """
     if isinstance(error, ConfigurationError):
         return render_problems(error, dialect)

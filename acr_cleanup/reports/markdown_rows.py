@@ -35,7 +35,10 @@ def table_row(cells: Iterable[str]) -> str:
 
 
 def list_item(first: str, seen: str, remedy: str = "") -> str:
-    """Join the lines of a list item: the place, what was seen, and what to do. The remedy is not Markdown yet."""
+    """
+    Join the lines of a list item: the place, what was seen, and what to do. The remedy is not
+    Markdown yet.
+    """
     remedy = f"→ {words.prose(remedy)}" if remedy else ""
     return "- " + "<br>".join(part for part in (first, seen, remedy) if part)
 

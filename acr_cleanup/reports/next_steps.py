@@ -12,7 +12,10 @@ from acr_cleanup.reports.view import View
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One step for the user: a sentence without its full stop, and a command to type or an input to set."""
+    """
+    One step for the user: a sentence without its full stop, and a command to type or an input to
+    set.
+    """
 
     text: str
     command: str = ""
@@ -22,7 +25,10 @@ class Advice:
 
 
 def next_steps(view: View, context: Context) -> tuple[Advice, ...]:
-    """Return the steps for the most urgent situation of this run, in order; () if nothing is to be done."""
+    """
+    Return the steps for the most urgent situation of this run, in order; () if nothing is to be
+    done.
+    """
     for situation in (_not_verified, _blocked, _refused, _unfinished, _planned, _out_of_scope):
         if steps := situation(view, context):
             return tuple(steps)
@@ -35,7 +41,7 @@ def _not_verified(view: View, context: Context) -> list[Advice]:
     if proof is None or not (proof.broken or (proof.unproven and not view.blockers)):
         return []
     if not proof.broken:
-        text = "Plan again when the registry answers: a plan lists references in use that are missing from the registry"
+        text = "When the registry answers, plan again to find references in use that are missing"
         return [Advice(text, context.plan_again)]
     steps = [Advice("Restore what this run deleted", view.restore_command(context))]
     if not all(reference.ours for reference in proof.broken):
@@ -70,9 +76,9 @@ def _unfinished(view: View, context: Context) -> list[Advice]:
     """The run was cancelled, or items failed."""
     command = "" if context.apply_is_input else context.apply
     if view.result.verdict is Verdict.CANCELLED:
-        return [Advice("Run it again to delete the rest. Every remaining tag is decided again", command)]
+        return [Advice("Run it again to delete the rest, which is decided again", command)]
     if view.acted and view.result.verdict is Verdict.PARTIAL:
-        return [Advice("Fix the failures above, then run it again. Every remaining tag is decided again", command)]
+        return [Advice("Fix the failures above, then run it again to delete the rest, which is decided again", command)]
     return []
 
 

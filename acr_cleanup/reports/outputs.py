@@ -1,9 +1,9 @@
 """
 The outputs of a run for later steps of a pipeline.
 
-Every output is set, also when the run fails. Pipelines limit the size of outputs, measured as UTF-16
-(see `dialect`). A list that is too long is cut between two tags, so that it is still valid JSON, and
-its `-truncated` output is true. report.json has all tags.
+Every output is set, also when the run fails. Pipelines limit the size of outputs, measured as
+UTF-16 (see `dialect`). A list that is too long is cut between two tags, so that it is still valid
+JSON, and its `-truncated` output is true. report.json has all tags.
 """
 
 from __future__ import annotations

@@ -70,7 +70,9 @@ class PastExplanation(ExplanationPage):
 
     @cached_property
     def decisions(self) -> tuple[RecordedDecision, ...]:
-        """The decisions about the tag, about the tags on the digest, or about the whole repository."""
+        """
+        The decisions about the tag, about the tags on the digest, or about the whole repository.
+        """
         decisions = self.recorded.decisions if self.recorded is not None else ()
         return tuple(
             decision
@@ -115,7 +117,7 @@ class PastExplanation(ExplanationPage):
         yield from section(warning_blocks((*self.run.warnings, *(self.recorded.warnings if self.recorded else ()))))
         yield from section(self._run())
 
-    # -- the verdict ---------------------------------------------------------------------------------------------
+    # -- the verdict -------------------------------------------------------------------------------
 
     def _verdict(self) -> Iterator[Block]:
         if self.recorded is None:
@@ -186,7 +188,7 @@ class PastExplanation(ExplanationPage):
             return "was selected, but not deleted, because it was a dry run"
         return "was selected, but the deletion was not attempted"
 
-    # -- why -----------------------------------------------------------------------------------------------------
+    # -- why ---------------------------------------------------------------------------------------
 
     def _facts(self, decision: RecordedDecision) -> Iterator[Block]:
         yield fact("Digest", words.plain(decision.digest))
@@ -249,7 +251,7 @@ class PastExplanation(ExplanationPage):
         why = f"in use: {words.plain(users[0].shown.who)}{more}" if users else words.plain(first.detail)
         return words.name(decision.tag), age, "kept", why
 
-    # -- the run -------------------------------------------------------------------------------------------------
+    # -- the run -----------------------------------------------------------------------------------
 
     def _run(self) -> Iterator[Block]:
         run = self.run

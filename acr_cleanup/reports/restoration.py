@@ -6,25 +6,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from acr_cleanup.core.restoration import Fate, Restored
+from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from acr_cleanup.reports import words
 from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, TextPage, fact, heading
 
 _STYLES = {
-    Fate.LOST: "bold red",
-    Fate.FAILED: "bold red",
-    Fate.TAKEN: "bold yellow",
-    Fate.RESTORED: "bold green",
-    Fate.POSSIBLE: "bold green",
+    RestoreOutcome.LOST: "bold red",
+    RestoreOutcome.FAILED: "bold red",
+    RestoreOutcome.TAKEN: "bold yellow",
+    RestoreOutcome.RESTORED: "bold green",
+    RestoreOutcome.POSSIBLE: "bold green",
 }
-_ORDER = (Fate.RESTORED, Fate.POSSIBLE, Fate.THERE, Fate.TAKEN, Fate.FAILED, Fate.LOST)
+_ORDER = (
+    RestoreOutcome.RESTORED,
+    RestoreOutcome.POSSIBLE,
+    RestoreOutcome.THERE,
+    RestoreOutcome.TAKEN,
+    RestoreOutcome.FAILED,
+    RestoreOutcome.LOST,
+)
 _TITLES = {
-    Fate.RESTORED: "Restored",
-    Fate.POSSIBLE: "Can be restored",
-    Fate.THERE: "Exists already",
-    Fate.TAKEN: "Not changed, because the tag names another manifest now",
-    Fate.FAILED: "Failed",
-    Fate.LOST: "Cannot be restored",
+    RestoreOutcome.RESTORED: "Restored",
+    RestoreOutcome.POSSIBLE: "Can be restored",
+    RestoreOutcome.THERE: "Exists already",
+    RestoreOutcome.TAKEN: "Not changed, because the tag names another manifest now",
+    RestoreOutcome.FAILED: "Failed",
+    RestoreOutcome.LOST: "Cannot be restored",
 }
 _SHOWN_ON_SCREEN = 100
 """Maximum number of rows of one kind in a terminal; a log shows all."""
@@ -46,7 +53,7 @@ class RestorationReport(TextPage):
     @property
     def complete(self) -> bool:
         """Does everything that the journal lists exist again?"""
-        return not self.faults and all(item.fate.is_back for item in self.items)
+        return not self.faults and all(item.outcome.is_back for item in self.items)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -60,9 +67,11 @@ class RestorationReport(TextPage):
     def headline(self) -> str:
         if not self.items:
             return "There is nothing to restore."
-        done = _amount(item for item in self.items if item.fate in {Fate.RESTORED, Fate.POSSIBLE})
-        there = _amount(item for item in self.items if item.fate is Fate.THERE)
-        missing = _amount(item for item in self.items if not item.fate.is_back)
+        done = _amount(
+            item for item in self.items if item.outcome in {RestoreOutcome.RESTORED, RestoreOutcome.POSSIBLE}
+        )
+        there = _amount(item for item in self.items if item.outcome is RestoreOutcome.THERE)
+        missing = _amount(item for item in self.items if not item.outcome.is_back)
         parts = [f"{done or 'nothing'} {'can be' if self.dry_run else 'was' if not done else ''} restored"]
         parts = [" ".join(part.split()) for part in parts]
         if there:
@@ -84,12 +93,12 @@ class RestorationReport(TextPage):
         yield fact("Registry", words.plain(self.registry))
         run = f" (the run of {words.timestamp(self.started_at)})" if self.started_at is not None else ""
         yield fact("Journal", f"{words.plain(self.path)}{run}")
-        for fate in _ORDER:
-            items = [item for item in self.items if item.fate is fate]
+        for outcome in _ORDER:
+            items = [item for item in self.items if item.outcome is outcome]
             if not items:
                 continue
             yield BLANK
-            yield heading(f"{_TITLES[fate]}: {_amount(items)}", _STYLES.get(fate, "bold"))
+            yield heading(f"{_TITLES[outcome]}: {_amount(items)}", _STYLES.get(outcome, "bold"))
             rows = tuple((words.plain(str(item)), words.plain(item.detail, 1000)) for item in items[:limit])
             yield Grid(rows, indent=2)
             if len(items) > limit:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from acr_cleanup.core.plan import RepositoryPlan, Untag
-from acr_cleanup.core.policy import RetentionPolicy, Rule, describe_duration
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.policy import ChartGroup, RetentionPolicy, Rule, keep_rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
 
 MISSING_MEANS = (
@@ -17,23 +18,8 @@ MISSING_MEANS = (
     "name them."
 )
 
-# In the order of the rules. Each title completes the sentence "It is kept because it is …".
-_TITLES: Mapping[Rule | Hold, str] = {
-    Rule.OUT_OF_SCOPE: "out of scope",
-    Rule.IN_USE: "in use",
-    Rule.LOCKED: "locked in the registry",
-    Rule.UNKNOWN_MANIFEST: "on a manifest that cannot be read",
-    Rule.UNKNOWN_AGE: "of unknown age",
-    Rule.YOUNG: "pushed less than {older_than} ago",
-    Rule.EXCLUDED: "excluded by the policy",
-    Rule.NEWEST: "among the newest {keep_last}",
-    Rule.ATTACHED: "attached to a kept manifest",
-    Rule.UNREVIEWED: "not in the reviewed plan",
-}
-
-# Titles for untagged manifests.
+# Titles for untagged manifests, where they differ from the titles in `RULES`.
 _UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
-    **_TITLES,
     Rule.LOCKED: "locked",
     Rule.UNKNOWN_MANIFEST: "possibly related to a manifest that cannot be read",
     Rule.YOUNG: "young",
@@ -42,12 +28,12 @@ _UNTAGGED_TITLES: Mapping[Rule | Hold, str] = {
     Hold.UNTAGGED: "not selected",
 }
 
-_TOLD_BY_TITLE = frozenset({Rule.IN_USE, Rule.YOUNG, Rule.NEWEST})
-
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A reference that cannot be pulled. Its texts are foreign: escape them before they are shown."""
+    """
+    A reference that cannot be pulled. Its texts are foreign: escape them before they are shown.
+    """
 
     what: str
     """The tag or digest with its repository, such as `shop/web:1.0`."""
@@ -75,7 +61,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class KeptTag:
-    """A kept tag: the evidence of its strongest reason (`detail`, `uses`), and the other rules that keep it."""
+    """
+    A kept tag: the evidence of its strongest reason (`detail`, `uses`), and the other rules that
+    keep it.
+    """
 
     name: str
     digest: Digest
@@ -96,11 +85,14 @@ class KeptGroup:
     @property
     def details(self) -> bool:
         """Must each tag show its own evidence? Ages and users are shown anyway."""
-        return self.rule not in _TOLD_BY_TITLE and len({tag.detail for tag in self.tags}) > 1
+        return not _said_by_title(self.rule) and len({tag.detail for tag in self.tags}) > 1
 
 
 def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
-    """Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version numbers."""
+    """
+    Sort tags by age, unknown ages last. Equal ages are sorted by name, descending like version
+    numbers.
+    """
     return sorted(tags, key=lambda tag: (tag.updated_at.timestamp() if tag.updated_at else 0, tag.name), reverse=True)
 
 
@@ -111,15 +103,22 @@ def tags_of_kept_manifests(repository: RepositoryPlan) -> frozenset[str]:
 
 def title(rule: Rule, policy: RetentionPolicy) -> str:
     """A keep reason in words."""
-    return _TITLES[rule].format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
+    return keep_rule(rule).describe(policy)
 
 
-def untagged_title(rule: Rule | Hold) -> str:
+def untagged_title(rule: Rule | Hold, policy: RetentionPolicy) -> str:
     """A reason to keep an untagged manifest, in words."""
-    return _UNTAGGED_TITLES[rule]
+    return _UNTAGGED_TITLES.get(rule) or keep_rule(rule).describe(policy)
 
 
 def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) -> str:
-    """The common evidence of the tags if it is the same for all, otherwise the title of the rule."""
+    """
+    The common evidence of the tags if it is the same for all, otherwise the title of the rule.
+    """
     details = {tag.detail for tag in tags}
-    return title(rule, policy) if rule in _TOLD_BY_TITLE or len(details) > 1 else details.pop()
+    return title(rule, policy) if _said_by_title(rule) or len(details) > 1 else details.pop()
+
+
+def _said_by_title(rule: Rule) -> bool:
+    """Does the title of the rule say enough, without the evidence of each tag?"""
+    return keep_rule(rule).group is not ChartGroup.OTHER

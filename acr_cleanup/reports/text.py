@@ -264,7 +264,8 @@ class TextReport(TextPage):
                 yield BLANK
             style = "bold red" if kind is OutcomeKind.FAILED else "bold yellow"
             yield heading(f"{_OUTCOMES[kind]}: {_amount(outcomes)}", style)
-            # Many items fail for the same reason. Failures get more room, because the user must act on them.
+            # Many items fail for the same reason. Failures get more room, because the user must act
+            # on them.
             limit = self.rows * (4 if kind is OutcomeKind.FAILED else 1)
             reasons: dict[str, list[Outcome]] = {}
             for outcome in outcomes:

@@ -1,4 +1,7 @@
-"""The workloads that use a tag, in words. Objects that people write come before those that controllers create."""
+"""
+The workloads that use a tag, in words. Objects that people write come before those that controllers
+create.
+"""
 
 from __future__ import annotations
 

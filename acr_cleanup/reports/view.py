@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import UTC
 from functools import cached_property
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import RepositoryPlan, Tally
-from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.policy import RULES, Rule
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
+from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.rows import Affected, KeptGroup, KeptTag, Row, group_title, newest_first, untagged_title
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import used_by
@@ -24,13 +26,15 @@ _NOT_OURS = " (not deleted by this run)"
 
 @dataclass(frozen=True)
 class View:
-    """One result as people read it."""
+    """One result as people read it. It is computed once, and every format uses it."""
 
     result: Result
 
     @cached_property
     def acted(self) -> bool:
-        """Did apply begin to delete? Only then do the reports say "deleted" instead of "would delete"."""
+        """
+        Did apply begin to delete? Only then do the reports say "deleted" instead of "would delete".
+        """
         result = self.result
         if any(outcome.kind is OutcomeKind.DELETED for outcome in result.outcomes):
             return True
@@ -63,7 +67,7 @@ class View:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        of_repositories = [warning for tally in self.result.plan.tallies for warning in tally.warnings]
+        of_repositories = [warning_text(warning) for tally in self.result.plan.tallies for warning in tally.warnings]
         proof = self.result.proof
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
@@ -125,7 +129,10 @@ class View:
 
     @property
     def size_note(self) -> str:
-        """What exact sizes mean and what they cost, as the end of a sentence; "" if they were not asked for."""
+        """
+        What exact sizes mean and what they cost, as the end of a sentence; "" if they were not
+        asked for.
+        """
         plan = self.result.plan
         if not plan.measured:
             return ""
@@ -154,7 +161,10 @@ class View:
 
     @property
     def nothing_to_do(self) -> bool:
-        """Was everything read, and every tag kept? False if there was no tag: the settings may be wrong."""
+        """
+        Was everything read, and every tag kept? False if there was no tag: the settings may be
+        wrong.
+        """
         plan = self.result.plan
         return not (plan.planned or plan.manifests or self.blockers or self.unread) and plan.kept > 0
 
@@ -166,11 +176,14 @@ class View:
 
     @property
     def reviewed(self) -> tuple[str, str]:
-        """The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if there is none."""
+        """
+        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if
+        there is none.
+        """
         applied = self.result.applied_plan
         if applied is None:
             return "", ""
-        return applied.path, f"made {applied.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
+        return applied.path, f"made {in_utc(applied.created_at):%Y-%m-%d %H:%M} UTC, {applied.hash[:19]}"
 
     @cached_property
     def deleted(self) -> frozenset[tuple[str, str]]:
@@ -220,7 +233,10 @@ class View:
         )
 
     def untagged(self, repository: RepositoryPlan) -> str:
-        """The decisions about the untagged manifests of a repository, in one line; "" if there are none."""
+        """
+        The decisions about the untagged manifests of a repository, in one line; "" if there are
+        none.
+        """
         if not repository.untagged:
             return ""
         planned = {decision.manifest.digest for decision in repository.untagged_deletions}
@@ -230,7 +246,7 @@ class View:
         if undeleted := len(planned - deleted):
             parts.append(f"{undeleted:,} had changed or could not be deleted")
         kept = [decision for decision in repository.untagged if not decision.deletes]
-        titles = Counter(untagged_title(decision.reasons[0].rule) for decision in kept)
+        titles = Counter(untagged_title(decision.reasons[0].rule, self.result.plan.policy) for decision in kept)
         reasons = ", ".join(f"{number:,} {title}" for title, number in sorted(titles.items()))
         if kept:
             parts.append(f"{len(kept):,} kept ({reasons})")
@@ -260,7 +276,10 @@ class View:
 
     @cached_property
     def readable(self) -> tuple[Tally, ...]:
-        """The repositories that could be listed. Those with deletions come first: a reader must check them."""
+        """
+        The repositories that could be listed. Those with deletions come first: a reader must check
+        them.
+        """
         tallies = (tally for tally in self.result.plan.tallies if not tally.error)
         return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 
@@ -282,7 +301,7 @@ class View:
             )
         return tuple(
             KeptGroup(rule, group_title(rule, groups[rule], policy), tuple(newest_first(groups[rule])))
-            for rule in Rule
+            for rule in (entry.id for entry in RULES)
             if groups[rule]
         )
 

@@ -3,8 +3,8 @@ Formats counts, sizes, ages and foreign text for every report.
 
 Tag names, image strings, object names and error texts are foreign: others wrote them. They may
 contain terminal escapes, line breaks, workflow commands (`::set-output::`, `##vso[…]`) or markup.
-They reach a report only through `plain` (terminals and logs), or through `markdown`, `code`, `prose`
-or `html` (summaries).
+They reach a report only through `plain` (terminals and logs), or through `markdown`, `code`,
+`prose` or `html` (summaries).
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
 """
@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from html import escape
+
+from acr_cleanup.quoting import in_utc
 
 TEXT_LIMIT = 300
 """Maximum length of foreign text, in characters; report.json has all of it."""
 PROSE_LIMIT = 3000
-"""Maximum length of a message with several lines: a failed login lists claims, and a command for the administrator."""
+"""
+Maximum length of a message with several lines: a failed login lists claims, and a command for the
+administrator.
+"""
 NAME_LIMIT = 64
 """Maximum length of a tag name in a list or a table."""
 
@@ -39,8 +44,8 @@ def plain(text: str, limit: int = TEXT_LIMIT) -> str:
     """
     Escape foreign text for a terminal or a log.
 
-    The result is one line without invisible characters and without commands of a CI system. It has at
-    most `limit` characters.
+    The result is one line without invisible characters and without commands of a CI system. It has
+    at most `limit` characters.
 
     >>> plain("\\x1b[31mred")
     '\\\\x1b[31mred'
@@ -82,8 +87,8 @@ def markdown(text: str, limit: int = TEXT_LIMIT) -> str:
     r"""
     Escape foreign text as Markdown without markup, also for a table cell.
 
-    Punctuation that could be markup becomes an entity, because a backslash does not work everywhere.
-    Addresses and @mentions are broken, so that they do not become links.
+    Punctuation that could be markup becomes an entity, because a backslash does not work
+    everywhere. Addresses and @mentions are broken, so that they do not become links.
 
     >>> markdown("a|b <i> *c*")
     'a&#124;b &#60;i&#62; &#42;c&#42;'
@@ -105,8 +110,8 @@ def code(text: str, limit: int = TEXT_LIMIT) -> str:
     r"""
     Format foreign text as a code span, also for a table cell.
 
-    Text with a backtick or a `|` becomes an HTML element instead. A code span does not decode entities,
-    and a table is split into cells before code spans are recognised.
+    Text with a backtick or a `|` becomes an HTML element instead. A code span does not decode
+    entities, and a table is split into cells before code spans are recognised.
 
     >>> code("v1.0"), code("a|b")
     ('`v1.0`', '<code>a&#124;b</code>')
@@ -228,11 +233,11 @@ def timestamp(moment: datetime | None) -> str | None:
     """Format a time as RFC 3339 in UTC: `2026-11-22T10:00:00Z`."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return in_utc(moment).isoformat().replace("+00:00", "Z")
 
 
 def date(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d}" if moment is not None else "unknown"
+    return f"{in_utc(moment):%Y-%m-%d}" if moment is not None else "unknown"
 
 
 def listing(parts: Iterable[str]) -> str:
@@ -260,8 +265,8 @@ def first_few(texts: Iterable[str]) -> str:
 
 
 def _visible(character: str) -> str:
-    # Not printable: controls, format characters (bidi overrides, zero-width), surrogates, private use,
-    # unassigned.
+    # Not printable: controls, format characters (bidi overrides, zero-width), surrogates, private
+    # use, unassigned.
     if character.isprintable():
         return character
     code_point = ord(character)

@@ -31,7 +31,11 @@ SUMMARY = "ACR_CLEANUP_SUMMARY"
 
 SCHEMA_VERSION = 1
 MAX_ANNOTATIONS = 100
-"""Of each type; the last one gives the number of further ones. The agent shows ten, which the task chooses."""
+"""
+Of each type; the last one gives the number of further ones.
+
+The agent shows ten, which the task chooses.
+"""
 MAX_MESSAGE = 4000
 MAX_TITLE = 200
 _RENAMED = {"summary": "publishSummary"}
@@ -121,7 +125,11 @@ class AzureDevOps:
     # -- output ----------------------------------------------------------------------------------
 
     def begin(self) -> Mapping[str, str]:
-        """Write the first result. Returns errors that make a run impossible, by environment variable."""
+        """
+        Write the first result.
+
+        Returns errors that make a run impossible, by environment variable.
+        """
         faults = {INPUTS: self._unreadable, RESULT: self._write()}
         return {name: fault for name, fault in faults.items() if fault}
 
@@ -144,7 +152,11 @@ class AzureDevOps:
         yield
 
     def annotate(self, level: Level, title: str, text: str) -> None:
-        """Log the message. The task shows errors and warnings when the run has ended, up to its limit."""
+        """
+        Log the message.
+
+        The task shows errors and warnings when the run has ended, up to its limit.
+        """
         self.log(level, f"{title}: {text}")
         if level >= Level.WARNING:
             self._annotations.append((level, self._harmless(title, MAX_TITLE), self._harmless(text, MAX_MESSAGE)))
@@ -200,7 +212,9 @@ class AzureDevOps:
         return _replace(Path(path), json.dumps(result, indent=1) + "\n") if path else "is not set"
 
     def _shown(self) -> Iterator[dict[str, str]]:
-        """The first annotations of each type, in order; the last one gives the number of further ones."""
+        """
+        The first annotations of each type, in order; the last one gives the number of further ones.
+        """
         totals, counts = Counter(level for level, _, _ in self._annotations), Counter[Level]()
         for level, title, text in self._annotations:
             counts[level] += 1
@@ -212,7 +226,10 @@ class AzureDevOps:
                 yield {"level": level.word, "title": "More messages", "text": more}
 
     def _print(self, text: str) -> None:
-        """Print a line, also to a closed pipe: a run that deletes must not stop when its log is closed."""
+        """
+        Print a line, also to a closed pipe: a run that deletes must not stop when its log is
+        closed.
+        """
         with suppress(OSError, ValueError):
             sys.stdout.write(f"{tame(self._unmasked(text))}\n")
             sys.stdout.flush()

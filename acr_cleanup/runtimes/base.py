@@ -50,11 +50,19 @@ class Runtime(Protocol):
         ...
 
     def show(self, content: RenderableType) -> None:
-        """Print a result. Other content than text is rendered by rich on a terminal, else by `str`."""
+        """
+        Print a result.
+
+        Other content than text is rendered by rich on a terminal, else by `str`.
+        """
         ...
 
     def group(self, title: str) -> AbstractContextManager[None]:
-        """Group the log and results inside under a title, folded where possible. Groups do not nest."""
+        """
+        Group the log and results inside under a title, folded where possible.
+
+        Groups do not nest.
+        """
         ...
 
     def annotate(self, level: Level, title: str, text: str) -> None:

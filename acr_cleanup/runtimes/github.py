@@ -31,7 +31,11 @@ from rich.console import RenderableType
 from acr_cleanup.runtimes.base import Level, NoIdToken, PlainProgress, tame
 
 MAX_ANNOTATIONS = 10
-"""Of each type, per step; the runner silently drops further ones. The last one gives their number."""
+"""
+Of each type, per step; the runner silently drops further ones.
+
+The last one gives their number.
+"""
 MAX_MESSAGE = 4000
 """Characters of an annotation; the runner cuts at 4,096."""
 MAX_TITLE = 200
@@ -120,8 +124,8 @@ class GitHub:
             if attempt:
                 await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
             try:
-                # Not `core.get_id_token`: it prints the mask command from its own thread. Between two
-                # lines of `show`, where commands are stopped, the runner would not obey it.
+                # Not `core.get_id_token`: it prints the mask command from its own thread. Between
+                # two lines of `show`, where commands are stopped, the runner would not obey it.
                 token = await _within(DEADLINE, lambda: str(core.OidcClient.get_id_token(audience)))
             except TimeoutError:
                 seen, remedy = f"no answer within {DEADLINE:.0f} seconds", "Run the job again."
@@ -159,7 +163,11 @@ class GitHub:
             _say(core.info, line if level is Level.INFO else f"{level.word}: {line}")
 
     def show(self, content: RenderableType) -> None:
-        """Print a result with all commands stopped: it is long, with much foreign text. The text is tamed as well."""
+        """
+        Print a result with all commands stopped: it is long, with much foreign text.
+
+        The text is tamed as well.
+        """
         pause = f"text-{uuid.uuid4().hex}"
         _say(core.info, f"::stop-commands::{pause}\n{tame(str(content))}\n::{pause}::")
 
@@ -229,7 +237,9 @@ class GitHub:
 
 
 def _say(command: Callable[..., object], *words: str, **properties: str) -> None:
-    """Print a command, also to a closed pipe: a run that deletes must not stop when its log is closed."""
+    """
+    Print a command, also to a closed pipe: a run that deletes must not stop when its log is closed.
+    """
     with suppress(OSError, ValueError):
         command(*words, **properties)
 

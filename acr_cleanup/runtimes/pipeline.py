@@ -23,18 +23,26 @@ class PipelineRuntime(Runtime, Protocol):
     plain_summary: bool
     """Does the page of a run support only simple Markdown, such as tables?"""
     absolute_paths: bool
-    """Do later steps need absolute paths of files? Otherwise paths are relative to the workspace."""
+    """
+    Do later steps need absolute paths of files?
+
+    Otherwise paths are relative to the workspace.
+    """
 
     def begin(self) -> Mapping[str, str]:
         """
-        Prepare to report. Returns the faults that make a report impossible, by the variable at fault.
+        Prepare to report. Returns the faults that make a report impossible, by their variable.
 
         Called before anything is read, since no run may delete without a report.
         """
         ...
 
     def end(self, code: int) -> str:
-        """Report the exit code of the step. Returns an error message if that failed, or an empty text."""
+        """
+        Report the exit code of the step.
+
+        Returns an error message if that failed, or an empty text.
+        """
         ...
 
     def name_of(self, name: str) -> str:

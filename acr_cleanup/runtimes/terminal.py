@@ -87,7 +87,8 @@ class Terminal:
         self._err.flush()
 
     def show(self, content: RenderableType) -> None:
-        # Both streams may be the same screen: output in the middle of a live display would break it.
+        # Both streams may be the same screen: output in the middle of a live display would break
+        # it.
         was_live = self._live is not None
         self._stop_display()
         if was_live and self._rich_out is not None:
@@ -215,7 +216,8 @@ class _Count(ProgressColumn):
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
-    # The detail fills the rest of the line. It is cut, not wrapped, so that the display keeps its height.
+    # The detail fills the rest of the line. It is cut, not wrapped, so that the display keeps its
+    # height.
     detail = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     return (
         SpinnerColumn(finished_text="✓"),

@@ -1,5 +1,5 @@
 """
-What the user asked for: flags or inputs, the configuration file and the environment become `Settings`.
+Turn flags or inputs, the configuration file and the environment into `Settings`.
 
 Precedence: flag or input, then file, then environment, then default. Clusters are the exception:
 those of a flag are added to those of the file. If the flag replaced them, the clusters of the file

@@ -1,4 +1,4 @@
-"""Models of the configuration file and of the inputs. The published JSON schema is made from them."""
+"""Models of the configuration file and the inputs. The published JSON schema is made from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator
 
 from acr_cleanup.access.clouds import REGISTRY_AUDIENCE
 from acr_cleanup.access.federation import AuthType
-from acr_cleanup.clusters.targets import Access, Waiver
+from acr_cleanup.clusters.target import Access, Waiver
 from acr_cleanup.core.policy import Scope
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings.grammar import (
@@ -44,7 +44,7 @@ from acr_cleanup.settings.inputs import BY_KEY, ENVIRONMENTS, LOG_LEVELS, MAX_CO
 
 T = TypeVar("T")
 USE_REGEX = "use_regex"
-"""Key in the context of a validation: are patterns regular expressions? None if that value is invalid."""
+"""Key in the validation context: are patterns regular expressions? None if unknown."""
 
 
 def _scalar(parse: Callable[[str], T]) -> PlainValidator:
@@ -104,7 +104,7 @@ def _fail_on(value: object) -> frozenset[FailOn] | None:
 
 
 def _waivers(value: object) -> tuple[Waiver, ...] | None:
-    """Parse `CLUSTER: KIND` texts. In a file, mappings with the keys `cluster` and `kind` are valid too."""
+    """Parse `CLUSTER: KIND` texts, or mappings with the keys `cluster` and `kind`."""
     if isinstance(value, list | tuple):
         value = [_waiver_text(item) if isinstance(item, dict) else item for item in value]
     return _items(value, parse_waiver)

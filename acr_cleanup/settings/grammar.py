@@ -1,4 +1,6 @@
-"""Parsers of option values: text in, value out, `InvalidOption` with a remedy if the text is invalid."""
+"""
+Parsers of option values: text in, value out, `InvalidOption` with a remedy if the text is invalid.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from acr_cleanup.access.clouds import CLOUDS
-from acr_cleanup.clusters.targets import Waiver
+from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.core.references import normalise_host
 from acr_cleanup.core.selection import EVERYTHING, PatternRefused, compiled
 from acr_cleanup.core.shard import MOST, Shard

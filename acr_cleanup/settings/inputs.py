@@ -1,4 +1,8 @@
-"""The table of inputs. Flags, action.yml, task.json, the schema and the documentation are made from it."""
+"""
+The table of inputs.
+
+Flags, action.yml, task.json, the schema and the documentation are made from it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class FailOn(StrEnum):
-    """What makes a run exit with 1. Refusals, cancellations and wrong configurations always fail the run."""
+    """
+    What makes a run exit with 1.
+
+    Refusals, cancellations and wrong configurations always fail the run.
+    """
 
     DELETE_ERRORS = "delete-errors"
     """An item could not be deleted, or a repository could not be read."""

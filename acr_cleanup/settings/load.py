@@ -1,4 +1,4 @@
-"""Merge flags or inputs, the file and the environment into one `Settings`; report all problems at once."""
+"""Merge flags or inputs, the file and the environment into `Settings`, or report all problems."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.access.network import environment_problems
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster, Waiver
-from acr_cleanup.core.policy import Limits, RetentionPolicy
-from acr_cleanup.core.references import DEFAULT_TAG, Registry
+from acr_cleanup.clusters.target import Access, ClusterTarget, Waiver
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings.file import place, read_config
 from acr_cleanup.settings.form import (
@@ -147,7 +149,11 @@ def _absent(value: object) -> bool:
 
 
 def _use_regex(tree: Mapping[str, Any], given: Mapping[str, Any]) -> bool | None:
-    """Are patterns regular expressions? None if the value is invalid, which is a problem of its own."""
+    """
+    Are patterns regular expressions?
+
+    None if the value is invalid, which is a problem of its own.
+    """
     value = given.get(USE_REGEX, tree.get(USE_REGEX))
     try:
         return value is not None and as_boolean(str(value))
@@ -205,7 +211,11 @@ def _from_environ(
 
 
 def _login(inputs: InputValues, environ: Mapping[str, str], problems: list[Problem], broken: set[str]) -> LoginChoice:
-    """Return the chosen login. Without `auth-type`, which only a pipeline gives, the environment decides."""
+    """
+    Return the chosen login.
+
+    Without `auth-type`, which only a pipeline gives, the environment decides.
+    """
     if inputs.auth_type is None:
         return LoginChoice()
     auth_type = AuthType(inputs.auth_type)
@@ -247,7 +257,7 @@ def _clusters(
     targets: list[ClusterTarget] = []
     places: dict[tuple[str, ...], str] = {}
     for where, target in entries:
-        identity = _identity(target)
+        identity = target.place()
         if identity in places:
             seen = f"This is the same cluster as {places[identity]}."
             problems.append(Problem(where, seen, "Remove one of the two."))
@@ -312,20 +322,12 @@ def _snapshot(key: str, entry: BySnapshot, folder: Path) -> SnapshotCluster:
     return target if entry.max_age is None else replace(target, max_age=entry.max_age)
 
 
-def _identity(target: ClusterTarget) -> tuple[str, ...]:
-    """Return a value that is equal for two targets of the same cluster."""
-    # Azure compares these names without regard to case.
-    if isinstance(target, AksCluster):
-        return (target.subscription_id.lower(), target.resource_group.lower(), target.name.lower())
-    if isinstance(target, SnapshotCluster):
-        return (str(target.path.absolute()), target.key)
-    return (str(target.kubeconfig.absolute()), target.context or "")
-
-
 def _check_waivers(
     options: Mapping[str, Any], clusters: Sequence[ClusterTarget], problems: list[Problem], broken: set[str]
 ) -> None:
-    """Report waivers for unknown clusters, unless an invalid cluster may be the one that they name."""
+    """
+    Report waivers for unknown clusters, unless an invalid cluster may be the one that they name.
+    """
     if any(path.startswith(("kubernetes_clusters", "clusters")) for path in broken):
         return
     waivers: tuple[Waiver, ...] = options.get("waive") or ()
@@ -343,7 +345,7 @@ def _registry(
     cloud: Cloud,
     problems: list[Problem],
     broken: set[str],
-) -> Registry | None:
+) -> RegistryHost | None:
     entry = file.container_registry or RegistryEntry()
     host = inputs.registry or entry.url
     if host is None:
@@ -354,7 +356,7 @@ def _registry(
         return None
     login_server = f"{host}.{cloud.registry_suffix}" if is_bare_name(host) else host
     aliases = frozenset((*(entry.aliases or ()), *(options.get("registry_aliases") or ())))
-    return Registry(login_server, aliases - {login_server})
+    return RegistryHost(login_server, aliases - {login_server})
 
 
 def _policy(options: Mapping[str, Any], problems: list[Problem], broken: set[str]) -> RetentionPolicy:

@@ -1,4 +1,4 @@
-"""Validate a tree of values against a model, and turn each validation error into a problem for the user."""
+"""Validate values against a model, and turn each validation error into a problem for the user."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def place_in_file(loc: Loc) -> str:
 
 
 def _meant(model: type[Model], mistake: Any) -> Loc | None:
-    """Return the place of the known key that an unknown key resembles: that key is misspelt, not missing."""
+    """
+    Return the place of the known key that an unknown key resembles: that key is misspelt, not
+    missing.
+    """
     if mistake["type"] != "extra_forbidden":
         return None
     loc: Loc = tuple(mistake["loc"])
@@ -65,7 +68,11 @@ def _meant(model: type[Model], mistake: Any) -> Loc | None:
 
 
 def _without(tree: dict[str, Any], places: list[Loc]) -> dict[str, Any]:
-    """Return the tree without the values at these places. A cluster with a mistake is removed whole."""
+    """
+    Return the tree without the values at these places.
+
+    A cluster with a mistake is removed whole.
+    """
     rest = dict(tree)
     for loc in places:
         top = str(loc[0])

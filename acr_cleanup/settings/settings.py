@@ -8,9 +8,10 @@ from pathlib import Path
 
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import LoginChoice
-from acr_cleanup.clusters.targets import ClusterTarget, Waiver
-from acr_cleanup.core.policy import Limits, RetentionPolicy
-from acr_cleanup.core.references import Registry
+from acr_cleanup.clusters.target import ClusterTarget, Waiver
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.settings.inputs import FailOn, LogLevel
 
 
@@ -24,7 +25,7 @@ class Settings:
         about the dry run, and there is no page to show a summary on.
     """
 
-    registry: Registry
+    registry: RegistryHost
     clusters: tuple[ClusterTarget, ...]
     policy: RetentionPolicy
     limits: Limits
@@ -41,7 +42,11 @@ class Settings:
     helm_history: int = 0
     waive: tuple[Waiver, ...] = ()
     subscriptions: tuple[str, ...] = ()
-    """Where to search for AKS clusters that are not configured. Empty: where the configured ones are."""
+    """
+    Where to search for AKS clusters that are not configured.
+
+    Empty: where the configured ones are.
+    """
     require_all_clusters: bool = False
     apply_plan: Path | None = None
     """A reviewed plan. Only what it lists may be deleted."""

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from acr_cleanup.concurrency import unless_stopped
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, Step, plan_repository, waves
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.steps import DeleteManifest, Step, waves
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import AcrCleanupError, RegistryForbidden
 from acr_cleanup.records.journal import Journal, JournalError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import LoginChoice
-from acr_cleanup.core.references import Registry as RegistryHost
+from acr_cleanup.core.references import RegistryHost
 
 if TYPE_CHECKING:
     from acr_cleanup.registry.acr import AcrRegistry

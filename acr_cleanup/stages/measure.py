@@ -1,12 +1,13 @@
-"""Measures to the byte what the manifests that a plan deletes take up: it reads every manifest of their repository."""
+"""Measures the exact space that a plan frees; for that it reads all manifests of a repository."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from acr_cleanup.core.explanation import going
+from acr_cleanup.core.explanation import deleted_manifests
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.plan_warnings import UnmeasuredSpace
 from acr_cleanup.core.space import Space, measure
 from acr_cleanup.errors import RegistryForbidden
 from acr_cleanup.stages.registry_port import Registry
@@ -14,25 +15,20 @@ from acr_cleanup.stages.registry_port import Registry
 
 async def measured(plan: RepositoryPlan, inventory: RepositoryInventory, registry: Registry) -> RepositoryPlan:
     """
-    The same plan with the space of the manifests that go; where that cannot be had, with a warning instead.
+    Add the exact space to a plan, or a warning if it cannot be measured.
 
-    Nothing is read for a repository that loses no manifest.
+    A plan that deletes no manifest is returned without any request.
     """
     if not plan.manifests:
         return plan
     try:
         contents, read = await registry.read_contents(inventory)
     except RegistryForbidden as error:
-        warning = f"What is freed in {plan.repository} is an upper bound: its manifests could not be read. {error}"
-        return replace(plan, warnings=(*plan.warnings, warning))
-    gone = going(inventory, plan)
-    along = {each: referrers for each in gone if (referrers := inventory.referrers_of.get(each))}
-    space: Space = measure(contents, gone, along, read=read)
+        return replace(plan, warnings=(*plan.warnings, UnmeasuredSpace(plan.repository, error=str(error))))
+    deleted = deleted_manifests(inventory, plan)
+    referrers_of = {digest: referrers for digest in deleted if (referrers := inventory.referrers_of.get(digest))}
+    space: Space = measure(contents, deleted, referrers_of, read=read)
     warnings = plan.warnings
     if not space.exact:
-        warning = (
-            f"What is freed in {plan.repository} is an upper bound: {space.unread:,} of its {len(contents):,} manifests "
-            "cannot be read or do not say how large they are, and they might share any layer."
-        )
-        warnings = (*warnings, warning)
+        warnings = (*warnings, UnmeasuredSpace(plan.repository, space.unread, len(contents)))
     return replace(plan, space=space, warnings=warnings)

@@ -11,10 +11,12 @@ from functools import partial
 
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.packed import Packed, PackedPlans
-from acr_cleanup.core.plan import Plan, RepositoryPlan, Tally, nothing_to_delete, plan_repository
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Scope, eligible_repositories
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.reviewed import bound_to
+from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.errors import RegistryError, RegistryUnreachable
 from acr_cleanup.reports import words
@@ -53,7 +55,7 @@ async def make_plan(
     """
     catalog = await registry.catalog() if policy.scope is Scope.ALL else ()
     # A reviewed plan of the whole registry may be applied shard by shard.
-    ours = None if reviewed is None else tuple(each for each in reviewed if policy.shard.holds(each.repository))
+    ours = None if reviewed is None else tuple(each for each in reviewed if policy.shard.includes(each.repository))
     # Includes reviewed repositories that have left the scope: their tags must end as outcomes too.
     names = sorted({*eligible_repositories(usage, policy, catalog), *(each.repository for each in ours or ())})
     registry.announce(names)

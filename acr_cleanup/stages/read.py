@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Protocol
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.targets import ClusterTarget, Waiver
+from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan, Outside, UsageIndex
 from acr_cleanup.runtimes.base import Progress
 
@@ -37,7 +37,7 @@ class ConfiguredClusters:
     """The clusters of a configuration, as `UsageSources`."""
 
     azure: Azure
-    registry: Registry
+    registry: RegistryHost
     targets: tuple[ClusterTarget, ...]
     helm_history: int = 0
     """Newest revisions of each Helm release that count as used."""

@@ -1,4 +1,8 @@
-"""Finds out, before anything is deleted, whether the registry could bring it back: by its policies in Azure Resource Manager."""
+"""
+Reads the registry's soft delete and retention policies from Azure Resource Manager.
+
+The reports say before the first deletion whether deleted manifests can be restored.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,10 @@ from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
-from acr_cleanup.core.references import Registry as RegistryHost
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import IdentityError
 
-# The last versions without `preview` in their name do not show the policy of soft delete.
+# Versions without `preview` do not return the soft delete policy.
 API_VERSION = "2023-11-01-preview"
 READER = "Reader (on the registry)"
 _LIST_SECONDS = 120
@@ -50,7 +54,11 @@ class _Registry(msgspec.Struct):
 async def read_soft_delete(
     azure: Azure, host: RegistryHost, subscription: str | None, group: str | None, *, backup: bool
 ) -> Undo:
-    """What the registry's policies mean for what is going to be deleted. That they cannot be read is no error, but said."""
+    """
+    Describe whether deleted manifests can be restored.
+
+    A policy that cannot be read is not an error: the description then gives the reason.
+    """
     if subscription is None or group is None:
         return _unknown(
             "the configuration does not say the registry's subscription_id and resource_group", backup=backup
@@ -63,17 +71,17 @@ async def read_soft_delete(
         return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), backup=backup)
     except TimeoutError:
         return _unknown(f"the registries were not listed completely within {_LIST_SECONDS} seconds", backup=backup)
-    except Exception as error:  # only a sentence of the report is at stake
+    except Exception as error:  # only a sentence of the report depends on it
         log.debug("reading the policies of the registry", exc_info=True)
         return _unknown(f"{type(error).__name__}: {error}", backup=backup)
     if policies is None:
-        return _unknown(f"resource group {group} shows no registry {host.login_server}", backup=backup)
+        return _unknown(f"resource group {group} has no registry {host.login_server}", backup=backup)
     return describe(policies, backup=backup)
 
 
 def describe(policies: _Policies, *, backup: bool) -> Undo:
     """
-    These policies in words.
+    Describe these policies. `backup`: the journal keeps the content of deleted manifests.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-soft-delete-policy and
     https://learn.microsoft.com/azure/container-registry/container-registry-retention-policy
@@ -81,25 +89,32 @@ def describe(policies: _Policies, *, backup: bool) -> Undo:
     soft, retention = policies.soft_delete_policy, policies.retention_policy
     warnings: tuple[str, ...] = ()
     if retention is not None and retention.status.lower() == "enabled" and retention.days == 0:
-        at_once = "The retention policy of the registry deletes untagged manifests at once (0 days)"
-        warnings = (f"{at_once}: a manifest that loses its last tag is gone with it.",)
+        policy = "The retention policy of the registry deletes untagged manifests immediately (0 days)"
+        warnings = (f"{policy}: a manifest is deleted together with its last tag.",)
     if soft is not None and soft.status.lower() == "enabled":
         days = f" for {soft.retention_days} day{'s' if soft.retention_days != 1 else ''}" if soft.retention_days else ""
-        return Undo(f"Soft delete is on: deleted manifests can be restored{days}.", warnings)
+        return Undo(f"Soft delete is enabled: deleted manifests can be restored{days}.", warnings)
     if backup:
-        kept = "the journal keeps the deleted manifests, which can be restored as long as the registry has their layers"
-        return Undo(f"Soft delete is off, but {kept}.", warnings)
-    return Undo("Soft delete is off: a deleted manifest is gone unless backup is true.", warnings)
+        text = (
+            "Soft delete is disabled, but the journal keeps the deleted manifests. They can be restored as long as the "
+            "registry has their layers."
+        )
+        return Undo(text, warnings)
+    return Undo("Soft delete is disabled: deleted manifests cannot be restored unless backup is true.", warnings)
 
 
 def _unknown(why: str, *, backup: bool) -> Undo:
     kept = " The journal keeps the deleted manifests." if backup else ""
-    return Undo(f"Whether soft delete is on is not known: {why}.{kept}")
+    return Undo(f"It is unknown whether soft delete is enabled: {why}.{kept}")
 
 
 async def _policies(host: RegistryHost, subscription: str, group: str, azure: Azure) -> _Policies | None:
-    """None if there is no such registry. Raises `ReadFailure` and `IdentityError`."""
-    # Listed, for not every registry is called like the first part of its host.
+    """
+    Return None if the resource group has no such registry.
+
+    Raises `ReadFailure` and `IdentityError`.
+    """
+    # List them: the name of a registry may differ from the first part of its host.
     path = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries"
     call = "read the policies of the registry"
     async with open_manager(azure) as manager:

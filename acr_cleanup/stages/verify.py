@@ -1,8 +1,8 @@
 """
-Asks the registry whether what is used can be pulled: before a run for what is missing already, after it for what still stands.
+Verifies that all tags and digests in use can be pulled, before and after the deletions.
 
-What a listing does not show is asked for by itself, and more than once: a registry that is replicated may answer with what was
-true a moment ago, and what is unlisted can be pulled all the same.
+A name that is not listed is requested directly before it is reported: unlisted tags can be pulled,
+and a replica may lag behind. After a run, the request is repeated once.
 """
 
 from __future__ import annotations
@@ -19,57 +19,64 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.core.verification import Broken, Compared, Missing, Proof, Standing, compare, missing_references
+from acr_cleanup.core.verification import Baseline, Broken, Comparison, Missing, Proof, compare, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
 from acr_cleanup.stages.registry_port import Registry
 
 SETTLE = 5.0
-"""Seconds after which what looks broken is looked at once more: a replica may lag behind."""
+"""Seconds before a missing name is requested again, because a replica may lag behind."""
 
 REPOSITORIES_AT_ONCE = 8
-ASKED_AT_ONCE = 8
+REQUESTS_AT_ONCE = 8
 
-_WENT = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKind.FAILED})
-"""A failed deletion may have been carried out all the same."""
+_POSSIBLY_DELETED = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKind.FAILED})
+"""A failed deletion may have happened."""
 
 log = logging.getLogger("acr_cleanup.stages.verify")
 
 
 async def find_missing(inventory: RepositoryInventory, usage: UsageIndex, registry: Registry) -> tuple[Missing, ...]:
-    """What is used and cannot be pulled. What the registry does not answer for counts as missing, as its lists say."""
+    """
+    Return the names in use that are not listed and cannot be pulled.
 
-    async def there(missing: Missing) -> bool:
+    If the registry does not answer a request, the listing decides: the name is missing.
+    """
+
+    async def exists(missing: Missing) -> bool:
         try:
             return await registry.resolves(missing.repository, missing.name)
         except RegistryError:
             log.debug("looking for %s", missing, exc_info=True)
             return False
 
-    found = missing_references(inventory, usage)
-    known = await gather([partial(there, each) for each in found], limit=ASKED_AT_ONCE)
-    return tuple(each for each, there in zip(found, known, strict=True) if not there)
+    unlisted = missing_references(inventory, usage)
+    answers = await gather([partial(exists, missing) for missing in unlisted], limit=REQUESTS_AT_ONCE)
+    return tuple(missing for missing, answer in zip(unlisted, answers, strict=True) if not answer)
 
 
 @dataclass
 class Witness:
-    """Remembers what stood in each repository before the first deletion there, and the last uses that were read."""
+    """Records each repository before its first deletion, and the latest usage index."""
 
-    standing: dict[str, Standing] = field(default_factory=dict)
+    standing: dict[str, Baseline] = field(default_factory=dict)
+    """By repository, what must still exist after the run."""
     usage: UsageIndex | None = None
 
     def look(self, inventory: RepositoryInventory, usage: UsageIndex) -> None:
+        """Record an inventory; for each repository, only the first one counts."""
         if inventory.name not in self.standing:
-            self.standing[inventory.name] = Standing.of(inventory)
+            self.standing[inventory.name] = Baseline.of(inventory)
         self.usage = usage
 
 
-async def prove(
+async def verify(
     plan: Plan, witness: Witness, outcomes: Iterable[Outcome], registry: Registry, stop: asyncio.Event
 ) -> Proof | None:
     """
-    Look at every repository in which something was deleted once more; None if there is none.
+    Verify each repository in which something was deleted; return None if there is none.
 
-    Whatever hinders that is told in the proof, never raised: what was deleted must be reported all the same.
+    `stop`: once it is set, the verification is skipped. Errors become part of the result and are
+    not raised, because the deletions must be reported in any case.
     """
     changed = _changed(outcomes, witness)
     if not changed:
@@ -77,77 +84,91 @@ async def prove(
     if stop.is_set():
         return Proof(skipped=True)
     try:
-        return await unless_stopped(_Prover(plan, witness, registry).run(changed), stop)
+        return await unless_stopped(_Verifier(plan, witness, registry).run(changed), stop)
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
         return Proof(skipped=True)
-    except Exception as error:  # likewise
-        log.debug("looking afterwards", exc_info=True)
+    except Exception as error:  # an unexpected error must not hide the deletions either
+        log.debug("verification failed", exc_info=True)
         return Proof(unproven=(f"unexpected: {type(error).__name__}: {error}",))
 
 
 def _changed(outcomes: Iterable[Outcome], witness: Witness) -> dict[str, dict[str, bool]]:
-    """By repository, what was to go and may be gone, and whether it was deleted by us."""
-    went: defaultdict[str, dict[str, bool]] = defaultdict(dict)
+    """
+    Return the names that may be deleted, by repository, with True if this run deleted them.
+
+    Only repositories in which this run deleted something.
+    """
+    deleted: defaultdict[str, dict[str, bool]] = defaultdict(dict)
     for outcome in outcomes:
-        if outcome.kind in _WENT:
+        if outcome.kind in _POSSIBLY_DELETED:
             name = outcome.digest if outcome.tag is None else outcome.tag
-            went[outcome.repository][name] = outcome.kind is not OutcomeKind.GONE
-    return {name: found for name, found in went.items() if name in witness.standing and any(found.values())}
+            deleted[outcome.repository][name] = outcome.kind is not OutcomeKind.GONE
+    return {
+        repository: names
+        for repository, names in deleted.items()
+        if repository in witness.standing and any(names.values())
+    }
 
 
 @dataclass
-class _Prover:
+class _Verifier:
     plan: Plan
     witness: Witness
     registry: Registry
     unproven: list[str] = field(default_factory=list)
+    """Messages about repositories and names that could not be verified."""
 
     async def run(self, changed: Mapping[str, Mapping[str, bool]]) -> Proof:
-        works = [partial(self._compare, name, went) for name, went in sorted(changed.items())]
-        seen = await gather(works, limit=REPOSITORIES_AT_ONCE)
-        compared = [each for each in seen if each is not None]
-        suspects = [(each, True) for found in compared for each in found.suspects]
-        suspects += [(each, False) for found in compared for each in found.absent]
-        if suspects := await self._ask(suspects):
+        jobs = [partial(self._compare, repository, deleted) for repository, deleted in sorted(changed.items())]
+        results = await gather(jobs, limit=REPOSITORIES_AT_ONCE)
+        compared = [result for result in results if result is not None]
+        suspects = [(broken, True) for result in compared for broken in result.suspects]
+        suspects += [(absent, False) for result in compared for absent in result.absent]
+        if suspects := await self._confirm(suspects):
             await asyncio.sleep(SETTLE)
-            suspects = await self._ask(suspects)
-        notes = [note for found in compared for note in found.notes]
+            suspects = await self._confirm(suspects)
+        notes = [note for result in compared for note in result.notes]
         return Proof(
             repositories=len(compared),
-            references=sum(found.references for found in compared),
-            broken=tuple(each for each, breaks in suspects if breaks),
-            notes=(*notes, *(f"{each} {each.seen}." for each, breaks in suspects if not breaks)),
+            references=sum(result.references for result in compared),
+            broken=tuple(suspect for suspect, is_broken in suspects if is_broken),
+            notes=(*notes, *(f"{suspect} {suspect.seen}." for suspect, is_broken in suspects if not is_broken)),
             unproven=tuple(sorted(self.unproven)),
         )
 
-    async def _compare(self, name: str, went: Mapping[str, bool]) -> Compared | None:
+    async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Comparison | None:
+        """Compare a repository with its state before the run; None if it cannot be listed."""
         try:
-            after = await self.registry.list_repository(name)
+            after = await self.registry.list_repository(repository)
         except AcrCleanupError as error:
-            self.unproven.append(f"{name}: {error}")
+            self.unproven.append(f"{repository}: {error}")
             return None
         return compare(
-            self.witness.standing[name],
+            self.witness.standing[repository],
             after,
             self.plan.usage,
             self.witness.usage or self.plan.usage,
-            missing={missing.name for missing in self.plan.missing if missing.repository == name},
-            went=went,
+            missing={missing.name for missing in self.plan.missing if missing.repository == repository},
+            deleted=deleted,
         )
 
-    async def _ask(self, suspects: Sequence[tuple[Broken, bool]]) -> list[tuple[Broken, bool]]:
-        """Those of the suspects that the registry does not have; of what it gives no answer for nothing is proven."""
+    async def _confirm(self, suspects: Sequence[tuple[Broken, bool]]) -> list[tuple[Broken, bool]]:
+        """
+        Request each suspect, and return those that the registry does not have.
 
-        async def gone(broken: Broken) -> bool:
+        A suspect without an answer is neither broken nor verified: it is added to `unproven`.
+        """
+
+        async def is_gone(suspect: Broken) -> bool:
             try:
-                return not await self.registry.resolves(broken.repository, broken.name)
+                return not await self.registry.resolves(suspect.repository, suspect.name)
             except AcrCleanupError as error:
                 self.unproven.append(
-                    f"{broken} is not listed any more, and the registry gives no answer for it: {error}"
+                    f"{suspect} is no longer listed, and the registry did not say if it exists: {error}"
                 )
                 return False
 
-        answers = await gather([partial(gone, broken) for broken, _ in suspects], limit=ASKED_AT_ONCE)
+        answers = await gather([partial(is_gone, suspect) for suspect, _ in suspects], limit=REQUESTS_AT_ONCE)
         return [suspect for suspect, answer in zip(suspects, answers, strict=True) if answer]

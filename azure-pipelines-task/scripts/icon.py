@@ -1,4 +1,4 @@
-"""Draws the icons: a stack of image layers whose oldest one is let go. Run it whenever they shall change."""
+"""Draw the icons: a stack of image layers, the oldest of them crossed out. Run it to change the icons."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ Colour = tuple[int, int, int]
 
 
 def colour(x: float, y: float) -> tuple[Colour, float]:
-    """What is at this point of the unit square, and how much of it."""
+    """Return the colour and the opacity at a point of the unit square."""
     radius = 0.17
     dx, dy = max(abs(x - 0.5) - (0.5 - radius), 0), max(abs(y - 0.5) - (0.5 - radius), 0)
     if dx * dx + dy * dy > radius * radius:
         return BACK, 0
-    found = BACK
-    # Three layers, seen from above: rhombs whose upper ones hide the lower ones.
+    shown = BACK
+    # Three layers, seen from above: each rhomb hides the ones below it.
     for middle, shade in ((0.615, RED), (0.475, PALE), (0.335, WHITE)):
         if abs(x - 0.5) / 0.34 + abs(y - middle - 0.02) / 0.175 <= 1:
-            found = BACK  # the gap below a layer
+            shown = BACK  # the gap below a layer
         if abs(x - 0.5) / 0.30 + abs(y - middle + 0.025) / 0.15 <= 1:
-            found = shade
+            shown = shade
     # The lowest is crossed out.
     if 0.80 <= y <= 0.87 and 0.30 <= x <= 0.70:
-        found = RED
-    return found, 1
+        shown = RED
+    return shown, 1
 
 
 def picture(size: int) -> bytes:
-    """A PNG of so many pixels a side, smoothed."""
+    """Return a smoothed PNG of `size` pixels a side."""
     rows = bytearray()
     for row in range(size):
         rows.append(0)
         for column in range(size):
-            seen = [
+            samples = [
                 colour((column + (i + 0.5) / SAMPLES) / size, (row + (j + 0.5) / SAMPLES) / size)
                 for i in range(SAMPLES)
                 for j in range(SAMPLES)
             ]
-            covered = [each for each, there in seen if there] or [BACK]
-            rows += bytes(sum(each[channel] for each in covered) // len(covered) for channel in range(3))
-            rows.append(round(255 * sum(there for _, there in seen) / len(seen)))
+            covered = [shade for shade, opacity in samples if opacity] or [BACK]
+            rows += bytes(sum(shade[channel] for shade in covered) // len(covered) for channel in range(3))
+            rows.append(round(255 * sum(opacity for _, opacity in samples) / len(samples)))
     header = struct.pack(">IIBBBBB", size, size, 8, 6, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(rows), 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(

@@ -1,7 +1,7 @@
-// Bundles the handler and packs the .vsix: `node scripts/package.mjs [bundle]`. Nothing here needs a network.
+// Bundle the handler and pack the .vsix: `node scripts/package.mjs [bundle]`. Needs no network.
 //
-// The version is that of acr_cleanup/__init__.py (tests/test_task.py holds the manifests to it), the image that of action.yml: what a
-// release writes there, this task runs.
+// The version comes from acr_cleanup/__init__.py (tests/entries/test_task.py compares the manifests
+// with it). The image comes from action.yml, where a release writes it.
 
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -14,12 +14,15 @@ const ROOT = path.dirname(HERE);
 const STAGE = path.join(HERE, "build", "extension");
 const TASK = path.join(STAGE, "AcrCleanupV1");
 
-/** The image that this text of action.yml names by its digest; empty where it is built from the Dockerfile, before a release. */
+/**
+ * Return the image in the text of action.yml, which must have a digest. Before a release, the image
+ * is built from the Dockerfile, and the result is empty.
+ */
 export function pinnedImage(action) {
   const image = /^  image: "(.*)"/m.exec(action)?.[1];
   if (image === "Dockerfile") return "";
   const pinned = /^docker:\/\/(\S+@sha256:[0-9a-f]{64})$/.exec(image ?? "")?.[1];
-  if (!pinned) throw new Error(`action.yml names no image by its digest: ${image}`);
+  if (!pinned) throw new Error(`The image in action.yml has no digest: ${image}`);
   return pinned;
 }
 
@@ -41,7 +44,7 @@ async function bundle() {
     define: { PINNED_IMAGE: JSON.stringify(pinnedImage(fs.readFileSync(image, "utf8"))) },
   });
   copy(path.join(HERE, "AcrCleanupV1"), TASK);
-  // The same package as in the image, for agents without Linux containers.
+  // The package of the image, for agents without Linux containers.
   copy(path.join(ROOT, "acr_cleanup"), path.join(TASK, "python", "acr_cleanup"));
   fs.copyFileSync(path.join(ROOT, "entrypoint.py"), path.join(TASK, "python", "entrypoint.py"));
   fs.copyFileSync(path.join(ROOT, "requirements", "runtime.lock"), path.join(TASK, "python", "requirements.lock"));

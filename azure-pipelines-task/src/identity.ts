@@ -1,4 +1,4 @@
-/** The identity of the service connection, as the environment that acr-cleanup logs in with. */
+/** Turn the service connection into the environment with which acr-cleanup logs in. */
 
 import * as fs from "fs";
 import * as path from "path";
@@ -8,26 +8,29 @@ import { Problem } from "./problem";
 export const CONNECTION = "connectedServiceNameARM";
 
 export interface Identity {
-  /** The input auth-type: the one login that is tried. */
+  /** The input auth-type. No other login is tried. */
   readonly authType: "azure-pipelines" | "environment" | "managed-identity";
   readonly environment: Record<string, string>;
-  /** Files that the child must be able to read. They hold secrets. */
+  /** Files with secrets that the child must be able to read. */
   readonly files: string[];
 }
 
-/** As Terraform spells the clouds. A file of ours may still say otherwise. */
+/** The names of the clouds in Terraform. The configuration file may name another cloud. */
 const CLOUDS: Record<string, string> = {
   azurecloud: "public",
   azureusgovernment: "usgovernment",
   azurechinacloud: "china",
 };
 
-/** The identity that the pipeline names. Everything secret of it is masked before anybody can print it. */
+/**
+ * Returns the identity of the service connection. Its secrets are masked before anything can print
+ * them.
+ */
 export function readIdentity(temporary: string): Identity {
   const connection = tl.getInput(CONNECTION);
   if (!connection) {
     throw new Problem(
-      "azureSubscription names no service connection.",
+      "azureSubscription is not set.",
       "Set it to an Azure Resource Manager service connection of this project.",
     );
   }
@@ -46,14 +49,14 @@ export function readIdentity(temporary: string): Identity {
   }
   if (scheme !== "workloadidentityfederation" && scheme !== "serviceprincipal") {
     throw new Problem(
-      `The service connection logs in by '${scheme || "nothing"}', which is no login to Azure Resource Manager.`,
+      `The service connection uses '${scheme || "nothing"}', which is not a login to Azure Resource Manager.`,
       "Use a connection with workload identity federation, a service principal or a managed identity.",
     );
   }
   if (!tenant || !client) {
     throw new Problem(
-      `The service connection names no ${tenant ? "application (serviceprincipalid)" : "tenant (tenantid)"}.`,
-      "Open it in the settings of the project, and verify and save it again.",
+      `The service connection has no ${tenant ? "application (serviceprincipalid)" : "tenant (tenantid)"}.`,
+      "Open it in the settings of the project, then verify and save it.",
     );
   }
   environment["AZURE_TENANT_ID"] = tenant;
@@ -69,8 +72,8 @@ export function readIdentity(temporary: string): Identity {
   const secret = parameters("serviceprincipalkey");
   if (!secret) {
     throw new Problem(
-      "The service connection holds no key of its service principal.",
-      "Convert it to workload identity federation, or give it a new key.",
+      "The service connection has no key of its service principal.",
+      "Convert it to workload identity federation, or add a new key.",
     );
   }
   mask(secret);
@@ -78,22 +81,25 @@ export function readIdentity(temporary: string): Identity {
   return { authType: "environment", environment, files: [] };
 }
 
-/** What a token of this job is asked for with. acr-cleanup asks for a fresh one each time: they live for minutes. */
+/**
+ * Returns the variables for requesting tokens. acr-cleanup requests a new one each time: they are
+ * valid for minutes.
+ */
 function federation(connection: string, tenant: string, client: string): Record<string, string> {
-  // Never put together by hand: it differs between builds and releases.
+  // Never construct it: it differs between builds and releases.
   const uri = tl.getVariable("System.OidcRequestUri");
   if (!uri) {
     throw new Problem(
-      "The agent gives this job no System.OidcRequestUri, so the service connection's federation cannot be used.",
+      "This job has no System.OidcRequestUri, so it cannot use the federation of the service connection.",
       "Update the agent (and Azure DevOps Server), or use a service connection with a key or a managed identity.",
     );
   }
-  // The token of the job itself, not the variable: that one has to be mapped by whoever writes the pipeline.
+  // The token of the agent, not the variable: the author of the pipeline must map the variable.
   const token = authorization("SYSTEMVSSCONNECTION")("accesstoken");
   if (!token) {
     throw new Problem(
-      "The job has no access token (System.AccessToken), which it would ask for the token of the service connection with.",
-      "Run the task on an agent in a job of its own (not in a server job), and look whether the job authorization of the project forbids it.",
+      "The job has no access token (System.AccessToken), so it cannot request a token of the service connection.",
+      "Run the task in an agent job, not in a server job, and check the job authorization settings of the project.",
     );
   }
   mask(token);
@@ -109,8 +115,8 @@ function federation(connection: string, tenant: string, client: string): Record<
 function certificate(pem: string, temporary: string): string {
   if (!pem.includes("PRIVATE KEY") || !pem.includes("CERTIFICATE")) {
     throw new Problem(
-      "The service connection's certificate is not a PEM text with a certificate and its private key.",
-      "Save it in the service connection again, or convert the connection to workload identity federation.",
+      "The certificate of the service connection is not a PEM text with a certificate and its private key.",
+      "Save it again in the service connection, or convert the connection to workload identity federation.",
     );
   }
   mask(pem);
@@ -120,21 +126,27 @@ function certificate(pem: string, temporary: string): string {
   return file;
 }
 
-/** Nothing of a secret stays behind on an agent of one's own. */
+/** Remove the files with secrets, which would remain on a self-hosted agent. */
 export function forget(identity: Identity): void {
   for (const file of identity.files) fs.rmSync(path.dirname(file), { recursive: true, force: true });
 }
 
-/** The agent masks lines: of a text of several, each is masked that could be told from others. */
+/**
+ * Mask a secret. The agent masks single lines, so each line is masked unless it is too short to be
+ * distinctive.
+ */
 export function mask(secret: string): void {
   for (const line of secret.split(/[\r\n]+/)) {
     if (line.trim().length >= 8 || (line.trim() && line === secret)) tl.setSecret(line.trim());
   }
 }
 
-/** The parameters of a connection, by their names in lower case. Not by `getEndpointAuthorizationParameter`: it prints what it reads. */
+/**
+ * Returns the parameters of a connection by lower-case name. `getEndpointAuthorizationParameter`
+ * would print the values.
+ */
 function authorization(connection: string): (name: string) => string {
-  const found = Object.entries(tl.getEndpointAuthorization(connection, true)?.parameters ?? {});
-  const parameters = new Map(found.map(([name, value]) => [name.toLowerCase(), String(value ?? "").trim()]));
+  const entries = Object.entries(tl.getEndpointAuthorization(connection, true)?.parameters ?? {});
+  const parameters = new Map(entries.map(([name, value]) => [name.toLowerCase(), String(value ?? "").trim()]));
   return (name) => parameters.get(name) ?? "";
 }

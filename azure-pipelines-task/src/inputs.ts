@@ -1,24 +1,27 @@
-/** The inputs of the task as the inputs that acr-cleanup knows, and the folders of the job. */
+/** Read the inputs of the task under the names of acr-cleanup, and the folders of the job. */
 
 import * as path from "path";
 import * as tl from "azure-pipelines-task-lib/task";
 import contract from "./contract.json";
 import { Problem } from "./problem";
 
-/** Bytes of one environment variable that Linux takes are 131,072, its name among them. */
+/** Bytes of an environment variable. The limit of Linux is 131,072, including the name. */
 const MAX_BYTES = 128 * 1024 - 1024;
 
 export type Method = "auto" | "docker" | "python";
 
 /** The folders of the job. */
 export interface Folders {
-  /** Where relative paths begin, and the only one that is written to: later steps see it. */
+  /** The base of relative paths, and the only folder that is written to. Later steps see it. */
   readonly workspace: string;
-  /** What the job has downloaded beside it: artifacts, further repositories. It is only read. */
+  /**
+   * The parent folder with artifacts and other repositories that the job downloaded. It is only
+   * read.
+   */
   readonly readable: string | undefined;
-  /** Files that live as long as the job. */
+  /** Files that are deleted at the end of the job. */
   readonly temporary: string;
-  /** Files that outlive the job, on an agent of one's own. */
+  /** Files that remain after the job on a self-hosted agent. */
   readonly tools: string | undefined;
 }
 
@@ -41,22 +44,25 @@ export function isInside(folder: string, name: string): boolean {
   return relative === "" || (!relative.startsWith(`..${path.sep}`) && relative !== ".." && !path.isAbsolute(relative));
 }
 
-/** What the pipeline says, by the names of acr-cleanup. What it does not say is not in it. */
+/** Returns the inputs that the pipeline sets, by the names of acr-cleanup. */
 export function readInputs({ workspace }: Folders): Record<string, string> {
   const inputs: Record<string, string> = {};
-  for (const each of contract.inputs) {
-    let value = (tl.getInput(each.task) ?? "").trim();
-    if (each.kind === "path" && value) {
+  for (const option of contract.inputs) {
+    let value = (tl.getInput(option.task) ?? "").trim();
+    if (option.kind === "path" && value) {
       value = relativeTo(workspace, value);
-    } else if (each.kind === "boolean") {
+    } else if (option.kind === "boolean") {
       value = value.toLowerCase(); // `${{ parameters.dryRun }}` is True
     }
-    if (value) inputs[each.input] = value;
+    if (value) inputs[option.input] = value;
   }
   return inputs;
 }
 
-/** The agent makes every path absolute, and makes the folder of the sources of one that was not given. */
+/**
+ * Undo what the agent does to paths: it makes them absolute, and replaces a missing one by the
+ * folder of the sources.
+ */
 function relativeTo(workspace: string, value: string): string {
   const named = path.resolve(workspace, value);
   const sources = path.resolve(tl.getVariable("Build.SourcesDirectory") || workspace);
@@ -64,13 +70,16 @@ function relativeTo(workspace: string, value: string): string {
   return isInside(workspace, named) ? path.relative(workspace, named) : named;
 }
 
-/** The inputs in one variable: shells and container engines lose names with dashes. */
+/**
+ * Returns all inputs in one variable: shells and container engines drop variables whose names have
+ * dashes.
+ */
 export function asVariable(inputs: Record<string, string>): string {
   const text = JSON.stringify(inputs);
   if (Buffer.byteLength(text) > MAX_BYTES) {
     throw new Problem(
-      `The inputs take ${Buffer.byteLength(text)} bytes, and an environment variable holds ${MAX_BYTES}.`,
-      "Move the long lists, such as clusters, into the file that configFile names.",
+      `The inputs take ${Buffer.byteLength(text)} bytes, and the limit of an environment variable is ${MAX_BYTES}.`,
+      "Move the long lists, such as clusters, into the configuration file (configFile).",
     );
   }
   return text;
@@ -79,7 +88,7 @@ export function asVariable(inputs: Record<string, string>): string {
 export function readMethod(): Method {
   const method = (tl.getInput("method") || "auto").trim().toLowerCase();
   if (method !== "auto" && method !== "docker" && method !== "python") {
-    throw new Problem(`method: '${method}' is none.`, "Use auto, docker or python.");
+    throw new Problem(`method: '${method}' is not one of the choices.`, "Use auto, docker or python.");
   }
   return method;
 }

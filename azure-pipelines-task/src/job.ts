@@ -1,18 +1,18 @@
-/** What is to be run, however it is run. */
+/** The job of acr-cleanup, for both methods of running it. */
 
 export interface Job {
-  /** Every value that the child is handed, by name. */
+  /** The variables of the child. */
   readonly environment: Record<string, string>;
-  /** Where the child leaves its result and its summary. */
+  /** The folder for the result and the summary of the child. */
   readonly folder: string;
-  /** Files outside of the job's folders that it must be able to read. */
+  /** Files outside the folders of the job that the child must be able to read. */
   readonly files: readonly string[];
   readonly show: (line: string) => void;
 }
 
 /**
- * The environment of this process without what belongs to the login: inputs, connections, secrets, and logins that somebody
- * else has put there. The service connection is the login, and no other one is tried.
+ * Returns the environment of this process without inputs, connections, secrets, and other logins.
+ * The service connection is the login, and no other login is tried.
  */
 export function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const hidden = /^(INPUT_|ENDPOINT_|SECRET_|SECUREFILE_|VSTS_TASKVARIABLE_|AZURE_|AZURESUBSCRIPTION_|ACR_CLEANUP_|ARM_|SYSTEM_ACCESSTOKEN$|SYSTEM_OIDCREQUESTURI$|GITHUB_ACTIONS$|PYTHON)/i;

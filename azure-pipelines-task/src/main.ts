@@ -1,8 +1,8 @@
 /**
- * The task: inputs and the service connection in, output variables, issues, a summary and a result out.
+ * The task: read the inputs and the service connection, run acr-cleanup, and report to the agent.
  *
- * Between them runs acr-cleanup, in its container or by Python. It reads foreign text all the time, so it speaks to the agent
- * through this file alone: nothing else prints a command.
+ * acr-cleanup runs in its container or by Python. Its output contains foreign text, so only this
+ * handler prints commands for the agent: output variables, issues, the summary and the result.
  */
 
 import * as fs from "fs";
@@ -15,20 +15,20 @@ import { Job, withoutSecrets } from "./job";
 import { Problem } from "./problem";
 import { Cancellation, Ended } from "./processes";
 import { findPython, noPython, runPython } from "./python";
-import { judge, outputsOf, readResult, tellIssues, tellOutputs, tellSecrets, tellSummary } from "./results";
+import { maskSecrets, outputsOf, publishSummary, readResult, reportIssues, setOutputs, verdictOf } from "./results";
 import { cut, tame } from "./text";
 
 function show(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** How it is run: by which method, and to which end. */
-interface Played {
+/** The method that was used, and how the process ended; undefined if it was not started. */
+interface Run {
   readonly method: "docker" | "python";
   readonly ended: Ended | undefined;
 }
 
-async function play(method: Method, job: Job, where: Folders, cancellation: Cancellation): Promise<Played> {
+async function start(method: Method, job: Job, where: Folders, cancellation: Cancellation): Promise<Run> {
   const base = withoutSecrets(process.env);
   if (method !== "python") {
     const docker = await findDocker(base);
@@ -41,7 +41,7 @@ async function play(method: Method, job: Job, where: Folders, cancellation: Canc
     if (method === "docker") {
       throw new Problem(`method is docker, but ${docker}.`, "Use an agent with Linux and Docker (vmImage: ubuntu-latest), or set method: python.");
     }
-    show(`Not with docker: ${docker}.`);
+    show(`Docker is not used: ${docker}.`);
   }
   const python = await findPython(base);
   if (typeof python === "string") throw noPython(python);
@@ -63,7 +63,7 @@ function environmentOf(inputs: Record<string, string>, identity: Identity, where
   return environment;
 }
 
-/** Do what the pipeline says, and tell the agent how it went. Never rejects. */
+/** Run the task, and report the result to the agent. Never rejects. */
 export async function main(cancellation = new Cancellation()): Promise<void> {
   cancellation.listen();
   let identity: Identity | undefined;
@@ -76,23 +76,23 @@ export async function main(cancellation = new Cancellation()): Promise<void> {
     fs.mkdirSync(where.temporary, { recursive: true });
     const folder = fs.mkdtempSync(path.join(where.temporary, "acr-cleanup-"));
     const environment = environmentOf(inputs, identity, where, folder);
-    const named = Object.values(inputs).filter((value) => path.isAbsolute(value) && !value.includes("\n"));
-    const job: Job = { environment, folder, files: [...identity.files, ...named], show };
-    const { method: used, ended } = await play(method, job, where, cancellation);
+    const paths = Object.values(inputs).filter((value) => path.isAbsolute(value) && !value.includes("\n"));
+    const job: Job = { environment, folder, files: [...identity.files, ...paths], show };
+    const { method: used, ended } = await start(method, job, where, cancellation);
 
     const file = path.join(folder, "result.json");
     const result = readResult(file);
     fs.rmSync(file, { force: true });
-    tellSecrets(result);
+    maskSecrets(result);
     outputs = outputsOf(result, where.workspace);
-    tellOutputs(outputs);
-    if (inputs["summary"] !== "false") tellSummary(path.join(folder, "ACR cleanup.md"));
-    tellIssues(result?.annotations ?? []);
-    const verdict = judge(result, ended, cancellation.requested, used);
+    setOutputs(outputs);
+    if (inputs["summary"] !== "false") publishSummary(path.join(folder, "ACR cleanup.md"));
+    reportIssues(result?.annotations ?? []);
+    const verdict = verdictOf(result, ended, cancellation.requested, used);
     tl.setResult(verdict.result, verdict.message, true);
   } catch (error) {
-    tellOutputs(outputs);
-    const text = error instanceof Problem ? error.message : `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
+    setOutputs(outputs);
+    const text = error instanceof Problem ? error.message : `Unexpected error: ${error instanceof Error ? error.message : String(error)}. Report it, with the log of a run with system.debug: true.`;
     tl.setResult(tl.TaskResult.Failed, cut(tame(text), 4000), true);
   } finally {
     if (identity) forget(identity);

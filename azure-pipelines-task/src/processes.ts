@@ -1,17 +1,17 @@
-/** Processes: what they print goes through our hands, and a cancelled job ends them. */
+/** Run processes: their output is made safe, and a cancelled job stops them. */
 
 import { ChildProcess, spawn } from "child_process";
 import { StringDecoder } from "string_decoder";
 import { Lines } from "./text";
 
-/** Milliseconds between asking a process to stop and ending it. The agent itself gives the task ten seconds. */
+/** Milliseconds between the request to stop and the kill. The agent gives the task ten seconds. */
 export const GRACE = 8000;
 
 export interface Ended {
-  /** The exit code; null where a signal ended it. */
+  /** The exit code; null if a signal ended the process. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** The last lines that it printed to its error stream. */
+  /** The last lines of its error stream. */
   readonly last: readonly string[];
 }
 
@@ -19,13 +19,13 @@ export interface Options {
   readonly environment: NodeJS.ProcessEnv;
   readonly folder?: string;
   readonly show: (line: string) => void;
-  /** Asks it to stop. By default a SIGTERM. */
+  /** Requests the process to stop. By default with SIGTERM. */
   readonly stop?: (child: ChildProcess) => void;
-  /** Ends it. By default a SIGKILL. */
+  /** Kills the process. By default with SIGKILL. */
   readonly kill?: (child: ChildProcess) => void;
 }
 
-/** Whether somebody has cancelled the job, and what is to be stopped then. */
+/** The cancellation of the job. It stops the running process. */
 export class Cancellation {
   private running: { child: ChildProcess; options: Options } | undefined;
   private readonly handler = (): void => this.cancel();
@@ -37,7 +37,7 @@ export class Cancellation {
     return this.asked;
   }
 
-  /** Listen for what the agent sends: SIGINT, and SIGTERM after a while. */
+  /** Listen for the signals of the agent: SIGINT, and SIGTERM some seconds later. */
   listen(): void {
     for (const signal of ["SIGINT", "SIGTERM", "SIGBREAK"] as const) {
       if (signal !== "SIGBREAK" || process.platform === "win32") process.on(signal, this.handler);
@@ -45,7 +45,7 @@ export class Cancellation {
   }
 
   cancel(): void {
-    // The agent sends two signals; the first one counts.
+    // The agent sends two signals. Only the first one counts.
     if (this.asked) return;
     this.asked = true;
     this.stop();
@@ -64,12 +64,13 @@ export class Cancellation {
     if (!this.running) return;
     const { child, options } = this.running;
     const ask = (): void => {
-      // On Windows there is no asking by a signal, but the console has told the child already.
+      // Windows has no such signals, but its console has already notified the child.
       if (options.stop) options.stop(child);
       else if (process.platform !== "win32") child.kill("SIGTERM");
     };
     ask();
-    // Once more: what has only just started in a container does not hear the first one. It does no harm to who has heard.
+    // Repeat the request: a process that has just started in a container may miss the first one. A
+    // second one is harmless.
     const again = setTimeout(ask, this.grace / 4);
     const timer = setTimeout(() => {
       if (options.kill) options.kill(child);
@@ -80,7 +81,10 @@ export class Cancellation {
   }
 }
 
-/** Run a program to its end. Nothing that it prints reaches the agent but through `show`. Rejects where it cannot be started. */
+/**
+ * Run a program until it ends. Its output reaches the agent only through `show`. Rejects if it
+ * cannot be started.
+ */
 export function run(program: string, args: readonly string[], options: Options, cancellation?: Cancellation): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -118,16 +122,19 @@ export function run(program: string, args: readonly string[], options: Options, 
   });
 }
 
-/** What a program says in one go; undefined where it cannot be started, fails, or takes longer than so many milliseconds. */
+/**
+ * Returns the output of a program; undefined if it cannot be started, fails, or exceeds `timeout`
+ * (milliseconds).
+ */
 export async function ask(program: string, args: readonly string[], environment: NodeJS.ProcessEnv, timeout = 20_000): Promise<string | undefined> {
-  const said: string[] = [];
+  const lines: string[] = [];
   let timer: NodeJS.Timeout | undefined;
-  const options: Options = { environment, show: (line) => void said.push(line) };
-  const patience = new Cancellation(0);
+  const options: Options = { environment, show: (line) => void lines.push(line) };
+  const deadline = new Cancellation(0);
   try {
-    timer = setTimeout(() => patience.cancel(), timeout);
-    const { code } = await run(program, args, options, patience);
-    return code === 0 ? said.join("\n").trim() : undefined;
+    timer = setTimeout(() => deadline.cancel(), timeout);
+    const { code } = await run(program, args, options, deadline);
+    return code === 0 ? lines.join("\n").trim() : undefined;
   } catch {
     return undefined;
   } finally {

@@ -1,4 +1,7 @@
-/** acr-cleanup by the Python of the agent, where there are no Linux containers: in an environment of its own, from locked packages. */
+/**
+ * Run acr-cleanup with the Python of an agent without Linux containers, in a separate environment
+ * with locked packages.
+ */
 
 import * as fs from "fs";
 import * as path from "path";
@@ -15,62 +18,65 @@ const REMEDY = "Add the task UsePythonVersion@0 with versionSpec '3.13' before t
 
 export interface Python {
   readonly program: string;
-  /** Which one it is, for an environment fits one alone. */
+  /** The version and platform: a prepared environment fits only this Python. */
   readonly version: string;
 }
 
-/** A Python that is new enough, or which ones are there instead. */
+/** Returns a Python that is new enough, or why there is none. */
 export async function findPython(environment: NodeJS.ProcessEnv): Promise<Python | string> {
-  const seen: string[] = [];
+  const rejected: string[] = [];
   for (const name of CANDIDATES) {
     const program = tl.which(name);
     if (!program) continue;
     const version = await ask(program, ["-I", "-c", "import platform, sys; print(*sys.version_info[:3], sep='.', end=' '); print(platform.machine(), sys.base_prefix)"], environment);
     const [, major, minor] = /^(\d+)\.(\d+)\./.exec(version ?? "") ?? [];
     if (version && (Number(major) > 3 || (Number(major) === 3 && Number(minor) >= 11))) return { program, version };
-    seen.push(`${name} is ${version?.split(" ")[0] || "of no use"}`);
+    rejected.push(`${name} is ${version?.split(" ")[0] || "not usable"}`);
   }
-  return seen.length ? `Python is too old: ${seen.join(", ")}` : "there is no Python on the PATH";
+  return rejected.length ? `Python is too old: ${rejected.join(", ")}` : "there is no Python on the PATH";
 }
 
-/** What the .vsix ships beside the handler: the package, its lock, and what starts it. */
+/** Returns the folder in the .vsix with the package, its lock file and its start script. */
 function shipped(): string {
   return path.join(__dirname, "python");
 }
 
-/** The program of an environment with everything that the lock names; made once, then kept for the jobs to come where that is possible. */
+/**
+ * Returns the Python of an environment with the locked packages. The environment is kept for later
+ * jobs if possible.
+ */
 async function prepare(python: Python, job: Job, folders: Folders, environment: NodeJS.ProcessEnv, cancellation: Cancellation): Promise<string> {
   const lock = path.join(shipped(), "requirements.lock");
-  if (!fs.existsSync(lock)) throw new Problem("This build of the task does not hold the Python package.", "Use method: docker.");
+  if (!fs.existsSync(lock)) throw new Problem("This build of the task does not contain the Python package.", "Use method: docker.");
   const key = createHash("sha256").update(fs.readFileSync(lock)).update(python.version).update(python.program).digest("hex").slice(0, 32);
   const kept = keptFolder(folders);
   const ready = path.join(kept, key);
   if (fs.existsSync(path.join(ready, "complete"))) return programOf(ready);
 
-  const made = path.join(kept, `${key}.${randomUUID().slice(0, 8)}`);
-  job.show(`Preparing Python ${python.version.split(" ")[0]} for acr-cleanup in ${made} ...`);
+  const folder = path.join(kept, `${key}.${randomUUID().slice(0, 8)}`);
+  job.show(`Preparing Python ${python.version.split(" ")[0]} for acr-cleanup in ${folder} ...`);
   const steps: [string, string[], string][] = [
-    [python.program, ["-I", "-m", "venv", made], "It cannot make environments: on Debian and Ubuntu, install python3-venv."],
+    [python.program, ["-I", "-m", "venv", folder], "Python cannot create environments. On Debian and Ubuntu, install python3-venv."],
     [
-      programOf(made),
+      programOf(folder),
       ["-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", lock],
-      "Look whether the agent reaches a package index (PIP_INDEX_URL, or the task PipAuthenticate@1), or run on an agent with Linux and Docker.",
+      "Check that the agent reaches a package index (PIP_INDEX_URL, or the task PipAuthenticate@1), or run on an agent with Linux and Docker.",
     ],
   ];
   for (const [program, args, remedy] of steps) {
     const ended = await run(program, args, { environment, show: job.show }, cancellation);
     if (cancellation.requested) return "";
     if (ended.code !== 0) {
-      fs.rmSync(made, { recursive: true, force: true });
-      throw new Problem(`Python could not be prepared (exit code ${ended.code}): ${ended.last.at(-1) ?? "it says nothing"}.`, remedy);
+      fs.rmSync(folder, { recursive: true, force: true });
+      throw new Problem(`Python could not be prepared (exit code ${ended.code}): ${ended.last.at(-1) ?? "no error message"}.`, remedy);
     }
   }
-  fs.writeFileSync(path.join(made, "complete"), "");
+  fs.writeFileSync(path.join(folder, "complete"), "");
   try {
-    fs.renameSync(made, ready);
+    fs.renameSync(folder, ready);
     return programOf(ready);
   } catch {
-    return programOf(made); // Somebody else was faster, or another process keeps it open.
+    return programOf(folder); // Another job has created it first, or a process keeps it open.
   }
 }
 
@@ -86,14 +92,14 @@ function keptFolder(folders: Folders): string {
       continue;
     }
   }
-  throw new Problem("Neither Agent.ToolsDirectory nor Agent.TempDirectory can be written to.", "Give the agent's user the right to.");
+  throw new Problem("Neither Agent.ToolsDirectory nor Agent.TempDirectory can be written to.", "Give the user of the agent write access to one of them.");
 }
 
 function programOf(folder: string): string {
   return WINDOWS ? path.join(folder, "Scripts", "python.exe") : path.join(folder, "bin", "python");
 }
 
-/** Run the package to its end; undefined where the job was cancelled before that. */
+/** Run the package until it ends. Returns undefined if the job was cancelled before the start. */
 export async function runPython(python: Python, job: Job, folders: Folders, base: NodeJS.ProcessEnv, cancellation: Cancellation): Promise<Ended | undefined> {
   let program: string;
   try {
@@ -103,7 +109,7 @@ export async function runPython(python: Python, job: Job, folders: Folders, base
     throw error;
   }
   if (cancellation.requested) return undefined;
-  // -I: what lies in the workspace must never become our code. -B: nor do we write beside what was shipped.
+  // -I: never import modules from the workspace. -B: write no bytecode into the folder of the task.
   const args = ["-I", "-B", "-u", path.join(shipped(), "start.py")];
   return run(program, args, { environment: { ...base, ...job.environment }, folder: folders.workspace, show: job.show }, cancellation);
 }

@@ -1,13 +1,17 @@
-/** Foreign text on its way to the agent: lines stay lines, and none of them becomes a command. */
+/** Make foreign text safe for the agent: lines remain lines, and no line becomes a command. */
 
-/** Characters of one line of the log; what is longer is cut, and says so. */
+/**
+ * Characters of one line of the log. A longer line is cut, with the number of dropped characters.
+ */
 export const MAX_LINE = 8192;
 
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\p{Cs}/gu;
 
 /**
- * No terminal escapes, no invisible characters, and no `##vso[` or `##[`, which the agent obeys anywhere in a line.
- * The same as `tame` in acr_cleanup/runtimes/base.py, which need not have seen what the container engine prints.
+ * Escape terminal sequences, invisible characters, and `##vso[` or `##[`, which the agent obeys
+ * anywhere in a line.
+ * `tame` in acr_cleanup/runtimes/base.py does the same, but the container engine prints lines of
+ * its own.
  */
 export function tame(text: string): string {
   return text.replace(/\r\n?/g, "\n").replace(CONTROL, escaped).replace(/#(?=#)/g, "# ");
@@ -18,12 +22,12 @@ function escaped(character: string): string {
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
 }
 
-/** At most so many characters. */
+/** Cut a text to `limit` characters. */
 export function cut(text: string, limit: number): string {
   return text.length <= limit ? text : `${text.slice(0, limit - 1)}…`;
 }
 
-/** A stream of text as tame lines, one at a time. A line without an end is not collected for ever. */
+/** Split a stream into safe lines. The length of a line is limited, in case it never ends. */
 export class Lines {
   private line = "";
   private dropped = 0;
@@ -31,9 +35,9 @@ export class Lines {
 
   constructor(private readonly show: (line: string) => void) {}
 
-  /** The next piece of the stream, wherever it was cut. */
+  /** Add the next chunk of the stream, which may end within a line. */
   add(text: string): void {
-    // A carriage return ends a line as well: progress bars, and whatever would overwrite what stands there.
+    // A carriage return ends a line too: progress bars use it to overwrite the line.
     for (const [index, part] of text.split(/(\r\n|\n|\r)/).entries()) {
       if (index % 2 === 0) {
         if (part) {
@@ -51,7 +55,7 @@ export class Lines {
     }
   }
 
-  /** The stream has ended. */
+  /** End the stream, and show its last line. */
   end(): void {
     this.flush(false);
   }

@@ -1,4 +1,7 @@
-/** The handler on the mocked task library: inputs, identities, and what cannot be run. Nothing is downloaded. */
+/**
+ * The handler on the mocked task library: inputs, identities, and methods that cannot run. Nothing
+ * is downloaded.
+ */
 
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
@@ -10,18 +13,18 @@ let job: Job;
 beforeEach(() => void (job = new Job()));
 afterEach(() => job.remove());
 
-/** With these programs on the PATH. */
+/** Run the handler with these programs on the PATH. */
 function run(...programs: string[]): Promise<Outcome> {
   const which = Object.fromEntries(programs.map((name) => [name, path.join(job.bin, name)]));
   job.variables["MOCK_ANSWERS"] = JSON.stringify({ which });
   return job.start(MOCKED);
 }
 
-test("inputs arrive by the names of acr-cleanup, in one variable", async () => {
+test("inputs are passed in one variable, by the names of acr-cleanup", async () => {
   job.docker({ result: result() });
   fs.writeFileSync(path.join(job.workspace, "acr-cleanup.json"), "{}");
-  job.input("configFile", path.join(job.workspace, "acr-cleanup.json")); // as the agent writes it
-  job.input("applyPlan", job.workspace); // not given: the agent makes the folder of the sources of it
+  job.input("configFile", path.join(job.workspace, "acr-cleanup.json")); // the agent makes paths absolute
+  job.input("applyPlan", job.workspace); // not set: the agent replaces it by the folder of the sources
   job.input("dryRun", "True").input("olderThan", " 14d ").input("clusters", "/one\n/two\n").input("verify", "FALSE").input("publishSummary", "true");
   const outcome = await run("docker");
   assert.equal(completed(outcome).properties["result"], "Succeeded");
@@ -30,15 +33,15 @@ test("inputs arrive by the names of acr-cleanup, in one variable", async () => {
   });
 });
 
-test("too much for a variable is told before anything runs", async () => {
+test("inputs that exceed a variable are refused before anything runs", async () => {
   job.docker({ result: result() }).input("clusters", "/subscriptions/x\n".repeat(7500));
   const outcome = await run("docker");
   assert.match(completed(outcome).data, /inputs take \d+ bytes.*configFile/);
   assert.ok(!job.calls.some(({ argv }) => argv[0] === "run"));
 });
 
-test("workload identity federation hands on what a token is asked for with", async () => {
-  job.docker({ result: result() }).variables["AZURE_CLIENT_SECRET"] = "of somebody else";
+test("workload identity federation passes on the variables for requesting tokens", async () => {
+  job.docker({ result: result() }).variables["AZURE_CLIENT_SECRET"] = "of another login";
   const outcome = await run("docker");
   const { environment } = job.played;
   assert.equal(environment["SYSTEM_ACCESSTOKEN"], TOKEN);
@@ -47,10 +50,10 @@ test("workload identity federation hands on what a token is asked for with", asy
   assert.equal(environment["AZURESUBSCRIPTION_CLIENT_ID"], "the-client");
   assert.equal(environment["AZURE_CLIENT_SECRET"], undefined);
   assert.deepEqual(secrets(outcome), [TOKEN]);
-  assert.equal(outcome.stdout.split(TOKEN).length, 2, "said once, to be masked");
+  assert.equal(outcome.stdout.split(TOKEN).length, 2, "only in the command that masks it");
 });
 
-test("the key of a service principal is handed on, masked, and stands nowhere else", async () => {
+test("the key of a service principal is masked and only in its variable", async () => {
   job.docker({ result: result() }).connect("ServicePrincipal", { tenantid: "t", serviceprincipalid: "c", authenticationType: "spnKey", serviceprincipalkey: "a-long-key" }, { environment: "AzureUSGovernment" });
   const outcome = await run("docker");
   assert.equal(job.inputs["auth-type"], "environment");
@@ -59,10 +62,10 @@ test("the key of a service principal is handed on, masked, and stands nowhere el
   assert.equal(job.played.environment["SYSTEM_ACCESSTOKEN"], undefined);
   assert.ok(!JSON.stringify(job.played.argv).includes("a-long-key"));
   assert.deepEqual(secrets(outcome), ["a-long-key"]);
-  assert.equal(outcome.stdout.split("a-long-key").length, 2, "said once, to be masked");
+  assert.equal(outcome.stdout.split("a-long-key").length, 2, "only in the command that masks it");
 });
 
-test("a certificate is a file that nobody else can read, and that is gone afterwards", async () => {
+test("a certificate is a private file that is removed afterwards", async () => {
   const pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----";
   job.docker({ result: result() }).connect("ServicePrincipal", { tenantid: "t", serviceprincipalid: "c", authenticationType: "spnCertificate", servicePrincipalCertificate: pem });
   const outcome = await run("docker");
@@ -72,10 +75,10 @@ test("a certificate is a file that nobody else can read, and that is gone afterw
   assert.ok(!fs.existsSync(file));
   assert.ok(secrets(outcome).includes("MIIEvQIBADANBgkqhkiG9w0"));
   assert.ok(!JSON.stringify(job.played.argv).includes("MIIEvQ"));
-  assert.equal(outcome.stdout.split("MIIEvQ").length, 2, "said once, to be masked");
+  assert.equal(outcome.stdout.split("MIIEvQ").length, 2, "only in the command that masks it");
 });
 
-test("a managed identity needs nothing, and may be one of several", async () => {
+test("a managed identity needs no secret, and may be one of several", async () => {
   job.docker({ result: result() }).connect("ManagedServiceIdentity", {}, { msiclientId: "of-several" });
   await run("docker");
   assert.equal(job.inputs["auth-type"], "managed-identity");
@@ -83,31 +86,31 @@ test("a managed identity needs nothing, and may be one of several", async () => 
 });
 
 for (const [name, spoil, words] of [
-  ["no service connection", () => delete job.variables["INPUT_CONNECTEDSERVICENAMEARM"], /azureSubscription names no service connection/],
-  ["no access token", () => Object.keys(job.variables).filter((each) => each.includes("SYSTEMVSSCONNECTION")).forEach((each) => delete job.variables[each]), /no access token \(System\.AccessToken\)/],
+  ["no service connection", () => delete job.variables["INPUT_CONNECTEDSERVICENAMEARM"], /azureSubscription is not set/],
+  ["no access token", () => Object.keys(job.variables).filter((name) => name.includes("SYSTEMVSSCONNECTION")).forEach((name) => delete job.variables[name]), /no access token \(System\.AccessToken\)/],
   ["no issuer of tokens", () => delete job.variables["SYSTEM_OIDCREQUESTURI"], /no System\.OidcRequestUri/],
-  ["another kind of connection", () => job.connect("PublishProfile", {}), /logs in by 'publishprofile'/],
-  ["a connection without tenant", () => job.connect("WorkloadIdentityFederation", { serviceprincipalid: "c" }), /names no tenant/],
-  ["a connection without key", () => job.connect("ServicePrincipal", { tenantid: "t", serviceprincipalid: "c" }), /holds no key/],
+  ["another kind of connection", () => job.connect("PublishProfile", {}), /uses 'publishprofile'/],
+  ["a connection without tenant", () => job.connect("WorkloadIdentityFederation", { serviceprincipalid: "c" }), /has no tenant/],
+  ["a connection without key", () => job.connect("ServicePrincipal", { tenantid: "t", serviceprincipalid: "c" }), /has no key/],
   ["a certificate without key", () => job.connect("ServicePrincipal", { tenantid: "t", serviceprincipalid: "c", authenticationType: "spnCertificate", servicePrincipalCertificate: "x" }), /not a PEM text/],
-  ["an option as image", () => job.input("image", "--privileged"), /is no reference of an image/],
-  ["another method", () => job.input("method", "podman"), /'podman' is none/],
+  ["an option as image", () => job.input("image", "--privileged"), /is not an image reference/],
+  ["another method", () => job.input("method", "podman"), /'podman' is not one of the choices/],
 ] as const) {
-  test(`${name} is told with what to do, and nothing runs`, async () => {
+  test(`${name} is reported with a remedy, and nothing runs`, async () => {
     job.docker({ result: result() }).python();
     spoil();
     const outcome = await run("docker", "python3");
     assert.equal(completed(outcome).properties["result"], "Failed");
     assert.match(completed(outcome).data, words);
     assert.ok(!job.calls.some(({ argv }) => argv[0] === "run"));
-    assert.ok(!outcome.stdout.includes("    at "), "a stack trace helps nobody");
+    assert.ok(!outcome.stdout.includes("    at "), "there must be no stack trace");
   });
 }
 
-test("an image that is not named by its digest is warned of", async () => {
+test("an image without a digest gets a warning", async () => {
   job.docker({ result: result() }).input("image", "contoso.azurecr.io/mirror/acr-cleanup:1");
   const outcome = await run("docker");
-  assert.match(issues(outcome, "warning").join(), /not named by its digest/);
+  assert.match(issues(outcome, "warning").join(), /has no digest/);
   assert.equal(completed(outcome).properties["result"], "Succeeded");
 });
 
@@ -115,14 +118,14 @@ for (const [name, prepare, words] of [
   ["there is none", () => job, /no docker on the PATH/],
   ["it runs Windows containers", () => job.docker({}, "windows"), /docker runs windows containers/],
 ] as const) {
-  test(`docker as method is refused where ${name}`, async () => {
+  test(`method docker is refused if ${name}`, async () => {
     prepare().input("method", "docker");
     const outcome = await run(...(fs.existsSync(path.join(job.bin, "docker")) ? ["docker"] : []));
     assert.match(completed(outcome).data, words);
     assert.match(completed(outcome).data, /ubuntu-latest.*method: python/);
   });
 
-  test(`Python is looked for where ${name}, and what is missing is told`, async () => {
+  test(`Python is used if ${name}, and its absence is explained`, async () => {
     prepare().python("3.9.2");
     const outcome = await run("python3", ...(fs.existsSync(path.join(job.bin, "docker")) ? ["docker"] : []));
     assert.match(outcome.stdout, words);

@@ -1,4 +1,7 @@
-/** The handler as it was compiled, unbundled, on the mocked task library: what is on the PATH is an answer. */
+/**
+ * The compiled, unbundled handler on the mocked task library. MOCK_ANSWERS has the programs on the
+ * PATH.
+ */
 
 import * as path from "path";
 import { TaskLibAnswers } from "azure-pipelines-task-lib/mock-answer";

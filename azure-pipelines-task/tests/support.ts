@@ -1,4 +1,7 @@
-/** A job of Azure Pipelines around the handler: its folders, its variables, programs that record how they are called, and the agent's ear. */
+/**
+ * A job of Azure Pipelines for tests of the handler: folders, variables, programs that record their
+ * calls, and a parser of commands for the agent.
+ */
 
 import { ChildProcess, spawn } from "child_process";
 import * as fs from "fs";
@@ -24,14 +27,14 @@ export interface Call {
   readonly folder: string;
 }
 
-/** What a stub does when it is told to run the image or the package. */
+/** The behaviour of a stub that runs the image or the package. */
 export interface Scenario {
   readonly stdout?: string;
   readonly stderr?: string;
   readonly result?: unknown;
   readonly summary?: string;
   readonly code?: number;
-  /** Go on until somebody asks to stop. */
+  /** Run until a request to stop. */
   readonly waits?: boolean;
 }
 
@@ -50,7 +53,7 @@ export class Job {
   private child: ChildProcess | undefined;
 
   constructor() {
-    for (const each of [this.workspace, this.temporary, this.bin, path.join(this.folder, "_tool")]) fs.mkdirSync(each, { recursive: true });
+    for (const folder of [this.workspace, this.temporary, this.bin, path.join(this.folder, "_tool")]) fs.mkdirSync(folder, { recursive: true });
     this.variables = {
       PATH: this.bin,
       HOME: this.folder,
@@ -76,7 +79,7 @@ export class Job {
     return this;
   }
 
-  /** The service connection, as the agent hands it on. */
+  /** Set the service connection, in the form of the agent. */
   connect(scheme: string, parameters: Record<string, string>, data: Record<string, string> = {}): this {
     for (const name of Object.keys(this.variables)) if (name.includes(CONNECTION)) delete this.variables[name];
     this.variables[`ENDPOINT_URL_${CONNECTION}`] = "https://management.azure.com/";
@@ -87,12 +90,12 @@ export class Job {
     return this;
   }
 
-  /** A docker that records how it is called, and does what the scenario says. */
+  /** Add a docker that records its calls and follows the scenario. */
   docker(scenario: Scenario = {}, system = "linux"): this {
     return this.stub("docker", `const SYSTEM = ${JSON.stringify(system)}; const SCENARIO = ${JSON.stringify(scenario)}; ${DOCKER}`);
   }
 
-  /** A Python of this version that makes environments without packages in them. */
+  /** Add a Python of this version. Its environments have no packages. */
   python(version = "3.13.1", scenario: Scenario = {}): this {
     return this.stub("python3", `const VERSION = ${JSON.stringify(version)}; const SCENARIO = ${JSON.stringify(scenario)}; ${PYTHON}`);
   }
@@ -128,7 +131,7 @@ export class Job {
 
   /** The call that ran the image or the package. */
   get played(): Call {
-    const call = this.calls.find(({ argv }) => argv[0] === "run" || argv.some((each) => each.endsWith("start.py")));
+    const call = this.calls.find(({ argv }) => argv[0] === "run" || argv.some((word) => word.endsWith("start.py")));
     if (!call) throw new Error("nothing was run");
     return call;
   }
@@ -142,9 +145,9 @@ export class Job {
   }
 }
 
-/** Every command that the agent would obey: it finds them anywhere in a line. */
+/** Returns every command that the agent would obey. It finds them anywhere in a line. */
 export function commandsOf(stdout: string): Command[] {
-  const found: Command[] = [];
+  const commands: Command[] = [];
   for (const line of stdout.split(/\r\n|\n|\r/)) {
     const at = line.toLowerCase().indexOf("##vso[");
     if (at < 0) continue;
@@ -154,12 +157,12 @@ export function commandsOf(stdout: string): Command[] {
       rest
         .join(" ")
         .split(";")
-        .filter((each) => each.includes("="))
-        .map((each) => [each.slice(0, each.indexOf("=")).toLowerCase(), unescaped(each.slice(each.indexOf("=") + 1))]),
+        .filter((pair) => pair.includes("="))
+        .map((pair) => [pair.slice(0, pair.indexOf("=")).toLowerCase(), unescaped(pair.slice(pair.indexOf("=") + 1))]),
     );
-    found.push({ name, properties, data: unescaped(line.slice(end + 1)) });
+    commands.push({ name, properties, data: unescaped(line.slice(end + 1)) });
   }
-  return found;
+  return commands;
 }
 
 function unescaped(text: string): string {
@@ -167,22 +170,22 @@ function unescaped(text: string): string {
 }
 
 export function completed(outcome: Outcome): Command {
-  const found = outcome.commands.filter((each) => each.name === "task.complete");
-  if (found.length !== 1 || !found[0]) throw new Error(`completed ${found.length} times:\n${outcome.stdout}`);
-  return found[0];
+  const completions = outcome.commands.filter(({ name }) => name === "task.complete");
+  if (completions.length !== 1 || !completions[0]) throw new Error(`completed ${completions.length} times:\n${outcome.stdout}`);
+  return completions[0];
 }
 
 export function issues(outcome: Outcome, type: "error" | "warning"): string[] {
-  return outcome.commands.filter((each) => each.name === "task.issue" || each.name === "task.logissue").filter((each) => each.properties["type"] === type).map((each) => each.data);
+  return outcome.commands.filter((command) => command.name === "task.issue" || command.name === "task.logissue").filter((command) => command.properties["type"] === type).map((command) => command.data);
 }
 
 export function variables(outcome: Outcome): Record<string, string> {
-  const set = outcome.commands.filter((each) => each.name === "task.setvariable" && each.properties["isoutput"] === "true");
-  return Object.fromEntries(set.map((each) => [each.properties["variable"] ?? "", each.data]));
+  const set = outcome.commands.filter((command) => command.name === "task.setvariable" && command.properties["isoutput"] === "true");
+  return Object.fromEntries(set.map((command) => [command.properties["variable"] ?? "", command.data]));
 }
 
 export function secrets(outcome: Outcome): string[] {
-  return outcome.commands.filter((each) => each.name === "task.setsecret").map((each) => each.data);
+  return outcome.commands.filter((command) => command.name === "task.setsecret").map((command) => command.data);
 }
 
 export function result(overrides: Record<string, unknown> = {}): Record<string, unknown> {
@@ -222,4 +225,4 @@ if (argv.includes("-c")) console.log(VERSION + " x86_64 /usr");
 else if (argv.includes("venv")) {
   fs.mkdirSync(path.join(argv.at(-1), "bin"), { recursive: true });
   fs.copyFileSync(__filename, path.join(argv.at(-1), "bin", "python"));
-} else if (argv.some((each) => each.endsWith("start.py"))) play();`;
+} else if (argv.some((word) => word.endsWith("start.py"))) play();`;

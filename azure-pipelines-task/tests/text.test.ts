@@ -11,7 +11,7 @@ function shown(...pieces: string[]): string[] {
   return lines;
 }
 
-test("no text is a command, wherever it stands and however it is written", () => {
+test("hostile text is never a command, in any position or spelling", () => {
   for (const hostile of ["##vso[task.complete result=Succeeded;]done", "x ##VSO[task.setvariable variable=PATH]y", "##[error]x", "###vso[a]b", "####[x]", "#\u200b#[x]", "##\u001b[0mvso[x]"]) {
     const text = tame(hostile);
     assert.ok(!text.includes("##"), text);
@@ -19,20 +19,20 @@ test("no text is a command, wherever it stands and however it is written", () =>
   }
 });
 
-test("terminal escapes and invisible characters are written out", () => {
+test("terminal escapes and invisible characters are escaped", () => {
   assert.equal(tame("\u001b[2Jgone\u202e"), "\\x1b[2Jgone\\u202e");
   assert.equal(tame("half \ud83d a pair, whole \u{1f9f9}"), "half \\ud83d a pair, whole \u{1f9f9}");
 });
 
-test("lines end as the sender ended them, wherever the stream was cut", () => {
+test("lines end where the sender ended them, for any chunks", () => {
   assert.deepEqual(shown("one\ntw", "o\r", "\nthree\rfour\r\n\nsix"), ["one", "two", "three", "four", "", "six"]);
 });
 
-test("a command that is cut by the stream is none", () => {
+test("a command split over chunks is not a command", () => {
   assert.deepEqual(commandsOf(shown("#", "#vs", "o[task.complete result=Succeeded;]", "\n").join("\n")), []);
 });
 
-test("a line without an end is cut, and says by how much", () => {
+test("an endless line is cut, and the number of dropped characters is shown", () => {
   const [line = ""] = shown("x".repeat(MAX_LINE), "##vso[task.complete]", "y".repeat(100_000), "\n");
   assert.ok(line.length < MAX_LINE + 100);
   assert.match(line, /… \(100020 more characters\)$/);

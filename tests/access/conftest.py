@@ -12,7 +12,9 @@ from tests.helpers.logins import dead_port
 
 @pytest.fixture(autouse=True)
 def _no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Hide the tools of this machine, and move the endpoint of managed identities to a closed port."""
+    """
+    Hide the tools of this machine, and move the endpoint of managed identities to a closed port.
+    """
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with dead_port() as port:

@@ -25,7 +25,11 @@ class Clock:
 
 
 class Issuer:
-    """A stand-in for a credential of azure-identity. It counts requests, waits, and raises `failure`."""
+    """
+    A stand-in for a credential of azure-identity.
+
+    It counts requests, waits, and raises `failure`.
+    """
 
     def __init__(self, clock: Clock, lifetime: float = 3600) -> None:
         self.clock, self.lifetime = clock, lifetime

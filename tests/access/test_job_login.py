@@ -40,7 +40,11 @@ class JobTokens:
 async def job_credential(
     emulator: Emulator, choice: LoginChoice | None = None, environ: dict[str, str] | None = None
 ) -> AsyncIterator[tuple[SingleFlightCredential, JobTokens, list[str]]]:
-    """Open the credential of a job. Yields it, the issuer of the job's tokens, and the masked secrets."""
+    """
+    Open the credential of a job.
+
+    Yields it, the issuer of the job's tokens, and the masked secrets.
+    """
     directory, issuer, masked = emulator.world.directory, JobTokens(emulator), list[str]()
     choice = choice or LoginChoice(AuthType.OIDC, directory.client_id, directory.tenant)
     environ = {"SSL_CERT_FILE": emulator.ca_file, **(environ or {})}

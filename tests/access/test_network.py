@@ -129,7 +129,7 @@ async def test_folder_of_authorities_is_accepted(tmp_path: Path) -> None:
         assert network.ca_files == (tmp_path,)
 
 
-# -- sharing ---------------------------------------------------------------------------------------------------
+# -- sharing ---------------------------------------------------------------------------------------
 
 
 async def test_closing_a_client_keeps_shared_connections(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ async def test_netrc_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert await get(network, server.url) == ""
 
 
-# -- proxies ---------------------------------------------------------------------------------------------------
+# -- proxies ---------------------------------------------------------------------------------------
 
 PROXY = "http://proxy.example:3128"
 

@@ -1,4 +1,6 @@
-"""The token of a service connection: requested without blocking, and every refusal with a remedy."""
+"""
+The token of a service connection: requested without blocking, and every refusal with a remedy.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,11 @@ async def test_token_is_never_sent_without_tls(azure: Emulator) -> None:
     ],
 )
 async def test_rejected_access_token_is_explained(azure: Emulator, status: int, headers: Mapping[str, str]) -> None:
-    """Azure DevOps redirects to a sign-in page, or returns it. The token must not follow the redirection."""
+    """
+    Azure DevOps redirects to a sign-in page, or returns it.
+
+    The token must not follow the redirection.
+    """
     fault = Fault(service="oidc", status=status, headers=headers, body=SIGN_IN)
     azure.world.faults.append(fault)
     refused = await refusal(azure)
@@ -209,7 +215,7 @@ async def test_untrusted_certificate_is_explained(azure: Emulator) -> None:
     assert "SSL_CERT_FILE" in (await refusal(azure, SSL_CERT_FILE="")).remedy
 
 
-# -- refusals of Entra ID ---------------------------------------------------------------------------------------
+# -- refusals of Entra ID --------------------------------------------------------------------------
 
 ENTRA_SUBJECT = "/eid1/c/pub/t/abc/a/def/sc/33333333-3333-3333-3333-333333333333/44444444-4444-4444-4444-444444444444"
 

@@ -1,1 +1,1 @@
-"""What is claimed about speed and size, measured by `make bench`: counts, and ratios to a yardstick of the same run."""
+"""Benchmarks of `make bench`: counts, and ratios to a yardstick measured in the same run."""

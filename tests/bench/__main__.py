@@ -1,4 +1,8 @@
-"""`make bench`: one page, in Markdown on stdout and as JSON beside it; the exit code says whether every goal was met."""
+"""
+`make bench`: print one page in Markdown and write it with JSON.
+
+Exits with 1 if a goal is missed.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ SECTIONS = {
 
 
 def main() -> int:
-    wanted = [each for each in sys.argv[1:] if not each.startswith("-")]
+    wanted = [title for title in sys.argv[1:] if not title.startswith("-")]
     chosen = [(title, measure()) for title, measure in SECTIONS.items() if not wanted or title in wanted]
     folder = Path("bench-results")
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""How clusters are read: one of 50,000 pods, and a hundred at once."""
+"""Benchmarks of reading clusters: one with 50,000 pods, and 100 at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tests.bench.serving import run, served
 
 PODS = 50_000
 TYPED_PAGES = 10
-"""The typed client would take a minute for all of them: it is measured on fewer, and compared per pod."""
+"""
+The typed client would take a minute for all pages, so it reads fewer; costs are compared per pod.
+"""
 
 
 def large_cluster() -> list[Row]:
@@ -55,7 +57,7 @@ def large_cluster() -> list[Row]:
 
 
 def many_clusters() -> list[Row]:
-    """Wall time of reading a hundred clusters, beside that of the slowest of them alone."""
+    """Wall time of reading 100 clusters, compared with the slowest of them alone."""
     with served("hundred-clusters") as world, tempfile.TemporaryDirectory() as folder:
         clusters = dict(world.config["kubernetes_clusters"])
 
@@ -63,14 +65,14 @@ def many_clusters() -> list[Row]:
             chosen = {key: clusters[key] for key in keys or clusters}
             return run("plan", world, Path(folder), kubernetes_clusters=chosen)[0]
 
-        all_, alone, quick = seconds(), seconds(min(clusters)), seconds(max(clusters))
+        together, alone, quick = seconds(), seconds(min(clusters)), seconds(max(clusters))
     return [
         Row(
             f"wall time of a plan over {len(clusters)} clusters",
-            f"{all_:.1f} s",
+            f"{together:.1f} s",
             f"the slowest of them alone: {alone:.1f} s (one after the other: about {alone + quick * (len(clusters) - 1):.0f} s)",
-            f"{all_ / alone:.2f} ×",
+            f"{together / alone:.2f} ×",
             "≤ 1.5 ×",
-            all_ <= 1.5 * alone,
+            together <= 1.5 * alone,
         )
     ]

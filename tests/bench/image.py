@@ -1,7 +1,8 @@
 """
-What has to be pulled to run the image, what it is made of, and what it would be if everything were simply installed.
+Benchmark of the image: its size, its packages, and the same packages installed without any deletion.
 
-`python -m tests.bench.image`, through tests/image/run.sh, builds both and prints what it found as JSON; `image` makes rows of it.
+`python -m tests.bench.image`, started by tests/image/run.sh, builds both images and prints their sizes
+as JSON. `image` turns them into rows.
 """
 
 from __future__ import annotations
@@ -33,29 +34,33 @@ WHY = {
     "nacl": "likewise",
     "pygments": "never imported, so not compiled",
 }
-"""What the Dockerfile leaves out of these packages, and why nobody misses it."""
+"""Packages from which the Dockerfile deletes files, and why these are not needed."""
 
-OURS, PLAIN = "localhost/acr-cleanup:bench", "localhost/acr-cleanup-plainly:bench"
-PLAINLY = """\
+OURS, PLAIN = "localhost/acr-cleanup:bench", "localhost/acr-cleanup-plain:bench"
+PLAIN_DOCKERFILE = """\
 ARG BASE
 FROM ${BASE}
 COPY requirements.lock /
 RUN python -m venv /opt/venv && /opt/venv/bin/pip install --quiet --no-cache-dir --require-hashes -r /requirements.lock
 """
-"""As everybody would write it: the same packages of the same lock, and nothing left out."""
+"""The usual Dockerfile: the same packages of the same lock file, without deletions."""
 
 _PACKAGE = re.compile(r"opt/venv/lib/python[^/]*/site-packages/([^/]+)")
 
 
 def image() -> list[Row]:
-    """The image, beside one that installs the same lock file plainly; a row that says so where nothing can build either."""
+    """
+    The image compared with a plain installation of the same lock file.
+
+    One row says if it is skipped.
+    """
     words = [str(ROOT / "tests" / "image" / "run.sh"), sys.executable, "-m", "tests.bench.image"]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    found = json.loads(done.stdout.splitlines()[-1])
+    sizes = json.loads(done.stdout.splitlines()[-1])
     goal = f"≤ {MOST / 1e6:.0f} MB"
-    if "skipped" in found:
-        return [Row("pulled beyond the base image", f"skipped: {found['skipped']}", "", "not measured", goal, True)]
-    ours, plain = found["ours"], found["plain"]
+    if "skipped" in sizes:
+        return [Row("pulled beyond the base image", f"skipped: {sizes['skipped']}", "", "not measured", goal, True)]
+    ours, plain = sizes["ours"], sizes["plain"]
     left_out = {name: size - ours["packages"].get(name, 0) for name, size in plain["packages"].items()}
     return [
         Row(
@@ -105,7 +110,7 @@ def _mb(size: float) -> str:
     return f"{size / 1e6:.0f} MB" if size >= 5e5 else f"{size:.0f} bytes"
 
 
-# -- measuring, where there is an engine ------------------------------------------------------------------------------------
+# -- measuring, with a container engine ----------------------------------------------------------
 
 
 def main() -> None:
@@ -116,7 +121,7 @@ def main() -> None:
     _build(OURS, ROOT, base)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "Dockerfile").write_text(PLAINLY, encoding="utf-8")
+        (folder / "Dockerfile").write_text(PLAIN_DOCKERFILE, encoding="utf-8")
         (folder / "requirements.lock").write_bytes((ROOT / "requirements" / "runtime.lock").read_bytes())
         _build(PLAIN, folder, base)
     below = len(_layers(base))
@@ -124,7 +129,7 @@ def main() -> None:
 
 
 def _missing() -> str:
-    """Why nothing can be built here; empty if it can."""
+    """Why no image can be built; empty if one can."""
     try:
         done = subprocess.run(["docker", "info"], capture_output=True, check=False)
     except FileNotFoundError:
@@ -133,11 +138,12 @@ def _missing() -> str:
 
 
 def _base() -> str:
-    found = re.search(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
-    assert found is not None
-    # A builder may keep what it pulls for itself.
-    _docker("pull", "--quiet", found[1])
-    return found[1]
+    match = re.search(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert match is not None
+    # The base must be pulled separately: a builder may keep its own copy, which cannot be
+    # inspected.
+    _docker("pull", "--quiet", match[1])
+    return match[1]
 
 
 def _build(tag: str, folder: Path, base: str) -> None:
@@ -145,8 +151,8 @@ def _build(tag: str, folder: Path, base: str) -> None:
 
 
 def _layers(image: str) -> list[str]:
-    found: list[str] = json.loads(_docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
-    return found
+    layers: list[str] = json.loads(_docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
+    return layers
 
 
 def _docker(*words: str) -> str:
@@ -154,7 +160,7 @@ def _docker(*words: str) -> str:
 
 
 def _measured(image: str, below: int) -> dict[str, Any]:
-    """What the image has beyond its first layers, those of the base: each compressed as a registry would hold it."""
+    """The layers above the first `below` ones, those of the base, compressed as in a registry."""
     with tempfile.TemporaryDirectory() as name:
         saved = Path(name) / "image.tar"
         _docker("save", "--output", str(saved), image)
@@ -166,28 +172,28 @@ def _measured(image: str, below: int) -> dict[str, Any]:
             unpacked = 0
             for path in paths:
                 with tarfile.open(fileobj=_member(archive, path)) as layer:
-                    files = [(each.name, each.size) for each in layer if each.isfile()]
+                    files = [(entry.name, entry.size) for entry in layer if entry.isfile()]
                 unpacked += sum(size for _, size in files)
                 packages.update(_by_package(files))
     return {"packed": sum(layers), "unpacked": unpacked, "layers": layers, "packages": packages}
 
 
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    found = archive.extractfile(name)
-    assert found is not None, name
-    return found
+    member = archive.extractfile(name)
+    assert member is not None, name
+    return member
 
 
 def _by_package(files: Iterable[tuple[str, int]]) -> Counter[str]:
-    found: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for name, size in files:
         if (match := _PACKAGE.match(name)) is not None:
-            found[match[1]] += size
-    return found
+            sizes[match[1]] += size
+    return sizes
 
 
 def _packed(file: IO[bytes]) -> int:
-    """Bytes once compressed with gzip, as engines push layers."""
+    """The size in bytes after compression with gzip, as engines push layers."""
     compressor = zlib.compressobj(level=6, wbits=31)
     size = 0
     while chunk := file.read(1 << 20):

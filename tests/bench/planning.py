@@ -1,9 +1,9 @@
 """
-Plans and reports a registry of generated pages in a process of its own: prints CPU seconds, peak memory and what it found.
+Plan and report a registry of generated pages, and print CPU seconds and peak memory as JSON.
 
-`python -m tests.bench.planning TAGS REPOSITORIES`. Everything between the bytes of a page and the finished plan is the product's
-own, paging included; only the network is not there, and making the pages is not counted. The reports are those of a dry run, as
-`main.tell` makes them.
+`python -m tests.bench.planning TAGS REPOSITORIES`. All code between the bytes of a page and the
+finished plan is the product's, paging included. There is no network, and the time for generating
+pages is subtracted. The reports are those of a dry run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
-from acr_cleanup.core.plan import Plan, RepositoryPlan, nothing_to_delete, plan_repository
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
@@ -44,62 +45,67 @@ OPEN = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listE
 
 
 class GeneratedPages(RegistryRequests):
-    """Answers every request for a list with generated pages of `tags` tags, each on its own manifest."""
+    """
+    Answers every request for a list with generated pages of `tags` tags, each on its own manifest.
+    """
 
     def __init__(self, tags: int) -> None:
         client: Any = SimpleNamespace(_client=SimpleNamespace(_client=None))
         super().__init__("contoso.azurecr.io", client, Pace(AT_ONCE))
         self._tags = tags
         self.making = 0.0
-        """CPU seconds that went into making pages."""
+        """CPU seconds spent on generating pages."""
         self.plain = 0.0
-        """CPU seconds in which the standard library decodes them, and nothing more."""
+        """CPU seconds in which the standard library only decodes them."""
 
     async def send(self, *arguments: Any, **options: Any) -> Reply:
-        # Others get their turn, as they would while the network is waited for.
+        # Other tasks run here, as they would during a network request.
         await asyncio.sleep(0)
         began = time.process_time()
-        where = urlsplit(arguments[2])
-        repository, _, kind = unquote(where.path).removeprefix("/acr/v1/").rpartition("/")
+        url = urlsplit(arguments[2])
+        repository, _, kind = unquote(url.path).removeprefix("/acr/v1/").rpartition("/")
         headers: dict[str, str] = {}
         body: dict[str, Any]
         if kind not in {"_tags", "_manifests"}:
             body = {
-                "imageName": unquote(where.path).removeprefix("/acr/v1/"),
+                "imageName": unquote(url.path).removeprefix("/acr/v1/"),
                 "changeableAttributes": OPEN,
             }
         else:
-            start = _number(parse_qs(where.query).get("last", [""])[0]) + 1
+            start = _number(parse_qs(url.query).get("last", [""])[0]) + 1
             last = min(start + PAGE, self._tags)
             make = _tag if kind == "_tags" else _manifest
             items = [make(repository, number) for number in range(start, last)]
             body = {"registry": self.login_server, "imageName": repository, kind[1:]: items}
             if last < self._tags:
-                headers = {"Link": f'<{where.path}?last={last - 1}&n={PAGE}>; rel="next"'}
+                headers = {"Link": f'<{url.path}?last={last - 1}&n={PAGE}>; rel="next"'}
         reply = Reply(200, headers, json.dumps(body).encode())
         del body
-        made = time.process_time()
+        generated = time.process_time()
         json.loads(reply.body)
         ended = time.process_time()
-        self.plain += ended - made
+        self.plain += ended - generated
         self.making += ended - began
         return reply
 
 
 def _number(last: str) -> int:
-    """Of the last item of a page: as our own links say it, or by its name when a full page has no link; -1 before the first."""
+    """
+    The number in `last`: from our own links, or from a name if a full page has no link; -1 if
+    empty.
+    """
     if last.startswith("sha256:"):
         return int(last[-8:], 16)
     return int(last.rpartition(".")[2] or -1)
 
 
 def _digest(repository: str, number: int) -> str:
-    """As random as a real one: nothing of it can be left out where it is kept."""
+    """As random as a real digest, so that it cannot be stored in fewer bytes."""
     return f"sha256:{sha256(f'{repository}{number}'.encode()).hexdigest()[:-8]}{number:08x}"
 
 
 def _moment(number: int) -> str:
-    """Every second one is old enough to go."""
+    """Every second tag is old enough to be deleted."""
     moment = NOW - timedelta(days=90 if number % 2 else 1, seconds=number)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{number % 10_000_000:07}Z"
 
@@ -133,21 +139,21 @@ def _manifest(repository: str, number: int) -> dict[str, Any]:
 
 
 async def make_plan(registry: AcrRegistry, repositories: int) -> Plan:
-    """What `main.make_plan` does once the clusters are read."""
+    """Plan all repositories, as a run does after reading the clusters."""
     usage, policy = UsageIndex.of((), NOW), RetentionPolicy(scope=Scope.ALL)
     plans: list[Packed] = []
 
-    async def decided(name: str) -> RepositoryPlan:
+    async def plan_one(name: str) -> RepositoryPlan:
         inventory = prepare(await registry.list_repository(name), usage, policy, NOW)
         if not nothing_to_delete(inventory, usage, policy, NOW):
             inventory = await registry.read_edges(inventory)
         return plan_repository(inventory, usage, policy, NOW)
 
-    async def one(name: str) -> None:
-        plans.append(Packed.of(await decided(name)))
+    async def pack_one(name: str) -> None:
+        plans.append(Packed.of(await plan_one(name)))
 
     with relaxed_gc():
-        await gather([partial(one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
+        await gather([partial(pack_one, f"team/service-{number}") for number in range(repositories)], limit=AT_ONCE)
     return Plan("contoso.azurecr.io", policy, NOW, usage, PackedPlans(plans))
 
 
@@ -163,7 +169,7 @@ def main() -> None:
     async def run() -> None:
         plans.append(await make_plan(registry, repositories))
 
-    # `asyncio.run` would write out the result of what it runs, for an error message that nobody sees; that is not measured.
+    # Not returned from `run`: `asyncio.run` would format its result for an unused error message.
     asyncio.run(run())
     (plan,) = plans
     spent = time.process_time() - began - requests.making
@@ -171,13 +177,16 @@ def main() -> None:
     assert plan.planned == tags // 2, plan.planned
     began = time.process_time()
     report(plan)
-    found = {"tags": tags, "cpu": spent, "plain": requests.plain, "peak": peak, "before": before}
-    found |= {"reports": time.process_time() - began, "told": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    print(json.dumps(found))
+    figures = {"tags": tags, "cpu": spent, "plain": requests.plain, "peak": peak, "before": before}
+    figures |= {
+        "reports": time.process_time() - began,
+        "reporting_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    print(json.dumps(figures))
 
 
 def report(plan: Plan) -> None:
-    """Every report of a dry run: the files, the outputs, the summary and the text."""
+    """Write every report of a dry run: the files, the outputs, the summary and the text."""
     result = Result(plan, Verdict.PLANNED, True, NOW, NOW)
     with TemporaryDirectory() as folder, relaxed_gc():
         context = files.write(result, Path(folder), Context())

@@ -1,4 +1,7 @@
-"""Pages of realistic pods, as an API server writes them: 4 to 6 kB each, in Deployments of ten, of two registries."""
+"""
+Pages of realistic pods from an API server: 4 to 6 kB each, in Deployments of ten, of two
+registries.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def _digest(text: str) -> str:
 def _pod(number: int) -> dict[str, Any]:
     deployment = number // _REPLICAS
     team, name = f"team-{deployment % 40}", f"service-{deployment}"
-    # Every tenth workload is somebody else's image.
+    # Every tenth workload uses an image of another registry.
     host = "mcr.microsoft.com" if deployment % 10 == 0 else REGISTRY
     image = f"{host}/{team}/{name}:1.{deployment % 50}.0"
     proxy = f"{REGISTRY}/mesh/proxy:1.22.1"

@@ -1,4 +1,4 @@
-"""`make profile`: where the CPU of a plan and of an apply goes, by package and by function."""
+"""`make profile`: the CPU time of a plan and of an apply, by package and by function."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TOP = 5
 
 Function = tuple[str, int, str]
 """File, line and name."""
-# How the rows of a profile look is nowhere promised, and has not changed for decades: calls (twice), own seconds, all seconds, and
-# the same for each caller.
+# The rows of a profile are not documented, but have not changed for decades: calls (twice), own
+# seconds, all seconds, and the same for each caller.
 Costs = Mapping[Function, tuple[int, int, float, float, Mapping[Function, tuple[int, int, float, float]]]]
 
 WAITING = ("epoll", "acquire", "process_time")
@@ -53,26 +53,30 @@ def _show(title: str, costs: Costs) -> None:
         functions[package if package == IMPORTS else f"{package}: {function[2]}"] += seconds  # type: ignore[assignment]
     total = sum(packages.values())
     print(f"{title}: {total:.1f} s of work under the profiler, which makes everything slower\n")
-    for what, found in (("By module or package", packages), ("By function, with what it calls of C", functions)):
-        print(f"  {what}")
-        for name, seconds in found.most_common(TOP):
+    for heading, counter in (
+        ("By module or package", packages),
+        ("By function, with the C functions it calls", functions),
+    ):
+        print(f"  {heading}")
+        for name, seconds in counter.most_common(TOP):
             print(f"    {seconds / total:6.1%}  {name}")
         print()
 
 
 def _charged(costs: Costs) -> Iterator[tuple[Function, float]]:
     """
-    The seconds of each function of Python and of all of C that it calls: that `len` is called often is nothing to act upon.
+    The seconds of each Python function, with those of the C functions that it calls.
 
-    Without the benchmark's own making of pages, and without waiting.
+    A C function such as `len` alone would not tell what to improve. Waiting is left out, and so is the
+    benchmark's own work of generating pages.
     """
     for function, (_, _, own, _, callers) in costs.items():
         if any(word in function[2] for word in WAITING):
             continue
-        charged = [(caller, each[2]) for caller, each in callers.items()] if function[0] == BUILT_IN else []
-        for who, seconds in charged or [(function, own)]:
-            if f"{os.sep}tests{os.sep}bench" not in who[0] and "json" not in Path(who[0]).parts:
-                yield who, seconds
+        charged = [(caller, cost[2]) for caller, cost in callers.items()] if function[0] == BUILT_IN else []
+        for caller, seconds in charged or [(function, own)]:
+            if f"{os.sep}tests{os.sep}bench" not in caller[0] and "json" not in Path(caller[0]).parts:
+                yield caller, seconds
 
 
 BUILT_IN = "~"

@@ -1,7 +1,7 @@
 """
-One way of reading the pages in a file, in a process of its own: prints its CPU seconds, peak memory and what it found.
+Read pages of pods from a file in one way, and print CPU seconds, peak memory and the count as JSON.
 
-`python -m tests.bench.reading_pods WAY FILE [PAGES]`, with the pages one per line.
+`python -m tests.bench.reading_pods WAY FILE [PAGES]`, with one page per line.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def lines(file: Path, count: int | None) -> Iterator[bytes]:
         yield from islice(pages, count)
 
 
-def nothing(pages: Iterator[bytes]) -> int:
-    """Reads the file: what every way has in common."""
+def without_decoding(pages: Iterator[bytes]) -> int:
+    """Only read the file, which every way does."""
     return sum(len(page) > 0 for page in pages)
 
 
 def with_json(pages: Iterator[bytes]) -> int:
-    """The standard library, and nothing done with the result."""
+    """Decode with the standard library and discard the result."""
     return sum(len(json.loads(page)["items"]) for page in pages)
 
 
 def with_typed_client(pages: Iterator[bytes]) -> int:
-    """The kubernetes client's own list of pods."""
+    """Decode with the typed list of the kubernetes client."""
     from kubernetes import client
 
     api = client.ApiClient()
@@ -45,27 +45,27 @@ def with_typed_client(pages: Iterator[bytes]) -> int:
 
 
 def with_scan(pages: Iterator[bytes]) -> int:
-    """What acr-cleanup does, from pages to the uses of a cluster."""
+    """Scan as acr-cleanup does, from pages to image uses."""
     from acr_cleanup.clusters.api_server.client import HttpAnswer
     from acr_cleanup.clusters.api_server.scan import scan
     from acr_cleanup.clusters.images.pod_specs import KINDS
-    from acr_cleanup.core.references import Registry
+    from acr_cleanup.core.references import RegistryHost
 
     kinds = {kind.path: kind for kind in KINDS}
 
     async def ask(method: str, path: str, body: Mapping[str, Any] | None = None, **_: Any) -> HttpAnswer:
         await asyncio.sleep(0)
-        place = urlsplit(path).path
+        resource_path = urlsplit(path).path
         if method == "POST":
             return HttpAnswer(201, b'{"status": {"allowed": true}}')
-        if place == "/api/v1/pods":
+        if resource_path == "/api/v1/pods":
             return HttpAnswer(200, next(pages))
-        if place in kinds or place == "/api/v1/configmaps":
-            name = kinds[place].name if place in kinds else "ConfigMap"
-            version = kinds[place].api_version if place in kinds else "v1"
+        if resource_path in kinds or resource_path == "/api/v1/configmaps":
+            name = kinds[resource_path].name if resource_path in kinds else "ConfigMap"
+            version = kinds[resource_path].api_version if resource_path in kinds else "v1"
             empty = {"kind": f"{name}List", "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": []}
             return HttpAnswer(200, json.dumps(empty).encode())
-        if place in {"/api", "/apis"}:
+        if resource_path in {"/api", "/apis"}:
             groups = {
                 "kind": "APIGroupDiscoveryList",
                 "apiVersion": "apidiscovery.k8s.io/v2",
@@ -78,23 +78,23 @@ def with_scan(pages: Iterator[bytes]) -> int:
     scans = []
 
     async def run() -> None:
-        scans.append(await scan(ask, "bench", Registry(REGISTRY), access="direct"))
+        scans.append(await scan(ask, "bench", RegistryHost(REGISTRY), access="direct"))
 
-    # `asyncio.run` would write out the result of what it runs, for an error message that nobody sees; that is not measured.
+    # Not returned from `run`: `asyncio.run` would format its result for an unused error message.
     asyncio.run(run())
-    (found,) = scans
-    assert not found.blockers, found.blockers
-    assert len({use.reference for use in found.uses}) > 100
-    return found.objects
+    (result,) = scans
+    assert not result.blockers, result.blockers
+    assert len({use.reference for use in result.uses}) > 100
+    return result.objects
 
 
-WAYS = {"nothing": nothing, "json": with_json, "typed": with_typed_client, "scan": with_scan}
+WAYS = {"nothing": without_decoding, "json": with_json, "typed": with_typed_client, "scan": with_scan}
 
 
 def main() -> None:
     way, file, *rest = sys.argv[1:]
     pages = lines(Path(file), int(rest[0]) if rest else None)
-    # Imports are not what is measured.
+    # Import before the measurement.
     for module in (
         ("acr_cleanup.clusters.api_server.scan",) if way == "scan" else ("kubernetes.client",) if way == "typed" else ()
     ):

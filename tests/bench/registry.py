@@ -1,4 +1,4 @@
-"""How the registry is spoken to: as fast as it allows, and no faster."""
+"""Benchmarks of the registry: number of requests, use of the network, and use of rate limits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench.plainly import plainly
 from tests.bench.rows import Row
+from tests.bench.sdk_deletion import delete_with_sdk
 from tests.bench.serving import (
     DELETIONS,
-    GOING,
     MINUTE,
+    OLD_MANIFESTS,
     READ_MINUTE,
     READS,
     REPOSITORIES,
@@ -29,16 +29,18 @@ KINDS = (
     ("manifest", re.compile(r"^/v2/")),
     ("attributes", re.compile(r"^/acr/v1/")),
 )
-"""What a path of the registry is asked for; the first that fits."""
+"""The kind of a request by its path; the first match counts."""
 
 CONCURRENCY = 32
-"""Deletions at once, as many as the registry recommends at most; and as many threads of the plain SDK."""
-USUAL = 8
+"""Deletions at once, the maximum that the registry recommends; and the threads of the plain SDK."""
+DEFAULT_CONCURRENCY = 8
 """The default of `concurrency`."""
 
 
 def requests() -> list[Row]:
-    """How many requests the same deletions take, in an ordinary registry and in one whose tokens name their repositories."""
+    """
+    Requests for the same deletions, in a normal registry and in one whose tokens name repositories.
+    """
     return [*_requests("counted", "an ordinary registry", 1.05), *_requests("counted-abac", "an ABAC registry", 1.10)]
 
 
@@ -47,12 +49,13 @@ def _requests(name: str, where: str, bound: float) -> list[Row]:
         _, report = run("apply", world, Path(folder))
     with served(name) as other:
         repositories = [f"team/service-{number}" for number in range(REPOSITORIES)]
-        plainly(other, repositories, threads=1)
-    manifests = REPOSITORIES * GOING
+        delete_with_sdk(other, repositories, threads=1)
+    manifests = REPOSITORIES * OLD_MANIFESTS
     assert report["counts"]["deleted"] == 2 * manifests
-    assert sum(each["method"] == "DELETE" and each["status"] == 202 for each in other.requests) == manifests
-    # Two lists of each repository (one page each), its own lock, one DELETE of each manifest, and a login of two requests: the
-    # registry is asked once. Looking once more and proving afterwards are promises of their own: they read both lists again.
+    assert sum(request["method"] == "DELETE" and request["status"] == 202 for request in other.requests) == manifests
+    # Per repository two lists (of one page) and its own lock, per manifest one DELETE, and two
+    # requests for the login. The check before deleting and the verification are further promises:
+    # each reads both lists again.
     once = 2 + 3 * REPOSITORIES + manifests
     promised = once + REPOSITORIES * (2 + 1) + REPOSITORIES * 2
     ours = len(world.requests)
@@ -85,23 +88,26 @@ def _requests(name: str, where: str, bound: float) -> list[Row]:
 
 
 def _by_kind(requests: Iterable[Mapping[str, Any]]) -> str:
-    found: Counter[str] = Counter()
-    for each in requests:
-        if each["status"] == 401:
-            found["refused for want of a token"] += 1
-        elif each["method"] == "DELETE":
-            found["delete"] += 1
+    counts: Counter[str] = Counter()
+    for request in requests:
+        if request["status"] == 401:
+            counts["refused for want of a token"] += 1
+        elif request["method"] == "DELETE":
+            counts["delete"] += 1
         else:
-            found[next(kind for kind, path in KINDS if path.search(each["path"]))] += 1
-    return ", ".join(f"{count} {kind}" for kind, count in found.most_common())
+            counts[next(kind for kind, path in KINDS if path.search(request["path"]))] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 
 
 PLAIN_DELETIONS = 600
-"""The plain SDK would take minutes for all of them: it is measured on fewer, and compared per deletion."""
+"""
+The plain SDK would take minutes for all deletions, so it does fewer; costs are compared per
+deletion.
+"""
 
 
 def distance() -> list[Row]:
-    """How much of the time between us and the registry is used."""
+    """Deletions over a network with latency."""
     return [*_distance(20), *_distance(50)]
 
 
@@ -109,27 +115,27 @@ def _distance(milliseconds: int) -> list[Row]:
     name, latency = f"{milliseconds}-ms", milliseconds / 1000
     with served(name) as world, tempfile.TemporaryDirectory() as folder:
         began = cpu_of_children()
-        whole, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
+        seconds, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
         spent = cpu_of_children()
     our_cpu = (spent - began) / DELETIONS
-    # Its own start and its lists are in this as well; they share the cores with us.
+    # This includes the emulator's start and its lists, on the same cores as the run.
     emulator_cpu = (cpu_of_children() - spent) / DELETIONS
     assert report["counts"]["deleted"] == DELETIONS
     with served(name) as calm, tempfile.TemporaryDirectory() as folder:
-        run("apply", calm, Path(folder), max_deletions=0, concurrency=USUAL)
+        run("apply", calm, Path(folder), max_deletions=0, concurrency=DEFAULT_CONCURRENCY)
     with served(name) as other:
         began = cpu_of_children()
-        plainly(other, ["shop/web"], threads=CONCURRENCY, at_most=PLAIN_DELETIONS)
+        delete_with_sdk(other, ["shop/web"], threads=CONCURRENCY, at_most=PLAIN_DELETIONS)
         plain_cpu = (cpu_of_children() - began) / PLAIN_DELETIONS
     usual = _deleting(calm.requests, latency)
     ours, plain = _deleting(world.requests, latency), _deleting(other.requests, latency)
     per_ours, per_plain = ours / DELETIONS, plain / PLAIN_DELETIONS
-    path = DELETIONS * latency / USUAL
+    path = DELETIONS * latency / DEFAULT_CONCURRENCY
     claim = f"{DELETIONS:,} manifests deleted at {milliseconds} ms, {CONCURRENCY} at once"
     return [
         Row(
             claim,
-            f"{ours:.1f} s, {per_ours * 1e3:.2f} ms each (the whole run: {whole:.1f} s)",
+            f"{ours:.1f} s, {per_ours * 1e3:.2f} ms each (the whole run: {seconds:.1f} s)",
             f"SDK used plainly, {CONCURRENCY} threads: {per_plain * 1e3:.2f} ms each",
             f"{per_plain / per_ours:.1f} × faster",
             "≥ 4 × faster",
@@ -144,9 +150,9 @@ def _distance(milliseconds: int) -> list[Row]:
             plain_cpu >= 2 * our_cpu,
         ),
         Row(
-            f"the same, {USUAL} at once (the default)",
+            f"the same, {DEFAULT_CONCURRENCY} at once (the default)",
             f"{usual:.1f} s",
-            f"{DELETIONS:,} × {milliseconds} ms / {USUAL} at once = {path:.1f} s",
+            f"{DELETIONS:,} × {milliseconds} ms / {DEFAULT_CONCURRENCY} at once = {path:.1f} s",
             f"{usual / path:.2f} ×",
             "≤ 1.3 ×",
             usual <= 1.3 * path,
@@ -163,21 +169,21 @@ def _distance(milliseconds: int) -> list[Row]:
 
 
 def _deleting(requests: Iterable[Mapping[str, Any]], latency: float) -> float:
-    """Seconds from the first deletion asked for to the last answered."""
-    at = [each["at"] for each in requests if each["method"] == "DELETE"]
-    return float(max(at) - min(at)) + latency
+    """Seconds from the first deletion request to the last answer."""
+    moments = [request["at"] for request in requests if request["method"] == "DELETE"]
+    return float(max(moments) - min(moments)) + latency
 
 
 def rate() -> list[Row]:
-    """How much of a limit is used, and what becomes of deletions when the registry slows down."""
+    """The share of a rate limit that is used, and deletions in a registry that becomes slow."""
     return [_rate(500), _rate(2_000), _reads(5_000), _slowing()]
 
 
 def _slowing() -> Row:
     with served("slowing") as world, tempfile.TemporaryDirectory() as folder:
         _, report = run("apply", world, Path(folder), max_deletions=0, concurrency=CONCURRENCY)
-    answered = sum(each["method"] == "DELETE" and each["status"] == 202 for each in world.requests)
-    sent = sum(each["method"] == "DELETE" for each in world.requests)
+    answered = sum(request["method"] == "DELETE" and request["status"] == 202 for request in world.requests)
+    sent = sum(request["method"] == "DELETE" for request in world.requests)
     failed = report["counts"]["failed"] + DELETIONS - report["counts"]["deleted"]
     return Row(
         f"{DELETIONS:,} deletions, a third of them at ten times the latency (200 ms)",
@@ -192,9 +198,9 @@ def _slowing() -> Row:
 def _rate(limit: int) -> Row:
     with served(f"{limit}-a-minute") as world, tempfile.TemporaryDirectory() as folder:
         _, report = run("apply", world, Path(folder), max_deletions=0)
-    deletions = [each for each in world.requests if each["method"] == "DELETE"]
-    done = [each["at"] for each in deletions if each["status"] == 202]
-    refused = sum(each["status"] == 429 for each in deletions)
+    deletions = [request for request in world.requests if request["method"] == "DELETE"]
+    done = [request["at"] for request in deletions if request["status"] == 202]
+    refused = sum(request["status"] == 429 for request in deletions)
     windows, used = _used(done, limit, MINUTE)
     lost = report["counts"]["failed"] + DELETIONS - report["counts"]["deleted"]
     return Row(
@@ -210,9 +216,9 @@ def _rate(limit: int) -> Row:
 def _reads(limit: int) -> Row:
     with served(f"{limit}-reads-a-minute") as world, tempfile.TemporaryDirectory() as folder:
         _, report = run("plan", world, Path(folder))
-    reads = [each for each in world.requests if each["method"] == "GET"]
-    done = [each["at"] for each in reads if each["status"] == 200]
-    refused = sum(each["status"] == 429 for each in reads)
+    reads = [request for request in world.requests if request["method"] == "GET"]
+    done = [request["at"] for request in reads if request["status"] == 200]
+    refused = sum(request["status"] == 429 for request in reads)
     windows, used = _used(done, limit, READ_MINUTE)
     lost = READS // 2 - report["counts"]["kept"]
     return Row(
@@ -226,15 +232,21 @@ def _reads(limit: int) -> Row:
 
 
 def _used(done: list[float], limit: int, minute: float) -> tuple[int, float]:
-    """How many windows these requests need at least, and which share of the time until the last of them opened was needed."""
-    # The first window opens with the first request; the last request falls into the window in which it must.
+    """
+    The fewest windows for these requests, and the share of the time until the last one opened that
+    was needed.
+    """
+    # The first window opens with the first request.
     windows = -(-len(done) // limit)
     least = (windows - 1) * minute
     return windows, least / (max(done) - min(done) - _within_last(done, least))
 
 
 def _within_last(done: list[float], least: float) -> float:
-    """Seconds from the earliest moment at which the last window could open to the last request: it may take its time there."""
+    """
+    Seconds between the first and the last request in the last window; they do not count as lost
+    time.
+    """
     opened = min(done) + least
-    late = [at for at in done if at >= opened]
+    late = [moment for moment in done if moment >= opened]
     return max(late) - min(late) if late else 0.0

@@ -1,4 +1,6 @@
-"""A figure, its yardstick and its goal; and the page that shows them, in Markdown and JSON."""
+"""
+One measured figure with its yardstick and goal, and the page of all figures in Markdown and JSON.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One claim: `ours` against `yardstick`, both measured in this run, and what their relation should be."""
+    """
+    One claim: `ours` compared with `yardstick`, both measured in this run, and the goal for their
+    ratio.
+    """
 
     claim: str
     ours: str
@@ -27,9 +32,9 @@ class Row:
 
 def measured(module: str, *arguments: str) -> dict[str, Any]:
     """
-    What a process of its own measures: its memory is not that of anybody else.
+    Run a module in its own process, so that its memory is measured alone.
 
-    The module prints one JSON object as its last line.
+    Returns the JSON object that the module prints as its last line.
     """
     words = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -38,7 +43,7 @@ def measured(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """What this was measured on."""
+    """A description of this machine."""
     model = "unknown processor"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -48,7 +53,7 @@ def machine() -> str:
 
 
 def as_markdown(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
-    """The whole page."""
+    """The page in Markdown."""
     lines = ["# Measured", "", f"On {machine()}. Ratios of one run; nothing here is compared with another machine.", ""]
     for title, rows in sections:
         lines += [
@@ -66,6 +71,6 @@ def as_markdown(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
 
 
 def as_json(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
-    """The same for machines."""
+    """The page in JSON."""
     page = {"machine": machine(), "sections": {title: [asdict(row) for row in rows] for title, rows in sections}}
     return json.dumps(page, indent=2, ensure_ascii=False)

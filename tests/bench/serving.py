@@ -1,4 +1,8 @@
-"""Serves one world until its stdin is closed (`python -m tests.bench.serving WORLD`); says how to reach it, and what was asked."""
+"""
+Serve one emulated world until stdin is closed: `python -m tests.bench.serving WORLD`.
+
+It prints its addresses at the start, and the requests that it received at the end.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +32,11 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 CLUSTERS = 100
 SLOW, QUICK = 0.8, 0.15
-"""Seconds until each answer: of the slowest cluster, and of the others."""
+"""Seconds per answer of the slowest cluster, and of the others."""
 
 
 def hundred_clusters(world: World) -> None:
-    """A hundred clusters that run the same few images; one of them is slow."""
+    """100 clusters that run the same few images; one of them is slow."""
     for tag in ("1.0", "2.0"):
         world.registry.push("shop/web", tag, age=timedelta(days=100))
     for number in range(CLUSTERS):
@@ -44,11 +48,13 @@ def hundred_clusters(world: World) -> None:
 
 DELETIONS = 3_000
 MINUTE = 15.0
-"""Seconds of a minute of the limited registry: what counts is how much of each is used."""
+"""
+Seconds of one minute of the limited registry, which is shortened; the share that is used counts.
+"""
 
 
 def limited(world: World, per_minute: int, minute: float) -> None:
-    """A registry that lets `per_minute` deletions through in each of its minutes, which last `minute` seconds."""
+    """A registry that allows `per_minute` deletions in each window of `minute` seconds."""
     world.clusters["production"] = ClusterState("aks-prod")
     for name in ("shop/web", "shop/cart", "shop/pay"):
         for number in range(DELETIONS // 3):
@@ -59,11 +65,14 @@ def limited(world: World, per_minute: int, minute: float) -> None:
 
 
 READS, READ_MINUTE = 7_500, 60.0
-"""Lists of a registry whose reads are limited, two for each repository; and its minute, a real one: much more could not be read."""
+"""
+Lists in a registry with limited reads, two per repository; and its minute, which is a real one
+here.
+"""
 
 
 def limited_reads(world: World, per_minute: int) -> None:
-    """Repositories of two lists each; `per_minute` reads are let through a minute."""
+    """A registry that allows `per_minute` reads a minute. Each repository takes two lists."""
     cluster = world.clusters["production"] = ClusterState("aks-prod")
     for number in range(READS // 2):
         name = f"team/service-{number}"
@@ -72,38 +81,46 @@ def limited_reads(world: World, per_minute: int) -> None:
     world.budgets["DataplaneRead"] = Budget(per_minute, seconds=READ_MINUTE)
 
 
-REPOSITORIES, MANIFESTS, GOING = 10, 125, 25
-"""Of the registry whose requests are counted: each manifest has two tags, and `GOING` of each repository are old and unused."""
+REPOSITORIES, MANIFESTS, OLD_MANIFESTS = 10, 125, 25
+"""
+The registry whose requests are counted.
+
+Each manifest has two tags; per repository, `OLD_MANIFESTS` are old and unused.
+"""
 
 
 def counted(world: World, *, abac: bool) -> None:
-    """Ten repositories of 250 tags on 125 manifests; 500 of the tags go, with their 250 manifests."""
+    """
+    Ten repositories of 250 tags on 125 manifests; 500 tags and their 250 manifests are deleted.
+    """
     world.registry.abac = abac
     cluster = world.clusters["production"] = ClusterState("aks-prod")
     for number in range(REPOSITORIES):
         name = f"team/service-{number}"
-        for each in range(MANIFESTS):
-            age = timedelta(days=100 if each < GOING else 1)
-            digest = world.registry.push(name, f"{each}", age=age)
-            world.registry.tag(name, f"{each}-alias", digest, age)
+        for version in range(MANIFESTS):
+            age = timedelta(days=100 if version < OLD_MANIFESTS else 1)
+            digest = world.registry.push(name, f"{version}", age=age)
+            world.registry.tag(name, f"{version}-alias", digest, age)
         cluster.run(build.deployment("team", f"service-{number}", [world.registry.image(name, f"{MANIFESTS - 1}")]))
 
 
 def distant(world: World, latency: float) -> None:
-    """A registry without any limit, whose every answer takes `latency` seconds."""
+    """A registry without rate limits, in which every answer takes `latency` seconds."""
     limited(world, 1_000_000, 60)
     world.faults.append(Fault(service="acr", latency=latency))
 
 
 def slowing(world: World) -> None:
-    """A registry that for a third of its deletions takes ten times as long: 200 ms instead of 20."""
+    """
+    A registry in which a third of the deletions takes ten times as long: 200 ms instead of 20.
+    """
     distant(world, 0.020)
     world.faults.append(
         Fault(service="acr", method="DELETE", after=DELETIONS // 3, times=DELETIONS // 3, latency=0.180)
     )
 
 
-# They are filled when they stand: before that, nobody knows the host of the registry.
+# Filled after the emulator has started: before that, the host of the registry is not known.
 WORLDS: Mapping[str, Callable[[World], None]] = {
     "hundred-clusters": hundred_clusters,
     # The limits of Basic and Standard, and of Premium, for one identity.
@@ -120,18 +137,20 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
 
 @dataclass
 class Served:
-    """A world that is being served: how to reach it, and (when that is over) what was asked of the registry."""
+    """
+    A served world: its addresses and, after it has ended, the requests that the registry received.
+    """
 
     config: dict[str, Any]
     environment: dict[str, str]
     requests: list[dict[str, Any]] = field(default_factory=list)
     connections: int = 0
-    """How many were opened to the registry."""
+    """Connections opened to the registry."""
 
 
 @contextmanager
 def served(name: str) -> Iterator[Served]:
-    """This world, served by a process of its own."""
+    """Serve this world in its own process."""
     words = [sys.executable, "-m", "tests.bench.serving", name]
     with Popen(words, stdin=PIPE, stdout=PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
         try:
@@ -146,13 +165,13 @@ def served(name: str) -> Iterator[Served]:
 
 
 def cpu_of_children() -> float:
-    """CPU seconds of all processes that were started here and have ended: a served world counts when it is over."""
+    """CPU seconds of all child processes that have ended; a served world counts only then."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def run(verb: str, world: Served, folder: Path, **changes: Any) -> tuple[float, dict[str, Any]]:
-    """Seconds that `acr-cleanup VERB` takes there with this configuration, and its report."""
+    """Run `acr-cleanup VERB` in this world. Returns its seconds and its report."""
     file = folder / "acr-cleanup.json"
     file.write_text(json.dumps({**world.config, **changes}), encoding="utf-8")
     words = [sys.executable, "-m", "acr_cleanup", verb, str(file), "--report-dir", str(folder / "report")]
@@ -166,13 +185,13 @@ def run(verb: str, world: Served, folder: Path, **changes: Any) -> tuple[float, 
 
 @contextmanager
 def counting_connections() -> Iterator[Counter[int]]:
-    """How many connections each port of this process accepts."""
+    """Count the connections that each port of this process accepts."""
     accepted: Counter[int] = Counter()
-    made = RequestHandler.connection_made
+    original = RequestHandler.connection_made
 
     def connection_made(handler: RequestHandler, transport: asyncio.BaseTransport) -> None:
         accepted[transport.get_extra_info("sockname")[1]] += 1
-        made(handler, transport)
+        original(handler, transport)
 
     with patch.object(RequestHandler, "connection_made", connection_made):
         yield accepted

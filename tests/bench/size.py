@@ -1,4 +1,4 @@
-"""What a plan costs for each tag, however many there are."""
+"""Benchmarks of the size of a registry: CPU and memory of a plan per tag."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import sys
 from tests.bench.rows import Row, measured
 
 SMALL, MIDDLE, LARGE = 10_000, 100_000, 1_000_000
-EACH = 500
-"""Tags of a repository: a registry of a million tags has 2,000 of them."""
+TAGS_PER_REPOSITORY = 500
+"""A registry with a million tags has 2,000 repositories of this size."""
 
 MOST_CPU = 60e-6
 MOST_MEMORY = 250e6
 
 
 def size() -> list[Row]:
-    """CPU and memory of planning, decoding included; a million tags with `--large`."""
+    """CPU and memory of planning, with decoding; with `--large`, of a million tags."""
     small, *others = [
-        _planned(tags, tags // EACH) for tags in (SMALL, MIDDLE, *((LARGE,) if "--large" in sys.argv else ()))
+        _planned(tags, tags // TAGS_PER_REPOSITORY)
+        for tags in (SMALL, MIDDLE, *((LARGE,) if "--large" in sys.argv else ()))
     ]
     largest = others[-1]
-    one = _planned(200_000, 1) if "--large" in sys.argv else _planned(20_000, 1)
-    rows = [_cpu(each) for each in (small, *others)]
+    single = _planned(200_000, 1) if "--large" in sys.argv else _planned(20_000, 1)
+    rows = [_cpu(figures) for figures in (small, *others)]
     slope = _per_tag(largest) / _per_tag(small)
     rows += [
         Row(
@@ -32,13 +33,13 @@ def size() -> list[Row]:
             "≤ 1.25 ×",
             slope <= 1.25,
         ),
-        _cpu(one, "one repository with "),
+        _cpu(single, "one repository with "),
     ]
     rows += [
         _memory(largest, "peak", "planning"),
-        _memory(largest, "told", "planning and every report"),
-        _memory(one, "peak", "planning one repository with", 200_000),
-        _memory(one, "told", "planning and every report of one repository with", 200_000),
+        _memory(largest, "reporting_peak", "planning and every report"),
+        _memory(single, "peak", "planning one repository with", 200_000),
+        _memory(single, "reporting_peak", "planning and every report of one repository with", 200_000),
     ]
     rows.append(
         Row(
@@ -57,31 +58,31 @@ def _planned(tags: int, repositories: int) -> dict[str, float]:
     return measured("tests.bench.planning", str(tags), str(repositories))
 
 
-def _per_tag(found: dict[str, float]) -> float:
-    return found["cpu"] / found["tags"]
+def _per_tag(figures: dict[str, float]) -> float:
+    return figures["cpu"] / figures["tags"]
 
 
-def _memory(found: dict[str, float], which: str, what: str, most: int = LARGE) -> Row:
-    """Peak memory, measured or carried forward to `most` tags."""
-    bytes_ = (found[which] - found["before"]) / found["tags"]
-    whole = found["before"] + bytes_ * most
-    how = "measured" if found["tags"] == most else f"from {bytes_:.0f} bytes a tag"
+def _memory(figures: dict[str, float], key: str, what: str, most: int = LARGE) -> Row:
+    """Peak memory, measured or extrapolated to `most` tags."""
+    bytes_ = (figures[key] - figures["before"]) / figures["tags"]
+    total = figures["before"] + bytes_ * most
+    how = "measured" if figures["tags"] == most else f"from {bytes_:.0f} bytes a tag"
     return Row(
-        f"peak memory of {what} {found['tags']:,} tags",
-        f"{found[which] / 1e6:.0f} MB",
-        f"before any tag: {found['before'] / 1e6:.0f} MB",
-        f"{most:,}: {whole / 1e6:.0f} MB ({how})",
+        f"peak memory of {what} {figures['tags']:,} tags",
+        f"{figures[key] / 1e6:.0f} MB",
+        f"before any tag: {figures['before'] / 1e6:.0f} MB",
+        f"{most:,}: {total / 1e6:.0f} MB ({how})",
         f"≤ 250 MB at {most:,}",
-        whole <= MOST_MEMORY,
+        total <= MOST_MEMORY,
     )
 
 
-def _cpu(found: dict[str, float], what: str = "") -> Row:
+def _cpu(figures: dict[str, float], what: str = "") -> Row:
     return Row(
-        f"CPU of planning {what}{found['tags']:,} tags",
-        f"{_per_tag(found) * 1e6:.0f} µs a tag",
-        f"`json.loads` of the same pages: {found['plain'] / found['tags'] * 1e6:.0f} µs a tag",
-        f"{found['cpu'] / found['plain']:.1f} ×",
+        f"CPU of planning {what}{figures['tags']:,} tags",
+        f"{_per_tag(figures) * 1e6:.0f} µs a tag",
+        f"`json.loads` of the same pages: {figures['plain'] / figures['tags'] * 1e6:.0f} µs a tag",
+        f"{figures['cpu'] / figures['plain']:.1f} ×",
         "≤ 60 µs a tag",
-        _per_tag(found) <= MOST_CPU,
+        _per_tag(figures) <= MOST_CPU,
     )

@@ -1,4 +1,4 @@
-"""How long it takes until anything happens, and what is read for it."""
+"""Benchmarks of start-up: time, CPU and imported packages."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ TRIES = 9
 
 SDKS = ("azure", "kubernetes", "aiohttp", "msal", "cryptography")
 
-# What a run of the action has imported by the time that it sends its first request.
+# The imports of a run of the action before its first request.
 STEP = (
     "import acr_cleanup.pipeline, acr_cleanup.runtimes.github, acr_cleanup.commands.run, "
-    "acr_cleanup.access.credentials, acr_cleanup.access.network, acr_cleanup.registry.acr, "
-    "acr_cleanup.clusters.scan_clusters, acr_cleanup.clusters.unlisted, acr_cleanup.stages.soft_delete"
+    "acr_cleanup.access.credentials, acr_cleanup.access.network, "
+    "acr_cleanup.registry.acr, acr_cleanup.clusters.scan_clusters, acr_cleanup.clusters.unlisted, "
+    "acr_cleanup.stages.soft_delete"
 )
-# As the documentation of each of them has it.
+# The imports in the documentation of each SDK.
 ALONE = "import azure.identity.aio, azure.containerregistry.aio, azure.mgmt.containerservice.aio, kubernetes.aio"
 
 
 def start_up() -> list[Row]:
-    """`--version` beside a bare interpreter, what `plan --help` imports, and a step of a pipeline beside the SDKs alone."""
+    """
+    Compare `--version` with a bare interpreter and a pipeline step with the SDKs alone; list the
+    imports of `plan --help`.
+    """
     bare: list[float] = []
     ours: list[float] = []
     container: list[float] = []
     for _ in range(TRIES):
-        # In turns: what else the machine does then hits all of them.
+        # In turns, so that other load on the machine affects all three.
         bare.append(_seconds("-c", "pass"))
         ours.append(_seconds("-m", "acr_cleanup", "--version"))
         container.append(_seconds("entrypoint.py", "--version"))
     spent = min(_cpu("-m", "acr_cleanup", "plan", "--help") for _ in range(3))
-    found = sorted(imported("plan", "--help") & set(SDKS))
+    sdks = sorted(imported("plan", "--help") & set(SDKS))
     bound = 1.5 * min(bare) + 0.1
     versions = [
         Row(
@@ -54,18 +58,18 @@ def start_up() -> list[Row]:
         *versions,
         Row(
             "SDKs imported by `acr-cleanup plan --help`",
-            ", ".join(found) or "none",
+            ", ".join(sdks) or "none",
             f"of {', '.join(SDKS)}",
             f"{spent:.2f} s of CPU",
             "none",
-            not found,
+            not sdks,
         ),
         _step(),
     ]
 
 
 def _step() -> Row:
-    """What everything that a step needs costs to import, settings and reports among it."""
+    """The CPU of all imports of a step, settings and reports included."""
     ours: list[float] = []
     alone: list[float] = []
     for _ in range(TRIES // 2):
@@ -83,7 +87,7 @@ def _step() -> Row:
 
 
 def _seconds(*words: str) -> float:
-    # Compiled modules are kept: a user pays for that once.
+    # Compiled modules are kept: a user compiles them only once.
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.monotonic()
     subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=ROOT, env=environ)
@@ -98,7 +102,7 @@ def _cpu(*words: str) -> float:
 
 
 def imported(*arguments: str) -> frozenset[str]:
-    """Which packages a command has imported by the time that it ends."""
+    """The packages that a command has imported at its end."""
     program = (
         "import atexit, json, sys\n"
         "atexit.register(lambda: print(json.dumps([name.partition('.')[0] for name in sys.modules])))\n"

@@ -1,4 +1,4 @@
-"""Clusters as Azure has them: each way in, and each reason why one cannot be read."""
+"""AKS clusters and kubeconfig clusters: each way to read them, and each reason for a blocker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import pytest
 
-from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
+from acr_cleanup.clusters.target import Access
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
@@ -22,69 +23,73 @@ from tests.helpers.emulated_clusters import SHOP, edge, shop
 AUTHS = ["certificate", "token", "entra", "entra-exec"]
 
 
-def tags(found: ClusterScan) -> set[str]:
-    return {str(use.reference) for use in found.uses if use.reference.tag}
+def tags(scan: ClusterScan) -> set[str]:
+    return {str(use.reference) for use in scan.uses if use.reference.tag}
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-async def test_a_cluster_is_read_directly_however_its_users_log_in(auth: Any) -> None:
+async def test_public_cluster_is_read_directly_with_any_login(auth: Any) -> None:
     async with edge(shop(auth=auth), registry=OURS) as at:
-        found = await at.read()
-        assert (tags(found), found.blockers, found.access) == (SHOP, (), "direct")
-        assert found.objects > 5
+        scan = await at.read()
+        assert (tags(scan), scan.blockers, scan.access) == (SHOP, (), "direct")
+        assert scan.objects > 5
         assert at.world.count(service="arm", path=".*Admin.*") == 0, "never the administrator's credentials"
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-async def test_a_private_cluster_that_cannot_be_reached_is_read_by_a_run_command(auth: Any) -> None:
+async def test_unreachable_private_cluster_is_read_by_run_command(auth: Any) -> None:
     async with edge(shop(auth=auth, private=True), registry=OURS) as at:
-        found = await at.read()
-        assert (tags(found), found.blockers, found.access) == (SHOP, (), "run-command")
+        scan = await at.read()
+        assert (tags(scan), scan.blockers, scan.access) == (SHOP, (), "run-command")
 
 
-async def test_a_proxy_that_does_not_reach_a_private_cluster_is_no_obstacle() -> None:
+async def test_private_cluster_behind_proxy_is_read_by_run_command() -> None:
+    """A proxy that does not reach the private cluster does not prevent the run command."""
     async with edge(shop(auth="entra-exec", private=True), registry=OURS, face="proxy") as at:
-        found = await at.read()
-        assert (tags(found), found.blockers, found.access) == (SHOP, (), "run-command")
+        scan = await at.read()
+        assert (tags(scan), scan.blockers, scan.access) == (SHOP, (), "run-command")
 
 
-async def test_a_private_cluster_that_can_be_reached_is_read_directly() -> None:
+async def test_reachable_private_cluster_is_read_directly() -> None:
     async with edge(shop(private=True, reachable=True), registry=OURS) as at:
-        found = await at.read()
-        assert (tags(found), found.blockers, found.access) == (SHOP, (), "direct")
+        scan = await at.read()
+        assert (tags(scan), scan.blockers, scan.access) == (SHOP, (), "direct")
         assert at.world.count(service="arm", path=".*runCommand.*") == 0
 
 
-async def test_only_a_private_cluster_falls_back_to_a_run_command() -> None:
+async def test_unreachable_public_cluster_does_not_fall_back() -> None:
+    """A public cluster is read by a run command only if that is configured."""
     async with edge(shop(reachable=False), registry=OURS) as at:
-        found = await at.read()
-        assert "cannot be reached" in blockers(found)
-        assert "access: run-command" in blockers(found)
-        found = await at.read(Access.RUN_COMMAND)
-        assert (tags(found), found.blockers) == (SHOP, ())
+        scan = await at.read()
+        assert "cannot be reached" in blockers(scan)
+        assert "access: run-command" in blockers(scan)
+        scan = await at.read(Access.RUN_COMMAND)
+        assert (tags(scan), scan.blockers) == (SHOP, ())
 
 
-async def test_direct_means_direct() -> None:
+async def test_direct_access_never_falls_back() -> None:
     async with edge(shop(private=True), registry=OURS) as at:
-        found = await at.read(Access.DIRECT)
-        assert len(found.blockers) == 1
-        assert "cannot be reached" in blockers(found)
+        scan = await at.read(Access.DIRECT)
+        assert len(scan.blockers) == 1
+        assert "cannot be reached" in blockers(scan)
 
 
-async def test_a_cluster_is_read_by_its_real_names_through_the_proxy() -> None:
+async def test_cluster_is_read_through_proxy() -> None:
+    """The real host names are used, and the proxy forwards to the emulator."""
     async with edge(shop(auth="entra-exec"), registry=OURS, face="proxy") as at:
-        found = await at.read()
-        assert (tags(found), found.blockers) == (SHOP, ())
+        scan = await at.read()
+        assert (tags(scan), scan.blockers) == (SHOP, ())
         assert at.world.count(service="proxy") > 0
 
 
-# -- what cannot be read -------------------------------------------------------------------------------------------------
+# -- what cannot be read ---------------------------------------------------------------------------
 
 
-async def test_a_stopped_cluster_is_a_blocker_and_never_an_empty_one() -> None:
+async def test_stopped_cluster_is_a_blocker() -> None:
+    """A stopped cluster is never taken for an empty one."""
     async with edge(shop(power_state="Stopped"), registry=OURS) as at:
-        found = await at.read()
-        (blocker,) = found.blockers
+        scan = await at.read()
+        (blocker,) = scan.blockers
         assert blocker.where == "prod"
         assert "aks-prod" in blocker.call
         assert "stopped" in blocker.seen
@@ -108,14 +113,12 @@ async def test_a_stopped_cluster_is_a_blocker_and_never_an_empty_one() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_cluster_that_is_not_there_is_a_blocker_that_says_what_to_check(
-    wrong: dict[str, str], words: list[str]
-) -> None:
+async def test_missing_cluster_blocker_names_keys_to_check(wrong: dict[str, str], words: list[str]) -> None:
     place = {"name": "aks-prod", "subscription_id": "00000000-0000-0000-0000-000000000000", "resource_group": "rg-prod"}
     async with edge(shop(), registry=OURS) as at:
-        (found,) = await at.scan(AksCluster(key="prod", **(place | wrong)))  # type: ignore[arg-type]
-        assert len(found.blockers) == 1
-        assert [word for word in words if word not in blockers(found)] == []
+        (scan,) = await at.scan(AksCluster(key="prod", **(place | wrong)))  # type: ignore[arg-type]
+        assert len(scan.blockers) == 1
+        assert [word for word in words if word not in blockers(scan)] == []
 
 
 @pytest.mark.parametrize(
@@ -127,12 +130,10 @@ async def test_a_cluster_that_is_not_there_is_a_blocker_that_says_what_to_check(
         ("commandResults/read", Access.RUN_COMMAND, "commandResults/read"),
     ],
 )
-async def test_a_missing_right_in_azure_is_a_blocker_that_names_the_role(
-    action: str, access: Access, role: str
-) -> None:
+async def test_missing_right_in_azure_blocker_names_role(action: str, access: Access, role: str) -> None:
     async with edge(shop(denied_actions={action}), registry=OURS) as at:
-        found = await at.read(access)
-        (blocker,) = found.blockers
+        scan = await at.read(access)
+        (blocker,) = scan.blockers
         assert "403" in blocker.seen
         assert "AuthorizationFailed" in blocker.seen
         assert role in blocker.remedy
@@ -140,33 +141,34 @@ async def test_a_missing_right_in_azure_is_a_blocker_that_names_the_role(
 
 @pytest.mark.parametrize("access", [Access.DIRECT, Access.RUN_COMMAND])
 @pytest.mark.parametrize("resource", ["cronjobs.batch", "pods", "deployments.apps"])
-async def test_403_on_one_kind_is_a_blocker(resource: str, access: Access) -> None:
+async def test_forbidden_kind_is_a_blocker(resource: str, access: Access) -> None:
+    """Uses of the other kinds count all the same."""
     async with edge(shop(forbidden={resource}), registry=OURS) as at:
-        found = await at.read(access)
-        assert len(found.blockers) == 1
-        assert resource in blockers(found)
-        assert "orbidden" in blockers(found)
-        assert tags(found) & SHOP, "what could be read counts all the same"
+        scan = await at.read(access)
+        assert len(scan.blockers) == 1
+        assert resource in blockers(scan)
+        assert "orbidden" in blockers(scan)
+        assert tags(scan) & SHOP, "uses of the other kinds count"
 
 
 @pytest.mark.parametrize("access", [Access.DIRECT, Access.RUN_COMMAND])
-async def test_an_empty_list_for_a_kind_it_may_not_list_is_a_blocker(access: Access) -> None:
+async def test_empty_list_of_forbidden_kind_is_a_blocker(access: Access) -> None:
     async with edge(shop(hidden={"cronjobs.batch"}), registry=OURS) as at:
-        found = await at.read(access)
-        (blocker,) = found.blockers
+        scan = await at.read(access)
+        (blocker,) = scan.blockers
         assert blocker.call == "list cronjobs.batch"
         assert "empty list" in blocker.seen
 
 
-async def test_an_expired_continue_is_read_again_and_blocks_only_if_it_never_ends() -> None:
+async def test_expired_list_is_restarted_until_limit() -> None:
     cluster = shop(page_cap=1)
     async with edge(cluster, registry=OURS) as at:
         cluster.expire_continue = {"pods": 1, "replicasets.apps": 2}
-        found = await at.read()
-        assert (tags(found), found.blockers) == (SHOP, ())
+        scan = await at.read()
+        assert (tags(scan), scan.blockers) == (SHOP, ())
         cluster.expire_continue = {"replicasets.apps": 1000}
-        found = await at.read()
-        assert "list replicasets.apps: 410" in blockers(found)
+        scan = await at.read()
+        assert "list replicasets.apps: 410" in blockers(scan)
 
 
 @pytest.mark.parametrize(
@@ -184,32 +186,32 @@ async def test_an_expired_continue_is_read_again_and_blocks_only_if_it_never_end
     ],
     ids=str,
 )
-async def test_a_kind_that_the_api_server_does_not_give_is_a_blocker(fault: dict[str, Any], words: list[str]) -> None:
+async def test_failed_list_is_a_blocker(fault: dict[str, Any], words: list[str]) -> None:
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/cronjobs$", **fault))
-        found = await at.read()
-        assert found.blockers
-        assert [word for word in words if word not in blockers(found)] == []
-        assert "contoso.azurecr.io/shop/web:2" in tags(found)
+        scan = await at.read()
+        assert scan.blockers
+        assert [word for word in words if word not in blockers(scan)] == []
+        assert "contoso.azurecr.io/shop/web:2" in tags(scan)
 
 
 @pytest.mark.parametrize(
     "fault", [{"status": 503}, {"status": 429, "headers": {"Retry-After": "0"}}, {"reset": True}], ids=str
 )
-async def test_what_passes_is_waited_for(fault: dict[str, Any]) -> None:
+async def test_passing_failure_of_list_is_retried(fault: dict[str, Any]) -> None:
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/cronjobs$", times=1, **fault))
-        found = await at.read()
-        assert (tags(found), found.blockers) == (SHOP, ())
+        scan = await at.read()
+        assert (tags(scan), scan.blockers) == (SHOP, ())
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"truncate": 0.5}, {"status": 503}], ids=str)
-async def test_credentials_are_asked_for_again_when_the_answer_is_lost(fault: dict[str, Any]) -> None:
-    """By a POST, which nobody would send twice who did not know that it only reads."""
+async def test_lost_credentials_answer_is_requested_again(fault: dict[str, Any]) -> None:
+    """The request is a POST, which clients do not repeat by default."""
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="arm", path="/listClusterUserCredential$", times=1, **fault))
-        found = await at.read()
-        assert (tags(found), found.blockers) == (SHOP, ())
+        scan = await at.read()
+        assert (tags(scan), scan.blockers) == (SHOP, ())
 
 
 @pytest.mark.parametrize(
@@ -225,44 +227,47 @@ async def test_credentials_are_asked_for_again_when_the_answer_is_lost(fault: di
     ids=str,
 )
 @pytest.mark.parametrize("path", ["/managedClusters/aks-prod$", "/listClusterUserCredential$"])
-async def test_no_answer_of_azure_makes_it_crash_or_be_believed(path: str, fault: dict[str, Any]) -> None:
+async def test_malformed_azure_answer_is_a_blocker(path: str, fault: dict[str, Any]) -> None:
+    """It neither crashes the scan nor counts as an answer."""
     async with edge(shop(reachable=False), registry=OURS) as at:
         at.world.faults.append(Fault(service="arm", path=path, **fault))
-        found = await at.read()
-        assert found.blockers
-        assert found.uses == ()
+        scan = await at.read()
+        assert scan.blockers
+        assert scan.uses == ()
 
 
-async def test_one_cluster_that_fails_leaves_the_others_read() -> None:
+async def test_failing_cluster_does_not_affect_others() -> None:
     good, bad = shop("aks-good"), shop("aks-bad", power_state="Stopped")
     async with edge(good, bad, registry=OURS) as at:
-        told: list[str] = []
+        progress: list[str] = []
         scans = await at.scan(
             AksCluster("a", "aks-bad", bad.subscription_id, bad.resource_group),
             AksCluster("b", "aks-good", good.subscription_id, good.resource_group),
             KubeconfigCluster("c", Path("/nowhere/config")),
-            progress=lambda found: told.append(found.cluster),
+            progress=lambda scan: progress.append(scan.cluster),
         )
-        assert [found.cluster for found in scans] == ["a", "b", "c"]
-        assert [bool(found.blockers) for found in scans] == [True, False, True]
+        assert [scan.cluster for scan in scans] == ["a", "b", "c"]
+        assert [bool(scan.blockers) for scan in scans] == [True, False, True]
         assert tags(scans[1]) == SHOP
-        assert sorted(told) == ["a", "b", "c"]
+        assert sorted(progress) == ["a", "b", "c"]
 
 
-async def test_clusters_are_read_in_parallel_with_one_token_each_for_azure_and_for_aks() -> None:
+async def test_clusters_are_read_in_parallel_with_shared_tokens() -> None:
+    """One token for Azure Resource Manager and one for AKS, for all clusters."""
     clusters = [shop(f"aks-{n}", auth="entra-exec") for n in range(8)]
     async with edge(*clusters, registry=OURS) as at:
         at.world.latency = 0.5
         started = time.monotonic()
         targets = [AksCluster(c.name, c.name, c.subscription_id, c.resource_group) for c in clusters]
         scans = await at.scan(*targets)
-        assert all(tags(found) == SHOP and not found.blockers for found in scans)
-        # At least five answers wait for one another in each cluster: 20 seconds, were they read one after the other.
+        assert all(tags(scan) == SHOP and not scan.blockers for scan in scans)
+        # Each cluster needs at least five answers, one after the other: 20 seconds if the clusters
+        # were read in sequence.
         assert time.monotonic() - started < 14
         assert at.world.count(service="entra", method="POST") == 2
 
 
-async def test_no_login_ends_the_run_with_its_own_error() -> None:
+async def test_missing_login_raises_identity_error() -> None:
     class NoLogin:
         async def get_token(self, *scopes: str, **_: Any) -> Any:
             raise IdentityError("Nobody is logged in.", remedy="Run `az login`.")
@@ -279,7 +284,7 @@ async def test_no_login_ends_the_run_with_its_own_error() -> None:
             await at.read(credential=NoLogin())
 
 
-async def test_cancelling_ends_the_reading() -> None:
+async def test_cancellation_ends_the_scan() -> None:
     async with edge(shop(), registry=OURS) as at:
         at.world.faults.append(Fault(service="arm", hang=30.0))
         task = asyncio.create_task(at.read())
@@ -289,10 +294,10 @@ async def test_cancelling_ends_the_reading() -> None:
             await task
 
 
-# -- any Kubernetes ------------------------------------------------------------------------------------------------------
+# -- any Kubernetes --------------------------------------------------------------------------------
 
 
-async def test_a_kubeconfig_cluster_is_read_in_the_context_that_is_named(tmp_path: Path) -> None:
+async def test_kubeconfig_cluster_is_read_in_named_context(tmp_path: Path) -> None:
     cluster = shop()
     async with edge(cluster, registry=OURS) as at:
         text = kubeconfig(
@@ -307,18 +312,18 @@ async def test_a_kubeconfig_cluster_is_read_in_the_context_that_is_named(tmp_pat
         path = tmp_path / "config"
         path.write_text(text)
         for context in ("aks-prod", None):
-            (found,) = await at.scan(KubeconfigCluster("any", path, context), trust=())
-            assert (tags(found), found.blockers, found.access) == (SHOP, (), "kubeconfig")
-        (found,) = await at.scan(KubeconfigCluster("any", path, "other"))
-        assert "no context named 'other' (it has: aks-prod)" in blockers(found)
+            (scan,) = await at.scan(KubeconfigCluster("any", path, context), trust=())
+            assert (tags(scan), scan.blockers, scan.access) == (SHOP, (), "kubeconfig")
+        (scan,) = await at.scan(KubeconfigCluster("any", path, "other"))
+        assert "no context named 'other' (it has: aks-prod)" in blockers(scan)
 
 
-async def test_without_clusters_there_is_nothing_to_read() -> None:
+async def test_scan_without_clusters_is_empty() -> None:
     async with edge(shop(), registry=OURS) as at:
         assert await at.scan() == ()
 
 
-def test_the_sdks_are_loaded_only_when_a_cluster_is_read() -> None:
+def test_sdks_are_imported_only_for_reading() -> None:
     """A wrong configuration is reported at once."""
     code = (
         "import sys, acr_cleanup.clusters.targets, acr_cleanup.clusters.scan_clusters;"

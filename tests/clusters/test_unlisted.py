@@ -1,4 +1,4 @@
-"""Clusters that the configuration forgot: each is named, and what cannot be listed never looks like nothing."""
+"""Clusters outside the configuration: each is reported, and so is a list that may be incomplete."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import yaml
 from azure.core.async_paging import AsyncItemPaged
 
 from acr_cleanup.access import resource_manager
-from acr_cleanup.clusters import unlisted as forgotten
+from acr_cleanup.clusters import unlisted
 from acr_cleanup.clusters.arm_errors import Subscription
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.targets import AksCluster, ClusterTarget, KubeconfigCluster, SnapshotCluster
+from acr_cleanup.clusters.target import ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
@@ -39,20 +40,20 @@ async def find(at: Edge, *targets: ClusterTarget, subscriptions: Sequence[str] =
     return await find_unlisted(targets or (target(PROD),), subscriptions, at.azure, required=required)
 
 
-async def test_a_cluster_that_is_not_configured_is_warned_of_by_name() -> None:
+async def test_unlisted_cluster_is_a_warning() -> None:
     async with edge(*states(ClusterState(TEST, resource_group="rg-test"))) as at:
-        found = await find(at)
-        assert found.blockers == ()
-        (warning,) = found.warnings
+        outside = await find(at)
+        assert outside.blockers == ()
+        (warning,) = outside.warnings
         for words in (
             "aks-test in resource group rg-test of subscription 00000000-0000-0000-0000-000000000000",
-            "is not in the configuration: what only it uses counts as unused",
-            "If it never pulls from this registry, all this does no harm; once added, it is not mentioned again.",
+            "is not in the configuration. Images that only it uses count as unused",
+            "If it never pulls from this registry, deletions do not affect it; once added, it is not reported again.",
         ):
             assert words in warning
 
 
-async def test_the_lines_to_add_are_lines_of_a_configuration_file() -> None:
+async def test_remedy_has_valid_configuration_entry() -> None:
     async with edge(*states(ClusterState(TEST, resource_group="rg-test"))) as at:
         (blocker,) = (await find(at, required=True)).blockers
         entry = blocker.remedy.partition("`kubernetes_clusters`: ")[2].partition("}. ")[0] + "}"
@@ -61,15 +62,16 @@ async def test_the_lines_to_add_are_lines_of_a_configuration_file() -> None:
         assert at.world.count(service="arm", path="permissions") == 1
 
 
-async def test_where_all_are_required_it_is_a_blocker_that_cannot_be_waived() -> None:
+async def test_unlisted_cluster_blocks_if_all_are_required() -> None:
+    """The blocker has no kind, so it cannot be waived."""
     async with edge(*states(ClusterState(TEST))) as at:
-        found = await find(at, required=True)
-        assert found.warnings == ()
-        (blocker,) = found.blockers
+        outside = await find(at, required=True)
+        assert outside.warnings == ()
+        (blocker,) = outside.blockers
         assert (blocker.where, blocker.kind) == (TEST, "")
 
 
-async def test_all_configured_is_nothing_to_say_whatever_the_case() -> None:
+async def test_configured_cluster_is_recognised_in_any_case() -> None:
     async with edge(*states()) as at:
         shouted = AksCluster("prod", "AKS-Prod", HERE.upper(), "RG-PROD")
         for required in (False, True):
@@ -79,52 +81,52 @@ async def test_all_configured_is_nothing_to_say_whatever_the_case() -> None:
 @pytest.mark.parametrize(
     ("state", "words", "way_out"),
     [
-        ({"power_state": "Stopped"}, "(stopped)", "It must run to be read."),
-        ({"provisioning_state": "Deleting"}, "(deleting)", "when it is gone, there is nothing left to do"),
+        ({"power_state": "Stopped"}, "(stopped)", "It must be running to be read."),
+        ({"provisioning_state": "Deleting"}, "(deleting)", "Or wait until it is deleted."),
     ],
     ids=["stopped", "deleting"],
 )
-async def test_a_cluster_that_does_not_run_is_forgotten_all_the_same(state: Any, words: str, way_out: str) -> None:
+async def test_unlisted_cluster_counts_if_not_running(state: Any, words: str, way_out: str) -> None:
     async with edge(*states(ClusterState(TEST, **state))) as at:
         (blocker,) = (await find(at, required=True)).blockers
         assert words in blocker.seen
         assert way_out in blocker.remedy
 
 
-async def test_every_page_of_the_list_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_pages_of_cluster_list_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arm, "PAGE_SIZE", 2)
     others = [ClusterState(f"aks-{number}") for number in range(5)]
     async with edge(*states(*others)) as at:
-        found = await find(at, required=True)
-        assert {each.where for each in found.blockers} == {each.name for each in others}
+        outside = await find(at, required=True)
+        assert {blocker.where for blocker in outside.blockers} == {cluster.name for cluster in others}
         assert at.world.count(service="arm", path="managedClusters$") == 3
 
 
-async def test_many_are_named_in_one_sentence() -> None:
+async def test_many_unlisted_clusters_share_one_sentence() -> None:
     others = [ClusterState(f"aks-{number:02}") for number in range(30)]
     async with edge(*states(*others)) as at:
         warnings = (await find(at)).warnings
         assert len(warnings) == 11
-        assert [each.name for each in others if each.name not in "".join(warnings)] == []
+        assert [cluster.name for cluster in others if cluster.name not in "".join(warnings)] == []
 
 
-# -- where it looks -----------------------------------------------------------------------------------------------------
+# -- where it looks --------------------------------------------------------------------------------
 
 
-async def test_by_default_it_looks_where_configured_clusters_are() -> None:
+async def test_subscriptions_of_targets_are_searched_by_default() -> None:
     async with edge(*states(ClusterState(TEST, subscription_id=THERE))) as at:
         assert await find(at) == Outside()
         assert at.world.count(service="arm", path=THERE) == 0
 
 
-async def test_named_subscriptions_take_the_place_of_those() -> None:
+async def test_named_subscriptions_replace_default() -> None:
     async with edge(*states(ClusterState("aks-near"), ClusterState(TEST, subscription_id=THERE))) as at:
-        found = await find(at, subscriptions=[THERE], required=True)
-        assert [each.where for each in found.blockers] == [TEST]
+        outside = await find(at, subscriptions=[THERE], required=True)
+        assert [blocker.where for blocker in outside.blockers] == [TEST]
         assert at.world.count(service="arm", path=HERE) == 0
 
 
-async def test_requiring_all_where_nobody_knows_a_subscription_is_a_blocker(tmp_path: Path) -> None:
+async def test_require_all_without_subscription_is_a_blocker(tmp_path: Path) -> None:
     async with edge(*states()) as at:
         elsewhere = KubeconfigCluster("k", tmp_path / "absent")
         assert await find(at, elsewhere) == Outside()
@@ -132,10 +134,10 @@ async def test_requiring_all_where_nobody_knows_a_subscription_is_a_blocker(tmp_
         assert "`subscriptions`" in blocker.remedy
 
 
-# -- other ways to a cluster --------------------------------------------------------------------------------------------
+# -- other ways to a cluster -----------------------------------------------------------------------
 
 
-async def test_an_aks_cluster_reached_by_a_kubeconfig_is_known_by_its_host(tmp_path: Path) -> None:
+async def test_kubeconfig_target_is_recognised_by_host(tmp_path: Path) -> None:
     other = ClusterState(TEST)
     path = tmp_path / "config"
     path.write_text(
@@ -152,34 +154,32 @@ async def test_an_aks_cluster_reached_by_a_kubeconfig_is_known_by_its_host(tmp_p
 
 
 @pytest.mark.parametrize("content", ["", "nonsense: [", "clusters: 3", "current-context: c\ncontexts: []"])
-async def test_a_kubeconfig_that_cannot_be_read_matches_nothing_and_raises_nothing(
-    tmp_path: Path, content: str
-) -> None:
+async def test_unreadable_kubeconfig_recognises_nothing(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config"
     path.write_text(content)
     async with edge(*states(ClusterState(TEST))) as at:
-        found = await find(at, target(PROD), KubeconfigCluster("t", path))
-        assert len(found.warnings) == 1
+        outside = await find(at, target(PROD), KubeconfigCluster("t", path))
+        assert len(outside.warnings) == 1
 
 
-async def test_a_snapshot_with_a_resource_id_stands_for_its_cluster(tmp_path: Path) -> None:
+async def test_snapshot_with_resource_id_is_recognised(tmp_path: Path) -> None:
     known = SnapshotCluster(
         "t", tmp_path / "usage.json", resource_id=AksCluster("t", TEST, HERE, "rg-prod").resource_id
     )
     async with edge(*states(ClusterState(TEST))) as at:
         assert await find(at, target(PROD), known, required=True) == Outside()
-        found = await find(at, known)
-        assert "aks-prod" in found.warnings[0], "its subscription is one to look in"
+        outside = await find(at, known)
+        assert "aks-prod" in outside.warnings[0], "the subscription of the snapshot is searched"
 
 
-async def test_a_snapshot_of_an_unknown_cluster_matches_nothing_and_says_what_would(tmp_path: Path) -> None:
+async def test_snapshot_without_resource_id_is_named_in_remedy(tmp_path: Path) -> None:
     async with edge(*states(ClusterState(TEST))) as at:
-        found = await find(at, target(PROD), SnapshotCluster("afar", tmp_path / "usage.json"))
-        (warning,) = found.warnings
-        assert "If a usage snapshot stands for it (afar), give that entry this `resource_id`" in warning
+        outside = await find(at, target(PROD), SnapshotCluster("afar", tmp_path / "usage.json"))
+        (warning,) = outside.warnings
+        assert "If a usage snapshot is of this cluster (afar), give that entry this `resource_id`" in warning
 
 
-# -- what cannot be listed ----------------------------------------------------------------------------------------------
+# -- what cannot be listed -------------------------------------------------------------------------
 
 _FORBIDDEN = {"error": {"code": "AuthorizationFailed", "message": "no"}}
 FAILURES: dict[str, dict[str, Any]] = {
@@ -194,13 +194,13 @@ FAILURES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("path", ["managedClusters$", "permissions$"], ids=["list", "permissions"])
-async def test_a_list_that_fails_is_told_only_to_whom_it_matters(
+async def test_failed_list_is_reported_only_on_request(
     failure: str, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_pause(*_: object, **__: object) -> None: ...
 
     monkeypatch.setattr("azure.core.pipeline.policies.AsyncRetryPolicy.sleep", no_pause)
-    caplog.set_level(logging.DEBUG, forgotten.__name__)
+    caplog.set_level(logging.DEBUG, unlisted.__name__)
     async with edge(*states()) as at:
         at.world.faults.append(Fault(service="arm", path=path, **FAILURES[failure]))
 
@@ -211,7 +211,7 @@ async def test_a_list_that_fails_is_told_only_to_whom_it_matters(
         asked = await find(at, subscriptions=[HERE])
         assert asked.blockers == ()
         (warning,) = asked.warnings
-        assert f"Whether subscription {HERE} has clusters that are not in the configuration cannot be told" in warning
+        assert f"Subscription {HERE} may have clusters that are not in the configuration" in warning
 
         required = await find(at, required=True)
         (blocker,) = required.blockers
@@ -222,22 +222,22 @@ async def test_a_list_that_fails_is_told_only_to_whom_it_matters(
             assert "Grant the identity, on this subscription, the role Reader." in blocker.remedy
 
 
-async def test_a_list_that_azure_shortened_without_a_word_proves_nothing() -> None:
+async def test_silently_shortened_list_is_reported() -> None:
     hidden = ClusterState(TEST, denied_actions={"read"})
     async with edge(*states(hidden)) as at:
-        assert await find(at) == Outside(), "nobody asked, and an identity with rights on single clusters is no mistake"
+        assert await find(at) == Outside(), "not requested, and rights on single clusters are a valid setup"
         (warning,) = (await find(at, subscriptions=[HERE])).warnings
         (blocker,) = (await find(at, required=True)).blockers
         for text in (warning, str(blocker)):
-            assert "sees only those clusters that it has been given rights on" in text
+            assert "sees only the clusters on which it has rights" in text
             assert "the role Reader" in text
 
 
-async def test_what_was_seen_is_told_even_if_not_all_could_be() -> None:
+async def test_partial_list_still_reports_unlisted_clusters() -> None:
     hidden = ClusterState("aks-hidden", denied_actions={"read"})
     async with edge(*states(ClusterState(TEST), hidden)) as at:
-        found = await find(at, required=True)
-        assert [each.where for each in found.blockers] == [TEST, f"subscription {HERE}"]
+        outside = await find(at, required=True)
+        assert [blocker.where for blocker in outside.blockers] == [TEST, f"subscription {HERE}"]
 
 
 @pytest.mark.parametrize(
@@ -256,13 +256,13 @@ async def test_what_was_seen_is_told_even_if_not_all_could_be() -> None:
         ("nonsense", False),
     ],
 )
-async def test_a_list_is_complete_only_for_whom_may_read_every_cluster(granted: Any, complete: bool) -> None:
+async def test_list_is_complete_only_with_right_to_all(granted: Any, complete: bool) -> None:
     async with edge(*states()) as at:
         at.world.faults.append(Fault(service="arm", path="permissions", status=200, body={"value": granted}))
         assert (await find(at, required=True) == Outside()) is complete
 
 
-async def test_a_cluster_without_an_id_makes_the_list_unread() -> None:
+async def test_cluster_without_id_is_a_blocker() -> None:
     async with edge(*states()) as at:
         at.world.faults.append(
             Fault(service="arm", path="managedClusters$", status=200, body={"value": [{"name": "x"}]})
@@ -272,7 +272,7 @@ async def test_a_cluster_without_an_id_makes_the_list_unread() -> None:
 
 
 class EndlessClient:
-    """A client whose list of clusters is followed by one more empty page for ever. Answers without any I/O."""
+    """A client whose list of clusters has endless empty pages. It answers without I/O."""
 
     def __init__(self) -> None:
         self.pages = 0
@@ -289,15 +289,17 @@ class EndlessClient:
 
 
 async def test_endless_empty_pages_end_at_the_page_limit() -> None:
-    """The SDK follows empty pages by recursion, which ended in a RecursionError after some 300 of them."""
+    """
+    The SDK itself follows empty pages by recursion, up to a RecursionError after a few hundred.
+    """
     client = EndlessClient()
     with pytest.raises(ReadFailure, match=r"the list does not end: more than 1,000 pages\."):
-        await forgotten._list(client, Subscription(HERE))  # type: ignore[arg-type]
+        await unlisted._list(client, Subscription(HERE))  # type: ignore[arg-type]
     assert client.pages == 1_001
 
 
 @pytest.mark.parametrize("path", ["managedClusters$", "permissions$"], ids=["list", "permissions"])
-async def test_an_endless_list_is_a_blocker(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_list_is_a_blocker(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource_manager, "LIST_PAGES", 3)
     async with edge(*states()) as at:
         body = {"value": [], "nextLink": endless(at, path)}
@@ -307,9 +309,9 @@ async def test_an_endless_list_is_a_blocker(path: str, monkeypatch: pytest.Monke
         assert at.world.count(service="arm", path=path) == 4
 
 
-async def test_a_list_that_takes_too_long_is_a_blocker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many pages come in that time: none of these does."""
-    monkeypatch.setattr(forgotten, "_LIST_SECONDS", 0.2)
+async def test_slow_list_is_a_blocker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page arrives in that time, so the page limit cannot be met first."""
+    monkeypatch.setattr(unlisted, "_LIST_SECONDS", 0.2)
     async with edge(*states()) as at:
         at.world.faults.append(Fault(service="arm", path="managedClusters$", hang=30.0))
         (blocker,) = (await find(at, required=True)).blockers
@@ -317,7 +319,7 @@ async def test_a_list_that_takes_too_long_is_a_blocker(monkeypatch: pytest.Monke
 
 
 def endless(at: Edge, path: str) -> str:
-    """A link to the next page that leads to the same list again."""
+    """Return a link to the next page that leads to the same list."""
     provider = {"managedClusters$": "ContainerService", "permissions$": "Authorization"}[path]
     name = f"providers/Microsoft.{provider}/{path.removesuffix('$')}"
     return f"{at.emulator.resource_manager}/subscriptions/{HERE}/{name}?api-version=1"
@@ -333,7 +335,7 @@ async def test_permissions_on_a_later_page_count() -> None:
         assert await find(at, required=True) == Outside()
 
 
-async def test_hostile_names_stay_on_their_line() -> None:
+async def test_hostile_names_are_quoted() -> None:
     evil = (
         "/subscriptions/s/resourceGroups/rg\n::error::x/providers/Microsoft.ContainerService/managedClusters/a\x1b[31m"
     )
@@ -346,17 +348,17 @@ async def test_hostile_names_stay_on_their_line() -> None:
         assert "\x1b" not in warning
 
 
-async def test_without_a_login_nothing_is_pretended() -> None:
+async def test_missing_login_is_raised() -> None:
     async with edge(*states()) as at:
         at.world.faults.append(Fault(service="entra", status=401, body={"error": "invalid_client"}))
         with pytest.raises(IdentityError):
             await find(at)
 
 
-# -- in a run -----------------------------------------------------------------------------------------------------------
+# -- in a run --------------------------------------------------------------------------------------
 
 
-async def test_a_run_warns_of_it_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_warns_and_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         config = stage.tool.emulator.config()
         stage.another("test")
@@ -364,26 +366,22 @@ async def test_a_run_warns_of_it_and_goes_on(tmp_path: Path, monkeypatch: pytest
         assert (ran.code, ran.deleted) == (0, {"shop/web:1.0", "shop/web:1.1"})
         assert any("AKS cluster aks-test" in warning for warning in ran.report["warnings"])
         assert "aks-test" in ran.out
-        assert stage.world.count(service="arm", path="managedClusters$") == 1, "nobody needs to know it twice"
+        assert stage.world.count(service="arm", path="managedClusters$") == 1, "warnings need no second search"
         assert_invariants(ran, stage)
 
 
-async def test_a_run_that_requires_all_clusters_refuses_and_deletes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_requiring_all_clusters_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         config = stage.tool.emulator.config() | {"require_all_clusters": True}
         stage.another("test")
         ran = await stage.tool.apply(config)
         assert (ran.code, ran.deleted) == (3, set())
-        assert [each["where"] for each in ran.blockers] == ["aks-test"]
-        assert ran.planned, "the plan is shown all the same"
+        assert [blocker["where"] for blocker in ran.blockers] == ["aks-test"]
+        assert ran.planned, "the plan is shown"
         assert_invariants(ran, stage)
 
 
-async def test_a_cluster_that_appears_after_the_plan_stops_the_deleting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cluster_created_after_plan_stops_deletion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         config = stage.tool.emulator.config() | {"require_all_clusters": True}
 
@@ -393,4 +391,4 @@ async def test_a_cluster_that_appears_after_the_plan_stops_the_deleting(
         stage.fault(service="arm", path="managedClusters$", after_handler=appear, times=1)
         ran = await stage.tool.apply(config)
         assert (ran.code, ran.deleted) == (3, set())
-        assert [each["where"] for each in ran.blockers] == ["aks-new"]
+        assert [blocker["where"] for blocker in ran.blockers] == ["aks-new"]

@@ -51,7 +51,9 @@ async def test_empty_plan_deletes_nothing(stage: Stage) -> None:
 
 
 async def test_plan_applied_twice_finds_its_tags_gone(stage: Stage) -> None:
-    """An interrupted apply can be finished; tags that are gone are neither failures nor counted twice."""
+    """
+    An interrupted apply can be finished; tags that are gone are neither failures nor counted twice.
+    """
     path = await make_reviewed_plan(stage)
     await apply_reviewed_plan(stage, path)
     second = await apply_reviewed_plan(stage, path)
@@ -123,7 +125,9 @@ CHANGES: dict[str, tuple[Callable[[Stage], object], dict[str, str], set[str]]] =
         {"1.0", "1.1", "2.0"},
     ),
 }
-"""For each change since the review: how to make it, the outcomes, and the missing tags afterwards."""
+"""
+For each change since the review: how to make it, the outcomes, and the missing tags afterwards.
+"""
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -187,8 +191,8 @@ async def test_whole_plan_is_applied_shard_by_shard(stage: Stage) -> None:
     assert not stage.world.matching(service="acr", path="/shop/web")
 
 
-async def test_plan_of_a_shard_is_applied_to_that_shard_only(stage: Stage) -> None:
-    """The plan, all reports and the journal name the shard."""
+async def test_plan_of_a_shard_needs_that_shard(stage: Stage) -> None:
+    """Other shards refuse it. The plan, all reports and the journal name the shard."""
     path = await make_reviewed_plan(stage, shard="2/2")
     other_shard = await apply_reviewed_plan(stage, path, shard="1/2")
     assert_refused(other_shard, "plan is for shard 2/2", "this run is shard 1/2", "set shard to")

@@ -1,4 +1,4 @@
-"""The demo: what a newcomer sees first, in a place where nothing is configured."""
+"""`acr-cleanup demo`, without any configuration."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from acr_cleanup.commands.demo import demo
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
-def made_in(place: Path) -> Path:
-    (folder,) = place.glob("acr-cleanup-demo-*")
+def demo_folder(parent: Path) -> Path:
+    (folder,) = parent.glob("acr-cleanup-demo-*")
     return folder
 
 
-async def test_the_demo_plans_deletes_and_says_what_is_left(
+async def test_demo_plans_and_applies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In processes of their own, which must not hear of the Azure that somebody is logged in to."""
-    monkeypatch.setenv("AZURE_CLIENT_ID", "somebody")
+    """It ignores the user's Azure login and proxy."""
+    monkeypatch.setenv("AZURE_CLIENT_ID", "a-real-client")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 
     assert await demo("acr-cleanup", serve=False) == 0
@@ -35,12 +35,13 @@ async def test_the_demo_plans_deletes_and_says_what_is_left(
     assert "Traceback" not in out + err
     assert "1. What would be deleted?" in out
     assert "2. Delete it" in out
-    folder = made_in(tmp_path)
-    assert {each.name for each in folder.iterdir()} >= {"acr-cleanup.json", "plan", "apply"}
+    folder = demo_folder(tmp_path)
+    assert {path.name for path in folder.iterdir()} >= {"acr-cleanup.json", "plan", "apply"}
     assert "acr-cleanup demo --serve" in out.replace("\n", " ")
 
 
-async def test_the_company_can_be_left_running(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_demo_with_serve_runs_until_a_signal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It prints the environment and the command for another terminal."""
     served = asyncio.create_task(demo("acr-cleanup", serve=True))
     out = ""
     async with asyncio.timeout(60):
@@ -51,5 +52,5 @@ async def test_the_company_can_be_left_running(tmp_path: Path, capfd: pytest.Cap
 
     assert await served == 0
     assert "export AZURE_" in out
-    folder = made_in(tmp_path)
+    folder = demo_folder(tmp_path)
     assert f"acr-cleanup plan {folder}/acr-cleanup.json" in out

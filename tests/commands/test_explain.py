@@ -22,7 +22,7 @@ async def test_unused_old_tag_would_be_deleted(stage: Stage) -> None:
     assert any(
         line.startswith("old enough pushed") and line.endswith("100d ago, at least 30d") for line in explanation.lines
     )
-    assert explanation.has_line("Frees its manifest goes with it")
+    assert explanation.has_line("Frees its manifest, which is deleted too")
 
 
 async def test_used_tag_is_kept_by_its_listed_use(stage: Stage) -> None:
@@ -114,9 +114,9 @@ async def test_untagged_manifest_names_its_reason(stage: Stage) -> None:
     stage.registry.lock(REPOSITORY, "alias")
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0")
 
-    assert explanation.verdict == "shop/web:1.0 would be deleted, by name only: its manifest stays."
+    assert explanation.verdict == "shop/web:1.0 would be deleted, but its manifest is kept."
     assert "Also alias, on the same manifest" in explanation.lines
-    assert "Frees the name alone; its manifest stays: its tag alias is kept" in explanation.lines
+    assert "Frees nothing, because its manifest is kept: its tag alias is kept" in explanation.lines
 
 
 async def test_missing_tag_in_use_is_the_verdict(stage: Stage) -> None:
@@ -145,7 +145,7 @@ async def test_unknown_target_is_not_in_the_registry(stage: Stage) -> None:
         1,
         "shop/web:1.9 is not in the registry, and no cluster uses it.",
     )
-    assert any("near this one: " in line and "1.0" in line for line in explanation.lines)
+    assert any("Similar tags: " in line and "1.0" in line for line in explanation.lines)
 
     explanation = await run_explain(stage, f"{REPOSITORY}@sha256:{'0' * 64}")
     assert explanation.code == 1

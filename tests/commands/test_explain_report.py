@@ -23,7 +23,7 @@ async def test_report_explains_deleted_and_kept_tags(stage: Stage) -> None:
 
     explanation = run_explain_report(stage, "contoso.azurecr.io/shop/web:1.0")
     assert (explanation.code, explanation.verdict) == (0, f"shop/web:1.0 was deleted by the run of {start}.")
-    assert explanation.has_line("No rule kept it: nothing that was seen used it, and it was pushed")
+    assert explanation.has_line("No rule kept it: no use was found, and it was pushed")
     assert explanation.has_line("Manifest deleted; for linux/amd64, ")
     assert explanation.has_line("Run an apply of contoso.azurecr.io, applied, from ")
     assert explanation.has_line("Policy older-than 30d; scope running; keep-last 0")
@@ -88,11 +88,11 @@ async def test_refused_run_is_explained_with_its_blocker(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("content", "seen"),
     [
-        ("{", "It is no report of a run"),
-        ("[]", "It is no report of a run"),
-        ('{"schema_version": 1}', "It is no report of a run"),
+        ("{", "The file is not the report of a run"),
+        ("[]", "The file is not the report of a run"),
+        ('{"schema_version": 1}', "The file is not the report of a run"),
         ('{"schema_version": 9, "tool_version": "99"}', "The report has version 9"),
-        ("\ufffe", "It is no report of a run"),
+        ("\ufffe", "The file is not the report of a run"),
         (None, "The file cannot be read"),
     ],
 )

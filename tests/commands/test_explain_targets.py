@@ -35,9 +35,9 @@ async def test_untagged_artifact_in_use_keeps_its_subject(stage: Stage) -> None:
     stage.pod(stage.image("2.0"), image_ids=[stage.image(digest=artifact)])
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0")
 
-    assert explanation.verdict == "shop/web:1.0 would be deleted, by name only: its manifest stays."
+    assert explanation.verdict == "shop/web:1.0 would be deleted, but its manifest is kept."
     assert (
-        f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it, and stays" in explanation.lines
+        f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it and is kept" in explanation.lines
     )
 
 
@@ -64,7 +64,7 @@ async def test_repository_lists_its_tags_newest_first(stage: Stage) -> None:
     assert [line.split()[0] for line in table] == ["3.0", "2.0", "1.1", "1.0"]
     assert table[3] == "1.0 100d would be deleted unused and old enough"
     assert "kept in use: production/shop/Deployment/web" in table[1]
-    assert "Who runs it: 1 workload" in explanation.lines
+    assert "Run by 1 workload" in explanation.lines
 
 
 async def test_repository_out_of_scope_is_kept(stage: Stage) -> None:
@@ -87,9 +87,12 @@ async def test_blocked_cluster_makes_the_answer_uncertain(stage: Stage) -> None:
     stage.another("staging").power_state = "Stopped"
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0")
 
-    assert (explanation.code, explanation.verdict) == (0, "As far as could be seen, shop/web:1.0 would be deleted.")
+    assert (explanation.code, explanation.verdict) == (
+        0,
+        "According to what could be read, shop/web:1.0 would be deleted.",
+    )
     assert explanation.out.splitlines()[1] == (
-        "staging could not be read completely: a run now would delete nothing, and more uses may exist."
+        "staging could not be read completely. A run would delete nothing now, and more uses may exist."
     )
     assert "not in use no use was found, by tag or by digest" in explanation.lines
     assert any("the cluster is stopped" in line for line in explanation.lines)

@@ -10,11 +10,11 @@ import pytest
 
 from acr_cleanup import cli
 from acr_cleanup.commands.explain import Target, parse_target
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import ConfigurationError
 from tests.helpers.stage import Stage
 
-CONTOSO = Registry("contoso.azurecr.io", frozenset({"images.contoso.com"}))
+CONTOSO = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.com"}))
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ async def test_command_line_runs_explain(stage: Stage, capsys: pytest.CaptureFix
     assert await run("shop/web:1.0", "--report", str(report)) == 0
     assert "it was a dry run" in capsys.readouterr().out
     assert await run("shop/web:1.0", "--report", str(path)) == 2
-    assert "It is no report of a run" in capsys.readouterr().err
+    assert "The file is not the report of a run" in capsys.readouterr().err

@@ -186,7 +186,9 @@ PROBLEMS = [stop_cluster, deny_read, deny_credentials, disconnect_cluster, refus
 
 @pytest.mark.parametrize("cause_problem", PROBLEMS, ids=lambda function: function.__name__)
 async def test_cluster_that_cannot_be_asked_gets_a_comment(stage: Stage, cause_problem: Any) -> None:
-    """The script is complete but for custom resources; its comment says how to find their API groups."""
+    """
+    The script is complete but for custom resources; its comment says how to find their API groups.
+    """
     cause_problem(stage)
     script = await print_script(stage)
     assert script.code == 0
@@ -242,14 +244,13 @@ def test_command_accepts_options_that_change_the_rights() -> None:
     assert (parsed.helm_history, parsed.subscriptions, parsed.require_all_clusters) == ("3", ["x"], "true")
 
 
-def test_readme_lists_each_role() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("## Rights")[2].partition("\n## ")[0]
+def test_documentation_lists_each_role() -> None:
+    documentation = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
     names = [
         roles.ACR_PULL, roles.ACR_DELETE, roles.ABAC_READER, roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG, roles.READER,
         roles.CLUSTER_USER, roles.RBAC_READER,
     ]  # fmt: skip
-    assert [name for name in names if name not in table] == []
+    assert [name for name in names if name not in documentation] == []
 
 
 def test_registry_messages_name_the_same_roles() -> None:

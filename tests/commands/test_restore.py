@@ -1,4 +1,4 @@
-"""Restoring what a run deleted: what comes back, what cannot, and what is left alone."""
+"""`acr-cleanup restore`: restores what a run deleted, as far as the registry still can."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, shorten_pauses, s
 
 
 @dataclass(frozen=True)
-class Restoring:
-    """What a restore said and how it ended."""
+class RestoreRun:
+    """The result of a restore."""
 
     code: int
     out: str
     err: str
 
 
-async def run_restore(stage: Stage, journal: Path | None = None, *, dry_run: bool = False) -> Restoring:
+async def run_restore(stage: Stage, journal: Path | None = None, *, dry_run: bool = False) -> RestoreRun:
     path = journal or stage.tool.folder / "report" / "journal.jsonl"
     config = stage.tool.folder / "acr-cleanup.json"
     config.write_text(json.dumps(stage.config or stage.tool.emulator.config()), encoding="utf-8")
@@ -37,30 +37,31 @@ async def run_restore(stage: Stage, journal: Path | None = None, *, dry_run: boo
     out, err = io.StringIO(), io.StringIO()
     runtime = Terminal(stdout=out, stderr=err, environ={})
     code = await restore(path, read(path), settings, runtime, os.environ, dry_run=dry_run)
-    return Restoring(code, out.getvalue(), err.getvalue())
+    return RestoreRun(code, out.getvalue(), err.getvalue())
 
 
 def contents(stage: Stage) -> dict[str, Any]:
-    """Everything that matters of the registry: tags with their digests and locks, manifests with theirs."""
+    """Return all tags of the registry with digests and locks, and all manifests with locks."""
     return {
         name: (
-            {tag: (state.digest, state.attributes) for tag, state in repository.tags.items()},
+            {name: (tag.digest, tag.attributes) for name, tag in repository.tags.items()},
             {digest: manifest.attributes for digest, manifest in repository.manifests.items()},
         )
         for name, repository in stage.registry.repositories.items()
     }
 
 
-def written(stage: Stage) -> int:
-    """How often anything but a token was asked to be changed."""
-    verbs = {"PUT", "POST", "PATCH"}
-    return sum(each.method in verbs and "/oauth2" not in each.path for each in stage.world.matching(service="acr"))
+def count_writes(stage: Stage) -> int:
+    """Count the requests that change the registry; token requests do not."""
+    methods = {"PUT", "POST", "PATCH"}
+    requests = stage.world.matching(service="acr")
+    return sum(request.method in methods and "/oauth2" not in request.path for request in requests)
 
 
-def rich_world(stage: Stage) -> None:
-    """An index with children, an index of indexes, a signature by subject and one by name, two tags on one manifest, an untag."""
+def push_varied_images(stage: Stage) -> None:
+    """Push old images to `shop/api`: a nested index, a referrer, and manifests with two tags."""
     registry = stage.registry
-    children = [registry.push("shop/api", age=OLD, architecture=each) for each in ("amd64", "arm64")]
+    children = [registry.push("shop/api", age=OLD, architecture=machine) for machine in ("amd64", "arm64")]
     inner = registry.push_index("shop/api", "1.0", children=children, age=OLD)
     registry.push_index("shop/api", "nested", children=[inner], age=OLD)
     registry.push_referrer("shop/api", inner, tag="sbom", age=OLD)
@@ -70,32 +71,34 @@ def rich_world(stage: Stage) -> None:
     stage.cluster.run(build.deployment("shop", "api", [stage.image("2.0", repository="shop/api")]))
 
 
-@pytest.mark.parametrize("way", ["backup", "soft delete"])
-async def test_everything_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """From the backup or from soft delete, indexes with their children, tags and all: and a second time nothing is done."""
+@pytest.mark.parametrize("source", ["backup", "soft delete"])
+async def test_restore_brings_back_the_original_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """From the backup or from soft delete. A second restore changes nothing."""
     async with staged(tmp_path, monkeypatch) as stage:
-        rich_world(stage)
-        stage.registry.soft_delete = way == "soft delete"
+        push_varied_images(stage)
+        stage.registry.soft_delete = source == "soft delete"
         before = contents(stage)
-        ran = await stage.tool.apply(stage.config, **({"backup": "true"} if way == "backup" else {}))
+        ran = await stage.tool.apply(stage.config, **({"backup": "true"} if source == "backup" else {}))
         assert ran.code == 0, ran.out
         assert len(contents(stage)["shop/api"][0]) == 1
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 0, done.out
+        assert run.code == 0, run.out
         assert contents(stage) == before
-        assert "cannot" not in done.out
+        assert "cannot" not in run.out
 
-        writes = written(stage)
-        again = await run_restore(stage)
-        assert again.code == 0
-        assert "already existed" in again.out
-        assert written(stage) == writes
+        writes = count_writes(stage)
+        second = await run_restore(stage)
+        assert second.code == 0
+        assert "already existed" in second.out
+        assert count_writes(stage) == writes
 
 
-async def test_without_a_backup_only_names_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said of each item why it cannot come back, and what would have helped."""
+async def test_restore_without_backup_restores_only_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report says why manifests cannot be restored, and which options would allow it."""
     async with staged(tmp_path, monkeypatch) as stage:
         young = stage.registry.push(REPOSITORY, "young", age=YOUNG)
         stage.registry.tag(REPOSITORY, "old-name", young, age=OLD)
@@ -103,46 +106,46 @@ async def test_without_a_backup_only_names_come_back(tmp_path: Path, monkeypatch
         await stage.tool.apply(stage.config)
         assert set(stage.repository.tags) == {"2.0", "young"}
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 1
+        assert run.code == 1
         assert set(stage.repository.tags) == {"2.0", "young", "old-name"}
         assert stage.digest("old-name") == young
-        assert "Cannot be restored: 2 tags and 2 manifests" in done.out
-        assert f"{REPOSITORY}@{digest}" in done.out
-        assert "backup: true" in done.out
-        assert "soft delete" in done.out
+        assert "Cannot be restored: 2 tags and 2 manifests" in run.out
+        assert f"{REPOSITORY}@{digest}" in run.out
+        assert "backup: true" in run.out
+        assert "soft delete" in run.out
 
 
-async def test_layers_that_are_gone_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_layers_prevent_the_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         await stage.tool.apply(stage.config, backup="true")
         stage.registry.collect_garbage()
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 1
+        assert run.code == 1
         assert set(stage.repository.tags) == {"2.0"}
-        assert "Cannot be restored: 2 tags and 2 manifests" in done.out
-        assert "MANIFEST_BLOB_UNKNOWN" in done.out
-        assert "no longer has its layers or child manifests" in done.out
+        assert "Cannot be restored: 2 tags and 2 manifests" in run.out
+        assert "MANIFEST_BLOB_UNKNOWN" in run.out
+        assert "no longer has its layers or child manifests" in run.out
 
 
-async def test_a_tag_that_exists_by_now_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tag_that_was_pushed_again_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         await stage.tool.apply(stage.config, backup="true")
         new = stage.registry.push(REPOSITORY, "1.0")
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 1
+        assert run.code == 1
         assert stage.digest("1.0") == new
         assert "1.1" in stage.repository.tags
-        assert "Not changed" in done.out
+        assert "Not changed" in run.out
 
 
-async def test_locks_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deleted with include-locked, restored with the very attributes: of the manifest and of each tag."""
+async def test_locks_are_restored_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a run with `include-locked`, manifest and tags get their attributes back."""
     async with staged(tmp_path, monkeypatch) as stage:
         stage.registry.lock(REPOSITORY, stage.digest("1.0"), delete=False)
         stage.registry.lock(REPOSITORY, "1.0", write=False)
@@ -154,36 +157,32 @@ async def test_locks_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.
         assert contents(stage) == before
 
 
-async def test_a_dry_run_says_what_could_be_done_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_dry_run_reports_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         await stage.tool.apply(stage.config, backup="true")
-        after, writes = contents(stage), written(stage)
+        after, writes = contents(stage), count_writes(stage)
 
-        done = await run_restore(stage, dry_run=True)
+        run = await run_restore(stage, dry_run=True)
 
-        assert (done.code, written(stage)) == (0, writes)
+        assert (run.code, count_writes(stage)) == (0, writes)
         assert contents(stage) == after
-        assert "2 tags and 2 manifests can be restored" in done.out
+        assert "2 tags and 2 manifests can be restored" in run.out
 
 
-async def test_rights_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_rights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         shorten_pauses(monkeypatch)
         await stage.tool.apply(stage.config, backup="true")
         stage.registry.allowed = lambda _client, _repository, action: action in {"pull", "metadata_read"}
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 1
-        assert "AcrPush" in done.out
+        assert run.code == 1
+        assert "AcrPush" in run.out
         assert set(stage.repository.tags) == {"2.0"}
 
 
-async def test_an_abac_registry_is_asked_for_the_rights_that_restoring_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_restore_works_on_an_abac_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         stage.registry.abac = stage.registry.soft_delete = True
         before = contents(stage)
@@ -194,67 +193,67 @@ async def test_an_abac_registry_is_asked_for_the_rights_that_restoring_needs(
         assert contents(stage) == before
 
 
-async def test_one_item_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_item_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         shorten_pauses(monkeypatch)
         digest = stage.digest("1.0")
         await stage.tool.apply(stage.config, backup="true")
         stage.fault(service="acr", method="PUT", path=f"manifests/{digest}", status=500)
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 1
+        assert run.code == 1
         assert set(stage.repository.tags) == {"1.1", "2.0"}
-        assert "Failed: 1 tag and 1 manifest" in done.out
+        assert "Failed: 1 tag and 1 manifest" in run.out
 
 
-# -- journals that are not whole ------------------------------------------------------------------------------
+# -- damaged journals ----------------------------------------------------------------------------
 
 
-def journal(stage: Stage) -> Path:
+def journal_of(stage: Stage) -> Path:
     return stage.tool.folder / "report" / "journal.jsonl"
 
 
-async def test_a_torn_last_line_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a killed run leaves it: what stands before is restored."""
+async def test_incomplete_last_line_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed run leaves such a line; all lines before it are restored."""
     async with staged(tmp_path, monkeypatch) as stage:
         before = contents(stage)
         await stage.tool.apply(stage.config, backup="true")
-        with journal(stage).open("a") as file:
+        with journal_of(stage).open("a") as file:
             file.write('{"seq":99,"kind":"intent","verb":"unt')
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 0
+        assert run.code == 0
         assert contents(stage) == before
-        assert "cut off" in done.err
+        assert "cut off" in run.err
 
 
-async def test_a_damaged_line_in_the_middle_is_named_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_damaged_line_is_named_and_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         await stage.tool.apply(stage.config, backup="true")
-        lines = journal(stage).read_text().splitlines()
+        lines = journal_of(stage).read_text().splitlines()
         assert '"intent"' in lines[1]
         lines[1] = lines[1][: len(lines[1]) // 2]
-        journal(stage).write_text("\n".join(lines) + "\n")
+        journal_of(stage).write_text("\n".join(lines) + "\n")
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert done.code == 1
+        assert run.code == 1
         assert len(stage.repository.tags) == 2
-        assert "Line 2" in done.err
+        assert "Line 2" in run.err
 
 
-async def test_intents_without_outcomes_are_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run ended between them: one deletion had happened, one had not."""
+async def test_intents_without_outcomes_are_restored_if_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was killed: one deletion happened, the other did not."""
     async with staged(tmp_path, monkeypatch) as stage:
         before = contents(stage)
         await stage.tool.apply(stage.config, backup="true")
-        lines = [each for each in journal(stage).read_text().splitlines() if '"outcome"' not in each]
-        journal(stage).write_text("\n".join(lines) + "\n")
-        # One of them is there again, as if it had never been deleted.
+        lines = [line for line in journal_of(stage).read_text().splitlines() if '"outcome"' not in line]
+        journal_of(stage).write_text("\n".join(lines) + "\n")
+        # After this, one manifest exists as if it had not been deleted.
         assert (await run_restore(stage)).code == 0
         stage.repository.delete_manifest(stage.digest("1.0"))
 
@@ -262,23 +261,21 @@ async def test_intents_without_outcomes_are_looked_up(tmp_path: Path, monkeypatc
         assert contents(stage) == before
 
 
-async def test_bytes_that_are_not_what_the_journal_says_are_never_pushed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_content_with_another_digest_is_not_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         await stage.tool.apply(stage.config, backup="true")
-        writes = written(stage)
+        writes = count_writes(stage)
         lines = []
-        for line in journal(stage).read_text().splitlines():
+        for line in journal_of(stage).read_text().splitlines():
             entry = json.loads(line)
             if "manifest" in entry:
                 entry["manifest"] = "e30="
             lines.append(json.dumps(entry))
-        journal(stage).write_text("\n".join(lines) + "\n")
+        journal_of(stage).write_text("\n".join(lines) + "\n")
 
-        done = await run_restore(stage)
+        run = await run_restore(stage)
 
-        assert (done.code, written(stage)) == (1, writes)
+        assert (run.code, count_writes(stage)) == (1, writes)
 
 
 HOSTILE = ["::error::x", "../../v2/other", "\u001b[31m", "a b", "", None, 7]
@@ -286,10 +283,8 @@ HOSTILE = ["::error::x", "../../v2/other", "\u001b[31m", "a b", "", None, 7]
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("key", ["repository", "digest", "tag"])
-async def test_names_that_are_none_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, name: Any
-) -> None:
-    """A journal may have been edited: what would become part of a path is checked."""
+async def test_invalid_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, name: Any) -> None:
+    """A journal may have been edited; an invalid name must not become part of a path."""
     path = tmp_path / "journal.jsonl"
     entry: dict[str, Any] = {
         "seq": 1, "kind": "intent", "verb": "untag", "repository": "a", "digest": f"sha256:{'0' * 64}",
@@ -318,7 +313,7 @@ HEADER = {
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "no JSON", '{"kind":"header"}', json.dumps({**HEADER, "schema_version": 9})]
 )
-def test_what_is_no_journal_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_invalid_journal_has_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(text)
 
@@ -327,7 +322,7 @@ def test_what_is_no_journal_is_wrong_usage(tmp_path: Path, capsys: pytest.Captur
     assert cli.run(["restore", str(tmp_path / "none")], {}) == 2
 
 
-async def test_the_journal_of_another_registry_is_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_journal_of_another_registry_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         path = tmp_path / "journal.jsonl"
         path.write_text(json.dumps({**HEADER, "registry": "other.azurecr.io"}) + "\n")
@@ -336,7 +331,7 @@ async def test_the_journal_of_another_registry_is_wrong_usage(tmp_path: Path, mo
         assert not stage.world.requests
 
 
-def test_a_journal_alone_never_sends_a_login_to_any_host(
+def test_journal_alone_does_not_select_an_unknown_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -347,7 +342,7 @@ def test_a_journal_alone_never_sends_a_login_to_any_host(
     assert "--registry" in capsys.readouterr().err
 
 
-def test_a_journal_without_deletions_needs_nothing(
+def test_journal_without_deletions_needs_no_login(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

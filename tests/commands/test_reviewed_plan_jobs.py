@@ -12,9 +12,9 @@ import pytest
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from tests.entries.test_github_step import inline, installed  # noqa: F401  a fixture
 from tests.helpers.jobs import Job
 from tests.helpers.reviewed_plans import change_first_digest, edit_plan
+from tests.helpers.shop_jobs import inline, installed  # noqa: F401  a fixture
 from tests.helpers.stage import OLD
 
 

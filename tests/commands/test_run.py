@@ -1,4 +1,7 @@
-"""The main job, end to end, over real HTTPS: the three-part rule, and everything that must stop it."""
+"""
+`acr-cleanup plan` and `apply`, end to end over HTTPS: the default rule, and all reasons to refuse a
+run.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,11 @@ OLD = timedelta(days=100)
 
 @pytest.fixture
 async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
-    """One cluster that runs shop/web:2.0; three old builds, and a repository that nothing runs. Real host names, by proxy."""
+    """
+    Serve a cluster that runs shop/web:2.0, of five tags, and the unused repository idle/thing.
+
+    The tool uses real host names, through a proxy.
+    """
     world = World(face="proxy")
     registry = world.registry
     for name in ("1.0", "1.1", "2.0"):
@@ -34,7 +41,7 @@ async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield served
 
 
-async def test_exactly_what_the_rule_selects_is_deleted(tool: Tool) -> None:
+async def test_apply_deletes_exactly_the_selected_tags(tool: Tool) -> None:
     ran = await tool.apply()
 
     assert ran.code == 0
@@ -53,7 +60,7 @@ async def test_exactly_what_the_rule_selects_is_deleted(tool: Tool) -> None:
     assert ran.report["counts"]["bytes"] > 0
 
 
-async def test_a_plan_shows_the_same_and_deletes_nothing(tool: Tool) -> None:
+async def test_plan_shows_the_same_tags_without_deleting(tool: Tool) -> None:
     ran = await tool.plan()
 
     assert ran.code == 0
@@ -62,37 +69,38 @@ async def test_a_plan_shows_the_same_and_deletes_nothing(tool: Tool) -> None:
     assert tool.world.count(service="acr", method="DELETE") == 0
 
 
-async def test_a_second_run_has_nothing_to_do(tool: Tool) -> None:
+async def test_second_apply_plans_nothing(tool: Tool) -> None:
     await tool.apply()
-    again = await tool.apply()
+    second = await tool.apply()
 
-    assert again.code == 0
-    assert again.planned == set()
+    assert second.code == 0
+    assert second.planned == set()
 
 
-async def test_only_repositories_in_scope_are_listed_and_the_catalog_is_not_asked_for(tool: Tool) -> None:
+async def test_default_scope_lists_only_running_repositories(tool: Tool) -> None:
+    """It does not read the catalog."""
     await tool.apply()
 
     assert tool.world.count(service="acr", path="idle/thing") == 0
     assert tool.world.count(service="acr", path="_catalog") == 0
 
 
-async def test_the_wider_scope_reads_the_catalog(tool: Tool) -> None:
+async def test_scope_all_reads_the_catalog(tool: Tool) -> None:
     ran = await tool.apply(scope="all")
 
     assert ran.deleted == {"shop/web:1.0", "shop/web:1.1", "idle/thing:1.0"}
 
 
-async def test_days_on_the_command_line_win_over_the_default(tool: Tool) -> None:
+async def test_older_than_overrides_the_default(tool: Tool) -> None:
     ran = await tool.plan(**{"older-than": "101"})
 
     assert ran.planned == set()
 
 
-async def test_a_workload_deployed_between_plan_and_apply_is_in_use_now(tool: Tool) -> None:
+async def test_tag_deployed_after_the_plan_is_in_use_now(tool: Tool) -> None:
     cluster = tool.world.clusters["production"]
 
-    async def deploy(_: object) -> None:
+    async def deploy(_request: object) -> None:
         cluster.run(build.deployment("shop", "again", [tool.world.registry.image("shop/web", "1.1")]))
 
     # The registry is listed after the clusters have been read for the plan.
@@ -105,11 +113,11 @@ async def test_a_workload_deployed_between_plan_and_apply_is_in_use_now(tool: To
     assert "1.1" in tool.left("shop/web")
 
 
-# --- what cannot be seen is kept -------------------------------------------------------------------------------------
+# -- blockers ------------------------------------------------------------------------------------
 
 
-async def refused(tool: Tool, *words: str) -> None:
-    """The run says why, still shows the plan, deletes nothing, and exits with 3."""
+async def assert_refused(tool: Tool, *words: str) -> None:
+    """Check that an apply is refused: it shows the plan and these words, and deletes nothing."""
     ran = await tool.apply()
 
     assert ran.code == 3
@@ -117,26 +125,25 @@ async def refused(tool: Tool, *words: str) -> None:
     assert tool.world.count(service="acr", method="DELETE") == 0
     assert ran.report["verdict"] == "refused"
     assert ran.blockers
-    text = ran.out
     for word in words:
-        assert word in text
+        assert word in ran.out
     assert "Traceback" not in ran.out + ran.err
 
 
-async def second_cluster(tool: Tool, **options: object) -> ClusterState:
+async def add_cluster(tool: Tool, **options: object) -> ClusterState:
     cluster = ClusterState("aks-two", **options)  # type: ignore[arg-type]
     tool.world.clusters["second"] = cluster
     cluster.run(build.deployment("shop", "other", [tool.world.registry.image("shop/web", "2.0")]))
     return cluster
 
 
-async def test_a_stopped_cluster_blocks_and_the_plan_is_still_shown(tool: Tool) -> None:
-    await second_cluster(tool, power_state="Stopped")
+async def test_stopped_cluster_blocks(tool: Tool) -> None:
+    await add_cluster(tool, power_state="Stopped")
 
-    await refused(tool, "second", "stopped", "az aks start", "shop/web")
+    await assert_refused(tool, "second", "stopped", "az aks start", "shop/web")
 
 
-async def test_a_wrong_subscription_blocks(tool: Tool) -> None:
+async def test_unknown_subscription_blocks(tool: Tool) -> None:
     config = tool.emulator.config()
     config["kubernetes_clusters"]["lost"] = {
         "name": "aks-prod",
@@ -151,40 +158,41 @@ async def test_a_wrong_subscription_blocks(tool: Tool) -> None:
     assert ran.planned
 
 
-async def test_one_forbidden_kind_blocks(tool: Tool) -> None:
-    (await second_cluster(tool)).forbidden.add("cronjobs.batch")
+async def test_forbidden_kind_blocks(tool: Tool) -> None:
+    (await add_cluster(tool)).forbidden.add("cronjobs.batch")
 
-    await refused(tool, "cronjobs.batch", "403")
-
-
-async def test_an_empty_list_of_a_kind_that_may_not_be_listed_blocks(tool: Tool) -> None:
-    (await second_cluster(tool)).hidden.add("statefulsets.apps")
-
-    await refused(tool, "statefulsets.apps", "empty")
+    await assert_refused(tool, "cronjobs.batch", "403")
 
 
-async def test_a_list_that_keeps_expiring_blocks(tool: Tool) -> None:
-    cluster = await second_cluster(tool)
+async def test_empty_list_without_the_right_to_list_blocks(tool: Tool) -> None:
+    """Some authorizers answer with an empty list instead of 403."""
+    (await add_cluster(tool)).hidden.add("statefulsets.apps")
+
+    await assert_refused(tool, "statefulsets.apps", "empty")
+
+
+async def test_list_that_keeps_expiring_blocks(tool: Tool) -> None:
+    cluster = await add_cluster(tool)
     cluster.page_cap = 1
     cluster.run(build.deployment("shop", "more", [tool.world.registry.image("shop/web", "2.0")], replicas=3))
     cluster.expire_continue["pods"] = 1000
 
-    await refused(tool, "pods", "410")
+    await assert_refused(tool, "pods", "410")
 
 
-async def test_an_unreachable_api_server_blocks(tool: Tool) -> None:
-    await second_cluster(tool, reachable=False)
+async def test_unreachable_api_server_blocks(tool: Tool) -> None:
+    await add_cluster(tool, reachable=False)
 
-    await refused(tool, "second")
+    await assert_refused(tool, "second")
 
 
-async def test_an_image_that_no_one_can_parse_blocks_if_it_mentions_our_registry(tool: Tool) -> None:
-    cluster = await second_cluster(tool)
+async def test_unparsable_image_blocks_if_it_names_the_registry(tool: Tool) -> None:
+    cluster = await add_cluster(tool)
     cluster.add(build.pod("odd", "theirs", ["ghcr.io/Bad Name:1"]))
     assert (await tool.plan()).code == 0
 
     cluster.add(build.pod("odd", "ours", ["contoso.azurecr.io/shop/web:$(TAG)"]))
-    await refused(tool, "odd", "$(TAG)")
+    await assert_refused(tool, "odd", "$(TAG)")
 
 
 @pytest.mark.parametrize(
@@ -196,14 +204,14 @@ async def test_an_image_that_no_one_can_parse_blocks_if_it_mentions_our_registry
         ({"prefix_line": "Warning: something is deprecated"}, "Warning"),
     ],
 )
-async def test_a_run_command_whose_log_is_not_whole_blocks(tool: Tool, knobs: dict[str, object], word: str) -> None:
-    await second_cluster(tool, private=True, **knobs)
+async def test_damaged_run_command_log_blocks(tool: Tool, knobs: dict[str, object], word: str) -> None:
+    await add_cluster(tool, private=True, **knobs)
 
-    await refused(tool, "second", word)
+    await assert_refused(tool, "second", word)
 
 
-async def test_a_private_cluster_is_read_by_run_command(tool: Tool) -> None:
-    cluster = await second_cluster(tool, private=True)
+async def test_private_cluster_is_read_by_run_command(tool: Tool) -> None:
+    cluster = await add_cluster(tool, private=True)
     cluster.add(build.cronjob("batch", "nightly", [tool.world.registry.image("shop/web", "1.0")]))
 
     ran = await tool.apply()
@@ -213,7 +221,7 @@ async def test_a_private_cluster_is_read_by_run_command(tool: Tool) -> None:
     assert tool.world.count(service="arm", path="runCommand") > 0
 
 
-async def test_a_registry_that_is_not_there_is_one_clear_sentence(tool: Tool) -> None:
+async def test_unknown_registry_is_refused_by_name(tool: Tool) -> None:
     config = tool.emulator.config()
     config["container_registry"]["url"] = "nosuch.azurecr.io"
     config["registry_aliases"] = ["contoso.azurecr.io"]
@@ -224,7 +232,7 @@ async def test_a_registry_that_is_not_there_is_one_clear_sentence(tool: Tool) ->
     assert "Traceback" not in ran.out + ran.err
 
 
-async def test_a_wrong_secret_is_one_clear_sentence(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_client_secret_is_refused_without_showing_it(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "not-the-secret")
     ran = await tool.apply()
 
@@ -234,7 +242,7 @@ async def test_a_wrong_secret_is_one_clear_sentence(tool: Tool, monkeypatch: pyt
     assert "Traceback" not in ran.out + ran.err
 
 
-async def test_more_deletions_than_the_limit_refuse_the_whole_apply(tool: Tool) -> None:
+async def test_max_deletions_refuses_the_whole_apply(tool: Tool) -> None:
     ran = await tool.apply(**{"max-deletions": "1"})
 
     assert ran.code == 3
@@ -243,10 +251,10 @@ async def test_more_deletions_than_the_limit_refuse_the_whole_apply(tool: Tool) 
     assert ran.planned == {"shop/web:1.0", "shop/web:1.1"}
 
 
-# --- one failing item ------------------------------------------------------------------------------------------------
+# -- failures and locks --------------------------------------------------------------------------
 
 
-async def test_one_failing_deletion_is_counted_and_the_others_are_done(tool: Tool) -> None:
+async def test_failed_deletion_does_not_stop_the_others(tool: Tool) -> None:
     digest = tool.world.registry.repositories["shop/web"].tags["1.0"].digest
     tool.world.faults.append(Fault(service="acr", method="DELETE", path=digest, status=403))
     ran = await tool.apply()
@@ -257,7 +265,7 @@ async def test_one_failing_deletion_is_counted_and_the_others_are_done(tool: Too
     assert ran.outcomes("1.0") == {"failed"}
 
 
-async def test_a_repository_that_cannot_be_listed_is_kept_and_the_others_are_done(tool: Tool) -> None:
+async def test_unlistable_repository_is_kept_without_stopping_others(tool: Tool) -> None:
     registry, cluster = tool.world.registry, tool.world.clusters["production"]
     registry.push("shop/cart", "1.0", age=OLD)
     registry.push("shop/cart", "2.0", age=OLD)
@@ -270,7 +278,7 @@ async def test_a_repository_that_cannot_be_listed_is_kept_and_the_others_are_don
     assert tool.left("shop/cart") == {"1.0", "2.0"}
 
 
-async def test_a_lock_is_left_and_reported(tool: Tool) -> None:
+async def test_locked_tag_is_kept_and_reported(tool: Tool) -> None:
     tool.world.registry.lock("shop/web", "1.0")
     ran = await tool.apply()
 
@@ -279,7 +287,7 @@ async def test_a_lock_is_left_and_reported(tool: Tool) -> None:
     assert "locked" in ran.out
 
 
-async def test_a_lock_on_the_repository_keeps_everything_in_it(tool: Tool) -> None:
+async def test_locked_repository_is_kept(tool: Tool) -> None:
     tool.world.registry.lock("shop/web")
     ran = await tool.apply()
 
@@ -288,7 +296,7 @@ async def test_a_lock_on_the_repository_keeps_everything_in_it(tool: Tool) -> No
     assert not ran.outcomes("1.0")
 
 
-# --- what the run is told as -----------------------------------------------------------------------------------------
+# -- exit codes and reports ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -304,9 +312,7 @@ async def test_a_lock_on_the_repository_keeps_everything_in_it(tool: Tool) -> No
         ("warnings,planned-deletions", True, False, 1),
     ],
 )
-async def test_what_makes_a_run_fail_is_a_choice(
-    tool: Tool, fail_on: str, dry_run: bool, failing: bool, code: int
-) -> None:
+async def test_fail_on_selects_the_exit_code(tool: Tool, fail_on: str, dry_run: bool, failing: bool, code: int) -> None:
     if failing:
         digest = tool.world.registry.repositories["shop/web"].tags["1.0"].digest
         tool.world.faults.append(Fault(service="acr", method="DELETE", path=digest, status=403))
@@ -316,23 +322,21 @@ async def test_what_makes_a_run_fail_is_a_choice(
     assert ran.deleted == ({"shop/web:1.1"} if failing else set() if dry_run else {"shop/web:1.0", "shop/web:1.1"})
 
 
-async def test_no_choice_waves_a_refusal_through(tool: Tool) -> None:
+async def test_fail_on_none_does_not_hide_a_refusal(tool: Tool) -> None:
     assert (await tool.apply(**{"max-deletions": "1", "fail-on": "none"})).code == 3
 
 
-async def test_one_place_of_reporting_that_breaks_leaves_the_others(
-    tool: Tool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever is wrong with it: what was deleted is told wherever it still can be."""
+async def test_broken_report_does_not_stop_the_other_reports(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected exception in a report must not hide the deletions."""
 
-    def broken(*_: object, **__: object) -> str:
-        raise ZeroDivisionError("whatever")
+    def fail(*_: object, **__: object) -> str:
+        raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("acr_cleanup.stages.publish.text.render", broken)
-    monkeypatch.setattr("acr_cleanup.stages.publish.outputs", broken)
+    monkeypatch.setattr("acr_cleanup.stages.publish.text.render", fail)
+    monkeypatch.setattr("acr_cleanup.stages.publish.outputs", fail)
     ran = await tool.apply()
 
     assert ran.code == 1
     assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
-    assert ran.err.count("ZeroDivisionError: whatever") == 2
+    assert ran.err.count("ZeroDivisionError: a bug") == 2
     assert "Traceback" not in ran.out + ran.err

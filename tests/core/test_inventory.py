@@ -1,4 +1,4 @@
-"""One repository as a graph: what must be read of it, and what hangs together with what."""
+"""The graph of one repository: its edges, and which manifests must be read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIGNED_V1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 STRANGE = "application/vnd.example.future+json"
 
 
-# -- one manifest ----------------------------------------------------------------------------------------------------
+# -- one manifest ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ STRANGE = "application/vnd.example.future+json"
         ("", False, False, False),
     ],
 )
-def test_a_media_type_says_which_edges_there_may_be(
+def test_media_type_tells_which_edges_are_possible(
     media_type: str, is_index: bool, understood: bool, has_no_edges: bool
 ) -> None:
-    found = Manifest(d("a"), media_type)
+    manifest = Manifest(d("a"), media_type)
 
-    assert (found.is_index, found.is_understood, found.has_no_edges) == (is_index, understood, has_no_edges)
-    assert found.is_image is has_no_edges, "without more than its media type"
+    assert (manifest.is_index, manifest.is_understood, manifest.has_no_edges) == (is_index, understood, has_no_edges)
+    assert manifest.is_image is has_no_edges, "without more than its media type"
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_a_media_type_says_which_edges_there_may_be(
         ("", "", False),
     ],
 )
-def test_an_oci_manifest_is_an_image_where_it_runs_somewhere(config: str, platform: str, proven: bool) -> None:
+def test_oci_manifest_is_an_image_if_it_can_run(config: str, platform: str, proven: bool) -> None:
     assert Manifest(d("a"), OCI_IMAGE, config, platform).is_image is proven
     assert not Manifest(d("a"), STRANGE, config, platform).is_image
     assert not Manifest(d("a"), OCI_INDEX, config, platform).is_image
 
 
 @pytest.mark.parametrize(("delete", "write"), [(True, False), (False, True), (False, False)])
-def test_a_lock_holds_the_attributes_that_are_to_be_put_back(delete: bool, write: bool) -> None:
+def test_lock_has_the_attributes_to_restore(delete: bool, write: bool) -> None:
     locked = Tag("1.0", d("a"), None, True, delete, write)
     manifest = Manifest(d("a"), locked=True, delete_enabled=delete, write_enabled=write)
 
@@ -99,52 +99,54 @@ def test_a_lock_holds_the_attributes_that_are_to_be_put_back(delete: bool, write
         ("1.0", False),
     ],
 )
-def test_a_tag_named_after_a_digest_belongs_to_it(name: str, subject: bool) -> None:
+def test_tag_named_after_a_digest_has_it_as_subject(name: str, subject: bool) -> None:
     assert tag(name, "b").subject == ("sha256:" + "a" * 64 if subject else None)
 
 
-# -- edges -----------------------------------------------------------------------------------------------------------
+# -- edges -----------------------------------------------------------------------------------------
 
 
-def test_edges_are_told_in_both_directions() -> None:
-    found = inventory(
+def test_edges_can_be_followed_in_both_directions() -> None:
+    repository = inventory(
         [tag("2", "i"), tag("1", "i"), tag("x", "x"), tag(f"sha256-{d('x')[7:]}.sig", "s")],
         [index("i", ["x", "y"]), index("j", ["x"]), image("x"), image("y"), referrer("r", "x"), referrer("q", "x")],
     )
 
-    assert {digest: [each.name for each in tags] for digest, tags in found.tags_of.items()} == {
+    assert {digest: [tag.name for tag in tags] for digest, tags in repository.tags_of.items()} == {
         d("i"): ["2", "1"],
         d("x"): ["x"],
         d("s"): [f"sha256-{d('x')[7:]}.sig"],
     }
-    assert found.parents_of == {d("x"): (d("i"), d("j")), d("y"): (d("i"),)}
-    assert found.referrers_of == {d("x"): (d("r"), d("q"))}
-    assert {digest: [each.digest for each in tags] for digest, tags in found.signers_of.items()} == {d("x"): [d("s")]}
-    assert found.names == {"1", "2", "x", f"sha256-{d('x')[7:]}.sig"}
+    assert repository.parents_of == {d("x"): (d("i"), d("j")), d("y"): (d("i"),)}
+    assert repository.referrers_of == {d("x"): (d("r"), d("q"))}
+    assert {digest: [tag.digest for tag in tags] for digest, tags in repository.signers_of.items()} == {
+        d("x"): [d("s")]
+    }
+    assert repository.names == {"1", "2", "x", f"sha256-{d('x')[7:]}.sig"}
 
 
-def test_a_family_is_every_index_above_and_everything_below_those() -> None:
-    found = inventory(
+def test_family_is_all_indexes_above_and_their_children() -> None:
+    repository = inventory(
         [],
         [index("top", ["i", "z"]), index("i", ["x", "y"]), index("other", ["o"])]
-        + [image(each) for each in ("x", "y", "z", "o")],
+        + [image(digest) for digest in ("x", "y", "z", "o")],
     )
-    whole = {d(each) for each in ("top", "i", "x", "y", "z")}
+    whole = {d(digest) for digest in ("top", "i", "x", "y", "z")}
 
-    assert found.ancestors(d("x")) == {d("i"), d("top")}
-    assert found.ancestors(d("top")) == frozenset()
-    assert all(found.family(each) == whole for each in whole)
-    assert found.families([d("z"), d("o")]) == whole | {d("other"), d("o")}
-    assert found.family(d("nowhere")) == {d("nowhere")}
+    assert repository.ancestors(d("x")) == {d("i"), d("top")}
+    assert repository.ancestors(d("top")) == frozenset()
+    assert all(repository.family(digest) == whole for digest in whole)
+    assert repository.families([d("z"), d("o")]) == whole | {d("other"), d("o")}
+    assert repository.family(d("nowhere")) == {d("nowhere")}
 
 
-# -- what must be read -----------------------------------------------------------------------------------------------
+# -- what must be read -----------------------------------------------------------------------------
 
 BARE = Manifest(d("r"), OCI_IMAGE)
 """An OCI manifest that runs nowhere, as listed: it may have a subject."""
 
 
-def test_an_index_and_what_nobody_knows_must_be_read_whatever_it_is_for() -> None:
+def test_indexes_and_unknown_media_types_must_be_read() -> None:
     for media_type in (OCI_INDEX, DOCKER_LIST, STRANGE, ARTIFACT, ORAS, ""):
         assert inventory([], [Manifest(d("a"), media_type)]).unread == (d("a"),)
     for proven in (image("a"), Manifest(d("a"), DOCKER_IMAGE), Manifest(d("a"), OCI_IMAGE, OCI_CONFIG)):
@@ -167,43 +169,49 @@ def held_by(**how: RepositoryInventory) -> dict[str, RepositoryInventory]:
         signature=inventory([tag(signature_of("r"), "x")], [BARE, image("x")]),
         backup=replace(inventory([], [BARE]), all_referrers=True),
     ).items(),
-    ids=lambda each: each[0],
+    ids=lambda state: state[0],
 )
-def test_an_artifact_must_be_read_where_anything_could_hold_it(held: tuple[str, RepositoryInventory]) -> None:
-    """Otherwise the registry removes it together with what it is attached to, and nobody needs to know."""
+def test_artifact_must_be_read_if_something_may_keep_it(held: tuple[str, RepositoryInventory]) -> None:
+    """Otherwise the registry deletes it together with its subject, and its body does not matter."""
     assert held[1].unread == (d("r"),)
     assert held[1].unknown == {d("r")}
     assert inventory([], [BARE, image("a")]).unread == ()
     assert inventory([], [replace(BARE, known=True)]).used_by([d("r")]).unread == ()
 
 
-def test_candidates_are_read_last_and_only_where_they_could_be_attached_to_something() -> None:
+def test_candidates_that_may_have_a_subject_are_read_last() -> None:
     listed, plain, oci = Manifest(d("x"), OCI_IMAGE, OCI_CONFIG), Manifest(d("p"), DOCKER_IMAGE), BARE
     oci_too = Manifest(d("q"), OCI_IMAGE, OCI_CONFIG)
-    going = frozenset({d("x"), d("p"), d("q"), d("r"), d("nowhere")})
-    world = inventory([], [index("i", ["x"]), listed, plain, oci, oci_too])
+    old_digests = frozenset({d("x"), d("p"), d("q"), d("r"), d("nowhere")})
+    listed_repository = inventory([], [index("i", ["x"]), listed, plain, oci, oci_too])
 
-    found = replace(world, candidates=going)
-    assert found.unread == tuple(sorted([d("q"), d("r")]))
-    assert found.unknown == frozenset()
-    assert replace(found, manifests={**world.manifests, d("q"): replace(oci_too, known=True)}).unread == (d("r"),)
-    first = replace(world, candidates=going, manifests={**world.manifests, d("i"): Manifest(d("i"), OCI_INDEX)})
+    repository = replace(listed_repository, candidates=old_digests)
+    assert repository.unread == tuple(sorted([d("q"), d("r")]))
+    assert repository.unknown == frozenset()
+    assert replace(
+        repository, manifests={**listed_repository.manifests, d("q"): replace(oci_too, known=True)}
+    ).unread == (d("r"),)
+    first = replace(
+        listed_repository,
+        candidates=old_digests,
+        manifests={**listed_repository.manifests, d("i"): Manifest(d("i"), OCI_INDEX)},
+    )
     assert first.unread == (d("i"),)
 
 
-def test_what_a_tag_names_and_the_listing_does_not_is_unknown() -> None:
-    found = inventory([tag("1", "b"), tag("2", "a"), tag("3", "c")], [image("c"), Manifest(d("i"), OCI_INDEX)])
+def test_unlisted_tagged_manifest_is_unknown() -> None:
+    repository = inventory([tag("1", "b"), tag("2", "a"), tag("3", "c")], [image("c"), Manifest(d("i"), OCI_INDEX)])
 
-    assert found.unread == (d("i"), d("a"), d("b"))
-    assert found.unknown == {d("i"), d("a"), d("b")}
+    assert repository.unread == (d("i"), d("a"), d("b"))
+    assert repository.unknown == {d("i"), d("a"), d("b")}
 
 
-def test_what_was_read_takes_the_place_of_what_was_listed_and_uses_are_remembered() -> None:
-    world = inventory([tag("1.0", "i")], [Manifest(d("i"), OCI_INDEX), image("x")])
+def test_read_manifests_and_uses_replace_listed_ones() -> None:
+    listed_repository = inventory([tag("1.0", "i")], [Manifest(d("i"), OCI_INDEX), image("x")])
 
-    found = world.with_edges([index("i", ["x"])])
-    assert found.manifests == {d("i"): index("i", ["x"]), d("x"): image("x")}
-    assert (found.name, found.tags) == (world.name, world.tags)
-    used = found.used_by([d("x")], ["9.9"])
-    assert used == replace(found, used=frozenset({d("x")}), used_tags=frozenset({"9.9"}))
-    assert found.used_by([]).used_tags == frozenset()
+    repository = listed_repository.with_edges([index("i", ["x"])])
+    assert repository.manifests == {d("i"): index("i", ["x"]), d("x"): image("x")}
+    assert (repository.name, repository.tags) == (listed_repository.name, listed_repository.tags)
+    used = repository.used_by([d("x")], ["9.9"])
+    assert used == replace(repository, used=frozenset({d("x")}), used_tags=frozenset({"9.9"}))
+    assert repository.used_by([]).used_tags == frozenset()

@@ -1,4 +1,4 @@
-"""What became of a plan, in numbers."""
+"""The totals of a run, and its verdict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count
-from acr_cleanup.core.plan import Plan, RepositoryPlan, plan_repository
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.verification import Broken, Proof
@@ -41,21 +42,21 @@ def result(plan: RepositoryPlan = PLANNED, *, dry_run: bool = False, proof: Proo
     return Result(whole, Verdict.PARTIAL, dry_run, NOW, NOW, outcomes, proof=proof)
 
 
-def test_tags_and_manifests_are_counted_apart_and_only_what_was_deleted_counts_as_that() -> None:
-    found = result().counts
+def test_tags_and_manifests_are_counted_apart() -> None:
+    counts = result().counts
 
-    assert (found.deleted, found.failed, found.deleted_manifests, found.bytes) == (2, 1, 1, 1000)
-    assert (found.planned, found.kept, found.in_use) == (4, 2, 1)
-
-
-def test_what_was_only_planned_counts_the_bytes_that_would_go() -> None:
-    found = result(dry_run=True).counts
-
-    assert (found.deleted, found.failed, found.deleted_manifests, found.bytes) == (0, 0, 0, 1370)
+    assert (counts.deleted, counts.failed, counts.deleted_manifests, counts.bytes) == (2, 1, 1, 1000)
+    assert (counts.planned, counts.kept, counts.in_use) == (4, 2, 1)
 
 
-def test_bytes_are_exact_where_they_were_measured_for_all_that_goes() -> None:
-    """Otherwise the sizes of the listing stand for them."""
+def test_dry_run_counts_the_planned_bytes() -> None:
+    counts = result(dry_run=True).counts
+
+    assert (counts.deleted, counts.failed, counts.deleted_manifests, counts.bytes) == (0, 0, 0, 1370)
+
+
+def test_bytes_are_exact_if_every_deletion_was_measured() -> None:
+    """Otherwise the listed sizes are added up."""
     contents = {d("a"): Content(5, {"x": 900}), d("b"): Content(3, {"x": 900}), d("c"): Content(2)}
     space = measure(contents, contents.keys())
     doubtful = measure({**contents, d("c"): None}, contents.keys())
@@ -66,15 +67,15 @@ def test_bytes_are_exact_where_they_were_measured_for_all_that_goes() -> None:
     assert [exact.freed(tally) for tally in exact.plan.tallies] == [5, 0]
 
 
-def test_what_was_deleted_elsewhere_frees_nothing_here() -> None:
-    found = result()
-    other = replace(found, outcomes=tuple(replace(each, repository="shop/empty") for each in OUTCOMES))
+def test_freed_bytes_are_counted_per_repository() -> None:
+    counts = result()
+    elsewhere = replace(counts, outcomes=tuple(replace(outcome, repository="shop/empty") for outcome in OUTCOMES))
 
-    assert [found.freed(tally) for tally in found.plan.tallies] == [1000, 0]
-    assert [other.freed(tally) for tally in other.plan.tallies] == [0, 1000]
+    assert [counts.freed(tally) for tally in counts.plan.tallies] == [1000, 0]
+    assert [elsewhere.freed(tally) for tally in elsewhere.plan.tallies] == [0, 1000]
 
 
-def test_what_is_broken_is_known_only_after_a_look() -> None:
+def test_broken_references_come_from_the_proof() -> None:
     broken = (Broken(REPOSITORY, "1.0", "is gone"),)
 
     assert result().broken == ()
@@ -83,9 +84,9 @@ def test_what_is_broken_is_known_only_after_a_look() -> None:
 
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_outcomes_are_counted_by_kind(kind: OutcomeKind) -> None:
-    assert count([outcome(each, "a") for each in (*OutcomeKind, kind)], kind) == 2
+    assert count([outcome(other, "a") for other in (*OutcomeKind, kind)], kind) == 2
 
 
-def test_an_outcome_is_written_as_one_would_pull_it() -> None:
+def test_outcome_is_written_as_an_image_name() -> None:
     assert str(outcome(OutcomeKind.DELETED, "a", "1")) == f"{REPOSITORY}:1"
     assert str(outcome(OutcomeKind.DELETED, "a")) == f"{REPOSITORY}@{d('a')}"

@@ -1,4 +1,4 @@
-"""Properties of the decision that must hold in every world, drawn from a deliberately small and nasty pool."""
+"""Properties of the decision in every drawn repository, with any uses and policy."""
 
 from __future__ import annotations
 
@@ -13,123 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.plan import DeleteManifest, RepositoryPlan, Step, Untag, nothing_to_delete, plan_repository
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import ImageUse
-from tests.helpers.generated_inventories import (
-    DOCKER_IMAGE,
-    DOCKER_LIST,
-    NOW,
-    OCI_IMAGE,
-    OCI_INDEX,
-    REPOSITORY,
-    d,
-    usage,
-    use,
-)
-
-DIGESTS = [d(number) for number in range(1, 8)]
-NAMES = [
-    "1.0",
-    "1.1",
-    "latest",
-    "pr-1",
-    f"sha256-{DIGESTS[0][7:]}.sig",
-    f"sha256-{DIGESTS[1][7:]}",
-    f"sha256-{DIGESTS[2][7:]}.att",
-]
-AGES = st.sampled_from([None, -1, 0, 29, 30, 31, 400])
-# (locked, delete_enabled, write_enabled): mostly none, then two that can be put back, then one that nobody understands.
-LOCKS = st.sampled_from([*[(False, True, True)] * 6, (True, False, True), (True, True, False), (True, True, True)])
-STRANGE = "application/vnd.example.future+json"
-
-
-@st.composite
-def inventories(draw: st.DrawFn) -> RepositoryInventory:
-    """Repositories with shared, nested and unknown indexes, referrers of all kinds, locks, ghosts and colliding ages."""
-    manifests: dict[Digest, Manifest] = {}
-    doubtful = draw(st.booleans())
-    kinds = ["image", "image", "index", "index", "referrer", "referrer", *(["ghost", "strange"] if doubtful else [])]
-    for place, digest in enumerate(DIGESTS[: draw(st.integers(0, len(DIGESTS)))]):
-        earlier = DIGESTS[:place]
-        kind = draw(st.sampled_from(kinds)) if earlier else "image"
-        age = draw(AGES)
-        locked, delete, write = draw(LOCKS)
-        manifest = Manifest(
-            digest,
-            DOCKER_IMAGE,
-            size=100,
-            updated_at=None if age is None else NOW - timedelta(days=age),
-            locked=locked,
-            delete_enabled=delete,
-            write_enabled=write,
-            known=True,
-        )
-        if kind == "index":
-            children = tuple(draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)))
-            media_type = draw(st.sampled_from([OCI_INDEX, DOCKER_LIST]))
-            manifest = replace(manifest, media_type=media_type, children=children)
-            # A referrer may be an index, and may even list what it is attached to.
-            if draw(st.integers(0, 2)) == 0:
-                manifest = replace(manifest, media_type=OCI_INDEX, subject=draw(st.sampled_from(earlier)))
-        elif kind == "referrer":
-            # The subject need not be there.
-            subject = draw(st.sampled_from([*earlier, *earlier, d("nowhere")]))
-            manifest = replace(manifest, media_type=OCI_IMAGE, subject=subject)
-        elif kind == "ghost":
-            manifest = replace(manifest, media_type=OCI_INDEX, known=False)
-        elif kind == "strange":
-            manifest = replace(manifest, media_type=STRANGE, children=tuple(earlier[:1]), known=False)
-        manifests[digest] = manifest
-    tags = []
-    for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
-        age = draw(AGES)
-        updated_at = None if age is None else NOW - timedelta(days=age)
-        tags.append(Tag(name, draw(st.sampled_from(DIGESTS)), updated_at, *draw(LOCKS)))
-    return RepositoryInventory(REPOSITORY, tuple(tags), manifests, locked=draw(st.integers(0, 9)) == 0)
-
-
-def old(repository: RepositoryInventory) -> RepositoryInventory:
-    """The same with everything old, listed and understood, so that much of it goes."""
-    long_ago = NOW - timedelta(days=100)
-    manifests = {
-        digest: replace(
-            each, updated_at=long_ago, known=True, media_type=OCI_INDEX if not each.known else each.media_type
-        )
-        for digest, each in repository.manifests.items()
-    }
-    tags = tuple(replace(tag, updated_at=long_ago) for tag in repository.tags if tag.digest in manifests)
-    return replace(repository, tags=tags, manifests=manifests, locked=False)
-
-
-def worlds() -> st.SearchStrategy[RepositoryInventory]:
-    return st.one_of(inventories(), inventories().map(old))
-
-
-def some_uses() -> st.SearchStrategy[list[ImageUse]]:
-    return st.lists(
-        st.builds(
-            lambda tag, digest: use(tag if tag or digest else "1.0", None if digest is None else digest),
-            st.sampled_from([None, *NAMES]),
-            st.sampled_from([None, *range(1, 8)]),
-        ),
-        max_size=3,
-    )
-
-
-OPEN = use(None, None, name="templated")
-
-
-def any_uses() -> st.SearchStrategy[list[ImageUse]]:
-    """Now and then one that may mean any image."""
-    return st.builds(lambda uses, more: [*uses, *more], some_uses(), st.sampled_from([*[[]] * 7, [OPEN]]))
-
-
-def policies() -> st.SearchStrategy[RetentionPolicy]:
-    """The two options that let more go, each on or off."""
-    return st.builds(RetentionPolicy, delete_untagged=st.booleans(), include_locked=st.booleans())
+from tests.helpers.drawn_inventories import OPEN_USE, carried_out, policies, repositories
+from tests.helpers.drawn_inventories import uses as drawn_uses
+from tests.helpers.generated_inventories import NOW, usage
 
 
 def plan(
@@ -138,68 +31,49 @@ def plan(
     return plan_repository(repository, usage(*uses), policy or RetentionPolicy(), NOW)
 
 
-def after(
-    repository: RepositoryInventory, found: RepositoryPlan, steps: Iterable[Step] | None = None
-) -> RepositoryInventory:
-    """The repository once the registry has done these steps: deleting a manifest takes its tags and its referrers along."""
-    tags = {tag.name: tag for tag in repository.tags}
-    manifests = dict(repository.manifests)
-
-    def remove(digest: Digest) -> None:
-        manifests.pop(digest, None)
-        for name in [name for name, tag in tags.items() if tag.digest == digest]:
-            del tags[name]
-        for referrer in repository.referrers_of.get(digest, ()):
-            if referrer in manifests:
-                remove(referrer)
-
-    for step in found.steps if steps is None else steps:
-        if isinstance(step, Untag):
-            tags.pop(step.tag.name, None)
-        else:
-            remove(step.digest)
-    return replace(repository, tags=tuple(tags.values()), manifests=manifests)
-
-
 def reached(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> set[Digest]:
     """Told here once more, so that the code and its test do not share a mistake."""
-    found: set[Digest] = set()
+    planned: set[Digest] = set()
     pending = list(start)
     while pending:
         digest = pending.pop()
-        if digest not in found:
-            found.add(digest)
+        if digest not in planned:
+            planned.add(digest)
             pending.extend(edges(digest))
-    return found
+    return planned
 
 
 def below(repository: RepositoryInventory, digest: Digest) -> set[Digest]:
     manifests = repository.manifests
-    return reached([digest], lambda each: manifests[each].children if each in manifests else ())
+    return reached([digest], lambda parent: manifests[parent].children if parent in manifests else ())
 
 
 def above(repository: RepositoryInventory, digest: Digest) -> set[Digest]:
     manifests = repository.manifests.values()
-    return reached([digest], lambda each: [parent.digest for parent in manifests if each in parent.children])
+    return reached([digest], lambda child: [parent.digest for parent in manifests if child in parent.children])
 
 
-def deletions(found: RepositoryPlan) -> tuple[set[str], set[Digest]]:
-    return {each.tag.name for each in found.deletions}, {each.digest for each in found.manifests}
+def deletions(planned: RepositoryPlan) -> tuple[set[str], set[Digest]]:
+    return {decision.tag.name for decision in planned.deletions}, {decision.digest for decision in planned.manifests}
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
 def test_nothing_used_is_ever_deleted(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    """Used means used: the tag and what it names, the digest and its whole index family; and any of them, all of them."""
-    found = plan(repository, uses, policy)
-    left = after(repository, found)
+    """
+    A use keeps the tag and its manifest, the digest and its index family.
 
-    if OPEN in uses:
-        assert not found.steps
-    for each in uses:
-        reference = each.reference
+    An open reference keeps the repository.
+    """
+    planned = plan(repository, uses, policy)
+    left = carried_out(repository, planned)
+
+    if OPEN_USE in uses:
+        assert not planned.steps
+    for use in uses:
+        reference = use.reference
         needed = {reference.digest} if reference.digest else set()
         if reference.tag in {tag.name for tag in repository.tags}:
             assert reference.tag in {tag.name for tag in left.tags}
@@ -210,12 +84,16 @@ def test_nothing_used_is_ever_deleted(
             assert above(repository, reference.digest) <= left.manifests.keys()
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=150, deadline=None)
 def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy) -> None:
-    """Whatever stays keeps its children, its subject, its referrers and its signatures; a kept name keeps its manifest."""
-    found = plan(repository, uses, policy)
-    left = after(repository, found)
+    """
+    Every kept manifest keeps its children, subject, referrers and signatures.
+
+    Every kept tag keeps its manifest.
+    """
+    planned = plan(repository, uses, policy)
+    left = carried_out(repository, planned)
     names = {tag.name for tag in left.tags}
 
     for manifest in left.manifests.values():
@@ -229,31 +107,31 @@ def test_graphs_stay_whole(repository: RepositoryInventory, uses: list[ImageUse]
             assert tag.name in names
         if tag.name in names and tag.subject in repository.manifests:
             assert tag.subject in left.manifests
-    assert names == {decision.tag.name for decision in found.kept}
-    for decision in found.kept:
+    assert names == {decision.tag.name for decision in planned.kept}
+    for decision in planned.kept:
         digest = decision.tag.digest
         assert digest in left.manifests or digest not in repository.manifests
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
-def test_what_goes_is_old_unlocked_known_and_not_excluded(
+def test_deleted_items_are_old_unlocked_known_and_included(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    found = plan(repository, uses, policy)
+    planned = plan(repository, uses, policy)
 
-    for decision in found.deletions:
+    for decision in planned.deletions:
         assert decision.tag.updated_at is not None
         assert NOW - decision.tag.updated_at >= timedelta(days=30)
         assert decision.tag.name != "latest"
-    for each in found.untagged_deletions:
+    for untagged in planned.untagged_deletions:
         assert policy.delete_untagged
-        assert each.manifest.digest not in repository.tags_of
-        # What is attached to something goes with it, at whatever age; the registry would not ask either.
-        if each.manifest.subject not in deletions(found)[1]:
-            assert each.manifest.updated_at is not None
-            assert NOW - each.manifest.updated_at >= timedelta(days=30)
-    for step in found.steps:
+        assert untagged.manifest.digest not in repository.tags_of
+        # A referrer is deleted with its subject at any age: the registry would delete it too.
+        if untagged.manifest.subject not in deletions(planned)[1]:
+            assert untagged.manifest.updated_at is not None
+            assert NOW - untagged.manifest.updated_at >= timedelta(days=30)
+    for step in planned.steps:
         assert not repository.locked
         items: list[Tag | Manifest] = [*step.tags, *([step.manifest] if isinstance(step, DeleteManifest) else [])]
         locked = [item for item in items if item.locked]
@@ -267,30 +145,33 @@ def test_what_goes_is_old_unlocked_known_and_not_excluded(
             assert not repository.unknown
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
-def test_what_has_no_tag_goes_along_with_something_tagged_or_is_decided_by_itself(
+def test_untagged_manifest_follows_a_tagged_one_or_is_decided(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    found = plan(repository, uses, policy)
-    _, gone = deletions(found)
+    planned = plan(repository, uses, policy)
+    _, gone = deletions(planned)
     manifests = repository.manifests
     along = reached(
         gone & repository.tags_of.keys(),
         lambda digest: (
             gone
-            & {*manifests[digest].children, *(each.digest for each in manifests.values() if each.subject == digest)}
+            & {
+                *manifests[digest].children,
+                *(manifest.digest for manifest in manifests.values() if manifest.subject == digest),
+            }
         ),
     )
 
-    assert {each.manifest.digest for each in found.untagged_deletions} == gone - along
-    decided = {each.manifest.digest for each in found.untagged}
+    assert {decision.manifest.digest for decision in planned.untagged_deletions} == gone - along
+    decided = {decision.manifest.digest for decision in planned.untagged}
     assert decided == (manifests.keys() - repository.tags_of.keys() - along if policy.delete_untagged else set())
     if not policy.delete_untagged:
         assert gone == along
 
 
-@given(worlds(), any_uses(), any_uses(), policies())
+@given(repositories(), drawn_uses(), drawn_uses(), policies())
 @settings(max_examples=150, deadline=None)
 def test_more_usage_never_deletes_more(
     repository: RepositoryInventory, uses: list[ImageUse], more: list[ImageUse], policy: RetentionPolicy
@@ -310,12 +191,12 @@ STRICTER: dict[str, Any] = {
 }
 
 
-@given(worlds(), any_uses(), policies(), st.sets(st.sampled_from(sorted(STRICTER)), min_size=1))
+@given(repositories(), drawn_uses(), policies(), st.sets(st.sampled_from(sorted(STRICTER)), min_size=1))
 @settings(max_examples=100, deadline=None)
 def test_rules_only_add_reasons_to_keep(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, options: set[str]
 ) -> None:
-    """Each option that selects, alone and with others."""
+    """Each option that selects, alone and together with others."""
     before = deletions(plan(repository, uses, policy))
     now = deletions(plan(repository, uses, replace(policy, **{name: STRICTER[name] for name in options})))
 
@@ -324,7 +205,7 @@ def test_rules_only_add_reasons_to_keep(
 
 
 @pytest.mark.parametrize("option", ["delete_untagged", "include_locked"])
-@given(repository=worlds(), uses=any_uses(), policy=policies())
+@given(repository=repositories(), uses=drawn_uses(), policy=policies())
 @settings(max_examples=150, deadline=None)
 def test_only_these_options_delete_more(
     option: str, repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
@@ -338,66 +219,69 @@ def test_only_these_options_delete_more(
     assert off[1] <= on[1]
 
 
-@given(worlds(), any_uses(), policies(), st.randoms(use_true_random=False))
+@given(repositories(), drawn_uses(), policies(), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_the_order_of_input_does_not_matter(
+def test_order_of_the_input_does_not_matter(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy, shuffler: random.Random
 ) -> None:
     tags, manifests, mixed = list(repository.tags), list(repository.manifests.items()), list(uses)
-    for each in (tags, manifests, mixed):
-        shuffler.shuffle(each)
+    for manifest in (tags, manifests, mixed):
+        shuffler.shuffle(manifest)
     other = replace(repository, tags=tuple(tags), manifests=dict(manifests))
     policy = replace(policy, keep_last=1)
 
     one, two = plan(repository, uses, policy), plan(other, mixed, policy)
 
     assert one.steps == two.steps
-    assert [(each.tag, each.deletes) for each in one.decisions] == [(each.tag, each.deletes) for each in two.decisions]
-    assert [(each.manifest, each.deletes) for each in one.untagged] == [
-        (each.manifest, each.deletes) for each in two.untagged
+    assert [(decision.tag, decision.deletes) for decision in one.decisions] == [
+        (decision.tag, decision.deletes) for decision in two.decisions
+    ]
+    assert [(decision.manifest, decision.deletes) for decision in one.untagged] == [
+        (decision.manifest, decision.deletes) for decision in two.untagged
     ]
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
-def test_a_run_that_ends_anywhere_leaves_no_index_without_its_children(
+def test_stopped_run_leaves_no_index_without_children(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    """And removes no subject before the referrers that have steps of their own."""
-    found = plan(repository, uses, policy)
+    """After any step. Also, no subject is deleted before a referrer that has its own step."""
+    planned = plan(repository, uses, policy)
     done: set[Digest] = set()
-    coming = {step.digest for step in found.steps if isinstance(step, DeleteManifest)}
+    coming = {step.digest for step in planned.steps if isinstance(step, DeleteManifest)}
 
-    for count, step in enumerate(found.steps, 1):
+    for count, step in enumerate(planned.steps, 1):
         assert not set(step.after) & coming
         if isinstance(step, DeleteManifest):
             coming.remove(step.digest)
             assert not set(repository.referrers_of.get(step.digest, ())) & coming
             done.add(step.digest)
-        left = after(repository, found, found.steps[:count])
+        left = carried_out(repository, planned, planned.steps[:count])
         assert left.manifests.keys() == repository.manifests.keys() - done
         for manifest in left.manifests.values():
             assert all(child in left.manifests or child not in repository.manifests for child in manifest.children)
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
-def test_a_second_plan_after_carrying_out_the_first_has_nothing_to_do(
+def test_second_plan_has_no_steps(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    left = after(repository, plan(repository, uses, policy))
+    left = carried_out(repository, plan(repository, uses, policy))
 
     assert not plan(left, uses, policy).steps
 
 
-@given(worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), policies())
 @settings(max_examples=150, deadline=None)
-def test_where_no_body_is_needed_nothing_goes_whatever_they_say(
+def test_unneeded_bodies_change_no_decision(
     repository: RepositoryInventory, uses: list[ImageUse], policy: RetentionPolicy
 ) -> None:
-    """Otherwise leaving them unread would change a decision; and what was never tried is no reason and no warning."""
+    """An unread manifest that changes no decision gives no reason and no warning."""
     bare = {
-        digest: replace(each, known=False, children=(), subject=None) for digest, each in repository.manifests.items()
+        digest: replace(manifest, known=False, children=(), subject=None)
+        for digest, manifest in repository.manifests.items()
     }
     unread = replace(repository, manifests=bare)
     if nothing_to_delete(unread, usage(*uses), policy, NOW):
@@ -406,16 +290,16 @@ def test_where_no_body_is_needed_nothing_goes_whatever_they_say(
         assert not plan(unread, uses, policy).warnings
 
 
-@given(worlds(), any_uses(), worlds(), any_uses(), policies())
+@given(repositories(), drawn_uses(), repositories(), drawn_uses(), policies())
 @settings(max_examples=100, deadline=None)
-def test_a_second_look_never_does_more_than_either_plan(
+def test_second_look_deletes_only_what_both_plans_delete(
     repository: RepositoryInventory,
     uses: list[ImageUse],
     later: RepositoryInventory,
     later_uses: list[ImageUse],
     policy: RetentionPolicy,
 ) -> None:
-    """However the world has changed, only what both plans delete goes, locks are those of now, and nothing is lost count of."""
+    """Locks are the current ones. Every planned item has a step or an outcome."""
     planned = plan(repository, uses, policy)
     fresh = plan(later, uses + later_uses, policy)
     confirmed = confirm(planned.steps, fresh, later)
@@ -432,7 +316,7 @@ def test_a_second_look_never_does_more_than_either_plan(
             items.append(later.manifests[step.digest])
         assert set(step.locks) == {item.lock for item in items if item.lock}
     reported = [outcome.tag for outcome in confirmed.outcomes if outcome.tag is not None]
-    assert sorted([*reported, *done]) == sorted(each.tag.name for each in planned.deletions)
-    told = {outcome.digest for outcome in confirmed.outcomes if outcome.tag is None}
-    assert told | gone == deletions(planned)[1]
-    assert not told & gone
+    assert sorted([*reported, *done]) == sorted(decision.tag.name for decision in planned.deletions)
+    reported_digests = {outcome.digest for outcome in confirmed.outcomes if outcome.tag is None}
+    assert reported_digests | gone == deletions(planned)[1]
+    assert not reported_digests & gone

@@ -1,4 +1,4 @@
-"""What's in an image name."""
+"""Parsing image references, image ids and host names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import acr_cleanup.core.references
 import acr_cleanup.core.selection
 import acr_cleanup.core.shard
 import acr_cleanup.core.verification
-from acr_cleanup.core.references import ImageReference, Registry, parse_image_id, parse_reference
+from acr_cleanup.core.references import ImageReference, RegistryHost, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 
 SHA = "sha256:" + "0123456789abcdef" * 4
@@ -72,20 +72,20 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "parts"), GOOD.items())
-def test_a_reference_is_read_as_a_runtime_would(text: str, parts: tuple[str, str, str | None, str | None]) -> None:
+def test_reference_is_parsed_as_by_a_runtime(text: str, parts: tuple[str, str, str | None, str | None]) -> None:
     reference = parse_reference(text)
 
     assert (reference.host, reference.repository, reference.tag, reference.digest) == parts
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_no_runtime_could_pull_is_refused(text: str) -> None:
+def test_reference_that_no_runtime_can_pull_is_refused(text: str) -> None:
     with pytest.raises(InvalidReference):
         parse_reference(text)
 
 
 @given(st.text(max_size=80))
-def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text: str) -> None:
+def test_parsed_reference_can_be_written_and_parsed_again(text: str) -> None:
     try:
         reference = parse_reference(text)
     except InvalidReference:
@@ -95,26 +95,26 @@ def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text:
 
 
 @given(st.text(alphabet="aA0./:@-_[] sha256" + "\n", max_size=120))
-def test_nothing_but_a_refusal_comes_of_any_text(text: str) -> None:
-    """Of text that nearly is a reference, too; `mentioned_in` has an answer for everything."""
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """Also text that is nearly a reference. `mentioned_in` accepts every text."""
     for read in (parse_reference, parse_image_id):
         with contextlib.suppress(InvalidReference):
             read(text)
-    Registry("contoso.azurecr.io").mentioned_in(text)
+    RegistryHost("contoso.azurecr.io").mentioned_in(text)
 
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("part", ["a", "a.", "a-", "a/", "a:", "A", "-", "0@", "[:"])
-def test_long_text_is_refused_as_quickly_as_short(part: str) -> None:
-    """No expression goes back over what it has read: these would take hours."""
+def test_long_text_is_refused_quickly(part: str) -> None:
+    """No expression backtracks. With backtracking, these texts would take hours."""
     for text in (part * 200_000, part * 200_000 + "!", f"contoso.azurecr.io/{part * 200_000}!"):
         with contextlib.suppress(InvalidReference):
             parse_reference(text)
-        Registry("contoso.azurecr.io").mentioned_in(text)
+        RegistryHost("contoso.azurecr.io").mentioned_in(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "parsed"),
     [
         (f"docker-pullable://contoso.azurecr.io/web@{SHA}", f"contoso.azurecr.io/web@{SHA}"),
         (f"contoso.azurecr.io/web@{SHA}", f"contoso.azurecr.io/web@{SHA}"),
@@ -123,8 +123,8 @@ def test_long_text_is_refused_as_quickly_as_short(part: str) -> None:
         ("", "None"),
     ],
 )
-def test_an_image_id_is_a_reference_a_digest_or_nothing_yet(text: str, found: str) -> None:
-    assert str(parse_image_id(text)) == found
+def test_image_id_is_a_reference_a_digest_or_none(text: str, parsed: str) -> None:
+    assert str(parse_image_id(text)) == parsed
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_an_image_id_is_a_reference_a_digest_or_nothing_yet(text: str, found: st
         ("docker.io", False),
     ],
 )
-def test_only_our_own_names_are_our_registry(host: str, ours: bool) -> None:
-    registry = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+def test_only_hosts_of_the_registry_match(host: str, ours: bool) -> None:
+    registry = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 
     assert registry.owns(host) is ours
 
@@ -163,9 +163,9 @@ def test_only_our_own_names_are_our_registry(host: str, ours: bool) -> None:
         ("$(REGISTRY)/web:1", False),
     ],
 )
-def test_a_mention_is_a_whole_host_name_anywhere_in_the_text(text: str, mentioned: bool) -> None:
-    """Where it is doubtful whether the name is whole (`my_contoso…`), a mention is assumed: it can only make us refuse."""
-    assert Registry("contoso.azurecr.io").mentioned_in(text) is mentioned
+def test_mention_is_a_whole_host_name_in_the_text(text: str, mentioned: bool) -> None:
+    """If the name may not be whole (`my_contoso…`), a mention is assumed."""
+    assert RegistryHost("contoso.azurecr.io").mentioned_in(text) is mentioned
 
 
 def test_two_spellings_of_one_image_are_equal() -> None:
@@ -183,7 +183,7 @@ def test_two_spellings_of_one_image_are_equal() -> None:
         acr_cleanup.core.shard,
     ],
 )
-def test_the_examples_in_the_documentation_are_true(module: object) -> None:
+def test_examples_in_docstrings_are_true(module: object) -> None:
     results = doctest.testmod(module)  # type: ignore[arg-type]
 
     assert results.attempted > 0
@@ -191,7 +191,7 @@ def test_the_examples_in_the_documentation_are_true(module: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("-.azurecr.io/web", "'-.azurecr.io/web' does not begin with a host name."),
         ("contoso.azurecr.io/Web", "'contoso.azurecr.io/Web' names no valid repository."),
@@ -200,33 +200,33 @@ def test_the_examples_in_the_documentation_are_true(module: object) -> None:
         (f"docker://docker://{SHA}", f"'docker://{SHA}' does not begin with a host name."),
     ],
 )
-def test_a_refusal_says_what_is_wrong_with_which_text(text: str, said: str) -> None:
-    """A runtime's scheme is dropped once, not for as long as there is one."""
+def test_refusal_quotes_the_text_and_its_problem(text: str, message: str) -> None:
+    """A scheme is removed once, not repeatedly."""
     with pytest.raises(InvalidReference) as refused:
         parse_image_id(text)
 
-    assert str(refused.value) == said
+    assert str(refused.value) == message
 
 
-def test_a_path_may_be_as_long_as_the_grammar_says() -> None:
+def test_path_and_tag_have_the_maximum_length_of_the_grammar() -> None:
     assert parse_reference("contoso.azurecr.io/" + "a" * 255).repository == "a" * 255
     with pytest.raises(InvalidReference):
         parse_reference("contoso.azurecr.io/" + "a" * 256)
     assert parse_reference("contoso.azurecr.io/web:" + "x" * 128).tag == "x" * 128
 
 
-def test_an_open_reference_names_neither_a_tag_nor_a_digest() -> None:
+def test_open_reference_has_neither_tag_nor_digest() -> None:
     assert ImageReference("contoso.azurecr.io", "web", None, None).is_open
     assert not parse_reference("contoso.azurecr.io/web").is_open
     assert not parse_reference(f"contoso.azurecr.io/web@{SHA}").is_open
     assert str(ImageReference("contoso.azurecr.io", "web", None, None)) == "contoso.azurecr.io/web"
 
 
-def test_a_registry_has_no_other_names_than_those_it_was_given() -> None:
-    assert not Registry("contoso.azurecr.io").owns("docker.io")
-    assert not Registry("contoso.azurecr.io").owns("images.contoso.example")
+def test_registry_without_aliases_matches_only_its_host() -> None:
+    assert not RegistryHost("contoso.azurecr.io").owns("docker.io")
+    assert not RegistryHost("contoso.azurecr.io").owns("images.contoso.example")
 
 
-def test_a_reference_is_written_with_what_it_has() -> None:
+def test_reference_is_written_with_its_tag_and_digest() -> None:
     for text in ("a.io/web:1", f"a.io/web@{SHA}", f"a.io/web:1@{SHA}"):
         assert str(parse_reference(text)) == text

@@ -1,4 +1,4 @@
-"""Why a manifest stays, in the words that people read; and which manifests without tags may go by themselves."""
+"""Reasons to keep a manifest, and which untagged manifests may be deleted on their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import pytest
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
 from acr_cleanup.core.references import Digest, short
-from acr_cleanup.core.removal import Hold, Reason, Removal, candidates, holds, in_use, prepare, remove
+from acr_cleanup.core.removal import (
+    Hold,
+    Reason,
+    Removal,
+    candidates,
+    digests_in_use,
+    prepare,
+    reasons_to_keep,
+    removable,
+)
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOW,
@@ -38,37 +47,39 @@ def evidence(
     return Evidence(repository, usage(*uses, runs=runs), policy, NOW)
 
 
-def why(asked: Evidence, digest: str, leaving: set[str] | None = None, gone: set[Digest] | None = None) -> list[Reason]:
-    used = in_use(asked.inventory, asked.usage)
-    return list(holds(asked, used, leaving or set(), gone or set(), d(digest)))
+def why(
+    known: Evidence, digest: str, deleted_tags: set[str] | None = None, deleted_manifests: set[Digest] | None = None
+) -> list[Reason]:
+    used = digests_in_use(known.inventory, known.usage)
+    return list(reasons_to_keep(known, used, deleted_tags or set(), deleted_manifests or set(), d(digest)))
 
 
-# -- why it stays ----------------------------------------------------------------------------------------------------
+# -- reasons to keep ----------------------------------------------------------------------------------
 
 
-def test_what_is_used_says_so_with_its_whole_family() -> None:
-    asked = evidence(inventory([], [index("i", ["x", "y"]), image("x"), image("y")]), use(None, "x"))
-    told = Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
+def test_use_keeps_every_manifest_of_the_family() -> None:
+    known = evidence(inventory([], [index("i", ["x", "y"]), image("x"), image("y")]), use(None, "x"))
+    reason = Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
 
-    assert in_use(asked.inventory, asked.usage) == {d("i"), d("x"), d("y")}
-    assert why(asked, "i") == [told]
-    assert why(asked, "y")[0] == told
+    assert digests_in_use(known.inventory, known.usage) == {d("i"), d("x"), d("y")}
+    assert why(known, "i") == [reason]
+    assert why(known, "y")[0] == reason
 
 
-def test_a_locked_repository_says_more_than_a_locked_manifest() -> None:
-    world = inventory([], [image("a", locked=True)])
+def test_locked_repository_outranks_a_locked_manifest() -> None:
+    repository = inventory([], [image("a", locked=True)])
 
-    assert why(evidence(world), "a") == [Reason(Rule.LOCKED, "it is locked in the registry")]
-    assert why(evidence(replace(world, locked=True)), "a") == [
+    assert why(evidence(repository), "a") == [Reason(Rule.LOCKED, "it is locked in the registry")]
+    assert why(evidence(replace(repository, locked=True)), "a") == [
         Reason(Rule.LOCKED, "the repository is locked in the registry")
     ]
-    assert why(evidence(world, policy=replace(UNTAGGED, include_locked=True)), "a") == []
+    assert why(evidence(repository, policy=replace(UNTAGGED, include_locked=True)), "a") == []
 
 
-def test_it_names_everything_around_it_that_stays_and_nothing_that_goes() -> None:
-    """Kept tags, indexes, referrers, and tags named after it; a tag of its own is not told twice."""
+def test_reasons_name_every_kept_relative() -> None:
+    """Kept tags, indexes, referrers, and tags named after it. A tag of the manifest itself is named once."""
     itself = signature_of("a")
-    world = inventory(
+    repository = inventory(
         [
             tag("1", "a"),
             tag("2", "a"),
@@ -87,50 +98,50 @@ def test_it_names_everything_around_it_that_stays_and_nothing_that_goes() -> Non
         ],
     )
 
-    assert why(evidence(world), "a", {"2", signature_of("a", ".x")}, {d("j"), d("q")}) == [
+    assert why(evidence(repository), "a", {"2", signature_of("a", ".x")}, {d("j"), d("q")}) == [
         Reason(Hold.TAGGED, "its tag 1 is kept"),
         Reason(Hold.TAGGED, f"its tag {itself} is kept"),
-        Reason(Hold.LISTED, f"the index {short(d('i'))} lists it, and stays"),
-        Reason(Hold.REFERRED, f"{short(d('r'))} is attached to it, and stays"),
-        Reason(Hold.REFERRED, f"the tag {signature_of('a', '.att')} belongs to it, and stays"),
+        Reason(Hold.LISTED, f"the index {short(d('i'))} lists it and is kept"),
+        Reason(Hold.REFERRED, f"{short(d('r'))} is attached to it and is kept"),
+        Reason(Hold.REFERRED, f"the tag {signature_of('a', '.att')} belongs to it and is kept"),
     ]
 
 
-def test_what_nobody_can_read_may_hold_anything() -> None:
-    world = inventory([tag("1", "a"), tag("ghost", "g")], [image("a"), Manifest(d("g"), OCI_INDEX)])
+def test_unreadable_manifest_keeps_every_manifest() -> None:
+    repository = inventory([tag("1", "a"), tag("ghost", "g")], [image("a"), Manifest(d("g"), OCI_INDEX)])
 
-    assert why(evidence(world), "g", {"ghost"}) == [
-        Reason(Rule.UNKNOWN_MANIFEST, "the registry names it and cannot show it, or nobody knows its media type")
+    assert why(evidence(repository), "g", {"ghost"}) == [
+        Reason(Rule.UNKNOWN_MANIFEST, "the registry cannot show it, or its media type is unknown")
     ]
-    assert why(evidence(world), "a", {"1"}) == [
+    assert why(evidence(repository), "a", {"1"}) == [
         Reason(
             Rule.UNKNOWN_MANIFEST,
-            "some manifest of this repository cannot be read or understood, and it might belong to that",
+            "another manifest of this repository cannot be read or understood, and might refer to it",
         )
     ]
 
 
-def test_what_is_attached_to_something_that_stays_stays_at_whatever_age() -> None:
-    world = inventory(
+def test_referrer_of_a_kept_subject_is_kept_at_any_age() -> None:
+    repository = inventory(
         [tag("1", "a")], [image("a"), replace(referrer("r", "a"), updated_at=None), referrer("s", "gone")]
     )
 
-    assert why(evidence(world), "r") == [Reason(Rule.ATTACHED, f"belongs to {short(d('a'))}, which is kept")]
-    assert why(evidence(world), "r", gone={d("a")}) == []
-    assert why(evidence(world), "s") == []
-    young = replace(world, tags=(), manifests={d("s"): replace(referrer("s", "gone"), updated_at=NOW)})
+    assert why(evidence(repository), "r") == [Reason(Rule.ATTACHED, f"belongs to {short(d('a'))}, which is kept")]
+    assert why(evidence(repository), "r", deleted_manifests={d("a")}) == []
+    assert why(evidence(repository), "s") == []
+    young = replace(repository, tags=(), manifests={d("s"): replace(referrer("s", "gone"), updated_at=NOW)})
     assert [reason.rule for reason in why(evidence(young), "s")] == [Rule.YOUNG]
 
 
-def test_without_a_tag_it_is_left_alone_unless_asked_for() -> None:
-    asked = evidence(inventory([], [image("a", days=None)]), policy=RetentionPolicy())
+def test_untagged_manifest_is_kept_without_delete_untagged() -> None:
+    known = evidence(inventory([], [image("a", days=None)]), policy=RetentionPolicy())
 
-    assert why(asked, "a") == [Reason(Hold.UNTAGGED, "it has no tag: untagged manifests are left alone")]
+    assert why(known, "a") == [Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")]
     listed = evidence(inventory([], [index("i", ["a"]), image("a")]), policy=RetentionPolicy())
-    assert why(listed, "a", gone={d("i")}) == [], "what an index lists goes with that"
+    assert why(listed, "a", deleted_manifests={d("i")}) == [], "a child is deleted with its index"
 
 
-def test_without_a_tag_its_age_its_repository_and_its_body_must_be_known() -> None:
+def test_untagged_manifest_needs_known_age_scope_and_body() -> None:
     old = NOW - timedelta(days=100)
     unread = Manifest(d("a"), OCI_IMAGE, platform="linux/amd64", updated_at=old)
     hidden = replace(inventory([], [unread]), hidden=1234)
@@ -143,32 +154,34 @@ def test_without_a_tag_its_age_its_repository_and_its_body_must_be_known() -> No
     ]
     assert why(evidence(hidden, use(None, None)), "a") == [
         Reason(Rule.IN_USE, "something names its repository without saying which image"),
-        Reason(Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more than it lists: it might belong to one of those"),
-        Reason(Rule.UNKNOWN_MANIFEST, "its body was not read: it might be attached to something that is kept"),
+        Reason(
+            Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more manifests than it lists, and they might refer to it"
+        ),
+        Reason(Rule.UNKNOWN_MANIFEST, "its body was not read, so it might be attached to a kept manifest"),
     ]
     assert why(evidence(inventory([], [image("a")]), runs=False), "a") == [
         Reason(Rule.OUT_OF_SCOPE, "its repository is not running in any configured cluster")
     ]
-    assert why(evidence(inventory([], [index("i", ["a"]), image("a", days=1)])), "a", gone={d("i")}) == [
+    assert why(evidence(inventory([], [index("i", ["a"]), image("a", days=1)])), "a", deleted_manifests={d("i")}) == [
         Reason(Rule.YOUNG, "pushed 2026-11-22, less than 30d ago")
     ]
 
 
-def test_of_what_is_only_named_no_more_is_told_than_who_names_it() -> None:
-    """A manifest that the listing leaves out."""
-    world = inventory([tag("1", "a")], [])
+def test_unlisted_manifest_has_reasons_without_its_body() -> None:
+    """A manifest that the listing omits."""
+    repository = inventory([tag("1", "a")], [])
 
-    assert why(evidence(world, use(None, "a")), "a", {"1"}) == [
+    assert why(evidence(repository, use(None, "a")), "a", {"1"}) == [
         Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family"),
-        Reason(Rule.UNKNOWN_MANIFEST, "the registry names it and cannot show it, or nobody knows its media type"),
+        Reason(Rule.UNKNOWN_MANIFEST, "the registry cannot show it, or its media type is unknown"),
     ]
 
 
-# -- what may go by itself -------------------------------------------------------------------------------------------
+# -- candidates -------------------------------------------------------------------------
 
 
-def test_candidates_are_old_unlocked_unused_and_without_a_tag() -> None:
-    world = inventory(
+def test_candidates_are_old_unlocked_unused_and_untagged() -> None:
+    repository = inventory(
         [tag("1", "tagged")],
         [
             image("tagged"),
@@ -180,9 +193,9 @@ def test_candidates_are_old_unlocked_unused_and_without_a_tag() -> None:
         ],
     )
 
-    assert candidates(evidence(world, use(None, "used"))) == {d("old")}
+    assert candidates(evidence(repository, use(None, "used"))) == {d("old")}
     unlocking = replace(UNTAGGED, include_locked=True)
-    assert candidates(evidence(world, use(None, "used"), policy=unlocking)) == {d("old"), d("locked")}
+    assert candidates(evidence(repository, use(None, "used"), policy=unlocking)) == {d("old"), d("locked")}
 
 
 @pytest.mark.parametrize(
@@ -193,50 +206,55 @@ def test_candidates_are_old_unlocked_unused_and_without_a_tag() -> None:
         ({}, [use(None, None)], UNTAGGED, True),
         ({}, [], UNTAGGED, False),
     ],
-    ids=["not asked for", "hidden", "perhaps in use", "out of scope"],
+    ids=["no delete-untagged", "hidden", "perhaps in use", "out of scope"],
 )
-def test_where_nobody_can_be_sure_there_are_no_candidates(
+def test_uncertain_repository_has_no_candidates(
     changes: dict[str, Any], uses: list[ImageUse], policy: RetentionPolicy, runs: bool
 ) -> None:
-    world = replace(inventory([], [image("a")]), **changes)
+    repository = replace(inventory([], [image("a")]), **changes)
 
-    assert candidates(evidence(world, *uses, policy=policy, runs=runs)) == frozenset()
+    assert candidates(evidence(repository, *uses, policy=policy, runs=runs)) == frozenset()
     assert candidates(evidence(inventory([], [image("a")]))) == {d("a")}
 
 
-def test_what_is_prepared_knows_which_bodies_matter() -> None:
-    world = inventory([tag("1", "x")], [image("x"), image("a")])
+def test_prepared_inventory_marks_the_bodies_to_read() -> None:
+    repository = inventory([tag("1", "x")], [image("x"), image("a")])
     uses = usage(use("1", "x"))
 
-    found = prepare(world, uses, UNTAGGED, NOW)
+    prepared = prepare(repository, uses, UNTAGGED, NOW)
 
-    assert found == replace(
-        world, used=frozenset({d("x")}), used_tags=frozenset({"1", "something-else"}), candidates=frozenset({d("a")})
+    assert prepared == replace(
+        repository,
+        used=frozenset({d("x")}),
+        used_tags=frozenset({"1", "something-else"}),
+        candidates=frozenset({d("a")}),
     )
-    assert prepare(world, uses, UNTAGGED, NOW, backup=True) == replace(found, all_referrers=True)
-    assert found.name == REPOSITORY
+    assert prepare(repository, uses, UNTAGGED, NOW, backup=True) == replace(prepared, all_referrers=True)
+    assert prepared.name == REPOSITORY
 
 
-# -- what goes -------------------------------------------------------------------------------------------------------
+# -- removal -------------------------------------------------------------------------------------
 
 
-def test_what_goes_along_is_not_what_goes_alone() -> None:
-    world = inventory(
+def test_manifests_deleted_together_are_not_alone() -> None:
+    repository = inventory(
         [tag("1", "i"), tag("2", "b", days=1)],
         [index("i", ["x"]), image("x"), referrer("r", "i"), image("b"), image("stray"), referrer("s", "stray")],
     )
 
-    assert remove(evidence(world), ["1"]) == Removal(
-        frozenset({"1"}), frozenset(d(each) for each in ("i", "x", "r", "stray", "s")), frozenset({d("stray"), d("s")})
+    assert removable(evidence(repository), ["1"]) == Removal(
+        frozenset({"1"}),
+        frozenset(d(digest) for digest in ("i", "x", "r", "stray", "s")),
+        frozenset({d("stray"), d("s")}),
     )
-    assert remove(evidence(world, policy=RetentionPolicy()), {"1"}) == Removal(
+    assert removable(evidence(repository, policy=RetentionPolicy()), {"1"}) == Removal(
         frozenset({"1"}), frozenset({d("i"), d("x"), d("r")}), frozenset()
     )
 
 
-def test_where_anything_is_unknown_or_locked_as_a_whole_only_names_go() -> None:
-    world = inventory([tag("1", "a")], [image("a"), image("stray")])
-    ghost = replace(world, manifests={**world.manifests, d("g"): Manifest(d("g"), OCI_INDEX)})
+def test_unknown_or_locked_repository_loses_only_tags() -> None:
+    repository = inventory([tag("1", "a")], [image("a"), image("stray")])
+    ghost = replace(repository, manifests={**repository.manifests, d("g"): Manifest(d("g"), OCI_INDEX)})
 
-    for held in (ghost, replace(world, locked=True)):
-        assert remove(evidence(held), ["1"]) == Removal(frozenset({"1"}), frozenset(), frozenset())
+    for repository_state in (ghost, replace(repository, locked=True)):
+        assert removable(evidence(repository_state), ["1"]) == Removal(frozenset({"1"}), frozenset(), frozenset())

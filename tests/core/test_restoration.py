@@ -1,15 +1,19 @@
-"""What became of putting things back."""
+"""The outcomes of a restoration."""
 
 from __future__ import annotations
 
-from acr_cleanup.core.restoration import Fate, Restored
+from acr_cleanup.core.restoration import Restored, RestoreOutcome
 from tests.helpers.generated_inventories import REPOSITORY, d
 
 
-def test_back_is_what_can_be_pulled_again_or_could_be() -> None:
-    assert {fate for fate in Fate if fate.is_back} == {Fate.RESTORED, Fate.POSSIBLE, Fate.THERE}
+def test_outcome_is_back_if_restored_possible_or_there() -> None:
+    assert {outcome for outcome in RestoreOutcome if outcome.is_back} == {
+        RestoreOutcome.RESTORED,
+        RestoreOutcome.POSSIBLE,
+        RestoreOutcome.THERE,
+    }
 
 
-def test_what_is_put_back_is_written_as_one_would_pull_it() -> None:
-    assert str(Restored(REPOSITORY, d("a"), "1.0", Fate.RESTORED)) == f"{REPOSITORY}:1.0"
-    assert str(Restored(REPOSITORY, d("a"), None, Fate.LOST)) == f"{REPOSITORY}@{d('a')}"
+def test_restored_item_is_written_as_an_image_name() -> None:
+    assert str(Restored(REPOSITORY, d("a"), "1.0", RestoreOutcome.RESTORED)) == f"{REPOSITORY}:1.0"
+    assert str(Restored(REPOSITORY, d("a"), None, RestoreOutcome.LOST)) == f"{REPOSITORY}@{d('a')}"

@@ -1,4 +1,4 @@
-"""Looking once more: what changed since the plan is an outcome, and nothing more than the plan is ever done."""
+"""The second look: changes since the plan are outcomes, and nothing beyond the plan is deleted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Untag, plan_repository
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm
+from acr_cleanup.core.steps import DeleteManifest, Untag
 from acr_cleanup.core.usage import UsageIndex
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, usage, use
 
@@ -28,25 +29,25 @@ def outcomes(confirmed: Confirmed) -> dict[str, OutcomeKind]:
 OLD = inventory([tag("1.0", "a"), tag("1.1", "a")])
 
 
-def test_an_unchanged_world_confirms_every_step() -> None:
+def test_unchanged_repository_confirms_every_step() -> None:
     confirmed = look(OLD, OLD)
 
     assert not confirmed.outcomes
     assert [type(step) for step in confirmed.steps] == [DeleteManifest]
 
 
-def test_a_tag_that_names_another_digest_has_moved_and_its_sibling_is_only_untagged() -> None:
+def test_moved_tag_leaves_its_sibling_untagged() -> None:
     confirmed = look(OLD, inventory([tag("1.0", "b"), tag("1.1", "a"), tag("new", "a", days=0)]))
 
     assert outcomes(confirmed) == {"1.0": OutcomeKind.MOVED}
     assert confirmed.steps == (Untag(tag("1.1", "a")),)
 
 
-def test_a_tag_pushed_again_with_the_same_digest_has_moved() -> None:
+def test_tag_pushed_again_with_the_same_digest_has_moved() -> None:
     assert outcomes(look(OLD, inventory([tag("1.0", "a", days=40), tag("1.1", "a")]))) == {"1.0": OutcomeKind.MOVED}
 
 
-def test_a_tag_pushed_again_is_not_taken_along_with_its_manifest_however_old_it_is() -> None:
+def test_tag_pushed_again_is_kept_at_any_age() -> None:
     before = inventory([tag("1.0", "a", days=99), tag("1.1", "a")])
 
     confirmed = look(before, inventory([tag("1.0", "a", days=98), tag("1.1", "a")]))
@@ -55,21 +56,21 @@ def test_a_tag_pushed_again_is_not_taken_along_with_its_manifest_however_old_it_
     assert confirmed.steps == (Untag(tag("1.1", "a")),)
 
 
-def test_a_tag_deleted_by_somebody_else_is_gone() -> None:
+def test_tag_deleted_by_another_client_is_gone() -> None:
     confirmed = look(OLD, inventory([tag("1.1", "a")]))
 
     assert outcomes(confirmed) == {"1.0": OutcomeKind.GONE}
     assert [step.digest for step in confirmed.steps] == [d("a")]
 
 
-def test_a_repository_that_is_gone_is_an_outcome_for_each_item() -> None:
+def test_deleted_repository_gives_an_outcome_per_item() -> None:
     confirmed = look(OLD, inventory([]))
 
     assert not confirmed.steps
     assert {outcome.kind for outcome in confirmed.outcomes} == {OutcomeKind.GONE}
 
 
-def test_an_image_deployed_since_is_in_use_now() -> None:
+def test_image_deployed_since_the_plan_is_in_use_now() -> None:
     confirmed = look(OLD, OLD, usage(use("1.0", "a")))
 
     assert not confirmed.steps
@@ -77,15 +78,15 @@ def test_an_image_deployed_since_is_in_use_now() -> None:
     assert "production/shop/Deployment/web" in confirmed.outcomes[0].detail
 
 
-def test_a_lock_added_since_is_respected() -> None:
+def test_lock_set_since_the_plan_keeps_the_tag() -> None:
     confirmed = look(OLD, inventory([tag("1.0", "a", locked=True), tag("1.1", "a")]))
 
     assert outcomes(confirmed) == {"1.0": OutcomeKind.LOCKED}
     assert confirmed.steps == (Untag(tag("1.1", "a")),)
 
 
-def test_a_manifest_with_an_old_tag_that_was_not_planned_is_not_deleted() -> None:
-    """An old tag can appear (restored, imported): deleting the manifest would take it along."""
+def test_manifest_with_an_unplanned_tag_is_not_deleted() -> None:
+    """An old tag can appear (restored, imported). Deleting the manifest would delete it too."""
     confirmed = look(OLD, inventory([tag("1.0", "a"), tag("1.1", "a"), tag("0.9", "a")]))
 
     assert {type(step) for step in confirmed.steps} == {Untag}
@@ -93,28 +94,30 @@ def test_a_manifest_with_an_old_tag_that_was_not_planned_is_not_deleted() -> Non
 
 
 @pytest.mark.parametrize(
-    ("now", "why"),
+    ("now", "detail"),
     [
         pytest.param(
-            [tag("1.0", "a"), tag("1.1", "a"), tag("new", "a", days=0)], "its tag new stays", id="another-tag"
+            [tag("1.0", "a"), tag("1.1", "a"), tag("new", "a", days=0)], "its tag new is kept", id="another-tag"
         ),
         pytest.param(
-            [tag("1.0", "a"), tag("1.1", "a"), tag("0.9", "a")], "its tag 0.9 stays", id="a-tag-that-was-not-planned"
+            [tag("1.0", "a"), tag("1.1", "a"), tag("0.9", "a")], "its tag 0.9 is kept", id="a-tag-that-was-not-planned"
         ),
         pytest.param(
-            [tag("1.0", "b"), tag("1.1", "b")], "it has no tag any more: untagged manifests are left alone", id="no-tag"
+            [tag("1.0", "b"), tag("1.1", "b")],
+            "its tags were moved or deleted since the plan, and untagged manifests are kept",
+            id="no-tag",
         ),
     ],
 )
-def test_why_a_manifest_stays_is_what_is_so_and_nothing_is_said_to_need_it(now: list[Tag], why: str) -> None:
-    """Whoever reads it looks for what needs it."""
+def test_kept_manifest_names_the_true_reason(now: list[Tag], detail: str) -> None:
+    """A reader would search in vain for a manifest that needs it."""
     confirmed = look(OLD, inventory(now, [image("a"), image("b")]))
 
-    (stays,) = (outcome for outcome in confirmed.outcomes if outcome.tag is None)
-    assert (stays.digest, stays.kind, stays.detail) == (d("a"), OutcomeKind.KEPT, why)
+    (kept,) = (outcome for outcome in confirmed.outcomes if outcome.tag is None)
+    assert (kept.digest, kept.kind, kept.detail) == (d("a"), OutcomeKind.KEPT, detail)
 
 
-def test_a_child_that_a_new_index_needs_is_kept() -> None:
+def test_child_of_a_new_index_is_kept() -> None:
     before = inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")])
     now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
 
@@ -124,8 +127,8 @@ def test_a_child_that_a_new_index_needs_is_kept() -> None:
     assert [(outcome.digest, outcome.kind) for outcome in confirmed.outcomes] == [(d("x"), OutcomeKind.KEPT)]
 
 
-def test_a_referrer_in_use_by_digest_keeps_its_subject() -> None:
-    """The registry would remove the referrer together with its subject."""
+def test_used_referrer_keeps_its_subject() -> None:
+    """The registry would delete the referrer together with its subject."""
     repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")])
 
     confirmed = look(repository, repository, usage(use(None, "r")))
@@ -143,8 +146,8 @@ def again(before: RepositoryInventory, now: RepositoryInventory, uses: UsageInde
     return confirm(planned.steps, plan_repository(now, uses or usage(), policy, NOW), now)
 
 
-def test_locks_are_those_of_now() -> None:
-    """What is put back after a failure must be what was there, not what the plan saw."""
+def test_steps_have_the_current_locks() -> None:
+    """A failed deletion must restore the current locks, not those of the plan."""
     before = inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)], [image("a", locked=True)])
     now = inventory([tag("1.0", "a"), replace(tag("1.1", "a", locked=True), write_enabled=False)], [image("a")])
 
@@ -152,8 +155,8 @@ def test_locks_are_those_of_now() -> None:
     assert step.locks == (Lock("1.1", False, False),)
 
 
-def test_a_lock_that_came_after_the_plan_is_not_taken_off() -> None:
-    """Whoever set it wants to keep the thing, and has seen the plan perhaps."""
+def test_lock_set_since_the_plan_is_not_removed() -> None:
+    """Its owner wants to keep the item, perhaps because of the plan."""
     before = inventory([tag("1.0", "a"), tag("1.1", "a"), tag("2.0", "b")], [image("a"), image("b")])
     now = inventory(
         [tag("1.0", "a", locked=True), tag("1.1", "a"), tag("2.0", "b")], [image("a"), image("b", locked=True)]
@@ -165,7 +168,7 @@ def test_a_lock_that_came_after_the_plan_is_not_taken_off() -> None:
     assert kinds == {"1.0": OutcomeKind.LOCKED, "2.0": OutcomeKind.LOCKED}
 
 
-def test_a_name_that_is_left_of_a_manifest_is_unlocked_by_itself() -> None:
+def test_remaining_untag_has_only_the_lock_of_its_tag() -> None:
     before = inventory([tag("1.0", "a", locked=True)], [image("a", locked=True)])
     now = inventory([tag("1.0", "a", locked=True), tag("new", "a", days=0)], [image("a", locked=True)])
 
@@ -173,15 +176,15 @@ def test_a_name_that_is_left_of_a_manifest_is_unlocked_by_itself() -> None:
     assert step == Untag(tag("1.0", "a", locked=True), locks=(Lock("1.0", False, True),))
 
 
-def test_a_name_goes_from_a_manifest_that_was_locked_all_along_and_stays() -> None:
-    """Nothing has changed since the plan, so nothing may be called a change."""
-    world = inventory([tag("1.0", "a"), tag("new", "a", days=0)], [image("a", locked=True)])
+def test_tag_of_an_unchanged_locked_manifest_is_untagged() -> None:
+    """The manifest was locked before the plan, so its lock is not a change."""
+    repository = inventory([tag("1.0", "a"), tag("new", "a", days=0)], [image("a", locked=True)])
 
-    confirmed = again(world, world)
+    confirmed = again(repository, repository)
     assert (confirmed.steps, confirmed.outcomes) == ((Untag(tag("1.0", "a")),), ())
 
 
-def test_a_repository_locked_since_keeps_everything() -> None:
+def test_repository_locked_since_the_plan_is_kept() -> None:
     confirmed = again(OLD, replace(OLD, locked=True))
 
     assert not confirmed.steps
@@ -200,7 +203,7 @@ def test_a_repository_locked_since_keeps_everything() -> None:
     ],
     ids=["tagged", "tagged long ago", "pushed again", "in use", "perhaps in use", "gone"],
 )
-def test_an_untagged_manifest_that_has_come_to_be_needed_stays(
+def test_untagged_manifest_needed_since_the_plan_is_kept(
     now: RepositoryInventory, uses: UsageIndex, kind: OutcomeKind
 ) -> None:
     confirmed = again(inventory([], [image("a")]), now, uses)
@@ -216,43 +219,46 @@ def details(confirmed: Confirmed) -> dict[str, tuple[OutcomeKind, str]]:
     return {outcome.tag or outcome.digest: (outcome.kind, outcome.detail) for outcome in confirmed.outcomes}
 
 
-def test_every_outcome_says_what_has_changed_since_the_plan() -> None:
+def test_each_outcome_says_what_changed() -> None:
     before = inventory([tag(name, name) for name in ("gone", "moved", "again", "young", "used")])
     now = inventory(
         [tag("moved", "b"), tag("again", "again", days=99), tag("used", "used"), tag("latest", "again")],
         [image("b"), image("again"), image("young"), image("used")],
     )
 
-    found = details(look(before, now, usage(use("used"))))
+    result = details(look(before, now, usage(use("used"))))
 
-    assert found == {
+    assert result == {
         "gone": (OutcomeKind.GONE, ""),
         d("gone"): (OutcomeKind.GONE, ""),
         "moved": (OutcomeKind.MOVED, f"names {d('b')} now"),
         d("moved"): (OutcomeKind.GONE, ""),
         "again": (OutcomeKind.MOVED, "was pushed again"),
-        d("again"): (OutcomeKind.KEPT, "its tag again stays"),
+        d("again"): (OutcomeKind.KEPT, "its tag again is kept"),
         "young": (OutcomeKind.GONE, ""),
-        d("young"): (OutcomeKind.KEPT, "it has no tag any more: untagged manifests are left alone"),
+        d("young"): (
+            OutcomeKind.KEPT,
+            "its tags were moved or deleted since the plan, and untagged manifests are kept",
+        ),
         "used": (OutcomeKind.IN_USE_NOW, "a workload names this tag: production/shop/Deployment/web (main)"),
-        d("used"): (OutcomeKind.KEPT, "its tag used stays"),
+        d("used"): (OutcomeKind.KEPT, "its tag used is kept"),
     }
     assert {outcome.digest for outcome in look(before, now).outcomes if outcome.tag == "moved"} == {d("moved")}
 
 
-def test_what_was_locked_since_says_so_of_the_tag_and_of_the_manifest() -> None:
-    world = inventory([tag("1.0", "a"), tag("2.0", "b")], [image("a"), image("b")])
+def test_outcome_of_a_new_lock_is_locked() -> None:
+    repository = inventory([tag("1.0", "a"), tag("2.0", "b")], [image("a"), image("b")])
     now = inventory([tag("1.0", "a", locked=True), tag("2.0", "b")], [image("a"), image("b", locked=True)])
-    told = (OutcomeKind.LOCKED, "it was locked since the plan")
+    locked_since = (OutcomeKind.LOCKED, "it was locked since the plan")
 
-    found = details(again(world, now))
+    result = details(again(repository, now))
 
-    assert (found["1.0"], found["2.0"], found[d("b")]) == (told, told, told)
-    assert found[d("a")] == (OutcomeKind.KEPT, "its tag 1.0 stays")
+    assert (result["1.0"], result["2.0"], result[d("b")]) == (locked_since, locked_since, locked_since)
+    assert result[d("a")] == (OutcomeKind.KEPT, "its tag 1.0 is kept")
 
 
-def test_what_has_to_go_first_is_what_either_plan_says() -> None:
-    """An index that was planned to go before its child and is gone by now; a referrer that has come since."""
+def test_step_follows_the_dependents_of_both_plans() -> None:
+    """An index that was planned first and is gone now, and a referrer that is new."""
     before = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", ["x"]), image("x")])
     now = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", []), image("x"), referrer("r", "x")])
 
@@ -261,23 +267,23 @@ def test_what_has_to_go_first_is_what_either_plan_says() -> None:
     assert child.after == tuple(sorted([d("i"), d("r")]))
 
 
-def test_a_child_without_a_tag_that_stays_is_needed_by_something() -> None:
+def test_kept_untagged_child_is_needed() -> None:
     before = inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")])
     now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
 
-    assert details(look(before, now)) == {d("x"): (OutcomeKind.KEPT, "something needs it now")}
+    assert details(look(before, now)) == {d("x"): (OutcomeKind.KEPT, "a kept manifest or tag needs it now")}
 
 
-def test_a_manifest_that_something_new_needs_stays_and_its_names_go() -> None:
+def test_manifest_of_a_new_index_is_only_untagged() -> None:
     now = inventory([tag("1.0", "a"), tag("1.1", "a"), tag("new", "j", days=0)], [image("a"), index("j", ["a"])])
 
     confirmed = look(OLD, now)
 
     assert confirmed.steps == (Untag(tag("1.0", "a")), Untag(tag("1.1", "a")))
-    assert details(confirmed) == {d("a"): (OutcomeKind.KEPT, "something needs it now")}
+    assert details(confirmed) == {d("a"): (OutcomeKind.KEPT, "a kept manifest or tag needs it now")}
 
 
-def test_a_reason_that_is_nobodys_names_nobody() -> None:
-    found = details(look(OLD, inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)])))
+def test_outcome_without_uses_names_no_workload() -> None:
+    result = details(look(OLD, inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)])))
 
-    assert found["1.0"] == (OutcomeKind.LOCKED, "the tag is locked in the registry")
+    assert result["1.0"] == (OutcomeKind.LOCKED, "the tag is locked in the registry")

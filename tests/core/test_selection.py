@@ -1,4 +1,4 @@
-"""Patterns, groups and counts select what they say, and whatever is added to them keeps more."""
+"""Patterns select names, and further patterns only keep more."""
 
 from __future__ import annotations
 
@@ -13,34 +13,27 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.plan import describe_policy, plan_repository
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import (
     Evidence,
     RetentionPolicy,
-    Rule,
     Scope,
-    counted_with,
     eligible_repositories,
     keep_reasons,
 )
 from acr_cleanup.core.selection import PatternRefused, captured, compiled, patterns
-from tests.helpers.generated_inventories import NOW, REPOSITORY, d, inventory, tag, usage
+from tests.helpers.generated_inventories import NOW, REPOSITORY, inventory, tag, usage
 
 NONE = RetentionPolicy(exclude_tags=())
 
 
-def going(policy: RetentionPolicy, *names: str) -> set[str]:
-    """Which of these tags go, all of them being old and unused; the first is the oldest."""
-    world = inventory(tag(name, number, days=900 - number) for number, name in enumerate(names, 1))
-    return {each.tag.name for each in plan_repository(world, usage(), policy, NOW).deletions}
+def deleted_by(policy: RetentionPolicy, *names: str) -> set[str]:
+    """The deleted ones of these tags. All are old and unused, the first is the oldest."""
+    repository = inventory(tag(name, number, days=900 - number) for number, name in enumerate(names, 1))
+    return {decision.tag.name for decision in plan_repository(repository, usage(), policy, NOW).deletions}
 
 
-def why(policy: RetentionPolicy, world: RepositoryInventory) -> dict[str, list[str]]:
-    found = keep_reasons(Evidence(world, usage(), policy, NOW))
-    return {name: [reason.detail for reason in reasons] for name, reasons in sorted(found.items())}
-
-
-# -- globs ---------------------------------------------------------------------------------------------------------
+# -- globs -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -60,69 +53,49 @@ def why(policy: RetentionPolicy, world: RepositoryInventory) -> dict[str, list[s
         (("v",), set()),
     ],
 )
-def test_a_glob_selects_whole_names_and_an_exclamation_mark_takes_away(
-    written: tuple[str, ...], selected: set[str]
-) -> None:
-    """Of any positive and of no negative; only negatives mean all others; an empty list means nothing, not all."""
+def test_globs_select_whole_names(written: tuple[str, ...], selected: set[str]) -> None:
+    """
+    Any positive pattern and no `!` pattern.
+
+    Only `!` patterns select all other names; an empty list selects none.
+    """
     names = {"v1", "v2", "V1", "pr-1", "pr-2-keep"}
     assert {name for name in names if patterns(written).select(name)} == selected
-    assert going(replace(NONE, include_tags=written), *names) == selected
+    assert deleted_by(replace(NONE, include_tags=written), *names) == selected
 
 
 @settings(deadline=None)
 @given(st.permutations(["v*", "!v2*", "pr-*", "!*-keep", "[!a]1"]))
-def test_the_order_of_patterns_does_not_matter(written: list[str]) -> None:
+def test_order_of_patterns_does_not_matter(written: list[str]) -> None:
     names = ("v1", "v2", "v2-keep", "v1-keep", "pr-1", "a1", "b1")
     assert [name for name in names if patterns(tuple(written)).select(name)] == ["v1", "pr-1", "b1"]
 
 
-def test_repositories_are_selected_likewise_in_every_scope() -> None:
-    """A star crosses slashes, and what is not selected is said to be that."""
-    policy = RetentionPolicy(scope=Scope.ALL, repositories=("team/*", "!team/old-*"))
-    catalog = ("team/api", "team/a/b", "team/old-api", "teams", "shop/web")
-    assert eligible_repositories(usage(), policy, catalog) == ("team/a/b", "team/api")
-    world = inventory([tag("1.0", "a")])
-    for scope in Scope:
-        kept = why(RetentionPolicy(scope=scope, repositories=("!shop/*",)), world)
-        assert kept == {"1.0": ["its repository is not among those that were selected"]}
-        assert why(RetentionPolicy(scope=scope, repositories=("shop/*", "!shop/x*")), world) == {}
+# -- regular expressions ---------------------------------------------------------------------------
 
 
-def test_a_kept_tag_names_the_pattern_that_keeps_it() -> None:
-    policy = RetentionPolicy(include_tags=("v*", "!v2"))
-    world = inventory([tag(name, "a") for name in ("v1", "v2", "x", "latest")])
-    assert why(policy, world) == {
-        "latest": ["excluded by `latest`"],
-        "v2": ["excluded by `!v2`"],
-        "x": ["not among the included tags"],
-    }
-
-
-# -- regular expressions ---------------------------------------------------------------------------------------------
-
-
-def test_a_regular_expression_must_match_the_whole_name() -> None:
+def test_regular_expression_must_match_the_whole_name() -> None:
     policy = replace(NONE, use_regex=True, include_tags=(r"v\d+", "dev|dev-.*", "!dev-keep.*"))
     names = ("v1", "v12", "v1-rc", "xv1", "V1", "dev", "dev-1", "device", "dev-keep", "dev-keep-1")
-    assert going(policy, *names) == {"v1", "v12", "dev", "dev-1"}
+    assert deleted_by(policy, *names) == {"v1", "v12", "dev", "dev-1"}
 
 
-def test_a_regular_expression_counts_with_commas_and_crosses_slashes() -> None:
+def test_regular_expression_may_contain_commas_and_slashes() -> None:
     policy = RetentionPolicy(scope=Scope.ALL, use_regex=True, repositories=("v{1,3}/.*", "!.*/b"))
     assert eligible_repositories(usage(), policy, ("v/a", "vvv/a/c", "vvvv/a", "v/a/b")) == ("v/a", "vvv/a/c")
 
 
 @pytest.mark.parametrize("everything", ["*", ".*"])
-def test_everything_is_everything_in_both_ways_of_writing_it(everything: str) -> None:
-    """The defaults are those of globs, and mean the same where patterns are regular expressions."""
+def test_star_selects_everything_with_use_regex(everything: str) -> None:
+    """The defaults are globs, and mean the same with `use_regex`."""
     policy = RetentionPolicy(use_regex=True, repositories=(everything,), include_tags=(everything,))
-    assert going(policy, "1.0", "a-b", "latest") == {"1.0", "a-b"}
+    assert deleted_by(policy, "1.0", "a-b", "latest") == {"1.0", "a-b"}
     assert eligible_repositories(usage(), policy) == (REPOSITORY,)
-    assert going(replace(policy, exclude_tags=(everything,)), "1.0") == set()
+    assert deleted_by(replace(policy, exclude_tags=(everything,)), "1.0") == set()
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "message"),
     [
         ("(?=a)b", r"invalid perl operator: (?="),
         ("(?!a).*", r"invalid perl operator: (?!"),
@@ -132,27 +105,26 @@ def test_everything_is_everything_in_both_ways_of_writing_it(everything: str) ->
         ("a++", "bad repetition operator: ++"),
         ("a{1001}", "invalid repetition size: {1001}"),
         ("((a{100}){100}){100}", "invalid repetition size: {100}"),
-        ("\ud800", "it is not a Unicode text"),
+        ("\ud800", "it is not valid Unicode text"),
     ],
 )
-def test_what_re2_refuses_is_refused_in_its_words_and_nothing_else_is_said(
-    pattern: str, said: str, capfd: pytest.CaptureFixture[str]
+def test_invalid_expression_is_refused_with_the_reason_of_re2(
+    pattern: str, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """RE2 writes nothing to stderr."""
     with pytest.raises(PatternRefused) as caught:
         patterns((pattern,), use_regex=True)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [((b"no: \xff", 7), "no: \ufffd"), (("no",), "no"), ((), "")],
     ids=["bytes", "text", "nothing"],
 )
-def test_whatever_re2_says_is_told_as_text(
-    arguments: tuple[object, ...], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its versions differ in that."""
+def test_reason_of_re2_is_text(arguments: tuple[object, ...], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of RE2 differ in the type of their message."""
     re2 = pytest.importorskip("re2")
 
     def refuse(*_: object) -> None:
@@ -160,13 +132,13 @@ def test_whatever_re2_says_is_told_as_text(
 
     monkeypatch.setattr(re2, "compile", refuse)
     with pytest.raises(PatternRefused) as caught:
-        compiled(f"never asked for before, {said}")
-    assert str(caught.value) == said
+        compiled(f"never asked for before, {message}")
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*", "(a|aa)+", "(.*a){20}", "(a*)*b", "a{0,1000}a{0,1000}"])
-def test_no_pattern_makes_a_name_slow(pattern: str) -> None:
-    """Ten thousand tags as long as tags can be; an engine that goes back and forth would not be through with the first."""
+def test_no_pattern_is_slow(pattern: str) -> None:
+    """Ten thousand tags of the maximum length. A backtracking engine would not finish the first."""
     names = ["a" * 126 + f"{first}{second}" for first, second in itertools.product("ab", "b!")] * 2500
     selected = patterns((pattern,), use_regex=True)
     assert len(names) == 10_000
@@ -175,13 +147,13 @@ def test_no_pattern_makes_a_name_slow(pattern: str) -> None:
     assert captured("(a+)+$", "a" * 128) == "a" * 128 if pattern == "(a+)+$" else True
 
 
-def test_the_memory_of_a_pattern_is_bounded() -> None:
+def test_memory_of_a_pattern_is_bounded() -> None:
     assert compiled("v.*").options.max_mem <= 16 << 20
     assert not compiled("v.*").options.log_errors
 
 
-def test_the_library_is_loaded_only_for_regular_expressions() -> None:
-    """Most runs have none, and the start of each counts."""
+def test_re2_is_loaded_only_for_regular_expressions() -> None:
+    """Most runs have none, and loading it would delay the start."""
     code = (
         "import sys, acr_cleanup.core.plan, acr_cleanup.settings\n"
         "from acr_cleanup.core.selection import patterns\n"
@@ -203,7 +175,7 @@ globs = st.lists(
 
 
 def as_regex(glob: str) -> str:
-    """The same in the words of RE2, made by the standard library: its groups are atomic for speed alone, its end is spelt \\z."""
+    """The glob as an RE2 expression. RE2 has no atomic groups, and spells the end `\\z`."""
     return fnmatch.translate(glob).replace("(?>", "(?:").replace("\\Z", "\\z")
 
 
@@ -212,71 +184,14 @@ def as_regex(glob: str) -> str:
 @example("[!a]*", "ba")
 @example("a.b", "axb")
 @settings(max_examples=250, deadline=None)
-def test_a_glob_and_its_regular_expression_select_the_same(glob: str, name: str) -> None:
+def test_glob_and_its_regular_expression_select_the_same(glob: str, name: str) -> None:
     for sign in ("", "!"):
         by_glob = patterns((sign + glob,)).select(name)
         assert by_glob is patterns((sign + as_regex(glob),), use_regex=True).select(name)
         assert by_glob is (fnmatch.fnmatchcase(name, glob) is not bool(sign))
 
 
-# -- the newest ------------------------------------------------------------------------------------------------------
-
-
-def newest(policy: RetentionPolicy, world: RepositoryInventory) -> dict[str, str]:
-    found = keep_reasons(Evidence(world, usage(), policy, NOW))
-    return {name: reason.detail for name, reasons in found.items() for reason in reasons if reason.rule is Rule.NEWEST}
-
-
-def test_the_newest_are_counted_over_all_tags_whatever_else_keeps_them() -> None:
-    """Young, excluded and locked ones take their places; signatures and what has no time do not."""
-    world = inventory(
-        [
-            tag("young", "a", days=1),
-            tag("latest", "b", days=50),
-            tag("fixed", "c", days=60, locked=True),
-            tag("old", "e", days=70),
-            tag(f"sha256-{d('a')[7:]}.sig", "f", days=0),
-            tag("timeless", "9", days=None),
-        ]
-    )
-    detail = "one of the newest 3 of its repository"
-    assert newest(RetentionPolicy(keep_last=3), world) == {"young": detail, "latest": detail, "fixed": detail}
-
-
-def test_the_newest_are_counted_for_each_text_that_the_group_captures() -> None:
-    """Anywhere in the name; what is not found at all is one more group, and what is found empty another."""
-    policy = replace(NONE, keep_last=2, keep_last_by=r"(dev|main|)-\d+$")
-    names = [f"{group}{number}" for number in range(1, 4) for group in ("dev-", "x-main-", "-", "v")]
-    kept = newest(policy, inventory(tag(name, place, days=900 - place) for place, name in enumerate(names, 1)))
-    assert kept == {
-        f"{name}{number}": f"one of the newest 2 of {group}"
-        for number in (2, 3)
-        for name, group in (
-            ("dev-", "`dev`"),
-            ("x-main-", "`main`"),
-            ("-", "``"),
-            ("v", "those in which keep-last-by finds nothing"),
-        )
-    }
-    assert going(policy, *names) == {"dev-1", "x-main-1", "-1", "v1"}
-
-
-def test_a_group_that_takes_no_part_in_the_match_found_nothing() -> None:
-    policy = RetentionPolicy(keep_last=1, keep_last_by="(dev)?-x")
-    assert counted_with(policy, "a-x") == counted_with(policy, "zzz") != counted_with(policy, "dev-x")
-
-
-@settings(deadline=None)
-@given(st.permutations(["a", "b", "c", "d"]))
-def test_names_break_ties(order: list[str]) -> None:
-    """In whatever order the registry lists them."""
-    for by in ("", "([a-z])", "^(?:a|b|(c|d))$"):
-        policy = RetentionPolicy(keep_last=1, keep_last_by=by)
-        kept = set(newest(policy, inventory([tag(name, "a") for name in order])))
-        assert kept == {"": {"d"}, "([a-z])": {"a", "b", "c", "d"}, "^(?:a|b|(c|d))$": {"b", "c", "d"}}[by]
-
-
-# -- whatever is said more keeps more ----------------------------------------------------------------------------------
+# -- further options only keep more --------------------------------------------------------------
 
 TAGS = ["1.0", "1.1", "1.2-dev", "2.0", "2.1-dev", "dev-1", "dev-2", "main-1", "latest", "v1"]
 GLOBS = ["1.*", "*-dev", "dev-?", "[!1]*", "*", "latest", "v1", "main-*"]
@@ -284,7 +199,7 @@ GROUPS = ["^(dev|main)-", r"^(\d+)\.", "(-)", "(.)$", "(.*)", "^(?:x|(1))"]
 
 worlds = st.lists(
     st.tuples(st.sampled_from(TAGS), st.integers(0, 5), st.sampled_from([None, 1, 40, 41, 42, 50])),
-    unique_by=lambda each: each[0],
+    unique_by=lambda drawn: drawn[0],
 ).map(lambda tags: inventory([tag(name, digest, days=days) for name, digest, days in tags]))
 some_globs = st.lists(st.sampled_from(GLOBS), max_size=3, unique=True)
 policies = st.builds(
@@ -303,22 +218,22 @@ policies = st.builds(
 
 
 def with_regexes(policy: RetentionPolicy) -> RetentionPolicy:
-    def each(written: tuple[str, ...]) -> tuple[str, ...]:
+    def regexes(written: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(f"!{as_regex(one[1:])}" if one.startswith("!") else as_regex(one) for one in written)
 
     return replace(
         policy,
         use_regex=True,
-        repositories=each(policy.repositories),
-        include_tags=each(policy.include_tags),
-        exclude_tags=each(policy.exclude_tags),
+        repositories=regexes(policy.repositories),
+        include_tags=regexes(policy.include_tags),
+        exclude_tags=regexes(policy.exclude_tags),
     )
 
 
 def stricter(policy: RetentionPolicy, extra: str, by: str) -> dict[str, RetentionPolicy]:
     """Every way of saying one thing more."""
-    wanted = [each for each in policy.include_tags if not each.startswith("!")]
-    found = {
+    wanted = [pattern for pattern in policy.include_tags if not pattern.startswith("!")]
+    stricter_policies = {
         "exclude": replace(policy, exclude_tags=(*policy.exclude_tags, extra)),
         "deny": replace(policy, include_tags=(*policy.include_tags, f"!{extra}")),
         "deny first": replace(policy, include_tags=(f"!{extra}", *policy.include_tags)),
@@ -328,38 +243,31 @@ def stricter(policy: RetentionPolicy, extra: str, by: str) -> dict[str, Retentio
         "newest": replace(policy, keep_last=policy.keep_last + 1),
     }
     if len(wanted) > 1:
-        found["include"] = replace(policy, include_tags=tuple(x for x in policy.include_tags if x != wanted[0]))
+        stricter_policies["include"] = replace(
+            policy, include_tags=tuple(x for x in policy.include_tags if x != wanted[0])
+        )
     if policy.keep_last and not policy.keep_last_by:
-        found["by"] = replace(policy, keep_last_by=by)
-    return found
+        stricter_policies["by"] = replace(policy, keep_last_by=by)
+    return stricter_policies
 
 
 @given(worlds, policies, st.sampled_from(GLOBS), st.sampled_from(GROUPS))
 @settings(max_examples=100, deadline=None)
-def test_whatever_is_said_more_only_adds_reasons_to_keep(
-    world: RepositoryInventory, policy: RetentionPolicy, extra: str, by: str
+def test_further_options_only_add_reasons_to_keep(
+    repository: RepositoryInventory, policy: RetentionPolicy, extra: str, by: str
 ) -> None:
-    """In both ways of writing patterns, which decide the same."""
-    before = keep_reasons(Evidence(world, usage(), policy, NOW))
-    gone = {each.tag for each in plan_repository(world, usage(), policy, NOW).deletions}
+    """With globs and with regular expressions, which decide the same."""
+    before = keep_reasons(Evidence(repository, usage(), policy, NOW))
+    gone = {decision.tag for decision in plan_repository(repository, usage(), policy, NOW).deletions}
     for what, more in stricter(policy, extra, by).items():
-        for each in (more, with_regexes(more)):
-            now = keep_reasons(Evidence(world, usage(), each, NOW))
+        for variant in (more, with_regexes(more)):
+            now = keep_reasons(Evidence(repository, usage(), variant, NOW))
             for name, reasons in before.items():
                 assert {reason.rule for reason in reasons} <= {reason.rule for reason in now.get(name, ())}, what
-            assert {one.tag for one in plan_repository(world, usage(), each, NOW).deletions} <= gone, what
+            assert {
+                decision.tag for decision in plan_repository(repository, usage(), variant, NOW).deletions
+            } <= gone, what
     assert with_regexes(policy) != policy
-    assert {one.tag for one in plan_repository(world, usage(), with_regexes(policy), NOW).deletions} == gone
-
-
-def test_reports_name_what_was_asked_for_beyond_the_ordinary() -> None:
-    ordinary = describe_policy(RetentionPolicy())
-    asked = RetentionPolicy(
-        keep_last=1, keep_last_by="^(dev)-", use_regex=True, delete_untagged=True, include_locked=True
-    )
-    assert {key: value for key, value in describe_policy(asked).items() if key not in ordinary} == {
-        "keep-last-by": "^(dev)-",
-        "use-regex": "true",
-        "delete-untagged": "true",
-        "include-locked": "true",
-    }
+    assert {
+        decision.tag for decision in plan_repository(repository, usage(), with_regexes(policy), NOW).deletions
+    } == gone

@@ -1,4 +1,4 @@
-"""How much space goes with manifests: every layer once, and none that something kept refers to."""
+"""The space that deletions free: every layer once, and no layer of a kept manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.space import Content, Space, measure, upper_bound
+from acr_cleanup.core.space import Content, Space, measure
 from tests.helpers.generated_inventories import d
 
 MANIFESTS = [d(number) for number in range(1, 7)]
@@ -22,13 +22,13 @@ CONTENTS = st.dictionaries(
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[dict[Digest, Content | None], set[Digest]]:
+def drawn_contents(draw: st.DrawFn) -> tuple[dict[Digest, Content | None], set[Digest]]:
     """The contents of a repository, and which of its manifests go."""
     contents: dict[Digest, Content | None] = dict(draw(CONTENTS))
     return contents, draw(st.sets(st.sampled_from(sorted(contents)))) if contents else set()
 
 
-def test_a_layer_that_two_share_is_counted_once_and_one_that_is_kept_not_at_all() -> None:
+def test_shared_layer_counts_once_and_kept_layer_not() -> None:
     contents = {
         d("old"): Content(1, {"base": 1000, "shared": 100, "own": 10}),
         d("older"): Content(1, {"base": 1000, "shared": 100}),
@@ -43,7 +43,7 @@ def test_a_layer_that_two_share_is_counted_once_and_one_that_is_kept_not_at_all(
     assert space.freed([]) == 0
 
 
-def test_what_is_attached_goes_along_without_being_asked_for() -> None:
+def test_referrers_are_freed_with_their_subject() -> None:
     contents = {d("old"): Content(1, {"a": 10}), d("signature"): Content(1, {"b": 5})}
 
     space = measure(contents, contents.keys(), {d("old"): (d("signature"),)})
@@ -54,12 +54,12 @@ def test_what_is_attached_goes_along_without_being_asked_for() -> None:
     assert measure(contents, contents.keys(), further).freed([d("old")]) == 21
     both = {d("old"): (d("its own"),), d("signature"): (d("its own"),)}
     assert measure(contents, contents.keys(), both).freed([d("old"), d("signature")]) == 21, (
-        "what both take along goes once"
+        "a shared referrer counts once"
     )
 
 
-def test_one_manifest_that_nobody_can_read_makes_no_figure_exact() -> None:
-    """It might share any layer, whether it goes or stays."""
+def test_unreadable_manifest_makes_the_space_inexact() -> None:
+    """It might share any layer, whether it is kept or deleted."""
     for unknown in (d("kept"), d("old")):
         contents: dict[Digest, Content | None] = {d("old"): Content(1, {"a": 10}), d("kept"): Content(1, {"a": 10})}
         contents[unknown] = None
@@ -68,73 +68,76 @@ def test_one_manifest_that_nobody_can_read_makes_no_figure_exact() -> None:
     assert not measure({}, {d("old")}).exact
 
 
-def test_of_two_sizes_for_one_layer_the_smaller_is_promised() -> None:
+def test_smaller_of_two_sizes_of_a_layer_counts() -> None:
     contents = {d("a"): Content(0, {"x": 7}), d("b"): Content(0, {"x": 9})}
 
     assert measure(contents, contents.keys()).total == 7
 
 
-@given(worlds())
-def test_it_is_never_more_than_the_upper_bound(world: tuple[dict[Digest, Content | None], set[Digest]]) -> None:
-    contents, going = world
+@given(drawn_contents())
+def test_space_is_at_most_the_sum_of_all_sizes(drawn: tuple[dict[Digest, Content | None], set[Digest]]) -> None:
+    contents, planned = drawn
 
-    assert 0 <= measure(contents, going).total <= upper_bound(contents, going)
+    upper_bound = sum(
+        content.document + sum(content.blobs.values()) for digest in planned if (content := contents[digest])
+    )
+    assert 0 <= measure(contents, planned).total <= upper_bound
 
 
-@given(worlds(), st.data())
-def test_one_kept_manifest_less_never_frees_less(
-    world: tuple[dict[Digest, Content | None], set[Digest]], data: st.DataObject
+@given(drawn_contents(), st.data())
+def test_fewer_kept_manifests_never_free_less(
+    drawn: tuple[dict[Digest, Content | None], set[Digest]], data: st.DataObject
 ) -> None:
-    contents, going = world
-    kept = sorted(contents.keys() - going)
-    less = data.draw(st.sampled_from(kept)) if kept else None
-    without = {each: content for each, content in contents.items() if each != less}
+    contents, planned = drawn
+    kept = sorted(contents.keys() - planned)
+    removed = data.draw(st.sampled_from(kept)) if kept else None
+    fewer_kept = {digest: content for digest, content in contents.items() if digest != removed}
 
-    assert measure(without, going).total >= measure(contents, going).total
+    assert measure(fewer_kept, planned).total >= measure(contents, planned).total
 
 
-@given(worlds(), st.randoms())
-def test_the_order_does_not_matter(
-    world: tuple[dict[Digest, Content | None], set[Digest]], shuffler: random.Random
+@given(drawn_contents(), st.randoms())
+def test_order_of_manifests_does_not_matter(
+    drawn: tuple[dict[Digest, Content | None], set[Digest]], shuffler: random.Random
 ) -> None:
-    contents, going = world
+    contents, planned = drawn
     shuffled = list(contents.items())
     shuffler.shuffle(shuffled)
-    order = list(going)
+    order = list(planned)
     shuffler.shuffle(order)
 
-    assert measure(dict(shuffled), order) == measure(contents, going)
-    assert measure(contents, going).freed(order) == measure(contents, going).total
+    assert measure(dict(shuffled), order) == measure(contents, planned)
+    assert measure(contents, planned).freed(order) == measure(contents, planned).total
 
 
-@given(worlds(), st.data())
-def test_more_deleted_never_frees_less_and_all_of_it_frees_everything(
-    world: tuple[dict[Digest, Content | None], set[Digest]], data: st.DataObject
+@given(drawn_contents(), st.data())
+def test_more_deletions_never_free_less(
+    drawn: tuple[dict[Digest, Content | None], set[Digest]], data: st.DataObject
 ) -> None:
-    contents, going = world
-    space = measure(contents, going)
-    some = data.draw(st.sets(st.sampled_from(sorted(going)))) if going else set()
-    fewer = data.draw(st.sets(st.sampled_from(sorted(some)))) if some else set()
+    contents, planned = drawn
+    space = measure(contents, planned)
+    more = data.draw(st.sets(st.sampled_from(sorted(planned)))) if planned else set()
+    fewer = data.draw(st.sets(st.sampled_from(sorted(more)))) if more else set()
 
-    assert space.freed(fewer) <= space.freed(some) <= space.total
+    assert space.freed(fewer) <= space.freed(more) <= space.total
 
 
-@given(worlds())
-def test_it_is_what_is_left_over_when_everything_kept_is_added_up(
-    world: tuple[dict[Digest, Content | None], set[Digest]],
+@given(drawn_contents())
+def test_space_equals_stored_minus_kept_bytes(
+    drawn: tuple[dict[Digest, Content | None], set[Digest]],
 ) -> None:
-    """The same by brute force: all that is stored, less all that what stays needs."""
-    contents, going = world
+    """By brute force: the bytes of all manifests, minus the bytes that the kept ones need."""
+    contents, planned = drawn
 
     def stored(digests: set[Digest]) -> int:
         blobs = {blob for digest in digests if (content := contents[digest]) for blob in content.blobs}
         layers: int = sum(SIZES[blob] for blob in blobs)
         return layers + 3 * len(digests)
 
-    assert measure(contents, going).total == stored(set(contents)) - stored(contents.keys() - going)
+    assert measure(contents, planned).total == stored(set(contents)) - stored(contents.keys() - planned)
 
 
-def test_what_could_not_be_measured_says_how_much_was_read_and_how_much_was_not() -> None:
+def test_unmeasured_space_counts_read_and_unread_manifests() -> None:
     contents = {d("a"): Content(1), d("b"): None}
 
     assert measure(contents, {d("a"), d("gone"), d("lost")}, read=4) == Space(read=4, unread=3)

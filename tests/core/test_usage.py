@@ -1,4 +1,4 @@
-"""Who uses what: the index answers by tag, by digest and for what may mean anything, and tells what it could not see."""
+"""The usage index: who uses a tag or a digest, and what could not be read."""
 
 from __future__ import annotations
 
@@ -16,80 +16,80 @@ def of_another(used: ImageUse, repository: str) -> ImageUse:
     return replace(used, reference=replace(used.reference, repository=repository))
 
 
-def test_an_index_answers_for_the_tag_and_the_digest_of_one_repository() -> None:
-    """A reference with both is found by either; one with neither may mean any image, and is found by none of them."""
+def test_index_finds_uses_by_tag_and_by_digest() -> None:
+    """A reference with both is found by either. An open reference is found by neither."""
     tagged, pinned, both, either = use("1.0"), use(None, "a"), use("1.0", "a", name="both"), use(None, None)
     elsewhere = of_another(use("1.0", "a"), "shop/api")
-    found = UsageIndex.of([ClusterScan("production", (tagged, pinned, both, either, elsewhere))], NOW)
+    index = UsageIndex.of([ClusterScan("production", (tagged, pinned, both, either, elsewhere))], NOW)
 
-    assert found.of_tag(REPOSITORY, "1.0") == (tagged, both)
-    assert found.of_digest(REPOSITORY, d("a")) == (pinned, both)
-    assert found.of_any(REPOSITORY) == (either,)
-    assert found.of_tag("shop/api", "1.0") == found.of_digest("shop/api", d("a")) == (elsewhere,)
-    assert found.tags(REPOSITORY) == {"1.0"}
-    assert found.digests(REPOSITORY) == {d("a")}
-    assert found.repositories == {REPOSITORY, "shop/api"}
-    assert found.read_at == NOW
+    assert index.of_tag(REPOSITORY, "1.0") == (tagged, both)
+    assert index.of_digest(REPOSITORY, d("a")) == (pinned, both)
+    assert index.of_any(REPOSITORY) == (either,)
+    assert index.of_tag("shop/api", "1.0") == index.of_digest("shop/api", d("a")) == (elsewhere,)
+    assert index.tags(REPOSITORY) == {"1.0"}
+    assert index.digests(REPOSITORY) == {d("a")}
+    assert index.repositories == {REPOSITORY, "shop/api"}
+    assert index.read_at == NOW
 
 
-def test_an_index_knows_nothing_of_what_nobody_names() -> None:
-    found = UsageIndex.of([ClusterScan("production", (use("1.0", "a"),))], NOW)
+def test_index_has_no_uses_of_unnamed_images() -> None:
+    index = UsageIndex.of([ClusterScan("production", (use("1.0", "a"),))], NOW)
 
-    assert found.of_tag(REPOSITORY, "2.0") == found.of_digest(REPOSITORY, d("b")) == found.of_any(REPOSITORY) == ()
-    assert found.of_tag("other", "1.0") == found.of_digest("other", d("a")) == found.of_any("other") == ()
-    assert found.tags("other") == found.digests("other") == frozenset()
+    assert index.of_tag(REPOSITORY, "2.0") == index.of_digest(REPOSITORY, d("b")) == index.of_any(REPOSITORY) == ()
+    assert index.of_tag("other", "1.0") == index.of_digest("other", d("a")) == index.of_any("other") == ()
+    assert index.tags("other") == index.digests("other") == frozenset()
 
 
 def test_only_containers_of_pods_make_a_repository_run() -> None:
     stopped = of_another(use("1.0", running=False), "shop/api")
-    found = UsageIndex.of([ClusterScan("production", (use("1.0"), stopped))], NOW)
+    index = UsageIndex.of([ClusterScan("production", (use("1.0"), stopped))], NOW)
 
-    assert found.running == {REPOSITORY}
-    assert found.repositories == {REPOSITORY, "shop/api"}
+    assert index.running == {REPOSITORY}
+    assert index.repositories == {REPOSITORY, "shop/api"}
     one = use("1.0")
     assert not ImageUse(one.workload, one.container, one.field, one.text, one.reference).running
 
 
-def test_scans_are_told_by_name_in_whatever_order_they_come() -> None:
+def test_scans_are_sorted_by_cluster() -> None:
     one, two = ClusterScan("a", (use("1.0"),)), ClusterScan("b", (use("1.0", name="other"),))
 
     assert UsageIndex.of([two, one], NOW) == UsageIndex.of(iter([one, two]), NOW)
     assert UsageIndex.of([two, one], NOW).of_tag(REPOSITORY, "1.0") == (*one.uses, *two.uses)
 
 
-def test_what_could_not_be_seen_blocks_wherever_it_is() -> None:
+def test_blockers_of_all_scans_and_outside_count() -> None:
     outside = Outside(("one more cluster",), (UNKNOWN,))
-    found = UsageIndex.of([ClusterScan("production", (), (PODS,)), ClusterScan("test", (), (ROLLOUTS,))], NOW, outside)
+    index = UsageIndex.of([ClusterScan("production", (), (PODS,)), ClusterScan("test", (), (ROLLOUTS,))], NOW, outside)
 
-    assert found.blockers == (PODS, ROLLOUTS, UNKNOWN)
+    assert index.blockers == (PODS, ROLLOUTS, UNKNOWN)
     assert UsageIndex.of([], NOW).blockers == ()
     assert UsageIndex.of([], NOW).outside == Outside()
 
 
-def test_only_the_kinds_that_are_named_are_given_up() -> None:
-    """In whatever case; never one that is more than one kind; and what was given up before stays given up."""
+def test_only_named_kinds_are_waived() -> None:
+    """Case does not matter. A blocker of several kinds cannot be waived. Earlier waivers remain."""
     scan = ClusterScan("production", (use("1.0"),), (PODS, ROLLOUTS, UNKNOWN), waived=(replace(PODS, kind="jobs"),))
 
-    found = scan.waive(["ROLLOUTS.argoproj.IO", ""])
+    index = scan.waive(["ROLLOUTS.argoproj.IO", ""])
 
-    assert found.blockers == (PODS, UNKNOWN)
-    assert found.waived == (*scan.waived, ROLLOUTS)
-    assert found.uses == scan.uses
+    assert index.blockers == (PODS, UNKNOWN)
+    assert index.waived == (*scan.waived, ROLLOUTS)
+    assert index.uses == scan.uses
     assert scan.waive([]) == scan
 
 
-def test_warnings_say_what_was_given_up_and_what_else_is_to_know() -> None:
+def test_warnings_list_waived_kinds_and_notes() -> None:
     scan = ClusterScan("production", (), (PODS,), notes=("it is stopped.",)).waive(["pods"])
-    found = UsageIndex.of([scan], NOW, Outside(("Cluster `x` pulls as well.",)))
+    index = UsageIndex.of([scan], NOW, Outside(("Cluster `x` pulls as well.",)))
 
-    assert found.warnings == (
-        "production: pods is waived (list pods: 403 Forbidden). What only these objects use counts as unused.",
+    assert index.warnings == (
+        "production: pods is waived (list pods: 403 Forbidden). Images used only by these objects count as unused.",
         "production: it is stopped.",
         "Cluster `x` pulls as well.",
     )
 
 
-def test_objects_uses_and_blockers_are_written_as_people_name_them() -> None:
+def test_workloads_uses_and_blockers_are_written_for_people() -> None:
     assert str(Workload("production", "shop", "Deployment", "web")) == "production/shop/Deployment/web"
     assert str(Workload("production", "", "Node", "one")) == "production/Node/one"
     assert str(use("1.0")) == "production/shop/Deployment/web (main)"
@@ -97,7 +97,7 @@ def test_objects_uses_and_blockers_are_written_as_people_name_them() -> None:
     assert str(PODS) == "production: list pods: 403 Forbidden. Grant list on pods."
 
 
-def test_an_answer_that_was_waived_is_told_whole_but_for_its_full_stop() -> None:
+def test_waived_answer_is_quoted_without_its_full_stop() -> None:
     waived = ClusterScan("production", waived=(replace(PODS, seen="403 from proxy XX."),))
 
     assert "(list pods: 403 from proxy XX)." in UsageIndex.of([waived], NOW).warnings[0]

@@ -1,4 +1,4 @@
-"""The emulated resource manager, through the real SDK and by hand."""
+"""The emulated resource manager, with the real SDK and on the wire."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ VERSION = "?api-version=2024-02-01"
 
 
 def code_of(error: HttpResponseError) -> str | None:
-    """The code that the SDK read out of an error answer."""
+    """Return the error code that the SDK parsed."""
     return None if error.error is None else error.error.code
 
 
 class Credential:
-    """Tokens of the emulator for the resource manager."""
+    """A credential with one token of the emulator, by default for the resource manager."""
 
     def __init__(self, emulator: Emulator, audience: str | None = None) -> None:
         self._token = emulator.authority.issue_token(audience or emulator.resource_manager, "me")
@@ -45,7 +45,7 @@ class Credential:
 async def sdk(
     *clusters: ClusterState, audience: str | None = None, subscription: str = SUBSCRIPTION
 ) -> AsyncIterator[Any]:
-    """A started world, and the real client of it as (client, world, emulator)."""
+    """Start a world; yield (the SDK's client, the world, the emulator)."""
     world = World(clusters={cluster.name: cluster for cluster in clusters})
     async with Emulator(world) as emulator:
         client = ContainerServiceClient(
@@ -63,14 +63,14 @@ async def sdk(
 
 @asynccontextmanager
 async def plain(*clusters: ClusterState) -> AsyncIterator[Any]:
-    """A started world, and a function that sends a request and returns (status, headers, body)."""
+    """Start a world; yield a function that sends a request and returns (status, headers, body)."""
     world = World(clusters={cluster.name: cluster for cluster in clusters})
     async with Emulator(world) as emulator:
         context = ssl.create_default_context(cafile=emulator.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-            right = emulator.authority.issue_token(emulator.resource_manager, "me")
+            valid = emulator.authority.issue_token(emulator.resource_manager, "me")
 
-            async def call(path: str, method: str = "GET", token: str | None = right, **options: Any) -> Any:
+            async def call(path: str, method: str = "GET", token: str | None = valid, **options: Any) -> Any:
                 headers = {} if token is None else {"Authorization": f"Bearer {token}"}
                 url = emulator.resource_manager + path
                 async with session.request(method, url, headers=headers, **options) as response:
@@ -84,20 +84,20 @@ async def plain(*clusters: ClusterState) -> AsyncIterator[Any]:
 # -- clusters -------------------------------------------------------------------------------------------------
 
 
-async def test_the_real_sdk_finds_clusters_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a subscription and of a resource group, following nextLink; what may not be read is left out."""
+async def test_sdk_lists_clusters_over_several_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a subscription and in a resource group. Clusters without a right to read are left out."""
     monkeypatch.setattr(arm, "PAGE_SIZE", 2)
     clusters = [ClusterState(f"aks-{n}", resource_group="rg-a" if n < 5 else "RG-b") for n in range(7)]
     clusters.append(ClusterState("aks-secret", denied_actions={"read"}))
     async with sdk(*clusters) as (client, world, _):
-        found = [cluster.name async for cluster in client.managed_clusters.list()]
-        assert found == [f"aks-{n}" for n in range(7)]
+        names = [cluster.name async for cluster in client.managed_clusters.list()]
+        assert names == [f"aks-{n}" for n in range(7)]
         grouped = [cluster.name async for cluster in client.managed_clusters.list_by_resource_group("rg-B")]
         assert grouped == ["aks-5", "aks-6"]
         assert world.count(service="arm") == 4 + 1
 
 
-async def test_the_real_sdk_reads_the_state_of_a_cluster() -> None:
+async def test_sdk_reads_the_state_of_a_cluster() -> None:
     """Power, private access, Entra ID and the run command, by names in any case."""
     cluster = ClusterState(
         "aks-prod",
@@ -110,24 +110,24 @@ async def test_the_real_sdk_reads_the_state_of_a_cluster() -> None:
         disable_local_accounts=True,
     )
     async with sdk(cluster, ClusterState("plain")) as (client, _, _e):
-        found = await client.managed_clusters.get("RG-PROD", "AKS-Prod")
-        assert found.name == "aks-prod"
-        assert found.properties.power_state.code == "Stopped"
-        assert found.properties.provisioning_state == "Succeeded"
-        assert found.properties.private_fqdn.endswith(".privatelink.westeurope.azmk8s.io")
-        assert found.properties.fqdn.endswith(".hcp.westeurope.azmk8s.io")
-        assert found.properties.api_server_access_profile.enable_private_cluster
-        assert found.properties.api_server_access_profile.disable_run_command
-        assert found.properties.aad_profile.enable_azure_rbac
-        assert found.properties.disable_local_accounts
+        cluster = await client.managed_clusters.get("RG-PROD", "AKS-Prod")
+        assert cluster.name == "aks-prod"
+        assert cluster.properties.power_state.code == "Stopped"
+        assert cluster.properties.provisioning_state == "Succeeded"
+        assert cluster.properties.private_fqdn.endswith(".privatelink.westeurope.azmk8s.io")
+        assert cluster.properties.fqdn.endswith(".hcp.westeurope.azmk8s.io")
+        assert cluster.properties.api_server_access_profile.enable_private_cluster
+        assert cluster.properties.api_server_access_profile.disable_run_command
+        assert cluster.properties.aad_profile.enable_azure_rbac
+        assert cluster.properties.disable_local_accounts
         public = await client.managed_clusters.get("rg-prod", "plain")
         assert public.properties.power_state.code == "Running"
         assert public.properties.private_fqdn is None
         assert public.properties.aad_profile is None
 
 
-async def test_what_does_not_exist_is_named_as_arm_names_it() -> None:
-    """Cluster, resource group, subscription: three codes that call for three remedies."""
+async def test_missing_resources_answer_their_own_codes() -> None:
+    """Cluster, resource group and subscription: each code has another remedy."""
     async with sdk(ClusterState("aks-prod")) as (client, _, emulator):
         with pytest.raises(ResourceNotFoundError) as no_cluster:
             await client.managed_clusters.get("rg-prod", "other")
@@ -146,8 +146,8 @@ async def test_what_does_not_exist_is_named_as_arm_names_it() -> None:
         assert emulator.resource_manager.startswith("https://localhost:")
 
 
-async def test_what_is_not_allowed_is_named_with_action_and_scope() -> None:
-    """403 AuthorizationFailed for each action on its own."""
+async def test_denied_action_answers_403_with_its_name() -> None:
+    """Each action is denied separately."""
     denied = {"listClusterUserCredential/action", "runcommand/action"}
     async with sdk(ClusterState("aks-prod", denied_actions=denied)) as (client, _, _e):
         await client.managed_clusters.get("rg-prod", "aks-prod")
@@ -161,8 +161,8 @@ async def test_what_is_not_allowed_is_named_with_action_and_scope() -> None:
         assert "runcommand/action" in refused.value.message
 
 
-async def test_only_tokens_for_the_resource_manager_are_taken() -> None:
-    """401 with a challenge, and a code that tells why."""
+async def test_tokens_for_other_audiences_are_refused() -> None:
+    """401 with a challenge, and a code for each reason."""
     async with plain(ClusterState("aks-prod")) as call:
         wrong = call.emulator.authority.issue_token(AKS_SERVER_APP, "me")
         old = call.emulator.authority.issue_token(call.emulator.resource_manager, "me", lifetime=-5)
@@ -180,8 +180,8 @@ async def test_only_tokens_for_the_resource_manager_are_taken() -> None:
             await client.managed_clusters.get("rg-prod", "aks-prod")
 
 
-async def test_requests_that_no_client_should_send() -> None:
-    """No api-version, no such method, no such path: 4xx with a code."""
+async def test_invalid_requests_answer_4xx() -> None:
+    """Missing api-version, unknown method, unknown path: 4xx with a code."""
     async with plain(ClusterState("aks-prod")) as call:
         assert (await call(f"{SCOPE}/aks-prod"))[2]["error"]["code"] == "MissingApiVersionParameter"
         assert (await call(f"{SCOPE}/aks-prod{VERSION}", "DELETE"))[0] == 405
@@ -200,8 +200,10 @@ async def kubeconfig_of(client: Any, name: str, **options: Any) -> Any:
     return yaml.safe_load(bytes(results.kubeconfigs[0].value))
 
 
-async def test_user_credentials_come_in_four_forms() -> None:
-    """Certificate and token, token alone, and Entra ID as `auth-provider` or `exec`, by choice of the caller."""
+async def test_user_credentials_have_four_forms() -> None:
+    """
+    Certificate and token, token alone, and Entra ID as `auth-provider` or `exec`, as requested.
+    """
     auths: tuple[Auth, ...] = ("certificate", "token", "entra", "entra-exec")
     async with sdk(*(ClusterState(auth, auth=auth) for auth in auths)) as (client, _, emulator):
         users = {}
@@ -218,14 +220,14 @@ async def test_user_credentials_come_in_four_forms() -> None:
         arguments = users["entra-exec"]["exec"]["args"]
         assert users["entra-exec"]["exec"]["command"] == "kubelogin"
         assert arguments[arguments.index("--server-id") + 1] == AKS_SERVER_APP
-        asked = await kubeconfig_of(client, "entra", format="exec")
-        assert "exec" in asked["users"][0]["user"]
-        asked = await kubeconfig_of(client, "entra-exec", format="azure")
-        assert "auth-provider" in asked["users"][0]["user"]
+        config = await kubeconfig_of(client, "entra", format="exec")
+        assert "exec" in config["users"][0]["user"]
+        config = await kubeconfig_of(client, "entra-exec", format="azure")
+        assert "auth-provider" in config["users"][0]["user"]
 
 
-async def test_in_the_proxy_face_the_server_has_its_real_name() -> None:
-    """The private name of a private cluster, unless the public one is asked for."""
+async def test_proxy_face_kubeconfig_has_real_names() -> None:
+    """The private name of a private cluster, unless the request asks for the public one."""
     cluster = ClusterState("aks-prod", private=True, public_fqdn_of_private=True)
     async with sdk(cluster) as (client, world, _):
         world.face = "proxy"
@@ -236,8 +238,8 @@ async def test_in_the_proxy_face_the_server_has_its_real_name() -> None:
 
 
 @pytest.mark.parametrize("more", [{"private": True}, {"power_state": "Stopped"}])
-async def test_credentials_of_a_cluster_out_of_reach_lead_nowhere(more: dict[str, Any]) -> None:
-    """They are handed out all the same, and the connection is refused."""
+async def test_unreachable_cluster_refuses_connections(more: dict[str, Any]) -> None:
+    """Its credentials are given out all the same."""
     async with sdk(ClusterState("aks-prod", **more)) as (client, _, _e):
         server = (await kubeconfig_of(client, "aks-prod"))["clusters"][0]["cluster"]["server"]
         async with aiohttp.ClientSession() as session:
@@ -245,8 +247,8 @@ async def test_credentials_of_a_cluster_out_of_reach_lead_nowhere(more: dict[str
                 await session.get(server)
 
 
-async def test_administrators_are_refused_where_local_accounts_are_disabled() -> None:
-    """Elsewhere they get a certificate, on an Entra ID cluster too."""
+async def test_admin_credentials_need_local_accounts() -> None:
+    """If local accounts are enabled, admins get a certificate, also on an Entra ID cluster."""
     strict = ClusterState("strict", auth="entra", disable_local_accounts=True)
     async with sdk(strict, ClusterState("lax", auth="entra")) as (client, _, _e):
         with pytest.raises(HttpResponseError) as refused:
@@ -261,7 +263,7 @@ async def test_administrators_are_refused_where_local_accounts_are_disabled() ->
 # -- run command ----------------------------------------------------------------------------------------------
 
 
-async def test_the_real_sdk_runs_a_command() -> None:
+async def test_sdk_runs_a_command() -> None:
     """202, 202, 200, and the result with exit code, log and times."""
     async with sdk(ClusterState("aks-prod", run_command_polls=2)) as (client, world, _):
         request = {"command": "echo hello; echo trouble >&2; exit 3", "context": "", "clusterToken": ""}
@@ -277,8 +279,8 @@ async def test_the_real_sdk_runs_a_command() -> None:
 
 
 @pytest.mark.parametrize("more", [{"power_state": "Stopped"}, {"disable_run_command": True}])
-async def test_a_command_is_refused_by_a_stopped_cluster_and_where_it_is_disabled(more: dict[str, Any]) -> None:
-    """400, in AKS's own form without an envelope."""
+async def test_stopped_or_disabled_cluster_refuses_commands(more: dict[str, Any]) -> None:
+    """400 in AKS's own form, without an envelope."""
     async with sdk(ClusterState("aks-prod", **more)) as (client, _, _e):
         with pytest.raises(HttpResponseError) as refused:
             await client.managed_clusters.begin_run_command("rg-prod", "aks-prod", {"command": "true"})
@@ -286,8 +288,8 @@ async def test_a_command_is_refused_by_a_stopped_cluster_and_where_it_is_disable
         assert code_of(refused.value) in {"OperationNotAllowed", "RunCommandDisabled"}
 
 
-async def test_a_command_that_never_ran_has_a_reason_and_no_exit_code() -> None:
-    """As when its pod cannot be started."""
+async def test_command_that_did_not_run_has_reason() -> None:
+    """It has no exit code. This is the answer if the pod of a command cannot start."""
     async with sdk(ClusterState("aks-prod", run_command_reason="ImagePullBackoff")) as (client, _, _e):
         poller = await client.managed_clusters.begin_run_command("rg-prod", "aks-prod", {"command": "true"})
         result = await poller.result()

@@ -1,4 +1,4 @@
-"""The emulated resource manager answers in the shapes of recorded ones."""
+"""The emulated resource manager against recordings and official examples of AKS."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.recordings
 
 RECORDINGS = SHARED / "acr-wire" / "aks-recordings"
 EXAMPLES = SHARED / "acr-wire" / "aks-swagger-2024-02-01"
-# Filled in by what the emulator does not have: the words of other features, and labels.
-_PASSING = {
+# Headers of the transport, and of features that the emulator does not have.
+_UNCOMPARED_HEADERS = {
     "content-length",
     "date",
     "transfer-encoding",
@@ -32,19 +32,19 @@ _PASSING = {
 
 
 def exchanges(name: str) -> list[Any]:
-    """The recorded requests and responses of a file."""
+    """Return the recorded requests and responses of a file."""
     path = RECORDINGS / f"{name}.yaml"
     if not path.exists():
-        pytest.skip("the AKS recordings (shared/data/acr-wire) are not here")
-    found: list[Any] = yaml.safe_load(path.read_text())["interactions"]
-    return found
+        pytest.skip("the AKS recordings (shared/data/acr-wire) are missing")
+    interactions: list[Any] = yaml.safe_load(path.read_text())["interactions"]
+    return interactions
 
 
 def example(name: str) -> Any:
-    """An official example."""
+    """Return an official example."""
     path: Path = EXAMPLES / f"{name}.json"
     if not path.exists():
-        pytest.skip("the AKS examples (shared/data/acr-wire) are not here")
+        pytest.skip("the AKS examples (shared/data/acr-wire) are missing")
     return json.loads(path.read_text())
 
 
@@ -62,31 +62,31 @@ def body(exchange: Any) -> Any:
         ("disable_local_accounts", ClusterState("c", auth="entra", disable_local_accounts=True)),
     ],
 )
-def test_a_cluster_has_no_field_that_no_recorded_cluster_has(recording: str, cluster: ClusterState) -> None:
-    """Each field is found in some recorded answer; those that decide how a cluster is reached in this very one."""
-    known: set[str] = set()
+def test_cluster_fields_are_in_the_recordings(recording: str, cluster: ClusterState) -> None:
+    """Fields that decide how a cluster is reached must be in the same recording."""
+    recorded_keys: set[str] = set()
     for name in (recording, "disable_local_accounts", "private_cluster_public_fqdn"):
         for exchange in exchanges(name):
             if exchange["response"]["body"]["string"]:
-                known |= set(keys(body(exchange)))
-    assert set(keys(describe_cluster(cluster))) <= known
+                recorded_keys |= set(keys(body(exchange)))
+    assert set(keys(describe_cluster(cluster))) <= recorded_keys
     recorded = body(exchanges(recording)[-1])["properties"]
-    mine = describe_cluster(cluster)["properties"]
+    properties = describe_cluster(cluster)["properties"]
     for field in ("fqdn", "privateFQDN", "aadProfile"):
-        assert (field in mine) == (field in recorded), field
-    assert ("apiServerAccessProfile" in mine) == ("enablePrivateCluster" in str(recorded))
+        assert (field in properties) == (field in recorded), field
+    assert ("apiServerAccessProfile" in properties) == ("enablePrivateCluster" in str(recorded))
 
 
-async def test_lists_credentials_and_results_have_the_keys_of_the_official_examples() -> None:
-    """Nothing misspelt: what a client reads by name is there by that name."""
+async def test_answers_have_keys_of_official_examples() -> None:
+    """A misspelt key would be missing for a client."""
     async with plain(ClusterState("clustername1")) as call:
         _, _, listed = await call(f"{SCOPE}{VERSION}")
-        wanted = example("ManagedClustersListByResourceGroup")["responses"]["200"]["body"]
-        assert set(listed) == set(wanted)
-        assert {"id", "location", "name", "type", "properties"} <= set(listed["value"][0]) & set(wanted["value"][0])
+        expected = example("ManagedClustersListByResourceGroup")["responses"]["200"]["body"]
+        assert set(listed) == set(expected)
+        assert {"id", "location", "name", "type", "properties"} <= set(listed["value"][0]) & set(expected["value"][0])
         _, _, credentials = await call(f"{SCOPE}/clustername1/listClusterUserCredential{VERSION}", "POST")
-        wanted = example("ManagedClustersListClusterUserCredentials")["responses"]["200"]["body"]
-        assert set(keys(credentials)) == set(keys(wanted))
+        expected = example("ManagedClustersListClusterUserCredentials")["responses"]["200"]["body"]
+        assert set(keys(credentials)) == set(keys(expected))
         status, headers, started = await call(
             f"{SCOPE}/clustername1/runCommand{VERSION}", "POST", json={"command": "echo hi", "context": ""}
         )
@@ -101,12 +101,14 @@ async def test_lists_credentials_and_results_have_the_keys_of_the_official_examp
         status = 202
         while status == 202:
             status, _, result = await call(path)
-        wanted = example("RunCommandResultSucceed")["responses"]["200"]["body"]
-        assert set(keys(result)) == set(keys(wanted))
+        expected = example("RunCommandResultSucceed")["responses"]["200"]["body"]
+        assert set(keys(result)) == set(keys(expected))
 
 
-async def test_the_run_command_goes_as_it_was_recorded() -> None:
-    """202 without a body or Retry-After, 202 Running with the address again, 200 with the result."""
+async def test_run_command_answers_as_recorded() -> None:
+    """
+    202 without a body or Retry-After, 202 Running with the address again, 200 with the result.
+    """
     posted, running, done = exchanges("run_command")
     async with plain(ClusterState("cmdtest000002")) as call:
         status, headers, answer = await call(
@@ -132,22 +134,22 @@ async def test_the_run_command_goes_as_it_was_recorded() -> None:
 
 
 @pytest.mark.parametrize("name", ["credentials_user_newer", "credentials__test_aks_availability_zones"])
-async def test_credentials_look_like_the_recorded_ones(name: str) -> None:
-    """The kubeconfig has the recorded keys and names its user and context in the same way."""
+async def test_credentials_have_the_recorded_form(name: str) -> None:
+    """The kubeconfig has the recorded keys, and user and context are named alike."""
     (exchange,) = exchanges(name)
     recorded = yaml.safe_load(base64.b64decode(body(exchange)["kubeconfigs"][0]["value"]))
     async with plain(ClusterState("aks-prod", resource_group="rg-prod")) as call:
         _, headers, answer = await call(f"{SCOPE}/aks-prod/listClusterUserCredential{VERSION}", "POST")
         for header, values in exchange["response"]["headers"].items():
-            if header not in _PASSING:
+            if header not in _UNCOMPARED_HEADERS:
                 assert headers[header] == values[0], header
-        mine = yaml.safe_load(base64.b64decode(answer["kubeconfigs"][0]["value"]))
-    assert list(keys(mine)) == list(keys(recorded))
-    assert mine["users"][0]["name"] == "clusterUser_rg-prod_aks-prod"
+        emulated = yaml.safe_load(base64.b64decode(answer["kubeconfigs"][0]["value"]))
+    assert list(keys(emulated)) == list(keys(recorded))
+    assert emulated["users"][0]["name"] == "clusterUser_rg-prod_aks-prod"
     assert recorded["users"][0]["name"].startswith("clusterUser_")
 
 
-async def test_a_missing_cluster_is_reported_as_recorded() -> None:
+async def test_missing_cluster_answers_as_recorded() -> None:
     """The envelope, the code, the sentence and the headers."""
     (exchange,) = exchanges("create_conflict_error")
     async with plain(ClusterState("aks-prod", resource_group="clitest000001")) as call:
@@ -156,5 +158,5 @@ async def test_a_missing_cluster_is_reported_as_recorded() -> None:
     assert status == exchange["response"]["status"]["code"]
     assert answer == body(exchange)
     for header, values in exchange["response"]["headers"].items():
-        if header not in _PASSING:
+        if header not in _UNCOMPARED_HEADERS:
             assert headers[header] == values[0], header

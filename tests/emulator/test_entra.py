@@ -1,4 +1,4 @@
-"""Entra ID and the OIDC issuers, through the real azure-identity and on the wire."""
+"""Entra ID and the issuers of ID tokens, with the real azure-identity and on the wire."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def secret_credential(emulator: Emulator, **changes: Any) -> ClientSecretCredent
         "https://management.usgovcloudapi.net/.default",
     ],
 )
-async def test_a_secret_gets_a_token_for_the_audience(emulator: Emulator, scope: str) -> None:
+async def test_client_secret_gets_a_token_for_audience(emulator: Emulator, scope: str) -> None:
     async with secret_credential(emulator) as credential:
         token = await credential.get_token(scope)
     claims = emulator.authority.check_token(token.token, scope.removesuffix("/.default"))
@@ -68,7 +68,7 @@ async def test_a_secret_gets_a_token_for_the_audience(emulator: Emulator, scope:
     assert emulator.authority.check_token(token.token, "https://graph.microsoft.com") is None
 
 
-async def test_every_name_of_the_resource_manager_is_the_same_audience(emulator: Emulator) -> None:
+async def test_resource_manager_names_are_one_audience(emulator: Emulator) -> None:
     for name in ("https://management.azure.com/", "https://management.core.windows.net", emulator.resource_manager):
         assert (
             emulator.authority.check_token(emulator.authority.issue_token(name, "me"), emulator.resource_manager)
@@ -84,13 +84,13 @@ async def test_every_name_of_the_resource_manager_is_the_same_audience(emulator:
         ({"tenant_id": "99999999-0000-0000-0000-000000000000"}, "tenant"),
     ],
 )
-async def test_a_wrong_login_is_told_by_its_code(emulator: Emulator, changes: dict[str, str], code: str) -> None:
+async def test_wrong_login_answers_its_aadsts_code(emulator: Emulator, changes: dict[str, str], code: str) -> None:
     async with secret_credential(emulator, **changes) as credential:
         with pytest.raises((ClientAuthenticationError, ValueError), match=code):
             await credential.get_token(REGISTRY_SCOPE)
 
 
-async def test_an_unknown_resource_is_refused(emulator: Emulator) -> None:
+async def test_unknown_resource_is_refused(emulator: Emulator) -> None:
     async with secret_credential(emulator) as credential:
         with pytest.raises(ClientAuthenticationError, match="AADSTS500011"):
             await credential.get_token("https://elsewhere.example/.default")
@@ -105,7 +105,7 @@ async def github_assertion(emulator: Emulator, http: aiohttp.ClientSession, audi
         return str((await response.json())["value"])
 
 
-async def test_a_job_of_github_logs_in_without_a_secret(emulator: Emulator, http: aiohttp.ClientSession) -> None:
+async def test_github_job_logs_in_without_secret(emulator: Emulator, http: aiohttp.ClientSession) -> None:
     directory = emulator.world.directory
     directory.federated.append(FederatedCredential("github-app", GITHUB_ISSUER, directory.github_subject))
     assertion = await github_assertion(emulator, http)
@@ -133,7 +133,7 @@ async def test_a_job_of_github_logs_in_without_a_secret(emulator: Emulator, http
         ),
     ],
 )
-async def test_an_assertion_must_match_what_the_directory_trusts(
+async def test_assertion_must_match_a_federated_credential(
     emulator: Emulator, http: aiohttp.ClientSession, federated: FederatedCredential, code: str
 ) -> None:
     emulator.world.directory.federated.append(federated)
@@ -149,7 +149,7 @@ async def test_an_assertion_must_match_what_the_directory_trusts(
             await credential.get_token(REGISTRY_SCOPE)
 
 
-async def test_an_assertion_that_nobody_signed_is_refused(emulator: Emulator) -> None:
+async def test_assertion_of_another_signer_is_refused(emulator: Emulator) -> None:
     emulator.world.directory.federated.append(FederatedCredential("app", GITHUB_ISSUER, "anyone"))
     async with ClientAssertionCredential(
         emulator.world.directory.tenant,
@@ -162,14 +162,15 @@ async def test_an_assertion_that_nobody_signed_is_refused(emulator: Emulator) ->
             await credential.get_token(REGISTRY_SCOPE)
 
 
-async def test_a_job_of_azure_pipelines_logs_in_by_its_service_connection(
+async def test_pipelines_job_logs_in_with_service_connection(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = emulator.world.directory
     directory.federated.append(FederatedCredential("pipelines-app", PIPELINES_ISSUER, directory.pipelines_subject))
     environment = emulator.pipelines_environment()
     monkeypatch.setenv("SYSTEM_OIDCREQUESTURI", environment["SYSTEM_OIDCREQUESTURI"])
-    # Even the asynchronous credential fetches its OIDC token with blocking calls, which would block the emulator too.
+    # The asynchronous credential also fetches its OIDC token with blocking calls, which would block
+    # the emulator. So the synchronous one runs in a thread.
     credential = AzurePipelinesCredential(
         tenant_id=directory.tenant,
         client_id="pipelines-app",
@@ -182,23 +183,21 @@ async def test_a_job_of_azure_pipelines_logs_in_by_its_service_connection(
     assert emulator.authority.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default")) is not None
 
 
-async def test_the_issuers_give_nothing_without_the_token_of_a_job(
-    emulator: Emulator, http: aiohttp.ClientSession
-) -> None:
+async def test_issuers_refuse_requests_without_job_token(emulator: Emulator, http: aiohttp.ClientSession) -> None:
     async with http.get(emulator.github_environment()["ACTIONS_ID_TOKEN_REQUEST_URL"]) as response:
         assert response.status == 401
     async with http.post(emulator.pipelines_environment()["SYSTEM_OIDCREQUESTURI"]) as response:
         assert response.status == 401
 
 
-async def test_a_token_of_a_set_lifetime_ends(emulator: Emulator) -> None:
+async def test_token_expires_after_configured_lifetime(emulator: Emulator) -> None:
     emulator.world.directory.token_lifetime = 0
     async with secret_credential(emulator) as credential:
         token = await credential.get_token(REGISTRY_SCOPE)
     assert emulator.authority.check_token(token.token, REGISTRY_SCOPE.removesuffix("/.default")) is None
 
 
-async def test_discovery_names_the_authority_that_was_asked(emulator: Emulator, http: aiohttp.ClientSession) -> None:
+async def test_discovery_names_the_requested_authority(emulator: Emulator, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{emulator.authority_url}/common/discovery/instance?api-version=1.1") as response:
         endpoint = (await response.json())["tenant_discovery_endpoint"]
     async with http.get(endpoint) as response:

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, and what is written down about it."""
+"""Faults, rate limits and the request log of the emulator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def registry(world: World) -> AsyncIterator[RegistryClient]:
         yield client
 
 
-async def test_a_fault_hits_the_named_requests_alone(world: World, registry: RegistryClient) -> None:
+async def test_fault_hits_only_matching_requests(world: World, registry: RegistryClient) -> None:
     world.faults.append(
         Fault(service="acr", method="GET", path=r"_tags$", query=r"n=2", status=503, after=1, times=2, body={"a": 1})
     )
@@ -41,23 +41,24 @@ async def test_a_fault_hits_the_named_requests_alone(world: World, registry: Reg
     assert (fault.matched, fault.hits) == (5, 2)
 
 
-async def test_a_made_up_answer_has_its_headers_and_body(world: World, registry: RegistryClient) -> None:
+async def test_status_fault_sends_headers_and_body(world: World, registry: RegistryClient) -> None:
     world.faults.append(Fault(path="_tags", status=429, headers={"Retry-After": "7"}, body={"errors": []}))
     answer = await registry.get("/acr/v1/web/_tags")
     assert (answer.status, answer.headers["Retry-After"], answer.json) == (429, "7", {"errors": []})
 
 
 @pytest.mark.parametrize("fault", [Fault(path="_tags", reset=True), Fault(path="_tags", hang=0.1)])
-async def test_a_cut_connection_has_no_answer(world: World, registry: RegistryClient, fault: Fault) -> None:
+async def test_cut_connection_has_no_answer(world: World, registry: RegistryClient, fault: Fault) -> None:
+    """The request is not executed, and its record has status 0."""
     world.faults.append(fault)
     with pytest.raises(aiohttp.ClientError):
         await registry.delete("/acr/v1/web/_tags/1.0")
     assert world.requests[-1].status == 0
-    # It was cut before it did anything.
+    # The connection was cut before the handler ran.
     assert "1.0" in world.registry.repositories["web"].tags
 
 
-async def test_a_hanging_request_does_not_keep_the_emulator_running(world: World) -> None:
+async def test_hanging_request_does_not_delay_exit(world: World) -> None:
     world.faults.append(Fault(path="_tags", hang=60))
     async with registry_client(world) as client:
         waiting = asyncio.create_task(client.get("/acr/v1/web/_tags"))
@@ -68,19 +69,19 @@ async def test_a_hanging_request_does_not_keep_the_emulator_running(world: World
         await waiting
 
 
-async def test_an_answer_can_be_cut_short(world: World, registry: RegistryClient) -> None:
+async def test_truncate_fault_cuts_the_body(world: World, registry: RegistryClient) -> None:
     world.faults.append(Fault(path="_tags", truncate=0.5, times=1))
     with pytest.raises(aiohttp.ClientPayloadError):
         await registry.get("/acr/v1/web/_tags")
 
 
-async def test_a_body_can_be_no_json(world: World, registry: RegistryClient) -> None:
+async def test_malformed_fault_breaks_the_json(world: World, registry: RegistryClient) -> None:
     world.faults.append(Fault(path="_tags", malformed=True))
     with pytest.raises(json.JSONDecodeError):
         await registry.get("/acr/v1/web/_tags")
 
 
-async def test_latency_is_for_all_or_for_some(world: World, registry: RegistryClient) -> None:
+async def test_latency_applies_to_world_or_fault(world: World, registry: RegistryClient) -> None:
     async def seconds(path: str) -> float:
         started = time.monotonic()
         await registry.get(path)
@@ -93,7 +94,7 @@ async def test_latency_is_for_all_or_for_some(world: World, registry: RegistryCl
     assert await seconds("/acr/v1/web/_tags") >= 0.2
 
 
-async def test_the_world_can_change_at_a_chosen_request(world: World, registry: RegistryClient) -> None:
+async def test_before_hook_runs_before_the_handler(world: World, registry: RegistryClient) -> None:
     async def push_again(_: web.Request) -> None:
         world.registry.push("web", "1.3")
 
@@ -103,7 +104,7 @@ async def test_the_world_can_change_at_a_chosen_request(world: World, registry: 
     assert answer.headers["x-ms-int-docker-content-digest"] != planned
 
 
-async def test_the_world_can_change_behind_a_request(world: World, registry: RegistryClient) -> None:
+async def test_after_handler_hook_runs_before_the_next_request(world: World, registry: RegistryClient) -> None:
     async def push_again(_: web.Request) -> None:
         world.registry.push("web", "1.3")
 
@@ -113,20 +114,21 @@ async def test_the_world_can_change_behind_a_request(world: World, registry: Reg
     assert first != second
 
 
-async def test_a_delay_and_a_failure_can_hit_the_same_request(world: World, registry: RegistryClient) -> None:
+async def test_delay_and_failure_apply_to_same_request(world: World, registry: RegistryClient) -> None:
     world.faults += [Fault(path="_tags", latency=0.1), Fault(path="_tags", status=500, times=1)]
     started = time.monotonic()
     assert (await registry.get("/acr/v1/web/_tags")).status == 500
     assert time.monotonic() - started >= 0.1
 
 
-async def test_a_used_up_budget_answers_429_and_counts_down(world: World, registry: RegistryClient) -> None:
+async def test_exhausted_budget_answers_429_with_countdown(world: World, registry: RegistryClient) -> None:
+    """Retry-After counts down; requests of other categories are not limited."""
     world.budgets["DataplaneDelete"] = Budget(limit=2, seconds=2.5)
     answers = [await registry.delete(f"/acr/v1/web/_tags/1.{number}") for number in range(3)]
     assert [answer.status for answer in answers] == [202, 202, 429]
     assert answers[2].code == "TOOMANYREQUESTS"
     assert int(answers[2].headers["Retry-After"]) == 3
-    # Reading has a budget of its own.
+    # Reads have another budget.
     assert (await registry.get("/acr/v1/web/_tags")).status == 200
     await asyncio.sleep(1)
     again = await registry.delete("/acr/v1/web/_tags/1.2")
@@ -135,7 +137,8 @@ async def test_a_used_up_budget_answers_429_and_counts_down(world: World, regist
     assert (await registry.delete("/acr/v1/web/_tags/1.2")).status == 202
 
 
-async def test_what_is_left_shows_on_deletes_and_tokens(world: World, registry: RegistryClient) -> None:
+async def test_deletions_show_the_remaining_calls(world: World, registry: RegistryClient) -> None:
+    """Other answers of the data plane have no such header."""
     answer = await registry.delete("/acr/v1/web/_tags/1.0")
     assert float(answer.headers["x-ms-ratelimit-remaining-calls-per-second"]) == pytest.approx(500 / 60, abs=0.01)
     world.budgets["DataplaneDelete"] = Budget(limit=120)
@@ -157,11 +160,11 @@ async def test_what_is_left_shows_on_deletes_and_tokens(world: World, registry: 
         ("POST", "/oauth2/token", "OAuth"),
     ],
 )
-def test_every_request_has_one_rate_category(method: str, path: str, category: str) -> None:
+def test_requests_have_a_rate_category(method: str, path: str, category: str) -> None:
     assert category_of(method, path) == category
 
 
-async def test_every_request_is_written_down(world: World, registry: RegistryClient) -> None:
+async def test_requests_are_recorded(world: World, registry: RegistryClient) -> None:
     world.requests.clear()
     await registry.get("/acr/v1/shop%2Fweb/_tags?n=3")
     await registry.delete("/acr/v1/web/_tags/1.0")

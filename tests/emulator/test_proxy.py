@@ -1,4 +1,4 @@
-"""The proxy leads the real names home, and every other name nowhere."""
+"""The proxy connects real host names to the emulator, and refuses all other names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def http(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         ("management.chinacloudapi.cn", "arm"),
     ],
 )
-async def test_the_real_names_lead_to_the_services(
+async def test_real_host_names_reach_the_services(
     emulator: Emulator, http: aiohttp.ClientSession, host: str, service: str
 ) -> None:
     async with http.get(f"https://{host}/nothing"):
@@ -51,9 +51,7 @@ async def test_the_real_names_lead_to_the_services(
     assert (record.service, record.path) == (service, "/nothing")
 
 
-async def test_a_cluster_is_known_by_its_host_even_if_it_came_later(
-    emulator: Emulator, http: aiohttp.ClientSession
-) -> None:
+async def test_clusters_added_later_are_reachable_by_name(emulator: Emulator, http: aiohttp.ClientSession) -> None:
     late = ClusterState(name="aks-late")
     emulator.world.clusters["aks-late"] = late
     for cluster in emulator.world.clusters.values():
@@ -62,14 +60,15 @@ async def test_a_cluster_is_known_by_its_host_even_if_it_came_later(
         assert emulator.world.requests[-1].service == f"kubernetes/{cluster.name}"
 
 
-async def test_another_name_of_the_registry_leads_there_too(emulator: Emulator, http: aiohttp.ClientSession) -> None:
+async def test_registry_alias_reaches_the_registry(emulator: Emulator, http: aiohttp.ClientSession) -> None:
     emulator.world.registry.aliases.append("images.contoso.example")
     async with http.get("https://images.contoso.example/v2/") as answer:
         assert answer.status == 401
 
 
 @pytest.mark.parametrize("host", ["example.com", "contoso.azurecr.io.example.com", "127.0.0.1", "localhost"])
-async def test_an_unknown_name_leads_nowhere(emulator: Emulator, http: aiohttp.ClientSession, host: str) -> None:
+async def test_unknown_host_is_refused(emulator: Emulator, http: aiohttp.ClientSession, host: str) -> None:
+    """So that no request can leave this machine."""
     with pytest.raises(aiohttp.ClientHttpProxyError) as caught:
         await http.get(f"https://{host}/", proxy=emulator.proxy_url)
     assert caught.value.status == 403
@@ -79,7 +78,7 @@ async def test_an_unknown_name_leads_nowhere(emulator: Emulator, http: aiohttp.C
 @pytest.mark.parametrize(
     "cluster", [ClusterState(name="private", private=True), ClusterState(name="stopped", power_state="Stopped")]
 )
-async def test_a_cluster_that_cannot_be_reached_is_a_bad_gateway(
+async def test_unreachable_cluster_answers_502(
     emulator: Emulator, http: aiohttp.ClientSession, cluster: ClusterState
 ) -> None:
     emulator.world.clusters[cluster.name] = cluster
@@ -88,12 +87,12 @@ async def test_a_cluster_that_cannot_be_reached_is_a_bad_gateway(
     assert caught.value.status == 502
 
 
-async def test_nothing_but_connect_is_spoken(emulator: Emulator, http: aiohttp.ClientSession) -> None:
+async def test_other_methods_than_connect_answer_405(emulator: Emulator, http: aiohttp.ClientSession) -> None:
     async with http.get("http://contoso.azurecr.io/", proxy=emulator.proxy_url) as answer:
         assert answer.status == 405
 
 
-async def test_an_open_tunnel_does_not_keep_the_emulator_running() -> None:
+async def test_open_tunnel_does_not_delay_exit() -> None:
     async with Emulator(World(face="proxy")) as emulator:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=emulator.ca_file))
         session = aiohttp.ClientSession(connector=connector)

@@ -1,4 +1,4 @@
-"""Starting, addressing and ending an emulator."""
+"""Start, addresses and end of an emulator."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 
 
-async def test_it_starts_soon() -> None:
+async def test_emulator_starts_within_ten_seconds() -> None:
     started = time.monotonic()
     async with Emulator(World(clusters={"a": ClusterState(name="a"), "b": ClusterState(name="b")})):
         assert time.monotonic() - started < 10
 
 
-async def test_nothing_is_left_when_it_has_ended() -> None:
+async def test_exit_removes_files_and_closes_ports() -> None:
     async with Emulator(World()) as emulator:
         folder = Path(emulator.ca_file).parent
         port = int(emulator.registry_url.rpartition(":")[2])
@@ -33,16 +33,17 @@ async def test_nothing_is_left_when_it_has_ended() -> None:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
 
-async def test_it_listens_on_loopback_alone() -> None:
+async def test_services_listen_on_loopback_only() -> None:
     async with Emulator(World()) as emulator:
         for url in (emulator.authority_url, emulator.resource_manager, emulator.proxy_url):
             port = int(url.rpartition(":")[2])
             with socket.socket() as other:
-                # Nobody listens on the other addresses: they can still be bound.
+                # Without a listener on another address, the port can be bound there.
                 other.bind(("127.0.0.2", port))
 
 
-async def test_the_ca_file_holds_one_authority_which_vouches_for_every_service() -> None:
+async def test_ca_file_verifies_every_service() -> None:
+    """The file has one authority; a cluster added after the start is verified too."""
     world = World()
     async with Emulator(world) as emulator:
         cluster = world.clusters["late"] = ClusterState(name="late")
@@ -62,7 +63,7 @@ async def test_the_ca_file_holds_one_authority_which_vouches_for_every_service()
         assert len(world.requests) == 5
 
 
-async def test_the_two_faces_say_their_own_names() -> None:
+async def test_faces_use_their_own_host_names() -> None:
     async with Emulator(World(clusters={"aks-prod": ClusterState(name="aks-prod")})) as emulator:
         registry = emulator.world.registry
         assert registry.image("shop/web", "1.0") == f"{emulator.registry_url}/shop/web:1.0"
@@ -80,7 +81,7 @@ async def test_the_two_faces_say_their_own_names() -> None:
         assert emulator.environment()["HTTPS_PROXY"] == emulator.proxy_url
 
 
-async def test_a_token_is_for_one_audience_and_for_a_time() -> None:
+async def test_token_is_valid_for_audience_and_lifetime() -> None:
     async with Emulator(World()) as emulator:
         token = emulator.authority.issue_token(AKS_SERVER_APP, "me")
         claims = emulator.authority.check_token(token, AKS_SERVER_APP)
@@ -98,7 +99,7 @@ async def test_a_token_is_for_one_audience_and_for_a_time() -> None:
         )
 
 
-async def test_a_client_certificate_is_recognised_by_its_cluster(tmp_path: Path) -> None:
+async def test_client_certificate_identifies_its_cluster_admin(tmp_path: Path) -> None:
     world = World(clusters={"aks-prod": ClusterState(name="aks-prod")})
     async with Emulator(world) as emulator:
         certificate, key = emulator.authority.client_certificate("aks-prod")
@@ -113,8 +114,8 @@ async def test_a_client_certificate_is_recognised_by_its_cluster(tmp_path: Path)
         assert world.requests[-1].identity == "masterclient-aks-prod"
 
 
-async def test_another_process_can_use_it() -> None:
-    """The environment that the emulator names is all that a client in another process needs."""
+async def test_environment_is_enough_for_another_process() -> None:
+    """The variables of `environment()` are all that a client in another process needs."""
     script = (
         "import os, ssl, json, urllib.request;"
         "context = ssl.create_default_context(cafile=os.environ['SSL_CERT_FILE']);"

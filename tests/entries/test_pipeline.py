@@ -1,4 +1,4 @@
-"""A step of a pipeline that comes to no result says so wherever it can."""
+"""A step of a pipeline that ends early reports it in the log, the summary and the outputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOGIN = {"AZURE_CLIENT_ID": SUBSCRIPTION, "AZURE_TENANT_ID": SUBSCRIPTION, "AZUR
 
 
 class Job:
-    """A `PipelineRuntime` that remembers what it was told."""
+    """A `PipelineRuntime` that records what the step reports."""
 
     level = Level.INFO
     apply_hint = "dry-run: false"
@@ -42,8 +42,8 @@ class Job:
     def __init__(self, workspace: Path, **inputs: str) -> None:
         self.workspace = workspace
         self.inputs = {name.replace("_", "-"): value for name, value in inputs.items()}
-        self.told: list[str] = []
-        self.given: Mapping[str, str] = {}
+        self.reports: list[str] = []
+        self.values: Mapping[str, str] = {}
         self.shown = ""
 
     def begin(self) -> Mapping[str, str]:
@@ -67,17 +67,17 @@ class Job:
 
     def log(self, level: Level, text: str) -> None:
         if level >= self.level:
-            self.told.append(text)
+            self.reports.append(text)
 
     def show(self, content: RenderableType) -> None:
-        self.told.append(str(content))
+        self.reports.append(str(content))
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
         yield
 
     def annotate(self, level: Level, title: str, text: str) -> None:
-        self.told.append(f"{level.word}: {title}: {text}")
+        self.reports.append(f"{level.word}: {title}: {text}")
 
     def mask(self, secret: str) -> None:
         pass
@@ -86,7 +86,7 @@ class Job:
         raise AssertionError
 
     def outputs(self, values: Mapping[str, str]) -> str:
-        self.given = values
+        self.values = values
         return ""
 
     def summary(self, markdown: str) -> str:
@@ -103,56 +103,54 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     return Job(tmp_path, **{name.replace("-", "_"): value for name, value in COMPLETE.items()})
 
 
-@pytest.mark.parametrize(("dry_run", "said"), [("true", "Nothing was deleted"), ("false", "in the log")])
-def test_what_nobody_foresaw_is_told_without_a_traceback(
-    job: Job, monkeypatch: pytest.MonkeyPatch, dry_run: str, said: str
+@pytest.mark.parametrize(("dry_run", "words"), [("true", "Nothing was deleted"), ("false", "The log lists")])
+def test_unexpected_error_is_reported_without_traceback(
+    job: Job, monkeypatch: pytest.MonkeyPatch, dry_run: str, words: str
 ) -> None:
     async def main(*_: object, **__: object) -> int:
-        raise ZeroDivisionError("whatever")
+        raise ZeroDivisionError("unexpected")
 
     monkeypatch.setattr("acr_cleanup.commands.run.run", main)
     job.inputs["dry-run"] = dry_run
 
     assert pipeline.run(job, {}) == 1
-    assert any("ZeroDivisionError: whatever" in each for each in job.told)
-    assert said in job.shown
-    assert set(job.given) == set(report_outputs.NAMES)
-    assert job.given["result"] == "failed"
+    assert any("ZeroDivisionError: unexpected" in report for report in job.reports)
+    assert words in job.shown
+    assert set(job.values) == set(report_outputs.NAMES)
+    assert job.values["result"] == "failed"
 
 
-def test_a_run_gets_what_the_inputs_say(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[object, Path]] = []
+def test_run_gets_dry_run_and_report_folder(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, Path]] = []
 
     async def main(settings: Settings, *_: object, dry_run: bool, **__: object) -> int:
-        seen.append((dry_run, settings.report_dir))
+        calls.append((dry_run, settings.report_dir))
         return 7
 
     monkeypatch.setattr("acr_cleanup.commands.run.run", main)
     assert pipeline.run(job, {}) == 7
     job.inputs["dry-run"] = "false"
     assert pipeline.run(job, {}) == 7
-    assert seen == [(True, Path("acr-cleanup")), (False, Path("acr-cleanup"))]
+    assert calls == [(True, Path("acr-cleanup")), (False, Path("acr-cleanup"))]
 
 
 @pytest.mark.parametrize("summary", ["", "true", "false", "False"])
-def test_a_summary_that_nobody_wants_is_not_shown(job: Job, summary: str) -> None:
+def test_summary_false_publishes_no_summary(job: Job, summary: str) -> None:
     job.inputs |= {"summary": summary, "keep-last": "many"}
 
     assert pipeline.run(job, {}) == 2
     assert bool(job.shown) is (summary.lower() != "false")
 
 
-def test_a_report_folder_that_is_a_file_is_a_problem(job: Job) -> None:
+def test_report_folder_that_is_a_file_is_refused(job: Job) -> None:
     (job.workspace / "taken").touch()
     job.inputs["report-dir"] = "taken"
 
     assert pipeline.run(job, {}) == 2
-    assert any(each.startswith("error: report-dir: ") for each in job.told)
+    assert any(report.startswith("error: report-dir: ") for report in job.reports)
 
 
-def test_no_folder_that_can_be_written_to_stops_before_anything_is_read(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_folders_stop_step_before_reading(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
@@ -160,10 +158,10 @@ def test_no_folder_that_can_be_written_to_stops_before_anything_is_read(
     monkeypatch.setattr("acr_cleanup.pipeline.tempfile.mkdtemp", denied)
 
     assert pipeline.run(job, {}) == 2
-    assert any("without a report" in text for text in job.told)
+    assert any("without a report" in report for report in job.reports)
 
 
-# -- only reading --------------------------------------------------------------------------------------------------------------
+# -- collect ---------------------------------------------------------------------------------------
 
 
 async def scanned(*_: object, **__: object) -> tuple[ClusterScan, ...]:
@@ -174,17 +172,17 @@ async def blocked(*_: object, **__: object) -> tuple[ClusterScan, ...]:
     return (ClusterScan("aks", blockers=(Blocker("aks", "list pods", "403 Forbidden.", "Give the role.", "pods"),)),)
 
 
-def nothing_decided(values: Mapping[str, str]) -> bool:
-    """Every output there is, and no tag in any."""
+def has_no_decision(values: Mapping[str, str]) -> bool:
+    """Do the values have every output, and no tag?"""
     empty = {"[]", "0", "", "false"}
     return set(values) == set(report_outputs.NAMES) and {values[name] for name in values if name != "result"} <= empty
 
 
 @pytest.mark.parametrize(("read", "code", "result"), [(scanned, 0, "success"), (blocked, 3, "aborted")])
-def test_with_collect_a_step_only_reads(
+def test_collect_reads_clusters_only(
     job: Job, monkeypatch: pytest.MonkeyPatch, read: object, code: int, result: str
 ) -> None:
-    """Even where deleting was asked for as well; and there are no reports of what was not decided."""
+    """Even with `dry-run: false`. There are no report files, since nothing is planned."""
     monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", read)
     job.inputs |= {"collect": "usage/snapshot.json", "dry-run": "false"}
 
@@ -192,14 +190,14 @@ def test_with_collect_a_step_only_reads(
     (cluster,) = json.loads((job.workspace / "usage" / "snapshot.json").read_text("utf-8"))["clusters"]
     assert cluster["cluster"] == "aks"
     assert bool(cluster["blockers"]) is (code == 3)
-    assert job.given["result"] == result
-    assert nothing_decided(job.given)
+    assert job.values["result"] == result
+    assert has_no_decision(job.values)
     assert "clusters read" in job.shown
-    assert any(each.startswith("error: aks: list pods") for each in job.told) is (code == 3)
+    assert any(report.startswith("error: aks: list pods") for report in job.reports) is (code == 3)
     assert not (job.workspace / "acr-cleanup").exists()
 
 
-def test_a_summary_of_the_reading_that_nobody_wants_is_not_shown(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collect_with_summary_false_publishes_no_summary(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", scanned)
     job.inputs |= {"collect": "usage.json", "summary": "false"}
 
@@ -208,36 +206,34 @@ def test_a_summary_of_the_reading_that_nobody_wants_is_not_shown(job: Job, monke
     assert (job.workspace / "usage.json").exists()
 
 
-@pytest.mark.parametrize("named", ["../usage.json", "/tmp/usage.json", ".", "folder", "out/usage.json", "nul\0"])
-def test_a_snapshot_outside_the_workspace_or_in_the_way_of_something_is_a_problem(job: Job, named: str) -> None:
+@pytest.mark.parametrize("path", ["../usage.json", "/tmp/usage.json", ".", "folder", "out/usage.json", "nul\0"])
+def test_unusable_snapshot_path_is_refused(job: Job, path: str) -> None:
     (job.workspace / "folder").mkdir()
     (job.workspace / "out").symlink_to("/tmp")
-    job.inputs["collect"] = named
+    job.inputs["collect"] = path
 
     assert pipeline.run(job, {}) == 2
-    assert any(each.startswith("error: collect: ") for each in job.told)
-    assert job.given["result"] == "failed"
-    assert nothing_decided(job.given)
+    assert any(report.startswith("error: collect: ") for report in job.reports)
+    assert job.values["result"] == "failed"
+    assert has_no_decision(job.values)
 
 
-def test_what_nobody_foresaw_while_reading_is_told_without_a_traceback(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unexpected_error_in_collect_has_no_traceback(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("whatever")
+        raise ZeroDivisionError("unexpected")
 
     monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", broken)
     job.inputs["collect"] = "usage.json"
 
     assert pipeline.run(job, LOGIN) == 1
-    assert any("ZeroDivisionError: whatever" in each for each in job.told)
+    assert any("ZeroDivisionError: unexpected" in report for report in job.reports)
     assert "Nothing was deleted" in job.shown
-    assert job.given["result"] == "failed"
+    assert job.values["result"] == "failed"
     assert not (job.workspace / "usage.json").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_the_snapshot_belongs_to_the_owner_of_the_workspace(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot_belongs_to_owner_of_workspace(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acr_cleanup.stages.read.ConfiguredClusters.scan", scanned)
     os.chown(job.workspace, 1001, 1001)
     job.inputs["collect"] = "a/b/usage.json"

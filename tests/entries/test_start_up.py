@@ -1,4 +1,4 @@
-"""What it takes to answer before there is any work to do."""
+"""`--version` and `--help` are answered without slow imports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.bench.starting import SDKS, imported
 from tests.helpers.paths import ROOT
 
 
-def test_the_quick_answer_to_version_is_the_one_of_the_parser(
+def test_quick_version_equals_version_of_parser(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--version` is answered before the parser is imported: nobody may notice."""
+    """`--version` is answered before the parser is imported, with the same text."""
     monkeypatch.setattr(sys, "argv", ["acr-cleanup", "--version"])
     entry()
     quick = capsys.readouterr().out
@@ -30,11 +30,11 @@ def test_the_quick_answer_to_version_is_the_one_of_the_parser(
     assert quick == capsys.readouterr().out == f"acr-cleanup {__version__}\n"
 
 
-def test_the_container_answers_to_version_as_quickly() -> None:
-    """With words after its name it is a command line, wherever it runs; and nothing follows the answer."""
-    words = [sys.executable, "-X", "importtime", "entrypoint.py", "--version"]
+def test_container_answers_version_without_the_parser() -> None:
+    """With arguments, the entrypoint is a command line, even in GitHub Actions."""
+    command = [sys.executable, "-X", "importtime", "entrypoint.py", "--version"]
     environ = {**os.environ, "GITHUB_ACTIONS": "true"}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=environ)
 
     assert (done.returncode, done.stdout) == (0, f"acr-cleanup {__version__}\n")
     assert "acr_cleanup.__main__" in done.stderr
@@ -42,8 +42,8 @@ def test_the_container_answers_to_version_as_quickly() -> None:
     assert "pydantic" not in done.stderr
 
 
-def test_everything_else_reaches_the_parser() -> None:
-    """Wrong usage is told by the command line itself, through the module that `python -m` runs."""
+def test_unknown_flag_is_reported_by_the_parser() -> None:
+    """The module of `python -m` passes everything but `--version` to the parser."""
     done = subprocess.run(
         [sys.executable, "-m", "acr_cleanup", "--version-please"], capture_output=True, text=True, cwd=ROOT, check=False
     )
@@ -54,5 +54,5 @@ def test_everything_else_reaches_the_parser() -> None:
 
 @pytest.mark.parametrize("arguments", [("plan", "--help"), ("--version",)])
 def test_help_imports_no_sdk(arguments: tuple[str, ...]) -> None:
-    """The SDKs take more than a second to import; who only asks for help must not wait for them."""
+    """The SDKs take more than a second to import."""
     assert imported(*arguments).isdisjoint(SDKS)

@@ -1,8 +1,9 @@
 """
-The whole way of the Azure Pipelines task: the bundle as the agent starts it, the package that it ships, and an emulated Azure.
+The Azure Pipelines task from end to end: the bundle, the Python package in it, and an emulated
+Azure.
 
-Python is the method, for nothing here can run a container; installing the locked packages is left out, for that needs an index.
-`make task` packs what is tested, and runs this.
+The method is Python, since these tests cannot run a container. They skip the installation of the
+locked packages, which needs a package index. `make task` packs the task and runs these tests.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.world import PIPELINES_ISSUER, FederatedCredential
 from tests.entries.test_task import MANIFEST, PACKED, TASK
 
-pytestmark = pytest.mark.skipif(not PACKED, reason="`make task` packs the task and runs it.")
+pytestmark = pytest.mark.skipif(not PACKED, reason="`make task` packs the task and runs these tests.")
 
 BUNDLE = TASK / "build" / "extension" / "AcrCleanupV1" / "index.js"
 CONNECTION = "44444444-4444-4444-4444-444444444444"
 OUTPUTS = {each["name"] for each in json.loads(MANIFEST.read_text("utf-8"))["outputVariables"]}
 
-# `python3`, whose environments have the packages of the tests; that it is asked to install them is all that counts.
+# A stand-in for `python3`. Its environments use the packages of the tests, and pip only checks that
+# hashes are required.
 PYTHON = """#!/bin/sh
 case "$*" in
-  *"-m venv "*) for made; do :; done; mkdir -p "$made/bin"; cp "$0" "$made/bin/python" ;;
+  *"-m venv "*) for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
   *"-m pip "*) case "$*" in *--require-hashes*) ;; *) exit 9 ;; esac ;;
   *) exec {python} "$@" ;;
 esac
@@ -45,7 +47,7 @@ esac
 
 @dataclass
 class Run:
-    """What the agent has heard."""
+    """The output of the task, and the commands in it."""
 
     log: str
     commands: list[tuple[str, dict[str, str], str]]
@@ -56,7 +58,7 @@ class Run:
 
     @property
     def completed(self) -> tuple[str, str]:
-        ((_, properties, data),) = (each for each in self.commands if each[0] == "task.complete")
+        ((_, properties, data),) = (command for command in self.commands if command[0] == "task.complete")
         return properties["result"], data
 
     @property
@@ -70,28 +72,32 @@ class Run:
         )
 
 
-def heard(log: str) -> list[tuple[str, dict[str, str], str]]:
-    """The commands that the agent finds, wherever they stand in a line."""
-    found = []
+def commands_in(log: str) -> list[tuple[str, dict[str, str], str]]:
+    """Return the commands that the agent would execute. It finds them anywhere in a line."""
+    commands = []
     for line in re.split(r"\r\n|\n|\r", log):
         if match := re.search(r"##vso\[([\w.]+) ?([^\]]*)\](.*)", line, re.IGNORECASE):
             properties = dict(pair.split("=", 1) for pair in match[2].split(";") if "=" in pair)
             data = match[3]
             for escape, character in (("%0D", "\r"), ("%0A", "\n"), ("%AZP25", "%"), ("%25", "%")):
                 data = data.replace(escape, character)
-            found.append((match[1], properties, data))
-    return found
+            commands.append((match[1], properties, data))
+    return commands
 
 
 class Agent:
-    """A job on an agent without Docker, whose service connection may or may not be trusted by the emulated Entra ID."""
+    """
+    A job on an agent without Docker.
+
+    The emulated Entra ID trusts its connection after `trust`.
+    """
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         self.emulator = emulator
         self.folder = folder
         self.workspace = folder / "1" / "s"
-        for each in (self.workspace, folder / "_temp", folder / "_tool", folder / "bin"):
-            each.mkdir(parents=True)
+        for path in (self.workspace, folder / "_temp", folder / "_tool", folder / "bin"):
+            path.mkdir(parents=True)
         python = folder / "bin" / "python3"
         python.write_text(PYTHON.replace("{python}", sys.executable))
         python.chmod(0o755)
@@ -106,14 +112,14 @@ class Agent:
 
     def variables(self, inputs: dict[str, str]) -> dict[str, str]:
         directory = self.emulator.world.directory
-        of_emulator = {k: v for k, v in self.emulator.environment().items() if not k.startswith("AZURE_")}
+        emulated = {k: v for k, v in self.emulator.environment().items() if not k.startswith("AZURE_")}
         token = self.emulator.pipelines_environment()
         login = {"tenantid": directory.tenant, "serviceprincipalid": directory.client_id}
         scheme = "WorkloadIdentityFederation"
         job = {"scheme": "OAuth", "parameters": {"AccessToken": token.pop("SYSTEM_ACCESSTOKEN")}}
         given = {"connectedServiceNameARM": CONNECTION, "method": "python", **inputs}
         return {
-            **of_emulator,
+            **emulated,
             **token,
             "PATH": str(self.folder / "bin"),
             "HOME": str(self.folder),
@@ -131,7 +137,7 @@ class Agent:
         }
 
     async def run(self, when: asyncio.Event | None = None, /, **inputs: str) -> Run:
-        """Run the task; cancel the job at that event."""
+        """Run the task. Cancel the job when the event is set."""
         node = shutil.which("node")
         assert node is not None
         process = await asyncio.create_subprocess_exec(
@@ -148,10 +154,10 @@ class Agent:
             process.send_signal(signal.SIGINT)
         out, _ = await asyncio.wait_for(process.communicate(), 90)
         log = out.decode()
-        run = Run(log, heard(log))
+        run = Run(log, commands_in(log))
         secret = self.emulator.world.directory.pipelines_access_token
         assert [data for name, _, data in run.commands if data == secret and name != "task.setsecret"] == []
-        assert log.count(secret) == 1, "said once, to be masked"
+        assert log.count(secret) == 1, "only in the command that masks it"
         assert set(run.outputs) == OUTPUTS, log
         return run
 
@@ -172,8 +178,11 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         yield agent
 
 
-async def test_a_plan_then_what_it_says(agent: Agent) -> None:
-    """Federation, plan, reviewed plan from the artifacts, deletion: the pipeline of docs/azure-pipelines.md."""
+async def test_reviewed_plan_is_applied_by_second_run(agent: Agent) -> None:
+    """
+    The runs use federation, and the plan comes from the folder of the artifacts, as in the
+    documented pipeline.
+    """
     agent.trust()
     config = str(agent.workspace / "acr-cleanup.json")
     planned = await agent.run(configFile=config, dryRun="True", applyPlan=str(agent.workspace))
@@ -195,7 +204,7 @@ async def test_a_plan_then_what_it_says(agent: Agent) -> None:
     assert set(agent.emulator.world.registry.repositories["shop/web"].tags) == {"2.0"}
 
 
-async def test_what_cannot_be_seen_fails_the_task_and_deletes_nothing(agent: Agent) -> None:
+async def test_forbidden_kind_fails_task_without_deleting(agent: Agent) -> None:
     agent.trust()
     agent.emulator.world.clusters["aks-prod"].forbidden.add("pods")
     run = await agent.run(configFile="acr-cleanup.json", dryRun="false")
@@ -206,21 +215,21 @@ async def test_what_cannot_be_seen_fails_the_task_and_deletes_nothing(agent: Age
     assert "aks-prod" in run.summary
 
 
-async def test_every_wrong_input_is_an_issue_by_its_name(agent: Agent) -> None:
+async def test_invalid_inputs_are_issues_by_name(agent: Agent) -> None:
     agent.trust()
     run = await agent.run(configFile="acr-cleanup.json", olderThan="soon", maxDeletions="-1")
     assert run.completed[0] == "Failed"
     assert {"olderThan", "maxDeletions"} <= set(re.findall(r"\w+", run.issues("error")))
 
 
-async def test_an_application_that_does_not_trust_the_connection_says_so(agent: Agent) -> None:
+async def test_untrusted_connection_is_explained(agent: Agent) -> None:
     run = await agent.run(configFile="acr-cleanup.json")
     assert run.completed[0] == "Failed"
     assert "AADSTS70" in run.issues("error")
     assert "federated credential" in run.issues("error")
 
 
-async def test_a_snapshot_is_collected(agent: Agent) -> None:
+async def test_snapshot_is_collected(agent: Agent) -> None:
     agent.trust()
     run = await agent.run(configFile="acr-cleanup.json", collect=str(agent.workspace / "usage.json"))
     assert run.completed == ("Succeeded", ""), run.log

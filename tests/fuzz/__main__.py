@@ -18,7 +18,9 @@ FOLDER = Path(__file__).parent
 
 
 def fuzz_tests(stem: str = "test_*") -> Iterator[tuple[str, Callable[[bytes], object]]]:
-    """Every test (of the files with this name) by name, as a function of the bytes of an example."""
+    """
+    Every test (of the files with this name) by name, as a function of the bytes of an example.
+    """
     for path in sorted(FOLDER.glob(f"{stem}.py")):
         module = importlib.import_module(f"tests.fuzz.{path.stem}")
         for name, value in vars(module).items():

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
-from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, is_helms, open_page
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.read_failure import ReadFailure
@@ -51,7 +51,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
     with bounded_time():
         try:
             opened = open_page(body, kind)
-            is_helms(body, opened.items)
+            has_helm_objects(body, opened.items)
             reader = ObjectReader(kind, "prod", OURS)
             for item in opened.items:
                 reader.add(item)
@@ -66,7 +66,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
                 # The reader did not decode it, since our registry does not occur in it.
                 continue
             single.add(image_uses(obj, kind, "prod", OURS))
-        return reader.found, single
+        return reader.findings, single
 
 
 @fuzz_test
@@ -192,7 +192,7 @@ def test_damaged_kubeconfig_is_read_or_rejected(tree: Any, is_json: bool) -> Non
         try:
             document = parse_kubeconfig(content)
             server_of(document, None)
-            server = api_server(document, None, folder=Path("/nonexistent"), around=ConnectionOptions(issue_token))
+            server = api_server(document, None, folder=Path("/nonexistent"), options=ConnectionOptions(issue_token))
             if server.url.startswith("http:"):
                 assert asyncio.run(_authorization(server)) is None
         except ReadFailure as unread:

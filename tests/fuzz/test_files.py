@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.snapshot import read_snapshot
+from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.inventory import Lock, Manifest, Tag
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import DeleteManifest, Step, Untag
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG, Digest
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records.journal import JournalError, open_journal, put_aside
@@ -31,8 +31,8 @@ from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster, read
 from acr_cleanup.reports import json as report_json
 from acr_cleanup.reports.json import plan_hash
-from tests.clusters import test_snapshot as snapshots
 from tests.helpers import sample_results as samples
+from tests.helpers import snapshots
 from tests.helpers.damaged_documents import (
     as_json,
     bounded_time,

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from acr_cleanup.clusters.images.documents import contents
 from acr_cleanup.clusters.images.free_text import names, read_text
-from acr_cleanup.core.references import Registry, parse_digest, parse_image_id, parse_reference
+from acr_cleanup.core.references import RegistryHost, parse_digest, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 from tests.helpers.damaged_documents import HOSTILE, bounded_time, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
 
-OURS = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+OURS = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 VALID = (
     "contoso.azurecr.io/shop/web:1.0",
     f"contoso.azurecr.io:443/shop/web@sha256:{'0a' * 32}",

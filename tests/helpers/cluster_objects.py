@@ -1,4 +1,4 @@
-"""What the tests of this package share: the captured answers, a line that replays answers, and plain objects."""
+"""Objects and lists of Kubernetes, a fake API server, and one that replays captured answers."""
 
 from __future__ import annotations
 
@@ -10,37 +10,40 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
-from acr_cleanup.core.references import Registry
+from acr_cleanup.clusters.api_server.scan import SECRET, scan
+from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Kind
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.paths import DATA
 
 CORPUS = DATA / "kubernetes"
-OURS = Registry("contoso.azurecr.io")
+OURS = RegistryHost("contoso.azurecr.io")
+WEB = "contoso.azurecr.io/shop/web"
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
-SECRET = Kind("Secret", "secrets", "")
 
 
 def kind(name: str) -> Kind:
-    return next(each for each in KINDS if each.name == name)
+    return next(candidate for candidate in KINDS if candidate.name == name)
 
 
 def captured(name: str) -> bytes:
-    """The body of a captured answer."""
+    """Return the body of a captured answer."""
     return (CORPUS / "responses" / name).read_bytes()
 
 
-def capture_of(each: Kind) -> str:
-    """The name of the capture of this kind, without its ending: `apps_v1_deployments`."""
-    return f"{each.api_version.replace('/', '_')}_{each.resource}"
+def capture_of(resource_kind: Kind) -> str:
+    """
+    Return the file name of the capture of this kind, without its extension: `apps_v1_deployments`.
+    """
+    return f"{resource_kind.api_version.replace('/', '_')}_{resource_kind.resource}"
 
 
-def listing(each: Kind, items: Iterable[Mapping[str, Any]] | None = (), **metadata: Any) -> bytes:
-    """One page of a list, as a server writes it."""
+def listing(resource_kind: Kind, items: Iterable[Mapping[str, Any]] | None = (), **metadata: Any) -> bytes:
+    """Return one page of a list, as a server writes it."""
     page = {
-        "kind": f"{each.name}List",
-        "apiVersion": each.api_version,
+        "kind": f"{resource_kind.name}List",
+        "apiVersion": resource_kind.api_version,
         "metadata": {"resourceVersion": "1", **metadata},
         "items": None if items is None else list(items),
     }
@@ -53,17 +56,23 @@ def pod(name: str = "web", *images: str, **metadata: Any) -> dict[str, Any]:
 
 
 def custom(name: str = "Rollout", resource: str = "rollouts", group: str = "argoproj.io", version: str = "v1") -> Kind:
-    """A kind of custom resource, as discovery makes it."""
+    """Return a kind of custom resource, as discovery makes it."""
     return Kind(name, resource, group, always_served=False, version=version)
 
 
 def aggregated(kinds: Iterable[Kind], *, core: bool, stale: Iterable[str] = ()) -> bytes:
-    """An aggregated discovery document of these kinds."""
+    """Return an aggregated discovery document of these kinds."""
     versions: dict[str, dict[str, list[dict[str, Any]]]] = {} if core else {"apps": {"v1": []}, "batch": {"v1": []}}
-    for each in kinds:
-        if (each.group == "") == core:
-            listed = versions.setdefault(each.group, {}).setdefault(each.version, [])
-            listed.append({"resource": each.resource, "responseKind": {"kind": each.name}, "verbs": ["get", "list"]})
+    for resource_kind in kinds:
+        if (resource_kind.group == "") == core:
+            listed = versions.setdefault(resource_kind.group, {}).setdefault(resource_kind.version, [])
+            listed.append(
+                {
+                    "resource": resource_kind.resource,
+                    "responseKind": {"kind": resource_kind.name},
+                    "verbs": ["get", "list"],
+                }
+            )
     items = [
         {
             "metadata": {"name": group} if group else {},
@@ -83,10 +92,10 @@ def aggregated(kinds: Iterable[Kind], *, core: bool, stale: Iterable[str] = ()) 
 
 class FakeServer:
     """
-    An API server as a function: full lists of nothing, and whatever a test puts in place.
+    An API server without I/O. Its lists are empty until a test puts answers in place.
 
-    `lists` answers by resource, or by path; a list of answers is used up one by one, the last one for good. `offered` are the
-    kinds beside the built-in workloads.
+    offered: the kinds that it serves besides the built-in workloads.
+    lists: the answers by resource, or by path, used one by one; the last one is repeated.
     """
 
     def __init__(self, *offered: Kind, stale: Iterable[str] = ()) -> None:
@@ -100,7 +109,7 @@ class FakeServer:
         self.reviewed: list[str] = []
 
     def put(self, resource: str, *answers: HttpAnswer | Exception | bytes) -> None:
-        self.lists[resource] = [HttpAnswer(200, each) if isinstance(each, bytes) else each for each in answers]
+        self.lists[resource] = [HttpAnswer(200, answer) if isinstance(answer, bytes) else answer for answer in answers]
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
@@ -130,14 +139,18 @@ class FakeServer:
         return HttpAnswer(201, json.dumps({"status": {"allowed": allowed}}).encode())
 
     def _listed(self, path: str, query: Mapping[str, list[str]]) -> HttpAnswer | Exception:
-        each = next((one for one in (*KINDS, *self.offered, SECRET) if one.path == path), None)
-        if each is None:
+        resource_kind = next(
+            (candidate for candidate in (*KINDS, *self.offered, SECRET) if candidate.path == path), None
+        )
+        if resource_kind is None:
             return HttpAnswer(404, b"404 page not found")
         assert query["limit"][0] in {"500", "200", "50"}
         assert "resourceVersion" not in query
-        if each is SECRET:
+        if resource_kind is SECRET:
             assert (query["labelSelector"], query["fieldSelector"]) == (["owner=helm"], ["type=helm.sh/release.v1"])
-        queue = self.lists.get(path) or self.lists.get(each.resource) or [HttpAnswer(200, listing(each))]
+        queue = (
+            self.lists.get(path) or self.lists.get(resource_kind.resource) or [HttpAnswer(200, listing(resource_kind))]
+        )
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
     def requests(self, part: str) -> int:
@@ -145,7 +158,7 @@ class FakeServer:
 
 
 class Replay:
-    """The captured answers of a real API server, for whoever asks for them as they were asked for then."""
+    """An API server that replays captured answers to the same requests."""
 
     def __init__(self, limit: int | None = None, *, aggregated: bool = True) -> None:
         self._limit = limit
@@ -170,7 +183,8 @@ class Replay:
         parts = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         query.pop("limit", None)
-        # Helm's Secrets were asked for by either selector, and there are no ConfigMaps of Helm.
+        # The capture requested Helm's Secrets by each selector alone, and has no ConfigMaps of
+        # Helm.
         selected = query.pop("fieldSelector", None)
         is_list = parts.path.count("/") == (4 if parts.path.startswith("/apis/") else 3)
         if self._limit is not None and is_list:
@@ -178,26 +192,46 @@ class Replay:
         if "labelSelector" in query and selected is None:
             return self._nothing(parts.path)
         form = "aggregated" if self._aggregated and "APIGroupDiscoveryList" in accept else "application/json"
-        found = self._answers.get((f"{form} {parts.path}", urlencode(query)))
-        return found or self._nothing(parts.path)
+        answer = self._answers.get((f"{form} {parts.path}", urlencode(query)))
+        return answer or self._nothing(parts.path)
 
     def _nothing(self, path: str) -> HttpAnswer:
-        """What was not captured: kinds of which the cluster has none."""
+        """Answer requests that were not captured, for kinds without objects in the cluster."""
         *_, group, version, resource = ["", *path.removeprefix("/api/").split("/")]
         described = self._answers.get((f"application/json {path.rpartition('/')[0]}", ""))
-        names = {each["name"]: each["kind"] for each in json.loads(described.body)["resources"]} if described else {}
+        names = (
+            {resource["name"]: resource["kind"] for resource in json.loads(described.body)["resources"]}
+            if described
+            else {}
+        )
         if resource not in names:
             return HttpAnswer(404, b"404 page not found")
         api_version = f"{group}/{version}" if group else version
-        each = {"kind": f"{names[resource]}List", "apiVersion": api_version, "metadata": {}, "items": []}
-        return HttpAnswer(200, json.dumps(each).encode())
+        empty = {"kind": f"{names[resource]}List", "apiVersion": api_version, "metadata": {}, "items": []}
+        return HttpAnswer(200, json.dumps(empty).encode())
 
 
 def blockers(scan: ClusterScan) -> str:
-    """All blockers as one text."""
+    """Return all blockers as one text."""
     return "\n".join(map(str, scan.blockers))
 
 
 def used(scan: ClusterScan) -> set[str]:
-    """Every reference used, as text."""
+    """Return every used reference as text."""
     return {str(use.reference) for use in scan.uses}
+
+
+async def read_fake(server: FakeServer) -> ClusterScan:
+    """Scan the fake server."""
+    return await scan(server.ask, "prod", OURS, access="direct")
+
+
+def page(*images: str, **metadata: Any) -> HttpAnswer:
+    """Return a page of pods with one image each."""
+    return HttpAnswer(200, listing(POD, [pod(f"p{image[-1]}", image) for image in images], **metadata))
+
+
+def status(code: int, message: str = "no", **more: Any) -> HttpAnswer:
+    """Return an error as a Status object."""
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code, **more}
+    return HttpAnswer(code, json.dumps(body).encode(), "Reason")

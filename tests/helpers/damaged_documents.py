@@ -1,4 +1,7 @@
-"""Damage valid documents in ways that every reader must handle: values replaced, lost, doubled or nested."""
+"""
+Damage valid documents in ways that every reader must handle: values replaced, lost, doubled or
+nested.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,11 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
 """Examples of each test."""
 
 MOST_SECONDS = 2.0
-"""Seconds of CPU per document. A small one usually takes a millisecond; superlinear code takes minutes."""
+"""
+Seconds of CPU per document.
+
+A small one usually takes a millisecond; superlinear code takes minutes.
+"""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -206,7 +213,11 @@ def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def as_json(tree: Any) -> bytes:
-    """Encode as JSON. Infinite numbers and unpaired surrogates are written as another program may do."""
+    """
+    Encode as JSON.
+
+    Infinite numbers and unpaired surrogates are written as another program may do.
+    """
     return json.dumps(tree).encode()
 
 

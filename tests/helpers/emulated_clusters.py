@@ -1,4 +1,4 @@
-"""The cluster edge on the emulator: a world of clusters, read with the real SDKs."""
+"""Clusters in the emulator, read with the real SDKs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from acr_cleanup.access.credentials import open_credential
 from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.scan_clusters import scan_clusters
-from acr_cleanup.clusters.targets import Access, AksCluster, ClusterTarget
-from acr_cleanup.core.references import Registry
+from acr_cleanup.clusters.target import Access, ClusterTarget
+from acr_cleanup.clusters.targets import AksCluster
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -25,26 +26,29 @@ HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_p
 
 
 class Edge:
-    """The cluster edge in one world."""
+    """The clusters of one world, and how to scan them."""
 
-    def __init__(self, emulator: Emulator, registry: Registry, azure: Azure) -> None:
+    def __init__(self, emulator: Emulator, registry: RegistryHost, azure: Azure) -> None:
         self.emulator = emulator
         self.world = emulator.world
         self.azure = azure
         self._registry = registry
 
     async def scan(self, *targets: ClusterTarget, **options: Any) -> tuple[ClusterScan, ...]:
-        """Scan these targets. Options that are fields of `Azure` replace them; the others go to `scan_clusters`."""
+        """
+        Scan these targets. Options that are fields of `Azure` replace its fields; others go to
+        `scan_clusters`.
+        """
         azure = {key: options.pop(key) for key in FIELDS & options.keys()}
         return await scan_clusters(
             targets, self._registry, replace(self.azure, **azure), **({"patience": HASTY} | options)
         )
 
     async def read(self, access: Access = Access.AUTO, **options: Any) -> ClusterScan:
-        """The scan of the world's only cluster."""
+        """Scan the only cluster of the world."""
         (cluster,) = self.world.clusters.values()
-        (found,) = await self.scan(target(cluster, access), **options)
-        return found
+        (scan,) = await self.scan(target(cluster, access), **options)
+        return scan
 
 
 def target(cluster: ClusterState, access: Access = Access.AUTO) -> AksCluster:
@@ -52,8 +56,10 @@ def target(cluster: ClusterState, access: Access = Access.AUTO) -> AksCluster:
 
 
 @asynccontextmanager
-async def edge(*clusters: ClusterState, registry: Registry | None = None, face: Any = "direct") -> AsyncIterator[Edge]:
-    """The edge in a world of these clusters; `registry` is by default the world's own."""
+async def edge(
+    *clusters: ClusterState, registry: RegistryHost | None = None, face: Any = "direct"
+) -> AsyncIterator[Edge]:
+    """Emulate a world of these clusters. `registry` is by default the world's own."""
     world = World(face=face, clusters={cluster.name: cluster for cluster in clusters})
     async with Emulator(world) as emulator:
         environment = emulator.environment()
@@ -62,11 +68,14 @@ async def edge(*clusters: ClusterState, registry: Registry | None = None, face: 
         cloud = Cloud(authority, manager, manager, "azurecr.io")
         async with open_network(environment) as network, open_credential(cloud, network, environment) as credential:
             azure = Azure.of(cloud, network, credential)
-            yield Edge(emulator, registry or Registry(world.registry.login_server), azure)
+            yield Edge(emulator, registry or RegistryHost(world.registry.login_server), azure)
 
 
 def shop(name: str = "aks-prod", host: str = "contoso.azurecr.io", **settings: Any) -> ClusterState:
-    """A small cluster: a rolled Deployment, a CronJob that is not running, a scaled-down StatefulSet."""
+    """
+    Return a small cluster: an updated Deployment, a CronJob between runs, a StatefulSet with no
+    replicas.
+    """
     cluster = ClusterState(name, **settings)
     image = f"{host}/shop"
     cluster.run(build.deployment("shop", "web", [f"{image}/web:2"]), history=[[f"{image}/web:1"]])

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import Step
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.steps import Step
 from acr_cleanup.records.journal import JournalError
 
 Hook = Callable[[str], Awaitable[None]]

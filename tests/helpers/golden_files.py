@@ -1,4 +1,6 @@
-"""Golden files: reports that a reviewer can read. `UPDATE_GOLDEN=1 pytest tests/reports` updates them."""
+"""
+Golden files: reports that a reviewer can read. `UPDATE_GOLDEN=1 pytest tests/reports` updates them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ _FOLDER = ROOT / "tests" / "reports" / "golden"
 
 
 def check(name: str, text: str) -> None:
-    """Assert that `text` equals the golden file, except for trailing spaces, which are invisible."""
+    """
+    Assert that `text` equals the golden file, except for trailing spaces, which are invisible.
+    """
     text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
     path = _FOLDER / name
     if os.environ.get("UPDATE_GOLDEN"):

@@ -9,6 +9,7 @@ from datetime import timedelta
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.plan_warnings import UnmeasuredSpace
 from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.core.verification import Broken, Missing, Proof
@@ -85,7 +86,7 @@ def result(text: str) -> Result:
         policy=replace(plan.policy, exclude_tags=(text,), include_tags=(text,), repositories=(text,)),
         repositories=(
             *(replace(repository, missing=(Missing(text, name, (use,)),)) for repository in plan.repositories),
-            RepositoryPlan(f"{text}unread", warnings=(text,), error=text),
+            RepositoryPlan(f"{text}unread", warnings=(UnmeasuredSpace(text, error=text),), error=text),
         ),
     )
     proof = Proof(1, 1, (Broken(text, name, f"is gone, and {text} lists it", (use,)),), (text,), (text,))

@@ -99,14 +99,14 @@ def run_in_virtual_time(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 # -- wires ----------------------------------------------------------------------------------------------------
 
 
-class _End(asyncio.Transport):
+class _Transport(asyncio.Transport):
     """
     One end of a connection.
 
     Its peer receives the written bytes in order, in the next iteration of the loop.
     """
 
-    peer: _End
+    peer: _Transport
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, extra: dict[str, Any]) -> None:
         super().__init__(extra)
@@ -175,7 +175,7 @@ class _End(asyncio.Transport):
 
 
 class _Connector(aiohttp.BaseConnector):
-    """Connects clients with the emulator of this loop, by the real names of the hosts."""
+    """Connect clients with the emulator of the current loop, by real host names."""
 
     def __init__(self, *, ssl: object = None, **options: Any) -> None:
         super().__init__(**options)
@@ -191,7 +191,7 @@ class _Connector(aiohttp.BaseConnector):
             refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
             raise aiohttp.ClientConnectorError(req.connection_key, refused) from None
         client = self._factory()
-        near, far = _End(loop, client, {}), _End(loop, server, {"sslcontext": _trust()})
+        near, far = _Transport(loop, client, {}), _Transport(loop, server, {"sslcontext": _trust()})
         near.peer, far.peer = far, near
         server.connection_made(far)
         client.connection_made(near)
@@ -262,7 +262,7 @@ def connect_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiohttp.TCPConnector", _Connector)
     monkeypatch.setattr(network, "trust", lambda _: _trust())
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: _trust())
-    # Without these, each of them would take longer than the requests of a run.
+    # Replace slow calls: each of them takes longer than all requests of a run.
     monkeypatch.setattr(yaml, "safe_load", lambda text: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(type(azure_settings), "_config", lambda _, values: SimpleNamespace(**values))

@@ -1,7 +1,9 @@
 """
-Runs the action as a runner does: the installed package, a process of its own, `INPUT_*` variables, and the runner's files.
+Run the action like a GitHub runner: an installed package, a new process, `INPUT_*` variables and
+the runner's files.
 
-What the step prints is read as the runner reads it, so that a test sees what GitHub would obey, show and hide.
+The output of the step is parsed like the runner parses it, so tests see which commands GitHub would
+execute, and which lines it would show or hide.
 https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
 """
 
@@ -25,7 +27,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from acr_cleanup.emulator import Emulator, World
-from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, FederatedCredential
+from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
+from acr_cleanup.reports import outputs as report_outputs
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.paths import ROOT
 from tests.helpers.secret_leaks import assert_none_leaked, files_below
@@ -33,16 +36,18 @@ from tests.helpers.secret_leaks import assert_none_leaked, files_below
 
 def install(folder: Path) -> tuple[Path, Path]:
     """
-    What the Dockerfile does: a virtual environment that holds a copy of the package, and the entrypoint elsewhere.
+    Install the package like the Dockerfile: in a virtual environment, with the entrypoint in
+    another folder.
 
-    The dependencies are those of the environment that runs the tests, by a `.pth` file. Returns the interpreter and the script.
+    A `.pth` file adds the dependencies of the environment that runs the tests. Returns the
+    interpreter and the script.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
-    asked: list[str | Path] = [python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
-    skipped = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "acr_cleanup", packages / "acr_cleanup", ignore=skipped)
+    command: list[str | Path] = [python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+    caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "acr_cleanup", packages / "acr_cleanup", ignore=caches)
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     script = folder / "app" / "entrypoint.py"
     script.parent.mkdir()
@@ -52,7 +57,7 @@ def install(folder: Path) -> tuple[Path, Path]:
 
 @functools.cache
 def fork_server(python: Path) -> ForkServer:
-    """The one of this interpreter, for all tests of this process."""
+    """Return the fork server of this interpreter, shared by all tests of this process."""
     return ForkServer(python)
 
 
@@ -65,16 +70,16 @@ class Annotation:
 
 @dataclass
 class Log:
-    """The output of a step, as the runner takes it."""
+    """The output of a step, parsed like the runner parses it."""
 
     text: str
     lines: list[str] = field(default_factory=list)
-    """What is shown, without the commands."""
+    """The lines without commands."""
     annotations: list[Annotation] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    """Commands that a step of ours never gives."""
+    """Commands that acr-cleanup never uses."""
 
     def __post_init__(self) -> None:
         stopped, open_groups = "", 0
@@ -101,17 +106,18 @@ class Log:
                 self.others.append(line)
             else:
                 self.lines.append(line)
-        assert not stopped, "the runner was never told to listen again"
+        assert not stopped, "commands were not resumed"
         assert open_groups == 0
         assert all("##[" not in line and "##vso[" not in line for line in self.lines)
 
     def of(self, level: str) -> list[Annotation]:
-        return [each for each in self.annotations if each.level == level]
+        return [annotation for annotation in self.annotations if annotation.level == level]
 
     @property
     def shown(self) -> str:
-        """Everything that a person can read."""
-        return "\n".join([*self.lines, *self.groups, *(f"{each.title}: {each.message}" for each in self.annotations)])
+        """Everything that the runner shows."""
+        annotations = (f"{annotation.title}: {annotation.message}" for annotation in self.annotations)
+        return "\n".join([*self.lines, *self.groups, *annotations])
 
 
 def _command(line: str) -> tuple[str, dict[str, str], str]:
@@ -126,33 +132,50 @@ def _command(line: str) -> tuple[str, dict[str, str], str]:
 
 @dataclass
 class Step:
-    """What a step left behind."""
+    """The result of a step."""
 
     code: int
     log: Log
     outputs: Mapping[str, str]
+    """By the names that the CI system knows them by."""
     summary: str
     report: Mapping[str, Any]
     seconds: float
     """From the signal (or the start) to the end."""
 
+    def output(self, name: str) -> str:
+        """Return an output by its name in action.yml."""
+        return self.outputs[name]
+
     @property
     def deleted(self) -> set[str]:
-        return set(json.loads(self.outputs["deleted-tags"]))
+        return set(json.loads(self.output("deleted-tags")))
 
     @property
     def planned(self) -> set[str]:
-        return set(json.loads(self.outputs["planned-tags"]))
+        return set(json.loads(self.output("planned-tags")))
+
+    @property
+    def is_complete(self) -> bool:
+        """Does the step have every output?"""
+        return set(self.outputs) == set(report_outputs.NAMES)
+
+    def assert_no_foreign_command(self) -> None:
+        """Check that the CI system would execute no command from foreign text."""
+        assert self.log.others == []
+        assert {annotation.level for annotation in self.log.annotations} <= {"error", "warning", "notice"}
+        assert "contoso" not in self.log.masks
+        assert "\x1b" not in self.log.text + self.summary
 
 
 def _give_up_override() -> None:
-    # prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE): what is executed next does not get it, whoever it runs as.
+    # prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE): the executed program does not get it, even as root.
     ctypes.CDLL(None).prctl(24, 1)
 
 
 @dataclass
 class Job:
-    """A job on a runner, whose steps act on an emulated world."""
+    """A job on a runner. Its steps act on an emulated world."""
 
     emulator: Emulator
     folder: Path
@@ -160,9 +183,9 @@ class Job:
     script: Path
     environment: dict[str, str] = field(default_factory=dict)
     obeys_modes: bool = False
-    """Let the step be bound by the modes of files even as root, as it is on a file system that is mounted read-only."""
+    """Enforce the modes of files even for root, like a file system that is mounted read-only."""
     from_scratch: bool = False
-    """Let the step import everything by itself, as in a container; so do all that are interrupted."""
+    """Start a new interpreter, as in a container. Interrupted steps always do."""
 
     def __post_init__(self) -> None:
         for name in ("workspace", "home", "temp", "commands"):
@@ -179,7 +202,7 @@ class Job:
         return self.folder / "workspace"
 
     def trust(self) -> None:
-        """Let the application trust the job's token."""
+        """Let the application trust the token of the job."""
         directory = self.world.directory
         credential = FederatedCredential(directory.client_id, GITHUB_ISSUER, directory.github_subject)
         directory.federated.append(credential)
@@ -193,8 +216,12 @@ class Job:
         return {"client-id": directory.client_id, "tenant-id": directory.tenant}
 
     def variables(self, inputs: Mapping[str, str]) -> dict[str, str]:
-        """The environment of the step; what azure-identity could use instead of the token of the job is not in it."""
-        theirs = self.emulator.environment()
+        """
+        Return the environment of the step.
+
+        It has no login that azure-identity could use instead of the job's token.
+        """
+        emulated = self.emulator.environment()
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder / "home"),
@@ -204,7 +231,7 @@ class Job:
             "GITHUB_OUTPUT": str(self.folder / "commands" / "output"),
             "GITHUB_STEP_SUMMARY": str(self.folder / "commands" / "summary"),
             "RUNNER_TEMP": str(self.folder / "temp"),
-            **{name: value for name, value in theirs.items() if not name.startswith("AZURE_")},
+            **{name: value for name, value in emulated.items() if not name.startswith("AZURE_")},
             **self.emulator.github_environment(),
             **{f"INPUT_{name.replace(' ', '_').upper()}": value for name, value in inputs.items()},
             **self.environment,
@@ -218,19 +245,23 @@ class Job:
         interrupt: tuple[asyncio.Event, signal.Signals] | None = None,
         limit: float = 60,
     ) -> Step:
-        """Run the step; `interrupt` sends it a signal as soon as the event is set."""
-        code, text, took = await self.start(inputs, without=without, interrupt=interrupt, limit=limit)
+        """
+        Run the step.
+
+        without: variables to remove. interrupt: send this signal as soon as the event is set.
+        limit: the timeout in seconds.
+        """
+        code, text, seconds = await self.start(inputs, without=without, interrupt=interrupt, limit=limit)
         outputs = self.outputs()
         report = self.workspace / outputs.get("report-path", "")
+        summary = self.folder / "commands" / "summary"
         return Step(
             code,
             Log(text),
             outputs,
-            (self.folder / "commands" / "summary").read_text()
-            if (self.folder / "commands" / "summary").exists()
-            else "",
+            summary.read_text() if summary.exists() else "",
             json.loads(report.read_text()) if report.is_file() else {},
-            took,
+            seconds,
         )
 
     async def start(
@@ -241,7 +272,11 @@ class Job:
         interrupt: tuple[asyncio.Event, signal.Signals] | None,
         limit: float,
     ) -> tuple[int, str, float]:
-        """Run the process; returns its exit code, what it printed, and how long it took (or to end, if it was interrupted)."""
+        """
+        Run the process. Returns its exit code, its output and the seconds that it took.
+
+        The seconds of an interrupted process count from the signal.
+        """
         variables = self.variables(inputs)
         for name in without:
             variables.pop(name, None)
@@ -270,19 +305,19 @@ class Job:
         took = time.monotonic() - began
         text = out.decode()
         assert "Traceback" not in text, text
-        # The runner is told its masks in the log, and takes those lines out of it.
+        # The runner removes the lines with masks from the log.
         shown = "\n".join(line for line in text.splitlines() if not line.startswith("::add-mask::"))
-        left = (*self.workspace.rglob("*.json"), *self.workspace.rglob("*.jsonl"), *self.workspace.rglob("*.md"))
+        reports = (*self.workspace.rglob("*.json"), *self.workspace.rglob("*.jsonl"), *self.workspace.rglob("*.md"))
         assert_none_leaked(
-            self.emulator, {"log": shown} | files_below(self.folder / "commands", self.folder / "temp", *left)
+            self.emulator, {"log": shown} | files_below(self.folder / "commands", self.folder / "temp", *reports)
         )
         return process.returncode or 0, text, took
 
     def outputs(self) -> dict[str, str]:
-        """The outputs as the runner reads them: `name<<delimiter`, lines, delimiter."""
+        """Parse the outputs like the runner: `name<<delimiter`, lines, delimiter."""
         path = self.folder / "commands" / "output"
         lines = iter(path.read_text().split("\n") if path.is_file() else ())
-        found: dict[str, str] = {}
+        outputs: dict[str, str] = {}
         for line in lines:
             if not line:
                 continue
@@ -295,102 +330,5 @@ class Job:
                 value.append(inner)
             else:
                 raise AssertionError(f"{name} does not end")
-            found[name] = "\n".join(value)
-        return found
-
-
-CONNECTION = "44444444-4444-4444-4444-444444444444"
-
-
-@dataclass
-class TaskStep:
-    """What a step of Azure Pipelines left for the task that had started it."""
-
-    code: int
-    log: str
-    result: Mapping[str, Any]
-    summary: str
-    report: Mapping[str, Any]
-    seconds: float
-
-    @property
-    def outputs(self) -> Mapping[str, str]:
-        outputs: Mapping[str, str] = self.result["outputs"]
+            outputs[name] = "\n".join(value)
         return outputs
-
-    @property
-    def deleted(self) -> set[str]:
-        return set(json.loads(self.outputs["deletedTags"]))
-
-    @property
-    def planned(self) -> set[str]:
-        return set(json.loads(self.outputs["plannedTags"]))
-
-    def of(self, level: str) -> list[Annotation]:
-        found = self.result["annotations"]
-        return [Annotation(each["level"], each["title"], each["text"]) for each in found if each["level"] == level]
-
-
-@dataclass
-class TaskJob(Job):
-    """The same of Azure Pipelines: what the task hands to its child, and what it finds afterwards."""
-
-    @property
-    def result_file(self) -> Path:
-        return self.folder / "commands" / "result.json"
-
-    @property
-    def summary_file(self) -> Path:
-        return self.folder / "commands" / "ACR cleanup.md"
-
-    def trust(self) -> None:
-        """Let the application trust the service connection."""
-        directory = self.world.directory
-        credential = FederatedCredential(directory.client_id, PIPELINES_ISSUER, directory.pipelines_subject)
-        directory.federated.append(credential)
-
-    def login(self) -> dict[str, str]:
-        return {"auth-type": "azure-pipelines"}
-
-    def variables(self, inputs: Mapping[str, str]) -> dict[str, str]:
-        directory, theirs = self.world.directory, self.emulator.environment()
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder / "home"),
-            "TF_BUILD": "True",
-            "ACR_CLEANUP_RUNTIME": "azure-devops",
-            "ACR_CLEANUP_INPUTS": json.dumps(dict(inputs)),
-            "ACR_CLEANUP_RESULT": str(self.result_file),
-            "ACR_CLEANUP_SUMMARY": str(self.summary_file),
-            "AGENT_TEMPDIRECTORY": str(self.folder / "temp"),
-            "AZURE_TENANT_ID": directory.tenant,
-            "AZURE_CLIENT_ID": directory.client_id,
-            "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID": CONNECTION,
-            **{name: value for name, value in theirs.items() if not name.startswith("AZURE_")},
-            **self.emulator.pipelines_environment(),
-            **self.environment,
-        }
-
-    async def task(
-        self,
-        inputs: Mapping[str, str],
-        *,
-        without: Sequence[str] = (),
-        interrupt: tuple[asyncio.Event, signal.Signals] | None = None,
-        limit: float = 60,
-    ) -> TaskStep:
-        """Run the step; `interrupt` sends it a signal as soon as the event is set."""
-        for file in (self.result_file, self.summary_file):
-            file.unlink(missing_ok=True)
-        code, text, took = await self.start(inputs, without=without, interrupt=interrupt, limit=limit)
-        assert not any("##[" in line or "##vso[" in line for line in text.splitlines()), text
-        result = json.loads(self.result_file.read_text()) if self.result_file.is_file() else {}
-        report = self.folder / (result.get("report") or "none")
-        return TaskStep(
-            code,
-            text,
-            result,
-            self.summary_file.read_text() if self.summary_file.is_file() else "",
-            json.loads(report.read_text()) if report.is_file() else {},
-            took,
-        )

@@ -23,7 +23,11 @@ ARM = CLOUDS["azurecloud"].resource_manager_scope
 
 @contextmanager
 def dead_port() -> Iterator[int]:
-    """Yield a port that refuses connections. It stays bound, since the next server could get a free port."""
+    """
+    Yield a port that refuses connections.
+
+    It stays bound, since the next server could get a free port.
+    """
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -1,4 +1,6 @@
-"""Prints the script of `acr-cleanup permissions`, checks its syntax, and runs it with fake tools."""
+"""
+Prints the script of `acr-cleanup permissions`, checks its syntax, and runs it with fake tools.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class CountingCredential:
         return AccessToken(self.token(), 2**40)
 
     async def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,7 +82,7 @@ class CountingCredential:
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing."""
 
 
 @dataclass
@@ -170,7 +170,7 @@ class HttpAnswer:
         """Do nothing: the body is there."""
 
     async def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing."""
 
     def body(self) -> bytes:
         return self._data
@@ -206,13 +206,13 @@ class ScriptedTransport(AsyncHttpTransport[Any, Any]):
         """Do nothing: there is nothing to open."""
 
     async def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing."""
 
 
 def jwt(**claims: Any) -> str:

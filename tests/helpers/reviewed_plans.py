@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.stage import Stage, assert_invariants
-from tests.helpers.tool_runs import Ran
+from tests.helpers.tool_runs import RunResult
 
 PlanEdit = Callable[[dict[str, Any]], object]
 """Changes the JSON of a plan in place."""
@@ -27,7 +27,7 @@ async def make_reviewed_plan(stage: Stage, **options: str) -> Path:
     return path
 
 
-async def apply_reviewed_plan(stage: Stage, path: Path, **options: str) -> Ran:
+async def apply_reviewed_plan(stage: Stage, path: Path, **options: str) -> RunResult:
     """Apply a reviewed plan, and check what holds for each run."""
     ran = await stage.tool.apply(stage.config, **{"apply-plan": str(path)}, **options)
     assert_invariants(ran, stage)
@@ -60,7 +60,7 @@ def expected_hash(plan: dict[str, Any]) -> str:
     return f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
-def assert_refused(ran: Ran, *words: str) -> None:
+def assert_refused(ran: RunResult, *words: str) -> None:
     """Check that a run was refused for exactly one reason, whose message has these words."""
     assert ran.code == 3, ran.out
     assert ran.report["verdict"] == "refused"

@@ -1,4 +1,6 @@
-"""Sample results of a fictional company. The real planner makes the plans from small inventories."""
+"""
+Sample results of a fictional company. The real planner makes the plans from small inventories.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
-from acr_cleanup.core.plan import DeleteManifest, Plan, RepositoryPlan, plan_repository, refusals
-from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
+from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.space import Content, Space
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
 from acr_cleanup.core.verification import Broken, Missing, Proof
+from acr_cleanup.reports.plan_words import refusal_text
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOST = "contoso.azurecr.io"
@@ -158,7 +164,10 @@ def result(made: Plan, verdict: Verdict = Verdict.PLANNED, *, dry_run: bool = Tr
 
 
 def small() -> Plan:
-    """Five tags: two are selected (their manifests are kept), one is in use, one is young, one is excluded."""
+    """
+    Five tags: two are selected (their manifests are kept), one is in use, one is young, one is
+    excluded.
+    """
     inventory = repository("shop/web", 3, first=1, every=40, size=100 * MIB)
     extra = (Tag("latest", digest(1), NOW - timedelta(days=80)), Tag("old", digest(3), NOW - timedelta(days=50)))
     scan = ClusterScan("production", tuple(deployed("shop/web", "1.0.1", "web")), access="direct", objects=12)
@@ -181,7 +190,7 @@ def blocked(*, dry_run: bool = True) -> Result:
 def refused(*, dry_run: bool = False) -> Result:
     """The plan exceeds a limit."""
     made = company_plan()
-    why = refusals(made, Limits(deletions=100))
+    why = tuple(map(refusal_text, Limits(deletions=100).exceeded_by(made.tallies)))
     return result(made, Verdict.PLANNED if dry_run else Verdict.REFUSED, dry_run=dry_run, refusals=why)
 
 

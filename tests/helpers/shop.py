@@ -11,7 +11,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from tests.helpers.oracle import Policy, Repository, Uses, broken_references, expected_deletions
 from tests.helpers.stage import assert_invariants
-from tests.helpers.tool_runs import Ran, Tool
+from tests.helpers.tool_runs import RunResult, Tool
 
 OLD, YOUNG = timedelta(days=100), timedelta(days=1)
 POLICY = Policy(include_locked=True)
@@ -65,7 +65,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def apply(tool: Tool) -> Ran:
+async def apply(tool: Tool) -> RunResult:
     return await tool.apply({**tool.emulator.config(), **OPTIONS})
 
 
@@ -93,7 +93,7 @@ def deleted_tags(before: dict[str, Repository], after: dict[str, Repository]) ->
 
 
 def assert_sound_run(
-    ran: Ran, shop: Shop, published: PublishedResults, before: dict[str, Repository], *, false_404: bool = False
+    ran: RunResult, shop: Shop, published: PublishedResults, before: dict[str, Repository], *, false_404: bool = False
 ) -> None:
     """
     Assert that nothing in use was lost, the counts are true, and the results were published.
@@ -126,7 +126,7 @@ def assert_sound_run(
         assert not missing
 
 
-def has_unreported_unlock(ran: Ran, shop: Shop) -> bool:
+def has_unreported_unlock(ran: RunResult, shop: Shop) -> bool:
     """True if the run left an existing tag unlocked and did not say so."""
     held = shop.world.registry.repositories["shop/web"].tags.get("held")
     return held is not None and not held.attributes.locked and "IS NO LONGER LOCKED" not in ran.out

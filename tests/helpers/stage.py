@@ -30,7 +30,7 @@ from acr_cleanup.emulator.world import Face
 from acr_cleanup.registry import pace
 from acr_cleanup.reports import json as report_json
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
-from tests.helpers.tool_runs import Ran, Tool, serving
+from tests.helpers.tool_runs import RunResult, Tool, serving
 from tests.helpers.virtual_clock import use_virtual_clock
 
 REPOSITORY = "shop/web"
@@ -231,26 +231,26 @@ class ScenarioTable:
         return [pytest.param(row, id=row.name.replace(" ", "-")) for row in self.rows]
 
 
-async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunResult:
     """Run a scenario over TLS, and assert its expected result."""
     shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch, face) as stage:
         return await _play(scenario, stage)
 
 
-def play_in_virtual_time(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+def play_in_virtual_time(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunResult:
     """Run a scenario whose result depends on time, independently of the machine's load."""
     connect_in_memory(monkeypatch)
     use_virtual_clock(monkeypatch)
 
-    async def run() -> Ran:
+    async def run() -> RunResult:
         async with staged_in_memory(tmp_path) as stage:
             return await _play(scenario, stage)
 
     return run_in_virtual_time(run)
 
 
-async def _play(scenario: Scenario, stage: Stage) -> Ran:
+async def _play(scenario: Scenario, stage: Stage) -> RunResult:
     scenario.arrange(stage)
     before = remaining_tags(stage)
     ran = await stage.tool.apply(stage.config, **stage.options)
@@ -261,7 +261,7 @@ async def _play(scenario: Scenario, stage: Stage) -> Ran:
 # -- checks ---------------------------------------------------------------------------------------
 
 
-def assert_expected(ran: Ran, stage: Stage, before: set[str], expected: Expected) -> None:
+def assert_expected(ran: RunResult, stage: Stage, before: set[str], expected: Expected) -> None:
     """Assert the expected result and the invariants. `before`: the tags before the run."""
     shown = ran.out + ran.err
     assert (ran.code, before - remaining_tags(stage)) == (expected.code, set(expected.deleted)), shown
@@ -292,7 +292,7 @@ class HasWorld(Protocol):
     def world(self) -> World: ...
 
 
-def assert_invariants(ran: Ran, stage: HasWorld) -> None:
+def assert_invariants(ran: RunResult, stage: HasWorld) -> None:
     """Assert that the report is valid and consistent, and that there is no traceback."""
     report, counts = ran.report, ran.report["counts"]
     REPORT_SCHEMA.validate(report)

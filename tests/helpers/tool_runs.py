@@ -1,4 +1,4 @@
-"""Runs the whole tool, through its real `main`, against an emulated world, and reads what it reports."""
+"""Runs plan and apply in this process, on an emulated world, and reads their reports."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from tests.helpers.secret_leaks import assert_none_leaked, files_below
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What a run left behind: its exit code, its report, and what it said on stdout and stderr."""
+class RunResult:
+    """The result of a run."""
 
     code: int
     report: Mapping[str, Any]
+    """The content of report.json."""
     out: str
     err: str
 
@@ -43,12 +44,13 @@ class Ran:
         return list(self.report["blockers"])
 
     def outcomes(self, tag: str) -> set[str]:
-        return {each["outcome"] for each in self.report["outcomes"] if each["tag"] == tag}
+        """Return the outcomes of a tag, in all repositories."""
+        return {outcome["outcome"] for outcome in self.report["outcomes"] if outcome["tag"] == tag}
 
 
 @dataclass
 class Tool:
-    """The tool, set up for one emulated world."""
+    """The tool, configured for an emulated world."""
 
     emulator: Emulator
     folder: Path
@@ -57,13 +59,19 @@ class Tool:
     def world(self) -> World:
         return self.emulator.world
 
-    async def plan(self, config: Mapping[str, Any] | None = None, /, **options: str) -> Ran:
+    async def plan(self, config: Mapping[str, Any] | None = None, /, **options: str) -> RunResult:
         return await self.run(config, dry_run=True, **options)
 
-    async def apply(self, config: Mapping[str, Any] | None = None, /, **options: str) -> Ran:
+    async def apply(self, config: Mapping[str, Any] | None = None, /, **options: str) -> RunResult:
         return await self.run(config, dry_run=False, **options)
 
-    async def run(self, config: Mapping[str, Any] | None = None, /, *, dry_run: bool, **options: str) -> Ran:
+    async def run(self, config: Mapping[str, Any] | None = None, /, *, dry_run: bool, **options: str) -> RunResult:
+        """
+        Run the tool, and check that its output and its files contain no secret.
+
+        `config`: the configuration file, by default that of the emulator. `options`: inputs by
+        name.
+        """
         path = self.folder / "acr-cleanup.json"
         path.write_text(json.dumps(config or self.emulator.config()), encoding="utf-8")
         report_dir = self.folder / "report"
@@ -74,20 +82,20 @@ class Tool:
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(stdout=out, stderr=err, environ={})
         code = await run(settings, terminal, os.environ, dry_run=dry_run, reviewed=reviewed)
-        said = {"stdout": out.getvalue(), "stderr": err.getvalue()}
-        assert_none_leaked(self.emulator, said | files_below(report_dir))
+        streams = {"stdout": out.getvalue(), "stderr": err.getvalue()}
+        assert_none_leaked(self.emulator, streams | files_below(report_dir))
         report = json.loads((report_dir / "report.json").read_text(encoding="utf-8"))
-        return Ran(code, report, out.getvalue(), err.getvalue())
+        return RunResult(code, report, out.getvalue(), err.getvalue())
 
     def left(self, repository: str) -> set[str]:
-        """The tags that the registry still has."""
-        state = self.world.registry.repositories.get(repository)
-        return set(state.tags) if state else set()
+        """Return the tags that the repository still has."""
+        found = self.world.registry.repositories.get(repository)
+        return set(found.tags) if found else set()
 
 
 @asynccontextmanager
 async def serving(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
-    """Serve a world, with the environment that leads the tool there."""
+    """Serve an emulated world, and set the environment variables that lead the tool to it."""
     async with Emulator(world) as emulator:
         for name, value in emulator.environment().items():
             monkeypatch.setenv(name, value)

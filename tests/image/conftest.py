@@ -1,4 +1,8 @@
-"""Build the image, and start Contoso for it. Needs a container engine; `make image-test` finds or starts one."""
+"""
+Build the image, and start Contoso for it.
+
+Needs a container engine; `make image-test` finds or starts one.
+"""
 
 from __future__ import annotations
 

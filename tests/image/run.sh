@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Build the image and a runner for act, and run tests/image. Uses Docker if there is one, else the engine in ../shared/tools,
-# which is stopped afterwards if this script started it. With neither, the tests are skipped with a message.
-# `run.sh PYTHON WORDS...` runs `python WORDS...` with the same engine instead.
+# Build the image and a runner for act, and run tests/image. Uses Docker if there is one, else the
+# engine in ../shared/tools, which is stopped afterwards if this script started it. With neither,
+# the tests are skipped with a message. `run.sh PYTHON WORDS...` runs `python WORDS...` with the
+# same engine instead.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${1:?the Python interpreter}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.entries.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, heard
+from tests.entries.test_task_run import BUNDLE, CONNECTION, OUTPUTS, Run, commands_in
 from tests.image.conftest import run
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
@@ -55,12 +55,12 @@ def test_handler_runs_the_image(image: str, node: str, workspace: Path) -> None:
         **{f"INPUT_{name.upper()}": value for name, value in inputs.items()},
     }
     ran = run(node, str(BUNDLE), env=variables, cwd=workspace)
-    step = Run(ran.stdout, heard(ran.stdout))
-    assert step.completed[0] == "Failed", ran.stdout
-    assert "nothing was read or deleted" in step.completed[1]
-    assert "olderThan" in step.issues("error")
-    assert "soon" in step.summary
-    assert set(step.outputs) == OUTPUTS
+    seen = Run(ran.stdout, commands_in(ran.stdout))
+    assert seen.completed[0] == "Failed", ran.stdout
+    assert "nothing was read or deleted" in seen.completed[1]
+    assert "olderThan" in seen.issues("error")
+    assert "soon" in seen.summary
+    assert set(seen.outputs) == OUTPUTS
     assert "HOSTILE" not in ran.stdout
     assert ran.stdout.count("never-shown") == 1, "printed only once, to mask it"
     assert not run("docker", "ps", "--quiet", "--filter", "name=acr-cleanup-").stdout.strip()

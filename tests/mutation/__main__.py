@@ -1,9 +1,10 @@
 """
-`make mutation`: changes the code in thousands of small ways, and says which changes no test notices.
+`make mutation`: changes the code in thousands of small ways, and lists the changes that no test
+notices.
 
-mutmut does it, in copies below `mutants/`. Two things are added to it: properties are changed too, which it passes over by itself
-and where half of the core lives; and a table of what came of it, by module. The exit code says whether each module meets the goal.
-docs/mutation.md tells what it has found.
+mutmut does this, in copies below `mutants/`. Two things are added: it also changes properties,
+which it skips by default although half of the core is in them, and it prints a table of results by
+module. The exit code is 1 if a module misses the goal. docs/mutation.md has the results.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ GOAL = 95.0
 """Percent of the changes that must be noticed, in each module."""
 
 ALSO = {"property", "cached_property", "lru_cache", "cache"}
-"""Decorators whose functions are changed like any other: the original keeps the decorator, the changed ones need none."""
+"""
+Decorators whose functions are changed like any other. The original keeps its decorator; the changed
+copies do not need it.
+"""
 
 NOTICED = {"killed", "timeout", "segfault"}
 
@@ -36,7 +40,7 @@ def _names(function: libcst.FunctionDef) -> set[str]:
 
 
 def change_properties_too() -> None:
-    """Let mutmut see what it passes over: https://github.com/boxed/mutmut#limitations."""
+    """Make mutmut change properties: https://github.com/boxed/mutmut#limitations."""
     skips = file_mutation.MutationVisitor._skip_node_and_children
     arrange = file_mutation.function_trampoline_arrangement
 
@@ -62,7 +66,7 @@ def change_properties_too() -> None:
 
 
 def verdicts() -> dict[str, dict[str, str]]:
-    """Module -> change -> what came of it, as the last run has left it."""
+    """Module -> change -> its status in the last run."""
     found = {}
     for file in sorted(Path("mutants").rglob("*.py.meta")):
         codes = json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
@@ -90,7 +94,7 @@ def main(arguments: list[str]) -> int:
             print(mutmut.get_diff_for_mutant(name, path=mutmut.find_mutant(name).path))
         return 0
     if arguments[:1] != ["table"]:
-        # The tests that run are copies as well: nothing may have been imported from their originals, not even this package.
+        # The tests run as copies, too: no module of the original tests may be imported already.
         for name in [each for each in sys.modules if each.partition(".")[0] == "tests"]:
             del sys.modules[name]
         change_properties_too()

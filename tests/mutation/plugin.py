@@ -1,4 +1,7 @@
-"""How tests run on changed code: examples before laws, laws with fewer examples and always the same, nothing without end."""
+"""
+How tests run on changed code: plain tests before property tests, property tests with few and fixed
+examples, and a limit on memory.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 EXAMPLES = 20
 MEMORY = 3 << 30
-"""Bytes. A change may make a loop endless, and a list with it."""
+"""Bytes. A change may make a loop endless, and a list with it too large."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -23,12 +26,12 @@ def pytest_configure() -> None:
         derandomize=True,
         database=None,
         deadline=None,
-        phases=(Phase.explicit, Phase.generate),  # it matters that a law breaks, not how simply
+        phases=(Phase.explicit, Phase.generate),  # it matters that a property fails, not the simplest example
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutation")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    # What the unchanged code has remembered would hide what the changed code does.
+    # Results that the unchanged code has cached would hide the change.
     for name, module in list(sys.modules.items()):
         if name.startswith("acr_cleanup."):
             for value in list(vars(module).values()):
@@ -43,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             wanted = getattr(test, "_hypothesis_internal_use_settings", None) or settings()
             if wanted.max_examples > EXAMPLES:
                 test._hypothesis_internal_use_settings = settings(wanted, max_examples=EXAMPLES)  # type: ignore[union-attr]
-    # `acr_cleanup.core.plan.x_refusals__mutmut_3` is most likely noticed by test_plan.py.
+    # `acr_cleanup.core.planning.x__all_kept__mutmut_3` is most likely noticed by test_planning.py.
     changed = os.environ.get("MUTANT_UNDER_TEST", "").rpartition(".")[0].rpartition(".")[2]
     items.sort(
         key=lambda item: (

@@ -1,4 +1,4 @@
-"""The journal: what is about to be deleted is on the disk before it is deleted, whatever happens then."""
+"""The journal: each deletion is on the disk before it is sent."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import Plan, Untag
+from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.steps import Untag
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.records import journal as journals
+from acr_cleanup.records import journal as journal_module
 from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside
 from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.generated_inventories import NOW, tag, usage
 from tests.helpers.stage import OLD, REPOSITORY, shorten_pauses, staged
-from tests.scenarios.test_process import finish, run, start, until, write
+from tests.helpers.tool_processes import run_process, start_process, wait_for_end, wait_for_request, write_config
 
 PLAN = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
 
@@ -35,33 +36,33 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 
 def intents(path: Path) -> list[dict[str, Any]]:
-    return [each for each in entries(path) if each["kind"] == "intent"]
+    return [entry for entry in entries(path) if entry["kind"] == "intent"]
 
 
-# -- the file -------------------------------------------------------------------------------------------------
+# -- the file ------------------------------------------------------------------------------------
 
 
-async def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+async def test_written_journal_can_be_read(tmp_path: Path) -> None:
     with open_journal(tmp_path, PLAN, NOW, {"older-than": "30d"}) as journal:
         number = await journal.intend("shop/web", Untag(tag("1.0", "a")), b"\x00\xff", "application/json")
         journal.outcome(number, OutcomeKind.DELETED)
         await journal.intend("shop/web", Untag(tag("2.0", "b")))
 
-    recorded = read_journal(tmp_path / "journal.jsonl")
+    contents = read_journal(tmp_path / "journal.jsonl")
 
-    first, second = recorded.deletions
-    assert (recorded.registry, recorded.started_at) == ("contoso.azurecr.io", NOW)
+    first, second = contents.deletions
+    assert (contents.registry, contents.started_at) == ("contoso.azurecr.io", NOW)
     assert (first.tags, first.outcome, first.document) == (("1.0",), OutcomeKind.DELETED, b"\x00\xff")
     assert (second.tags, second.outcome, second.document) == (("2.0",), None, None)
-    assert (recorded.faults, recorded.torn) == ((), False)
+    assert (contents.faults, contents.torn) == ((), False)
 
 
-async def test_an_intent_is_on_the_disk_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And many at once share one fsync, which never is one that began before they were written."""
-    synced: list[int] = []
+async def test_intend_returns_after_the_intent_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Concurrent intents share one fsync, but only one that started after they were written."""
+    synced_sizes: list[int] = []
 
     def fsync(handle: int) -> None:
-        synced.append(os.fstat(handle).st_size)
+        synced_sizes.append(os.fstat(handle).st_size)
         time.sleep(0.005)
 
     with open_journal(tmp_path, PLAN, NOW, {}) as journal:
@@ -69,16 +70,16 @@ async def test_an_intent_is_on_the_disk_before_it_returns(tmp_path: Path, monkey
 
         async def intend(number: int) -> None:
             await journal.intend("shop/web", Untag(tag(f"{number}", "a")))
-            place = (tmp_path / "journal.jsonl").read_text().index(f'"name":"{number}"')
-            assert max(synced) > place
+            position = (tmp_path / "journal.jsonl").read_text().index(f'"name":"{number}"')
+            assert max(synced_sizes) > position
 
         await asyncio.gather(*(intend(number) for number in range(1000, 1200)))
 
-    assert len(synced) < 20
+    assert len(synced_sizes) < 20
 
 
-async def test_writing_five_hundred_intents_takes_no_time_that_matters(tmp_path: Path) -> None:
-    """At 500 deletions a minute they take a minute."""
+async def test_five_hundred_intents_take_a_few_seconds(tmp_path: Path) -> None:
+    """The registry allows 500 deletions a minute, so the journal does not slow them down."""
     slots = asyncio.Semaphore(8)
     with open_journal(tmp_path, PLAN, NOW, {}) as journal:
 
@@ -88,59 +89,59 @@ async def test_writing_five_hundred_intents_takes_no_time_that_matters(tmp_path:
                     await journal.intend("shop/web", Untag(tag(f"{number}", "a")), b"x" * 5000), OutcomeKind.DELETED
                 )
 
-        began = time.monotonic()
+        start = time.monotonic()
         await asyncio.gather(*(intend(number) for number in range(500)))
-        took = time.monotonic() - began
+        seconds = time.monotonic() - start
 
-    assert took < 6
+    assert seconds < 6
 
 
-async def test_a_full_disk_ends_it_for_good(tmp_path: Path) -> None:
-    """A line that did not fit may be cut off; nothing must be written behind it."""
+async def test_journal_refuses_writes_after_a_full_disk(tmp_path: Path) -> None:
+    """The last line may be incomplete, so no line must follow it."""
 
-    class Full:
+    class FullDisk:
         def __init__(self, file: Any) -> None:
-            self.file, self.room = file, 300
+            self.file, self.free_bytes = file, 300
 
         def write(self, data: memoryview) -> int:
-            if not self.room:
+            if not self.free_bytes:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            taken: int = self.file.write(data[: self.room])
-            self.room -= taken
-            return taken
+            written: int = self.file.write(data[: self.free_bytes])
+            self.free_bytes -= written
+            return written
 
         def fileno(self) -> int:
             return int(self.file.fileno())
 
     with open_journal(tmp_path, PLAN, NOW, {}) as opened:
-        journal = Journal(opened.path, Full(opened._file))  # type: ignore[arg-type]
+        journal = Journal(opened.path, FullDisk(opened._file))  # type: ignore[arg-type]
         for _ in range(2):
             with pytest.raises(JournalError, match="No space left"):
                 await journal.intend("shop/web", Untag(tag("1.0", "a")), b"x" * 1000)
         journal.outcome(1, OutcomeKind.DELETED)
 
-    recorded = read_journal(tmp_path / "journal.jsonl")
-    assert recorded.torn
-    assert not recorded.deletions
+    contents = read_journal(tmp_path / "journal.jsonl")
+    assert contents.torn
+    assert not contents.deletions
 
 
-async def test_intents_that_come_together_are_brought_to_the_disk_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, synced = os.fsync, list[int]()
+async def test_concurrent_intents_share_one_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os_fsync, synced = os.fsync, list[int]()
 
     def fsync(handle: int) -> None:
         synced.append(handle)
-        real(handle)
+        os_fsync(handle)
 
     with open_journal(tmp_path, PLAN, NOW, {}) as journal:
         monkeypatch.setattr(os, "fsync", fsync)
-        numbers = await asyncio.gather(*(journal.intend("shop/web", Untag(tag(f"{each}", "a"))) for each in range(30)))
+        intents_to_write = (journal.intend("shop/web", Untag(tag(f"{number}", "a"))) for number in range(30))
+        numbers = await asyncio.gather(*intents_to_write)
 
     assert (sorted(numbers), len(synced)) == (list(range(1, 31)), 1)
 
 
-def test_an_older_journal_is_put_aside_and_never_overwritten(tmp_path: Path) -> None:
+def test_earlier_journals_are_renamed_after_their_start(tmp_path: Path) -> None:
+    """They are never overwritten, even if several have the same start."""
     for number in range(3):
         with open_journal(tmp_path, PLAN, NOW, {"number": number}):
             pass
@@ -149,18 +150,19 @@ def test_an_older_journal_is_put_aside_and_never_overwritten(tmp_path: Path) -> 
     assert put_aside(tmp_path / "journal.jsonl") is not None
     assert put_aside(tmp_path / "journal.jsonl") is None
 
-    found = {path.name: entries(path)[0]["parameters"]["number"] for path in tmp_path.iterdir()}
-    at = f"{NOW.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    later = f"{(NOW + timedelta(days=1)).astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    assert found == {
-        f"journal-{at}.jsonl": 0,
-        f"journal-{at}-2.jsonl": 1,
-        f"journal-{at}-3.jsonl": 2,
-        f"journal-{later}.jsonl": 3,
+    numbers = {path.name: entries(path)[0]["parameters"]["number"] for path in tmp_path.iterdir()}
+    start = f"{NOW.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    next_day = f"{(NOW + timedelta(days=1)).astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    assert numbers == {
+        f"journal-{start}.jsonl": 0,
+        f"journal-{start}-2.jsonl": 1,
+        f"journal-{start}-3.jsonl": 2,
+        f"journal-{next_day}.jsonl": 3,
     }
 
 
-def test_something_else_that_is_called_like_it_is_put_aside_too(tmp_path: Path) -> None:
+def test_other_file_with_the_journals_name_is_renamed(tmp_path: Path) -> None:
+    """Its modification time is used."""
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"\xff\x00 no journal")
     os.utime(path, (0, datetime(2020, 1, 2, tzinfo=UTC).timestamp()))
@@ -172,48 +174,47 @@ def test_something_else_that_is_called_like_it_is_put_aside_too(tmp_path: Path) 
     assert aside.read_bytes() == b"\xff\x00 no journal"
 
 
-# -- in a run -------------------------------------------------------------------------------------------------
+# -- in a run ------------------------------------------------------------------------------------
 
 
 @dataclass
-class Watch:
-    """Looks, at each deletion, whether the journal names it already."""
+class DeletionObserver:
+    """Checks at each deletion request whether the journal has its intent."""
 
     path: Path
-    seen: list[str] = field(default_factory=list)
-    unwritten: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    names_without_intent: list[str] = field(default_factory=list)
 
     async def __call__(self, request: web.Request) -> None:
-        what = request.path.rpartition("/")[2]
-        self.seen.append(what)
-        named = {each["digest"] for each in intents(self.path)}
-        named |= {one["name"] for each in intents(self.path) for one in each["tags"]}
-        if what not in named:
-            self.unwritten.append(what)
+        name = request.path.rpartition("/")[2]
+        self.names.append(name)
+        journalled = {intent["digest"] for intent in intents(self.path)}
+        journalled |= {tag["name"] for intent in intents(self.path) for tag in intent["tags"]}
+        if name not in journalled:
+            self.names_without_intent.append(name)
 
 
-async def test_every_deletion_is_written_down_before_it_is_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_deletions_are_journalled_before_they_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         for number in range(40):
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
         path = tmp_path / "report" / "journal.jsonl"
-        watch = Watch(path)
-        stage.fault(service="acr", method="DELETE", before=watch)
+        observer = DeletionObserver(path)
+        stage.fault(service="acr", method="DELETE", before=observer)
         ran = await stage.tool.apply(stage.config)
 
         assert ran.code == 0
-        assert len(watch.seen) == 42
-        assert not watch.unwritten
+        assert len(observer.names) == 42
+        assert not observer.names_without_intent
         assert entries(path)[0]["registry"] == "contoso.azurecr.io"
-        told = {each["of"]: each["outcome"] for each in entries(path) if each["kind"] == "outcome"}
-        assert told == {each["seq"]: "deleted" for each in intents(path)}
+        outcomes = {entry["of"]: entry["outcome"] for entry in entries(path) if entry["kind"] == "outcome"}
+        assert outcomes == {intent["seq"]: "deleted" for intent in intents(path)}
 
 
-async def test_a_dry_run_and_a_run_with_nothing_to_delete_leave_the_journal_alone(
+async def test_run_without_deletions_does_not_touch_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither does a dry run."""
     async with staged(tmp_path, monkeypatch) as stage:
         await stage.tool.plan(stage.config)
         assert not list((tmp_path / "report").glob("journal*"))
@@ -221,21 +222,22 @@ async def test_a_dry_run_and_a_run_with_nothing_to_delete_leave_the_journal_alon
         before = (tmp_path / "report" / "journal.jsonl").read_bytes()
         await stage.tool.apply(stage.config)
 
-        assert [each.name for each in (tmp_path / "report").glob("journal*")] == ["journal.jsonl"]
+        assert [path.name for path in (tmp_path / "report").glob("journal*")] == ["journal.jsonl"]
         assert (tmp_path / "report" / "journal.jsonl").read_bytes() == before
 
 
-async def test_with_backup_the_manifests_are_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_backup_journals_the_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
-        bodies = {each.digest: each.body for each in stage.repository.manifests.values()}
+        bodies = {manifest.digest: manifest.body for manifest in stage.repository.manifests.values()}
         await stage.tool.apply(stage.config, backup="true")
 
-        recorded = read_journal(tmp_path / "report" / "journal.jsonl")
-        assert len(recorded.deletions) == 2
-        assert all(each.document == bodies[each.digest] for each in recorded.deletions)
+        contents = read_journal(tmp_path / "report" / "journal.jsonl")
+        assert len(contents.deletions) == 2
+        assert all(deletion.document == bodies[deletion.digest] for deletion in contents.deletions)
 
 
-async def test_what_cannot_be_backed_up_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_manifest_without_backup_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `backup`, a manifest that cannot be read is not deleted."""
     async with staged(tmp_path, monkeypatch) as stage:
         shorten_pauses(monkeypatch)
         digest = stage.digest("1.0")
@@ -246,8 +248,8 @@ async def test_what_cannot_be_backed_up_stays(tmp_path: Path, monkeypatch: pytes
         assert ran.outcomes("1.0") == {"failed"}
 
 
-async def test_a_journal_that_cannot_be_begun_refuses_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 3 and nothing is deleted: the folder can be written to, but the journal's name is taken by a folder."""
+async def test_journal_that_cannot_be_created_refuses_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here a folder has the name of the journal."""
     async with staged(tmp_path, monkeypatch) as stage:
         (tmp_path / "report" / "journal.jsonl").mkdir(parents=True)
         ran = await stage.tool.apply(stage.config)
@@ -257,21 +259,21 @@ async def test_a_journal_that_cannot_be_begun_refuses_the_run(tmp_path: Path, mo
         assert "journal cannot be written" in ran.out
 
 
-async def test_a_disk_that_fills_up_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was deleted until then is told, and nothing more is deleted."""
+async def test_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Earlier deletions are reported, and no further one is sent."""
     async with staged(tmp_path, monkeypatch) as stage:
         for number in range(40):
             stage.registry.push(REPOSITORY, f"old-{number:02}", age=OLD)
-        real, calls = journals._write, 0
+        write_line, calls = journal_module._write, 0
 
-        def fills_up(file: Any, line: bytes) -> None:
+        def fail_after_20_intents(file: Any, line: bytes) -> None:
             nonlocal calls
             calls += b'"intent"' in line
             if calls > 20:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            real(file, line)
+            write_line(file, line)
 
-        monkeypatch.setattr(journals, "_write", fills_up)
+        monkeypatch.setattr(journal_module, "_write", fail_after_20_intents)
         ran = await stage.tool.apply(stage.config)
 
         assert ran.code == 1
@@ -281,57 +283,55 @@ async def test_a_disk_that_fills_up_stops_the_run(tmp_path: Path, monkeypatch: p
         assert "No space left" in ran.out
 
 
-async def test_a_killed_run_is_finished_by_the_next_and_counted_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """kill -9 in the middle: every deletion is in exactly one journal with exactly one outcome, or is looked up."""
+async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After kill -9, both journals together contain each deletion, and each is counted once."""
     async with staged(tmp_path, monkeypatch) as stage:
         for number in range(60):
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
-        everything = set(stage.repository.tags)
+        all_tags = set(stage.repository.tags)
         slow = stage.fault(service="acr", method="DELETE", latency=0.2)
-        process = await start(stage, "apply", write(stage), "--concurrency", "4", "--backup", "true")
-        await until(stage, service="acr", method="DELETE", status=202)  # type: ignore[arg-type]
+        process = await start_process(stage, "apply", write_config(stage), "--concurrency", "4", "--backup", "true")
+        await wait_for_request(stage, service="acr", method="DELETE", status=202)
         await asyncio.sleep(0.5)
         process.send_signal(signal.SIGKILL)
         await process.wait()
-        # What was sent is carried out all the same.
+        # The registry completes requests that were already sent.
         await asyncio.sleep(0.5)
         slow.latency = 0.0
         left = set(stage.repository.tags)
         folder = tmp_path / "acr-cleanup"
         killed = read_journal(folder / "journal.jsonl")
-        assert {"2.0"} < left < everything
+        assert {"2.0"} < left < all_tags
         assert not (folder / "report.json").exists()
-        assert everything - left <= {name for each in killed.deletions for name in each.tags}
+        assert all_tags - left <= {name for deletion in killed.deletions for name in deletion.tags}
 
-        done = await run(stage, "apply", "file.json", "--backup", "true")
+        done = await run_process(stage, "apply", "file.json", "--backup", "true")
 
         assert done.code == 0
         assert set(stage.repository.tags) == {"2.0"}
         assert done.report["counts"]["deleted"] == len(left) - 1
         assert set(done.report["deleted_tags"]) == {f"{REPOSITORY}:{name}" for name in left - {"2.0"}}
-        (old,) = folder.glob("journal-*.jsonl")
-        assert read_journal(old) == killed
+        (old_journal,) = folder.glob("journal-*.jsonl")
+        assert read_journal(old_journal) == killed
 
-        # Both journals together bring everything back.
-        for each in (old, folder / "journal.jsonl"):
-            assert (await run(stage, "restore", str(each), "file.json")).code == 0
-        assert set(stage.repository.tags) == everything
+        for path in (old_journal, folder / "journal.jsonl"):
+            assert (await run_process(stage, "restore", str(path), "file.json")).code == 0
+        assert set(stage.repository.tags) == all_tags
 
 
-async def test_two_runs_at_once_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second finds what the first has deleted gone; together they count each deletion once."""
+async def test_concurrent_runs_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag that the other run deleted is gone; together they count each deletion once."""
     async with staged(tmp_path, monkeypatch) as stage:
         for number in range(30):
             stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
         stage.world.faults.append(Fault(service="acr", method="DELETE", latency=0.05))
-        name = write(stage)
-        both = [await start(stage, "apply", name, "--report-dir", each) for each in ("one", "two")]
-        ended = [await finish(stage, each) for each in both]
+        name = write_config(stage)
+        folders = ("first", "second")
+        processes = [await start_process(stage, "apply", name, "--report-dir", folder) for folder in folders]
+        runs = [await wait_for_end(stage, process) for process in processes]
 
-        assert [each.code for each in ended] == [0, 0], [each.out for each in ended]
+        assert [ended.code for ended in runs] == [0, 0], [ended.out for ended in runs]
         assert set(stage.repository.tags) == {"2.0"}
-        reports = [json.loads((tmp_path / each / "report.json").read_text()) for each in ("one", "two")]
+        reports = [json.loads((tmp_path / folder / "report.json").read_text()) for folder in folders]
         assert all(report["counts"]["failed"] == 0 for report in reports)
         assert sum(report["counts"]["deleted"] for report in reports) == 32

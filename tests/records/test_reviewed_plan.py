@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.core.plan import DeleteManifest, Step
+from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records.reviewed_plan import MAX_BYTES, read
@@ -191,7 +191,9 @@ def fields_of(step: Step) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
 def test_plan_with_hostile_names_has_a_valid_hash(world: str) -> None:
-    """It is ASCII without workflow commands; reading it may refuse names, but not report an edit."""
+    """
+    It is ASCII without workflow commands; reading it may refuse names, but not report an edit.
+    """
     text = "".join(report_json.render_plan(hostile.WORLDS[world]()))
 
     assert text.isascii()
@@ -207,7 +209,7 @@ def test_plan_is_rendered_in_small_pieces() -> None:
     assert max(map(len, pieces)) < 5000
 
 
-def test_cluster_hash_depends_on_uses_but_not_on_their_order() -> None:
+def test_cluster_hash_ignores_the_order_of_uses() -> None:
     uses = samples.deployed("shop/web", "1.0", "web")
 
     def evidence(cluster_uses: Iterable[ImageUse]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.plan import Decision, DeleteManifest, Plan, RepositoryPlan, Step, Untag, plan_repository
+from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Rule
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 from acr_cleanup.core.usage import ImageUse
-from tests.core.test_promises import inventories, some_uses
+from tests.helpers.drawn_inventories import inventories, named_uses
 from tests.helpers.generated_inventories import NOW, image, usage
 
 
@@ -30,8 +32,10 @@ def forged_steps(draw: st.DrawFn, repository: RepositoryInventory) -> tuple[Step
 
 
 @settings(max_examples=150, deadline=None)
-@given(then=inventories(), now=inventories(), before=some_uses(), uses=some_uses(), same=st.booleans(), data=st.data())
-def test_deletions_are_in_both_the_reviewed_and_the_fresh_plan(
+@given(
+    then=inventories(), now=inventories(), before=named_uses(), uses=named_uses(), same=st.booleans(), data=st.data()
+)
+def test_deletions_are_in_both_plans(
     then: RepositoryInventory,
     now: RepositoryInventory,
     before: list[ImageUse],
@@ -40,7 +44,9 @@ def test_deletions_are_in_both_the_reviewed_and_the_fresh_plan(
     data: st.DataObject,
 ) -> None:
     """
-    Promise 7; also with a forged plan.
+    Only tags that both the reviewed and a fresh plan delete are deleted (promise 7).
+
+    This also holds for a forged plan.
 
     `then` and `before`: the repository and its uses at the review. `now` and `uses`: at the apply.
     """

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.plan import DeleteManifest, RepositoryPlan, nothing_to_delete, plan_repository
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.plan_warnings import UnreadableManifests
+from acr_cleanup.core.planning import nothing_to_delete, plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Rule
 from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
@@ -263,7 +266,7 @@ async def test_unreadable_manifest_keeps_possible_children(media_type: str, body
 
     assert remaining(world) == {possible_child, digest}
     assert set(world.registry.repositories[WEB].tags) == {"odd"}
-    assert "cannot be read or understood" in plan.warnings[0]
+    assert isinstance(plan.warnings[0], UnreadableManifests)
 
 
 async def test_manifest_of_4_mb_is_read() -> None:

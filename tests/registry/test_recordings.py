@@ -33,9 +33,9 @@ pytestmark = [
 @cache
 def interactions(file: Path) -> list[dict[str, Any]]:
     """All exchanges of one recording."""
-    found = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["interactions"]
-    assert isinstance(found, list)
-    return found
+    exchanges = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["interactions"]
+    assert isinstance(exchanges, list)
+    return exchanges
 
 
 def recorded(method: str, suffix: str, status: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -145,13 +145,13 @@ async def test_recorded_catalog_is_read_page_by_page() -> None:
 
 
 async def test_recorded_manifest_attributes_are_read() -> None:
-    found = [
-        (url, response)
-        for url, response in recorded("GET", "/_manifests/", 200)
+    responses = [
+        response
+        for _, response in recorded("GET", "/_manifests/", 200)
         if "manifest" in json.loads(response["body"]["string"])
     ]
-    assert found
-    for _, response in found:
+    assert responses
+    for response in responses:
         body = json.loads(response["body"]["string"])
         digest = body["manifest"]["digest"]
 

@@ -77,7 +77,9 @@ def test_bars_group_further_repositories() -> None:
 
 
 def test_bars_with_similar_names_have_distinct_labels() -> None:
-    """Long names lose their middle, and mermaid draws bars with equal labels on top of each other."""
+    """
+    Long names lose their middle, and mermaid draws bars with equal labels on top of each other.
+    """
     chart = bars(View(repositories(1, 2, 3, name="a" * 60 + "{}" + "b" * 60)))
     labels = re.findall(r'"([^"]+)"', chart.split("x-axis")[1].split("]")[0])
 

@@ -61,7 +61,10 @@ def test_plain_summary_has_the_same_rows(name: str) -> None:
 
 @pytest.mark.parametrize("text", [text for text in hostile.TEXTS if text])
 def test_hostile_text_is_escaped_in_a_plain_summary(text: str) -> None:
-    """Lines of a list item may begin with foreign text here, which must not begin a list, rule or heading."""
+    """
+    Lines of a list item may begin with foreign text here, which must not begin a list, rule or
+    heading.
+    """
     harmless, escaped = (render(hostile.result(name), CONTEXT) for name in ("x", text))
     for element in ("<h1", "<h2", "<h3", "<h4", "<hr", "<ul", "<ol", "<img", "<script", "<pre", "<a "):
         assert html(escaped).count(element) == html(harmless).count(element), element

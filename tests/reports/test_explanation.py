@@ -21,7 +21,7 @@ from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, W
 from acr_cleanup.reports.answer import TAGS_ON_SCREEN, USES_ON_SCREEN, ExplanationPage
 from acr_cleanup.reports.explained_repository import RepositoryExplanation
 from acr_cleanup.reports.explanation import TagExplanation
-from tests.core.test_promises import DIGESTS, NAMES, inventories, some_uses
+from tests.helpers.drawn_inventories import DIGESTS, NAMES, inventories, named_uses
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, use
 
 BLOCKED = Blocker("staging", "listing pods", "503 Service Unavailable.", "Look at the API server.")
@@ -210,7 +210,7 @@ def test_foreign_text_is_escaped(name: str, field: str, text: str, place: str) -
         assert not re.search(r"::", shown)
 
 
-@given(inventories(), some_uses(), st.booleans())
+@given(inventories(), named_uses(), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_verdict_in_words_matches_the_decision(
     repository: RepositoryInventory, uses: list[ImageUse], blocked: bool
@@ -219,10 +219,10 @@ def test_verdict_in_words_matches_the_decision(
     for name in NAMES:
         page = tag_page(asked, name)
         first = str(page).splitlines()[0]
-        fate = page.explanation.fate
-        assert ("is not in the registry" in first) == (fate is None)
-        assert ("would be deleted" in first) == (fate is not None and fate.goes)
-        assert (" is kept: " in first) == (fate is not None and not fate.goes)
+        decision = page.explanation.decision
+        assert ("is not in the registry" in first) == (decision is None)
+        assert ("would be deleted" in first) == (decision is not None and decision.deletes)
+        assert (" is kept: " in first) == (decision is not None and not decision.deletes)
     for digest in DIGESTS:
         assert str(TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, digest)))
     assert str(RepositoryExplanation(everything=False, evidence=asked))

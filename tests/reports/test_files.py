@@ -42,7 +42,9 @@ def test_formats_have_distinct_names_and_files() -> None:
 
 
 def test_prepare_removes_the_last_report_but_not_the_plan(tmp_path: Path) -> None:
-    """If this run is killed, the old report must not pass for its own. The plan may still be applied."""
+    """
+    If this run is killed, the old report must not pass for its own. The plan may still be applied.
+    """
     files.write(samples.planned(), tmp_path, Context())
     files.prepare(tmp_path)
 

@@ -1,4 +1,6 @@
-"""The job summary: the verdict first, complete blocks, within its budget, and only our own markup."""
+"""
+The job summary: the verdict first, complete blocks, within its budget, and only our own markup.
+"""
 
 from __future__ import annotations
 

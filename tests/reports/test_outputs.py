@@ -127,7 +127,10 @@ def test_list_at_the_limit_is_not_cut() -> None:
 
 @pytest.mark.parametrize("world", hostile.WORLDS)
 def test_hostile_names_are_escaped(world: str) -> None:
-    """No line break, no command, and nothing that a shell or a template expands. JSON decodes to the original name."""
+    """
+    No line break, no command, and nothing that a shell or a template expands. JSON decodes to the
+    original name.
+    """
     result = hostile.WORLDS[world]()
     values = outputs(result, CONTEXT)
 

@@ -139,7 +139,10 @@ def test_apply_of_many_tags_has_few_lines() -> None:
 
 
 def test_failed_and_gone_tags_are_not_called_kept() -> None:
-    """The registry may have carried out a deletion without an answer, and others may have deleted a tag."""
+    """
+    The registry may have carried out a deletion without an answer, and others may have deleted a
+    tag.
+    """
     text = str(render(samples.partial(), CONTEXT))
 
     assert re.search(r"failed +2 +1\.0\.0, 1\.0\.2", text)

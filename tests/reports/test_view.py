@@ -209,7 +209,10 @@ def test_headline_claims_only_real_deletions(
     blockers: tuple[object, ...],
     kinds: tuple[OutcomeKind, ...],
 ) -> None:
-    """In every combination, also impossible ones: it says "deleted" only of deleted tags, and always says so."""
+    """
+    In every combination, also impossible ones: it says "deleted" only of deleted tags, and always
+    says so.
+    """
     result = samples.result(
         samples.small(),
         verdict,

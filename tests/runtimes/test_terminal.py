@@ -93,7 +93,8 @@ def test_stage_prints_start_end_and_few_lines_between() -> None:
     lines = err.getvalue().splitlines()
     assert lines[0] == "tags: 0 of 1,000 (tag 0)"
     assert lines[-1] == "tags: 1,000 of 1,000, done in 30 s"
-    # Lines at 0, 10 and 20 seconds and at the end; also at 30 seconds, if rounding puts it before the end.
+    # Lines at 0, 10 and 20 seconds and at the end; also at 30 seconds, if rounding puts it before
+    # the end.
     assert len(lines) in {2 + int(29 // SECONDS_BETWEEN_LINES), 2 + int(30 // SECONDS_BETWEEN_LINES)}
 
 

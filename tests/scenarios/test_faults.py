@@ -1,8 +1,8 @@
 """
 A fault at every request of a run, once or always.
 
-These are some thousands of runs. `make test` takes every 97th, which covers every kind of fault.
-`make soak` takes all of them.
+These are some thousands of runs. By default every 97th is made, which covers every kind of fault.
+`make soak` makes all of them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from acr_cleanup.emulator.faults import Fault
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Repository
 from tests.helpers.shop import PublishedResults, Shop, apply, assert_sound_run, deleted_tags, has_unreported_unlock
-from tests.helpers.tool_runs import Ran
+from tests.helpers.tool_runs import RunResult
 
 pytestmark = pytest.mark.untraced
 
 PARTS = 10
-STEP = 1 if os.environ.get("ACR_CLEANUP_ALL_FAULTS") else 97
+STEP = int(os.environ.get("ACR_CLEANUP_EVERY_FAULT", "97"))
 MOST_TRIES = 60
 """
 How often a failing request may be sent.
@@ -105,7 +105,7 @@ class Case(NamedTuple):
         return f"{self.kind} {'always' if self.always else 'once'}: {request} ({self.request.nth})"
 
 
-async def run(folder: Path, *faults: Fault) -> tuple[Ran, Shop, dict[str, Repository], float]:
+async def run(folder: Path, *faults: Fault) -> tuple[RunResult, Shop, dict[str, Repository], float]:
     """Apply once. Return the run, the shop, its repositories before, and the virtual seconds."""
     shop = Shop()
     shop.world.faults.extend(faults)

@@ -42,7 +42,7 @@ from tests.helpers.oracle import (
 )
 from tests.helpers.shop import deleted_tags
 from tests.helpers.stage import assert_invariants
-from tests.helpers.tool_runs import Ran, Tool
+from tests.helpers.tool_runs import RunResult, Tool
 
 pytestmark = pytest.mark.untraced
 
@@ -218,7 +218,9 @@ class Trial:
         now = datetime.now(UTC)
         return {name: expected_deletions(repository, uses, policy, now) for name, repository in before.items()}
 
-    def count(self, expected: dict[str, Deletions], before: dict[str, Repository], ran: Ran, *, refused: bool) -> None:
+    def count(
+        self, expected: dict[str, Deletions], before: dict[str, Repository], ran: RunResult, *, refused: bool
+    ) -> None:
         counts = self.counts
         counts["worlds"] += 1
         counts["worlds with deletions"] += bool(ran.deleted)
@@ -249,7 +251,7 @@ class Trial:
 class Plan:
     """A dry run and the steps of its plan.json."""
 
-    def __init__(self, ran: Ran, steps: list[dict[str, Any]]) -> None:
+    def __init__(self, ran: RunResult, steps: list[dict[str, Any]]) -> None:
         self.ran, self.steps = ran, steps
 
 

@@ -1,8 +1,9 @@
 """
-The workflows of docs/scale-out.md, as they stand there: what they name exists, and what they do is what a direct run does.
+The workflows of docs/scale-out.md: they use existing inputs, and delete the same tags as a direct
+run.
 
-They are played on an emulated world: each step of ours is the real entrypoint in a process and a workspace of its own; artifacts
-are carried between the workspaces as the pipelines would.
+The tests run them as documented on an emulated world. Each step of the tool is a new process with
+its own workspace, and artifacts are copied between the workspaces.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ OLD = timedelta(days=100)
 
 
 def blocks(language: str) -> list[str]:
+    """Return the code blocks of this language in the document."""
     return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
@@ -43,59 +45,60 @@ GITHUB, PIPELINES = map(yaml.safe_load, blocks("yaml"))
 (COMMAND,) = blocks("sh")
 
 
-# -- what they name exists -----------------------------------------------------------------------------------------------------
+# -- inputs and clusters -------------------------------------------------------------------------
 
 
-def test_the_workflow_for_github_uses_what_the_action_has() -> None:
+def test_github_workflow_uses_existing_inputs() -> None:
+    """It also has minimal permissions, no parallel runs and no secrets."""
     declared = set(action()["inputs"])
     assert GITHUB["permissions"] == {}
     assert GITHUB["concurrency"] == {"group": "acr-cleanup", "cancel-in-progress": False}
     for job in GITHUB["jobs"].values():
         assert job["permissions"]["id-token"] == "write"
-        ours = [step["with"] for step in job["steps"] if step.get("uses") == "org/acr-cleanup@v1"]
-        assert [set(each) <= declared for each in ours] == [True]
+        (inputs,) = [step["with"] for step in job["steps"] if step.get("uses") == "org/acr-cleanup@v1"]
+        assert set(inputs) <= declared
     assert "secrets." not in json.dumps(GITHUB)
 
 
-def kebab(name: str) -> str:
+def kebab_case(name: str) -> str:
     return re.sub("[A-Z]", lambda match: f"-{match.group().lower()}", name)
 
 
-def ours_in(job: Mapping[str, Any]) -> dict[str, str]:
-    """The inputs of the task, by the names of the action."""
+def task_inputs(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the inputs of the job's AcrCleanup task, with the names of the action."""
     (inputs,) = (step["inputs"] for step in job["steps"] if step.get("task") == "AcrCleanup@1")
-    return {kebab(name): value for name, value in inputs.items() if name != "azureSubscription"}
+    return {kebab_case(name): value for name, value in inputs.items() if name != "azureSubscription"}
 
 
-def test_the_pipeline_for_azure_uses_what_the_task_has() -> None:
-    names = {each.name for each in INPUTS}
+def test_azure_pipeline_uses_existing_inputs() -> None:
+    names = {option.name for option in INPUTS}
     for job in PIPELINES["jobs"]:
-        assert set(ours_in(job)) <= names
+        assert set(task_inputs(job)) <= names
         assert any("azureSubscription" in step.get("inputs", {}) for step in job["steps"])
 
 
-def test_both_read_the_clusters_of_the_configuration() -> None:
-    theirs = {key: entry["resource_id"] for key, entry in CONFIG["kubernetes_clusters"].items()}
+def test_both_workflows_read_the_configured_clusters() -> None:
+    configured = {key: entry["resource_id"] for key, entry in CONFIG["kubernetes_clusters"].items()}
     collect = PIPELINES["jobs"][0]
     matrices = (GITHUB["jobs"]["collect"]["strategy"]["matrix"]["include"], collect["strategy"]["matrix"].values())
     for matrix in matrices:
-        assert {each["cluster"]: each["id"] for each in matrix} == theirs
+        assert {cell["cluster"]: cell["id"] for cell in matrix} == configured
 
 
-# -- what they do --------------------------------------------------------------------------------------------------------------
+# -- whole workflows -----------------------------------------------------------------------------
 
 
-def filled(value: str, names: Mapping[str, str]) -> str:
-    """The value as the pipeline would hand it on: `${{ matrix.cluster }}`, `$(cluster)`."""
+def expand(value: str, variables: Mapping[str, str]) -> str:
+    """Replace variables such as `${{ matrix.cluster }}` and `$(cluster)`."""
 
-    def fill(match: re.Match[str]) -> str:
-        return names[match[1] or match[2]]
+    def replacement(match: re.Match[str]) -> str:
+        return variables[match[1] or match[2]]
 
-    return re.sub(r"\$\{\{ ([\w.]+) \}\}|\$\(([\w.]+)\)", fill, str(value))
+    return re.sub(r"\$\{\{ ([\w.]+) \}\}|\$\(([\w.]+)\)", replacement, str(value))
 
 
-class Played:
-    """A pipeline of several jobs, each on a machine of its own; artifacts are all that they share."""
+class WorkflowRun:
+    """Runs the documented workflows; jobs share only artifacts."""
 
     def __init__(self, emulator: Emulator, folder: Path, installed: tuple[Path, Path]) -> None:
         self.emulator = emulator
@@ -123,55 +126,68 @@ class Played:
     def download(self, job: Job, path: str) -> None:
         shutil.copytree(self.folder / "artifacts", job.workspace / path)
 
-    async def github(self, **more: str) -> Iterator[Step]:
-        """Every job of the workflow: those that collect, then the one that cleans."""
+    async def github(self, **extra_inputs: str) -> list[Step]:
+        """
+        Run the workflow for GitHub, and return the steps of the tool.
+
+        `extra_inputs`: further inputs of the last step.
+        """
         login = self.job().login()
-        known = {"vars.AZURE_CLIENT_ID": login["client-id"], "vars.AZURE_TENANT_ID": login["tenant-id"]}
-        done = []
+        repository_variables = {"vars.AZURE_CLIENT_ID": login["client-id"], "vars.AZURE_TENANT_ID": login["tenant-id"]}
+        tool_steps: list[Step] = []
         collect, clean = GITHUB["jobs"]["collect"], GITHUB["jobs"]["clean"]
         assert clean["needs"] == "collect"
         matrix = collect["strategy"]["matrix"]["include"]
         cells = [{f"matrix.{name}": value for name, value in cell.items()} for cell in matrix]
-        for steps, names, extra in [*((collect["steps"], cell, {}) for cell in cells), (clean["steps"], {}, more)]:
+        jobs = [*((collect["steps"], cell, {}) for cell in cells), (clean["steps"], {}, extra_inputs)]
+        for steps, variables, extra in jobs:
             job = self.job()
             for step in steps:
-                given = {name: filled(value, known | names) for name, value in step.get("with", {}).items()}
+                inputs = {
+                    name: expand(value, repository_variables | variables)
+                    for name, value in step.get("with", {}).items()
+                }
                 match step["uses"].partition("@")[0]:
                     case "actions/checkout":
                         (job.workspace / "acr-cleanup.json").write_text(json.dumps(CONFIG))
                     case "actions/upload-artifact":
                         assert step["if"] == "always()"
-                        self.upload(job, given["path"], given["name"])
+                        self.upload(job, inputs["path"], inputs["name"])
                     case "actions/download-artifact":
-                        assert given["pattern"] == "usage-*"
-                        self.download(job, given["path"])
+                        assert inputs["pattern"] == "usage-*"
+                        self.download(job, inputs["path"])
                     case _:
-                        done.append(await job.run(given | extra))
-        return iter(done)
+                        tool_steps.append(await job.run(inputs | extra))
+        return tool_steps
 
-    async def pipelines(self, **more: str) -> Iterator[Step]:
-        """The same of the pipeline; the task runs the same image with the same inputs, and brings the login."""
+    async def pipelines(self, **extra_inputs: str) -> list[Step]:
+        """
+        Run the pipeline for Azure DevOps, and return the steps of the tool.
+
+        The task runs the same image with the same inputs, and adds the login.
+        """
         login = self.job().login()
-        done = []
+        tool_steps: list[Step] = []
         collect, clean = PIPELINES["jobs"]
         assert clean["dependsOn"] == collect["job"]
         cells = collect["strategy"]["matrix"].values()
-        for each, variables, extra in [*((collect, cell, {}) for cell in cells), (clean, {}, more)]:
+        jobs = [*((collect, cell, {}) for cell in cells), (clean, {}, extra_inputs)]
+        for definition, cell, extra in jobs:
             job = self.job()
-            names = {**variables, "Build.SourcesDirectory": str(job.workspace)}
-            for step in each["steps"]:
+            variables = {**cell, "Build.SourcesDirectory": str(job.workspace)}
+            for step in definition["steps"]:
                 if step.get("checkout") == "self":
                     (job.workspace / "acr-cleanup.json").write_text(json.dumps(CONFIG))
                 elif "publish" in step:
                     assert step["condition"] == "always()"
-                    self.upload(job, filled(step["publish"], names), filled(step["artifact"], names))
+                    self.upload(job, expand(step["publish"], variables), expand(step["artifact"], variables))
                 elif step.get("task") == "DownloadPipelineArtifact@2":
                     assert step["inputs"]["itemPattern"] == "usage-*/**"
-                    self.download(job, filled(step["inputs"]["targetPath"], names))
+                    self.download(job, expand(step["inputs"]["targetPath"], variables))
                 elif "task" in step:
-                    given = {name: filled(value, names) for name, value in ours_in(each).items()}
-                    done.append(await job.run(login | given | extra))
-        return iter(done)
+                    inputs = {name: expand(value, variables) for name, value in task_inputs(definition).items()}
+                    tool_steps.append(await job.run(login | inputs | extra))
+        return tool_steps
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +196,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-async def played(tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[Played]:
-    """A shop with two clusters: what either uses stays, and so does what a rollback of either would start."""
+async def workflow(tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[WorkflowRun]:
+    """
+    Serve two clusters that use different tags of `shop/web` and `shop/api`, one of them by digest.
+    """
     world = World(face="proxy")
     image = world.registry.image
     for tag in ("1.0", "1.1", "1.2", "2.0", "2.1"):
@@ -198,30 +216,31 @@ async def played(tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[
         )
     )
     async with Emulator(world) as emulator:
-        made = Played(emulator, tmp_path, installed)
-        made.job().trust()
-        yield made
+        run = WorkflowRun(emulator, tmp_path, installed)
+        run.job().trust()
+        yield run
 
 
-async def directly(played: Played) -> set[str]:
-    """What a run over both clusters would delete."""
-    job = played.job()
+async def plan_directly(workflow: WorkflowRun) -> set[str]:
+    """Return the tags that a run over both clusters would delete."""
+    job = workflow.job()
     step = await job.run({**job.login(), "config-file": job.write_config()})
     assert step.code == 0, step.log.text
-    played.world.requests.clear()
+    workflow.world.requests.clear()
     return step.planned
 
 
-def asked(world: World) -> set[str]:
-    return {each.service for each in world.requests} - {"proxy", "entra", "oidc", "arm"}
+def contacted_services(world: World) -> set[str]:
+    """Return the registry and the API servers that got requests."""
+    return {request.service for request in world.requests} - {"proxy", "entra", "oidc", "arm"}
 
 
 @pytest.mark.parametrize("service", ["github", "pipelines"])
-async def test_the_last_job_deletes_exactly_what_a_direct_run_would(played: Played, service: str) -> None:
-    expected = await directly(played)
+async def test_last_job_deletes_the_tags_of_a_direct_run(workflow: WorkflowRun, service: str) -> None:
+    expected = await plan_directly(workflow)
     assert expected == {f"shop/web:1.{n}" for n in range(3)} | {"shop/api:1.0", "shop/api:2.0", "shop/api:2.1"}
-    with_deletion: Any = {"dry-run": "false"}
-    prod, test, clean = await getattr(played, service)(**with_deletion)
+    inputs: Any = {"dry-run": "false"}
+    prod, test, clean = await getattr(workflow, service)(**inputs)
 
     for step in (prod, test):
         assert step.code == 0, step.log.text
@@ -232,68 +251,70 @@ async def test_the_last_job_deletes_exactly_what_a_direct_run_would(played: Play
     assert clean.deleted == expected
     assert clean.outputs["result"] == "success"
     for repository in ("shop/web", "shop/api"):
-        tags = played.world.registry.repositories[repository].tags
+        tags = workflow.world.registry.repositories[repository].tags
         assert {f"{repository}:{tag}" for tag in tags}.isdisjoint(expected)
 
 
-async def test_each_machine_speaks_to_what_it_must_reach_alone(played: Played) -> None:
-    seen: list[set[str]] = []
-    plain = Job.run
+async def test_each_job_contacts_only_its_own_services(workflow: WorkflowRun) -> None:
+    """A job that collects contacts one cluster; the job that deletes contacts the registry."""
+    services: list[set[str]] = []
+    run_job = Job.run
 
-    async def watched(job: Job, *arguments: Any, **more: Any) -> Step:
+    async def recording_run(job: Job, *arguments: Any, **options: Any) -> Step:
         job.world.requests.clear()
-        step = await plain(job, *arguments, **more)
-        seen.append(asked(job.world))
+        step = await run_job(job, *arguments, **options)
+        services.append(contacted_services(job.world))
         return step
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Job, "run", watched)
-        await played.github()
-    assert seen == [{"kubernetes/aks-prod"}, {"kubernetes/aks-test"}, {"acr"}]
+        patch.setattr(Job, "run", recording_run)
+        await workflow.github()
+    assert services == [{"kubernetes/aks-prod"}, {"kubernetes/aks-test"}, {"acr"}]
 
 
-async def test_a_blocked_reading_stops_the_last_job(played: Played) -> None:
-    played.world.clusters["aks-test"].forbidden.add("pods")
-    prod, test, clean = await played.github(**{"dry-run": "false"})
+async def test_collected_blocker_refuses_the_last_job(workflow: WorkflowRun) -> None:
+    workflow.world.clusters["aks-test"].forbidden.add("pods")
+    prod, test, clean = await workflow.github(**{"dry-run": "false"})
 
     assert (prod.code, test.code, clean.code) == (0, 3, 3), clean.log.text
     assert test.outputs["result"] == clean.outputs["result"] == "aborted"
     assert "list pods" in clean.summary
     assert "Collect it again" in clean.summary
-    assert played.world.count(service="acr", method="DELETE") == 0
+    assert workflow.world.count(service="acr", method="DELETE") == 0
 
 
-async def test_a_reading_that_never_came_stops_the_last_job(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = Played.upload
+async def test_missing_snapshot_refuses_the_last_job(workflow: WorkflowRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = WorkflowRun.upload
 
-    def lose(self: Played, job: Job, path: str, name: str) -> None:
+    def upload_others(self: WorkflowRun, job: Job, path: str, name: str) -> None:
         if name != "usage-aks-test":
-            keep(self, job, path, name)
+            upload(self, job, path, name)
 
-    monkeypatch.setattr(Played, "upload", lose)
-    *_, clean = await played.github(**{"dry-run": "false"})
+    monkeypatch.setattr(WorkflowRun, "upload", upload_others)
+    *_, clean = await workflow.github(**{"dry-run": "false"})
 
     assert clean.code == 3, clean.log.text
-    assert "there is no such file" in clean.summary
-    assert played.world.count(service="acr", method="DELETE") == 0
+    assert "the file does not exist" in clean.summary
+    assert workflow.world.count(service="acr", method="DELETE") == 0
 
 
-async def test_the_command_for_anywhere_else_writes_such_a_file(
-    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_documented_docker_command_writes_a_snapshot(
+    workflow: WorkflowRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The test runs its arguments without Docker."""
     cluster_id = CONFIG["kubernetes_clusters"]["aks-prod"]["resource_id"]
-    words = shlex.split(COMMAND.replace("\\\n", " ").replace("$CLUSTER_ID", cluster_id))
-    for name, value in played.emulator.environment().items():
+    command = shlex.split(COMMAND.replace("\\\n", " ").replace("$CLUSTER_ID", cluster_id))
+    for name, value in workflow.emulator.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    arguments = words[words.index("ghcr.io/org/acr-cleanup") + 1 :]
+    arguments = command[command.index("ghcr.io/org/acr-cleanup") + 1 :]
     parsed = cli.parser().parse_args(arguments)
     settings = load_settings(None, {"registry": parsed.registry, "clusters": parsed.clusters}, {})
     assert [target.key for target in settings.clusters] == ["aks-prod"]
-    job = played.job()
+    job = workflow.job()
     process = await asyncio.create_subprocess_exec(
         job.python, "-I", job.script, *arguments, cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", **played.emulator.environment()}, stdout=-1, stderr=-1,
+        env={"PATH": "/usr/bin:/bin", **workflow.emulator.environment()}, stdout=-1, stderr=-1,
     )  # fmt: skip
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()

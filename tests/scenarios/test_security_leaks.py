@@ -1,4 +1,7 @@
-"""No secret in anything that a run writes: the search that follows every run in these tests, and that it finds what there is."""
+"""
+The search for secrets after each run of the tests: it finds them, and servers that echo requests
+leak none.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ from tests.helpers.secret_leaks import leaked, secrets_of
 from tests.helpers.stage import shorten_pauses, staged
 
 
-def test_a_secret_is_found_whole_in_part_and_in_other_spellings() -> None:
+def test_secret_is_found_whole_cut_or_encoded() -> None:
     emulator = Emulator()
     emulator.world.directory.client_secret = "p~ss/w0rd+"
-    token = emulator.authority.issue_token("https://registry.example", "somebody")
+    token = emulator.authority.issue_token("https://registry.example", "a-client")
 
     assert {token, "p~ss/w0rd+"} <= secrets_of(emulator)
-    for hidden in (
+    for spelling in (
         token,
         f"Bearer {token[:40]}…",
         token.rpartition(".")[2],
@@ -31,20 +34,20 @@ def test_a_secret_is_found_whole_in_part_and_in_other_spellings() -> None:
         quote("p~ss/w0rd+", safe=""),
         base64.b64encode(b"p~ss/w0rd+").decode(),
     ):
-        assert leaked(emulator, {"log": f"so {hidden} it is"}), hidden
-    assert not leaked(emulator, {"log": "somebody at https://registry.example, eyJhbGciOiJub25lIn0.e30."})
+        assert leaked(emulator, {"log": f"before {spelling} after"}), spelling
+    assert not leaked(emulator, {"log": "a-client at https://registry.example, eyJhbGciOiJub25lIn0.e30."})
 
 
-async def test_a_run_that_writes_a_token_down_fails_its_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the search in every other test would prove nothing."""
+async def test_run_that_writes_a_token_fails_its_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the search in all other tests would be worthless."""
     async with staged(tmp_path, monkeypatch) as stage:
-        honest = text.render
+        render = text.render
 
-        def careless(*arguments: Any) -> str:
-            return f"{honest(*arguments)}\n{stage.tool.emulator.authority.signer.issued[-1]}"
+        def render_with_token(*arguments: Any) -> str:
+            return f"{render(*arguments)}\n{stage.tool.emulator.authority.signer.issued[-1]}"
 
-        monkeypatch.setattr(text, "render", careless)
-        with pytest.raises(AssertionError, match="secrets were written down"):
+        monkeypatch.setattr(text, "render", render_with_token)
+        with pytest.raises(AssertionError, match="secrets were written"):
             await stage.tool.plan()
 
 
@@ -56,35 +59,38 @@ ECHOES = {
 }
 
 
-@pytest.mark.parametrize("who", ECHOES)
-async def test_a_server_that_repeats_what_it_was_told_is_not_repeated(
-    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("server", ECHOES)
+async def test_secrets_echoed_by_a_server_are_redacted(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Debugging proxies answer with the request that they were sent, its Authorization and its form among it."""
+    """
+    Debugging proxies answer with the request, including its Authorization header and its form.
+    """
     shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch, "direct") as stage:
-        heard: list[str] = []
-        fault = Fault(**ECHOES[who], status=400)  # type: ignore[arg-type]
+        requests: list[str] = []
+        fault = Fault(**ECHOES[server], status=400)  # type: ignore[arg-type]
 
-        async def repeat(request: web.Request) -> None:
-            told = f"{request.headers.get('Authorization', '')} {(await request.text())[-2000:]}"
-            heard.append(told)
-            said = f"You said: {told}".replace('"', "'")
-            error = {"code": "DENIED", "message": said}
+        async def echo(request: web.Request) -> None:
+            content = f"{request.headers.get('Authorization', '')} {(await request.text())[-2000:]}"
+            requests.append(content)
+            message = f"You said: {content}".replace('"', "'")
+            error = {"code": "DENIED", "message": message}
             fault.body = {
                 "errors": [error],
-                "error": "invalid_client" if who == "Entra ID" else error,
-                "error_description": said,
+                "error": "invalid_client" if server == "Entra ID" else error,
+                "error_description": message,
                 "kind": "Status",
-                "message": said,
+                "message": message,
                 "reason": "BadRequest",
                 "code": 400,
             }
 
-        fault.before = repeat
+        fault.before = echo
         stage.world.faults.append(fault)
         ran = await stage.tool.apply()
 
         assert ran.code in {1, 3}, ran.out + ran.err
-        assert any(secret in told for secret in secrets_of(stage.tool.emulator) for told in heard), heard
+        secrets = secrets_of(stage.tool.emulator)
+        assert any(secret in request for secret in secrets for request in requests), requests
         assert "You said" in ran.out + ran.err

@@ -1,8 +1,9 @@
 """
-One truth for inputs and outputs: action.yml, the schema and the documentation match the code, and packaging keeps its promises.
+action.yml, the schema and the documentation agree with the code, and the packaging keeps its
+promises.
 
-`UPDATE_CONTRACT=1 make contract` writes what is made from the code: the inputs of action.yml, and the tables of options and
-outputs in docs/.
+`UPDATE_CONTRACT=1 make contract` writes the parts that are generated from the code: the inputs of
+action.yml, and the tables of options and outputs in docs/.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import yaml
 
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.outputs import NAMES
-from acr_cleanup.settings import INPUTS, Input, InputKind, schema
+from acr_cleanup.settings import INPUTS, Input, InputKind
 from acr_cleanup.settings.grammar import as_shard
 from tests.helpers.paths import ROOT
 
@@ -35,40 +36,42 @@ def action() -> Any:
     return yaml.safe_load(ACTION.read_text("utf-8"))
 
 
-# -- what is made from the code --------------------------------------------------------------------------------
+# -- generated from the code -----------------------------------------------------------------------
 
 
-def _description(each: Input) -> str:
-    """What the code says of the input, its choices, its form, and the default that action.yml must not declare."""
-    text = each.description
-    if each.choices:
-        text += f" One of: {', '.join(each.choices)}."
-    if each.kind is InputKind.LIST and "one per line" not in text:
+def input_description(option: Input) -> str:
+    """
+    Return the description of an input with its choices, its form, and a default that is not
+    declared.
+    """
+    text = option.description
+    if option.choices:
+        text += f" One of: {', '.join(option.choices)}."
+    if option.kind is InputKind.LIST and "one per line" not in text:
         text += " One per line."
-    if each.default and not each.action_default:
-        text += f" Default: {each.default}."
+    if option.default and not option.action_default:
+        text += f" Default: {option.default}."
     return text
 
 
 def _inputs_of_action() -> str:
     rows = ["inputs:"]
-    for each in INPUTS:
+    for option in INPUTS:
         rows += [
-            f"  {each.name}:",
-            f"    description: {json.dumps(_description(each), ensure_ascii=False)}",
+            f"  {option.name}:",
+            f"    description: {json.dumps(input_description(option), ensure_ascii=False)}",
             "    required: false",
         ]
-        rows += [f"    default: {json.dumps(each.action_default)}"] if each.action_default else []
+        rows += [f"    default: {json.dumps(option.action_default)}"] if option.action_default else []
     return "\n".join(rows)
 
 
 def _table_of_inputs() -> str:
     rows = ["| Input | Default | Meaning |", "| :--- | :--- | :--- |"]
-    for each in INPUTS:
-        meaning = each.description + (
-            f" One of: {', '.join(f'`{one}`' for one in each.choices)}." if each.choices else ""
-        )
-        rows.append(f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {_cell(meaning)} |")
+    for option in INPUTS:
+        choices = f" One of: {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
+        default = f"`{option.default}`" if option.default else ""
+        rows.append(f"| `{option.name}` | {default} | {_cell(option.description + choices)} |")
     return "\n".join(rows)
 
 
@@ -80,70 +83,67 @@ def _table_of_outputs() -> str:
 
 
 def _cell(text: str) -> str:
-    # A glob's asterisk would begin an emphasis.
+    # The asterisk of a glob would begin an emphasis.
     return text.replace("|", r"\|").replace("*", r"\*")
 
 
-def _between(path: Path, begin: str, end: str, wanted: str) -> None:
-    """Does the file say this between its markers? With UPDATE_CONTRACT it does afterwards."""
+def _check_between(path: Path, begin: str, end: str, expected: str) -> None:
+    """Check the text between two markers of a file. With UPDATE_CONTRACT, write it."""
     text = path.read_text("utf-8")
-    before, found, rest = text.partition(f"{begin}\n")
+    before, opened, rest = text.partition(f"{begin}\n")
     _, closed, after = rest.partition(f"{end}\n")
-    assert found, f"{path.name} has no {begin}"
+    assert opened, f"{path.name} has no {begin}"
     assert closed, f"{path.name} has no {end}"
-    new = f"{before}{begin}\n{wanted}\n{end}\n{after}"
+    new = f"{before}{begin}\n{expected}\n{end}\n{after}"
     if os.environ.get("UPDATE_CONTRACT"):
         path.write_text(new, encoding="utf-8")
         return
     assert text == new, f"{path.name} differs from the code: UPDATE_CONTRACT=1 make contract"
 
 
-def test_inputs_of_the_action_are_those_of_the_code() -> None:
-    _between(ACTION, "# <inputs>", "# </inputs>", _inputs_of_action())
+def test_inputs_of_action_match_the_code() -> None:
+    _check_between(ACTION, "# <inputs>", "# </inputs>", _inputs_of_action())
 
 
-def test_the_documentation_has_the_inputs() -> None:
-    _between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
+def test_table_of_inputs_matches_the_code() -> None:
+    _check_between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
 
 
-def test_the_documentation_has_the_outputs() -> None:
-    _between(DOCS / "github.md", "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
+def test_table_of_outputs_matches_the_action() -> None:
+    _check_between(DOCS / "github.md", "<!-- outputs -->", "<!-- /outputs -->", _table_of_outputs())
 
 
-# -- what must hold --------------------------------------------------------------------------------------------
+# -- action and schema -----------------------------------------------------------------------------
 
 
-def test_outputs_of_the_action_are_those_of_the_code() -> None:
+def test_outputs_of_action_match_the_code() -> None:
     assert tuple(action()["outputs"]) == NAMES
 
 
-def test_the_schema_of_the_file_has_every_input_that_it_can_set() -> None:
-    options = set(schema()["properties"]) - {"kubernetes_clusters", "container_registry", "cloud"}
-    assert options - {"$schema"} == {each.key for each in INPUTS if each.in_file}
-
-
-def test_what_the_file_can_set_has_no_default_in_the_action() -> None:
-    """The runner hands a default on as if the user had written it, and it would outrank the file."""
+def test_keys_of_file_have_no_default_in_action() -> None:
+    """The runner passes a default on like an input of the user, and it would override the file."""
     declared = action()["inputs"]
-    assert not [each.name for each in INPUTS if each.in_file and "default" in declared[each.name]]
+    assert not [option.name for option in INPUTS if option.in_file and "default" in declared[option.name]]
     assert declared["dry-run"]["default"] == "true"
 
 
-def test_every_value_of_the_action_is_a_string() -> None:
-    """A bare true or 8 would come out as YAML pleases."""
-    values = [value for block in ("inputs", "outputs") for each in action()[block].values() for value in each.values()]
+def test_all_values_of_action_are_strings() -> None:
+    """YAML would change the text of an unquoted true or 8."""
+    values = [
+        value for block in ("inputs", "outputs") for entry in action()[block].values() for value in entry.values()
+    ]
     assert all(isinstance(value, str) or value is False for value in values)
     assert all(isinstance(value, str) for value in action()["runs"].values())
 
 
-def test_the_action_is_a_container_without_arguments() -> None:
-    """Arguments would show in process lists. Outputs of a container action have no `value`."""
+def test_action_is_a_container_without_arguments() -> None:
+    """Process lists show arguments. Outputs of a container action have no `value`."""
     assert action()["runs"] == {"using": "docker", "image": "Dockerfile"}
-    assert all(set(each) == {"description"} for each in action()["outputs"].values())
+    assert all(set(output) == {"description"} for output in action()["outputs"].values())
     assert action()["branding"] == {"icon": "trash-2", "color": "blue"}
 
 
-def test_a_release_names_its_image_by_digest(tmp_path: Path) -> None:
+def test_release_names_its_image_by_digest(tmp_path: Path) -> None:
     import subprocess  # noqa: PLC0415
 
     (tmp_path / "action.yml").write_bytes(ACTION.read_bytes())
@@ -158,29 +158,31 @@ def test_a_release_names_its_image_by_digest(tmp_path: Path) -> None:
     assert again.returncode == 1
 
 
-# -- the Dockerfile --------------------------------------------------------------------------------------------
+# -- the Dockerfile --------------------------------------------------------------------------------
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 
-def test_the_entrypoint_isolates_the_interpreter_and_needs_no_shell() -> None:
+def test_image_starts_isolated_python_without_shell() -> None:
     entrypoints = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)
-    assert [json.loads(each) for each in entrypoints] == [["/opt/venv/bin/python", "-I", "-u", "/app/entrypoint.py"]]
+    assert [json.loads(entrypoint) for entrypoint in entrypoints] == [
+        ["/opt/venv/bin/python", "-I", "-u", "/app/entrypoint.py"]
+    ]
 
 
 @pytest.mark.parametrize("instruction", ["USER", "WORKDIR", "CMD", "ADD", "ENV"])
-def test_the_image_leaves_to_the_runner_what_is_the_runners(instruction: str) -> None:
+def test_dockerfile_has_no_instruction_reserved_for_runner(instruction: str) -> None:
     assert not re.search(rf"^{instruction}\b", DOCKERFILE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", "tests/image/runner.Dockerfile"])
-def test_the_base_is_pinned_by_digest(path: str) -> None:
+def test_base_image_is_pinned_by_digest(path: str) -> None:
     text = (ROOT / path).read_text("utf-8")
     assert re.search(r"^ARG BASE=docker\.io/library/python:3\.13-slim@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
 
 
-def test_only_what_the_dockerfile_copies_is_sent() -> None:
+def test_build_context_is_what_dockerfile_copies() -> None:
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     sent = {line[1:] for line in ignored if line.startswith("!")}
     copied = {
@@ -195,32 +197,32 @@ def test_dependencies_are_installed_by_hash() -> None:
     assert "pip install ." not in DOCKERFILE
 
 
-# -- the workflows ---------------------------------------------------------------------------------------------
+# -- the workflows ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_every_action_is_pinned_by_commit(path: Path) -> None:
+def test_actions_are_pinned_by_commit(path: Path) -> None:
     for name, comment in RUN_BY.findall(path.read_text("utf-8")):
         if name != "./":
             assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", name), name
-            assert re.match(r" # v\d+\.\d+\.\d+$", comment), f"{name} does not say which version that is"
+            assert re.match(r" # v\d+\.\d+\.\d+$", comment), f"{name} has no comment with its version"
 
 
-def test_one_commit_of_each_action() -> None:
+def test_each_action_has_one_commit() -> None:
     pins = {name for path in WORKFLOWS for name, _ in RUN_BY.findall(path.read_text("utf-8")) if name != "./"}
     repositories = {("/".join(name.split("@")[0].split("/")[:2]), name.split("@")[1]) for name in pins}
     assert len(repositories) == len({repository for repository, _ in repositories})
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows_have_no_rights_but_those_a_job_asks_for(path: Path) -> None:
+def test_workflows_have_only_rights_of_their_jobs(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text("utf-8"))
     assert workflow["permissions"] == {}
     assert all("permissions" in job for job in workflow["jobs"].values())
     assert not re.search(r"pull_request_target", path.read_text("utf-8"))
 
 
-# -- the workflows of the documentation --------------------------------------------------------------------------------
+# -- examples of the documentation -----------------------------------------------------------------
 
 EXAMPLES = [
     yaml.safe_load(block)
@@ -230,12 +232,12 @@ EXAMPLES = [
 ]
 
 
-def test_the_documentation_has_four_workflows_to_copy() -> None:
+def test_documentation_has_four_workflows_to_copy() -> None:
     assert len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
-def test_examples_use_inputs_and_outputs_that_exist(example: Any) -> None:
+def test_examples_use_existing_inputs_and_outputs(example: Any) -> None:
     declared = action()
     text = json.dumps(example)
     for job in example["jobs"].values():
@@ -244,23 +246,23 @@ def test_examples_use_inputs_and_outputs_that_exist(example: Any) -> None:
                 assert set(step["with"]) <= set(declared["inputs"])
                 assert job.get("permissions", example.get("permissions"))["id-token"] == "write"
     assert set(re.findall(r"steps\.\w+\.outputs\.([\w-]+)", text)) <= set(declared["outputs"])
-    # A secret would be masked wherever it occurs, and outputs that hold it are dropped by the runner.
+    # The runner masks a secret in all texts, and drops outputs that contain it.
     assert "secrets." not in text
 
 
-def test_the_reviewed_plan_is_handed_from_one_job_to_the_other() -> None:
-    """What is uploaded is what is downloaded, and the file that is applied lies where the artifact is put."""
-    (example,) = (each for each in EXAMPLES if len(each["jobs"]) > 1)
+def test_example_passes_reviewed_plan_between_jobs() -> None:
+    """The plan is applied from the path where the artifact is downloaded to."""
+    (example,) = (example for example in EXAMPLES if len(example["jobs"]) > 1)
     plan, delete = example["jobs"]["plan"]["steps"], example["jobs"]["delete"]["steps"]
-    (upload,) = (each["with"] for each in plan if "upload-artifact" in str(each.get("uses")))
-    (download,) = (each["with"] for each in delete if "download-artifact" in str(each.get("uses")))
-    (dry,) = (each["with"] for each in plan if str(each.get("uses")).startswith("org/acr-cleanup@"))
-    (real,) = (each["with"] for each in delete if str(each.get("uses")).startswith("org/acr-cleanup@"))
+    (upload,) = (step["with"] for step in plan if "upload-artifact" in str(step.get("uses")))
+    (download,) = (step["with"] for step in delete if "download-artifact" in str(step.get("uses")))
+    (dry,) = (step["with"] for step in plan if str(step.get("uses")).startswith("org/acr-cleanup@"))
+    (real,) = (step["with"] for step in delete if str(step.get("uses")).startswith("org/acr-cleanup@"))
 
     assert upload == download == {"name": "acr-cleanup", "path": "acr-cleanup/"}
     assert real == dry | {"dry-run": "false", "apply-plan": "acr-cleanup/plan.json"}
-    # Before the step that needs it.
-    assert [str(each.get("uses")).partition("@")[0] for each in delete][1:] == [
+    # The download comes before the step that needs it.
+    assert [str(step.get("uses")).partition("@")[0] for step in delete][1:] == [
         "actions/download-artifact",
         "org/acr-cleanup",
     ]

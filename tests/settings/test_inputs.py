@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from acr_cleanup.clusters.targets import Waiver
+from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.settings import INPUTS, Input, InputKind, Settings, load_settings, schema, unknown_inputs
 from acr_cleanup.settings.load import check_table, stored
 from tests.helpers.config_files import FIRST_USERS_FILE, SUBSCRIPTION, ConfigFiles, resource_id
@@ -88,7 +88,7 @@ def test_waiver_and_durations_keep_their_types(files: ConfigFiles) -> None:
     assert settings == replace(files.load(), waive=(Waiver("production", "pods"),), plan_max_age=timedelta(days=2))
 
 
-# -- the published forms ---------------------------------------------------------------------------------------
+# -- the published forms ---------------------------------------------------------------------------
 
 
 def test_table_and_schema_have_the_same_keys() -> None:

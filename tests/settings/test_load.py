@@ -13,9 +13,11 @@ import yaml
 
 from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import AuthType, LoginChoice
-from acr_cleanup.clusters.targets import Access, AksCluster, KubeconfigCluster
-from acr_cleanup.core.policy import Limits, RetentionPolicy, Scope
-from acr_cleanup.core.references import Registry
+from acr_cleanup.clusters.target import Access
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
+from acr_cleanup.core.limits import Limits
+from acr_cleanup.core.policy import RetentionPolicy, Scope
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings import INPUTS, FailOn, Settings, load_settings
 from tests.helpers.config_files import FIRST_USERS_FILE, PRODUCTION, SUBSCRIPTION, ConfigFiles, resource_id
@@ -27,7 +29,7 @@ LOGIN = {"auth-type": "oidc", "client-id": CLIENT, "tenant-id": TENANT}
 def test_first_users_file_loads_unchanged(files: ConfigFiles) -> None:
     """It gets every default of the design."""
     assert load_settings(files.write(FIRST_USERS_FILE), {}, {}) == Settings(
-        registry=Registry("contoso.azurecr.io"),
+        registry=RegistryHost("contoso.azurecr.io"),
         clusters=(PRODUCTION,),
         policy=RetentionPolicy(),
         limits=Limits(deletions=500, percent=None),
@@ -82,7 +84,7 @@ def test_every_key_of_the_file_reaches_the_settings(files: ConfigFiles) -> None:
         AksCluster("two", "aks-2", SUBSCRIPTION, "rg"),
         KubeconfigCluster("three", files.folder / "kube", "admin"),
     )
-    assert settings.registry == Registry(
+    assert settings.registry == RegistryHost(
         "contoso.azurecr.io", frozenset({"images.contoso.com", "images.example.org:8443"})
     )
     assert settings.policy == RetentionPolicy(
@@ -180,7 +182,7 @@ def test_fail_on_is_a_set_of_choices(files: ConfigFiles) -> None:
     assert "Did you mean warnings?" in files.problems({"fail_on": "warning"})["fail_on"].seen
 
 
-# -- clouds and logins -----------------------------------------------------------------------------------------
+# -- clouds and logins -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

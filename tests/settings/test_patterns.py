@@ -25,7 +25,11 @@ from tests.helpers.config_files import ConfigFiles
 def test_latest_is_excluded_unless_asked_for(
     files: ConfigFiles, exclude: object, include: object, expected: tuple[str, ...]
 ) -> None:
-    """Only an empty exclude list or the name `latest` itself asks for it. Another exclusion does not."""
+    """
+    Only an empty exclude list or the name `latest` itself asks for it.
+
+    Another exclusion does not.
+    """
     options = {"exclude_tags": exclude, "include_tags": include}
     assert files.load(options).policy.exclude_tags == expected
 
@@ -115,11 +119,15 @@ def test_invalid_use_regex_is_the_only_problem(files: ConfigFiles) -> None:
         ("team/*/api", "'team/*/api' looks like a glob, and use_regex is true."),
         ("v1.*,v2.*", "'v1.*,v2.*' contains a comma, and names have no commas."),
         ("v1 v2", "'v1 v2' contains a space, and names have no spaces."),
-        ("\ud800", "is not a regular expression of RE2: it is not a Unicode text."),
+        ("\ud800", "is not a regular expression of RE2: it is not valid Unicode text."),
     ],
 )
 def test_invalid_or_suspicious_regex_is_refused(files: ConfigFiles, key: str, pattern: str, seen: str) -> None:
-    """As a regular expression, a glob or a list would match no tag. The tags it was meant for would not be kept."""
+    """
+    As a regular expression, a glob or a list would match no tag.
+
+    The tags it was meant for would not be kept.
+    """
     for written in (pattern,) if key == "exclude_tags" else (pattern, f"!{pattern}"):
         problem = files.problems({key: ["v.*", written], "use_regex": True})[key]
         assert seen.split("' ", 1)[-1] in problem.seen
@@ -136,7 +144,7 @@ def test_ordinary_regex_is_not_taken_for_a_glob(files: ConfigFiles, pattern: str
     assert (policy.use_regex, policy.include_tags, policy.exclude_tags) == (True, (pattern,), ("latest", pattern))
 
 
-# -- keep_last_by ----------------------------------------------------------------------------------------------
+# -- keep_last_by ----------------------------------------------------------------------------------
 
 
 def test_keep_last_by_takes_one_group(files: ConfigFiles) -> None:

@@ -97,7 +97,7 @@ async def test_tag_deleted_by_another_client_is_gone() -> None:
     assert REPOSITORY in str(applied.outcomes[0])
 
 
-async def test_outcomes_are_reported_at_once_and_sorted_at_the_end() -> None:
+async def test_outcomes_are_reported_immediately_and_returned_sorted() -> None:
     registry = FakeRegistry(inventory([tag("2", "b"), tag("1", "a"), tag("3", "b"), tag("moved", "c")]))
     plan = planned(registry.inventory)
     registry.inventory = inventory([tag("2", "b"), tag("1", "a"), tag("3", "b"), tag("moved", "d", days=0)])

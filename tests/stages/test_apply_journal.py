@@ -75,7 +75,9 @@ async def test_cancelled_run_has_an_outcome_in_the_journal() -> None:
 async def apply_journalled(
     folder: Path, registry: FakeRegistry, before_change: Hook, stop: asyncio.Event | None = None
 ) -> tuple[Applied, list[OutcomeKind | None]]:
-    """Apply with a real journal, one deletion at a time; return also the outcomes in the journal."""
+    """
+    Apply with a real journal, one deletion at a time; return also the outcomes in the journal.
+    """
     plan = planned(registry.inventory)
     registry.before_change = before_change
     with open_journal(folder, plan, NOW, {}) as journal:
@@ -151,7 +153,7 @@ async def test_backup_journals_deleted_manifests_only(backup: bool) -> None:
     """
     The content of an untagged manifest is not read; neither is any without `backup`.
 
-    A manifest that the registry does not have any more (`c`) is journalled without content.
+    A manifest that the registry no longer has (`c`) is journalled without content.
     """
     registry = FakeRegistry(inventory([tag("1", "a"), tag("2", "b"), tag("new", "b", days=0), tag("3", "c")]))
     registry.documents = {d(name): FakeDocument(f"all of {d(name)}".encode(), "a/b") for name in ("a", "b")}
@@ -170,7 +172,9 @@ async def test_backup_journals_deleted_manifests_only(backup: bool) -> None:
 
 
 async def test_backup_reads_referrers_that_the_registry_would_delete() -> None:
-    """The registry deletes referrers with their subject; without a backup they could not be restored."""
+    """
+    The registry deletes referrers with their subject; without a backup they could not be restored.
+    """
     unread = replace(referrer("r", "a"), subject=None, known=False)
     before = inventory([tag("1", "a")], [image("a"), unread])
 

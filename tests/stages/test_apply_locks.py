@@ -233,7 +233,7 @@ async def test_lost_locks_of_tag_and_manifest_have_own_commands(caplog: pytest.L
 
 
 async def test_tag_that_moved_before_its_unlock_is_locked_again() -> None:
-    """It is not the planned manifest any more, so nothing is deleted."""
+    """It is no longer the planned manifest, so nothing is deleted."""
     registry = FakeRegistry(locked_inventory(), digests_at_unlock={"1": d("c")})
 
     applied = await apply_to(registry)

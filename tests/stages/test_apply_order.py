@@ -80,7 +80,7 @@ async def test_children_are_kept_if_their_index_is_locked() -> None:
     }
 
 
-async def test_children_are_kept_if_the_second_look_keeps_their_index() -> None:
+async def test_children_of_a_newly_kept_index_are_kept() -> None:
     before = inventory([tag("1", "i")], [index("i", ["x"]), image("x")])
     registry = FakeRegistry(replace(before, tags=(*before.tags, tag("new", "i", days=0))))
 
@@ -89,7 +89,8 @@ async def test_children_are_kept_if_the_second_look_keeps_their_index() -> None:
     assert registry.changes == ["untag 1"]
 
 
-async def test_children_in_a_later_batch_are_kept_with_their_index(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_children_in_later_batches_are_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index of these children could not be deleted in an earlier batch."""
     set_bound(monkeypatch, "LOOK_EVERY", 1)
     registry = FakeRegistry(inventory([tag("1", "i")], [index("i", ["x", "y"]), image("x"), image("y")]))
 
@@ -104,9 +105,10 @@ async def test_children_in_a_later_batch_are_kept_with_their_index(monkeypatch: 
     assert [details(applied)[manifest_name(child)] for child in ("x", "y")] == [INDEX_WAS_KEPT, INDEX_WAS_KEPT]
 
 
-async def test_children_are_kept_if_their_index_was_locked_since_the_plan() -> None:
+async def test_children_of_a_newly_locked_index_are_kept() -> None:
     """
-    The lock is not removed, although `include-locked` is set: it was set after the plan to keep the index.
+    The lock is not removed, although `include-locked` is set: it was set after the plan to keep the
+    index.
 
     The index has no tag that could show the change.
     """

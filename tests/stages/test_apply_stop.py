@@ -142,7 +142,7 @@ async def test_deletion_without_answer_after_a_stop_may_have_happened(monkeypatc
     assert "may be deleted" in applied.outcomes[0].detail
 
 
-async def test_backup_read_at_the_stop_is_not_followed_by_a_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stop_during_a_backup_prevents_the_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
     set_bound(monkeypatch, "GRACE_AFTER_STOP", 0.01)
     stop = asyncio.Event()
     gate = ReadGate("read", reached=stop)

@@ -15,7 +15,8 @@ from tests.helpers.in_memory_world import run_in_virtual_time
 
 def test_usage_older_than_its_bound_is_read_again() -> None:
     """
-    The age counts from the start of the reading: a workload deployed during it may have been missed.
+    The age counts from the start of the reading: a workload deployed during it may have been
+    missed.
 
     Concurrent callers share one reading.
     """

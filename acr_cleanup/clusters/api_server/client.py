@@ -1,4 +1,4 @@
-"""One Kubernetes API server: how it is reached, and one request to it, patiently but never without a limit."""
+"""Requests to one Kubernetes API server, with retries and limits."""
 
 from __future__ import annotations
 
@@ -9,39 +9,52 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
     import aiohttp
 
-# Busy, or briefly broken; also 500, which a lost conversion or authorisation webhook gives.
+# Statuses that may pass. 500 is among them, because a failed conversion or authorisation webhook
+# causes it.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for an API server. All in seconds but `attempts` and `timeouts`, which count tries of one request."""
+    """
+    How long to wait for an API server: seconds, except `attempts` and `timeouts`, which count tries
+    of one request.
+    """
 
     attempts: int = 4
     timeouts: int = 2
-    """Tries that may end without any answer: each of them has cost the whole of `read` already."""
+    """Tries that may time out. Each of them takes all of `read`."""
     connect: float = 10.0
     read: float = 30.0
     request: float = 300.0
-    """For one whole answer, however slowly it drips."""
+    """
+    For one whole response, so that a server that sends a byte now and then does not hold up the
+    scan.
+    """
     pause: float = 0.5
-    """Before the second try; doubled for each further one, unless the server says `Retry-After`."""
+    """
+    Before the second try; doubled before each further try, unless the server sends `Retry-After`.
+    """
     longest_pause: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
     """
-    Everything needed to talk to one API server.
+    How to connect to one API server.
 
-    `authorization` gives the header's value for the next request (None: the client certificate, or nothing, speaks for us), so
-    that a token never expires in the middle of a scan. `proxy` is the URL of the proxy on the way there, if there is one.
+    authorization: returns the `Authorization` header of the next request, or None to send none (the
+        client certificate is the login then). It is called before each request, so that no token
+        expires in the middle of a scan.
+    proxy: the URL of the proxy to use, if any.
     """
 
     url: str
@@ -53,18 +66,42 @@ class ApiServer:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What an API server said: `reason` is the status line's."""
+    """The response of an API server. `reason` is from the status line."""
 
     status: int
     body: bytes
     reason: str = ""
 
+    def describe(self) -> str:
+        """
+        Return the status and the message: of a Status object its `message`, otherwise the start of
+        the body.
+
+        >>> HttpAnswer(403, b'{"message": "pods is forbidden"}', "Forbidden").describe()
+        '403 Forbidden: pods is forbidden'
+        """
+        document = self.json_object()
+        message = document.get("message") if document is not None else None
+        text = quoted(message if message is not None else self.body.decode(errors="replace"))
+        return f"{self.status} {quoted(self.reason, 60)}".strip() + (f": {text}" if text else "")
+
+    def json_object(self) -> dict[str, Any] | None:
+        """Return the body, or None if it is not a JSON object."""
+        try:
+            body = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return body if isinstance(body, dict) else None
+
 
 class Ask(Protocol):
     """
-    One request to an API server; `path` includes the query, `accept` are the forms that an answer may have.
+    Sends one request to an API server.
 
-    Raises `Unreachable` when no answer came.
+    path: with the query.
+    accept: the media types that the response may have.
+
+    Raises `Unreachable` if there is no response.
     """
 
     async def __call__(
@@ -74,7 +111,7 @@ class Ask(Protocol):
 
 @asynccontextmanager
 async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
-    """Talk to this API server for as long as the context lasts."""
+    """Open the connections to this API server; they are closed with the context."""
     # Imported late: both are slow to load, and a run that stops at its configuration needs neither.
     import aiohttp  # noqa: PLC0415
     from kubernetes.aio.client import ApiClient, Configuration  # noqa: PLC0415
@@ -85,9 +122,10 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         client_session_kwargs={
             "connector": connector,
             "cookie_jar": aiohttp.DummyCookieJar(),
-            # With this, which the client sets, aiohttp would also read ~/.netrc, and refuse requests that carry a token.
+            # The client sets it to True, and then aiohttp reads ~/.netrc and refuses requests that
+            # carry a token.
             "trust_env": False,
-            "middlewares": (_staying_at(server.url),),
+            "middlewares": (_refuse_redirects(server.url),),
         },
         tls_server_name=server.tls_server_name,
         proxy=server.proxy,
@@ -97,13 +135,14 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     )
     failures = (aiohttp.ClientError, OSError, ValueError)  # a timeout is an OSError
 
-    async def once(
+    async def send(
         method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
     ) -> tuple[HttpAnswer, str]:
         headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
         if authorization is not None:
             headers["Authorization"] = authorization
-        # Raw: typed models cost eight times as much, and one odd object would spoil its whole page.
+        # Not preloaded into models: they take eight times as long, and one malformed object would
+        # spoil its whole page.
         response = await client.call_api(
             method,
             server.url + path,
@@ -123,10 +162,10 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
             last = attempt == patience.attempts
             authorization = await server.authorization()
             try:
-                answer, retry_after = await once(method, path, body, accept, authorization)
+                answer, retry_after = await send(method, path, body, accept, authorization)
             except failures as error:
                 timeouts += isinstance(error, TimeoutError)
-                # A certificate or an address does not get better by waiting.
+                # A wrong certificate or a wrong address stays wrong.
                 if (
                     last
                     or timeouts >= patience.timeouts
@@ -135,7 +174,8 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
                     raise _unreachable(error, server) from error
                 retry_after = ""
             else:
-                # A token may end between two pages of a list, or its issuer fail for a moment: once more, with the token of then.
+                # A token may expire between two pages, or its issuer may fail for a moment: try
+                # once with a new token.
                 renew = answer.status == 401 and authorization is not None and not refused
                 refused = refused or renew
                 if last or not (renew or answer.status in _PASSING):
@@ -151,17 +191,22 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         await connector.close()
 
 
-def _staying_at(url: str) -> aiohttp.ClientMiddlewareType:
-    """An API server sends nobody elsewhere; a captive portal does, and must be given neither token nor certificate."""
+def _refuse_redirects(url: str) -> aiohttp.ClientMiddlewareType:
+    """
+    Refuse to leave the server of `url`. API servers do not redirect, but captive portals do: they
+    must not get the token.
+    """
     import aiohttp  # noqa: PLC0415
     from yarl import URL  # noqa: PLC0415
 
-    async def stay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    async def send_to_same_server(
+        request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
         if request.url.origin() != URL(url).origin():
             raise aiohttp.ClientConnectionError(f"redirected to {request.url.host}")
         return await send(request)
 
-    return stay
+    return send_to_same_server
 
 
 def _unreachable(error: BaseException, server: ApiServer) -> ReadFailure:
@@ -171,13 +216,13 @@ def _unreachable(error: BaseException, server: ApiServer) -> ReadFailure:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return ReadFailure(
             call,
-            f"its certificate is not trusted ({quoted(error)}).",
-            "Behind a proxy that inspects TLS, put the proxy's CA into the file that SSL_CERT_FILE or REQUESTS_CA_BUNDLE names.",
+            f"the API server's certificate is not trusted ({quoted(error)}).",
+            "Behind a proxy that inspects TLS, add the proxy's CA to the file that SSL_CERT_FILE or REQUESTS_CA_BUNDLE names.",
         )
-    what = "no answer in time" if isinstance(error, TimeoutError) else quoted(error) or type(error).__name__
+    reason = "no answer in time" if isinstance(error, TimeoutError) else quoted(error) or type(error).__name__
     return Unreachable(
         call,
-        f"it cannot be reached ({what}).",
-        "Run where the API server can be reached (authorised IP ranges, private network, HTTPS_PROXY and NO_PROXY), "
+        f"the API server cannot be reached ({reason}).",
+        "Run where it can be reached (authorised IP ranges, private network, HTTPS_PROXY and NO_PROXY), "
         "or set `access: run-command` for an AKS cluster.",
     )

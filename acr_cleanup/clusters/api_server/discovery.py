@@ -1,8 +1,10 @@
 """
-Which kinds of objects an API server serves beyond the built-in workloads: custom resources, and whatever else may name images.
+The kinds of objects that an API server serves besides the built-in workloads: custom resources, and
+others that may name images.
 
-Servers since 1.27 describe everything in two answers, where the dead backend of an aggregated API shows as `Stale`; others give
-one list of groups, and one answer for each version of each. What cannot be told of a group version is a blocker that names it.
+Servers since 1.27 describe all kinds in two responses, in which a group version without a working
+backend is `Stale`. Older servers list the groups, and describe each group version in a response of
+its own. A group version that is not described becomes a blocker with its name.
 https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 """
 
@@ -19,29 +21,31 @@ import msgspec
 
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
-from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable, describe, or_waive
+from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable, or_waive
 from acr_cleanup.concurrency import gather
 from acr_cleanup.quoting import quoted
 
-# Aggregated discovery in its stable and its older form, and else the plain one: what kubectl sends.
+# As kubectl sends it: aggregated discovery in its stable and its beta version, otherwise plain
+# discovery.
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 ACCEPT = f"{_AGGREGATED.format('v2')},{_AGGREGATED.format('v2beta1')},application/json"
 CONFIG_MAP = Kind("ConfigMap", "configmaps", "", always_served=False)
 
-# What is never listed, and why not: by resource as kubectl names it, or a whole group as `*.group`. Everything else is read.
+# Kinds that are never listed, and why. A key is a resource as kubectl names it, or `*.group` for a
+# whole group. All other kinds are listed.
 NOT_READ: Mapping[str, str] = MappingProxyType(
     {
-        "secrets": "nobody's secrets are read; Helm's history is asked for by itself, when it is asked for",
-        "nodes": "an image in a node's cache is not in use",
-        "events": "they tell what happened, and start nothing",
+        "secrets": "Secrets are not read, except Helm release Secrets when helm-history is set",
+        "nodes": "an image in the cache of a node is not in use",
+        "events": "records of the past, which start nothing",
         "endpoints": "addresses",
         "services": "addresses",
         "componentstatuses": "health",
         "limitranges": "limits",
         "resourcequotas": "limits",
         "persistentvolumes": "storage",
-        "*.events.k8s.io": "they tell what happened, and start nothing",
-        "*.metrics.k8s.io": "measurements of nodes and pods",
+        "*.events.k8s.io": "records of the past, which start nothing",
+        "*.metrics.k8s.io": "metrics of nodes and pods",
         "*.discovery.k8s.io": "addresses",
         "*.networking.k8s.io": "addresses and routes",
         "*.coordination.k8s.io": "locks",
@@ -54,10 +58,10 @@ NOT_READ: Mapping[str, str] = MappingProxyType(
         "*.autoscaling": "limits",
         "*.flowcontrol.apiserver.k8s.io": "limits",
         "*.storage.k8s.io": "storage",
-        "*.node.k8s.io": "kinds of runtimes",
+        "*.node.k8s.io": "container runtimes",
         "*.resource.k8s.io": "devices",
-        "*.apiregistration.k8s.io": "it says what is served, which discovery says as well",
-        "*.apiextensions.k8s.io": "it says what is served, which discovery says as well",
+        "*.apiregistration.k8s.io": "definitions of what is served, which discovery reports as well",
+        "*.apiextensions.k8s.io": "definitions of what is served, which discovery reports as well",
     }
 )
 _BUILT_IN = frozenset(map(str, KINDS))
@@ -72,83 +76,88 @@ _KIND = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 @dataclass(frozen=True, slots=True)
 class Discovery:
     """
-    What an API server serves, apart from `objects.KINDS`.
+    The kinds that an API server serves, except those in `KINDS`.
 
-    `kinds`: for each kind that may be listed, it as served in each of its versions, the preferred one first. `unread`: what the
-    server did not tell of itself.
+    kinds: for each kind that can be listed, its versions, the preferred version first.
+    failures: group versions, or whole responses, that could not be read.
     """
 
     kinds: tuple[tuple[Kind, ...], ...]
-    unread: tuple[ReadFailure, ...] = ()
+    failures: tuple[ReadFailure, ...] = ()
 
 
 async def discover(ask: Ask, cluster: str) -> Discovery:
     """
-    Ask an API server what it serves. ConfigMaps are always among it: the reading itself shows whether the server has them.
+    Ask an API server which kinds it serves.
 
-    Never raises `ReadFailure`: what is missing is in the answer.
+    ConfigMaps are always among them; listing them shows whether the server has them. Failures are
+    returned, not raised.
     """
-    findings = DiscoveryBuilder(cluster)
+    builder = DiscoveryBuilder(cluster)
     for root in ("/api", "/apis"):
         try:
-            await _read_root(ask, root, findings)
-        except ReadFailure as unread:
-            findings.unread.append(unread)
-    return findings.done()
+            await _read_root(ask, root, builder)
+        except ReadFailure as failure:
+            builder.failures.append(failure)
+    return builder.done()
 
 
 class DiscoveryBuilder:
-    """What was found so far."""
+    """Collects the kinds and the failures of one discovery."""
 
     def __init__(self, cluster: str) -> None:
         self.cluster = cluster
-        self.unread: list[ReadFailure] = []
+        self.failures: list[ReadFailure] = []
         self._kinds: dict[str, dict[str, Kind]] = {str(CONFIG_MAP): {CONFIG_MAP.version: CONFIG_MAP}}
 
     def add(self, group: str, version: str, resources: Iterable[_Resource]) -> None:
-        """The resources of one group version; a server may name the same one twice."""
+        """Add the resources of one group version. A server may list a resource twice."""
         group_version = _group_version(group, version)
         for resource in resources:
-            # Subresources (`pods/log`) are parts of objects that are read as a whole.
+            # A subresource (`pods/log`) is a part of an object that is read anyway.
             if "list" not in (resource.verbs or ()) or "/" in resource.name:
                 continue
             kind = Kind(resource.kind or resource.name, resource.name, group, always_served=False, version=version)
             if not (_RESOURCE.fullmatch(kind.resource) and _KIND.fullmatch(kind.name)):
                 seen = f"it names a resource {quoted(kind.resource, 80)!r} of kind {quoted(kind.name, 80)!r}."
-                self.unread.append(self._unread(group_version, seen))
+                self.failures.append(_not_described(self.cluster, group_version, seen))
             elif str(kind) not in _BUILT_IN and str(kind) not in NOT_READ:
                 self._kinds.setdefault(str(kind), {}).setdefault(version, kind)
 
-    def dead(self, group: str, version: str, answer: HttpAnswer | ReadFailure) -> None:
-        """A group version that is registered, and does not say what it holds."""
-        seen = describe(answer.status, answer.reason, answer.body) if isinstance(answer, HttpAnswer) else answer.seen
-        self.unread.append(self._unread(_group_version(group, version), seen))
-
-    def _unread(self, group_version: str, seen: str) -> ReadFailure:
-        group, _, version = group_version.rpartition("/")
-        service = f"{version}.{group}"
-        remedy = (
-            f"Bring back what serves it (`kubectl get apiservice {service}` names it), or, if nobody needs it any more, "
-            f"`kubectl delete apiservice {service}`."
-        )
-        return ReadFailure(
-            f"asking what {group_version} serves",
-            seen,
-            or_waive(remedy if group else _REMEDY, self.cluster, group_version),
-            kind=group_version,
-        )
+    def add_failure(self, group: str, version: str, problem: HttpAnswer | ReadFailure) -> None:
+        """
+        Add a group version that is registered, but whose resources are unknown because of
+        `problem`.
+        """
+        seen = problem.describe() if isinstance(problem, HttpAnswer) else problem.seen
+        self.failures.append(_not_described(self.cluster, _group_version(group, version), seen))
 
     def done(self) -> Discovery:
         kinds = tuple(tuple(versions.values()) for _, versions in sorted(self._kinds.items()))
-        return Discovery(kinds, tuple(self.unread))
+        return Discovery(kinds, tuple(self.failures))
 
 
 def _group_version(group: str, version: str) -> str:
     return f"{group}/{version}" if group else version
 
 
+def _not_described(cluster: str, group_version: str, seen: str) -> ReadFailure:
+    group, _, version = group_version.rpartition("/")
+    service = f"{version}.{group}"
+    remedy = (
+        f"Restore the service behind it (`kubectl get apiservice {service}` names it). If it is no longer needed, run "
+        f"`kubectl delete apiservice {service}`."
+    )
+    return ReadFailure(
+        f"asking what {group_version} serves",
+        seen,
+        or_waive(remedy if group else _REMEDY, cluster, group_version),
+        kind=group_version,
+    )
+
+
 class _Resource(msgspec.Struct):
-    """A resource of a group version. Go writes an empty list as null."""
+    """A resource of a group version. Null `verbs` are an empty list, as Go writes it."""
 
     name: str
     kind: str = ""
@@ -156,70 +165,74 @@ class _Resource(msgspec.Struct):
 
 
 class _Group(msgspec.Struct):
-    """A group and its versions, the preferred one first, each with its resources where they are already known."""
+    """
+    A group. `versions`: names and resources, the preferred version first; None if the resources
+    must be asked for.
+    """
 
     name: str
     versions: list[tuple[str, list[_Resource] | None]]
 
 
-async def _read_root(ask: Ask, root: str, findings: DiscoveryBuilder) -> None:
+async def _read_root(ask: Ask, root: str, builder: DiscoveryBuilder) -> None:
     call = f"asking what the API server serves ({root})"
     answer = await ask("GET", root, accept=ACCEPT)
     if answer.status == 406:
         answer = await ask("GET", root)
     if answer.status == 404 and root == "/apis":
-        return  # no further groups: only a strange server has none
+        return  # no groups but the core group, which is unusual but valid
     if answer.status != 200:
-        raise ReadFailure(call, describe(answer.status, answer.reason, answer.body), _refusal(answer.status))
+        raise ReadFailure(call, answer.describe(), _refusal(answer.status))
     groups = _groups(answer.body)
     if groups is None:
-        seen = (
-            f"the answer is cut short, or is no discovery document: {quoted(answer.body.decode(errors='replace'), 80)}"
-        )
+        seen = f"the answer is cut short, or is not a discovery document: {quoted(answer.body.decode(errors='replace'), 80)}"
         raise ReadFailure(call, seen, _REMEDY)
-    works = []
+    jobs = []
     for group in groups:
         if f"*.{group.name}" in NOT_READ:
             continue
         for version, resources in group.versions:
             if (group.name and not _GROUP.fullmatch(group.name)) or not _VERSION.fullmatch(version):
                 raise ReadFailure(call, f"it names a group version {quoted(f'{group.name}/{version}', 80)!r}.", _REMEDY)
-            works.append(partial(_read_version, ask, group.name, version, resources, findings))
-    # One after the other in order, but for those that must be asked: so that the preferred version stands first.
-    for work in await gather(works, limit=_REQUESTS_AT_ONCE):
-        work()
+            jobs.append(partial(_read_version, ask, group.name, version, resources, builder))
+    # Asked side by side, but added in order: the preferred version must be first.
+    for add in await gather(jobs, limit=_REQUESTS_AT_ONCE):
+        add()
 
 
 async def _read_version(
-    ask: Ask, group: str, version: str, resources: list[_Resource] | None, findings: DiscoveryBuilder
+    ask: Ask, group: str, version: str, resources: list[_Resource] | None, builder: DiscoveryBuilder
 ) -> partial[None]:
-    """What to note of one group version, once it is its turn."""
+    """Return the call that adds this group version to `builder`, to be made in its turn."""
     if resources is not None:
-        return partial(findings.add, group, version, resources)
+        return partial(builder.add, group, version, resources)
     try:
         answer = await ask("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
         if answer.status == 404 and group and await _is_gone(ask, group, version):
-            return partial(findings.add, group, version, ())
-    except ReadFailure as unread:
-        if isinstance(unread, Unreachable) and not group:
+            return partial(builder.add, group, version, ())
+    except ReadFailure as failure:
+        if isinstance(failure, Unreachable) and not group:
             raise
-        return partial(findings.dead, group, version, unread)
+        return partial(builder.add_failure, group, version, failure)
     described = _decode(answer.body, _ResourceList) if answer.status == 200 else None
     if described is None or described.kind != "APIResourceList":
-        return partial(findings.dead, group, version, answer)
-    return partial(findings.add, group, version, described.resources or ())
+        return partial(builder.add_failure, group, version, answer)
+    return partial(builder.add, group, version, described.resources or ())
 
 
 async def _is_gone(ask: Ask, group: str, version: str) -> bool:
-    """After a 404: is the group version no longer registered either? It may have been removed a moment ago."""
+    """
+    After a 404: return whether the group version is no longer registered. It may have been removed
+    a moment ago.
+    """
     answer = await ask("GET", f"/apis/{group}")
     if answer.status == 404:
         return True
     described = _decode(answer.body, _PlainGroup) if answer.status == 200 else None
-    return described is not None and all(each.version != version for each in described.versions or ())
+    return described is not None and all(other.version != version for other in described.versions or ())
 
 
-# -- documents ------------------------------------------------------------------------------------------------
+# -- documents -------------------------------------------------------------------------------------
 
 
 class _Name(msgspec.Struct):
@@ -280,7 +293,10 @@ class _Kind(msgspec.Struct):
 
 
 def _groups(body: bytes) -> list[_Group] | None:
-    """The groups that the answer to `/api` or `/apis` tells of, in whichever form; None if it is in none."""
+    """
+    Read the groups from a response to `/api` or `/apis` in any of its three forms; None if it has
+    none of them.
+    """
     document = _decode(body, _Kind)
     match document.kind if document else "":
         case "APIGroupDiscoveryList":
@@ -288,12 +304,16 @@ def _groups(body: bytes) -> list[_Group] | None:
             if aggregated is None or not document or not document.apiVersion.startswith("apidiscovery.k8s.io/v2"):
                 return None
             return [
-                _Group(each.metadata.name, [(version.version, _resources(version)) for version in each.versions or ()])
-                for each in aggregated.items or ()
+                _Group(
+                    group.metadata.name, [(version.version, _resources(version)) for version in group.versions or ()]
+                )
+                for group in aggregated.items or ()
             ]
         case "APIGroupList":
             plain = _decode(body, _PlainGroups)
-            return None if plain is None else [_Group(each.name, _preferred_first(each)) for each in plain.groups or ()]
+            return (
+                None if plain is None else [_Group(group.name, _preferred_first(group)) for group in plain.groups or ()]
+            )
         case "APIVersions":
             core = _decode(body, _CoreVersions)
             return None if core is None else [_Group("", [(version, None) for version in core.versions or ()])]
@@ -301,19 +321,22 @@ def _groups(body: bytes) -> list[_Group] | None:
 
 
 def _resources(version: _AggregatedVersion) -> list[_Resource] | None:
-    """None if they must be asked for: of a backend that gives no answer now, only what it once said is known, or nothing."""
+    """
+    None if they must be asked for: of a stale version, the server only knows a former description,
+    or none.
+    """
     if version.freshness == "Stale":
         return None
     return [
-        _Resource(each.resource, each.responseKind.kind if each.responseKind else "", each.verbs)
-        for each in version.resources or ()
+        _Resource(resource.resource, resource.responseKind.kind if resource.responseKind else "", resource.verbs)
+        for resource in version.resources or ()
     ]
 
 
 def _preferred_first(group: _PlainGroup) -> list[tuple[str, list[_Resource] | None]]:
     preferred = group.preferredVersion.version if group.preferredVersion else ""
-    versions = sorted((each.version for each in group.versions or ()), key=lambda version: version != preferred)
-    return [(version, None) for version in versions]
+    versions = sorted((version.version for version in group.versions or ()), key=lambda name: name != preferred)
+    return [(name, None) for name in versions]
 
 
 Document = TypeVar("Document")
@@ -326,13 +349,13 @@ def _decode(body: bytes, form: type[Document]) -> Document | None:
         return None
 
 
-_REMEDY = "Check the API server and what stands before it (a proxy, a gateway), then run again."
+_REMEDY = "Check the API server and any proxy or gateway in front of it, then run again."
 
 
 def _refusal(status: int) -> str:
     if status in {401, 403}:
         return (
-            "Let the identity ask: the ClusterRole system:discovery, which every authenticated user has by default. "
-            "Without it nobody can say which custom resources there are."
+            "Grant the identity the ClusterRole system:discovery, which every authenticated user has by default. "
+            "Without it the custom resources of the cluster are unknown."
         )
     return _REMEDY

@@ -1,9 +1,10 @@
 """
-A kubeconfig -> the API server it means, without ever running what it names.
+Reads from a kubeconfig how to connect to its API server, and never runs the programs that it names.
 
-A kubeconfig may name a program to run for a token (`exec`). It is never run: it is a program of whoever wrote the file, and the
-Kubernetes client goes on anonymously when it fails. For kubelogin, which is what AKS writes, a token of our own login takes its
-place; any other program makes the cluster unread.
+A kubeconfig may name a program that prints a token (`exec`). It is never run: the author of the
+file chose it, and if it fails, the Kubernetes client continues anonymously. AKS writes kubelogin
+there, which is replaced by a token of this run's own login. With any other program, the cluster
+cannot be read.
 https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
 
@@ -18,41 +19,53 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import yaml
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.quoting import quoted
 
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
 AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
-"""The application every Entra ID cluster of AKS expects tokens for, the same in all clouds.
+"""The application for which every AKS cluster with Entra ID expects tokens, in all clouds.
 https://azure.github.io/kubelogin/concepts/aks.html"""
 
 Token = Callable[[str], Awaitable[str]]
-"""Gives an access token of our login for a scope such as `<application>/.default`, fresh enough for one request."""
+"""
+Returns an access token for a scope such as `<application>/.default`, valid for at least one
+request.
+"""
 
 _CALL = "reading the kubeconfig"
 _MOST_DEPTH = 100
 
 
 def parse_kubeconfig(content: bytes) -> dict[str, Any]:
-    """The document, raising `ReadFailure` for what is none."""
+    """Parse a kubeconfig. Raises `ReadFailure` if it is not one."""
     try:
         _refuse_deep(content)
         document = yaml.load(content, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise _unread(f"it is not YAML ({quoted(error, 120)}).") from error
+        raise _failure(f"it is not YAML ({quoted(error, 120)}).") from error
     if not isinstance(document, dict):
-        raise _unread("it is no kubeconfig: not a YAML mapping.")
+        raise _failure("it is not a kubeconfig: not a YAML mapping.")
     return document
 
 
 def _refuse_deep(content: bytes) -> None:
-    """On deep nesting the fast loader, which saves a tenth of the CPU of a hundred clusters, crashes the whole process."""
+    """
+    Raise `ValueError` for deep nesting, on which the C loader crashes the whole process.
+
+    The C loader saves a tenth of the CPU time of a hundred clusters.
+    """
     depth = 0
     for event in yaml.parse(content, Loader=yaml.CBaseLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -62,41 +75,63 @@ def _refuse_deep(content: bytes) -> None:
 
 
 def read_kubeconfig(path: Path) -> dict[str, Any]:
-    """The document in a file, raising `ReadFailure` if there is none."""
+    """Read a kubeconfig file. Raises `ReadFailure`."""
     try:
         return parse_kubeconfig(path.read_bytes())
     except OSError as error:
-        raise _unread(f"{quoted(path)} cannot be read ({quoted(error.strerror or error)}).") from error
+        raise _failure(f"{quoted(path)} cannot be read ({quoted(error.strerror or error)}).") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
     """
-    What a kubeconfig does not say, and what is the same for all clusters.
+    The values that all clusters share and that are not in a kubeconfig.
 
-    `token` gives tokens of our login. `trust` are further CA files (or folders): a proxy that inspects TLS signs the API
-    server's certificate anew, so that the cluster's own CA alone would not do. `proxy_for` is the environment's proxy for a URL,
-    which a `proxy-url` in the kubeconfig overrules.
+    token: returns tokens of this run's login.
+    trust: further CA files (or folders). A proxy that inspects TLS replaces the API server's
+        certificate, which the cluster's own CA then does not verify.
+    proxy_for: returns the proxy of the environment for a URL. A `proxy-url` in the kubeconfig has
+        precedence.
     """
 
     token: Token
     trust: tuple[Path, ...] = ()
     proxy_for: Callable[[str], str | None] = lambda _: None
 
+    @classmethod
+    def of(cls, azure: Azure) -> ConnectionOptions:
+        return cls(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
+
+
+async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
+    """
+    Get a token of this run's login; the credential caches and renews it (`SingleFlightCredential`).
+    """
+    from azure.core.exceptions import AzureError  # noqa: PLC0415
+
+    try:
+        return (await credential.get_token(scope)).token
+    except AzureError as error:
+        remedy = "Check the tenant of the identity, and that it may log in to the application of AKS."
+        raise ReadFailure(f"asking for a token for {quoted(scope, 80)}", f"{quoted(error)}.", remedy) from error
+
 
 def server_of(document: Mapping[str, Any], context: str | None) -> str:
-    """The URL of the API server of a context (None: the current one). Raises `ReadFailure`."""
+    """
+    Return the URL of the API server of a context (None: the current context). Raises `ReadFailure`.
+    """
     name, chosen = _context(document, context)
     return _server_url(name, _named(document, "clusters", "cluster", chosen.get("cluster")))
 
 
 def api_server(
-    document: Mapping[str, Any], context: str | None, *, folder: Path, around: ConnectionOptions
+    document: Mapping[str, Any], context: str | None, *, folder: Path, options: ConnectionOptions
 ) -> ApiServer:
     """
-    The API server of a context (None: the current one) and how to log in to it.
+    Return how to connect to the API server of a context (None: the current context). Raises
+    `ReadFailure`.
 
-    `folder` is where relative paths in the file begin. Raises `ReadFailure`.
+    folder: where relative paths in the kubeconfig start.
     """
     name, chosen = _context(document, context)
     cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
@@ -104,31 +139,33 @@ def api_server(
     url = _server_url(name, cluster)
     return ApiServer(
         url=url.rstrip("/"),
-        context=_tls(cluster, user, folder, around.trust),
-        # As client-go has it: no login is sent where anybody on the way could read it (`kubectl proxy` needs none).
-        authorization=_authorization(user, folder, around.token) if url.startswith("https://") else _nobody,
+        context=_tls(cluster, user, folder, options.trust),
+        # As in client-go, no login is sent over plain HTTP, where it could be read on the way
+        # (`kubectl proxy` needs none).
+        authorization=_authorization(user, folder, options.token) if url.startswith("https://") else _anonymous,
         tls_server_name=_optional(cluster, "tls-server-name"),
-        proxy=_optional(cluster, "proxy-url") or (None if _is_here(url) else around.proxy_for(url)),
+        proxy=_optional(cluster, "proxy-url") or (None if _is_local(url) else options.proxy_for(url)),
     )
 
 
 def _context(document: Mapping[str, Any], context: str | None) -> tuple[Any, Mapping[str, Any]]:
     name = context if context is not None else document.get("current-context")
     if not name:
-        raise _unread("it has no current context.", "Name one with `context:`.")
+        raise _failure("it has no current context.", "Name one with `context:`.")
     return name, _named(document, "contexts", "context", name)
 
 
 def _server_url(context: Any, cluster: Mapping[str, Any]) -> str:
     url = cluster.get("server")
     if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        raise _unread(f"the server of context {quoted(context)!r} is {quoted(url)!r}, which is no URL.")
+        raise _failure(f"the server of context {quoted(context)!r} is {quoted(url)!r}, which is not an HTTP URL.")
     return url
 
 
-def _is_here(url: str) -> bool:
+def _is_local(url: str) -> bool:
     """
-    Is this an API server on this machine? No proxy of the environment leads there, and kubectl asks none.
+    Return whether the API server is on this machine. A proxy cannot reach it there, and kubectl
+    uses none.
 
     https://pkg.go.dev/net/http#ProxyFromEnvironment
     """
@@ -144,10 +181,10 @@ def _named(document: Mapping[str, Any], section: str, key: str, name: Any) -> Ma
     known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     for entry in known:
         if entry.get("name") == name and isinstance(entry.get(key), dict):
-            found: dict[str, Any] = entry[key]
-            return found
+            value: dict[str, Any] = entry[key]
+            return value
     names = ", ".join(quoted(entry.get("name"), 60) for entry in known[:10]) or "none"
-    raise _unread(f"it has no {key} named {quoted(name, 60)!r} (it has: {names}).")
+    raise _failure(f"it has no {key} named {quoted(name, 60)!r} (it has: {names}).")
 
 
 def _optional(section: Mapping[str, Any], key: str) -> str | None:
@@ -155,7 +192,7 @@ def _optional(section: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# -- TLS ---------------------------------------------------------------------------------------------------------------
+# -- TLS -------------------------------------------------------------------------------------------
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: tuple[Path, ...]) -> ssl.SSLContext:
@@ -165,7 +202,8 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trus
             context = ssl.create_default_context()
         else:
             context = ssl.create_default_context(cadata=authority.decode("ascii"))
-        # Python 3.13 asks more of certificates than the CAs of older clusters fulfil; no other client does.
+        # By default, Python 3.13 refuses certificates from the CAs of older clusters, which other
+        # clients accept.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         for path in trust:
             context.load_verify_locations(**{"capath" if path.is_dir() else "cafile": str(path)})
@@ -179,12 +217,12 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trus
             with _files(certificate, key or certificate) as (certificate_file, key_file):
                 context.load_cert_chain(certificate_file, key_file)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise _unread(f"its certificates cannot be used ({quoted(error)}).") from error
+        raise _failure(f"its certificates cannot be used ({quoted(error)}).") from error
     return context
 
 
 def _material(section: Mapping[str, Any], key: str, folder: Path) -> bytes | None:
-    """What `<key>-data` holds, or the file that `<key>` names."""
+    """Decode `<key>-data`, or read the file that `<key>` names."""
     data, path = section.get(f"{key}-data"), section.get(key)
     if data:
         try:
@@ -196,7 +234,9 @@ def _material(section: Mapping[str, Any], key: str, folder: Path) -> bytes | Non
 
 @contextmanager
 def _files(certificate: bytes, key: bytes) -> Iterator[tuple[Path, Path]]:
-    """OpenSSL takes a key only from a file: private ones, gone as soon as they are read."""
+    """
+    Write both to private files, deleted with the context: OpenSSL loads a key only from a file.
+    """
     with tempfile.TemporaryDirectory(prefix="acr-cleanup-") as private:
         paths = Path(private, "certificate.pem"), Path(private, "key.pem")
         for path, content in zip(paths, (certificate, key), strict=True):
@@ -205,7 +245,7 @@ def _files(certificate: bytes, key: bytes) -> Iterator[tuple[Path, Path]]:
         yield paths
 
 
-# -- logging in --------------------------------------------------------------------------------------------------------
+# -- logging in ------------------------------------------------------------------------------------
 
 
 def _authorization(user: Mapping[str, Any], folder: Path, token: Token) -> Callable[[], Awaitable[str | None]]:
@@ -219,38 +259,42 @@ def _authorization(user: Mapping[str, Any], folder: Path, token: Token) -> Calla
 
     fixed, file = _optional(user, "token"), _optional(user, "tokenFile")
 
-    async def written() -> str | None:
-        # The file wins, and is read anew each time: whoever writes it renews it.
+    async def from_kubeconfig() -> str | None:
+        # The file has precedence. It is read for each request, because another program renews the
+        # token in it.
         if file is not None:
             try:
                 return f"Bearer {(await asyncio.to_thread((folder / file).read_text)).strip()}"
             except OSError as error:
-                raise _unread(f"its tokenFile {quoted(file)} cannot be read.") from error
+                raise _failure(f"its tokenFile {quoted(file)} cannot be read.") from error
         return f"Bearer {fixed}" if fixed is not None else None
 
-    return written
+    return from_kubeconfig
 
 
-async def _nobody() -> None:
+async def _anonymous() -> None:
     return None
 
 
 def _scope(user: Mapping[str, Any]) -> str | None:
-    """The scope of the token of ours that takes the place of `exec` or `auth-provider`; None if there is neither."""
+    """
+    Return the scope of the token that replaces `exec` or `auth-provider`; None if there is neither.
+    """
     provider, program = user.get("auth-provider"), user.get("exec")
     if isinstance(provider, dict):
         if provider.get("name") != "azure":
-            raise _unread(f"it logs in through the provider {quoted(provider.get('name'), 60)!r}.", _OTHER_LOGIN)
+            raise _failure(f"it logs in through the provider {quoted(provider.get('name'), 60)!r}.", _OTHER_LOGIN)
         config = provider.get("config")
         server = config.get("apiserver-id") if isinstance(config, dict) else None
         return f"{server or AKS_SERVER_APP}/.default"
     if isinstance(program, dict):
         given = program.get("args")
         arguments = [str(argument) for argument in given] if isinstance(given, list) else []
-        # Both kinds of path; other programs of this name (for other issuers) know no --server-id.
+        # Windows and POSIX paths. The kubelogin for other OIDC issuers has the same name, but no
+        # --server-id.
         command = PureWindowsPath(str(program.get("command"))).name.removesuffix(".exe")
         if command != "kubelogin" or _flag(arguments, "--oidc-issuer-url") is not None:
-            raise _unread(
+            raise _failure(
                 f"it logs in with the program {quoted(program.get('command'), 60)!r}, which is not run.", _OTHER_LOGIN
             )
         return f"{_flag(arguments, '--server-id') or AKS_SERVER_APP}/.default"
@@ -258,7 +302,7 @@ def _scope(user: Mapping[str, Any]) -> str | None:
 
 
 _OTHER_LOGIN = (
-    "Only kubelogin for Azure is replaced by our own login: use a kubeconfig with a token or a client certificate."
+    "Use a kubeconfig with a token or a client certificate: of all programs, only kubelogin for Azure can be replaced."
 )
 
 
@@ -271,5 +315,5 @@ def _flag(arguments: list[str], name: str) -> str | None:
     return None
 
 
-def _unread(seen: str, remedy: str = "Check it with `kubectl --kubeconfig FILE get pods -A`.") -> ReadFailure:
+def _failure(seen: str, remedy: str = "Check it with `kubectl --kubeconfig FILE get pods -A`.") -> ReadFailure:
     return ReadFailure(_CALL, seen, remedy)

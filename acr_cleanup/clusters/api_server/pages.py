@@ -1,10 +1,12 @@
 """
-Reads the pages of a list into uses: as `objects.image_uses` would, object by object, at a fraction of its price.
+Reads the pages of a list into uses. The result is that of `image_uses` for each object, in a
+fraction of the time.
 
-A cluster may hold fifty thousand pods, which are replicas of some hundred workloads, and name other registries for the most part.
-So an object in whose bytes our registry is not written is only counted. Of the others, only the fields that name images are
-decoded; if every mention of the registry stands in these fields, and an object that says the same in them has been read before,
-this one is a replica and adds nothing. Whatever is different in any way is decoded whole.
+A cluster may have fifty thousand pods, which are replicas of a few hundred workloads, and most of
+which use other registries. Therefore an object whose bytes do not contain the registry's name is
+only counted. Of the other objects, only the fields that name images are decoded. An object is a
+replica, and adds nothing, if every mention of the registry is in these fields and an object with
+the same fields was read before. Any other object is decoded whole.
 """
 
 from __future__ import annotations
@@ -17,19 +19,24 @@ import msgspec
 
 from acr_cleanup.clusters.images.free_text import needles
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.quoting import quoted
 
 
 class MalformedPage(Exception):
-    """A page, or an object on it, is not what was asked for; the message says how."""
+    """
+    A page, or an object on it, is not what was requested. The message is a sentence that says how.
+    """
 
 
-# -- the page -------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 class Page(msgspec.Struct):
-    """A page of a list: its items, still undecoded, and the token of the next page, empty on the last one."""
+    """
+    A page of a list: its objects, not decoded yet, and the token of the next page, which is empty
+    on the last page.
+    """
 
     items: list[msgspec.Raw]
     token: str
@@ -44,15 +51,17 @@ class _Envelope(msgspec.Struct):
 
 def open_page(body: bytes, kind: Kind) -> Page:
     """
-    The page of a list of `kind` that a server sent. Raises `MalformedPage` for anything that is not proven to be one, and whole.
+    Read a page of a list of `kind`. Raises `MalformedPage` unless the body is proven to be one, and
+    complete.
 
-    Definitions of custom resources may call their list as they like, and some aggregated APIs do too.
+    The lists of custom resources may have any name (`listKind`), and so do those of some aggregated
+    APIs.
     """
     wanted = f"{kind.name}List"
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
     except msgspec.ValidationError:
-        raise MalformedPage(_NO_LIST if body.lstrip()[:1] == b"{" else f"the answer is not a {wanted}.") from None
+        raise MalformedPage(_INCOMPLETE if body.lstrip()[:1] == b"{" else f"the answer is not a {wanted}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedPage(f"the answer is cut short or is not JSON ({len(body)} bytes).") from None
     named = str(envelope.kind)
@@ -61,33 +70,35 @@ def open_page(body: bytes, kind: Kind) -> Page:
         raise MalformedPage(f"the answer is a {quoted(envelope.kind, 60)!r}, not a {wanted} of {kind.api_version}.")
     items, metadata = envelope.items, envelope.metadata
     if items is msgspec.UNSET or not isinstance(metadata, dict):
-        raise MalformedPage(_NO_LIST)
-    # Null is how Go writes an empty list; a list that is not there at all was lost on the way.
+        raise MalformedPage(_INCOMPLETE)
+    # Go writes an empty list as null. A missing list was lost on the way.
     items = items or []
     if not all(bytes(memoryview(item)[:1]) == b"{" for item in items):
-        raise MalformedPage("something on the list is no object.")
+        raise MalformedPage("an item on the list is not an object.")
     token, remaining = metadata.get("continue") or "", metadata.get("remainingItemCount")
     if not isinstance(token, str) or (not token and isinstance(remaining, int) and remaining > 0):
-        raise MalformedPage("the list stops before its end: items remain, and nothing says how to go on.")
+        raise MalformedPage("the list stops before its end: items remain, but the link to the next page is missing.")
     return Page(items, token)
 
 
 def _may_be_list(named: Any, kind: Kind) -> bool:
-    """A definition's `listKind` is any name at all, but not that of what is on the list."""
+    """A `listKind` may be any name except that of the objects on the list."""
     return bool(kind.group) and isinstance(named, str) and named not in {"", "Status", kind.name}
 
 
-_NO_LIST = "the answer is no complete list: its `items` or its `metadata` are missing."
+_INCOMPLETE = "the answer is not a complete list: its `items` or its `metadata` are missing."
 
 
-# -- the fields that name images ------------------------------------------------------------------------------
+# -- the fields that name images -------------------------------------------------------------------
 
 
 class _Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
-    A part of an object, as far as it names images. What does not fit is decoded otherwise, never dropped.
+    The fields of an object that name images. An object that does not fit this form is decoded
+    whole, never dropped.
 
-    Parts never form cycles, and the garbage collector would look for them among tens of thousands.
+    `gc=False`, because parts never form cycles, and the garbage collector would search tens of
+    thousands of them.
     """
 
 
@@ -123,11 +134,11 @@ class _PodSpec(_Part, frozen=True):
     volumes: tuple[_Volume, ...] = ()
 
     def texts(self) -> list[str]:
-        found = [volume.image.reference for volume in self.volumes if volume.image is not None]
+        texts = [volume.image.reference for volume in self.volumes if volume.image is not None]
         for containers in (self.containers, self.initContainers, self.ephemeralContainers):
             for container in containers:
-                found += container.texts()
-        return found
+                texts += container.texts()
+        return texts
 
 
 class _ContainerStatus(_Part, frozen=True):
@@ -142,11 +153,11 @@ class _Status(_Part, frozen=True):
     ephemeralContainerStatuses: tuple[_ContainerStatus, ...] = ()  # noqa: N815
 
     def texts(self) -> list[str]:
-        found: list[str] = []
+        texts: list[str] = []
         for statuses in (self.containerStatuses, self.initContainerStatuses, self.ephemeralContainerStatuses):
             for status in statuses:
-                found += (status.image, status.imageID)
-        return found
+                texts += (status.image, status.imageID)
+        return texts
 
 
 class _Labels(_Part, frozen=True, rename={"template_hash": "pod-template-hash"}):
@@ -166,7 +177,10 @@ class _Metadata(_Part, frozen=True):
     ownerReferences: tuple[_Owner, ...] = ()  # noqa: N815
 
     def identity(self) -> tuple[object, ...]:
-        """What the workload is named after: the controller, where there is one, for then the object's own name says nothing."""
+        """
+        Identify the workload: by its controller if it has one, because the object's own name is
+        random then.
+        """
         for owner in self.ownerReferences:
             if owner.controller and owner.kind:
                 return self.namespace, self.labels.template_hash, owner.kind, owner.name
@@ -175,8 +189,11 @@ class _Metadata(_Part, frozen=True):
 
 @lru_cache(maxsize=64)
 def _decoder(kind: Kind) -> msgspec.json.Decoder[Any]:
-    """Reads this kind's objects: their metadata, their status if they are pods, and the pod spec at its place."""
-    # Made once for all clusters: making a form takes as long as reading hundreds of objects.
+    """
+    Make the decoder of this kind: the metadata, the pod spec where this kind has it, and of pods
+    the status.
+    """
+    # Cached for all clusters: making a decoder takes as long as reading hundreds of objects.
     *above, last = kind.pod_spec
     inner = msgspec.defstruct("_Inner", [(last, _PodSpec, _PodSpec())], bases=(_Part,), frozen=True)
     for key in reversed(above):
@@ -186,33 +203,34 @@ def _decoder(kind: Kind) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct(kind.name, fields, bases=(inner,), frozen=True))
 
 
-# -- reading --------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
-# Letters, digits, dots and dashes need no escaping, and no server escapes them. One that does hides our name from a plain search.
+# Escaped letters, digits, dots and dashes. JSON need not escape them, but a server that does hides
+# the registry's name from a plain search.
 _ESCAPED = re.compile(rb"\\u00(?:2[de]|3[0-9a]|[46][1-9a-f]|[57][0-9a])")
 _MOST_SEEN = 2_000
 
 
 class ObjectReader:
-    """Reads objects of one kind, one after the other, into `found`."""
+    """Reads the objects of one kind, one by one, into `findings`."""
 
-    def __init__(self, kind: Kind, cluster: str, registry: Registry) -> None:
-        self.found = Findings()
+    def __init__(self, kind: Kind, cluster: str, registry: RegistryHost) -> None:
+        self.findings = Findings()
         self._kind = kind
         self._cluster = cluster
         self._registry = registry
-        # No such text, no use.
+        # An object without any of these texts does not use the registry.
         self._names = tuple(map(str.encode, needles(registry)))
         self._decoder = _decoder(kind) if kind.pod_spec else None
-        # What was read before -> how often it mentions the registry.
+        # Fields of an object read before -> how often they mention the registry.
         self._seen: dict[object, int] = {}
 
     def add(self, item: msgspec.Raw) -> None:
-        """Read one object. Raises `MalformedPage` if it is no JSON."""
+        """Read one object. Raises `MalformedPage` if it is not JSON."""
         text = bytes(item).lower()
         mentions = sum(map(text.count, self._names))
         hidden = (b"\\u00" in text and _ESCAPED.search(text) is not None) or (
-            # What is in it is encoded.
+            # Its `binaryData` is encoded.
             self._kind.name == "ConfigMap" and b'"binarydata"' in text
         )
         if (not mentions and not hidden) or (not hidden and self._is_replica(item, mentions)):
@@ -221,10 +239,15 @@ class ObjectReader:
             obj = msgspec.json.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedPage(f"an object on the list cannot be read: {quoted(error, 80)}.") from None
-        self.found.add(image_uses(obj, self._kind, self._cluster, self._registry))
+        self.findings.add(image_uses(obj, self._kind, self._cluster, self._registry))
 
     def _is_replica(self, item: msgspec.Raw, mentions: int) -> bool:
-        """Does it say nothing but what another object has said already? If it may be the first, its fields are read here."""
+        """
+        Return whether an object with the same fields was read before, and no mention of the
+        registry is outside them.
+
+        Reads these fields if they are new.
+        """
         if self._decoder is None:
             return False
         try:
@@ -233,25 +256,26 @@ class ObjectReader:
             return False
         spec: _PodSpec = reduce(getattr, self._kind.pod_spec, decoded)
         status: _Status | None = decoded.status if self._kind is POD else None
-        said = (decoded.metadata.identity(), spec, status)
-        known = self._seen.get(said)
+        fields = (decoded.metadata.identity(), spec, status)
+        known = self._seen.get(fields)
         if known is None:
             text = "\n".join(spec.texts() + (status.texts() if status else [])).encode().lower()
             known = sum(map(text.count, self._names))
             if known == mentions:
-                # By way of JSON, for lists must be lists again.
+                # Through JSON, because `image_uses` expects lists and dicts.
                 obj = msgspec.json.decode(msgspec.json.encode(decoded))
-                self.found.add(image_uses(obj, self._kind, self._cluster, self._registry))
-            # Lists are sorted, so that replicas stand together: forgetting costs little, and bounds what is kept.
+                self.findings.add(image_uses(obj, self._kind, self._cluster, self._registry))
+            # Bounds the memory. Lists are sorted, so replicas follow each other, and clearing costs
+            # little.
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
-            self._seen[said] = known
+            self._seen[fields] = known
         return known == mentions
 
 
-# -- Helm -----------------------------------------------------------------------------------------------------
+# -- Helm ------------------------------------------------------------------------------------------
 
-_HELMS_WORDS = (b'"app.kubernetes.io/managed-by"', b'"meta.helm.sh/release-name"')
+_HELM_MARKS = (b'"app.kubernetes.io/managed-by"', b'"meta.helm.sh/release-name"')
 _HELM = re.compile(rb'"app\.kubernetes\.io/managed-by"\s*:\s*"Helm"|"meta\.helm\.sh/release-name"\s*:')
 
 
@@ -265,23 +289,23 @@ class _Object(msgspec.Struct):
     metadata: _Named
 
 
-def is_helms(body: bytes, items: list[msgspec.Raw]) -> bool:
+def has_helm_objects(body: bytes, items: list[msgspec.Raw]) -> bool:
     """
-    Does Helm manage anything on this page, for the cluster's owner?
+    Return whether Helm manages an object on this page.
 
-    AKS installs its own add-ons as releases `aks-managed-…`, of which the cluster keeps no history.
+    Releases of AKS add-ons (`aks-managed-…`) do not count: the cluster keeps no history of them.
     """
-    # Plain searches first: on most pages they are all there is to do.
-    if not any(word in body for word in _HELMS_WORDS):
+    # Plain searches first, because most pages need no other.
+    if not any(word in body for word in _HELM_MARKS):
         return False
-    return any(_is_helms(item) for item in items if _HELM.search(item))
+    return any(_is_helm_object(item) for item in items if _HELM.search(item))
 
 
-def _is_helms(item: msgspec.Raw) -> bool:
+def _is_helm_object(item: msgspec.Raw) -> bool:
     try:
         metadata = msgspec.json.decode(item, type=_Object).metadata
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False  # only a hint is lost
+        return False  # only a hint in the report is lost
     release = metadata.annotations.get("meta.helm.sh/release-name")
     if release is not None:
         return not release.startswith("aks-managed-")

@@ -25,7 +25,7 @@ from acr_cleanup.clusters.images.free_text import (
     templated,
 )
 from acr_cleanup.clusters.images.split_references import AGAIN, Part, gives_registry, join, registries_in, unclaimed
-from acr_cleanup.core.references import Digest, ImageReference, Registry
+from acr_cleanup.core.references import Digest, ImageReference, RegistryHost
 from acr_cleanup.quoting import quoted
 
 # More than fits a cluster's store. YAML is slow to read.
@@ -93,7 +93,7 @@ class _Stop(NamedTuple):
     registries: tuple[str, ...] = ()
 
 
-def contents(value: Any, registry: Registry, *, prefix: str = "", skip: frozenset[str] = frozenset()) -> Contents:
+def contents(value: Any, registry: RegistryHost, *, prefix: str = "", skip: frozenset[str] = frozenset()) -> Contents:
     """All references to our registry in a value. `prefix`: the field that holds it; `skip`: fields that are read elsewhere."""
     walk = _Walk(registry, skip)
     walk.run(_Stop(value, _Path(prefix)))
@@ -138,7 +138,7 @@ def _distant_tags(value: Any, walk: _Walk) -> None:
 class _Walk:
     """One way through one value. In a document (`holder`), what is found stands in the one field that holds the document."""
 
-    def __init__(self, registry: Registry, skip: frozenset[str], holder: str = "", nesting: int = 0) -> None:
+    def __init__(self, registry: RegistryHost, skip: frozenset[str], holder: str = "", nesting: int = 0) -> None:
         self.contents = Contents()
         self.registry = registry
         # What was found without any tag, and whether the registry stands anywhere by itself.

@@ -25,7 +25,7 @@ from acr_cleanup.core.references import (
     TAG,
     Digest,
     ImageReference,
-    Registry,
+    RegistryHost,
     normalise_host,
 )
 
@@ -83,7 +83,7 @@ _VERSION_FOLLOWS = re.compile(
 _SHOWN = re.compile(r"(?:\{\{[^{}\n]{0,80}\}\}|[^\s\"'`,;]){1,100}")
 
 
-def names(text: str, registry: Registry) -> bool:
+def names(text: str, registry: RegistryHost) -> bool:
     """Could this text name our registry? Cheap, and never wrongly no."""
     return _mentioned(text, needles(registry))
 
@@ -93,7 +93,7 @@ def _mentioned(text: str, pieces: tuple[str, ...]) -> bool:
     return any(piece in lower for piece in pieces)
 
 
-def finder(registry: Registry) -> Callable[[object], bool]:
+def finder(registry: RegistryHost) -> Callable[[object], bool]:
     """`names` for one registry and values of any type, where it is asked of very many."""
     pieces = needles(registry)
     shortest = min(map(len, pieces), default=0)
@@ -105,7 +105,7 @@ def finder(registry: Registry) -> Callable[[object], bool]:
 
 
 @lru_cache(maxsize=64)
-def needles(registry: Registry) -> tuple[str, ...]:
+def needles(registry: RegistryHost) -> tuple[str, ...]:
     """Pieces of text, one of which is in every spelling of our registry, in lower case."""
     hosts = {normalise_host(host) for host in (registry.login_server, *registry.aliases)} - {""}
     _, _, suffix = normalise_host(registry.login_server).partition(".")
@@ -115,7 +115,7 @@ def needles(registry: Registry) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _hosts(registry: Registry) -> re.Pattern[str]:
+def _hosts(registry: RegistryHost) -> re.Pattern[str]:
     """Our hosts, each followed by the slash before the repository."""
     hosts = sorted({normalise_host(host) for host in (registry.login_server, *registry.aliases)} - {""})
     patterns = [re.escape(host) for host in hosts]
@@ -126,7 +126,7 @@ def _hosts(registry: Registry) -> re.Pattern[str]:
     return re.compile(rf"(?P<host>{'|'.join(patterns) or '(?!)'})(?::443)?/", re.IGNORECASE | re.ASCII)
 
 
-def read_text(text: str, registry: Registry) -> Reading:
+def read_text(text: str, registry: RegistryHost) -> Reading:
     """
     Every reference to our registry in a text.
 
@@ -163,12 +163,12 @@ def tags_in_text(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _bare_hosts(registry: Registry) -> re.Pattern[str]:
+def _bare_hosts(registry: RegistryHost) -> re.Pattern[str]:
     hosts = _hosts(registry).pattern.removesuffix("/")
     return re.compile(rf"(?<![A-Za-z0-9._@-])(?:{hosts})/?(?![A-Za-z0-9._:/*@-])", re.IGNORECASE | re.ASCII)
 
 
-def has_bare_host(text: str, registry: Registry) -> bool:
+def has_bare_host(text: str, registry: RegistryHost) -> bool:
     """Does our registry stand by itself here, where a variable may get it from?"""
     return names(text, registry) and _bare_hosts(registry).search(text) is not None
 
@@ -178,7 +178,7 @@ def has_template_of_host(text: str) -> bool:
     return "/" in text and ("$" in text or "{{" in text) and _TEMPLATED.search(text) is not None
 
 
-def templated(text: str, registry: Registry) -> tuple[Mention, ...]:
+def templated(text: str, registry: RegistryHost) -> tuple[Mention, ...]:
     """
     The references that a text would make if its variables held our registry. Without a tag, only those whose variables say so.
 
@@ -199,7 +199,7 @@ def templated(text: str, registry: Registry) -> tuple[Mention, ...]:
     return tuple(mentions)
 
 
-def is_host(text: str, registry: Registry) -> bool:
+def is_host(text: str, registry: RegistryHost) -> bool:
     """Is this the registry alone: a host of ours, maybe with a scheme in front and a slash behind?"""
     if not names(text, registry):
         return False
@@ -208,11 +208,11 @@ def is_host(text: str, registry: Registry) -> bool:
 
 # The same arguments and variables stand in thousands of pods.
 @lru_cache(maxsize=4096)
-def _cached(text: str, registry: Registry) -> Reading:
+def _cached(text: str, registry: RegistryHost) -> Reading:
     return _read(text, registry)
 
 
-def _read(text: str, registry: Registry) -> Reading:
+def _read(text: str, registry: RegistryHost) -> Reading:
     """All mentions, of the text as it stands and of what it says in the escapes of JSON and of URLs."""
     texts = [text]
     if "\\/" in text:
@@ -235,7 +235,7 @@ def _read(text: str, registry: Registry) -> Reading:
 class _Scan:
     """One pass over one text."""
 
-    def __init__(self, text: str, registry: Registry) -> None:
+    def __init__(self, text: str, registry: RegistryHost) -> None:
         self._text = text
         self.mentions: list[Mention] = []
         self.unclear: dict[str, None] = {}

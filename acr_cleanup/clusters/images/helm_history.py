@@ -25,7 +25,7 @@ import msgspec
 from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.quoting import quoted
 
@@ -74,7 +74,7 @@ class History:
     Secrets are added in any order, and what is too old is let go at once: no more is held than counts.
     """
 
-    def __init__(self, revisions: int, cluster: str, registry: Registry) -> None:
+    def __init__(self, revisions: int, cluster: str, registry: RegistryHost) -> None:
         if revisions < 1:
             raise ValueError("A history of no revisions need not be read.")
         self._revisions = revisions

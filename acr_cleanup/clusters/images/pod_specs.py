@@ -22,7 +22,7 @@ import msgspec
 
 from acr_cleanup.clusters.images.documents import contents
 from acr_cleanup.clusters.images.free_text import needles
-from acr_cleanup.core.references import Digest, ImageReference, Registry, parse_image_id, parse_reference
+from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
@@ -114,7 +114,7 @@ class _Place:
     status: bool = False
 
 
-def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: Registry) -> Findings:
+def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: RegistryHost) -> Findings:
     """
     Every use of an image of `registry` in one object of `kind`.
 
@@ -134,7 +134,7 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: Regis
     return found
 
 
-def uses_in_document(value: Any, workload: Workload, field: str, registry: Registry) -> Findings:
+def uses_in_document(value: Any, workload: Workload, field: str, registry: RegistryHost) -> Findings:
     """
     Every use that a document names, by whatever it holds: text (of YAML, of JSON, of anything) or what was decoded from it.
 
@@ -144,7 +144,7 @@ def uses_in_document(value: Any, workload: Workload, field: str, registry: Regis
     return _uses(value, workload, field, registry, frozenset())
 
 
-def _uses(value: Any, workload: Workload, prefix: str, registry: Registry, skip: frozenset[str]) -> Findings:
+def _uses(value: Any, workload: Workload, prefix: str, registry: RegistryHost, skip: frozenset[str]) -> Findings:
     inside = contents(value, registry, prefix=prefix, skip=skip)
     found = Findings()
     for each in inside.found:
@@ -158,7 +158,7 @@ def _uses(value: Any, workload: Workload, prefix: str, registry: Registry, skip:
     return found
 
 
-def _named_elsewhere(obj: Mapping[str, Any], places: list[_Place], registry: Registry) -> bool:
+def _named_elsewhere(obj: Mapping[str, Any], places: list[_Place], registry: RegistryHost) -> bool:
     """Is our registry named more often in this object than in its image fields? Cheap, and never wrongly no."""
     try:
         text = msgspec.json.encode(obj).lower()
@@ -190,7 +190,7 @@ def _unpacked(packed: bytes) -> bytes:
     return unpacked
 
 
-def _pod_uses(workload: Workload, places: list[_Place], registry: Registry) -> Findings:
+def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) -> Findings:
     """What the image fields of a pod spec and of a pod's status say."""
     found = Findings()
     # The repositories that each container names, to which a digest in its status belongs.
@@ -318,7 +318,7 @@ def _parse(text: str, status: bool) -> ImageReference | Digest | _Unreadable | N
         return _UNREADABLE
 
 
-def _references(place: _Place, registry: Registry) -> Iterator[ImageReference]:
+def _references(place: _Place, registry: RegistryHost) -> Iterator[ImageReference]:
     """The reference at this place, if it is to our registry."""
     if isinstance(place.value, str):
         parsed = _parse(place.value, place.status)
@@ -327,7 +327,7 @@ def _references(place: _Place, registry: Registry) -> Iterator[ImageReference]:
 
 
 @lru_cache(maxsize=1024)
-def _owns(registry: Registry, host: str) -> bool:
+def _owns(registry: RegistryHost, host: str) -> bool:
     return registry.owns(host)
 
 
@@ -338,7 +338,7 @@ def _digest(text: str) -> Digest | None:
     return parsed if isinstance(parsed, str) else None
 
 
-def _mentions(value: Any, registry: Registry) -> bool:
+def _mentions(value: Any, registry: RegistryHost) -> bool:
     """Is our registry written anywhere in this value?"""
     rest = [value]
     while rest:

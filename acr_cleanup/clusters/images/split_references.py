@@ -24,7 +24,7 @@ from acr_cleanup.core.references import (
     TAG,
     Digest,
     ImageReference,
-    Registry,
+    RegistryHost,
     parse_digest,
 )
 from acr_cleanup.errors import InvalidReference
@@ -120,7 +120,7 @@ class Version:
     digest: Digest | None = None
 
 
-def join(parts: Sequence[Part], registries: tuple[str, ...], registry: Registry) -> list[Joined]:
+def join(parts: Sequence[Part], registries: tuple[str, ...], registry: RegistryHost) -> list[Joined]:
     """Every reference that these fields make together, of those that none of them is by itself."""
     by_name: defaultdict[str, list[int]] = defaultdict(list)
     for index, part in enumerate(parts):
@@ -183,7 +183,7 @@ def unclaimed(parts: Sequence[Part]) -> Iterator[Version]:
             yield from _versions(part.value)
 
 
-def _bases(parts: Sequence[Part], registries: tuple[str, ...], registry: Registry) -> Iterator[_Base]:
+def _bases(parts: Sequence[Part], registries: tuple[str, ...], registry: RegistryHost) -> Iterator[_Base]:
     beside: dict[str, int | None] = dict.fromkeys(registries)
     folders: dict[str, int] = {}
     for index, part in enumerate(parts):
@@ -214,7 +214,7 @@ def _relative_of(parts: Iterable[Part | None], prefix: str, at: int | None) -> I
             yield from _relative(part.value, prefix, (index,) if at is None else (index, at))
 
 
-def _whole(index: int, part: Part, registry: Registry) -> Iterator[_Base]:
+def _whole(index: int, part: Part, registry: RegistryHost) -> Iterator[_Base]:
     """What is a repository of ours by itself: the value of a field, or its name."""
     for is_key, text in enumerate((part.value, part.key)):
         for mention in read_text(text, registry).mentions if isinstance(text, str) else ():
@@ -241,7 +241,7 @@ def _repository(reference: ImageReference) -> str:
     return f"{reference.host}/{reference.repository}"
 
 
-def registries_in(value: Mapping[Any, Any], above: tuple[str, ...], registry: Registry) -> tuple[str, ...]:
+def registries_in(value: Mapping[Any, Any], above: tuple[str, ...], registry: RegistryHost) -> tuple[str, ...]:
     """The registries given here for everything below, beside those given above: `global.imageRegistry`, `hub`."""
     here: set[str] = set()
     for key, inner in value.items():
@@ -267,7 +267,7 @@ def gives_registry(value: Mapping[Any, Any]) -> bool:
     )
 
 
-def _registry(key: str, value: Any, registry: Registry) -> str:
+def _registry(key: str, value: Any, registry: RegistryHost) -> str:
     """The registry, with the path in front of its repositories, that this field gives; empty if it gives none of ours."""
     if not isinstance(value, str) or not names(value, registry):
         return ""
@@ -286,7 +286,7 @@ def _is_inside(part: Part, folder: str, *, by_name: bool) -> bool:
     return plain.endswith(_INSIDE_ENDS) or (by_name and plain == "name" and not folder.endswith(f"/{part.value}"))
 
 
-def _folder(key: str, value: Any, registry: Registry) -> str:
+def _folder(key: str, value: Any, registry: RegistryHost) -> str:
     """What may be only the beginning of a repository: `repository: contoso.azurecr.io/gpu` beside `image: driver`."""
     if isinstance(value, str) and names(value, registry) and _plain(key).endswith(_FOLDER_ENDS):
         for mention in read_text(value.strip().rstrip("/"), registry).mentions:

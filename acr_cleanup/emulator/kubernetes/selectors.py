@@ -46,8 +46,8 @@ def _label_term(term: str) -> Callable[[dict[str, str]], bool]:
         raise SelectorError(f"found '{term[:2]}', expected: !, identifier, or 'end of string'")
     key, operator = match["key"], match["op"]
     if operator is None:
-        wanted = match["not"] is None
-        return lambda labels: (key in labels) == wanted
+        present = match["not"] is None
+        return lambda labels: (key in labels) == present
     value = match["value"] or ""
     if operator in {"in", "notin"}:
         values = {part.strip() for part in value.strip("()").split(",")}

@@ -180,8 +180,8 @@ class ClusterState:
 
     def remove(self, resource: str, namespace: str | None, name: str) -> None:
         """Remove one object. Raises LookupError if there is none: that is an error of the test."""
-        wanted = (namespace, name)
-        kept = [o for o in self.objects[resource] if (o["metadata"].get("namespace"), o["metadata"]["name"]) != wanted]
+        key = (namespace, name)
+        kept = [o for o in self.objects[resource] if (o["metadata"].get("namespace"), o["metadata"]["name"]) != key]
         if len(kept) == len(self.objects[resource]):
             raise LookupError(f"{self.name} has no {resource} {namespace}/{name}")
         self.resource_version += 1

@@ -145,7 +145,7 @@ async def update_tag(call: Call) -> web.Response:
 
 
 async def delete_tag(call: Call) -> web.Response:
-    """`DELETE /acr/v1/NAME/_tags/TAG`: remove the name alone."""
+    """`DELETE /acr/v1/NAME/_tags/TAG`: remove one tag and keep its manifest."""
     # A lock of the tag and a write lock of the repository are known to forbid this. Whether a lock
     # of the manifest does is not known. The emulator allows it, which is the more dangerous
     # reading.

@@ -159,17 +159,17 @@ class RepositoryState:
 
     def page_of_tags(self, order: Order, last: str | None, n: int, digest: str | None) -> tuple[list[TagState], bool]:
         """Return at most `n` listed tags after `last`, and whether there are more."""
-        wanted: Iterable[str] | None = None
+        names: Iterable[str] | None = None
         if digest is not None:
-            wanted = self.manifests[digest].tags if digest in self.manifests else ()
-        return self._page(self.tags, "tags", order, last, n, wanted)
+            names = self.manifests[digest].tags if digest in self.manifests else ()
+        return self._page(self.tags, "tags", order, last, n, names)
 
     def page_of_manifests(self, order: Order, last: str | None, n: int) -> tuple[list[ManifestState], bool]:
         """Return at most `n` listed manifests after `last`, and whether there are more."""
         return self._page(self.manifests, "manifests", order, last, n, None)
 
     def _page(
-        self, items: dict[str, Any], kind: str, order: Order, last: str | None, n: int, wanted: Iterable[str] | None
+        self, items: dict[str, Any], kind: str, order: Order, last: str | None, n: int, names: Iterable[str] | None
     ) -> tuple[list[Any], bool]:
         def key(name: str, updated: datetime) -> tuple[Any, ...]:
             # Items of the same time are in ascending order of names, in both directions.
@@ -179,8 +179,8 @@ class RepositoryState:
         def sort(names: Iterable[str]) -> list[tuple[Any, ...]]:
             return sorted(key(name, items[name].updated) for name in names if items[name].attributes.list)
 
-        if wanted is not None:
-            keys = sort(wanted)
+        if names is not None:
+            keys = sort(names)
         elif (cached := self._orders.get(kind + order)) is not None:
             keys = cached
         else:

@@ -250,7 +250,8 @@ class RegistryState:
         """
         Lock a repository, or one tag or digest in it.
 
-        Without further arguments, do as `az acr repository update --write-enabled false`.
+        Without further arguments, set the write lock, as `az acr repository update
+        --write-enabled false` does.
         """
         if delete and write and read and list:
             write = False
@@ -280,9 +281,7 @@ class RegistryState:
         state.put(manifest, tag, now)
 
     def missing_part(self, repository: str, body: bytes) -> tuple[str, str] | None:
-        """
-        Return a missing part of a manifest as ("blob" or "manifest", digest); None if complete.
-        """
+        """Return the first missing part: ("blob" or "manifest", its digest); None if complete."""
         content = json.loads(body)
         for part in (content.get("config"), *content.get("layers", ())):
             if part and part["digest"] not in self.blobs:

@@ -1,4 +1,4 @@
-"""Start the package that lies beside this file, and no other one: the interpreter is isolated (-I)."""
+"""Start the package in this folder. The interpreter is isolated (-I), so it imports no other one."""
 
 import runpy
 import sys

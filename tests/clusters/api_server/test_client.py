@@ -1,4 +1,4 @@
-"""One request to an API server: its login, its patience, its way through proxies and private authorities."""
+"""Requests to an API server: login, retries, proxies and private certificate authorities."""
 
 from __future__ import annotations
 
@@ -45,46 +45,53 @@ async def api(patience: Any = HASTY, **changes: Any) -> AsyncIterator[tuple[Ask,
 
 @asynccontextmanager
 async def logging_in(*tokens: str) -> AsyncIterator[tuple[Ask, Edge, list[str]]]:
-    """An API server, and one of these tokens after the other for it, the last one for good; `good` stands for the right one."""
-    given: list[str] = []
+    """
+    Connect with these tokens, one per request; the last one is repeated. "good" stands for the
+    valid token.
+
+    Yields the requester, the world and the list of tokens used so far.
+    """
+    used: list[str] = []
     async with api() as (_, at):
         cluster = at.world.clusters["aks-prod"]
 
         async def authorization() -> str:
-            token = tokens[min(len(given), len(tokens) - 1)]
-            given.append(token)
+            token = tokens[min(len(used), len(tokens) - 1)]
+            used.append(token)
             return f"Bearer {cluster.token if token == 'good' else token}"
 
         context = ssl.create_default_context(cafile=at.emulator.ca_file)
         async with connect(ApiServer(at.emulator.kubernetes_url(cluster), context, authorization), HASTY) as ask:
-            yield ask, at, given
+            yield ask, at, used
 
 
-async def test_the_login_is_asked_for_before_each_request_so_that_it_never_expires() -> None:
-    async with logging_in("good") as (ask, _, given):
+async def test_login_is_requested_before_each_request() -> None:
+    """So a token never expires in the middle of a scan."""
+    async with logging_in("good") as (ask, _, used):
         assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(3)] == [200, 200, 200]
-        assert len(given) == 3
+        assert len(used) == 3
 
 
-async def test_a_token_that_expires_between_two_pages_is_renewed() -> None:
-    async with logging_in("good", "expired", "good") as (ask, at, given):
+async def test_token_expired_between_pages_is_renewed() -> None:
+    async with logging_in("good", "expired", "good") as (ask, at, used):
         at.world.clusters["aks-prod"].page_cap = 1
-        found = await scan(ask, "prod", OURS, access="direct")
-        assert found.blockers == ()
-        assert given[:3] == ["good", "expired", "good"]
+        result = await scan(ask, "prod", OURS, access="direct")
+        assert result.blockers == ()
+        assert used[:3] == ["good", "expired", "good"]
 
 
-async def test_a_login_that_has_expired_for_good_is_asked_for_once_more_and_then_a_blocker() -> None:
+async def test_permanently_expired_login_is_a_blocker() -> None:
+    """A 401 is tried once more with a new token."""
     async with logging_in("good", "good", "good", "expired") as (ask, at, _):
         assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(4)] == [200, 200, 200, 401]
         refused = [record for record in at.world.requests if record.status == 401]
         assert len(refused) == 2
-        found = await scan(ask, "prod", OURS, access="direct")
-        assert "logging in to the API server: 401" in blockers(found)
+        result = await scan(ask, "prod", OURS, access="direct")
+        assert "logging in to the API server: 401" in blockers(result)
 
 
-async def test_no_login_of_the_machine_is_sent_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """aiohttp would take one from ~/.netrc, and then refuse the token."""
+async def test_netrc_login_is_not_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """aiohttp would read ~/.netrc, and then refuse the token."""
     (tmp_path / "netrc").write_text("default login a password b\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     async with api() as (ask, _):
@@ -92,7 +99,8 @@ async def test_no_login_of_the_machine_is_sent_along(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_a_passing_failure_is_tried_again_and_a_lasting_one_is_given_back(status: int) -> None:
+async def test_passing_failure_is_retried(status: int) -> None:
+    """A lasting failure is returned after the last attempt."""
     async with api() as (ask, at):
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/pods$", status=status, times=1))
         assert (await ask("GET", "/api/v1/pods")).status == 200
@@ -102,14 +110,14 @@ async def test_a_passing_failure_is_tried_again_and_a_lasting_one_is_given_back(
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
-async def test_what_will_not_pass_is_asked_once(status: int) -> None:
+async def test_permanent_failure_is_not_retried(status: int) -> None:
     async with api() as (ask, at):
         at.world.faults.append(Fault(service="kubernetes/aks-prod", path="/pods$", status=status))
         assert (await ask("GET", "/api/v1/pods")).status == status
         assert at.world.faults[0].hits == 1
 
 
-async def test_retry_after_is_kept_within_bounds() -> None:
+async def test_retry_after_is_obeyed_up_to_limit() -> None:
     async with api(replace(HASTY, longest_pause=5)) as (ask, at):
         at.world.faults.append(Fault(path="/pods$", status=429, headers={"Retry-After": "1"}, times=1))
         started = time.monotonic()
@@ -121,7 +129,7 @@ async def test_retry_after_is_kept_within_bounds() -> None:
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"hang": 30.0}, {"truncate": 0.5}], ids=str)
-async def test_no_answer_is_unreachable(fault: dict[str, Any]) -> None:
+async def test_lost_answer_is_unreachable(fault: dict[str, Any]) -> None:
     async with api(replace(HASTY, read=0.3)) as (ask, at):
         at.world.faults.append(Fault(path="/pods$", **fault))
         with pytest.raises(Unreachable) as caught:
@@ -131,7 +139,7 @@ async def test_no_answer_is_unreachable(fault: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def answering(handler: Any, **patience: Any) -> AsyncIterator[Ask]:
-    """A server of one answer, without TLS."""
+    """Serve one answer for all paths, without TLS."""
     runner = web.AppRunner(web.Application(), shutdown_timeout=0.1)
     runner.app.router.add_get("/{path:.*}", handler)
     await runner.setup()
@@ -146,8 +154,8 @@ async def answering(handler: Any, **patience: Any) -> AsyncIterator[Ask]:
         await runner.cleanup()
 
 
-async def test_an_answer_that_drips_for_ever_is_given_up() -> None:
-    """Each piece comes in time, and the whole never does."""
+async def test_endless_slow_answer_times_out() -> None:
+    """Each byte arrives in time, but the answer never ends."""
 
     async def drip(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -161,7 +169,7 @@ async def test_an_answer_that_drips_for_ever_is_given_up() -> None:
             await ask("GET", "/api/v1/pods")
 
 
-async def test_a_compressed_answer_is_unpacked() -> None:
+async def test_compressed_answer_is_decoded() -> None:
     async def packed(_: web.Request) -> web.Response:
         return web.Response(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
 
@@ -169,7 +177,7 @@ async def test_a_compressed_answer_is_unpacked() -> None:
         assert (await ask("GET", "/api")).body == b"{}"
 
 
-async def test_an_answer_that_is_not_compressed_as_it_says_is_none() -> None:
+async def test_wrong_content_encoding_is_unreachable() -> None:
     async def unpacked(_: web.Request) -> web.Response:
         return web.Response(body=b"{}", headers={"Content-Encoding": "gzip"})
 
@@ -178,28 +186,31 @@ async def test_an_answer_that_is_not_compressed_as_it_says_is_none() -> None:
             await ask("GET", "/api")
 
 
-async def test_a_compressed_answer_that_is_cut_is_a_blocker() -> None:
-    """Cut before it was sent: the length is right, and what is unpacked of it is not whole."""
+async def test_truncated_compressed_answer_is_a_blocker() -> None:
+    """
+    The body is truncated before it is sent: its length is right, but it does not decompress
+    completely.
+    """
 
     async def cut(_: web.Request) -> web.Response:
         body = gzip.compress(listing(POD, [pod(f"p{n}", "contoso.azurecr.io/shop/web:1") for n in range(99)]))
         return web.Response(body=body[: len(body) // 2], headers={"Content-Encoding": "gzip"})
 
     async with answering(cut) as ask:
-        found = await scan(ask, "prod", OURS, access="direct")
-    assert "list pods: the answer is cut short" in blockers(found)
+        result = await scan(ask, "prod", OURS, access="direct")
+    assert "list pods: the answer is cut short" in blockers(result)
 
 
-async def test_a_compressed_answer_that_does_not_say_so_is_a_blocker() -> None:
+async def test_undeclared_compression_is_a_blocker() -> None:
     async def packed(_: web.Request) -> web.Response:
         return web.Response(body=gzip.compress(b"{}"))
 
     async with answering(packed) as ask:
-        found = await scan(ask, "prod", OURS, access="direct")
-    assert {each.kind for each in found.blockers} == {"", "configmaps", *map(str, KINDS)}
+        result = await scan(ask, "prod", OURS, access="direct")
+    assert {blocker.kind for blocker in result.blockers} == {"", "configmaps", *map(str, KINDS)}
 
 
-async def test_what_an_answer_may_look_like_is_asked_for() -> None:
+async def test_accept_header_is_sent() -> None:
     async def accepted(request: web.Request) -> web.Response:
         return web.Response(text=request.headers["Accept"])
 
@@ -208,8 +219,8 @@ async def test_what_an_answer_may_look_like_is_asked_for() -> None:
         assert (await ask("GET", "/", accept="text/plain")).body == b"text/plain"
 
 
-async def test_a_busy_server_that_says_so_in_plain_text_is_waited_for() -> None:
-    """429 of the fairness of a real server; when it never ends it is a blocker of each kind."""
+async def test_busy_server_with_plain_text_is_retried() -> None:
+    """The 429 of API Priority and Fairness. If it persists, each kind gets a blocker."""
 
     async def busy(_: web.Request) -> web.Response:
         return web.Response(
@@ -218,18 +229,19 @@ async def test_a_busy_server_that_says_so_in_plain_text_is_waited_for() -> None:
 
     async with answering(busy) as ask:
         assert (await ask("GET", "/api/v1/pods")).status == 429
-        found = await scan(ask, "prod", OURS, access="direct")
-    assert "list pods: 429 Too Many Requests: Too many requests, please try again later." in blockers(found)
+        result = await scan(ask, "prod", OURS, access="direct")
+    assert "list pods: 429 Too Many Requests: Too many requests, please try again later." in blockers(result)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "https://nowhere.invalid", "https://", "https://[bad"])
-async def test_an_address_where_nobody_is_is_unread(url: str) -> None:
+async def test_wrong_address_is_a_read_failure(url: str) -> None:
     async with api(url=url) as (ask, _):
         with pytest.raises(ReadFailure):
             await ask("GET", "/api/v1/pods")
 
 
-async def test_an_authority_that_is_not_trusted_is_no_reason_to_go_another_way() -> None:
+async def test_untrusted_certificate_does_not_fall_back() -> None:
+    """It is not `Unreachable`, which would permit a run command."""
     async with api(context=ssl.create_default_context()) as (ask, _):
         with pytest.raises(ReadFailure) as caught:
             await ask("GET", "/api/v1/pods")
@@ -238,7 +250,7 @@ async def test_an_authority_that_is_not_trusted_is_no_reason_to_go_another_way()
 
 
 def config_of(at: Edge, path: Path, **changes: Any) -> KubeconfigCluster:
-    """A kubeconfig file of the world's cluster, with changes to its `cluster` section."""
+    """Write a kubeconfig of the world's cluster, with changes to its `cluster` section."""
     (cluster,) = at.world.clusters.values()
     port = "" if at.world.face == "direct" else f"https://{cluster.fqdn}:443"
     text = kubeconfig(
@@ -256,44 +268,45 @@ def config_of(at: Edge, path: Path, **changes: Any) -> KubeconfigCluster:
     return KubeconfigCluster("any", path)
 
 
-async def test_the_proxy_of_the_kubeconfig_wins_over_that_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kubeconfig_proxy_precedes_environment_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with edge(shop(auth="token"), registry=OURS, face="proxy") as at:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
         dead = {"proxy_for": lambda _: "http://127.0.0.1:1"}
-        (found,) = await at.scan(config_of(at, tmp_path / "config"), **dead)
-        assert "cannot be reached" in blockers(found)
+        (result,) = await at.scan(config_of(at, tmp_path / "config"), **dead)
+        assert "cannot be reached" in blockers(result)
         own = config_of(at, tmp_path / "config", **{"proxy-url": at.emulator.proxy_url})
-        (found,) = await at.scan(own, **dead)
-        assert found.blockers == ()
-        assert found.uses
+        (result,) = await at.scan(own, **dead)
+        assert result.blockers == ()
+        assert result.uses
 
 
-async def test_a_proxy_that_inspects_tls_is_trusted_through_the_files_that_the_environment_names(
+async def test_tls_inspecting_proxy_is_trusted_through_environment(
     tmp_path: Path,
 ) -> None:
-    """The kubeconfig names the cluster's own authority; what is met on the wire is signed by the proxy's."""
+    """
+    The kubeconfig names the cluster's CA, but the certificate on the wire is signed by the proxy's
+    CA.
+    """
     async with edge(shop(auth="token"), registry=OURS) as at:
         own = trustme.CA().cert_pem.bytes()
         target = config_of(at, tmp_path / "config", **{"certificate-authority-data": base64.b64encode(own).decode()})
-        (found,) = await at.scan(target, trust=())
-        assert "certificate is not trusted" in blockers(found)
-        (found,) = await at.scan(target)
-        assert found.blockers == ()
-        assert found.uses
+        (result,) = await at.scan(target, trust=())
+        assert "certificate is not trusted" in blockers(result)
+        (result,) = await at.scan(target)
+        assert result.blockers == ()
+        assert result.uses
 
 
-async def test_the_name_on_the_certificate_may_differ_from_the_address(tmp_path: Path) -> None:
+async def test_tls_server_name_replaces_address(tmp_path: Path) -> None:
     async with edge(shop(auth="token"), registry=OURS) as at:
-        (found,) = await at.scan(config_of(at, tmp_path / "config", **{"tls-server-name": "localhost"}))
-        assert found.blockers == ()
-        (found,) = await at.scan(config_of(at, tmp_path / "config", **{"tls-server-name": ""}))
-        assert found.blockers == ()
+        (result,) = await at.scan(config_of(at, tmp_path / "config", **{"tls-server-name": "localhost"}))
+        assert result.blockers == ()
+        (result,) = await at.scan(config_of(at, tmp_path / "config", **{"tls-server-name": ""}))
+        assert result.blockers == ()
 
 
-async def test_the_password_of_a_proxy_is_never_told() -> None:
-    """The proxy of the world refuses names that it does not know, and the error says which proxy it was."""
+async def test_proxy_password_is_not_in_errors() -> None:
+    """The proxy refuses an unknown host, and the error names the proxy."""
     async with edge(shop(auth="token"), face="proxy") as at:
         host = at.emulator.proxy_url.removeprefix("http://")
         server = ApiServer(

@@ -1,4 +1,7 @@
-"""What an API server serves: everything that may name images is listed, and what it does not tell is a blocker by name."""
+"""
+Discovery: all kinds that may name images are found, and a group version that is not described is a
+failure.
+"""
 
 from __future__ import annotations
 
@@ -28,46 +31,48 @@ SERVED_BY_THE_CORPUS = {
 }  # fmt: skip
 
 
-def names(found: Discovery) -> dict[str, list[str]]:
-    """What is to be read, and in which versions."""
-    return {str(versions[0]): [each.version for each in versions] for versions in found.kinds}
+def names(discovery: Discovery) -> dict[str, list[str]]:
+    """Return the versions of each kind."""
+    return {str(versions[0]): [kind.version for kind in versions] for versions in discovery.kinds}
 
 
-async def asked(server: FakeServer) -> Discovery:
+async def discover_fake(server: FakeServer) -> Discovery:
     return await discover(server.ask, "prod")
 
 
 @pytest.mark.parametrize("form", ["aggregated", "plain"])
-async def test_a_real_server_in_both_forms_offers_the_same(form: str) -> None:
-    found = await discover(Replay(aggregated=form == "aggregated").ask, "prod")
-    assert names(found).keys() == SERVED_BY_THE_CORPUS
-    (dead,) = found.unread
+async def test_both_forms_of_discovery_find_same_kinds(form: str) -> None:
+    discovery = await discover(Replay(aggregated=form == "aggregated").ask, "prod")
+    assert names(discovery).keys() == SERVED_BY_THE_CORPUS
+    (dead,) = discovery.failures
     assert dead.kind == DEAD
     assert "503" in dead.seen
     assert "kubectl delete apiservice v1beta1.custom.metrics.k8s.io" in dead.remedy
     assert dead.remedy.endswith(f'waive: "prod: {DEAD}".')
 
 
-async def test_built_in_workloads_are_not_read_twice_and_what_is_excluded_not_at_all() -> None:
+async def test_built_in_and_excluded_kinds_are_left_out() -> None:
+    """Built-in workloads would be listed twice, and excluded kinds are never listed."""
     excluded = [key.removeprefix("*.") for key in NOT_READ]
     offered = [
         *(custom("Thing", "things", group) for group in excluded if "." in group or group in {"policy", "autoscaling"}),
         *(custom("Thing", key, "") for key in NOT_READ if not key.startswith("*.")),
     ]
     assert len(offered) == len(NOT_READ)
-    assert names(await asked(FakeServer(*offered))) == {"configmaps": ["v1"]}
-    assert not set(map(str, KINDS)) & names(await asked(FakeServer())).keys()
+    assert names(await discover_fake(FakeServer(*offered))) == {"configmaps": ["v1"]}
+    assert not set(map(str, KINDS)) & names(await discover_fake(FakeServer())).keys()
 
 
-async def test_resources_of_the_same_name_in_another_group_are_read() -> None:
-    """Only the core group's `services` are addresses; Knative's start pods."""
+async def test_excluded_name_in_other_group_is_found() -> None:
+    """Only the `services` of the core group are addresses. Those of Knative start pods."""
     assert "services.serving.knative.dev" in names(
-        await asked(FakeServer(custom("S", "services", "serving.knative.dev")))
+        await discover_fake(FakeServer(custom("S", "services", "serving.knative.dev")))
     )
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["aggregated", "plain"])
-async def test_the_preferred_version_comes_first_and_each_kind_once(plain: bool) -> None:
+async def test_preferred_version_is_first(plain: bool) -> None:
+    """Each kind is found once, with all its versions."""
     server = FakeServer(
         custom(version="v2"), custom(version="v1"), custom("Old", "olds", version="v1"), custom(version="v2")
     )
@@ -79,14 +84,17 @@ async def test_the_preferred_version_comes_first_and_each_kind_once(plain: bool)
         }
         server.others["/apis"] = HttpAnswer(200, json.dumps({"kind": "APIGroupList", "groups": [group]}).encode())
         for version, resources in {"v1": ["rollouts", "olds", "rollouts/scale"], "v2": ["rollouts"]}.items():
-            listed = [{"name": each, "kind": each.title().replace("/", ""), "verbs": ["list"]} for each in resources]
+            listed = [
+                {"name": resource, "kind": resource.title().replace("/", ""), "verbs": ["list"]}
+                for resource in resources
+            ]
             document = {"kind": "APIResourceList", "resources": listed}
             server.others[f"/apis/argoproj.io/{version}"] = HttpAnswer(200, json.dumps(document).encode())
     expected = {"configmaps": ["v1"], "rollouts.argoproj.io": ["v2", "v1"], "olds.argoproj.io": ["v1"]}
-    assert names(await asked(server)) == expected
+    assert names(await discover_fake(server)) == expected
 
 
-async def test_what_cannot_be_listed_is_no_kind() -> None:
+async def test_resource_without_list_verb_is_left_out() -> None:
     server = FakeServer()
     resources = [
         {"resource": "a", "responseKind": {"kind": "A"}, "verbs": ["create"]},
@@ -98,15 +106,15 @@ async def test_what_cannot_be_listed_is_no_kind() -> None:
     items = [{"metadata": {"name": "odd.example"}, "versions": [version]}, empty]
     document = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2beta1", "items": items}
     server.others["/apis"] = HttpAnswer(200, json.dumps(document).encode())
-    found = await asked(server)
-    assert names(found) == {"configmaps": ["v1"], "c.odd.example": ["v1"]}
-    assert found.unread == ()
+    discovery = await discover_fake(server)
+    assert names(discovery) == {"configmaps": ["v1"], "c.odd.example": ["v1"]}
+    assert discovery.failures == ()
 
 
-async def test_a_server_without_further_groups_is_believed() -> None:
+async def test_server_without_groups_is_valid() -> None:
     server = FakeServer()
     server.others["/apis"] = HttpAnswer(404, b"404 page not found")
-    assert (await asked(server)).unread == ()
+    assert (await discover_fake(server)).failures == ()
 
 
 BROKEN = {
@@ -130,40 +138,39 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("root", ["/api", "/apis"])
-async def test_discovery_that_is_refused_cut_or_malformed_is_a_blocker_that_nobody_can_waive(
-    root: str, broken: Any
-) -> None:
+async def test_failed_discovery_cannot_be_waived(root: str, broken: Any) -> None:
+    """It has no kind to waive."""
     server = FakeServer(custom())
     server.others[root] = broken
-    found = await asked(server)
-    (unread,) = found.unread
-    assert (unread.kind, bool(unread.remedy)) == ("", True)
-    assert (CONFIG_MAP,) in found.kinds, "ConfigMaps are read all the same"
-    assert root == "/apis" or "rollouts.argoproj.io" in names(found), "what the other answer tells is read all the same"
+    discovery = await discover_fake(server)
+    (failure,) = discovery.failures
+    assert (failure.kind, bool(failure.remedy)) == ("", True)
+    assert (CONFIG_MAP,) in discovery.kinds, "ConfigMaps are read all the same"
+    assert root == "/apis" or "rollouts.argoproj.io" in names(discovery), "the other answer is read all the same"
 
 
-async def test_a_core_group_that_is_not_there_is_a_blocker() -> None:
+async def test_missing_core_group_is_a_failure() -> None:
     server = FakeServer()
     server.others["/api"] = HttpAnswer(404, b"404 page not found")
-    assert len((await asked(server)).unread) == 1
+    assert len((await discover_fake(server)).failures) == 1
 
 
 @pytest.mark.parametrize("odd", ["roll/outs", "..%2fsecrets", "Rollouts", "a b", ""])
-async def test_a_resource_with_an_odd_name_is_a_blocker_of_its_group_version(odd: str) -> None:
-    found = await asked(FakeServer(custom("Odd", odd), custom()))
+async def test_invalid_resource_name_fails_its_group_version(odd: str) -> None:
+    discovery = await discover_fake(FakeServer(custom("Odd", odd), custom()))
     if odd == "roll/outs":
-        assert found.unread == (), "that is a subresource"
+        assert discovery.failures == (), "a subresource"
     else:
-        assert [each.kind for each in found.unread] == ["argoproj.io/v1"]
-    assert "rollouts.argoproj.io" in names(found)
+        assert [failure.kind for failure in discovery.failures] == ["argoproj.io/v1"]
+    assert "rollouts.argoproj.io" in names(discovery)
 
 
-async def test_a_stale_group_version_that_answers_again_is_read() -> None:
+async def test_stale_group_version_is_asked_again() -> None:
     server = FakeServer(stale=["late.example/v1"])
     document = {"kind": "APIResourceList", "resources": [{"name": "things", "kind": "Thing", "verbs": ["list"]}]}
     server.others["/apis/late.example/v1"] = HttpAnswer(200, json.dumps(document).encode())
-    found = await asked(server)
-    assert (names(found).get("things.late.example"), found.unread) == (["v1"], ())
+    discovery = await discover_fake(server)
+    assert (names(discovery).get("things.late.example"), discovery.failures) == (["v1"], ())
 
 
 @pytest.mark.parametrize(
@@ -177,18 +184,18 @@ async def test_a_stale_group_version_that_answers_again_is_read() -> None:
     ],
     ids=lambda answer: f"{answer.status} {answer.body!r}",
 )
-async def test_a_stale_group_version_that_does_not_is_a_blocker_by_its_name(answer: HttpAnswer) -> None:
+async def test_dead_group_version_is_a_failure(answer: HttpAnswer) -> None:
     server = FakeServer(custom(), stale=["late.example/v1"])
     server.others["/apis/late.example/v1"] = answer
-    found = await asked(server)
-    assert [each.kind for each in found.unread] == ["late.example/v1"]
-    assert "rollouts.argoproj.io" in names(found)
+    discovery = await discover_fake(server)
+    assert [failure.kind for failure in discovery.failures] == ["late.example/v1"]
+    assert "rollouts.argoproj.io" in names(discovery)
 
 
-async def test_dead_measurements_are_nobodys_loss() -> None:
-    """AKS without a metrics server is no reason to delete nothing."""
+async def test_dead_metrics_api_is_ignored() -> None:
+    """An AKS cluster without a metrics server must not block deletions."""
     server = FakeServer(stale=["metrics.k8s.io/v1beta1"])
-    assert (await asked(server)).unread == ()
+    assert (await discover_fake(server)).failures == ()
     assert server.requests("/apis/metrics.k8s.io") == 0
 
 
@@ -202,10 +209,8 @@ async def test_dead_measurements_are_nobodys_loss() -> None:
         (HttpAnswer(503, b""), False),
     ],
 )
-async def test_a_group_version_that_went_meanwhile_is_believed_only_if_its_group_says_so(
-    group: HttpAnswer, gone: bool
-) -> None:
+async def test_removed_group_version_needs_its_groups_confirmation(group: HttpAnswer, gone: bool) -> None:
     server = FakeServer(stale=["late.example/v1"])
     server.others["/apis/late.example/v1"] = HttpAnswer(404, b"404 page not found")
     server.others["/apis/late.example"] = group
-    assert (not (await asked(server)).unread) == gone
+    assert (not (await discover_fake(server)).failures) == gone

@@ -1,4 +1,4 @@
-"""Kubeconfigs: what is taken from them, what is never run, and what is said of those that cannot be used."""
+"""Kubeconfigs: the values that are used, the programs that are never run, and the errors."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def document(cluster: dict[str, Any] | None = None, user: dict[str, Any] | None 
     }
 
 
-def server(of: dict[str, Any], folder: Path = Path(), context: str | None = None, **around: Any) -> ApiServer:
-    return api_server(of, context, folder=folder, around=ConnectionOptions(token, **around))
+def server(kubeconfig: dict[str, Any], folder: Path = Path(), context: str | None = None, **options: Any) -> ApiServer:
+    return api_server(kubeconfig, context, folder=folder, options=ConnectionOptions(token, **options))
 
 
 def b64(data: bytes) -> str:
@@ -49,7 +49,7 @@ def kubelogin(*args: str, command: str = "kubelogin") -> dict[str, Any]:
     return {"exec": {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": command, "args": list(args)}}
 
 
-async def test_a_token_is_sent_as_it_is() -> None:
+async def test_token_is_sent() -> None:
     assert await server(document(user={"token": "abc"})).authorization() == "Bearer abc"
 
 
@@ -60,16 +60,16 @@ async def test_kubelogin_with_any_arguments_is_replaced(arguments: Any) -> None:
 
 
 @pytest.mark.parametrize("user", [{"token": "secret"}, kubelogin()], ids=str)
-async def test_no_login_is_sent_in_the_clear(user: dict[str, Any]) -> None:
+async def test_login_is_not_sent_over_http(user: dict[str, Any]) -> None:
     for url, sent in (("http://localhost:8001", False), ("https://localhost:8001", True)):
         assert (await server(document({"server": url}, user)).authorization() is not None) == sent
 
 
-async def test_without_any_login_nothing_is_sent() -> None:
+async def test_kubeconfig_without_login_sends_none() -> None:
     assert await server(document()).authorization() is None
 
 
-async def test_a_token_file_is_read_anew_for_each_request(tmp_path: Path) -> None:
+async def test_token_file_is_read_for_each_request(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("first\n")
     at = server(document(user={"tokenFile": "token", "token": "old"}), tmp_path)
     assert await at.authorization() == "Bearer first"
@@ -93,7 +93,7 @@ async def test_a_token_file_is_read_anew_for_each_request(tmp_path: Path) -> Non
     ],
     ids=str,
 )
-async def test_kubelogin_is_replaced_by_a_token_of_our_own_login(user: dict[str, Any], application: str) -> None:
+async def test_kubelogin_is_replaced_by_own_token(user: dict[str, Any], application: str) -> None:
     at = server(document(user=user))
     assert await at.authorization() == f"Bearer token-for-{application}/.default"
 
@@ -110,14 +110,14 @@ async def test_kubelogin_is_replaced_by_a_token_of_our_own_login(user: dict[str,
     ],
     ids=str,
 )
-def test_any_other_program_is_not_run_and_says_so(user: dict[str, Any]) -> None:
+def test_other_login_program_is_refused(user: dict[str, Any]) -> None:
     with pytest.raises(ReadFailure) as caught:
         server(document(user=user))
     assert "logs in" in caught.value.seen
     assert "token or a client certificate" in caught.value.remedy
 
 
-def test_a_program_that_would_leave_a_trace_leaves_none(tmp_path: Path) -> None:
+def test_login_program_is_never_run(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     with pytest.raises(ReadFailure):
         server(document(user=kubelogin(str(trace), command="touch")))
@@ -125,7 +125,7 @@ def test_a_program_that_would_leave_a_trace_leaves_none(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-def test_certificates_are_taken_from_data_or_from_files_beside_the_kubeconfig(tmp_path: Path) -> None:
+def test_certificates_are_read_from_data_or_files(tmp_path: Path) -> None:
     ca = trustme.CA()
     leaf = ca.issue_cert("client.example")
     pem, key = leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
@@ -140,13 +140,13 @@ def test_certificates_are_taken_from_data_or_from_files_beside_the_kubeconfig(tm
     by_file = document(
         {"certificate-authority": "ca.pem"}, {"client-certificate": "pki/client.pem", "client-key": "pki/client.key"}
     )
-    for each in (by_data, by_file):
-        context = server(each, tmp_path).context
+    for kubeconfig in (by_data, by_file):
+        context = server(kubeconfig, tmp_path).context
         assert len(context.get_ca_certs()) == 1
         assert context.verify_mode is ssl.CERT_REQUIRED
 
 
-def test_no_key_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_private_key_is_not_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     leaf = trustme.CA().issue_cert("client.example")
     pem, key = leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
@@ -156,24 +156,24 @@ def test_no_key_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_ca_of_a_company_is_trusted_in_addition_to_the_clusters_own(tmp_path: Path) -> None:
-    """A proxy that inspects TLS signs the API server's certificate anew."""
+def test_further_ca_is_trusted_with_clusters_own(tmp_path: Path) -> None:
+    """A proxy that inspects TLS replaces the API server's certificate."""
     cluster, company = trustme.CA(organization_name="cluster"), trustme.CA(organization_name="company")
     (tmp_path / "company.pem").write_bytes(company.cert_pem.bytes())
-    of = document({"certificate-authority-data": b64(cluster.cert_pem.bytes())})
-    context = server(of, trust=(tmp_path / "company.pem",)).context
+    kubeconfig = document({"certificate-authority-data": b64(cluster.cert_pem.bytes())})
+    context = server(kubeconfig, trust=(tmp_path / "company.pem",)).context
     assert len(context.get_ca_certs()) == 2
     with pytest.raises(ReadFailure, match="certificates cannot be used"):
-        server(of, trust=(tmp_path / "nothing.pem",))
+        server(kubeconfig, trust=(tmp_path / "nothing.pem",))
 
 
-def test_verification_is_off_only_where_the_kubeconfig_says_so() -> None:
+def test_tls_verification_is_off_only_if_configured() -> None:
     assert server(document()).context.verify_mode is ssl.CERT_REQUIRED
     assert server(document({"insecure-skip-tls-verify": True})).context.verify_mode is ssl.CERT_NONE
     assert server(document({"insecure-skip-tls-verify": "true"})).context.verify_mode is ssl.CERT_REQUIRED
 
 
-def test_a_proxy_of_the_kubeconfig_wins_over_that_of_the_environment() -> None:
+def test_proxy_url_precedes_environment() -> None:
     def proxy_for(url: str) -> str:
         return f"http://environment/{url}"
 
@@ -181,7 +181,7 @@ def test_a_proxy_of_the_kubeconfig_wins_over_that_of_the_environment() -> None:
     assert server(document({"proxy-url": "http://own:3128"}), proxy_for=proxy_for).proxy == "http://own:3128"
 
 
-def test_server_name_and_address_are_taken() -> None:
+def test_server_and_tls_server_name_are_read() -> None:
     at = server(document({"server": "https://api.example/k8s/", "tls-server-name": "real.example"}))
     assert (at.url, at.tls_server_name) == ("https://api.example/k8s", "real.example")
 
@@ -200,28 +200,28 @@ def test_server_name_and_address_are_taken() -> None:
     ],
     ids=repr,
 )
-def test_a_file_that_is_no_kubeconfig_says_so(content: bytes, words: str, tmp_path: Path) -> None:
+def test_file_that_is_not_a_kubeconfig_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_bytes(content)
     with pytest.raises(ReadFailure, match=words):
         read_kubeconfig(path)
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_missing_kubeconfig_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReadFailure, match="No such file"):
         read_kubeconfig(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("key", ["current-context", "contexts", "clusters", "users"])
 @pytest.mark.parametrize("odd", [None, [], {}, "text", 7, [None], [{"name": "prod"}]], ids=repr)
-def test_no_shape_of_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
+def test_malformed_section_is_a_read_failure(key: str, odd: Any) -> None:
     with pytest.raises(ReadFailure):
         server(document() | {key: odd})
 
 
 @pytest.mark.parametrize("key", ["server", "certificate-authority-data", "tls-server-name", "proxy-url"])
 @pytest.mark.parametrize("odd", [None, [], {}, "text", 7, "ftp://x"], ids=repr)
-def test_no_value_in_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
+def test_malformed_value_does_not_crash(key: str, odd: Any) -> None:
     try:
         server(document({key: odd}))
     except ReadFailure:
@@ -229,16 +229,16 @@ def test_no_value_in_a_kubeconfig_makes_it_crash(key: str, odd: Any) -> None:
     assert key != "server"
 
 
-def test_a_context_is_chosen_by_name() -> None:
-    of = document()
-    of["contexts"].append({"name": "other", "context": {"cluster": "d", "user": "u"}})
-    of["clusters"].append({"name": "d", "cluster": {"server": "https://other.example"}})
-    assert server(of, context="other").url == "https://other.example"
+def test_context_is_chosen_by_name() -> None:
+    kubeconfig = document()
+    kubeconfig["contexts"].append({"name": "other", "context": {"cluster": "d", "user": "u"}})
+    kubeconfig["clusters"].append({"name": "d", "cluster": {"server": "https://other.example"}})
+    assert server(kubeconfig, context="other").url == "https://other.example"
     with pytest.raises(ReadFailure, match=r"no context named 'third' \(it has: prod, other\)"):
-        server(of, context="third")
+        server(kubeconfig, context="third")
 
 
-def test_what_is_dumped_is_read_again(tmp_path: Path) -> None:
+def test_dumped_kubeconfig_is_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(yaml.safe_dump(document()))
     assert read_kubeconfig(path) == document() == parse_kubeconfig(path.read_bytes())

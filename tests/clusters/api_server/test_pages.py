@@ -1,4 +1,4 @@
-"""Pages are read cheaply, and exactly as object by object."""
+"""Pages are read in less time, with the same result as object by object."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, is_helms, open_page
+from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind, image_uses
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
 
 WEB = "contoso.azurecr.io/shop/web"
@@ -25,27 +25,27 @@ def raw(obj: Any) -> msgspec.Raw:
     return msgspec.Raw(obj if isinstance(obj, bytes) else json.dumps(obj).encode())
 
 
-def read(kind: Kind, *objects: Any, registry: Registry = OURS) -> Findings:
+def read(kind: Kind, *objects: Any, registry: RegistryHost = OURS) -> Findings:
     reader = ObjectReader(kind, "prod", registry)
     for obj in objects:
         reader.add(raw(obj))
-    return reader.found
+    return reader.findings
 
 
-def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: Registry = OURS) -> Findings:
-    found = Findings()
+def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: RegistryHost = OURS) -> Findings:
+    findings = Findings()
     for obj in objects:
-        found.add(image_uses(obj, kind, "prod", registry))
-    return found
+        findings.add(image_uses(obj, kind, "prod", registry))
+    return findings
 
 
-# -- the law --------------------------------------------------------------------------------------------------
+# -- the law ---------------------------------------------------------------------------------------
 
 HOSTS = (
     "contoso.azurecr.io", "CONTOSO.AzureCR.io", "contoso.azurecr.io:443", "contoso.westeurope.geo.azurecr.io",
     "images.contoso.example", "notcontoso.azurecr.io", "contoso.azurecr.io.evil.example", "ghcr.io",
 )  # fmt: skip
-REGISTRY = Registry("contoso.azurecr.io", frozenset({"images.contoso.example"}))
+REGISTRY = RegistryHost("contoso.azurecr.io", frozenset({"images.contoso.example"}))
 images = st.builds(
     lambda host, rest: f"{host}{rest}",
     st.sampled_from(HOSTS),
@@ -124,39 +124,39 @@ pod_statuses = st.fixed_dictionaries(
 @st.composite
 def objects(draw: st.DrawFn) -> tuple[Kind, list[dict[str, Any]]]:
     kind = draw(st.sampled_from((POD, POD, *KINDS, custom())))
-    found = []
+    objects = []
     for _ in range(draw(st.integers(1, 4))):
         obj: Any = draw(st.one_of(specs, specs, specs, odd))
         for key in reversed(kind.pod_spec):
             obj = {key: obj}
         obj = dict(obj) if isinstance(obj, dict) else {}
         obj |= draw(st.fixed_dictionaries({}, optional={"metadata": metadata | odd, "status": pod_statuses | odd}))
-        # Replicas, and objects that are replicas but for a trifle.
-        found += [obj] * draw(st.integers(1, 2))
-    return kind, found
+        # Twice for replicas; other draws differ only in one field.
+        objects += [obj] * draw(st.integers(1, 2))
+    return kind, objects
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(objects())
-def test_both_ways_find_the_same(drawn: tuple[Kind, list[dict[str, Any]]]) -> None:
-    kind, found = drawn
-    fast, slow = read(kind, *found, registry=REGISTRY), one_by_one(kind, *found, registry=REGISTRY)
+def test_page_reader_finds_same_as_single_objects(drawn: tuple[Kind, list[dict[str, Any]]]) -> None:
+    kind, objects = drawn
+    fast, slow = read(kind, *objects, registry=REGISTRY), one_by_one(kind, *objects, registry=REGISTRY)
     assert set(fast.uses) == set(slow.uses)
     assert set(fast.blockers) == set(slow.blockers)
     assert getattr(fast, "notes", {}) == getattr(slow, "notes", {})
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_both_ways_find_the_same_in_real_objects(kind: Kind) -> None:
+def test_page_reader_agrees_on_real_objects(kind: Kind) -> None:
     items = json.loads((CORPUS / "responses" / "list" / f"{capture_of(kind)}.json").read_text())["items"]
     assert read(kind, *items) == one_by_one(kind, *items)
 
 
-# -- what could be missed -------------------------------------------------------------------------------------
+# -- what could be missed --------------------------------------------------------------------------
 
 
 def decoded_whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the objects that are handed to `image_uses`."""
+    """Return the list to which the names of the objects decoded by `image_uses` are added."""
     seen: list[str] = []
 
     def watched(obj: Mapping[str, Any], *rest: Any) -> Findings:
@@ -173,7 +173,7 @@ OWNER = {
 }
 
 
-def test_replicas_and_strangers_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replicas_and_foreign_objects_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = decoded_whole(monkeypatch)
     read(
         POD,
@@ -183,7 +183,7 @@ def test_replicas_and_strangers_cost_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert seen == ["web-0"]
 
 
-def test_a_replica_that_names_one_image_more_anywhere_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replica_with_one_more_image_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = decoded_whole(monkeypatch)
     replicas = [pod(f"web-{n}", f"{WEB}:1", **OWNER) for n in range(3)]
     replicas[1]["metadata"]["annotations"] = {"injected": f"{WEB}:7"}
@@ -192,7 +192,7 @@ def test_a_replica_that_names_one_image_more_anywhere_is_read(monkeypatch: pytes
     assert seen == ["web-0", "web-1", "web-2"]
 
 
-def test_owners_pods_of_their_own_names_are_not_replicas_of_each_other() -> None:
+def test_pods_of_different_owners_are_not_replicas() -> None:
     assert {use.workload.name for use in read(POD, pod("a", f"{WEB}:1"), pod("b", f"{WEB}:1")).uses} == {"a", "b"}
 
 
@@ -205,40 +205,40 @@ def test_owners_pods_of_their_own_names_are_not_replicas_of_each_other() -> None
         b"contoso.a\\u007aurecr.io",
     ],
 )
-def test_a_name_written_in_escapes_is_found(hidden: bytes) -> None:
+def test_escaped_registry_name_is_found(hidden: bytes) -> None:
     text = json.dumps(pod("web", "HOST/shop/web:1")).encode().replace(b"HOST", hidden)
     assert [str(use.reference) for use in read(POD, text).uses] == [f"{WEB}:1"]
 
 
-def test_what_is_encoded_is_decoded() -> None:
+def test_encoded_data_is_decoded() -> None:
     packed = base64.b64encode(f"image: {WEB}:1".encode()).decode()
-    found = read(CONFIG_MAP, {"metadata": {"name": "packed"}, "binaryData": {"values.yaml": packed}})
-    assert [str(use.reference) for use in found.uses] == [f"{WEB}:1"]
+    findings = read(CONFIG_MAP, {"metadata": {"name": "packed"}, "binaryData": {"values.yaml": packed}})
+    assert [str(use.reference) for use in findings.uses] == [f"{WEB}:1"]
 
 
-def test_the_escapes_that_servers_write_are_no_reason_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_escapes_do_not_cause_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Go escapes `<`, `>` and `&`."""
     seen = decoded_whole(monkeypatch)
     read(POD, json.dumps(pod("web", "ghcr.io/shop/web:1 \\u003c\\u0026")).replace("\\\\", "\\").encode())
     assert seen == []
 
 
-def test_an_object_that_cannot_be_read_is_torn() -> None:
+def test_unreadable_object_is_malformed() -> None:
     for text in (b'{"a": "contoso.azurecr.io/\xff"}', b'{"a": ' * 5000 + b'"contoso.azurecr.io"' + b"}" * 5000):
         with pytest.raises(MalformedPage):
             read(POD, text)
 
 
-def test_what_is_kept_to_know_replicas_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_replicas_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acr_cleanup.clusters.api_server.pages._MOST_SEEN", 3)
-    found = read(POD, *[pod(f"p{n % 7}", f"{WEB}:{n % 7}") for n in range(50)])
-    assert len(found.uses) == 7
+    findings = read(POD, *[pod(f"p{n % 7}", f"{WEB}:{n % 7}") for n in range(50)])
+    assert len(findings.uses) == 7
 
 
-# -- the envelope ---------------------------------------------------------------------------------------------
+# -- the envelope ----------------------------------------------------------------------------------
 
 
-def test_lists_of_custom_resources_may_be_called_as_they_like() -> None:
+def test_custom_resource_list_may_have_any_kind() -> None:
     body = listing(custom()).replace(b"RolloutList", b"ListOfRolloutsList")
     assert open_page(body, custom()).items == []
     with pytest.raises(MalformedPage):
@@ -248,19 +248,19 @@ def test_lists_of_custom_resources_may_be_called_as_they_like() -> None:
 
 
 @pytest.mark.parametrize("name", ["Rollouts", "RolloutCollection", "rolloutlist"])
-def test_a_definition_may_name_its_list_without_the_word(name: str) -> None:
+def test_list_kind_need_not_end_in_list(name: str) -> None:
     """`spec.names.listKind` of a CustomResourceDefinition is any name."""
     body = listing(custom(), [{"metadata": {"name": "a"}}]).replace(b"RolloutList", name.encode())
     assert len(open_page(body, custom()).items) == 1
 
 
 @pytest.mark.parametrize("name", ["", "Status", "Rollout"])
-def test_what_is_surely_no_list_is_not_read_as_one(name: str) -> None:
+def test_other_document_is_not_a_list(name: str) -> None:
     with pytest.raises(MalformedPage):
         open_page(listing(custom()).replace(b"RolloutList", name.encode()), custom())
 
 
-# -- Helm -----------------------------------------------------------------------------------------------------
+# -- Helm ------------------------------------------------------------------------------------------
 
 LABEL = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
 
@@ -284,7 +284,7 @@ def release(name: str) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-def test_what_helm_manages_is_seen(metadata: dict[str, Any], helms: bool, separators: tuple[str, str]) -> None:
+def test_helm_objects_are_detected(metadata: dict[str, Any], helms: bool, separators: tuple[str, str]) -> None:
     body = json.dumps({"items": [pod("a"), pod("web", **metadata)]}, separators=separators).encode()
-    items = [raw(each) for each in json.loads(body)["items"]]
-    assert is_helms(body, items) == helms
+    items = [raw(item) for item in json.loads(body)["items"]]
+    assert has_helm_objects(body, items) == helms

@@ -1,4 +1,4 @@
-"""The recorded answers of Azure for AKS, as they are, through the real SDK and our reading of them."""
+"""Recorded answers of Azure for AKS, read through the real SDK."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from multidict import CIMultiDict
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig
 from acr_cleanup.clusters.scan_clusters import scan_clusters
-from acr_cleanup.clusters.targets import Access, AksCluster
+from acr_cleanup.clusters.target import Access
+from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.cluster_objects import OURS, blockers
 from tests.helpers.emulated_clusters import HASTY
@@ -35,13 +36,13 @@ pytestmark = [
 
 @cache
 def recorded(name: str) -> list[Any]:
-    """The exchanges of one recording."""
+    """Return the exchanges of one recording."""
     interactions: list[Any] = yaml.safe_load((RECORDINGS / f"{name}.yaml").read_text())["interactions"]
     return interactions
 
 
 class Replayed:
-    """A recorded answer as azure-core's transports give it."""
+    """A recorded answer, in the form that azure-core's transports return."""
 
     block_size = 4096
     is_closed = True
@@ -51,7 +52,7 @@ class Replayed:
         self.request = request
         self.status_code: int = answer["status"]["code"]
         self.reason: str = answer["status"]["message"]
-        # The recorder wrote bodies down in its own form, so that lengths and codings no longer hold.
+        # The recorder changed the form of the bodies, so lengths and encodings are wrong.
         wire = {"content-length", "content-encoding", "transfer-encoding"}
         self.headers = CIMultiDict(
             {key: values[0] for key, values in answer["headers"].items() if key.lower() not in wire}
@@ -66,10 +67,10 @@ class Replayed:
         yield self.content
 
     async def load_body(self) -> None:
-        """It is here already."""
+        """The body is loaded already."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """There is nothing to close."""
 
     def body(self) -> bytes:
         return self.content
@@ -85,7 +86,7 @@ class Replayed:
 
 
 class Recording(AsyncHttpTransport[Any, Any]):
-    """A transport that a function answers with recorded answers."""
+    """A transport whose recorded answers are chosen by a function."""
 
     def __init__(self, answer: Callable[[str, str], Mapping[str, Any]]) -> None:
         self._answer = answer
@@ -116,20 +117,20 @@ class Credential:
 
 
 async def read(interaction: Any, transport: Recording, access: Access = Access.AUTO) -> ClusterScan:
-    """The scan of the cluster that a recorded request is about."""
+    """Scan the cluster of a recorded request."""
     match = CLUSTER.search(interaction["request"]["uri"])
     assert match is not None
-    (found,) = await scan_clusters(
+    (scan,) = await scan_clusters(
         [AksCluster("prod", match[3], match[1], match[2], access)],
         OURS,
         Azure(Credential(), lambda: transport, "https://management.azure.com"),  # type: ignore[arg-type]
         patience=HASTY,
     )
-    return found
+    return scan
 
 
 def recorded_clusters() -> Iterator[Any]:
-    """Every recorded answer to GET of a managed cluster."""
+    """Return the recorded answers to GET of a managed cluster."""
     for path in sorted(RECORDINGS.glob("*.yaml")) if RECORDINGS.is_dir() else ():
         for number, interaction in enumerate(recorded(path.stem)):
             request, response = interaction["request"], interaction["response"]
@@ -142,11 +143,11 @@ REFUSED = {"status": {"code": 403, "message": "Forbidden"}, "headers": {}, "body
 
 
 @pytest.mark.parametrize("interaction", list(recorded_clusters()))
-async def test_every_recorded_cluster_is_understood(interaction: Any) -> None:
-    """Of one that runs, the user's credentials are asked for next; one that does not run goes no further."""
+async def test_recorded_clusters_are_understood(interaction: Any) -> None:
+    """For a running cluster, the user's credentials are requested next; for another, nothing."""
     transport = Recording(lambda method, _: interaction["response"] if method == "GET" else REFUSED)
-    found = await read(interaction, transport)
-    (blocker,) = found.blockers
+    scan = await read(interaction, transport)
+    (blocker,) = scan.blockers
     described = json.loads(interaction["response"]["body"]["string"])
     if described["properties"].get("powerState", {}).get("code", "Running") == "Running":
         assert transport.sent[1:] == ["POST listClusterUserCredential"]
@@ -166,13 +167,13 @@ def credentials() -> Iterator[Any]:
 
 @pytest.mark.parametrize("interaction", list(credentials()))
 async def test_recorded_credentials_are_a_kubeconfig(interaction: Any) -> None:
-    """The certificates in the recordings were blotted out, so the address is as far as one can get."""
+    """The certificates in the recordings are redacted, so only the address is tested."""
     if interaction["response"]["status"]["code"] != 200:
         pytest.skip("a refusal")
     cluster = next(recorded_clusters()).values[0]
     transport = Recording(lambda method, _: cluster["response"] if method == "GET" else interaction["response"])
-    found = await read(interaction, transport)
-    (blocker,) = found.blockers
+    scan = await read(interaction, transport)
+    (blocker,) = scan.blockers
     assert blocker.call == "reading the kubeconfig"
     assert "certificates cannot be used" in blocker.seen
 
@@ -187,32 +188,32 @@ async def test_recorded_credentials_are_a_kubeconfig(interaction: Any) -> None:
     blotted = document["clusters"][0]["cluster"].pop("certificate-authority-data")
     user = document["users"][0]["user"]
     document["users"][0]["user"] = {key: user[key] for key in user if not key.startswith("client-")}
-    server = api_server(document, None, folder=Path(), around=ConnectionOptions(token))
+    server = api_server(document, None, folder=Path(), options=ConnectionOptions(token))
     assert blotted
     assert re.fullmatch(r"https://[a-z0-9.-]+\.azmk8s\.io:443", server.url)
     assert await server.authorization() == f"Bearer {user['token']}"
 
 
-async def test_the_recorded_run_command_is_followed_to_its_end_and_its_log_refused() -> None:
-    """What it printed is a plain table: the answer to another question is no answer to ours."""
+async def test_recorded_run_command_is_awaited_and_refused() -> None:
+    """The recorded command printed a table, which is not the expected result."""
     interactions = recorded("run_command")
     cluster = next(recorded_clusters()).values[0]
     left = [interaction["response"] for interaction in interactions]
     transport = Recording(
         lambda method, path: cluster["response"] if method == "GET" and "commandResults" not in path else left.pop(0)
     )
-    found = await read(interactions[0], transport, Access.RUN_COMMAND)
+    scan = await read(interactions[0], transport, Access.RUN_COMMAND)
     command = "GET 4c1f2403509b41d3a4417b1f205d5380"
     assert transport.sent[1:] == ["POST runCommand", command, command]
-    assert "NAMESPACE NAME READY STATUS" in blockers(found)
-    assert "marker" in blockers(found)
-    assert found.uses == ()
+    assert "NAMESPACE NAME READY STATUS" in blockers(scan)
+    assert "marker" in blockers(scan)
+    assert scan.uses == ()
 
 
-async def test_a_recorded_error_is_quoted() -> None:
+async def test_recorded_error_is_quoted() -> None:
     (error, *_) = recorded("create_conflict_error")
-    found = await read(error, Recording(lambda *_: error["response"]))
-    (blocker,) = found.blockers
+    scan = await read(error, Recording(lambda *_: error["response"]))
+    (blocker,) = scan.blockers
     body = json.loads(error["response"]["body"]["string"])
     assert str(error["response"]["status"]["code"]) in blocker.seen
     assert (body.get("error") or body)["code"] in blocker.seen

@@ -1,4 +1,4 @@
-"""A whole scan of a captured API server, as it answered: discovery, every list, and Helm's history."""
+"""A whole scan of a captured API server: discovery, every list, and Helm's history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEAD = "custom.metrics.k8s.io/v1beta1"
 
 @pytest.fixture(params=["whole", "paged", "plain discovery"])
 async def scanned(request: pytest.FixtureRequest) -> ClusterScan:
-    """The cluster as it was captured, with all of Helm's history."""
+    """Scan the captured cluster, with all of Helm's history."""
     server = Replay(limit=5 if request.param == "paged" else None, aggregated=request.param != "plain discovery")
     return await scan(server.ask, "real", OURS, access="direct", helm_history=10)
 
@@ -27,32 +27,32 @@ def named(entry: dict[str, Any]) -> tuple[str, str | None, str | None]:
     return entry["repository"], "latest" if entry["implicit_latest"] else entry["tag"], entry["digest"]
 
 
-def test_every_reference_of_every_class_is_found(scanned: ClusterScan) -> None:
-    found = {
+def test_all_expected_references_are_found(scanned: ClusterScan) -> None:
+    references = {
         (use.workload.namespace, use.reference.repository, use.reference.tag, use.reference.digest)
         for use in scanned.uses
     }
-    missing = [entry for entry in EXPECTED["expected"] if (entry["namespace"], *named(entry)) not in found]
+    missing = [entry for entry in EXPECTED["expected"] if (entry["namespace"], *named(entry)) not in references]
     assert missing == []
     assert len({entry["class"] for entry in EXPECTED["expected"]}) == 11
 
 
-def test_nothing_else_is_found(scanned: ClusterScan) -> None:
-    """Neither a lookalike nor another registry."""
+def test_no_other_references_are_found(scanned: ClusterScan) -> None:
+    """Lookalikes and other registries are not found."""
     forbidden = {entry["raw"] for entry in EXPECTED["must_not_match"]}
     known = {named(entry) for entry in EXPECTED["expected"]}
     assert [use for use in scanned.uses if use.text in forbidden] == []
-    found = [(use.reference.repository, use.reference.tag, use.reference.digest) for use in scanned.uses]
-    assert [each for each in found if each not in known] == []
+    references = [(use.reference.repository, use.reference.tag, use.reference.digest) for use in scanned.uses]
+    assert [reference for reference in references if reference not in known] == []
 
 
-def test_the_dead_api_is_the_one_thing_unread_and_can_be_given_up(scanned: ClusterScan) -> None:
+def test_dead_api_is_only_blocker_and_waivable(scanned: ClusterScan) -> None:
     (blocker,) = scanned.blockers
     assert (blocker.kind, "503" in blocker.seen) == (DEAD, True)
     assert scanned.waive([DEAD]).blockers == ()
 
 
-def test_the_running_repositories_are_those_of_containers_and_init_containers(scanned: ClusterScan) -> None:
+def test_running_repositories_come_from_containers(scanned: ClusterScan) -> None:
     running = {use.reference.repository for use in scanned.uses if use.running}
     assert sorted(running) == EXPECTED["running_repositories"]
 
@@ -62,7 +62,7 @@ def test_all_objects_are_counted(scanned: ClusterScan) -> None:
     assert scanned.objects == sum(count for name, count in EXPECTED["objects"].items() if name not in not_read)
 
 
-async def test_without_its_history_nothing_of_helm_is_asked_for() -> None:
+async def test_helm_is_not_requested_without_history() -> None:
     server = Replay()
     asked: list[str] = []
 

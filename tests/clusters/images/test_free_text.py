@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 import acr_cleanup.clusters.images.free_text
 from acr_cleanup.clusters.images.documents import contents, documents
 from acr_cleanup.clusters.images.free_text import read_text
-from acr_cleanup.core.references import Digest, ImageReference, Registry
+from acr_cleanup.core.references import Digest, ImageReference, RegistryHost
 from tests.helpers.cluster_objects import DIGEST, OURS
 
 HOST = "contoso.azurecr.io"
 WEB = f"{HOST}/shop/web"
-REGISTRY = Registry(HOST, frozenset({"images.contoso.example", "mirror.example:5000"}))
+REGISTRY = RegistryHost(HOST, frozenset({"images.contoso.example", "mirror.example:5000"}))
 
 
-def found(text: str, registry: Registry = REGISTRY) -> list[str]:
+def found(text: str, registry: RegistryHost = REGISTRY) -> list[str]:
     """Each reference; an open one as its repository alone."""
     return [str(mention.reference) for mention in read_text(text, registry).mentions]
 

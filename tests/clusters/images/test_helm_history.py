@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from acr_cleanup.clusters.images import helm_history as helm
 from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.pod_specs import Findings
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, captured
@@ -32,7 +32,7 @@ CAPTURES = ["v1_secrets.fieldSelector.json", "v1_secrets.labelSelector.json"]
 PAGES = [f"v1_secrets.labelSelector.limit3.p00{number}.json" for number in range(1, 5)]
 
 
-def findings(*secrets: Mapping[str, Any], revisions: int = 3, registry: Registry = OURS) -> Findings:
+def findings(*secrets: Mapping[str, Any], revisions: int = 3, registry: RegistryHost = OURS) -> Findings:
     history = History(revisions, "production", registry)
     for secret in secrets:
         history.add(secret)

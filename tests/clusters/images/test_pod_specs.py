@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 import acr_cleanup.clusters.images.pod_specs
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses, uses_in_document
-from acr_cleanup.core.references import Registry
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Workload
 from tests.helpers.cluster_objects import DIGEST, OTHER_DIGEST, OURS, kind, pod
 
 WEB = "contoso.azurecr.io/shop/web"
 
 
-def read(obj: Any, of: str = "Pod", registry: Registry = OURS) -> Findings:
+def read(obj: Any, of: str = "Pod", registry: RegistryHost = OURS) -> Findings:
     return image_uses(obj, kind(of), "prod", registry)
 
 
@@ -121,7 +121,7 @@ def test_a_tag_and_a_digest_in_one_reference_are_both_kept() -> None:
     ],
 )
 def test_every_name_of_the_registry_is_ours(image: str) -> None:
-    registry = Registry("contoso.azurecr.io", frozenset({"mirror.contoso.example"}))
+    registry = RegistryHost("contoso.azurecr.io", frozenset({"mirror.contoso.example"}))
     (use,) = read(pod("web", image), registry=registry).uses
     assert (use.reference.repository, use.reference.tag, use.text) == ("shop/web", "1", image)
 

@@ -1,4 +1,4 @@
-"""What a test may do to an emulated API server, and what the real Python client sees of it."""
+"""The emulated API server, and its answers to the real Python client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 def shop(**more: object) -> ClusterState:
-    """A cluster with a token user and seven pods."""
+    """Return a cluster with token authentication and seven pods."""
     cluster = ClusterState("aks-prod", auth="token", **more)  # type: ignore[arg-type]
     cluster.run(build.deployment("shop", "web", [WEB], replicas=7))
     return cluster
@@ -38,8 +38,8 @@ def names(page: object) -> list[str]:
 # -- building worlds ------------------------------------------------------------------------------------------
 
 
-def test_a_deployment_brings_its_replicasets_and_pods() -> None:
-    """As its controllers would make them, owners and history included."""
+def test_deployment_adds_replicasets_and_pods() -> None:
+    """As its controllers would create them, with owners and earlier revisions."""
     cluster = ClusterState("aks-prod")
     old = "contoso.azurecr.io/shop/web:0.9"
     cluster.run(build.deployment("shop", "web", [WEB], replicas=3), history=[[old]])
@@ -55,8 +55,8 @@ def test_a_deployment_brings_its_replicasets_and_pods() -> None:
     assert names({"items": cluster.objects["namespaces"]}) == ["shop"]
 
 
-def test_a_pod_reports_the_image_ids_it_is_given() -> None:
-    """By place for its containers, by image for every container, and none while it waits for its images."""
+def test_pod_reports_the_given_image_ids() -> None:
+    """By position for main containers, by image for all containers. A pending pod has none."""
     digest = "contoso.azurecr.io/shop/web@sha256:" + "a" * 64
     tool = "contoso.azurecr.io/tools/shell:1"
     by_place = build.pod("shop", "a", [WEB], image_ids=[digest])
@@ -72,8 +72,8 @@ def test_a_pod_reports_the_image_ids_it_is_given() -> None:
     assert with_port.startswith("localhost:5000/shop/web@sha256:")
 
 
-async def test_a_custom_resource_is_declared_by_being_added() -> None:
-    """Its definition, its group and its list appear; so they do for objects put in directly."""
+async def test_added_custom_resource_is_declared() -> None:
+    """Its definition, group and list exist, also for objects that a test stores directly."""
     cluster = shop()
     cluster.add(build.custom_object("argoproj.io/v1alpha1", "Rollout", "shop", "web", {"image": WEB}))
     cluster.add(build.definition("example.org", "Widget", "widgets", versions=("v2", "v1"), namespaced=False))
@@ -93,8 +93,8 @@ async def test_a_custom_resource_is_declared_by_being_added() -> None:
 # -- lists ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_walk_does_not_see_what_changes_on_the_way() -> None:
-    """Pages belong to one moment, as in etcd; the next list sees the change."""
+async def test_paged_list_ignores_later_changes() -> None:
+    """All pages show the same state, as in etcd. The next list shows the change."""
     cluster = shop()
     async with api_of(cluster) as api:
         first = (await api.get("/api/v1/pods?limit=3")).json
@@ -108,8 +108,8 @@ async def test_a_walk_does_not_see_what_changes_on_the_way() -> None:
         assert now == sorted({*before, "late"} - {before[5]}, key=lambda name: (name == "late", name))
 
 
-async def test_a_token_serves_only_the_list_it_came_from_and_grows_old() -> None:
-    """A token of other pods, or one whose list is long ago, is answered 410."""
+async def test_continue_token_of_other_or_old_list_expires() -> None:
+    """A token of another list, or of a list long ago, answers 410."""
     cluster = shop()
     async with api_of(cluster) as api:
         token = (await api.get("/api/v1/pods?limit=3")).json["metadata"]["continue"]
@@ -120,15 +120,15 @@ async def test_a_token_serves_only_the_list_it_came_from_and_grows_old() -> None
         assert (await api.get(f"/api/v1/pods?limit=3&continue={token}")).status == 410
 
 
-async def test_the_page_cap_outranks_the_limit() -> None:
-    """A server may return less than was asked for, and says that there is more."""
+async def test_page_cap_overrides_the_limit() -> None:
+    """A server may return fewer objects than requested, with a continue token."""
     cluster = shop(page_cap=2)
     async with api_of(cluster) as api:
         assert [len(page["items"]) for page in await api.walk("/api/v1/pods", 500)] == [2, 2, 2, 1]
 
 
-async def test_expiry_can_be_asked_for_any_number_of_times() -> None:
-    """Two restarts fail, the third walk gets through."""
+async def test_expire_continue_sets_the_number_of_410s() -> None:
+    """Two continue tokens answer 410, the third is valid."""
     cluster = shop(expire_continue={"pods": 2})
     async with api_of(cluster) as api:
         statuses = []
@@ -138,8 +138,8 @@ async def test_expiry_can_be_asked_for_any_number_of_times() -> None:
         assert statuses == [410, 410, 200]
 
 
-async def test_many_pods_are_paged_quickly() -> None:
-    """No page sorts or copies the whole list: the walk is linear in what it sends."""
+async def test_paging_many_pods_is_fast() -> None:
+    """A page does not sort or copy the whole list: the time is linear in the sent objects."""
     cluster = ClusterState("big", auth="token")
     template = build.pod("shop", "x", [WEB])
     cluster.objects["pods"] = [
@@ -147,23 +147,23 @@ async def test_many_pods_are_paged_quickly() -> None:
     ]
     async with api_of(cluster) as api:
         started = time.perf_counter()
-        token, seen, pages = "", 0, 0
+        token, items, pages = "", 0, 0
         while True:
             answer = await api.get(f"/api/v1/pods?limit=500&continue={token}")
             page = json.loads(answer.body)
-            seen, pages, token = seen + len(page["items"]), pages + 1, page["metadata"].get("continue", "")
+            items, pages, token = items + len(page["items"]), pages + 1, page["metadata"].get("continue", "")
             if not token:
                 break
         elapsed = time.perf_counter() - started
-    assert (seen, pages) == (20_000, 40)
+    assert (items, pages) == (20_000, 40)
     assert elapsed < 60, f"{elapsed:.1f} s"
 
 
 # -- refusals -------------------------------------------------------------------------------------------------
 
 
-async def test_forbidden_is_refused_and_hidden_is_empty_and_a_review_tells_both() -> None:
-    """The trap of an empty 200 can be seen through by asking for one's rights."""
+async def test_access_review_shows_forbidden_and_hidden_kinds() -> None:
+    """A hidden kind answers an empty 200; only a review shows the missing right."""
     cluster = shop(forbidden={"cronjobs.batch"}, hidden={"pods"})
     async with api_of(cluster) as api:
         assert (await api.get("/apis/batch/v1/cronjobs")).status == 403
@@ -184,16 +184,20 @@ async def test_forbidden_is_refused_and_hidden_is_empty_and_a_review_tells_both(
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_nobody_can_change_a_cluster(method: str) -> None:
-    """A client that tries is refused, so that a test notices."""
+async def test_changes_of_a_cluster_are_refused(method: str) -> None:
+    """So that a test notices a client that tries."""
     async with api_of(shop()) as api:
         answer = await api.get("/api/v1/namespaces/shop/pods/web", method=method, json={})
         assert answer.status == 403
         assert len(api.cluster.pods()) == 7
 
 
-async def test_who_is_let_in() -> None:
-    """A cluster's own token; on an Entra ID cluster a token for the AKS server app alone. Nobody anonymously."""
+async def test_only_valid_credentials_are_accepted() -> None:
+    """
+    The cluster's token; on an Entra ID cluster, a token for the AKS server app.
+
+    Not anonymous.
+    """
     async with api_of(shop()) as api:
         assert (await api.get("/api/v1/pods")).status == 200
         for token in (None, "wrong", api.emulator.authority.issue_token(AKS_SERVER_APP, "me")):
@@ -209,8 +213,8 @@ async def test_who_is_let_in() -> None:
         assert (await api.get("/api/v1/pods")).status == 401
 
 
-async def test_a_private_or_stopped_cluster_cannot_be_talked_to() -> None:
-    """Unless it is said to be reachable; and that may change at any moment."""
+async def test_private_or_stopped_cluster_cuts_connections() -> None:
+    """Unless it is set to be reachable, which a test may change at any time."""
     cluster = shop(private=True)
     async with api_of(cluster) as api:
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -222,8 +226,8 @@ async def test_a_private_or_stopped_cluster_cannot_be_talked_to() -> None:
             await api.get("/version")
 
 
-async def test_the_proxy_leads_to_reachable_clusters_alone() -> None:
-    """By their real names; one that is private or stopped is refused by the proxy, as a firewall does."""
+async def test_proxy_refuses_unreachable_clusters() -> None:
+    """A private or stopped cluster is refused by the proxy, as by a firewall."""
     clusters = {
         "open": ClusterState("open", auth="token"),
         "private": ClusterState("private", private=True),
@@ -242,11 +246,13 @@ async def test_the_proxy_leads_to_reachable_clusters_alone() -> None:
                         await call
 
 
-# -- through the real client ----------------------------------------------------------------------------------
+# -- the real client ----------------------------------------------------------------------------------
 
 
-async def test_the_real_client_reads_with_a_client_certificate() -> None:
-    """kubernetes.aio under a kubeconfig: raw pages with limit and continue, and a 403 as its exception."""
+async def test_client_library_reads_with_certificate() -> None:
+    """
+    kubernetes.aio with a kubeconfig: raw pages with limit and continue, and a 403 as its exception.
+    """
     cluster = ClusterState("aks-prod", auth="certificate", forbidden={"secrets"})
     cluster.run(build.deployment("shop", "web", [WEB], replicas=7))
     world = World(clusters={"aks-prod": cluster})
@@ -261,33 +267,33 @@ async def test_the_real_client_reads_with_a_client_certificate() -> None:
             certificate=emulator.authority.client_certificate(cluster),
         )
         settings = yaml.safe_load(text)
-        # The certificate alone must do.
+        # The certificate alone must be enough.
         del settings["users"][0]["user"]["token"]
         client = await kubernetes_config.new_client_from_config_dict(settings)
         async with client:
-            seen: list[str] = []
+            pods: list[str] = []
             token = ""
             while True:
                 path = f"{client.configuration.host}/api/v1/pods?limit=3&continue={token}"
                 response = await client.call_api("GET", path, {"Accept": "application/json"})
                 page = json.loads(await response.response.read())
-                seen += names(page)
+                pods += names(page)
                 token = page["metadata"].get("continue", "")
                 if not token:
                     break
-            assert seen == sorted(names({"items": cluster.pods()}))
+            assert pods == sorted(names({"items": cluster.pods()}))
             typed = CoreV1Api(client)
             with pytest.raises(ApiException) as refused:
                 await typed.list_secret_for_all_namespaces()
             assert refused.value.status == 403
             whole = await typed.list_pod_for_all_namespaces(limit=2)
-            assert [pod.metadata.name for pod in whole.items] == seen[:2]
+            assert [pod.metadata.name for pod in whole.items] == pods[:2]
         assert world.count(service="kubernetes/aks-prod", path="/api/v1/pods$") == 4
         assert {record.identity for record in world.requests} == {"masterclient-aks-prod"}
 
 
-async def test_a_certificate_opens_only_its_own_cluster() -> None:
-    """Two clusters share a CA here, which must not make one's users those of the other."""
+async def test_certificate_is_valid_for_own_cluster_only() -> None:
+    """The clusters share an authority, which must not make a user of one a user of the other."""
     clusters = {name: ClusterState(name, auth="certificate") for name in ("one", "two")}
     world = World(clusters=clusters)
     async with Emulator(world) as emulator:
@@ -306,8 +312,8 @@ async def test_a_certificate_opens_only_its_own_cluster() -> None:
             assert response.status == 401
 
 
-def test_the_kubeconfig_carries_the_ca_as_base64() -> None:
-    """As AKS writes it."""
+def test_kubeconfig_has_the_ca_in_base64() -> None:
+    """As in the kubeconfigs of AKS."""
     text = kubeconfig(
         ClusterState("c"),
         server="https://x",

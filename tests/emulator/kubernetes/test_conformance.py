@@ -1,4 +1,4 @@
-"""The emulated API server, given the objects of a real one, answers as the real one did."""
+"""The emulated API server, with the objects of a real one, against the captured answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.helpers.emulated_api_server import ApiClient, Captured, api_of, captu
 
 pytestmark = pytest.mark.recordings
 
-# Differs from one request to the next, or says which server it was.
-_PASSING = {"Audit-Id", "Date", "Content-Length", "Transfer-Encoding", "Etag"}
+# Headers that differ between requests or between servers.
+_UNCOMPARED_HEADERS = {"Audit-Id", "Date", "Content-Length", "Transfer-Encoding", "Etag"}
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ async def api(real: Captured) -> AsyncIterator[ApiClient]:
         yield client
 
 
-def _same_headers(mine: Any, theirs: dict[str, str]) -> None:
-    for name, value in theirs.items():
-        if name in _PASSING:
+def _same_headers(emulated: Any, captured_headers: dict[str, str]) -> None:
+    for name, value in captured_headers.items():
+        if name in _UNCOMPARED_HEADERS:
             continue
-        assert name in mine, f"the real server sends {name}"
+        assert name in emulated, f"the real server sends {name}"
         if "Uid" not in name:
-            assert mine[name] == value
+            assert emulated[name] == value
 
 
 @pytest.mark.parametrize(
@@ -58,32 +58,32 @@ def _same_headers(mine: Any, theirs: dict[str, str]) -> None:
         "apiextensions.k8s.io_v1_customresourcedefinitions",
     ],
 )
-async def test_a_list_is_served_as_the_real_server_served_it(api: ApiClient, real: Captured, name: str) -> None:
-    """Same items in the same order, same keys around them, same headers."""
+async def test_list_answers_as_captured(api: ApiClient, real: Captured, name: str) -> None:
+    """The same items in the same order, the same keys around them, the same headers."""
     file = f"list/{name}.json"
     answer = await api.get(real.entries[file]["path"])
-    theirs = real.json(file)
-    mine = answer.json
+    expected = real.json(file)
+    emulated = answer.json
     assert answer.status == 200
-    assert mine["items"] == theirs["items"]
-    assert {key: value for key, value in mine.items() if key not in {"items", "metadata"}} == {
-        key: value for key, value in theirs.items() if key not in {"items", "metadata"}
+    assert emulated["items"] == expected["items"]
+    assert {key: value for key, value in emulated.items() if key not in {"items", "metadata"}} == {
+        key: value for key, value in expected.items() if key not in {"items", "metadata"}
     }
-    assert set(mine["metadata"]) == set(theirs["metadata"])
+    assert set(emulated["metadata"]) == set(expected["metadata"])
     _same_headers(answer.headers, real.headers(file))
 
 
 @pytest.mark.parametrize("name", ["v1_pods", "v1_configmaps", "apps_v1_replicasets", "v1_namespaces"])
-async def test_a_walk_has_the_pages_of_the_real_walk(api: ApiClient, real: Captured, name: str) -> None:
-    """Page by page: the items, what remains, and the key inside the opaque token."""
+async def test_paged_list_has_the_captured_pages(api: ApiClient, real: Captured, name: str) -> None:
+    """For each page: the items, the remaining count, and the key in the opaque token."""
     pages = [real.json(file) for file in sorted(real.entries) if file.startswith(f"list/{name}.limit5.p")]
-    mine = await api.walk(real.entries[f"list/{name}.json"]["path"], 5)
-    assert [page["items"] for page in mine] == [page["items"] for page in pages]
-    assert [set(page["metadata"]) for page in mine] == [set(page["metadata"]) for page in pages]
+    emulated = await api.walk(real.entries[f"list/{name}.json"]["path"], 5)
+    assert [page["items"] for page in emulated] == [page["items"] for page in pages]
+    assert [set(page["metadata"]) for page in emulated] == [set(page["metadata"]) for page in pages]
     remaining = [page["metadata"].get("remainingItemCount") for page in pages]
-    assert [page["metadata"].get("remainingItemCount") for page in mine] == remaining
-    assert [_start(page) for page in mine] == [_start(page) for page in pages]
-    assert len({page["metadata"]["resourceVersion"] for page in mine}) == 1
+    assert [page["metadata"].get("remainingItemCount") for page in emulated] == remaining
+    assert [_start(page) for page in emulated] == [_start(page) for page in pages]
+    assert len({page["metadata"]["resourceVersion"] for page in emulated}) == 1
 
 
 def _start(page: Any) -> str | None:
@@ -110,8 +110,8 @@ def _start(page: Any) -> str | None:
         "404_root-path.json",
     ],
 )
-async def test_an_error_is_the_error_of_the_real_server(api: ApiClient, real: Captured, name: str) -> None:
-    """Status, headers and the body to the byte: Status objects here, plain text there."""
+async def test_error_answers_as_captured(api: ApiClient, real: Captured, name: str) -> None:
+    """Status, headers and the exact body: a Status object or plain text."""
     entry = real.entries[f"errors/{name}"]
     query = f"?{entry['query']}" if entry["query"] else ""
     answer = await api.get(entry["path"] + query)
@@ -120,8 +120,8 @@ async def test_an_error_is_the_error_of_the_real_server(api: ApiClient, real: Ca
     _same_headers(answer.headers, real.headers(f"errors/{name}"))
 
 
-async def test_every_refusal_of_a_list_is_worded_as_on_the_real_server(api: ApiClient, real: Captured) -> None:
-    """403, for each kind that was asked for without rights, a missing group included."""
+async def test_forbidden_lists_answer_as_captured(api: ApiClient, real: Captured) -> None:
+    """403 for each kind, also for a group that does not exist."""
     api.cluster.forbidden = {"*"}
     names = [name for name in real.entries if name.startswith("errors/403_reader_")]
     assert len(names) > 20
@@ -132,7 +132,7 @@ async def test_every_refusal_of_a_list_is_worded_as_on_the_real_server(api: ApiC
         _same_headers(answer.headers, real.headers(name))
 
 
-async def test_a_bad_token_is_refused_as_on_the_real_server(api: ApiClient, real: Captured) -> None:
+async def test_bad_token_answers_as_captured(api: ApiClient, real: Captured) -> None:
     """401, on lists and on discovery."""
     api.token = "bad-token"
     for name in ("errors/401_bad-token_pods.json", "errors/401_bad-token_apis.json"):
@@ -141,30 +141,28 @@ async def test_a_bad_token_is_refused_as_on_the_real_server(api: ApiClient, real
 
 
 @pytest.mark.parametrize("resource", ["pods", "replicasets"])
-async def test_an_expired_token_brings_the_410_of_the_real_server(
-    api: ApiClient, real: Captured, resource: str
-) -> None:
-    """The fresh token in its metadata continues at the same key, under a newer resource version."""
+async def test_expired_continue_token_answers_captured_410(api: ApiClient, real: Captured, resource: str) -> None:
+    """The new token in its metadata continues at the same key, with a newer resource version."""
     path = real.entries[f"errors/410_{resource}.first-page.json"]["path"]
     key = "pods" if resource == "pods" else "replicasets.apps"
     first = (await api.get(f"{path}?limit=1")).json
     api.cluster.expire_continue[key] = 1
     answer = await api.get(f"{path}?limit=1&continue={first['metadata']['continue']}")
-    theirs = real.json(f"errors/410_{resource}.expired.json")
+    expected = real.json(f"errors/410_{resource}.expired.json")
     assert answer.status == 410
-    assert answer.json | {"metadata": 0} == theirs | {"metadata": 0}
-    assert answer.json["metadata"]["continue"] == theirs["metadata"]["continue"]
+    assert answer.json | {"metadata": 0} == expected | {"metadata": 0}
+    assert answer.json["metadata"]["continue"] == expected["metadata"]["continue"]
 
     fresh = answer.json["metadata"]["continue"]
     again = (await api.get(f"{path}?limit=1&continue={fresh}")).json
-    wanted = real.json(f"errors/410_{resource}.inconsistent-continuation.json")
-    assert again["items"][0]["metadata"]["name"] == wanted["items"][0]["metadata"]["name"]
-    assert again["metadata"]["remainingItemCount"] == wanted["metadata"]["remainingItemCount"]
+    expected_page = real.json(f"errors/410_{resource}.inconsistent-continuation.json")
+    assert again["items"][0]["metadata"]["name"] == expected_page["items"][0]["metadata"]["name"]
+    assert again["metadata"]["remainingItemCount"] == expected_page["metadata"]["remainingItemCount"]
     assert int(again["metadata"]["resourceVersion"]) > int(first["metadata"]["resourceVersion"])
 
 
 async def test_resource_version_0_ignores_the_limit(api: ApiClient, real: Captured) -> None:
-    """As in the capture: everything on one page, without a token. A negative limit is none."""
+    """Everything is on one page, without a token. A negative limit means no limit."""
     rv0 = (await api.get("/api/v1/pods?resourceVersion=0&limit=2")).json
     assert len(rv0["items"]) == len(real.json("list/v1_pods.rv0.json")["items"])
     assert "continue" not in rv0["metadata"]
@@ -172,45 +170,45 @@ async def test_resource_version_0_ignores_the_limit(api: ApiClient, real: Captur
     assert len(negative["items"]) == len(real.json("errors/negative-limit.json")["items"])
 
 
-async def test_one_namespace_and_a_missing_one(api: ApiClient, real: Captured) -> None:
-    """The list of a namespace that is not there is 200 and empty."""
+async def test_list_of_missing_namespace_is_empty(api: ApiClient, real: Captured) -> None:
+    """It answers 200, as does the list of an existing namespace."""
     for name in ("list/one-namespace_pods.json", "list/no-such-namespace_pods.json"):
         answer = await api.get(real.entries[name]["path"])
         assert answer.status == 200
         assert answer.json["items"] == real.json(name)["items"]
 
 
-async def test_selectors_find_what_the_real_server_found(api: ApiClient, real: Captured) -> None:
-    """Helm's Secrets, by label and by type; with a selector nothing says how many remain."""
-    found = real.json("list/v1_secrets.labelSelector.json")["items"]
+async def test_selectors_return_the_captured_items(api: ApiClient, real: Captured) -> None:
+    """Helm's Secrets, by label and by type. With a selector, there is no remaining count."""
+    releases = real.json("list/v1_secrets.labelSelector.json")["items"]
     other = build.configmap("shop", "other", {}) | {"kind": "Secret", "type": "Opaque"}
-    api.cluster.objects["secrets"] = [{"apiVersion": "v1", "kind": "Secret", **item} for item in found] + [other]
+    api.cluster.objects["secrets"] = [{"apiVersion": "v1", "kind": "Secret", **item} for item in releases] + [other]
     by_label = (await api.get("/api/v1/secrets?labelSelector=owner%3Dhelm")).json
     by_field = (await api.get("/api/v1/secrets?fieldSelector=type%3Dhelm.sh%2Frelease.v1")).json
-    assert by_label["items"] == found
-    assert by_field["items"] == found
+    assert by_label["items"] == releases
+    assert by_field["items"] == releases
     page = (await api.get("/api/v1/secrets?labelSelector=owner%3Dhelm&limit=3")).json
-    theirs = real.json("list/v1_secrets.labelSelector.limit3.p001.json")
-    assert set(page["metadata"]) == set(theirs["metadata"])
+    expected = real.json("list/v1_secrets.labelSelector.limit3.p001.json")
+    assert set(page["metadata"]) == set(expected["metadata"])
 
 
-async def test_discovery_has_the_shape_of_the_real_documents(api: ApiClient, real: Captured) -> None:
-    """Both forms, and for each kind that both servers know the same words about it."""
+async def test_discovery_has_the_captured_form(api: ApiClient, real: Captured) -> None:
+    """Both forms. Kinds that both servers have are described alike."""
     api.cluster.dead_apis = {"custom.metrics.k8s.io/v1beta1"}
     for path, name in (("/api", "api"), ("/apis", "apis")):
-        plain, theirs = await api.get(path), real.json(f"discovery/{name}.json")
-        assert set(plain.json) == set(theirs)
+        plain, expected = await api.get(path), real.json(f"discovery/{name}.json")
+        assert set(plain.json) == set(expected)
         _same_headers(plain.headers, real.headers(f"discovery/{name}.json"))
         file = f"discovery/{name}.aggregated.json"
         accept = real.entries[file]["request_headers"]["Accept"]
         aggregated = await api.get(path, accept=accept)
         _same_headers(aggregated.headers, real.headers(file))
-        mine, wanted = (_by_kind(document) for document in (aggregated.json, real.json(file)))
-        assert set(mine) <= set(wanted)
-        for kind, entry in mine.items():
-            expected = wanted[kind]
+        emulated, expected_kinds = (_by_kind(document) for document in (aggregated.json, real.json(file)))
+        assert set(emulated) <= set(expected_kinds)
+        for kind, entry in emulated.items():
+            captured_entry = expected_kinds[kind]
             for field in ("responseKind", "scope", "singularResource", "verbs"):
-                assert entry.get(field) == expected.get(field), kind
+                assert entry.get(field) == captured_entry.get(field), kind
     client_go = real.entries["discovery/apis.aggregated-or-plain.json"]["request_headers"]["Accept"]
     assert (await api.get("/apis", accept=client_go)).json["kind"] == "APIGroupDiscoveryList"
     stale = next(item for item in aggregated.json["items"] if item["metadata"]["name"] == "custom.metrics.k8s.io")
@@ -227,23 +225,23 @@ def _by_kind(document: Any) -> dict[tuple[str, str, str], Any]:
 
 
 @pytest.mark.parametrize("name", ["v1", "apps_v1", "batch_v1", "argoproj.io_v1alpha1", "authorization.k8s.io_v1"])
-async def test_a_group_version_lists_its_kinds_as_the_real_one(api: ApiClient, real: Captured, name: str) -> None:
-    """Name, kind, scope and verbs of every kind that is emulated."""
-    theirs = real.json(f"discovery/{name}.json")
-    mine = (await api.get(real.entries[f"discovery/{name}.json"]["path"])).json
-    assert {key: mine[key] for key in mine if key != "resources"} == {
-        key: theirs[key] for key in theirs if key != "resources"
+async def test_group_version_lists_the_captured_kinds(api: ApiClient, real: Captured, name: str) -> None:
+    """Name, kind, scope and verbs of every emulated kind."""
+    expected = real.json(f"discovery/{name}.json")
+    emulated = (await api.get(real.entries[f"discovery/{name}.json"]["path"])).json
+    assert {key: emulated[key] for key in emulated if key != "resources"} == {
+        key: expected[key] for key in expected if key != "resources"
     }
-    wanted = {entry["name"]: entry for entry in theirs["resources"]}
-    for entry in mine["resources"]:
-        real_entry = wanted[entry["name"]]
+    expected_kinds = {entry["name"]: entry for entry in expected["resources"]}
+    for entry in emulated["resources"]:
+        real_entry = expected_kinds[entry["name"]]
         if "/" not in entry["name"]:
             for field in ("singularName", "namespaced", "kind", "verbs", "shortNames"):
                 assert entry.get(field) == real_entry.get(field), entry["name"]
 
 
-async def test_a_dead_aggregated_api_answers_503_in_plain_text(api: ApiClient, real: Captured) -> None:
-    """As an aggregated API without a backend does."""
+async def test_dead_aggregated_api_answers_503_in_plain_text(api: ApiClient, real: Captured) -> None:
+    """As an aggregated API without a backend."""
     api.cluster.dead_apis = {"custom.metrics.k8s.io/v1beta1"}
     name = "discovery/custom.metrics.k8s.io_v1beta1.json"
     answer = await api.get("/apis/custom.metrics.k8s.io/v1beta1")
@@ -253,19 +251,19 @@ async def test_a_dead_aggregated_api_answers_503_in_plain_text(api: ApiClient, r
     assert group.json == real.json("discovery/group_custom.metrics.k8s.io.json")
 
 
-async def test_partial_metadata_and_gzip_are_spoken(api: ApiClient, real: Captured) -> None:
-    """The forms that a frugal client asks for."""
+async def test_partial_metadata_and_gzip_answer_as_captured(api: ApiClient, real: Captured) -> None:
+    """The forms that a client uses to save memory and traffic."""
     entry = real.entries["list/v1_pods.partial.json"]
-    mine = (await api.get("/api/v1/pods", accept=entry["request_headers"]["Accept"])).json
-    theirs = real.json("list/v1_pods.partial.json")
-    assert mine["kind"] == theirs["kind"]
-    assert mine["items"] == theirs["items"]
+    emulated = (await api.get("/api/v1/pods", accept=entry["request_headers"]["Accept"])).json
+    expected = real.json("list/v1_pods.partial.json")
+    assert emulated["kind"] == expected["kind"]
+    assert emulated["items"] == expected["items"]
     zipped = await api.get("/api/v1/pods", headers={"Accept-Encoding": "gzip"})
     _same_headers(zipped.headers, real.headers("list/v1_pods.accept-gzip.bin"))
 
 
-def test_built_objects_have_no_field_that_a_real_object_does_not_have(real: Captured) -> None:
-    """What the builders write, a real server wrote as well."""
+def test_built_objects_have_only_captured_fields(real: Captured) -> None:
+    """Every field of a built object is in some captured object of its kind."""
     cluster = ClusterState("built")
     image = "contoso.azurecr.io/shop/web:1"
     web = build.deployment("shop", "web", [image], init=["contoso.azurecr.io/shop/migrate:5"])
@@ -296,7 +294,7 @@ def test_built_objects_have_no_field_that_a_real_object_does_not_have(real: Capt
 
 
 def _plain(item: Any) -> Any:
-    """Without labels and annotations, whose keys are anybody's, and without managedFields."""
+    """Return an object without managedFields, labels and annotations, whose keys are arbitrary."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,7 +1,8 @@
 """
-The emulator's kubectl, in this process: its words, its errors and its exit codes.
+The emulator's stand-in for kubectl, called in this process: output, errors and exit codes.
 
-That they are those of the real program is held by tests/emulator/kubernetes/test_run_command.py, where that is at hand.
+tests/emulator/kubernetes/test_run_command.py compares them with the real program, if it is
+installed.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ WEB = "contoso.azurecr.io/shop/web:1.0"
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     code: int
     out: str
     err: str
 
 
-Run = Callable[..., Awaitable[Said]]
+Run = Callable[..., Awaitable[Output]]
 Inside = Callable[..., AbstractAsyncContextManager[Run]]
 
 
@@ -48,7 +49,11 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.
 async def _inside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], *faults: Fault
 ) -> AsyncIterator[Run]:
-    """A cluster with a Deployment of two pods and three ConfigMaps, and a function that runs one command line in it."""
+    """
+    Yield a function that runs one command line in a cluster.
+
+    The cluster has a Deployment with two pods, and three ConfigMaps.
+    """
     cluster = ClusterState("aks-prod", private=True)
     cluster.run(build.deployment("shop", "web", [WEB], replicas=2))
     cluster.add(*(build.configmap("shop", f"settings-{number}", {"a": "1"}) for number in range(3)))
@@ -59,16 +64,16 @@ async def _inside(
         config.write_text(inside_kubeconfig(server, ca, cluster.inside_token))
         monkeypatch.setenv("KUBECONFIG", str(config))
 
-        async def run(line: str, stdin: str = "") -> Said:
+        async def run(line: str, stdin: str = "") -> Output:
             monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
             code = await asyncio.to_thread(kubectl.main, line.split())
             out, err = capfdbinary.readouterr()
-            return Said(code, out.decode(), err.decode())
+            return Output(code, out.decode(), err.decode())
 
         yield run
 
 
-async def test_what_is_read_is_printed_in_every_form(inside: Inside, tmp_path: Path) -> None:
+async def test_get_prints_every_output_form(inside: Inside, tmp_path: Path) -> None:
     async with inside() as run:
         assert len((await run("get pods -A -o name")).out.splitlines()) == 2
         assert (await run("get deployments.apps,configmaps -n shop -oname --chunk-size=1")).out.splitlines() == [
@@ -95,7 +100,7 @@ async def test_what_is_read_is_printed_in_every_form(inside: Inside, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("get", "Required resource not specified"),
         ("get pods -A -o", "flag needs an argument: -o"),
@@ -104,30 +109,30 @@ async def test_what_is_read_is_printed_in_every_form(inside: Inside, tmp_path: P
         ("get pods -A -o yaml", "unable to match a printer"),
         ("get pods -A -o jsonpath={.items[", "error parsing jsonpath"),
         ("get pods -A -o jsonpath={.items[9].metadata}", "error executing jsonpath"),
-        ("get pod nobody -n shop", "Error from server (NotFound)"),
+        ("get pod missing -n shop", "Error from server (NotFound)"),
         ("get --raw /apis/nothing/v1", "NotFound"),
         ("delete pod x", "can only read"),
         ("create -f x", "can only read"),
     ],
 )
-async def test_what_cannot_be_done_is_said_with_exit_code_one(
+async def test_invalid_command_exits_with_1(
     inside: Inside,
     line: str,
-    said: str,
+    message: str,
 ) -> None:
     async with inside() as run:
-        found = await run(line)
-        assert found.code == 1
-        assert said in found.err
+        output = await run(line)
+        assert output.code == 1
+        assert message in output.err
 
 
-async def test_what_may_be_missing_is_no_error_when_that_is_said(inside: Inside) -> None:
+async def test_ignore_not_found_exits_with_0(inside: Inside) -> None:
     async with inside() as run:
-        assert await run("get pod nobody -n shop --ignore-not-found") == Said(0, "", "")
+        assert await run("get pod missing -n shop --ignore-not-found") == Output(0, "", "")
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ({"status": 401}, "You must be logged in to the server"),
         ({"status": 503}, "the server is currently unable to handle the request"),
@@ -136,29 +141,29 @@ async def test_what_may_be_missing_is_no_error_when_that_is_said(inside: Inside)
     ],
     ids=str,
 )
-async def test_what_the_server_refuses_is_told_and_what_came_before_is_printed(
+async def test_refused_kind_keeps_earlier_output(
     inside: Inside,
     fault: dict[str, object],
-    said: str,
+    message: str,
 ) -> None:
-    """The exit code alone tells that something is missing."""
+    """Only the exit code shows that the output is incomplete."""
     broken = Fault(service="kubernetes/aks-prod", path="/pods$", **fault)  # type: ignore[arg-type]
     async with inside(broken) as run:
-        found = await run("get configmaps,pods -A -o name")
-        assert (found.code, found.out.count("configmap/")) == (1, 3)
-        assert said in found.err
+        output = await run("get configmaps,pods -A -o name")
+        assert (output.code, output.out.count("configmap/")) == (1, 3)
+        assert message in output.err
 
 
-async def test_without_a_server_it_says_so(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_kubeconfig_reports_refused_connection(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     async with inside() as run:
         monkeypatch.delenv("KUBECONFIG")
         assert "localhost:8080 was refused" in (await run("get pods")).err
 
 
-async def test_rights_kinds_and_versions(inside: Inside) -> None:
+async def test_other_commands_print_their_answers(inside: Inside) -> None:
     async with inside() as run:
-        assert await run("auth can-i list pods -A") == Said(0, "yes\n", "")
-        assert await run("auth can-i list pods -q") == Said(0, "", "")
+        assert await run("auth can-i list pods -A") == Output(0, "yes\n", "")
+        assert await run("auth can-i list pods -q") == Output(0, "", "")
         assert "doesn't have a resource type 'unicorns'" in (await run("auth can-i list unicorns")).err
         assert (await run("auth can-i * * -A")).code in {0, 1}
         kinds = (await run("api-resources --verbs=list --namespaced -o name")).out.splitlines()

@@ -1,4 +1,4 @@
-"""The run command is executed for real, and what AKS does to its log is done to it."""
+"""The run command: real execution, the changes that AKS makes to the log, and kubectl."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGES = '{range .items[*]}{.metadata.namespace}/{.metadata.name}{"\\x1f"}{.spec
 
 
 def shop(**more: Any) -> ClusterState:
-    """A private cluster with some of everything."""
+    """Return a private cluster with objects of several kinds."""
     cluster = ClusterState("aks-prod", private=True, **more)
     cluster.run(
         build.deployment("shop", "web", [WEB, "contoso.azurecr.io/a<b>&:é"], replicas=3, init=["x/init:1"]),
@@ -41,7 +41,7 @@ def shop(**more: Any) -> ClusterState:
 
 @asynccontextmanager
 async def inside(cluster: ClusterState) -> AsyncIterator[Any]:
-    """A started world, and a function that runs a command in the cluster."""
+    """Start a world; yield a function that runs a command in the cluster."""
     world = World(clusters={cluster.name: cluster})
     async with Emulator(world) as emulator:
 
@@ -52,8 +52,12 @@ async def inside(cluster: ClusterState) -> AsyncIterator[Any]:
         yield run
 
 
-async def test_a_command_reaches_a_private_api_server_from_inside() -> None:
-    """kubectl lists every pod of a cluster that nobody outside can talk to; the requests are on record."""
+async def test_command_reaches_a_private_api_server() -> None:
+    """
+    kubectl lists all pods of a cluster that clients outside cannot reach.
+
+    The requests are recorded.
+    """
     cluster = shop()
     async with inside(cluster) as run:
         result = await run(f"kubectl get pods -A -o jsonpath='{IMAGES}'")
@@ -64,8 +68,8 @@ async def test_a_command_reaches_a_private_api_server_from_inside() -> None:
         assert run.world.count(service="kubernetes/aks-prod", path="/api/v1/pods") == 1
 
 
-async def test_the_log_is_both_streams_in_order_with_the_exit_code() -> None:
-    """As AKS reports it; the shell starts in an empty folder and knows nothing of this process."""
+async def test_log_has_both_streams_and_exit_code() -> None:
+    """As in AKS. The shell starts in an empty folder, without the environment of this process."""
     async with inside(shop()) as run:
         result = await run("echo one; echo two >&2; echo three; ls; echo $HOME; exit 7")
         assert (result.exit_code, result.logs.splitlines()[:3]) == (7, ["one", "two", "three"])
@@ -74,8 +78,8 @@ async def test_the_log_is_both_streams_in_order_with_the_exit_code() -> None:
         assert names <= {"PATH", "HOME", "KUBECONFIG", "PWD", "OLDPWD", "SHLVL", "_"}
 
 
-async def test_files_of_the_context_lie_in_the_folder() -> None:
-    """A zip in base64, as `az aks command invoke --file` sends it."""
+async def test_context_files_are_in_the_working_folder() -> None:
+    """A zip file in base64, as `az aks command invoke --file` sends it."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr("script.sh", "echo from the file")
@@ -84,8 +88,8 @@ async def test_files_of_the_context_lie_in_the_folder() -> None:
         assert result.logs == "from the file\n"
 
 
-async def test_a_long_log_is_cut_at_512_kib_without_a_sign() -> None:
-    """The exit code is still 0: only the reader can notice."""
+async def test_long_log_is_silently_cut_at_512_kib() -> None:
+    """The exit code is still 0, so the reader must notice the missing end."""
     async with inside(shop()) as run:
         result = await run("yes | head -c 600000; echo END")
         assert result.exit_code == 0
@@ -93,8 +97,8 @@ async def test_a_long_log_is_cut_at_512_kib_without_a_sign() -> None:
         assert "END" not in result.logs
 
 
-async def test_the_knobs_spoil_a_log() -> None:
-    """Cut short, emptied, with a warning before it, with another exit code."""
+async def test_cluster_settings_change_the_log() -> None:
+    """Cut short, empty, with a warning before it, with another exit code."""
     cluster = shop()
     async with inside(cluster) as run:
         cluster.truncate_log_at = 4
@@ -108,27 +112,30 @@ async def test_the_knobs_spoil_a_log() -> None:
         assert (result.exit_code, result.logs) == (137, "")
 
 
-async def test_a_command_that_does_not_end_is_ended() -> None:
-    """With everything that it started."""
+async def test_command_over_its_time_is_killed() -> None:
+    """With all processes that it started."""
     async with inside(shop(run_command_seconds=0.3)) as run:
         result = await run("sleep 60 & sleep 60")
         assert result.exit_code is None
         assert result.reason == "the command did not end in time"
 
 
-async def test_on_an_entra_cluster_the_command_is_the_caller() -> None:
-    """With a token for the AKS server app; without one kubectl is not logged in."""
+async def test_entra_cluster_runs_command_as_caller() -> None:
+    """With a token for the AKS server app. Without a token, kubectl is not logged in."""
     async with inside(shop(auth="entra-exec", forbidden={"secrets"})) as run:
         token = run.emulator.authority.issue_token(AKS_SERVER_APP, "the-caller")
         assert (await run("kubectl get pods -A -o name", token=token)).exit_code == 0
         refused = await run("kubectl get secrets -A -o name", token=token)
         assert refused.exit_code == 1
         assert 'User "the-caller" cannot list resource "secrets"' in refused.logs
-        nobody = await run("kubectl get pods -A -o name")
-        assert (nobody.exit_code, nobody.logs) == (1, "error: You must be logged in to the server (Unauthorized)\n")
+        anonymous = await run("kubectl get pods -A -o name")
+        assert (anonymous.exit_code, anonymous.logs) == (
+            1,
+            "error: You must be logged in to the server (Unauthorized)\n",
+        )
 
 
-async def test_kubectl_answers_questions_about_rights_and_kinds() -> None:
+async def test_kubectl_reports_rights_kinds_and_version() -> None:
     """`auth can-i` by word and exit code, `api-resources` by name, `version`."""
     async with inside(shop(forbidden={"cronjobs.batch"}, hidden={"pods"})) as run:
         yes = await run("kubectl auth can-i list deployments.apps -A")
@@ -142,17 +149,21 @@ async def test_kubectl_answers_questions_about_rights_and_kinds() -> None:
         assert "Server Version: v1.36.2" in (await run("kubectl version")).logs
 
 
-async def test_kubectl_says_nothing_of_a_group_version_that_is_down() -> None:
-    """As the real one, where the server describes all its groups at once: whoever counts on it must ask the server."""
+async def test_kubectl_leaves_out_unavailable_group_versions() -> None:
+    """
+    As the real program, if the server describes all groups in one document.
+
+    So the tool must ask the server.
+    """
     async with inside(shop(dead_apis={"custom.metrics.k8s.io/v1beta1"})) as run:
-        told = await run("kubectl api-resources --verbs=list --no-headers")
-        assert told.exit_code == 0
-        assert "metrics" not in told.logs
-        asked = await run("kubectl get --raw /apis/custom.metrics.k8s.io/v1beta1")
-        assert (asked.exit_code, "ServiceUnavailable" in asked.logs) == (1, True)
+        listed = await run("kubectl api-resources --verbs=list --no-headers")
+        assert listed.exit_code == 0
+        assert "metrics" not in listed.logs
+        direct = await run("kubectl get --raw /apis/custom.metrics.k8s.io/v1beta1")
+        assert (direct.exit_code, "ServiceUnavailable" in direct.logs) == (1, True)
 
 
-# -- our kubectl and the real one -----------------------------------------------------------------------------
+# -- the stand-in and the real kubectl -----------------------------------------------------------------------------
 
 COMMANDS = [
     f"get pods -A -o jsonpath='{IMAGES}'",
@@ -215,28 +226,28 @@ COMMANDS = [
 
 
 def skip_without_kubectl() -> None:
-    """Skips the test where there is no kubectl, or one that is too old to print as today's do."""
+    """Skip the test without kubectl, or with a version whose output differs from today's."""
     if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not on the PATH of this machine")
-    told = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, check=False)
-    version = json.loads(told.stdout or "{}").get("clientVersion", {})
+        pytest.skip("kubectl is not installed")
+    output = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, check=False)
+    version = json.loads(output.stdout or "{}").get("clientVersion", {})
     if int(re.sub(r"\D", "", version.get("minor", "0"))) < 28:
         pytest.skip(f"kubectl {version.get('gitVersion')} is older than 1.28")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_our_kubectl_prints_the_bytes_of_the_real_one(command: str) -> None:
-    """Output, errors and exit code; partial output before an error as well."""
+async def test_stand_in_prints_the_bytes_of_kubectl(command: str) -> None:
+    """Output, errors and exit code, also for output before an error."""
     skip_without_kubectl()
     cluster = shop(forbidden={"secrets"}, dead_apis={"custom.metrics.k8s.io/v1beta1"})
     async with inside(cluster) as run:
-        seen = {}
-        for which in ("real", "stub"):
-            cluster.kubectl = which
+        results = {}
+        for program in ("real", "stub"):
+            cluster.kubectl = program
             cluster.expire_continue = {"configmaps": 1}
             result = await run(f"kubectl {command}")
-            seen[which] = (result.exit_code, result.logs)
-    assert seen["stub"] == seen["real"]
+            results[program] = (result.exit_code, result.logs)
+    assert results["stub"] == results["real"]
 
 
 # -- jsonpath -------------------------------------------------------------------------------------------------
@@ -263,8 +274,8 @@ async def test_our_kubectl_prints_the_bytes_of_the_real_one(command: str) -> Non
         ('{.a"x"}', "1x"),
     ],
 )
-def test_a_template_prints(template: str, text: str) -> None:
-    """What the real program prints for the same."""
+def test_jsonpath_template_prints_its_text(template: str, text: str) -> None:
+    """The texts are those of the real program."""
     value = {
         "a": 1,
         "b": {"c": "x", "d.e": "y"},
@@ -279,14 +290,14 @@ def test_a_template_prints(template: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("template", ["{.a", '{"a}', "{range .a[*]}", "{end}", "{.a[x]}"])
-def test_a_wrong_template_is_an_error(template: str) -> None:
-    """And not silence."""
+def test_invalid_jsonpath_template_is_an_error(template: str) -> None:
+    """An error, not empty output."""
     with pytest.raises(JsonPathError):
         render(template, {})
 
 
-def test_counting_past_the_end_is_the_one_missing_value_that_is_an_error() -> None:
-    """As in the real program: a list that is not there prints nothing, an index that is not there fails."""
+def test_jsonpath_index_past_the_end_is_an_error() -> None:
+    """As in the real program. A missing list prints nothing."""
     assert render("{.missing[0]}", {}) == ""
     with pytest.raises(JsonPathIndexError):
         render("{.l[5]}", {"l": [1]})

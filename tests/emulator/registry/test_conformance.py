@@ -1,4 +1,4 @@
-"""The emulated registry against the official description of the real one: every answer has the shape promised there."""
+"""The emulated registry against the official description of the real one (swagger)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ RECORDINGS = SWAGGER.parents[1] / "acr-recordings"
 
 pytestmark = [
     pytest.mark.recordings,
-    pytest.mark.skipif(not SWAGGER.exists(), reason=f"the public description {SWAGGER} is not on this machine"),
+    pytest.mark.skipif(not SWAGGER.exists(), reason=f"the public description {SWAGGER} is missing"),
 ]
 
 
 @dataclass(frozen=True)
 class Operation:
     """
-    How an operation of the description is called here, and what must come of it beside what the description says.
+    A call of a described operation, with the expected answer.
 
-    `headers` are those that clients go by. An operation that is not `served` answers as a path that there is not.
+    `status`: the expected status.
+    `scope`: the scope that the challenge must name.
+    `headers`: required headers besides those of the description, because clients rely on them.
+    `options`: of the request.
     """
 
     method: str
@@ -45,11 +48,11 @@ class Operation:
 
 LISTED, LOCKS = ("Link",), {"json": {"writeEnabled": True}}
 DIGEST = ("Docker-Content-Digest",)
-LEFT = ("X-Ms-Ratelimit-Remaining-Calls-Per-Second",)
+REMAINING = ("X-Ms-Ratelimit-Remaining-Calls-Per-Second",)
 READ, WRITE = "repository:shop/web:metadata_read", "repository:shop/web:metadata_write"
 PULL, DELETE = "repository:shop/web:pull", "repository:shop/web:delete"
 
-# What deletes comes last: all of it happens in one world.
+# Deletions are last, because all calls share one world.
 SERVED: dict[str, tuple[Operation, ...]] = {
     "ContainerRegistry_CheckDockerV2Support": (Operation("GET", "/v2/", 200),),
     "ContainerRegistry_GetRepositories": (
@@ -88,27 +91,30 @@ SERVED: dict[str, tuple[Operation, ...]] = {
         Operation("PUT", "/v2/shop%2Fweb/manifests/2.0", 201, "repository:shop/web:push", (*DIGEST, "Location")),
     ),
     "ContainerRegistry_DeleteTag": (
-        Operation("DELETE", "/acr/v1/shop%2Fweb/_tags/2.0", 202, DELETE, ("X-Ms-Int-Docker-Content-Digest", *LEFT)),
+        Operation(
+            "DELETE", "/acr/v1/shop%2Fweb/_tags/2.0", 202, DELETE, ("X-Ms-Int-Docker-Content-Digest", *REMAINING)
+        ),
     ),
     "ContainerRegistry_DeleteManifest": (
-        Operation("DELETE", "/v2/shop%2Fweb/manifests/{image}", 202, DELETE, LEFT),
-        Operation("DELETE", "/v2/shop%2Fweb/manifests/{image}", 404, DELETE, LEFT),
+        Operation("DELETE", "/v2/shop%2Fweb/manifests/{image}", 202, DELETE, REMAINING),
+        Operation("DELETE", "/v2/shop%2Fweb/manifests/{image}", 404, DELETE, REMAINING),
     ),
     "ContainerRegistry_DeleteRepository": (
-        Operation("DELETE", "/acr/v1/shop%2Fweb", 202, DELETE, LEFT),
-        Operation("DELETE", "/acr/v1/shop%2Fweb", 404, DELETE, LEFT),
+        Operation("DELETE", "/acr/v1/shop%2Fweb", 202, DELETE, REMAINING),
+        Operation("DELETE", "/acr/v1/shop%2Fweb", 404, DELETE, REMAINING),
     ),
 }
-# The registry sends these, and the description does not know them; the recordings prove it.
-# Sent since, after the recordings.
+# Fields that the registry has sent only since the recordings were made.
 SINCE = {"configMediaType"}
+# Fields that the registry sends although the description does not have them. The recordings prove
+# it.
 UNDESCRIBED = {"teleportEnabled", "quarantineState", "mediaType", "configMediaType"}
 ELSEWHERE = {
-    "Authentication_ExchangeAadAccessTokenForAcrRefreshToken": "test_tokens_are_given_as_described",
-    "Authentication_ExchangeAcrRefreshTokenForAcrAccessToken": "test_tokens_are_given_as_described",
-    "Authentication_GetAcrAccessTokenFromLogin": "test_tokens_are_given_as_described",
+    "Authentication_ExchangeAadAccessTokenForAcrRefreshToken": "test_token_operations_answer_as_described",
+    "Authentication_ExchangeAcrRefreshTokenForAcrAccessToken": "test_token_operations_answer_as_described",
+    "Authentication_GetAcrAccessTokenFromLogin": "test_token_operations_answer_as_described",
 }
-# Nothing of ours reads or writes blobs; docs/emulator.md says what the emulator does in their place.
+# The tool does not read or write blobs. docs/emulator.md describes the emulator's substitute.
 NOT_SERVED = {
     "ContainerRegistryBlob_GetBlob": ("GET", "/v2/shop%2Fweb/blobs/{image}"),
     "ContainerRegistryBlob_CheckBlobExists": ("HEAD", "/v2/shop%2Fweb/blobs/{image}"),
@@ -137,7 +143,11 @@ async def registry() -> AsyncIterator[RegistryClient]:
 
 
 def described(swagger: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Every operation of the description: its path and its method. Those under `x-ms-paths` differ in their query alone."""
+    """
+    Return the path and the method of each described operation.
+
+    Paths under `x-ms-paths` differ from others in their query only.
+    """
     return {
         operation["operationId"]: (path, method)
         for paths in (swagger["paths"], swagger.get("x-ms-paths", {}))
@@ -148,22 +158,30 @@ def described(swagger: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def conforms(swagger: dict[str, Any], method: str, path: str, answer: RegistryAnswer) -> None:
-    """Fails unless body and headers are those that the description promises, and nothing in the body is called otherwise."""
-    answers = swagger["paths"][path][method.lower()]["responses"]
-    promised = answers.get(str(answer.status)) or answers["default"]
-    schema = promised.get("schema")
+    """
+    Fail unless body and headers conform to the description.
+
+    The body must have no further fields, except those of `UNDESCRIBED`.
+    """
+    responses = swagger["paths"][path][method.lower()]["responses"]
+    response = responses.get(str(answer.status)) or responses["default"]
+    schema = response.get("schema")
     if schema:
         validator = jsonschema.Draft4Validator({**schema, "definitions": swagger["definitions"]})
         body = json.loads(answer.body)
         validator.validate(body)
-        assert {each.rpartition(".")[2] for each in undescribed(schema, body, swagger)} <= UNDESCRIBED
-    for header in promised.get("headers", {}):
-        # A Link is only there when there is a next page.
+        assert {field.rpartition(".")[2] for field in undescribed(schema, body, swagger)} <= UNDESCRIBED
+    for header in response.get("headers", {}):
+        # There is a Link only if there is a next page.
         assert header in answer.headers or header == "Link"
 
 
 def undescribed(schema: dict[str, Any], body: Any, swagger: dict[str, Any], place: str = "") -> Iterator[str]:
-    """The members of a body that the description does not know: misspelt ones pass for missing optional ones otherwise."""
+    """
+    Yield the fields of a body that the description does not have.
+
+    A misspelt optional field would otherwise count as missing.
+    """
     if "$ref" in schema:
         schema = swagger["definitions"][schema["$ref"].rpartition("/")[2]]
     known = {**schema.get("properties", {})}
@@ -180,8 +198,8 @@ def undescribed(schema: dict[str, Any], body: Any, swagger: dict[str, Any], plac
             yield from undescribed(schema.get("items", {}), value, swagger, f"{place}[]")
 
 
-def test_every_operation_of_the_description_is_in_the_table(swagger: dict[str, Any]) -> None:
-    """What the emulator serves, and what it knowingly does not."""
+def test_tables_include_every_described_operation(swagger: dict[str, Any]) -> None:
+    """Served and unserved operations are in the tables and in docs/emulator.md."""
     assert {*SERVED, *ELSEWHERE, *NOT_SERVED} == set(described(swagger))
     page = PAGE.read_text(encoding="utf-8")
     assert [
@@ -189,7 +207,8 @@ def test_every_operation_of_the_description_is_in_the_table(swagger: dict[str, A
     ] == []
 
 
-def test_what_the_description_does_not_know_was_recorded() -> None:
+def test_undescribed_fields_are_in_the_recordings() -> None:
+    """So `UNDESCRIBED` is not a list of the emulator's mistakes."""
     recorded = "".join(path.read_text(encoding="utf-8") for path in RECORDINGS.glob("*.yaml"))
     assert all(f'"{name}"' in recorded for name in UNDESCRIBED - SINCE)
 
@@ -204,18 +223,18 @@ def filled(registry: RegistryClient) -> dict[str, str]:
     return {"image": image, "oci": oci, "index": index}
 
 
-async def test_every_operation_answers_as_described(registry: RegistryClient, swagger: dict[str, Any]) -> None:
+async def test_operations_answer_as_described(registry: RegistryClient, swagger: dict[str, Any]) -> None:
     names = filled(registry)
     content = registry.emulator.world.registry.repositories["shop/web"].manifests[names["image"]].body
-    where = described(swagger)
+    operations = described(swagger)
     for name, calls in SERVED.items():
         for call in calls:
             options = {"data": content} if call.method == "PUT" else dict(call.options)
             answer = await registry.call(call.method, call.path.format(**names), **options)
             assert answer.status == call.status, (name, answer)
             if call.status < 300:
-                conforms(swagger, call.method, where[name][0], answer)
-            assert set(call.headers) <= {each for each in call.headers if each in answer.headers}, (
+                conforms(swagger, call.method, operations[name][0], answer)
+            assert set(call.headers) <= {header for header in call.headers if header in answer.headers}, (
                 name,
                 answer.headers,
             )
@@ -223,8 +242,8 @@ async def test_every_operation_answers_as_described(registry: RegistryClient, sw
             assert ("Link" in answer.headers) == (call.headers == LISTED), name
 
 
-async def test_every_operation_wants_a_token_for_its_scope_and_says_so(registry: RegistryClient) -> None:
-    """In the words that clients read: realm, service, scope and why."""
+async def test_operations_without_token_answer_a_challenge(registry: RegistryClient) -> None:
+    """The challenge has realm, service, scope and error, which clients parse."""
     names = filled(registry)
     registry.token = None
     host = registry.emulator.registry_url
@@ -240,7 +259,7 @@ async def test_every_operation_wants_a_token_for_its_scope_and_says_so(registry:
             assert answer.code == "UNAUTHORIZED"
 
 
-async def test_every_operation_has_a_limit_that_counts_down(registry: RegistryClient, swagger: dict[str, Any]) -> None:
+async def test_operations_over_budget_answer_429(registry: RegistryClient, swagger: dict[str, Any]) -> None:
     names = filled(registry)
     world = registry.emulator.world
     for category in ("DataplaneRead", "DataplaneWrite", "DataplaneDelete"):
@@ -253,7 +272,7 @@ async def test_every_operation_has_a_limit_that_counts_down(registry: RegistryCl
         jsonschema.Draft4Validator(schema).validate(answer.json)
 
 
-async def test_what_is_not_served_is_a_path_that_there_is_not(registry: RegistryClient) -> None:
+async def test_unserved_operations_answer_404(registry: RegistryClient) -> None:
     names = filled(registry)
     for name, (method, path) in NOT_SERVED.items():
         answer = await registry.call(method, path.format(**names))
@@ -261,10 +280,10 @@ async def test_what_is_not_served_is_a_path_that_there_is_not(registry: Registry
         assert answer.body in (b"404 page not found\n", b""), name
 
 
-async def test_tokens_are_given_as_described(registry: RegistryClient, swagger: dict[str, Any]) -> None:
+async def test_token_operations_answer_as_described(registry: RegistryClient, swagger: dict[str, Any]) -> None:
     emulator = registry.emulator
     service = emulator.registry_url
-    token = emulator.authority.issue_token(emulator.world.registry.audience, "somebody")
+    token = emulator.authority.issue_token(emulator.world.registry.audience, "any-client")
     form = {"grant_type": "access_token", "service": service, "access_token": token}
     exchanged = await registry.call("POST", "/oauth2/exchange", data=form)
     conforms(swagger, "POST", "/oauth2/exchange", exchanged)
@@ -285,7 +304,7 @@ async def test_tokens_are_given_as_described(registry: RegistryClient, swagger: 
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/acr/v1/nobody"), ("GET", "/v2/nobody/manifests/1"), ("DELETE", "/acr/v1/locked")]
+    ("method", "path"), [("GET", "/acr/v1/missing"), ("GET", "/v2/missing/manifests/1"), ("DELETE", "/acr/v1/locked")]
 )
 async def test_errors_have_the_described_shape(
     registry: RegistryClient, swagger: dict[str, Any], method: str, path: str
@@ -300,8 +319,8 @@ async def test_errors_have_the_described_shape(
     assert answer.code
 
 
-def test_the_judge_can_say_no(swagger: dict[str, Any]) -> None:
-    """A body without a required field, or with a field of the wrong type, does not pass."""
+def test_conformance_check_rejects_wrong_bodies(swagger: dict[str, Any]) -> None:
+    """A body without a required field, or with a field of a wrong type, does not pass."""
     for wrong in ({"registry": "r", "imageName": "i"}, {"registry": "r", "imageName": "i", "tags": "none"}):
         with pytest.raises(jsonschema.ValidationError):
             conforms(swagger, "GET", "/acr/v1/{name}/_tags", RegistryAnswer(200, {}, json.dumps(wrong).encode(), wrong))

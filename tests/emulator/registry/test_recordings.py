@@ -1,8 +1,9 @@
 """
-The emulated registry against what the real one was recorded to say.
+The emulated registry against recordings of a real one.
 
-Each recording is replayed: the world is filled with what its answers show, the same requests are sent in the same
-order, and every answer must have the recorded status, headers and body.
+Each recording is replayed. The world is filled with the content that the recorded answers show. The
+same requests are sent in the same order. Each answer must have the recorded status, headers and
+body.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ FILES = sorted(FOLDER.glob("*.yaml")) if FOLDER.exists() else []
 
 pytestmark = [
     pytest.mark.recordings,
-    pytest.mark.skipif(not FILES, reason=f"the public recordings {FOLDER} are not on this machine"),
+    pytest.mark.skipif(not FILES, reason=f"the public recordings {FOLDER} are missing"),
 ]
 
-# Framing and time of day say nothing about the registry.
+# Headers of the transport, and the date.
 UNCOMPARED_HEADERS = {"date", "connection", "content-length", "transfer-encoding"}
 LONG_AGO = datetime(2021, 1, 1, tzinfo=UTC)
 
@@ -64,12 +65,12 @@ def exchanges(file: Path) -> list[Exchange]:
 
 
 def moment(text: str) -> datetime:
-    # Python reads no seventh digit.
+    # Python cannot parse a seventh digit.
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d", r"\1", text))
 
 
 def add_manifest(state: RepositoryState, shown: dict[str, Any]) -> None:
-    """A manifest as shown. Its digest is the recorded one, so it is not that of its body."""
+    """Add a manifest with the recorded digest, which is not the digest of its body."""
     children = [
         {
             "digest": child["digest"],
@@ -90,8 +91,8 @@ def add_manifest(state: RepositoryState, shown: dict[str, Any]) -> None:
     )
 
 
-def add_unseen(state: RepositoryState, digest: str) -> ManifestState:
-    """A manifest that no recorded list shows, although a tag names it."""
+def add_unlisted(state: RepositoryState, digest: str) -> ManifestState:
+    """Return a manifest that a recorded tag names; add it, unlisted, if no recorded list has it."""
     return state.manifests.setdefault(
         digest, ManifestState(digest, b"{}", DOCKER_LIST, 0, LONG_AGO, LONG_AGO, attributes=Attributes(list=False))
     )
@@ -99,11 +100,11 @@ def add_unseen(state: RepositoryState, digest: str) -> ManifestState:
 
 def add_tag(state: RepositoryState, name: str, digest: str, created: datetime, updated: datetime) -> None:
     state.tags[name] = TagState(name, digest, created, updated)
-    add_unseen(state, digest).tags[name] = None
+    add_unlisted(state, digest).tags[name] = None
 
 
 def fill(world: World, recorded: list[Exchange]) -> None:
-    """Puts into the world whatever the recorded answers show to be there."""
+    """Fill the world with the content that the recorded answers show."""
     repositories = world.registry.repositories
     for exchange in recorded:
         if exchange.status >= 300 or exchange.path.startswith("/oauth2/"):
@@ -119,7 +120,7 @@ def fill(world: World, recorded: list[Exchange]) -> None:
         for manifest in (*shown.get("manifests", ()), *filter(None, [shown.get("manifest")])):
             add_manifest(state, manifest)
         for digest in shown.get("manifestsDeleted", ()):
-            add_unseen(state, digest)
+            add_unlisted(state, digest)
         for name in shown.get("tagsDeleted", ()):
             add_tag(state, name, shown["manifestsDeleted"][0], LONG_AGO, LONG_AGO)
         for tag in (*shown.get("tags", ()), *filter(None, [shown.get("tag")])):
@@ -130,14 +131,17 @@ def fill(world: World, recorded: list[Exchange]) -> None:
 
 
 def comparable(body: Any, host: str) -> Any:
-    """A body without what the emulator cannot know, or what was added to the wire after the recordings."""
+    """
+    Return a body without the fields that the emulator cannot know or that are newer than the
+    recording.
+    """
     if isinstance(body, dict):
         unknown = {"manifestCount", "tagCount", "configMediaType"}
         return {key: comparable(value, host) for key, value in body.items() if key not in unknown}
     if isinstance(body, list):
         return [comparable(item, host) for item in body]
     if isinstance(body, str):
-        # A moment to the microsecond; anything else as it is written.
+        # Compare times to the microsecond, and other text literally.
         return moment(body) if re.fullmatch(r"[\dT:.-]+Z", body) else body.replace(host, "HOST")
     return body
 
@@ -145,7 +149,7 @@ def comparable(body: Any, host: str) -> Any:
 async def replay(registry: RegistryClient, exchange: Exchange) -> RegistryAnswer:
     body = exchange.request_body
     if exchange.status == 401:
-        # Where the SDK probed without a token, or with one that is worth nothing.
+        # The SDK sent this request without a token, or with an invalid one.
         token, registry.token = registry.token, None
         try:
             return await registry.call(exchange.method, exchange.path, data=body)
@@ -155,7 +159,7 @@ async def replay(registry: RegistryClient, exchange: Exchange) -> RegistryAnswer
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-async def test_what_was_recorded_is_what_the_emulator_says(file: Path) -> None:
+async def test_recorded_requests_get_recorded_answers(file: Path) -> None:
     recorded = exchanges(file)
     world = World()
     async with registry_client(world) as registry:
@@ -163,29 +167,29 @@ async def test_what_was_recorded_is_what_the_emulator_says(file: Path) -> None:
         for exchange in recorded:
             if exchange.path.startswith("/oauth2/"):
                 continue
-            what = f"{exchange.method} {exchange.path}"
+            request = f"{exchange.method} {exchange.path}"
             answer = await replay(registry, exchange)
-            assert answer.status == exchange.status, what
+            assert answer.status == exchange.status, request
             assert comparable(answer.json, registry.emulator.registry_url) == comparable(
                 exchange.json, "fake_url.azurecr.io"
-            ), what
+            ), request
             ours = {name.lower(): value for name, value in answer.headers.items()}
-            assert exchange.headers.keys() - ours.keys() <= UNCOMPARED_HEADERS, what
+            assert exchange.headers.keys() - ours.keys() <= UNCOMPARED_HEADERS, request
             for header in ("content-type", "docker-distribution-api-version", "x-ms-int-docker-content-digest", "link"):
-                assert ours.get(header) == exchange.headers.get(header), what
+                assert ours.get(header) == exchange.headers.get(header), request
             if exchange.json is None:
                 assert answer.body.decode().strip() == exchange.text.strip()
 
 
-def test_the_recordings_hold_every_operation_that_matters() -> None:
-    """So that a replay of nothing does not pass for conformance."""
-    seen = {
+def test_recordings_include_every_used_operation() -> None:
+    """Without this, a replay of no requests would pass."""
+    requests = {
         (exchange.method, re.sub(r"(_tags|_manifests|manifests)/.*", r"\1/X", exchange.path.partition("?")[0]))
         for file in FILES
         for exchange in exchanges(file)
         if exchange.status < 300
     }
-    kinds = {(method, re.sub(r"^/acr/v1/[^_/][^/]*", "/acr/v1/R", path)) for method, path in seen}
+    kinds = {(method, re.sub(r"^/acr/v1/[^_/][^/]*", "/acr/v1/R", path)) for method, path in requests}
     assert {
         ("GET", "/acr/v1/_catalog"),
         ("GET", "/acr/v1/R"),

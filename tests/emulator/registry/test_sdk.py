@@ -1,4 +1,4 @@
-"""The real registry SDK against the emulator, in both faces: nothing is adapted for it."""
+"""The real registry SDK against the emulator, in both faces, without any adaptation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from acr_cleanup.emulator.world import Face
 
 @asynccontextmanager
 async def sdk(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ContainerRegistryClient]:
-    """An emulator of the world and the plain SDK, as a user of that face would set it up."""
+    """Start an emulator; yield the SDK's client, configured as by a user of that face."""
     async with Emulator(world) as emulator:
         for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
@@ -47,7 +47,7 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(face=face)
 
 
-async def test_it_lists_more_than_a_thousand(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sdk_lists_more_than_1000_tags(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sdk(world, monkeypatch) as client:
         for number in range(1100):
             world.registry.push("team/shop/web", f"1.{number}")
@@ -60,14 +60,12 @@ async def test_it_lists_more_than_a_thousand(world: World, monkeypatch: pytest.M
             order_by=ArtifactManifestOrder.LAST_UPDATED_ON_DESCENDING,
         )
         assert len({manifest.digest async for manifest in manifests}) == 1100
-        # Each page costs the SDK four requests: probe, exchange, token, and the page itself.
+        # The SDK sends four requests per page: probe, exchange, token, and the page.
         assert world.count(service="acr", path="_tags") == 2 * 2
         assert world.count(service="acr", path="/oauth2/exchange") == 1 + 2 + 2
 
 
-async def test_it_reads_everything_that_a_tag_and_a_manifest_have(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sdk_reads_all_properties(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sdk(world, monkeypatch) as client:
         digest = world.registry.push("shop/web", "1.0", size=12_345)
         world.registry.lock("shop/web", "1.0", delete=False)
@@ -82,7 +80,7 @@ async def test_it_reads_everything_that_a_tag_and_a_manifest_have(
         assert (repository.manifest_count, repository.tag_count) == (1, 1)
 
 
-async def test_it_verifies_the_digest_of_what_it_gets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sdk_verifies_manifest_digests(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sdk(world, monkeypatch) as client:
         child = world.registry.push("shop/web", media_type=OCI_MANIFEST)
         index = world.registry.push_index("shop/web", "1.0", children=[child])
@@ -92,7 +90,7 @@ async def test_it_verifies_the_digest_of_what_it_gets(world: World, monkeypatch:
         assert [entry["digest"] for entry in manifest["manifests"]] == [child]
 
 
-async def test_it_deletes_a_tag_and_a_manifest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sdk_deletes_tags_and_manifests(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sdk(world, monkeypatch) as client:
         digest = world.registry.push("shop/web", "1.0")
         world.registry.tag("shop/web", "also", digest)
@@ -101,13 +99,13 @@ async def test_it_deletes_a_tag_and_a_manifest(world: World, monkeypatch: pytest
         assert set(world.registry.repositories["shop/web"].tags) == {"also", "2.0"}
         await client.delete_manifest("shop/web", digest)
         assert set(world.registry.repositories["shop/web"].tags) == {"2.0"}
-        # Gone is fine for the one and an error for the other's look-up.
+        # The SDK ignores a 404 for a deletion, but not for a read.
         await client.delete_tag("shop/web", "1.0")
         with pytest.raises(ResourceNotFoundError):
             await client.get_tag_properties("shop/web", "1.0")
 
 
-async def test_a_lock_is_a_405(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sdk_reports_a_lock_as_405(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sdk(world, monkeypatch) as client:
         world.registry.push("shop/web", "1.0")
         world.registry.lock("shop/web", "1.0")
@@ -117,7 +115,7 @@ async def test_a_lock_is_a_405(world: World, monkeypatch: pytest.MonkeyPatch) ->
         assert "REGISTRY_DISALLOWED_OPERATION" in str(caught.value)
 
 
-async def test_abac_asks_for_a_lister_of_the_catalog(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sdk_needs_catalog_lister_in_abac_mode(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sdk(world, monkeypatch) as client:
         world.registry.push("shop/web", "1.0")
         world.registry.abac = True
@@ -127,9 +125,9 @@ async def test_abac_asks_for_a_lister_of_the_catalog(world: World, monkeypatch: 
             _ = [name async for name in client.list_repository_names()]
 
 
-async def test_a_wrong_secret_never_reaches_the_registry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_secret_fails_before_the_registry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sdk(world, monkeypatch) as client:
-        world.directory.client_secret = "changed since"
+        world.directory.client_secret = "changed later"
         with pytest.raises(ClientAuthenticationError, match="AADSTS7000215"):
             _ = [name async for name in client.list_repository_names()]
         assert world.count(service="acr", path="/oauth2/") == 0

@@ -6,13 +6,13 @@ from acr_cleanup.emulator import World
 from tests.helpers.emulator_clients import RegistryClient
 
 
-async def test_a_manifest_needs_its_blobs_and_children(world: World, registry: RegistryClient) -> None:
+async def test_push_without_stored_blobs_is_refused(world: World, registry: RegistryClient) -> None:
     digest = world.registry.push("web", "1.0")
     body = world.registry.repositories["web"].manifests[digest].body
     world.registry.remove("web", digest)
     await registry.login()
     path = f"/v2/web/manifests/{digest}"
-    # The blobs outlive the manifest for a while.
+    # The blobs outlive the manifest until the next garbage collection.
     assert (await registry.call("PUT", path, data=body)).status == 201
     world.registry.remove("web", digest)
     world.registry.collect_garbage()
@@ -20,7 +20,7 @@ async def test_a_manifest_needs_its_blobs_and_children(world: World, registry: R
     assert (gone.status, gone.code) == (404, "MANIFEST_BLOB_UNKNOWN")
 
 
-async def test_soft_delete_holds_lists_and_restores(world: World, registry: RegistryClient) -> None:
+async def test_soft_deleted_manifests_are_listed_and_restored(world: World, registry: RegistryClient) -> None:
     world.registry.soft_delete = True
     digest = world.registry.push("web", "1.0")
     referrer = world.registry.push_referrer("web", digest)
@@ -29,9 +29,9 @@ async def test_soft_delete_holds_lists_and_restores(world: World, registry: Regi
     assert "web" not in world.registry.repositories
 
     listed = await registry.get("/acr/v1/_deleted/web/_manifests")
-    assert {each["digest"] for each in listed.json["manifests"]} == {digest, referrer}
+    assert {manifest["digest"] for manifest in listed.json["manifests"]} == {digest, referrer}
     tags = await registry.get("/acr/v1/_deleted/web/_tags")
-    assert [(each["tag"], each["digest"]) for each in tags.json["tags"]] == [("1.0", digest)]
+    assert [(tag["tag"], tag["digest"]) for tag in tags.json["tags"]] == [("1.0", digest)]
     body = world.registry.deleted["web"][digest].manifest.body
     assert (await registry.call("PUT", "/v2/web/manifests/1.0", data=body)).status == 409
 
@@ -44,7 +44,7 @@ async def test_soft_delete_holds_lists_and_restores(world: World, registry: Regi
     assert (await registry.call("POST", other, json={"tag": None})).status == 200
 
 
-async def test_soft_delete_takes_rights_of_its_own(world: World, registry: RegistryClient) -> None:
+async def test_soft_delete_requires_its_own_rights(world: World, registry: RegistryClient) -> None:
     world.registry.soft_delete = True
     await registry.login("repository:web:pull,push,delete,metadata_read")
     assert (await registry.get("/acr/v1/_deleted/web/_manifests")).status == 401
@@ -54,14 +54,12 @@ async def test_soft_delete_takes_rights_of_its_own(world: World, registry: Regis
     assert (await registry.call("POST", path, json={"tag": None})).status == 401
 
 
-async def test_without_soft_delete_there_is_no_such_list(registry: RegistryClient) -> None:
+async def test_deleted_list_without_soft_delete_answers_405(registry: RegistryClient) -> None:
     await registry.login()
     assert (await registry.get("/acr/v1/_deleted/web/_manifests")).status == 405
 
 
-async def test_a_retention_of_no_days_takes_the_manifest_with_its_last_tag(
-    world: World, registry: RegistryClient
-) -> None:
+async def test_retention_of_zero_days_deletes_untagged_manifest(world: World, registry: RegistryClient) -> None:
     digest = world.registry.push("web", "1.0")
     world.registry.tag("web", "one", digest)
     world.registry.retention_days = 0

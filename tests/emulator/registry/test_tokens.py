@@ -1,4 +1,4 @@
-"""Who may do what in the registry, and how it says no."""
+"""Tokens and rights in the emulated registry."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def challenge(answer: RegistryAnswer) -> dict[str, str]:
         ("GET", "/v2/shop%2Fweb/referrers/sha256:00", "repository:shop/web:pull"),
     ],
 )
-async def test_a_challenge_says_what_to_ask_for(registry: RegistryClient, method: str, path: str, scope: str) -> None:
+async def test_challenge_names_the_required_scope(registry: RegistryClient, method: str, path: str, scope: str) -> None:
+    """A token for that scope is accepted."""
     answer = await registry.call(method, path)
     host = registry.emulator.registry_url
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
@@ -63,7 +64,7 @@ async def test_a_challenge_says_what_to_ask_for(registry: RegistryClient, method
     assert (await registry.call(method, path, json={})).status != 401
 
 
-async def test_a_token_for_another_repository_or_action_is_not_enough(registry: RegistryClient) -> None:
+async def test_token_for_another_repository_or_action_is_refused(registry: RegistryClient) -> None:
     await registry.login("repository:shop/api:metadata_read,delete", "repository:shop/web:pull")
     answer = await registry.get("/acr/v1/shop/web/_tags")
     assert answer.status == 401
@@ -72,12 +73,11 @@ async def test_a_token_for_another_repository_or_action_is_not_enough(registry: 
     assert (await registry.get("/v2/shop/web/manifests/1.0")).status == 200
 
 
-async def test_one_token_covers_every_repository_unless_the_registry_is_in_abac_mode(
-    world: World, registry: RegistryClient
-) -> None:
+async def test_wildcard_token_is_empty_in_abac_mode(world: World, registry: RegistryClient) -> None:
+    """Otherwise one token covers every repository."""
     await registry.login("registry:catalog:*", "repository:*:*")
     assert (await registry.get("/acr/v1/shop/web/_tags")).status == 200
-    # Switching the mode makes the token worthless.
+    # A change of the mode invalidates the token.
     world.registry.abac = True
     assert challenge(await registry.get("/acr/v1/shop/web/_tags"))["error"] == "invalid_token"
     await registry.login("registry:catalog:*", "repository:*:*")
@@ -87,9 +87,8 @@ async def test_one_token_covers_every_repository_unless_the_registry_is_in_abac_
     assert (await registry.get("/acr/v1/shop/api/_tags")).status == 200
 
 
-async def test_abac_shows_in_the_refresh_token_and_asks_for_the_catalog_lister(
-    world: World, registry: RegistryClient
-) -> None:
+async def test_abac_catalog_requires_the_catalog_lister(world: World, registry: RegistryClient) -> None:
+    """The refresh token shows that the registry is in ABAC mode."""
     assert "aad_identity" not in (read_claims(await registry.refresh_token()) or {})
     world.registry.abac = True
     assert "aad_identity" in (read_claims(await registry.refresh_token()) or {})
@@ -99,7 +98,8 @@ async def test_abac_shows_in_the_refresh_token_and_asks_for_the_catalog_lister(
     assert (await registry.get("/acr/v1/_catalog")).status == 401
 
 
-async def test_a_client_without_a_right_gets_a_token_without_it(world: World, registry: RegistryClient) -> None:
+async def test_token_leaves_out_missing_rights(world: World, registry: RegistryClient) -> None:
+    """The token is issued; the request that needs the right is refused."""
     world.registry.allowed = lambda _client, _repository, action: action != "delete"
     for scope in ("repository:*:*", "repository:shop/web:metadata_read,delete"):
         await registry.login(scope)
@@ -109,13 +109,14 @@ async def test_a_client_without_a_right_gets_a_token_without_it(world: World, re
     assert "1.0" in world.registry.repositories["shop/web"].tags
 
 
-async def test_a_client_without_any_role_is_turned_away_at_the_exchange(world: World, registry: RegistryClient) -> None:
+async def test_exchange_refuses_client_without_any_role(world: World, registry: RegistryClient) -> None:
     world.registry.members = set()
     with pytest.raises(AssertionError, match="UNAUTHORIZED"):
         await registry.refresh_token()
 
 
-async def test_lifetimes_are_those_of_the_service_and_can_be_set(world: World, registry: RegistryClient) -> None:
+async def test_token_lifetimes_have_real_defaults(world: World, registry: RegistryClient) -> None:
+    """A test can set them; an expired token is refused."""
     refresh = read_claims(await registry.refresh_token()) or {}
     await registry.login()
     access = read_claims(registry.token or "") or {}
@@ -128,7 +129,8 @@ async def test_lifetimes_are_those_of_the_service_and_can_be_set(world: World, r
     assert challenge(await registry.get("/acr/v1/_catalog"))["error"] == "invalid_token"
 
 
-async def test_only_the_right_kind_of_token_is_taken(world: World, registry: RegistryClient) -> None:
+async def test_other_token_types_are_refused(world: World, registry: RegistryClient) -> None:
+    """Refresh tokens, Entra ID tokens and Basic authentication."""
     registry.token = await registry.refresh_token()
     assert (await registry.get("/acr/v1/_catalog")).status == 401
     registry.token = registry.emulator.authority.issue_token(REGISTRY_AUDIENCE, world.directory.client_id)
@@ -147,22 +149,23 @@ async def test_only_the_right_kind_of_token_is_taken(world: World, registry: Reg
         ("https://graph.microsoft.com", True, 401),
     ],
 )
-async def test_the_exchange_wants_a_token_for_the_registry(
+async def test_exchange_requires_a_token_for_the_registry(
     world: World, registry: RegistryClient, audience: str, arm: bool, status: int
 ) -> None:
     world.registry.accepts_arm_audience = arm
     form = {
         "grant_type": "access_token",
         "service": registry.emulator.registry_url,
-        "access_token": registry.emulator.authority.issue_token(audience, "somebody"),
+        "access_token": registry.emulator.authority.issue_token(audience, "any-client"),
     }
     assert (await registry.call("POST", "/oauth2/exchange", data=form)).status == status
     assert (await registry.call("POST", "/oauth2/exchange", data={**form, "service": "other.io"})).status == 400
-    expired = registry.emulator.authority.issue_token(audience, "somebody", lifetime=-1)
+    expired = registry.emulator.authority.issue_token(audience, "any-client", lifetime=-1)
     assert (await registry.call("POST", "/oauth2/exchange", data={**form, "access_token": expired})).status == 401
 
 
-async def test_anonymous_clients_read_where_that_is_switched_on(world: World, registry: RegistryClient) -> None:
+async def test_anonymous_pull_allows_reading_only(world: World, registry: RegistryClient) -> None:
+    """Without `anonymous_pull`, anonymous clients get no token."""
     form = {
         "grant_type": "password",
         "service": registry.emulator.registry_url,

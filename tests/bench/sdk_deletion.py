@@ -1,8 +1,9 @@
 """
-The same deletions with the registry's SDK as its documentation shows it, in a process of its own.
+The yardstick: the same deletions with the registry's SDK as its documentation shows it.
 
-`python -m tests.bench.plainly THREADS AT_MOST ENDPOINT AUTHORITY AUDIENCE REPOSITORY...`: lists tags and manifests, and deletes
-manifests whose tags are all old. Neither clusters nor children, locks, signatures, limits, second look or proof.
+`python -m tests.bench.sdk_deletion THREADS AT_MOST ENDPOINT AUTHORITY AUDIENCE REPOSITORY...` lists tags
+and manifests and deletes manifests whose tags are all old. It does not look at clusters, children,
+locks, signatures and limits, and neither checks again before deleting nor verifies afterwards.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from tests.bench.serving import Served
 
 
-def plainly(world: Served, repositories: Sequence[str], *, threads: int, at_most: int = 1_000_000) -> None:
-    """Delete there what is old."""
+def delete_with_sdk(world: Served, repositories: Sequence[str], *, threads: int, at_most: int = 1_000_000) -> None:
+    """Delete old manifests in a process of its own, with `threads` deletions at once."""
     cloud = world.config["cloud"]
-    places = (world.config["container_registry"]["url"], cloud["authority"], cloud["audience"])
-    words = [sys.executable, "-m", "tests.bench.plainly", str(threads), str(at_most), *places, *repositories]
+    endpoints = (world.config["container_registry"]["url"], cloud["authority"], cloud["audience"])
+    words = [sys.executable, "-m", "tests.bench.sdk_deletion", str(threads), str(at_most), *endpoints, *repositories]
     environment = {**os.environ, **world.environment}
     subprocess.run(words, check=True, capture_output=True, env=environment, cwd=Path(__file__).parents[2])
 
@@ -46,12 +47,12 @@ def main() -> None:
         ContainerRegistryClient(f"https://{server}", credential, audience=audience) as client,
         ThreadPoolExecutor(int(threads)) as pool,
     ):
-        going = []
+        old = []
         for name in repositories:
             young = {tag.digest for tag in client.list_tag_properties(name) if tag.last_updated_on > before}
             listed = client.list_manifest_properties(name)
-            going += [(name, each.digest) for each in listed if each.digest not in young]
-        list(pool.map(lambda each: client.delete_manifest(*each), going[: int(at_most)]))
+            old += [(name, manifest.digest) for manifest in listed if manifest.digest not in young]
+        list(pool.map(lambda item: client.delete_manifest(*item), old[: int(at_most)]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""
+Plan one repository: decide about its tags, then about its manifests.
+
+The tags are decided by the keep reasons of policy.py. The manifests follow from the same values,
+with no second read:
+
+- `untag` removes one name and nothing else.
+- `delete manifest` removes a manifest and **every** tag on it; it frees space. It is planned only
+  if every tag on the manifest is deleted, its digest is unused, it is not locked, every index that
+  lists it is deleted, and everything attached to it is deleted.
+- An untagged manifest is kept, unless it is a child or referrer of a deleted manifest and nothing
+  kept needs it. With `delete_untagged`, old untagged manifests are deleted on their own as well.
+
+removal.py says how keeping one manifest keeps others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from acr_cleanup.core.inventory import RepositoryInventory, Tag
+from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
+from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
+from acr_cleanup.core.references import short
+from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
+from acr_cleanup.core.steps import ordered_steps
+from acr_cleanup.core.usage import UsageIndex
+
+EXAMPLES = 3
+"""Unreadable manifests named in a warning."""
+
+
+def nothing_to_delete(
+    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
+) -> bool:
+    """
+    Is every tag kept, independent of the bodies of the manifests?
+
+    If so, no body needs to be read: edges between manifests only add reasons to keep.
+    """
+    evidence = Evidence(inventory, usage, policy, now)
+    free = {tag.name for tag in inventory.tags}
+    for rule in RULES:
+        # An unread manifest keeps its tags only until it is read.
+        free.difference_update(tag.name for tag, reason in rule.find(evidence) if _survives_reading(reason))
+    return not free and not candidates(evidence)
+
+
+def plan_repository(
+    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime
+) -> RepositoryPlan:
+    """
+    Decide about one repository. Pure: the same values give the same plan, in any order.
+
+    inventory: with every body read that `RepositoryInventory.unread` names. A body that is still
+        unread is unknown, and no manifest of the repository is then deleted.
+    """
+    evidence = Evidence(inventory, usage, policy, now)
+    reasons = keep_reasons(evidence)
+    removal = removable(evidence, (tag.name for tag in inventory.tags if tag.name not in reasons))
+    unreadable = bool(inventory.unknown)
+    if unreadable and _all_kept(inventory, reasons) and not candidates(evidence):
+        # No decision depends on these manifests, so they may not have been read. Do not report
+        # them.
+        unreadable = False
+        reasons = {name: tuple(filter(_survives_reading, of_tag)) for name, of_tag in reasons.items()}
+    for tag in inventory.tags:
+        if tag.name not in reasons and tag.name not in removal.tags:
+            reasons[tag.name] = (_attached(inventory, tag, removal),)
+    tags = sorted(inventory.tags, key=lambda tag: tag.name)
+    return RepositoryPlan(
+        repository=inventory.name,
+        decisions=tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags),
+        untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
+        steps=ordered_steps(inventory, removal),
+        warnings=tuple(_warnings(inventory, policy, unreadable=unreadable)),
+    )
+
+
+def _survives_reading(reason: KeepReason) -> bool:
+    """Would this reason still hold after the unread manifests were read?"""
+    return reason.rule is not Rule.UNKNOWN_MANIFEST
+
+
+def _all_kept(inventory: RepositoryInventory, reasons: Mapping[str, tuple[KeepReason, ...]]) -> bool:
+    return all(any(map(_survives_reading, reasons.get(tag.name, ()))) for tag in inventory.tags)
+
+
+def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> KeepReason:
+    """The reason to keep a tag that belongs to a kept manifest, by its name or by `subject`."""
+    manifest = inventory.manifests.get(tag.digest)
+    subjects = (tag.subject, manifest.subject if manifest else None)
+    kept = [
+        subject
+        for subject in subjects
+        if subject is not None and subject in inventory.manifests and subject not in removal.manifests
+    ]
+    return KeepReason(Rule.ATTACHED, f"belongs to {short(kept[0])}, which is kept")
+
+
+def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision]:
+    """A decision for each untagged manifest, except those deleted together with a tagged one."""
+    inventory = evidence.inventory
+    used = digests_in_use(inventory, evidence.usage)
+    for digest in sorted(inventory.manifests.keys() - inventory.tags_of.keys()):
+        if digest not in removal.manifests:
+            reasons = tuple(reasons_to_keep(evidence, used, removal.tags, removal.manifests, digest))
+            yield ManifestDecision(inventory.manifests[digest], reasons)
+        elif digest in removal.alone:
+            yield ManifestDecision(inventory.manifests[digest])
+
+
+def _warnings(inventory: RepositoryInventory, policy: RetentionPolicy, *, unreadable: bool) -> Iterator[PlanWarning]:
+    if unreadable:
+        examples = tuple(sorted(inventory.unknown)[:EXAMPLES])
+        yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
+    if policy.delete_untagged and inventory.hidden:
+        yield UnlistedManifests(inventory.name, inventory.hidden)

@@ -1,0 +1,139 @@
+"""
+The two verbs that change a registry, and the order of their steps.
+
+- `Untag` removes one name. The manifest stays in the registry.
+- `DeleteManifest` removes a manifest and every tag on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import Removal
+
+
+@dataclass(frozen=True, slots=True)
+class Untag:
+    """
+    Remove one name.
+
+    after: digests that must be deleted first, otherwise the tag is kept. Empty for a planned untag.
+    locks: the lock of the tag, to be removed first. Empty unless the policy sets `include_locked`.
+    """
+
+    tag: Tag
+    after: tuple[Digest, ...] = ()
+    locks: tuple[Lock, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        return self.tag.digest
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        return (self.tag,)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteManifest:
+    """
+    Remove a manifest and every tag on it.
+
+    tags: every tag on the manifest. Empty for a child or a referrer without a tag.
+    after: digests that must be deleted first, otherwise the manifest is kept.
+    locks: locks of the manifest and of its tags. They are removed right before the deletion and
+        restored if it fails. Empty unless the policy sets `include_locked`.
+    """
+
+    manifest: Manifest
+    tags: tuple[Tag, ...] = ()
+    after: tuple[Digest, ...] = ()
+    locks: tuple[Lock, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        return self.manifest.digest
+
+
+Step = Untag | DeleteManifest
+
+
+def waves(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+    """
+    Group the steps: the steps of one group depend only on earlier groups, so they may run in
+    parallel.
+
+    Raises `graphlib.CycleError` if steps depend on one another.
+    """
+    steps = tuple(steps)
+    dependencies = _dependencies(steps)
+    if not dependencies and steps:
+        yield steps
+        return
+    order = TopologicalSorter(dependencies)
+    order.prepare()
+    # Nearly all of 100,000 steps are independent. Sorting them as well would only take time.
+    dependent = set(dependencies).union(*dependencies.values())
+    independent = [place for place in range(len(steps)) if place not in dependent]
+    while independent or order.is_active():
+        ready = order.get_ready()
+        yield tuple(steps[place] for place in sorted((*independent, *ready)))
+        order.done(*ready)
+        independent = []
+
+
+def ordered_steps(inventory: RepositoryInventory, removal: Removal) -> tuple[Step, ...]:
+    """
+    The steps that delete `removal`, in an order that keeps every index and subject whole.
+
+    An index is deleted before its children, and a referrer before its subject. A referrer is
+    attached by its `subject` or by the name of its tag.
+    """
+    try:
+        steps = _unordered_steps(inventory, removal, inventory.signers_of)
+        return tuple(step for wave in waves(steps) for step in wave)
+    except CycleError:
+        # Content addressing rules out cycles of children and subjects. Tag names can still form
+        # one, because a tag may be named after any digest; the names are then ignored.
+        steps = _unordered_steps(inventory, removal, {})
+        return tuple(step for wave in waves(steps) for step in wave)
+
+
+def _dependencies(steps: Sequence[Step]) -> dict[int, list[int]]:
+    """Place of a step -> places of the steps that it depends on. Independent steps are absent."""
+    if not any(step.after for step in steps):
+        return {}
+    places = {step.digest: place for place, step in enumerate(steps) if isinstance(step, DeleteManifest)}
+    dependencies = (
+        (place, [places[digest] for digest in step.after if digest in places]) for place, step in enumerate(steps)
+    )
+    return {place: earlier for place, earlier in dependencies if earlier}
+
+
+def _unordered_steps(
+    inventory: RepositoryInventory, removal: Removal, signers_of: Mapping[Digest, tuple[Tag, ...]]
+) -> Iterator[Step]:
+    for tag in sorted(inventory.tags, key=lambda tag: tag.name):
+        if tag.name in removal.tags and tag.digest not in removal.manifests:
+            yield Untag(tag, locks=_locks(tag))
+    for digest in sorted(removal.manifests):
+        manifest = inventory.manifests[digest]
+        tags = inventory.tags_of.get(digest, ())
+        if len(tags) > 1:
+            tags = tuple(sorted(tags, key=lambda tag: tag.name))
+        dependents = {
+            *inventory.parents_of.get(digest, ()),
+            *inventory.referrers_of.get(digest, ()),
+            *(tag.digest for tag in signers_of.get(digest, ())),
+        }
+        after = tuple(sorted((dependents & removal.manifests) - {digest}))
+        yield DeleteManifest(manifest, tags, after, _locks(manifest, *tags))
+
+
+def _locks(*items: Manifest | Tag) -> tuple[Lock, ...]:
+    """The locks of items that are planned for deletion: the policy has allowed to remove them."""
+    return tuple(lock for item in items if (lock := item.lock) is not None)

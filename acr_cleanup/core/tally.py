@@ -1,0 +1,57 @@
+"""The plan of one repository in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from acr_cleanup.core.plan_warnings import PlanWarning
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.verification import Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """
+    Totals of one repository, for reports and limits that must not load its tags.
+
+    A registry may hold a million tags; its tallies stay small.
+    """
+
+    repository: str
+    tags: int = 0
+    planned: int = 0
+    """Tags to delete."""
+    kept_by: Mapping[Rule, int] = field(default_factory=dict)
+    """
+    Kept tags by their strongest reason.
+
+    A tag in use counts as in use, even if a stronger rule keeps it too.
+    """
+    locked_alone: int = 0
+    """Tags kept only by a lock."""
+    untagged: int = 0
+    """Untagged manifests to delete on their own, not together with a tagged manifest."""
+    untagged_decided: int = 0
+    """Untagged manifests with a decision of their own, kept ones included."""
+    steps: int = 0
+    manifests: int = 0
+    """Manifests to delete."""
+    size: int = 0
+    """Bytes to be freed; see `RepositoryPlan.size`."""
+    exact: bool = True
+    read_for_sizes: int | None = None
+    """Manifests read to measure exact sizes; None if exact sizes were not requested."""
+    missing: tuple[Missing, ...] = ()
+    warnings: tuple[PlanWarning, ...] = ()
+    error: str = ""
+
+    @property
+    def kept(self) -> int:
+        """Kept tags."""
+        return self.tags - self.planned
+
+    @property
+    def in_use(self) -> int:
+        """Kept tags that are in use."""
+        return self.kept_by.get(Rule.IN_USE, 0)

@@ -1,0 +1,76 @@
+"""
+The policy, the refusals and the warnings of a plan, as the sentences and values that every report
+shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from acr_cleanup.core.limits import Refusal, TooManyDeletions
+from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.policy import RetentionPolicy, describe_duration
+from acr_cleanup.core.references import short
+
+_CHECK_FIRST = (
+    "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
+    "are as meant. If the plan is what you want, raise"
+)
+
+
+def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
+    """The policy in the names of the inputs. Options that are off are left out."""
+    return {
+        "older-than": describe_duration(policy.older_than),
+        "scope": str(policy.scope),
+        "keep-last": str(policy.keep_last),
+        "repositories": ", ".join(policy.repositories),
+        "include-tags": ", ".join(policy.include_tags),
+        "exclude-tags": ", ".join(policy.exclude_tags) or "(none)",
+        **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
+        **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
+        **({"use-regex": "true"} if policy.use_regex else {}),
+        **({"delete-untagged": "true"} if policy.delete_untagged else {}),
+        **({"include-locked": "true"} if policy.include_locked else {}),
+    }
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Which limit the plan exceeds, by how much, and what to do."""
+    if isinstance(refusal, TooManyDeletions):
+        untagged = f" and {refusal.untagged} untagged manifests" if refusal.untagged else ""
+        return (
+            f"The plan deletes {refusal.tags} tags{untagged}, more than max-deletions ({refusal.limit}). "
+            f"{_CHECK_FIRST} max-deletions."
+        )
+    return (
+        f"The plan deletes {refusal.planned} of {refusal.tags} tags of {refusal.repository}, more than "
+        f"max-deletion-percent ({refusal.limit:g} %). {_CHECK_FIRST} the limit."
+    )
+
+
+def warning_text(warning: PlanWarning) -> str:
+    """What could not be read or measured in a repository, and what that means for the plan."""
+    name = warning.repository
+    if isinstance(warning, UnreadableManifests):
+        examples = ", ".join(map(short, warning.examples))
+        return (
+            f"{_manifests(warning.number)} of {name} cannot be read or understood ({examples}). The references of such "
+            "a manifest are unknown, so no manifest of this repository is deleted; its tags are removed by name only."
+        )
+    if isinstance(warning, UnlistedManifests):
+        return (
+            f"{name} has {_manifests(warning.number)} more than it lists (unlisted, or pushed just now). An unlisted "
+            "manifest might need an untagged one, so untagged manifests of this repository are kept."
+        )
+    upper_bound = f"The size freed in {name} is an upper bound:"
+    if warning.error:
+        return f"{upper_bound} its manifests could not be read. {warning.error}"
+    return (
+        f"{upper_bound} {warning.unmeasured:,} of its {warning.manifests:,} manifests could not be read or "
+        "have no sizes, and they may share layers with deleted manifests."
+    )
+
+
+def _manifests(number: int) -> str:
+    return f"{number:,} {'manifest' if number == 1 else 'manifests'}"

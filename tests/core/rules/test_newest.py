@@ -1,0 +1,92 @@
+"""Rule `newest`: the newest `keep_last` tags of each group are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.policy import (
+    Evidence,
+    RetentionPolicy,
+    Rule,
+    counted_with,
+    keep_reasons,
+)
+from tests.helpers.generated_inventories import (
+    NOTHING_EXCLUDED,
+    NOW,
+    d,
+    deleted_names,
+    inventory,
+    plan,
+    tag,
+    usage,
+)
+
+
+def newest(policy: RetentionPolicy, repository: RepositoryInventory) -> dict[str, str]:
+    kept = keep_reasons(Evidence(repository, usage(), policy, NOW))
+    return {name: reason.detail for name, of_tag in kept.items() for reason in of_tag if reason.rule is Rule.NEWEST}
+
+
+def test_keep_last_counts_tags_kept_by_other_rules() -> None:
+    repository = inventory([tag(f"{days}", days, days=days) for days in (1, 40, 50, 60)])
+
+    assert deleted_names(plan(repository, policy=RetentionPolicy(keep_last=2))) == {"50", "60"}
+
+
+def test_keep_last_counts_young_excluded_and_locked_tags() -> None:
+    """Signatures and tags without a push time do not count."""
+    repository = inventory(
+        [
+            tag("young", "a", days=1),
+            tag("latest", "b", days=50),
+            tag("fixed", "c", days=60, locked=True),
+            tag("old", "e", days=70),
+            tag(f"sha256-{d('a')[7:]}.sig", "f", days=0),
+            tag("timeless", "9", days=None),
+        ]
+    )
+    detail = "one of the newest 3 of its repository"
+    assert newest(RetentionPolicy(keep_last=3), repository) == {"young": detail, "latest": detail, "fixed": detail}
+
+
+def test_keep_last_by_counts_each_captured_text() -> None:
+    """
+    The expression may match anywhere.
+
+    Tags without a match are one more group, and an empty text is another.
+    """
+    policy = replace(NOTHING_EXCLUDED, keep_last=2, keep_last_by=r"(dev|main|)-\d+$")
+    names = [f"{group}{number}" for number in range(1, 4) for group in ("dev-", "x-main-", "-", "v")]
+    repository = inventory(tag(name, place, days=900 - place) for place, name in enumerate(names, 1))
+    kept = newest(policy, repository)
+    assert kept == {
+        f"{name}{number}": f"one of the newest 2 of {group}"
+        for number in (2, 3)
+        for name, group in (
+            ("dev-", "`dev`"),
+            ("x-main-", "`main`"),
+            ("-", "``"),
+            ("v", "the tags that keep-last-by does not match"),
+        )
+    }
+    assert deleted_names(plan(repository, policy=policy)) == {"dev-1", "x-main-1", "-1", "v1"}
+
+
+def test_unmatched_optional_group_counts_as_no_match() -> None:
+    policy = RetentionPolicy(keep_last=1, keep_last_by="(dev)?-x")
+    assert counted_with(policy, "a-x") == counted_with(policy, "zzz") != counted_with(policy, "dev-x")
+
+
+@settings(deadline=None)
+@given(st.permutations(["a", "b", "c", "d"]))
+def test_names_break_ties(order: list[str]) -> None:
+    """The order of the listing does not matter."""
+    for by in ("", "([a-z])", "^(?:a|b|(c|d))$"):
+        policy = RetentionPolicy(keep_last=1, keep_last_by=by)
+        kept = set(newest(policy, inventory([tag(name, "a") for name in order])))
+        assert kept == {"": {"d"}, "([a-z])": {"a", "b", "c", "d"}, "^(?:a|b|(c|d))$": {"b", "c", "d"}}[by]

@@ -1,0 +1,202 @@
+"""The plan of one repository: which manifests are deleted, and which relatives keep them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.plan_warnings import UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.planning import nothing_to_delete
+from acr_cleanup.core.policy import (
+    RetentionPolicy,
+)
+from tests.helpers.generated_inventories import (
+    NOW,
+    OCI_IMAGE,
+    REPOSITORY,
+    UNTAGGED,
+    d,
+    image,
+    index,
+    inventory,
+    plan,
+    referrer,
+    signature_of,
+    tag,
+    usage,
+    use,
+    verbs,
+)
+
+
+def test_old_unused_tag_is_deleted_with_its_manifest() -> None:
+    assert verbs(plan(inventory([tag("1.0", "a")]))) == ["delete a[1.0]"]
+
+
+# -- indexes and children --------------------------------------------------------------------------
+
+
+def test_index_is_deleted_before_its_children() -> None:
+    repository = inventory([tag("1.0", "i")], [index("i", ["x", "y"]), image("x"), image("y")])
+
+    planned = plan(repository)
+
+    assert verbs(planned) == ["delete i[1.0]", "delete x[]", "delete y[]"]
+    assert all(step.after == (d("i"),) for step in planned.steps[1:])
+
+
+def test_children_of_a_kept_index_are_kept() -> None:
+    repository = inventory(
+        [tag("1.0", "i", days=1), tag("1.0-amd64", "x")], [index("i", ["x", "y"]), image("x"), image("y")]
+    )
+
+    assert verbs(plan(repository)) == ["untag 1.0-amd64"]
+
+
+def test_child_shared_with_a_kept_index_is_kept() -> None:
+    repository = inventory(
+        [tag("old", "i"), tag("new", "j", days=1)],
+        [index("i", ["x", "base"]), index("j", ["base"]), image("x"), image("base")],
+    )
+
+    assert verbs(plan(repository)) == ["delete i[old]", "delete x[]"]
+
+
+def test_untagged_index_and_its_children_are_kept() -> None:
+    repository = inventory([tag("1.0-amd64", "x")], [index("i", ["x"]), image("x")])
+
+    assert verbs(plan(repository)) == ["untag 1.0-amd64"]
+
+
+def test_nested_indexes_are_deleted_from_the_top() -> None:
+    repository = inventory([tag("1.0", "o")], [index("o", ["i"]), index("i", ["x"]), image("x")])
+
+    assert verbs(plan(repository)) == ["delete o[1.0]", "delete i[]", "delete x[]"]
+
+
+# -- signatures and referrers ----------------------------------------------------------------------
+
+
+def test_index_tagged_as_signature_of_its_child_is_deleted() -> None:
+    strange = f"sha256-{d('x')[7:]}.sig"
+    repository = inventory([tag(strange, "i")], [index("i", ["x"]), image("x")])
+
+    assert verbs(plan(repository)) == [f"delete i[{strange}]", "delete x[]"]
+
+
+def test_kept_referrer_keeps_its_subject() -> None:
+    """The registry deletes referrers together with their subject."""
+    repository = inventory([tag("1.0", "a"), tag("sbom", "r", days=1)], [image("a"), referrer("r", "a")])
+
+    assert verbs(plan(repository)) == ["untag 1.0"]
+
+
+def test_untagged_referrer_is_deleted_before_its_subject() -> None:
+    repository = inventory([tag("1.0", "a")], [image("a"), referrer("r", "a")])
+
+    assert verbs(plan(repository)) == ["delete r[]", "delete a[1.0]"]
+    assert plan(repository).steps[1].after == (d("r"),)
+
+
+def test_unread_artifact_is_left_to_the_registry() -> None:
+    """
+    The registry deletes it together with its subject.
+
+    So thousands of signatures need not be read.
+    """
+    unread = replace(referrer("r", "a"), subject=None, known=False)
+    repository = inventory([tag("1.0", "a")], [image("a"), unread])
+
+    assert not repository.unread
+    assert verbs(plan(repository)) == ["delete a[1.0]"]
+
+
+def test_kept_signature_keeps_its_manifest() -> None:
+    repository = inventory([tag("1.0", "a"), tag(signature_of("a"), "s", days=1)])
+
+    assert verbs(plan(repository)) == ["untag 1.0"]
+
+
+def test_tags_named_after_each_other_are_deleted() -> None:
+    repository = inventory([tag(signature_of("a"), "b"), tag(signature_of("b"), "a")])
+
+    assert len(plan(repository).deletions) == len(plan(repository).manifests) == 2
+
+
+def test_referrers_are_deleted_before_their_subjects_at_any_depth() -> None:
+    repository = inventory(
+        [tag("1.0", "a")],
+        [image("a"), index("r", ["x"], subject="a"), image("x"), referrer("s", "r")],
+    )
+
+    assert verbs(plan(repository)) == ["delete s[]", "delete r[]", "delete a[1.0]", "delete x[]"]
+
+
+def test_kept_subject_keeps_a_referrer_of_a_deleted_index() -> None:
+    repository = inventory(
+        [tag("1.0", "a", days=1), tag("list", "i")], [image("a"), referrer("r", "a"), index("i", ["r"])]
+    )
+
+    assert verbs(plan(repository)) == ["delete i[list]"]
+
+
+def test_untagged_manifests_do_not_delete_each_other() -> None:
+    """An index that lists its own subject."""
+    assert not plan(inventory([], [image("a"), index("i", ["a"], subject="a")])).steps
+
+
+# -- which bodies to read --------------------------------------------------------------------------
+
+
+def test_bodies_are_needed_only_if_a_tag_may_be_deleted() -> None:
+    oci = Manifest(d("i"), OCI_IMAGE)
+    repository = inventory([tag("1.0", "i")], [oci])
+
+    assert repository.unread == (d("i"),)
+    assert not nothing_to_delete(repository, usage(), RetentionPolicy(), NOW)
+    assert nothing_to_delete(repository, usage(use("1.0")), RetentionPolicy(), NOW)
+    assert nothing_to_delete(repository, usage(runs=False), RetentionPolicy(), NOW)
+
+
+def test_bodies_are_not_needed_if_all_tags_are_kept() -> None:
+    oci = Manifest(d("i"), OCI_IMAGE)
+    ghost = inventory([tag("1.0", "i", days=1), tag("2.0", "a")], [oci, image("a")])
+
+    assert not nothing_to_delete(ghost, usage(), RetentionPolicy(), NOW)
+    assert nothing_to_delete(ghost, usage(use("2.0")), RetentionPolicy(), NOW)
+    strays = inventory([tag("1.0", "i", days=1)], [oci, image("a")])
+    assert nothing_to_delete(strays, usage(), RetentionPolicy(), NOW)
+    assert not nothing_to_delete(strays, usage(), UNTAGGED, NOW)
+    assert nothing_to_delete(inventory([]), usage(), UNTAGGED, NOW)
+
+
+def test_unlisted_tagged_manifest_must_be_read() -> None:
+    """Unlisted manifests (`listEnabled: false`) do not appear in the listing."""
+    assert inventory([tag("1.0", "hidden")], []).unread == (d("hidden"),)
+
+
+# -- warnings --------------------------------------------------------------------------------------
+
+
+def test_unreadable_manifests_warn_with_three_examples() -> None:
+    unreadable = [index(name, [], known=False) for name in ("d", "b", "a", "c")]
+    repository = inventory([tag("1.0", "x")], [image("x"), *unreadable])
+
+    assert plan(repository).warnings == (UnreadableManifests(REPOSITORY, 4, (d("a"), d("b"), d("c"))),)
+
+
+def test_unlisted_manifests_warn_only_with_delete_untagged() -> None:
+    repository = replace(inventory([], [image("a")]), hidden=1234)
+
+    assert plan(repository).warnings == ()
+    assert plan(repository, policy=UNTAGGED).warnings == (UnlistedManifests(REPOSITORY, 1234),)
+    assert not plan(repository, policy=UNTAGGED).steps
+
+
+def test_unreadable_and_unlisted_manifests_both_warn() -> None:
+    repository = replace(inventory([tag("1.0", "x")], [image("x"), index("g", [], known=False)]), hidden=1)
+
+    assert plan(repository, policy=UNTAGGED).warnings == (
+        UnreadableManifests(REPOSITORY, 1, (d("g"),)),
+        UnlistedManifests(REPOSITORY, 1),
+    )

@@ -1,0 +1,114 @@
+"""The sentences on a plan: its policy, its refusals and its warnings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from acr_cleanup.core.limits import Refusal, TooLargeShare, TooManyDeletions
+from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnmeasuredSpace, UnreadableManifests
+from acr_cleanup.core.policy import RetentionPolicy, Scope
+from acr_cleanup.core.references import short
+from acr_cleanup.core.shard import Shard
+from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
+from tests.helpers.generated_inventories import d
+
+CHECK = (
+    "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
+    "are as meant. If the plan is what you want, raise"
+)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "text"),
+    [
+        (
+            TooManyDeletions(limit=1, tags=2, untagged=0),
+            f"The plan deletes 2 tags, more than max-deletions (1). {CHECK} max-deletions.",
+        ),
+        (
+            TooManyDeletions(limit=2, tags=1, untagged=2),
+            f"The plan deletes 1 tags and 2 untagged manifests, more than max-deletions (2). {CHECK} max-deletions.",
+        ),
+        (
+            TooLargeShare(limit=12.5, repository="shop/web", planned=2, tags=4),
+            f"The plan deletes 2 of 4 tags of shop/web, more than max-deletion-percent (12.5 %). {CHECK} the limit.",
+        ),
+    ],
+)
+def test_refusal_says_by_what_and_what_to_do(refusal: Refusal, text: str) -> None:
+    assert refusal_text(refusal) == text
+
+
+@pytest.mark.parametrize(
+    ("warning", "text"),
+    [
+        (
+            UnreadableManifests("shop/web", 4321, (d("a"), d("b"))),
+            (
+                f"4,321 manifests of shop/web cannot be read or understood ({short(d('a'))}, {short(d('b'))}). "
+                "The references of such a manifest are unknown, so no manifest of this repository is deleted; "
+                "its tags are removed by name only."
+            ),
+        ),
+        (
+            UnlistedManifests("shop/web", 1),
+            (
+                "shop/web has 1 manifest more than it lists (unlisted, or pushed just now). "
+                "An unlisted manifest might need an untagged one, so untagged manifests of this repository are kept."
+            ),
+        ),
+        (
+            UnmeasuredSpace("shop/web", unmeasured=1234, manifests=5678),
+            (
+                "The size freed in shop/web is an upper bound: 1,234 of its 5,678 manifests could not be read "
+                "or have no sizes, and they may share layers with deleted manifests."
+            ),
+        ),
+        (
+            UnmeasuredSpace("shop/web", error="403 Forbidden."),
+            "The size freed in shop/web is an upper bound: its manifests could not be read. 403 Forbidden.",
+        ),
+    ],
+)
+def test_warning_says_what_it_means_for_the_plan(warning: PlanWarning, text: str) -> None:
+    assert warning_text(warning) == text
+
+
+def test_policy_is_described_in_the_names_of_its_inputs() -> None:
+    assert describe_policy(RetentionPolicy(exclude_tags=("latest", "v*")))["exclude-tags"] == "latest, v*"
+    assert describe_policy(RetentionPolicy()) == {
+        "older-than": "30d",
+        "scope": "running",
+        "keep-last": "0",
+        "repositories": "*",
+        "include-tags": "*",
+        "exclude-tags": "latest",
+    }
+    policy = RetentionPolicy(
+        timedelta(days=1),
+        Scope.ALL,
+        ("a/*", "!a/b"),
+        ("v*", "pr-*"),
+        (),
+        3,
+        "^(dev)-",
+        use_regex=True,
+        delete_untagged=True,
+        include_locked=True,
+        shard=Shard(2, 3),
+    )
+    assert describe_policy(policy) == {
+        "older-than": "1d",
+        "scope": "all",
+        "keep-last": "3",
+        "repositories": "a/*, !a/b",
+        "include-tags": "v*, pr-*",
+        "exclude-tags": "(none)",
+        "shard": "2/3",
+        "keep-last-by": "^(dev)-",
+        "use-regex": "true",
+        "delete-untagged": "true",
+        "include-locked": "true",
+    }
