@@ -6,7 +6,6 @@ A `ScenarioTable` collects functions that change the world. `play` runs one of t
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,8 +26,8 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
+from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
-from acr_cleanup.reports import json as report_json
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.tool_runs import RunResult, Tool, serving
 from tests.helpers.virtual_clock import use_virtual_clock
@@ -40,9 +39,7 @@ BOTH = ("1.0", "1.1")
 """The tags that a run deletes in the unchanged world."""
 
 # Made once, because checking the schema takes longer than a run.
-REPORT_SCHEMA = jsonschema.Draft202012Validator(
-    json.loads(Path(report_json.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
-)
+REPORT_SCHEMA = jsonschema.Draft202012Validator(schema("report"))
 
 
 # -- the world ------------------------------------------------------------------------------------
