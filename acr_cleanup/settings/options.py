@@ -14,18 +14,20 @@ from dataclasses import MISSING, dataclass, fields, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
-from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.settings import kinds
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
+
+if TYPE_CHECKING:
+    from acr_cleanup.core.limits import Limits
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -309,6 +311,8 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
+        from acr_cleanup.core.limits import Limits  # noqa: PLC0415
+
         return Limits(self.max_deletions or None, self.max_deletion_percent)
 
     @property
