@@ -17,16 +17,7 @@ import msgspec
 
 from acr_cleanup import __version__
 from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.snapshot import (
-    MAX_BYTES,
-    SCHEMA_VERSION,
-    RecordedBlocker,
-    RecordedCluster,
-    RecordedUse,
-    SnapshotFile,
-    SnapshotVersion,
-    content_hash,
-)
+from acr_cleanup.clusters.snapshot import MAX_BYTES
 from acr_cleanup.clusters.target import SnapshotPlace
 from acr_cleanup.core.references import (
     Digest,
@@ -39,6 +30,9 @@ from acr_cleanup.core.references import (
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
+from acr_cleanup.records.encoding import content_hash
+from acr_cleanup.records.parts import SchemaVersion
+from acr_cleanup.records.snapshot import SNAPSHOT_VERSION, ScannedCluster, Snapshot, SnapshotBlocker, SnapshotUse
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead the clock of the machine that read the cluster may be."""
@@ -87,7 +81,7 @@ def recorded_resource_id(target: SnapshotPlace) -> str | None:
         return target.resource_id
 
 
-def _find(target: SnapshotPlace) -> tuple[SnapshotFile, RecordedCluster]:
+def _find(target: SnapshotPlace) -> tuple[Snapshot, ScannedCluster]:
     call = _call(target)
     file = _load(target.path, call, _again(target))
     clusters = [cluster for cluster in file.clusters if cluster.cluster == target.key]
@@ -103,8 +97,8 @@ def _find(target: SnapshotPlace) -> tuple[SnapshotFile, RecordedCluster]:
 
 def _problems(
     target: SnapshotPlace,
-    file: SnapshotFile,
-    recorded: RecordedCluster,
+    file: Snapshot,
+    recorded: ScannedCluster,
     registry: RegistryHost,
     helm_history: int,
     now: datetime,
@@ -127,20 +121,20 @@ def _problems(
         yield ReadFailure(call, seen, f"Set the clocks of both machines. {again}")
 
 
-def _scan(target: SnapshotPlace, recorded: RecordedCluster) -> ClusterScan:
+def _scan(target: SnapshotPlace, recorded: ScannedCluster) -> ClusterScan:
     """Make the scan of a recorded cluster. Raises `InvalidReference`."""
     references: dict[tuple[str, str, str | None, str | None], ImageReference] = {}
 
-    def reference(use: RecordedUse) -> ImageReference:
+    def reference(use: SnapshotUse) -> ImageReference:
         key = (use.host, use.repository, use.tag, use.digest)
         if key not in references:
             references[key] = _reference(*key)
         return references[key]
 
-    def blocker(recorded: RecordedBlocker) -> Blocker:
+    def blocker(recorded: SnapshotBlocker) -> Blocker:
         return Blocker(target.key, recorded.call, recorded.seen, recorded.remedy, recorded.kind)
 
-    def lasting(recorded: RecordedBlocker) -> Blocker:
+    def lasting(recorded: SnapshotBlocker) -> Blocker:
         # Solving the cause is not enough: the cluster must be read again. This comes last, because
         # reports cut long text, and a waiver, which the remedy of the cause may name, needs no new
         # snapshot.
@@ -188,7 +182,7 @@ def _reference(host: str, repository: str, tag: str | None, digest: str | None) 
 _decoding = Lock()
 
 
-def _load(path: Path, call: str, again: str) -> SnapshotFile:
+def _load(path: Path, call: str, again: str) -> Snapshot:
     """
     Read a whole and unmodified file. Raises `ReadFailure`.
 
@@ -227,16 +221,17 @@ class _InvalidSnapshotError(Exception):
 
 
 @lru_cache(maxsize=_FILES_KEPT)
-def _decoded(path: Path, _stamp: tuple[int, ...]) -> SnapshotFile:
+def _decoded(path: Path, _stamp: tuple[int, ...]) -> Snapshot:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     try:
-        version = msgspec.json.decode(data, type=SnapshotVersion).schema_version
-        if version != SCHEMA_VERSION:
+        version = msgspec.json.decode(data, type=SchemaVersion).schema_version
+        if version != SNAPSHOT_VERSION:
             raise _InvalidSnapshotError(
-                f"its schema version is {version}, and this version of acr-cleanup ({__version__}) reads version {SCHEMA_VERSION}."
+                f"its schema version is {version}, and this version of acr-cleanup ({__version__}) reads version "
+                f"{SNAPSHOT_VERSION}."
             )
-        decoded = msgspec.json.decode(data, type=SnapshotFile)
+        decoded = msgspec.json.decode(data, type=Snapshot)
         expected = content_hash(decoded)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _InvalidSnapshotError(f"it is not a usage snapshot, or only a part of one: {quoted(error)}.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +18,11 @@ from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
+from acr_cleanup.records.report import Report, read_report
 from acr_cleanup.reports.answer import ExplanationPage
 from acr_cleanup.reports.explained_repository import RepositoryExplanation
 from acr_cleanup.reports.explanation import TagExplanation
 from acr_cleanup.reports.past import PastExplanation
-from acr_cleanup.reports.past_report import read_report
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.stages.read import read_usage
@@ -180,11 +180,20 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
     parsed = parse_target(target, RegistryHost(run.registry))
     digest = None
     if parsed.digest is not None:
-        digest = _full_digest(parsed, parsed.digest, run.digests(parsed.repository))
+        digest = _full_digest(parsed, parsed.digest, _digests(run, parsed.repository))
     answer = PastExplanation(everything=False, run=run, repository=parsed.repository, tag=parsed.tag, digest=digest)
     runtime.show(answer)
     runtime.finish()
     return EXPLAINED if answer.known else NOT_FOUND
+
+
+def _digests(run: Report, repository: str) -> Iterator[str]:
+    """Yield every digest of the repository in the report."""
+    yield from (outcome.digest for outcome in run.outcomes if outcome.repository == repository)
+    for recorded in run.repositories:
+        if recorded.name == repository:
+            yield from (decision.digest for decision in recorded.decisions)
+            yield from (manifest.digest for manifest in recorded.manifests)
 
 
 def _invalid(seen: str, remedy: str) -> ConfigurationError:

@@ -24,6 +24,7 @@ from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports.context import Context
+from acr_cleanup.reports.plan_doubts import doubts
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
@@ -159,10 +160,10 @@ async def clean(
     started = clock()
     host = settings.registry.login_server
     run = _Run(Plan(host, settings.policy, started, UsageIndex.of((), started)))
-    if reviewed is not None and (doubts := _doubts(reviewed, settings, started)):
+    if reviewed is not None and (reasons := _doubts(reviewed, settings, started)):
         # Before anything is read: these doubts forbid to apply the plan, whatever is in use now.
         return Result(
-            run.plan, Verdict.REFUSED, dry_run, started, clock(), refusals=doubts, applied_plan=reviewed.named
+            run.plan, Verdict.REFUSED, dry_run, started, clock(), refusals=reasons, applied_plan=reviewed.named
         )
     try:
         async with open_connections() as connections:
@@ -263,8 +264,8 @@ async def _delete(
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
     configured = (SeenCluster(target.key, target.resource_id) for target in settings.clusters)
-    return reviewed.doubts(
-        settings.registry.login_server, configured, settings.plan_max_age, now, settings.policy.shard
+    return doubts(
+        reviewed, settings.registry.login_server, configured, settings.plan_max_age, now, settings.policy.shard
     )
 
 

@@ -2,15 +2,12 @@
 Writes the journal of deletions: each deletion is on the disk before it is sent to the registry.
 
 The file has one JSON object per line: a header, then an `intent` before and an `outcome` after each
-deletion. A deletion without an outcome may or may not have happened. With `backup`, the intent
-contains the manifest, from which `acr-cleanup restore` can restore it without soft delete.
+deletion. A deletion without an outcome may or may not have happened.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,17 +16,28 @@ from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from acr_cleanup import __version__
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.quoting import in_utc
+from acr_cleanup.records.encoding import line
+from acr_cleanup.records.journal_lines import (
+    DELETE_MANIFEST,
+    SCHEMA_VERSION,
+    UNTAG,
+    Header,
+    Intent,
+    JournalLock,
+    JournalTag,
+    OutcomeLine,
+)
+from acr_cleanup.records.parts import utc
 
 NAME = "journal.jsonl"
-SCHEMA_VERSION = 1
-
-UNTAG = "untag"
-DELETE_MANIFEST = "delete_manifest"
 
 GATHER = 0.005
 """
@@ -40,7 +48,6 @@ journals the next deletions while current ones are in flight.
 """
 
 _REMEDY = "A deletion that cannot be journalled is not sent. Free disk space, or set report-dir to another folder."
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class JournalError(AcrCleanupError):
@@ -71,7 +78,8 @@ class Journal:
         `document`: the manifest's content, for a backup. Raises `JournalError`; after the first
         error each further call raises it too.
         """
-        number = self._write({"kind": "intent", **_intent(repository, step, document, media_type)})
+        number = self._next()
+        self._write(_intent(number, repository, step, document, media_type))
         await self._reach_disk(number)
         return number
 
@@ -82,18 +90,19 @@ class Journal:
         Write errors are ignored: restore checks in the registry what an intent without outcome did.
         """
         with suppress(JournalError):
-            self._write({"kind": "outcome", "of": number, "outcome": str(kind), "detail": detail})
+            self._write(OutcomeLine(self._next(), _now(), number, kind, detail))
 
-    def _write(self, entry: Mapping[str, Any]) -> int:
+    def _next(self) -> int:
+        self._written += 1
+        return self._written
+
+    def _write(self, entry: Intent | OutcomeLine) -> None:
         if self._failure is not None:
             raise self._failure
-        self._written += 1
-        number = self._written
         try:
-            _write(self._file, _line({"seq": number, "at": _now(), **entry}))
+            _write(self._file, _line(entry))
         except OSError as error:
             raise self._fail(error) from error
-        return number
 
     async def _reach_disk(self, number: int) -> None:
         async with self._sync:
@@ -131,14 +140,7 @@ def open_journal(folder: Path, plan: Plan, started_at: datetime, parameters: Map
     except OSError as error:
         raise _unwritable(path, error) from error
     with file:
-        header = {
-            "kind": "header",
-            "schema_version": SCHEMA_VERSION,
-            "tool_version": __version__,
-            "registry": plan.registry,
-            "started_at": started_at.astimezone(UTC).isoformat(),
-            "parameters": dict(parameters),
-        }
+        header = Header(SCHEMA_VERSION, plan.registry, __version__, in_utc(started_at).isoformat(), dict(parameters))
         try:
             _write(file, _line(header))
             os.fsync(file.fileno())
@@ -161,8 +163,8 @@ def put_aside(path: Path) -> Path | None:
     except FileNotFoundError:
         return None
     try:
-        started = datetime.fromisoformat(json.loads(first)["started_at"]).astimezone(UTC)
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        started = datetime.fromisoformat(msgspec.json.decode(first, type=Header).started_at).astimezone(UTC)
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
         started = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     stem = f"journal-{started:%Y%m%dT%H%M%SZ}"
     for number in range(1, 1000):
@@ -197,27 +199,21 @@ def _unwritable(path: Path, error: OSError) -> JournalError:
     return JournalError(f"the journal cannot be written: {error.strerror or error}.", where=str(path), remedy=_REMEDY)
 
 
-def _intent(repository: str, step: Step, document: bytes | None, media_type: str) -> dict[str, Any]:
+def _intent(number: int, repository: str, step: Step, document: bytes | None, media_type: str) -> Intent:
     manifest = step.manifest if isinstance(step, DeleteManifest) else None
-    entry: dict[str, Any] = {
-        "verb": DELETE_MANIFEST if manifest else UNTAG,
-        "repository": repository,
-        "digest": step.digest,
-        "media_type": media_type or (manifest.media_type if manifest else ""),
-        "size": manifest.size if manifest else 0,
-        "tags": [
-            {"name": tag.name, "updated_at": tag.updated_at.isoformat() if tag.updated_at else None}
-            for tag in step.tags
-        ],
-        "locks": [
-            {"tag": lock.tag, "delete_enabled": lock.delete_enabled, "write_enabled": lock.write_enabled}
-            for lock in step.locks
-        ],
-        "after": list(step.after),
-    }
-    if document is not None:
-        entry["manifest"] = base64.b64encode(document).decode()
-    return entry
+    return Intent(
+        number,
+        DELETE_MANIFEST if manifest else UNTAG,
+        repository,
+        step.digest,
+        [JournalTag(tag.name, utc(tag.updated_at)) for tag in step.tags],
+        [JournalLock(lock.tag, lock.delete_enabled, lock.write_enabled) for lock in step.locks],
+        list(step.after),
+        media_type or (manifest.media_type if manifest else ""),
+        manifest.size if manifest else 0,
+        _now(),
+        msgspec.UNSET if document is None else document,
+    )
 
 
 def _write(file: RawIOBase, line: bytes) -> None:
@@ -226,9 +222,9 @@ def _write(file: RawIOBase, line: bytes) -> None:
         rest = rest[file.write(rest) or 0 :]
 
 
-def _line(entry: Mapping[str, Any]) -> bytes:
+def _line(entry: msgspec.Struct) -> bytes:
     # ASCII only: no foreign text can end the line, and a torn line has no partial character.
-    return _ENCODER.encode(entry).encode("ascii") + b"\n"
+    return line(entry).encode("ascii") + b"\n"
 
 
 def _now() -> str:

@@ -6,11 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec.structs import asdict
+
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.shard import WHOLE
-from acr_cleanup.core.usage import Blocker
+from acr_cleanup.core.usage import Blocker, Workload
+from acr_cleanup.records.report import (
+    ReadCluster,
+    RecordedManifest,
+    RecordedOutcome,
+    RecordedRepository,
+    RecordedUse,
+    Report,
+    TagDecision,
+)
 from acr_cleanup.reports import words
 from acr_cleanup.reports.answer import (
     BEGINNING,
@@ -18,6 +29,7 @@ from acr_cleanup.reports.answer import (
     KEPT_STYLE,
     Bounds,
     ExplanationPage,
+    ShownUse,
     blocker_blocks,
     hidden_count,
     push_age,
@@ -26,16 +38,6 @@ from acr_cleanup.reports.answer import (
     warning_blocks,
 )
 from acr_cleanup.reports.blocks import Block, Grid, Line, fact, heading, section
-from acr_cleanup.reports.past_report import (
-    PastRun,
-    RecordedCluster,
-    RecordedDecision,
-    RecordedManifest,
-    RecordedOutcome,
-    RecordedReason,
-    RecordedRepository,
-    RecordedUse,
-)
 
 _OUTCOMES: Mapping[str, str] = {
     OutcomeKind.DELETED: "was deleted",
@@ -53,7 +55,7 @@ _OUTCOMES: Mapping[str, str] = {
 class PastExplanation(ExplanationPage):
     """The answer for one repository, tag or manifest, from the report of a run."""
 
-    run: PastRun
+    run: Report
     repository: str
     tag: str | None = None
     digest: Digest | None = None
@@ -66,10 +68,10 @@ class PastExplanation(ExplanationPage):
     @cached_property
     def recorded(self) -> RecordedRepository | None:
         """The repository in the report; None if the run did not read it."""
-        return self.run.repository(self.repository)
+        return next((recorded for recorded in self.run.repositories if recorded.name == self.repository), None)
 
     @cached_property
-    def decisions(self) -> tuple[RecordedDecision, ...]:
+    def decisions(self) -> tuple[TagDecision, ...]:
         """
         The decisions about the tag, about the tags on the digest, or about the whole repository.
         """
@@ -124,7 +126,7 @@ class PastExplanation(ExplanationPage):
             yield _line(
                 f"{self.title} is not in that report, because the run did not read this repository.", "bold red"
             )
-            shard = str(self.run.policy.get("shard", WHOLE))
+            shard = self.run.policy.shard
             if shard != str(WHOLE):
                 yield _line(
                     f"That run read shard {words.plain(shard, 40)} of the registry. The repository may be in another shard."
@@ -159,11 +161,11 @@ class PastExplanation(ExplanationPage):
             return " (a dry run)"
         return " (the run was refused)" if self.run.verdict == Verdict.REFUSED else ""
 
-    def _outcome(self, decision: RecordedDecision) -> str:
+    def _outcome(self, decision: TagDecision) -> str:
         outcome = self.outcomes.get((decision.tag, decision.digest))
         return outcome.outcome if outcome is not None else ""
 
-    def _decided(self, decision: RecordedDecision) -> str:
+    def _decided(self, decision: TagDecision) -> str:
         if not decision.deletes:
             return f"was kept: {words.plain(decision.reasons[0].detail)}" if decision.reasons else "was kept"
         return self._planned(self.outcomes.get((decision.tag, decision.digest)))
@@ -190,7 +192,7 @@ class PastExplanation(ExplanationPage):
 
     # -- why ---------------------------------------------------------------------------------------
 
-    def _facts(self, decision: RecordedDecision) -> Iterator[Block]:
+    def _facts(self, decision: TagDecision) -> Iterator[Block]:
         yield fact("Digest", words.plain(decision.digest))
         yield fact("Pushed", f"{push_age(decision.updated_at, self.run.started_at)} at that time")
         outcome = self.outcomes.get((None, decision.digest))
@@ -225,7 +227,7 @@ class PastExplanation(ExplanationPage):
         if uses:
             yield heading(f"Uses: {len(uses):,}", "bold")
             read_times = {cluster.name: self._read_time(cluster) for cluster in self.run.clusters}
-            yield from uses_by_cluster("They name or run it", [use.shown for use in uses], read_times, limit)
+            yield from uses_by_cluster("They name or run it", [_shown(use) for use in uses], read_times, limit)
 
     def _table(self, limit: int | None) -> Iterator[Block]:
         newest = sorted(
@@ -240,15 +242,17 @@ class PastExplanation(ExplanationPage):
             )
         yield from hidden_count(len(newest) - len(shown), "tag")
 
-    def _row(self, decision: RecordedDecision) -> tuple[str, ...]:
+    def _row(self, decision: TagDecision) -> tuple[str, ...]:
         when = decision.updated_at
         age = words.age(self.run.started_at - when) if when is not None else "?"
         if decision.deletes:
             return words.name(decision.tag), age, words.plain(self._outcome(decision)) or "selected", "no rule kept it"
-        first = decision.reasons[0] if decision.reasons else RecordedReason("", "")
+        if not decision.reasons:
+            return words.name(decision.tag), age, "kept", ""
+        first = decision.reasons[0]
         users: Sequence[RecordedUse] = first.uses if first.rule == Rule.IN_USE else ()
         more = f" and {len(users) - 1:,} more" if len(users) > 1 else ""
-        why = f"in use: {words.plain(users[0].shown.who)}{more}" if users else words.plain(first.detail)
+        why = f"in use: {words.plain(_shown(users[0]).who)}{more}" if users else words.plain(first.detail)
         return words.name(decision.tag), age, "kept", why
 
     # -- the run -----------------------------------------------------------------------------------
@@ -261,7 +265,7 @@ class PastExplanation(ExplanationPage):
             f"{kind} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {utc_minute(run.started_at)} to "
             f"{utc_minute(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
         )
-        policy = (f"{key.replace('_', '-')} {_value(value)}" for key, value in run.policy.items())
+        policy = (f"{key.replace('_', '-')} {_value(value)}" for key, value in asdict(run.policy).items())
         yield fact("Policy", words.plain("; ".join(policy), 1000))
         for number, cluster in enumerate(run.clusters):
             access = f" ({words.plain(cluster.access)})" if cluster.access else ""
@@ -273,13 +277,19 @@ class PastExplanation(ExplanationPage):
 
     def _blockers(self) -> Iterator[Blocker]:
         for blocker in self.run.blockers:
-            yield Blocker(blocker.where, blocker.call, blocker.seen, blocker.remedy)
+            yield blocker.blocker
 
-    def _read_time(self, cluster: RecordedCluster) -> str:
+    def _read_time(self, cluster: ReadCluster) -> str:
         """When the cluster was read, in words."""
         if cluster.read_at is not None:
             return f"from a usage snapshot of {utc_minute(cluster.read_at)}"
         return f"read {utc_minute(self.run.started_at)}"
+
+
+def _shown(use: RecordedUse) -> ShownUse:
+    container = f" ({use.container})" if use.container else ""
+    who = f"{Workload(use.cluster, use.namespace, use.kind, use.name)}{container}"
+    return ShownUse(use.cluster, use.kind, who, use.field, use.text)
 
 
 def _value(value: str | int | list[str]) -> str:

@@ -16,10 +16,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from html import escape
 
-from acr_cleanup.quoting import in_utc
+from acr_cleanup import quoting
+from acr_cleanup.quoting import TEXT_LIMIT, in_utc
 
-TEXT_LIMIT = 300
-"""Maximum length of foreign text, in characters; report.json has all of it."""
 PROSE_LIMIT = 3000
 """
 Maximum length of a message with several lines: a failed login lists claims, and a command for the
@@ -28,40 +27,14 @@ administrator.
 NAME_LIMIT = 64
 """Maximum length of a tag name in a list or a table."""
 
+plain = quoting.plain
+
 _LINES_SHOWN = 30
 _LIST = re.compile(r"^(\s*\d*)([-+.)])")
 _SPAN = re.compile(r"`([^`]+)`")
-_SPACES = re.compile(r"[\s\u2028\u2029]+")
-# Also at the end of the text, because our own words may continue with a colon.
-_COMMAND = re.compile(r":(?=:|$)|#(?=#|$)")
-_MARKS = re.compile(r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f])+")
 _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{12})[0-9a-f]{52}")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _PLURALS = {"repository": "repositories", "is": "are", "was": "were", "has": "have", "its": "their", "it": "they"}
-
-
-def plain(text: str, limit: int = TEXT_LIMIT) -> str:
-    """
-    Escape foreign text for a terminal or a log.
-
-    The result is one line without invisible characters and without commands of a CI system. It has
-    at most `limit` characters.
-
-    >>> plain("\\x1b[31mred")
-    '\\\\x1b[31mred'
-    >>> plain("a\\n::add-mask::b ##vso[task.complete]")
-    'a : :add-mask: :b # #vso[task.complete]'
-    """
-    # Long text is cut first, so that a large error page costs no time. Escapes can make it longer
-    # again, so it is cut once more at the end.
-    shown = _SPACES.sub(" ", text[: limit * 2]).strip()
-    shown = _MARKS.sub(r"\1", shown)
-    if not shown.isprintable():
-        shown = "".join(_visible(character) for character in shown)
-    # Commands are broken with a space. A zero-width break would be invisible and copied along with
-    # the text. Every command is broken, because wrapping could move it to the start of a line.
-    shown = _COMMAND.sub(lambda match: f"{match.group()} ", shown)
-    return shown if len(shown) <= limit and len(text) <= limit * 2 else f"{shown[: limit - 1]}…"
 
 
 def name(text: str) -> str:
@@ -262,14 +235,3 @@ def first_few(texts: Iterable[str]) -> str:
     if len(distinct) > 3:
         return f"{distinct[0]}, {distinct[1]} and {len(distinct) - 2:,} others"
     return listing(distinct) if distinct else ""
-
-
-def _visible(character: str) -> str:
-    # Not printable: controls, format characters (bidi overrides, zero-width), surrogates, private
-    # use, unassigned.
-    if character.isprintable():
-        return character
-    code_point = ord(character)
-    if code_point < 0x100:
-        return f"\\x{code_point:02x}"
-    return f"\\u{code_point:04x}" if code_point < 0x10000 else f"\\U{code_point:08x}"

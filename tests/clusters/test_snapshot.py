@@ -21,11 +21,10 @@ from acr_cleanup.clusters import snapshot
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.references import Digest, ImageReference, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.records.schemas import schema
 from tests.helpers.snapshots import DIGEST, KEY, SCAN, as_read, read, use, write
 
-SCHEMA = json.loads(Path(snapshot.__file__).with_name("snapshot.schema.json").read_text("utf-8"))
-
-
+SCHEMA = schema("snapshot")
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 

@@ -26,11 +26,12 @@ from acr_cleanup.core.references import COMPONENT, DIGEST, TAG, Digest
 from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import ConfigurationError
+from acr_cleanup.records.encoding import content_hash
 from acr_cleanup.records.journal import JournalError, open_journal, put_aside
 from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster, read
 from acr_cleanup.reports import json as report_json
-from acr_cleanup.reports.json import plan_hash
+from acr_cleanup.reports.plan_doubts import doubts
 from tests.helpers import sample_results as samples
 from tests.helpers import snapshots
 from tests.helpers.damaged_documents import (
@@ -74,8 +75,8 @@ def read_plan(content: bytes) -> ReviewedPlan | None:
             assert problem.remedy
             assert problem.seen.isprintable()
             return None
-        doubts = plan.doubts(PLAN_JSON["registry"], (SeenCluster("production"),), timedelta(days=7), samples.NOW)
-        assert all(doubt.isprintable() for doubt in doubts)
+        reasons = doubts(plan, PLAN_JSON["registry"], (SeenCluster("production"),), timedelta(days=7), samples.NOW)
+        assert all(reason.isprintable() for reason in reasons)
         for repository in plan.repositories:
             assert REPOSITORY.fullmatch(repository.repository)
             for step in repository.steps:
@@ -123,7 +124,7 @@ def test_forged_plan_has_only_valid_names(tree: Any) -> None:
     """A person who can write the file can also write its hash."""
     if isinstance(tree, dict):
         with suppress(Exception):  # a tree that cannot be hashed is not changed
-            tree["hash"] = plan_hash({key: value for key, value in tree.items() if key != "hash"})
+            tree["hash"] = content_hash(tree)
     read_plan(as_json(tree))
 
 
@@ -160,7 +161,7 @@ def test_forged_snapshot_is_read_or_rejected(data: st.DataObject) -> None:
     tree = data.draw(damaged(json.loads(undamaged_snapshot())))
     if isinstance(tree, dict):
         with suppress(Exception):
-            tree["hash"] = plan_hash({key: value for key, value in tree.items() if key != "hash"})
+            tree["hash"] = content_hash(tree)
     scan = read_scan(as_json(tree))
     if scan is not None:
         for use in scan.uses:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,8 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
+from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
-from acr_cleanup.reports import json as report_json
 from tests.helpers.tool_runs import RunResult, Tool, serving
 
 REPOSITORY = "shop/web"
@@ -32,9 +31,7 @@ OLD = timedelta(days=100)
 YOUNG = timedelta(days=1)
 
 # Made once: checking the schema itself takes longer than any run here.
-_REPORTS = jsonschema.Draft202012Validator(
-    json.loads(Path(report_json.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
-)
+_REPORTS = jsonschema.Draft202012Validator(schema("report"))
 
 
 @dataclass

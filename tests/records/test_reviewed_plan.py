@@ -14,6 +14,7 @@ import pytest
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.errors import ConfigurationError
+from acr_cleanup.records.plan import PlannedCluster
 from acr_cleanup.records.reviewed_plan import MAX_BYTES, read
 from acr_cleanup.reports import json as report_json
 from tests.helpers import hostile_text as hostile
@@ -212,11 +213,11 @@ def test_plan_is_rendered_in_small_pieces() -> None:
 def test_cluster_hash_ignores_the_order_of_uses() -> None:
     uses = samples.deployed("shop/web", "1.0", "web")
 
-    def evidence(cluster_uses: Iterable[ImageUse]) -> dict[str, Any]:
+    def evidence(cluster_uses: Iterable[ImageUse]) -> PlannedCluster:
         return report_json._evidence(ClusterScan("production", tuple(cluster_uses)))
 
     other_field = [replace(uses[0], field="spec"), *uses[1:]]
     not_running = [replace(uses[0], running=not uses[0].running), *uses[1:]]
     assert evidence(uses) == evidence(reversed(uses))
-    assert evidence(uses)["uses_hash"] != evidence(other_field)["uses_hash"]
-    assert evidence(uses)["uses_hash"] != evidence(not_running)["uses_hash"]
+    assert evidence(uses).uses_hash != evidence(other_field).uses_hash
+    assert evidence(uses).uses_hash != evidence(not_running).uses_hash

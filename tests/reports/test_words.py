@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from acr_cleanup import quoting
 from acr_cleanup.reports import words
 from tests.helpers.hostile_text import TEXTS
 
@@ -34,7 +35,7 @@ def test_plain_returns_one_visible_line(text: str) -> None:
     shown = words.plain(text)
 
     assert harmless(shown), shown
-    assert len(shown) <= words.TEXT_LIMIT
+    assert len(shown) <= quoting.TEXT_LIMIT
 
 
 @given(st.text())

@@ -16,7 +16,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from acr_cleanup.reports import json as report_json
+from acr_cleanup.records.schemas import schema
 from acr_cleanup.stages import verify as proof
 from tests.helpers.golden_worlds import FOLDER, Joined, Runner, Scenario, Served, Step, artefacts, names, stable
 from tests.helpers.jobs import Log
@@ -26,9 +26,7 @@ from tests.helpers.stage import impatient
 pytestmark = pytest.mark.untraced
 
 # Made once: checking the schema itself takes longer than any run here.
-_REPORTS = jsonschema.Draft202012Validator(
-    json.loads(Path(report_json.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
-)
+_REPORTS = jsonschema.Draft202012Validator(schema("report"))
 _THREAD = re.compile(r"https://(?:github|gitlab)\.com/([\w.-]+)/([\w.-]+)(?:/-)?/(issue|pull)s?/(\d+)")
 
 

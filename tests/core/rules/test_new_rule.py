@@ -16,6 +16,7 @@ from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.policy import RULES, ChartGroup, Evidence, KeepReason, KeepRule, KeptTags, RetentionPolicy, Rule
+from acr_cleanup.records.schemas import schema
 from acr_cleanup.reports import charts, markdown, text
 from acr_cleanup.reports import json as report_json
 from acr_cleanup.reports.explanation import TagExplanation
@@ -61,7 +62,7 @@ def test_new_rule_is_in_the_report_which_its_schema_accepts() -> None:
     for packed in (False, True):
         report = json.loads("".join(report_json.render(planned(packed=packed))))
 
-        jsonschema.Draft202012Validator(report_json.schema()).validate(report)
+        jsonschema.Draft202012Validator(schema("report")).validate(report)
         (repository,) = report["repositories"]
         rules = {
             decision["tag"]: [reason["rule"] for reason in decision["reasons"]] for decision in repository["decisions"]

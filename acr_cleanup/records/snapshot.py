@@ -1,0 +1,109 @@
+"""
+The usage snapshot: the scans of clusters in a file. `clusters.snapshot` writes it and
+`clusters.snapshot_reader` reads it.
+
+Unknown members are refused, because the hash does not cover members that are not read.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from acr_cleanup.records.parts import Count, Moment, ObjectCount, ToolVersion
+
+SNAPSHOT_VERSION = 1
+
+
+class SnapshotUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One place in one workload that names one image. Without tag and digest, it may be any image of the repository."""
+
+    namespace: str
+    """Empty for cluster-scoped objects."""
+    kind: str
+    name: str
+    container: str
+    """Empty if the use is not in a container."""
+    field: str
+    """The path of the field in the object."""
+    text: str
+    """The value of the field."""
+    host: str
+    repository: str
+    tag: str | None
+    digest: str | None
+    running: bool
+    """True for a container of a pod. Only these make a repository run in a cluster."""
+
+
+class SnapshotBlocker(msgspec.Struct, forbid_unknown_fields=True):
+    """Something that could not be read completely."""
+
+    call: str
+    """The call that was attempted."""
+    seen: str
+    """The response."""
+    remedy: str
+    """What to do."""
+    kind: str
+    """
+    The kind of object that could not be listed, as kubectl names it; empty if it is more than one.
+    """
+
+
+class ScannedCluster(msgspec.Struct, forbid_unknown_fields=True):
+    """One cluster."""
+
+    cluster: str
+    """The name in the configuration."""
+    resource_id: str | None
+    """The resource id of the AKS cluster, if it is one."""
+    access: str
+    """
+    How the cluster was read: direct, run-command, kubeconfig, or snapshot if it was copied from
+    another snapshot. Empty if it could not be reached.
+    """
+    objects: ObjectCount
+    read_at: Moment
+    """When the reading began. RFC 3339, UTC."""
+    uses: list[SnapshotUse]
+    """Every place that names an image of the registry."""
+    blockers: list[SnapshotBlocker]
+    """What could not be read. A run with a blocker deletes nothing."""
+    waived: list[SnapshotBlocker]
+    """Kinds that could not be listed and were waived."""
+    notes: list[str]
+    """Remarks about the cluster."""
+
+
+class SearchedRegistry(msgspec.Struct, forbid_unknown_fields=True):
+    """The registry whose images were searched for."""
+
+    login_server: str
+    aliases: list[str]
+    """Further host names of the registry."""
+
+
+class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    The scans of clusters, as `acr-cleanup collect` writes them.
+
+    A run reads a cluster from it instead of from the cluster itself: `{"snapshot": PATH}`.
+    """
+
+    schema_version: Annotated[int, Meta(extra_json_schema={"const": SNAPSHOT_VERSION})]
+    tool_version: ToolVersion
+    created_at: Moment
+    """When the file was written. The age of a cluster counts from its own `read_at`."""
+    registry: SearchedRegistry
+    helm_history: Count
+    """How many revisions of each Helm release were read."""
+    clusters: list[ScannedCluster]
+    """Every cluster, also if it could not be read."""
+    hash: Annotated[str, Meta(extra_json_schema={"pattern": "^sha256:[0-9a-f]{64}$"})]
+    """
+    A hash over the canonical JSON (UTF-8, sorted keys, no white space) of all other members. It is
+    not a signature.
+    """
