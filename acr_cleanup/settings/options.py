@@ -3,8 +3,8 @@ The table of options: one field of `Settings` per option.
 
 The field's entry is the only place that describes the option. Flags, action.yml, task.json, the
 keys of the configuration file and their JSON schema, the documentation, the default and the value
-that a run uses are made from it. The command line imports this module for `--help`, so it does not
-import pydantic.
+that a run uses are made from it. The command line imports this module for `--help`, so it imports
+nothing that is slow to load.
 """
 
 from __future__ import annotations
