@@ -98,7 +98,7 @@ class RecordedBlocker(msgspec.Struct):
     seen: str
     """The response."""
     remedy: str
-    """What to do."""
+    """The remedy."""
     kind: str | UnsetType = UNSET
     """
     The kind of object that could not be listed, as kubectl names it, if it is only one kind. It can

@@ -80,7 +80,7 @@ class TagReason(msgspec.Struct, frozen=True):
     detail: str
     """The evidence of the rule."""
     uses: list[RecordedUse] = []
-    """The uses, for the rule `in-use`."""
+    """With the rule `in-use`: the uses."""
 
 
 _KEEP = {"properties": {"decision": {"const": "keep"}}}
@@ -95,7 +95,7 @@ _REASONED = Meta(
         ]
     }
 )
-"""What is kept has a reason; what is deleted has none."""
+"""A kept item has a reason, and a deleted item has none."""
 
 
 class TagDecision(msgspec.Struct, frozen=True):
@@ -221,7 +221,7 @@ class Verification(msgspec.Struct, forbid_unknown_fields=True):
     notes: list[str]
     """Changes by others during the run. None of these items is known to be in use."""
     unproven: list[str]
-    """What could not be checked, and why."""
+    """Everything that could not be checked, and the reason."""
     skipped: bool
     """True if the run was stopped before the verification."""
 
@@ -313,7 +313,7 @@ class Report(msgspec.Struct):
     """
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
-    """The reviewed plan that was applied; null if there was none."""
+    """The reviewed plan that was applied; null without one."""
 
 
 def read_report(path: Path) -> Report:
