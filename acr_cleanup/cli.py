@@ -1,27 +1,32 @@
-"""The command line: arguments -> settings -> command -> exit code."""
+"""
+The command line: arguments -> settings -> command -> exit code.
+
+A function imports what only its command needs, so that `--help` and a wrong usage are answered at
+once: rich, pydantic, YAML and asyncio take longer to import than the parser takes to answer.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from acr_cleanup import __version__
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.context import Context
 from acr_cleanup.runtimes.base import Level, connect_log
-from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import INPUTS, Input, InputKind, Settings, load_settings, schema
+from acr_cleanup.settings import OPTIONS, InputKind, Option, Settings, Way
+from acr_cleanup.settings.option import Group, Purpose
 
 if TYPE_CHECKING:
     from acr_cleanup.records.reviewed_plan import ReviewedPlan
+    from acr_cleanup.runtimes.terminal import Terminal
 
 DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
 
@@ -46,15 +51,12 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     parsed = parser().parse_args(arguments)
     if parsed.command == "schema":
-        runtime = Terminal()
-        runtime.show(json.dumps(schema(), indent=2))
-        runtime.finish()
-        return 0
+        return _schema()
     try:
         if parsed.command == "demo":
             from acr_cleanup.commands.demo import demo  # noqa: PLC0415  the only import of the emulator
 
-            return asyncio.run(demo(called_as(), serve=parsed.serve))
+            return _wait(demo(called_as(), serve=parsed.serve))
         return _COMMANDS[parsed.command](parsed, environ)
     except ConfigurationError as error:
         _show_problems(error)
@@ -64,7 +66,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands. Its flags are made from the table of inputs."""
+    """Return the parser of all commands. Its flags are made from the table of options."""
     result = argparse.ArgumentParser(
         prog="acr-cleanup",
         description="Deletes old images that no AKS cluster uses from one Azure container registry.",
@@ -76,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         ("plan", "show what would be deleted, and delete nothing"),
         ("apply", "plan, check again right before deleting, and delete"),
     ):
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+        command = _add_command(commands, name, text)
         _add_config(command)
         command.add_argument("days", metavar="DAYS", nargs="?", help="the same as --older-than")
         if name == "plan":
@@ -84,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         else:
             reviewed = "a reviewed plan.json: delete only what it lists, and only if that is still valid"
             command.add_argument("--plan", metavar="FILE", type=Path, help=reviewed)
-        _add_flags(command)
+        _add_flags(command, Purpose.ALL)
     _add_collect(commands)
     _add_explain(commands)
     _add_permissions(commands)
@@ -95,15 +97,13 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-# The inputs that reading the clusters needs. The other inputs are for planning.
-_FOR_READING = frozenset(
-    {"registry", "clusters", "registry-aliases", "environment", "helm-history", "waive", "log-level"}
-)
+def _add_command(commands: _Commands, name: str, text: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
 
 
 def _add_collect(commands: _Commands) -> None:
     text = "read the clusters into a usage snapshot, for a run on a machine that cannot reach them"
-    command = commands.add_parser("collect", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    command = _add_command(commands, "collect", text)
     _add_config(command)
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the snapshot")
     command.add_argument(
@@ -112,36 +112,36 @@ def _add_collect(commands: _Commands) -> None:
         action="append",
         help="read only this cluster of the configuration; may be repeated",
     )
-    _add_flags(command, _FOR_READING)
+    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS)
 
 
 def _add_explain(commands: _Commands) -> None:
     text = "explain why a tag or a manifest is kept or deleted, and which workloads use it"
-    command = commands.add_parser("explain", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    command = _add_command(commands, "explain", text)
     command.add_argument("target", metavar="REPOSITORY[:TAG|@DIGEST]", help="with or without the host of the registry")
     _add_config(command)
     command.add_argument(
         "--report", metavar="FILE", type=Path, help="answer from the report.json of a run; read no cluster or registry"
     )
-    _add_flags(command)
+    _add_flags(command, Purpose.ALL)
 
 
 def _add_permissions(commands: _Commands) -> None:
     text = "print the rights that the configuration needs: a ClusterRole and Azure role assignments"
-    command = commands.add_parser("permissions", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    command = _add_command(commands, "permissions", text)
     _add_config(command)
-    _add_flags(command, _FOR_READING | {"subscriptions", "require-all-clusters"})
+    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH)
 
 
 def _add_restore(commands: _Commands) -> None:
     text = "restore what a run untagged or deleted, if the registry still has the content"
-    command = commands.add_parser("restore", help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+    command = _add_command(commands, "restore", text)
     command.add_argument(
         "journal", metavar="JOURNAL", type=Path, help="the journal.jsonl in the report folder of the run"
     )
     _add_config(command)
     command.add_argument("--dry-run", action="store_true", help="show what can be restored, and restore nothing")
-    _add_flags(command, {"registry", "registry-aliases", "environment", "concurrency", "log-level"})
+    _add_flags(command, Purpose.REGISTRY | Purpose.REQUESTS)
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -154,24 +154,45 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_flags(command: argparse.ArgumentParser, names: Collection[str] = ()) -> None:
-    """Add the flags of these inputs, by default of all inputs."""
-    for option in INPUTS:
-        if option.flag and (not names or option.name in names):
-            _add_flag(command, option)
+def _add_flags(command: argparse.ArgumentParser, purposes: Purpose) -> None:
+    """Add the flags of the options that are needed for these purposes, under the headings of their groups."""
+    for group in Group:
+        options = [option for option in _FLAGS if option.group is group and option.purpose & purposes]
+        heading = command.add_argument_group(group.value.lower()) if group.value and options else command
+        for option in options:
+            _add_flag(heading, option)
 
 
-def _add_flag(command: argparse.ArgumentParser, option: Input) -> None:
+_FLAGS = tuple(option for option in OPTIONS if Way.FLAG in option.ways)
+
+
+def _add_flag(command: argparse._ActionsContainer, option: Option) -> None:  # argparse has no public name for it
     text = f"{option.description} (default: {option.default})" if option.default else option.description
     # The choices are shown but not checked here: the settings report all invalid values at once.
     metavar = f"{{{','.join(option.choices)}}}" if option.choices else option.key.upper()
-    action = "append" if option.kind is InputKind.LIST else "store"
+    action = "append" if option.kind.input is InputKind.LIST else "store"
     # argparse reads `%` in a help text as a format.
     command.add_argument(f"--{option.name}", metavar=metavar, action=action, help=text.replace("%", "%%"))
 
 
+def _wait(command: Coroutine[Any, Any, int]) -> int:
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.run(command)
+
+
+def _schema() -> int:
+    from acr_cleanup.runtimes.terminal import Terminal  # noqa: PLC0415
+    from acr_cleanup.settings.form import schema  # noqa: PLC0415
+
+    runtime = Terminal()
+    runtime.show(json.dumps(schema(), indent=2))
+    runtime.finish()
+    return 0
+
+
 def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    config, settings = _settings(parsed, environ)
+    settings = _settings(parsed, environ)
     reviewed = _reviewed(parsed)
     _prepare(settings.report_dir)
     if (out := getattr(parsed, "out", None)) is not None:
@@ -182,8 +203,8 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
     from acr_cleanup.commands.run import run  # noqa: PLC0415
 
-    context = _context(parsed, config)
-    return asyncio.run(
+    context = _context(parsed, settings.config_file)
+    return _wait(
         run(
             settings,
             runtime,
@@ -206,30 +227,32 @@ def _reviewed(parsed: argparse.Namespace) -> ReviewedPlan | None:
 
 
 def _collect(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    _, settings = _settings(parsed, environ)
+    settings = _settings(parsed, environ)
     from acr_cleanup.commands.collect import collect  # noqa: PLC0415
 
-    return asyncio.run(collect(settings, _terminal(settings), environ, out=parsed.out, only=parsed.only or ()))
+    return _wait(collect(settings, _terminal(settings), environ, out=parsed.out, only=parsed.only or ()))
 
 
 def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from acr_cleanup.commands.explain import explain, explain_report  # noqa: PLC0415
+    from acr_cleanup.runtimes.terminal import Terminal  # noqa: PLC0415
 
     if parsed.report is not None:
         return explain_report(parsed.target, parsed.report, Terminal())
-    _, settings = _settings(parsed, environ)
-    return asyncio.run(explain(parsed.target, settings, _terminal(settings), environ))
+    settings = _settings(parsed, environ)
+    return _wait(explain(parsed.target, settings, _terminal(settings), environ))
 
 
 def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    _, settings = _settings(parsed, environ)
+    settings = _settings(parsed, environ)
     from acr_cleanup.commands.permissions import permissions  # noqa: PLC0415
 
-    return asyncio.run(permissions(settings, _terminal(settings), environ))
+    return _wait(permissions(settings, _terminal(settings), environ))
 
 
 def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from acr_cleanup.commands.restore import read, restore  # noqa: PLC0415
+    from acr_cleanup.settings.load import load_settings  # noqa: PLC0415
 
     recorded = read(parsed.journal)
     config = parsed.config or _file_here()
@@ -243,9 +266,7 @@ def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         seen = f"The journal names the registry {recorded.registry}, which has no usual Azure host name."
         remedy = "If this registry is yours, give its name with --registry."
         raise ConfigurationError((Problem("registry", seen, remedy),))
-    return asyncio.run(
-        restore(parsed.journal, recorded, settings, _terminal(settings), environ, dry_run=parsed.dry_run)
-    )
+    return _wait(restore(parsed.journal, recorded, settings, _terminal(settings), environ, dry_run=parsed.dry_run))
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
@@ -258,17 +279,16 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
 }
 
 
-def _settings(parsed: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Path | None, Settings]:
-    """
-    Return the configuration file (None without one) and the settings.
+def _settings(parsed: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+    """Load the settings. Raises `ConfigurationError`."""
+    from acr_cleanup.settings.load import load_settings  # noqa: PLC0415
 
-    Raises `ConfigurationError`.
-    """
-    config = parsed.config or _default_file(parsed)
-    return config, load_settings(config, _overrides(parsed), environ)
+    return load_settings(parsed.config or _default_file(parsed), _overrides(parsed), environ)
 
 
 def _terminal(settings: Settings) -> Terminal:
+    from acr_cleanup.runtimes.terminal import Terminal  # noqa: PLC0415
+
     level = Level[settings.log_level.upper()]
     runtime = Terminal(level)
     connect_log(runtime, level)
@@ -288,9 +308,7 @@ def _default_file(parsed: argparse.Namespace) -> Path | None:
 
 
 def _overrides(parsed: argparse.Namespace) -> dict[str, str | Sequence[str] | None]:
-    given: dict[str, str | Sequence[str] | None] = {
-        option.name: getattr(parsed, option.key, None) for option in INPUTS if option.flag
-    }
+    given: dict[str, str | Sequence[str] | None] = {option.name: getattr(parsed, option.key, None) for option in _FLAGS}
     if getattr(parsed, "days", None) is not None:
         if given["older-than"] is not None:
             problem = Problem("DAYS", "The age is given twice: as DAYS and as --older-than.", "Remove one of them.")
@@ -311,6 +329,8 @@ def _prepare(folder: Path) -> None:
 
 
 def _show_problems(error: ConfigurationError) -> None:
+    from acr_cleanup.runtimes.terminal import Terminal  # noqa: PLC0415
+
     count = len(error.problems)
     where = f" in {error.where}" if error.where else ""
     runtime = Terminal()
@@ -332,8 +352,8 @@ def called_as() -> str:
 def _context(parsed: argparse.Namespace, config: Path | None) -> Context:
     def command(verb: str) -> str:
         words = [verb, *([str(config)] if config else []), *([parsed.days] if parsed.days else [])]
-        for option in INPUTS:
-            value = getattr(parsed, option.key, None) if option.flag else None
+        for option in _FLAGS:
+            value = getattr(parsed, option.key, None)
             for item in value if isinstance(value, list) else [value] if value else []:
                 words += [f"--{option.name}", item]
         # The suggested command names the plan that was shown: the file that this plan wrote, or the

@@ -28,7 +28,8 @@ from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.pipeline import PipelineRuntime
-from acr_cleanup.settings import INPUTS, Settings, load_settings, unknown_inputs
+from acr_cleanup.settings import OPTIONS, Settings, Way, unknown_inputs
+from acr_cleanup.settings.load import load_settings
 
 log = logging.getLogger("acr_cleanup")
 
@@ -155,8 +156,12 @@ def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace
     """Check all inputs. Raises `ConfigurationError` with every problem of every input and path."""
     # The defaults of action.yml are applied here too: an empty auth-type must not select another
     # login.
-    given = {option.name: runtime.input(option.name) or option.action_default for option in INPUTS}
-    collect = given.pop("collect").strip()
+    given = {
+        option.name: runtime.input(option.name) or option.action_default
+        for option in OPTIONS
+        if option.ways & Way.PIPELINE
+    }
+    collect = given["collect"].strip()
     settings, problems, where = _load(given, runtime, environ, workspace)
     named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
     folder = ReportFolder(workspace, named)
@@ -202,7 +207,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _report_problems(error: ConfigurationError, runtime: PipelineRuntime) -> None:
-    names = {option.name for option in INPUTS}
+    names = {option.name for option in OPTIONS}
     problems = (
         replace(problem, path=runtime.name_of(problem.path)) if problem.path in names else problem
         for problem in error.problems

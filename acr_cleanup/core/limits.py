@@ -35,7 +35,7 @@ class TooLargeShare:
     tags: int
 
 
-Refusal = TooManyDeletions | TooLargeShare
+LimitRefusal = TooManyDeletions | TooLargeShare
 """An exceeded limit. `reports.plan_words` writes it as a sentence."""
 
 
@@ -51,11 +51,11 @@ class Limits:
     deletions: int | None = 500
     percent: float | None = None
 
-    def exceeded_by(self, tallies: Sequence[Tally]) -> tuple[Refusal, ...]:
+    def exceeded_by(self, tallies: Sequence[Tally]) -> tuple[LimitRefusal, ...]:
         """Every limit that this plan exceeds; empty if it exceeds none."""
         return tuple(self._exceeded_by(tallies))
 
-    def _exceeded_by(self, tallies: Sequence[Tally]) -> Iterator[Refusal]:
+    def _exceeded_by(self, tallies: Sequence[Tally]) -> Iterator[LimitRefusal]:
         tags = sum(tally.planned for tally in tallies)
         untagged = sum(tally.untagged for tally in tallies)
         if self.deletions is not None and tags + untagged > self.deletions:

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, Tag
-from acr_cleanup.core.limits import Limits, Refusal
+from acr_cleanup.core.limits import LimitRefusal, Limits
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import KeepReason, RetentionPolicy, Rule
 from acr_cleanup.core.removal import Reason
@@ -161,7 +161,7 @@ class Obstacles:
     """
 
     blockers: tuple[Blocker, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[LimitRefusal, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.blockers or self.refusals)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from acr_cleanup.core.limits import Refusal, TooManyDeletions
+from acr_cleanup.core.limits import LimitRefusal, TooManyDeletions
 from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import short
@@ -35,7 +35,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
     }
 
 
-def refusal_text(refusal: Refusal) -> str:
+def refusal_text(refusal: LimitRefusal) -> str:
     """Which limit the plan exceeds, by how much, and what to do."""
     if isinstance(refusal, TooManyDeletions):
         untagged = f" and {refusal.untagged} untagged manifests" if refusal.untagged else ""

@@ -6,15 +6,17 @@ those of a flag are added to those of the file. If the flag replaced them, the c
 would not be read, and their images would look unused. All problems are reported at once, each with
 its place and its remedy.
 
-The modules, in the order in which a value passes them: `file` reads the configuration file as
-text. `grammar` parses one value. `form` describes the keys of the file and the inputs. `mistakes`
-reports invalid values. `load` builds the `Settings`. `inputs` is the table from which flags,
-action.yml and the documentation are made.
+`options` is the table of options, and `option` defines what an entry says. The other modules, in
+the order in which a value passes them: `file` reads the configuration file as text. `grammar`
+parses one value, and `kinds` lists and other values made of several. `form` describes the keys of
+the file and the inputs. `mistakes` reports invalid values. `load` builds the `Settings`.
+
+`--help` needs the table only, so this package imports neither pydantic nor YAML: import `load` and
+`form` where they are used.
 """
 
-from acr_cleanup.settings.form import schema
-from acr_cleanup.settings.inputs import INPUTS, FailOn, Input, InputKind, unknown_inputs
-from acr_cleanup.settings.load import load_settings
-from acr_cleanup.settings.settings import Settings
+from acr_cleanup.settings.kinds import InputKind
+from acr_cleanup.settings.option import Option, Way
+from acr_cleanup.settings.options import OPTIONS, FailOn, Settings, unknown_inputs
 
-__all__ = ["INPUTS", "FailOn", "Input", "InputKind", "Settings", "load_settings", "schema", "unknown_inputs"]
+__all__ = ["OPTIONS", "FailOn", "InputKind", "Option", "Settings", "Way", "unknown_inputs"]

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from acr_cleanup.access.clouds import CLOUDS, Cloud
-from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
+from acr_cleanup.access.federation import AuthType
 from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.target import Access, ClusterTarget, Waiver
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.core.limits import Limits
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings.file import place, read_config
 from acr_cleanup.settings.form import (
-    USE_REGEX,
     AksById,
     AksByName,
     ByKubeconfig,
     BySnapshot,
     CloudEntry,
     File,
-    InputValues,
+    FileKeys,
+    Inputs,
+    Model,
     RegistryEntry,
 )
 from acr_cleanup.settings.grammar import (
@@ -40,22 +39,13 @@ from acr_cleanup.settings.grammar import (
     parse_environment,
     shown,
 )
-from acr_cleanup.settings.inputs import BY_KEY, INPUTS, Input
+from acr_cleanup.settings.kinds import USE_REGEX
 from acr_cleanup.settings.mistakes import key_of, place_in_file, validate
-from acr_cleanup.settings.settings import Settings
+from acr_cleanup.settings.options import DEFAULTS, Settings
 
 T = TypeVar("T")
 
-_COMBINED = frozenset(
-    {
-        "registry", "registry_aliases", "clusters", "environment", "auth_type", "client_id", "tenant_id", "audience",
-        "exclude_tags", "max_deletions", "max_deletion_percent",
-    }
-)  # fmt: skip
-"""Keys of inputs that a function of this module combines with other values."""
-
-_READ_BY_PIPELINE = frozenset({"config_file", "collect"})
-"""Keys of inputs that name a file of the step itself and are not settings."""
+_FILE_ONLY = FileKeys.model_fields.keys()
 
 
 def load_settings(
@@ -81,65 +71,48 @@ def load_settings(
         tree.pop("$schema", None)
     # A mistake in the file removes only its own part, so that one run reports all mistakes.
     given = {key_of(name): value for name, value in overrides.items() if not _absent(value)}
-    given.pop("config_file", None)
     # The file may set use_regex for patterns of the inputs, and the other way round.
     context = {USE_REGEX: _use_regex(tree, given)}
     file, file_problems = validate(File, tree, place_in_file, context)
-    inputs, input_problems = validate(InputValues, given, lambda loc: str(loc[0]).replace("_", "-"), context)
+    inputs, input_problems = validate(Inputs, given, lambda loc: str(loc[0]).replace("_", "-"), context)
     problems += file_problems + input_problems + environment_problems(environ)
 
     broken = {problem.path for problem in problems}
-    options = _merged(file, inputs)
+    options = _given(file) | _given(inputs)
+    values = DEFAULTS | {key: value for key, value in options.items() if value is not None}
+    if "max_deletions" in options and options["max_deletions"] is None:
+        values["max_deletions"] = 0  # Both 0 and null mean no limit.
     folder = config.parent if config is not None else Path()
-    cloud = _cloud(options, file, environ, problems)
+    environment, cloud = _cloud(options, file, environ, problems)
     may_be_empty = not needs_clusters or any(path.startswith("kubernetes_clusters") for path in broken)
-    clusters = _clusters(file, inputs, folder, problems, may_be_empty)
-    registry = _registry(file, inputs, options, cloud, problems, broken)
+    clusters = _clusters(file, options, folder, problems, may_be_empty)
+    registry = _registry(file, options, cloud, problems, broken)
     _check_waivers(options, clusters, problems, broken)
-    policy = _policy(options, problems, broken)
-    login = _login(inputs, environ, problems, broken)
+    _check_policy(values, problems, broken)
+    login = _login(options, environ, problems, broken)
     if problems or registry is None:
         raise ConfigurationError(tuple(problems), where=str(config) if config is not None else "")
 
     entry = file.container_registry or RegistryEntry()
+    combined = {
+        "config_file": config,
+        "environment": environment,
+        "registry": registry,
+        "clusters": clusters,
+        "exclude_tags": _exclude_tags(values["include_tags"], options.get("exclude_tags")),
+        **login,
+    }
     return Settings(
-        registry=registry,
-        clusters=clusters,
-        policy=policy,
-        limits=_limits(options),
         cloud=cloud,
         registry_subscription_id=entry.subscription_id,
         registry_resource_group=entry.resource_group,
-        login=login,
-        **stored(Settings, options),
+        **values | combined,
     )
 
 
-def check_table(inputs: Iterable[Input]) -> None:
-    """
-    Check that the value of every input reaches the settings.
-
-    Raises `TypeError` with the names of the inputs whose values would be dropped silently.
-    """
-    destinations = _COMBINED | {field.name for kind in (Settings, RetentionPolicy) for field in fields(kind)}
-    dropped = [
-        option.name
-        for option in inputs
-        if option.key not in _READ_BY_PIPELINE
-        and (
-            option.key not in destinations
-            or option.key not in InputValues.model_fields
-            or (option.in_file and option.key not in File.model_fields)
-        )
-    ]
-    if dropped:
-        raise TypeError(f"No form or no field of the settings takes the inputs {', '.join(dropped)}.")
-
-
-def stored(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that the dataclass `kind` has a field for, by the name of the field."""
-    names = {field.name for field in fields(kind)} - _COMBINED
-    return {key: value for key, value in options.items() if key in names and value is not None}
+def _given(source: Model) -> dict[str, Any]:
+    """Return the options that a source gives, by key. A null in the file is a given value."""
+    return {key: getattr(source, key) for key in source.model_fields_set - _FILE_ONLY}
 
 
 def _absent(value: object) -> bool:
@@ -161,27 +134,18 @@ def _use_regex(tree: Mapping[str, Any], given: Mapping[str, Any]) -> bool | None
         return None
 
 
-def _merged(file: File, inputs: InputValues) -> dict[str, Any]:
+def _cloud(
+    options: Mapping[str, Any], file: FileKeys, environ: Mapping[str, str], problems: list[Problem]
+) -> tuple[str, Cloud]:
     """
-    Return the given options by key: from the inputs, else from the file.
-
-    An option that no source gives is absent. A null in the file is a given value.
-    """
-    options: dict[str, Any] = {}
-    for source in (file, inputs):
-        options |= {key: getattr(source, key) for key in source.model_fields_set & BY_KEY.keys()}
-    return options
-
-
-def _cloud(options: Mapping[str, Any], file: File, environ: Mapping[str, str], problems: list[Problem]) -> Cloud:
-    """
-    Return the endpoints of the cloud.
+    Return the name of the cloud, and its endpoints.
 
     The name of a single endpoint takes precedence over the name of a cloud. For each of the two,
     the file takes precedence over the environment.
     """
-    name = options.get("environment") or _from_environ("ARM_ENVIRONMENT", parse_environment, environ, problems)
-    cloud = CLOUDS[name or "azurecloud"]
+    named = options.get("environment") or _from_environ("ARM_ENVIRONMENT", parse_environment, environ, problems)
+    name: str = named or DEFAULTS["environment"]
+    cloud = CLOUDS[name]
     authority = _from_environ("AZURE_AUTHORITY_HOST", parse_endpoint, environ, problems)
     if authority:
         cloud = replace(cloud, authority=authority)
@@ -194,7 +158,7 @@ def _cloud(options: Mapping[str, Any], file: File, environ: Mapping[str, str], p
         )
     if entry.audience:
         cloud = replace(cloud, audience=entry.audience)
-    return cloud
+    return name, cloud
 
 
 def _from_environ(
@@ -210,23 +174,26 @@ def _from_environ(
         return None
 
 
-def _login(inputs: InputValues, environ: Mapping[str, str], problems: list[Problem], broken: set[str]) -> LoginChoice:
+def _login(
+    options: Mapping[str, Any], environ: Mapping[str, str], problems: list[Problem], broken: set[str]
+) -> dict[str, str]:
     """
-    Return the chosen login.
+    Return the ids for the chosen login, which the environment may give.
 
-    Without `auth-type`, which only a pipeline gives, the environment decides.
+    Without `auth-type`, which only a pipeline gives, there is no choice, and the environment
+    decides.
     """
-    if inputs.auth_type is None:
-        return LoginChoice()
-    auth_type = AuthType(inputs.auth_type)
-    client, tenant = inputs.client_id, inputs.tenant_id
+    auth_type: AuthType | None = options.get("auth_type")
+    client, tenant = options.get("client_id") or "", options.get("tenant_id") or ""
+    if auth_type is None:
+        return {"client_id": "", "tenant_id": ""}
     # Steps of Azure Pipelines that log in, such as AzureCLI@2, export the ids with another prefix.
     further = "AZURESUBSCRIPTION_" if auth_type is AuthType.AZURE_PIPELINES else "AZURE_"
     prefix = "AZURE_" if environ.get("AZURE_CLIENT_ID", "").strip() else further
     if auth_type is not AuthType.ENVIRONMENT:
-        client = client or _from_environ(f"{prefix}CLIENT_ID", as_client_id, environ, problems)
+        client = client or _from_environ(f"{prefix}CLIENT_ID", as_client_id, environ, problems) or ""
     if auth_type.is_federated:
-        tenant = tenant or _from_environ(f"{prefix}TENANT_ID", as_tenant_id, environ, problems)
+        tenant = tenant or _from_environ(f"{prefix}TENANT_ID", as_tenant_id, environ, problems) or ""
         for name, value, what in (("client-id", client, "application (client) id"), ("tenant-id", tenant, "tenant id")):
             if (
                 not value
@@ -238,18 +205,18 @@ def _login(inputs: InputValues, environ: Mapping[str, str], problems: list[Probl
                     "or choose another auth-type."
                 )
                 problems.append(Problem(name, f"It is missing, and auth-type {auth_type} needs it.", remedy))
-    return LoginChoice(auth_type, client or "", tenant or "", inputs.audience or FEDERATION_AUDIENCE)
+    return {"client_id": client, "tenant_id": tenant}
 
 
 def _clusters(
-    file: File, inputs: InputValues, folder: Path, problems: list[Problem], may_be_empty: bool
+    file: FileKeys, options: Mapping[str, Any], folder: Path, problems: list[Problem], may_be_empty: bool
 ) -> tuple[ClusterTarget, ...]:
     entries = [
         _target(key, entry, place(("kubernetes_clusters", key)), folder, problems)
         for key, entry in (file.kubernetes_clusters or {}).items()
     ]
     taken = {target.key for _, target in entries}
-    for subscription, group, name in inputs.clusters or ():
+    for subscription, group, name in options.get("clusters") or ():
         key = name if name not in taken else f"{name} ({group})"
         taken.add(key)
         entries.append(("clusters", AksCluster(key, name, subscription, group)))
@@ -291,7 +258,7 @@ def _target(
     subscription, group, name = (
         entry.resource_id if isinstance(entry, AksById) else (entry.subscription_id, entry.resource_group, entry.name)
     )
-    return where, AksCluster(key, name, subscription, group, Access(entry.access or Access.AUTO))
+    return where, AksCluster(key, name, subscription, group, entry.access or Access.AUTO)
 
 
 def _kubeconfig(key: str, entry: ByKubeconfig, where: str, folder: Path, problems: list[Problem]) -> KubeconfigCluster:
@@ -339,15 +306,14 @@ def _check_waivers(
 
 
 def _registry(
-    file: File,
-    inputs: InputValues,
+    file: FileKeys,
     options: Mapping[str, Any],
     cloud: Cloud,
     problems: list[Problem],
     broken: set[str],
 ) -> RegistryHost | None:
     entry = file.container_registry or RegistryEntry()
-    host = inputs.registry or entry.url
+    host: str | None = options.get("registry") or entry.url
     if host is None:
         if broken.isdisjoint({"container_registry", "container_registry.url", "registry"}):
             remedy = "Add the login server of the registry: contoso.azurecr.io"
@@ -359,29 +325,23 @@ def _registry(
     return RegistryHost(login_server, aliases - {login_server})
 
 
-def _policy(options: Mapping[str, Any], problems: list[Problem], broken: set[str]) -> RetentionPolicy:
+def _check_policy(values: Mapping[str, Any], problems: list[Problem], broken: set[str]) -> None:
     for key in ("repositories", "include_tags"):
-        if options.get(key) == ():
+        if values[key] == ():
             seen = "The list is empty: nothing would ever be deleted."
             problems.append(Problem(key, seen, "Add a pattern, or remove the key to select all."))
-    policy = replace(RetentionPolicy(), **stored(RetentionPolicy, options))
-    if policy.keep_last_by and policy.keep_last == 0 and broken.isdisjoint({"keep_last", "keep-last"}):
+    if values["keep_last_by"] and values["keep_last"] == 0 and broken.isdisjoint({"keep_last", "keep-last"}):
         seen = "keep_last is 0, so keep_last_by keeps no tag."
         remedy = "Set keep_last to the number of tags to keep in each group, or remove keep_last_by."
         problems.append(Problem("keep_last_by", seen, remedy))
-    excluded: tuple[str, ...] | None = options.get("exclude_tags")
-    # `latest` may only be deleted if it is included by name, or if an empty list excludes nothing.
-    included = DEFAULT_TAG in policy.include_tags or excluded == ()
-    default = () if included or DEFAULT_TAG in (excluded or ()) else (DEFAULT_TAG,)
-    return replace(policy, exclude_tags=(*default, *(excluded or ())))
 
 
-def _limits(options: Mapping[str, Any]) -> Limits:
-    limits = Limits(percent=options.get("max_deletion_percent"))
-    if "max_deletions" in options:
-        # Both 0 and null mean no limit.
-        limits = replace(limits, deletions=options["max_deletions"] or None)
-    return limits
+def _exclude_tags(included: Collection[str], excluded: tuple[str, ...] | None) -> tuple[str, ...]:
+    """
+    Return the excluded tags, with `latest`.
 
-
-check_table(INPUTS)
+    `latest` may only be deleted if it is included by name, or if an empty list excludes nothing.
+    """
+    asked_for = DEFAULT_TAG in included or excluded == ()
+    default = () if asked_for or DEFAULT_TAG in (excluded or ()) else (DEFAULT_TAG,)
+    return (*default, *(excluded or ()))

@@ -61,7 +61,7 @@ async def read_soft_delete(
     """
     if subscription is None or group is None:
         return _unknown(
-            "the configuration does not say the registry's subscription_id and resource_group", backup=backup
+            "the configuration does not set the registry's subscription_id and resource_group", backup=backup
         )
     try:
         async with asyncio.timeout(_LIST_SECONDS):

@@ -25,7 +25,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.tool_runs import Tool, serving
 
 OLD = timedelta(days=100)

@@ -36,9 +36,8 @@ async def test_untagged_artifact_in_use_keeps_its_subject(stage: Stage) -> None:
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0")
 
     assert explanation.verdict == "shop/web:1.0 would be deleted, but its manifest is kept."
-    assert (
-        f"Frees the name alone; its manifest stays: {artifact[:19]} is attached to it and is kept" in explanation.lines
-    )
+    reason = f"{artifact[:19]} is attached to it and is kept"
+    assert f"Frees nothing, because its manifest is kept: {reason}" in explanation.lines
 
 
 async def test_ambiguous_short_digest_is_refused(stage: Stage) -> None:

@@ -16,7 +16,7 @@ from acr_cleanup.commands.restore import read, restore
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, impatient, staged
 
 

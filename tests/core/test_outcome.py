@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count, verdict_of
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
+from acr_cleanup.core.usage import Blocker
 from acr_cleanup.core.verification import Broken, Proof
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, tag, usage, use
 
@@ -90,3 +92,40 @@ def test_outcomes_are_counted_by_kind(kind: OutcomeKind) -> None:
 def test_outcome_is_written_as_an_image_name() -> None:
     assert str(outcome(OutcomeKind.DELETED, "a", "1")) == f"{REPOSITORY}:1"
     assert str(outcome(OutcomeKind.DELETED, "a")) == f"{REPOSITORY}@{d('a')}"
+
+
+BLOCKER = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.", "pods")
+DELETED, FAILED = outcome(OutcomeKind.DELETED, "a", "1"), outcome(OutcomeKind.FAILED, "b", "3")
+UNREAD = RepositoryPlan("shop/unread", error="503.")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "how"),
+    [
+        (Verdict.APPLIED, {}),
+        (Verdict.APPLIED, {"outcomes": [DELETED], "proof": Proof()}),
+        (Verdict.PLANNED, {"dry_run": True}),
+        (Verdict.PLANNED, {"dry_run": True, "refused": ["Too many."]}),
+        (Verdict.REFUSED, {"refused": ["Too many."]}),
+        (Verdict.REFUSED, {"blockers": [BLOCKER]}),
+        (Verdict.REFUSED, {"dry_run": True, "blockers": [BLOCKER]}),
+        (Verdict.REFUSED, {"blockers": [BLOCKER], "outcomes": [FAILED]}),
+        (Verdict.PARTIAL, {"blockers": [BLOCKER], "outcomes": [DELETED]}),
+        (Verdict.PARTIAL, {"outcomes": [DELETED, FAILED]}),
+        (Verdict.PARTIAL, {"outcomes": [FAILED]}),
+        (Verdict.PARTIAL, {"outcomes": [DELETED], "proof": Proof(skipped=True)}),
+        (Verdict.PARTIAL, {"repositories": [PLANNED, UNREAD]}),
+        (Verdict.PARTIAL, {"dry_run": True, "repositories": [UNREAD]}),
+        (Verdict.CANCELLED, {"cancelled": True, "outcomes": [DELETED, FAILED], "blockers": [BLOCKER]}),
+    ],
+)
+def test_verdict_is_the_run_in_one_word(verdict: Verdict, how: dict[str, Any]) -> None:
+    """
+    A dry run beyond a limit is planned. A blocker refuses the run, unless something was deleted
+    already.
+    """
+    values: dict[str, Any] = {"outcomes": [], "blockers": [], "refused": [], "dry_run": False, "cancelled": False}
+    values |= {name: value for name, value in how.items() if name != "repositories"}
+    whole = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage(), how.get("repositories", [PLANNED]))
+
+    assert verdict_of(whole, **values) is verdict

@@ -17,10 +17,10 @@ import yaml
 
 from acr_cleanup import __version__
 from acr_cleanup.reports.outputs import NAMES, outputs_of_failure
-from acr_cleanup.runtimes.azure_devops import AzureDevOps
-from acr_cleanup.settings import INPUTS, Input, InputKind
+from acr_cleanup.settings import OPTIONS, Way
 from tests.helpers.paths import ROOT
-from tests.settings.test_contract import action, input_description
+from tests.helpers.published_options import groups_of_task, inputs_of_handler, inputs_of_task, name_in_task, options_of
+from tests.settings.test_contract import action
 
 TASK = ROOT / "azure-pipelines-task"
 MANIFEST = TASK / "AcrCleanupV1" / "task.json"
@@ -32,27 +32,6 @@ SCHEMA = os.environ.get("ACR_CLEANUP_TASK_SCHEMA", "")
 """A copy of the published tasks.schema.json, of microsoft/azure-pipelines-task-lib."""
 PACKED = bool(os.environ.get("ACR_CLEANUP_REQUIRE_TASK"))
 """True if `make task` has just packed the .vsix. At other times it may be older than the code."""
-
-OF_THE_CONNECTION = {"client-id", "tenant-id", "auth-type", "audience", "environment"}
-"""Inputs whose values come from the service connection."""
-
-GROUPS = {
-    "clean": "What to clean",
-    "keep": "What to keep",
-    "safety": "Safety",
-    "advanced": "Advanced",
-}
-GROUP_OF = {
-    "config-file": "", "dry-run": "", "registry": "", "clusters": "",
-    "older-than": "clean", "scope": "clean", "repositories": "clean", "include-tags": "clean", "delete-untagged": "clean",
-    "include-locked": "clean",
-    "exclude-tags": "keep", "keep-last": "keep", "keep-last-by": "keep", "helm-history": "keep",
-    "subscriptions": "safety", "require-all-clusters": "safety", "max-deletions": "safety", "max-deletion-percent": "safety",
-    "apply-plan": "safety", "plan-max-age": "safety", "verify": "safety", "backup": "safety", "fail-on": "safety",
-}  # fmt: skip
-"""The group of an input. Other inputs are advanced."""
-
-LABELS = {"dry-run": "Dry run: show the plan, and delete nothing", "summary": "Publish the summary"}
 
 
 def manifest() -> Any:
@@ -66,10 +45,6 @@ def camel_case(name: str) -> str:
     return re.sub("-(.)", lambda match: match[1].upper(), name)
 
 
-def name_in_task(option: Input) -> str:
-    return "publishSummary" if option.name == "summary" else camel_case(option.name)
-
-
 def _connection() -> dict[str, Any]:
     return {
         "name": "connectedServiceNameARM",
@@ -80,45 +55,6 @@ def _connection() -> dict[str, Any]:
         "helpMarkDown": "The service connection for the login: workload identity federation, a service principal with a key or a "
         "certificate, or a managed identity. It needs the rights that `acr-cleanup permissions` prints.",
     }
-
-
-def _input(option: Input) -> dict[str, Any]:
-    default = option.action_default
-    entry: dict[str, Any] = {"name": name_in_task(option), "type": "string", "label": _label(option)}
-    match option.kind:
-        case InputKind.LIST:
-            entry["type"] = "multiLine"
-        case InputKind.NUMBER:
-            entry["type"] = "int"
-        case InputKind.PATH:
-            entry["type"] = "filePath"
-        case InputKind.CHOICE:
-            entry |= {"type": "pickList", "options": {choice: choice for choice in option.choices}}
-        case InputKind.BOOLEAN if default:
-            entry["type"] = "boolean"
-        case InputKind.BOOLEAN:
-            # An untouched check box passes false, which would override the file. A list can be
-            # empty.
-            entry |= {"type": "pickList", "options": {"true": "true", "false": "false"}}
-    entry["required"] = False
-    if default:
-        entry["defaultValue"] = default
-    if group := GROUP_OF.get(option.name, "advanced"):
-        entry["groupName"] = group
-    return entry | {"helpMarkDown": _with_task_names(input_description(option))}
-
-
-def _label(option: Input) -> str:
-    words = option.name.replace("-", " ")
-    return LABELS.get(option.name, words[0].upper() + words[1:])
-
-
-def _with_task_names(text: str) -> str:
-    """Return a description with the names of inputs in Azure Pipelines."""
-    for option in sorted(INPUTS, key=lambda option: -len(option.name)):
-        if "-" in option.name:
-            text = re.sub(rf"(?<![\w-]){option.name}(?![\w-])", name_in_task(option), text)
-    return text.replace("`", "")
 
 
 def _own_inputs() -> list[dict[str, Any]]:
@@ -171,13 +107,10 @@ def _outputs() -> list[dict[str, str]]:
 
 def _generated() -> dict[str, Any]:
     current: dict[str, Any] = manifest()
-    inputs = [_input(option) for option in INPUTS if option.name not in OF_THE_CONNECTION]
     return current | {
         "version": _version(),
-        "groups": [
-            {"name": name, "displayName": title, "isExpanded": name == "clean"} for name, title in GROUPS.items()
-        ],
-        "inputs": [_connection(), *inputs, *_own_inputs()],
+        "groups": groups_of_task(),
+        "inputs": [_connection(), *inputs_of_task(), *_own_inputs()],
         "outputVariables": _outputs(),
         "restrictions": {"settableVariables": {"allowed": [camel_case(name) for name in NAMES]}},
     }
@@ -186,11 +119,7 @@ def _generated() -> dict[str, Any]:
 def _contract() -> dict[str, Any]:
     failure = outputs_of_failure()
     return {
-        "inputs": [
-            {"task": name_in_task(option), "input": option.name, "kind": str(option.kind)}
-            for option in INPUTS
-            if option.name not in OF_THE_CONNECTION
-        ],
+        "inputs": inputs_of_handler(),
         "outputs": [{"variable": camel_case(name), "failure": failure[name]} for name in NAMES],
     }
 
@@ -234,13 +163,14 @@ def test_manifest_keeps_the_limits_of_azure_devops() -> None:
         assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", entry["name"])
     names = [entry["name"] for entry in current["inputs"]]
     assert len(set(names)) == len(names)
-    assert {entry["groupName"] for entry in current["inputs"] if "groupName" in entry} == set(GROUPS)
+    assert {entry["groupName"] for entry in current["inputs"] if "groupName" in entry} == {
+        group["name"] for group in groups_of_task()
+    }
 
 
-def test_groups_name_only_existing_inputs() -> None:
-    known = {option.name for option in INPUTS}
-    assert known >= OF_THE_CONNECTION
-    assert known >= set(GROUP_OF)
+def test_login_of_task_comes_from_the_connection() -> None:
+    names = {option.name for option in OPTIONS if Way.ACTION in option.ways and Way.TASK not in option.ways}
+    assert names == {"client-id", "tenant-id", "auth-type", "audience", "environment"}
 
 
 def test_dry_run_is_true_by_default() -> None:
@@ -252,9 +182,9 @@ def test_keys_of_file_have_no_default_in_task() -> None:
     """
     The agent passes a default on like an input of the user, and an untouched check box as false.
     """
-    in_file = {name_in_task(option) for option in INPUTS if option.in_file}
+    in_file = {name_in_task(option.name) for option in options_of(Way.TASK) if option.in_file}
     entries = [entry for entry in manifest()["inputs"] if entry["name"] in in_file]
-    assert len(entries) == len(in_file - {"environment"})
+    assert len(entries) == len(in_file)
     assert not [entry["name"] for entry in entries if "defaultValue" in entry or entry["type"] == "boolean"]
 
 
@@ -271,10 +201,10 @@ def test_commands_can_set_only_output_variables() -> None:
     assert manifest()["restrictions"] == {"settableVariables": {"allowed": [camel_case(name) for name in NAMES]}}
 
 
-def test_messages_use_input_names_of_the_task() -> None:
-    runtime = AzureDevOps(environ={})
-    named = [option for option in INPUTS if option.name != "summary"]  # no message names the summary
-    assert [runtime.name_of(option.name) for option in named] == [name_in_task(option) for option in named]
+def test_inputs_have_camel_case_names_in_the_task() -> None:
+    """Messages use the same names. `summary` alone was another word in the task."""
+    names = {option.name: name_in_task(option.name) for option in OPTIONS}
+    assert names == {name: camel_case(name) for name in names} | {"summary": "publishSummary"}
 
 
 def test_npm_lock_names_no_registry() -> None:

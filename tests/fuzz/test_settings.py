@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.references import DEFAULT_TAG
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.settings import INPUTS, Settings, load_settings
+from acr_cleanup.settings import OPTIONS, Settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.damaged_documents import as_json, bounded_time, damaged, damaged_bytes, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
@@ -86,7 +87,7 @@ INPUT_VALUES: dict[str, str] = {
     "environment": "AzureCloud",
     "audience": "api://x",
 }
-NAMES = [option.name for option in INPUTS]
+NAMES = [option.name for option in OPTIONS]
 
 
 def load(

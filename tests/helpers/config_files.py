@@ -11,7 +11,8 @@ import pytest
 
 from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.errors import ConfigurationError, Problem
-from acr_cleanup.settings import Settings, load_settings
+from acr_cleanup.settings import Settings
+from acr_cleanup.settings.load import load_settings
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 FIRST_USERS_FILE = """{

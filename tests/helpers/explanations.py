@@ -14,7 +14,7 @@ from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from acr_cleanup.stages.read import ConfiguredClusters
 from tests.helpers.stage import Stage
 

@@ -20,7 +20,7 @@ import yaml
 from acr_cleanup.commands.cluster_role import IDENTITY
 from acr_cleanup.commands.permissions import permissions
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.stage import Stage
 
 IDENTITY_ID = "12345678-0000-0000-0000-000000000000"

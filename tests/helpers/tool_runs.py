@@ -17,7 +17,7 @@ from acr_cleanup.commands.run import run
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.records.reviewed_plan import read
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.secret_leaks import assert_none_leaked, files_below
 
 

@@ -16,7 +16,7 @@ from acr_cleanup.commands.restore import read, restore
 from acr_cleanup.records import reviewed_plan
 from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.recorded_world import FOLDER, HOSTILE_TAGS, POLICY, recorded_world
 from tests.helpers.stage import impatient
 from tests.helpers.tool_runs import Tool, serving

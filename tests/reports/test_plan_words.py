@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from acr_cleanup.core.limits import Refusal, TooLargeShare, TooManyDeletions
+from acr_cleanup.core.limits import LimitRefusal, TooLargeShare, TooManyDeletions
 from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnmeasuredSpace, UnreadableManifests
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import short
@@ -37,7 +37,7 @@ CHECK = (
         ),
     ],
 )
-def test_refusal_says_by_what_and_what_to_do(refusal: Refusal, text: str) -> None:
+def test_refusal_says_by_what_and_what_to_do(refusal: LimitRefusal, text: str) -> None:
     assert refusal_text(refusal) == text
 
 

@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.generated_worlds import CLUSTERS, REPOSITORIES, STRICTER, Made, Place, worlds
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Going, Policy, Repository, Uses, going, in_scope, refused, unsound

@@ -25,7 +25,7 @@ from acr_cleanup import cli
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from acr_cleanup.settings import INPUTS
+from acr_cleanup.settings import OPTIONS
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.jobs import Job, Step, install
 from tests.helpers.paths import ROOT
@@ -71,7 +71,7 @@ def task_inputs(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_azure_pipeline_uses_existing_inputs() -> None:
-    names = {option.name for option in INPUTS}
+    names = {option.name for option in OPTIONS}
     for job in PIPELINES["jobs"]:
         assert set(task_inputs(job)) <= names
         assert any("azureSubscription" in step.get("inputs", {}) for step in job["steps"])

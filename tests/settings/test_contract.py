@@ -19,9 +19,10 @@ import yaml
 
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.outputs import NAMES
-from acr_cleanup.settings import INPUTS, Input, InputKind
+from acr_cleanup.settings import Way
 from acr_cleanup.settings.grammar import as_shard
 from tests.helpers.paths import ROOT
+from tests.helpers.published_options import cell, inputs_of_action, options_of, table_of_documentation
 
 ACTION = ROOT / "action.yml"
 DOCS = ROOT / "docs"
@@ -39,52 +40,11 @@ def action() -> Any:
 # -- generated from the code -----------------------------------------------------------------------
 
 
-def input_description(option: Input) -> str:
-    """
-    Return the description of an input with its choices, its form, and a default that is not
-    declared.
-    """
-    text = option.description
-    if option.choices:
-        text += f" One of: {', '.join(option.choices)}."
-    if option.kind is InputKind.LIST and "one per line" not in text:
-        text += " One per line."
-    if option.default and not option.action_default:
-        text += f" Default: {option.default}."
-    return text
-
-
-def _inputs_of_action() -> str:
-    rows = ["inputs:"]
-    for option in INPUTS:
-        rows += [
-            f"  {option.name}:",
-            f"    description: {json.dumps(input_description(option), ensure_ascii=False)}",
-            "    required: false",
-        ]
-        rows += [f"    default: {json.dumps(option.action_default)}"] if option.action_default else []
-    return "\n".join(rows)
-
-
-def _table_of_inputs() -> str:
-    rows = ["| Input | Default | Meaning |", "| :--- | :--- | :--- |"]
-    for option in INPUTS:
-        choices = f" One of: {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
-        default = f"`{option.default}`" if option.default else ""
-        rows.append(f"| `{option.name}` | {default} | {_cell(option.description + choices)} |")
-    return "\n".join(rows)
-
-
 def _table_of_outputs() -> str:
     outputs = action()["outputs"]
     rows = ["| Output | Content |", "| :--- | :--- |"]
-    rows += [f"| `{name}` | {_cell(outputs[name]['description'])} |" for name in outputs]
+    rows += [f"| `{name}` | {cell(outputs[name]['description'])} |" for name in outputs]
     return "\n".join(rows)
-
-
-def _cell(text: str) -> str:
-    # The asterisk of a glob would begin an emphasis.
-    return text.replace("|", r"\|").replace("*", r"\*")
 
 
 def _check_between(path: Path, begin: str, end: str, expected: str) -> None:
@@ -102,11 +62,11 @@ def _check_between(path: Path, begin: str, end: str, expected: str) -> None:
 
 
 def test_inputs_of_action_match_the_code() -> None:
-    _check_between(ACTION, "# <inputs>", "# </inputs>", _inputs_of_action())
+    _check_between(ACTION, "# <inputs>", "# </inputs>", inputs_of_action())
 
 
 def test_table_of_inputs_matches_the_code() -> None:
-    _check_between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", _table_of_inputs())
+    _check_between(DOCS / "configuration.md", "<!-- inputs -->", "<!-- /inputs -->", table_of_documentation())
 
 
 def test_table_of_outputs_matches_the_action() -> None:
@@ -123,7 +83,9 @@ def test_outputs_of_action_match_the_code() -> None:
 def test_keys_of_file_have_no_default_in_action() -> None:
     """The runner passes a default on like an input of the user, and it would override the file."""
     declared = action()["inputs"]
-    assert not [option.name for option in INPUTS if option.in_file and "default" in declared[option.name]]
+    assert not [
+        option.name for option in options_of(Way.ACTION) if option.in_file and "default" in declared[option.name]
+    ]
     assert declared["dry-run"]["default"] == "true"
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
 import jsonschema
 import pytest
 
+from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.settings import INPUTS, Input, InputKind, Settings, load_settings, schema, unknown_inputs
-from acr_cleanup.settings.load import check_table, stored
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.settings import OPTIONS, InputKind, unknown_inputs
+from acr_cleanup.settings.form import schema
+from acr_cleanup.settings.load import load_settings
+from acr_cleanup.settings.options import DEFAULTS
 from tests.helpers.config_files import FIRST_USERS_FILE, SUBSCRIPTION, ConfigFiles, resource_id
 
 ID = "22222222-2222-2222-2222-222222222222"
 VALUES = {
-    "dry-run": "false", "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "registry": "fabrikam",
+    "dry-run": "false", "collect": "usage.json",
+    "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "registry": "fabrikam",
     "clusters": resource_id("rg", "second"), "subscriptions": ID, "require-all-clusters": "true", "helm-history": "3",
     "waive": "production: pods", "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
@@ -35,12 +40,11 @@ TOGETHER = {
     "audience": {"auth-type": "oidc", "client-id": SUBSCRIPTION, "tenant-id": SUBSCRIPTION},
 }
 """Other inputs that an input needs to be valid, or to have an effect."""
-MADE_UP = Input("made-up", InputKind.NUMBER, "", "An input that does not exist.")
 
 
 def test_every_input_has_a_test_value() -> None:
-    """The pipeline reads the two others itself, and neither of them is a setting."""
-    assert VALUES.keys() | {"config-file", "collect"} == {option.name for option in INPUTS}
+    """The configuration file is an argument of its own."""
+    assert VALUES.keys() | {"config-file"} == {option.name for option in OPTIONS}
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -51,7 +55,7 @@ def test_value_of_input_reaches_the_settings(files: ConfigFiles, name: str) -> N
     assert load_settings(None, {**others, name: VALUES[name]}, ids) != load_settings(None, others, ids)
 
 
-@pytest.mark.parametrize("name", [option.name for option in INPUTS if option.in_file])
+@pytest.mark.parametrize("name", [option.name for option in OPTIONS if option.in_file])
 def test_value_of_key_reaches_the_settings(files: ConfigFiles, name: str) -> None:
     """The file and the input set the same value."""
     others = TOGETHER.get(name, {})
@@ -60,27 +64,9 @@ def test_value_of_key_reaches_the_settings(files: ConfigFiles, name: str) -> Non
     assert in_file != files.load(None, others)
 
 
-def test_input_without_destination_is_an_error() -> None:
-    """Importing the settings fails if a new input is only added to the table."""
-    check_table(INPUTS)
-    with pytest.raises(TypeError, match="made-up"):
-        check_table((*INPUTS, MADE_UP))
-
-
-def test_input_with_a_field_of_its_name_is_stored() -> None:
-    """A new field of the settings needs no list of keys."""
-
-    @dataclass(frozen=True)
-    class More(Settings):
-        made_up: int = 0
-
-    assert "made_up" in {field.name for field in fields(More)}
-    assert stored(More, {"made_up": 3, "backup": True, "shard": None}) == {"made_up": 3, "backup": True}
-
-
-def test_combined_inputs_are_not_stored_as_they_are(files: ConfigFiles) -> None:
-    """`registry` and `clusters` are fields too, but their values are built from several options."""
-    assert stored(Settings, {"registry": "contoso", "clusters": ()}) == {}
+def test_policy_and_login_are_made_of_options_only() -> None:
+    """A field without an option of its name would keep its default, whatever the user asks for."""
+    assert {field.name for kind in (RetentionPolicy, LoginChoice) for field in fields(kind)} <= DEFAULTS.keys()
 
 
 def test_waiver_and_durations_keep_their_types(files: ConfigFiles) -> None:
@@ -92,17 +78,17 @@ def test_waiver_and_durations_keep_their_types(files: ConfigFiles) -> None:
 
 
 def test_table_and_schema_have_the_same_keys() -> None:
-    keys = {option.key for option in INPUTS if option.in_file}
+    keys = {option.key for option in OPTIONS if option.in_file}
     assert keys == set(schema()["properties"]) - {"kubernetes_clusters", "container_registry", "cloud", "$schema"}
-    for option in INPUTS:
+    for option in OPTIONS:
         assert option.description.endswith(".")
-        assert (option.kind is InputKind.CHOICE) == bool(option.choices)
-        assert option.default in option.choices or option.kind is not InputKind.CHOICE
+        assert (option.kind.input is InputKind.CHOICE) == bool(option.choices)
+        assert option.default in option.choices or option.kind.input is not InputKind.CHOICE
 
 
 def test_defaults_of_table_equal_defaults_of_settings(files: ConfigFiles) -> None:
     """A file that writes out every default loads like a file without them."""
-    written = {option.key: option.default for option in INPUTS if option.in_file and option.default}
+    written = {option.key: option.default for option in OPTIONS if option.in_file and option.default}
     assert files.load(written) == files.load()
 
 
@@ -132,9 +118,9 @@ def test_schema_and_settings_accept_the_same_files(files: ConfigFiles) -> None:
 
 def test_keys_of_file_have_no_default_in_pipeline() -> None:
     """A default would arrive like an input of the user and override the file."""
-    for option in INPUTS:
+    for option in OPTIONS:
         assert not (option.in_file and option.action_default)
-    declared = {option.name: option.action_default for option in INPUTS if option.action_default}
+    declared = {option.name: option.action_default for option in OPTIONS if option.action_default}
     assert declared == {
         "dry-run": "true", "auth-type": "oidc", "audience": "api://AzureADTokenExchange", "summary": "true"
     }  # fmt: skip

@@ -19,7 +19,8 @@ from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import Shard
-from acr_cleanup.settings import INPUTS, FailOn, Settings, load_settings
+from acr_cleanup.settings import OPTIONS, FailOn, Settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.config_files import FIRST_USERS_FILE, PRODUCTION, SUBSCRIPTION, ConfigFiles, resource_id
 
 CLIENT, TENANT = "22222222-2222-2222-2222-222222222222", "11111111-1111-1111-1111-111111111111"
@@ -28,11 +29,12 @@ LOGIN = {"auth-type": "oidc", "client-id": CLIENT, "tenant-id": TENANT}
 
 def test_first_users_file_loads_unchanged(files: ConfigFiles) -> None:
     """It gets every default of the design."""
-    assert load_settings(files.write(FIRST_USERS_FILE), {}, {}) == Settings(
+    settings = load_settings(files.write(FIRST_USERS_FILE), {}, {})
+    assert settings.policy == RetentionPolicy()
+    assert settings.limits == Limits(deletions=500, percent=None)
+    assert settings == Settings(
         registry=RegistryHost("contoso.azurecr.io"),
         clusters=(PRODUCTION,),
-        policy=RetentionPolicy(),
-        limits=Limits(deletions=500, percent=None),
         cloud=CLOUDS["azurecloud"],
         concurrency=8,
         report_dir=Path("acr-cleanup"),
@@ -115,7 +117,7 @@ def test_flag_overrides_file_and_file_overrides_environment(files: ConfigFiles) 
 
 def test_empty_input_counts_as_not_given(files: ConfigFiles) -> None:
     """Pipelines pass every input, most of them empty."""
-    empty: dict[str, str] = {option.name: "" for option in INPUTS}
+    empty: dict[str, str] = {option.name: "" for option in OPTIONS}
     assert files.load({"older_than": "60d"}, empty) == files.load({"older_than": "60d"})
 
 
@@ -237,7 +239,7 @@ def test_missing_login_ids_are_reported_with_other_problems(files: ConfigFiles) 
 def test_loading_settings_imports_no_sdk() -> None:
     """The SDKs take seconds to import; a wrong configuration must be reported before that."""
     code = (
-        "import sys, acr_cleanup.settings;"
+        "import sys, acr_cleanup.settings.load;"
         "print([name for name in sys.modules if name.split('.')[0] in ('azure', 'kubernetes', 'aiohttp', 'msal')])"
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.settings import load_settings
 from acr_cleanup.settings.grammar import shown
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.config_files import FIRST_USERS_FILE, SUBSCRIPTION, ConfigFiles, by_path, resource_id
 
 

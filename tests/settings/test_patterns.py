@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.config_files import ConfigFiles
 
 

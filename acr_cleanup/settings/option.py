@@ -1,0 +1,109 @@
+"""What describes one option: its kind, its texts, and where it applies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, Flag, auto
+from typing import Any
+
+from acr_cleanup.settings.kinds import InputKind, Kind
+
+
+class Group(Enum):
+    """The groups of options in the form of the task and in `--help`, with their headings."""
+
+    FIRST = ""
+    """Always visible, without a heading."""
+    CLEAN = "What to clean"
+    KEEP = "What to keep"
+    SAFETY = "Safety"
+    ADVANCED = "Advanced"
+
+
+class Way(Flag):
+    """The ways in which a user can give an option."""
+
+    FLAG = auto()
+    ACTION = auto()
+    TASK = auto()
+    FILE = auto()
+    PIPELINE = ACTION | TASK
+    ANY = FLAG | ACTION | TASK | FILE
+
+
+class Purpose(Flag):
+    """The part of a run that needs an option. A command has the flags of the parts that it does."""
+
+    REGISTRY = auto()
+    """To reach the registry, and to report."""
+    CLUSTERS = auto()
+    """To read the clusters."""
+    SEARCH = auto()
+    """To search for clusters that are not configured."""
+    REQUESTS = auto()
+    """To send many requests to the registry."""
+    PLAN = auto()
+    ALL = REGISTRY | CLUSTERS | SEARCH | REQUESTS | PLAN
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """
+    One option: an input (`name`) of the action and of the task, a flag (`--name`), a key of the file.
+
+    default: the value, as text, that applies if no source gives one.
+    label: its label in the form of the task; by default the name in words.
+    ways: how users can give it. The command line gives some values by its verb or an argument. The
+        task takes the login from the service connection.
+    key: the name of its field in `Settings`.
+    """
+
+    kind: Kind
+    description: str
+    default: str = ""
+    group: Group = Group.ADVANCED
+    ways: Way = Way.ANY
+    purpose: Purpose = Purpose.PLAN
+    label: str = ""
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.key.replace("_", "-")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return self.kind.choices
+
+    @property
+    def in_file(self) -> bool:
+        return Way.FILE in self.ways
+
+    @property
+    def action_default(self) -> str:
+        """
+        The `default:` in action.yml; empty if there must be none.
+
+        A pipeline passes a default on like a value that the user wrote, and inputs take
+        precedence over the file. A key that the file can set must therefore have no default there.
+        """
+        return "" if self.in_file else self.default
+
+
+_UNSET: Any = object()
+
+
+def option(kind: Kind, description: str, *, value: Any = _UNSET, compare: bool = True, **entry: Any) -> Any:
+    """
+    Return a field of `Settings` for an option.
+
+    value: the value that applies if no source gives one, where `default` does not say it. MISSING:
+        `load` always sets it.
+    compare: False if the effect of the option is in another field.
+    entry: the further members of `Option`.
+    """
+    made = Option(kind, description, **entry)
+    if value is _UNSET:
+        unset = () if kind.input is InputKind.LIST else None
+        value = kind.parse(made.default, False) if made.default else unset
+    return field(default=value, compare=compare, metadata={"option": made})
