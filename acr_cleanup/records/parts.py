@@ -110,7 +110,7 @@ class RecordedBlocker(msgspec.Struct):
         return cls(blocker.where, blocker.call, blocker.seen, blocker.remedy, blocker.kind or UNSET)
 
     @property
-    def blocker(self) -> Blocker:
+    def value(self) -> Blocker:
         return Blocker(self.where, self.call, self.seen, self.remedy, self.kind or "")
 
 

@@ -7,13 +7,17 @@ A reader ignores members that it does not know, because later versions may have 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 from msgspec import Meta
 
+from acr_cleanup.core.inventory import Tag
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
-from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.plan import Decision
+from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.usage import ImageUse, Workload
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import plain
 from acr_cleanup.records.parts import (
@@ -57,6 +61,13 @@ class RecordedUse(msgspec.Struct, frozen=True):
         workload = use.workload
         return cls(
             workload.cluster, workload.namespace, workload.kind, workload.name, use.container, use.field, use.text
+        )
+
+    def value(self, repository: str) -> ImageUse:
+        workload = Workload(self.cluster, self.namespace, self.kind, self.name)
+        # A report has the text of the field, but not the reference that was parsed from it.
+        return ImageUse(
+            workload, self.container, self.field, self.text, ImageReference("", repository, tag=None, digest=None)
         )
 
 
@@ -108,9 +119,13 @@ class TagDecision(msgspec.Struct, frozen=True):
     reasons: list[TagReason]
     """Every reason to keep the tag, strongest first; empty if it is to be deleted."""
 
-    @property
-    def deletes(self) -> bool:
-        return self.decision == "delete"
+    def value(self, repository: str) -> Decision:
+        """The decision as a value of the core. Reports of later versions may have further rules."""
+        reasons = (
+            KeepReason(cast("Rule", reason.rule), reason.detail, tuple(use.value(repository) for use in reason.uses))
+            for reason in self.reasons
+        )
+        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons))
 
 
 class UntaggedDecision(msgspec.Struct, frozen=True):
