@@ -16,6 +16,7 @@ PAGES = sorted(
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob(".github/*.md"),
         *ROOT.glob("azure-pipelines-task/*.md"),
+        *ROOT.glob("tests/**/README.md"),
     ]
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
@@ -70,6 +71,12 @@ def test_page_is_reachable_from_the_index(page: Path) -> None:
     index = page.parent / "README.md"
     if page.is_relative_to(ROOT / "docs") and page != index:
         assert f"]({page.name})" in index.read_text("utf-8")
+
+
+def test_index_of_test_helpers_lists_each_module_once() -> None:
+    helpers = ROOT / "tests" / "helpers"
+    listed = re.findall(r"^\| `(\w+)` \|", (helpers / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in helpers.glob("*.py") if path.stem != "__init__")
 
 
 def test_sample_configuration_loads() -> None:
