@@ -116,7 +116,7 @@ async def explain(
         log.debug("explain failed", exc_info=True)
         runtime.log(Level.ERROR, f"{parsed} cannot be explained: {error}")
         code = UNREADABLE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         runtime.log(Level.ERROR, str(unexpected(error)))
         code = UNREADABLE
     runtime.finish()

@@ -199,7 +199,7 @@ async def clean(
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
-    except Exception as error:  # reports must be written on every way out
+    except Exception as error:  # noqa: BLE001  # reports must be written on every way out
         fault = unexpected(error)
         run.errors = (*run.blockers, Blocker("acr-cleanup", "", fault.seen, fault.remedy))
     return Result(
