@@ -17,7 +17,7 @@ from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
 from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem, unexpected
 from acr_cleanup.records.report import Report, read_report
 from acr_cleanup.reports.answer import Answer
 from acr_cleanup.reports.explained_repository import explain_repository
@@ -116,10 +116,8 @@ async def explain(
         log.debug("explain failed", exc_info=True)
         runtime.log(Level.ERROR, f"{parsed} cannot be explained: {error}")
         code = UNREADABLE
-    except Exception as error:  # show a message instead of a traceback
-        log.debug("unexpected", exc_info=True)
-        message = f"Unexpected error: {type(error).__name__}: {error}"
-        runtime.log(Level.ERROR, f"{message}. Run again with --log-level debug, and report it with the log.")
+    except Exception as error:  # noqa: BLE001
+        runtime.log(Level.ERROR, str(unexpected(error)))
         code = UNREADABLE
     runtime.finish()
     return code

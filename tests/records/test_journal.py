@@ -283,6 +283,7 @@ async def test_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.Monke
         assert "No space left" in ran.out
 
 
+@pytest.mark.extended
 async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After kill -9, both journals together contain each deletion, and each is counted once."""
     async with staged(tmp_path, monkeypatch) as stage:
@@ -319,6 +320,7 @@ async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: p
         assert set(stage.repository.tags) == all_tags
 
 
+@pytest.mark.extended
 async def test_concurrent_runs_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag that the other run deleted is gone; together they count each deletion once."""
     async with staged(tmp_path, monkeypatch) as stage:

@@ -25,7 +25,7 @@ from tests.helpers.oracle import Repository
 from tests.helpers.shop import PublishedResults, Shop, apply, assert_sound_run, deleted_tags, has_unreported_unlock
 from tests.helpers.tool_runs import RunResult
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
 PARTS = 10
 STEP = int(os.environ.get("ACR_CLEANUP_EVERY_FAULT", "97"))

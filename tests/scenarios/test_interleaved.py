@@ -32,7 +32,7 @@ from tests.helpers.shop import POLICY, PublishedResults, Shop, apply, now
 from tests.helpers.stage import assert_invariants
 from tests.helpers.tool_runs import RunResult
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
 RUNS = int(os.environ.get("ACR_CLEANUP_RACES", "30"))
 # Read at import, because a fixture removes the variable from the environment of each test.

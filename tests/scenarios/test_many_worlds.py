@@ -44,7 +44,7 @@ from tests.helpers.shop import deleted_tags
 from tests.helpers.stage import assert_invariants
 from tests.helpers.tool_runs import RunResult, Tool
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
 WORLDS = int(os.environ.get("ACR_CLEANUP_WORLDS", "200"))
 # Read at import, because a fixture removes the variable from the environment of each test.

@@ -13,6 +13,8 @@ from tests.clusters.api_server.test_replay import DEAD, EXPECTED
 from tests.helpers.cluster_objects import CORPUS, capture_of
 from tests.helpers.stage import OLD, Stage, assert_invariants, shorten_pauses, staged
 
+pytestmark = pytest.mark.extended
+
 WORKLOADS = tuple(capture_of(kind) for kind in KINDS)
 # The classes of expected findings that are not in built-in workloads.
 ELSEWHERE = {"custom-resource", "configmap", "helm-history"}

@@ -22,6 +22,8 @@ from tests.helpers.stage import (
     play_in_virtual_time,
 )
 
+pytestmark = pytest.mark.extended
+
 scenarios = ScenarioTable()
 timed = ScenarioTable()
 TAGS, MANIFESTS = "_tags$", "_manifests$"
