@@ -20,7 +20,9 @@ Hash = Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
 DigestText = Annotated[str, Meta(pattern=rf"\A{DIGEST}\Z")]
 TagName = Annotated[str, Meta(pattern=rf"\A{TAG}\Z")]
 ShownDigest = Annotated[str, Meta(extra_json_schema={"pattern": f"^{DIGEST}$"})]
-"""A digest that is shown, but never becomes part of a request. A reader does not check its pattern."""
+"""
+A digest that is shown, but never becomes part of a request. A reader does not check its pattern.
+"""
 ToolVersion = Annotated[str, Meta(description="The version of acr-cleanup that wrote the document.")]
 LoginServer = Annotated[str, Meta(description="The login server of the registry.")]
 Pushed = Annotated[

@@ -37,7 +37,9 @@ from acr_cleanup.records.parts import (
 )
 
 SCHEMA_VERSION = 1
-"""Increased when a reader of the old format could misread the new one. New members do not increase it."""
+"""
+Increased when a reader of the old format could misread the new one. New members do not increase it.
+"""
 
 _REMEDY = "Name the report.json in the report folder of a run."
 
@@ -215,7 +217,10 @@ class Reference(msgspec.Struct):
 
 
 class BrokenReference(Reference):
-    """A reference that could be pulled before the run but not after it, or a lost child of a kept index."""
+    """
+    A reference that could be pulled before the run but not after it, or a lost child of a kept
+    index.
+    """
 
     seen: str
     """The end of a sentence that begins with the name of the reference."""

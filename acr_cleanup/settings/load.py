@@ -249,7 +249,10 @@ class _Loader:
         return RegistryHost(login_server, aliases - {login_server})
 
     def _check_waivers(self, clusters: Sequence[ClusterTarget]) -> None:
-        """Report waivers for unknown clusters, unless an invalid cluster may be the one that they name."""
+        """
+        Report waivers for unknown clusters, unless an invalid cluster may be the one that they
+        name.
+        """
         if any(path.startswith(("kubernetes_clusters", "clusters")) for path in self.broken):
             return
         keys = [target.key for target in clusters]

@@ -50,7 +50,8 @@ class Purpose(Flag):
 @dataclass(frozen=True, slots=True)
 class Option:
     """
-    One option: an input (`name`) of the action and of the task, a flag (`--name`), a key of the file.
+    One option: an input (`name`) of the action and of the task, a flag (`--name`), a key of the
+    file.
 
     default: the value, as text, that applies if no source gives one.
     label: its label in the form of the task; by default the name in words.

@@ -1,4 +1,7 @@
-"""Documents that version 0.1 wrote are still read: reports, reviewed plans, journals and usage snapshots."""
+"""
+Documents that version 0.1 wrote are still read: reports, reviewed plans, journals and usage
+snapshots.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ ACTION = ROOT / "action.yml"
 DOCS = ROOT / "docs"
 LARGE_REGISTRIES = DOCS / "large-registries.md"
 WORKFLOW_PAGES = (ROOT / "README.md", DOCS / "github.md", LARGE_REGISTRIES)
-"""The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md."""
+"""
+The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md.
+"""
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 RUN_BY = re.compile(r"^\s*(?:- )?uses: *(\S+)(.*)$", re.MULTILINE)
 

@@ -1,4 +1,7 @@
-"""Documentation: links lead somewhere, paths exist, the front page is short, and the samples at the top level work."""
+"""
+Documentation: links lead somewhere, paths exist, the front page is short, and the samples at the
+top level work.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ def prose(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors that GitHub makes of the headings: lower case, no punctuation, dashes for spaces."""
+    """
+    The anchors that GitHub makes of the headings: lower case, no punctuation, dashes for spaces.
+    """
     headings = re.findall(r"^#+ (.*)$", prose(path), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
