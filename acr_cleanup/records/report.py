@@ -217,10 +217,7 @@ class Reference(msgspec.Struct):
 
 
 class BrokenReference(Reference):
-    """
-    A reference that could be pulled before the run but not after it, or a lost child of a kept
-    index.
-    """
+    """A reference that could be pulled before the run only, or a lost child of a kept index."""
 
     seen: str
     """The end of a sentence that begins with the name of the reference."""
