@@ -8,7 +8,6 @@ step. The log never shows a traceback.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import ClassVar
 
-from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.errors import ConfigurationError, Problem, unexpected
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
 from acr_cleanup.reports import files, markdown_failures
 from acr_cleanup.reports.context import Context
@@ -30,8 +29,6 @@ from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.pipeline import PipelineRuntime
 from acr_cleanup.settings import OPTIONS, Settings, Way, unknown_inputs
 from acr_cleanup.settings.load import load_settings
-
-log = logging.getLogger("acr_cleanup")
 
 
 class Interrupted(BaseException):
@@ -75,10 +72,8 @@ def _run_and_report(runtime: PipelineRuntime, environ: Mapping[str, str], signal
         runtime.annotate(Level.WARNING, "ACR cleanup", text)
         _publish(runtime, markdown_failures.render_cancelled(text, _dialect(runtime)), result="aborted")
         return 128 + interrupted.number
-    except Exception as error:
-        log.debug("unexpected", exc_info=True)
-        _report_failure(error, runtime, deleting=False)
-        return 1
+    except Exception as error:  # noqa: BLE001  # a step never shows a traceback
+        return _report_failure(error, runtime, deleting=False)
 
 
 def _dialect(runtime: PipelineRuntime) -> Dialect:
@@ -127,10 +122,8 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
             return asyncio.run(
                 clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=step.reviewed)
             )
-        except Exception as error:
-            log.debug("unexpected", exc_info=True)
-            _report_failure(error, runtime, deleting=not settings.dry_run)
-            return 1
+        except Exception as error:  # noqa: BLE001
+            return _report_failure(error, runtime, deleting=not settings.dry_run)
 
 
 def _collect(settings: Settings, runtime: PipelineRuntime, environ: Mapping[str, str], snapshot: SnapshotFile) -> int:
@@ -221,12 +214,11 @@ def _report_problems(error: ConfigurationError, runtime: PipelineRuntime) -> Non
     _publish(runtime, markdown_failures.render_problems(error, _dialect(runtime)))
 
 
-def _report_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> None:
-    """Report an unexpected error in one sentence. The traceback is only in the debug log."""
-    level = runtime.name_of("log-level")
-    remedy = f"Report it, with the log of a run with {level}: debug."
-    runtime.annotate(Level.ERROR, "ACR cleanup", f"Unexpected error: {type(error).__name__}: {error}. {remedy}")
+def _report_failure(error: Exception, runtime: PipelineRuntime, *, deleting: bool) -> int:
+    """Report an unexpected error in one sentence, and return the exit code."""
+    runtime.annotate(Level.ERROR, "ACR cleanup", str(unexpected(error, runtime.name_of("log-level"))))
     _publish(runtime, markdown_failures.render_failure(error, deleting=deleting, dialect=_dialect(runtime)))
+    return 1
 
 
 def _publish(runtime: PipelineRuntime, summary: str, result: str = "failed") -> None:

@@ -20,7 +20,7 @@ from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
-from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.errors import AcrCleanupError, unexpected
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports.context import Context
@@ -199,11 +199,9 @@ async def clean(
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
-    except Exception as error:  # reports must be written on every way out; a traceback does not help a user
-        log.debug("unexpected", exc_info=True)
-        seen = f"Unexpected error: {type(error).__name__}: {error}"
-        remedy = "Run again with --log-level debug, and report it with that log."
-        run.errors = (*run.blockers, Blocker("acr-cleanup", "", seen, remedy))
+    except Exception as error:  # noqa: BLE001  # reports must be written on every way out
+        fault = unexpected(error)
+        run.errors = (*run.blockers, Blocker("acr-cleanup", "", fault.seen, fault.remedy))
     return Result(
         plan=run.plan,
         verdict=verdict_of(

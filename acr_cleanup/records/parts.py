@@ -98,7 +98,7 @@ class RecordedBlocker(msgspec.Struct):
     seen: str
     """The response."""
     remedy: str
-    """What to do."""
+    """The remedy."""
     kind: str | UnsetType = UNSET
     """
     The kind of object that could not be listed, as kubectl names it, if it is only one kind. It can
@@ -110,7 +110,7 @@ class RecordedBlocker(msgspec.Struct):
         return cls(blocker.where, blocker.call, blocker.seen, blocker.remedy, blocker.kind or UNSET)
 
     @property
-    def blocker(self) -> Blocker:
+    def value(self) -> Blocker:
         return Blocker(self.where, self.call, self.seen, self.remedy, self.kind or "")
 
 

@@ -7,13 +7,17 @@ A reader ignores members that it does not know, because later versions may have 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 from msgspec import Meta
 
+from acr_cleanup.core.inventory import Tag
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
-from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.plan import Decision
+from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.usage import ImageUse, Workload
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import plain
 from acr_cleanup.records.parts import (
@@ -59,6 +63,13 @@ class RecordedUse(msgspec.Struct, frozen=True):
             workload.cluster, workload.namespace, workload.kind, workload.name, use.container, use.field, use.text
         )
 
+    def value(self, repository: str) -> ImageUse:
+        workload = Workload(self.cluster, self.namespace, self.kind, self.name)
+        # A report has the text of the field, but not the reference that was parsed from it.
+        return ImageUse(
+            workload, self.container, self.field, self.text, ImageReference("", repository, tag=None, digest=None)
+        )
+
 
 _RULE = {"pattern": "^[a-z]+(-[a-z]+)*$"}
 
@@ -80,7 +91,7 @@ class TagReason(msgspec.Struct, frozen=True):
     detail: str
     """The evidence of the rule."""
     uses: list[RecordedUse] = []
-    """The uses, for the rule `in-use`."""
+    """With the rule `in-use`: the uses."""
 
 
 _KEEP = {"properties": {"decision": {"const": "keep"}}}
@@ -95,7 +106,7 @@ _REASONED = Meta(
         ]
     }
 )
-"""What is kept has a reason; what is deleted has none."""
+"""A kept item has a reason, and a deleted item has none."""
 
 
 class TagDecision(msgspec.Struct, frozen=True):
@@ -108,9 +119,13 @@ class TagDecision(msgspec.Struct, frozen=True):
     reasons: list[TagReason]
     """Every reason to keep the tag, strongest first; empty if it is to be deleted."""
 
-    @property
-    def deletes(self) -> bool:
-        return self.decision == "delete"
+    def value(self, repository: str) -> Decision:
+        """The decision as a value of the core. Reports of later versions may have further rules."""
+        reasons = (
+            KeepReason(cast("Rule", reason.rule), reason.detail, tuple(use.value(repository) for use in reason.uses))
+            for reason in self.reasons
+        )
+        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons))
 
 
 class UntaggedDecision(msgspec.Struct, frozen=True):
@@ -221,7 +236,7 @@ class Verification(msgspec.Struct, forbid_unknown_fields=True):
     notes: list[str]
     """Changes by others during the run. None of these items is known to be in use."""
     unproven: list[str]
-    """What could not be checked, and why."""
+    """Everything that could not be checked, and the reason."""
     skipped: bool
     """True if the run was stopped before the verification."""
 
@@ -313,7 +328,7 @@ class Report(msgspec.Struct):
     """
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
-    """The reviewed plan that was applied; null if there was none."""
+    """The reviewed plan that was applied; null without one."""
 
 
 def read_report(path: Path) -> Report:
