@@ -285,7 +285,7 @@ async def test_manifest_of_4_mb_is_read() -> None:
 
 
 async def test_untagged_image_with_kept_subject_is_kept() -> None:
-    """Artifacts for image streaming have the media type of an image. Only the body names a subject."""
+    """An artifact for image streaming has the type of an image; only its body names a subject."""
     world = World()
     subject = world.registry.push(WEB, "1.0", age=YOUNG)
     companion = world.registry.push_referrer(WEB, subject, age=OLD, config_media_type=OCI_CONFIG)
