@@ -2,7 +2,7 @@
 The command line: arguments -> settings -> command -> exit code.
 
 A function imports what only its command needs, so that `--help` and a wrong usage are answered at
-once: rich, pydantic, YAML and asyncio take longer to import than the parser takes to answer.
+once: rich, YAML and asyncio take longer to import than the parser takes to answer.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.recorded_world import FOLDER, HOSTILE_TAGS, POLICY, recorded_world
-from tests.helpers.stage import impatient
+from tests.helpers.stage import shorten_pauses
 from tests.helpers.tool_runs import Tool, serving
 
 LONG_AGO = "36500d"
@@ -32,7 +32,7 @@ DELETED_TAGS = {
 @pytest.fixture
 async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
     """Serve the recorded world."""
-    impatient(monkeypatch)
+    shorten_pauses(monkeypatch)
     async with serving(recorded_world(), tmp_path, monkeypatch) as served:
         yield served
 

@@ -236,6 +236,7 @@ def ten_gigabytes() -> bytes:
     return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + megabyte * 10 * 1024
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("compress", "message"),
     [

@@ -138,6 +138,7 @@ async def test_expire_continue_sets_the_number_of_410s() -> None:
         assert statuses == [410, 410, 200]
 
 
+@pytest.mark.extended
 async def test_paging_many_pods_is_fast() -> None:
     """A page does not sort or copy the whole list: the time is linear in the sent objects."""
     cluster = ClusterState("big", auth="token")

@@ -21,6 +21,8 @@ from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathInde
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 
+pytestmark = pytest.mark.extended
+
 WEB = "contoso.azurecr.io/shop/web:1.0"
 IMAGES = '{range .items[*]}{.metadata.namespace}/{.metadata.name}{"\\x1f"}{.spec.containers[*].image}{"\\n"}{end}'
 
