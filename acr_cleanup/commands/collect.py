@@ -65,7 +65,7 @@ async def collect(
         except OSError as error:
             text = f"{out} could not be written: {error.strerror or error}."
             return _failed(error, text, 1, runtime, settings, dialect)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  `unexpected` logs it; a traceback does not help a user
             return _failed(error, str(unexpected(error)), 1, runtime, settings, dialect)
         finally:
             runtime.finish()

@@ -19,7 +19,11 @@ from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, show
 
 T = TypeVar("T")
 MAX_CONCURRENCY = 32
-"""The registry recommends at most this many deletions at a time. https://github.com/Azure/acr-cli (purge)"""
+"""
+The registry recommends at most this many deletions at a time.
+
+https://github.com/Azure/acr-cli (purge)
+"""
 
 
 class InputKind(StrEnum):

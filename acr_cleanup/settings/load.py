@@ -59,9 +59,9 @@ class _Loader:
 
     A mistake removes only its own value, so that one run reports all mistakes.
 
-    file, given: the checked values of the file, and the values of either source, by key. A null in
-        the file is a given value.
-    values: the value of every option, by default where none was given.
+    file, registry_entry, cloud_entry, cluster_entries: the valid values of the file, by key.
+    given: the values of the options that the file or an input gives. A null in the file is a value.
+    values: the value of every option; its default if it is not given.
     broken: the places of invalid values.
     """
 
@@ -76,22 +76,25 @@ class _Loader:
         # The file may set use_regex for patterns of the inputs, and the other way round.
         self.use_regex = _use_regex(inputs.get("use_regex", tree.get("use_regex")))
         self.file = self._check(FILE, tree)
+        self.registry_entry = self._check(REGISTRY, self._section("container_registry"), "container_registry")
+        self.cloud_entry = self._check(CLOUD, self._section("cloud"), "cloud")
+        self.cluster_entries = [*self._cluster_entries()]
         checked = check(INPUTS, inputs, self.use_regex, lambda key: key.replace("_", "-"), self.problems)
         self.problems += environment_problems(environ)
-        sections = FILE.keys.keys() - DEFAULTS.keys()
-        self.given = {key: value for key, value in self.file.items() if key not in sections} | checked
+        self.broken = {problem.path for problem in self.problems}
+        self.given = {key: value for key, value in self.file.items() if key in DEFAULTS}
+        # An input with comments only is not given, so it does not replace the value of the file.
+        self.given |= {key: value for key, value in checked.items() if value is not None}
         self.values = DEFAULTS | {key: value for key, value in self.given.items() if value is not None}
         if "max_deletions" in self.given and self.given["max_deletions"] is None:
             self.values["max_deletions"] = 0  # Both 0 and null mean no limit.
 
     def settings(self, *, needs_clusters: bool) -> Settings:
-        registry_entry = self._check(REGISTRY, self._section("container_registry"), "container_registry")
+        """Return the settings. Raises `ConfigurationError` with all problems."""
         cloud = self._cloud()
-        entries = [*self._cluster_entries()]
-        self.broken = {problem.path for problem in self.problems}
         may_be_empty = not needs_clusters or any(path.startswith("kubernetes_clusters") for path in self.broken)
-        clusters = self._clusters(entries, may_be_empty=may_be_empty)
-        registry = self._registry(registry_entry, cloud)
+        clusters = self._clusters(may_be_empty=may_be_empty)
+        registry = self._registry(cloud)
         self._check_waivers(clusters)
         self._check_policy()
         login = self._login()
@@ -103,8 +106,8 @@ class _Loader:
             "clusters": clusters,
             "exclude_tags": self._exclude_tags(),
             "cloud": cloud,
-            "registry_subscription_id": registry_entry.get("subscription_id"),
-            "registry_resource_group": registry_entry.get("resource_group"),
+            "registry_subscription_id": self.registry_entry.get("subscription_id"),
+            "registry_resource_group": self.registry_entry.get("resource_group"),
         }
         return Settings(**self.values | combined | login)
 
@@ -135,11 +138,10 @@ class _Loader:
         """
         named = self.given.get("environment") or self._from_environ("ARM_ENVIRONMENT", grammar.parse_environment)
         self.values["environment"] = named or DEFAULTS["environment"]
-        entry = self._check(CLOUD, self._section("cloud"), "cloud")
         endpoints = {
             "authority": self._from_environ("AZURE_AUTHORITY_HOST", grammar.parse_endpoint),
-            "resource_manager_audience": entry.get("resource_manager"),
-        } | {key: endpoint for key, endpoint in entry.items() if endpoint}
+            "resource_manager_audience": self.cloud_entry.get("resource_manager"),
+        } | {key: endpoint for key, endpoint in self.cloud_entry.items() if endpoint}
         cloud = CLOUDS[self.values["environment"]]
         return replace(cloud, **{key: endpoint for key, endpoint in endpoints.items() if endpoint})
 
@@ -209,11 +211,9 @@ class _Loader:
             self.problems.append(Problem(place(("kubernetes_clusters", key, "kubeconfig")), seen, remedy))
         return KubeconfigCluster(key, path, values.get("context"))
 
-    def _clusters(
-        self, entries: Sequence[tuple[str, Form, Mapping[str, Any]]], *, may_be_empty: bool
-    ) -> tuple[ClusterTarget, ...]:
+    def _clusters(self, *, may_be_empty: bool) -> tuple[ClusterTarget, ...]:
         """Return the clusters of the file and of the inputs. Report those that are given twice."""
-        named = [(place(("kubernetes_clusters", entry[0])), self._target(*entry)) for entry in entries]
+        named = [(place(("kubernetes_clusters", entry[0])), self._target(*entry)) for entry in self.cluster_entries]
         taken = {target.key for _, target in named}
         for subscription, group, name in self.given.get("clusters") or ():
             key = name if name not in taken else f"{name} ({group})"
@@ -236,8 +236,8 @@ class _Loader:
             self.problems.append(Problem(where, "No cluster is configured.", remedy))
         return tuple(targets)
 
-    def _registry(self, entry: Mapping[str, Any], cloud: Cloud) -> RegistryHost | None:
-        host: str | None = self.given.get("registry") or entry.get("url")
+    def _registry(self, cloud: Cloud) -> RegistryHost | None:
+        host: str | None = self.given.get("registry") or self.registry_entry.get("url")
         if host is None:
             if self.broken.isdisjoint({"container_registry", "container_registry.url", "registry"}):
                 remedy = "Add the login server of the registry: contoso.azurecr.io"
@@ -245,11 +245,11 @@ class _Loader:
                 self.problems.append(Problem(where, "No registry is configured.", remedy))
             return None
         login_server = f"{host}.{cloud.registry_suffix}" if is_bare_name(host) else host
-        aliases = frozenset((*(entry.get("aliases") or ()), *self.values["registry_aliases"]))
+        aliases = frozenset((*(self.registry_entry.get("aliases") or ()), *self.values["registry_aliases"]))
         return RegistryHost(login_server, aliases - {login_server})
 
     def _check_waivers(self, clusters: Sequence[ClusterTarget]) -> None:
-        """Report waivers for unknown clusters, unless an invalid cluster may be the one that they name."""
+        """Report waivers for unknown clusters, unless they may name a cluster that is invalid."""
         if any(path.startswith(("kubernetes_clusters", "clusters")) for path in self.broken):
             return
         keys = [target.key for target in clusters]

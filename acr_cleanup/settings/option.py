@@ -1,4 +1,4 @@
-"""What describes one option: its kind, its texts, and where it applies."""
+"""The entry of one option: its kind, its texts, and where it applies."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class Purpose(Flag):
 @dataclass(frozen=True, slots=True)
 class Option:
     """
-    One option: an input (`name`) of the action and of the task, a flag (`--name`), a key of the file.
+    One option: an input (`name`) of the action and of the task, a flag (`--name`) and a key of the
+    file.
 
     default: the value, as text, that applies if no source gives one.
     label: its label in the form of the task; by default the name in words.
@@ -108,8 +109,8 @@ def option(
     """
     Return a function that makes a field of `Settings` from the description of an option.
 
-    value: the value that applies if no source gives one, where `default` does not say it. MISSING:
-        `load` always sets it.
+    value: the default value of the field, if `default` is no text for it. MISSING: `load` always
+        sets the field.
     compare: False if the effect of the option is in another field.
     entry: the further members of `Option`.
     """
