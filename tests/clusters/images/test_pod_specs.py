@@ -304,6 +304,7 @@ def test_what_holds_itself_comes_to_an_end() -> None:
     assert kept(image_uses({"spec": loop}, CUSTOM, "prod", PLANTED), "shop/web", "1") == {"1"}
 
 
+@pytest.mark.extended
 def test_depth_is_no_limit() -> None:
     obj: dict[str, Any] = {"image": f"{WEB}:1"}
     for _ in range(50_000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 
 import pytest
@@ -21,7 +22,11 @@ CLUSTER_SCOPED = {"StorageClass", "PersistentVolume", "CustomResourceDefinition"
 
 
 @pytest.fixture(scope="module")
-async def scans() -> dict[str, ClusterScan]:
+def scans() -> dict[str, ClusterScan]:
+    return asyncio.run(read_all_rows())
+
+
+async def read_all_rows() -> dict[str, ClusterScan]:
     """One cluster with the objects of all rows, each row in a namespace of its own."""
     cluster = ClusterState("aks-prod", kubectl=KUBECTL)
     for index, world in ROWS:
@@ -55,14 +60,14 @@ def stays(scan: ClusterScan, index: int, world: MentionWorld) -> dict[str, set[s
 
 
 @pytest.mark.parametrize(("index", "world"), ROWS, ids=[world.title for world in WORLDS])
-async def test_row_is_read_alike(index: int, world: MentionWorld, scans: dict[str, ClusterScan]) -> None:
+def test_row_is_read_alike(index: int, world: MentionWorld, scans: dict[str, ClusterScan]) -> None:
     direct = stays(scans[Access.DIRECT], index, world)
     assert stays(scans[Access.RUN_COMMAND], index, world) == direct
     for repository in world.tags:
         assert world.must_stay(repository) <= direct[repository]
 
 
-async def test_nothing_is_unread(scans: dict[str, ClusterScan]) -> None:
+def test_nothing_is_unread(scans: dict[str, ClusterScan]) -> None:
     assert [scan.blockers for scan in scans.values()] == [(), ()]
     direct, command = scans[Access.DIRECT], scans[Access.RUN_COMMAND]
     assert (direct.objects, set(direct.uses)) == (command.objects, set(command.uses))

@@ -31,6 +31,8 @@ from tests.helpers.run_command_worlds import (
     rich_world,
 )
 
+pytestmark = pytest.mark.extended
+
 
 def said(scan: ClusterScan) -> set[object]:
     """What each object mentions."""
