@@ -17,8 +17,9 @@ from functools import lru_cache
 from typing import Any
 
 from acr_cleanup.clusters.images.mention_index import DigestPlace
-from acr_cleanup.clusters.images.mentions import ObjectMentions, Reading, read_object
+from acr_cleanup.clusters.images.mentions import Reading, read_object
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
