@@ -13,6 +13,7 @@ import yaml
 from acr_cleanup import cli
 from acr_cleanup.access import roles
 from acr_cleanup.commands.permissions import OBJECTS_ROLE, RUN_COMMAND_ROLE
+from acr_cleanup.emulator.roles import CLUSTERS
 from tests.helpers.paths import ROOT
 from tests.helpers.permission_scripts import IDENTITY_ID, print_script
 from tests.helpers.stage import Stage, staged
@@ -162,11 +163,11 @@ def stop_cluster(stage: Stage) -> None:
 
 
 def deny_read(stage: Stage) -> None:
-    stage.cluster.denied_actions = {"read"}
+    stage.world.access.withhold(f"{CLUSTERS}/read", stage.cluster.resource_id)
 
 
 def deny_credentials(stage: Stage) -> None:
-    stage.cluster.denied_actions = {"listClusterUserCredential/action"}
+    stage.world.access.withhold(f"{CLUSTERS}/listClusterUserCredential/action", stage.cluster.resource_id)
 
 
 def disconnect_cluster(stage: Stage) -> None:

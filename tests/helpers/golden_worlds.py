@@ -32,6 +32,7 @@ from acr_cleanup.emulator.kubernetes.object_parts import image_id
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState, digest_of
+from acr_cleanup.emulator.roles import BUILT_IN, CLUSTERS, RoleAssignment, RoleDefinition
 from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.pipeline import run
 from acr_cleanup.runtimes.github import GitHub
@@ -61,6 +62,14 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/registry.json"))
 
 
+def _assignment(written: str | JSON) -> RoleAssignment:
+    """Return the assignment of a built-in role by its name, or of a custom one, perhaps with a condition."""
+    role = {"role": written} if isinstance(written, str) else dict(written)
+    name, condition = role.pop("role"), role.pop("condition", "")
+    actions = {key: tuple(values) for key, values in role.items()}
+    return RoleAssignment(RoleDefinition(name, **actions) if actions else BUILT_IN[name], condition=condition)
+
+
 # -- the world ----------------------------------------------------------------------------------------------------------------
 
 
@@ -83,8 +92,9 @@ class Scenario:
         self.registry_json: JSON = _read(self.folder / "registry.json")
         self.clusters_json: JSON = _read(self.folder / "clusters.json")
         settings = dict(self.registry_json.get("registry", {}))
-        denied, locked = settings.pop("denied", {}), settings.pop("locked_repositories", ())
-        self.registry.allowed = lambda _client, repository, action: action not in denied.get(repository, ())
+        locked = settings.pop("locked_repositories", ())
+        if (roles := self.registry_json.get("roles")) is not None:
+            self.world.access.assign_only(*map(_assignment, roles))
         for name, value in settings.items():
             if not hasattr(self.registry, name):
                 raise KeyError(f"{self.folder.name}: a registry has no {name!r}")
@@ -211,7 +221,9 @@ class Scenario:
                 raise KeyError(f"{self.folder.name}: a cluster has no {name!r}")
             setattr(made, name, value)
         made.power_state = "Stopped" if stopped else "Running"
-        made.forbidden, made.hidden, made.denied_actions = set(forbidden), set(hidden), set(denied)
+        made.forbidden, made.hidden = set(forbidden), set(hidden)
+        for action in denied:
+            self.world.access.withhold(f"{CLUSTERS}/{action}", made.resource_id)
         self.world.clusters[key] = made
         if not configured:
             self.forgotten.add(key)

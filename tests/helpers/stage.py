@@ -21,6 +21,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
+from acr_cleanup.emulator.roles import DEFAULT_ROLES, RoleDefinition
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
@@ -147,6 +148,8 @@ class Scenario:
     name: str
     arrange: Callable[[Stage], object]
     expected: Expected
+    roles: tuple[str | RoleDefinition, ...] = DEFAULT_ROLES
+    """The roles of the identity, each assigned everywhere."""
 
 
 class Table:
@@ -155,11 +158,17 @@ class Table:
     def __init__(self) -> None:
         self.rows: list[Scenario] = []
 
-    def __call__(self, name: str, *gone: str, **expected: Any) -> Callable[[Callable[[Stage], object]], None]:
-        """A scenario after which just the tags `gone` are no longer there."""
+    def __call__(
+        self, name: str, *gone: str, roles: tuple[str | RoleDefinition, ...] = DEFAULT_ROLES, **expected: Any
+    ) -> Callable[[Callable[[Stage], object]], None]:
+        """
+        A scenario after which just the tags `gone` are no longer there.
+
+        roles: those that the identity has.
+        """
 
         def add(arrange: Callable[[Stage], object]) -> None:
-            self.rows.append(Scenario(name, arrange, Expected(frozenset(gone), **expected)))
+            self.rows.append(Scenario(name, arrange, Expected(frozenset(gone), **expected), roles))
 
         return add
 
@@ -175,6 +184,7 @@ async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pyte
     """Arrange the world, apply, and hold what came of it to what was expected and to what always holds."""
     impatient(monkeypatch)
     async with staged(tmp_path, monkeypatch, face) as stage:
+        stage.world.access.assign_only(*scenario.roles)
         scenario.arrange(stage)
         before = tags_of(stage)
         ran = await stage.tool.apply(stage.config, **stage.options)

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.emulator.faults import Budget
+from acr_cleanup.emulator.roles import OBJECTS, RUN_COMMAND
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import OLD, REPOSITORY, Scenario, Stage, Table, build, play
 
@@ -23,6 +24,9 @@ def many(stage: Stage, count: int = 25) -> tuple[str, ...]:
         stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
     return tuple(f"old-{number}" for number in range(count))
 
+
+CLUSTER_ROLES = ("Azure Kubernetes Service Cluster User Role", RUN_COMMAND, OBJECTS)
+"""The roles with which the clusters, but not the registry, can be read."""
 
 MANY = tuple(f"old-{number}" for number in range(25))
 
@@ -141,20 +145,20 @@ def challenge(stage: Stage, action: str) -> str:
     return f'Bearer realm="https://{host}/oauth2/token",service="{host}",scope="{scope}",error="invalid_token"'
 
 
-@world("whoever may not even sign in is told the role", code=3, says=("AcrPull",))
-def _(stage: Stage) -> None:
-    stage.registry.members = set()
+@world("an identity without any role on the registry learns the role", code=3, says=("AcrPull",), roles=CLUSTER_ROLES)
+def no_registry_role(stage: Stage) -> None:
+    """The registry refuses the login itself."""
 
 
-@world("whoever may not read is told the role", code=3, says=("AcrPull",))
-def _(stage: Stage) -> None:
-    stage.registry.allowed = lambda _client, _repository, _action: False
+@world("an identity that may not read learns the role", code=3, says=("AcrPull",), roles=("AcrDelete", *CLUSTER_ROLES))
+def no_reading_role(stage: Stage) -> None:
+    """The registry accepts the login."""
 
 
-@world("whoever may read and not delete fails for each, and is told the role", code=1, says=("AcrDelete",),
-       counts={"failed": 2})  # fmt: skip
-def _(stage: Stage) -> None:
-    stage.registry.allowed = lambda _client, _repository, action: action != "delete"
+@world("an identity that may not delete learns the role", code=1, says=("AcrDelete",), counts={"failed": 2},
+       roles=("AcrPull", *CLUSTER_ROLES))  # fmt: skip
+def no_deleting_role(stage: Stage) -> None:
+    """Every deletion fails, and the exit code says so."""
 
 
 # -- the login fails in the middle ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from acr_cleanup.emulator.kubernetes.object_parts import metadata
+from acr_cleanup.emulator.roles import CLUSTERS
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import REPOSITORY, Scenario, Stage, Table, always, build, impatient, play, staged
 
@@ -230,7 +231,7 @@ for action, role in {"read": "Reader", "listClusterUserCredential/action": "Clus
 
     @world(f"not being allowed {action} names the role", code=3, says=("production", "403", role))
     def _(stage: Stage, action=action) -> None:  # type: ignore[no-untyped-def]
-        stage.cluster.denied_actions.add(action)
+        stage.world.access.withhold(f"{CLUSTERS}/{action}", stage.cluster.resource_id)
 
 
 for status in (429, 500, 503):
@@ -383,7 +384,7 @@ def _(stage: Stage) -> None:
 FLAWS: dict[str, tuple[dict[str, object], str]] = {
     "disabled": ({"disable_run_command": True}, "disabled"),
     "never-run": ({"run_command_reason": "ImagePullBackOff"}, "ImagePullBackOff"),
-    "refused": ({"denied_actions": {"runcommand/action"}}, "runcommand/action"),
+    "refused": ({}, "runcommand/action"),
     "cut": ({"truncate_log_at": 400}, "cut"),
     "failing": ({"exit_code": 1, "truncate_log_at": 0}, "exit code 1"),
     "warned": ({"prefix_line": "Warning: v1 is deprecated"}, "deprecated"),
@@ -399,6 +400,8 @@ async def test_every_flaw_of_a_run_command_blocks_by_the_name_of_its_cluster(
     async with staged(tmp_path, monkeypatch) as stage:
         for key, (knobs, _) in FLAWS.items():
             stage.another(key, private=True, **knobs)
+        refused = stage.world.clusters["refused"].resource_id
+        stage.world.access.withhold(f"{CLUSTERS}/runcommand/action", refused)
         ran = await stage.tool.apply()
 
         always(ran, stage)
