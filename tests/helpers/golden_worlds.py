@@ -66,7 +66,7 @@ def _assignment(written: str | JSON) -> RoleAssignment:
     """Return the assignment of a built-in role by its name, or of a custom one, perhaps with a condition."""
     role = {"role": written} if isinstance(written, str) else dict(written)
     name, condition = role.pop("role"), role.pop("condition", "")
-    actions = {key: tuple(values) for key, values in role.items()}
+    actions: JSON = {key: tuple(values) for key, values in role.items()}
     return RoleAssignment(RoleDefinition(name, **actions) if actions else BUILT_IN[name], condition=condition)
 
 

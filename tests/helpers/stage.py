@@ -158,14 +158,13 @@ class Table:
     def __init__(self) -> None:
         self.rows: list[Scenario] = []
 
-    def __call__(
-        self, name: str, *gone: str, roles: tuple[str | RoleDefinition, ...] = DEFAULT_ROLES, **expected: Any
-    ) -> Callable[[Callable[[Stage], object]], None]:
+    def __call__(self, name: str, *gone: str, **expected: Any) -> Callable[[Callable[[Stage], object]], None]:
         """
         A scenario after which just the tags `gone` are no longer there.
 
-        roles: those that the identity has.
+        roles (of `expected`): those that the identity has.
         """
+        roles = expected.pop("roles", DEFAULT_ROLES)
 
         def add(arrange: Callable[[Stage], object]) -> None:
             self.rows.append(Scenario(name, arrange, Expected(frozenset(gone), **expected), roles))
