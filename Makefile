@@ -65,8 +65,8 @@ soak: $(VENV)/dev.done  ## Prove the rule on 20,000 made worlds, races and a fau
 	  $(RUN) -m pytest -q -rP -p no:cacheprovider -n `getconf _NPROCESSORS_ONLN` \
 	  tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_faults.py
 
-contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schema and README with the code; UPDATE_CONTRACT=1 writes them.
-	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/settings/test_contract.py tests/entries/test_task.py
+contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schemas and documentation with the code; UPDATE_CONTRACT=1 writes them.
+	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/settings/test_contract.py tests/entries/test_task.py tests/records/test_schemas.py
 
 # Where there is no atheris, there is the first half alone, and that is said.
 FUZZ_EXAMPLES ?= 3000

@@ -156,7 +156,8 @@ class Waiver:
     kind: str
 
 
-# The places are apart from the targets, so that the readers, which the targets call, need not know the targets.
+# The places are apart from the targets, so that the readers, which the targets call, need not know
+# the targets.
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,8 +246,8 @@ class AcrRegistry:
         """
         Allow deleting and writing a tag, or the manifest `digest` if `lock.tag` is None.
 
-        Returns the digest of what was unlocked: another one if the tag has moved, None if the tag or
-        manifest no longer exists.
+        Returns the digest of what was unlocked: another one if the tag has moved, None if the tag
+        or manifest no longer exists.
         """
         return await self._set_lock(repository, digest, Lock(lock.tag, True, True), "unlocking")
 

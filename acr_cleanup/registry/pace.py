@@ -65,7 +65,8 @@ class Reply:
     """
     One complete answer.
 
-    `uncertain`: an earlier attempt was cut off or failed in the server, so it may have been carried out.
+    `uncertain`: an earlier attempt was cut off or failed in the server, so it may have been carried
+        out.
     """
 
     status: int

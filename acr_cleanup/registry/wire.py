@@ -47,8 +47,8 @@ class _Attributes(msgspec.Struct, rename="camel"):
         """
         The lock that these attributes set.
 
-        A value that is not a boolean counts as a lock, too. It could not be restored after unlocking,
-        so the attributes are then reported as enabled.
+        A value that is not a boolean counts as a lock, too. It could not be restored after
+        unlocking, so the attributes are then reported as enabled.
         """
         if self.delete_enabled is True and self.write_enabled is True:
             # Nearly always.
@@ -174,7 +174,8 @@ class ManifestBody:
         """
         The same manifest with its edges.
 
-        It stays unknown if its media type is unknown: such a manifest may refer to others in any way.
+        It stays unknown if its media type is unknown: such a manifest may refer to others in any
+        way.
         """
         with_edges = replace(
             manifest,
@@ -197,8 +198,8 @@ def read_tags(
     """
     Decode a page of tags, by name. Raises `MalformedAnswer`.
 
-    `known`: digests decoded before. Each digest is in the list of tags and in that of manifests; this
-    keeps only one copy in memory. `unknown_locks`: receives the names of tags that are listed
+    `known`: digests decoded before. Each digest is in the list of tags and in that of manifests;
+    this keeps only one copy in memory. `unknown_locks`: receives the names of tags that are listed
     without `changeableAttributes`: they may be locked.
     """
     known = {} if known is None else known
@@ -236,8 +237,8 @@ def hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, ListedManifest]) -
     """
     Tags that a manifest shows but the list of tags does not.
 
-    They are unlisted (`listEnabled: false`) or were pushed a moment ago. Deleting the manifest would
-    delete them. Their age is unknown, so they are kept together with the manifest.
+    They are unlisted (`listEnabled: false`) or were pushed a moment ago. Deleting the manifest
+    would delete them. Their age is unknown, so they are kept together with the manifest.
     """
     return [
         Tag(name, entry.manifest.digest, None) for entry in listed.values() for name in entry.tags if name not in tags

@@ -54,7 +54,7 @@ def compare_with(
     return compare(Baseline.of(before), after, first, later or first, missing=set(missing), deleted=deleted or {})
 
 
-# --- afterwards ---------------------------------------------------------------------------------------------------------
+# --- afterwards -----------------------------------------------------------------------------------
 
 
 def test_planned_deletions_break_nothing() -> None:

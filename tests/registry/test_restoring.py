@@ -56,7 +56,7 @@ async def test_forbidden_unlock_names_the_missing_role() -> None:
     digest = Digest(world.registry.repositories["shop/web"].tags["v0000"].digest)
     world.access.assign_only("AcrPush", "AcrDelete")
     async with emulated_registry(world) as connected:
-        with pytest.raises(RegistryForbidden, match="registries/metadata/write .*Repository Writer"):
+        with pytest.raises(RegistryForbidden, match=r"registries/metadata/write .*Repository Writer"):
             await connected.registry.unlock("shop/web", digest, Lock("v0000", False, True))
 
 

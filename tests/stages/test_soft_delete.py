@@ -8,7 +8,7 @@ import pytest
 
 from acr_cleanup.emulator.roles import REGISTRIES
 from acr_cleanup.emulator.world import Face
-from tests.helpers.stage import impatient, staged
+from tests.helpers.stage import shorten_pauses, staged
 
 
 @pytest.mark.parametrize("face", ["proxy", "direct"])
@@ -49,7 +49,7 @@ async def test_soft_delete_registry_on_a_later_page_is_found(tmp_path: Path, mon
 async def test_unreadable_policy_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report gives the reason; the exit code and the deletions do not change."""
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         stage.world.access.withhold(f"{REGISTRIES}/read", stage.registry.resource_id)
         hidden = await stage.tool.plan(stage.config)
         fault = stage.fault(

@@ -102,7 +102,7 @@ async def support(call: Call) -> web.Response:
     return web.json_response({})
 
 
-# -- repositories -----------------------------------------------------------------------------------------------
+# -- repositories ----------------------------------------------------------------------------------
 
 
 async def get_repository(call: Call) -> web.Response:
@@ -130,7 +130,7 @@ async def delete_repository(call: Call) -> web.Response:
     )
 
 
-# -- tags -------------------------------------------------------------------------------------------------------
+# -- tags ------------------------------------------------------------------------------------------
 
 
 async def get_tag(call: Call) -> web.Response:
@@ -166,7 +166,7 @@ def _tag_response(call: Call, tag: TagState) -> web.Response:
     )
 
 
-# -- manifests --------------------------------------------------------------------------------------------------
+# -- manifests -------------------------------------------------------------------------------------
 
 
 async def get_manifest_properties(call: Call) -> web.Response:
