@@ -311,8 +311,17 @@ class _Repository:
             result.digest == item.digest and result.tag == lock.tag and not result.outcome.is_back
             for result in self.results
         )
-        if not is_missing:
+        if is_missing:
+            return
+        try:
             await self.registry.lock(self.name, item.digest, lock)
+        except AcrCleanupError as error:
+            # It is back, but unlocked: the result must not say that all is well.
+            self.results[:] = [
+                result for result in self.results if (result.digest, result.tag) != (item.digest, lock.tag)
+            ]
+            detail = f"it is in the registry, but could not be locked again: {error}"
+            self._add_result(item, lock.tag, RestoreOutcome.FAILED, detail)
 
     def _is_locked(self, item: _Item, lock: Lock) -> bool:
         if lock.tag is None:

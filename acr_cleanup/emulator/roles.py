@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 REGISTRIES = "Microsoft.ContainerRegistry/registries"
@@ -235,11 +235,11 @@ class AccessControl:
         )
 
     def roles_on(self, identity: str, scope: str) -> Iterator[RoleDefinition]:
-        """Yield the roles of an identity that hold on all of a scope."""
+        """Yield the roles of an identity on a scope. What is withheld below it, they do not grant."""
+        withheld = tuple(action for action, place in self._withheld if _encloses(scope, place))
         for assignment in self.assignments:
-            partly = any(assignment.role.grants(action) and _encloses(scope, place) for action, place in self._withheld)
-            if assignment.applies(identity, scope) and not partly:
-                yield assignment.role
+            if assignment.applies(identity, scope):
+                yield replace(assignment.role, not_actions=(*assignment.role.not_actions, *withheld))
 
 
 @dataclass(frozen=True, slots=True)
