@@ -23,10 +23,10 @@ def bicep(rights: RequiredRights) -> str:
     """Return the file. Rights that may not be needed are left out."""
     lines = [
         *_comment(
-            f"Grants the rights that `acr-cleanup {rights.command}` needs for {rights.login_server}. Deploy it with: "
-            "az deployment sub create --location LOCATION --template-file rights.bicep --parameters identity=OBJECT_ID. "
-            "For the rights inside clusters with Kubernetes RBAC, print `--format kubernetes`."
+            f"Grants the rights that `acr-cleanup {rights.command}` needs for {rights.login_server}. For the rights inside "
+            "clusters with Kubernetes RBAC, print `--format kubernetes`. Deploy it with:"
         ),
+        "//   az deployment sub create --location LOCATION --template-file rights.bicep --parameters identity=OBJECT_ID",
         *(line for paragraph in rights.azure for text in paragraph.text for line in _comment(text)),
         "targetScope = 'subscription'",
         "",
@@ -67,7 +67,8 @@ def _definition(name: str, role: Role, scopes: Sequence[str]) -> Iterator[str]:
     yield f"        notDataActions: {_texts(role.not_data_actions)}"
     yield "      }"
     yield "    ]"
-    yield f"    assignableScopes: [{', '.join(map(_subscription, scopes))}]"
+    # A role can be defined only in a subscription in which it can be assigned.
+    yield f"    assignableScopes: union([subscription().id], [{', '.join(map(_subscription, scopes))}])"
     yield "  }"
     yield "}"
 
@@ -82,11 +83,8 @@ def _assignment(number: int, grant: Grant, names: dict[Role, str], registry: str
     else:
         subscription, group, resource = _text(grant.scope.rpartition("/")[2]), "", ""
     place = f"{subscription}, {group}, {resource}" if group else subscription
-    role = (
-        f"{names[grant.role]}.id"
-        if grant.role in names
-        else f"subscriptionResourceId('Microsoft.Authorization/roleDefinitions', {_text(grant.role.id)})"
-    )
+    definition = f"{names[grant.role]}.name" if grant.role in names else _text(grant.role.id)
+    role = f"subscriptionResourceId({subscription}, 'Microsoft.Authorization/roleDefinitions', {definition})"
     if grant.purpose:
         yield from _comment(grant.purpose)
     yield "#disable-next-line no-deployments-resources"

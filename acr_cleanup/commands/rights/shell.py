@@ -31,10 +31,12 @@ def shell(rights: RequiredRights) -> str:
         "",
         *comment(
             f"Grants the rights that `acr-cleanup {rights.command}` needs for {rights.login_server}. Read this script, and "
-            "run it as a user who may assign roles: `sh rights.sh --identity OBJECT_ID`. The object id of an application: "
-            "az ad sp show --id CLIENT_ID --query id --output tsv. A new role takes some minutes to take effect; if it is "
-            "not found yet, run the script again."
+            "run it as a user who may assign roles. A new role takes some minutes to take effect; if it is not found yet, "
+            "run the script again."
         ),
+        "#   sh rights.sh --identity OBJECT_ID",
+        *comment("This prints the object id of an application:"),
+        "#   az ad sp show --id CLIENT_ID --query id --output tsv",
         "",
         *_heading("1. In Azure"),
         *_azure(rights),
