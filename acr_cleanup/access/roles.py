@@ -97,7 +97,7 @@ OBJECTS_AND_SECRETS = Role(OBJECTS.name, description=OBJECTS.description, data_a
 
 
 class Command(StrEnum):
-    """What rights can be asked for: the commands that need some, by the names of the command line."""
+    """The commands that need rights, by their names on the command line."""
 
     PLAN = "plan"
     APPLY = "apply"
@@ -135,7 +135,7 @@ class Right:
         """The role, and the one with ABAC, as messages name them."""
         plain, abac = self.role.name, self.abac.name
         if self.role.is_custom:
-            # Of the built-in roles, only Contributor and Owner have these actions.
+            # Contributor and Owner are the only built-in roles with these actions.
             plain = f"Contributor, or one with {' and '.join(self.role.actions)}"
         if self.abac is self.role:
             if not self.role.is_custom:

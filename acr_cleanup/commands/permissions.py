@@ -47,7 +47,7 @@ log = logging.getLogger("acr_cleanup")
 @dataclass(frozen=True, slots=True)
 class PermissionsRequest:
     """
-    What to print.
+    The options of the command.
 
     format: a key of `FORMATS`. identity: the object id of the identity; empty if it is not known.
     """

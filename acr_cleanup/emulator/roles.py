@@ -1,5 +1,5 @@
 """
-Azure RBAC: what roles grant, who has them where, and whether a request is allowed.
+Azure RBAC: role definitions, role assignments on scopes, and whether they allow a request.
 
 Every service asks `AccessControl.allows` before it answers, so that a world grants what a *role*
 grants. Sources: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles and
@@ -202,10 +202,7 @@ class AccessControl:
 
     def withhold(self, action: str, scope: str) -> None:
         """
-        Let no role grant an action on one resource.
-
-        This stands for an assignment on each resource of its own: an identity then has no right on
-        the subscription as a whole.
+        Remove an action on one resource from all roles, as if they listed it in NotActions.
         """
         self._withheld.append((action, scope))
 
@@ -214,7 +211,7 @@ class AccessControl:
         Whether an identity may do this.
 
         `scope`: the id of the resource. `data`: whether it is a data action.
-        `repository`: what the conditions of assignments look at.
+        `repository`: the name that conditions of assignments compare.
         """
         if any(_same(action, withheld) and _encloses(place, scope) for withheld, place in self._withheld):
             return False
@@ -235,7 +232,7 @@ class AccessControl:
         )
 
     def roles_on(self, identity: str, scope: str) -> Iterator[RoleDefinition]:
-        """Yield the roles of an identity on a scope. What is withheld below it, they do not grant."""
+        """Yield the roles of an identity on a scope, without actions that are withheld below it."""
         withheld = tuple(action for action, place in self._withheld if _encloses(scope, place))
         for assignment in self.assignments:
             if assignment.applies(identity, scope):

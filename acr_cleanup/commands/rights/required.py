@@ -1,5 +1,5 @@
 """
-Which rights a configuration needs: settings and surveyed clusters -> roles on resources.
+The rights that a configuration needs: settings and surveyed clusters -> roles on resources.
 
 Pure. Every format prints the same `RequiredRights`.
 """
@@ -158,7 +158,7 @@ def custom_roles(paragraphs: Iterable[Paragraph]) -> Iterator[tuple[Role, tuple[
 
 def subscription_of(scope: str) -> str:
     """
-    Return `/subscriptions/ID` of a resource id; `REGISTRY` stays as it is.
+    Return `/subscriptions/ID` of a resource id; `REGISTRY` is returned unchanged.
 
     >>> subscription_of("/subscriptions/ABC/resourceGroups/rg/providers/A/b/c")
     '/subscriptions/abc'

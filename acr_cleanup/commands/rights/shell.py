@@ -20,7 +20,7 @@ def shell(rights: RequiredRights) -> str:
     """
     Return the script.
 
-    It stops at the first error. Running it again is safe: existing roles and assignments stay.
+    It stops at the first error. It can be run again: existing roles and assignments are kept.
     """
     lines = [
         "set -eu",

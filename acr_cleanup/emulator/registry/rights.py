@@ -1,4 +1,4 @@
-"""Which Azure actions the registry's own actions need, without and with ABAC."""
+"""The Azure actions that the actions of the registry's tokens need, without and with ABAC."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES)
+@pytest.fixture(params=CASES.values(), ids=list(CASES))
 def rights(request: pytest.FixtureRequest, tmp_path: Path) -> RequiredRights:
     """Rights of different commands, registries and names."""
     return company_rights(tmp_path, **request.param)
