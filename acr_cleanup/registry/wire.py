@@ -161,7 +161,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class ManifestBody:
-    """What only the body of a manifest tells, not its listing."""
+    """Properties of a manifest that only its body has, not its listing."""
 
     media_type: str
     config_media_type: str

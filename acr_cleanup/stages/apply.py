@@ -60,7 +60,7 @@ async def apply(
     on_inventory: Callable[[RepositoryInventory, UsageIndex], None] = lambda _inventory, _usage: None,
 ) -> Applied:
     """
-    Delete what the plan says, where a new check of clusters and repository confirms it.
+    Carry out the steps of the plan that a new check of clusters and repository confirms.
 
     The caller must not pass a plan that has blockers or exceeds a limit.
 

@@ -318,7 +318,7 @@ class _Attempt:
     sent: bool = False
 
     async def write_intent(self) -> None:
-        """Journal the deletion, with what restoring it needs. Does nothing without a journal."""
+        """Journal the deletion, so that it can be restored. Without a journal, do nothing."""
         context, repository, step = self.job.context, self.job.planned.repository, self.step
         if context.journal is None:
             return

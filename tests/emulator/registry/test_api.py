@@ -216,7 +216,7 @@ async def test_referrers_are_listed_by_subject(world: World, registry: RegistryC
 
 
 def test_pushing_ten_thousand_tags_is_fast(world: World) -> None:
-    """So that a large world does not slow a test down."""
+    """A large world must not slow down a test."""
     started = datetime.now(UTC)
     digests = {world.registry.push("web", f"{number}") for number in range(10_000)}
     assert len(digests) == 10_000
