@@ -148,7 +148,7 @@ def _add_permissions(commands: _Commands) -> None:
         help="the command that needs them (default: apply)",
     )
     command.add_argument("--identity", metavar="OBJECT_ID", help="the object id of the identity that gets them")
-    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH)
+    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH | Purpose.RIGHTS)
 
 
 def _add_restore(commands: _Commands) -> None:

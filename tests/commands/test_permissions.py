@@ -300,8 +300,10 @@ def test_invalid_configuration_has_exit_code_2(tmp_path: Path, capsys: pytest.Ca
 
 def test_command_accepts_options_that_change_the_rights() -> None:
     flags = ["--helm-history", "3", "--subscriptions", "x", "--require-all-clusters", "true", "--registry", "contoso"]
+    flags += ["--scope", "all", "--include-locked", "true"]
     parsed = cli.parser().parse_args(["permissions", *flags])
     assert (parsed.helm_history, parsed.subscriptions, parsed.require_all_clusters) == ("3", ["x"], "true")
+    assert (parsed.scope, parsed.include_locked) == ("all", "true")
 
 
 def test_documentation_lists_each_role() -> None:

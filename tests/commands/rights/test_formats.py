@@ -15,15 +15,20 @@ import yaml
 from acr_cleanup import cli
 from acr_cleanup.access import roles
 from acr_cleanup.access.roles import Command
+from acr_cleanup.clusters.target import Access, ClusterSurvey
+from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
 from acr_cleanup.commands.permissions import FORMATS
 from acr_cleanup.commands.rights.bicep import bicep
 from acr_cleanup.commands.rights.kubernetes import kubernetes
-from acr_cleanup.commands.rights.required import REGISTRY, Mode, RequiredRights
+from acr_cleanup.commands.rights.required import REGISTRY, Mode, RequiredRights, required_rights
 from acr_cleanup.commands.rights.shell import shell
 from acr_cleanup.commands.rights.terraform import terraform
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.golden_files import check
-from tests.helpers.rights import IDENTITY, OTHER_SUBSCRIPTION, SUBSCRIPTION, company_rights
 
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+OTHER_SUBSCRIPTION = "44444444-4444-4444-4444-444444444444"
+IDENTITY = "12345678-0000-0000-0000-000000000000"
 FOLDER = Path(__file__).parent / "golden"
 HOSTILE = "a'b\"c\\ ${d} %{e} $(touch x) `f`"
 CASES: dict[str, dict[str, Any]] = {
@@ -36,6 +41,41 @@ CASES: dict[str, dict[str, Any]] = {
     "unknown-registry": {"known_registry": False, "include-locked": "true"},
     "hostile": {"name": HOSTILE, "require-all-clusters": "true"},
 }
+
+
+def company_rights(
+    folder: Path,
+    *,
+    mode: Mode = Mode.PLAIN,
+    command: Command = Command.APPLY,
+    identity: str = "",
+    name: str = "aks-prod",
+    known_registry: bool = True,
+    **options: str,
+) -> RequiredRights:
+    """
+    The rights for three clusters: one with Azure RBAC, one private in another subscription, one
+    with a kubeconfig.
+
+    `name`: of the first cluster. `known_registry`: does the configuration name its resource group?
+    """
+    config = folder / "acr-cleanup.yaml"
+    place = f", subscription_id: {SUBSCRIPTION}, resource_group: rg-acr" if known_registry else ""
+    config.write_text(
+        f"container_registry: {{url: contoso.azurecr.io{place}}}\nkubernetes_clusters: {{p: {{snapshot: x}}}}\n"
+    )
+    settings = load_settings(config, options, {})
+    clusters = (
+        ClusterSurvey(AksCluster("production", name, SUBSCRIPTION, "rg-prod"), entra=True, azure_rbac=True),
+        ClusterSurvey(
+            AksCluster("private", "aks-private", OTHER_SUBSCRIPTION, "rg-private", Access.RUN_COMMAND),
+            entra=True,
+            azure_rbac=False,
+            private=True,
+        ),
+        ClusterSurvey(KubeconfigCluster("onprem", Path("kubeconfig"), "admin")),
+    )
+    return required_rights(settings, clusters, mode=mode, command=command, identity=identity)
 
 
 @pytest.fixture(params=CASES.values(), ids=list(CASES))
