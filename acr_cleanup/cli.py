@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from acr_cleanup import __version__
-from acr_cleanup.access.roles import Command
+from acr_cleanup.access.roles import FIND_CLUSTER, Command
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.context import Context
 from acr_cleanup.runtimes.base import Level, connect_log
@@ -267,7 +267,7 @@ def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         seen = f"{identity!r} is not an object id."
         remedy = "Give the GUID that this prints: az ad sp show --id CLIENT_ID --query id --output tsv"
         raise ConfigurationError((Problem("--identity", seen, remedy),))
-    settings = _settings(parsed, environ)
+    settings = _settings(parsed, environ, needs_clusters=command in FIND_CLUSTER.commands)
     from acr_cleanup.commands.permissions import PermissionsRequest, permissions  # noqa: PLC0415
 
     request = PermissionsRequest(parsed.format, command, identity)
@@ -303,11 +303,12 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
 }
 
 
-def _settings(parsed: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+def _settings(parsed: argparse.Namespace, environ: Mapping[str, str], *, needs_clusters: bool = True) -> Settings:
     """Load the settings. Raises `ConfigurationError`."""
     from acr_cleanup.settings.load import load_settings  # noqa: PLC0415
 
-    return load_settings(parsed.config or _default_file(parsed), _overrides(parsed), environ)
+    config = parsed.config or _default_file(parsed)
+    return load_settings(config, _overrides(parsed), environ, needs_clusters=needs_clusters)
 
 
 def _terminal(settings: Settings) -> Terminal:

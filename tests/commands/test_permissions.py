@@ -298,6 +298,15 @@ def test_invalid_configuration_has_exit_code_2(tmp_path: Path, capsys: pytest.Ca
     assert "kubernetes_clusters" in err
 
 
+def test_rights_to_restore_need_no_clusters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other commands do."""
+    path = tmp_path / "acr-cleanup.yaml"
+    path.write_text("container_registry: {url: contoso.azurecr.io}\n")
+    assert cli.run(["permissions", str(path), "--for", "restore"], {"AZURE_TENANT_ID": "invalid"}) == 0
+    assert "--role AcrPush" in capsys.readouterr().out
+    assert cli.run(["permissions", str(path), "--for", "plan"], {}) == 2
+
+
 def test_command_accepts_options_that_change_the_rights() -> None:
     flags = ["--helm-history", "3", "--subscriptions", "x", "--require-all-clusters", "true", "--registry", "contoso"]
     flags += ["--scope", "all", "--include-locked", "true"]
