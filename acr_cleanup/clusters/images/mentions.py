@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from acr_cleanup.clusters.images import near
+from acr_cleanup.clusters.images import near, near_lines
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
 from acr_cleanup.clusters.images.words import (
@@ -47,7 +47,7 @@ _AFTER = re.compile(
 _AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.
 _OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z_.]|<[A-Za-z_.]|\[\[|#\{|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']|@@?[A-Za-z]"
+    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']|@@?[A-Za-z]"
 )
 _OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
 _PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
@@ -281,16 +281,21 @@ class _Reader:
             finding.near[word] = text.field
 
     def _near_in_text(self, finding: NameFinding, text: Text, start: int, end: int) -> None:
-        for value in near.values_in_line_near(text.text, start, end):
+        for value in near_lines.values_in_line_near(text.text, start, end):
             self._value(finding, value, text)
         if "\n" not in text.text:
             return
-        for value in near.values_in_lines_near(text.text, start, text.text[start:end]):
+        for value in near_lines.values_in_lines_near(
+            text.text, start, text.text[start:end], self._names_other(finding)
+        ):
             self._value(finding, value, text)
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:
         def names_other(key: str, value: Any) -> bool:
-            return isinstance(value, str) and self._repository_in(value) not in ("", finding.written)
+            if not isinstance(value, str) or not value:
+                return False
+            named = self._repository_in(value)
+            return bool(named) and not _is_end(named, finding.written) and not _is_end(finding.written, named)
 
         return names_other
 
@@ -338,6 +343,10 @@ class _Reader:
 
     def _field_of(self, word: str) -> str:
         return next((text.field for text in self._texts.texts if word in text.text), "")
+
+
+def _is_end(end: str, path: str) -> bool:
+    return f"/{path}".endswith(f"/{end}")
 
 
 def _starts(text: str, chunk: str) -> Iterator[int]:

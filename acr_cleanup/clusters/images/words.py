@@ -28,6 +28,7 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
 _API_VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]+)?").fullmatch
 _DIGIT = re.compile(r"[0-9]").search
 _PORT = re.compile(r"[0-9]{1,5}").fullmatch
+_ADDRESS = re.compile(r"(?!docker|oci|oras|containers)[a-z0-9+.-]+://[^/]+/?", re.IGNORECASE).fullmatch
 _SHORTEST = 3
 
 
@@ -139,6 +140,8 @@ def read_chunk(chunk: str, names: Names) -> Written:
     is_invalid = (tag and not _TAG(tag.replace("+", "_"))) or (at and not digest and chunk.partition("@")[2])
     if is_invalid:
         tag = colon = ""
+    if tag.isdigit() and _ADDRESS(chunk):
+        tag = colon = ""  # `http://web:80` is a host and its port
     literal, head = _literal(parts, names)
     written = _resolve(literal, head, names)
     # Behind our host, what is no tag may stand for any.
