@@ -23,7 +23,7 @@ from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.run_command.log import CommandResult
 from acr_cleanup.clusters.run_command.read import read_result
 from acr_cleanup.clusters.run_command.script import CALL as RUN_COMMAND
-from acr_cleanup.clusters.run_command.script import script
+from acr_cleanup.clusters.run_command.script import context, script
 from acr_cleanup.clusters.survey import survey_kinds, with_problem
 from acr_cleanup.clusters.target import Access, AksPlace, ClusterAccess, ClusterSurvey, Search
 from acr_cleanup.core.usage import ClusterScan
@@ -171,7 +171,7 @@ async def _read_by_run_command(
     options = ConnectionOptions.of(access.azure)
     request = RunCommandRequest(
         command=script(search),
-        context="",
+        context=context(search.names),
         # Without this token, the command would run as an administrator on clusters with local
         # accounts, and fail on others.
         cluster_token=await options.token(f"{AKS_SERVER_APP}/.default") if entra else None,

@@ -1,4 +1,7 @@
-"""Reads what is in use: every configured cluster, and whether clusters exist that the configuration does not list."""
+"""
+Reads which images are in use: scans every configured cluster, and searches for clusters that are
+not configured.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ from tests.helpers.reviewed_plans import change_first_digest, edit_plan
 from tests.helpers.shop_jobs import inline, installed  # noqa: F401  a fixture
 from tests.helpers.stage import OLD
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture
 async def jobs(tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[tuple[Job, Job]]:  # noqa: F811
@@ -84,7 +86,8 @@ async def test_job_with_an_edited_plan_is_refused(jobs: tuple[Job, Job]) -> None
     assert step.code == 3
     assert step.outputs["result"] == "aborted"
     assert "Reasons for the refusal" in step.summary
-    assert "Would delete" not in step.summary  # the registry was not read, so there is nothing to count
+    # The registry was not read, so there is nothing to count.
+    assert "Would delete" not in step.summary
     assert deleting.world.count(service="acr", method="DELETE") == 0
 
 

@@ -12,7 +12,7 @@ from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.scan import SECRET, scan
 from acr_cleanup.clusters.images.mention_index import MentionIndex
-from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.names import Names, keys_of
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind
 from acr_cleanup.clusters.target import Search
 from acr_cleanup.core.mentions import ListedNames, RepositoryMentions
@@ -251,8 +251,14 @@ def blockers(scan: ClusterScan) -> str:
 
 
 def used(scan: ClusterScan) -> set[str]:
-    """Return every used reference as text."""
-    return {str(use.reference) for use in scan.uses}
+    """Return every reference that is used, or mentioned with its tag beside it, as text."""
+    names = {str(use.reference) for use in scan.uses}
+    for repository in NAMES.repositories if isinstance(scan.mentions, MentionIndex) else ():
+        for mentions in scan.mentions.objects:
+            for key in keys_of(repository):
+                if key in mentions.names:
+                    names |= {f"{OURS.login_server}/{repository}:{tag}" for tag in mentions.names[key].beside if "@" not in tag}
+    return names
 
 
 async def read_fake(server: FakeServer) -> ClusterScan:

@@ -55,16 +55,18 @@ def _automaton(names: Names) -> Any:
     import re2  # noqa: PLC0415  loads a library that most commands do not need
 
     words = {end.decode() for end in names.lasts if not end.endswith(b".")}
-    words |= {folder.rpartition("/")[2] for folder in names.folders}
+    folders = {folder.rpartition("/")[2] for folder in names.folders}
     hosts = {normalise_host(host) for host in (names.registry.login_server, *names.registry.aliases)} - {""}
     _, _, suffix = normalise_host(names.registry.login_server).partition(".")
     if suffix.startswith("azurecr."):
         hosts.add(f".geo.{suffix}")
-    if len(words) > _MOST_NAMES:
+    if len(words) + len(folders) > _MOST_NAMES:
         return None
     pieces = [_HIDDEN, *(f"(?i:{re.escape(host)})" for host in sorted(hosts))]
     if words:
         pieces.append(f"{_BEFORE}(?:{'|'.join(map(re.escape, sorted(words)))}){_AFTER}")
+    if folders:
+        pieces.append(f"/(?:{'|'.join(map(re.escape, sorted(folders)))}){_AFTER}")
     options = re2.Options()
     options.max_mem = _MEMORY
     options.log_errors = False

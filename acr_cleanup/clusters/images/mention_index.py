@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from acr_cleanup.clusters.images.mentions import NameFinding, ObjectMentions
+from acr_cleanup.clusters.images.mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.names import keys_of
 from acr_cleanup.clusters.images.words import is_distinctive, plain_form, spellings
 from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames, Mention, RepositoryMentions
@@ -76,9 +76,10 @@ class MentionIndex:
                 for word in mentions.versions:
                     if word in forms and is_distinctive(word):
                         found.tags(forms[word], _loose(mentions, finding, word, is_folder))
-            if finding.open:
-                found.open(Mention(mentions.workload, finding.open, finding.written, "", How.OPEN))
-            elif finding.bare and found.count == before:
+            opened = finding.open or (finding.open_chart if CHARTS in self._by_key else "")
+            if opened:
+                found.open(Mention(mentions.workload, opened, finding.written, "", How.OPEN))
+            elif finding.bare and not finding.has_tag and found.count == before:
                 bare[index] = finding
         hits = self._loose(indexes, forms)
         for index, words in hits.items():

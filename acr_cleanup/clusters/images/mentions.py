@@ -19,8 +19,9 @@ words; `mention_index` looks the tags up in them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from acr_cleanup.clusters.images import near, near_lines
@@ -60,10 +61,14 @@ _UNCLEAR = re.compile(
     r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]++)?+)/[a-z0-9._/-]*+"
     r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
 )
+CHARTS = "//charts"
+"""The key under which it is filed that charts come from our registry."""
+_CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
 _LONG_CHUNK = 40
 _FEW = 8
 _AROUND = 400
 _MOST_NEAR = 5_000
+_REPOSITORY_KEY = re.compile(r"image|repo", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
 
 
@@ -74,7 +79,8 @@ class NameFinding:
 
     written: the name as it is written; place: the field of its first occurrence.
     beside, near: words that may be a tag, in the plain form, with the field that holds them.
-    open: the field in which every tag of the name may be meant. bare: the field that names it behind our host, without tag.
+    has_tag: a tag stands in a field beside it, whether the registry has that or not.
+    open: the field in which every tag of the name may be meant. open_chart: likewise, if charts come from our registry. bare: the field that names it behind our host, without tag.
     is_image: the name stands in the image field of a container: labels that give its version count.
     """
 
@@ -83,7 +89,9 @@ class NameFinding:
     beside: dict[str, str] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
     open: str = ""
+    open_chart: str = ""
     bare: str = ""
+    has_tag: bool = False
     is_image: bool = False
 
 
@@ -136,6 +144,7 @@ class _Reader:
         self._names = names
         self._found: dict[str, NameFinding] = {}
         self._seen_near: set[object] = set()
+        self._names_host = False
 
     def read(self, workload: Workload) -> Reading:
         texts = self._texts
@@ -152,6 +161,7 @@ class _Reader:
         for digest in digests_in(word for chunk in long for word in words_in(chunk)):
             digests.setdefault(Digest(digest), self._field_of(digest.removeprefix("sha256:")))
         written = {chunk: read_chunk(chunk.decode(), self._names) for chunk in special}
+        self._names_host = any(text.host == "ours" or self._names.is_ours(chunk.decode().rpartition("/")[2]) for chunk, text in written.items())
         named = {chunk.decode(): text for chunk, text in written.items() if text.name or text.folder}
         for chunk in chunks & lasts:
             # At the end of a sentence, the full stop is no part of the name.
@@ -160,6 +170,8 @@ class _Reader:
             self._container_image(image)
         for text, start, chunk in self._places(named):
             self._name(named[chunk], text, start, chunk)
+        if self._names_host and workload.kind in _CHART_SOURCES:
+            self._found[CHARTS] = NameFinding("", "")
         if not self._found:
             return Reading(None, digests, texts.images, self._unclear(special))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
@@ -228,7 +240,7 @@ class _Reader:
             finding.open = finding.open or text.field
             return
         finding.beside.setdefault(plain_form(written.tag), text.field)
-        self._near(finding, text, only_tag_keys=True)
+        self._near(finding, text, only_tag_keys=True, only_beside=True)
 
     def _after_colon(self, finding: NameFinding, written: Written, chunk: str, text: Text, start: int) -> None:
         """`web:` and then no tag: a template, a quote, or nothing."""
@@ -259,24 +271,36 @@ class _Reader:
 
     # -- rule 3 ------------------------------------------------------------------------------------
 
-    def _near(self, finding: NameFinding, text: Text, *, only_tag_keys: bool) -> None:
+    def _near(self, finding: NameFinding, text: Text, *, only_tag_keys: bool, only_beside: bool = False) -> None:
         place = (id(finding), id(text.node), text.key, text.is_key)
         if place in self._seen_near or (only_tag_keys and len(finding.near) > _MOST_NEAR):
             return  # a long text may name it a thousand times
         self._seen_near.add(place)
         is_chart = not text.is_key and text.key == "chart" and not only_tag_keys
-        for value in near.values_near(text, self._names_other(finding)):
+        for value in near.values_near(text, self._names_other(finding), only_beside=only_beside):
             if only_tag_keys and not near.is_tag_key(value.key):
                 continue
             is_chart = is_chart and not (value.key in {"version", "targetRevision"} and value.value.strip())
             self._value(finding, value, text)
         if is_chart:
             # A chart without a version is the newest one.
+            self._open(finding, text)
+
+    def _open(self, finding: NameFinding, text: Text) -> None:
+        """A chart is often called like an image: it counts if charts come from our registry."""
+        beside = text.node.value.values() if isinstance(text.node.value, Mapping) else ()
+        if text.key == "chart" and not any(self._is_our_place(value) for value in beside):
+            finding.open_chart = finding.open_chart or text.field
+        else:
             finding.open = finding.open or text.field
 
     def _value(self, finding: NameFinding, value: near.Value, text: Text) -> None:
         if near.is_range(value) or near.is_template(value):
-            finding.open = finding.open or text.field
+            self._open(finding, text)
+        if digest := near.digest_of(value.value):
+            finding.beside.setdefault(digest, text.field)
+            finding.has_tag = True
+        finding.has_tag = finding.has_tag or (near.is_tag_key(value.key) and bool(near.whole(value.value)))
         if (word := near.whole(value.value)) and (word := plain_form(word)) not in finding.near:
             finding.near[word] = text.field
 
@@ -295,7 +319,9 @@ class _Reader:
             if not isinstance(value, str) or not value:
                 return False
             named = self._repository_in(value)
-            return bool(named) and not _is_end(named, finding.written) and not _is_end(finding.written, named)
+            if not named:
+                return near.is_image_key(key)
+            return not _is_end(named, finding.written) and not _is_end(finding.written, named)
 
         return names_other
 
@@ -312,6 +338,8 @@ class _Reader:
         """Does our host stand beside a name, or one level above it: `{registry: X, repository: shop/web}`?"""
         if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
             return False
+        if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self._has_host:
+            return True
         node = text.node
         for _ in range(2):
             if isinstance(node.value, dict) and any(
@@ -324,6 +352,15 @@ class _Reader:
                 break
             node = node.parent
         return False
+
+    def _is_our_place(self, value: Any) -> bool:
+        """Is this our registry, or a place in it: `oci://X/charts`?"""
+        return isinstance(value, str) and self._names.is_ours(value.strip().rpartition("://")[2].partition("/")[0])
+
+    @cached_property
+    def _has_host(self) -> bool:
+        """Is our host by itself a value anywhere in the object?"""
+        return any(not text.is_key and self._names.is_ours(normalise_host(text.text.strip())) for text in self._texts.texts)
 
     # -- places ------------------------------------------------------------------------------------
 

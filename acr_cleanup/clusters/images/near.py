@@ -15,6 +15,8 @@ from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
 from acr_cleanup.core.references import DIGEST, TAG
 
 _WHOLE = re.compile(rf":?({TAG}(?:\+[A-Za-z0-9_.-]*)?)(?:@{DIGEST})?").fullmatch
+_IMAGE_KEY = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
+_WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256:)?([0-9a-f]{64})").fullmatch
 _TAG_KEY = re.compile(
     r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
@@ -61,6 +63,12 @@ def whole(value: Any) -> str:
     return ""
 
 
+def digest_of(value: str) -> str:
+    """The digest that a whole value is, with or without its algorithm; empty if it is none."""
+    match = _WHOLE_DIGEST(value.strip())
+    return f"sha256:{match[1]}" if match else ""
+
+
 def is_tag_key(key: str) -> bool:
     return _TAG_KEY(key) is not None
 
@@ -75,6 +83,10 @@ def may_be_tag(value: Value) -> bool:
     if _NO_TAG_KEY(value.key) is not None:
         return False
     return _QUANTITY_KEY(value.key) is None or is_tag_key(value.key) or _QUANTITY(value.value) is None
+
+
+def is_image_key(key: str) -> bool:
+    return _IMAGE_KEY(key) is not None
 
 
 def is_range(value: Value) -> bool:
@@ -98,6 +110,8 @@ def is_weak(text: Text) -> bool:
     keys = {node.key, text.key}
     if keys & {"labels", "matchLabels", "selector", "nodeSelector", "podSelector", "serviceAccountName", "namespace"}:
         return True
+    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref"):
+        return True  # the name of another object
     if node.key == "metadata" or (node.parent is not None and node.parent.key == "matchExpressions"):
         return True
     if text.key == "name" and isinstance(node.value, Mapping):
@@ -108,24 +122,28 @@ def is_weak(text: Text) -> bool:
     return False
 
 
-def values_near(text: Text, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+def values_near(text: Text, names_other: Callable[[str, Any], bool], *, only_beside: bool = False) -> Iterator[Value]:
     """
-    The values near a name that stands in an object. `names_other`: does this field name another repository?
+    The values near a name that stands in an object. `names_other`: does this field name another image?
 
-    Values may be lists of tags, and are given one by one.
+    Values may be lists of tags, and are given one by one. only_beside: only those of the same mapping.
     """
-    return filter(may_be_tag, _values_near(text, names_other))
+    return filter(may_be_tag, _values_near(text, names_other, only_beside))
 
 
-def _values_near(text: Text, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_beside: bool) -> Iterator[Value]:
     node = text.node
+    if only_beside:
+        if isinstance(node.value, Mapping) and not text.is_key:
+            yield from _scalars(node.value, but=text.key, claimed=_claimed(node.value, text.key, names_other))
+        return
     if text.is_key:
         yield from _values_of_key(node, text.key)
         return
     if isinstance(node.value, Mapping):
         claimed = _claimed(node.value, text.key, names_other)
         yield from _scalars(node.value, but=text.key, claimed=claimed)
-        yield from _below(node.value)
+        yield from _below(node.value, names_other)
         pair = _pair_of(node.value)
         if pair is not None and node.parent is not None and isinstance(node.parent.value, list):
             yield from _neighbours(node.parent.value, node.key, pair[0], names_other)
@@ -136,7 +154,7 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool]) -> Iterato
         # `[web, api]` under a key: the mapping that has the key.
         above = node.parent if node.parent is not None and isinstance(node.parent.value, Mapping) else None
     if above is not None and above.key != "metadata":
-        yield from _scalars(above.value, but=None, claimed=frozenset())
+        yield from _scalars(above.value, but=None, claimed=_claimed(above.value, node.key, names_other))
 
 
 def _above(node: Node) -> Node | None:
@@ -152,7 +170,7 @@ def _values_of_key(node: Node, key: object) -> Iterator[Value]:
     value = node.value[key]
     if isinstance(value, Mapping):
         yield from _scalars(value, but=None, claimed=frozenset())
-        yield from _below(value)
+        yield from _below(value, lambda _key, _value: False)
     elif isinstance(value, list):
         yield from _in_list(str(key), value)
     elif value is None or isinstance(value, bool):
@@ -188,16 +206,16 @@ def _in_list(key: str, values: Sequence[Any]) -> Iterator[Value]:
         yield from _scalar(key, value)
 
 
-def _below(mapping: Mapping[Any, Any]) -> Iterator[Value]:
+def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+    """The values one level below, but for mappings that have an image of their own."""
     for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            if key in ("port", "targetPort"):  # `port: {number: 80}`
-                continue
-            yield from _scalars(value, but=None, claimed=frozenset())
-        elif isinstance(value, list) and key not in ("containers", "initContainers", "env"):
-            for element in value:
-                if isinstance(element, Mapping):
-                    yield from _scalars(element, but=None, claimed=frozenset())
+        if key in ("port", "targetPort"):  # `port: {number: 80}`
+            continue
+        if isinstance(value, list) and key in ("containers", "initContainers", "env"):
+            continue
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Mapping) and not any(names_other(str(name), text) for name, text in inner.items()):
+                yield from _scalars(inner, but=None, claimed=frozenset())
 
 
 def _list_values(

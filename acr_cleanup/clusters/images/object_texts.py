@@ -20,15 +20,19 @@ from acr_cleanup.quoting import quoted
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
-NOT_VALUES = frozenset({"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags"})
-"""Keys whose values are never tags: `latestTags` are those that Flux has seen in the registry."""
+NOT_VALUES = frozenset({"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags", "containerID"})
+"""
+Keys whose values are no tags, and no digests of images: `latestTags` are those that Flux has seen in the registry.
+"""
 _LEFT_OUT: Mapping[object, frozenset[object]] = {
     "metadata": frozenset({"generation", "ownerReferences", "selfLink"}),
-    "status": frozenset({"conditions", *STATUS_LISTS}),
+    "status": frozenset({"conditions"}),
     "labels": frozenset(
         {"pod-template-hash", "controller-revision-hash", "controller-uid", "batch.kubernetes.io/controller-uid"}
     ),
 }
+SECRET_WORDS = ("password", "passwd", "passphrase", "secret", "token", "credential", "private")
+"""Variables whose names contain one of these hold no images, unless their value has a slash."""
 _NOTHING: frozenset[object] = frozenset()
 _LABELS = frozenset({"labels", "matchLabels"})
 _VERSION_LABELS = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "version"})
@@ -38,6 +42,26 @@ _LONGEST_JSON = 16 << 20
 _LONG = 64 << 10
 # More than the lines that are near to a name.
 _SAMPLE = 2_000
+
+
+class Number(float):
+    """A number of a document as it is written: a tag may be `1.10`."""
+
+    def __new__(cls, text: str) -> Number:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def is_integer(self) -> bool:
+        return False
+
+
+_DOCUMENT = msgspec.json.Decoder(float_hook=Number)
 
 
 class Node:
@@ -80,7 +104,7 @@ class Text(NamedTuple):
 
     @property
     def field(self) -> str:
-        return self.node.path(self.key)
+        return self.node.path() if self.key is None else self.node.path(self.key)
 
 
 class ContainerImage(NamedTuple):
@@ -106,19 +130,27 @@ class ObjectTexts:
         self.images: list[ContainerImage] = []
         self.digests: dict[Digest, str] = {}
         self._budget = Budget()
+        # Held, so that no other value gets the same id.
+        self._walked: dict[int, object] = {}
         self._walk(Node(obj, None, "", field), 0)
 
     def _walk(self, root: Node, depth: int) -> None:
         nodes = [root]
         if isinstance(root.value, str):
-            self._text(Text(root.value, Node({}, None, "", root.field or ""), ""), depth)
+            self._text(Text(root.value, Node({}, None, "", root.field or ""), None), depth)
             return
         while nodes:
             node = nodes.pop()
             value = node.value
+            # An alias of YAML may lead to the same mapping a thousand times.
+            if id(value) in self._walked or not isinstance(value, Mapping | list):
+                continue
+            self._walked[id(value)] = value
             inner: list[Node] = []
             if isinstance(value, Mapping):
                 left_out = _LEFT_OUT.get(node.key, _NOTHING)
+                if _is_secret(value):
+                    left_out = _SECRET_VALUE
                 is_labels = node.key in _LABELS
                 for key, child in value.items():
                     if key in left_out or key in NOT_VALUES:
@@ -148,7 +180,7 @@ class ObjectTexts:
         start = text.text[:64].lstrip()[:1]
         if start in ("{", "[") and depth < _DEEPEST_JSON and len(text.text) <= _LONGEST_JSON:
             try:
-                document = msgspec.json.decode(text.text)
+                document = _DOCUMENT.decode(text.text)
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 document = None
             if isinstance(document, dict | list):
@@ -189,6 +221,18 @@ class ObjectTexts:
         self.images.append(ContainerImage(place, container, text, reference))
         if reference.digest is not None:
             self.digests[reference.digest] = place
+
+
+_SECRET_VALUE: frozenset[object] = frozenset({"value"})
+
+
+def _is_secret(variable: Mapping[Any, Any]) -> bool:
+    """Is this a variable with a secret? A run command does not transfer its value either."""
+    name, value = variable.get("name"), variable.get("value")
+    if not isinstance(name, str) or not isinstance(value, str) or "/" in value:
+        return False
+    lower = name.lower()
+    return any(word in lower for word in SECRET_WORDS)
 
 
 def without_repetition(text: str) -> str:

@@ -10,7 +10,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -139,7 +139,7 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
     places = list(_places(obj, kind)) if kind.pod_spec else []
     found = _pod_uses(workload, places, names.registry)
     reading = read_object(obj, workload, names)
-    _add(found, reading, workload, names, exact=not kind.pod_spec)
+    _add(found, reading, workload, names, known={place.field for place in places})
     return found
 
 
@@ -150,16 +150,16 @@ def uses_in_document(value: Any, workload: Workload, field: str, names: Names) -
     Never raises for what a document holds; no blockers come of it.
     """
     found = Findings()
-    _add(found, read_object(value, workload, names, field=field), workload, names, exact=True)
+    _add(found, read_object(value, workload, names, field=field), workload, names, known=())
     return found
 
 
-def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *, exact: bool) -> None:
-    """`exact`: the images of containers are uses that are not found yet."""
+def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *, known: Collection[str]) -> None:
+    """`known`: fields whose uses are found already. Containers may also be in custom resources, and in JSON in texts."""
     for image in reading.images:
         if not names.is_ours(image.reference.host):
             found.foreign[ForeignImage(workload, image.container, image.field, image.reference)] = None
-        elif exact:
+        elif image.field not in known:
             found.uses[ImageUse(workload, image.container, image.field, image.text, image.reference)] = None
     if reading.mentions is not None:
         found.mentions.append(reading.mentions)

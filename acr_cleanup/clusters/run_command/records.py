@@ -25,6 +25,8 @@ from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_u
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.run_command.script import CALL, DIRECT, FIELD, FIELDS
 from acr_cleanup.clusters.target import Search
+from acr_cleanup.core.references import parse_digest
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
 
 _BUILT_IN = {(kind.api_version, kind.name): kind for kind in KINDS}
@@ -80,6 +82,9 @@ class RecordReader:
             case "c", [api_version, kind, helm]:
                 self._count(api_version, kind, count)
                 self._helm_seen |= helm == "helm"
+            case "s", [digest]:
+                # Of an object that names nothing else. Which one it is does not matter: the digest stays.
+                self.findings.digests.setdefault(parse_digest(f"sha256:{digest}"), (self._anonymous, ""))
             case "o", [api_version, kind, _, text]:
                 self._count(api_version, kind, count)
                 self._object(self._kind(api_version, kind), _decoded(text))
@@ -140,6 +145,10 @@ class RecordReader:
             self.findings.add(self._history.findings())
 
     @property
+    def _anonymous(self) -> Workload:
+        return Workload(self.cluster, "", "object", "that names nothing else")
+
+    @property
     def lacks_history(self) -> bool:
         """Does Helm manage objects whose history is not read?"""
         return self._helm_seen and self._history is None
@@ -153,7 +162,7 @@ class RecordReader:
         whole: nothing else is wrong with the log, so that a missing record is a failure of its own.
         """
         yield from self._malformed
-        further = [kind for name, kind in sorted(self._served.items()) if not _is_excluded(name)]
+        further = [kind for name, kind in sorted(self._served.items()) if not _is_excluded(name, self.search.ignore_kinds)]
         for kind in (*KINDS, *further):
             yield from self._problems_of(kind, str(kind), str(kind), whole=whole)
         if self._history is not None:
@@ -240,9 +249,10 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def _is_excluded(resource: str) -> bool:
+def _is_excluded(resource: str, ignored: frozenset[str]) -> bool:
     group = resource.partition(".")[2]
-    return resource in NOT_READ or f"*.{group}" in NOT_READ or resource in map(str, KINDS)
+    left_out = ignored | NOT_READ.keys()
+    return resource in left_out or f"*.{group}" in left_out or resource in map(str, KINDS)
 
 
 def dead_version(group_version: str, seen: str, cluster: str) -> ReadFailure:

@@ -52,6 +52,16 @@ def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: RegistryHost =
     return findings
 
 
+def said(findings: Findings) -> tuple[object, ...]:
+    """Everything found, but for the words of objects: a replica adds its own name."""
+    mentions = {
+        (str(mentions.workload), key, frozenset(finding.beside), frozenset(finding.near), finding.open, finding.bare)
+        for mentions in findings.mentions
+        for key, finding in mentions.names.items()
+    }
+    return findings.uses, findings.blockers, findings.notes, mentions, findings.digests.keys(), findings.foreign
+
+
 # -- the law ---------------------------------------------------------------------------------------
 
 HOSTS = (
@@ -162,7 +172,7 @@ def test_page_reader_finds_same_as_single_objects(drawn: tuple[Kind, list[dict[s
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_page_reader_agrees_on_real_objects(kind: Kind) -> None:
     items = json.loads((CORPUS / "responses" / "list" / f"{capture_of(kind)}.json").read_text())["items"]
-    assert read(kind, *items) == one_by_one(kind, *items)
+    assert said(read(kind, *items)) == said(one_by_one(kind, *items))
 
 
 # -- what could be missed --------------------------------------------------------------------------
@@ -232,7 +242,7 @@ def test_encoded_data_is_decoded() -> None:
 def test_common_escapes_do_not_cause_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Go escapes `<`, `>` and `&`."""
     seen = decoded_whole(monkeypatch)
-    read(POD, json.dumps(pod("web", "ghcr.io/shop/web:1 \\u003c\\u0026")).replace("\\\\", "\\").encode())
+    read(POD, json.dumps(pod("x", "ghcr.io/x/y:1 \\u003c\\u0026")).replace("\\\\", "\\").encode())
     assert seen == []
 
 
