@@ -64,6 +64,8 @@ _UNCLEAR = re.compile(
 CHARTS = "//charts"
 """The key under which it is filed that charts come from our registry."""
 _CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
+# Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
+_BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
 _LONG_CHUNK = 40
 _FEW = 8
 _AROUND = 400
@@ -172,6 +174,7 @@ class _Reader:
             self._name(named[chunk], text, start, chunk)
         if self._names_host and workload.kind in _CHART_SOURCES:
             self._found[CHARTS] = NameFinding("", "")
+        self._behind_variables(special)
         if not self._found:
             return Reading(None, digests, texts.images, self._unclear(special))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
@@ -268,6 +271,14 @@ class _Reader:
             return
         if written.host == "ours" or (not text.is_key and self._has_host_beside(text)):
             finding.bare = finding.bare or text.field
+
+    def _behind_variables(self, special: Iterable[bytes]) -> None:
+        """Rule 3: a tag behind a variable that stands for a name (`$REG/$NAME:canary`) may be that of any name here."""
+        for chunk in special:
+            match = _BEHIND_VARIABLE(chunk)
+            if match and not match[1].isdigit():
+                for finding in self._found.values():
+                    finding.near.setdefault(plain_form(match[1].decode()), finding.place)
 
     # -- rule 3 ------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ _RANGE = re.compile(
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
 _LISTS_OF_VALUES = 2
+_LONGEST_COMMAND = 40
 _NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
 # What is counted, measured or listened to. Build numbers are tags: a `number` may be one.
 _QUANTITY_KEY = re.compile(
@@ -110,7 +111,7 @@ def is_weak(text: Text) -> bool:
     keys = {node.key, text.key}
     if keys & {"labels", "matchLabels", "selector", "nodeSelector", "podSelector", "serviceAccountName", "namespace"}:
         return True
-    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref"):
+    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref") and "/" not in text.text:
         return True  # the name of another object
     if node.key == "metadata" or (node.parent is not None and node.parent.key == "matchExpressions"):
         return True
@@ -154,7 +155,9 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
         # `[web, api]` under a key: the mapping that has the key.
         above = node.parent if node.parent is not None and isinstance(node.parent.value, Mapping) else None
     if above is not None and above.key != "metadata":
-        yield from _scalars(above.value, but=None, claimed=_claimed(above.value, node.key, names_other))
+        # The list that the name is in is read above, as far as it is near.
+        but = node.key if isinstance(node.value, list) else None
+        yield from _scalars(above.value, but=but, claimed=_claimed(above.value, node.key, names_other))
 
 
 def _above(node: Node) -> Node | None:
@@ -223,10 +226,10 @@ def _list_values(
 ) -> Iterator[Value]:
     """The neighbours in a list of texts: `[X/web, canary]`, `["--image", "X/web", "--tag=canary"]`."""
     place = at if isinstance(at, int) else 0
-    first = max(0, place - _LISTS_OF_VALUES - 3)
+    first = max(0, place - _LONGEST_COMMAND)
     flag, own = "", ""
     entries: dict[int, Value] = {}
-    for index, value in enumerate(values[first : place + _LISTS_OF_VALUES + 4], first):
+    for index, value in enumerate(values[first : place + _LONGEST_COMMAND], first):
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             flag = ""
             continue
@@ -243,7 +246,8 @@ def _list_values(
         flag = ""
     others = _stems_of_others(((entry.key, entry.value) for entry in entries.values()), own, names_other)
     for index, entry in entries.items():
-        if abs(index - place) <= _LISTS_OF_VALUES + 1 and stem(entry.key) not in others:
+        is_near = abs(index - place) <= _LISTS_OF_VALUES + 1 or is_tag_key(entry.key)
+        if is_near and stem(entry.key) not in others:
             yield entry
 
 
