@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from acr_cleanup.access.azure import Azure
+from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
 from acr_cleanup.core.plan import Plan
@@ -29,10 +31,12 @@ from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warnin
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
+from acr_cleanup.stages.cache_rules import read_cache_rules
 from acr_cleanup.stages.connect import open_azure, open_registry
+from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
-from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_names, read_usage
+from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_usage
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.soft_delete import read_soft_delete
 from acr_cleanup.stages.verify import Witness, verify
@@ -109,15 +113,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             include_locked=settings.policy.include_locked,
         ) as registry,
     ):
-        clusters = ConfiguredClusters(
-            azure,
-            settings.registry,
-            settings.clusters,
-            settings.helm_history,
-            settings.waive,
-            settings.subscriptions,
-            unlisted_block=settings.require_all_clusters,
-        )
+        clusters = configured_clusters(azure, settings)
         soft_delete = partial(
             read_soft_delete,
             azure,
@@ -127,6 +123,28 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             backup=settings.backup,
         )
         yield Connections(registry, clusters, soft_delete)
+
+
+def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
+    """Return the clusters of these settings."""
+    return ConfiguredClusters(
+        azure,
+        settings.registry,
+        settings.clusters,
+        settings.helm_history,
+        settings.waive,
+        dict(settings.mirrors),
+        partial(
+            read_cache_rules,
+            azure,
+            settings.registry,
+            settings.registry_subscription_id,
+            settings.registry_resource_group,
+        ),
+        ignored_kinds(settings.ignore_kinds),
+        settings.subscriptions,
+        unlisted_block=settings.require_all_clusters,
+    )
 
 
 @dataclass
@@ -170,7 +188,7 @@ async def clean(
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
-            run.names = await unless_stopped(read_names(registry), stop)
+            run.names = await unless_stopped(read_repository_names(registry), stop)
             usage = await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop)
             run.plan = await unless_stopped(
                 make_plan(

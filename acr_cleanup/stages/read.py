@@ -5,7 +5,7 @@ not configured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -16,9 +16,7 @@ from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan, Outside, UsageIndex
-from acr_cleanup.errors import RegistryForbidden
 from acr_cleanup.runtimes.base import Progress
-from acr_cleanup.stages.registry_port import Registry
 
 
 class UsageSources(Protocol):
@@ -54,6 +52,8 @@ class ConfiguredClusters:
     waive: tuple[Waiver, ...] = ()
     mirrors: Mapping[str, str] = field(default_factory=dict)
     """Upstream host -> folder of the registry."""
+    read_cache_rules: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """Asks for the cache rules of the registry, which are mirrors too."""
     ignore_kinds: frozenset[str] = frozenset()
     """Kinds that describe images and do not need them."""
     subscriptions: tuple[str, ...] = ()
@@ -73,7 +73,8 @@ class ConfiguredClusters:
             progress("clusters", done, len(self.targets), f"{scan.cluster}: {summary}")
 
         progress("clusters", 0, len(self.targets), "")
-        names = Names.of(self.registry, repositories, self.mirrors)
+        rules = await self.read_cache_rules() if self.read_cache_rules is not None and repositories else {}
+        names = Names.of(self.registry, repositories, {**rules, **self.mirrors})
         scans = await scan_clusters(
             self.targets,
             Search(names, self.helm_history, self.ignore_kinds),
@@ -90,18 +91,6 @@ class ConfiguredClusters:
         from acr_cleanup.clusters.unlisted import find_unlisted  # noqa: PLC0415
 
         return await find_unlisted(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
-
-
-async def read_names(registry: Registry) -> frozenset[str] | None:
-    """
-    The names of the registry's repositories; None if the identity may not list them.
-
-    Raises `RegistryError` for a list that is refused otherwise, or not complete.
-    """
-    try:
-        return frozenset(await registry.catalog())
-    except RegistryForbidden:
-        return None
 
 
 async def read_usage(
@@ -124,10 +113,7 @@ async def read_usage(
 
     async def scan() -> None:
         nonlocal scans
-        known = names
-        if known is None:
-            used = await sources.scan(progress, ())
-            known = {use.reference.repository for scan in used for use in scan.uses}
+        known = await used_repositories(sources, progress) if names is None else names
         scans = await sources.scan(progress, known)
 
     async def find_unlisted() -> None:
@@ -137,3 +123,8 @@ async def read_usage(
     jobs = [scan] if planned and not sources.unlisted_block else [scan, find_unlisted]
     await gather(jobs, limit=len(jobs))
     return UsageIndex.of(scans, read_at, outside)
+
+
+async def used_repositories(sources: UsageSources, progress: Progress) -> frozenset[str]:
+    """Return the repositories that are used: the only ones whose names are known without a catalog."""
+    return frozenset(use.reference.repository for scan in await sources.scan(progress, ()) for use in scan.uses)

@@ -257,7 +257,11 @@ def used(scan: ClusterScan) -> set[str]:
         for mentions in scan.mentions.objects:
             for key in keys_of(repository):
                 if key in mentions.names:
-                    names |= {f"{OURS.login_server}/{repository}:{tag}" for tag in mentions.names[key].beside if "@" not in tag}
+                    names |= {
+                        f"{OURS.login_server}/{repository}:{tag}"
+                        for tag in mentions.names[key].beside
+                        if "@" not in tag
+                    }
     return names
 
 

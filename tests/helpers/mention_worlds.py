@@ -40,7 +40,9 @@ class MentionWorld:
         return set(self.tags[repository]) if stays == ALL else set(stays)
 
 
-def obj(kind: str, content: Mapping[str, Any], *, api: str = "example.com/v1", name: str = "x", **meta: Any) -> dict[str, Any]:
+def obj(
+    kind: str, content: Mapping[str, Any], *, api: str = "example.com/v1", name: str = "x", **meta: Any
+) -> dict[str, Any]:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "ops", **meta}, **content}
 
 
@@ -48,9 +50,16 @@ def config_map(name: str = "settings", **data: str) -> dict[str, Any]:
     return obj("ConfigMap", {"data": data}, api="v1", name=name)
 
 
-def deployment(image: str = "busybox:1", *, replicas: int = 1, meta: Mapping[str, Any] | None = None, **container: Any) -> dict[str, Any]:
+def deployment(
+    image: str = "busybox:1", *, replicas: int = 1, meta: Mapping[str, Any] | None = None, **container: Any
+) -> dict[str, Any]:
     spec = {"containers": [{"name": "main", "image": image, **container}]}
-    return obj("Deployment", {"spec": {"replicas": replicas, "template": {"metadata": {}, "spec": spec}}}, api="apps/v1", **(meta or {}))
+    return obj(
+        "Deployment",
+        {"spec": {"replicas": replicas, "template": {"metadata": {}, "spec": spec}}},
+        api="apps/v1",
+        **(meta or {}),
+    )
 
 
 def env(**values: str) -> list[dict[str, str]]:
@@ -61,7 +70,9 @@ def custom(**spec: Any) -> dict[str, Any]:
     return obj("Thing", {"spec": spec})
 
 
-def row(title: str, objects: Any, tags: Mapping[str, Sequence[str]], stays: Mapping[str, Sequence[str] | str], **more: Any) -> MentionWorld:
+def row(
+    title: str, objects: Any, tags: Mapping[str, Sequence[str]], stays: Mapping[str, Sequence[str] | str], **more: Any
+) -> MentionWorld:
     return MentionWorld(title, objects if isinstance(objects, list) else [objects], tags, stays, **more)
 
 

@@ -53,7 +53,9 @@ _OPEN = re.compile(
 _OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
 _PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
 # A tag that goes on in a template is no tag yet: `web:1.2-{{ … }}`.
-_GOES_ON = re.compile(r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?")
+_GOES_ON = re.compile(
+    r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"
+)
 _PATTERN = re.compile(r":?\*|\[|\\?[.][*+]|\(\?")
 _RANGE_BESIDE = re.compile(r":?[~^<>]=?[0-9]|:v?[0-9]+(?:\.[0-9]+)*\.[xX*](?![A-Za-z0-9])")
 HOST_AND_SLASH = re.compile(rb"[.][A-Za-z0-9.-]+(?::[0-9]+)?/").search
@@ -163,7 +165,10 @@ class _Reader:
         for digest in digests_in(word for chunk in long for word in words_in(chunk)):
             digests.setdefault(Digest(digest), self._field_of(digest.removeprefix("sha256:")))
         written = {chunk: read_chunk(chunk.decode(), self._names) for chunk in special}
-        self._names_host = any(text.host == "ours" or self._names.is_ours(chunk.decode().rpartition("/")[2]) for chunk, text in written.items())
+        self._names_host = any(
+            text.host == "ours" or self._names.is_ours(chunk.decode().rpartition("/")[2])
+            for chunk, text in written.items()
+        )
         named = {chunk.decode(): text for chunk, text in written.items() if text.name or text.folder}
         for chunk in chunks & lasts:
             # At the end of a sentence, the full stop is no part of the name.
@@ -371,7 +376,9 @@ class _Reader:
     @cached_property
     def _has_host(self) -> bool:
         """Is our host by itself a value anywhere in the object?"""
-        return any(not text.is_key and self._names.is_ours(normalise_host(text.text.strip())) for text in self._texts.texts)
+        return any(
+            not text.is_key and self._names.is_ours(normalise_host(text.text.strip())) for text in self._texts.texts
+        )
 
     # -- places ------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ class Names:
     ends: each repository path, and each of its ends at a slash, with the repositories that have it.
     lasts: the last components of all repository paths, as bytes; each also with a full stop, as at the end of a sentence.
     folders: the proper beginnings of repository paths, at a slash.
-    mirrors: upstream host -> folder of this registry that holds its images ("" for none).
+    mirrors: upstream host, or host and path -> folder of this registry that holds these images ("" for none).
     """
 
     registry: RegistryHost
@@ -68,10 +68,13 @@ class Names:
         >>> names.mirrored("docker.io", "library/nginx")
         'hub/library/nginx'
         """
-        folder = self.mirrors.get(normalise_host(host))
-        if folder is None:
-            return ""
-        return f"{folder.strip('/')}/{path}".lstrip("/")
+        prefix, rest = f"{normalise_host(host)}/{path}", ""
+        while prefix:
+            if (folder := self.mirrors.get(prefix)) is not None:
+                return f"{folder}{rest}".strip("/")
+            prefix, _, last = prefix.rpartition("/")
+            rest = f"/{last}{rest}"
+        return ""
 
 
 @lru_cache(maxsize=4096)

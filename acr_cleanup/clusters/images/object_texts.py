@@ -20,7 +20,9 @@ from acr_cleanup.quoting import quoted
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
-NOT_VALUES = frozenset({"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags", "containerID"})
+NOT_VALUES = frozenset(
+    {"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags", "containerID"}
+)
 """
 Keys whose values are no tags, and no digests of images: `latestTags` are those that Flux has seen in the registry.
 """

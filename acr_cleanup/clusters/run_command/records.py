@@ -162,7 +162,9 @@ class RecordReader:
         whole: nothing else is wrong with the log, so that a missing record is a failure of its own.
         """
         yield from self._malformed
-        further = [kind for name, kind in sorted(self._served.items()) if not _is_excluded(name, self.search.ignore_kinds)]
+        further = [
+            kind for name, kind in sorted(self._served.items()) if not _is_excluded(name, self.search.ignore_kinds)
+        ]
         for kind in (*KINDS, *further):
             yield from self._problems_of(kind, str(kind), str(kind), whole=whole)
         if self._history is not None:

@@ -146,9 +146,7 @@ def script(search: Search) -> str:
     hosts = _hosts(search.registry)
     kept = [rf's/"\([^"]*{host}[^"]*\)"/!\1!/g' for host in hosts]
     kept += [rf's/\("{key.replace("/", "[/]").replace(".", "[.]")}":\)"\([^"]*\)"/\1!\2!/g' for key in _KEPT]
-    secrets = [
-        rf's/\("name":"[^"]*{_pattern(word)}[^"]*","value":\)"[^"/]*"/\1""/g' for word in SECRET_WORDS
-    ]
+    secrets = [rf's/\("name":"[^"]*{_pattern(word)}[^"]*","value":\)"[^"/]*"/\1""/g' for word in SECRET_WORDS]
     blank = _BLANK.strip().replace("KEPT", "\n".join(kept))
     values = _VALUES.strip().replace("SECRETS", "\n".join(secrets))
     left_out = [*NOT_READ, *sorted(search.ignore_kinds)]

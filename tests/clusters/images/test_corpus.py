@@ -20,7 +20,15 @@ EXPECTED: dict[str, Any] = json.loads((WHOLE / "expected.json").read_text())
 
 NAMES = Names.of(OURS, {entry["repository"] for entry in EXPECTED["expected"]})
 # Where a runtime reads the reference itself; elsewhere it is mentioned.
-EXACT = {"running-pod", "pod-status", "template", "history-replicaset", "history-controllerrevision", "ephemeral", "image-volume"}
+EXACT = {
+    "running-pod",
+    "pod-status",
+    "template",
+    "history-replicaset",
+    "history-controllerrevision",
+    "ephemeral",
+    "image-volume",
+}
 
 CUSTOM = (
     ("apps.kruise.io/v1alpha1", "clonesets"),
@@ -89,7 +97,10 @@ def is_mentioned(entry: dict[str, Any], tag: str | None, found: Findings) -> boo
     tags = [tag] if tag else []
     digests = [entry["digest"]] if entry["digest"] else []
     mentions = mentions_of(found, entry["repository"], *tags, digests=digests)
-    wanted = [*(mentions.by_tag.get(tag, ()) for tag in tags), *(mentions.by_digest.get(digest, ()) for digest in digests)]
+    wanted = [
+        *(mentions.by_tag.get(tag, ()) for tag in tags),
+        *(mentions.by_digest.get(digest, ()) for digest in digests),
+    ]
     if not wanted:
         wanted = [mentions.of_any]
     return all(
@@ -139,7 +150,9 @@ def test_nothing_else_is_found(everything: Findings) -> None:
     assert [use for use in everything.uses if (use.reference.repository, use.text, use.field) not in known] == []
     decoys = ("9.9.8", "a0b1c2d", "canary", "main-20200101")
     opened = {name for name in NAMES.repositories if mentions_of(everything, name, *decoys).of_any}
-    assert opened <= {entry["repository"] for entry in EXPECTED["expected"] if entry["tag"] is None and not entry["digest"]}
+    assert opened <= {
+        entry["repository"] for entry in EXPECTED["expected"] if entry["tag"] is None and not entry["digest"]
+    }
     kept_decoys = {name: kept(everything, name, *decoys, "latest") - {"latest"} for name in NAMES.repositories - opened}
     assert {name: tags for name, tags in kept_decoys.items() if tags} == {}
 

@@ -53,7 +53,9 @@ def used(found: Findings) -> set[str]:
     for repository in dict.fromkeys(REPOSITORIES):
         mentions = mentions_of(found, repository, *TAGS, digests=[DIGEST])
         digests = {f"{repository}@{digest}" for digest in mentions.by_digest} if not found.uses else set()
-        names |= {f"{repository}:{tag}" for tag in mentions.by_tag} | digests | ({repository} if mentions.of_any else set())
+        names |= (
+            {f"{repository}:{tag}" for tag in mentions.by_tag} | digests | ({repository} if mentions.of_any else set())
+        )
     return names
 
 
@@ -150,7 +152,9 @@ def plain(**more: Any) -> dict[str, Any]:
             {"shop/web:1", "a:1"},
             id="hosts",
         ),
-        pytest.param(release(3, manifest="image: notours.azurecr.io/shop/web:1\n"), {"shop/web:1"}, id="other-registry"),
+        pytest.param(
+            release(3, manifest="image: notours.azurecr.io/shop/web:1\n"), {"shop/web:1"}, id="other-registry"
+        ),
         pytest.param(release(3, manifest=f"---key: 1\n---\nimage: {HOST}/shop/web:1\n"), {"shop/web:1"}, id="marker"),
         pytest.param(release(3, manifest=""), set(), id="nothing-rendered"),
         pytest.param(with_raw(json.dumps(plain()).encode()), {"shop/web:1"}, id="not-compressed"),

@@ -209,6 +209,8 @@ def test_hostile_text_costs_no_more_than_its_length(text: str) -> None:
     assert time.process_time() - begun < 30
 
 
-@pytest.mark.parametrize("module", ["finder", "mention_index", "mentions", "names", "near", "object_texts", "unpack", "words"])
+@pytest.mark.parametrize(
+    "module", ["finder", "mention_index", "mentions", "names", "near", "object_texts", "unpack", "words"]
+)
 def test_examples_in_the_documentation_are_true(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"acr_cleanup.clusters.images.{module}")).failed == 0

@@ -383,7 +383,11 @@ def test_every_source_is_found(of: str, obj: dict[str, Any], expected: set[tuple
     found = read(of, obj)
     references = [reference.removeprefix(f"{HOST}/") for _, _, reference in expected]
     for repository in {re.split("[:@]", reference)[0] for reference in references}:
-        own = [reference.removeprefix(repository) for reference in references if re.split("[:@]", reference)[0] == repository]
+        own = [
+            reference.removeprefix(repository)
+            for reference in references
+            if re.split("[:@]", reference)[0] == repository
+        ]
         tags = {tag for text in own if (tag := text.partition("@")[0].removeprefix(":"))}
         stays = kept(found, repository, *tags, *OTHERS)
         assert stays == (tags | set(OTHERS) if "" in own else tags), repository
@@ -394,7 +398,16 @@ def test_every_source_is_found(of: str, obj: dict[str, Any], expected: set[tuple
     assert found.notes == {}
 
 
-EXACT = [row for row in (*PODS, *WORKLOADS) if all(field.startswith("status") or "containers[" in field.lower() and field.endswith("].image") or field.endswith("reference") for _, field, _ in row.values[2])]
+EXACT = [
+    row
+    for row in (*PODS, *WORKLOADS)
+    if all(
+        field.startswith("status")
+        or ("containers[" in field.lower() and field.endswith("].image"))
+        or field.endswith("reference")
+        for _, field, _ in row.values[2]
+    )
+]
 
 
 @pytest.mark.parametrize(("of", "obj", "expected"), EXACT)
@@ -423,7 +436,16 @@ def test_images_of_other_registries_are_no_uses(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [HOST, f"https://{HOST}", f"https://{HOST}/v2/", f"https://{HOST}/shop/web", f"{HOST}/", f"{HOST}/*", f"{HOST}/shop/*", f"{HOST}:r1"],
+    [
+        HOST,
+        f"https://{HOST}",
+        f"https://{HOST}/v2/",
+        f"https://{HOST}/shop/web",
+        f"{HOST}/",
+        f"{HOST}/*",
+        f"{HOST}/shop/*",
+        f"{HOST}:r1",
+    ],
 )
 def test_host_without_an_image_names_nothing(text: str) -> None:
     for of, obj in (

@@ -101,7 +101,9 @@ async def test_unrelated_text_is_not_transferred() -> None:
     world = rich_world()
     async with edge(world, registry=OURS) as at:
         await at.read(Access.RUN_COMMAND)
-        result = await run_command(at.world, world, at.emulator.authority, command=script(SEARCH), context=context(NAMES))
+        result = await run_command(
+            at.world, world, at.emulator.authority, command=script(SEARCH), context=context(NAMES)
+        )
     lines = result.logs.splitlines()
     body = gzip.decompress(base64.b64decode("".join(lines[1:-1]))).decode()
     assert f"{WEB}:sidecar" in body

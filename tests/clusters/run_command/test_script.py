@@ -43,5 +43,7 @@ def test_script_is_plain_shell(shell: str) -> None:
 
 def test_hostile_alias_is_not_executed() -> None:
     registry = RegistryHost("contoso.azurecr.io", frozenset({"a'b; rm -rf /"}))
-    subprocess.run(["sh", "-n"], input=script(Search(Names.of(registry, ()))), text=True, check=True, capture_output=True)
+    subprocess.run(
+        ["sh", "-n"], input=script(Search(Names.of(registry, ()))), text=True, check=True, capture_output=True
+    )
     assert "rm -rf" not in script(Search(Names.of(registry, ())))
