@@ -55,9 +55,7 @@ def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
         yield Value("tag", match[1])
 
 
-def values_in_lines_near(
-    text: str, start: int, name: str, names_other: Callable[[str, Any], bool]
-) -> Iterator[Value]:
+def values_in_lines_near(text: str, start: int, name: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """
     The whole values of the lines around the name that begins there, but those of another image.
 

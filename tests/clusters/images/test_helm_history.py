@@ -40,7 +40,8 @@ def findings(*secrets: Mapping[str, Any], revisions: int = 3, registry: Registry
     return history.findings()
 
 
-REPOSITORIES = ["a", "b", "c", "d", "shop/web", "shop/api", "shop/migrate", "shop/test", "shop/new", "shop/old", "shop/side", "shop/secret",
+REPOSITORIES = ["a", "b", "c", "d", "shop/web", "shop/api", "shop/migrate", "shop/test",
+    "shop/new", "shop/old", "shop/side", "shop/secret",
     *(f"{space}/{name}" for space in ("shop", "payments") for name in ("web", "web.v1", "api")),
     *(entry["repository"] for entry in EXPECTED)]  # fmt: skip
 TAGS = [*map(str, range(201)), "1.10", "x", "y", "latest"]
