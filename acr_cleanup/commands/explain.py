@@ -12,10 +12,8 @@ from pathlib import Path
 
 from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
-from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
-from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
 from acr_cleanup.records.report import Report, read_report
@@ -26,6 +24,7 @@ from acr_cleanup.reports.past import PastExplanation
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.stages.read import read_usage
+from acr_cleanup.stages.read_repository import read_repository
 
 EXPLAINED = 0
 NOT_FOUND = 1
@@ -135,9 +134,8 @@ async def _read(
     connections.registry.announce([target.repository])
     usage: UsageIndex = await read_usage(connections.sources, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, target.repository)
-    listed: RepositoryInventory = await connections.registry.list_repository(target.repository)
     now = clock()
-    inventory = await connections.registry.read_edges(prepare(listed, usage, settings.policy, now))
+    inventory = await read_repository(connections.registry, target.repository, usage, settings.policy, now)
     runtime.progress("repositories", 1, 1, target.repository)
     return Evidence(inventory, usage, settings.policy, now)
 

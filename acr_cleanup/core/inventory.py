@@ -32,7 +32,7 @@ _DOCKER_IMAGES = frozenset(
     }
 )
 _OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-# Kinds that may have a subject, but no children.
+# Kinds of artifacts that may have a subject, but no children. So may an OCI image.
 _OCI_ARTIFACTS = frozenset(
     {
         "application/vnd.oci.artifact.manifest.v1+json",
@@ -160,15 +160,21 @@ class Manifest:
     @property
     def is_image(self) -> bool:
         """
-        Does its listing alone prove that it has no edges?
+        Does its listing prove that it is an image, which has no children?
 
-        A Docker image manifest cannot have edges. An OCI manifest could have a subject, but an
-        image that can run is not a signature. An unknown media type proves nothing.
+        An OCI image may still have a subject: nydus, overlaybd and artifact streaming convert an
+        image into another one that refers to it. An unknown media type proves nothing.
+        https://github.com/goharbor/harbor/issues/19452
         """
         if self.has_no_edges:
             return True
         can_run = self.config_media_type in _IMAGE_CONFIGS or bool(self.platform)
         return self.media_type == _OCI_IMAGE and can_run
+
+    @property
+    def may_have_subject(self) -> bool:
+        """Is it of a kind that may have a subject and no children? Every OCI kind but an index is."""
+        return self.media_type == _OCI_IMAGE or self.media_type in _OCI_ARTIFACTS
 
 
 @dataclass(frozen=True)
@@ -200,12 +206,21 @@ class RepositoryInventory:
     """Tags in use, listed or not."""
     all_referrers: bool = False
     """
-    Must every referrer be known, even if the registry deletes it together with its subject?
+    Must the subjects of manifests that are deleted be known as well?
 
-    Backups need this.
+    A backup needs them: the registry deletes a referrer together with its subject, so the referrer
+    must be read before.
     """
     candidates: frozenset[Digest] = frozenset()
     """Untagged manifests that may be deleted on their own, unless their body shows a subject."""
+    asked: frozenset[Digest] = frozenset()
+    """Manifests whose referrers the registry has listed. Every referrer of them is known."""
+    unlistable: frozenset[Digest] = frozenset()
+    """Manifests whose referrers the registry could not list."""
+    unreadable: frozenset[Digest] = frozenset()
+    """Manifests whose body could not be read."""
+    retained: frozenset[Digest] = frozenset()
+    """Manifests that this run tried to delete and could not. They are kept."""
 
     def used_by(self, digests: Iterable[Digest], tags: Iterable[str] = ()) -> RepositoryInventory:
         """The same inventory, with these digests and tags marked as used."""
@@ -235,6 +250,17 @@ class RepositoryInventory:
         )
 
     @cached_property
+    def possible_referrers(self) -> frozenset[Digest]:
+        """
+        Manifests whose subject is unknown, though all their other edges are known.
+
+        A decision needs it only if the subject may be a manifest that is deleted: subjects.py.
+        """
+        return frozenset(
+            manifest.digest for manifest in self.manifests.values() if manifest.may_have_subject and not manifest.known
+        )
+
+    @cached_property
     def unknown(self) -> frozenset[Digest]:
         """
         Digests whose edges are unknown.
@@ -252,9 +278,8 @@ class RepositoryInventory:
         - Every digest that a tag names and the listing omits: unlisted manifests (`listEnabled:
           false`) have edges too.
         - An OCI artifact that something could keep: a tag, a lock, a use, an index that lists it, a
-          referrer, or a tag named after it. It can only have a subject, and the registry deletes an
-          untagged one with its subject. So other artifacts need not be read, unless they must be
-          backed up.
+          referrer, or a tag named after it. It can only have a subject, like an image. So other
+          artifacts are read only if a deletion depends on it: subjects.py.
         """
         listed = [
             manifest.digest
@@ -263,7 +288,6 @@ class RepositoryInventory:
             and (
                 manifest.media_type != _OCI_IMAGE
                 or manifest.locked
-                or self.all_referrers
                 or manifest.digest in self.tags_of
                 or manifest.digest in self.used
                 or manifest.digest in self.parents_of

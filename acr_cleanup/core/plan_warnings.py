@@ -26,6 +26,19 @@ class UnreadableManifests:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownSubjects:
+    """
+    Manifests that only lose their tags, because a manifest that cannot be read may refer to them.
+
+    unread: how many manifests cannot be read.
+    """
+
+    repository: str
+    number: int
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnlistedManifests:
     """Manifests that the registry counts but does not list: untagged ones are kept there."""
 
@@ -48,4 +61,4 @@ class UnmeasuredSpace:
     error: str = ""
 
 
-PlanWarning = UnreadableManifests | UnlistedManifests | UnmeasuredSpace
+PlanWarning = UnreadableManifests | UnknownSubjects | UnlistedManifests | UnmeasuredSpace

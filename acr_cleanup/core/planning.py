@@ -21,7 +21,7 @@ from datetime import datetime
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
-from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import PlanWarning, UnknownSubjects, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
@@ -75,7 +75,7 @@ def plan_repository(
         decisions=tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags),
         untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
         steps=ordered_steps(inventory, removal),
-        warnings=tuple(_warnings(inventory, policy, unreadable=unreadable)),
+        warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable)),
     )
 
 
@@ -112,9 +112,13 @@ def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision
             yield ManifestDecision(inventory.manifests[digest])
 
 
-def _warnings(inventory: RepositoryInventory, policy: RetentionPolicy, *, unreadable: bool) -> Iterator[PlanWarning]:
+def _warnings(
+    inventory: RepositoryInventory, policy: RetentionPolicy, removal: Removal, *, unreadable: bool
+) -> Iterator[PlanWarning]:
     if unreadable:
         examples = tuple(sorted(inventory.unknown)[:EXAMPLES])
         yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
+    if removal.doubtful:
+        yield UnknownSubjects(inventory.name, len(removal.doubtful), len(inventory.possible_referrers))
     if policy.delete_untagged and inventory.hidden:
         yield UnlistedManifests(inventory.name, inventory.hidden)

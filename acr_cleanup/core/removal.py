@@ -8,7 +8,8 @@ Keeping one item keeps its relatives, transitively:
 - a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
   tags;
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
-  subject;
+  subject. An image with a tag of its own may be a referrer, too. It is no companion of its subject:
+  a kept subject does not keep it;
 - a kept tag keeps its manifest, and the manifest it is named after.
 
 An untagged manifest is deleted only together with an index that lists it or with its subject. If
@@ -18,6 +19,7 @@ the policy sets `delete_untagged`, it is also deleted on its own.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -53,19 +55,28 @@ class Removal:
     manifests: frozenset[Digest]
     alone: frozenset[Digest]
     """The untagged manifests that are deleted on their own, not with a tagged one."""
+    doubtful: frozenset[Digest] = frozenset()
+    """Manifests that are kept only because an unreadable manifest may refer to them."""
 
 
 def prepare(
-    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime, *, backup: bool = False
+    inventory: RepositoryInventory,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    now: datetime,
+    *,
+    backup: bool = False,
+    retained: frozenset[Digest] = frozenset(),
 ) -> RepositoryInventory:
     """
     Mark in the inventory which manifest bodies this decision needs. Call it before reading them.
 
-    backup: every deleted manifest must be a step of its own, so all referrers must be read.
+    backup: the content of every deleted manifest is journalled.
+    retained: manifests that this run tried to delete and could not.
     """
     inventory = inventory.used_by(usage.digests(inventory.name), usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
-    return replace(inventory, candidates=untagged, all_referrers=backup)
+    return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained)
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:
@@ -84,14 +95,15 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     )
 
 
-def removable(evidence: Evidence, free_tags: Iterable[str]) -> Removal:
+def removable(evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False) -> Removal:
     """
     What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
     no longer needed.
 
     free_tags: names of tags without any keep reason.
+    provisional: also manifests whose referrers are not known yet (subjects.py).
     """
-    return RemovableSet(evidence, set(free_tags)).shrink()
+    return RemovableSet(evidence, set(free_tags)).shrink(provisional=provisional)
 
 
 def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> frozenset[Digest]:
@@ -101,6 +113,18 @@ def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> frozens
     A runtime may report the digest of an index or of the child that it chose.
     """
     return inventory.families(usage.digests(inventory.name))
+
+
+def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> frozenset[Digest]:
+    """
+    Those of these manifests that may have a kept referrer, because not all subjects are known.
+
+    deleted: the manifests that are deleted. Where a backup is made, a deleted referrer counts, too.
+    """
+    referrers = inventory.possible_referrers
+    if referrers and not inventory.all_referrers:
+        referrers -= deleted
+    return frozenset(deleted - inventory.asked) if referrers else frozenset()
 
 
 class RemovableSet:
@@ -126,23 +150,31 @@ class RemovableSet:
             if tag.name not in free_tags:
                 self._keep_tag(tag)
 
-    def shrink(self) -> Removal:
+    def shrink(self, *, provisional: bool = False) -> Removal:
         tagged = self._inventory.tags_of.keys()
+        doubtful: set[Digest] = set()
         while True:
             self._keep_relatives()
+            if not provisional and (subjects := possible_subjects(self._inventory, self._manifests)):
+                doubtful |= subjects
+                for digest in subjects:
+                    self._keep(digest)
+                continue
             together = self._relatives_of(digest for digest in self._manifests if digest in tagged)
             alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
             # Untagged manifests may support only each other: an index that lists its own subject.
             # Keep them.
             unsupported = self._manifests - together - alone
             if not unsupported:
-                return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone))
+                return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone), frozenset(doubtful))
             for digest in unsupported:
                 self._keep(digest)
 
     def _is_free(self, manifest: Manifest) -> bool:
         inventory = self._inventory
-        if manifest.digest in self._used or kept_by_lock(manifest, self._evidence.policy):
+        if manifest.digest in self._used or manifest.digest in inventory.retained:
+            return False
+        if kept_by_lock(manifest, self._evidence.policy):
             return False
         if manifest.digest in inventory.tags_of or manifest.subject in inventory.manifests:
             return True
@@ -171,8 +203,12 @@ class RemovableSet:
                 self._keep(manifest.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
+                tags = inventory.tags_of.get(referrer, ())
+                if tags and inventory.manifests[referrer].is_image:
+                    # It has its own name, so its own rules decide.
+                    continue
                 self._keep(referrer)
-                attached += inventory.tags_of.get(referrer, ())
+                attached += tags
             for tag in attached:
                 if tag.name in self._tags:
                     self._keep_tag(tag)
@@ -204,6 +240,21 @@ def reasons_to_keep(
     used: the result of `digests_in_use`.
     deleted_tags, deleted_manifests: what the plan deletes.
     """
+    inventory = evidence.inventory
+    reasons = tuple(_reasons(evidence, used, deleted_tags, deleted_manifests, digest))
+    yield from reasons
+    if not reasons and possible_subjects(inventory, {digest}):
+        detail = "another manifest of this repository cannot be read, and might be attached to it"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+
+
+def _reasons(
+    evidence: Evidence,
+    used: Container[Digest],
+    deleted_tags: Container[str],
+    deleted_manifests: Container[Digest],
+    digest: Digest,
+) -> Iterator[Reason]:
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
     if digest in used:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.core.credentials_async import AsyncTokenCredential
@@ -213,8 +213,21 @@ class RegistryRequests:
         except RegistryError as error:
             raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
 
+    async def find_list(self, path: str, read: Callable[[bytes], dict[str, T]], call: str) -> dict[str, T] | None:
+        """Read all pages of one list as `read_list` does; None if it does not exist."""
+        try:
+            return await self._read_pages(path, read, call, failures.READING)
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self.login_server, call, seen) from None
+
     async def read_pages(self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str) -> dict[str, T]:
         """Read pages as `read_list` does, but do not turn errors into `NotListed`."""
+        return await self._read_pages(path, read, call, role) or {}
+
+    async def _read_pages(
+        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str
+    ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
         followed: set[str] = set()
         query = urlencode({"n": PAGE})
@@ -222,7 +235,7 @@ class RegistryRequests:
             followed.add(query)
             reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
             if failures.is_missing(reply) and len(followed) == 1:
-                return {}
+                return None
             if reply.status != 200:
                 raise failures.refused(self.login_server, call, reply, role)
             page = read(reply.body)
@@ -312,7 +325,8 @@ def _next_query(headers: Mapping[str, str], base: str, path: str) -> str:
         there = urlsplit(urljoin(f"{base}{path}", match[1]))
     except ValueError:
         raise wire.MalformedAnswer(f"its link to the next page is not a URL ({match[1]!r})") from None
-    same_path = there.path.replace("%2F", "/").replace("%2f", "/") == here.path.replace("%2F", "/")
+    # Our slashes and colons are escaped; those of the link may not be.
+    same_path = unquote(there.path) == unquote(here.path)
     if (there.scheme, there.netloc.lower()) != (here.scheme, here.netloc.lower()) or not same_path or not there.query:
         raise wire.MalformedAnswer(f"its link to the next page leads to another list or host ({match[1]!r})")
     return str(there.query)

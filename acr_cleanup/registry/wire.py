@@ -133,6 +133,11 @@ class _Body(msgspec.Struct, rename="camel"):
     blobs: Any = None
 
 
+class _Referrers(msgspec.Struct):
+    # None: an empty list, as Go writes it.
+    manifests: list[_Descriptor] | None
+
+
 _REPOSITORIES = msgspec.json.Decoder(_Repositories)
 _TAGS = msgspec.json.Decoder(_Tags)
 _ONE_TAG = msgspec.json.Decoder(_OneTag)
@@ -140,6 +145,7 @@ _MANIFESTS = msgspec.json.Decoder(_Manifests)
 _REPOSITORY = msgspec.json.Decoder(_Repository)
 _ONE_MANIFEST = msgspec.json.Decoder(_OneManifest)
 _BODY = msgspec.json.Decoder(_Body)
+_REFERRERS = msgspec.json.Decoder(_Referrers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +224,11 @@ def read_manifests(body: bytes, known: dict[str, Digest] | None = None) -> dict[
 def read_manifest(body: bytes) -> ListedManifest:
     """Decode the attributes of one manifest. Raises `MalformedAnswer`."""
     return _listed(_decode(_ONE_MANIFEST, body).manifest, {})
+
+
+def read_referrers(body: bytes) -> dict[str, Digest]:
+    """Decode a page of referrers, by digest. Raises `MalformedAnswer`."""
+    return {entry.digest: _digest(entry.digest) for entry in _decode(_REFERRERS, body).manifests or ()}
 
 
 def read_repository(body: bytes, name: str) -> tuple[bool, int]:

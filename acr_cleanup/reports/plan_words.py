@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from acr_cleanup.core.limits import LimitRefusal, TooManyDeletions
-from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import PlanWarning, UnknownSubjects, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import short
 
@@ -57,6 +57,12 @@ def warning_text(warning: PlanWarning) -> str:
         return (
             f"{_manifests(warning.number)} of {name} cannot be read or understood ({examples}). The references of such "
             "a manifest are unknown, so no manifest of this repository is deleted; its tags are removed by name only."
+        )
+    if isinstance(warning, UnknownSubjects):
+        return (
+            f"{_manifests(warning.unread)} of {name} cannot be read, and the registry did not list what refers to "
+            f"{_manifests(warning.number)} that would be deleted. They are kept, because the registry deletes a manifest "
+            "together with everything that refers to it; their tags are removed by name only."
         )
     if isinstance(warning, UnlistedManifests):
         return (

@@ -18,7 +18,8 @@ from acr_cleanup.core.outcome import Outcome
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.records.journal import Journal
-from acr_cleanup.stages.apply_repository import ApplyContext, RepositoryApply
+from acr_cleanup.stages.apply_repository import RepositoryApply
+from acr_cleanup.stages.attempt import ApplyContext
 from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
 from acr_cleanup.stages.registry_port import Registry
 

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from acr_cleanup.concurrency import unless_stopped
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
-from acr_cleanup.core.plan import Plan, RepositoryPlan
+from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.steps import DeleteManifest, Step, waves
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.errors import AcrCleanupError, RegistryForbidden
-from acr_cleanup.records.journal import Journal, JournalError
-from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
-from acr_cleanup.stages.registry_port import Registry
+from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.records.journal import JournalError
+from acr_cleanup.stages.attempt import ApplyContext, Attempt
+from acr_cleanup.stages.fresh_usage import UsageBlockedError
+from acr_cleanup.stages.read_repository import read_repository
 
 LOOK_EVERY = 500
 """Steps of one repository that may follow one check of it."""
@@ -45,29 +46,6 @@ LOCK_GRACE_AFTER_STOP = 3.0
 log = logging.getLogger("acr_cleanup.stages.apply")
 
 
-@dataclass(frozen=True)
-class ApplyContext:
-    """What the repositories of one apply share."""
-
-    plan: Plan
-    registry: Registry
-    usage: FreshUsage
-    stop: asyncio.Event
-    """Once set, no new deletion starts."""
-    in_flight: asyncio.Semaphore
-    """Bounds the deletions that are sent and not answered yet."""
-    ahead: asyncio.Semaphore
-    """Bounds the steps that are journalled and not finished yet."""
-    report: Callable[[Sequence[Outcome]], None]
-    """Receives outcomes as they come."""
-    on_inventory: Callable[[RepositoryInventory, UsageIndex], None]
-    """Receives what each check found, before anything is deleted on the strength of it."""
-    journal: Journal | None = None
-    """Receives each deletion before it is sent. A deletion that cannot be journalled is not sent."""
-    backup: bool = False
-    """Journal the content of each deleted manifest too."""
-
-
 @dataclass
 class RepositoryApply:
     """The steps of one repository, and their outcomes so far."""
@@ -79,6 +57,8 @@ class RepositoryApply:
     """Locks that were removed and could not be restored."""
     blockers: tuple[Blocker, ...] = ()
     checked_at: float = 0.0
+    oldest_deleted: datetime | None = None
+    """The earliest push among the manifests that this run has deleted here."""
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
@@ -100,6 +80,9 @@ class RepositoryApply:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
             return ()
         context = self.context
+        steps = self._without_waiting(steps)
+        if not steps:
+            return ()
         try:
             usage = await unless_stopped(context.usage.get(), context.stop)
             inventory = await unless_stopped(self._check(usage), context.stop)
@@ -140,11 +123,27 @@ class RepositoryApply:
                     group.create_task(self._step(step, late))
         return late
 
+    def _without_waiting(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """The steps without those that must come after a deletion that failed. They are closed."""
+        remaining = []
+        for step in steps:
+            if obstacle := self._obstacle(step):
+                self._close((step,), OutcomeKind.NOT_ATTEMPTED, obstacle)
+            else:
+                remaining.append(step)
+        return remaining
+
     async def _check(self, usage: UsageIndex) -> RepositoryInventory:
-        registry, plan = self.context.registry, self.context.plan
-        listed = await registry.list_repository(self.planned.repository)
-        inventory = prepare(listed, usage, plan.policy, plan.created_at, backup=self.context.backup)
-        return await registry.read_edges(inventory)
+        plan = self.context.plan
+        return await read_repository(
+            self.context.registry,
+            self.planned.repository,
+            usage,
+            plan.policy,
+            plan.created_at,
+            backup=self.context.backup,
+            retained=frozenset(self.not_deleted),
+        )
 
     async def _step(self, step: Step, late: list[Step]) -> None:
         async with self.context.ahead:
@@ -182,7 +181,7 @@ class RepositoryApply:
 
     async def _attempt(self, step: Step) -> tuple[OutcomeKind | None, str]:
         """Run one step. Returns outcome and detail; the outcome is None if the last check is too old."""
-        attempt = _Attempt(self, step)
+        attempt = Attempt(self.context, self.planned.repository, step)
         kind: OutcomeKind | None = OutcomeKind.FAILED
         detail = "the run was cut short"
         try:
@@ -199,16 +198,18 @@ class RepositoryApply:
                 self.context.journal.outcome(attempt.number, kind or OutcomeKind.NOT_ATTEMPTED, detail)
         return kind, detail
 
-    async def _outcome(self, attempt: _Attempt) -> tuple[OutcomeKind | None, str]:
+    async def _outcome(self, attempt: Attempt) -> tuple[OutcomeKind | None, str]:
         try:
-            await attempt.write_intent()
+            await attempt.write_intent(GRACE_AFTER_STOP)
             async with self.context.in_flight:
                 # Checked again after waiting: steps that were waiting when the run stopped must not start.
                 if not self._in_time():
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
                     return OutcomeKind.NOT_ATTEMPTED, obstacle
-                return await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP), ""
+                oldest = self.oldest_deleted
+                kind = await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP)
+                return self._account(attempt.step, kind, oldest)
         except JournalError as error:
             self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
             return OutcomeKind.NOT_ATTEMPTED, f"it could not be written to the journal: {error.seen}"
@@ -223,6 +224,29 @@ class RepositoryApply:
         except Exception as error:  # an unexpected error of one step must not stop the others
             log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
             return OutcomeKind.FAILED, f"unexpected error: {type(error).__name__}: {error}"
+
+    def _account(self, step: Step, kind: OutcomeKind, oldest: datetime | None) -> tuple[OutcomeKind, str]:
+        """
+        Outcome and detail of a deletion that the registry answered with `kind`.
+
+        oldest: `oldest_deleted` before the deletion was sent.
+        """
+        if not isinstance(step, DeleteManifest):
+            return kind, ""
+        manifest = step.manifest
+        may_refer = manifest.may_have_subject and not manifest.known
+        if kind is OutcomeKind.DELETED and manifest.updated_at is not None:
+            self.oldest_deleted = min(self.oldest_deleted or manifest.updated_at, manifest.updated_at)
+        if kind is OutcomeKind.LOCKED and may_refer:
+            # It is kept now, and the registry would delete it together with its subject. Its subject
+            # was not read, so nothing more is deleted here before the next check reads it.
+            self.checked_at = -LOOK_STAYS_FRESH
+        # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
+        # pushed after its subject.
+        after_subject = oldest is not None and (manifest.updated_at is None or oldest <= manifest.updated_at)
+        if kind is OutcomeKind.GONE and may_refer and after_subject:
+            return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
+        return kind, ""
 
     async def _restore_locks(self, step: Step, locks: Sequence[Lock]) -> tuple[str, bool]:
         """
@@ -283,55 +307,3 @@ class RepositoryApply:
     def _note(self, outcomes: Sequence[Outcome]) -> None:
         self.outcomes.extend(outcomes)
         self.context.report(outcomes)
-
-
-@dataclass
-class _Attempt:
-    """One deletion in progress: journalled, unlocked, sent."""
-
-    job: RepositoryApply
-    step: Step
-    number: int | None = None
-    """Of its line in the journal."""
-    unlocked: list[Lock] = field(default_factory=list)
-    """Locks that were removed, or may have been."""
-    sent: bool = False
-
-    async def write_intent(self) -> None:
-        """Journal the deletion, with what restoring it needs. Does nothing without a journal."""
-        context, repository, step = self.job.context, self.job.planned.repository, self.step
-        if context.journal is None:
-            return
-        document = None
-        if context.backup and isinstance(step, DeleteManifest):
-            # None if the manifest is already gone: there is nothing to keep, and the deletion reports it.
-            reading = context.registry.read_document(repository, step.digest)
-            document = await unless_stopped(reading, context.stop, grace=GRACE_AFTER_STOP)
-        self.number = await context.journal.intend(
-            repository,
-            step,
-            document.content if document else None,
-            document.media_type if document else "",
-        )
-
-    async def run(self) -> OutcomeKind:
-        """Remove the locks of the step, and send its deletion."""
-        registry, repository, step = self.job.context.registry, self.job.planned.repository, self.step
-        for lock in step.locks:
-            self.unlocked.append(lock)
-            try:
-                digest = await registry.unlock(repository, step.digest, lock)
-            except RegistryForbidden:
-                # The unlock was refused, so the lock is still set. Do not report it as removed.
-                self.unlocked.remove(lock)
-                raise
-            if digest is None:
-                # Another client has deleted it: there is no lock to restore.
-                self.unlocked.remove(lock)
-            elif digest != step.digest:
-                # The tag names another manifest now: it is not deleted, and must be locked again.
-                return OutcomeKind.MOVED
-        self.sent = True
-        if isinstance(step, DeleteManifest):
-            return await registry.delete_manifest(repository, step.digest)
-        return await registry.untag(repository, step.tag.name)

@@ -12,9 +12,8 @@ from functools import partial
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.planning import nothing_to_delete, plan_repository
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Scope, eligible_repositories
-from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, UsageIndex
@@ -22,6 +21,7 @@ from acr_cleanup.errors import RegistryError, RegistryUnreachable
 from acr_cleanup.reports import words
 from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.stages.measure import measured
+from acr_cleanup.stages.read_repository import read_repository
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.verify import find_missing
 
@@ -97,10 +97,7 @@ async def _plan_repository(
     exact_sizes: bool,
 ) -> RepositoryPlan:
     try:
-        inventory = await registry.list_repository(name)
-        inventory = prepare(inventory, usage, policy, now, backup=backup)
-        if not nothing_to_delete(inventory, usage, policy, now):
-            inventory = await registry.read_edges(inventory)
+        inventory = await read_repository(registry, name, usage, policy, now, backup=backup, edges=False)
     except RegistryUnreachable:
         raise
     except RegistryError as error:

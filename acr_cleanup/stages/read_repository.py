@@ -1,0 +1,44 @@
+"""Reads one repository, as far as the decision about it needs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.planning import nothing_to_delete
+from acr_cleanup.core.policy import Evidence, RetentionPolicy
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.subjects import open_questions
+from acr_cleanup.core.usage import UsageIndex
+from acr_cleanup.stages.registry_port import Registry
+
+
+async def read_repository(
+    registry: Registry,
+    name: str,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    now: datetime,
+    *,
+    backup: bool = False,
+    retained: frozenset[Digest] = frozenset(),
+    edges: bool = True,
+) -> RepositoryInventory:
+    """
+    List a repository, and read the children, subjects and referrers that the decision depends on.
+
+    Raises `RegistryError` if it cannot be listed.
+
+    backup: the content of every deleted manifest is journalled.
+    retained: manifests that this run tried to delete and could not.
+    edges: False: read no manifest if nothing can be deleted anyway.
+    """
+    inventory = await registry.list_repository(name)
+    inventory = prepare(inventory, usage, policy, now, backup=backup, retained=retained)
+    if not edges and nothing_to_delete(inventory, usage, policy, now):
+        return inventory
+    inventory = await registry.read_edges(inventory)
+    while questions := open_questions(Evidence(inventory, usage, policy, now)):
+        inventory = await registry.read_subjects(inventory, questions)
+    return inventory
