@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -200,7 +200,7 @@ class RepositoryInventory:
     """
     How many more manifests the registry counts than it lists.
 
-    Any may be an index. Read with the edges.
+    Any may be an index that needs any manifest, so no manifest is deleted. Read with the edges.
     """
     used_tags: frozenset[str] = frozenset()
     """Tags in use, listed or not."""
@@ -221,10 +221,22 @@ class RepositoryInventory:
     """Manifests whose body could not be read."""
     retained: frozenset[Digest] = frozenset()
     """Manifests that this run tried to delete and could not. They are kept."""
+    orphans: frozenset[Digest] = frozenset()
+    """Untagged manifests planned for deletion, whose index this run has deleted already."""
 
     def used_by(self, digests: Iterable[Digest], tags: Iterable[str] = ()) -> RepositoryInventory:
         """The same inventory, with these digests and tags marked as used."""
         return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
+
+    def without(self, digests: Collection[Digest]) -> RepositoryInventory:
+        """The same inventory without these manifests. Their tags remain."""
+        manifests = {digest: manifest for digest, manifest in self.manifests.items() if digest not in digests}
+        return replace(self, manifests=manifests) if digests else self
+
+    def with_tags(self, current: Mapping[str, Tag | None]) -> RepositoryInventory:
+        """The same inventory, with these tags as the registry has them now; None: it has no such tag."""
+        tags = (current.get(tag.name, tag) for tag in self.tags)
+        return replace(self, tags=tuple(tag for tag in tags if tag is not None)) if current else self
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with manifests whose bodies were read, or proved unreadable."""

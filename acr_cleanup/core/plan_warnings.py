@@ -40,7 +40,7 @@ class UnknownSubjects:
 
 @dataclass(frozen=True, slots=True)
 class UnlistedManifests:
-    """Manifests that the registry counts but does not list: untagged ones are kept there."""
+    """Manifests that the registry counts but does not list: the plan untags there, and deletes no manifest."""
 
     repository: str
     number: int

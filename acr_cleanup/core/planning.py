@@ -120,5 +120,5 @@ def _warnings(
         yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
     if removal.doubtful:
         yield UnknownSubjects(inventory.name, len(removal.doubtful), len(inventory.possible_referrers))
-    if policy.delete_untagged and inventory.hidden:
+    if inventory.hidden and (removal.tags or policy.delete_untagged):
         yield UnlistedManifests(inventory.name, inventory.hidden)

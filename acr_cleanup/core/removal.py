@@ -67,16 +67,18 @@ def prepare(
     *,
     backup: bool = False,
     retained: frozenset[Digest] = frozenset(),
+    orphans: frozenset[Digest] = frozenset(),
 ) -> RepositoryInventory:
     """
     Mark in the inventory which manifest bodies this decision needs. Call it before reading them.
 
     backup: the content of every deleted manifest is journalled.
     retained: manifests that this run tried to delete and could not.
+    orphans: planned manifests without a tag, whose index this run has deleted.
     """
     inventory = inventory.used_by(usage.digests(inventory.name), usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
-    return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained)
+    return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained, orphans=orphans)
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:
@@ -140,10 +142,12 @@ class RemovableSet:
         self._inventory = inventory = evidence.inventory
         self._tags = free_tags
         self._used = digests_in_use(inventory, evidence.usage)
+        # An orphan is deleted with its index, unless the whole repository is kept since then.
+        self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
         self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
         self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
-        if inventory.unknown or inventory.locked:
-            # Any manifest might be a child of one whose body could not be read.
+        if inventory.unknown or inventory.locked or inventory.hidden:
+            # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
         self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
         for tag in inventory.tags:
@@ -151,7 +155,7 @@ class RemovableSet:
                 self._keep_tag(tag)
 
     def shrink(self, *, provisional: bool = False) -> Removal:
-        tagged = self._inventory.tags_of.keys()
+        tagged = self._inventory.tags_of.keys() | self._orphans
         doubtful: set[Digest] = set()
         while True:
             self._keep_relatives()
@@ -178,7 +182,8 @@ class RemovableSet:
             return False
         if manifest.digest in inventory.tags_of or manifest.subject in inventory.manifests:
             return True
-        is_old_child = manifest.digest in inventory.parents_of and _is_old(manifest, self._evidence)
+        is_child = manifest.digest in inventory.parents_of or manifest.digest in self._orphans
+        is_old_child = is_child and _is_old(manifest, self._evidence)
         return is_old_child or manifest.digest in self._alone
 
     def _keep_tag(self, tag: Tag) -> None:
@@ -271,6 +276,9 @@ def _reasons(
     elif inventory.unknown:
         detail = "another manifest of this repository cannot be read or understood, and might refer to it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+    if hidden := inventory.hidden:
+        detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
 
 def _relatives_that_keep(
@@ -301,14 +309,11 @@ def _untagged_reasons(evidence: Evidence, manifest: Manifest, deleted_manifests:
         if manifest.subject not in deleted_manifests:
             yield Reason(Rule.ATTACHED, f"belongs to {short(manifest.subject)}, which is kept")
         return
-    if manifest.digest not in evidence.inventory.parents_of:
+    if manifest.digest not in evidence.inventory.parents_of and manifest.digest not in evidence.inventory.orphans:
         if not evidence.policy.delete_untagged:
             yield Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")
             return
         yield from _repository_reasons(evidence)
-        if hidden := evidence.inventory.hidden:
-            detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
-            yield Reason(Rule.UNKNOWN_MANIFEST, detail)
         if not _edges_known(manifest):
             detail = "its body was not read, so it might be attached to a kept manifest"
             yield Reason(Rule.UNKNOWN_MANIFEST, detail)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from urllib.parse import urlencode
 
 import msgspec
 from azure.core.credentials_async import AsyncTokenCredential
@@ -24,11 +25,16 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.edges import EdgeReader
 from acr_cleanup.registry.pace import Category, Pace
-from acr_cleanup.registry.requests import RegistryRequests, sdk_client
+from acr_cleanup.registry.requests import PAGE, RegistryRequests, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, Transport
 
 DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
+
+RECOUNTS = 3
+"""How often a repository that counts more manifests than it lists is counted again, if its count changes."""
+
+NEWEST_FIRST = urlencode({"n": PAGE, "orderby": "timedesc"})
 
 _HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*(?::[0-9]{1,5})?")
 
@@ -162,7 +168,38 @@ class AcrRegistry:
             inventory = await self._edges.read_bodies(inventory)
 
         await gather((read_attributes, read_bodies), limit=2)
+        for _ in range(RECOUNTS):
+            if count <= len(inventory.manifests):
+                break
+            # Others may have pushed or deleted manifests since they were listed or counted.
+            newest, counted = await self._pushed_since(inventory), count
+            locked, count = await self._read_repository(inventory.name)
+            if newest is not inventory:
+                inventory = await self._edges.read_bodies(newest)
+            elif count == counted:
+                break
         return replace(inventory, locked=locked, hidden=max(0, count - len(inventory.manifests)))
+
+    async def _pushed_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
+        """
+        Add manifests that were pushed after the repository was listed.
+
+        The registry counts them already. Without them, the repository would not look whole.
+        """
+        path = f"/acr/v1/{self.requests.quote_repository(inventory.name)}/_manifests?{NEWEST_FIRST}"
+        call = f"listing the newest manifests of {inventory.name}"
+        reply = await self.requests.get(path, call)
+        try:
+            listed = wire.read_manifests(reply.body) if reply is not None else {}
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self.requests.login_server, call, seen) from None
+        new = {digest: entry for digest, entry in listed.items() if digest not in inventory.manifests}
+        if not new:
+            return inventory
+        tags = _hidden_tags({tag.name: tag for tag in inventory.tags}, new)
+        inventory = replace(inventory, tags=(*inventory.tags, *tags))
+        return inventory.with_edges(entry.manifest for entry in new.values())
 
     async def read_subjects(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
         """

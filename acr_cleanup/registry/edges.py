@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -42,12 +42,20 @@ class EdgeReader:
         self._absent: set[tuple[str, str]] = set()
 
     async def read_bodies(self, inventory: RepositoryInventory) -> RepositoryInventory:
-        """Add children and subjects from the bodies that `inventory.unread` names."""
+        """
+        Add children and subjects from the bodies that `inventory.unread` names.
+
+        What another client deleted since it was listed is left out.
+        """
+        inventory, tried = await self._settle(inventory)
         inventory = self._recall(inventory)
-        tried: set[Digest] = set()
         while pending := [digest for digest in inventory.unread if digest not in tried]:
             tried.update(pending)
-            inventory = inventory.with_edges(await self._read_manifests(inventory, pending))
+            gone: set[Digest] = set()
+            inventory = inventory.with_edges(await self._read_manifests(inventory, pending, gone))
+            if gone:
+                inventory, unsettled = await self._settle(inventory.without(gone), gone)
+                tried |= unsettled
         return await self._with_earlier_lists(inventory)
 
     async def answer(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
@@ -110,12 +118,66 @@ class EdgeReader:
 
     # -- children and subjects ---------------------------------------------------------------------
 
-    async def _read_manifests(self, inventory: RepositoryInventory, digests: Sequence[Digest]) -> list[Manifest]:
+    async def _settle(
+        self, inventory: RepositoryInventory, gone: Collection[Digest] = ()
+    ) -> tuple[RepositoryInventory, set[Digest]]:
+        """
+        Ask for each manifest that a tag names and no list has; if there is none, ask for the tag.
+
+        Such a manifest is unlisted, or another client deleted it between the list of tags and that of
+        manifests. Returns the manifests for which even the tag gives no other answer.
+
+        gone: manifests that do not exist.
+        """
+        unsettled: set[Digest] = set()
+        moved: set[str] = set()
+        while missing := sorted(inventory.tags_of.keys() - inventory.manifests.keys() - unsettled):
+            jobs = [partial(self._find, inventory, digest, known_to_be_gone=digest in gone) for digest in missing]
+            answers = await gather(jobs, limit=self._concurrency)
+            manifests = [answer for answer in answers if isinstance(answer, Manifest)]
+            tags: dict[str, Tag | None] = {}
+            for digest, answer in zip(missing, answers, strict=True):
+                if answer is None or (isinstance(answer, dict) and not moved.isdisjoint(answer)):
+                    unsettled.add(digest)
+                elif isinstance(answer, dict):
+                    tags |= answer
+            moved |= tags.keys()
+            inventory = inventory.with_tags(tags).with_edges(manifests)
+        return inventory, unsettled
+
+    async def _find(
+        self, inventory: RepositoryInventory, digest: Digest, *, known_to_be_gone: bool
+    ) -> Manifest | dict[str, Tag | None] | None:
+        """
+        A manifest that is not listed; otherwise its tags as they are now.
+
+        None if the registry does not tell, or still says that a tag names this manifest.
+        """
+        try:
+            manifest = None if known_to_be_gone else await self._read_attributes(inventory.name, digest)
+            if manifest is not None:
+                return manifest
+            tags = {tag.name: await self._read_tag(inventory.name, tag.name) for tag in inventory.tags_of[digest]}
+        except (RegistryUnreachable, RegistryForbidden):
+            raise
+        except (RegistryError, wire.MalformedAnswer):
+            return None
+        return None if any(tag is not None and tag.digest == digest for tag in tags.values()) else tags
+
+    async def _read_tag(self, repository: str, name: str) -> Tag | None:
+        path = self._requests.attributes_path(repository, tag=name)
+        reply = await self._requests.get(path, f"reading the attributes of {repository}:{name}")
+        return wire.read_tag(reply.body) if reply is not None else None
+
+    async def _read_manifests(
+        self, inventory: RepositoryInventory, digests: Sequence[Digest], gone: set[Digest]
+    ) -> list[Manifest]:
+        """Read these manifests; adds those to `gone` that do not exist any more."""
         refusals: list[RegistryForbidden] = []
 
         async def read(digest: Digest) -> Manifest | None:
             try:
-                return await self._read_with_edges(inventory, digest)
+                return await self._read_with_edges(inventory, digest, gone)
             except RegistryForbidden as error:
                 refusals.append(error)
                 return None
@@ -125,12 +187,14 @@ class EdgeReader:
             raise refusals[0]
         return [manifest for manifest in manifests if manifest is not None]
 
-    async def _read_with_edges(self, inventory: RepositoryInventory, digest: Digest) -> Manifest | None:
+    async def _read_with_edges(
+        self, inventory: RepositoryInventory, digest: Digest, gone: set[Digest]
+    ) -> Manifest | None:
         """A manifest with its edges if they can be read; None if not even its lock can be read."""
         manifest = inventory.manifests.get(digest)
         try:
             if manifest is None:
-                # A tag names it, but it is not listed: only its attributes tell of a lock.
+                # It is not listed: only its attributes tell of a lock.
                 manifest = await self._read_attributes(inventory.name, digest)
                 if manifest is None or manifest.is_image:
                     return manifest
@@ -138,6 +202,9 @@ class EdgeReader:
             if key not in self.bodies:
                 body = await self.read_body(inventory.name, digest)
                 if body is None:
+                    if await self._is_gone(inventory.name, digest):
+                        gone.add(digest)
+                        return None
                     return manifest
                 self.bodies[key] = body
         except (RegistryUnreachable, RegistryForbidden):
@@ -145,6 +212,15 @@ class EdgeReader:
         except RegistryError:
             return manifest
         return self.bodies[key].of(manifest)
+
+    async def _is_gone(self, repository: str, digest: Digest) -> bool:
+        """
+        Did another client delete this manifest since it was listed?
+
+        If the registry still has its attributes, it has only lost the body.
+        """
+        path = self._requests.attributes_path(repository, digest=digest)
+        return await self._requests.get(path, f"reading the attributes of {repository}@{digest}") is None
 
     async def _read_attributes(self, repository: str, digest: Digest) -> Manifest | None:
         path = self._requests.attributes_path(repository, digest=digest)
@@ -179,23 +255,27 @@ class EdgeReader:
     async def _read_subjects(self, inventory: RepositoryInventory, digests: Iterable[Digest]) -> RepositoryInventory:
         subjects = self._subjects.setdefault(inventory.name, {})
         unreadable: set[Digest] = set()
+        gone: set[Digest] = set()
 
         async def read(digest: Digest) -> None:
             try:
                 body = await self.read_body(inventory.name, digest)
+                if body is not None:
+                    subjects[digest] = body.subject
+                elif await self._is_gone(inventory.name, digest):
+                    gone.add(digest)
+                else:
+                    unreadable.add(digest)
             except RegistryUnreachable:
                 raise
             except RegistryError:
-                body = None
-            if body is None:
                 unreadable.add(digest)
-            else:
-                subjects[digest] = body.subject
 
         digests = tuple(digests)
         await gather([partial(read, digest) for digest in digests], limit=self._concurrency)
         manifests = [_with_subject(inventory, digest, subjects[digest]) for digest in digests if digest in subjects]
-        return replace(inventory.with_edges(manifests), unreadable=inventory.unreadable | unreadable)
+        inventory = replace(inventory.with_edges(manifests), unreadable=inventory.unreadable | unreadable)
+        return (await self._settle(inventory.without(gone), gone))[0] if gone else inventory
 
     async def _list_referrers(self, inventory: RepositoryInventory, digests: Iterable[Digest]) -> RepositoryInventory:
         name = inventory.name
@@ -210,7 +290,7 @@ class EdgeReader:
                 referrers = await self._read_referrers(inventory, digest)
                 for referrer in referrers - inventory.manifests.keys():
                     # A referrer that is not listed goes with its subject all the same.
-                    if (manifest := await self._read_with_edges(inventory, referrer)) is not None:
+                    if (manifest := await self._read_with_edges(inventory, referrer, set())) is not None:
                         unlisted.append(manifest)
                         covered_now.add(referrer)
             except RegistryUnreachable:

@@ -66,8 +66,8 @@ def warning_text(warning: PlanWarning) -> str:
         )
     if isinstance(warning, UnlistedManifests):
         return (
-            f"{name} has {_manifests(warning.number)} more than it lists (unlisted, or pushed just now). An unlisted "
-            "manifest might need an untagged one, so untagged manifests of this repository are kept."
+            f"{name} has {_manifests(warning.number)} more than it lists (listEnabled: false). An unlisted manifest might "
+            "need any other one, so no manifest of this repository is deleted; its tags are removed by name only."
         )
     upper_bound = f"The size freed in {name} is an upper bound:"
     if warning.error:

@@ -11,12 +11,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
-from acr_cleanup.concurrency import unless_stopped
+from acr_cleanup.concurrency import gather, unless_stopped
+from acr_cleanup.core.explanation import ManifestReasons, decide
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.steps import DeleteManifest, Step, waves
@@ -43,6 +45,9 @@ A CI system kills the process a few seconds later; the remaining time is needed 
 LOCK_GRACE_AFTER_STOP = 3.0
 """Seconds that restoring locks may take after the run was stopped. Otherwise it may take as long as it needs."""
 
+SUSPECTS_AT_ONCE = 8
+"""Manifests without their planned tags that are requested at once, to see whether they still exist."""
+
 log = logging.getLogger("acr_cleanup.stages.apply")
 
 
@@ -57,6 +62,8 @@ class RepositoryApply:
     """Locks that were removed and could not be restored."""
     blockers: tuple[Blocker, ...] = ()
     checked_at: float = 0.0
+    deleted: set[Digest] = field(default_factory=set)
+    """The manifests that this run has deleted here."""
     oldest_deleted: datetime | None = None
     """The earliest push among the manifests that this run has deleted here."""
     not_deleted: set[Digest] = field(default_factory=set)
@@ -85,9 +92,11 @@ class RepositoryApply:
             return ()
         try:
             usage = await unless_stopped(context.usage.get(), context.stop)
-            inventory = await unless_stopped(self._check(usage), context.stop)
-            fresh = plan_repository(inventory, usage, context.plan.policy, context.plan.created_at)
-            confirmed = confirm(steps, fresh, inventory)
+            inventory = await unless_stopped(self._check(usage, steps), context.stop)
+            evidence = Evidence(inventory, usage, context.plan.policy, context.plan.created_at)
+            fresh = decide(evidence)
+            reasons = ManifestReasons(evidence, fresh)
+            confirmed = confirm(steps, fresh, inventory, lambda digest: reasons.decision_on(digest).reasons)
             order = tuple(waves(confirmed.steps))
             context.on_inventory(inventory, usage)
         except UsageBlockedError as blocked:
@@ -133,9 +142,10 @@ class RepositoryApply:
                 remaining.append(step)
         return remaining
 
-    async def _check(self, usage: UsageIndex) -> RepositoryInventory:
+    async def _check(self, usage: UsageIndex, steps: Sequence[Step]) -> RepositoryInventory:
         plan = self.context.plan
-        return await read_repository(
+        orphans = {step.digest for step in steps if not step.tags and self.deleted.intersection(step.after)}
+        inventory = await read_repository(
             self.context.registry,
             self.planned.repository,
             usage,
@@ -143,7 +153,33 @@ class RepositoryApply:
             plan.created_at,
             backup=self.context.backup,
             retained=frozenset(self.not_deleted),
+            orphans=frozenset(orphans),
         )
+        return await self._without_gone(inventory, steps)
+
+    async def _without_gone(self, inventory: RepositoryInventory, steps: Sequence[Step]) -> RepositoryInventory:
+        """
+        The inventory without planned manifests that another client deleted while it was listed.
+
+        The tags of such a manifest are gone already, but the list of manifests may be older.
+        """
+        gone: set[Digest] = set()
+
+        async def look_for(digest: Digest) -> None:
+            if not await self.context.registry.resolves(self.planned.repository, digest):
+                gone.add(digest)
+
+        suspects = [
+            step.digest
+            for step in steps
+            if isinstance(step, DeleteManifest)
+            and step.digest in inventory.manifests
+            and step.digest not in inventory.tags_of
+            and step.tags
+            and inventory.names.isdisjoint(tag.name for tag in step.tags)
+        ]
+        await gather([partial(look_for, digest) for digest in suspects], limit=SUSPECTS_AT_ONCE)
+        return inventory.without(gone)
 
     async def _step(self, step: Step, late: list[Step]) -> None:
         async with self.context.ahead:
@@ -300,7 +336,9 @@ class RepositoryApply:
             if isinstance(step, DeleteManifest):
                 size = step.manifest.size
                 outcomes.append(Outcome(self.planned.repository, step.digest, None, kind, detail, size))
-                if kind not in {OutcomeKind.DELETED, OutcomeKind.GONE}:
+                if kind is OutcomeKind.DELETED:
+                    self.deleted.add(step.digest)
+                elif kind is not OutcomeKind.GONE:
                     self.not_deleted.add(step.digest)
             self._note(outcomes)
 

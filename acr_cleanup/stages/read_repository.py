@@ -23,6 +23,7 @@ async def read_repository(
     *,
     backup: bool = False,
     retained: frozenset[Digest] = frozenset(),
+    orphans: frozenset[Digest] = frozenset(),
     edges: bool = True,
 ) -> RepositoryInventory:
     """
@@ -31,11 +32,11 @@ async def read_repository(
     Raises `RegistryError` if it cannot be listed.
 
     backup: the content of every deleted manifest is journalled.
-    retained: manifests that this run tried to delete and could not.
+    retained, orphans: see `prepare`.
     edges: False: read no manifest if nothing can be deleted anyway.
     """
     inventory = await registry.list_repository(name)
-    inventory = prepare(inventory, usage, policy, now, backup=backup, retained=retained)
+    inventory = prepare(inventory, usage, policy, now, backup=backup, retained=retained, orphans=orphans)
     if not edges and nothing_to_delete(inventory, usage, policy, now):
         return inventory
     inventory = await registry.read_edges(inventory)

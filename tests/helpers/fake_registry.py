@@ -70,6 +70,10 @@ class FakeRegistry:
             unlistable=inventory.unlistable | set(questions.referrers),
         )
 
+    async def resolves(self, repository: str, name: str) -> bool:
+        assert repository == self.inventory.name
+        return name in self.inventory.manifests or name in self.inventory.names
+
     async def read_document(self, repository: str, digest: Digest) -> FakeDocument | None:
         self.calls.append(f"read {repository} {digest}")
         await _run(self.before_read, f"read {digest}")
