@@ -2,7 +2,7 @@
 The command line: arguments -> settings -> command -> exit code.
 
 A function imports what only its command needs, so that `--help` and a wrong usage are answered at
-once: rich, pydantic, YAML and asyncio take longer to import than the parser takes to answer.
+once: rich, YAML and asyncio take longer to import than the parser takes to answer.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 
 
 def _add_flags(command: argparse.ArgumentParser, purposes: Purpose) -> None:
-    """Add the flags of the options that are needed for these purposes, under the headings of their groups."""
+    """Add the flags of the options for these purposes, under the headings of their groups."""
     for group in Group:
         options = [option for option in _FLAGS if option.group is group and option.purpose & purposes]
         heading = command.add_argument_group(group.value.lower()) if group.value and options else command

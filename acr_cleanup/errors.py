@@ -15,7 +15,10 @@ AcrCleanupError                 a failure to report: what was seen, where, what 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+
+log = logging.getLogger("acr_cleanup")
 
 
 class AcrCleanupError(Exception):
@@ -37,6 +40,18 @@ class AcrCleanupError(Exception):
         place = f"{self.where}: " if self.where else ""
         remedy = f" {self.remedy}" if self.remedy else ""
         return f"{place}{self.seen}{remedy}"
+
+
+def unexpected(error: Exception, log_level: str = "log-level") -> AcrCleanupError:
+    """
+    Return the report of an exception that no code expected. Call it where the exception is caught.
+
+    Its traceback goes to the debug log: it does not help a user, and may contain foreign text.
+    `log_level`: the name of the input that turns the debug log on.
+    """
+    log.debug("unexpected", exc_info=error)
+    seen = f"Unexpected error: {type(error).__name__}: {error}".rstrip(". ")
+    return AcrCleanupError(f"{seen}.", remedy=f"Run again with {log_level}: debug, and report it with that log.")
 
 
 @dataclass(frozen=True, slots=True)

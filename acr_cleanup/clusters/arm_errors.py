@@ -98,7 +98,8 @@ def _refused(call: str, target: AksPlace | Subscription, role: str, error: HttpR
 
 def _code_and_message(error: HttpResponseError) -> tuple[str, str]:
     """
-    Read them from `{"error": {"code", "message"}}`, or from the flat form that AKS sometimes uses.
+    Return the code and the message of an error: of `{"error": {"code", "message"}}`, or of the flat
+    form that AKS sometimes uses.
     """
     response: Any = error.response
     try:

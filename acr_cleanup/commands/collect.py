@@ -14,7 +14,7 @@ from acr_cleanup.clusters.target import ClusterTarget
 from acr_cleanup.commands.run import REFUSED
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
-from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, unexpected
 from acr_cleanup.reports import files, markdown_failures, words
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.dialect import GITHUB, Dialect
@@ -65,13 +65,8 @@ async def collect(
         except OSError as error:
             text = f"{out} could not be written: {error.strerror or error}."
             return _failed(error, text, 1, runtime, settings, dialect)
-        except Exception as error:  # show a message instead of a traceback
-            log.debug("unexpected", exc_info=True)
-            text = (
-                f"Unexpected error: {type(error).__name__}: {error}. Run again with log-level debug, and report it with "
-                "the log."
-            )
-            return _failed(error, text, 1, runtime, settings, dialect)
+        except Exception as error:  # noqa: BLE001  `unexpected` logs it; a traceback does not help a user
+            return _failed(error, str(unexpected(error)), 1, runtime, settings, dialect)
         finally:
             runtime.finish()
 

@@ -15,12 +15,12 @@ from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem, unexpected
 from acr_cleanup.records.report import Report, read_report
-from acr_cleanup.reports.answer import ExplanationPage
-from acr_cleanup.reports.explained_repository import RepositoryExplanation
-from acr_cleanup.reports.explanation import TagExplanation
-from acr_cleanup.reports.past import PastExplanation
+from acr_cleanup.reports.answer import Answer
+from acr_cleanup.reports.explained_repository import explain_repository
+from acr_cleanup.reports.explanation import explain_item
+from acr_cleanup.reports.past import explain_past
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.stages.read import read_usage
@@ -61,7 +61,7 @@ def parse_target(text: str, registry: RegistryHost) -> Target:
     If a target has a tag and a digest, the tag is ignored, as in a container runtime. Raises
     `ConfigurationError` if the target is invalid or in another registry.
 
-    >>> parse_target("CONTOSO.azurecr.io/shop/web:1.0", Registry("contoso.azurecr.io"))
+    >>> parse_target("CONTOSO.azurecr.io/shop/web:1.0", RegistryHost("contoso.azurecr.io"))
     Target(repository='shop/web', tag='1.0', digest=None)
     """
     rest = _SCHEME.sub("", text.strip(), count=1)
@@ -106,18 +106,17 @@ async def explain(
     try:
         async with open_connections() if open_connections else connect(settings, runtime, environ) as connections:
             evidence = await _read(parsed, settings, connections, runtime, clock)
-        answer, code = _answer(parsed, evidence, everything=settings.log_level == "debug")
+        answer = _answer(parsed, evidence, everything=settings.log_level == "debug")
         runtime.show(answer)
+        code = EXPLAINED if answer.known else NOT_FOUND
     except ConfigurationError:
         raise
     except AcrCleanupError as error:
         log.debug("explain failed", exc_info=True)
         runtime.log(Level.ERROR, f"{parsed} cannot be explained: {error}")
         code = UNREADABLE
-    except Exception as error:  # show a message instead of a traceback
-        log.debug("unexpected", exc_info=True)
-        message = f"Unexpected error: {type(error).__name__}: {error}"
-        runtime.log(Level.ERROR, f"{message}. Run again with --log-level debug, and report it with the log.")
+    except Exception as error:  # noqa: BLE001
+        runtime.log(Level.ERROR, str(unexpected(error)))
         code = UNREADABLE
     runtime.finish()
     return code
@@ -140,24 +139,21 @@ async def _read(
     return Evidence(inventory, usage, settings.policy, now)
 
 
-def _answer(target: Target, evidence: Evidence, *, everything: bool) -> tuple[ExplanationPage, int]:
-    """Return the answer and the exit code. With `everything`, long lists are not shortened."""
+def _answer(target: Target, evidence: Evidence, *, everything: bool) -> Answer:
+    """Return the answer. With `everything`, long lists are not shortened."""
     inventory = evidence.inventory
     if target.tag is None and target.digest is None:
-        known = inventory.tags or inventory.manifests or target.repository in evidence.usage.repositories
-        return RepositoryExplanation(everything, evidence), EXPLAINED if known else NOT_FOUND
-    if target.digest is not None:
-        digests = {*inventory.manifests, *inventory.tags_of, *evidence.usage.digests(inventory.name)}
-        explanation = explain_manifest(evidence, _full_digest(target, target.digest, digests))
-    else:
-        explanation = explain_tag(evidence, target.tag or "")
-    code = EXPLAINED if explanation.exists or explanation.uses else NOT_FOUND
-    return TagExplanation(everything, evidence, explanation), code
+        return explain_repository(evidence, everything=everything)
+    if target.digest is None:
+        return explain_item(evidence, explain_tag(evidence, target.tag or ""), everything=everything)
+    digests = {*inventory.manifests, *inventory.tags_of, *evidence.usage.digests(inventory.name)}
+    explanation = explain_manifest(evidence, _full_digest(target, target.digest, digests))
+    return explain_item(evidence, explanation, everything=everything)
 
 
 def _full_digest(target: Target, beginning: str, digests: Iterable[str]) -> Digest:
     """
-    Return the digest that starts so, or `beginning` if none does.
+    Return the digest that begins with `beginning`, or `beginning` itself if there is none.
 
     Raises `ConfigurationError` if several do.
     """
@@ -179,7 +175,7 @@ def explain_report(target: str, report: Path, runtime: Runtime) -> int:
     digest = None
     if parsed.digest is not None:
         digest = _full_digest(parsed, parsed.digest, _digests(run, parsed.repository))
-    answer = PastExplanation(everything=False, run=run, repository=parsed.repository, tag=parsed.tag, digest=digest)
+    answer = explain_past(run, parsed.repository, parsed.tag, digest)
     runtime.show(answer)
     runtime.finish()
     return EXPLAINED if answer.known else NOT_FOUND

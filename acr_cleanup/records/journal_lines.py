@@ -1,8 +1,8 @@
 """
 The lines of a journal.
 
-A journal must be restored as far as possible after it was edited or truncated. So only the members
-that `acr-cleanup restore` needs are required.
+Only the members that `acr-cleanup restore` needs are required: an edited or truncated journal is
+restored as far as possible.
 """
 
 from __future__ import annotations

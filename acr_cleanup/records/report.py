@@ -6,14 +6,19 @@ A reader ignores members that it does not know, because later versions may have 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
 
+from acr_cleanup.core.inventory import Tag
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
-from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.plan import Decision
+from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.usage import ImageUse, Workload
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import plain
 from acr_cleanup.records.parts import (
@@ -33,7 +38,9 @@ from acr_cleanup.records.parts import (
 )
 
 SCHEMA_VERSION = 1
-"""Increased when a reader of the old format could misread the new one. New members do not increase it."""
+"""
+Increased when a reader of the old format could misread the new one. New members do not increase it.
+"""
 
 _REMEDY = "Name the report.json in the report folder of a run."
 
@@ -59,6 +66,13 @@ class RecordedUse(msgspec.Struct, frozen=True):
             workload.cluster, workload.namespace, workload.kind, workload.name, use.container, use.field, use.text
         )
 
+    def value(self, repository: str) -> ImageUse:
+        workload = Workload(self.cluster, self.namespace, self.kind, self.name)
+        # A report has the text of the field, but not the reference that was parsed from it.
+        return ImageUse(
+            workload, self.container, self.field, self.text, ImageReference("", repository, tag=None, digest=None)
+        )
+
 
 _RULE = {"pattern": "^[a-z]+(-[a-z]+)*$"}
 
@@ -80,7 +94,7 @@ class TagReason(msgspec.Struct, frozen=True):
     detail: str
     """The evidence of the rule."""
     uses: list[RecordedUse] = []
-    """The uses, for the rule `in-use`."""
+    """With the rule `in-use`: the uses."""
 
 
 _KEEP = {"properties": {"decision": {"const": "keep"}}}
@@ -95,7 +109,7 @@ _REASONED = Meta(
         ]
     }
 )
-"""What is kept has a reason; what is deleted has none."""
+"""A kept item has a reason, and a deleted item has none."""
 
 
 class TagDecision(msgspec.Struct, frozen=True):
@@ -108,9 +122,13 @@ class TagDecision(msgspec.Struct, frozen=True):
     reasons: list[TagReason]
     """Every reason to keep the tag, strongest first; empty if it is to be deleted."""
 
-    @property
-    def deletes(self) -> bool:
-        return self.decision == "delete"
+    def value(self, repository: str) -> Decision:
+        """The decision as a value of the core. Reports of later versions may have further rules."""
+        reasons = (
+            KeepReason(cast("Rule", reason.rule), reason.detail, tuple(use.value(repository) for use in reason.uses))
+            for reason in self.reasons
+        )
+        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons))
 
 
 class UntaggedDecision(msgspec.Struct, frozen=True):
@@ -200,7 +218,7 @@ class Reference(msgspec.Struct):
 
 
 class BrokenReference(Reference):
-    """A reference that could be pulled before the run but not after it, or a lost child of a kept index."""
+    """A reference that could be pulled before the run only, or a lost child of a kept index."""
 
     seen: str
     """The end of a sentence that begins with the name of the reference."""
@@ -221,7 +239,7 @@ class Verification(msgspec.Struct, forbid_unknown_fields=True):
     notes: list[str]
     """Changes by others during the run. None of these items is known to be in use."""
     unproven: list[str]
-    """What could not be checked, and why."""
+    """Everything that could not be checked, and the reason."""
     skipped: bool
     """True if the run was stopped before the verification."""
 
@@ -313,7 +331,18 @@ class Report(msgspec.Struct):
     """
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
-    """The reviewed plan that was applied; null if there was none."""
+    """The reviewed plan that was applied; null without one."""
+
+
+T = TypeVar("T")
+
+
+def _decoded(text: bytes, document: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text, type=document)
+    except msgspec.DecodeError:
+        # Foreign text may have a lone surrogate. Only the standard library decodes its escape.
+        return msgspec.convert(json.loads(text), document)
 
 
 def read_report(path: Path) -> Report:
@@ -327,10 +356,10 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise invalid(f"The file cannot be read: {error.strerror or error}.") from error
     try:
-        version = msgspec.json.decode(text, type=SchemaVersion)
+        version = _decoded(text, SchemaVersion)
         if version.schema_version != SCHEMA_VERSION:
             seen = f"The report has version {version.schema_version}, but this program reads version {SCHEMA_VERSION} only."
             raise invalid(seen, f"Read it with the acr-cleanup that wrote it ({plain(version.tool_version, 40)}).")
-        return msgspec.json.decode(text, type=Report)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _decoded(text, Report)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise invalid(f"The file is not the report of a run: {error}.") from error

@@ -1,5 +1,6 @@
 """
-The JSON schemas of the documents. They are made from the Structs, with the docstrings of their fields.
+The JSON schemas of the documents. They are made from the Structs, with the docstrings of their
+fields.
 
 `UPDATE_CONTRACT=1 make contract` writes them to docs/schemas.
 """
@@ -31,7 +32,7 @@ def schema(name: str) -> dict[str, Any]:
     title, document = DOCUMENTS[name]
     # JSON schemas have the regular expressions of JavaScript, which does not know \\A and \\Z.
     text = json.dumps(msgspec.json.schema(document)).replace(r"\\A", "^").replace(r"\\Z", "$")
-    described: dict[str, Any] = json.loads(text)
+    described: dict[str, Any] = json.loads(text, object_hook=_with_sorted_choices)
     definitions: dict[str, Any] = described.pop("$defs")
     for module in (parts, journal_lines, plan, report, snapshot):
         for definition in definitions.keys() & vars(module).keys():
@@ -41,6 +42,11 @@ def schema(name: str) -> dict[str, Any]:
     top = definitions.pop(described["$ref"].rpartition("/")[2]) if "$ref" in described else described
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **top, "title": title}
     return {**head, "$defs": definitions}
+
+
+def _with_sorted_choices(node: dict[str, Any]) -> dict[str, Any]:
+    # msgspec lists the values of a Literal in another order in each process.
+    return {**node, "enum": sorted(node["enum"])} if "enum" in node else node
 
 
 def _descriptions(document: type[msgspec.Struct]) -> dict[str, str]:

@@ -18,7 +18,7 @@ SNAPSHOT_VERSION = 1
 
 
 class SnapshotUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """One place in one workload that names one image. Without tag and digest, it may be any image of the repository."""
+    """One place that names an image; without tag and digest, any image of the repository."""
 
     namespace: str
     """Empty for cluster-scoped objects."""
@@ -46,7 +46,7 @@ class SnapshotBlocker(msgspec.Struct, forbid_unknown_fields=True):
     seen: str
     """The response."""
     remedy: str
-    """What to do."""
+    """The remedy."""
     kind: str
     """
     The kind of object that could not be listed, as kubectl names it; empty if it is more than one.
@@ -71,7 +71,7 @@ class ScannedCluster(msgspec.Struct, forbid_unknown_fields=True):
     uses: list[SnapshotUse]
     """Every place that names an image of the registry."""
     blockers: list[SnapshotBlocker]
-    """What could not be read. A run with a blocker deletes nothing."""
+    """Everything that could not be read. A run with a blocker deletes nothing."""
     waived: list[SnapshotBlocker]
     """Kinds that could not be listed and were waived."""
     notes: list[str]

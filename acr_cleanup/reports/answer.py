@@ -1,163 +1,185 @@
 """
-Parts that the answers of `acr-cleanup explain` share.
+The answer of `acr-cleanup explain` about a tag, a manifest or a repository, and its form as a page.
 
-A terminal shows a limited number of uses and tags, and counts the others. Other outputs show all.
+It is made of the evidence of now (`explanation`) or of the report of a past run (`past`).
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from itertools import groupby
 
-from acr_cleanup.core.explanation import decide
-from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import Evidence
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.core.plan import Decision
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.usage import Blocker, ImageUse
 from acr_cleanup.reports import words
-from acr_cleanup.reports.blocks import Block, Line, TextPage, fact, heading, section
-from acr_cleanup.reports.plan_words import warning_text
+from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, TextPage, fact, heading, section
 
 USES_ON_SCREEN = 20
 TAGS_ON_SCREEN = 60
-_NAMES_SHOWN = 12
+_RUNNERS_ON_SCREEN = 10
 
 DELETED_STYLE, KEPT_STYLE, MISSING_STYLE, BLOCKED_STYLE = "bold yellow", "bold green", "bold red", "bold red"
 
 # Kinds that controllers create. Objects that people write are shown before them.
 _MADE_BY_CONTROLLERS = ("Job", "ReplicationController", "ControllerRevision", "ReplicaSet", "Pod")
+# Sorts tags of unknown age before all others.
+_BEGINNING = datetime.fromtimestamp(0).astimezone()
 
-BEGINNING = datetime.fromtimestamp(0).astimezone()
-"""Sorts tags of unknown age before all others."""
+TagRow = tuple[str, str, str, str]
+"""A tag, its age, its verdict and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShownUse:
-    """One use in words. All texts are foreign, and are escaped when they are shown."""
+class Fact:
+    """A label, and one or more texts."""
 
-    cluster: str
-    kind: str
-    who: str
-    """The workload and its container."""
-    field: str
-    """The path of the field in the object."""
-    text: str
-    """The value of the field."""
+    label: str
+    texts: tuple[str, ...]
+    noun: str = ""
+    """For a list that may be long: what it lists. A terminal shows its beginning."""
 
     @classmethod
-    def of(cls, use: ImageUse) -> ShownUse:
-        return cls(use.workload.cluster, use.workload.kind, str(use), use.field, use.text)
+    def of(cls, label: str, *texts: str) -> Fact:
+        return cls(label, texts)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """How many uses and tags are shown; None: all."""
+class RuleList:
+    """Rules with their evidence: those that apply, or those that do not."""
 
-    uses: int | None = None
-    tags: int | None = None
+    title: str
+    rows: tuple[tuple[str, str], ...]
+    noun: str = ""
+    """As in `Fact`."""
 
 
-ON_SCREEN = Bounds(USES_ON_SCREEN, TAGS_ON_SCREEN)
+@dataclass(frozen=True, slots=True)
+class UseGroup:
+    """Uses that lead to the tag or manifest in the same way."""
+
+    title: str
+    uses: tuple[ImageUse, ...]
 
 
-@dataclass(frozen=True)
-class ExplanationPage(TextPage):
-    """An answer. A terminal shows it within `ON_SCREEN`, unless `everything` is set."""
+@dataclass(frozen=True, kw_only=True)
+class Answer(TextPage):
+    """
+    An answer. Foreign text is escaped in every text, except in uses, blockers and warnings.
 
-    everything: bool
+    A terminal shows a limited number of uses and tags, and counts the others. Other outputs show
+    all.
+    """
+
+    verdict: str
+    style: str
+    known: bool = True
+    """False if neither the registry nor a workload, or not the report, has it."""
+    everything: bool = False
+    """Does a terminal show all?"""
+    remarks: tuple[tuple[str, str], ...] = ()
+    """Lines after the verdict, with their styles."""
+    facts: tuple[Fact, ...] = ()
+    rules: tuple[RuleList, ...] = ()
+    notes: tuple[str, ...] = ()
+    runners: tuple[str, ...] = ()
+    """The workloads that run the repository."""
+    tags: tuple[TagRow, ...] = ()
+    uses_title: str = ""
+    uses: tuple[UseGroup, ...] = ()
+    read_times: Mapping[str, str] = field(default_factory=dict)
+    """Cluster -> when it was read, in words."""
+    conclusion: str = ""
+    blockers: tuple[Blocker, ...] = ()
+    warnings: tuple[str, ...] = ()
+    run: tuple[Fact, ...] = ()
+    """The clusters and, of a past run, its other circumstances."""
 
     def blocks(self) -> Iterable[Block]:
-        return self.compose(Bounds())
+        return self._compose(None, None, None)
 
     def on_screen(self) -> Iterable[Block]:
-        return self.blocks() if self.everything else self.compose(ON_SCREEN)
+        if self.everything:
+            return self.blocks()
+        return self._compose(USES_ON_SCREEN, TAGS_ON_SCREEN, _RUNNERS_ON_SCREEN)
 
-    @abstractmethod
-    def compose(self, bounds: Bounds) -> Iterable[Block]:
-        """Yield all blocks, within these bounds."""
+    def _compose(self, uses: int | None, tags: int | None, runners: int | None) -> Iterator[Block]:
+        """Yield all blocks, with at most so many uses, tags and runners."""
+        yield Line(((self.verdict, self.style),))
+        yield from (Line((remark,)) for remark in self.remarks)
+        yield from section(_facts(self.facts, tags))
+        for rules in self.rules:
+            yield from section(_rules(rules, tags))
+        yield from section(Line(((note, ""),)) for note in self.notes)
+        yield from section(_runners(self.runners, runners))
+        yield from section(_tags(self.tags, tags))
+        yield from section(self._uses(uses))
+        if self.conclusion:
+            yield BLANK
+            yield Line(((self.conclusion, "bold"),))
+        yield from section(_blockers(self.blockers))
+        yield from section(_warnings(self.warnings))
+        yield from section(_facts(self.run, tags))
 
-
-@dataclass(frozen=True)
-class CurrentExplanation(ExplanationPage):
-    """An answer from evidence that was just read."""
-
-    evidence: Evidence
-
-    @property
-    def repository(self) -> str:
-        return words.plain(self.evidence.inventory.name)
-
-    @cached_property
-    def plan(self) -> RepositoryPlan:
-        return decide(self.evidence)
-
-    def blocked(self) -> str:
-        """The places with blockers, as a phrase; "" if everything was read."""
-        return words.first_few(words.plain(blocker.where, 80) for blocker in self.evidence.usage.blockers)
-
-    def blocked_line(self) -> Iterator[Block]:
-        if places := self.blocked():
-            text = f"{places} could not be read completely. A run would delete nothing now, and more uses may exist."
-            yield Line(((text, BLOCKED_STYLE),))
-
-    def evidence_blocks(self) -> Iterator[Block]:
-        """Yield the blockers, the warnings and the clusters that were read."""
-        usage = self.evidence.usage
-        yield from section(blocker_blocks(usage.blockers))
-        yield from section(warning_blocks((*usage.warnings, *map(warning_text, self.plan.warnings))))
-        yield from section(self._clusters())
-
-    def _clusters(self) -> Iterator[Block]:
-        for number, scan in enumerate(self.evidence.usage.scans):
-            access = f" ({words.plain(scan.access)})" if scan.access else ""
-            read = f"{words.count(scan.objects, 'object')}, {words.count(len(scan.uses), 'use')} of this registry"
-            text = f"{words.plain(scan.cluster)}{access}: {read}, {self.read_time(scan)}"
-            yield fact("Clusters" if number == 0 else "", text)
-
-    def read_time(self, scan: ClusterScan) -> str:
-        """When the cluster was read, in words."""
-        if scan.read_at is None:
-            return f"read {utc_minute(self.evidence.usage.read_at)}"
-        age = words.age(self.evidence.now - scan.read_at)
-        return f"from a usage snapshot of {utc_minute(scan.read_at)} ({age} old)"
-
-    def use_blocks(self, title: str, uses: Sequence[ImageUse], limit: int | None) -> Iterator[Block]:
-        """Yield the uses by cluster, and the time when each cluster was read."""
-        read_times = {scan.cluster: self.read_time(scan) for scan in self.evidence.usage.scans}
-        yield from uses_by_cluster(title, [ShownUse.of(use) for use in uses], read_times, limit)
+    def _uses(self, left: int | None) -> Iterator[Block]:
+        if self.uses:
+            yield heading(self.uses_title, "bold")
+        for group in self.uses:
+            yield from _use_group(group, self.read_times, left)
+            left = None if left is None else max(left - len(group.uses), 0)
 
 
-def uses_by_cluster(
-    title: str, uses: Sequence[ShownUse], read_times: dict[str, str], limit: int | None
-) -> Iterator[Block]:
-    """
-    Yield the uses grouped by cluster and workload. Objects that people write come first.
+def _facts(facts: Iterable[Fact], limit: int | None) -> Iterator[Block]:
+    for item in facts:
+        shown = item.texts[:limit] if item.noun else item.texts
+        yield from (fact("" if number else item.label, text) for number, text in enumerate(shown))
+        yield from _hidden(len(item.texts) - len(shown), item.noun, 11)
 
-    `read_times`: cluster -> when it was read, in words.
-    """
-    yield Line(((title, ""),), 2)
-    ordered = sorted(uses, key=lambda use: (use.cluster, kind_rank(use.kind), use.who, use.field))
-    shown = ordered if limit is None else ordered[:limit]
-    for cluster, of_cluster in groupby(shown, key=lambda use: use.cluster):
+
+def _rules(rules: RuleList, limit: int | None) -> Iterator[Block]:
+    yield heading(rules.title, "bold")
+    shown = rules.rows[:limit] if rules.noun else rules.rows
+    if shown:
+        yield Grid(shown, indent=2)
+    yield from _hidden(len(rules.rows) - len(shown), rules.noun)
+
+
+def _runners(runners: Sequence[str], limit: int | None) -> Iterator[Block]:
+    if runners:
+        yield heading(f"Run by {words.count(len(runners), 'workload')}", "bold")
+        yield from (Line(((words.plain(runner), ""),), 2) for runner in runners[:limit])
+        yield from _hidden(len(runners) - len(runners[:limit]), "workload")
+
+
+def _tags(rows: Sequence[TagRow], limit: int | None) -> Iterator[Block]:
+    if rows:
+        yield Grid(tuple(rows[:limit]), header=("Tag", "Pushed", "Verdict", "Why"), numbers=frozenset({1}))
+        yield from _hidden(len(rows) - len(rows[:limit]), "tag")
+
+
+def _use_group(group: UseGroup, read_times: Mapping[str, str], limit: int | None) -> Iterator[Block]:
+    """Yield the uses by cluster and workload. Objects that people write come first."""
+    yield Line(((f"{group.title} ({len(group.uses):,})", ""),), 2)
+    ordered = sorted(group.uses, key=lambda use: (use.workload.cluster, *authored_first(use), use.field))
+    for cluster, of_cluster in groupby(ordered[:limit], key=lambda use: use.workload.cluster):
         yield Line(((words.plain(cluster), "bold"), (f", {read_times.get(cluster, 'read then')}", "dim")), 4)
-        for who, fields in groupby(of_cluster, key=lambda use: use.who):
-            yield Line(((words.plain(who), "cyan"),), 6)
-            for use in fields:
+        for workload, uses in groupby(of_cluster, key=str):
+            yield Line(((words.plain(workload), "cyan"),), 6)
+            for use in uses:
                 yield Line(((f"{words.plain(use.field)}: ", "dim"), (words.plain(use.text), "")), 8)
-    yield from hidden_count(len(ordered) - len(shown), "use", 4)
+    yield from _hidden(len(ordered) - len(ordered[:limit]), "use", 4)
 
 
-def hidden_count(number: int, noun: str, indent: int = 2) -> Iterator[Block]:
+def _hidden(number: int, noun: str, indent: int = 2) -> Iterator[Block]:
     """Yield a line that counts what is not shown; nothing if everything is shown."""
     if number > 0:
         text = f"… and {number:,} more {words.plural(number, noun)}. To see all, pipe the output: | cat"
         yield Line(((text, "dim"),), indent)
 
 
-def blocker_blocks(blockers: Sequence[Blocker]) -> Iterator[Block]:
+def _blockers(blockers: Sequence[Blocker]) -> Iterator[Block]:
     """Yield the blockers: place, call, what was seen, and the remedy."""
     if blockers:
         yield heading("Blockers", "bold red")
@@ -170,26 +192,71 @@ def blocker_blocks(blockers: Sequence[Blocker]) -> Iterator[Block]:
                 yield Line((("→ ", "cyan"), (words.plain(blocker.remedy), "")), 6)
 
 
-def warning_blocks(warnings: Sequence[str]) -> Iterator[Block]:
+def _warnings(warnings: Sequence[str]) -> Iterator[Block]:
     if warnings:
         yield heading("Warnings", "bold yellow")
     yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in dict.fromkeys(warnings))
 
 
-def name_list(names: Iterable[str], limit: int = _NAMES_SHOWN) -> str:
-    """Join names, at most `limit` of them."""
-    shown = [words.name(name) for name in names]
-    hidden = [f"{len(shown) - limit:,} more"] if len(shown) > limit else []
-    return words.listing([*shown[:limit], *hidden]) if shown else "none"
+# -- parts that answers from now and from a report share -------------------------------------------
+
+
+def tag_rows(
+    decisions: Iterable[Decision], now: datetime, deleted: Callable[[Decision], tuple[str, str]]
+) -> tuple[TagRow, ...]:
+    """
+    One row for each tag, newest first.
+
+    `deleted`: the verdict and the reason for a tag that no rule keeps.
+    """
+    newest = sorted(
+        decisions, key=lambda decision: (decision.tag.updated_at or _BEGINNING, decision.tag.name), reverse=True
+    )
+    return tuple(_tag_row(decision, now, deleted) for decision in newest)
+
+
+def _tag_row(decision: Decision, now: datetime, deleted: Callable[[Decision], tuple[str, str]]) -> TagRow:
+    tag = decision.tag
+    age = words.age(now - tag.updated_at) if tag.updated_at is not None else "?"
+    verdict, why = ("kept", _why_kept(decision)) if decision.reasons else deleted(decision)
+    return words.name(tag.name), age, verdict, why
+
+
+def _why_kept(decision: Decision) -> str:
+    first, *others = decision.reasons
+    why = words.plain(first.detail)
+    if first.rule == Rule.IN_USE and first.uses:
+        # The uses are sorted by how directly they name the tag. This sort is stable, so it keeps
+        # that order within each kind.
+        uses = sorted(first.uses, key=lambda use: _kind_rank(use.workload.kind))
+        why = f"in use: {words.plain(str(uses[0]))}{f' and {len(uses) - 1:,} more' if len(uses) > 1 else ''}"
+    names = dict.fromkeys(words.plain(reason.rule) for reason in others)
+    return f"{why} (also {', '.join(names)})" if names else why
+
+
+def cluster_text(name: str, access: str, objects: int, uses: int, read_time: str) -> str:
+    """How much was read in one cluster, and when."""
+    way = f" ({words.plain(access)})" if access else ""
+    read = f"{words.count(objects, 'object')}, {words.count(uses, 'use')} of this registry"
+    return f"{words.plain(name)}{way}: {read}, {read_time}"
+
+
+def read_time(snapshot: datetime | None, read_at: datetime, now: datetime) -> str:
+    """
+    When a cluster was read, in words. `snapshot`: when its usage snapshot was collected, if it has
+    one.
+    """
+    if snapshot is None:
+        return f"read {utc_minute(read_at)}"
+    return f"from a usage snapshot of {utc_minute(snapshot)} ({words.age(now - snapshot)} old)"
 
 
 def push_age(when: datetime | None, now: datetime) -> str:
     """The date of a push, and how long ago it was."""
-    return f"{words.date(when)}, {_ago(words.age(now - when))}" if when is not None else "at an unknown time"
-
-
-def _ago(age: str) -> str:
-    return age if age in {"now", "in the future"} else f"{age} ago"
+    if when is None:
+        return "at an unknown time"
+    age = words.age(now - when)
+    return f"{words.date(when)}, {age if age in {'now', 'in the future'} else f'{age} ago'}"
 
 
 def utc_minute(when: datetime) -> str:
@@ -197,13 +264,10 @@ def utc_minute(when: datetime) -> str:
     return f"{(words.timestamp(when) or '')[:16].replace('T', ' ')} UTC"
 
 
-def kind_rank(kind: str) -> int:
-    """
-    Sort key of a kind: 0 for objects that people write, more for objects that controllers create.
-    """
-    return _MADE_BY_CONTROLLERS.index(kind) + 1 if kind in _MADE_BY_CONTROLLERS else 0
-
-
 def authored_first(use: ImageUse) -> tuple[int, str]:
     """Sort key of a use: objects that people write come first."""
-    return kind_rank(use.workload.kind), str(use)
+    return _kind_rank(use.workload.kind), str(use)
+
+
+def _kind_rank(kind: str) -> int:
+    return _MADE_BY_CONTROLLERS.index(kind) + 1 if kind in _MADE_BY_CONTROLLERS else 0

@@ -1,35 +1,41 @@
 """
-The answer of `acr-cleanup explain` for one tag or one manifest.
-
-It shows the verdict, the facts, the rules that apply and those that do not, the uses, and the
-decision without these uses.
+The answer of `acr-cleanup explain` from the evidence of now: about one tag, one manifest or a
+repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import groupby
 
-from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses
+from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses, decide
 from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import RULES, Evidence, Rule, Scope, counted_with, describe_duration
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.core.verification import lacks
 from acr_cleanup.reports import words
 from acr_cleanup.reports.answer import (
+    BLOCKED_STYLE,
     DELETED_STYLE,
     KEPT_STYLE,
     MISSING_STYLE,
-    Bounds,
-    CurrentExplanation,
-    hidden_count,
-    name_list,
+    Answer,
+    Fact,
+    RuleList,
+    UseGroup,
+    cluster_text,
     push_age,
+    read_time,
 )
-from acr_cleanup.reports.blocks import BLANK, Block, Grid, Line, fact, heading, section
+from acr_cleanup.reports.plan_words import warning_text
+
+_NAMES_SHOWN = 12
 
 _LINKS = {
     Link.NAME: "They name {tag}",
@@ -40,32 +46,82 @@ _LINKS = {
 }
 
 
+def explain_item(evidence: Evidence, explanation: Explanation, *, everything: bool = False) -> Answer:
+    """Make the answer about one tag or one manifest."""
+    return _Item(evidence, explanation).answer(everything=everything)
+
+
 @dataclass(frozen=True)
-class TagExplanation(CurrentExplanation):
-    """The answer for one tag, or for one manifest."""
+class Circumstances:
+    """The evidence, and the parts of an answer that depend on nothing else."""
+
+    evidence: Evidence
+
+    @property
+    def repository(self) -> str:
+        return words.plain(self.evidence.inventory.name)
+
+    @cached_property
+    def plan(self) -> RepositoryPlan:
+        return decide(self.evidence)
+
+    def blocked(self) -> str:
+        """The places with blockers, as a phrase; "" if everything was read."""
+        return words.first_few(words.plain(blocker.where, 80) for blocker in self.evidence.usage.blockers)
+
+    def remarks(self) -> tuple[tuple[str, str], ...]:
+        if places := self.blocked():
+            text = f"{places} could not be read completely. A run would delete nothing now, and more uses may exist."
+            return ((text, BLOCKED_STYLE),)
+        return ()
+
+    def warnings(self) -> tuple[str, ...]:
+        return (*self.evidence.usage.warnings, *map(warning_text, self.plan.warnings))
+
+    def clusters(self) -> tuple[Fact, ...]:
+        texts = (
+            cluster_text(scan.cluster, scan.access, scan.objects, len(scan.uses), self.read_time(scan))
+            for scan in self.evidence.usage.scans
+        )
+        return (Fact("Clusters", tuple(texts)),)
+
+    def read_time(self, scan: ClusterScan) -> str:
+        return read_time(scan.read_at, self.evidence.usage.read_at, self.evidence.now)
+
+
+@dataclass(frozen=True)
+class _Item(Circumstances):
+    """The parts of the answer about one tag, or about one manifest."""
 
     explanation: Explanation
+
+    def answer(self, *, everything: bool) -> Answer:
+        explanation = self.explanation
+        decision = explanation.decision
+        verdict, style = self._verdict()
+        return Answer(
+            verdict=verdict,
+            style=style,
+            known=explanation.exists or bool(explanation.uses),
+            everything=everything,
+            remarks=self.remarks(),
+            facts=tuple(self._facts(decision)) if decision is not None else (),
+            rules=tuple(self._rules(decision)) if decision is not None else (),
+            notes=tuple(self._absent()) if decision is None else (),
+            uses_title=self._uses_title(),
+            uses=tuple(self._uses()),
+            read_times={scan.cluster: self.read_time(scan) for scan in self.evidence.usage.scans},
+            conclusion=self._without_uses(explanation.without_uses) if explanation.without_uses is not None else "",
+            blockers=self.evidence.usage.blockers,
+            warnings=self.warnings(),
+            run=self.clusters(),
+        )
 
     @property
     def title(self) -> str:
         name = self.explanation.name
         separator = "@" if self.explanation.digest == name else ":"
         return f"{self.repository}{separator}{words.plain(name)}"
-
-    def compose(self, bounds: Bounds) -> Iterator[Block]:
-        decision, without_uses = self.explanation.decision, self.explanation.without_uses
-        yield Line((self._verdict(),))
-        yield from self.blocked_line()
-        if decision is not None:
-            yield from section(self._facts(decision, bounds))
-            yield from section(self._reasons(decision, bounds.tags))
-        else:
-            yield from section(self._absent())
-        yield from section(self._uses(bounds.uses))
-        if without_uses is not None:
-            yield BLANK
-            yield Line(((self._without_uses(without_uses), "bold"),))
-        yield from self.evidence_blocks()
 
     # -- the verdict -------------------------------------------------------------------------------
 
@@ -102,49 +158,49 @@ class TagExplanation(CurrentExplanation):
         pods = "Its pods" if number == 1 else "Their pods" if pulls == number else f"The pods of {pulls:,}"
         return f"{start}, but {named}. {pods} fail on their next pull."
 
-    def _absent(self) -> Iterator[Block]:
+    def _absent(self) -> Iterator[str]:
         inventory, explanation = self.evidence.inventory, self.explanation
         if not inventory.tags and not inventory.manifests:
-            yield Line(((f"The registry has no repository {self.repository}, or it is empty.", ""),))
+            yield f"The registry has no repository {self.repository}, or it is empty."
             return
         size = f"{words.count(len(inventory.tags), 'tag')} and {words.count(len(inventory.manifests), 'manifest')}"
         names = [tag.name for tag in inventory.tags] if explanation.digest is None else []
         similar = get_close_matches(explanation.name, names, 3)
         hint = f" Similar tags: {', '.join(map(words.name, similar))}." if similar else ""
-        yield Line(((f"{self.repository} has {size}.{hint}", ""),))
+        yield f"{self.repository} has {size}.{hint}"
         if open_uses := self.evidence.usage.of_any(inventory.name):
             number = len(open_uses)
             verb = "does" if number == 1 else "do"
             text = f"{words.count(number, 'use')} of the repository {verb} not say which image, so it may be this one."
-            yield Line(((text, ""),))
+            yield text
 
     # -- facts and rules ---------------------------------------------------------------------------
 
-    def _facts(self, decision: ExplainedDecision, bounds: Bounds) -> Iterator[Block]:
+    def _facts(self, decision: ExplainedDecision) -> Iterator[Fact]:
         explanation, now = self.explanation, self.evidence.now
         if explanation.tag is not None:
-            yield fact("Digest", str(explanation.digest))
-            yield fact("Pushed", push_age(explanation.tag.updated_at, now))
+            yield Fact.of("Digest", str(explanation.digest))
+            yield Fact.of("Pushed", push_age(explanation.tag.updated_at, now))
         elif explanation.manifest is not None:
-            yield fact("Changed", push_age(explanation.manifest.updated_at, now))
-        yield fact("Manifest", self._manifest(explanation.manifest))
-        yield from self._related(bounds)
-        yield fact("Locked", self._locks())
+            yield Fact.of("Changed", push_age(explanation.manifest.updated_at, now))
+        yield Fact.of("Manifest", self._manifest(explanation.manifest))
+        yield from self._related()
+        yield Fact.of("Locked", self._locks())
         yield from self._freed(decision)
 
-    def _related(self, bounds: Bounds) -> Iterator[Block]:
-        """The tags and manifests related it."""
+    def _related(self) -> Iterator[Fact]:
+        """The related tags and manifests."""
         explanation, related = self.explanation, self.explanation.related
         if explanation.tag is None:
-            yield from self._tags(bounds.tags)
+            yield self._tags()
         elif others := [tag.name for tag in related.tags if tag != explanation.tag]:
-            yield fact("Also", f"{name_list(others)}, on the same manifest")
+            yield Fact.of("Also", f"{_name_list(others)}, on the same manifest")
         if related.parents:
-            yield fact("Listed by", name_list(map(self._manifest_name, related.parents)))
+            yield Fact.of("Listed by", _name_list(map(self._manifest_name, related.parents)))
         if related.referrers:
-            yield fact("Referrers", name_list(map(self._manifest_name, related.referrers)))
+            yield Fact.of("Referrers", _name_list(map(self._manifest_name, related.referrers)))
         if related.subjects:
-            yield fact("Subject", name_list(map(self._manifest_name, related.subjects)))
+            yield Fact.of("Subject", _name_list(map(self._manifest_name, related.subjects)))
 
     def _locks(self) -> str:
         explanation = self.explanation
@@ -152,7 +208,7 @@ class TagExplanation(CurrentExplanation):
         locks += ["the manifest"] if explanation.manifest is not None and explanation.manifest.locked else []
         return words.listing(locks) if locks else "no"
 
-    def _freed(self, decision: ExplainedDecision) -> Iterator[Block]:
+    def _freed(self, decision: ExplainedDecision) -> Iterator[Fact]:
         """The space that is freed together with a tag."""
         explanation, manifest_decision = self.explanation, self.explanation.manifest_decision
         if explanation.tag is None or not decision.deletes or manifest_decision is None:
@@ -160,20 +216,15 @@ class TagExplanation(CurrentExplanation):
         if manifest_decision.deletes:
             manifest = explanation.manifest
             size = f" ({words.size(manifest.size)} as listed)" if manifest is not None else ""
-            yield fact("Frees", f"its manifest, which is deleted too{size}")
+            yield Fact.of("Frees", f"its manifest, which is deleted too{size}")
         else:
-            yield fact("Frees", f"nothing, because its manifest is kept: {_details(manifest_decision)}")
+            yield Fact.of("Frees", f"nothing, because its manifest is kept: {_details(manifest_decision)}")
 
-    def _tags(self, limit: int | None) -> Iterator[Block]:
+    def _tags(self) -> Fact:
         deletes = {decision.tag.name: decision.deletes for decision in self.plan.decisions}
         tags = self.explanation.related.tags
-        if not tags:
-            yield fact("Tags", "none")
-        shown = tags if limit is None else tags[:limit]
-        for number, tag in enumerate(shown):
-            verdict = "would be deleted" if deletes[tag.name] else "is kept"
-            yield fact("" if number else "Tags", f"{words.name(tag.name)} {verdict}")
-        yield from hidden_count(len(tags) - len(shown), "tag", 11)
+        texts = (f"{words.name(tag.name)} {'would be deleted' if deletes[tag.name] else 'is kept'}" for tag in tags)
+        return Fact("Tags", tuple(texts) or ("none",), "tag")
 
     def _manifest(self, manifest: Manifest | None) -> str:
         if manifest is None:
@@ -182,7 +233,7 @@ class TagExplanation(CurrentExplanation):
         if manifest.is_index:
             if not manifest.known:
                 return "an index that cannot be read"
-            children = name_list(map(self._child, manifest.children)) if manifest.children else "nothing"
+            children = _name_list(map(self._child, manifest.children)) if manifest.children else "nothing"
             return f"an index of {children}"
         if manifest.platform:
             return f"an image for {words.plain(manifest.platform)}{size}"
@@ -198,21 +249,15 @@ class TagExplanation(CurrentExplanation):
     def _manifest_name(self, digest: Digest) -> str:
         """The short digest, and the tags in parentheses."""
         tags = self.evidence.inventory.tags_of.get(digest, ())
-        names = f" ({name_list([tag.name for tag in tags], 3)})" if tags else ""
+        names = f" ({_name_list([tag.name for tag in tags], 3)})" if tags else ""
         return f"{short(digest)}{names}"
 
-    def _reasons(self, decision: ExplainedDecision, limit: int | None) -> Iterator[Block]:
+    def _rules(self, decision: ExplainedDecision) -> Iterator[RuleList]:
         if decision.reasons:
-            yield heading("Why it is kept", "bold")
-            shown = decision.reasons if limit is None else decision.reasons[:limit]
-            yield Grid(tuple((str(reason.rule), _detail(reason)) for reason in shown), indent=2)
-            yield from hidden_count(len(decision.reasons) - len(shown), "reason")
-        against = tuple(self._against(decision)) if self.explanation.tag is not None else ()
-        if against and decision.reasons:
-            yield BLANK
-        if against:
-            yield heading("Rules that do not apply" if decision.reasons else "Why no rule keeps it", "bold")
-            yield Grid(against, indent=2)
+            rows = tuple((str(reason.rule), _detail(reason)) for reason in decision.reasons)
+            yield RuleList("Why it is kept", rows, "reason")
+        if against := tuple(self._against(decision)):
+            yield RuleList("Rules that do not apply" if decision.reasons else "Why no rule keeps it", against)
 
     def _against(self, decision: ExplainedDecision) -> Iterator[tuple[str, str]]:
         """The rules that do not keep the tag, each with its evidence."""
@@ -221,7 +266,7 @@ class TagExplanation(CurrentExplanation):
             return
         holding = {reason.rule for reason in decision.reasons}
         running = _clusters_that_run(evidence)
-        scope = "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {name_list(running)}"
+        scope = "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {_name_list(running)}"
         scope += "" if policy.shard.is_whole else f", and belongs to shard {policy.shard}"
         among = f" of {counted_with(policy, tag.name)}" if policy.keep_last_by else ""
         newest = f"it is not among the newest {policy.keep_last}{among}" if policy.keep_last else "keep-last is 0"
@@ -245,19 +290,16 @@ class TagExplanation(CurrentExplanation):
 
     # -- uses --------------------------------------------------------------------------------------
 
-    def _uses(self, limit: int | None) -> Iterator[Block]:
+    def _uses_title(self) -> str:
+        uses = self.explanation.uses
+        workloads = words.count(len({linked.use.workload for linked in uses}), "workload")
+        return f"Used by {workloads} ({words.count(len(uses), 'use')})"
+
+    def _uses(self) -> Iterator[UseGroup]:
         explanation = self.explanation
-        if not explanation.uses:
-            return
-        workloads = words.count(len({linked.use.workload for linked in explanation.uses}), "workload")
-        yield heading(f"Used by {workloads} ({words.count(len(explanation.uses), 'use')})", "bold")
-        left = limit
+        tag = "this tag" if explanation.tag is not None or explanation.digest is None else "one of its tags"
         for link, group in groupby(explanation.uses, key=lambda linked: linked.link):
-            uses = [linked.use for linked in group]
-            tag = "this tag" if explanation.tag is not None or explanation.digest is None else "one of its tags"
-            title = f"{_LINKS[link].format(tag=tag)} ({len(uses):,})"
-            yield from self.use_blocks(title, uses, left)
-            left = None if left is None else max(left - len(uses), 0)
+            yield UseGroup(_LINKS[link].format(tag=tag), tuple(linked.use for linked in group))
 
     def _without_uses(self, without_uses: WithoutUses) -> str:
         """The decision without all of the uses, and whether each use alone would keep it."""
@@ -296,3 +338,10 @@ def _details(decision: ExplainedDecision, limit: int = 3) -> str:
 def _detail(reason: Reason) -> str:
     """The evidence of a rule. It contains foreign names."""
     return words.plain(reason.detail)
+
+
+def _name_list(names: Iterable[str], limit: int = _NAMES_SHOWN) -> str:
+    """Join names, at most `limit` of them."""
+    shown = [words.name(name) for name in names]
+    hidden = [f"{len(shown) - limit:,} more"] if len(shown) > limit else []
+    return words.listing([*shown[:limit], *hidden]) if shown else "none"

@@ -8,11 +8,10 @@ its place and its remedy.
 
 `options` is the table of options, and `option` defines what an entry says. The other modules, in
 the order in which a value passes them: `file` reads the configuration file as text. `grammar`
-parses one value, and `kinds` lists and other values made of several. `form` describes the keys of
-the file and the inputs. `mistakes` reports invalid values. `load` builds the `Settings`.
+parses one value, and `kinds` lists and other values made of several. `form` checks the keys of a
+mapping and makes the JSON schema of the file. `load` builds the `Settings`.
 
-`--help` needs the table only, so this package imports neither pydantic nor YAML: import `load` and
-`form` where they are used.
+`--help` needs the table only, so this package does not import YAML: import `load` where it is used.
 """
 
 from acr_cleanup.settings.kinds import InputKind

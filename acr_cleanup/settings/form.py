@@ -1,194 +1,229 @@
 """
-Models of the configuration file and of the inputs, and the JSON schema of the file.
+The forms of mappings: their keys, how a mapping is checked, and the JSON schema of the file.
 
-Their options are made from the table of options. The keys that only the file has are written here.
+Options are in the table of options. The keys that only the file has are written here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from acr_cleanup.access.clouds import REGISTRY_AUDIENCE
 from acr_cleanup.clusters.target import Access
+from acr_cleanup.errors import Problem
 from acr_cleanup.settings import kinds
+from acr_cleanup.settings.grammar import InvalidOption, did_you_mean, nearest
 from acr_cleanup.settings.option import Option, Way
 from acr_cleanup.settings.options import OPTIONS
 
 _OPTIONS = {option.key: option for option in OPTIONS}
 
 
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The keys that a mapping may have. `name` and `description` are for the schema."""
+
+    name: str
+    description: str
+    keys: Mapping[str, Option]
 
 
-M = TypeVar("M", bound=Model)
-
-AccessName = Annotated[Access, kinds.choice(Access)]
-ClusterName = Annotated[str, kinds.CLUSTER_NAME]
-Duration = Annotated[timedelta, kinds.DURATION]
-Endpoint = Annotated[str, kinds.ENDPOINT]
-Guid = Annotated[str, kinds.GUID_TEXT]
-Hosts = Annotated[tuple[str, ...], kinds.HOSTS]
-RegistryUrl = Annotated[str, kinds.REGISTRY_URL]
-ResourceGroup = Annotated[str, kinds.RESOURCE_GROUP]
-ResourceId = Annotated[tuple[str, str, str], kinds.RESOURCE_ID]
-Text = Annotated[str, kinds.TEXT]
-
-_ACCESS = (
+_required = partial(Option, required=True)
+_ACCESS = Option(
+    kinds.choice(Access),
     "How the cluster is read: directly, by run command, or (auto) by run command only if its API server is private and "
-    "cannot be reached."
+    "cannot be reached.",
+    default="auto",
+)
+AKS_BY_NAME = Form(
+    "AksByName",
+    "An AKS cluster, by its name.",
+    {
+        "name": _required(kinds.CLUSTER_NAME, "The name of the AKS cluster."),
+        "subscription_id": _required(kinds.GUID_TEXT, "The id of the subscription that the cluster is in."),
+        "resource_group": _required(kinds.RESOURCE_GROUP, "The name of the resource group that the cluster is in."),
+        "access": _ACCESS,
+    },
+)
+AKS_BY_ID = Form(
+    "AksById",
+    "An AKS cluster, by its resource id.",
+    {
+        "resource_id": _required(kinds.RESOURCE_ID, "The resource id of the AKS cluster."),
+        "access": _ACCESS,
+    },
+)
+BY_KUBECONFIG = Form(
+    "ByKubeconfig",
+    "Any Kubernetes cluster, by a kubeconfig file.",
+    {
+        "kubeconfig": _required(kinds.TEXT, "The path of a kubeconfig file, relative to the folder of this file."),
+        "context": Option(kinds.TEXT, "The context to use. By default the current context of the file."),
+    },
+)
+BY_SNAPSHOT = Form(
+    "BySnapshot",
+    "A cluster that `acr-cleanup collect` has read on another machine.",
+    {
+        "snapshot": _required(
+            kinds.TEXT, "The path of a usage snapshot that contains a cluster of this name, relative to this file."
+        ),
+        "max_age": Option(
+            kinds.DURATION, "The maximum age of the snapshot of the cluster when it is used.", default="24h"
+        ),
+        "resource_id": Option(
+            kinds.RESOURCE_ID, "The resource id of the AKS cluster. The snapshot must be of this cluster."
+        ),
+    },
+)
+_FORM_BY_KEY = {"kubeconfig": BY_KUBECONFIG, "snapshot": BY_SNAPSHOT, "resource_id": AKS_BY_ID, "name": AKS_BY_NAME}
+"""The first of these keys that the entry of a cluster has decides its form."""
+
+REGISTRY = Form(
+    "RegistryEntry",
+    "The registry to clean.",
+    {
+        "url": Option(
+            kinds.REGISTRY_URL, "The login server of the registry (contoso.azurecr.io), or its name (contoso)."
+        ),
+        "subscription_id": Option(kinds.GUID_TEXT, "The id of the subscription that the registry is in."),
+        "resource_group": Option(kinds.RESOURCE_GROUP, "The name of the resource group that the registry is in."),
+        "aliases": _OPTIONS["registry_aliases"],
+    },
+)
+CLOUD = Form(
+    "CloudEntry",
+    "Endpoints that differ from those of the named cloud.",
+    {
+        "authority": Option(kinds.ENDPOINT, "The URL of Entra ID."),
+        "resource_manager": Option(kinds.ENDPOINT, "The URL of Azure Resource Manager."),
+        "audience": Option(kinds.ENDPOINT, "The audience of tokens for the registry.", default=REGISTRY_AUDIENCE),
+    },
 )
 
 
-class AksByName(Model):
-    """An AKS cluster, by its name."""
-
-    name: ClusterName = Field(description="The name of the AKS cluster.")
-    subscription_id: Guid = Field(description="The id of the subscription that the cluster is in.")
-    resource_group: ResourceGroup = Field(description="The name of the resource group that the cluster is in.")
-    access: AccessName | None = Field(default=None, description=_ACCESS, json_schema_extra={"default": "auto"})
+def _reference(form: Form) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{form.name}"}
 
 
-class AksById(Model):
-    """An AKS cluster, by its resource id."""
-
-    resource_id: ResourceId = Field(description="The resource id of the AKS cluster.")
-    access: AccessName | None = Field(default=None, description=_ACCESS, json_schema_extra={"default": "auto"})
-
-
-class ByKubeconfig(Model):
-    """Any Kubernetes cluster, by a kubeconfig file."""
-
-    kubeconfig: Text = Field(description="The path of a kubeconfig file, relative to the folder of this file.")
-    context: Text | None = Field(
-        default=None, description="The context to use. By default the current context of the file."
-    )
-
-
-class BySnapshot(Model):
-    """A cluster that `acr-cleanup collect` has read on another machine."""
-
-    snapshot: Text = Field(
-        description="The path of a usage snapshot that contains a cluster of this name, relative to this file."
-    )
-    max_age: Duration | None = Field(
-        default=None,
-        description="The maximum age of the snapshot of the cluster when it is used.",
-        json_schema_extra={"default": "24h"},
-    )
-    resource_id: ResourceId | None = Field(
-        default=None, description="The resource id of the AKS cluster. The snapshot must be of this cluster."
-    )
+_ENTRY_OF_CLUSTER = {"oneOf": [_reference(form) for form in _FORM_BY_KEY.values()]}
+FILE = Form(
+    "acr-cleanup",
+    "The configuration file of acr-cleanup.",
+    {key: option for key, option in _OPTIONS.items() if option.in_file}
+    | {
+        "kubernetes_clusters": Option(
+            kinds.mapping({"type": "object", "additionalProperties": _ENTRY_OF_CLUSTER}),
+            "Every cluster that may use images of the registry, each under a name for reports. "
+            "A cluster that is missing here is not read, and images that only it uses may be deleted.",
+        ),
+        "container_registry": Option(kinds.mapping(_reference(REGISTRY)), REGISTRY.description),
+        "cloud": Option(kinds.mapping(_reference(CLOUD)), CLOUD.description),
+    },
+)
+INPUTS = Form(
+    "inputs",
+    "The inputs of a pipeline, or the flags of the command line.",
+    {key: option for key, option in _OPTIONS.items() if option.ways & (Way.FLAG | Way.PIPELINE)},
+)
 
 
-ENTRY_FORMS: Mapping[str, type[Model]] = {
-    "aks": AksByName,
-    "aks-id": AksById,
-    "kubeconfig": ByKubeconfig,
-    "snapshot": BySnapshot,
-}
+def form_of_cluster(entry: Mapping[str, Any]) -> Form:
+    return next((form for key, form in _FORM_BY_KEY.items() if key in entry), AKS_BY_NAME)
 
 
-def _form_of(entry: Any) -> str:
-    keys = entry if isinstance(entry, dict) else ()
-    return next((form for key, form in _FORM_BY_KEY if key in keys), "aks")
+def check(
+    form: Form, tree: Mapping[str, Any], use_regex: bool | None, place: Callable[[str], str], problems: list[Problem]
+) -> dict[str, Any]:
+    """
+    Return the valid values of a mapping, and report the others.
+
+    A null is a value: it stands for an option that is not given.
+
+    use_regex: are patterns regular expressions? None if unknown.
+    place: turns a key into the place that the user knows it by.
+    """
+    values: dict[str, Any] = {}
+    misspelt = set()
+    for key, value in tree.items():
+        if (option := form.keys.get(key)) is None:
+            misspelt.add(near := nearest(key_of(key), list(form.keys)))
+            problems.append(Problem(place(key), *_unknown_key(form, key, near)))
+        elif value is None:
+            values[key] = None
+            if option.required:
+                problems.append(Problem(place(key), "It is empty.", "Give it a value."))
+        else:
+            try:
+                values[key] = option.kind.parse(value, use_regex)
+            except InvalidOption as invalid:
+                problems.append(Problem(place(key), invalid.seen, invalid.remedy))
+    for key, option in form.keys.items():
+        if option.required and key not in tree and key not in misspelt:
+            described = f"{option.description[0].lower()}{option.description[1:]}"
+            problems.append(Problem(place(key), "This key is missing.", f"Add it: {described}"))
+    return values
 
 
-# The first of these keys that an entry has decides its form.
-_FORM_BY_KEY = (("kubeconfig", "kubeconfig"), ("snapshot", "snapshot"), ("resource_id", "aks-id"))
-_ClusterEntry = Annotated[
-    Annotated[AksByName, Tag("aks")]
-    | Annotated[AksById, Tag("aks-id")]
-    | Annotated[ByKubeconfig, Tag("kubeconfig")]
-    | Annotated[BySnapshot, Tag("snapshot")],
-    Discriminator(_form_of),
-]
+def key_of(name: str) -> str:
+    """
+    Return the key for the name of an input or flag.
+
+    >>> key_of(" Older-Than")
+    'older_than'
+    """
+    return name.strip().lower().replace("-", "_")
 
 
-class RegistryEntry(Model):
-    """The registry to clean."""
-
-    url: RegistryUrl | None = Field(
-        default=None, description="The login server of the registry (contoso.azurecr.io), or its name (contoso)."
-    )
-    subscription_id: Guid | None = Field(
-        default=None, description="The id of the subscription that the registry is in."
-    )
-    resource_group: ResourceGroup | None = Field(
-        default=None, description="The name of the resource group that the registry is in."
-    )
-    aliases: Hosts | None = Field(default=None, description=_OPTIONS["registry_aliases"].description)
+def _unknown_key(form: Form, key: str, near: str) -> tuple[str, str]:
+    """Return what a problem about an unknown key says: what is wrong, and the remedy."""
+    of_clusters = _FORM_BY_KEY.values()
+    if form in of_clusters and any(key in other.keys for other in of_clusters):
+        deciding = next(iter(form.keys))
+        return (
+            f"This key cannot be combined with {deciding}.",
+            f"Describe the cluster in one way only: remove this key, or {deciding}.",
+        )
+    remedy = f"Write {near}." if near else f"Remove it; the keys here are {', '.join(sorted(form.keys))}."
+    return (f"There is no such key.{did_you_mean(near)}", remedy)
 
 
-class CloudEntry(Model):
-    """Endpoints that differ from those of the named cloud."""
-
-    authority: Endpoint | None = Field(default=None, description="The URL of Entra ID.")
-    resource_manager: Endpoint | None = Field(default=None, description="The URL of Azure Resource Manager.")
-    audience: Endpoint | None = Field(
-        default=None,
-        description="The audience of tokens for the registry.",
-        json_schema_extra={"default": REGISTRY_AUDIENCE},
-    )
-
-
-class FileKeys(Model):
-    """The keys of the file that describe clusters, the registry and the cloud."""
-
-    kubernetes_clusters: dict[str, _ClusterEntry] | None = Field(
-        default=None,
-        description="Every cluster that may use images of the registry, each under a name for reports. "
-        "A cluster that is missing here is not read, and images that only it uses may be deleted.",
-    )
-    container_registry: RegistryEntry | None = Field(default=None, description="The registry to clean.")
-    cloud: CloudEntry | None = Field(default=None, description="Endpoints that differ from those of the named cloud.")
-
-
-def _member(option: Option) -> Any:
-    """Return the type and the field of an option. None: not given."""
-    extra: dict[str, Any] = {"default": option.default} if option.default else {}
-    described = Field(default=None, description=option.description, json_schema_extra=extra or None)
-    return Annotated[Any, option.kind] | None, described
-
-
-def _model(name: str, base: type[M], ways: Way) -> type[M]:
-    """Return a model that adds the options that can be given in any of these ways."""
-    members = {option.key: _member(option) for option in OPTIONS if option.ways & ways}
-    return create_model(name, __base__=base, **members)
-
-
-File = _model("File", FileKeys, Way.FILE)
-"""The configuration file of acr-cleanup."""
-Inputs = _model("Inputs", Model, Way.FLAG | Way.PIPELINE)
-"""The inputs of a pipeline, or the flags of the command line."""
+# -- the JSON schema -------------------------------------------------------------------------------
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of the configuration file, with a description of every key."""
-    generated = File.model_json_schema()
-    _drop_titles(generated)
-    for_editors = {"type": "string", "description": "The place of this schema, for editors. It is not read."}
-    generated["properties"]["$schema"] = for_editors
-    generated["required"] = ["kubernetes_clusters", "container_registry"]
+    file = _object_schema(FILE)
+    file["properties"]["$schema"] = {
+        "type": "string",
+        "description": "The place of this schema, for editors. It is not read.",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "acr-cleanup",
-        "description": "The configuration file of acr-cleanup.",
-        **{key: value for key, value in generated.items() if key not in ("title", "description")},
+        "title": FILE.name,
+        **file,
+        "required": ["kubernetes_clusters", "container_registry"],
+        "$defs": {form.name: _object_schema(form) for form in (*_FORM_BY_KEY.values(), REGISTRY, CLOUD)},
     }
 
 
-def _drop_titles(node: Any) -> None:
-    # pydantic gives every key its own name as a title, which adds nothing.
-    if isinstance(node, dict):
-        if isinstance(node.get("title"), str):
-            del node["title"]
-        for inner in node.values():
-            _drop_titles(inner)
-    elif isinstance(node, list):
-        for inner in node:
-            _drop_titles(inner)
+def _object_schema(form: Form) -> dict[str, Any]:
+    required = [key for key, option in form.keys.items() if option.required]
+    return {
+        "type": "object",
+        "description": form.description,
+        "properties": {key: _key_schema(option) for key, option in form.keys.items()},
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+    }
+
+
+def _key_schema(option: Option) -> dict[str, Any]:
+    value = option.kind.schema
+    described = {"description": option.description, **({"default": option.default} if option.default else {})}
+    if option.required:
+        return {**value, **described}
+    return {"anyOf": [*value.get("anyOf", [value]), {"type": "null"}], **described}

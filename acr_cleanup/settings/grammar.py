@@ -117,7 +117,11 @@ def _port_of(host: str) -> str:
 
 
 def parse_endpoint(text: str) -> str:
-    """Parse an `https` URL. The scheme may be missing; a final slash is removed. Raises `InvalidOption`."""
+    """
+    Parse an `https` URL. The scheme may be missing; a final slash is removed.
+
+    Raises `InvalidOption`.
+    """
     how = "Write it as https://HOST."
     text = text.strip()
     if "@" in text:

@@ -1,7 +1,7 @@
 """
 The kinds of values: how each is parsed, and how the schema and the pipelines describe it.
 
-The command line imports this module for `--help`, so it does not import pydantic.
+The command line imports this module for `--help`, so it imports nothing that is slow to load.
 """
 
 from __future__ import annotations
@@ -14,38 +14,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from acr_cleanup.access.clouds import CLOUDS
-from acr_cleanup.settings.grammar import (
-    GUID,
-    WAIVER_FORM,
-    InvalidOption,
-    as_alias,
-    as_boolean,
-    as_choice,
-    as_client_id,
-    as_cluster_name,
-    as_grouping,
-    as_guid,
-    as_pattern,
-    as_percent,
-    as_resource_group,
-    as_shard,
-    as_tenant_id,
-    as_text,
-    as_whole,
-    parse_duration,
-    parse_endpoint,
-    parse_environment,
-    parse_registry_url,
-    parse_resource_id,
-    parse_waiver,
-    shown,
-)
+from acr_cleanup.settings import grammar
+from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
 
 T = TypeVar("T")
-USE_REGEX = "use_regex"
-"""Key in the validation context: are patterns regular expressions? None if unknown."""
 MAX_CONCURRENCY = 32
-"""The registry recommends at most this many deletions at a time. https://github.com/Azure/acr-cli (purge)"""
+"""
+The registry recommends at most this many deletions at a time.
+
+https://github.com/Azure/acr-cli (purge)
+"""
 
 
 class InputKind(StrEnum):
@@ -60,13 +38,14 @@ class InputKind(StrEnum):
     PATH = "path"
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # pydantic hashes annotations
+@dataclass(frozen=True, slots=True)
 class Kind:
     """
-    One kind of value. pydantic reads it from an annotation: `Annotated[str, TEXT]`.
+    One kind of value.
 
-    parse: takes a value of the file, an input or a flag, and `use_regex`. Returns None for a text
-        that means "not given". Raises `InvalidOption`.
+    parse: takes a value of the file, an input or a flag, and whether patterns are regular
+        expressions (None if unknown). Returns None for a text that means "not given". Raises
+        `InvalidOption`.
     schema: its JSON schema in the configuration file.
     choices: what a user may choose from.
     """
@@ -75,16 +54,6 @@ class Kind:
     schema: Mapping[str, Any]
     input: InputKind = InputKind.TEXT
     choices: tuple[str, ...] = ()
-
-    def __get_pydantic_core_schema__(self, *_: object) -> Any:
-        from pydantic_core.core_schema import with_info_plain_validator_function  # noqa: PLC0415
-
-        return with_info_plain_validator_function(
-            lambda value, info: self.parse(value, (info.context or {}).get(USE_REGEX, False))
-        )
-
-    def __get_pydantic_json_schema__(self, *_: object) -> dict[str, Any]:
-        return dict(self.schema)
 
 
 # -- makers of kinds -------------------------------------------------------------------------------
@@ -178,6 +147,21 @@ def map_of(parse_key: Callable[[str], str], parse_value: Callable[[str], object]
     return Kind(parse, schema, InputKind.LIST)
 
 
+def mapping(schema: Mapping[str, Any]) -> Kind:
+    """Return the kind of a mapping whose values are checked later."""
+    return Kind(lambda value, _: as_mapping(value), schema)
+
+
+def as_mapping(value: object) -> dict[str, Any]:
+    """Return a value that is a mapping. Raises `InvalidOption` for others."""
+    if not isinstance(value, dict):
+        seen = (
+            "It is empty." if value is None else f"It is {'a list' if isinstance(value, list) else 'a single value'}."
+        )
+        raise InvalidOption(seen, "Write a mapping: its keys, each with a value.")
+    return value
+
+
 def patterns(*, negatable: bool) -> Kind:
     """
     Return the kind of a list of globs or regular expressions.
@@ -188,7 +172,7 @@ def patterns(*, negatable: bool) -> Kind:
     def parse(value: object, use_regex: bool | None) -> tuple[str, ...] | None:
         # In a regular expression a comma may belong to a repetition count: `v{1,3}`.
         commas = "" if use_regex else ","
-        return _items(value, partial(as_pattern, use_regex=use_regex, negatable=negatable), commas)
+        return _items(value, partial(grammar.as_pattern, use_regex=use_regex, negatable=negatable), commas)
 
     return Kind(parse, _list_schema({"type": ["string", "number"]}), InputKind.LIST)
 
@@ -230,12 +214,14 @@ def _waivers(value: object, _: bool | None) -> Any:
     """Parse `CLUSTER: KIND` texts, or mappings with the keys `cluster` and `kind`."""
     if isinstance(value, list | tuple):
         value = [_waiver_text(item) if isinstance(item, dict) else item for item in value]
-    return _items(value, parse_waiver)
+    return _items(value, grammar.parse_waiver)
 
 
 def _waiver_text(entry: Mapping[str, object]) -> str:
     if set(entry) != {"cluster", "kind"} or not all(isinstance(part, str) and part.strip() for part in entry.values()):
-        raise InvalidOption("A waiver needs exactly the keys `cluster` and `kind`, each with a text.", WAIVER_FORM)
+        raise InvalidOption(
+            "A waiver needs exactly the keys `cluster` and `kind`, each with a text.", grammar.WAIVER_FORM
+        )
     return f"{entry['cluster']}: {entry['kind']}"
 
 
@@ -252,32 +238,34 @@ _NUMBER = ["integer", "string"]
 
 TEXT = scalar(as_text, minLength=1)
 PATH = scalar(lambda text: Path(as_text(text)), InputKind.PATH, minLength=1)
-BOOLEAN = scalar(as_boolean, InputKind.BOOLEAN, type="boolean")
-COUNT = scalar(as_whole(0), InputKind.NUMBER, type=_NUMBER, minimum=0)
-CONCURRENCY = scalar(as_whole(1, MAX_CONCURRENCY), InputKind.NUMBER, type=_NUMBER, minimum=1, maximum=MAX_CONCURRENCY)
-PERCENT = scalar(as_percent, InputKind.NUMBER, type=["number", "string"], exclusiveMinimum=0, maximum=100)
+BOOLEAN = scalar(grammar.as_boolean, InputKind.BOOLEAN, type="boolean")
+COUNT = scalar(grammar.as_whole(0), InputKind.NUMBER, type=_NUMBER, minimum=0)
+CONCURRENCY = scalar(
+    grammar.as_whole(1, MAX_CONCURRENCY), InputKind.NUMBER, type=_NUMBER, minimum=1, maximum=MAX_CONCURRENCY
+)
+PERCENT = scalar(grammar.as_percent, InputKind.NUMBER, type=["number", "string"], exclusiveMinimum=0, maximum=100)
 DURATION = Kind(
-    scalar(parse_duration).parse,
+    scalar(grammar.parse_duration).parse,
     {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]"}]},
 )
 SELECTION = patterns(negatable=True)
 EXCLUSION = patterns(negatable=False)
-GROUPING = scalar(as_grouping, minLength=1)
-SHARD = scalar(as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
-HOSTS = list_of(as_alias)
+GROUPING = scalar(grammar.as_grouping, minLength=1)
+SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
+HOSTS = list_of(grammar.as_alias)
 WAIVERS = Kind(
     _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
 )
-GUIDS = list_of(as_guid)
-GUID_TEXT = scalar(as_guid, pattern=f"^{GUID.pattern}$")
-RESOURCE_ID = scalar(parse_resource_id, pattern="^/subscriptions/")
-RESOURCE_IDS = list_of(parse_resource_id)
-RESOURCE_GROUP = scalar(as_resource_group, minLength=1, maxLength=90)
-CLUSTER_NAME = scalar(as_cluster_name, minLength=1, maxLength=63)
-REGISTRY_URL = scalar(parse_registry_url, minLength=1)
-ENDPOINT = scalar(parse_endpoint, pattern="^https://")
+GUIDS = list_of(grammar.as_guid)
+GUID_TEXT = scalar(grammar.as_guid, pattern=f"^{grammar.GUID.pattern}$")
+RESOURCE_ID = scalar(grammar.parse_resource_id, pattern="^/subscriptions/")
+RESOURCE_IDS = list_of(grammar.parse_resource_id)
+RESOURCE_GROUP = scalar(grammar.as_resource_group, minLength=1, maxLength=90)
+CLUSTER_NAME = scalar(grammar.as_cluster_name, minLength=1, maxLength=63)
+REGISTRY_URL = scalar(grammar.parse_registry_url, minLength=1)
+ENDPOINT = scalar(grammar.parse_endpoint, pattern="^https://")
 ENVIRONMENT = Kind(
-    scalar(parse_environment).parse, {"type": "string", "examples": [*CLOUDS]}, InputKind.CHOICE, tuple(CLOUDS)
+    scalar(grammar.parse_environment).parse, {"type": "string", "examples": [*CLOUDS]}, InputKind.CHOICE, tuple(CLOUDS)
 )
-CLIENT_ID = scalar(as_client_id)
-TENANT_ID = scalar(as_tenant_id)
+CLIENT_ID = scalar(grammar.as_client_id)
+TENANT_ID = scalar(grammar.as_tenant_id)

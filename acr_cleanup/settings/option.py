@@ -1,7 +1,8 @@
-"""What describes one option: its kind, its texts, and where it applies."""
+"""The entry of one option: its kind, its texts, and where it applies."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
 from typing import Any
@@ -49,12 +50,14 @@ class Purpose(Flag):
 @dataclass(frozen=True, slots=True)
 class Option:
     """
-    One option: an input (`name`) of the action and of the task, a flag (`--name`), a key of the file.
+    One option: an input (`name`) of the action and of the task, a flag (`--name`) and a key of the
+    file.
 
     default: the value, as text, that applies if no source gives one.
     label: its label in the form of the task; by default the name in words.
     ways: how users can give it. The command line gives some values by its verb or an argument. The
         task takes the login from the service connection.
+    required: must the mapping have this key?
     key: the name of its field in `Settings`.
     """
 
@@ -65,6 +68,7 @@ class Option:
     ways: Way = Way.ANY
     purpose: Purpose = Purpose.PLAN
     label: str = ""
+    required: bool = False
     key: str = ""
 
     @property
@@ -93,17 +97,29 @@ class Option:
 _UNSET: Any = object()
 
 
-def option(kind: Kind, description: str, *, value: Any = _UNSET, compare: bool = True, **entry: Any) -> Any:
+def option(
+    kind: Kind,
+    default: str = "",
+    group: Group = Group.ADVANCED,
+    *,
+    value: Any = _UNSET,
+    compare: bool = True,
+    **entry: Any,
+) -> Callable[[str], Any]:
     """
-    Return a field of `Settings` for an option.
+    Return a function that makes a field of `Settings` from the description of an option.
 
-    value: the value that applies if no source gives one, where `default` does not say it. MISSING:
-        `load` always sets it.
+    value: the default value of the field, if `default` is no text for it. MISSING: `load` always
+        sets the field.
     compare: False if the effect of the option is in another field.
     entry: the further members of `Option`.
     """
-    made = Option(kind, description, **entry)
     if value is _UNSET:
         unset = () if kind.input is InputKind.LIST else None
-        value = kind.parse(made.default, False) if made.default else unset
-    return field(default=value, compare=compare, metadata={"option": made})
+        value = kind.parse(default, False) if default else unset
+
+    def describe(description: str) -> Any:
+        entered = Option(kind, description, default, group, **entry)
+        return field(default=value, compare=compare, metadata={"option": entered})
+
+    return describe

@@ -1,7 +1,8 @@
 """
 Deletes the planned steps of one repository, and checks the repository again before each batch.
 
-One failing step never stops the others, and every step ends in exactly one outcome per tag and manifest.
+One failing step never stops the others, and every step ends in exactly one outcome per tag and
+manifest.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ LOOK_EVERY = 500
 """Steps of one repository that may follow one check of it."""
 
 LOOK_STAYS_FRESH = 20.0
-"""Seconds after which a check is too old for a deletion to start: throttling stretches a batch to minutes."""
+"""
+Seconds after which a check is too old for a deletion to start. A throttled batch can take minutes.
+"""
 
 GRACE_AFTER_STOP = 2.0
 """
@@ -43,7 +46,9 @@ A CI system kills the process a few seconds later; the remaining time is needed 
 """
 
 LOCK_GRACE_AFTER_STOP = 3.0
-"""Seconds that restoring locks may take after the run was stopped. Otherwise it may take as long as it needs."""
+"""
+Seconds that restoring locks may take after the run was stopped. In other runs there is no limit.
+"""
 
 SUSPECTS_AT_ONCE = 8
 """Manifests without their planned tags that are requested at once, to see whether they still exist."""
@@ -73,7 +78,8 @@ class RepositoryApply:
         """Run all steps. Failures become outcomes or blockers."""
         steps = self.planned.steps
         if self.planned.error:
-            # Only with a reviewed plan: the repository could not be listed, so the limits were not checked for it.
+            # Only with a reviewed plan: the repository could not be listed, so the limits were not
+            # checked for it.
             self._close(steps, OutcomeKind.FAILED, f"its repository could not be read: {self.planned.error}")
             return
         for start in range(0, len(steps), LOOK_EVERY):
@@ -82,7 +88,11 @@ class RepositoryApply:
                 pending = await self._batch(pending)
 
     async def _batch(self, steps: Sequence[Step]) -> Sequence[Step]:
-        """Check the repository once and run the confirmed steps. Returns the steps that came too late for this check."""
+        """
+        Check the repository once and run the confirmed steps.
+
+        Returns the steps for which this check became too old.
+        """
         if self._stopped:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
             return ()
@@ -109,7 +119,8 @@ class RepositoryApply:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
             return ()
         except AcrCleanupError as error:
-            # The login may have expired too. The outcomes of other repositories must not be lost with this one's.
+            # For example the login has expired. The outcomes of the other repositories must not be
+            # lost.
             self._close(steps, OutcomeKind.FAILED, f"could not be checked again: {error}")
             return ()
         except Exception as error:  # as above
@@ -199,7 +210,10 @@ class RepositoryApply:
         return self.context.stop.is_set() or bool(self.blockers)
 
     def _in_time(self) -> bool:
-        """Is the last check fresh enough? If not, the steps that follow this one are late as well: order is kept."""
+        """
+        Is the last check fresh enough? If not, it is too old for the following steps as well, so
+        their order is kept.
+        """
         return self._stopped or asyncio.get_running_loop().time() - self.checked_at <= LOOK_STAYS_FRESH
 
     def _obstacle(self, step: Step) -> str:
@@ -216,14 +230,16 @@ class RepositoryApply:
         return self.blockers[0].seen
 
     async def _attempt(self, step: Step) -> tuple[OutcomeKind | None, str]:
-        """Run one step. Returns outcome and detail; the outcome is None if the last check is too old."""
+        """
+        Run one step. Returns outcome and detail; the outcome is None if the last check is too old.
+        """
         attempt = Attempt(self.context, self.planned.repository, step)
         kind: OutcomeKind | None = OutcomeKind.FAILED
         detail = "the run was cut short"
         try:
             kind, detail = await self._outcome(attempt)
         finally:
-            # Runs on cancellation too: no lock may stay open, however the run ends.
+            # Also when the run is cancelled: nothing may be left unlocked.
             if attempt.unlocked and kind is not OutcomeKind.DELETED:
                 lost, exists = await self._restore_locks(step, attempt.unlocked)
                 if exists and kind is OutcomeKind.GONE:
@@ -238,7 +254,8 @@ class RepositoryApply:
         try:
             await attempt.write_intent(GRACE_AFTER_STOP)
             async with self.context.in_flight:
-                # Checked again after waiting: steps that were waiting when the run stopped must not start.
+                # Checked again after waiting: steps that were waiting when the run stopped must not
+                # start.
                 if not self._in_time():
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
@@ -288,8 +305,8 @@ class RepositoryApply:
         """
         Lock again what this step unlocked.
 
-        Returns a message about locks that could not be restored (empty if none), and whether any of the tags and the
-        manifest still exists with this digest.
+        Returns a message about locks that could not be restored (empty if none), and whether any of
+        the tags and the manifest still exists with this digest.
         """
         exists = False
 
@@ -302,11 +319,12 @@ class RepositoryApply:
                 image = self._image(step, lock)
                 log.debug("locking %s again", image, exc_info=True)
                 return self._lost_lock(image, lock, str(error) or "no answer before the run had to end")
-            # Not in one statement with the await: that reads `exists` first and loses what the other locks set.
+            # Not in one statement with the await: it would read `exists` before, and lose the
+            # result of another lock.
             exists |= digest == step.digest
             return ""
 
-        # A task of its own: it must finish even while this one is being cancelled.
+        # In a separate task: it must finish even if this task is cancelled.
         works = asyncio.gather(*(restore(lock) for lock in locks))
         try:
             return "; ".join(filter(None, await asyncio.shield(works))), exists

@@ -20,7 +20,7 @@ from acr_cleanup.stages.registry_port import Registry
 
 @dataclass(frozen=True)
 class ApplyContext:
-    """What the repositories of one apply share."""
+    """Values that all repositories of one apply share."""
 
     plan: Plan
     registry: Registry
@@ -32,11 +32,13 @@ class ApplyContext:
     ahead: asyncio.Semaphore
     """Bounds the steps that are journalled and not finished yet."""
     report: Callable[[Sequence[Outcome]], None]
-    """Receives outcomes as they come."""
+    """Receives outcomes as they occur."""
     on_inventory: Callable[[RepositoryInventory, UsageIndex], None]
-    """Receives what each check found, before anything is deleted on the strength of it."""
+    """Receives the inventory and the usage of each check, before a deletion relies on them."""
     journal: Journal | None = None
-    """Receives each deletion before it is sent. A deletion that cannot be journalled is not sent."""
+    """
+    Receives each deletion before it is sent. A deletion that cannot be journalled is not sent.
+    """
     backup: bool = False
     """Journal the content of each deleted manifest too."""
 
@@ -49,14 +51,14 @@ class Attempt:
     repository: str
     step: Step
     number: int | None = None
-    """Of its line in the journal."""
+    """The number of its line in the journal."""
     unlocked: list[Lock] = field(default_factory=list)
     """Locks that were removed, or may have been."""
     sent: bool = False
 
     async def write_intent(self, grace: float) -> None:
         """
-        Journal the deletion, with what restoring it needs. Does nothing without a journal.
+        Journal the deletion, so that it can be restored. Without a journal, do nothing.
 
         grace: seconds to wait for the manifest after the run was stopped.
         """
@@ -65,7 +67,8 @@ class Attempt:
             return
         document = None
         if context.backup and isinstance(step, DeleteManifest):
-            # None if the manifest is already gone: there is nothing to keep, and the deletion reports it.
+            # None if the manifest is already gone: there is nothing to keep, and the deletion
+            # reports it.
             reading = context.registry.read_document(repository, step.digest)
             document = await unless_stopped(reading, context.stop, grace=grace)
         self.number = await context.journal.intend(

@@ -20,6 +20,8 @@ from acr_cleanup.errors import IdentityError
 from tests.helpers.cluster_objects import OURS, blockers
 from tests.helpers.emulated_clusters import SHOP, edge, shop
 
+pytestmark = pytest.mark.extended
+
 AUTHS = ["certificate", "token", "entra", "entra-exec"]
 
 

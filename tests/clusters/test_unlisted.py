@@ -24,7 +24,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import IdentityError
 from tests.helpers.emulated_clusters import Edge, edge, target
-from tests.helpers.stage import always, staged
+from tests.helpers.stage import assert_invariants, staged
 
 HERE = "00000000-0000-0000-0000-000000000000"
 THERE = "99999999-9999-9999-9999-999999999999"
@@ -367,7 +367,7 @@ async def test_run_warns_and_continues(tmp_path: Path, monkeypatch: pytest.Monke
         assert any("AKS cluster aks-test" in warning for warning in ran.report["warnings"])
         assert "aks-test" in ran.out
         assert stage.world.count(service="arm", path="managedClusters$") == 1, "warnings need no second search"
-        always(ran, stage)
+        assert_invariants(ran, stage)
 
 
 async def test_run_requiring_all_clusters_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ async def test_run_requiring_all_clusters_deletes_nothing(tmp_path: Path, monkey
         assert (ran.code, ran.deleted) == (3, set())
         assert [blocker["where"] for blocker in ran.blockers] == ["aks-test"]
         assert ran.planned, "the plan is shown"
-        always(ran, stage)
+        assert_invariants(ran, stage)
 
 
 async def test_cluster_created_after_plan_stops_deletion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,7 @@ For each change since the review: how to make it, the outcomes, and the missing 
 """
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("change", CHANGES)
 async def test_change_since_the_review_is_an_outcome(change: str, stage: Stage) -> None:
     """It is not an error."""

@@ -59,6 +59,7 @@ async def test_cluster_role_allows_only_list(stage: Stage) -> None:
         assert rule["resources"] != ["*"] or all("." in group for group in rule["apiGroups"])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("resource", [*map(str, KINDS), "configmaps", "serviceaccounts", "rollouts.argoproj.io"])
 async def test_missing_rule_is_named_by_the_blocker(stage: Stage, resource: str) -> None:
     restrict_to_role(stage.cluster, (await print_script(stage)).cluster_role)

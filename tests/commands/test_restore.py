@@ -17,7 +17,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
-from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, impatient, staged
+from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage, shorten_pauses, staged
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ async def test_dry_run_reports_without_writing(tmp_path: Path, monkeypatch: pyte
 
 async def test_missing_rights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         await stage.tool.apply(stage.config, backup="true")
         stage.registry.allowed = lambda _client, _repository, action: action in {"pull", "metadata_read"}
 
@@ -195,7 +195,7 @@ async def test_restore_works_on_an_abac_registry(tmp_path: Path, monkeypatch: py
 
 async def test_failed_item_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         digest = stage.digest("1.0")
         await stage.tool.apply(stage.config, backup="true")
         stage.fault(service="acr", method="PUT", path=f"manifests/{digest}", status=500)

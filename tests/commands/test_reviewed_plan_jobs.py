@@ -17,6 +17,8 @@ from tests.helpers.reviewed_plans import change_first_digest, edit_plan
 from tests.helpers.shop_jobs import inline, installed  # noqa: F401  a fixture
 from tests.helpers.stage import OLD
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture
 async def jobs(tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[tuple[Job, Job]]:  # noqa: F811

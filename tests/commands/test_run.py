@@ -195,6 +195,7 @@ async def test_unparsable_image_blocks_if_it_names_the_registry(tool: Tool) -> N
     await assert_refused(tool, "odd", "$(TAG)")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("knobs", "word"),
     [
@@ -210,6 +211,7 @@ async def test_damaged_run_command_log_blocks(tool: Tool, knobs: dict[str, objec
     await assert_refused(tool, "second", word)
 
 
+@pytest.mark.extended
 async def test_private_cluster_is_read_by_run_command(tool: Tool) -> None:
     cluster = await add_cluster(tool, private=True)
     cluster.add(build.cronjob("batch", "nightly", [tool.world.registry.image("shop/web", "1.0")]))

@@ -103,6 +103,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     RegistryHost("contoso.azurecr.io").mentioned_in(text)
 
 
+@pytest.mark.extended
 @pytest.mark.untraced
 @pytest.mark.parametrize("part", ["a", "a.", "a-", "a/", "a:", "A", "-", "0@", "[:"])
 def test_long_text_is_refused_quickly(part: str) -> None:

@@ -123,6 +123,7 @@ def large_repository(count: int) -> RepositoryInventory:
     return inventory(tags, manifests)
 
 
+@pytest.mark.extended
 @pytest.mark.untraced
 @pytest.mark.parametrize("policy", [RetentionPolicy(), UNTAGGED], ids=["tags", "untagged"])
 def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolicy) -> None:

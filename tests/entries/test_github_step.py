@@ -16,6 +16,8 @@ from acr_cleanup.emulator import World
 from tests.helpers.jobs import Job
 from tests.helpers.shop_jobs import PROMPTLY, inline, shop_job
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture
 async def job(tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[Job]:

@@ -56,3 +56,10 @@ def test_unknown_flag_is_reported_by_the_parser() -> None:
 def test_help_imports_no_sdk(arguments: tuple[str, ...]) -> None:
     """The SDKs take more than a second to import."""
     assert imported(*arguments).isdisjoint(SDKS)
+
+
+def test_help_imports_only_the_table_of_options() -> None:
+    """These take longer to import than the parser takes to answer."""
+    assert imported("plan", "--help").isdisjoint(
+        {"pydantic", "pydantic_core", "yaml", "rich", "asyncio", "msgspec", "re2"}
+    )

@@ -35,6 +35,7 @@ def written(job: Job, name: str) -> str:
     return camel_case(name) if isinstance(job, TaskJob) else name
 
 
+@pytest.mark.extended
 async def test_step_without_dry_run_input_deletes_nothing(job: Job) -> None:
     job.from_scratch = True
     step = await job.run(inline(job))
@@ -61,6 +62,7 @@ async def test_step_deletes_if_dry_run_is_false(job: Job) -> None:
     assert "shop/web" in step.summary
 
 
+@pytest.mark.extended
 async def test_each_entra_request_uses_a_new_job_token(job: Job) -> None:
     step = await job.run(inline(job, dry_run="false"))
 
@@ -71,6 +73,7 @@ async def test_each_entra_request_uses_a_new_job_token(job: Job) -> None:
 # -- failures --------------------------------------------------------------------------------------
 
 
+@pytest.mark.extended
 async def test_refused_step_names_cluster_and_remedy(job: Job) -> None:
     """The plan is shown, and nothing is deleted."""
     job.world.clusters["second"] = ClusterState("aks-two", power_state="Stopped")
@@ -93,6 +96,7 @@ async def test_refused_step_names_cluster_and_remedy(job: Job) -> None:
     assert "az aks start" in step.summary
 
 
+@pytest.mark.extended
 async def test_only_cluster_stopped_refuses_the_step(job: Job) -> None:
     job.world.clusters["production"].power_state = "Stopped"
     step = await job.run(inline(job, dry_run="false"))
@@ -104,6 +108,7 @@ async def test_only_cluster_stopped_refuses_the_step(job: Job) -> None:
     assert "az aks start" in step.summary
 
 
+@pytest.mark.extended
 async def test_partial_failure_counts_and_fails_the_step(job: Job) -> None:
     """With `fail-on: none` the step succeeds."""
     digest = job.world.registry.repositories["shop/web"].tags["1.0"].digest
@@ -120,6 +125,7 @@ async def test_partial_failure_counts_and_fails_the_step(job: Job) -> None:
     assert (await job.run(inline(job, dry_run="false", fail_on="none"))).code == 0
 
 
+@pytest.mark.extended
 async def test_all_invalid_inputs_are_reported_at_once(job: Job) -> None:
     """Each is reported by its name in the workflow."""
     invalid = {
@@ -146,6 +152,7 @@ async def test_all_invalid_inputs_are_reported_at_once(job: Job) -> None:
     assert not (job.folder / "elsewhere").exists()
 
 
+@pytest.mark.extended
 async def test_missing_config_file_in_empty_workspace_suggests_checkout(job: Job) -> None:
     step = await job.run({**job.login(), "config-file": "missing.yaml"})
 
@@ -156,6 +163,7 @@ async def test_missing_config_file_in_empty_workspace_suggests_checkout(job: Job
     assert checkout in step.summary
 
 
+@pytest.mark.extended
 async def test_untrusted_subject_gets_claims_and_command(job: Job) -> None:
     """The log and the summary show both in full, but never the token."""
     subject = "sc://contoso/shop/renamed" if isinstance(job, TaskJob) else "repo:contoso/shop:environment:production"
@@ -179,6 +187,7 @@ async def test_untrusted_subject_gets_claims_and_command(job: Job) -> None:
 # -- hostile text ----------------------------------------------------------------------------------
 
 
+@pytest.mark.extended
 async def test_workspace_is_never_imported(job: Job) -> None:
     """Folders in a leaked PYTHONPATH are not imported either."""
     job.from_scratch = True
@@ -196,6 +205,7 @@ async def test_workspace_is_never_imported(job: Job) -> None:
     assert not list(job.folder.rglob("sprung"))
 
 
+@pytest.mark.extended
 async def test_foreign_text_never_becomes_a_command(job: Job) -> None:
     """Image texts in pod templates may be hostile, and so may error answers of the registry."""
     cluster = job.world.clusters["production"]
@@ -222,6 +232,7 @@ async def test_foreign_text_never_becomes_a_command(job: Job) -> None:
 # -- cancellation ----------------------------------------------------------------------------------
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 async def test_cancelled_step_reports_deletions_and_starts_no_more(job: Job, number: signal.Signals, code: int) -> None:
     """The signal arrives during the deletions, one of which never gets an answer."""
@@ -245,6 +256,7 @@ async def test_cancelled_step_reports_deletions_and_starts_no_more(job: Job, num
     assert "ancelled" in step.summary
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("service", ["oidc", "entra", "arm", "acr"])
 async def test_step_cancelled_while_reading_ends_at_once(job: Job, service: str) -> None:
     reached = asyncio.Event()

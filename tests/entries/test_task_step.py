@@ -22,6 +22,8 @@ from acr_cleanup.runtimes.azure_devops import AzureDevOps
 from tests.helpers.shop_jobs import OLD, inline, setting, shop_job
 from tests.helpers.task_jobs import TaskJob
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture
 async def job(tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[TaskJob]:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 PRELOADED = (
     "aiohttp", "azure.containerregistry.aio", "azure.identity.aio", "azure.mgmt.containerservice.aio", "kubernetes.aio.client",
-    "msgspec", "pydantic", "rich.console", "yaml",
+    "msgspec", "rich.console", "yaml",
     "acr_cleanup.clusters.scan_clusters", "acr_cleanup.access.credentials", "acr_cleanup.commands.run", "acr_cleanup.registry.acr",
 )  # fmt: skip
 
@@ -107,7 +107,7 @@ def _read(descriptor: int) -> bytes:
         return pipe.read()
 
 
-# -- in the process that forks -------------------------------------------------------------------------------------
+# -- in the process that forks ---------------------------------------------------------------------
 
 
 def _serve(channel: socket.socket) -> None:

@@ -1,8 +1,8 @@
 """
-The rule, told once more and slowly, so that the code and its judge do not share a mistake.
+The deletion rule, implemented a second time to judge the tool.
 
-It knows nothing of the product: a world is what the emulator holds, uses are what was put into the clusters on purpose. What goes
-is found by taking out what must stay, again and again, until nothing changes.
+The two implementations share no code, so they are unlikely to share a mistake. A `Repository` is a
+copy of the emulator's state. `Uses` are recorded while a test fills its clusters.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 
 from acr_cleanup.emulator.registry.repository import RepositoryState
 
-SIGNS = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
-"""The names of tags that belong to a digest."""
+COMPANION_TAG = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
+"""The name of a tag that belongs to a digest, such as cosign's signature."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class Tag:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`readable`: its body can be read and understood; `plain`: its listing proves that it has neither children nor subject."""
+    """
+    A manifest.
+
+    `readable`: its body can be read, and its media type is known.
+    `plain`: the registry's list proves that it has neither children nor a subject.
+    """
 
     children: tuple[str, ...]
     subject: str | None
@@ -42,95 +47,108 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository as it was at one moment."""
+    """A repository at one moment."""
 
+    name: str
     tags: Mapping[str, Tag]
     manifests: Mapping[str, Manifest]
     locked: bool
 
     @classmethod
-    def of(cls, state: RepositoryState | None) -> Repository:
+    def from_state(cls, name: str, state: RepositoryState | None) -> Repository:
+        """Copy the emulator's state; None is an empty repository."""
         if state is None:
-            return cls({}, {}, False)
+            return cls(name, {}, {}, False)
         return cls(
-            {name: Tag(each.digest, each.updated, each.attributes.locked) for name, each in state.tags.items()},
+            name,
+            {tag: Tag(entry.digest, entry.updated, entry.attributes.locked) for tag, entry in state.tags.items()},
             {
-                each.digest: Manifest(
-                    each.children,
-                    each.subject,
-                    each.updated,
-                    each.attributes.locked,
-                    readable=not each.ghost and "strange" not in each.media_type,
-                    plain=each.architecture is not None,
-                    docker="docker" in each.media_type and not each.is_index,
+                entry.digest: Manifest(
+                    entry.children,
+                    entry.subject,
+                    entry.updated,
+                    entry.attributes.locked,
+                    readable=not entry.ghost and "strange" not in entry.media_type,
+                    plain=entry.architecture is not None,
+                    docker="docker" in entry.media_type and not entry.is_index,
                 )
-                for each in state.manifests.values()
+                for entry in state.manifests.values()
             },
             state.attributes.locked,
         )
 
-    def on(self, digest: str) -> set[str]:
+    def tags_of(self, digest: str) -> set[str]:
         return {name for name, tag in self.tags.items() if tag.digest == digest}
 
     def parents(self, digest: str) -> set[str]:
-        return {each for each, manifest in self.manifests.items() if digest in manifest.children}
+        return {parent for parent, manifest in self.manifests.items() if digest in manifest.children}
 
     def referrers(self, digest: str) -> set[str]:
-        return {each for each, manifest in self.manifests.items() if manifest.subject == digest}
+        return {referrer for referrer, manifest in self.manifests.items() if manifest.subject == digest}
 
-    def signatures(self, digest: str) -> set[str]:
-        """The tags that are named after it."""
-        return {name for name in self.tags if signed_by(name) == digest}
+    def companion_tags(self, digest: str) -> set[str]:
+        """The tags whose names contain this digest."""
+        return {name for name in self.tags if companion_of(name) == digest}
 
-    def below(self, digest: str) -> set[str]:
-        """It, and all that an index of it reaches: what pulling it needs."""
+    def subtree(self, digest: str) -> set[str]:
+        """The manifest and all its descendants, which a pull needs; empty if it does not exist."""
         if digest not in self.manifests:
             return set()
-        return {digest}.union(*(self.below(child) for child in self.manifests[digest].children))
+        return {digest}.union(*(self.subtree(child) for child in self.manifests[digest].children))
 
     def family(self, digest: str) -> set[str]:
-        """Everything reached from any index that reaches this digest."""
-        return {digest}.union(*(self.below(each) for each in self.manifests if digest in self.below(each)))
+        """The subtrees of all indexes that contain this digest."""
+        return {digest}.union(*(self.subtree(index) for index in self.manifests if digest in self.subtree(index)))
 
-    def without(self, digests: Collection[str]) -> Repository:
-        """The same without these manifests and their tags."""
+    def excluding(self, digests: Collection[str]) -> Repository:
+        """Return a copy without these manifests and their tags."""
         tags = {name: tag for name, tag in self.tags.items() if tag.digest not in digests}
-        manifests = {digest: each for digest, each in self.manifests.items() if digest not in digests}
+        manifests = {digest: manifest for digest, manifest in self.manifests.items() if digest not in digests}
         return replace(self, tags=tags, manifests=manifests)
 
-    def as_seen(self) -> Repository:
-        """Without the edges that nobody can read."""
-        blind = {
-            digest: each if each.readable else replace(each, children=(), subject=None)
-            for digest, each in self.manifests.items()
+    def with_readable_edges(self) -> Repository:
+        """Return a copy without the children and subjects of unreadable manifests."""
+        manifests = {
+            digest: manifest if manifest.readable else replace(manifest, children=(), subject=None)
+            for digest, manifest in self.manifests.items()
         }
-        return replace(self, manifests=blind)
+        return replace(self, manifests=manifests)
 
     @property
-    def opaque(self) -> bool:
-        """Is there anything that might refer to anything?"""
-        return any(not each.readable and not each.plain for each in self.manifests.values())
+    def may_hide_references(self) -> bool:
+        """True if some manifest may refer to any other one."""
+        return any(not manifest.readable and not manifest.plain for manifest in self.manifests.values())
 
 
-def signed_by(name: str) -> str | None:
-    match = SIGNS.fullmatch(name)
+def companion_of(tag: str) -> str | None:
+    """The digest in the name of a companion tag; None for other tags."""
+    match = COMPANION_TAG.fullmatch(tag)
     return f"sha256:{match[1]}" if match else None
 
 
 @dataclass
 class Uses:
-    """What the clusters need, by repository, noted while the world was made."""
+    """
+    The images that the clusters use, recorded while a test makes the clusters.
+
+    `tags` and `digests`: each with its repository.
+    `any_tag`: repositories in which every tag may be used.
+    `referenced`, `running`: repositories in these scopes.
+    """
 
     tags: set[tuple[str, str]] = field(default_factory=set)
     digests: set[tuple[str, str]] = field(default_factory=set)
-    any: set[str] = field(default_factory=set)
-    named: set[str] = field(default_factory=set)
+    any_tag: set[str] = field(default_factory=set)
+    referenced: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
+
+    def digests_in(self, repository: str) -> set[str]:
+        return {digest for name, digest in self.digests if name == repository}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a user may ask for, by its defaults."""
+    """The options of the rule, with the tool's names and defaults."""
 
     older_than: timedelta = timedelta(days=30)
     scope: str = "running"
@@ -146,15 +164,15 @@ class Policy:
     max_deletion_percent: int | None = None
 
     def selects(self, patterns: Sequence[str], name: str) -> bool:
-        """Is the name among these, and not taken away by one that begins with `!`?"""
-        wanted = [each for each in patterns if not each.startswith("!")]
+        """True if a pattern matches the name, and no pattern with `!` does."""
+        wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
         if not wanted:
-            # Such alone select all others; nothing at all selects nothing.
+            # Only exclusions: they select every other name. An empty list selects nothing.
             return bool(patterns) and not self.denies(patterns, name)
-        return not self.denies(patterns, name) and any(self._matches(each, name) for each in wanted)
+        return not self.denies(patterns, name) and any(self._matches(pattern, name) for pattern in wanted)
 
     def denies(self, patterns: Sequence[str], name: str) -> bool:
-        return any(self._matches(each[1:], name) for each in patterns if each.startswith("!"))
+        return any(self._matches(pattern[1:], name) for pattern in patterns if pattern.startswith("!"))
 
     def _matches(self, pattern: str, name: str) -> bool:
         if pattern == "*" or not self.use_regex:
@@ -163,31 +181,36 @@ class Policy:
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """`latest` too, unless asked for."""
+        """The excluded tags, with `latest` unless it was asked for."""
         asked_for = "latest" in self.include_tags or self.exclude_tags == ()
         return (*(self.exclude_tags or ()), *(() if asked_for else ("latest",)))
 
 
 @dataclass(frozen=True)
-class Going:
-    """What must go of a repository, and why the rest of the tags stays: by the first rule that says so."""
+class Deletions:
+    """
+    The expected deletions of one repository.
+
+    `untagged`: the manifests that only `delete-untagged` selects.
+    `kept`: how many tags each reason keeps. Only the first reason of a tag counts.
+    """
 
     tags: set[str]
     manifests: set[str]
-    alone: set[str]
+    untagged: set[str]
     kept: Counter[str]
 
 
-def in_scope(name: str, uses: Uses, policy: Policy) -> bool:
-    by_scope = {"running": name in uses.running, "referenced": name in uses.named, "all": True}
-    return by_scope[policy.scope] and policy.selects(policy.repositories, name)
+def in_scope(repository: str, uses: Uses, policy: Policy) -> bool:
+    by_scope = {"running": repository in uses.running, "referenced": repository in uses.referenced, "all": True}
+    return by_scope[policy.scope] and policy.selects(policy.repositories, repository)
 
 
-def newest(repository: Repository, policy: Policy) -> set[str]:
-    """The newest `keep_last` of each group; signatures are no versions."""
+def newest_tags(repository: Repository, policy: Policy) -> set[str]:
+    """The newest `keep_last` tags of each group. Companion tags do not count."""
     groups: dict[object, list[str]] = {}
     for name in repository.tags:
-        if signed_by(name) is None:
+        if companion_of(name) is None:
             match = re.search(policy.keep_last_by, name) if policy.keep_last_by else None
             groups.setdefault(match[1] if match else None, []).append(name)
     kept: set[str] = set()
@@ -197,17 +220,17 @@ def newest(repository: Repository, policy: Policy) -> set[str]:
     return kept
 
 
-def why_kept(name: str, tag: Tag, repository: Repository, of: str, uses: Uses, policy: Policy, now: datetime) -> str:
-    """The first rule that keeps a tag by itself, empty if none does."""
+def keep_reason(name: str, repository: Repository, uses: Uses, policy: Policy, now: datetime) -> str:
+    """The first rule that keeps this tag, without regard to other deletions; "" if no rule does."""
+    tag = repository.tags[name]
     manifest = repository.manifests[tag.digest]
-    used = {digest for where, digest in uses.digests if where == of}
-    if not in_scope(of, uses, policy):
+    if not in_scope(repository.name, uses, policy):
         return "out of scope"
-    if (of, name) in uses.tags:
+    if (repository.name, name) in uses.tags:
         return "used by tag"
-    if any(tag.digest in repository.family(each) for each in used):
+    if any(tag.digest in repository.family(digest) for digest in uses.digests_in(repository.name)):
         return "used by digest"
-    if of in uses.any:
+    if repository.name in uses.any_tag:
         return "maybe used"
     if repository.locked or ((tag.locked or manifest.locked) and not policy.include_locked):
         return "locked"
@@ -215,117 +238,126 @@ def why_kept(name: str, tag: Tag, repository: Repository, of: str, uses: Uses, p
         return "unknown"
     if now - tag.updated < policy.older_than:
         return "young"
-    # What is named after what it names is nobody's signature.
-    signature = signed_by(name) in repository.manifests and signed_by(name) != tag.digest
+    # A tag that is named after its own manifest is not a companion.
+    companion = companion_of(name) in repository.manifests and companion_of(name) != tag.digest
     if policy.selects(policy.excluded, name) or policy.denies(policy.include_tags, name):
         return "excluded"
-    if not signature and not policy.selects(policy.include_tags, name):
+    if not companion and not policy.selects(policy.include_tags, name):
         return "excluded"
-    return "newest" if policy.keep_last and name in newest(repository, policy) else ""
+    return "newest" if policy.keep_last and name in newest_tags(repository, policy) else ""
 
 
-def going(repository: Repository, of: str, uses: Uses, policy: Policy, now: datetime) -> Going:
-    repository = repository.as_seen()
-    kept = {
-        name: why_kept(name, tag, repository, of, uses, policy, now) for name, tag in sorted(repository.tags.items())
-    }
-    tags = {name for name, why in kept.items() if not why}
-    digests = {digest for where, digest in uses.digests if where == of}
-    used = set[str]().union(*map(repository.family, digests))
+def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: datetime) -> Deletions:
+    """
+    Return what the rule deletes.
+
+    Start with every candidate. Remove those that another kept object needs, until nothing changes.
+    """
+    repository = repository.with_readable_edges()
+    reasons = {name: keep_reason(name, repository, uses, policy, now) for name in sorted(repository.tags)}
+    tags = {name for name, reason in reasons.items() if not reason}
+    used = set[str]().union(*map(repository.family, uses.digests_in(repository.name)))
 
     def old(manifest: Manifest) -> bool:
         return now - manifest.updated >= policy.older_than
 
-    def by_itself(digest: str) -> bool:
-        """A manifest that nobody named, whose turn has come as if it were a tag."""
+    def selected_as_untagged(digest: str) -> bool:
         manifest = repository.manifests[digest]
         return (
             policy.delete_untagged
-            and not repository.on(digest)
-            and in_scope(of, uses, policy)
-            and of not in uses.any
+            and not repository.tags_of(digest)
+            and in_scope(repository.name, uses, policy)
+            and repository.name not in uses.any_tag
             and old(manifest)
             and (manifest.readable or manifest.docker)
         )
 
-    def may_go(digest: str) -> bool:
+    def candidate(digest: str) -> bool:
         manifest = repository.manifests[digest]
-        if digest in used or repository.locked or repository.opaque or (manifest.locked and not policy.include_locked):
+        if digest in used or repository.locked or repository.may_hide_references:
             return False
-        along = manifest.subject in repository.manifests or (bool(repository.parents(digest)) and old(manifest))
-        return bool(repository.on(digest)) or along or by_itself(digest)
+        if manifest.locked and not policy.include_locked:
+            return False
+        relative = manifest.subject in repository.manifests or (bool(repository.parents(digest)) and old(manifest))
+        return bool(repository.tags_of(digest)) or relative or selected_as_untagged(digest)
 
-    manifests = {digest for digest in repository.manifests if may_go(digest)}
+    manifests = {digest for digest in repository.manifests if candidate(digest)}
 
-    def tag_must_stay(name: str) -> bool:
-        subjects = {signed_by(name), repository.manifests[repository.tags[name].digest].subject}
-        return any(each in repository.manifests and each not in manifests for each in subjects)
+    def must_keep_tag(name: str) -> bool:
+        subjects = {companion_of(name), repository.manifests[repository.tags[name].digest].subject}
+        return any(subject in repository.manifests and subject not in manifests for subject in subjects)
 
-    def manifest_must_stay(digest: str) -> bool:
+    def must_keep_manifest(digest: str) -> bool:
         subject = repository.manifests[digest].subject
         return not (
-            repository.on(digest) | repository.signatures(digest) <= tags
+            repository.tags_of(digest) | repository.companion_tags(digest) <= tags
             and repository.parents(digest) | repository.referrers(digest) <= manifests
             and (subject not in repository.manifests or subject in manifests)
         )
 
-    def along(start: set[str]) -> set[str]:
-        """What goes along with these: children and referrers, however far."""
-        found: set[str] = set()
+    def with_relatives(start: set[str]) -> set[str]:
+        """The candidates that can be reached from these through children and referrers."""
+        reached: set[str] = set()
         pending = list(start)
         while pending:
             digest = pending.pop()
-            if digest in manifests and digest not in found:
-                found.add(digest)
+            if digest in manifests and digest not in reached:
+                reached.add(digest)
                 pending += [*repository.manifests[digest].children, *repository.referrers(digest)]
-        return found
+        return reached
 
     while True:
-        staying = {name for name in tags if tag_must_stay(name)}
-        stuck = {digest for digest in manifests if manifest_must_stay(digest)}
-        if not staying and not stuck:
-            named = along({digest for digest in manifests if repository.on(digest)})
-            alone = along({digest for digest in manifests if by_itself(digest)}) - named
-            stuck = manifests - named - alone
-            if not stuck:
-                why = Counter(kept[name] or "attached" for name in repository.tags if name not in tags)
-                return Going(tags, manifests, alone, why)
-        tags -= staying
-        manifests -= stuck
+        kept_tags = {name for name in tags if must_keep_tag(name)}
+        kept_manifests = {digest for digest in manifests if must_keep_manifest(digest)}
+        if not kept_tags and not kept_manifests:
+            tagged = with_relatives({digest for digest in manifests if repository.tags_of(digest)})
+            untagged = with_relatives({digest for digest in manifests if selected_as_untagged(digest)}) - tagged
+            kept_manifests = manifests - tagged - untagged
+            if not kept_manifests:
+                kept = Counter(reasons[name] or "attached" for name in repository.tags if name not in tags)
+                return Deletions(tags, manifests, untagged, kept)
+        tags -= kept_tags
+        manifests -= kept_manifests
 
 
-def refused(going: Mapping[str, Going], repositories: Mapping[str, Repository], policy: Policy) -> bool:
-    """Does a limit forbid all of it?"""
-    planned = sum(len(each.tags) + len(each.alone) for each in going.values())
+def exceeds_limit(deletions: Mapping[str, Deletions], repositories: Mapping[str, Repository], policy: Policy) -> bool:
+    """True if a limit refuses the whole run."""
+    planned = sum(len(expected.tags) + len(expected.untagged) for expected in deletions.values())
     percent = policy.max_deletion_percent
     return planned > (policy.max_deletions or planned) or (
         percent is not None
-        and any(len(each.tags) * 100 > percent * len(repositories[name].tags) for name, each in going.items())
+        and any(
+            len(expected.tags) * 100 > percent * len(repositories[name].tags) for name, expected in deletions.items()
+        )
     )
 
 
-def unsound(before: Repository, after: Repository, of: str, uses: Uses, leaving: Collection[str] = ()) -> list[str]:
+def broken_references(before: Repository, after: Repository, uses: Uses, expected: Collection[str] = ()) -> list[str]:
     """
-    What is broken that stood before, whatever the policy: nothing in use, and nothing that is still there, may have lost a part.
+    Describe what the run broke: used tags and digests, and kept objects that lost a part.
 
-    `leaving` are manifests that were to go: one that could not may have lost what was attached to it, which goes first.
+    `expected`: manifests that the rule deletes. One whose deletion failed may have lost its
+    referrers, because they are deleted first.
     """
-    found = []
-    for name, tag in before.tags.items():
-        left = after.tags.get(name)
-        if left is not None and left.digest != tag.digest:
-            found.append(f"{of}:{name} names something else")
-        if left is not None or (of, name) in uses.tags:
-            found += [f"{of}:{name} lost {each}" for each in before.below(tag.digest) - after.manifests.keys()]
-        if left is None and (of, name) in uses.tags:
-            found.append(f"{of}:{name} is in use and gone")
-    for where, digest in uses.digests:
-        if where == of and digest in before.manifests:
-            found += [f"{of}: {digest} in use lost {each}" for each in before.family(digest) - after.manifests.keys()]
-    for digest, manifest in after.manifests.items():
+    name, problems = before.name, []
+    for tag, entry in before.tags.items():
+        left = after.tags.get(tag)
+        if left is not None and left.digest != entry.digest:
+            problems.append(f"{name}:{tag} has another digest")
+        if left is not None or (name, tag) in uses.tags:
+            missing = before.subtree(entry.digest) - after.manifests.keys()
+            problems += [f"{name}:{tag} lost {digest}" for digest in missing]
+        if left is None and (name, tag) in uses.tags:
+            problems.append(f"{name}:{tag} is in use and was deleted")
+    for used in uses.digests_in(name) & before.manifests.keys():
+        missing = before.family(used) - after.manifests.keys()
+        problems += [f"{name}: {used} in use lost {digest}" for digest in missing]
+    for kept, manifest in after.manifests.items():
         subject = {manifest.subject} & before.manifests.keys()
-        found += [f"{of}: {digest} lost {each}" for each in (before.below(digest) | subject) - after.manifests.keys()]
-        if digest not in leaving:
-            lost = (before.referrers(digest) - after.manifests.keys()) | (before.signatures(digest) - after.tags.keys())
-            found += [f"{of}: {digest} lost {each}, which is attached to it" for each in lost]
-    return found
+        parts = (before.subtree(kept) | subject) - after.manifests.keys()
+        problems += [f"{name}: {kept} lost {digest}" for digest in parts]
+        if kept not in expected:
+            attached = before.referrers(kept) - after.manifests.keys()
+            attached |= before.companion_tags(kept) - after.tags.keys()
+            problems += [f"{name}: {kept} lost {artifact}, which is attached to it" for artifact in attached]
+    return problems

@@ -43,7 +43,7 @@ def inputs_of_action() -> str:
 
 
 def table_of_documentation() -> str:
-    """Return the table in docs/configuration.md. A key that only the file has is written as a key."""
+    """Return the table in docs/configuration.md. An option that only the file has is shown as its key."""
     rows = ["| Input | Default | Meaning |", "| :--- | :--- | :--- |"]
     for option in OPTIONS:
         name = option.name if option.ways & Way.PIPELINE else option.key

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.stage import Stage, always
+from tests.helpers.stage import Stage, assert_invariants
 from tests.helpers.tool_runs import RunResult
 
 PlanEdit = Callable[[dict[str, Any]], object]
@@ -30,7 +30,7 @@ async def make_reviewed_plan(stage: Stage, **options: str) -> Path:
 async def apply_reviewed_plan(stage: Stage, path: Path, **options: str) -> RunResult:
     """Apply a reviewed plan, and check what holds for each run."""
     ran = await stage.tool.apply(stage.config, **{"apply-plan": str(path)}, **options)
-    always(ran, stage)
+    assert_invariants(ran, stage)
     return ran
 
 

@@ -1,13 +1,17 @@
-"""The stage on which scenarios play: one ordinary world, spoilt a little by each scenario, and what must come of it."""
+"""
+Scenarios of one run: an ordinary world, one change to it, and the expected result.
+
+A `ScenarioTable` collects functions that change the world. `play` runs one of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jsonschema
 import pytest
@@ -24,29 +28,36 @@ from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
+from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.tool_runs import RunResult, Tool, serving
+from tests.helpers.virtual_clock import use_virtual_clock
 
 REPOSITORY = "shop/web"
 OLD = timedelta(days=100)
 YOUNG = timedelta(days=1)
+BOTH = ("1.0", "1.1")
+"""The tags that a run deletes in the unchanged world."""
 
-# Made once: checking the schema itself takes longer than any run here.
-_REPORTS = jsonschema.Draft202012Validator(schema("report"))
+# Made once, because checking the schema takes longer than a run.
+REPORT_SCHEMA = jsonschema.Draft202012Validator(schema("report"))
+
+
+# -- the world ------------------------------------------------------------------------------------
 
 
 @dataclass
 class Stage:
     """
-    The ordinary world: cluster `production` runs `shop/web:2.0`; `1.0` and `1.1` are old and unused, so that both would go.
+    The ordinary world: a cluster runs `shop/web:2.0`; `1.0` and `1.1` are old and unused.
 
-    Tags in scenarios are those of `shop/web`, unless a repository stands before them.
+    The cluster is called `production`. A tag without a repository is one of `shop/web`.
     """
 
     tool: Tool
     options: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] | None = None
-    # Tags whose names are known only when the world stands, and what the table calls them.
-    called: dict[str, str] = field(default_factory=dict)
+    # Tags that contain a digest, and the names by which the tables call them.
+    aliases: dict[str, str] = field(default_factory=dict)
 
     @property
     def world(self) -> World:
@@ -66,7 +77,7 @@ class Stage:
 
     @property
     def service(self) -> str:
-        """What the emulator calls the API server of the cluster."""
+        """The emulator's name for the API server of the cluster."""
         return f"kubernetes/{self.cluster.name}"
 
     def digest(self, tag: str, repository: str = REPOSITORY) -> str:
@@ -75,64 +86,87 @@ class Stage:
     def image(self, tag: str | None = None, digest: str | None = None, repository: str = REPOSITORY) -> str:
         return self.registry.image(repository, tag, digest)
 
-    def pod(self, *images: str, **more: Any) -> dict[str, Any]:
-        """One more pod, without an owner; returned as stored, to be spoilt."""
-        made = build.pod("odd", f"odd-{len(self.cluster.pods())}", list(images), **more)
-        self.cluster.add(made)
-        return made
+    def pod(self, *images: str, **fields: Any) -> dict[str, Any]:
+        """Add a pod without an owner. Return the stored object, so that a test can damage it."""
+        pod = build.pod("odd", f"odd-{len(self.cluster.pods())}", list(images), **fields)
+        self.cluster.add(pod)
+        return pod
 
-    def fault(self, **kind: Any) -> Fault:
-        made = Fault(**kind)
-        self.world.faults.append(made)
-        return made
+    def fault(self, **fields: Any) -> Fault:
+        fault = Fault(**fields)
+        self.world.faults.append(fault)
+        return fault
 
     def another(self, key: str, **state: Any) -> ClusterState:
-        """One more cluster, which runs what the first runs."""
-        made = ClusterState(f"aks-{key}", **state)
-        self.world.clusters[key] = made
-        made.run(build.deployment("shop", key, [self.image("2.0")]))
-        return made
+        """Add a cluster that runs the same image as the first one."""
+        cluster = ClusterState(f"aks-{key}", **state)
+        self.world.clusters[key] = cluster
+        cluster.run(build.deployment("shop", key, [self.image("2.0")]))
+        return cluster
 
     def settings(self, **keys: Any) -> None:
-        """Further keys of the configuration file."""
+        """Add keys to the configuration file."""
         self.config = {**(self.config or self.tool.emulator.config()), **keys}
+
+
+def fill(stage: Stage) -> None:
+    """Put the ordinary images and the ordinary workload into an empty world."""
+    for name in ("1.0", "1.1", "2.0"):
+        stage.registry.push(REPOSITORY, name, age=OLD)
+    running = stage.image(digest=stage.digest("2.0"))
+    stage.cluster.run(build.deployment("shop", "web", [stage.image("2.0")]), image_ids={stage.image("2.0"): running})
 
 
 @asynccontextmanager
 async def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Face = "proxy") -> AsyncIterator[Stage]:
-    """Serve the ordinary world."""
-    world = World(face=face)
-    world.clusters["production"] = ClusterState("aks-prod")
-    async with serving(world, tmp_path, monkeypatch) as tool:
-        for name in ("1.0", "1.1", "2.0"):
-            world.registry.push(REPOSITORY, name, age=OLD)
-        stage = Stage(tool)
-        two = stage.image(digest=stage.digest("2.0"))
-        stage.cluster.run(build.deployment("shop", "web", [stage.image("2.0")]), image_ids={stage.image("2.0"): two})
+    """Serve the ordinary world over TLS."""
+    async with _staged(face, lambda world: serving(world, tmp_path, monkeypatch)) as stage:
         yield stage
 
 
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every wait between two tries is short; how often something is tried stays as it is."""
+@asynccontextmanager
+async def staged_in_memory(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Serve the ordinary world without sockets. Call it within `run_in_virtual_time`."""
+    async with _staged("proxy", lambda world: serve_in_memory(world, tmp_path)) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def _staged(face: Face, serve: Callable[[World], AbstractAsyncContextManager[Tool]]) -> AsyncIterator[Stage]:
+    world = World(face=face)
+    world.clusters["production"] = ClusterState("aks-prod")
+    async with serve(world) as tool:
+        stage = Stage(tool)
+        fill(stage)
+        yield stage
+
+
+def shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every pause between two attempts. The number of attempts remains."""
     monkeypatch.setattr(pace, "FIRST_BACKOFF", 0.01)
     monkeypatch.setattr(scan_clusters, "Patience", lambda: Patience(pause=0.01, longest_pause=0.05))
     monkeypatch.setattr(resource_manager, "_POLL_SECONDS", 0.05)
 
     async def no_pause(*_: object, **__: object) -> None:
-        """The SDK's own pause between two tries."""
+        """The SDK's own pause between two attempts."""
 
     monkeypatch.setattr("azure.core.pipeline.policies.AsyncRetryPolicy.sleep", no_pause)
+
+
+# -- tables of scenarios --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Expected:
     """
-    What must come of a scenario: `gone` are the tags that are no longer in the registry, `outcomes` those of single tags.
+    The expected result of a run.
 
-    `says` must stand in what it writes, `silent` must not.
+    `deleted`: the tags that the registry no longer has.
+    `says`, `silent`: texts that the output contains, and texts that it does not contain.
+    `outcomes`: by tag. `counts`: some of the report's counts.
     """
 
-    gone: frozenset[str] = frozenset({"1.0", "1.1"})
+    deleted: frozenset[str]
     code: int = 0
     says: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
@@ -140,88 +174,131 @@ class Expected:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+Arrange = TypeVar("Arrange", bound=Callable[..., object])
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """One hostile world and what must come of it; its name is the law."""
+    """A change to the ordinary world, and the expected result."""
 
     name: str
     arrange: Callable[[Stage], object]
     expected: Expected
+    both_faces: bool = False
 
 
-class Table:
-    """A table of scenarios, filled by decorating functions that spoil the stage."""
+class ScenarioTable:
+    """
+    Scenarios, collected by decorators. The name of a function is the name of its scenario.
+
+    `case`: added to the name, for functions that are defined in a loop.
+    `both_faces`: run it with the proxy and directly; other scenarios alternate between the two.
+    """
 
     def __init__(self) -> None:
         self.rows: list[Scenario] = []
 
-    def __call__(self, name: str, *gone: str, **expected: Any) -> Callable[[Callable[[Stage], object]], None]:
-        """A scenario after which just the tags `gone` are no longer there."""
+    def deletes(
+        self, *deleted: str, case: str = "", both_faces: bool = False, **expected: Any
+    ) -> Callable[[Arrange], Arrange]:
+        """A scenario after which exactly the tags `deleted` no longer exist."""
 
-        def add(arrange: Callable[[Stage], object]) -> None:
-            self.rows.append(Scenario(name, arrange, Expected(frozenset(gone), **expected)))
+        def add(arrange: Arrange) -> Arrange:
+            name = f"{arrange.__name__}-{case}" if case else arrange.__name__
+            self.rows.append(Scenario(name, arrange, Expected(frozenset(deleted), **expected), both_faces))
+            return arrange
 
         return add
 
+    def refuses(self, *says: str, case: str = "", **expected: Any) -> Callable[[Arrange], Arrange]:
+        """A scenario that deletes nothing and exits with 3. The output contains `says`."""
+        return self.deletes(case=case, code=3, says=says, **expected)
+
     def parameters(self) -> list[Any]:
-        # Both faces take their turn: what a scenario says does not depend on the names of the hosts.
+        """The pytest parameters `(scenario, face)`."""
+        faces: tuple[Face, ...] = ("proxy", "direct")
         return [
-            pytest.param(row, ("proxy", "direct")[place % 2], id=row.name.replace(" ", "-"))
+            pytest.param(row, face, id=f"{row.name}-{face}".replace(" ", "-"))
             for place, row in enumerate(self.rows)
+            for face in (faces if row.both_faces else faces[place % 2 : place % 2 + 1])
         ]
+
+    def parameters_in_memory(self) -> list[Any]:
+        """The pytest parameters `(scenario)`."""
+        return [pytest.param(row, id=row.name.replace(" ", "-")) for row in self.rows]
 
 
 async def play(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunResult:
-    """Arrange the world, apply, and hold what came of it to what was expected and to what always holds."""
-    impatient(monkeypatch)
+    """Run a scenario over TLS, and assert its expected result."""
+    shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch, face) as stage:
-        scenario.arrange(stage)
-        before = tags_of(stage)
-        ran = await stage.tool.apply(stage.config, **stage.options)
-        check(ran, stage, before, scenario.expected)
+        return await _play(scenario, stage)
+
+
+def play_in_virtual_time(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunResult:
+    """Run a scenario whose result depends on time, independently of the machine's load."""
+    connect_in_memory(monkeypatch)
+    use_virtual_clock(monkeypatch)
+
+    async def run() -> RunResult:
+        async with staged_in_memory(tmp_path) as stage:
+            return await _play(scenario, stage)
+
+    return run_in_virtual_time(run)
+
+
+async def _play(scenario: Scenario, stage: Stage) -> RunResult:
+    scenario.arrange(stage)
+    before = remaining_tags(stage)
+    ran = await stage.tool.apply(stage.config, **stage.options)
+    assert_expected(ran, stage, before, scenario.expected)
     return ran
 
 
-def check(ran: RunResult, stage: Stage, before: set[str], expected: Expected) -> None:
+# -- checks ---------------------------------------------------------------------------------------
+
+
+def assert_expected(ran: RunResult, stage: Stage, before: set[str], expected: Expected) -> None:
+    """Assert the expected result and the invariants. `before`: the tags before the run."""
     shown = ran.out + ran.err
-    assert (ran.code, before - tags_of(stage)) == (expected.code, set(expected.gone)), shown
-    for words in expected.says:
-        assert words in shown
-    for words in expected.silent:
-        assert words not in shown
+    assert (ran.code, before - remaining_tags(stage)) == (expected.code, set(expected.deleted)), shown
+    for text in expected.says:
+        assert text in shown
+    for text in expected.silent:
+        assert text not in shown
     for tag, outcome in expected.outcomes.items():
         assert ran.outcomes(tag) == {outcome}, (tag, shown)
     for name, count in expected.counts.items():
         assert ran.report["counts"][name] == count, (name, ran.report["counts"])
-    always(ran, stage)
+    assert_invariants(ran, stage)
 
 
-def tags_of(stage: Stage) -> set[str]:
-    """All tags of the registry; those of the one repository by their bare names."""
+def remaining_tags(stage: Stage) -> set[str]:
+    """All tags of the registry. Those of `shop/web` have no repository in front."""
     return {
-        stage.called.get(tag, tag) if name == REPOSITORY else f"{name}:{tag}"
+        stage.aliases.get(tag, tag) if name == REPOSITORY else f"{name}:{tag}"
         for name, state in stage.registry.repositories.items()
         for tag in state.tags
     }
 
 
 class HasWorld(Protocol):
-    """Whatever a run was made in."""
+    """An object with the world of a run, such as a `Stage` or a `Shop`."""
 
     @property
     def world(self) -> World: ...
 
 
-def always(ran: RunResult, stage: HasWorld) -> None:
-    """What holds in every world."""
+def assert_invariants(ran: RunResult, stage: HasWorld) -> None:
+    """Assert that the report is valid and consistent, and that there is no traceback."""
     report, counts = ran.report, ran.report["counts"]
-    _REPORTS.validate(report)
+    REPORT_SCHEMA.validate(report)
     assert "Traceback" not in ran.out + ran.err
-    assert "Something unforeseen" not in ran.out + ran.err
     assert "Unexpected error" not in ran.out + ran.err
-    tags = [each for each in report["outcomes"] if each["tag"]]
-    assert counts["deleted"] == len(report["deleted_tags"]) == sum(each["outcome"] == "deleted" for each in tags)
-    assert counts["failed"] == sum(each["outcome"] == "failed" for each in tags)
+    outcomes = [outcome for outcome in report["outcomes"] if outcome["tag"]]
+    deletions = sum(outcome["outcome"] == "deleted" for outcome in outcomes)
+    assert counts["deleted"] == len(report["deleted_tags"]) == deletions
+    assert counts["failed"] == sum(outcome["outcome"] == "failed" for outcome in outcomes)
     assert set(report["deleted_tags"]) <= set(report["planned_tags"])
     assert counts["planned"] == len(report["planned_tags"])
     if ran.code == 3:
@@ -234,6 +311,7 @@ def always(ran: RunResult, stage: HasWorld) -> None:
 
 
 __all__ = [
-    "OLD", "REPOSITORY", "YOUNG", "Expected", "Fault", "Scenario", "Sequence", "Stage", "Table", "always", "build", "check",
-    "impatient", "play", "replace", "staged", "tags_of",
+    "BOTH", "OLD", "REPORT_SCHEMA", "REPOSITORY", "YOUNG", "Expected", "Fault", "Scenario", "ScenarioTable", "Stage",
+    "assert_invariants", "build", "play", "play_in_virtual_time", "remaining_tags", "shorten_pauses", "staged",
+    "staged_in_memory",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ from acr_cleanup.records import journal as journal_module
 from acr_cleanup.records.journal import Journal, JournalError, open_journal, put_aside
 from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.generated_inventories import NOW, tag, usage
-from tests.helpers.stage import OLD, REPOSITORY, impatient, staged
+from tests.helpers.stage import OLD, REPOSITORY, shorten_pauses, staged
 from tests.helpers.tool_processes import run_process, start_process, wait_for_end, wait_for_request, write_config
 
 PLAN = Plan("contoso.azurecr.io", RetentionPolicy(), NOW, usage())
@@ -239,7 +239,7 @@ async def test_backup_journals_the_manifests(tmp_path: Path, monkeypatch: pytest
 async def test_manifest_without_backup_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `backup`, a manifest that cannot be read is not deleted."""
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         digest = stage.digest("1.0")
         stage.fault(service="acr", method="GET", path=f"v2/.*/manifests/{digest}", status=500)
         ran = await stage.tool.apply(stage.config, backup="true", verify="false")
@@ -283,6 +283,7 @@ async def test_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.Monke
         assert "No space left" in ran.out
 
 
+@pytest.mark.extended
 async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After kill -9, both journals together contain each deletion, and each is counted once."""
     async with staged(tmp_path, monkeypatch) as stage:
@@ -319,6 +320,7 @@ async def test_killed_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: p
         assert set(stage.repository.tags) == all_tags
 
 
+@pytest.mark.extended
 async def test_concurrent_runs_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag that the other run deleted is gone; together they count each deletion once."""
     async with staged(tmp_path, monkeypatch) as stage:

@@ -18,9 +18,9 @@ from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
-from acr_cleanup.reports.answer import TAGS_ON_SCREEN, USES_ON_SCREEN, ExplanationPage
-from acr_cleanup.reports.explained_repository import RepositoryExplanation
-from acr_cleanup.reports.explanation import TagExplanation
+from acr_cleanup.reports.answer import TAGS_ON_SCREEN, USES_ON_SCREEN, Answer
+from acr_cleanup.reports.explained_repository import explain_repository
+from acr_cleanup.reports.explanation import explain_item
 from tests.helpers.drawn_inventories import DIGESTS, NAMES, inventories, named_uses
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, tag, use
 
@@ -39,11 +39,11 @@ def evidence(
     return Evidence(repository.used_by(usage.digests(repository.name)), usage, policy or RetentionPolicy(), NOW)
 
 
-def tag_page(asked: Evidence, name: str, *, everything: bool = False) -> TagExplanation:
-    return TagExplanation(everything, asked, explain_tag(asked, name))
+def tag_page(asked: Evidence, name: str, *, everything: bool = False) -> Answer:
+    return explain_item(asked, explain_tag(asked, name), everything=everything)
 
 
-def terminal(page: ExplanationPage, width: int = 100) -> str:
+def terminal(page: Answer, width: int = 100) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, force_terminal=True, color_system=None, _environ={}).print(page)
     return stream.getvalue()
@@ -79,7 +79,7 @@ def test_all_links_share_the_limit_of_a_terminal() -> None:
 
 def test_terminal_shows_the_newest_tags() -> None:
     tags = [tag(f"1.{number}", number + 1, days=100 + number) for number in range(TAGS_ON_SCREEN + 5)]
-    page = RepositoryExplanation(everything=False, evidence=evidence(inventory(tags), use("1.3")))
+    page = explain_repository(evidence(inventory(tags), use("1.3")))
 
     shown = terminal(page)
     assert "… and 5 more tags. To see all" in shown
@@ -88,7 +88,7 @@ def test_terminal_shows_the_newest_tags() -> None:
     assert re.search(r"^1\.64 ", str(page), re.MULTILINE)
 
 
-def pages() -> Iterable[ExplanationPage]:
+def pages() -> Iterable[Answer]:
     repository = inventory(
         [
             tag("multi", "index"),
@@ -112,9 +112,9 @@ def pages() -> Iterable[ExplanationPage]:
     for name in ("multi", "arm", "old", "young", "ageless", "gone", "nothing"):
         yield tag_page(asked, name)
     for digest in ("index", "amd", "x", "r", "none"):
-        yield TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d(digest)))
-    yield RepositoryExplanation(everything=False, evidence=asked)
-    yield RepositoryExplanation(everything=False, evidence=evidence(inventory([]), use("1.0")))
+        yield explain_item(asked, explain_manifest(asked, d(digest)))
+    yield explain_repository(asked)
+    yield explain_repository(evidence(inventory([]), use("1.0")))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -150,12 +150,12 @@ def test_missing_image_in_a_status_is_not_called_a_failing_pull() -> None:
     """A status describes what already runs on the node. Nothing pulls it."""
     running = replace(use(None, "gone"), field="status.containerStatuses[0].imageID")
     asked = evidence(inventory([tag("1.0", "a")]), running)
-    page = TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
+    page = explain_item(asked, explain_manifest(asked, d("gone")))
 
     assert "is not in the registry. 1 use names it, but does not pull it." in str(page)
     pinned = use(None, "gone", name="other")
     asked = evidence(inventory([tag("1.0", "a")]), running, pinned)
-    page = TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, d("gone")))
+    page = explain_item(asked, explain_manifest(asked, d("gone")))
     assert "is not in the registry, but 2 uses name it. The pods of 1 fail on their next pull." in str(page)
 
 
@@ -183,8 +183,8 @@ def test_objects_of_controllers_come_last() -> None:
     kinds = ["Pod", "ReplicaSet", "Job", "ConfigMap", "Deployment"]
     text = str(tag_page(evidence(inventory([tag("1.0", "a")]), *map(of, kinds)), "1.0"))
 
-    told = re.findall(r"production/shop/(\w+)/web", text)
-    assert told == ["ConfigMap", "Deployment", "Job", "ReplicaSet", "Pod"]
+    kinds = re.findall(r"production/shop/(\w+)/web", text)
+    assert kinds == ["ConfigMap", "Deployment", "Job", "ReplicaSet", "Pod"]
 
 
 HOSTILE = st.text(st.sampled_from("ab:#[]\x1b\n\r\u202e\u200b<>|`*&\ud800"), max_size=12)
@@ -202,7 +202,7 @@ def test_foreign_text_is_escaped(name: str, field: str, text: str, place: str) -
         tag_page(asked, "1.0"),
         tag_page(asked, f"x{name}"),
         tag_page(asked, f"y{name}"),
-        RepositoryExplanation(False, asked),
+        explain_repository(asked),
     ):
         shown = str(page)
         assert not re.search("[\x1b\r\u202e\u200b\ud800]", shown)
@@ -219,10 +219,10 @@ def test_verdict_in_words_matches_the_decision(
     for name in NAMES:
         page = tag_page(asked, name)
         first = str(page).splitlines()[0]
-        decision = page.explanation.decision
+        decision = explain_tag(asked, name).decision
         assert ("is not in the registry" in first) == (decision is None)
         assert ("would be deleted" in first) == (decision is not None and decision.deletes)
         assert (" is kept: " in first) == (decision is not None and not decision.deletes)
     for digest in DIGESTS:
-        assert str(TagExplanation(everything=False, evidence=asked, explanation=explain_manifest(asked, digest)))
-    assert str(RepositoryExplanation(everything=False, evidence=asked))
+        assert str(explain_item(asked, explain_manifest(asked, digest)))
+    assert str(explain_repository(asked))

@@ -174,6 +174,7 @@ def fifty_thousand() -> Result:
     return samples.result(made, Verdict.PARTIAL, dry_run=False, outcomes=outcomes)
 
 
+@pytest.mark.extended
 @pytest.mark.untraced
 def test_fifty_thousand_tags_fit_a_summary() -> None:
     """All blocks are complete, and each cut is counted."""
@@ -206,6 +207,7 @@ def huge() -> Result:
     return samples.result(samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))]))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("budget", [GITHUB.budget, 200_000, 20_000, 3_000])
 def test_blocks_beyond_the_budget_are_omitted_and_counted(budget: int) -> None:
     """GitHub drops a summary that is too large, and a summary cut anywhere leaves elements open."""

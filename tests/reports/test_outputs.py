@@ -97,6 +97,7 @@ def many(number: int) -> Result:
     return samples.result(made, Verdict.APPLIED, dry_run=False, outcomes=samples.outcomes(made))
 
 
+@pytest.mark.extended
 @pytest.mark.untraced
 @pytest.mark.parametrize("limit", [GITHUB.outputs, PLAIN.outputs])
 def test_long_lists_are_cut_to_valid_json(limit: int) -> None:

@@ -1,8 +1,8 @@
 """
-A fault at every call: the same run again and again, each time another request fails in another way, once or for ever.
+A fault at every request of a run, once or always.
 
-There are some thousands of these. `make test` takes every 97th, so that all kinds and all requests have their turn; `make soak`
-takes all of them.
+These are some thousands of runs. By default every 97th is made, which covers every kind of fault.
+`make soak` makes all of them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,27 @@ from aiohttp import web
 from acr_cleanup.emulator.faults import Fault
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.oracle import Repository
-from tests.helpers.shop import Shop, Told, apply, gone, honest, left_unlocked
+from tests.helpers.shop import PublishedResults, Shop, apply, assert_sound_run, deleted_tags, has_unreported_unlock
 from tests.helpers.tool_runs import RunResult
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
 PARTS = 10
 STEP = int(os.environ.get("ACR_CLEANUP_EVERY_FAULT", "97"))
 MOST_TRIES = 60
-"""How often one call may be made: five tries of it, and what a cluster asks with the same path a dozen times."""
+"""
+How often a failing request may be sent.
+
+It is tried five times, and a scan sends a request with the same path a dozen times.
+"""
 MOST_PAUSES = 1_000
-"""The same for one that is told to wait a second: four minutes each time that a run has need of it."""
+"""The same for an answer of 429 that asks to wait a second: four minutes per call."""
 LONGEST = 45 * 60
-"""Seconds that a run may take, whatever one request does: some patience for each of the few that follow one another."""
+"""
+Virtual seconds that a run may take with one failing request.
+
+A few such requests may follow one another, and each of them is retried.
+"""
 
 KINDS: dict[str, dict[str, Any]] = {
     **{str(status): {"status": status, "body": {"errors": []}} for status in (401, 403, 404, 500, 503)},
@@ -45,15 +53,19 @@ KINDS: dict[str, dict[str, Any]] = {
     "malformed": {"malformed": True},
     "SIGTERM": {},
 }
-PASSING = {"429", "500", "503", "reset", "truncated"}
-"""What a request may meet once, and nobody has to hear of it."""
+RETRIED = {"429", "500", "503", "reset", "truncated"}
+"""Faults that the run must survive without a trace if they occur once."""
 
 UNANSWERED = {"reset", "truncated"}
-"""Of these, what Azure's own client does not repeat for a POST: it cannot know that this one only reads."""
+"""
+The retried faults that Azure's client does not retry for a POST.
+
+It cannot know that the POST changes nothing.
+"""
 
 
 class Request(NamedTuple):
-    """The nth of its kind in a run."""
+    """The nth request with this method and URL in a run, counted from 0."""
 
     service: str
     method: str
@@ -61,7 +73,7 @@ class Request(NamedTuple):
     query: str
     nth: int
 
-    def fault(self, kind: str, *, ever: bool) -> Fault:
+    def fault(self, kind: str, *, always: bool) -> Fault:
         async def stop(_: web.Request) -> None:
             signal.raise_signal(signal.SIGTERM)
 
@@ -71,7 +83,7 @@ class Request(NamedTuple):
             path=f"^{re.escape(self.path)}$",
             query=f"^{re.escape(self.query)}$",
             after=self.nth,
-            times=None if ever else 1,
+            times=None if always else 1,
             before=stop if kind == "SIGTERM" else None,
             **KINDS[kind],
         )
@@ -80,20 +92,21 @@ class Request(NamedTuple):
 class Case(NamedTuple):
     request: Request
     kind: str
-    ever: bool
+    always: bool
 
     @property
-    def heals(self) -> bool:
-        """Must the run end as if nothing had been?"""
-        alone = self.request.service == "entra" and self.request.method == "POST" and self.kind in UNANSWERED
-        return self.kind in PASSING and not self.ever and not alone
+    def is_survived(self) -> bool:
+        """True if the run must end as if there had been no fault."""
+        not_retried = self.request.service == "entra" and self.request.method == "POST" and self.kind in UNANSWERED
+        return self.kind in RETRIED and not self.always and not not_retried
 
     def __str__(self) -> str:
-        what = f"{self.request.service} {self.request.method} {self.request.path}"
-        return f"{self.kind} {'for ever' if self.ever else 'once'}: {what} ({self.request.nth})"
+        request = f"{self.request.service} {self.request.method} {self.request.path}"
+        return f"{self.kind} {'always' if self.always else 'once'}: {request} ({self.request.nth})"
 
 
 async def run(folder: Path, *faults: Fault) -> tuple[RunResult, Shop, dict[str, Repository], float]:
+    """Apply once. Return the run, the shop, its repositories before, and the virtual seconds."""
     shop = Shop()
     shop.world.faults.extend(faults)
     before = shop.repositories()
@@ -103,67 +116,65 @@ async def run(folder: Path, *faults: Fault) -> tuple[RunResult, Shop, dict[str, 
 
 
 def every_request(folder: Path) -> tuple[list[Request], set[str]]:
-    """Those of a run in which nothing fails, in the order in which they arrive; and what goes in it."""
-    found: list[Request] = []
-    seen: Counter[tuple[str, str, str, str]] = Counter()
+    """Return the requests of a run without faults, in order, and the tags that it deletes."""
+    requests: list[Request] = []
+    counts: Counter[tuple[str, str, str, str]] = Counter()
 
-    def noting(service: str) -> Fault:
-        async def note(request: web.Request) -> None:
-            what = (service, request.method, request.path, request.rel_url.raw_query_string)
-            found.append(Request(*what, seen[what]))
-            seen[what] += 1
+    def recorder(service: str) -> Fault:
+        async def record(request: web.Request) -> None:
+            key = (service, request.method, request.path, request.rel_url.raw_query_string)
+            requests.append(Request(*key, counts[key]))
+            counts[key] += 1
 
-        return Fault(service=service, before=note)
+        return Fault(service=service, before=record)
 
     services = ["acr", "entra", "arm", "kubernetes/aks-production", "kubernetes/aks-test"]
-    ran, shop, before, _ = run_in_virtual_time(lambda: run(folder, *map(noting, services)))
+    ran, shop, before, _ = run_in_virtual_time(lambda: run(folder, *map(recorder, services)))
     assert ran.code == 0, ran.out
-    return found, gone(before, shop.repositories())
+    return requests, deleted_tags(before, shop.repositories())
 
 
 def cases(requests: list[Request]) -> list[Case]:
     return [
-        Case(request, kind, ever)
+        Case(request, kind, always)
         for request in requests
         for kind in KINDS
-        for ever in ((False,) if kind == "SIGTERM" else (False, True))
+        for always in ((False,) if kind == "SIGTERM" else (False, True))
     ]
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("part", range(PARTS) if STEP == 1 else [0])
-def test_whatever_request_fails_and_however_the_run_is_honest(
-    part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fault_at_any_request_leaves_a_sound_run(part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect_in_memory(monkeypatch)
-    told = Told(monkeypatch)
-    requests, everything = every_request(tmp_path)
+    published = PublishedResults(monkeypatch)
+    requests, all_deletions = every_request(tmp_path)
     chosen = cases(requests)[part :: PARTS if STEP == 1 else STEP]
     codes: Counter[tuple[str, int]] = Counter()
-    wrong: list[str] = []
+    failures: list[str] = []
 
     def check(case: Case) -> None:
-        fault = case.request.fault(case.kind, ever=case.ever)
-        told.forget()
+        fault = case.request.fault(case.kind, always=case.always)
+        published.clear()
         ran, shop, before, seconds = run_in_virtual_time(lambda: run(tmp_path, fault))
         codes[case.kind, ran.code] += 1
-        honest(ran, shop, told, before, lied=case.kind == "404")
-        left = gone(before, shop.repositories())
+        assert_sound_run(ran, shop, published, before, false_404=case.kind == "404")
+        deleted = deleted_tags(before, shop.repositories())
         assert fault.hits >= 1
         assert fault.hits <= (MOST_PAUSES if case.kind == "429" else MOST_TRIES)
         assert seconds < LONGEST
-        assert not left_unlocked(ran, shop), ran.out
+        assert not has_unreported_unlock(ran, shop), ran.out
         assert (ran.code == 143) == (case.kind == "SIGTERM"), ran.out
-        if case.heals:
-            assert (ran.code, left) == (0, everything), ran.out
+        if case.is_survived:
+            assert (ran.code, deleted) == (0, all_deletions), ran.out
         if ran.code == 0 and case.kind != "404":
-            assert left == everything, ran.out
+            assert deleted == all_deletions, ran.out
 
     for case in chosen:
         try:
             check(case)
-        except Exception as error:  # noqa: BLE001  (the others have their turn all the same)
-            wrong.append(f"{case}: {error}")
+        except Exception as error:  # noqa: BLE001  (the other cases must run as well)
+            failures.append(f"{case}: {error}")
     sys.stdout.write(f"{len(requests)} requests, {len(chosen)} faults: {dict(sorted(codes.items()))}\n")
-    assert not wrong, "\n\n".join(wrong)
-    assert {kind for kind, _ in codes} == set(KINDS), "not every kind of fault had its turn"
+    assert not failures, "\n\n".join(failures)
+    assert {kind for kind, _ in codes} == set(KINDS), "a kind of fault was never tried"

@@ -1,9 +1,10 @@
 """
-Golden scenarios: a world, inputs, and what the step of the action says, hands on and leaves; among them what went wrong elsewhere.
+Golden scenarios: one step of the action on one world, among them incidents of other tools.
 
-`UPDATE_GOLDEN=1 pytest tests/scenarios/test_golden.py` writes the summaries, outputs and survivors anew. What is *expected* to
-go and to stay is written by hand, in each folder, and never anew. With GOLDEN_OVER_THE_WIRE=1 every step speaks TLS over
-sockets, and writes the same, in five times the time.
+`UPDATE_GOLDEN=1 pytest tests/scenarios/test_golden.py` rewrites the golden files.
+The *expected* deletions of each folder are written by hand and never rewritten. With
+GOLDEN_OVER_THE_WIRE=1 every step uses TLS and sockets. The golden files are the same; it takes five
+times as long.
 """
 
 from __future__ import annotations
@@ -13,96 +14,91 @@ import os
 import re
 from pathlib import Path
 
-import jsonschema
 import pytest
 
-from acr_cleanup.records.schemas import schema
-from acr_cleanup.stages import verify as proof
-from tests.helpers.golden_worlds import FOLDER, Joined, Runner, Scenario, Served, Step, artefacts, names, stable
+from acr_cleanup.stages import verify
+from tests.helpers.golden_steps import Runner, ServedInMemory, ServedOverTls, Step, published_texts, stable
+from tests.helpers.golden_worlds import FOLDER, GoldenScenario, names
 from tests.helpers.jobs import Log
 from tests.helpers.secret_leaks import assert_none_leaked
-from tests.helpers.stage import impatient
+from tests.helpers.stage import REPORT_SCHEMA, shorten_pauses
 
 pytestmark = pytest.mark.untraced
 
-# Made once: checking the schema itself takes longer than any run here.
-_REPORTS = jsonschema.Draft202012Validator(schema("report"))
 _THREAD = re.compile(r"https://(?:github|gitlab)\.com/([\w.-]+)/([\w.-]+)(?:/-)?/(issue|pull)s?/(\d+)")
 
 
 @pytest.fixture(autouse=True)
-def _promptly(monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient(monkeypatch)
-    monkeypatch.setattr(proof, "SETTLE", 0.01)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_pauses(monkeypatch)
+    monkeypatch.setattr(verify, "SETTLE", 0.01)
 
 
 @pytest.mark.parametrize("name", names())
 def test_golden(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scenario = Scenario(FOLDER / name)
-    before = scenario.broken()
-    # Asking GitHub for a token leaves the loop in which step and world are joined.
-    wired = bool(os.environ.get("GOLDEN_OVER_THE_WIRE")) or scenario.inputs.get("auth-type") == "oidc"
-    with Served(scenario.world) if wired else Joined(scenario.world, tmp_path, monkeypatch) as served:
+    scenario = GoldenScenario(FOLDER / name)
+    missing = scenario.registry.missing_children()
+    # The request for GitHub's token leaves the loop that a world in memory needs.
+    over_tls = bool(os.environ.get("GOLDEN_OVER_THE_WIRE")) or scenario.inputs.get("auth-type") == "oidc"
+    served = ServedOverTls(scenario.world) if over_tls else ServedInMemory(scenario.world, tmp_path, monkeypatch)
+    with served:
         runner = Runner(scenario, served, tmp_path, monkeypatch)
-        if wired:
-            runner.trust()
+        if over_tls:
+            runner.trust_github()
         if scenario.earlier is not None:
             runner.step(scenario.earlier)
-            scenario.meanwhile()
-        elif scenario.has_meanwhile:
-            scenario.arm_meanwhile()
+            scenario.change_by_others()
+        elif scenario.has_changes_by_others:
+            scenario.change_by_others_at_second_look()
         step = runner.step(scenario.inputs)
-        left = artefacts(step, runner.workspace)
+        texts = published_texts(step, runner.workspace)
         for emulator in served.emulators:
-            assert_none_leaked(emulator, left)
-    as_expected(scenario, step)
-    always(scenario, step, before)
-    as_golden(scenario, step)
+            assert_none_leaked(emulator, texts)
+    assert_expected(scenario, step)
+    assert_invariants(scenario, step, missing)
+    assert_golden(scenario, step)
 
 
-def as_expected(scenario: Scenario, step: Step) -> None:
-    """What somebody thought must go and stay, as far as the rule says and whatever the tool does."""
-    expect = scenario.registry_json["expect"]
-    goes, stays = set(expect["goes"]), set(expect["stays"])
-    assert goes | stays == scenario.things(), "expect must name everything that is there, once"
-    assert not goes & stays
-    there = {thing for thing in goes | stays if scenario.is_there(thing)}
-    assert (step.code, goes | stays - there, there) == (expect["exit"], goes, stays), step.log
+def assert_expected(scenario: GoldenScenario, step: Step) -> None:
+    """Assert the deletions that the folder expects. A person derived them from the rule."""
+    expect = scenario.document["expect"]
+    deleted, kept = set(expect["deleted"]), set(expect["kept"])
+    assert deleted | kept == scenario.items(), "expect must name every tag and untagged manifest once"
+    assert not deleted & kept
+    left = {item for item in deleted | kept if scenario.registry.has(item)}
+    assert (step.code, scenario.items() - left, left) == (expect["exit"], deleted, kept), step.log
 
 
-def always(scenario: Scenario, step: Step, before: set[str]) -> None:
-    """What holds in every world."""
+def assert_invariants(scenario: GoldenScenario, step: Step, missing: set[str]) -> None:
+    """Assert what every step must fulfil. `missing`: children that were missing before it."""
     log = Log(step.log)
     assert "Traceback" not in step.log
-    assert "Something unforeseen" not in step.log
     assert "Unexpected error" not in step.log
-    assert not log.others, "a command that no step of ours gives"
-    assert scenario.broken() <= before, "an index lost a child"
+    assert not log.others, "a workflow command that our steps never use"
+    assert scenario.registry.missing_children() <= missing, "an index lost a child"
     deletions = scenario.world.matching(service="acr", method="DELETE")
     if scenario.inputs.get("dry-run") != "false" or step.code in (2, 3):
         assert not deletions
     if step.code == 2:
         return
     report = json.loads((step.report_dir / "report.json").read_text(encoding="utf-8"))
-    _REPORTS.validate(report)
+    REPORT_SCHEMA.validate(report)
     assert set(json.loads(step.outputs["deleted-tags"])) == set(report["deleted_tags"]) <= set(report["planned_tags"])
-    deleted = {scenario.written(tag) for tag in report["deleted_tags"]}
-    assert (
-        deleted
-        == {thing for thing in scenario.registry_json["expect"]["goes"] if ":" in thing} - scenario.taken_by_others()
-    )
+    expected = {item for item in scenario.document["expect"]["deleted"] if ":" in item}
+    deleted = {scenario.registry.written(tag) for tag in report["deleted_tags"]}
+    assert deleted == expected - scenario.deleted_by_others()
     assert (step.code == 3) is (report["verdict"] == "refused")
     assert (step.report_dir / "summary.md").read_text(encoding="utf-8").strip() == step.summary.strip()
 
 
-def as_golden(scenario: Scenario, step: Step) -> None:
-    """Is it what the folder says, word for word?"""
-    written = {
+def assert_golden(scenario: GoldenScenario, step: Step) -> None:
+    """Assert that the results equal the golden files of the folder."""
+    texts = {
         "summary.md": stable(step.summary, scenario.now),
         "outputs.json": _pretty(step.outputs),
-        "survives.json": _pretty(scenario.survivors(step.code)),
+        "survives.json": _pretty(scenario.result(step.code)),
     }
-    for name, text in written.items():
+    for name, text in texts.items():
         path = scenario.folder / name
         if os.environ.get("UPDATE_GOLDEN"):
             path.write_text(text, encoding="utf-8")
@@ -115,27 +111,26 @@ def _pretty(document: object) -> str:
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_folder_of_an_incident_is_named_after_its_thread(name: str) -> None:
-    """So that whoever knows the thread finds the folder, and whoever finds the folder finds the thread."""
-    about = json.loads((FOLDER / name / "registry.json").read_text(encoding="utf-8"))["about"]
-    assert about["here"]
+def test_incident_folder_is_named_after_its_thread(name: str) -> None:
+    about = GoldenScenario(FOLDER / name).about
+    assert about["expectation"]
     if "thread" in about:
-        assert about["there"]
-        found = _THREAD.fullmatch(about["thread"])
-        assert found is not None, about["thread"]
-        owner, project, kind, number = found.groups()
+        assert about["incident"]
+        match = _THREAD.fullmatch(about["thread"])
+        assert match is not None, about["thread"]
+        owner, project, kind, number = match.groups()
         assert name.startswith(f"{owner}-{project}-{kind}-{number}-".lower())
 
 
-def test_every_folder_of_an_incident_is_in_the_table_of_threads() -> None:
+def test_table_of_threads_is_complete() -> None:
+    """golden/README.md lists every folder of an incident, and only existing folders."""
     table = (FOLDER / "README.md").read_text(encoding="utf-8")
     for name in names():
-        about = json.loads((FOLDER / name / "registry.json").read_text(encoding="utf-8"))["about"]
-        if "thread" in about:
+        if "thread" in GoldenScenario(FOLDER / name).about:
             assert f"`{name}`" in table
-    for named in re.findall(r"`([a-z0-9.-]+-(?:issue|pull)-\d+-[a-z0-9-]+)`", table):
-        assert (FOLDER / named).is_dir(), named
+    for name in re.findall(r"`([a-z0-9.-]+-(?:issue|pull)-\d+-[a-z0-9-]+)`", table):
+        assert (FOLDER / name).is_dir(), name
 
 
-def test_there_are_as_many_as_were_asked_for() -> None:
+def test_there_are_at_least_40_scenarios() -> None:
     assert len(names()) >= 40

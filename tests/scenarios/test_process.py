@@ -17,6 +17,8 @@ from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import OLD, REPOSITORY, staged
 from tests.helpers.tool_processes import run_process, start_process, wait_for_end, wait_for_request, write_config
 
+pytestmark = pytest.mark.extended
+
 BOTH = {f"{REPOSITORY}:1.0", f"{REPOSITORY}:1.1"}
 
 

@@ -1,4 +1,4 @@
-"""The captured objects of a real cluster, page by page, before the whole tool and a registry that holds what they name."""
+"""The whole tool on the captured objects of a real cluster and a registry with their images."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ import pytest
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from tests.clusters.api_server.test_replay import DEAD, EXPECTED
 from tests.helpers.cluster_objects import CORPUS, capture_of
-from tests.helpers.stage import OLD, Stage, always, impatient, staged
+from tests.helpers.stage import OLD, Stage, assert_invariants, shorten_pauses, staged
+
+pytestmark = pytest.mark.extended
 
 WORKLOADS = tuple(capture_of(kind) for kind in KINDS)
-# What no built-in workload names.
+# The classes of expected findings that are not in built-in workloads.
 ELSEWHERE = {"custom-resource", "configmap", "helm-history"}
 
 
 def captures(private: bool) -> dict[str, list[dict[str, Any]]]:
-    """The objects of each captured list; of a private cluster those of workloads, by resource."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    """The captured objects by resource. For a private cluster, only those of built-in workloads."""
+    objects: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((CORPUS / "responses" / "list").glob("*.json")):
-        # Beside whole lists: pages, other forms of the same list, and lists of one namespace. Helm's Secrets are asked for as such.
+        # Skip single pages, other forms of a list, and lists of one namespace: their names contain
+        # a dot. The list of Helm's Secrets has a label selector, and is used.
         name = path.name.removesuffix(".json").removesuffix(".labelSelector")
         group, _, rest = f"_{name}".partition("_v")
         listed = json.loads(path.read_text())
@@ -30,11 +33,12 @@ def captures(private: bool) -> dict[str, list[dict[str, Any]]]:
             continue
         group, (version, _, resource) = group.removeprefix("_"), f"v{rest}".partition("_")
         about = {"apiVersion": f"{group}/{version}" if group else version, "kind": listed["kind"].removesuffix("List")}
-        found[f"{resource}.{group}" if group else resource] = [{**about, **item} for item in listed["items"]]
-    return found
+        objects[f"{resource}.{group}" if group else resource] = [{**about, **item} for item in listed["items"]]
+    return objects
 
 
 def fill(stage: Stage, private: bool) -> None:
+    """Replace the ordinary world by the captured cluster and an empty registry."""
     stage.registry.repositories.clear()
     stage.cluster.objects.clear()
     stage.cluster.objects.update(captures(private))
@@ -46,11 +50,15 @@ def fill(stage: Stage, private: bool) -> None:
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["direct", "run-command"])
-async def test_what_a_real_cluster_names_stays_and_nothing_else_does(
+async def test_only_images_of_a_real_cluster_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private: bool
 ) -> None:
-    """Directly with all that it holds: custom resources, ConfigMaps, Helm's history, and an API whose backend is gone."""
-    impatient(monkeypatch)
+    """
+    The direct scan reads custom resources, ConfigMaps and Helm's history as well.
+
+    It meets an API without a backend, which is waived.
+    """
+    shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch) as stage:
         fill(stage, private)
         named = {
@@ -63,7 +71,7 @@ async def test_what_a_real_cluster_names_stays_and_nothing_else_does(
             stage.registry.push(repository, tag, age=OLD)
         ran = await stage.tool.apply(stage.config)
 
-        always(ran, stage)
+        assert_invariants(ran, stage)
         left = {(name, tag) for name, state in stage.registry.repositories.items() for tag in state.tags}
         assert ran.code == 0, ran.out
         assert left == named | {("no/cluster", "stale")}

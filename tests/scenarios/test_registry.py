@@ -1,4 +1,4 @@
-"""The registry, its tokens and the login, when they fail, lag, expire or refuse."""
+"""The registry, its tokens and the login when they fail, are slow, expire or refuse."""
 
 from __future__ import annotations
 
@@ -10,125 +10,135 @@ from aiohttp import web
 
 from acr_cleanup.emulator.faults import Budget
 from acr_cleanup.emulator.world import Face
-from tests.helpers.stage import OLD, REPOSITORY, Scenario, Stage, Table, build, play
+from tests.helpers.stage import (
+    BOTH,
+    OLD,
+    REPOSITORY,
+    Scenario,
+    ScenarioTable,
+    Stage,
+    build,
+    play,
+    play_in_virtual_time,
+)
 
-world = Table()
-BOTH = ("1.0", "1.1")
+pytestmark = pytest.mark.extended
+
+scenarios = ScenarioTable()
+timed = ScenarioTable()
 TAGS, MANIFESTS = "_tags$", "_manifests$"
 DELETE = {"service": "acr", "method": "DELETE"}
-
-
-def many(stage: Stage, count: int = 25) -> tuple[str, ...]:
-    for number in range(count):
-        stage.registry.push(REPOSITORY, f"old-{number}", age=OLD)
-    return tuple(f"old-{number}" for number in range(count))
-
-
 MANY = tuple(f"old-{number}" for number in range(25))
 
-# -- reading --------------------------------------------------------------------------------------------------
+
+def push_many(stage: Stage) -> None:
+    for name in MANY:
+        stage.registry.push(REPOSITORY, name, age=OLD)
+
+
+# -- reading --------------------------------------------------------------------------------------
 
 FLAWS: dict[str, dict[str, object]] = {
     "429": {"status": 429, "headers": {"Retry-After": "1"}},
     "500": {"status": 500},
     "503": {"status": 503},
-    "a cut connection": {"reset": True},
+    "cut connection": {"reset": True},
     "half an answer": {"truncate": 0.5},
 }
-for words, flaw in FLAWS.items():
+for flaw, fault in FLAWS.items():
     for path in (TAGS, MANIFESTS, "/oauth2/exchange", "/oauth2/token"):
 
-        @world(f"the registry gives {words} once to {path.strip('$')} and all goes well", *BOTH)
-        def _(stage: Stage, flaw=flaw, path=path) -> None:  # type: ignore[no-untyped-def]
-            stage.fault(service="acr", path=path, times=1, **flaw)
+        @scenarios.deletes(*BOTH, case=f"{flaw} {path.strip('$')}")
+        def single_registry_fault_is_retried(stage: Stage, fault: dict[str, object] = fault, path: str = path) -> None:
+            stage.fault(service="acr", path=path, times=1, **fault)
 
-    @world(f"Entra ID gives {words} once and all goes well", *BOTH)
-    def _(stage: Stage, flaw=flaw) -> None:  # type: ignore[no-untyped-def]
-        stage.fault(service="entra", path="token", times=1, **flaw)
+    @scenarios.deletes(*BOTH, case=flaw)
+    def single_entra_fault_is_retried(stage: Stage, fault: dict[str, object] = fault) -> None:
+        stage.fault(service="entra", path="token", times=1, **fault)
 
-    if words != "429":
+    if flaw != "429":
 
-        @world(f"the registry always gives {words} to a list, and the run is refused", code=3, says=(REPOSITORY,))
-        def _(stage: Stage, flaw=flaw) -> None:  # type: ignore[no-untyped-def]
-            stage.fault(service="acr", path=MANIFESTS, **flaw)
+        @scenarios.refuses(REPOSITORY, case=flaw)
+        def permanent_fault_of_a_list_refuses_the_run(stage: Stage, fault: dict[str, object] = fault) -> None:
+            stage.fault(service="acr", path=MANIFESTS, **fault)
 
-        @world(f"the registry always gives {words} for a token, and the run is refused", code=3, says=("registry",))
-        def _(stage: Stage, flaw=flaw) -> None:  # type: ignore[no-untyped-def]
-            stage.fault(service="acr", path="/oauth2/token", **flaw)
+        @scenarios.refuses("registry", case=flaw)
+        def permanent_fault_of_registry_tokens_refuses_the_run(stage: Stage, fault: dict[str, object] = fault) -> None:
+            stage.fault(service="acr", path="/oauth2/token", **fault)
 
-        @world(f"Entra ID always gives {words}, and the run is refused", code=3, says=("Entra ID",))
-        def _(stage: Stage, flaw=flaw) -> None:  # type: ignore[no-untyped-def]
-            stage.fault(service="entra", path="token", **flaw)
+        @scenarios.refuses("Entra ID", case=flaw)
+        def permanent_entra_fault_refuses_the_run(stage: Stage, fault: dict[str, object] = fault) -> None:
+            stage.fault(service="entra", path="token", **fault)
 
 
-@world("a list that breaks off on its second page keeps the repository", code=3, says=(REPOSITORY,))
-def _(stage: Stage) -> None:
-    many(stage)
+@scenarios.refuses(REPOSITORY)
+def failing_second_page_keeps_the_repository(stage: Stage) -> None:
+    push_many(stage)
     stage.registry.largest_page = 10
     stage.fault(service="acr", path=TAGS, query="last=", status=500)
 
 
-@world("lists of many pages are read to their end", *BOTH, *MANY)
-def _(stage: Stage) -> None:
-    many(stage)
+@scenarios.deletes(*BOTH, *MANY)
+def lists_of_many_pages_are_read_completely(stage: Stage) -> None:
+    push_many(stage)
     stage.registry.largest_page = 7
 
 
-@world("one repository that cannot be read leaves the other to be cleaned", "1.0", "1.1", code=1, says=("shop/api",))
-def _(stage: Stage) -> None:
+@scenarios.deletes("1.0", "1.1", code=1, says=("shop/api",))
+def unreadable_repository_does_not_stop_the_other(stage: Stage) -> None:
     for tag in ("1.0", "2.0"):
         stage.registry.push("shop/api", tag, age=OLD)
     stage.cluster.run(build.deployment("shop", "api", [stage.image("2.0", repository="shop/api")]))
     stage.fault(service="acr", path=f"shop/api/{TAGS}", status=500)
 
 
-@world("a repository that is used and does not exist is empty", *BOTH)
-def _(stage: Stage) -> None:
+@scenarios.deletes(*BOTH)
+def missing_used_repository_counts_as_empty(stage: Stage) -> None:
     stage.pod(stage.image("1.0", repository="no/such"))
 
 
-@world("a manifest body that says something else keeps all manifests", "1.0", "1.1", counts={"deleted_manifests": 0})
-def _(stage: Stage) -> None:
+@scenarios.deletes("1.0", "1.1", counts={"deleted_manifests": 0})
+def wrong_manifest_body_keeps_all_manifests(stage: Stage) -> None:
     child = stage.registry.push(REPOSITORY, None, age=OLD)
     index = stage.registry.push_index(REPOSITORY, "multi", children=[child], age=OLD)
     stage.fault(service="acr", method="GET", path=f"manifests/{index}", status=200, body={"schemaVersion": 2})
 
 
-# -- tokens ---------------------------------------------------------------------------------------------------
+# -- tokens ---------------------------------------------------------------------------------------
 
 
-@world("tokens that live for seconds are renewed in the middle of the deletions", *BOTH, *MANY)
-def _(stage: Stage) -> None:
-    many(stage)
+@timed.deletes(*BOTH, *MANY)
+def tokens_that_expire_during_deletions_are_renewed(stage: Stage) -> None:
+    push_many(stage)
     stage.registry.access_token_lifetime = 2
     stage.registry.refresh_token_lifetime = 3
     stage.world.directory.token_lifetime = 4
     stage.fault(**DELETE, latency=0.8)
 
 
-@world("an ABAC registry is read and cleaned", *BOTH)
-def _(stage: Stage) -> None:
+@scenarios.deletes(*BOTH)
+def abac_registry_is_cleaned(stage: Stage) -> None:
     stage.registry.abac = True
 
 
-async def no_wildcards(request: web.Request) -> None:
+async def refuse_wildcards(request: web.Request) -> None:
     form = await request.post()
     if "*" in str(form.get("scope", "")):
         raise web.HTTPUnauthorized(text='{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}')
 
 
-@world("a registry that answers a wildcard with 401 is asked for the repository by name", *BOTH)
-def _(stage: Stage) -> None:
-    stage.fault(service="acr", path="/oauth2/token", before=no_wildcards)
+@scenarios.deletes(*BOTH)
+def wildcard_answered_401_is_replaced_by_repository_scope(stage: Stage) -> None:
+    stage.fault(service="acr", path="/oauth2/token", before=refuse_wildcards)
 
 
-@world("an opaque access token is used as it is", *BOTH)
-def _(stage: Stage) -> None:
+@scenarios.deletes(*BOTH)
+def opaque_access_token_is_used_unchanged(stage: Stage) -> None:
     stage.fault(service="acr", path="/oauth2/token", times=1, status=200, body={"access_token": "opaque"})
 
 
-@world("a token that the registry stops honouring is renewed", *BOTH)
-def _(stage: Stage) -> None:
+@scenarios.deletes(*BOTH)
+def rejected_token_is_renewed(stage: Stage) -> None:
     stage.fault(**DELETE, times=1, status=401, headers={"WWW-Authenticate": challenge(stage, "delete")}, body=DENIED)
 
 
@@ -141,42 +151,39 @@ def challenge(stage: Stage, action: str) -> str:
     return f'Bearer realm="https://{host}/oauth2/token",service="{host}",scope="{scope}",error="invalid_token"'
 
 
-@world("whoever may not even sign in is told the role", code=3, says=("AcrPull",))
-def _(stage: Stage) -> None:
+@scenarios.refuses("AcrPull")
+def missing_right_to_sign_in_names_the_role(stage: Stage) -> None:
     stage.registry.members = set()
 
 
-@world("whoever may not read is told the role", code=3, says=("AcrPull",))
-def _(stage: Stage) -> None:
+@scenarios.refuses("AcrPull")
+def missing_right_to_read_names_the_role(stage: Stage) -> None:
     stage.registry.allowed = lambda _client, _repository, _action: False
 
 
-@world("whoever may read and not delete fails for each, and is told the role", code=1, says=("AcrDelete",),
-       counts={"failed": 2})  # fmt: skip
-def _(stage: Stage) -> None:
+@scenarios.deletes(code=1, says=("AcrDelete",), counts={"failed": 2})
+def missing_right_to_delete_names_the_role(stage: Stage) -> None:
     stage.registry.allowed = lambda _client, _repository, action: action != "delete"
 
 
-# -- the login fails in the middle ----------------------------------------------------------------------------
+# -- the login fails during the run ---------------------------------------------------------------
 
 
-@world("a login that ends between plan and deletion fails all that is left, by name", code=1, says=("Entra ID",),
-       outcomes={"1.0": "failed", "1.1": "failed"})  # fmt: skip
-def _(stage: Stage) -> None:
-    login_ends(stage, {"path": TAGS, "after": 1, "times": 1})
+@timed.deletes(code=1, says=("Entra ID",), outcomes={"1.0": "failed", "1.1": "failed"})
+def login_that_ends_before_deletions_fails_each_tag(stage: Stage) -> None:
+    end_login(stage, {"path": TAGS, "after": 1, "times": 1})
 
 
-@world("a login that ends in the middle of the deletions loses no outcome", "1.0", "1.1", code=1,
-       outcomes={"0.9": "failed", "1.0": "deleted"}, counts={"failed": 1, "deleted": 2})  # fmt: skip
-def _(stage: Stage) -> None:
+@timed.deletes("1.0", "1.1", code=1, outcomes={"0.9": "failed", "1.0": "deleted"}, counts={"failed": 1, "deleted": 2})
+def login_that_ends_during_deletions_loses_no_outcome(stage: Stage) -> None:
     for tag in ("0.9", "2.0"):
         stage.registry.push("shop/api", tag, age=OLD)
     stage.cluster.run(build.deployment("shop", "api", [stage.image("2.0", repository="shop/api")]))
-    login_ends(stage, {"path": "shop/api/_tags$", "after": 1, "times": 1})
+    end_login(stage, {"path": "shop/api/_tags$", "after": 1, "times": 1})
 
 
-def login_ends(stage: Stage, when: dict[str, object]) -> None:
-    """Every token ends within a second, and from that request on Entra ID gives no new one."""
+def end_login(stage: Stage, request: dict[str, object]) -> None:
+    """Let every token expire within two seconds. After this request, Entra ID issues no new one."""
     stage.registry.access_token_lifetime = stage.registry.refresh_token_lifetime = 1.0
     stage.world.directory.token_lifetime = 2
 
@@ -185,10 +192,10 @@ def login_ends(stage: Stage, when: dict[str, object]) -> None:
         stage.fault(service="acr", path="/oauth2", status=401, body=DENIED)
         await asyncio.sleep(2.2)
 
-    stage.fault(service="acr", before=end, **when)
+    stage.fault(service="acr", before=end, **request)
 
 
-# -- deleting -------------------------------------------------------------------------------------------------
+# -- deleting -------------------------------------------------------------------------------------
 
 for status, outcome, code in (
     (404, "gone", 0),
@@ -199,28 +206,40 @@ for status, outcome, code in (
     (400, "failed", 1),
 ):
 
-    @world(f"one deletion that meets {status} is {outcome}, the other is done", "1.1", code=code,
-           outcomes={"1.0": outcome, "1.1": "deleted"}, counts={"deleted": 1, "failed": code})  # fmt: skip
-    def _(stage: Stage, status=status) -> None:  # type: ignore[no-untyped-def]
+    @scenarios.deletes(
+        "1.1",
+        case=f"{status} {outcome}",
+        code=code,
+        outcomes={"1.0": outcome, "1.1": "deleted"},
+        counts={"deleted": 1, "failed": code},
+    )
+    def refused_deletion_does_not_stop_the_other(stage: Stage, status: int = status) -> None:
         stage.fault(**DELETE, path=stage.digest("1.0"), status=status, body={"errors": []})
 
 
-for words, flaw in FLAWS.items():
+for flaw, fault in FLAWS.items():
 
-    @world(f"one deletion that meets {words} once is repeated", *BOTH, counts={"deleted": 2})
-    def _(stage: Stage, flaw=flaw) -> None:  # type: ignore[no-untyped-def]
-        stage.fault(**DELETE, path=stage.digest("1.0"), times=1, **flaw)
+    @scenarios.deletes(*BOTH, case=flaw, counts={"deleted": 2})
+    def deletion_with_single_fault_is_repeated(stage: Stage, fault: dict[str, object] = fault) -> None:
+        stage.fault(**DELETE, path=stage.digest("1.0"), times=1, **fault)
 
-    if words not in ("429", "half an answer"):
+    if flaw not in ("429", "half an answer"):
 
-        @world(f"one deletion that always meets {words} fails, and the other is done", "1.1", code=1,
-               outcomes={"1.0": "failed", "1.1": "deleted"}, counts={"deleted": 1, "failed": 1})  # fmt: skip
-        def _(stage: Stage, flaw=flaw) -> None:  # type: ignore[no-untyped-def]
-            stage.fault(**DELETE, path=stage.digest("1.0"), **flaw)
+        @scenarios.deletes(
+            "1.1",
+            case=flaw,
+            code=1,
+            outcomes={"1.0": "failed", "1.1": "deleted"},
+            counts={"deleted": 1, "failed": 1},
+        )
+        def permanently_failing_deletion_does_not_stop_the_other(
+            stage: Stage, fault: dict[str, object] = fault
+        ) -> None:
+            stage.fault(**DELETE, path=stage.digest("1.0"), **fault)
 
 
-@world("a deletion that is carried out and whose answer is lost was ours", *BOTH, counts={"deleted": 2})
-def _(stage: Stage) -> None:
+@scenarios.deletes(*BOTH, counts={"deleted": 2})
+def deletion_with_lost_answer_counts_as_deleted(stage: Stage) -> None:
     async def cut(request: web.Request) -> None:
         if request.transport is not None:
             request.transport.abort()
@@ -228,12 +247,17 @@ def _(stage: Stage) -> None:
     stage.fault(**DELETE, path=stage.digest("1.0"), times=1, after_handler=cut)
 
 
-@world("a registry that lets few deletions through per second is waited for", *BOTH, *MANY, counts={"failed": 0})
-def _(stage: Stage) -> None:
-    many(stage)
+@timed.deletes(*BOTH, *MANY, counts={"failed": 0})
+def throttled_deletions_are_all_done(stage: Stage) -> None:
+    push_many(stage)
     stage.world.budgets["DataplaneDelete"] = Budget(limit=12, seconds=1.0)
 
 
-@pytest.mark.parametrize(("scenario", "face"), world.parameters())
+@pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
 async def test_registry(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await play(scenario, face, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("scenario", timed.parameters_in_memory())
+def test_registry_in_virtual_time(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play_in_virtual_time(scenario, tmp_path, monkeypatch)

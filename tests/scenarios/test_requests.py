@@ -15,6 +15,7 @@ from tests.helpers.tool_runs import serving
 REPOSITORIES, MANIFESTS, OLD_MANIFESTS = 10, 125, 25
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("abac", "tokens"), [(False, 2), (True, 2)])
 async def test_run_sends_one_request_per_operation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abac: bool, tokens: int

@@ -31,6 +31,8 @@ from tests.helpers.jobs import Job, Step, install
 from tests.helpers.paths import ROOT
 from tests.settings.test_contract import action
 
+pytestmark = pytest.mark.extended
+
 TEXT = (ROOT / "docs" / "scale-out.md").read_text("utf-8")
 OLD = timedelta(days=100)
 

@@ -1,4 +1,4 @@
-"""Where the tool runs: clouds, authorities, proxies, logins, configuration files."""
+"""The machine on which the tool runs: logins, certificates, proxies, clouds, configuration files."""
 
 from __future__ import annotations
 
@@ -9,123 +9,132 @@ import pytest
 
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.errors import ConfigurationError
-from tests.helpers.stage import OLD, REPOSITORY, Scenario, Stage, Table, play, staged
+from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, Stage, play, staged
 
-world = Table()
-BOTH = ("1.0", "1.1")
+scenarios = ScenarioTable()
+UNKNOWN = "77777777-7777-7777-7777-777777777777"
 
-# -- logins ---------------------------------------------------------------------------------------------------
+# -- logins ---------------------------------------------------------------------------------------
 
 
-@world("a wrong secret is one sentence, and is not shown", code=3, says=("the client secret is wrong",),
-       silent=("not-the-secret",))  # fmt: skip
-def _(stage: Stage) -> None:
+@scenarios.refuses("the client secret is wrong", silent=("not-the-secret",))
+def wrong_client_secret_is_named_but_not_shown(stage: Stage) -> None:
     os.environ["AZURE_CLIENT_SECRET"] = "not-the-secret"
 
 
-@world("a wrong tenant is one sentence", code=3, says=("tenant",))
-def _(stage: Stage) -> None:
-    os.environ["AZURE_TENANT_ID"] = "77777777-7777-7777-7777-777777777777"
+@scenarios.refuses("tenant")
+def wrong_tenant_is_named(stage: Stage) -> None:
+    os.environ["AZURE_TENANT_ID"] = UNKNOWN
 
 
-@world("a client that the tenant does not know is one sentence", code=3, says=("AZURE_CLIENT_ID",))
-def _(stage: Stage) -> None:
-    os.environ["AZURE_CLIENT_ID"] = "77777777-7777-7777-7777-777777777777"
+@scenarios.refuses("AZURE_CLIENT_ID")
+def unknown_client_is_named(stage: Stage) -> None:
+    os.environ["AZURE_CLIENT_ID"] = UNKNOWN
 
 
-@world("without any login the remedy is to log in", code=3, says=("az login",))
-def _(stage: Stage) -> None:
+@scenarios.refuses("az login")
+def missing_login_advises_to_log_in(stage: Stage) -> None:
     for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"):
         del os.environ[f"AZURE_{name}"]
-    # Without this the endpoint of managed identities would be asked, which is no loopback address.
+    # Otherwise the SDK asks the endpoint of managed identities, which is not a loopback address.
     os.environ["AZURE_TOKEN_CREDENTIALS"] = "AzureCliCredential"
     os.environ["PATH"] = "/nonexistent"
 
 
-@world("an empty secret is not an absent one", code=3, says=("AZURE_CLIENT_SECRET is empty",))
-def _(stage: Stage) -> None:
+@scenarios.refuses("AZURE_CLIENT_SECRET is empty")
+def empty_client_secret_differs_from_a_missing_one(stage: Stage) -> None:
     os.environ["AZURE_CLIENT_SECRET"] = ""
 
 
-# -- trust and ways -------------------------------------------------------------------------------------------
+# -- certificates and proxies ---------------------------------------------------------------------
 
 
-for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-    for _face in ("one face", "the other face"):
+for variable, other in (("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")):
 
-        @world(f"a private authority named by {variable} alone is trusted by every client, on {_face}", *BOTH)
-        def _(stage: Stage, variable=variable) -> None:  # type: ignore[no-untyped-def]
-            del os.environ[variable]
-
-    # So that both variables meet both faces.
-    world.rows.append(world.rows.pop(-2))
+    @scenarios.deletes(*BOTH, case=variable, both_faces=True)
+    def either_variable_makes_all_clients_trust_an_authority(stage: Stage, other: str = other) -> None:
+        del os.environ[other]
 
 
-@world("without the private authority the remedy is to name it", code=3, says=("SSL_CERT_FILE",))
-def _(stage: Stage) -> None:
+@scenarios.refuses("SSL_CERT_FILE")
+def untrusted_authority_advises_to_name_it(stage: Stage) -> None:
     del os.environ["SSL_CERT_FILE"], os.environ["REQUESTS_CA_BUNDLE"]
 
 
-@world("a proxy that is not there is named in every remedy", code=3, says=("HTTPS_PROXY",))
-def _(stage: Stage) -> None:
+@scenarios.refuses("HTTPS_PROXY")
+def missing_proxy_is_named_in_the_remedy(stage: Stage) -> None:
     os.environ["HTTPS_PROXY"] = "http://someone:pass-word@127.0.0.1:1"
     os.environ["NO_PROXY"] = ""
 
 
-@world("a registry that the proxy does not know is one sentence", code=3, says=("container_registry.url",))
-def _(stage: Stage) -> None:
+@scenarios.refuses("container_registry.url")
+def registry_unknown_to_the_proxy_names_its_setting(stage: Stage) -> None:
     if stage.world.face == "direct":
         stage.world.registry.login_server = "localhost:1"
     stage.settings(container_registry={"url": "nosuch.azurecr.io" if stage.world.face == "proxy" else "localhost:1"})
     stage.pod(("nosuch.azurecr.io" if stage.world.face == "proxy" else "localhost:1") + "/a/b:1")
 
 
-# -- clouds ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("scenario", "face"), scenarios.parameters())
+async def test_surroundings(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Scenarios change these variables after the world is served. Setting them here restores them.
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTPS_PROXY", "")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "")
+    await play(scenario, face, tmp_path, monkeypatch)
 
 
-async def hosts_asked(
+# -- clouds ---------------------------------------------------------------------------------------
+
+
+async def requested_hosts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, domain: str, **keys: object
 ) -> set[str]:
-    """Which hosts a run in another cloud asks for, once it has done its work there."""
+    """
+    Clean up a registry in another cloud, and return the hosts that the tool asked for.
+
+    `suffix`: of the registry's host. `domain`: of the cluster's API server.
+    """
     async with staged(tmp_path, monkeypatch) as stage:
         stage.registry.login_server = f"contoso.{suffix}"
         stage.cluster.domain = domain
-        # What the ordinary world runs is in the public cloud.
+        # The ordinary workload names a registry in the public cloud.
         stage.cluster.objects.clear()
         stage.pod(stage.image("2.0"))
-        # The server's certificate is made for the names it knew when it started.
+        # The server's certificate has the names that the world had when it was served.
         stage.settings(**keys)
         config = stage.config or {}
         config["container_registry"]["url"] = f"contoso.{suffix}"
         ran = await stage.tool.apply(config)
-        asked = {each.path.partition(":")[0] for each in stage.world.matching(service="proxy")}
+        hosts = {request.path.partition(":")[0] for request in stage.world.matching(service="proxy")}
         assert ran.code == 0, ran.out + ran.err
         assert set(stage.repository.tags) == {"2.0"}
-        return asked
+        return hosts
 
 
 GOVERNMENT = {"login.microsoftonline.us", "management.usgovcloudapi.net", "contoso.azurecr.us"}
 CHINA = {"login.chinacloudapi.cn", "management.chinacloudapi.cn", "contoso.azurecr.cn"}
 
 
-async def test_arm_environment_leads_to_the_us_government(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_arm_environment_selects_us_government(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARM_ENVIRONMENT", "usgovernment")
-    asked = await hosts_asked(tmp_path, monkeypatch, "azurecr.us", "cx.aks.containerservice.azure.us")
+    hosts = await requested_hosts(tmp_path, monkeypatch, "azurecr.us", "cx.aks.containerservice.azure.us")
 
-    assert asked > GOVERNMENT
-    assert not any(host.endswith((".com", "azmk8s.io")) for host in asked)
+    assert hosts > GOVERNMENT
+    assert not any(host.endswith((".com", "azmk8s.io")) for host in hosts)
 
 
-async def test_the_environment_key_leads_to_china(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = await hosts_asked(
+async def test_environment_key_selects_china(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = await requested_hosts(
         tmp_path, monkeypatch, "azurecr.cn", "cx.prod.service.azk8s.cn", environment="AzureChinaCloud"
     )
 
-    assert asked > CHINA
-    assert not any(host.endswith((".com", "azmk8s.io")) for host in asked)
+    assert hosts > CHINA
+    assert not any(host.endswith((".com", "azmk8s.io")) for host in hosts)
 
 
-async def test_azure_authority_host_wins_over_the_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_azure_authority_host_overrides_the_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch, "direct") as stage:
         config = stage.tool.emulator.config()
         del config["cloud"]["authority"]
@@ -136,17 +145,17 @@ async def test_azure_authority_host_wins_over_the_cloud(tmp_path: Path, monkeypa
         assert ran.deleted == {f"{REPOSITORY}:1.0", f"{REPOSITORY}:1.1"}
 
 
-async def test_no_proxy_leads_past_a_proxy_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_bypasses_a_missing_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "example.com, localhost")
     async with staged(tmp_path, monkeypatch, "direct") as stage:
         assert (await stage.tool.apply()).code == 0
 
 
-# -- configuration --------------------------------------------------------------------------------------------
+# -- configuration --------------------------------------------------------------------------------
 
 
-async def test_a_second_run_finds_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_second_run_has_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         await stage.tool.apply()
         deletions = stage.world.count(service="acr", method="DELETE")
@@ -156,9 +165,7 @@ async def test_a_second_run_finds_nothing_to_do(tmp_path: Path, monkeypatch: pyt
         assert stage.world.count(service="acr", method="DELETE") == deletions
 
 
-async def test_a_name_of_the_registry_in_another_case_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_registry_url_ignores_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         stage.settings(container_registry={"url": "https://Contoso.AzureCR.io/"})
         ran = await stage.tool.apply(stage.config)
@@ -166,8 +173,8 @@ async def test_a_name_of_the_registry_in_another_case_is_the_same(
         assert ran.deleted == {f"{REPOSITORY}:1.0", f"{REPOSITORY}:1.1"}
 
 
-async def test_two_names_for_one_cluster_are_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most likely the second was copied and meant another cluster, which nothing would protect."""
+async def test_two_names_for_one_cluster_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second entry was probably copied. The cluster that it meant would not be protected."""
     async with staged(tmp_path, monkeypatch) as stage:
         config = stage.tool.emulator.config()
         same = dict(config["kubernetes_clusters"]["production"])
@@ -177,7 +184,7 @@ async def test_two_names_for_one_cluster_are_a_mistake(tmp_path: Path, monkeypat
             await stage.tool.apply(config)
 
 
-async def test_the_limit_of_five_hundred_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_default_limit_of_500_deletions_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         for number in range(499):
             stage.registry.tag(REPOSITORY, f"n{number}", stage.digest("1.0"), OLD)
@@ -188,13 +195,3 @@ async def test_the_limit_of_five_hundred_is_exact(tmp_path: Path, monkeypatch: p
         assert (refused.code, refused.report["counts"]["planned"], refused.deleted) == (3, 501, set())
         assert (applied.code, applied.report["counts"]["deleted"]) == (0, 500)
         assert stage.world.count(service="acr", method="DELETE") == 2
-
-
-@pytest.mark.parametrize(("scenario", "face"), world.parameters())
-async def test_surroundings(scenario: Scenario, face: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Scenarios change the environment after the world stands; what they change is put back.
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setenv("HTTPS_PROXY", "")
-    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "")
-    await play(scenario, face, tmp_path, monkeypatch)

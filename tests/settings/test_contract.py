@@ -8,6 +8,7 @@ action.yml, and the tables of options and outputs in docs/.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -28,7 +29,9 @@ ACTION = ROOT / "action.yml"
 DOCS = ROOT / "docs"
 LARGE_REGISTRIES = DOCS / "large-registries.md"
 WORKFLOW_PAGES = (ROOT / "README.md", DOCS / "github.md", LARGE_REGISTRIES)
-"""The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md."""
+"""
+The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md.
+"""
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 RUN_BY = re.compile(r"^\s*(?:- )?uses: *(\S+)(.*)$", re.MULTILINE)
 
@@ -230,20 +233,31 @@ def test_example_passes_reviewed_plan_between_jobs() -> None:
     ]
 
 
-def test_examples_that_clean_in_parts_leave_no_part_out() -> None:
+def test_shard_examples_cover_the_whole_registry() -> None:
     lists: list[list[str]] = []
     for text in re.findall(r"^```yaml\n(.*?)^```$", LARGE_REGISTRIES.read_text("utf-8"), re.MULTILINE | re.DOTALL):
         (job,) = jobs.values() if isinstance(jobs := yaml.safe_load(text)["jobs"], dict) else jobs
         matrix = job["strategy"]["matrix"]
-        lists.append(matrix.get("shard") or [each["shard"] for each in matrix.values()])
+        lists.append(matrix.get("shard") or [part["shard"] for part in matrix.values()])
     assert len(lists) == 2
     for shards in lists:
         assert list(map(as_shard, shards)) == [Shard(part, len(shards)) for part in range(1, len(shards) + 1)]
 
 
+def strings_of(path: Path) -> list[str]:
+    """The strings of a Python file without its docstrings: a message must not match a comment."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    documented = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in documented]
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
 def test_messages_page_quotes_messages_that_exist() -> None:
+    """The page quotes each message once."""
     messages = re.findall(r"^\| (?!Message \||---)(.*?) \|", (DOCS / "messages.md").read_text("utf-8"), re.MULTILINE)
-    paths = [*(ROOT / "acr_cleanup").rglob("*.py"), *(ROOT / "azure-pipelines-task" / "src").glob("*.ts")]
-    code = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text("utf-8") for path in paths)).casefold()
+    python = [text for path in (ROOT / "acr_cleanup").rglob("*.py") for text in strings_of(path)]
+    handler = [path.read_text("utf-8") for path in (ROOT / "azure-pipelines-task" / "src").glob("*.ts")]
+    code = "\n".join([*python, *handler]).casefold()
     assert len(messages) > 200
     assert not [message for message in messages if message.casefold() not in code]
+    assert len(set(messages)) == len(messages)

@@ -131,6 +131,12 @@ def test_comments_in_list_input_are_ignored(files: ConfigFiles) -> None:
     assert settings.policy.repositories == ("a", "b", "c")
 
 
+def test_list_input_with_comments_only_keeps_value_of_file(files: ConfigFiles) -> None:
+    """Otherwise a comment in a workflow would take away the exclusions of the file."""
+    settings = files.load({"exclude_tags": ["v1"]}, {"exclude-tags": "# none here\n"})
+    assert settings.policy.exclude_tags == ("latest", "v1")
+
+
 def test_settings_load_without_a_file() -> None:
     settings = load_settings(
         None,

@@ -20,12 +20,12 @@ from tests.helpers.config_files import FIRST_USERS_FILE, resource_id
 from tests.helpers.paths import ROOT
 
 ENTRIES = """
-    made_up: int = option(kinds.COUNT, "An invented number.", default="7", group=Group.SAFETY)
-    made_up_kinds: tuple[str, ...] = option(kinds.list_of(kinds.as_text), "Invented kinds. A ! takes one off.")
+    made_up: int = option(kinds.COUNT, "7", Group.SAFETY)("An invented number.")
+    made_up_kinds: tuple[str, ...] = option(kinds.list_of(grammar.as_text))("Invented kinds. A ! takes one off.")
     made_up_hosts: tuple[tuple[str, str], ...] = option(
-        kinds.map_of(kinds.as_alias, kinds.as_text), "Invented hosts, as HOST=FOLDER.", purpose=Purpose.REGISTRY
-    )
-    made_up_key: str = option(kinds.TEXT, "An invented key.", value="none", ways=Way.FILE)
+        kinds.map_of(grammar.as_alias, grammar.as_text), purpose=Purpose.REGISTRY
+    )("Invented hosts, as HOST=FOLDER.")
+    made_up_key: str = option(kinds.TEXT, value="none", ways=Way.FILE)("An invented key.")
 """
 PROGRAM = """
 import contextlib, io, json, sys

@@ -154,3 +154,24 @@ def test_duplicate_cluster_key_is_refused(files: ConfigFiles) -> None:
 @pytest.mark.parametrize("value", [[], "text", [{}]])
 def test_value_that_is_not_a_mapping_is_one_problem(files: ConfigFiles, key: str, value: object) -> None:
     assert set(files.problems({key: value})) == {key}
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ({"name": None, "subscription_id": SUBSCRIPTION, "resource_group": "rg"}, "name"),
+        ({"kubeconfig": None}, "kubeconfig"),
+        ({"resource_id": None}, "resource_id"),
+    ],
+)
+def test_null_for_a_required_key_is_refused(files: ConfigFiles, entry: dict[str, object], key: str) -> None:
+    """A null is not a name: no cluster is called None."""
+    problems = files.problems({"kubernetes_clusters": {"a": entry}})
+    assert problems[f"kubernetes_clusters.a.{key}"].seen == "It is empty."
+
+
+def test_clusters_are_checked_beside_a_missing_kubeconfig(files: ConfigFiles) -> None:
+    """The waiver names a cluster that no entry can be, and the file is missing: two mistakes."""
+    clusters = {"a": {"kubeconfig": "nowhere"}}
+    problems = files.problems({"kubernetes_clusters": clusters, "waive": ["b: pods"]})
+    assert set(problems) == {"kubernetes_clusters.a.kubeconfig", "waive"}

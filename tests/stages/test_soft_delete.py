@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.emulator.world import Face
-from tests.helpers.stage import impatient, staged
+from tests.helpers.stage import shorten_pauses, staged
 
 
 @pytest.mark.parametrize("face", ["proxy", "direct"])
@@ -48,7 +48,7 @@ async def test_soft_delete_registry_on_a_later_page_is_found(tmp_path: Path, mon
 async def test_unreadable_policy_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report gives the reason; the exit code and the deletions do not change."""
     async with staged(tmp_path, monkeypatch) as stage:
-        impatient(monkeypatch)
+        shorten_pauses(monkeypatch)
         stage.registry.is_visible = False
         hidden = await stage.tool.plan(stage.config)
         fault = stage.fault(

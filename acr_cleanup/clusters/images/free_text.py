@@ -130,7 +130,7 @@ def read_text(text: str, registry: RegistryHost) -> Reading:
     """
     Every reference to our registry in a text.
 
-    >>> ours = Registry("contoso.azurecr.io")
+    >>> ours = RegistryHost("contoso.azurecr.io")
     >>> [str(mention.reference) for mention in read_text("--images=contoso.azurecr.io/a:1,nginx", ours).mentions]
     ['contoso.azurecr.io/a:1']
     >>> read_text("contoso.azurecr.io.evil.example/a:1", ours).mentions
@@ -182,7 +182,7 @@ def templated(text: str, registry: RegistryHost) -> tuple[Mention, ...]:
     """
     The references that a text would make if its variables held our registry. Without a tag, only those whose variables say so.
 
-    >>> [str(mention.reference) for mention in templated("run $(REG)/shop/web:1", Registry("contoso.azurecr.io"))]
+    >>> [str(mention.reference) for mention in templated("run $(REG)/shop/web:1", RegistryHost("contoso.azurecr.io"))]
     ['contoso.azurecr.io/shop/web:1']
     """
     host = normalise_host(registry.login_server)

@@ -193,6 +193,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_costs_no_more_than_its_length(text: str) -> None:
     """Anything that grows faster than the text takes minutes here; the bound is that of no machine."""

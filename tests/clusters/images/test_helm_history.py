@@ -435,6 +435,7 @@ def test_what_no_longer_counts_does_not_block() -> None:
     assert blockers(findings(with_data("~~~"), release(4), release(5), revisions=2)) == ""
 
 
+@pytest.mark.extended
 def test_a_bomb_is_never_unpacked_beyond_the_limit() -> None:
     """A quarter of a gigabyte of nothing: memory stays near 64 MiB."""
     packer = zlib.compressobj(9, wbits=31)
@@ -533,6 +534,7 @@ def test_random_data_never_raises_and_never_passes(data: object) -> None:
     assert len(findings(with_data(data)).blockers) == 1
 
 
+@pytest.mark.extended
 @given(st.dictionaries(KEYS, ANYTHING | st.dictionaries(KEYS, ANYTHING) | st.lists(st.dictionaries(KEYS, ANYTHING))))
 def test_random_releases_never_raise(value: dict[str, Any]) -> None:
     findings(with_json(value))

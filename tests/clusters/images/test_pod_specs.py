@@ -295,6 +295,7 @@ def test_what_holds_itself_comes_to_an_end() -> None:
     assert references(image_uses({"spec": loop}, CUSTOM, "prod", OURS)) == [f"{WEB}:1"]
 
 
+@pytest.mark.extended
 def test_depth_is_no_limit() -> None:
     obj: dict[str, Any] = {"image": f"{WEB}:1"}
     for _ in range(50_000):

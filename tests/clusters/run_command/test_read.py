@@ -29,6 +29,8 @@ from tests.helpers.run_command_worlds import (
     rich_world,
 )
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(params=[real_world, nasty_world, rich_world, shop], ids=lambda make: make.__name__)
 def world(request: pytest.FixtureRequest) -> ClusterState:

@@ -19,7 +19,7 @@ from acr_cleanup.core.policy import RULES, ChartGroup, Evidence, KeepReason, Kee
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.reports import charts, markdown, text
 from acr_cleanup.reports import json as report_json
-from acr_cleanup.reports.explanation import TagExplanation
+from acr_cleanup.reports.explanation import explain_item
 from acr_cleanup.reports.view import View
 from tests.helpers.generated_inventories import NOW, REPOSITORY, inventory, plan, rules_of, tag, usage, use
 
@@ -92,9 +92,9 @@ def test_new_rule_is_in_the_chart() -> None:
 def test_new_rule_is_in_the_explanation(name: str, line: str) -> None:
     """As a reason for a tag that it keeps, and among the rules that do not apply to another one."""
     evidence = Evidence(REPOSITORY_WITH_ODD_TAGS, usage(use("used")), RetentionPolicy(), NOW)
-    page = TagExplanation(False, evidence, explain_tag(evidence, name))
+    page = explain_item(evidence, explain_tag(evidence, name))
 
-    assert page.title == f"{REPOSITORY}:{name}"
+    assert page.verdict.startswith(f"{REPOSITORY}:{name} ")
     assert line in [" ".join(row.split()) for row in str(page).splitlines()]
 
 

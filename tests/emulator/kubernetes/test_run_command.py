@@ -21,6 +21,8 @@ from acr_cleanup.emulator.kubernetes.jsonpath import JsonPathError, JsonPathInde
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, ClusterState
 
+pytestmark = pytest.mark.extended
+
 WEB = "contoso.azurecr.io/shop/web:1.0"
 IMAGES = '{range .items[*]}{.metadata.namespace}/{.metadata.name}{"\\x1f"}{.spec.containers[*].image}{"\\n"}{end}'
 
@@ -163,7 +165,7 @@ async def test_kubectl_leaves_out_unavailable_group_versions() -> None:
         assert (direct.exit_code, "ServiceUnavailable" in direct.logs) == (1, True)
 
 
-# -- the stand-in and the real kubectl -----------------------------------------------------------------------------
+# -- the stand-in and the real kubectl -------------------------------------------------------------
 
 COMMANDS = [
     f"get pods -A -o jsonpath='{IMAGES}'",
@@ -250,7 +252,7 @@ async def test_stand_in_prints_the_bytes_of_kubectl(command: str) -> None:
     assert results["stub"] == results["real"]
 
 
-# -- jsonpath -------------------------------------------------------------------------------------------------
+# -- jsonpath --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
