@@ -15,37 +15,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
+from acr_cleanup.core.media_types import (
+    DOCKER_IMAGES,
+    IMAGE_CONFIGS,
+    INDEX_MEDIA_TYPES,
+    OCI_ARTIFACTS,
+    OCI_IMAGE,
+    OCI_INDEX,
+    UNDERSTOOD,
+)
 from acr_cleanup.core.references import Digest
-
-INDEX_MEDIA_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    }
-)
-
-_DOCKER_IMAGES = frozenset(
-    {
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    }
-)
-_OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-# Kinds of artifacts that may have a subject, but no children. So may an OCI image.
-_OCI_ARTIFACTS = frozenset(
-    {
-        "application/vnd.oci.artifact.manifest.v1+json",
-        "application/vnd.cncf.oras.artifact.manifest.v1+json",
-    }
-)
-_UNDERSTOOD = INDEX_MEDIA_TYPES | _DOCKER_IMAGES | _OCI_ARTIFACTS | {_OCI_IMAGE}
-_IMAGE_CONFIGS = frozenset(
-    {
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    }
-)
 
 # Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as
 # `.sig`.
@@ -76,6 +55,8 @@ class Tag:
     updated_at: the last push (`lastUpdateTime`), not the first; None if the registry gives none.
     delete_enabled, write_enabled: the attributes that lock it. If it is `locked` while both are
         True, the kind of lock is unknown: it could not be restored, so it is never removed.
+    put_aside: reading it is disabled (`readEnabled: false`). It then counts as `locked`, and is
+        never unlocked.
     """
 
     name: str
@@ -84,13 +65,14 @@ class Tag:
     locked: bool = False
     delete_enabled: bool = True
     write_enabled: bool = True
+    put_aside: bool = False
 
     @property
     def lock(self) -> Lock | None:
         """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None
-            if self.delete_enabled and self.write_enabled
+            if self.put_aside or (self.delete_enabled and self.write_enabled)
             else Lock(self.name, self.delete_enabled, self.write_enabled)
         )
 
@@ -131,13 +113,13 @@ class Manifest:
     known: bool = False
     delete_enabled: bool = True
     write_enabled: bool = True
+    put_aside: bool = False
 
     @property
     def lock(self) -> Lock | None:
         """The lock to remove before a deletion; None if no lock could be restored."""
-        return (
-            None if self.delete_enabled and self.write_enabled else Lock(None, self.delete_enabled, self.write_enabled)
-        )
+        opened = self.put_aside or (self.delete_enabled and self.write_enabled)
+        return None if opened else Lock(None, self.delete_enabled, self.write_enabled)
 
     @property
     def is_index(self) -> bool:
@@ -150,12 +132,12 @@ class Manifest:
 
         The references of an unknown (future) media type cannot be read.
         """
-        return self.media_type in _UNDERSTOOD
+        return self.media_type in UNDERSTOOD
 
     @property
     def has_no_edges(self) -> bool:
         """Is it of a kind that cannot have edges?"""
-        return self.media_type in _DOCKER_IMAGES
+        return self.media_type in DOCKER_IMAGES
 
     @property
     def is_image(self) -> bool:
@@ -168,13 +150,24 @@ class Manifest:
         """
         if self.has_no_edges:
             return True
-        can_run = self.config_media_type in _IMAGE_CONFIGS or bool(self.platform)
-        return self.media_type == _OCI_IMAGE and can_run
+        can_run = self.config_media_type in IMAGE_CONFIGS or bool(self.platform)
+        return self.media_type == OCI_IMAGE and can_run
 
     @property
     def may_have_subject(self) -> bool:
         """Is it of a kind that may have a subject and no children? Every OCI kind but an index is."""
-        return self.media_type == _OCI_IMAGE or self.media_type in _OCI_ARTIFACTS
+        return self.media_type == OCI_IMAGE or self.media_type in OCI_ARTIFACTS
+
+    @property
+    def hides_subject(self) -> bool:
+        """
+        May it have a subject that was not read?
+
+        The attributes of an index that was put aside tell only its children.
+        """
+        if self.may_have_subject:
+            return not self.known
+        return self.put_aside and self.media_type == OCI_INDEX and self.subject is None
 
 
 @dataclass(frozen=True)
@@ -196,6 +189,8 @@ class RepositoryInventory:
 
     Read together with the edges, only if something could be deleted.
     """
+    put_aside: bool = False
+    """Is reading of the repository itself disabled? It is then `locked`, too."""
     hidden: int = 0
     """
     How many more manifests the registry counts than it lists.
@@ -268,9 +263,7 @@ class RepositoryInventory:
 
         A decision needs it only if the subject may be a manifest that is deleted: subjects.py.
         """
-        return frozenset(
-            manifest.digest for manifest in self.manifests.values() if manifest.may_have_subject and not manifest.known
-        )
+        return frozenset(manifest.digest for manifest in self.manifests.values() if manifest.hides_subject)
 
     @cached_property
     def unknown(self) -> frozenset[Digest]:
@@ -298,7 +291,7 @@ class RepositoryInventory:
             for manifest in self.manifests.values()
             if not (manifest.known or manifest.is_image)
             and (
-                manifest.media_type != _OCI_IMAGE
+                manifest.media_type != OCI_IMAGE
                 or manifest.locked
                 or manifest.digest in self.tags_of
                 or manifest.digest in self.used

@@ -46,6 +46,9 @@ TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
 
 
+_PUT_ASIDE = "put aside in the registry: reading it is disabled (readEnabled: false)"
+
+
 class Rule(StrEnum):
     """
     The identifiers of the keep rules.
@@ -201,19 +204,23 @@ def in_use(evidence: Evidence) -> KeptTags:
 
 def locked(evidence: Evidence) -> KeptTags:
     """
-    Keep a tag if the repository, the tag or its manifest is locked against deletion or writing.
+    Keep a tag if the repository, the tag or its manifest is locked against deletion or writing, or
+    put aside.
 
-    A locked repository is never unlocked, not even with `include_locked`.
+    A locked repository is never unlocked, not even with `include_locked`. Nor is anything that was
+    put aside.
     """
     inventory, policy = evidence.inventory, evidence.policy
     for tag in inventory.tags:
         manifest = inventory.manifests.get(tag.digest)
         if inventory.locked:
-            yield tag, KeepReason(Rule.LOCKED, REPOSITORY_LOCKED)
+            detail = f"the repository is {_PUT_ASIDE}" if inventory.put_aside else REPOSITORY_LOCKED
+            yield tag, KeepReason(Rule.LOCKED, detail)
         elif kept_by_lock(tag, policy):
-            yield tag, KeepReason(Rule.LOCKED, TAG_LOCKED)
+            yield tag, KeepReason(Rule.LOCKED, f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED)
         elif manifest is not None and kept_by_lock(manifest, policy):
-            yield tag, KeepReason(Rule.LOCKED, MANIFEST_LOCKED)
+            detail = f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED
+            yield tag, KeepReason(Rule.LOCKED, detail)
 
 
 def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:

@@ -267,7 +267,7 @@ def _reasons(
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
-        yield Reason(Rule.LOCKED, "it is locked in the registry")
+        yield Reason(Rule.LOCKED, f"it is {'put aside' if manifest.put_aside else 'locked'} in the registry")
     yield from _relatives_that_keep(inventory, deleted_tags, deleted_manifests, digest)
     if manifest is not None and digest not in inventory.tags_of:
         yield from _untagged_reasons(evidence, manifest, deleted_manifests)

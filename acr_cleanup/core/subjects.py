@@ -49,7 +49,8 @@ def open_questions(evidence: Evidence) -> SubjectQuestions:
     if not subjects:
         return SubjectQuestions()
     referrers = inventory.possible_referrers - (frozenset() if inventory.all_referrers else deleted)
-    bodies = referrers - inventory.unreadable
+    aside = frozenset(digest for digest in referrers if inventory.manifests[digest].put_aside)
+    bodies = referrers - inventory.unreadable - aside
     lists = subjects - inventory.unlistable
     # A body that cannot be read leaves all subjects open. Lists that fail leave only theirs open.
     by_bodies = bodies == referrers and (len(bodies) <= len(lists) or lists != subjects)

@@ -156,29 +156,39 @@ class AcrRegistry:
         and is read again next time. Others are read once. Raises `RegistryForbidden` if not a
         single body may be read.
         """
-        locked, count = False, 0
+        repository = wire.RepositoryAttributes(locked=False, put_aside=False, count=0)
+        refusal: RegistryForbidden | None = None
         inventory = await self._edges.with_unlisted(inventory)
 
         async def read_attributes() -> None:
-            nonlocal locked, count
-            locked, count = await self._read_repository(inventory.name)
+            nonlocal repository
+            repository = await self._read_repository(inventory.name)
 
         async def read_bodies() -> None:
-            nonlocal inventory
-            inventory = await self._edges.read_bodies(inventory)
+            nonlocal inventory, refusal
+            try:
+                inventory = await self._edges.read_bodies(inventory)
+            except RegistryForbidden as error:
+                refusal = error
 
         await gather((read_attributes, read_bodies), limit=2)
+        if repository.put_aside:
+            # Its bodies cannot be read, and are not needed: all of it is kept.
+            return replace(inventory, locked=True, put_aside=True)
+        if refusal is not None:
+            raise refusal
         for _ in range(RECOUNTS):
-            if count <= len(inventory.manifests):
+            if repository.count <= len(inventory.manifests):
                 break
             # Others may have pushed or deleted manifests since they were listed or counted.
-            newest, counted = await self._pushed_since(inventory), count
-            locked, count = await self._read_repository(inventory.name)
+            newest, counted = await self._pushed_since(inventory), repository.count
+            repository = await self._read_repository(inventory.name)
             if newest is not inventory:
                 inventory = await self._edges.read_bodies(newest)
-            elif count == counted:
+            elif repository.count == counted:
                 break
-        return replace(inventory, locked=locked, hidden=max(0, count - len(inventory.manifests)))
+        hidden = max(0, repository.count - len(inventory.manifests))
+        return replace(inventory, locked=repository.locked, hidden=hidden)
 
     async def _pushed_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
@@ -318,16 +328,16 @@ class AcrRegistry:
                 remedy="Check whether a proxy answers in the registry's place.",
             ) from None
 
-    async def _read_repository(self, name: str) -> tuple[bool, int]:
+    async def _read_repository(self, name: str) -> wire.RepositoryAttributes:
         """
-        Is the repository itself locked, and how many manifests does it count?
+        The attributes of the repository itself.
 
         An answer that does not tell is an error: otherwise a lock could be overlooked.
         """
         call = f"reading the attributes of {name}"
         reply = await self.requests.get(self.requests.attributes_path(name), call)
         if reply is None:
-            return False, 0
+            return wire.RepositoryAttributes(locked=False, put_aside=False, count=0)
         try:
             return wire.read_repository(reply.body, name)
         except wire.MalformedAnswer as error:

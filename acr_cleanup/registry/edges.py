@@ -198,20 +198,48 @@ class EdgeReader:
                 manifest = await self._read_attributes(inventory.name, digest)
                 if manifest is None or manifest.is_image:
                     return manifest
-            key = (inventory.name, digest)
-            if key not in self.bodies:
-                body = await self.read_body(inventory.name, digest)
-                if body is None:
-                    if await self._is_gone(inventory.name, digest):
-                        gone.add(digest)
-                        return None
-                    return manifest
-                self.bodies[key] = body
+            return await self._with_body(inventory.name, manifest, gone)
         except (RegistryUnreachable, RegistryForbidden):
             raise
         except RegistryError:
             return manifest
+
+    async def _with_body(self, repository: str, manifest: Manifest, gone: set[Digest]) -> Manifest | None:
+        if manifest.put_aside:
+            return await self._read_put_aside(repository, manifest)
+        key = (repository, manifest.digest)
+        if key not in self.bodies:
+            try:
+                body = await self.read_body(*key)
+            except RegistryError:
+                # Someone may have put it aside since it was listed.
+                attributes = await self._read_attributes(*key)
+                if attributes is None or not attributes.put_aside:
+                    raise
+                return await self._read_put_aside(repository, attributes)
+            if body is None:
+                if not await self._is_gone(*key):
+                    return manifest
+                gone.add(manifest.digest)
+                return None
+            self.bodies[key] = body
         return self.bodies[key].of(manifest)
+
+    async def _read_put_aside(self, repository: str, manifest: Manifest) -> Manifest:
+        """
+        A manifest whose body the registry refuses to show.
+
+        The attributes of an index show its children. The subject of a manifest stays unknown.
+        """
+        if not manifest.is_index:
+            return manifest
+        path = self._requests.attributes_path(repository, digest=manifest.digest)
+        reply = await self._requests.get(path, f"reading the attributes of {repository}@{manifest.digest}")
+        try:
+            children = wire.read_manifest(reply.body).references if reply is not None else None
+        except wire.MalformedAnswer:
+            children = None
+        return replace(manifest, children=children or (), known=children is not None)
 
     async def _is_gone(self, repository: str, digest: Digest) -> bool:
         """
@@ -283,6 +311,7 @@ class EdgeReader:
         covered = self._covered.setdefault(name, inventory.possible_referrers)
         asked = self._asked.setdefault(name, set())
         unlistable: set[Digest] = set()
+        refusals: list[RegistryForbidden] = []
         unlisted: list[Manifest] = []
 
         async def read(digest: Digest) -> None:
@@ -295,15 +324,20 @@ class EdgeReader:
                         covered_now.add(referrer)
             except RegistryUnreachable:
                 raise
-            except RegistryError:
+            except RegistryError as error:
                 unlistable.add(digest)
+                if isinstance(error, RegistryForbidden):
+                    refusals.append(error)
                 return
             asked.add(digest)
             for referrer in referrers & (inventory.possible_referrers | covered_now):
                 subjects[referrer] = digest
 
         covered_now: set[Digest] = set()
+        digests = tuple(digests)
         await gather([partial(read, digest) for digest in digests], limit=self._concurrency)
+        if refusals and len(refusals) == len(digests):
+            raise refusals[0]
         self._covered[name] = covered | covered_now
         inventory = self._recall(inventory.with_edges(unlisted))
         return replace(inventory, asked=inventory.asked | asked, unlistable=inventory.unlistable | unlistable)

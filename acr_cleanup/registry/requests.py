@@ -25,7 +25,7 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
-from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES
+from acr_cleanup.core.media_types import INDEX_MEDIA_TYPES
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire

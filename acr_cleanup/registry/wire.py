@@ -40,6 +40,7 @@ class MalformedAnswer(ValueError):
 class _Attributes(msgspec.Struct, rename="camel"):
     delete_enabled: Any = True
     write_enabled: Any = True
+    read_enabled: Any = True
 
     @property
     def lock(self) -> _Locks:
@@ -47,25 +48,32 @@ class _Attributes(msgspec.Struct, rename="camel"):
         The lock that these attributes set.
 
         A value that is not a boolean counts as a lock, too. It could not be restored after
-        unlocking, so the attributes are then reported as enabled.
+        unlocking, so the attributes are then reported as enabled. `readEnabled: false` is no lock
+        for the registry, but someone has put the item aside.
         """
-        if self.delete_enabled is True and self.write_enabled is True:
+        if self.delete_enabled is True and self.write_enabled is True and self.read_enabled is not False:
             # Nearly always.
             return _OPEN
         values = (self.delete_enabled, self.write_enabled)
+        aside = self.read_enabled is False
         if any(not (value is None or isinstance(value, bool)) for value in values):
-            return _Locks(True, True, True)
+            return _Locks(True, True, True, aside)
         delete, write = (value is not False for value in values)
-        return _Locks(not (delete and write), delete, write)
+        return _Locks(aside or not (delete and write), delete, write, aside)
 
 
 class _Locks(NamedTuple):
     locked: bool
     delete_enabled: bool
     write_enabled: bool
+    put_aside: bool
 
 
-_OPEN = _Locks(False, True, True)
+_OPEN = _Locks(False, True, True, False)
+
+
+class _Descriptor(msgspec.Struct):
+    digest: str
 
 
 class _Tag(msgspec.Struct, rename="camel"):
@@ -85,6 +93,7 @@ class _Manifest(msgspec.Struct, rename="camel"):
     last_update_time: Any = None
     tags: Any = None
     changeable_attributes: _Attributes | None = None
+    references: list[_Descriptor] | None = None
 
 
 class _Repositories(msgspec.Struct):
@@ -119,10 +128,6 @@ class _Config(msgspec.Struct, rename="camel"):
     size: Any = None
 
 
-class _Descriptor(msgspec.Struct):
-    digest: str
-
-
 class _Body(msgspec.Struct, rename="camel"):
     media_type: Any = None
     config: _Config | None = None
@@ -154,6 +159,17 @@ class ListedManifest:
 
     manifest: Manifest
     tags: tuple[str, ...]
+    references: tuple[Digest, ...] | None = None
+    """The children of an index. Only its own attributes tell them, not a list."""
+
+
+class RepositoryAttributes(NamedTuple):
+    """The attributes of a repository itself."""
+
+    locked: bool
+    put_aside: bool
+    count: int
+    """How many manifests it has; 0 if the registry does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +248,9 @@ def read_referrers(body: bytes) -> dict[str, Digest]:
     return {entry.digest: _digest(entry.digest) for entry in _decode(_REFERRERS, body).manifests or ()}
 
 
-def read_repository(body: bytes, name: str) -> tuple[bool, int]:
+def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     """
-    Is the repository locked, and how many manifests does it count?
+    Decode the attributes of the repository of this name.
 
     Raises `MalformedAnswer`, also for the attributes of another repository.
     """
@@ -242,7 +258,8 @@ def read_repository(body: bytes, name: str) -> tuple[bool, int]:
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
     count = repository.manifest_count
-    return _locks(repository.changeable_attributes).locked, count if type(count) is int and count > 0 else 0
+    locks = _locks(repository.changeable_attributes)
+    return RepositoryAttributes(locks.locked, locks.put_aside, count if type(count) is int and count > 0 else 0)
 
 
 def read_body(content: bytes, digest: Digest, content_type: str) -> ManifestBody:
@@ -308,9 +325,12 @@ def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
         locked=locks.locked,
         delete_enabled=locks.delete_enabled,
         write_enabled=locks.write_enabled,
+        put_aside=locks.put_aside,
     )
+    children = entry.references
+    references = None if children is None else tuple(_digest(child.digest) for child in children)
     tags = entry.tags if isinstance(entry.tags, list) else ()
-    return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)))
+    return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)), references)
 
 
 @lru_cache(maxsize=256)

@@ -61,7 +61,9 @@ def test_timestamp_is_parsed_or_unknown(text: Any, moment: datetime | None) -> N
     [
         ({}, False),
         (None, False),
-        ({"deleteEnabled": True, "writeEnabled": True, "listEnabled": False, "readEnabled": False}, False),
+        ({"deleteEnabled": True, "writeEnabled": True, "listEnabled": False, "readEnabled": True}, False),
+        # Someone has put it aside.
+        ({"deleteEnabled": True, "writeEnabled": True, "readEnabled": False}, True),
         ({"deleteEnabled": None, "writeEnabled": None}, False),
         ({"deleteEnabled": False, "writeEnabled": True}, True),
         ({"deleteEnabled": True, "writeEnabled": False}, True),
@@ -83,6 +85,13 @@ def test_lock_keeps_both_attributes_for_restoring(delete: bool, write: bool) -> 
     unlocked = delete and write
     assert tag(changeableAttributes=attributes).lock == (None if unlocked else Lock("1.0", delete, write))
     assert listed(changeableAttributes=attributes).lock == (None if unlocked else Lock(None, delete, write))
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_item_that_was_put_aside_is_never_unlocked(delete: bool) -> None:
+    attributes = {"deleteEnabled": delete, "readEnabled": False}
+    assert (tag(changeableAttributes=attributes).put_aside, tag(changeableAttributes=attributes).lock) == (True, None)
+    assert listed(changeableAttributes=attributes).lock is None
 
 
 @pytest.mark.parametrize("value", ["false", 0, 1, [], {}])
