@@ -24,7 +24,7 @@ from acr_cleanup.reports.past import explain_past
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.stages.read import read_usage
-from acr_cleanup.stages.read_repository import read_repository
+from acr_cleanup.stages.read_repository import decide_repository, read_repository
 
 EXPLAINED = 0
 NOT_FOUND = 1
@@ -136,7 +136,8 @@ async def _read(
     now = clock()
     inventory = await read_repository(connections.registry, target.repository, usage, settings.policy, now)
     runtime.progress("repositories", 1, 1, target.repository)
-    return Evidence(inventory, usage, settings.policy, now)
+    evidence = Evidence(inventory, usage, settings.policy, now)
+    return (await decide_repository(evidence, connections.untagged_expire)).evidence
 
 
 def _answer(target: Target, evidence: Evidence, *, everything: bool) -> Answer:

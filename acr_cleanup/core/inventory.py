@@ -214,6 +214,8 @@ class RepositoryInventory:
     """Manifests whose referrers the registry could not list."""
     unreadable: frozenset[Digest] = frozenset()
     """Manifests whose body could not be read."""
+    untagged_expire: bool = False
+    """May a retention policy of the registry delete manifests that have no tag?"""
     retained: frozenset[Digest] = frozenset()
     """Manifests that this run tried to delete and could not. They are kept."""
     orphans: frozenset[Digest] = frozenset()

@@ -10,7 +10,8 @@ Keeping one item keeps its relatives, transitively:
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
   subject. An image with a tag of its own may be a referrer, too. It is no companion of its subject:
   a kept subject does not keep it;
-- a kept tag keeps its manifest, and the manifest it is named after.
+- a kept tag keeps its manifest, and the manifest it is named after;
+- if the registry has a retention policy for untagged manifests, a kept manifest keeps its last tags.
 
 An untagged manifest is deleted only together with an index that lists it or with its subject. If
 the policy sets `delete_untagged`, it is also deleted on its own.
@@ -164,6 +165,8 @@ class RemovableSet:
                 for digest in subjects:
                     self._keep(digest)
                 continue
+            if self._keep_last_tags():
+                continue
             together = self._relatives_of(digest for digest in self._manifests if digest in tagged)
             alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
             # Untagged manifests may support only each other: an index that lists its own subject.
@@ -185,6 +188,21 @@ class RemovableSet:
         is_child = manifest.digest in inventory.parents_of or manifest.digest in self._orphans
         is_old_child = is_child and _is_old(manifest, self._evidence)
         return is_old_child or manifest.digest in self._alone
+
+    def _keep_last_tags(self) -> bool:
+        """Keep the tags of kept manifests that would expire without them. Returns whether there are any."""
+        inventory = self._inventory
+        if not inventory.untagged_expire:
+            return False
+        last_tags = [
+            tag
+            for digest, tags in inventory.tags_of.items()
+            if digest not in self._manifests and all(tag.name in self._tags for tag in tags)
+            for tag in tags
+        ]
+        for tag in last_tags:
+            self._keep_tag(tag)
+        return bool(last_tags)
 
     def _keep_tag(self, tag: Tag) -> None:
         self._tags.discard(tag.name)

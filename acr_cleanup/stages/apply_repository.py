@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 
 from acr_cleanup.concurrency import gather, unless_stopped
-from acr_cleanup.core.explanation import ManifestReasons, decide
+from acr_cleanup.core.explanation import ManifestReasons
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import RepositoryPlan
@@ -28,7 +28,7 @@ from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.records.journal import JournalError
 from acr_cleanup.stages.attempt import ApplyContext, Attempt
 from acr_cleanup.stages.fresh_usage import UsageBlockedError
-from acr_cleanup.stages.read_repository import read_repository
+from acr_cleanup.stages.read_repository import decide_repository, read_repository
 
 LOOK_EVERY = 500
 """Steps of one repository that may follow one check of it."""
@@ -104,9 +104,9 @@ class RepositoryApply:
             usage = await unless_stopped(context.usage.get(), context.stop)
             inventory = await unless_stopped(self._check(usage, steps), context.stop)
             evidence = Evidence(inventory, usage, context.plan.policy, context.plan.created_at)
-            fresh = decide(evidence)
-            reasons = ManifestReasons(evidence, fresh)
-            confirmed = confirm(steps, fresh, inventory, lambda digest: reasons.decision_on(digest).reasons)
+            decided = await unless_stopped(decide_repository(evidence, context.untagged_expire), context.stop)
+            reasons = ManifestReasons(decided.evidence, decided.plan)
+            confirmed = confirm(steps, decided.plan, inventory, lambda digest: reasons.decision_on(digest).reasons)
             order = tuple(waves(confirmed.steps))
             context.on_inventory(inventory, usage)
         except UsageBlockedError as blocked:

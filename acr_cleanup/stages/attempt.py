@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from acr_cleanup.concurrency import unless_stopped
@@ -15,6 +15,7 @@ from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import RegistryForbidden
 from acr_cleanup.records.journal import Journal
 from acr_cleanup.stages.fresh_usage import FreshUsage
+from acr_cleanup.stages.read_repository import never
 from acr_cleanup.stages.registry_port import Registry
 
 
@@ -39,6 +40,8 @@ class ApplyContext:
     """
     Receives each deletion before it is sent. A deletion that cannot be journalled is not sent.
     """
+    untagged_expire: Callable[[], Awaitable[bool]] = never
+    """Asks whether the registry may delete manifests without a tag."""
     backup: bool = False
     """Journal the content of each deleted manifest too."""
 
