@@ -184,11 +184,7 @@ class RepositoryInventory:
     used: frozenset[Digest] = frozenset()
     """Digests in use. Their subjects matter, so their bodies are read."""
     locked: bool = False
-    """
-    Is the repository itself locked?
-
-    Read together with the edges, only if something could be deleted.
-    """
+    """Is the repository itself locked? Read with the edges, only if something could be deleted."""
     put_aside: bool = False
     """Is reading of the repository itself disabled? It is then `locked`, too."""
     hidden: int = 0
@@ -357,8 +353,8 @@ class RepositoryInventory:
 
     def family(self, digest: Digest) -> frozenset[Digest]:
         """
-        The index family of this digest: every index that reaches it, and everything that these
-        reach.
+        The index family of this digest: every index that reaches it, the subjects of these, and
+        everything that these reach.
 
         A runtime may report the digest of an index or of the child that it chose, so a use of
         either is a use of the family.
@@ -370,7 +366,20 @@ class RepositoryInventory:
         return _closure(self._above(digests), self._children)
 
     def _above(self, digests: Iterable[Digest]) -> frozenset[Digest]:
-        return _closure(digests, lambda digest: self.parents_of.get(digest, ()))
+        return _closure(digests, self._next_above)
+
+    def _next_above(self, digest: Digest) -> tuple[Digest, ...]:
+        """
+        The indexes that list it, and the subject of an index.
+
+        `docker compose publish` attaches the index of the images to the application, which carries the
+        tag. https://github.com/docker/compose/pull/13257
+        """
+        parents = self.parents_of.get(digest, ())
+        manifest = self.manifests.get(digest)
+        if manifest is None or not manifest.is_index or manifest.subject not in self.manifests:
+            return parents
+        return (*parents, manifest.subject)
 
     def _children(self, digest: Digest) -> tuple[Digest, ...]:
         manifest = self.manifests.get(digest)
@@ -378,7 +387,6 @@ class RepositoryInventory:
 
 
 def _closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:
-    """Every digest reachable over these edges, the start included."""
     reached = set(start)
     pending = list(reached)
     while pending:

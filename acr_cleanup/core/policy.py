@@ -23,6 +23,8 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.newest import KeepLastOf, may_count, newest_tags
+from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.selection import captured, patterns
 from acr_cleanup.core.shard import WHOLE, Shard, part_of
@@ -92,6 +94,7 @@ class RetentionPolicy:
         signatures.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
+    keep_last_of: whether `keep_last` counts images or tags.
     shard: the part of the registry that this run works on.
     """
 
@@ -102,6 +105,7 @@ class RetentionPolicy:
     exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
     keep_last: int = 0
     keep_last_by: str = ""
+    keep_last_of: KeepLastOf = KeepLastOf.IMAGES
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
@@ -143,6 +147,7 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
     """
     selection = patterns(policy.repositories, use_regex=policy.use_regex)
     selected = filter(selection.select, _in_scope(usage, policy.scope, catalog))
+    selected = (name for name in selected if not is_left_alone(name, policy.repositories))
     return tuple(sorted(filter(policy.shard.includes, selected)))
 
 
@@ -164,6 +169,9 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
     name, policy = evidence.inventory.name, evidence.policy
     if not patterns(policy.repositories, use_regex=policy.use_regex).select(name):
         return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among the selected ones")
+    if is_left_alone(name, policy.repositories):
+        detail = f"Azure itself uses the repositories in {own_folder(name)}, and repositories does not name them"
+        return KeepReason(Rule.OUT_OF_SCOPE, detail)
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
     # Checked last: a reason that applies in every shard is more useful than "belongs to another
@@ -284,14 +292,11 @@ def newest(evidence: Evidence) -> KeptTags:
         return
     groups: defaultdict[str, list[Tag]] = defaultdict(list)
     for tag in evidence.inventory.tags:
-        # A signature would take the place of the version that it signs.
-        if tag.subject is None and tag.updated_at is not None:
+        if may_count(evidence.inventory, tag, policy.keep_last_of):
             groups[counted_with(policy, tag.name)].append(tag)
     for group, tags in groups.items():
-        # Names break ties, so that the order of the input does not matter.
-        tags.sort(key=lambda tag: (tag.updated_at, tag.name), reverse=True)
         reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
-        yield from ((tag, reason) for tag in tags[: policy.keep_last])
+        yield from ((tag, reason) for tag in newest_tags(tags, policy.keep_last, policy.keep_last_of))
 
 
 def counted_with(policy: RetentionPolicy, name: str) -> str:

@@ -108,6 +108,7 @@ def test_policy_is_described_in_the_names_of_its_inputs() -> None:
         "exclude-tags": "(none)",
         "shard": "2/3",
         "keep-last-by": "^(dev)-",
+        "keep-last-of": "images",
         "use-regex": "true",
         "delete-untagged": "true",
         "include-locked": "true",

@@ -230,3 +230,56 @@ def test_oci_registry_pays_for_the_smaller_side_once(graph: GraphWorld, kept: in
     # The verification asks for no name that it finds in the lists.
     assert graph.requests("GET", "^/v2/") <= min(kept, deleted)
     assert Digest(graph.repository.tags["live"].digest) in graph.manifests
+
+
+# -- indexes that refer to an image ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["digest of a child", "digest of the index"])
+def test_published_compose_app_keeps_its_tag(graph: GraphWorld, by: str) -> None:
+    """
+    `docker compose publish` pushes an index of the app's images, with the tagged app as its subject.
+
+    https://github.com/docker/compose/pull/13257
+    """
+    application = graph.registry.push_referrer(
+        APP, f"sha256:{'0' * 64}", "application/vnd.docker.compose.project", tag="shop", age=OLD
+    )
+    images = [graph.push(None), graph.push(None)]
+    index = graph.registry.push_index(APP, None, children=images, subject=application, age=OLD)
+    graph.run_image(digest=images[0] if by == "digest of a child" else index)
+    graph.push("v0")
+
+    ran = graph.apply()
+
+    assert ran.code == 0
+    assert graph.tags == {"live", "shop"}
+    assert {application, index, *images} <= graph.manifests
+
+
+def test_unused_compose_app_is_deleted_with_its_images(graph: GraphWorld) -> None:
+    application = graph.push("shop")
+    images = [graph.push(None), graph.push(None)]
+    index = graph.registry.push_index(APP, None, children=images, subject=application, age=OLD)
+
+    graph.apply()
+
+    assert not {application, index, *images} & graph.manifests
+
+
+# -- the registry's own repositories ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["csscpolicies/patchpolicy", "aks-managed-repository/oss/kubernetes/pause"])
+def test_own_repositories_of_the_registry_are_left_alone(graph: GraphWorld, name: str) -> None:
+    graph.push("v1", repository=name)
+    graph.push("v1")
+
+    ran = graph.apply(scope="all")
+
+    assert ran.code == 0
+    assert set(graph.registry.repositories[name].tags) == {"v1"}
+    assert graph.tags == {"live"}
+    assert graph.requests("GET", name.partition("/")[0]) == 0
+    assert graph.plan(scope="all", repositories="*").planned == set()
+    assert graph.plan(scope="all", repositories=f"{name.partition('/')[0]}/*").planned == {f"{name}:v1"}
