@@ -110,7 +110,8 @@ async def list_resources(client: ContainerServiceClient, path: str, api_version:
         page = response.json()
         items, link = (page.get("value"), page.get("nextLink")) if isinstance(page, dict) else (None, None)
         if not isinstance(items, list) or not isinstance(link, str | None):
-            raise ValueError("the answer is not a page of a list")  # noqa: TRY004  (as for text that is not JSON)
+            # As for text that is not JSON.
+            raise ValueError("the answer is not a page of a list")  # noqa: TRY004
         return link or None, items
 
     return await list_all(AsyncItemPaged(get_page, open_page))
