@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,19 +278,18 @@ def test_11_what_goes_with_ours_is_ours(shop: Shop) -> None:
     Whatever goes with a deleted manifest was planned, is counted and journalled, and can be restored.
     If a referrer must stay, its subject stays.
     """
-    images = {"media_type": OCI_MANIFEST}
-    push = shop.registry.push
-    running, young, locked = (push("web", f"old-{number}", age=OLD, **images) for number in range(3))
+    push = partial(shop.registry.push, "web", media_type=OCI_MANIFEST)
+    running, young, locked = (push(f"old-{number}", age=OLD) for number in range(3))
     referrers = {
-        push("web", "running", age=OLD, subject=running, **images),
-        push("web", "young", age=YOUNG, subject=young, **images),
-        push("web", "locked", age=OLD, subject=locked, **images),
+        push("running", age=OLD, subject=running),
+        push("young", age=YOUNG, subject=young),
+        push("locked", age=OLD, subject=locked),
     }
     shop.registry.lock("web", "locked")
     shop.cluster.add(build.pod("shop", "running", [f"{HOST}/web:running"], image_ids=[""]))
-    subject = push("web", "converted", age=OLD, **images)
+    subject = push("converted", age=OLD)
     along = {
-        push("web", None, age=OLD, subject=subject, **images),
+        push(None, age=OLD, subject=subject),
         shop.registry.push_referrer("web", subject, age=OLD),
     }
     before = shop.manifests

@@ -377,9 +377,8 @@ class RepositoryInventory:
         """
         parents = self.parents_of.get(digest, ())
         manifest = self.manifests.get(digest)
-        if manifest is None or not manifest.is_index or manifest.subject not in self.manifests:
-            return parents
-        return (*parents, manifest.subject)
+        subject = manifest.subject if manifest is not None and manifest.is_index else None
+        return parents if subject is None or subject not in self.manifests else (*parents, subject)
 
     def _children(self, digest: Digest) -> tuple[Digest, ...]:
         manifest = self.manifests.get(digest)

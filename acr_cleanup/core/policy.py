@@ -147,8 +147,8 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
     """
     selection = patterns(policy.repositories, use_regex=policy.use_regex)
     selected = filter(selection.select, _in_scope(usage, policy.scope, catalog))
-    selected = (name for name in selected if not is_left_alone(name, policy.repositories))
-    return tuple(sorted(filter(policy.shard.includes, selected)))
+    named = (name for name in selected if not is_left_alone(name, policy.repositories))
+    return tuple(sorted(filter(policy.shard.includes, named)))
 
 
 def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:

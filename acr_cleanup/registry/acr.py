@@ -156,7 +156,7 @@ class AcrRegistry:
         and is read again next time. Others are read once. Raises `RegistryForbidden` if not a
         single body may be read.
         """
-        repository = wire.RepositoryAttributes(locked=False, put_aside=False, count=0)
+        repository = wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
         refusal: RegistryForbidden | None = None
         inventory = await self._edges.with_unlisted(inventory)
 
@@ -178,16 +178,16 @@ class AcrRegistry:
         if refusal is not None:
             raise refusal
         for _ in range(RECOUNTS):
-            if repository.count <= len(inventory.manifests):
+            if repository.manifests <= len(inventory.manifests):
                 break
             # Others may have pushed or deleted manifests since they were listed or counted.
-            newest, counted = await self._pushed_since(inventory), repository.count
+            newest, counted = await self._pushed_since(inventory), repository.manifests
             repository = await self._read_repository(inventory.name)
             if newest is not inventory:
                 inventory = await self._edges.read_bodies(newest)
-            elif repository.count == counted:
+            elif repository.manifests == counted:
                 break
-        hidden = max(0, repository.count - len(inventory.manifests))
+        hidden = max(0, repository.manifests - len(inventory.manifests))
         return replace(inventory, locked=repository.locked, hidden=hidden)
 
     async def _pushed_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
@@ -337,7 +337,7 @@ class AcrRegistry:
         call = f"reading the attributes of {name}"
         reply = await self.requests.get(self.requests.attributes_path(name), call)
         if reply is None:
-            return wire.RepositoryAttributes(locked=False, put_aside=False, count=0)
+            return wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
         try:
             return wire.read_repository(reply.body, name)
         except wire.MalformedAnswer as error:

@@ -168,7 +168,7 @@ class RepositoryAttributes(NamedTuple):
 
     locked: bool
     put_aside: bool
-    count: int
+    manifests: int
     """How many manifests it has; 0 if the registry does not tell."""
 
 

@@ -99,11 +99,11 @@ def read_all(body: bytes) -> None:
                 elif isinstance(entry, wire.ListedManifest):
                     check_manifest(entry.manifest)
         try:
-            locked, count = wire.read_repository(body, "shop/web")
+            attributes = wire.read_repository(body, "shop/web")
         except wire.MalformedAnswer:
             return
-        assert isinstance(locked, bool)
-        assert count >= 0
+        assert isinstance(attributes.locked, bool)
+        assert attributes.manifests >= 0
 
 
 @fuzz_test

@@ -106,7 +106,7 @@ class Repository:
             subjects = {
                 self.manifests[index].subject for index in above & self.manifests.keys() if self.manifests[index].index
             }
-            more = {subject for subject in subjects if subject in self.manifests}
+            more = {subject for subject in subjects if subject is not None and subject in self.manifests}
             more |= {index for index in self.manifests if self.subtree(index) & (above | more)}
             if more <= above:
                 return {digest}.union(*map(self.subtree, above))

@@ -12,17 +12,19 @@ import pytest
 
 from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG
+from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG, OCI_EMPTY, OCI_MANIFEST
 from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.graph_world import APP, OLD, YOUNG, GraphWorld, graph
 
 __all__ = ["graph"]
 
-SUBJECT_TYPES = pytest.mark.parametrize("media_type", [None, DOCKER_MANIFEST], ids=["OCI subject", "Docker subject"])
+SUBJECT_TYPES = pytest.mark.parametrize(
+    "media_type", [OCI_MANIFEST, DOCKER_MANIFEST], ids=["OCI subject", "Docker subject"]
+)
 
 
-def push_subject(graph: GraphWorld, media_type: str | None = None) -> str:
-    return graph.push("v1", **({} if media_type is None else {"media_type": media_type}))
+def push_subject(graph: GraphWorld, media_type: str = OCI_MANIFEST) -> str:
+    return graph.push("v1", media_type=media_type)
 
 
 # -- images that refer to an image -----------------------------------------------------------------
@@ -30,7 +32,7 @@ def push_subject(graph: GraphWorld, media_type: str | None = None) -> str:
 
 @SUBJECT_TYPES
 @pytest.mark.parametrize("by_digest", [False, True], ids=["by tag", "by digest"])
-def test_running_referrer_image_keeps_its_subject(graph: GraphWorld, by_digest: bool, media_type: str | None) -> None:
+def test_running_referrer_image_keeps_its_subject(graph: GraphWorld, by_digest: bool, media_type: str) -> None:
     """
     Nydus and overlaybd convert an image into another image whose subject is the original.
 
@@ -49,7 +51,7 @@ def test_running_referrer_image_keeps_its_subject(graph: GraphWorld, by_digest: 
 
 @SUBJECT_TYPES
 @pytest.mark.parametrize("reason", ["young", "locked tag", "locked manifest", "excluded", "newest"])
-def test_kept_referrer_image_keeps_its_subject(graph: GraphWorld, reason: str, media_type: str | None) -> None:
+def test_kept_referrer_image_keeps_its_subject(graph: GraphWorld, reason: str, media_type: str) -> None:
     subject = push_subject(graph, media_type)
     converted = graph.push("v1-nydus", subject=subject, age=YOUNG if reason == "young" else OLD)
     if reason.startswith("locked"):
@@ -91,11 +93,10 @@ def test_old_referrer_images_are_deleted_before_their_subject(graph: GraphWorld,
     assert all((entry.document is not None) is backup for entry in entries)
 
 
-@pytest.mark.parametrize("config", [None, OCI_CONFIG], ids=["signature", "image"])
-def test_untagged_companion_is_counted_and_journalled(graph: GraphWorld, config: str | None) -> None:
+@pytest.mark.parametrize("config", [OCI_EMPTY, OCI_CONFIG], ids=["signature", "image"])
+def test_untagged_companion_is_counted_and_journalled(graph: GraphWorld, config: str) -> None:
     subject = push_subject(graph)
-    more = {} if config is None else {"config_media_type": config}
-    graph.registry.push_referrer(APP, subject, age=YOUNG, **more)
+    graph.registry.push_referrer(APP, subject, age=YOUNG, config_media_type=config)
 
     ran = graph.apply()
 
@@ -283,3 +284,36 @@ def test_own_repositories_of_the_registry_are_left_alone(graph: GraphWorld, name
     assert graph.requests("GET", name.partition("/")[0]) == 0
     assert graph.plan(scope="all", repositories="*").planned == set()
     assert graph.plan(scope="all", repositories=f"{name.partition('/')[0]}/*").planned == {f"{name}:v1"}
+
+
+# -- a registry that deletes more than it is asked for ---------------------------------------------
+
+
+def test_referrer_that_goes_with_an_untagged_subject_is_broken(graph: GraphWorld) -> None:
+    """A retention policy that is set during the run: the subject goes with its last tag."""
+    subject = push_subject(graph)
+    graph.push("v1-nydus", subject=subject, age=YOUNG)
+    graph.when(lambda: setattr(graph.registry, "retention_days", 0), method="DELETE")
+
+    ran = graph.play(lambda tool: tool.apply())
+
+    assert ran.code == 1
+    assert "v1-nydus was kept, and the registry deleted it together with a manifest" in " ".join(ran.out.split())
+    assert [broken["tag"] for broken in ran.report["proof"]["broken"]] == ["v1-nydus"]
+
+
+def test_locked_referrer_after_the_check_keeps_its_subject(graph: GraphWorld) -> None:
+    """
+    A referrer that is deleted by its own rules was not read. If its deletion is refused, it is.
+
+    Otherwise the registry would delete it together with its subject, despite the lock.
+    """
+    subject = push_subject(graph)
+    converted = graph.push("v1-nydus", subject=subject, age=OLD - YOUNG)
+    graph.when(lambda: graph.registry.lock(APP, converted), method="DELETE", path=converted)
+
+    ran = graph.apply(concurrency="1")
+
+    assert ran.code == 0
+    assert ran.outcomes("v1-nydus") == {"locked"}
+    assert {subject, converted} <= graph.manifests
