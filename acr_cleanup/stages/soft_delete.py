@@ -79,10 +79,13 @@ class RegistryPolicies:
 
     async def untagged_expire(self) -> bool:
         """
-        May the registry delete manifests without a tag? True if that is unknown.
+        May the registry delete manifests without a tag?
 
+        True if the policy cannot be read; False if the configuration does not say where to read it.
         https://learn.microsoft.com/azure/container-registry/container-registry-retention-policy
         """
+        if self._subscription is None or self._group is None:
+            return False
         policies = await self._read()
         return isinstance(policies, str) or policies.untagged_expire
 
