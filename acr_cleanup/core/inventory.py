@@ -24,6 +24,7 @@ from acr_cleanup.core.media_types import (
     OCI_INDEX,
     UNDERSTOOD,
 )
+from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import Digest
 
 # Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as
@@ -160,11 +161,7 @@ class Manifest:
 
     @property
     def hides_subject(self) -> bool:
-        """
-        May it have a subject that was not read?
-
-        The attributes of an index that was put aside tell only its children.
-        """
+        """May it have a subject that was not read? An index that was put aside may, too."""
         if self.may_have_subject:
             return not self.known
         return self.put_aside and self.media_type == OCI_INDEX and self.subject is None
@@ -193,6 +190,8 @@ class RepositoryInventory:
 
     Any may be an index that needs any manifest, so no manifest is deleted. Read with the edges.
     """
+    unknown_locks: int = 0
+    """How many tags and manifests the registry lists without telling whether they are locked."""
     used_tags: frozenset[str] = frozenset()
     """Tags in use, listed or not."""
     all_referrers: bool = False
@@ -231,6 +230,16 @@ class RepositoryInventory:
         tags = (current.get(tag.name, tag) for tag in self.tags)
         return replace(self, tags=tuple(tag for tag in tags if tag is not None)) if current else self
 
+    @property
+    def listed_names(self) -> ListedNames:
+        """The names in this repository, to look up what mentions them."""
+        return ListedNames(
+            self.name,
+            {tag.name: tag.updated_at for tag in self.tags},
+            self.manifests.keys() | self.tags_of.keys(),
+            source=(id(self.tags), len(self.manifests)),
+        )
+
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with manifests whose bodies were read, or proved unreadable."""
         updated = {manifest.digest: manifest for manifest in read}
@@ -256,11 +265,7 @@ class RepositoryInventory:
 
     @cached_property
     def possible_referrers(self) -> frozenset[Digest]:
-        """
-        Manifests whose subject is unknown, though all their other edges are known.
-
-        A decision needs it only if the subject may be a manifest that is deleted: subjects.py.
-        """
+        """Manifests with an unknown subject. subjects.py says when a decision needs it."""
         return frozenset(manifest.digest for manifest in self.manifests.values() if manifest.hides_subject)
 
     @cached_property
@@ -372,8 +377,7 @@ class RepositoryInventory:
         """
         The indexes that list it, and the subject of an index.
 
-        `docker compose publish` attaches the index of the images to the application, which carries the
-        tag. https://github.com/docker/compose/pull/13257
+        A compose application is the subject of its index: https://github.com/docker/compose/pull/13257
         """
         parents = self.parents_of.get(digest, ())
         manifest = self.manifests.get(digest)

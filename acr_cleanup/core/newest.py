@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.selection import captured
 
 
 class KeepLastOf(StrEnum):
@@ -44,3 +45,15 @@ def newest_tags(tags: Iterable[Tag], number: int, of: KeepLastOf) -> list[Tag]:
         return ordered[:number]
     digests: set[Digest] = set(list(dict.fromkeys(tag.digest for tag in ordered))[:number])
     return [tag for tag in ordered if tag.digest in digests]
+
+
+def counted_with(keep_last_by: str, name: str) -> str:
+    """
+    The group in which `keep_last` counts a tag of this name, in words.
+
+    Different groups have different words.
+    """
+    if not keep_last_by:
+        return "its repository"
+    text = captured(keep_last_by, name)
+    return "the tags that keep-last-by does not match" if text is None else f"`{text}`"

@@ -23,10 +23,11 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.newest import KeepLastOf, may_count, newest_tags
+from acr_cleanup.core.mentions import Mention, RepositoryMentions
+from acr_cleanup.core.newest import KeepLastOf, counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
-from acr_cleanup.core.selection import captured, patterns
+from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import WHOLE, Shard, part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
@@ -60,6 +61,7 @@ class Rule(StrEnum):
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
+    MENTIONED = "mentioned"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
     UNKNOWN_AGE = "unknown-age"
@@ -90,11 +92,9 @@ class RetentionPolicy:
     older_than: minimum age since the last push.
     repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
         `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
-    keep_last: how many of the newest tags to keep. All tags of the repository count, except
-        signatures.
+    keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
-    keep_last_of: whether `keep_last` counts images or tags.
     shard: the part of the registry that this run works on.
     """
 
@@ -210,13 +210,35 @@ def in_use(evidence: Evidence) -> KeptTags:
             yield tag, KeepReason(Rule.IN_USE, detail, any_image)
 
 
+def mentioned(evidence: Evidence) -> KeptTags:
+    """
+    Keep a tag that an object of a cluster names together with its repository, or whose digest it contains.
+
+    Weaker evidence than a use: how the object writes the image is unknown, only the names are known.
+    """
+    inventory = evidence.inventory
+    mentions = mentions_of(evidence)
+    by_family: defaultdict[Digest, list[Mention]] = defaultdict(list)
+    for mentioned_digest in sorted(mentions.by_digest):
+        for digest in inventory.family(mentioned_digest):
+            by_family[digest].extend(mentions.by_digest[mentioned_digest])
+    for tag in inventory.tags:
+        reasons = (*mentions.by_tag.get(tag.name, ()), *by_family.get(tag.digest, ()), *mentions.of_any)
+        if reasons:
+            more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+            yield tag, KeepReason(Rule.MENTIONED, f"{reasons[0]}{more}")
+
+
+def mentions_of(evidence: Evidence) -> RepositoryMentions:
+    """The mentions of the repository, of the names that the registry listed."""
+    return evidence.usage.mentions(evidence.inventory.listed_names)
+
+
 def locked(evidence: Evidence) -> KeptTags:
     """
-    Keep a tag if the repository, the tag or its manifest is locked against deletion or writing, or
-    put aside.
+    Keep a tag if the repository, the tag or its manifest is locked, or was put aside.
 
-    A locked repository is never unlocked, not even with `include_locked`. Nor is anything that was
-    put aside.
+    Neither a locked repository nor anything that was put aside is ever unlocked.
     """
     inventory, policy = evidence.inventory, evidence.policy
     for tag in inventory.tags:
@@ -227,8 +249,10 @@ def locked(evidence: Evidence) -> KeptTags:
         elif kept_by_lock(tag, policy):
             yield tag, KeepReason(Rule.LOCKED, f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED)
         elif manifest is not None and kept_by_lock(manifest, policy):
-            detail = f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED
-            yield tag, KeepReason(Rule.LOCKED, detail)
+            yield (
+                tag,
+                KeepReason(Rule.LOCKED, f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED),
+            )
 
 
 def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
@@ -293,22 +317,10 @@ def newest(evidence: Evidence) -> KeptTags:
     groups: defaultdict[str, list[Tag]] = defaultdict(list)
     for tag in evidence.inventory.tags:
         if may_count(evidence.inventory, tag, policy.keep_last_of):
-            groups[counted_with(policy, tag.name)].append(tag)
+            groups[counted_with(policy.keep_last_by, tag.name)].append(tag)
     for group, tags in groups.items():
         reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
         yield from ((tag, reason) for tag in newest_tags(tags, policy.keep_last, policy.keep_last_of))
-
-
-def counted_with(policy: RetentionPolicy, name: str) -> str:
-    """
-    The group in which `keep_last` counts a tag of this name, in words.
-
-    Different groups have different words.
-    """
-    if not policy.keep_last_by:
-        return "its repository"
-    text = captured(policy.keep_last_by, name)
-    return "the tags that keep-last-by does not match" if text is None else f"`{text}`"
 
 
 def decided_later(_: Evidence) -> KeptTags:
@@ -320,6 +332,7 @@ class ChartGroup(StrEnum):
     """The slices of kept tags in the chart of a summary. `{…}` is a field of the policy."""
 
     IN_USE = "in use"
+    MENTIONED = "mentioned"
     YOUNG = "younger than {older_than}"
     NEWEST = "newest {keep_last}"
     OTHER = "other reasons"
@@ -352,6 +365,9 @@ class KeepRule:
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
     KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(
+        Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
+    ),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),

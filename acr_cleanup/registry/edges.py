@@ -13,7 +13,7 @@ from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.verification import full_name
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
-from acr_cleanup.registry import failures, wire
+from acr_cleanup.registry import bodies, failures, wire
 from acr_cleanup.registry.requests import RegistryRequests
 
 
@@ -29,7 +29,7 @@ class EdgeReader:
         self._concurrency = concurrency
         # A digest's content never changes, so it is read once. The key holds the repository too:
         # a repository may list a manifest whose content it has lost, while another still has it.
-        self.bodies: dict[tuple[str, Digest], wire.ManifestBody] = {}
+        self.bodies: dict[tuple[str, Digest], bodies.ManifestBody] = {}
         # Of possible referrers only the subject is stored: there may be very many of them.
         self._subjects: dict[str, dict[Digest, Digest | None]] = {}
         # Repository -> manifests whose referrers were listed.
@@ -107,12 +107,12 @@ class EdgeReader:
         inventory = replace(inventory, tags=(*inventory.tags, *tags)) if tags else inventory
         return inventory.with_edges(manifests)
 
-    async def read_body(self, repository: str, digest: Digest) -> wire.ManifestBody | None:
+    async def read_body(self, repository: str, digest: Digest) -> bodies.ManifestBody | None:
         """Read one manifest; None if it is missing, malformed, or does not match its digest."""
         path = self._requests.manifest_path(repository, digest=digest)
         reply = await self._requests.get_manifest(path, f"reading manifest {repository}@{digest}")
         try:
-            return wire.read_body(reply.body, digest, reply.headers.get("Content-Type", "")) if reply else None
+            return bodies.read_body(reply.body, digest, reply.headers.get("Content-Type", "")) if reply else None
         except wire.MalformedAnswer:
             return None
 
@@ -352,7 +352,7 @@ class EdgeReader:
         """
         path = f"/v2/{self._requests.quote_repository(inventory.name)}/referrers/{self._requests.quote_digest(digest)}"
         call = f"listing the referrers of {inventory.name}@{digest}"
-        listed = await self._requests.find_list(path, wire.read_referrers, call)
+        listed = await self._requests.find_list(path, bodies.read_referrers, call)
         if listed is not None:
             return frozenset(listed.values())
         fallback = [tag.digest for tag in inventory.signers_of.get(digest, ())]

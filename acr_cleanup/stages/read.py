@@ -5,13 +5,14 @@ not configured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.target import ClusterTarget, Waiver
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan, Outside, UsageIndex
@@ -26,10 +27,11 @@ class UsageSources(Protocol):
         """Is a cluster that the configuration does not list a blocker? If not, it is a warning."""
         ...
 
-    async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+    async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         """
-        Read all clusters side by side. A cluster that cannot be read completely has blockers in its
-        scan.
+        Read all clusters side by side, and look for the names of these repositories.
+
+        A cluster that cannot be read completely has blockers in its scan.
         """
         ...
 
@@ -48,11 +50,17 @@ class ConfiguredClusters:
     helm_history: int = 0
     """Newest revisions of each Helm release that count as used."""
     waive: tuple[Waiver, ...] = ()
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    """Upstream host -> folder of the registry."""
+    read_cache_rules: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """Asks for the cache rules of the registry, which are mirrors too."""
+    ignore_kinds: frozenset[str] = frozenset()
+    """Kinds that describe images and do not need them."""
     subscriptions: tuple[str, ...] = ()
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
 
-    async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+    async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         # The SDKs take more than a second to import; a wrong configuration must not wait for them.
         from acr_cleanup.clusters.scan_clusters import scan_clusters  # noqa: PLC0415
 
@@ -65,12 +73,13 @@ class ConfiguredClusters:
             progress("clusters", done, len(self.targets), f"{scan.cluster}: {summary}")
 
         progress("clusters", 0, len(self.targets), "")
+        rules = await self.read_cache_rules() if self.read_cache_rules is not None and repositories else {}
+        names = Names.of(self.registry, repositories, {**rules, **self.mirrors})
         scans = await scan_clusters(
             self.targets,
-            self.registry,
+            Search(names, self.helm_history, self.ignore_kinds),
             self.azure,
             progress=report,
-            helm_history=self.helm_history,
             waive=self.waive,
         )
         return tuple(
@@ -85,20 +94,27 @@ class ConfiguredClusters:
 
 
 async def read_usage(
-    sources: UsageSources, progress: Progress, clock: Callable[[], datetime], *, planned: bool = False
+    sources: UsageSources,
+    names: Collection[str] | None,
+    progress: Progress,
+    clock: Callable[[], datetime],
+    *,
+    planned: bool = False,
 ) -> UsageIndex:
     """
     Scan all clusters and search for unlisted ones, side by side.
 
-    planned: a plan exists already. Then unlisted clusters are searched for only if they would
-        block.
+    names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
+        that are used, and for what else names these. No other repository can lose anything.
+    planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
     """
     read_at = clock()
     scans, outside = tuple[ClusterScan, ...](), Outside()
 
     async def scan() -> None:
         nonlocal scans
-        scans = await sources.scan(progress)
+        known = await used_repositories(sources, progress) if names is None else names
+        scans = await sources.scan(progress, known)
 
     async def find_unlisted() -> None:
         nonlocal outside
@@ -107,3 +123,8 @@ async def read_usage(
     jobs = [scan] if planned and not sources.unlisted_block else [scan, find_unlisted]
     await gather(jobs, limit=len(jobs))
     return UsageIndex.of(scans, read_at, outside)
+
+
+async def used_repositories(sources: UsageSources, progress: Progress) -> frozenset[str]:
+    """Return the repositories that are used: the only ones whose names are known without a catalog."""
+    return frozenset(use.reference.repository for scan in await sources.scan(progress, ()) for use in scan.uses)

@@ -13,6 +13,7 @@ import msgspec
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
+from acr_cleanup.access.roles import POLICIES
 from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
@@ -21,7 +22,7 @@ from acr_cleanup.errors import IdentityError
 
 # Versions without `preview` do not return the soft delete policy.
 API_VERSION = "2023-11-01-preview"
-READER = "Reader (on the registry)"
+READER = f"{POLICIES.role} (on the registry)"
 _LIST_SECONDS = 120
 
 log = logging.getLogger("acr_cleanup")
@@ -110,7 +111,9 @@ class RegistryPolicies:
             log.debug("reading the policies of the registry", exc_info=True)
             return f"{type(error).__name__}: {error}"
         if policies is None:
-            return f"resource group {self._group} has no registry {self._host.login_server}"
+            # Azure omits from the list a registry that the identity may not read.
+            seen = f"Azure shows no registry {self._host.login_server} in resource group {self._group}"
+            return f"{seen}. Give the identity the role {READER}, or correct resource_group and subscription_id"
         return policies
 
 

@@ -14,7 +14,7 @@ from acr_cleanup.core.inventory import Lock, Manifest
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError
-from acr_cleanup.registry import wire
+from acr_cleanup.registry import bodies, wire
 from tests.helpers.registry_clients import HttpAnswer, scripted_registry
 
 ONE = Digest("sha256:" + "1" * 64)
@@ -179,9 +179,9 @@ def test_null_list_is_empty() -> None:
     assert wire.read_repositories(b'{"repositories": null}') == {}
 
 
-def body_of(document: Any, content_type: str = "") -> wire.ManifestBody:
+def body_of(document: Any, content_type: str = "") -> bodies.ManifestBody:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return wire.read_body(body, Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"), content_type)
+    return bodies.read_body(body, Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"), content_type)
 
 
 def test_body_gives_children_and_subject() -> None:
@@ -232,7 +232,7 @@ def test_body_with_malformed_edges_is_rejected(document: Any) -> None:
 
 def test_body_with_another_digest_is_rejected() -> None:
     with pytest.raises(wire.MalformedAnswer, match="digest"):
-        wire.read_body(b'{"manifests": []}', ONE, "")
+        bodies.read_body(b'{"manifests": []}', ONE, "")
 
 
 # -- responses

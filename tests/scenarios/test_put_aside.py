@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acr_cleanup.emulator.faults import Fault
+from acr_cleanup.emulator.roles import REGISTRIES
 from tests.helpers.graph_world import APP, OLD, GraphWorld, graph
 
 __all__ = ["graph"]
@@ -15,6 +16,11 @@ FORBIDDEN = {"errors": [{"code": "DENIED", "message": "requested access to the r
 
 def refuse(graph: GraphWorld, path: str, status: int) -> None:
     graph.world.faults.append(Fault(service="acr", method="GET", path=path, status=status, body=FORBIDDEN))
+
+
+def forbid_pulls(graph: GraphWorld) -> None:
+    graph.registry.abac = True
+    graph.world.access.withhold(f"{REGISTRIES}/repositories/content/read", graph.registry.resource_id)
 
 
 def reasons(graph: GraphWorld, tag: str, **options: str) -> list[tuple[str, str]]:
@@ -129,7 +135,7 @@ def test_put_aside_is_a_reason_of_the_rule_locked(graph: GraphWorld) -> None:
 
 def test_missing_right_to_pull_is_still_an_error(graph: GraphWorld) -> None:
     graph.registry.push_index(APP, "v1", children=[graph.push(None)], age=OLD)
-    graph.registry.allowed = lambda _client, _repository, action: action != "pull"
+    forbid_pulls(graph)
 
     ran = graph.plan()
 
@@ -139,7 +145,7 @@ def test_missing_right_to_pull_is_still_an_error(graph: GraphWorld) -> None:
 
 def test_missing_right_to_pull_is_an_error_for_images(graph: GraphWorld) -> None:
     graph.push("v1")
-    graph.registry.allowed = lambda _client, _repository, action: action != "pull"
+    forbid_pulls(graph)
 
     ran = graph.plan()
 
