@@ -23,6 +23,7 @@ REPOSITORY = "shop/web"
 HOST = "contoso.azurecr.io"
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 UNTAGGED = RetentionPolicy(delete_untagged=True)
