@@ -7,7 +7,7 @@ question (`excluding_uses`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -228,7 +228,7 @@ class ManifestReasons:
         return frozenset(decision.tag.name for decision in self._plan.deletions)
 
     @cached_property
-    def _used(self) -> frozenset[Digest]:
+    def _used(self) -> Mapping[Digest, Rule]:
         return digests_in_use(self._evidence.inventory, self._evidence.usage)
 
     def decision_on(self, digest: Digest) -> ExplainedDecision:

@@ -16,7 +16,8 @@ from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, keep_reasons
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.steps import Untag
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
+from acr_cleanup.core.workload import Workload
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 REPOSITORY = "shop/web"

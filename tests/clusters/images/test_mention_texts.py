@@ -11,7 +11,8 @@ import pytest
 from tests.clusters.images.test_mention_kinds import D, Rows, cr, job, lines, world
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
-from tests.helpers.mention_worlds import MentionWorld, X, b64, chart_archive, config_map, custom, deployment, env, obj
+from tests.helpers.mention_builders import X, b64, chart_archive, config_map, custom, deployment, env, obj
+from tests.helpers.mention_worlds import MentionWorld
 
 HEX = "7" * 64
 SETTINGS: Rows = [
