@@ -68,11 +68,13 @@ CHARTS = "//charts"
 _CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
 # Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
 _BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
+# `web:TAG`, `web:__VERSION__`: a program puts the tag in its place.
+_PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch
 _LONG_CHUNK = 40
 _FEW = 8
 _AROUND = 400
 _MOST_NEAR = 5_000
-_REPOSITORY_KEY = re.compile(r"image|repo", re.IGNORECASE).search
+_REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
 
 
@@ -247,6 +249,8 @@ class _Reader:
         if _GOES_ON.match(following) or _RANGE_BESIDE.match(f":{written.tag}"):
             finding.open = finding.open or text.field
             return
+        if _PLACEHOLDER(written.tag):
+            finding.open = finding.open or text.field
         finding.beside.setdefault(plain_form(written.tag), text.field)
         self._near(finding, text, only_tag_keys=True, only_beside=True)
 
@@ -354,6 +358,8 @@ class _Reader:
         """Does our host stand beside a name, or one level above it: `{registry: X, repository: shop/web}`?"""
         if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
             return False
+        if "/" not in text.text and not _REPOSITORY_KEY(text.key):
+            return False  # `{registry: X, name: web}` may be any thing called web
         if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self._has_host:
             return True
         node = text.node
