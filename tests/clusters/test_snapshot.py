@@ -37,7 +37,7 @@ def test_snapshot_matches_published_schema(path: Path) -> None:
     blocked = replace(SCAN, blockers=(Blocker(KEY, "list pods", "500.", "Run again.", "pods"),))
     content = json.loads(write(path, blocked).read_text("utf-8"))
     VALIDATOR.validate(content)
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["tool_version"] == __version__
     assert content["registry"] == {"login_server": "contoso.azurecr.io", "aliases": ["images.contoso.example"]}
     assert content["clusters"][0]["read_at"] == "2026-11-22T10:00:00.123456Z"
