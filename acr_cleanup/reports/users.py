@@ -45,7 +45,7 @@ def used_by(uses: Iterable[ImageUse]) -> str:
 
 def by_digest(tag: KeptTag) -> bool:
     """Is only the digest of the tag used, and not its name?"""
-    return bool(tag.uses) and all(use.reference.tag != tag.name for use in tag.uses)
+    return bool(tag.uses) and all(use.reference.tag != tag.name and not use.reference.is_open for use in tag.uses)
 
 
 def _users(uses: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:

@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from acr_cleanup.clusters.images.mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.names import keys_of
@@ -26,11 +27,19 @@ _MOST_PARTS = 9
 _UNPACKED_AT_ONCE = 32
 
 
+class DigestPlace(NamedTuple):
+    """An object that contains a digest, and the field. `used_in`: the repository in which this is a use of it."""
+
+    workload: Workload
+    field: str
+    used_in: str = ""
+
+
 class MentionIndex:
     """The mentions in one cluster. Implements `MentionSource`."""
 
     def __init__(
-        self, objects: Iterable[ObjectMentions], digests: Mapping[Digest, tuple[Workload, str]] | None = None
+        self, objects: Iterable[ObjectMentions], digests: Mapping[Digest, DigestPlace] | None = None
     ) -> None:
         self.objects = tuple(objects)
         self._digests = digests or {}
@@ -50,8 +59,9 @@ class MentionIndex:
             for key in keys:
                 self._named(key, listed, forms, found)
         for digest in self._digests.keys() & set(listed.digests) if self._digests else ():
-            workload, place = self._digests[digest]
-            found.digest(digest, Mention(workload, place, "", digest, How.DIGEST))
+            place = self._digests[digest]
+            if place.used_in != listed.repository:
+                found.digest(digest, Mention(place.workload, place.field, "", digest, How.DIGEST))
         return found.done()
 
     def _named(self, key: str, listed: ListedNames, forms: Mapping[str, list[str]], found: _Found) -> None:

@@ -124,7 +124,7 @@ class Reading:
     What is found in one object.
 
     images: those of containers, exactly parsed.
-    digests: all, each with its field.
+    digests: those in texts, each with its field.
     unclear: fields with our host, and what stands there in place of a repository.
     """
 
@@ -134,13 +134,13 @@ class Reading:
     unclear: dict[str, str]
 
 
-def read_object(obj: Any, workload: Workload, names: Names, *, field: str | None = None) -> Reading:
+def read_object(obj: Any, workload: Workload, names: Names, *, field: str | None = None, is_pod: bool = False) -> Reading:
     """
-    Read one object, or one document that stands in `field` of an object.
+    Read one object, or one document that stands in `field` of an object. is_pod: the images in its status are read elsewhere.
 
     Never raises for what an object holds.
     """
-    texts = ObjectTexts(obj, field)
+    texts = ObjectTexts(obj, field, is_pod=is_pod)
     return _Reader(texts, names).read(workload)
 
 
@@ -162,7 +162,7 @@ class _Reader:
             chunks |= more_chunks
             special = [*special, *more_special]
             long += [chunk.decode() for chunk in more_chunks if len(chunk) >= _LONG_CHUNK]
-        digests = dict(texts.digests)
+        digests: dict[Digest, str] = {}
         # Rule 4.
         for digest in digests_in(word for chunk in long for word in words_in(chunk)):
             digests.setdefault(Digest(digest), self._field_of(digest.removeprefix("sha256:")))

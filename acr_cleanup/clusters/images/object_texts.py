@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from acr_cleanup.clusters.images.unpack import Budget, unpacked, unpacked_run
-from acr_cleanup.core.references import Digest, ImageReference, parse_reference
+from acr_cleanup.core.references import ImageReference, parse_reference
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
@@ -123,14 +123,13 @@ class ObjectTexts:
     texts: all texts but those parsed exactly.
     versions: the values of labels that say the version of the object's own images.
     images: the image fields of containers, in pod specs of any kind.
-    digests: those in image fields, each with its field.
     """
 
-    def __init__(self, obj: Any, field: str | None = None) -> None:
+    def __init__(self, obj: Any, field: str | None = None, *, is_pod: bool = False) -> None:
         self.texts: list[Text] = []
         self.versions: list[str] = []
         self.images: list[ContainerImage] = []
-        self.digests: dict[Digest, str] = {}
+        self._is_pod = is_pod
         self._budget = Budget()
         # Held, so that no other value gets the same id.
         self._walked: dict[int, object] = {}
@@ -151,6 +150,8 @@ class ObjectTexts:
             inner: list[Node] = []
             if isinstance(value, Mapping):
                 left_out = _LEFT_OUT.get(node.key, _NOTHING)
+                if self._is_pod and node.parent is not None and node.parent.key in STATUS_LISTS:
+                    left_out = _READ_IN_STATUS
                 if _is_secret(value):
                     left_out = _SECRET_VALUE
                 is_labels = node.key in _LABELS
@@ -221,10 +222,9 @@ class ObjectTexts:
     def _image(self, node: Node, key: str, container: str, text: str, reference: ImageReference) -> None:
         place = node.path(key)
         self.images.append(ContainerImage(place, container, text, reference))
-        if reference.digest is not None:
-            self.digests[reference.digest] = place
 
 
+_READ_IN_STATUS: frozenset[object] = frozenset({"name", "image", "imageID"})
 _SECRET_VALUE: frozenset[object] = frozenset({"value"})
 
 
