@@ -36,6 +36,7 @@ from acr_cleanup.clusters.images.words import (
     packed_words,
     plain_form,
     read_chunk,
+    search_of,
     words_in,
 )
 from acr_cleanup.core.references import TAG, Digest, normalise_host
@@ -72,6 +73,8 @@ _BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".e
 _PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch
 _LONG_CHUNK = 40
 _FEW = 8
+_TEMPLATE_SIGNS = 3
+_LONG_TEXTS = 32 << 10
 _AROUND = 400
 _MOST_NEAR = 5_000
 _REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
@@ -134,7 +137,9 @@ class Reading:
     unclear: dict[str, str]
 
 
-def read_object(obj: Any, workload: Workload, names: Names, *, field: str | None = None, is_pod: bool = False) -> Reading:
+def read_object(
+    obj: Any, workload: Workload, names: Names, *, field: str | None = None, is_pod: bool = False
+) -> Reading:
     """
     Read one object, or one document that stands in `field` of an object. is_pod: the images in its status are read elsewhere.
 
@@ -183,20 +188,29 @@ class _Reader:
             self._found[CHARTS] = NameFinding("", "")
         self._behind_variables(special)
         if not self._found:
-            return Reading(None, digests, texts.images, self._unclear(special))
+            return Reading(None, digests, texts.images, self._unclear(written))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
         mentions = ObjectMentions(workload, self._found, *packed_words(chunks, written), versions)
-        return Reading(mentions, digests, texts.images, self._unclear(special))
+        return Reading(mentions, digests, texts.images, self._unclear(written))
 
-    def _unclear(self, special: Iterable[bytes]) -> dict[str, str]:
+    def _unclear(self, written: Mapping[bytes, Written]) -> dict[str, str]:
         """Where our host is written, and a template or capitals in place of the repository."""
-        if not any(HOST_AND_SLASH(chunk) for chunk in special):
-            return {}
         unclear: dict[str, str] = {}
-        for text in self._texts.texts:
-            for match in _UNCLEAR.finditer(text.text) if "/" in text.text else ():
-                if self._names.is_ours(match["host"]) and not match.group().startswith(("http://", "https://")):
+        for chunk, reading in written.items():
+            if (reading.name and not reading.variable) or not HOST_AND_SLASH(chunk):
+                continue
+            part = chunk.decode()
+            for text in self._texts.texts:
+                start = text.text.find(part)
+                match = _UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS) if start >= 0 else None
+                if (
+                    match
+                    and self._names.is_ours(match["host"])
+                    and not match.group().startswith(("http://", "https://"))
+                ):
                     unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
+                if len(unclear) >= _FEW:
+                    return unclear
         return unclear
 
     # -- names -------------------------------------------------------------------------------------
@@ -396,11 +410,17 @@ class _Reader:
                     if chunk in text.text:
                         yield from ((text, start, chunk) for start in _starts(text.text, chunk))
             return
+        search = search_of(named) if sum(len(text.text) for text in self._texts.texts) > _LONG_TEXTS else None
         for text in self._texts.texts:
-            for match in CHUNK.finditer(text.text):
-                chunk = match.group()
+            if search is not None and text.text.isascii():
+                spans = (match.span() for match in search(text.text.encode()))
+                places = [span for span in spans if text.text[max(0, span[0] - 1) : span[0]] not in CHUNK_CHARACTERS]
+            else:
+                places = [match.span() for match in CHUNK.finditer(text.text)]
+            for start, end in places:
+                chunk = text.text[start:end]
                 if chunk in named or (chunk[-1] == ":" and (chunk := chunk[:-1]) in named):
-                    yield text, match.start(), chunk
+                    yield text, start, chunk
 
     def _field_of(self, word: str) -> str:
         return next((text.field for text in self._texts.texts if word in text.text), "")

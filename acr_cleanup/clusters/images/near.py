@@ -225,9 +225,7 @@ def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) 
                 yield from _scalars(inner, but=None, claimed=frozenset())
 
 
-def _list_values(
-    values: Sequence[Any], at: object, names_other: Callable[[str, Any], bool]
-) -> Iterator[Value]:
+def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """The neighbours in a list of texts: `[X/web, canary]`, `["--image", "X/web", "--tag=canary"]`."""
     place = at if isinstance(at, int) else 0
     first = max(0, place - _LONGEST_COMMAND)

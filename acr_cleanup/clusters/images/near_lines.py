@@ -62,9 +62,7 @@ def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
         yield from (Value("", cell.strip()) for cell in cells)
 
 
-def values_in_lines_near(
-    text: str, start: int, name: str, names_other: Callable[[str, Any], bool]
-) -> Iterator[Value]:
+def values_in_lines_near(text: str, start: int, name: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """
     The whole values of the lines around the name that begins there, but those of another image.
 

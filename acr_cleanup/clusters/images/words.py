@@ -8,9 +8,9 @@ contain the characters of a reference; a *word* has only those of a tag. Charact
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import filterfalse
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG
@@ -56,6 +56,22 @@ def chunks_of(text: str, lasts: Container[bytes]) -> tuple[set[bytes], list[byte
         else:
             chunks.discard(chunk)
     return chunks, special
+
+
+def search_of(chunks: Iterable[str]) -> Callable[[bytes], Iterator[Any]] | None:
+    """A search for whole chunks in a long text, which costs less than splitting it; None if they are too many."""
+    import re2  # noqa: PLC0415  loads a library that most commands do not need
+
+    options = re2.Options()
+    options.longest_match = True
+    options.log_errors = False
+    options.never_capture = True
+    sign = r"[A-Za-z0-9_.\-/:@+$%]"
+    pattern = f"(?:{'|'.join(map(re.escape, sorted(chunks)))}){sign}*"
+    try:
+        return re2.compile(pattern.encode(), options).finditer
+    except re2.error:
+        return None
 
 
 def is_distinctive(tag: str) -> bool:
@@ -222,8 +238,8 @@ def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written]) -> t
     words += [word.encode() for word in more]
     packed = b" ".join(words)
     # `suffix: -alpine`, `prefix: release-`
-    packed = packed.replace(b" -", b" ")
-    if b"- " in packed or b"_ " in packed:
+    packed = packed.replace(b" -", b" ").removeprefix(b"-")
+    if b"- " in packed or b"_ " in packed or packed.endswith((b"-", b"_")):
         packed += b" " + b" ".join(word.rstrip(b"-_") for word in packed.split() if word.endswith((b"-", b"_")))
     return packed, b" ".join(letters)
 

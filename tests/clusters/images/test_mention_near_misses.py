@@ -181,3 +181,13 @@ def test_near_miss_keeps_nothing_else(case: MentionWorld) -> None:
     assert {repository: kept(found, repository, *tags) for repository, tags in case.tags.items()} == {
         repository: case.must_stay(repository) for repository in case.tags
     }
+
+
+def test_long_text_names_whole_words_only() -> None:
+    """A long text is searched in another way than a short one."""
+    filler = "".join(
+        f"key{number}: value of my-web:canary and {X}/shop/web{number}:canary\n" for number in range(2_000)
+    )
+    names = [f"{X}/shop/web:stable{number}" for number in range(20)]
+    found = read(world("long", config_map(a=f"{filler}{' '.join(names)}"), {"shop/web": "stable0 | canary"}))
+    assert kept(found, "shop/web", "stable0", "stable19", "canary") == {"stable0", "stable19"}
