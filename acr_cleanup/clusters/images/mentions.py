@@ -37,6 +37,7 @@ from acr_cleanup.clusters.images.words import (
     packed_words,
     plain_form,
     read_chunk,
+    search_of,
     words_in,
 )
 from acr_cleanup.core.references import TAG, Digest, normalise_host
@@ -68,11 +69,15 @@ _UNCLEAR = re.compile(
 _CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
 # Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
 _BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
+# `web:TAG`, `web:__VERSION__`: a program puts the tag in its place.
+_PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch
 _LONG_CHUNK = 40
 _FEW = 8
+_TEMPLATE_SIGNS = 3
+_LONG_TEXTS = 32 << 10
 _AROUND = 400
 _MOST_NEAR = 5_000
-_REPOSITORY_KEY = re.compile(r"image|repo", re.IGNORECASE).search
+_REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
 
 
@@ -143,20 +148,29 @@ class _Reader:
             self._found[CHARTS] = NameFinding("", "")
         self._behind_variables(special)
         if not self._found:
-            return Reading(None, digests, texts.images, self._unclear(special))
+            return Reading(None, digests, texts.images, self._unclear(written))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
         mentions = ObjectMentions(workload, self._found, *packed_words(chunks, written), versions)
-        return Reading(mentions, digests, texts.images, self._unclear(special))
+        return Reading(mentions, digests, texts.images, self._unclear(written))
 
-    def _unclear(self, special: Iterable[bytes]) -> dict[str, str]:
+    def _unclear(self, written: Mapping[bytes, Written]) -> dict[str, str]:
         """Where our host is written, and a template or capitals in place of the repository."""
-        if not any(HOST_AND_SLASH(chunk) for chunk in special):
-            return {}
         unclear: dict[str, str] = {}
-        for text in self._texts.texts:
-            for match in _UNCLEAR.finditer(text.text) if "/" in text.text else ():
-                if self._names.is_ours(match["host"]) and not match.group().startswith(("http://", "https://")):
+        for chunk, reading in written.items():
+            if (reading.name and not reading.variable) or not HOST_AND_SLASH(chunk):
+                continue
+            part = chunk.decode()
+            for text in self._texts.texts:
+                start = text.text.find(part)
+                match = _UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS) if start >= 0 else None
+                if (
+                    match
+                    and self._names.is_ours(match["host"])
+                    and not match.group().startswith(("http://", "https://"))
+                ):
                     unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
+                if len(unclear) >= _FEW:
+                    return unclear
         return unclear
 
     # -- names -------------------------------------------------------------------------------------
@@ -209,6 +223,8 @@ class _Reader:
         if _GOES_ON.match(following) or _RANGE_BESIDE.match(f":{written.tag}"):
             finding.open = finding.open or text.field
             return
+        if _PLACEHOLDER(written.tag):
+            finding.open = finding.open or text.field
         finding.beside.setdefault(plain_form(written.tag), text.field)
         self._near(finding, text, only_tag_keys=True, only_beside=True)
 
@@ -316,6 +332,8 @@ class _Reader:
         """Does our host stand beside a name, or one level above it: `{registry: X, repository: shop/web}`?"""
         if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
             return False
+        if "/" not in text.text and not _REPOSITORY_KEY(text.key):
+            return False  # `{registry: X, name: web}` may be any thing called web
         if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self._has_host:
             return True
         node = text.node
@@ -352,11 +370,17 @@ class _Reader:
                     if chunk in text.text:
                         yield from ((text, start, chunk) for start in _starts(text.text, chunk))
             return
+        search = search_of(named) if sum(len(text.text) for text in self._texts.texts) > _LONG_TEXTS else None
         for text in self._texts.texts:
-            for match in CHUNK.finditer(text.text):
-                chunk = match.group()
+            if search is not None and text.text.isascii():
+                spans = (match.span() for match in search(text.text.encode()))
+                places = [span for span in spans if text.text[max(0, span[0] - 1) : span[0]] not in CHUNK_CHARACTERS]
+            else:
+                places = [match.span() for match in CHUNK.finditer(text.text)]
+            for start, end in places:
+                chunk = text.text[start:end]
                 if chunk in named or (chunk[-1] == ":" and (chunk := chunk[:-1]) in named):
-                    yield text, match.start(), chunk
+                    yield text, start, chunk
 
     def _field_of(self, word: str) -> str:
         return next((text.field for text in self._texts.texts if word in text.text), "")
