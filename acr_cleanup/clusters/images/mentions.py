@@ -142,8 +142,8 @@ class _Reader:
             named[chunk.decode()] = Written(chunk.decode().rstrip("."))
         for image in texts.images:
             self._container_image(image)
-        for text, start, chunk in self._places(named):
-            self._name(named[chunk], text, start, chunk)
+        for text, start, word in self._places(named):
+            self._name(named[word], text, start, word)
         if self._names_host and workload.kind in _CHART_SOURCES:
             self._found[CHARTS] = NameFinding("", "")
         self._behind_variables(special)

@@ -200,7 +200,7 @@ SECOND: Rows = [
     ("Rancher's list", lines("rancher/shell:v0.1.20", "rancher/fleet:v0.8.1"), {"rancher/shell": "v0.1.20 | v0.1.19 v0.8.1", "rancher/fleet": "v0.8.1 | v0.1.20"}),
     ("Zarf", lines("components:", "- name: web", "  images:", f"  - {X}/shop/web:stable", "  charts:", "  - name: shop", f"    url: oci://{X}/charts/shop", "    version: 0.4.1"), {"shop/web": "stable | edge", "charts/shop": "0.4.1 | 0.4.0"}),
     ("a leading colon", custom(image="shop/web", tag=":stable"), {"shop/web": "stable | edge"}),
-    ("name and tag in one key", config_map(**{"shop_web_tag": "stable"}, image="shop/web"), {"shop/web": "stable | edge"}),
+    ("name and tag in one key", config_map(shop_web_tag="stable", image="shop/web"), {"shop/web": "stable | edge"}),
     ("a JSON path", custom(patches=[{"op": "replace", "path": "/spec/image", "value": "shop/web:stable"}]), {"shop/web": "stable | edge"}),
     ("a strategic patch in a text", cr("Kustomization", "kustomize.toolkit.fluxcd.io/v1", patches=[{"patch": f"- op: replace\n  path: /spec/image\n  value: {X}/shop/web:stable\n"}]), {"shop/web": "stable | edge"}),
     ("Flux substitution default", lines(f"image: {X}/shop/web:${{web_tag:=stable}}"), {"shop/web": "stable edge |"}),

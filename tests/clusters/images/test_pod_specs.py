@@ -17,7 +17,7 @@ from tests.helpers.cluster_objects import DIGEST, NAMES, OTHER_DIGEST, OURS, kep
 
 WEB = "contoso.azurecr.io/shop/web"
 PLANTED = Names.of(OURS, [*NAMES.repositories, "planted/here"])
-NOTHING = ({}, {}, {})
+NOTHING: tuple[dict[str, object], ...] = ({}, {}, {})
 
 
 def read(obj: Any, of: str = "Pod", registry: RegistryHost = OURS) -> Findings:
