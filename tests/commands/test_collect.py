@@ -184,7 +184,8 @@ async def test_only_limits_collect_to_the_named_clusters(tool: Tool) -> None:
 
 async def test_snapshot_contains_the_search_options(tool: Tool) -> None:
     """A later run checks that the snapshot was collected for its aliases and its Helm history."""
-    ran = await run(tool, **{"registry-aliases": "images.contoso.example", "helm-history": "2"})
+    options: dict[str, Any] = {"registry-aliases": "images.contoso.example", "helm-history": "2"}
+    ran = await run(tool, **options)
 
     assert ran.content["registry"]["aliases"] == ["images.contoso.example"]
     assert ran.content["helm_history"] == 2

@@ -27,7 +27,7 @@ VALUES = {
     "waive": "production: pods", "mirrors": "docker.io=hub", "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
-    "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
+    "keep-last-of": "tags", "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
     "fail-on": "warnings", "summary": "false", "report-dir": "elsewhere", "log-level": "debug",

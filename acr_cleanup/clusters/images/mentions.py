@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from acr_cleanup.clusters.images import near
+from acr_cleanup.clusters.images import near, near_lines
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
@@ -37,6 +37,7 @@ from acr_cleanup.clusters.images.words import (
     packed_words,
     plain_form,
     read_chunk,
+    search_of,
     words_in,
 )
 from acr_cleanup.core.references import TAG, Digest, normalise_host
@@ -49,7 +50,7 @@ _AFTER = re.compile(
 _AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.
 _OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z_.]|<[A-Za-z_.]|\[\[|#\{|@@?[A-Za-z]"
+    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|@@?[A-Za-z]"
     r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
 )
 _OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
@@ -66,11 +67,17 @@ _UNCLEAR = re.compile(
     r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
 )
 _CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
+# Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
+_BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
+# `web:TAG`, `web:__VERSION__`: a program puts the tag in its place.
+_PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch
 _LONG_CHUNK = 40
 _FEW = 8
+_TEMPLATE_SIGNS = 3
+_LONG_TEXTS = 32 << 10
 _AROUND = 400
 _MOST_NEAR = 5_000
-_REPOSITORY_KEY = re.compile(r"image|repo", re.IGNORECASE).search
+_REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
 
 
@@ -135,25 +142,35 @@ class _Reader:
             named[chunk.decode()] = Written(chunk.decode().rstrip("."))
         for image in texts.images:
             self._container_image(image)
-        for text, start, chunk in self._places(named):
-            self._name(named[chunk], text, start, chunk)
+        for text, start, word in self._places(named):
+            self._name(named[word], text, start, word)
         if self._names_host and workload.kind in _CHART_SOURCES:
             self._found[CHARTS] = NameFinding("", "")
+        self._behind_variables(special)
         if not self._found:
-            return Reading(None, digests, texts.images, self._unclear(special))
+            return Reading(None, digests, texts.images, self._unclear(written))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
         mentions = ObjectMentions(workload, self._found, *packed_words(chunks, written), versions)
-        return Reading(mentions, digests, texts.images, self._unclear(special))
+        return Reading(mentions, digests, texts.images, self._unclear(written))
 
-    def _unclear(self, special: Iterable[bytes]) -> dict[str, str]:
+    def _unclear(self, written: Mapping[bytes, Written]) -> dict[str, str]:
         """Where our host is written, and a template or capitals in place of the repository."""
-        if not any(HOST_AND_SLASH(chunk) for chunk in special):
-            return {}
         unclear: dict[str, str] = {}
-        for text in self._texts.texts:
-            for match in _UNCLEAR.finditer(text.text) if "/" in text.text else ():
-                if self._names.is_ours(match["host"]) and not match.group().startswith(("http://", "https://")):
+        for chunk, reading in written.items():
+            if (reading.name and not reading.variable) or not HOST_AND_SLASH(chunk):
+                continue
+            part = chunk.decode()
+            for text in self._texts.texts:
+                start = text.text.find(part)
+                match = _UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS) if start >= 0 else None
+                if (
+                    match
+                    and self._names.is_ours(match["host"])
+                    and not match.group().startswith(("http://", "https://"))
+                ):
                     unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
+                if len(unclear) >= _FEW:
+                    return unclear
         return unclear
 
     # -- names -------------------------------------------------------------------------------------
@@ -206,6 +223,8 @@ class _Reader:
         if _GOES_ON.match(following) or _RANGE_BESIDE.match(f":{written.tag}"):
             finding.open = finding.open or text.field
             return
+        if _PLACEHOLDER(written.tag):
+            finding.open = finding.open or text.field
         finding.beside.setdefault(plain_form(written.tag), text.field)
         self._near(finding, text, only_tag_keys=True, only_beside=True)
 
@@ -235,6 +254,14 @@ class _Reader:
             return
         if written.host == "ours" or (not text.is_key and self._has_host_beside(text)):
             finding.bare = finding.bare or text.field
+
+    def _behind_variables(self, special: Iterable[bytes]) -> None:
+        """Rule 3: a tag behind a variable that stands for a name (`$REG/$NAME:canary`) may be that of any name here."""
+        for chunk in special:
+            match = _BEHIND_VARIABLE(chunk)
+            if match and not match[1].isdigit():
+                for finding in self._found.values():
+                    finding.near.setdefault(plain_form(match[1].decode()), finding.place)
 
     # -- rule 3 ------------------------------------------------------------------------------------
 
@@ -272,11 +299,13 @@ class _Reader:
             finding.near[word] = text.field
 
     def _near_in_text(self, finding: NameFinding, text: Text, start: int, end: int) -> None:
-        for value in near.values_in_line_near(text.text, start, end):
+        for value in near_lines.values_in_line_near(text.text, start, end):
             self._value(finding, value, text)
         if "\n" not in text.text:
             return
-        for value in near.values_in_lines_near(text.text, start, text.text[start:end]):
+        for value in near_lines.values_in_lines_near(
+            text.text, start, text.text[start:end], self._names_other(finding)
+        ):
             self._value(finding, value, text)
 
     def _names_other(self, finding: NameFinding) -> Callable[[str, Any], bool]:
@@ -284,7 +313,9 @@ class _Reader:
             if not isinstance(value, str) or not value:
                 return False
             named = self._repository_in(value)
-            return named != finding.written and (bool(named) or near.is_image_key(key))
+            if not named:
+                return near.is_image_key(key)
+            return not _is_end(named, finding.written) and not _is_end(finding.written, named)
 
         return names_other
 
@@ -301,6 +332,8 @@ class _Reader:
         """Does our host stand beside a name, or one level above it: `{registry: X, repository: shop/web}`?"""
         if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
             return False
+        if "/" not in text.text and not _REPOSITORY_KEY(text.key):
+            return False  # `{registry: X, name: web}` may be any thing called web
         if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self._has_host:
             return True
         node = text.node
@@ -337,14 +370,24 @@ class _Reader:
                     if chunk in text.text:
                         yield from ((text, start, chunk) for start in _starts(text.text, chunk))
             return
+        search = search_of(named) if sum(len(text.text) for text in self._texts.texts) > _LONG_TEXTS else None
         for text in self._texts.texts:
-            for match in CHUNK.finditer(text.text):
-                chunk = match.group()
+            if search is not None and text.text.isascii():
+                spans = (match.span() for match in search(text.text.encode()))
+                places = [span for span in spans if text.text[max(0, span[0] - 1) : span[0]] not in CHUNK_CHARACTERS]
+            else:
+                places = [match.span() for match in CHUNK.finditer(text.text)]
+            for start, end in places:
+                chunk = text.text[start:end]
                 if chunk in named or (chunk[-1] == ":" and (chunk := chunk[:-1]) in named):
-                    yield text, match.start(), chunk
+                    yield text, start, chunk
 
     def _field_of(self, word: str) -> str:
         return next((text.field for text in self._texts.texts if word in text.text), "")
+
+
+def _is_end(end: str, path: str) -> bool:
+    return f"/{path}".endswith(f"/{end}")
 
 
 def _starts(text: str, chunk: str) -> Iterator[int]:

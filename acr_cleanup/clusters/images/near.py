@@ -2,14 +2,13 @@
 Rule 3: the values near a name, each of which may be its tag. Pure.
 
 In an object: the whole values of the same mapping, of the mappings one level above and below, of the same list, and of the
-neighbouring entries of a list of name/value pairs. In a text: the whole values of the lines around the name.
+neighbouring entries of a list of name/value pairs. `near_lines` has the same for the lines of one text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
@@ -29,12 +28,18 @@ _RANGE = re.compile(
 ).fullmatch
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
 _LISTS_OF_VALUES = 2
-_LINES = 6
-_LONGEST_LINE = 1_000
-_IMAGE_LINE = re.compile(r"(?:image|repo).*[:/]", re.IGNORECASE).search
-_NO_VALUE_LINES = frozenset(
-    {"apiversion", "kind", "namespace", "protocol", "type", "imagepullpolicy", "restartpolicy", "pullpolicy"}
-)
+_LONGEST_COMMAND = 40
+_NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
+# What is counted, measured or listened to. Build numbers are tags: a `number` may be one.
+_QUANTITY_KEY = re.compile(
+    r"^(?:min|max)[A-Z_]|(?:replicas?|count|ports?|seconds|timeout|limit|size|weight|priority|retries|cpu|memory|storage|parallelism|completions"
+    r"|workers|threads|concurrency|interval|period|duration|min|max|percent|uid|gid|runasuser|runasgroup|fsgroup|[^a-z]level)s?$",
+    re.IGNORECASE,
+).search
+_QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
+# `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
+_PAIR_NAMES = ("name", "key", "id", "parameter")
+_PAIR_VALUES = ("value", "default")
 # Words that keys of images and of tags share nothing but these: what is left says whose they are.
 _IMAGE_WORDS = re.compile(
     r"image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path|[^a-z0-9]",
@@ -69,6 +74,18 @@ def is_tag_key(key: str) -> bool:
     return _TAG_KEY(key) is not None
 
 
+def may_be_tag(value: Value) -> bool:
+    """
+    Does its field leave it open that this value is a tag?
+
+    >>> may_be_tag(Value("minReplicas", "3")), may_be_tag(Value("build", "3")), may_be_tag(Value("namespace", "edge"))
+    (False, True, False)
+    """
+    if _NO_TAG_KEY(value.key) is not None:
+        return False
+    return _QUANTITY_KEY(value.key) is None or _QUANTITY(value.value) is None
+
+
 def is_image_key(key: str) -> bool:
     return _IMAGE_KEY(key) is not None
 
@@ -94,7 +111,7 @@ def is_weak(text: Text) -> bool:
     keys = {node.key, text.key}
     if keys & {"labels", "matchLabels", "selector", "nodeSelector", "podSelector", "serviceAccountName", "namespace"}:
         return True
-    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref"):
+    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref") and "/" not in text.text:
         return True  # the name of another object
     if node.key == "metadata" or (node.parent is not None and node.parent.key == "matchExpressions"):
         return True
@@ -112,6 +129,10 @@ def values_near(text: Text, names_other: Callable[[str, Any], bool], *, only_bes
 
     Values may be lists of tags, and are given one by one. only_beside: only those of the same mapping.
     """
+    return filter(may_be_tag, _values_near(text, names_other, only_beside))
+
+
+def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_beside: bool) -> Iterator[Value]:
     node = text.node
     if only_beside:
         if isinstance(node.value, Mapping) and not text.is_key:
@@ -124,16 +145,19 @@ def values_near(text: Text, names_other: Callable[[str, Any], bool], *, only_bes
         claimed = _claimed(node.value, text.key, names_other)
         yield from _scalars(node.value, but=text.key, claimed=claimed)
         yield from _below(node.value, names_other)
-        if _is_pair(node.value) and node.parent is not None and isinstance(node.parent.value, list):
-            yield from _neighbours(node.parent.value, node.key, str(node.value.get("name", "")), names_other)
+        pair = _pair_of(node.value)
+        if pair is not None and node.parent is not None and isinstance(node.parent.value, list):
+            yield from _neighbours(node.parent.value, node.key, pair[0], names_other)
             return
         above = _above(node)
     else:
-        yield from _list_values(node.value, text.key)
+        yield from _list_values(node.value, text.key, names_other)
         # `[web, api]` under a key: the mapping that has the key.
         above = node.parent if node.parent is not None and isinstance(node.parent.value, Mapping) else None
     if above is not None and above.key != "metadata":
-        yield from _scalars(above.value, but=None, claimed=_claimed(above.value, node.key, names_other))
+        # The list that the name is in is read above, as far as it is near.
+        but = node.key if isinstance(node.value, list) else None
+        yield from _scalars(above.value, but=but, claimed=_claimed(above.value, node.key, names_other))
 
 
 def _above(node: Node) -> Node | None:
@@ -149,6 +173,10 @@ def _values_of_key(node: Node, key: object) -> Iterator[Value]:
     value = node.value[key]
     if isinstance(value, Mapping):
         yield from _scalars(value, but=None, claimed=frozenset())
+        above = _above(node)
+        if above is not None and not any(is_tag_key(str(name)) for name in value):
+            # `{tag: canary, images: {web: {}, api: {}}}`
+            yield from filter(lambda near: is_tag_key(near.key), _scalars(above.value, but=None, claimed=frozenset()))
         yield from _below(value, lambda _key, _value: False)
     elif isinstance(value, list):
         yield from _in_list(str(key), value)
@@ -169,6 +197,11 @@ def _scalars(mapping: Mapping[Any, Any], *, but: object, claimed: Collection[obj
 def _scalar(key: str, value: Any) -> Iterator[Value]:
     if isinstance(value, str):
         yield Value(key, value)
+    elif isinstance(value, Mapping):
+        # `tag: {value: canary}`, `tag: {type: string, default: canary}`
+        for wrapped in (value[name] for name in _PAIR_VALUES if name in value):
+            if not isinstance(wrapped, Mapping):
+                yield from _scalar(key, wrapped)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield Value(key, repr(value))
         if isinstance(value, float) and value.is_integer():
@@ -183,6 +216,8 @@ def _in_list(key: str, values: Sequence[Any]) -> Iterator[Value]:
 def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """The values one level below, but for mappings that have an image of their own."""
     for key, value in mapping.items():
+        if key in ("port", "targetPort"):  # `port: {number: 80}`
+            continue
         if isinstance(value, list) and key in ("containers", "initContainers", "env"):
             continue
         for inner in value if isinstance(value, list) else [value]:
@@ -190,43 +225,53 @@ def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) 
                 yield from _scalars(inner, but=None, claimed=frozenset())
 
 
-def _list_values(values: Sequence[Any], at: object) -> Iterator[Value]:
+def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """The neighbours in a list of texts: `[X/web, canary]`, `["--image", "X/web", "--tag=canary"]`."""
     place = at if isinstance(at, int) else 0
-    flag = ""
-    for index in range(max(0, place - _LISTS_OF_VALUES - 1), min(len(values), place + _LISTS_OF_VALUES + 2)):
-        value = values[index]
-        if index == place or not isinstance(value, str | int | float):
+    first = max(0, place - _LONGEST_COMMAND)
+    flag, own = "", ""
+    entries: dict[int, Value] = {}
+    for index, value in enumerate(values[first : place + _LONGEST_COMMAND], first):
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            flag = ""
             continue
         key, equals, after = str(value).partition("=")
-        if equals:
-            yield Value(key, after)
+        if index == place:
+            own = key if equals else flag
+        elif equals:
+            entries[index] = Value(key, after)
         elif key.startswith("-"):
             flag = key
             continue
-        elif not isinstance(value, bool):
-            yield Value(flag, key)
+        else:
+            entries[index] = Value(flag, key)
         flag = ""
+    others = _stems_of_others(((entry.key, entry.value) for entry in entries.values()), own, names_other)
+    for index, entry in entries.items():
+        is_near = abs(index - place) <= _LISTS_OF_VALUES + 1 or is_tag_key(entry.key)
+        if is_near and stem(entry.key) not in others:
+            yield entry
 
 
-def _is_pair(mapping: Mapping[Any, Any]) -> bool:
-    return "name" in mapping and ("value" in mapping or "default" in mapping) and "image" not in mapping
+def _pair_of(mapping: Any) -> tuple[str, Any] | None:
+    """The name and the value of an element of a list of pairs."""
+    if not isinstance(mapping, Mapping) or "image" in mapping:
+        return None
+    names = (mapping[key] for key in _PAIR_NAMES if isinstance(mapping.get(key), str))
+    values = (mapping[key] for key in _PAIR_VALUES if key in mapping)
+    name = next(names, None)
+    return (name, next(values, None)) if name is not None and not mapping.keys().isdisjoint(_PAIR_VALUES) else None
 
 
 def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """The values of the neighbouring entries of `[{name: IMAGE, value: …}, {name: TAG, value: …}]`."""
-    entries = {
-        str(pair.get("name")): pair.get("value", pair.get("default"))
-        for pair in pairs
-        if isinstance(pair, Mapping) and "name" in pair
-    }
-    claimed = _claimed(entries, own, names_other)
+    entries = {index: entry for index, pair in enumerate(pairs) if (entry := _pair_of(pair)) is not None}
+    others = _stems_of_others(entries.values(), own, names_other)
     place = at if isinstance(at, int) else 0
-    for index, pair in enumerate(pairs):
-        if index == place or not isinstance(pair, Mapping) or not isinstance(name := pair.get("name"), str):
-            continue
-        if name not in claimed and (abs(index - place) <= _LISTS_OF_VALUES or is_tag_key(name)):
-            yield from _scalar(name, pair.get("value", pair.get("default")))
+    for index, (name, value) in entries.items():
+        is_near = abs(index - place) <= _LISTS_OF_VALUES or is_tag_key(name)
+        if index != place and is_near and stem(name) not in others:
+            yield from _scalar(name, value)
 
 
 def stem(key: object) -> str:
@@ -241,87 +286,13 @@ def stem(key: object) -> str:
 
 def _claimed(mapping: Mapping[Any, Any], own: object, names_other: Callable[[str, Any], bool]) -> frozenset[object]:
     """The fields that belong to another name of this mapping: `API_TAG` beside `API_IMAGE` and `WEB_IMAGE`."""
-    mine = stem(own)
-    others = {
-        stem(key)
-        for key, value in mapping.items()
-        if key != own and isinstance(value, str) and names_other(str(key), value)
-    } - {mine, ""}
-    if not others:
-        return frozenset()
-    return frozenset(key for key in mapping if stem(key) in others)
+    others = _stems_of_others(mapping.items(), own, names_other)
+    return frozenset(key for key in mapping if stem(key) in others) if others else frozenset()
 
 
-# -- in a text -------------------------------------------------------------------------------------
-
-_LINE = re.compile(r"""(\s*(?:-\s+)*)(?:["']?([A-Za-z0-9_./ -]{1,100}?)["']?\s*(?::=|=>|[:=])\s*)?(.*)""", re.DOTALL)
-_TAG_AFTER = re.compile(
-    r"(?:tag|version|revision|channel|digest)s?[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>\s])\s{0,3}[\"'(]{0,3}"
-    rf"({TAG})(?![A-Za-z0-9/:])",
-    re.IGNORECASE,
-)
-_WINDOW = 300
-
-
-def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
-    """What is called a tag shortly before or after a name, in one line: `--image X/web --tag canary`, `<tag>1</tag>`."""
-    first = max(text.rfind("\n", 0, start) + 1, start - _WINDOW)
-    last = text.find("\n", end)
-    for match in _TAG_AFTER.finditer(text[first : min(last if last >= 0 else len(text), end + _WINDOW)]):
-        yield Value("tag", match[1])
-
-
-def values_in_lines_near(text: str, start: int, name: str) -> Iterator[Value]:
-    """The whole values of the lines around the name that begins there, but those of another image's block."""
-    first = start
-    for _ in range(2 * _LINES + 1):
-        first = text.rfind("\n", 0, max(first, 0))
-    last = start
-    for _ in range(2 * _LINES + 1):
-        last = text.find("\n", last + 1) if last >= 0 else last
-    lines = text[first + 1 : last if last >= 0 else len(text)].split("\n")
-    at = text.count("\n", first + 1, start)
-    heads = lines[at].rstrip().endswith(":") and name in lines[at]
-    for index in range(at if heads else max(0, at - _LINES), min(len(lines), at + _LINES + 1)):
-        if heads and index > at and lines[index].strip() and _indent(lines[index]) <= _indent(lines[at]):
-            return  # the end of the block that the name is the head of
-        if index == at or (value := _value_of(lines[index])) is None:
-            continue
-        if _same_block(lines, at, index) or not _is_claimed(lines, index, name):
-            yield value
-
-
-def _same_block(lines: Sequence[str], first: int, second: int) -> bool:
-    """Are these lines in one block, by their indentation?"""
-    first, second = sorted((first, second))
-    depth = min(_content(lines[first]), _content(lines[second]))
-    return all(_indent(lines[index]) >= depth for index in range(first + 1, second + 1) if lines[index].strip())
-
-
-def _is_claimed(lines: Sequence[str], index: int, name: str) -> bool:
-    """Is another image named in the block of this line?"""
-    return any(
-        name not in lines[other] and _IMAGE_LINE(lines[other]) and _same_block(lines, index, other)
-        for other in range(max(0, index - _LINES), min(len(lines), index + _LINES + 1))
-    )
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _content(line: str) -> int:
-    """Where the content of a line begins: an element of a list begins behind its dash."""
-    return len(line) - len(line.lstrip(" -"))
-
-
-@lru_cache(maxsize=4096)
-def _value_of(line: str) -> Value | None:
-    match = _LINE.fullmatch(line) if len(line) < _LONGEST_LINE else None
-    if match is None:
-        return None
-    key = (match[2] or "").strip().rpartition(" ")[2]
-    if key.lower() in _NO_VALUE_LINES:
-        return None
-    value = match[3].partition(" #")[0].strip().rstrip(",;").strip("\"'`")
-    return Value(key, value) if value else None
+def _stems_of_others(
+    fields: Iterable[tuple[object, Any]], own: object, names_other: Callable[[str, Any], bool]
+) -> frozenset[str]:
+    """What the fields that name other repositories are called, besides that they are images."""
+    others = {stem(key) for key, value in fields if key != own and names_other(str(key), value)}
+    return frozenset(others - {stem(own), ""})

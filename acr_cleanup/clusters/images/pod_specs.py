@@ -22,7 +22,8 @@ from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
-from acr_cleanup.core.usage import Blocker, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 

@@ -19,7 +19,7 @@ from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import Findings
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.usage import Workload
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, captured, mentions_of
 
