@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, image, registry, size, starting
+from tests.bench import clusters, image, mentions, registry, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
     "One large cluster": clusters.large_cluster,
+    "Mentions": mentions.mentions,
     "A hundred clusters": clusters.many_clusters,
     "Requests": registry.requests,
     "Distance": registry.distance,

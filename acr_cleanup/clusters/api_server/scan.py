@@ -35,8 +35,12 @@ from acr_cleanup.clusters.target import Search
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import ClusterScan
 
-# Pages of workloads, of other kinds (a ConfigMap may have 1 MiB), and of Helm's Secrets.
-_PAGE_SIZE, _SMALLER_PAGE, _HELM_PAGE = 500, 200, 50
+# Objects on a page of workloads, on the first page of other kinds (a ConfigMap may have 1 MiB), and
+# of Helm's Secrets. Two pages are in memory at a time, so later pages are as long as their objects
+# allow.
+_PAGE_SIZE, _SMALLER_PAGE, _HELM_PAGE = 500, 50, 50
+_PAGE_BYTES = 16 << 20
+_FEWEST_OBJECTS = 10
 # The built-in kinds have many objects each. A cluster may have hundreds of other kinds, with few
 # objects each.
 _KINDS_AT_ONCE, _FURTHER_KINDS_AT_ONCE = 5, 10
@@ -304,7 +308,8 @@ class _List:
                     if not page.items or page.token in seen or hash(first) in seen:
                         raise self._failure("the list never ends: a page is empty or repeats another.", _REMEDY_SERVER)
                     seen |= {page.token, hash(first)}
-                    coming = asyncio.create_task(self._fetch(page.token))
+                    limit = max(_FEWEST_OBJECTS, min(_PAGE_SIZE, _PAGE_BYTES * len(page.items) // len(answer.body)))
+                    coming = asyncio.create_task(self._fetch(page.token, limit))
                 await self._take(answer, page)
                 if not page.token:
                     return True
@@ -313,9 +318,9 @@ class _List:
             await asyncio.gather(coming, return_exceptions=True)
         raise self._failure(f"the list never ends: more than {_MOST_PAGES} pages.", _REMEDY_SERVER)
 
-    async def _fetch(self, token: str) -> HttpAnswer:
+    async def _fetch(self, token: str, limit: int = 0) -> HttpAnswer:
         # Never `resourceVersion=0`: it ignores the limit, and may answer from a stale cache.
-        query = {**self._reading.query, **({"continue": token} if token else {})}
+        query = {**self._reading.query, **({"continue": token, "limit": str(limit)} if token else {})}
         return await self._ask("GET", f"{self._kind.path}?{urlencode(query)}")
 
     def _opened(self, answer: HttpAnswer) -> Page:
