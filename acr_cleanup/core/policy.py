@@ -4,7 +4,7 @@ The keep rules: which tags are kept, and why.
 A tag is deleted when all three hold:
 
 1. its repository is in scope (by default: it *runs* in a configured cluster);
-2. no use names the tag, its digest, or another digest of its index family;
+2. no use or mention names the tag, its digest, or another digest of its index family;
 3. its last push is at least `older_than` ago.
 
 The code states the inverse. Each rule looks at one repository and yields **reasons to keep** tags;
@@ -211,17 +211,13 @@ def in_use(evidence: Evidence) -> KeptTags:
 
 
 def mentioned(evidence: Evidence) -> KeptTags:
-    """
-    Keep a tag that an object of a cluster names together with its repository, or whose digest it contains.
-
-    Weaker evidence than a use: how the object writes the image is unknown, only the names are known.
-    """
+    """Keep a tag that an object names together with its repository, or whose digest it contains."""
     inventory = evidence.inventory
     mentions = mentions_of(evidence)
     by_family: defaultdict[Digest, list[Mention]] = defaultdict(list)
-    for mentioned_digest in sorted(mentions.by_digest):
-        for digest in inventory.family(mentioned_digest):
-            by_family[digest].extend(mentions.by_digest[mentioned_digest])
+    for named, of_digest in mentions.by_digest.items():
+        for digest in inventory.family(named):
+            by_family[digest].extend(of_digest)
     for tag in inventory.tags:
         reasons = (*mentions.by_tag.get(tag.name, ()), *by_family.get(tag.digest, ()), *mentions.of_any)
         if reasons:
@@ -230,7 +226,7 @@ def mentioned(evidence: Evidence) -> KeptTags:
 
 
 def mentions_of(evidence: Evidence) -> RepositoryMentions:
-    """The mentions of the repository, of the names that the registry listed."""
+    """The mentions of the repository."""
     return evidence.usage.mentions(evidence.inventory.listed_names)
 
 
