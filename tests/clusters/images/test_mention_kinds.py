@@ -17,7 +17,6 @@ from tests.helpers.mention_worlds import (
     b64,
     chart_archive,
     config_map,
-    custom,
     deployment,
     env,
     obj,
