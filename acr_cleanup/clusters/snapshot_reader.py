@@ -30,7 +30,8 @@ from acr_cleanup.core.references import (
     parse_digest,
     parse_reference,
 )
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
 from acr_cleanup.records.encoding import content_hash

@@ -180,7 +180,7 @@ async def _search(manager: ResourceManager, subscription_id: str, known: KnownCl
 
 
 async def _list(client: ContainerServiceClient, subscription: Subscription) -> list[ManagedCluster]:
-    with arm_problem(_CALL, subscription, role=roles.READER):
+    with arm_problem(_CALL, subscription, role=roles.READER.name):
         return await list_all(
             client.managed_clusters.list(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
         )
@@ -194,7 +194,7 @@ async def _verify_complete(client: ContainerServiceClient, subscription: Subscri
     """
     call = "list the permissions of the identity on it"
     path = f"/subscriptions/{subscription.subscription_id}/providers/Microsoft.Authorization/permissions"
-    with arm_problem(call, subscription, role=roles.READER):
+    with arm_problem(call, subscription, role=roles.READER.name):
         granted = await list_resources(client, path, "2022-04-01")
     if not any(_allows(permission, roles.READ_CLUSTERS) for permission in granted if isinstance(permission, dict)):
         raise ReadFailure(

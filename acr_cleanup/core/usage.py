@@ -106,7 +106,9 @@ class ClusterScan:
         rest = tuple(blocker for blocker in self.blockers if blocker not in waived)
         known = sorted({blocker.kind for blocker in self.blockers} - {""})
         useless = [kind for kind in kinds if not any(_is_kind(kind, blocker.kind) for blocker in self.blockers)]
-        notes = tuple(f"the waiver of {kind} matches nothing that could not be read{_nearest(kind, known)}." for kind in useless)
+        notes = tuple(
+            f"the waiver of {kind} matches nothing that could not be read{_nearest(kind, known)}." for kind in useless
+        )
         return replace(self, blockers=rest, waived=(*self.waived, *waived), notes=(*self.notes, *notes))
 
 

@@ -130,7 +130,7 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     A hash over the canonical JSON (UTF-8, sorted keys, no white space) of all other members. It is
     not a signature.
     """
-    names_read_at: Moment | None | msgspec.UnsetType = msgspec.UNSET
+    names_read_at: Moment | msgspec.UnsetType | None = msgspec.UNSET
     """
     When the names of the registry were read. Tags pushed later are not looked for. Null: no names
     were known. Version 1 has none.

@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.core.credentials_async import AsyncTokenCredential
@@ -25,7 +25,9 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
-from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES
+from acr_cleanup.access import roles
+from acr_cleanup.access.roles import Right
+from acr_cleanup.core.media_types import INDEX_MEDIA_TYPES
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
@@ -187,7 +189,7 @@ class RegistryRequests:
         if failures.is_missing(reply):
             return None
         if reply.status != 200:
-            raise failures.refused(self.login_server, call, reply, failures.READING)
+            raise failures.refused(self.login_server, call, reply, roles.READ)
         return reply
 
     async def get_manifest(self, path: str, call: str) -> Reply | None:
@@ -195,16 +197,16 @@ class RegistryRequests:
         return await self.get(path, call, accept=MANIFEST_TYPES, largest=LARGEST_MANIFEST)
 
     async def read_list(
-        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str = failures.READING
+        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, right: Right = roles.READ
     ) -> dict[str, T]:
         """
         Read all pages of one list, by name; empty if the registry says that it does not exist.
 
-        `read` decodes one page; `role` is the role that a refusal names. Raises `NotListed` if any
+        `read` decodes one page; `right` is the right that a refusal names. Raises `NotListed` if any
         page is missing or malformed.
         """
         try:
-            return await self.read_pages(path, read, call, role)
+            return await self.read_pages(path, read, call, right)
         except wire.MalformedAnswer as error:
             seen = f"the response is not a valid list: {quoted(str(error))}."
             raise failures.not_listed(self.login_server, call, seen) from None
@@ -213,18 +215,48 @@ class RegistryRequests:
         except RegistryError as error:
             raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
 
-    async def read_pages(self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str) -> dict[str, T]:
-        """Read pages as `read_list` does, but do not turn errors into `NotListed`."""
+    async def find_list(self, path: str, read: Callable[[bytes], dict[str, T]], call: str) -> dict[str, T] | None:
+        """Read all pages of one list as `read_list` does; None if it does not exist."""
+        try:
+            return await self._read_pages(path, read, call, roles.READ)
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self.login_server, call, seen) from None
+
+    async def read_pages(
+        self,
+        path: str,
+        read: Callable[[bytes], dict[str, T]],
+        call: str,
+        right: Right,
+        *,
+        absent: Container[int] = (),
+    ) -> dict[str, T]:
+        """
+        Read pages as `read_list` does, but do not turn errors into `NotListed`.
+
+        `absent`: further statuses that mean that there is no such list.
+        """
+        return await self._read_pages(path, read, call, right, absent) or {}
+
+    async def _read_pages(
+        self,
+        path: str,
+        read: Callable[[bytes], dict[str, T]],
+        call: str,
+        right: Right,
+        absent: Container[int] = (),
+    ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
         followed: set[str] = set()
         query = urlencode({"n": PAGE})
         while query:
             followed.add(query)
             reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
-            if failures.is_missing(reply) and len(followed) == 1:
-                return {}
+            if len(followed) == 1 and (failures.is_missing(reply) or reply.status in absent):
+                return None
             if reply.status != 200:
-                raise failures.refused(self.login_server, call, reply, role)
+                raise failures.refused(self.login_server, call, reply, right)
             page = read(reply.body)
             count = len(entries)
             entries |= page
@@ -312,7 +344,8 @@ def _next_query(headers: Mapping[str, str], base: str, path: str) -> str:
         there = urlsplit(urljoin(f"{base}{path}", match[1]))
     except ValueError:
         raise wire.MalformedAnswer(f"its link to the next page is not a URL ({match[1]!r})") from None
-    same_path = there.path.replace("%2F", "/").replace("%2f", "/") == here.path.replace("%2F", "/")
+    # Our slashes and colons are escaped; those of the link may not be.
+    same_path = unquote(there.path) == unquote(here.path)
     if (there.scheme, there.netloc.lower()) != (here.scheme, here.netloc.lower()) or not same_path or not there.query:
         raise wire.MalformedAnswer(f"its link to the next page leads to another list or host ({match[1]!r})")
     return str(there.query)

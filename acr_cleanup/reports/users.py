@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from acr_cleanup.core.usage import ImageUse, Workload
+from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.reports.rows import KeptTag
 
 _USERS_SHOWN = 4

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.settings import grammar
 from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
+from acr_cleanup.settings.mention_grammar import as_folder, as_kind_name
 
 T = TypeVar("T")
 MAX_CONCURRENCY = 32
@@ -253,8 +254,8 @@ EXCLUSION = patterns(negatable=False)
 GROUPING = scalar(grammar.as_grouping, minLength=1)
 SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
 HOSTS = list_of(grammar.as_alias)
-MIRRORS = map_of(grammar.as_alias, grammar.as_folder)
-KIND_NAMES = list_of(grammar.as_kind_name)
+MIRRORS = map_of(grammar.as_alias, as_folder)
+KIND_NAMES = list_of(as_kind_name)
 WAIVERS = Kind(
     _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
 )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
+from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import WHOLE, Shard
@@ -113,7 +114,7 @@ class Settings:
     older_than: timedelta = option(kinds.DURATION, "30d", Group.CLEAN)(
         "The minimum time since the last push of a tag before it may be deleted: 30d, 12h, 6w, 2d3h6m, or a number of days."
     )
-    scope: Scope = option(kinds.choice(Scope), Scope.RUNNING, Group.CLEAN)(
+    scope: Scope = option(kinds.choice(Scope), Scope.RUNNING, Group.CLEAN, purpose=Purpose.RIGHTS)(
         "The repositories whose tags may be deleted: those running in a cluster, those referenced by any object of a cluster, "
         "or all."
     )
@@ -142,10 +143,13 @@ class Settings:
         "A regular expression (RE2) with one group, such as ^(dev|main)-. keep-last is then applied separately to each "
         "distinct value of the group."
     )
+    keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
+        "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
+    )
     delete_untagged: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
         "Also delete untagged manifests. The same rules apply; age counts from their last push."
     )
-    include_locked: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
+    include_locked: bool = option(kinds.BOOLEAN, "false", Group.CLEAN, purpose=Purpose.RIGHTS)(
         "Also delete locked tags and manifests. Each is unlocked right before it is deleted; nothing else is unlocked."
     )
     max_deletions: int = option(kinds.COUNT, "500", Group.SAFETY)(

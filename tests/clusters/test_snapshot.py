@@ -20,7 +20,8 @@ from acr_cleanup import __version__
 from acr_cleanup.clusters import snapshot
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.references import Digest, ImageReference, parse_reference
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.records.schemas import schema
 from tests.helpers.snapshots import DIGEST, KEY, SCAN, as_read, read, use, write
 

@@ -60,14 +60,18 @@ async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield served
 
 
-async def run(tool: Tool, *only: str, config: Any = None, name: str = "usage.json", names: Path | None = None, **options: Any) -> CollectRun:
+async def run(
+    tool: Tool, *only: str, config: Any = None, name: str = "usage.json", names: Path | None = None, **options: Any
+) -> CollectRun:
     """Collect the clusters (all, or `only` these) into the file `name`."""
     path = tool.folder / "collect.json"
     path.write_text(json.dumps(config or tool.emulator.config()), encoding="utf-8")
     settings = load_settings(path, options, os.environ)
     out, err = io.StringIO(), io.StringIO()
     file = tool.folder / name
-    code = await collect(settings, Terminal(stdout=out, stderr=err, environ={}), os.environ, out=file, only=only, names=names)
+    code = await collect(
+        settings, Terminal(stdout=out, stderr=err, environ={}), os.environ, out=file, only=only, names=names
+    )
     content = json.loads(file.read_text("utf-8")) if file.exists() else None
     assert "Traceback" not in out.getvalue() + err.getvalue()
     return CollectRun(code, content, out.getvalue(), err.getvalue())
@@ -180,7 +184,8 @@ async def test_only_limits_collect_to_the_named_clusters(tool: Tool) -> None:
 
 async def test_snapshot_contains_the_search_options(tool: Tool) -> None:
     """A later run checks that the snapshot was collected for its aliases and its Helm history."""
-    ran = await run(tool, **{"registry-aliases": "images.contoso.example", "helm-history": "2"})
+    options: dict[str, Any] = {"registry-aliases": "images.contoso.example", "helm-history": "2"}
+    ran = await run(tool, **options)
 
     assert ran.content["registry"]["aliases"] == ["images.contoso.example"]
     assert ran.content["helm_history"] == 2

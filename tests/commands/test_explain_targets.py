@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from acr_cleanup.core.references import ImageReference
-from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import ConfigurationError
 from tests.helpers.explanations import run_explain
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage
@@ -109,7 +110,7 @@ async def test_snapshot_is_named_with_its_age(stage: Stage) -> None:
 
 async def test_unlistable_repository_is_an_error(stage: Stage) -> None:
     """The exit code is not that of a missing tag."""
-    stage.registry.allowed = lambda _client, _repository, _action: False
+    stage.world.access.assign_only("AcrDelete")
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0")
 
     assert (explanation.code, explanation.out) == (3, "")

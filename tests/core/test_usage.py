@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Outside, UsageIndex, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Outside, UsageIndex
+from acr_cleanup.core.workload import Workload
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, use
 
 PODS = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.", "pods")

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rich.console import RenderableType
 
 from acr_cleanup import pipeline
 from acr_cleanup.core.usage import Blocker, ClusterScan
+from acr_cleanup.records.names import RegistryNames
 from acr_cleanup.reports import outputs as report_outputs
 from acr_cleanup.runtimes.base import Level
 from acr_cleanup.settings import Settings
@@ -162,6 +164,14 @@ def test_unwritable_folders_stop_step_before_reading(job: Job, monkeypatch: pyte
 
 
 # -- collect ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def registry_without_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(*_: object) -> RegistryNames:
+        return RegistryNames("contoso.azurecr.io", datetime.now(UTC), ())
+
+    monkeypatch.setattr("acr_cleanup.commands.collect._read_names", read)
 
 
 async def scanned(*_: object, **__: object) -> tuple[ClusterScan, ...]:

@@ -22,15 +22,18 @@ from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.clusters.images.test_helm_history import HOST, findings, manifest, plain, used, with_json, with_raw
-from tests.helpers.cluster_objects import OURS, capture_of, captured, custom
+from tests.helpers.cluster_objects import NAMES, capture_of, captured, custom
 from tests.helpers.damaged_documents import as_json, bounded_time, damaged, damaged_bytes, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
+
+NAMES = Names.of(OURS, ["app", "shop/web", "team/backend/app"])
 
 PAGES: dict[str, Kind] = {
     **{f"{capture_of(kind)}.limit5.p001.json": kind for kind in KINDS if kind.name != "Pod"},
@@ -52,7 +55,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
         try:
             opened = open_page(body, kind)
             has_helm_objects(body, opened.items)
-            reader = ObjectReader(kind, "prod", OURS)
+            reader = ObjectReader(kind, "prod", NAMES)
             for item in opened.items:
                 reader.add(item)
         except MalformedPage as torn:
@@ -65,7 +68,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 # The reader did not decode it, since our registry does not occur in it.
                 continue
-            single.add(image_uses(obj, kind, "prod", OURS))
+            single.add(image_uses(obj, kind, "prod", NAMES))
         return reader.findings, single
 
 
@@ -105,7 +108,7 @@ SECRET = helm_release("shop", "web", 3, manifest(f"{HOST}/shop/web:1"), status="
 def test_damaged_release_is_read_or_blocks(tree: Any) -> None:
     with bounded_time():
         release = findings(with_json(tree))
-    assert release.uses or release.blockers or "contoso" not in json.dumps(tree).lower()
+    assert release.uses or release.mentions or release.blockers or "contoso" not in json.dumps(tree).lower()
     assert all(blocker.seen.isprintable() for blocker in release.blockers)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from acr_cleanup.clusters.images.documents import contents
-from acr_cleanup.clusters.images.free_text import names, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.core.references import RegistryHost, parse_digest, parse_image_id, parse_reference
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import InvalidReference
+from tests.helpers.cluster_objects import kept
 from tests.helpers.damaged_documents import HOSTILE, bounded_time, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
@@ -86,31 +88,28 @@ def test_rejected_reference_has_a_printable_message(text: str) -> None:
         assert str(error).isprintable()
 
 
+def read(value: object, *repositories: str) -> Findings:
+    return uses_in_document(value, Workload("prod", "shop", "Thing", "x"), "data", Names.of(OURS, repositories))
+
+
 @fuzz_test
 @given(damaged_reference())
 def test_valid_reference_is_found_in_text(text: str) -> None:
-    """The search in free text finds every reference that the parser of image names accepts."""
+    """Every reference that the parser of image names accepts is found in text, too."""
     try:
         reference = parse_reference(text)
     except InvalidReference:
         return
     if OURS.owns(reference.host):
-        assert names(text, OURS)
+        found = read(text, reference.repository)
         assert OURS.mentioned_in(text)
-        assert reference in [mention.reference for mention in read_text(text, OURS).mentions]
+        assert reference.tag is None or kept(found, reference.repository, reference.tag) == {reference.tag}
 
 
 @fuzz_test
 @given(st.lists(st.sampled_from(PIECES) | texts | st.sampled_from(VALID), max_size=12))
-def test_search_in_any_text_is_fast_and_finds_only_ours(pieces: list[str]) -> None:
+def test_search_in_any_text_is_fast(pieces: list[str]) -> None:
     text = "".join(pieces)
     with bounded_time():
-        references = [mention.reference for mention in read_text(text, OURS).mentions]
-        references += [
-            mention.reference
-            for mention in contents({"a": [text, {"image": text, "tag": text}], text: pieces}, OURS).found
-        ]
-    assert all(OURS.owns(reference.host) for reference in references)
-    if references:
-        # `names` is the quick check before the search: a miss here would skip the search.
-        assert names(text, OURS) or any(names(piece, OURS) for piece in pieces)
+        found = read({"a": [text, {"image": text, "tag": text}], text: pieces}, "shop/web", "a", "web", "a/b_c/d--e")
+    assert (found.uses, found.blockers) == ({}, {})

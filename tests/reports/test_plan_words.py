@@ -7,7 +7,13 @@ from datetime import timedelta
 import pytest
 
 from acr_cleanup.core.limits import LimitRefusal, TooLargeShare, TooManyDeletions
-from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnmeasuredSpace, UnreadableManifests
+from acr_cleanup.core.plan_warnings import (
+    PlanWarning,
+    UnknownLocks,
+    UnlistedManifests,
+    UnmeasuredSpace,
+    UnreadableManifests,
+)
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import short
 from acr_cleanup.core.shard import Shard
@@ -55,8 +61,17 @@ def test_refusal_says_by_what_and_what_to_do(refusal: LimitRefusal, text: str) -
         (
             UnlistedManifests("shop/web", 1),
             (
-                "shop/web has 1 manifest more than it lists (unlisted, or pushed just now). "
-                "An unlisted manifest might need an untagged one, so untagged manifests of this repository are kept."
+                "shop/web has 1 manifest more than it lists (listEnabled: false). An unlisted manifest might need "
+                "any other one, so no manifest of this repository is deleted; its tags are removed by name only."
+            ),
+        ),
+        (
+            UnknownLocks("shop/web", 2),
+            (
+                "The registry does not show whether tags and manifests are locked (its lists have no "
+                "changeableAttributes). They are planned; the registry refuses to delete a locked one, and the outcome "
+                "is then 'locked'. To see locks, give the identity a role with "
+                "Microsoft.ContainerRegistry/registries/metadata/read on the registry."
             ),
         ),
         (
@@ -108,6 +123,7 @@ def test_policy_is_described_in_the_names_of_its_inputs() -> None:
         "exclude-tags": "(none)",
         "shard": "2/3",
         "keep-last-by": "^(dev)-",
+        "keep-last-of": "images",
         "use-regex": "true",
         "delete-untagged": "true",
         "include-locked": "true",

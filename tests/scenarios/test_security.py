@@ -295,7 +295,7 @@ def test_large_ordinary_release_is_within_the_limits() -> None:
     values = {f"key{number}": {"a": number, "b": [number] * 3} for number in range(1000)}
     release_findings = findings(with_json(plain(manifest="---\n".join(documents), config=values)))
     assert not release_findings.blockers
-    assert len(used(release_findings)) == 300
+    assert len([name for name in used(release_findings) if name.startswith("shop/web:")]) == 201
     assert helm.MOST_DOCUMENTS > 10 * 300
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from acr_cleanup.emulator.roles import REGISTRIES
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import shorten_pauses, staged
 
@@ -49,7 +50,7 @@ async def test_unreadable_policy_is_unknown(tmp_path: Path, monkeypatch: pytest.
     """The report gives the reason; the exit code and the deletions do not change."""
     async with staged(tmp_path, monkeypatch) as stage:
         shorten_pauses(monkeypatch)
-        stage.registry.is_visible = False
+        stage.world.access.withhold(f"{REGISTRIES}/read", stage.registry.resource_id)
         hidden = await stage.tool.plan(stage.config)
         fault = stage.fault(
             service="arm",

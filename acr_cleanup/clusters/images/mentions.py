@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from acr_cleanup.clusters.images import near, near_lines
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
 from acr_cleanup.clusters.images.words import (
     CHUNK,
@@ -49,7 +50,8 @@ _AFTER = re.compile(
 _AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.
 _OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']|@@?[A-Za-z]"
+    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|@@?[A-Za-z]"
+    r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
 )
 _OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
 _PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
@@ -64,8 +66,6 @@ _UNCLEAR = re.compile(
     r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]++)?+)/[a-z0-9._/-]*+"
     r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
 )
-CHARTS = "//charts"
-"""The key under which it is filed that charts come from our registry."""
 _CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
 # Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
 _BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
@@ -82,46 +82,6 @@ _MOST_NEAR = 5_000
 _MOST_NEIGHBOURS = 500_000
 _REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
-
-
-@dataclass(slots=True)
-class NameFinding:
-    """
-    What one object says about one name.
-
-    written: the name as it is written; place: the field of its first occurrence.
-    beside, near: words that may be a tag, in the plain form, with the field that holds them.
-    has_tag: a tag stands in a field beside it, whether the registry has that or not.
-    open: the field in which every tag of the name may be meant. open_chart: likewise, if charts come from our registry. bare: the field that names it behind our host, without tag.
-    is_image: the name stands in the image field of a container: labels that give its version count.
-    """
-
-    written: str
-    place: str
-    beside: dict[str, str] = field(default_factory=dict)
-    near: dict[str, str] = field(default_factory=dict)
-    open: str = ""
-    open_chart: str = ""
-    bare: str = ""
-    has_tag: bool = False
-    is_image: bool = False
-
-
-@dataclass(slots=True, frozen=True)
-class ObjectMentions:
-    """
-    What one object says about the registry.
-
-    names: by key (`names.keys_of`); a folder is filed under itself and a slash.
-    words: its distinctive words and parts of tags, and its further words, both packed in one text each.
-    versions: likewise, those that count only for the images of its own containers.
-    """
-
-    workload: Workload
-    names: dict[str, NameFinding]
-    words: bytes
-    letters: bytes
-    versions: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -186,8 +146,8 @@ class _Reader:
             named[chunk.decode()] = Written(chunk.decode().rstrip("."))
         for image in texts.images:
             self._container_image(image)
-        for text, start, chunk in self._places(named):
-            self._name(named[chunk], text, start, chunk)
+        for text, start, word in self._places(named):
+            self._name(named[word], text, start, word)
         if self._names_host and workload.kind in _CHART_SOURCES:
             self._found[CHARTS] = NameFinding("", "")
         self._behind_variables(special)

@@ -17,11 +17,13 @@ from functools import lru_cache
 from typing import Any
 
 from acr_cleanup.clusters.images.mention_index import DigestPlace
-from acr_cleanup.clusters.images.mentions import ObjectMentions, Reading, read_object
+from acr_cleanup.clusters.images.mentions import Reading, read_object
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
-from acr_cleanup.core.usage import Blocker, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
@@ -169,9 +171,9 @@ def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *,
             found.foreign[ForeignImage(workload, image.container, image.field, image.reference)] = None
         elif image.field not in known:
             found.uses[ImageUse(workload, image.container, image.field, image.text, image.reference)] = None
-        if image.reference.digest is not None:
-            used_in = image.reference.repository if names.is_ours(image.reference.host) else ""
-            found.add_digest(image.reference.digest, DigestPlace(workload, image.field, used_in))
+        # That another registry has the same content says nothing about ours.
+        if image.reference.digest is not None and names.is_ours(image.reference.host):
+            found.add_digest(image.reference.digest, DigestPlace(workload, image.field, image.reference.repository))
     if reading.mentions is not None:
         found.mentions.append(reading.mentions)
     for digest, field_of_digest in reading.digests.items():
@@ -200,8 +202,8 @@ def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) 
                 # A bare digest names no repository, and containerd may report another repository with the same content
                 # (https://github.com/containerd/containerd/issues/6286): the digest is in use in the container's own as well.
                 owners = named.get(place.container, ())
-                used_in = owners[0].repository if owners else ""
-                found.add_digest(digest, DigestPlace(workload, place.field, used_in))
+                if owners:
+                    found.add_digest(digest, DigestPlace(workload, place.field, owners[0].repository))
                 references += [replace(owner, tag=None, digest=digest) for owner in owners]
             for reference in references:
                 use = ImageUse(workload, place.container, place.field, place.value, reference, place.running)

@@ -46,7 +46,8 @@ sift() {
   lines=$(printf '%s\n' "$lines" | grep -v -F -f @FOLDERS@ | sed -e "$hidden")
   printf '%s\n' "$lines" | sed -n -e 's/^+//p' | sed -e "$1"
   lines=$(printf '%s\n' "$lines" | grep -v '^+')
-  printf '%s\n' "$lines" | grep -o '[0-9a-f]\{64\}' | sort -u | sed -e "s/^/s$u/"
+  printf '%s\n' "$lines" | sed -e 's/"image[ID]*":"[^"]*"//g' -e 's/"containerID":"[^"]*"//g' |
+    grep -o '[0-9a-f]\{64\}' | sort -u | sed -e "s/^/s$u/"
   printf '%s\n' "$lines" | sed -e "$count"
 }
 good() { case "$out" in *"#$u$1${u}0$u"*) return 0 ;; esac; return 1; }

@@ -48,11 +48,7 @@ class RegistryState:
     One registry. Its builders (`push`, `push_index`, `push_referrer`, ...) store real manifests.
 
     `aliases`: further host names of the registry.
-    `abac`: tokens for all repositories at once are silently empty, and listing the catalog needs
-    `catalog_lister`.
-    `allowed`: whether a client has the right to an action ("metadata_read", "pull", "delete",
-    "metadata_write", "push", "catalog", "deleted_read", "deleted_restore") on a repository.
-    `members`: the only clients that have any role, if set.
+    `abac`: tokens for all repositories at once are silently empty, and other roles count.
     Lifetimes are in seconds.
     """
 
@@ -63,9 +59,6 @@ class RegistryState:
     audience: str = "https://containerregistry.azure.net"
     repositories: dict[str, RepositoryState] = field(default_factory=dict)
     abac: bool = False
-    catalog_lister: bool = True
-    allowed: Callable[[str, str, str], bool] = lambda _client, _repository, _action: True
-    members: set[str] | None = None
     accepts_arm_audience: bool = True
     anonymous_pull: bool = False
     refresh_token_lifetime: float = 3 * 3600
@@ -76,20 +69,31 @@ class RegistryState:
     truncate_tags_at: int = 10
     # Whether the list of tags of a repository without tags answers 404, not an empty list.
     tagless_is_unknown: bool = False
+    # If False, `GET /v2/NAME/referrers/DIGEST` answers 404, as registries before OCI 1.1 do.
+    referrers_api: bool = True
     # If False, deleted manifests cannot be restored.
     soft_delete: bool = False
     soft_delete_days: int = 7
     # The days of the retention policy, None without one. With 0, a manifest is deleted with its
     # last tag.
     retention_days: int | None = None
-    # Whether the resource manager shows the registry to the client.
-    is_visible: bool = True
+    # Whether a missing right is answered by a 401 with a challenge, not by a 403, also if the token
+    # covers the action.
+    challenges_missing_rights: bool = False
+    # Whether clients without the right to view locks get lists without `changeableAttributes`.
+    hides_locks: bool = False
     # Repository -> digest -> soft-deleted manifest.
     deleted: dict[str, dict[str, DeletedManifest]] = field(default_factory=dict)
     # The stored configs and layers. They outlive their manifests until `collect_garbage`.
     blobs: set[str] = field(default_factory=set)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _pushes: int = 0
+
+    @property
+    def resource_id(self) -> str:
+        """The ARM id. The name is the first part of the login server."""
+        group = f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+        return f"{group}/providers/Microsoft.ContainerRegistry/registries/{self.login_server.partition('.')[0]}"
 
     def image(self, repository: str, tag: str | None = None, digest: str | None = None) -> str:
         """Return the image reference of a tag or a digest, as in a pod."""
@@ -108,11 +112,13 @@ class RegistryState:
         architecture: str = "amd64",
         os: str = "linux",
         content: str | None = None,
+        subject: str | None = None,
     ) -> str:
         """
         Push an image of `size` bytes; return its digest.
 
         `age`: the time since the push, or the time of the push.
+        `subject`: the digest that an OCI image refers to; it need not exist.
         `content`: a name of the content. Without it, every push has different content.
         """
         config = self._blob(repository, content)
@@ -123,12 +129,14 @@ class RegistryState:
             else "application/vnd.oci.image.layer.v1.tar+gzip"
         )
         config_size = min(size, 1500)
-        body = {
+        body: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": media_type,
             "config": {"mediaType": config_type, "size": config_size, "digest": config},
             "layers": [{"mediaType": layer_type, "size": size - config_size, "digest": digest_of(config.encode())}],
         }
+        if subject is not None:
+            body["subject"] = self._descriptor(repository, subject)
         return self._store(repository, tag, body, media_type, age, architecture=architecture, os=os)
 
     def push_index(

@@ -11,7 +11,7 @@ from acr_cleanup.clusters.images.mentions import read_object
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.core.workload import Workload
 from tests.helpers.cluster_objects import OURS
-from tests.helpers.mention_worlds import X
+from tests.helpers.mention_builders import X
 
 MANY = 20_000
 WORKLOAD = Workload("prod", "ops", "ConfigMap", "x")

@@ -9,7 +9,8 @@ import pytest
 from tests.clusters.images.test_mention_kinds import Rows, cr, lines, world
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
-from tests.helpers.mention_worlds import MentionWorld, X, b64, config_map, custom, deployment, env, obj
+from tests.helpers.mention_builders import X, b64, config_map, custom, deployment, env, obj
+from tests.helpers.mention_worlds import MentionWorld
 
 T = {"shop/web": "| 1.4.2 v1 canary stable 80 3 latest production"}
 A = {"shop/api": "| 1.4.1 canary"}

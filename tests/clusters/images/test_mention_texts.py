@@ -11,7 +11,8 @@ import pytest
 from tests.clusters.images.test_mention_kinds import D, Rows, cr, job, lines, world
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
-from tests.helpers.mention_worlds import MentionWorld, X, b64, chart_archive, config_map, custom, deployment, env, obj
+from tests.helpers.mention_builders import X, b64, chart_archive, config_map, custom, deployment, env, obj
+from tests.helpers.mention_worlds import MentionWorld
 
 HEX = "7" * 64
 SETTINGS: Rows = [
@@ -69,7 +70,7 @@ CODE: Rows = [
     ("shell variables", lines(f"REPO={X}/shop/web", "TAG=stable", "docker pull $REPO:$TAG"), {"shop/web": "stable | edge"}),
     ("shell variables with braces", lines("IMAGE=shop/web", "TAG=stable", f'kubectl run x --image="{X}/${{IMAGE}}:${{TAG}}"'), {"shop/web": "stable | edge"}),
     ("shell default of a tag", lines(f'docker run "{X}/shop/web:${{TAG:-stable}}"'), {"shop/web": "stable edge |"}),
-    ("shell default of an image", lines(f'IMAGE=${{IMAGE:-{X}/shop/web:stable}}'), {"shop/web": "stable | edge"}),
+    ("shell default of an image", lines(f"IMAGE=${{IMAGE:-{X}/shop/web:stable}}"), {"shop/web": "stable | edge"}),
     ("shell assignment operator", lines(f': "${{IMAGE:={X}/shop/web:stable}}"'), {"shop/web": "stable | edge"}),
     ("shell array", lines("images=(", f'  "{X}/shop/web:stable"', f'  "{X}/shop/api:night"', ")"), {"shop/web": "stable | night", "shop/api": "night | stable"}),
     ("shell loop over names", lines("for name in web api; do", f"  docker pull {X}/shop/$name:stable", "done"), {"shop/web": "stable | edge", "shop/api": "stable | edge"}),
@@ -82,7 +83,7 @@ CODE: Rows = [
     ("flags with equals", deployment(args=[f"--runner-image={X}/ci/runner", "--runner-tag=stable", "--port=80"]), {"ci/runner": "stable | edge 80"}),
     ("flags apart", deployment(args=["--runner-image", f"{X}/ci/runner", "--runner-tag", "stable"]), {"ci/runner": "stable | edge"}),
     ("one string of flags", deployment(command=["sh", "-c", f"exec run --runner-image {X}/ci/runner --runner-tag stable"]), {"ci/runner": "stable | edge"}),
-    ("Go template, tag by parts", lines("{{- $tag := \"stable\" }}", f"image: {X}/shop/web:{{{{ $tag }}}}"), {"shop/web": "stable edge |"}),
+    ("Go template, tag by parts", lines('{{- $tag := "stable" }}', f"image: {X}/shop/web:{{{{ $tag }}}}"), {"shop/web": "stable edge |"}),
     ("Go template with a default", lines(f'image: "{X}/shop/web:{{{{ .Values.tag | default "stable" }}}}"'), {"shop/web": "stable edge |"}),
     ("Go template with printf", lines(f'image: {{{{ printf "%s/%s:%s" "{X}" "shop/web" "stable" }}}}'), {"shop/web": "stable | edge"}),
     ("Jinja", lines("image: {{ registry }}/shop/web:{{ tag }}"), {"shop/web": "stable edge |"}),
@@ -98,7 +99,7 @@ CODE: Rows = [
     ("Python keyword arguments", lines("V1Container(name='x', image=f'{REGISTRY}/shop/web:stable')"), {"shop/web": "stable | edge"}),
     ("JavaScript template", lines(f"const image = `{X}/shop/web:${{tag}}`;"), {"shop/web": "stable edge |"}),
     ("JavaScript concatenation", lines("const image = registry + '/shop/web:' + 'stable';"), {"shop/web": "stable edge |"}),
-    ("Groovy", lines("def image = docker.image(\"${REGISTRY}/shop/web:stable\")"), {"shop/web": "stable | edge"}),
+    ("Groovy", lines('def image = docker.image("${REGISTRY}/shop/web:stable")'), {"shop/web": "stable | edge"}),
     ("Groovy concatenation of a variable", lines(f"def image = '{X}/shop/web:' + env.TAG"), {"shop/web": "stable edge |"}),
     ("Lua", lines(f'hs.image = "{X}/shop/web:stable"'), {"shop/web": "stable | edge"}),
     ("Rego", lines(f'default image := "{X}/shop/web:stable"'), {"shop/web": "stable | edge"}),
@@ -199,7 +200,7 @@ SECOND: Rows = [
     ("Rancher's list", lines("rancher/shell:v0.1.20", "rancher/fleet:v0.8.1"), {"rancher/shell": "v0.1.20 | v0.1.19 v0.8.1", "rancher/fleet": "v0.8.1 | v0.1.20"}),
     ("Zarf", lines("components:", "- name: web", "  images:", f"  - {X}/shop/web:stable", "  charts:", "  - name: shop", f"    url: oci://{X}/charts/shop", "    version: 0.4.1"), {"shop/web": "stable | edge", "charts/shop": "0.4.1 | 0.4.0"}),
     ("a leading colon", custom(image="shop/web", tag=":stable"), {"shop/web": "stable | edge"}),
-    ("name and tag in one key", config_map(**{"shop_web_tag": "stable"}, image="shop/web"), {"shop/web": "stable | edge"}),
+    ("name and tag in one key", config_map(shop_web_tag="stable", image="shop/web"), {"shop/web": "stable | edge"}),
     ("a JSON path", custom(patches=[{"op": "replace", "path": "/spec/image", "value": "shop/web:stable"}]), {"shop/web": "stable | edge"}),
     ("a strategic patch in a text", cr("Kustomization", "kustomize.toolkit.fluxcd.io/v1", patches=[{"patch": f"- op: replace\n  path: /spec/image\n  value: {X}/shop/web:stable\n"}]), {"shop/web": "stable | edge"}),
     ("Flux substitution default", lines(f"image: {X}/shop/web:${{web_tag:=stable}}"), {"shop/web": "stable edge |"}),

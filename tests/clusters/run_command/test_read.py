@@ -15,6 +15,7 @@ from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.run_command.script import context, script
 from acr_cleanup.clusters.target import Access
 from acr_cleanup.core.mentions import ListedNames
+from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.run_command import run_command
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.extended
 def said(scan: ClusterScan) -> dict[str, object]:
     """What the cluster keeps of each repository by what it mentions."""
     tags = dict.fromkeys([*map(str, range(100)), "7.1", "1.10", "script", "sidecar", "note", "packed", "canary", "x"])
-    found = {name: scan.mentions.of(ListedNames(name, tags, [DIGEST])) for name in NAMES.repositories}
+    found = {name: scan.mentions.of(ListedNames(name, tags, [Digest(DIGEST)])) for name in NAMES.repositories}
     return {name: (of.by_tag.keys(), of.by_digest.keys(), bool(of.of_any)) for name, of in found.items()}
 
 
