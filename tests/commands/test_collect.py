@@ -16,15 +16,12 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup import cli
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.commands.names import names
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from acr_cleanup.errors import ConfigurationError
-from acr_cleanup.reports.files import prepare_file
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.tool_runs import Tool, serving
@@ -359,55 +356,3 @@ async def test_snapshot_that_expires_during_a_run_is_a_blocker(tool: Tool, monke
 
 
 # -- invalid arguments ---------------------------------------------------------------------------
-
-
-async def test_unknown_cluster_is_refused_before_any_request(tool: Tool) -> None:
-    """The message suggests a similar name."""
-    with pytest.raises(ConfigurationError) as caught:
-        await run(tool, "productoin", "test")
-    (problem,) = caught.value.problems
-    assert "production" in problem.seen
-    assert tool.world.requests == []
-
-
-@pytest.mark.parametrize("name", ["", "folder", "file/usage.json", "nul\0.json", "x" * 300, "pipe"])
-def test_unwritable_file_is_refused_without_changes(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").touch()
-    os.mkfifo(tmp_path / "pipe")
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(ConfigurationError) as caught:
-        prepare_file(tmp_path / name, "out", "the usage snapshot")
-    (problem,) = caught.value.problems
-    assert "cannot be written" in problem.seen
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_missing_folders_of_the_file_are_created(tmp_path: Path) -> None:
-    """No other file remains in them."""
-    prepare_file(tmp_path / "a" / "b" / "usage.json", "out", "the usage snapshot")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["collect", "--out", "usage.json", "--only", "unknown"], "The configuration has no cluster 'unknown'"),
-        (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
-        (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
-        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
-    ],
-)
-def test_invalid_arguments_have_exit_code_2(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("acr-cleanup.json").write_text(
-        json.dumps({"kubernetes_clusters": {"a": {"snapshot": "a.json"}}, "container_registry": {"url": "contoso"}})
-    )
-    assert cli.run(arguments, {}) == 2
-    assert message in capsys.readouterr().err

@@ -22,7 +22,6 @@ from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
-from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.clusters.read_failure import ReadFailure
@@ -33,7 +32,6 @@ from tests.helpers.damaged_documents import as_json, bounded_time, damaged, dama
 
 pytestmark = pytest.mark.untraced
 
-NAMES = Names.of(OURS, ["app", "shop/web", "team/backend/app"])
 
 PAGES: dict[str, Kind] = {
     **{f"{capture_of(kind)}.limit5.p001.json": kind for kind in KINDS if kind.name != "Pod"},

@@ -77,6 +77,9 @@ _TEMPLATE_SIGNS = 3
 _LONG_TEXTS = 32 << 10
 _AROUND = 400
 _MOST_NEAR = 5_000
+# Fields that are compared with the names near them. Thousands of names in one list cost the square of their number: beyond
+# this, each of them may mean any tag.
+_MOST_NEIGHBOURS = 500_000
 _REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
 
@@ -115,6 +118,7 @@ class _Reader:
         self._names = names
         self._found: dict[str, NameFinding] = {}
         self._seen_near: set[object] = set()
+        self._room = _MOST_NEIGHBOURS
         self._names_host = False
 
     def read(self, workload: Workload) -> Reading:
@@ -270,6 +274,11 @@ class _Reader:
         if place in self._seen_near or (only_tag_keys and len(finding.near) > _MOST_NEAR):
             return  # a long text may name it a thousand times
         self._seen_near.add(place)
+        parent = text.node.parent
+        self._room -= len(text.node.value) + (len(parent.value) if parent is not None else 0)
+        if self._room < 0:
+            finding.open = finding.open or text.field
+            return
         is_chart = not text.is_key and text.key == "chart" and not only_tag_keys
         for value in near.values_near(text, self._names_other(finding), only_beside=only_beside):
             if only_tag_keys and not near.is_tag_key(value.key):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from acr_cleanup.core.references import FULL_PATH_LENGTH, RegistryHost, normalise_host
+from acr_cleanup.core.references import COMPONENT, FULL_PATH_LENGTH, RegistryHost, normalise_host
+
+_COMPONENT = re.compile(COMPONENT).fullmatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,8 @@ class Names:
             if len(repository) > FULL_PATH_LENGTH:
                 continue
             parts = repository.split("/")
+            if not all(map(_COMPONENT, parts)):
+                continue
             for index in range(len(parts)):
                 ends["/".join(parts[index:])].append(repository)
                 if index:

@@ -69,9 +69,10 @@ def search_of(chunks: Iterable[str]) -> Callable[[bytes], Iterator[Any]] | None:
     sign = r"[A-Za-z0-9_.\-/:@+$%]"
     pattern = f"(?:{'|'.join(map(re.escape, sorted(chunks)))}){sign}*"
     try:
-        return re2.compile(pattern.encode(), options).finditer
+        search: Callable[[bytes], Iterator[Any]] = re2.compile(pattern.encode(), options).finditer
     except re2.error:
         return None
+    return search
 
 
 def is_distinctive(tag: str) -> bool:

@@ -1,0 +1,67 @@
+"""What `collect` does with the names of the registry."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from acr_cleanup import cli
+from acr_cleanup.errors import ConfigurationError
+from acr_cleanup.reports.files import prepare_file
+from tests.commands.test_collect import run
+from tests.helpers.tool_runs import Tool
+
+
+async def test_unknown_cluster_is_refused_before_any_request(tool: Tool) -> None:
+    """The message suggests a similar name."""
+    with pytest.raises(ConfigurationError) as caught:
+        await run(tool, "productoin", "test")
+    (problem,) = caught.value.problems
+    assert "production" in problem.seen
+    assert tool.world.requests == []
+
+
+@pytest.mark.parametrize("name", ["", "folder", "file/usage.json", "nul\0.json", "x" * 300, "pipe"])
+def test_unwritable_file_is_refused_without_changes(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigurationError) as caught:
+        prepare_file(tmp_path / name, "out", "the usage snapshot")
+    (problem,) = caught.value.problems
+    assert "cannot be written" in problem.seen
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_missing_folders_of_the_file_are_created(tmp_path: Path) -> None:
+    """No other file remains in them."""
+    prepare_file(tmp_path / "a" / "b" / "usage.json", "out", "the usage snapshot")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["collect", "--out", "usage.json", "--only", "unknown"], "The configuration has no cluster 'unknown'"),
+        (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
+        (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
+        (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),
+    ],
+)
+def test_invalid_arguments_have_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("acr-cleanup.json").write_text(
+        json.dumps({"kubernetes_clusters": {"a": {"snapshot": "a.json"}}, "container_registry": {"url": "contoso"}})
+    )
+    assert cli.run(arguments, {}) == 2
+    assert message in capsys.readouterr().err
