@@ -92,7 +92,6 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--plan", metavar="FILE", type=Path, help=reviewed)
         _add_flags(command, Purpose.ALL)
     _add_collect(commands)
-    _add_names(commands)
     _add_explain(commands)
     _add_permissions(commands)
     _add_restore(commands)
@@ -121,9 +120,6 @@ def _add_collect(commands: _Commands) -> None:
         "--names", metavar="FILE", type=Path, help="the names of the registry, written by `acr-cleanup names`"
     )
     _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS)
-
-
-def _add_names(commands: _Commands) -> None:
     text = "write the names of the registry into a file, for a collect that cannot reach the registry"
     command = _add_command(commands, "names", text)
     _add_config(command)
@@ -224,10 +220,10 @@ def _schema() -> int:
 def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = _settings(parsed, environ)
     reviewed = _reviewed(parsed)
-    _prepare(settings.report_dir)
-    if (out := getattr(parsed, "out", None)) is not None:
-        from acr_cleanup.reports import files  # noqa: PLC0415
+    from acr_cleanup.reports import files  # noqa: PLC0415
 
+    files.prepare_folder(settings.report_dir)
+    if (out := getattr(parsed, "out", None)) is not None:
         files.prepare_file(out, "out", "the plan")
     runtime = _terminal(settings)
     # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
@@ -260,9 +256,8 @@ def _collect(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = _settings(parsed, environ)
     from acr_cleanup.commands.collect import collect  # noqa: PLC0415
 
-    return _wait(
-        collect(settings, _terminal(settings), environ, out=parsed.out, only=parsed.only or (), names=parsed.names)
-    )
+    only = parsed.only or ()
+    return _wait(collect(settings, _terminal(settings), environ, out=parsed.out, only=only, names=parsed.names))
 
 
 def _names(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -363,17 +358,6 @@ def _overrides(parsed: argparse.Namespace) -> dict[str, str | Sequence[str] | No
             raise ConfigurationError((problem,))
         given["older-than"] = parsed.days
     return given
-
-
-def _prepare(folder: Path) -> None:
-    from acr_cleanup.reports import files  # noqa: PLC0415
-
-    try:
-        files.prepare(folder)
-    except OSError as error:
-        seen = f"The folder {str(folder)!r} cannot be written to: {error.strerror or error}."
-        remedy = "Choose another with --report-dir: no run may delete without a report."
-        raise ConfigurationError((Problem("report-dir", seen, remedy),)) from error
 
 
 def _show_problems(error: ConfigurationError) -> None:

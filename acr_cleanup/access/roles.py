@@ -103,11 +103,12 @@ class Command(StrEnum):
     APPLY = "apply"
     EXPLAIN = "explain"
     COLLECT = "collect"
+    NAMES = "names"
     RESTORE = "restore"
 
 
-PLAN, APPLY, EXPLAIN, COLLECT, RESTORE = Command
-_READING = frozenset({PLAN, APPLY, EXPLAIN, RESTORE})
+PLAN, APPLY, EXPLAIN, COLLECT, NAMES, RESTORE = Command
+_READING = frozenset({PLAN, APPLY, EXPLAIN, COLLECT, NAMES, RESTORE})
 _CLUSTERS = frozenset({PLAN, APPLY, EXPLAIN, COLLECT})
 
 
@@ -157,8 +158,8 @@ READ = Right(
     (f"{_REPOSITORIES}/metadata/read", f"{_REPOSITORIES}/content/read"),
 )
 CATALOG = Right(
-    "List its repositories, for `scope: all`.",
-    frozenset({PLAN, APPLY}),
+    "List its repositories, whose names are looked for in the clusters.",
+    frozenset({PLAN, APPLY, EXPLAIN, COLLECT, NAMES}),
     ACR_PULL,
     ABAC_CATALOG,
     (f"{REGISTRIES}/pull/read",),

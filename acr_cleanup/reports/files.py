@@ -46,6 +46,16 @@ def prepare(folder: Path) -> None:
             (folder / report_format.file_name).unlink(missing_ok=True)
 
 
+def prepare_folder(folder: Path) -> None:
+    """Do the same as `prepare`. Raises `ConfigurationError`."""
+    try:
+        prepare(folder)
+    except OSError as error:
+        seen = f"The folder {str(folder)!r} cannot be written to: {error.strerror or error}."
+        remedy = "Choose another with --report-dir: no run may delete without a report."
+        raise ConfigurationError((Problem("report-dir", seen, remedy),)) from error
+
+
 def prepare_file(out: Path, name: str, thing: str) -> None:
     """
     Check that a file is writable. Call it before anything is read.

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from acr_cleanup.clusters.images import near, near_lines
+from acr_cleanup.clusters.images import near, near_lines, patterns
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
@@ -40,37 +40,9 @@ from acr_cleanup.clusters.images.words import (
     search_of,
     words_in,
 )
-from acr_cleanup.core.references import TAG, Digest, normalise_host
+from acr_cleanup.core.references import Digest, normalise_host
 from acr_cleanup.core.workload import Workload
 
-_AFTER = re.compile(
-    rf"[\"'`\]]?(?:[ \t]{{0,20}}[,:=|;][>=]?[ \t]{{0,20}}|[ \t]{{1,20}}|,)[\"'\[(`]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
-)
-# `web:` and then a quote, or a bracket.
-_AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
-# A template, variable or expression that directly follows `web:`; a port is no tag.
-_OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|@@?[A-Za-z]"
-    r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
-)
-_OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
-_PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
-# A tag that goes on in a template is no tag yet: `web:1.2-{{ … }}`.
-_GOES_ON = re.compile(
-    r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"
-)
-_PATTERN = re.compile(r":?\*|\[|\\?[.][*+]|\(\?")
-_RANGE_BESIDE = re.compile(r":?[~^<>]=?[0-9]|:v?[0-9]+(?:\.[0-9]+)*\.[xX*](?![A-Za-z0-9])")
-HOST_AND_SLASH = re.compile(rb"[.][A-Za-z0-9.-]+(?::[0-9]+)?/").search
-_UNCLEAR = re.compile(
-    r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]++)?+)/[a-z0-9._/-]*+"
-    r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
-)
-_CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
-# Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
-_BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
-# `web:TAG`, `web:__VERSION__`: a program puts the tag in its place.
-_PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch
 _LONG_CHUNK = 40
 _FEW = 8
 _TEMPLATE_SIGNS = 3
@@ -103,13 +75,8 @@ class Reading:
 def read_object(
     obj: Any, workload: Workload, names: Names, *, field: str | None = None, is_pod: bool = False
 ) -> Reading:
-    """
-    Read one object, or one document that stands in `field` of an object. is_pod: the images in its status are read elsewhere.
-
-    Never raises for what an object holds.
-    """
-    texts = ObjectTexts(obj, field, is_pod=is_pod)
-    return _Reader(texts, names).read(workload)
+    """Read one object, or a document in its `field`. is_pod: the images in its status are read elsewhere."""
+    return _Reader(ObjectTexts(obj, field, is_pod=is_pod), names).read(workload)
 
 
 class _Reader:
@@ -148,7 +115,7 @@ class _Reader:
             self._container_image(image)
         for text, start, word in self._places(named):
             self._name(named[word], text, start, word)
-        if self._names_host and workload.kind in _CHART_SOURCES:
+        if self._names_host and workload.kind in patterns.CHART_SOURCES:
             self._found[CHARTS] = NameFinding("", "")
         self._behind_variables(special)
         if not self._found:
@@ -161,12 +128,16 @@ class _Reader:
         """Where our host is written, and a template or capitals in place of the repository."""
         unclear: dict[str, str] = {}
         for chunk, reading in written.items():
-            if (reading.name and not reading.variable) or not HOST_AND_SLASH(chunk):
+            if (reading.name and not reading.variable) or not patterns.HOST_AND_SLASH(chunk):
                 continue
             part = chunk.decode()
             for text in self._texts.texts:
                 start = text.text.find(part)
-                match = _UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS) if start >= 0 else None
+                match = (
+                    patterns.UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS)
+                    if start >= 0
+                    else None
+                )
                 if (
                     match
                     and self._names.is_ours(match["host"])
@@ -202,7 +173,7 @@ class _Reader:
         """What stands around one place of a name."""
         end = start + len(chunk)
         following = text.text[end : end + 200]
-        if not written.tag and _PATTERN.match(following):
+        if not written.tag and patterns.PATTERN.match(following):
             return  # `X/app*`, `X/app:*`: a policy verifies it, and starts nothing
         if written.folder and not written.tag:
             folder = self._finding(f"{written.folder}/", written.folder, text)
@@ -217,17 +188,17 @@ class _Reader:
             finding.beside.setdefault(written.digest, text.field)
         elif written.colon or written.variable:
             self._after_colon(finding, written, chunk, text, start)
-        elif _RANGE_BESIDE.match(following):
+        elif patterns.RANGE_BESIDE.match(following):
             finding.open = finding.open or text.field
         else:
             self._untagged(finding, written, text, start, end, following)
 
     def _tagged(self, finding: NameFinding, written: Written, text: Text, following: str) -> None:
         """Rule 1, and rule 6 for a tag that goes on in a template."""
-        if _GOES_ON.match(following) or _RANGE_BESIDE.match(f":{written.tag}"):
+        if patterns.GOES_ON.match(following) or patterns.RANGE_BESIDE.match(f":{written.tag}"):
             finding.open = finding.open or text.field
             return
-        if _PLACEHOLDER(written.tag):
+        if patterns.PLACEHOLDER(written.tag):
             finding.open = finding.open or text.field
         finding.beside.setdefault(plain_form(written.tag), text.field)
         self._near(finding, text, only_tag_keys=True, only_beside=True)
@@ -235,11 +206,11 @@ class _Reader:
     def _after_colon(self, finding: NameFinding, written: Written, chunk: str, text: Text, start: int) -> None:
         """`web:` and then no tag: a template, a quote, or nothing."""
         following = text.text[start + len(chunk) : start + len(chunk) + 200]
-        if written.variable or _OPEN.match(following) or _RANGE_BESIDE.match(following):
+        if written.variable or patterns.OPEN.match(following) or patterns.RANGE_BESIDE.match(following):
             variable = f"{chunk.rpartition(':')[2]}{following}"[:60].partition("\n")[0]
-            if not (written.is_url or _PORT.match(variable)):
+            if not (written.is_url or patterns.PORT.match(variable)):
                 finding.open = finding.open or text.field
-        elif beside := _AFTER_COLON.match(following):
+        elif beside := patterns.AFTER_COLON.match(following):
             finding.beside.setdefault(plain_form(beside[1]), text.field)
         else:
             self._untagged(finding, written, text, start, start + len(chunk), following)
@@ -247,9 +218,9 @@ class _Reader:
     def _untagged(
         self, finding: NameFinding, written: Written, text: Text, start: int, end: int, following: str
     ) -> None:
-        if beside := _AFTER.match(following):
+        if beside := patterns.AFTER.match(following):
             finding.beside.setdefault(plain_form(beside[1]), text.field)
-        if _OPEN_APART.match(following):
+        if patterns.OPEN_APART.match(following):
             finding.open = finding.open or text.field
         if not near.is_weak(text):
             self._near(finding, text, only_tag_keys=False)
@@ -262,7 +233,7 @@ class _Reader:
     def _behind_variables(self, special: Iterable[bytes]) -> None:
         """Rule 3: a tag behind a variable that stands for a name (`$REG/$NAME:canary`) may be that of any name here."""
         for chunk in special:
-            match = _BEHIND_VARIABLE(chunk)
+            match = patterns.BEHIND_VARIABLE(chunk)
             if match and not match[1].isdigit():
                 for finding in self._found.values():
                     finding.near.setdefault(plain_form(match[1].decode()), finding.place)

@@ -1,0 +1,36 @@
+"""What may stand before and after a name in a text: tags, templates, ranges, patterns of policies."""
+
+from __future__ import annotations
+
+import re
+
+from acr_cleanup.core.references import TAG
+
+AFTER = re.compile(
+    rf"[\"'`\]]?(?:[ \t]{{0,20}}[,:=|;][>=]?[ \t]{{0,20}}|[ \t]{{1,20}}|,)[\"'\[(`]{{0,3}}(v?{TAG}(?:\+[A-Za-z0-9_.-]*)?)(?![:/@])"
+)
+# `web:` and then a quote, or a bracket.
+AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
+# A template, variable or expression that directly follows `web:`; a port is no tag.
+OPEN = re.compile(
+    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|@@?[A-Za-z]"
+    r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
+)
+OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
+PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
+# A tag that goes on in a template is no tag yet: `web:1.2-{{ … }}`.
+GOES_ON = re.compile(
+    r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"
+)
+PATTERN = re.compile(r":?\*|\[|\\?[.][*+]|\(\?")
+RANGE_BESIDE = re.compile(r":?[~^<>]=?[0-9]|:v?[0-9]+(?:\.[0-9]+)*\.[xX*](?![A-Za-z0-9])")
+HOST_AND_SLASH = re.compile(rb"[.][A-Za-z0-9.-]+(?::[0-9]+)?/").search
+UNCLEAR = re.compile(
+    r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]++)?+)/[a-z0-9._/-]*+"
+    r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
+)
+CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
+# Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
+BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
+# `web:TAG`, `web:__VERSION__`: a program puts the tag in its place.
+PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch
