@@ -7,13 +7,10 @@ The walk is no recursion, visits each container once, and reads texts that are d
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
-
-import yaml
 
 from acr_cleanup.clusters.images.free_text import (
     TAG_WORDS,
@@ -24,13 +21,12 @@ from acr_cleanup.clusters.images.free_text import (
     tags_in_text,
     templated,
 )
+from acr_cleanup.clusters.images.parse_documents import documents, read_documents
 from acr_cleanup.clusters.images.split_references import AGAIN, Part, gives_registry, join, registries_in, unclaimed
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost
 from acr_cleanup.quoting import quoted
 
 # More than fits a cluster's store. YAML is slow to read.
-_LONGEST_JSON, _LONGEST_DOCUMENT = 16 << 20, 2 << 20
-_DEEPEST_DOCUMENT = 200
 _DEEPEST_NESTING = 4
 _LONGEST_PATH = 64
 _MOST_VISITS = 4
@@ -281,7 +277,7 @@ def _groups(value: Any) -> Iterator[Sequence[Part]]:
         if isinstance(each, str):
             if nesting > _DEEPEST_NESTING or not TAG_WORDS.search(each):
                 continue
-            inside, is_whole = _documents(each)
+            inside, is_whole = read_documents(each)
             rest += [(document, nesting + 1) for document in inside]
             if not is_whole:
                 yield [Part("tag", text, "") for text in tags_in_text(each)]
@@ -340,107 +336,3 @@ def _options(value: Sequence[Any]) -> tuple[list[Part], list[int]]:
             parts.append(Part(option[1], text, f"[{at}]"))
             places.append(at)
     return parts, places
-
-
-def documents(text: str) -> list[Any]:
-    """
-    The documents that a text is: JSON, YAML (one or several) or lines of `name=value`. Scalars stay text: `1.10` is no number.
-
-    Nothing for text that is none of these, is too long, or is nested deeper than anybody writes.
-    """
-    return _documents(text)[0]
-
-
-def _documents(text: str) -> tuple[list[Any], bool]:
-    """The documents of a text, and whether they are all that is in it."""
-    beginning = text.lstrip()[:1]
-    if beginning and beginning in "{[" and len(text) <= _LONGEST_JSON:
-        try:
-            return [json.loads(text, parse_float=str, parse_int=str)], True
-        except (ValueError, RecursionError):
-            pass
-    if len(text) > _LONGEST_DOCUMENT or ("\n" not in text and ": " not in text and beginning not in set("{[")):
-        return [], False
-    found: list[Any] = []
-    try:
-        for document in _yaml(text):
-            found.append(document)  # noqa: PERF402 - what came before a mistake counts
-    except (yaml.YAMLError, _TooDeep, ValueError):
-        return found + _lines(text), False
-    if any(isinstance(document, dict | list) for document in found):
-        return found, True
-    return _lines(text), False
-
-
-class _TooDeep(Exception):
-    """Nested deeper than anybody writes. libyaml needs time by the square of the depth, and its composer the C stack."""
-
-
-def _yaml(text: str) -> Iterator[Any]:
-    """YAML documents from the events of the parser, without recursion."""
-    builder = _Builder()
-    for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
-        if isinstance(event, yaml.DocumentStartEvent):
-            builder = _Builder()
-        elif isinstance(event, yaml.DocumentEndEvent):
-            yield builder.root
-        elif isinstance(event, yaml.AliasEvent):
-            builder.put(builder.anchors.get(event.anchor))
-        elif isinstance(event, yaml.ScalarEvent):
-            builder.put(event.value, event.anchor)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            builder.open({} if isinstance(event, yaml.MappingStartEvent) else [], event.anchor)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            builder.close()
-
-
-class _Builder:
-    """One document, while it is read. An alias becomes the very container that it names."""
-
-    def __init__(self) -> None:
-        self.root: Any = None
-        self.anchors: dict[str | None, Any] = {}
-        # The containers that are open, each with the key that waits for its value.
-        self._open: list[tuple[dict[str, Any] | list[Any], list[str]]] = []
-
-    def open(self, container: dict[str, Any] | list[Any], anchor: str | None) -> None:
-        self.put(container, anchor)
-        self._open.append((container, []))
-        if len(self._open) > _DEEPEST_DOCUMENT:
-            raise _TooDeep
-
-    def close(self) -> None:
-        self._open.pop()
-
-    def put(self, value: Any, anchor: str | None = None) -> None:
-        if anchor:
-            self.anchors[anchor] = value
-        if not self._open:
-            self.root = value
-            return
-        container, waiting = self._open[-1]
-        if isinstance(container, list):
-            container.append(value)
-        elif waiting:
-            key = waiting.pop()
-            # A key given twice: both values count.
-            container[f"{key}{AGAIN}{len(container)}" if key in container else key] = value
-        elif isinstance(value, str):
-            waiting.append(value)
-        else:
-            # A container as a key: what is in it counts, and so does its value.
-            container[f"{AGAIN}{len(container)}"] = value
-            waiting.append("")
-
-
-_LINE = re.compile(
-    r"^[ \t-]*(?:export[ \t]+)?[\"']?([A-Za-z_][A-Za-z0-9_.-]{0,100})[\"']?[ \t]*[=:](.*)$", re.MULTILINE
-)
-
-
-def _lines(text: str) -> list[Any]:
-    """Lines of `name=value` or `name: value`: of settings, and of templates that are no YAML yet."""
-    named: dict[str, str] = {}
-    for name, value in _LINE.findall(text):
-        named[f"{name}{AGAIN}{len(named)}" if name in named else name] = value.strip(" \t\r,;\"'")
-    return [named] if len(named) > 1 else []

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import acr_cleanup.clusters.images.free_text
-from acr_cleanup.clusters.images.documents import contents, documents
+from acr_cleanup.clusters.images.documents import contents
 from acr_cleanup.clusters.images.free_text import read_text
+from acr_cleanup.clusters.images.parse_documents import documents
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost
 from tests.helpers.cluster_objects import DIGEST, OURS
 
