@@ -30,7 +30,7 @@ from acr_cleanup.quoting import quoted
 _DEEPEST_NESTING = 4
 _LONGEST_PATH = 64
 _MOST_VISITS = 4
-# More tags than this make nobody's list: any of them may be meant, and any other.
+# Above this many candidate tags, treat the reference as open: any tag may be meant.
 _MOST_DISTANT_TAGS = 100
 _MOST_TEMPLATED = 1_000
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -38,7 +38,7 @@ _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One reference, where it stands, and what is written there."""
+    """One reference, with its field and the text there."""
 
     field: str
     container: str
@@ -48,7 +48,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a value holds. `unclear`: fields that name our registry, and what stands there in place of a repository."""
+    """The findings in a value. `unclear`: fields that name our registry, with the text in place of a repository."""
 
     found: dict[Found, None] = field(default_factory=dict)
     unclear: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def _step(key: object) -> str:
 
 
 class _Stop(NamedTuple):
-    """One value still to be read: text that names our registry, or a container. `key` is the field that it stands in."""
+    """One value still to be read: text that names our registry, or a container. `key` is its field."""
 
     value: Any
     path: _Path
@@ -90,7 +90,12 @@ class _Stop(NamedTuple):
 
 
 def contents(value: Any, registry: RegistryHost, *, prefix: str = "", skip: frozenset[str] = frozenset()) -> Contents:
-    """All references to our registry in a value. `prefix`: the field that holds it; `skip`: fields that are read elsewhere."""
+    """
+    Return all references to our registry in a value.
+
+    prefix: the field of the value.
+    skip: fields that are read by other code.
+    """
     walk = _Walk(registry, skip)
     walk.run(_Stop(value, _Path(prefix)))
     if walk.names_bare_host:
@@ -101,7 +106,7 @@ def contents(value: Any, registry: RegistryHost, *, prefix: str = "", skip: froz
 
 
 def _templated_references(value: Any, prefix: str, walk: _Walk, skip: frozenset[str]) -> None:
-    """The registry stands by itself in one text (`REGISTRY=…`), and others begin with its variable: `$(REGISTRY)/shop/web:1`."""
+    """One text holds the host alone (`REGISTRY=…`), and others begin with its variable: `$(REGISTRY)/shop/web:1`."""
     found = 0
     for place, text in _texts(value, prefix, has_template_of_host):
         if place in skip:
@@ -115,7 +120,8 @@ def _templated_references(value: Any, prefix: str, walk: _Walk, skip: frozenset[
 
 def _distant_tags(value: Any, walk: _Walk) -> None:
     """
-    An image without a tag is `latest`, or its tag stands elsewhere: above, below, under `global`, as a parameter, in another line.
+    An image without a tag is `latest`, or its tag is in another place: above, below, under
+    `global`, as a parameter, in another line.
 
     So it gets every tag of the object that belongs to no other image; an image too many is kept.
     """
@@ -132,12 +138,12 @@ def _distant_tags(value: Any, walk: _Walk) -> None:
 
 
 class _Walk:
-    """One way through one value. In a document (`holder`), what is found stands in the one field that holds the document."""
+    """One way through one value. In a document (`holder`), findings get the field of the whole document."""
 
     def __init__(self, registry: RegistryHost, skip: frozenset[str], holder: str = "", nesting: int = 0) -> None:
         self.contents = Contents()
         self.registry = registry
-        # What was found without any tag, and whether the registry stands anywhere by itself.
+        # References without a tag, and whether the host alone occurs anywhere.
         self.untagged: dict[Found, None] = {}
         self.names_bare_host = False
         self._names_us = finder(registry)
@@ -168,7 +174,7 @@ class _Walk:
 
     def _is_worth_a_stop(self, value: Any, registries: tuple[str, ...] = ()) -> bool:
         if isinstance(value, str):
-            # Of a registry given above, a document may name repositories alone.
+            # If the registry is given above, a document may name repositories without a host.
             return self._names_us(value) or (bool(registries) and ("\n" in value or value.lstrip()[:1] in ("{", "[")))
         return isinstance(value, dict | list | tuple | Mapping)
 
@@ -201,7 +207,7 @@ class _Walk:
                 yield _Stop(inner, _Path(index, stop.path), stop.container, stop.key, stop.registries)
 
     def _join(self, path: _Path, container: str, parts: Sequence[Part], registries: tuple[str, ...]) -> set[int]:
-        """Put split references together; the parts that need not be read any more."""
+        """Join split references. Returns the parts that are read completely."""
         done: set[int] = set()
         for each in join(parts, registries, self.registry):
             fields = list(dict.fromkeys(parts[index].field.partition(AGAIN)[0] for index in each.used))
@@ -211,7 +217,7 @@ class _Walk:
                 inside = _step(fields[0]) if len(fields) == 1 else f".{{{quoted(','.join(fields))}}}"
             self.add(f"{path}{inside}".removeprefix("."), container, each.text, each.reference, untagged=each.implied)
             done.update(each.complete)
-        # What is complete is not looked at again.
+        # Do not read complete references again.
         texts = (parts[index].value for index in done)
         if any(isinstance(text, str) and has_bare_host(text, self.registry) for text in texts):
             self.names_bare_host = True
@@ -235,7 +241,7 @@ class _Walk:
                 seen.update(found.reference for found in walk.contents.found)
         repositories = {reference.repository for reference in seen}
         for mention in reading.mentions:
-            # What the document says is better known than what its text looks like.
+            # The parsed document is more reliable than its text.
             if mention.reference in seen or (mention.implied and mention.reference.repository in repositories):
                 continue
             self.add(place, stop.container, mention.text, mention.reference, untagged=mention.implied)

@@ -1,12 +1,13 @@
 """
-References to our registry in text that may be anything: a flag, a script, a document in a string. Pure.
+References to our registry in any text: a flag, a script, a document in a string. Pure.
 
-An image field holds one reference and nothing else; all other text is read for every place where one of our host names stands as a
-whole host and a repository follows. What is complete is a reference. What names a repository and leaves open which of its
-images (`shop/web:$(TAG)`, `shop/web:1.*`) is an open one, which keeps them all. A bare host, the URL of an API and a
-pattern over repositories are nothing; a template where the repository belongs is handed back for a note.
+An image field contains one reference. In all other text, every whole host name of ours that a
+repository follows is read. A complete name is a reference. A name that does not select one image
+(`shop/web:$(TAG)`, `shop/web:1.*`) is an open reference, which keeps all images of the repository.
+A bare host, the URL of an API and a pattern over repositories are ignored. A template in place of
+the repository is returned for a note.
 
-Every expression here looks at a bounded stretch of text, so that hostile text costs no more than its length.
+Every expression here reads a bounded stretch of text, so that hostile text is read in linear time.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from acr_cleanup.core.references import (
 @dataclass(frozen=True, slots=True)
 class Mention:
     """
-    One reference in a text, and how it stands there.
+    One reference in a text, and its form.
 
     `implied`: no tag is written, or an empty one. A neighbour may supply it. `whole`: nothing else is in the text.
     """
@@ -46,7 +47,7 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one text says of our registry. `unclear`: what stands there where a repository belongs, for people."""
+    """The findings in one text. `unclear`: text in place of a repository, to be shown to people."""
 
     mentions: tuple[Mention, ...] = ()
     unclear: tuple[str, ...] = ()
@@ -69,12 +70,12 @@ _USER = re.compile(r"[A-Za-z0-9._%+~:-]@\Z")
 _SLASHES = re.compile(r"(?:://|(?<![A-Za-z0-9._~%/-])//)\Z")
 _INSIDE = r"\{|\$[A-Za-z_({$\[<]|%[A-Za-z({\[]|\[\[|#\{|\(@"
 _TEMPLATE_INSIDE = re.compile(_INSIDE)
-# `<name>` stands for something, unless it follows a whole word: there it may be markup.
+# `<name>` is a placeholder, unless it follows a whole word: then it may be markup.
 _TEMPLATE = re.compile(rf"{_INSIDE}|<[A-Za-z_.$({{]")
 _SEPARATORS = re.compile(r"/?[._-]{0,8}")
-# What goes on after a tag that is none yet: templates, patterns, semver, and expressions.
+# Text after an incomplete tag: templates, patterns, semver ranges, and expressions.
 _GOES_ON = re.compile(rf"{_TEMPLATE.pattern}|[*+~^\[]|\\[.dDwW*+-]|[A-Za-z0-9_.-]")
-# What is put to a repository by the code around it: `{{ "…" }}:{{ .tag }}`, `"…" + ":" + tag`.
+# Code that appends a tag to a repository: `{{ "…" }}:{{ .tag }}`, `"…" + ":" + tag`.
 _TAG_FOLLOWS = re.compile(r"[\"')} ]{1,8}(?:[:@][\"' ]{0,3}[{$%]|\+[ ]?[\"'][:@])")
 # A version in the next column: `shop/web 1.2`, `shop/web,v1.2`.
 _VERSION_FOLLOWS = re.compile(
@@ -142,7 +143,7 @@ def read_text(text: str, registry: RegistryHost) -> Reading:
 
 
 TAG_WORDS = re.compile("tag|digest", re.IGNORECASE)
-# `tag: 1`, `TAG="1"`, `--image-tag 1`, `<tag>1</tag>`, `"tag" => 1`; after nothing but a blank, only what has a digit is no word.
+# `tag: 1`, `TAG="1"`, `--image-tag 1`, `<tag>1</tag>`, `"tag" => 1`; after a blank alone, only text with a digit counts as a tag.
 _TAG_IN_TEXT = re.compile(
     rf"(?:tag|digest)s?[\\\"'\])]{{0,4}}(?:[ \t]{{0,20}}(?:=>|:=|[=:>])[ \t]{{0,20}}[\\\"'(]{{0,4}}"
     rf"(?P<sure>{DIGEST}|{TAG}|[${{%`])|[ \t]{{1,20}}[\"']?(?P<maybe>{DIGEST}|(?=[A-Za-z_.-]{{0,60}}[0-9]){TAG}))",
@@ -157,7 +158,7 @@ _MAY_HOLD_HOST = re.compile("reg|hub|acr|repo|host|server|docker|login|prefix|im
 
 
 def tags_in_text(text: str) -> list[str]:
-    """What is called a tag or a digest in a text that is no document; for a template, something that is no tag."""
+    """Return tags and digests that a plain text labels as such. For a template, return a value that is not a tag."""
     found = (match["sure"] or match["maybe"] for match in _TAG_IN_TEXT.finditer(text))
     return list(dict.fromkeys(found))
 
@@ -169,7 +170,7 @@ def _bare_hosts(registry: RegistryHost) -> re.Pattern[str]:
 
 
 def has_bare_host(text: str, registry: RegistryHost) -> bool:
-    """Does our registry stand by itself here, where a variable may get it from?"""
+    """Return whether our host alone occurs here, so that a variable may hold it."""
     return names(text, registry) and _bare_hosts(registry).search(text) is not None
 
 
@@ -213,7 +214,7 @@ def _cached(text: str, registry: RegistryHost) -> Reading:
 
 
 def _read(text: str, registry: RegistryHost) -> Reading:
-    """All mentions, of the text as it stands and of what it says in the escapes of JSON and of URLs."""
+    """Return all mentions in the text, and in the text with JSON and URL escapes decoded."""
     texts = [text]
     if "\\/" in text:
         texts.append(re.sub(r"\\+/", "/", text))
@@ -246,7 +247,7 @@ class _Scan:
                 self._after_host(match.start(), match.end(), normalise_host(match["host"]), is_url=is_url)
 
     def _after_host(self, start: int, at: int, host: str, *, is_url: bool) -> None:
-        """What follows our host and its slash."""
+        """Read the text after our host and its slash."""
         text = self._text
         if manifest := _MANIFEST_AT.match(text, at, at + 2 * FULL_PATH_LENGTH):
             self._manifest(start, manifest, host)
@@ -258,7 +259,7 @@ class _Scan:
         if _TEMPLATE_INSIDE.match(text, end) or ((onward > end or not path) and _TEMPLATE.match(text, onward)):
             unclear = True
         else:
-            # No runtime takes capitals in a repository: this starts nothing, but whoever wrote it should know.
+            # No runtime takes capitals in a repository: this cannot start, but its author should know.
             unclear = text[onward : onward + 1].isascii() and text[onward : onward + 1].isupper()
         if unclear and not is_url:
             self.unclear[self._shown(start)] = None
@@ -276,7 +277,7 @@ class _Scan:
             self._untagged(start, end, host, repository)
 
     def _untagged(self, start: int, end: int, host: str, repository: str) -> None:
-        """The latest image, or whichever the text around it may say."""
+        """Return the latest image, or the image that the text around it selects."""
         self._add(start, end, host, repository, DEFAULT_TAG, implied=True)
         if _TAG_FOLLOWS.match(self._text, end):
             self._open(start, host, repository)
@@ -292,7 +293,7 @@ class _Scan:
             self._tagged(start, end, host, repository, is_url=True)
 
     def _tagged(self, start: int, at: int, host: str, repository: str, *, is_url: bool) -> None:
-        """What follows a colon after a repository."""
+        """Read the text after the colon that follows a repository."""
         text = self._text
         tag = _TAG_AT.match(text, at)
         if tag is None:
@@ -349,7 +350,7 @@ class _Scan:
 
 
 def _begins_host(head: str) -> bool:
-    """Does a host begin where this text ends? Not if it goes on a longer host, a path or the address of a user."""
+    """Return whether a host may begin where this text ends. It may not after a longer host, a path or a user name."""
     run = head[len(head.rstrip(_HOST_CHARACTERS)) :]
     if run.strip("-_"):
         escape = _ESCAPE.search(head[-6:])

@@ -21,15 +21,17 @@ _DEEPEST_DOCUMENT = 200
 
 def documents(text: str) -> list[Any]:
     """
-    The documents that a text is: JSON, YAML (one or several) or lines of `name=value`. Scalars stay text: `1.10` is no number.
+    Return the documents in a text: JSON, YAML (one or several) or lines of `name=value`.
 
-    Nothing for text that is none of these, is too long, or is nested deeper than anybody writes.
+    Scalars remain text: `1.10` is not a number.
+
+    Returns an empty list for other text, and for text that is too long or nested too deeply.
     """
     return read_documents(text)[0]
 
 
 def read_documents(text: str) -> tuple[list[Any], bool]:
-    """The documents of a text, and whether they are all that is in it."""
+    """Return the documents of a text, and whether they are the whole text."""
     beginning = text.lstrip()[:1]
     if beginning and beginning in "{[" and len(text) <= _LONGEST_JSON:
         try:
@@ -50,7 +52,7 @@ def read_documents(text: str) -> tuple[list[Any], bool]:
 
 
 class _TooDeep(Exception):
-    """Nested deeper than anybody writes. libyaml needs time by the square of the depth, and its composer the C stack."""
+    """The document is nested too deeply. libyaml needs time by the square of the depth, and its composer the C stack."""
 
 
 def _yaml(text: str) -> Iterator[Any]:

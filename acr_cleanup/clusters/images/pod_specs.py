@@ -1,10 +1,11 @@
 """
-One API object -> the uses of our registry's images in it, and what in it no one can read. Pure.
+One API object -> the uses of our registry's images in it, and the values that cannot be read. Pure.
 
-Every kind that can start a pod holds a pod spec at a path of its own; `KINDS` names them, and one walk serves all: containers, init
-containers (sidecars are among them), ephemeral containers and image volumes. What a pod's status says is read as well: a tag
-may have moved since the node pulled, the imageID has not. All other text of an object, and all text of objects of any other kind,
-is read for references wherever they stand (`documents`).
+Every kind that can start a pod has a pod spec at its own path. `KINDS` names the paths, and one walk
+reads all: containers, init containers (sidecars are among them), ephemeral containers and image
+volumes. The status of a pod is read too: a tag may have moved since the node pulled it, but the
+imageID has not. References in all other text of an object, and of objects of any other kind, are
+found by `documents`.
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
@@ -74,7 +75,7 @@ KINDS = (
     Kind("DaemonSet", "daemonsets", "apps", _TEMPLATE),
     Kind("Job", "jobs", "batch", _TEMPLATE),
     Kind("CronJob", "cronjobs", "batch", ("spec", "jobTemplate", "spec", "template", "spec")),
-    # What a rollback of a StatefulSet or DaemonSet would start.
+    # A rollback of a StatefulSet or DaemonSet would start this.
     Kind(
         "ControllerRevision", "controllerrevisions", "apps", ("data", "spec", "template", "spec"), always_served=False
     ),
@@ -89,12 +90,12 @@ STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContaine
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found in one object, or in many."""
+    """The findings in one object, or in many."""
 
     uses: dict[ImageUse, None] = field(default_factory=dict)
     blockers: dict[Blocker, None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
-    """What names our registry and no repository that anybody could tell; sentences."""
+    """Sentences about values that name our registry, but no recognisable repository."""
 
     def add(self, other: Findings) -> None:
         """Replicas of one workload find the same, once."""
@@ -105,7 +106,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A place in an object where an image is named: `value` is what stands there, whatever its type."""
+    """A place in an object where an image is named. `value` may have any type."""
 
     field: str
     container: str
@@ -116,11 +117,12 @@ class _Place:
 
 def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: RegistryHost) -> Findings:
     """
-    Every use of an image of `registry` in one object of `kind`.
+    Return every use of an image of `registry` in one object of `kind`.
 
-    The image fields of a pod spec hold a reference each: text there that no one can parse is a blocker if it mentions the
-    registry, and otherwise nothing; so is anything else that stands where an image or a list of containers belongs. All other
-    text of the object, of any kind, is read for references in it. Never raises for what an object holds.
+    Each image field of a pod spec contains one reference. Text there that cannot be parsed is a
+    blocker if it mentions the registry, and is ignored otherwise. The same is true of any other
+    value in place of an image or of a list of containers. All other text of the object is read for
+    references. No content of an object makes it raise.
     """
     workload = _workload(obj, kind, cluster)
     places = list(_places(obj, kind)) if kind.pod_spec else []
@@ -136,10 +138,10 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: Regis
 
 def uses_in_document(value: Any, workload: Workload, field: str, registry: RegistryHost) -> Findings:
     """
-    Every use that a document names, by whatever it holds: text (of YAML, of JSON, of anything) or what was decoded from it.
+    Return every use that a document names, in any form: text (YAML, JSON or other), or a decoded value.
 
-    `field` is where the document stands in the object that holds it: the fields found begin with it, and what stands inside of text
-    is found in the field of the text. Never raises for what a document holds; no blockers come of it.
+    `field` is the place of the document in its object. The fields of the uses begin with it, and a
+    use in a text has the field of the text. It returns no blockers, and no content makes it raise.
     """
     return _uses(value, workload, field, registry, frozenset())
 
@@ -152,7 +154,7 @@ def _uses(value: Any, workload: Workload, prefix: str, registry: RegistryHost, s
     for place, text in inside.unclear:
         name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
         found.notes[
-            f"{quoted(name)} names our registry in {quoted(place)}, but no repository that anybody could tell: "
+            f"{quoted(name)} names our registry in {quoted(place)}, but no recognisable repository: "
             f"{quoted(text, 80)!r}. Nothing is kept for it."
         ] = None
     return found
@@ -181,7 +183,7 @@ def _decoded(value: Any) -> str:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    """All members of gzip data, and of more than anybody packs the beginning."""
+    """Unpack all members of gzip data, up to a limit."""
     unpacked = b""
     while packed and len(unpacked) < _MOST_DECOMPRESSED:
         member = zlib.decompressobj(wbits=31)
@@ -191,7 +193,7 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) -> Findings:
-    """What the image fields of a pod spec and of a pod's status say."""
+    """Read the image fields of a pod spec and of a pod's status."""
     found = Findings()
     # The repositories that each container names, to which a digest in its status belongs.
     named: dict[str, list[ImageReference]] = {}
@@ -258,7 +260,7 @@ def _status_places(status: Any) -> Iterator[_Place]:
 
 
 def _at(obj: Any, path: tuple[str, ...]) -> Any:
-    """What stands at a path; what stands in its way, if that is no object."""
+    """Return the value at a path, or the value that blocks the path if it is not an object."""
     for key in path:
         if not isinstance(obj, Mapping):
             return obj
@@ -366,5 +368,5 @@ def _blocker(workload: Workload, place: _Place) -> Blocker:
         where=workload.cluster,
         call=f"reading {quoted(name)}",
         seen=f"{place.field}{container} is {thing}: no image reference, but it names our registry.",
-        remedy="Correct the image there, or delete the object; until then nobody can say which image it needs.",
+        remedy="Correct the image there, or delete the object; until then the image that it needs is unknown.",
     )

@@ -1,9 +1,11 @@
 """
-References split over neighbouring fields, put together: `repository` beside `tag`, `registry` beside `image`. Pure.
+References split over neighbouring fields, joined: `repository` with `tag`, `registry` with `image`.
+Pure.
 
-Nobody prescribes how such fields are called (Helm values, custom resources, variables), so names are compared by their
-ends: `sidecarImage` goes with `sidecarTag`, `IMAGE_REPO` with `IMAGE_TAG`, and everything with a plain `tag`. Where several
-neighbours fit, all are taken: an image too many is kept, and none is missed.
+There is no convention for the names of such fields (Helm values, custom resources, variables), so
+names are compared by their ends: `sidecarImage` matches `sidecarTag`, `IMAGE_REPO` matches
+`IMAGE_TAG`, and every name matches a plain `tag`. If several neighbours match, all are used: this
+may keep too many images, but loses none.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from acr_cleanup.errors import InvalidReference
 AGAIN = "\0again\0"
 """Between the name of a field and a number, where a document gives the same name twice."""
 
-# What surely says which image of a repository; a `version` may be that of something else.
+# Names of fields that always select an image of a repository. A `version` may belong to something else.
 _SURE = (
     "tag", "imagetag", "newtag", "tags", "imagetags", "targetrevision", "ref", "semver",
     "digest", "imagedigest", "digests", "sha", "sha256", "imagesha", "imagesha256",
@@ -41,7 +43,7 @@ _PINS = ("newtag", "digest", "imagedigest", "digests", "sha", "sha256", "imagesh
 _DIGEST_ENDS = ("digest", "digests", "sha", "sha256")
 _MAYBE = ("version", "imageversion", "appversion", "chartversion", "revision")
 _IN_REF = frozenset({"tag", "digest", "semver", "version", "value"})
-# What the name of a field with a repository ends in; the longest first.
+# Endings of the names of fields with a repository, the longest first.
 _REPOSITORY_ENDS = (
     "imagerepository", "repositoryurl", "repositoryname", "imagename", "repository", "imageurl", "repourl", "newname",
     "imagerepo", "image", "repo", "name", "url", "uri", "img",
@@ -50,16 +52,16 @@ _REPOSITORY_ENDS = (
 _RELATIVE_ENDS = ("repository", "image", "imagename", "repositoryname", "repo")
 _RELATIVE_BESIDE = frozenset({"name", "chart", "path", "newname"})
 _REGISTRY_ENDS = ("registry", "hub", "prefix", "registryurl", "repourl", "registryname", "registryhost")
-# A `repository` may be a folder of them, and the `image` beside it what is in there.
+# A `repository` may be a folder of repositories, and the `image` next to it one of them.
 _FOLDER_ENDS = ("repository", "repo")
 _INSIDE_ENDS = ("image", "imagename")
 _VALUES = frozenset({"value", "default"})
 _REGISTRY_WORDS = ("registry", "hub", "acr", "docker", "image", "repo", "prefix", "container")
 _SHARED = ("global", "globals", "common")
-# What takes the tag beside it for its own; and what may be the tag of an image elsewhere.
+# Fields that own the tag next to them, and fields that may be the tag of another image.
 _CLAIMING_ENDS = ("image", "repository", "repo", "imagename", "repositoryname", "newname", "img")
 _DISTANT_ENDS = ("tag", "tags", "digest", "digests")
-# What Flux has seen in a registry, and does not use.
+# Flux has found these in a registry, but does not use them.
 _SCANNED = frozenset({"latesttags"})
 _MOST_JOINED = 10_000
 _MOST_REGISTRIES = 8
@@ -113,7 +115,7 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a neighbour says: a tag, a digest, or with neither, any image."""
+    """The value of a neighbour: a tag, a digest, or, with neither, any image."""
 
     text: str
     tag: str | None = None
@@ -121,7 +123,7 @@ class Version:
 
 
 def join(parts: Sequence[Part], registries: tuple[str, ...], registry: RegistryHost) -> list[Joined]:
-    """Every reference that these fields make together, of those that none of them is by itself."""
+    """Return every reference that these fields form together, but not alone."""
     by_name: defaultdict[str, list[int]] = defaultdict(list)
     for index, part in enumerate(parts):
         by_name[_plain(part.key)].append(index)
@@ -134,7 +136,7 @@ def join(parts: Sequence[Part], registries: tuple[str, ...], registry: RegistryH
 def _versions_of(
     base: _Base, parts: Sequence[Part], by_name: Mapping[str, list[int]], *, room: int
 ) -> Iterator[Joined]:
-    """What one repository and its neighbours make."""
+    """Return the references of one repository and its neighbours."""
     first = base.used[0]
     host, repository = base.reference.host, base.reference.repository
 
@@ -160,7 +162,7 @@ def _versions_of(
     digests = {version.digest for _, version, _ in versions if version.digest and not version.tag}
     if len(tags) == len(digests) == 1 and len(versions) == 2 and tags != {str(*digests).removeprefix("sha256:")}:
         (tag,), (digest,) = tags, digests
-        # The tag first, in whatever order the server writes them.
+        # The tag first: the server may write them in any order.
         used = [index for index, version, _ in sorted(versions, key=lambda each: each[1].tag is None)]
         yield whole(f"{base.text}:{tag}@{digest}", tag, digest, used, sure=any(is_sure for *_, is_sure in versions))
         return
@@ -172,7 +174,7 @@ def _versions_of(
 
 
 def unclaimed(parts: Sequence[Part]) -> Iterator[Version]:
-    """The tags and digests among these fields that are no neighbour of an image: they may belong to one that stands elsewhere."""
+    """The tags and digests among these fields that are not next to an image: they may belong to an image in another place."""
     claimed: set[str] = set()
     for part in parts:
         if isinstance(part.value, str) and part.value and _plain(part.key).endswith(_CLAIMING_ENDS):
@@ -208,14 +210,14 @@ def _bases(parts: Sequence[Part], registries: tuple[str, ...], registry: Registr
 
 
 def _relative_of(parts: Iterable[Part | None], prefix: str, at: int | None) -> Iterator[_Base]:
-    """What these parts name in the registry that the part `at` gives (None: that is given above)."""
+    """Return the repositories that these parts name in the registry of the part `at` (None: the registry given above)."""
     for index, part in enumerate(parts):
         if part is not None and index != at:
             yield from _relative(part.value, prefix, (index,) if at is None else (index, at))
 
 
 def _whole(index: int, part: Part, registry: RegistryHost) -> Iterator[_Base]:
-    """What is a repository of ours by itself: the value of a field, or its name."""
+    """Find repositories of ours in single fields: in the value, or in the name of the field."""
     for is_key, text in enumerate((part.value, part.key)):
         for mention in read_text(text, registry).mentions if isinstance(text, str) else ():
             if mention.whole:
@@ -242,7 +244,7 @@ def _repository(reference: ImageReference) -> str:
 
 
 def registries_in(value: Mapping[Any, Any], above: tuple[str, ...], registry: RegistryHost) -> tuple[str, ...]:
-    """The registries given here for everything below, beside those given above: `global.imageRegistry`, `hub`."""
+    """Return the registries that apply to everything below, in addition to those given above: `global.imageRegistry`, `hub`."""
     here: set[str] = set()
     for key, inner in value.items():
         if isinstance(inner, str):
@@ -281,13 +283,13 @@ def _registry(key: str, value: Any, registry: RegistryHost) -> str:
 
 
 def _is_inside(part: Part, folder: str, *, by_name: bool) -> bool:
-    """May this field name what is in a folder of repositories? Its `name` only if a registry stands beside as well."""
+    """Return whether this field may name a repository in a folder. A `name` may only next to a registry."""
     plain = _plain(part.key)
     return plain.endswith(_INSIDE_ENDS) or (by_name and plain == "name" and not folder.endswith(f"/{part.value}"))
 
 
 def _folder(key: str, value: Any, registry: RegistryHost) -> str:
-    """What may be only the beginning of a repository: `repository: contoso.azurecr.io/gpu` beside `image: driver`."""
+    """Return values that may be the beginning of a repository: `repository: contoso.azurecr.io/gpu` with `image: driver`."""
     if isinstance(value, str) and names(value, registry) and _plain(key).endswith(_FOLDER_ENDS):
         for mention in read_text(value.strip().rstrip("/"), registry).mentions:
             if mention.whole and mention.implied:
@@ -312,7 +314,7 @@ def _plain(key: str) -> str:
 
 
 def _stem(key: str) -> str:
-    """What is left of `sidecarImage` without the `Image`."""
+    """Return `sidecar` for `sidecarImage`."""
     plain = _plain(key)
     end = next((end for end in _REPOSITORY_ENDS if plain.endswith(end)), "")
     return plain.removesuffix(end)
@@ -325,7 +327,7 @@ def _names(stem: str, ends: Iterable[str]) -> dict[str, None]:
 def _found(
     parts: Sequence[Part], by_name: Mapping[str, list[int]], wanted: Iterable[str], but: int, *, sure: bool
 ) -> list[tuple[int, Version]]:
-    """What the neighbours of these names say. What surely tells a tag, and tells it in no form we know, may tell any."""
+    """Return the values of the neighbours. A value that must be a tag, but has an unknown form, may mean any tag."""
     found: list[tuple[int, Version]] = []
     for index in dict.fromkeys(index for name in wanted for index in by_name.get(name, ()) if index != but):
         value = parts[index].value
@@ -340,7 +342,7 @@ def _found(
 
 
 def _versions(value: Any) -> Iterator[Version]:
-    """What a neighbour may say: text, a number, a list of either, or a reference of Flux (`{tag, digest, semver}`)."""
+    """Return the value of a neighbour: text, a number, a list of either, or a reference of Flux (`{tag, digest, semver}`)."""
     if isinstance(value, list | tuple):
         if len(value) > _MOST_JOINED:
             yield Version(":…")

@@ -64,7 +64,7 @@ def found(text: str, registry: RegistryHost = REGISTRY) -> list[str]:
         f"https://{HOST}/v2/shop/web/manifests/{DIGEST}": [f"{WEB}@{DIGEST}"],
         f"curl {HOST}/v2/shop/web/manifests/$TAG": [WEB],
         f"https://{HOST}/v2/shop/web/tags/list": [],
-        # Which image, nobody can tell.
+        # The image is unknown.
         f"{WEB}:": [WEB],
         f"{WEB}: x": [WEB],
         f"{WEB}@": [WEB],
@@ -99,7 +99,7 @@ def test_references_are_read_where_they_begin_and_end(text: str, references: lis
     assert found(text) == references
 
 
-def test_what_stands_for_a_repository_is_handed_back() -> None:
+def test_text_in_place_of_a_repository_is_returned() -> None:
     assert read_text(f"run {HOST}/{{{{ .app }}}}:1 now", OURS).unclear == (f"{HOST}/{{{{ .app }}}}:1",)
     assert read_text(f"{HOST}/*", OURS).unclear == ()
 
@@ -114,7 +114,7 @@ HOSTS = st.sampled_from(
 
 @st.composite
 def written(draw: st.DrawFn) -> tuple[str, ImageReference]:
-    """A reference to our registry, as somebody may write it, and what it means."""
+    """A reference to our registry as people write it, and its meaning."""
     host = draw(HOSTS)
     repository = "/".join(draw(st.lists(COMPONENT, min_size=1, max_size=4)))
     tag = draw(st.none() | TAG)
@@ -196,20 +196,20 @@ HOSTILE = {
 
 @pytest.mark.extended
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_text_costs_no_more_than_its_length(text: str) -> None:
+def test_hostile_text_is_read_in_linear_time(text: str) -> None:
     """Anything that grows faster than the text takes minutes here; the bound is that of no machine."""
     begun = time.process_time()
     contents({"data": text}, OURS)
     assert time.process_time() - begun < 30
 
 
-def test_numbers_in_documents_stay_as_they_are_written() -> None:
+def test_numbers_in_documents_remain_text() -> None:
     assert documents("tag: 1.10\n") == [{"tag": "1.10"}]
     assert documents('{"tag": 1.10, "x": 0x1}') != []
     assert documents('{"tag": 1.10}') == [{"tag": "1.10"}]
 
 
-def test_what_stands_before_a_mistake_counts() -> None:
+def test_text_before_a_mistake_counts() -> None:
     assert documents("a: 1\n---\nb: [\n")[0] == {"a": "1"}
 
 

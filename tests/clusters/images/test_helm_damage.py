@@ -95,7 +95,7 @@ def test_what_no_longer_counts_does_not_block() -> None:
 
 @pytest.mark.extended
 def test_a_bomb_is_never_unpacked_beyond_the_limit() -> None:
-    """A quarter of a gigabyte of nothing: memory stays near 64 MiB."""
+    """A quarter of a gigabyte of zeros: memory remains near 64 MiB."""
     packer = zlib.compressobj(9, wbits=31)
     packed = b"".join(packer.compress(b"\0" * 1024**2) for _ in range(256)) + packer.flush()
     secret = with_raw(packed)
@@ -121,7 +121,7 @@ def test_what_a_release_says_is_never_quoted() -> None:
         assert "hunter2" not in blockers(findings(with_json(value)))
 
 
-# YAML that nobody should write
+# YAML with rare features
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
@@ -144,7 +144,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
 )
 def test_a_document_that_is_no_plain_yaml_is_read_as_text(text: str) -> None:
-    """What it names is used; which of its images, another field may say: all of them may be. Its neighbours are read as ever."""
+    """Its repository is used, and any image of it may be meant. Its neighbours are read as usual."""
     found = findings(release(3, manifest=f"{text}\n---\nimage: {HOST}/shop/api:1\n"))
     assert {"shop/web", "shop/api:1"} <= used(found)
     assert "shop/api" not in used(found)

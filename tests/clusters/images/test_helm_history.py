@@ -83,7 +83,7 @@ def plain(**more: Any) -> dict[str, Any]:
     return {"name": "web", "chart": {"values": {}}, "manifest": manifest(f"{HOST}/shop/web:1")} | more
 
 
-# What is found
+# Findings
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_items_of_a_list_do_not_say_their_kind() -> None:
     assert (used(found), blockers(found)) == ({"a:1", "b:1"}, "")
 
 
-def test_secrets_that_a_release_deploys_stay_unread() -> None:
+def test_deployed_secrets_are_not_read() -> None:
     """Only Helm's own Secrets are read, not those in a manifest; neither alone nor in a list."""
     secret = f"apiVersion: v1\nkind: Secret\nstringData: {{x: '{HOST}/shop/secret:1'}}\n"
     item = f"{{apiVersion: v1, kind: Secret, data: {{x: '{HOST}/shop/secret:2'}}}}"
@@ -193,7 +193,7 @@ def test_secrets_that_a_release_deploys_stay_unread() -> None:
 
 
 def test_a_malformed_image_in_an_old_revision_blocks_nothing() -> None:
-    """Nobody can correct the past: it would block for ever."""
+    """The past cannot be corrected: it would block forever."""
     assert blockers(findings(release(3, "shop/web:not a tag", "Shop/WEB:-"))) == ""
 
 
@@ -239,7 +239,7 @@ def holds(entry: dict[str, Any], found: Findings) -> bool:
     )
 
 
-# Which revisions count
+# Counted revisions
 
 
 @given(
@@ -274,7 +274,7 @@ def test_releases_and_namespaces_have_a_history_each() -> None:
 
 
 def test_the_same_revision_in_a_secret_and_in_a_configmap_counts_in_both() -> None:
-    """The driver was changed: which of the two Helm reads now, nobody can tell."""
+    """The driver was changed: it is unknown which of the two Helm reads now."""
     in_configmap = helm_release("shop", "web", 1, manifest(f"{HOST}/b:1"), status="superseded", kind="ConfigMap")
     assert used(findings(release(1, "a:1"), in_configmap, revisions=1)) == {"a:1", "b:1"}
 
@@ -355,7 +355,7 @@ def test_secrets_that_are_not_helms_are_never_looked_at(kind: object, labels: ob
 
 
 def test_a_label_alone_makes_no_release() -> None:
-    """Helm rolls back by name: a Secret of another name with the label `owner: helm` is somebody's own."""
+    """Helm rolls back by name: a Secret of another name with the label `owner: helm` is not Helm's."""
     secret = {**release(1, "a:1"), "type": "Opaque", "data": Untouchable()}
     secret["metadata"]["name"] = "database-password"
     assert findings(secret) == Findings()
@@ -366,4 +366,4 @@ def test_type_or_label_tells_that_a_secret_is_helms(change: dict[str, Any]) -> N
     assert used(findings({**release(3, "a:1"), **change})) == {"a:1"}
 
 
-# What cannot be decoded
+# Damaged releases

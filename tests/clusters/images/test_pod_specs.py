@@ -194,7 +194,7 @@ def test_no_shape_of_an_object_makes_it_crash(path: str, odd: Any) -> None:
 
 @pytest.mark.parametrize("path", ["spec", "spec.containers", "spec.initContainers", "spec.volumes"])
 def test_an_odd_shape_that_mentions_our_registry_is_not_overlooked(path: str) -> None:
-    """What cannot be understood is either protected or a blocker, never nothing."""
+    """A value that cannot be understood is protected or a blocker, never ignored."""
     for odd in ([f"{WEB}:1 x"], f"{WEB}:1 x", [{"name": "a", "image": [f"{WEB}:1 x"]}]):
         obj = pod("web")
         *parents, last = path.split(".")
@@ -289,7 +289,7 @@ def test_no_object_makes_it_crash_or_lose_a_reference(
     assert "contoso.azurecr.io/planted/here:7" in references(found) or found.blockers
 
 
-def test_what_holds_itself_comes_to_an_end() -> None:
+def test_recursive_value_is_read_in_finite_time() -> None:
     loop: dict[str, Any] = {"image": f"{WEB}:1"}
     loop["again"] = [loop]
     assert references(image_uses({"spec": loop}, CUSTOM, "prod", OURS)) == [f"{WEB}:1"]
@@ -330,7 +330,7 @@ def test_an_unreadable_image_is_a_blocker_and_the_rest_is_read() -> None:
     assert len(found.blockers) == 1
 
 
-def test_uses_in_a_document_stand_in_the_field_that_holds_it() -> None:
+def test_uses_in_a_document_get_the_field_of_the_document() -> None:
     workload = Workload("prod", "shop", "Release", "web")
     found = uses_in_document(f"containers:\n- name: c\n  image: {WEB}:1\n", workload, "manifest", OURS)
     assert [(use.workload, use.container, use.field, use.text) for use in found.uses] == [
