@@ -86,7 +86,7 @@ async def _read_names(
         async with open_registry(
             azure, host, audience=settings.cloud.audience, concurrency=settings.concurrency
         ) as registry:
-            repositories = await read_repository_names(registry)
+            repositories = await read_repository_names(registry, runtime)
             if repositories is None:
                 repositories = await used_repositories(clusters, runtime.progress)
             return await read_registry_names(registry, host.login_server, repositories, runtime.progress, started)

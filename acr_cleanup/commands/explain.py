@@ -132,7 +132,7 @@ async def _read(
     Unlike a run, it reads the children and subjects of all manifests.
     """
     connections.registry.announce([target.repository])
-    names = await read_repository_names(connections.registry)
+    names = await read_repository_names(connections.registry, runtime)
     usage: UsageIndex = await read_usage(connections.sources, names, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, target.repository)
     now = clock()

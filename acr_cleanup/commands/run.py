@@ -190,7 +190,7 @@ async def clean(
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
-            run.names = await unless_stopped(read_repository_names(registry), stop)
+            run.names = await unless_stopped(read_repository_names(registry, runtime), stop)
             usage = await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop)
             run.plan = await unless_stopped(
                 make_plan(

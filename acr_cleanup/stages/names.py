@@ -9,21 +9,22 @@ from functools import partial
 from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import RegistryForbidden
 from acr_cleanup.records.names import NamedRepository, RegistryNames
-from acr_cleanup.runtimes.base import Progress
+from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.stages.registry_port import Registry
 
 REPOSITORIES_AT_ONCE = 8
 
 
-async def read_repository_names(registry: Registry) -> frozenset[str] | None:
+async def read_repository_names(registry: Registry, runtime: Runtime) -> frozenset[str] | None:
     """
-    Return the names of all repositories; None if the identity may not list them.
+    Return the names of all repositories; None if the identity may not list them, which is logged.
 
     Raises `RegistryError` for a list that is refused otherwise, or is not complete.
     """
     try:
         return frozenset(await registry.catalog())
-    except RegistryForbidden:
+    except RegistryForbidden as error:
+        runtime.log(Level.INFO, f"The clusters are read twice, because the repositories cannot be listed. {error}")
         return None
 
 

@@ -1,12 +1,12 @@
 """
 Helm's release history -> the images that a rollback would start. Pure.
 
-Helm stores each revision of a release in a Secret of its own (or a ConfigMap, as its operator chose), named
+Helm stores each revision of a release in a separate Secret (or a ConfigMap, as its operator chose), named
 `sh.helm.release.v1.NAME.vREVISION`: base64 of gzip of JSON, which holds the rendered manifest, the hooks, and the chart's values.
 https://helm.sh/docs/topics/advanced/#storage-backends, https://github.com/helm/helm/blob/main/pkg/storage/driver/util.go
 
-What is *in* a revision never blocks: it lies in the past, nobody can correct it, and it would block for ever. A revision that
-cannot be decoded does.
+The content of a revision never blocks: it cannot be corrected, so it would block forever. A
+revision that cannot be decoded blocks.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ class _Stored:
 
     @property
     def always_counts(self) -> bool:
-        """Whatever its age: it is what runs, or nothing says whether it does, or how old it is."""
+        """Counts at any age: it runs, or its status or age is unknown."""
         return self.status in {"deployed", ""} or self.revision is None
 
 
 class History:
     """
-    The newest `revisions` of each release (at least 1), and whichever is deployed.
+    The newest `revisions` of each release (at least 1), and the deployed one.
 
-    Secrets are added in any order, and what is too old is let go at once: no more is held than counts.
+    Secrets are added in any order, and revisions that are too old are dropped immediately, to save memory.
     """
 
     def __init__(self, revisions: int, cluster: str, names: Names, finder: Finder | None = None) -> None:
@@ -86,7 +86,7 @@ class History:
         self._kept: defaultdict[tuple[str, str], dict[tuple[str, str], _Stored]] = defaultdict(dict)
 
     def add(self, secret: Mapping[str, Any]) -> None:
-        """One Secret or ConfigMap, as the API server gives it. What is not Helm's is not looked at."""
+        """One Secret or ConfigMap, as the API server gives it. An object that is not Helm's is not read."""
         stored = _stored(secret)
         if stored is None:
             return
@@ -159,7 +159,7 @@ class History:
 
 
 def _stored(obj: Mapping[str, Any]) -> _Stored | None:
-    """What Helm stored in this object; None if it is not Helm's. The data is not looked at."""
+    """Return the revision that Helm stored in this object; None if it is not Helm's. The data is not read."""
     metadata = _mapping(obj.get("metadata"))
     labels = _mapping(metadata.get("labels"))
     name = _text(metadata.get("name"))
@@ -195,7 +195,7 @@ class _ChartOutline(msgspec.Struct):
 
 
 class _Outline(msgspec.Struct):
-    """What is large in a release, not decoded yet."""
+    """The large fields of a release, not decoded yet."""
 
     chart: _ChartOutline | None = None
     config: msgspec.Raw = msgspec.Raw()
@@ -203,13 +203,13 @@ class _Outline(msgspec.Struct):
 
 class _Release(msgspec.Struct):
     """
-    What is read of a release; what Go writes for it, and leaves out when empty.
+    The fields of a release that are read. Go omits empty ones.
     https://github.com/helm/helm/blob/main/pkg/release/v1/release.go
     """
 
     name: str
     chart: _Chart
-    manifest: str = ""  # left out by Helm if the chart renders nothing but hooks
+    manifest: str = ""  # omitted by Helm if the chart renders only hooks
     hooks: list[_Hook | None] | None = None
     config: dict[str, Any] | None = None
 
@@ -221,7 +221,7 @@ def _decode(stored: _Stored) -> _Release:
         thing = "is missing" if data is None else f"is a {type(data).__name__}, not text"
         raise _undecodable(stored, f"`data.release` {thing}.")
     try:
-        # What is in a Secret, the API server wraps once more.
+        # The API server encodes the data of a Secret once more.
         raw = _base64(_base64(data.encode())) if stored.resource == "secrets" else _base64(data.encode())
     except ValueError:
         raise _undecodable(stored, "`data.release` is not base64.") from None
@@ -253,7 +253,7 @@ def _undecodable(stored: _Stored, seen: str) -> ReadFailure:
     return ReadFailure(
         f"reading {stored.resource} {name}",
         f"{seen} Which images a rollback to {what} {quoted(stored.release, 63)!r} would start cannot be told.",
-        "If nobody will ever roll back to it, delete that object; otherwise restore it, or ask for fewer revisions.",
+        "If you will not roll back to it, delete that object. Otherwise restore it, or set helm-history to fewer revisions.",
         kind=stored.resource,
     )
 
@@ -298,7 +298,7 @@ def _overlaid(values: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
 
 
 def _without_secrets(document: Any) -> Any:
-    """A document of a manifest without the Secrets in it: what a release deploys as a Secret stays unread like any other."""
+    """A document of a manifest without the Secrets in it: a Secret that a release deploys is not read, like any other Secret."""
     if not isinstance(document, dict):
         return document
     if document.get("kind") == "Secret" and document.get("apiVersion") == "v1":

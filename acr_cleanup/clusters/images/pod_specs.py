@@ -181,7 +181,7 @@ def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *,
     for place, text in reading.unclear.items():
         name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
         found.notes[
-            f"{quoted(name)} names our registry in {quoted(place)}, but no repository that can be told: "
+            f"{quoted(name)} names our registry in {quoted(place)}, but no recognisable repository: "
             f"{quoted(text, 80)!r}. Nothing is kept for it."
         ] = None
 

@@ -53,7 +53,7 @@ class _Tree:
     def __init__(self) -> None:
         self.documents: list[Any] = []
         self._open: list[_Open] = []
-        # What an anchor names, and how many nodes an alias for it stands for.
+        # The value of each anchor, and the number of nodes in it.
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
 
@@ -73,7 +73,7 @@ class _Tree:
             self._name(done.anchor, done.value, self._nodes - done.nodes_before)
             self._put(done.value)
         elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self._anchors:  # nor is one there yet that stands inside what it names
+            if event.anchor not in self._anchors:  # an alias inside its own anchor has no value yet
                 raise NotPlain
             value, nodes = self._anchors[event.anchor]
             self._count(nodes)

@@ -16,7 +16,6 @@ from acr_cleanup.access.roles import Command, Right, Role
 from acr_cleanup.clusters.target import Access, ClusterSurvey
 from acr_cleanup.clusters.targets import AksCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
-from acr_cleanup.core.policy import Scope
 from acr_cleanup.quoting import quoted
 from acr_cleanup.settings import Settings
 
@@ -191,8 +190,6 @@ def _registry(settings: Settings, registry: str, mode: Mode, command: Command) -
 def _needs(right: Right, settings: Settings, registry: str, command: Command) -> bool:
     if command not in right.commands:
         return False
-    if right is roles.CATALOG:
-        return settings.policy.scope is Scope.ALL
     if right is roles.POLICIES:
         # Without a resource id, the policies are not read.
         return registry != REGISTRY

@@ -131,7 +131,7 @@ def test_every_reference_in_a_pod_spec_or_its_surroundings_is_found(pods: Findin
 
 
 def test_every_reference_of_every_class_is_found(everything: Findings) -> None:
-    """All but Helm's history, which stands in Secrets."""
+    """All except Helm's history, which is in Secrets."""
     wanted = [entry for entry in EXPECTED["expected"] if entry["class"] != "helm-history"]
     assert {"custom-resource", "configmap"} <= {entry["class"] for entry in wanted}
     assert [entry for entry in wanted if not finds(entry, everything)] == []

@@ -70,7 +70,7 @@ def test_what_yaml_means(text: str, expected: Any) -> None:
     ],
     ids=lambda text: repr(text[:20]),
 )
-def test_what_is_no_plain_tree_is_refused(text: str) -> None:
+def test_tree_that_is_not_plain_is_refused(text: str) -> None:
     with pytest.raises(NotPlain):
         documents_of(text)
 

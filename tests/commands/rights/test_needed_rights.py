@@ -20,6 +20,7 @@ import pytest
 from acr_cleanup.access import roles
 from acr_cleanup.access.roles import Command, Right
 from acr_cleanup.commands.collect import collect
+from acr_cleanup.commands.names import names
 from acr_cleanup.commands.restore import read, restore
 from acr_cleanup.emulator.roles import BUILT_IN, CLUSTERS, RoleAssignment, RoleDefinition
 from acr_cleanup.runtimes.terminal import Terminal
@@ -29,7 +30,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.permission_scripts import PermissionScript, print_script
 from tests.helpers.stage import OLD, REPOSITORY, Stage, shorten_pauses, staged
 
-PLAN, APPLY, EXPLAIN, COLLECT, RESTORE = Command
+PLAN, APPLY, EXPLAIN, COLLECT, NAMES, RESTORE = Command
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
 HIDDEN = f"{SUBSCRIPTION}/resourceGroups/rg-other/providers/{CLUSTERS}/aks-hidden"
 
@@ -52,7 +53,7 @@ class Case:
 
     @property
     def rights(self) -> tuple[Right, ...]:
-        if self.command is RESTORE:
+        if self.command in {RESTORE, NAMES}:
             return self.needs
         reached_by = roles.RUN_COMMANDS_IN if self.access == "run-command" else roles.USER_CREDENTIALS
         return (*self.needs, roles.FIND_CLUSTER, reached_by)
@@ -63,25 +64,26 @@ class Case:
         return "-".join(str(word) for word in words if word not in {"", "auto"})
 
 
-READS = (roles.READ, roles.POLICIES)
+READS = (roles.READ, roles.CATALOG, roles.POLICIES)
 RESTORES = (roles.READ, roles.PUSH, roles.CHANGE_LOCKS, roles.UNDELETE)
 INCLUDE_LOCKED = {"include-locked": "true"}
 CASES = [
     Case(PLAN, READS),
-    Case(PLAN, (*READS, roles.CATALOG), options={"scope": "all"}),
+    Case(PLAN, READS, options={"scope": "all"}),
     Case(PLAN, READS, access="run-command"),
     Case(PLAN, (*READS, roles.LIST_OBJECTS), cluster={"azure_rbac": True}),
     Case(PLAN, (*READS, roles.FIND_UNLISTED), options={"require-all-clusters": "true"}),
     Case(APPLY, (*READS, roles.DELETE)),
     Case(APPLY, (*READS, roles.DELETE, roles.CHANGE_LOCKS), options=INCLUDE_LOCKED),
-    Case(EXPLAIN, (roles.READ,)),
-    Case(COLLECT, ()),
+    Case(EXPLAIN, (roles.READ, roles.CATALOG)),
+    Case(COLLECT, (roles.READ, roles.CATALOG)),
+    Case(NAMES, (roles.READ, roles.CATALOG)),
     Case(RESTORE, RESTORES),
     Case(PLAN, READS, abac=True),
-    Case(PLAN, (*READS, roles.CATALOG), abac=True, options={"scope": "all"}),
+    Case(PLAN, READS, abac=True, options={"scope": "all"}),
     Case(APPLY, (*READS, roles.DELETE), abac=True),
     Case(APPLY, (*READS, roles.DELETE, roles.CHANGE_LOCKS), abac=True, options=INCLUDE_LOCKED),
-    Case(EXPLAIN, (roles.READ,), abac=True),
+    Case(EXPLAIN, (roles.READ, roles.CATALOG), abac=True),
     Case(RESTORE, RESTORES, abac=True),
 ]
 
@@ -157,6 +159,8 @@ async def run_command(stage: Stage, case: Case) -> tuple[int, str]:
     runtime = Terminal(stdout=out, stderr=out, environ={})
     if case.command is COLLECT:
         code = await collect(settings, runtime, os.environ, out=folder / "usage.json", only=())
+    elif case.command is NAMES:
+        code = await names(settings, runtime, os.environ, out=folder / "names.json")
     else:
         journal = folder / "report" / "journal.jsonl"
         code = await restore(journal, read(journal), settings, runtime, os.environ)
@@ -182,6 +186,9 @@ def is_fatal(case: Case, right: Right) -> bool:
     A run without Reader on the registry only says that it cannot read the policies. An explanation
     without a cluster is still an explanation, and names the cluster.
     """
+    if right is roles.CATALOG and case.abac:
+        # Without the list, the names of the used repositories are taken from the clusters.
+        return case.command is NAMES or case.options.get("scope") == "all"
     return right is not roles.POLICIES and not (case.command is EXPLAIN and right in roles.CLUSTER_RIGHTS)
 
 

@@ -66,7 +66,7 @@ resource role3 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
-// Read its tags and manifests.
+// Read its tags and manifests. List its repositories, whose names are looked for in the clusters.
 #disable-next-line no-deployments-resources
 resource assignment1 'Microsoft.Resources/deployments@2022-09-01' = {
   name: 'acr-cleanup-rights-1'
