@@ -21,10 +21,10 @@ test: $(VENV)/dev.done  ## Check style, types and layering, and run the tests th
 
 # Without Docker or Node, the parts that need them are skipped with a message.
 test-all: $(VENV)/dev.done  ## Run everything else too: all tests with coverage floors, more worlds and faults, memory, image, task (40 minutes).
-	@$(MAKE) --no-print-directory lint types contracts image-test
+	@$(MAKE) --no-print-directory lint types contracts
 	@if $(NODE_20) && command -v npm >/dev/null; then $(MAKE) --no-print-directory task; \
 	  else echo "make task: skipped: it needs Node 20 or newer and npm; node is `node --version 2>/dev/null || echo missing`."; fi
-	@$(MAKE) --no-print-directory bench-memory worlds coverage
+	@$(MAKE) --no-print-directory image-test bench-memory worlds coverage
 
 NODE_20 = node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null
 
