@@ -21,29 +21,29 @@ class How(StrEnum):
     """How an object names a tag, strongest first. Snapshots contain these words."""
 
     BESIDE = "beside"
-    """The tag stands beside the name: `shop/web:1.2`."""
+    """The tag is beside the name: `shop/web:1.2`."""
     OBJECT = "object"
-    """The name and a distinctive tag stand anywhere in the object."""
+    """The name and a distinctive tag are anywhere in the object."""
     NEAR = "near"
     """The tag is a whole value near the name: in the same mapping, or a few lines away."""
     DIGEST = "digest"
-    """The digest stands anywhere in the object."""
+    """The digest is anywhere in the object."""
     FOLDER = "folder"
     """A folder of repositories, and a distinctive tag."""
     OPEN = "open"
     """The name, without saying which tag: every tag may be meant."""
     UNKNOWN = "unknown"
-    """The tag was pushed after the names of the registry were read for a snapshot: nobody has looked for it."""
+    """The tag was pushed after the names of the registry were read for a snapshot, so no object was searched for it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mention:
     """
-    One object that names a repository, and what it says about one tag or digest of it.
+    One object that names a repository, with one tag or digest of it.
 
-    field: where the name stands in the object.
+    field: the place of the name in the object.
     name: the name as it is written there: the path of the repository, or an end or a beginning of it.
-    word: the tag or digest as the object writes it; empty if it names none.
+    word: the tag or digest as the object writes it, or empty.
     """
 
     workload: Workload

@@ -1,5 +1,5 @@
 """
-What the objects of one cluster say about a repository, once its tags are known. Pure.
+Look up the tags of a repository in the objects of one cluster. Pure.
 
 The cost is that of the repository's tags and of the objects that name it, not of their product: words are found in one
 table for all objects. Objects with very many words stay packed, and are unpacked for the few repositories that they name.
@@ -85,7 +85,7 @@ class MentionIndex:
         self._bare(key, [index for index in of_key.bare if index not in hits], listed, found)
 
     def _bare(self, key: str, indexes: Iterable[int], listed: ListedNames, found: _Found) -> None:
-        """Objects that name a repository behind our host and no tag of it: `latest`, or whatever they add themselves."""
+        """Add objects that name a repository behind our host without a tag: `latest` if it exists, otherwise any tag."""
         for index in indexes:
             if DEFAULT_TAG in listed.tags:
                 found.tags([DEFAULT_TAG], self._mention(index, key, DEFAULT_TAG, How.BESIDE))
@@ -121,7 +121,7 @@ class MentionIndex:
     # -- rule 2 ------------------------------------------------------------------------------------
 
     def _loose(self, wanted: frozenset[int], forms: Mapping[str, list[str]]) -> dict[int, list[str]]:
-        """Of these objects, those that have some of the tags as distinctive words, with these words."""
+        """Return the objects that contain some of the tags as distinctive words, with these words."""
         hits: defaultdict[int, list[str]] = defaultdict(list)
         for form, tags in forms.items():
             if any(map(is_distinctive, tags)):
@@ -172,7 +172,7 @@ class MentionIndex:
 
 @dataclass(slots=True)
 class _OfKey:
-    """What the objects say about one key, by word; and the objects that may mean any tag, or `latest`."""
+    """The objects filed under one key, by word; and the objects that may mean any tag, or `latest`."""
 
     indexes: frozenset[int]
     is_folder: bool

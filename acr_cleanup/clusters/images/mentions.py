@@ -1,8 +1,8 @@
 """
 One object -> the names of the registry in it, and the words that may be tags of them. Pure.
 
-The registry is the dictionary: whatever puts a host in front of a name, a variable, a webhook or a program, the name is
-found. A name is the path of a repository, or any of its ends at a slash, as a whole word. What counts, strongest first:
+The names of the registry are the dictionary. A variable, a webhook or a program may put the host in front: the name is
+found anyway. A name is the path of a repository, or any of its ends at a slash, as a whole word. The rules, strongest first:
 
 1. *beside*: a tag or digest directly after the name (`NAME:TAG`, `NAME TAG`, `NAME,TAG`);
 2. *object*: a distinctive tag (three characters or more, one of them a digit) anywhere in the object;
@@ -59,11 +59,11 @@ _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|
 @dataclass(slots=True)
 class Reading:
     """
-    What is found in one object.
+    The findings in one object.
 
     images: those of containers, exactly parsed.
     digests: those in texts, each with its field.
-    unclear: fields with our host, and what stands there in place of a repository.
+    unclear: fields with our host, with the text in place of a repository.
     """
 
     mentions: ObjectMentions | None
@@ -170,7 +170,7 @@ class _Reader:
         return finding
 
     def _name(self, written: Written, text: Text, start: int, chunk: str) -> None:
-        """What stands around one place of a name."""
+        """Read the text around one place of a name."""
         end = start + len(chunk)
         following = text.text[end : end + 200]
         if not written.tag and patterns.PATTERN.match(following):
@@ -194,7 +194,7 @@ class _Reader:
             self._untagged(finding, written, text, start, end, following)
 
     def _tagged(self, finding: NameFinding, written: Written, text: Text, following: str) -> None:
-        """Rule 1, and rule 6 for a tag that goes on in a template."""
+        """Apply rule 1, or rule 6 if a template follows the tag."""
         if patterns.GOES_ON.match(following) or patterns.RANGE_BESIDE.match(f":{written.tag}"):
             finding.open = finding.open or text.field
             return
@@ -231,7 +231,7 @@ class _Reader:
             finding.bare = finding.bare or text.field
 
     def _behind_variables(self, special: Iterable[bytes]) -> None:
-        """Rule 3: a tag behind a variable that stands for a name (`$REG/$NAME:canary`) may be that of any name here."""
+        """Apply rule 3 to a tag behind a variable (`$REG/$NAME:canary`): any name of the object may be meant."""
         for chunk in special:
             match = patterns.BEHIND_VARIABLE(chunk)
             if match and not match[1].isdigit():
@@ -300,7 +300,7 @@ class _Reader:
         return names_other
 
     def _repository_in(self, value: str) -> str:
-        """The name that a whole value is, with or without a tag; empty if it is none."""
+        """Return the name if the whole value is one, with or without a tag; otherwise an empty text."""
         chunk = value.strip()
         if len(chunk) > 300 or not chunk or " " in chunk:
             return ""
@@ -309,7 +309,7 @@ class _Reader:
         return read_chunk(chunk, self._names).name.removeprefix("/")
 
     def _has_host_beside(self, text: Text) -> bool:
-        """Does our host stand beside a name, or one level above it: `{registry: X, repository: shop/web}`?"""
+        """Is our host in the mapping of a name, or one level above it: `{registry: X, repository: shop/web}`?"""
         if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
             return False
         if "/" not in text.text and not _REPOSITORY_KEY(text.key):
@@ -335,7 +335,7 @@ class _Reader:
 
     @cached_property
     def _has_host(self) -> bool:
-        """Is our host by itself a value anywhere in the object?"""
+        """Is our host a whole value anywhere in the object?"""
         return any(
             not text.is_key and self._names.is_ours(normalise_host(text.text.strip())) for text in self._texts.texts
         )
@@ -343,7 +343,7 @@ class _Reader:
     # -- places ------------------------------------------------------------------------------------
 
     def _places(self, named: Collection[str]) -> Iterator[tuple[Text, int, str]]:
-        """Every place where one of these chunks stands as a whole."""
+        """Yield every place of one of these chunks as a whole."""
         if len(named) <= _FEW:
             for text in self._texts.texts:
                 for chunk in named:
@@ -371,7 +371,7 @@ def _is_end(end: str, path: str) -> bool:
 
 
 def _starts(text: str, chunk: str) -> Iterator[int]:
-    """Where a chunk stands in a text as a whole; places with the same surroundings are given once."""
+    """Yield the places of a whole chunk in a text; places with equal surroundings only once."""
     size = len(chunk)
     if len(text) == size:
         yield 0

@@ -19,7 +19,7 @@ from acr_cleanup.core.workload import Workload
 
 
 def mirrored_mentions(found: Findings, names: Names) -> Iterator[ObjectMentions]:
-    """What the containers of one cluster name in our registry by the name of another, as far as a rewriting is learnt."""
+    """Yield the images of other registries that the pods of this cluster pull from ours, by the learnt rewriting."""
     folders = learnt(found)
     for image in found.foreign:
         for folder in folders.get(image.reference.host, ()):

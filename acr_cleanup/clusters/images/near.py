@@ -30,7 +30,7 @@ _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\
 _LISTS_OF_VALUES = 2
 _LONGEST_COMMAND = 40
 _NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
-# What is counted, measured or listened to. Build numbers are tags: a `number` may be one.
+# Keys of counts, measures and ports. Build numbers are tags: a `number` may be one.
 _QUANTITY_KEY = re.compile(
     r"^(?:min|max)[A-Z_]|(?:replicas?|count|ports?|seconds|timeout|limit|size|weight|priority|retries|cpu|memory|storage|parallelism|completions"
     r"|workers|threads|concurrency|interval|period|duration|min|max|percent|uid|gid|runasuser|runasgroup|fsgroup|[^a-z]level)s?$",
@@ -40,7 +40,7 @@ _QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
 # `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
 _PAIR_NAMES = ("name", "key", "id", "parameter")
 _PAIR_VALUES = ("value", "default")
-# Words that keys of images and of tags share nothing but these: what is left says whose they are.
+# Words of keys of images and tags. Without them, the rest of the key names the owner.
 _IMAGE_WORDS = re.compile(
     r"image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path|[^a-z0-9]",
     re.IGNORECASE,
@@ -48,7 +48,7 @@ _IMAGE_WORDS = re.compile(
 
 
 class Value(NamedTuple):
-    """A value near a name. `key`: the field that it stands in, as text; empty in lists."""
+    """A value near a name. `key`: its field, as text; empty in lists."""
 
     key: str
     value: str
@@ -65,7 +65,7 @@ def whole(value: Any) -> str:
 
 
 def digest_of(value: str) -> str:
-    """The digest that a whole value is, with or without its algorithm; empty if it is none."""
+    """Return the digest if the whole value is one, with or without its algorithm; otherwise an empty text."""
     match = _WHOLE_DIGEST(value.strip())
     return f"sha256:{match[1]}" if match else ""
 
@@ -125,9 +125,9 @@ def is_weak(text: Text) -> bool:
 
 def values_near(text: Text, names_other: Callable[[str, Any], bool], *, only_beside: bool = False) -> Iterator[Value]:
     """
-    The values near a name that stands in an object. `names_other`: does this field name another image?
+    Yield the values near a name in an object. `names_other`: does this field name another image?
 
-    Values may be lists of tags, and are given one by one. only_beside: only those of the same mapping.
+    The items of a list are separate values. only_beside: only those of the same mapping.
     """
     return filter(may_be_tag, _values_near(text, names_other, only_beside))
 
@@ -155,7 +155,7 @@ def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_besid
         # `[web, api]` under a key: the mapping that has the key.
         above = node.parent if node.parent is not None and isinstance(node.parent.value, Mapping) else None
     if above is not None and above.key != "metadata":
-        # The list that the name is in is read above, as far as it is near.
+        # The list of the name itself is read above, within its distance.
         but = node.key if isinstance(node.value, list) else None
         yield from _scalars(above.value, but=but, claimed=_claimed(above.value, node.key, names_other))
 
@@ -276,7 +276,7 @@ def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callabl
 
 def stem(key: object) -> str:
     """
-    What a key says besides that it is an image or a tag.
+    Return the part of a key that names the owner of an image or a tag.
 
     >>> stem("WEB_IMAGE_TAG"), stem("webImage"), stem("image.tag")
     ('web', 'web', '')
@@ -293,6 +293,6 @@ def _claimed(mapping: Mapping[Any, Any], own: object, names_other: Callable[[str
 def _stems_of_others(
     fields: Iterable[tuple[object, Any]], own: object, names_other: Callable[[str, Any], bool]
 ) -> frozenset[str]:
-    """What the fields that name other repositories are called, besides that they are images."""
+    """Return the stems of the fields that name other repositories."""
     others = {stem(key) for key, value in fields if key != own and names_other(str(key), value)}
     return frozenset(others - {stem(own), ""})

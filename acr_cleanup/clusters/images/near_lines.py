@@ -1,8 +1,8 @@
 """
 Rule 3 in one text: the values of the lines around a name, each of which may be its tag. Pure.
 
-A line belongs to the name unless it belongs to another one: by the block that it is in (indentation, brackets, sections), or
-by what its key is called (`API_TAG` beside `API_IMAGE`).
+A line belongs to the name unless it belongs to another one: by its block (indentation, brackets, sections), or by its
+key (`API_TAG` beside `API_IMAGE`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_CELLS = 12
 class _Line(NamedTuple):
     """
     indent: where it begins. content: likewise, but an element of a list begins behind its dash.
-    values: what it says; several in a list or mapping.
+    values: its values; several in a list or mapping.
     """
 
     indent: int
@@ -50,7 +50,7 @@ class _Line(NamedTuple):
 
 
 def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
-    """What is called a tag shortly before or after a name, in one line: `--image X/web --tag canary`, `<tag>1</tag>`."""
+    """Yield the values called a tag shortly before or after a name in one line: `--image X/web --tag canary`, `<tag>1</tag>`."""
     first = max(text.rfind("\n", 0, start) + 1, start - _WINDOW)
     last = text.find("\n", end)
     line = text[first : min(last if last >= 0 else len(text), end + _WINDOW)]

@@ -1,4 +1,4 @@
-"""What one object says about the registry, in a compact form: the tags are looked up in it later. Values only."""
+"""The compact findings of one object, in which tags are looked up later. Values only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHARTS = "//charts"
 @dataclass(slots=True)
 class NameFinding:
     """
-    What one object says about one name.
+    The findings about one name in one object.
 
     written: the name as it is written; place: the field of its first occurrence.
     beside, near: words that may be a tag, in the plain form, with the field that holds them.
@@ -37,7 +37,7 @@ class NameFinding:
 @dataclass(slots=True, frozen=True)
 class ObjectMentions:
     """
-    What one object says about the registry.
+    The findings about the registry in one object.
 
     names: by key (`names.keys_of`); a folder is filed under itself and a slash.
     words: its distinctive words and parts of tags, and its further words, both packed in one text each.

@@ -1,8 +1,8 @@
 """
-The texts of an API object, and where each stands: what a text is near to can be asked later. Pure.
+The texts of an API object with their places, so that their neighbours can be found later. Pure.
 
 Texts that say nothing about images are left out: identities, `apiVersion`, `kind`, conditions. JSON in a text is walked
-like the rest of the object. Packed text is unpacked (`unpack`), and stands where its packed form does.
+like the rest of the object. Unpacked text (`unpack`) has the place of its packed form.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _DOCUMENT = msgspec.json.Decoder(float_hook=Number)
 
 
 class Node:
-    """A mapping or list of an object, and what holds it. `field`: the place of a document that stands in a text."""
+    """A mapping or list of an object, with its parent. `field`: the place of a document inside a text."""
 
     __slots__ = ("field", "key", "parent", "value")
 
@@ -110,7 +110,7 @@ class Text(NamedTuple):
 
 
 class ContainerImage(NamedTuple):
-    """The image field of a container, which was parsed as a reference and is no text any more."""
+    """The image field of a container, which was parsed as a reference and is not read as text."""
 
     field: str
     container: str
@@ -248,7 +248,7 @@ def _is_secret(variable: Mapping[Any, Any]) -> bool:
 
 def without_repetition(text: str) -> str:
     """
-    A text that repeats itself from its beginning to its end, cut: what is near to what stays the same.
+    Cut a text that repeats itself from its beginning to its end. The neighbours of each name stay the same.
 
     >>> len(without_repetition("image: web\\n" * 10_000)) < 5_000
     True

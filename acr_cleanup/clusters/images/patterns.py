@@ -1,4 +1,4 @@
-"""What may stand before and after a name in a text: tags, templates, ranges, patterns of policies."""
+"""Expressions for the text around a name: tags, templates, ranges, patterns of policies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPEN = re.compile(
 )
 OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
 PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
-# A tag that goes on in a template is no tag yet: `web:1.2-{{ … }}`.
+# A template follows, so the text is only a part of a tag: `web:1.2-{{ … }}`.
 GOES_ON = re.compile(
     r"[-_.]?(?:\{\{?[A-Za-z. $_(]|\$[({A-Za-z_]|%[a-z({]|<[A-Za-z_]|\[\[|#\{)|[*~^]|\[[0-9a-zA-Z]|\\[dw.*+]|\(\?"
 )

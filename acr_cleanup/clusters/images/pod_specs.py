@@ -1,5 +1,5 @@
 """
-One API object -> the uses of our registry's images in it, what else of the registry it names, and what cannot be read. Pure.
+One API object -> its uses of our registry's images, the other names of the registry in it, and unreadable values. Pure.
 
 Every kind that can start a pod has a pod spec at a path of its own; `KINDS` lists them, and one walk serves all:
 containers, init containers (sidecars are among them), ephemeral containers and image volumes. A pod's status is read as
@@ -74,7 +74,7 @@ KINDS = (
     Kind("DaemonSet", "daemonsets", "apps", _TEMPLATE),
     Kind("Job", "jobs", "batch", _TEMPLATE),
     Kind("CronJob", "cronjobs", "batch", ("spec", "jobTemplate", "spec", "template", "spec")),
-    # What a rollback of a StatefulSet or DaemonSet would start.
+    # A rollback of a StatefulSet or DaemonSet starts these.
     Kind(
         "ControllerRevision", "controllerrevisions", "apps", ("data", "spec", "template", "spec"), always_served=False
     ),
@@ -84,7 +84,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class ForeignImage:
-    """The image of another registry in a container: a mirror of ours may hold it. `place`: workload, container, field."""
+    """The image of another registry in a container. A mirror in our registry may have it."""
 
     workload: Workload
     container: str
@@ -95,10 +95,10 @@ class ForeignImage:
 @dataclass(frozen=True, slots=True)
 class Findings:
     """
-    What was found in one object, or in many.
+    The findings in one object, or in many.
 
-    notes: where our registry is written without a repository that can be told; sentences.
-    mentions: what the objects name. digests: each digest that any of them contains, with the first object and its field.
+    notes: sentences about values that name our registry, but no recognisable repository.
+    mentions: the names in each object. digests: each digest that any of them contains, with the first object and its field.
     foreign: images of other registries in containers.
     """
 
@@ -128,7 +128,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A place in an object where an image is named: `value` is what stands there, whatever its type."""
+    """A place in an object where an image is named. `value` may have any type."""
 
     field: str
     container: str
@@ -155,7 +155,7 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
 
 def uses_in_document(value: Any, workload: Workload, field: str, names: Names) -> Findings:
     """
-    What a document names: text, or what was decoded from it. `field`: where it stands; the fields found begin with it.
+    Read a document: text, or a decoded value. `field`: its place in the object; the fields of the findings begin with it.
 
     Never raises for what a document holds; no blockers come of it.
     """
@@ -187,7 +187,7 @@ def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *,
 
 
 def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) -> Findings:
-    """What the image fields of a pod spec and of a pod's status say."""
+    """Read the image fields of a pod spec and of a pod's status."""
     found = Findings()
     # The repositories that each container names, to which a digest in its status belongs.
     named: dict[str, list[ImageReference]] = {}
@@ -256,7 +256,7 @@ def _status_places(status: Any) -> Iterator[_Place]:
 
 
 def _at(obj: Any, path: tuple[str, ...]) -> Any:
-    """What stands at a path; what stands in its way, if that is no object."""
+    """Return the value at a path, or the value that blocks the path if it is not an object."""
     for key in path:
         if not isinstance(obj, Mapping):
             return obj
@@ -364,5 +364,5 @@ def _blocker(workload: Workload, place: _Place) -> Blocker:
         where=workload.cluster,
         call=f"reading {quoted(name)}",
         seen=f"{place.field}{container} is {thing}: no image reference, but it names our registry.",
-        remedy="Correct the image there, or delete the object; until then nobody can say which image it needs.",
+        remedy="Correct the image there, or delete the object; until then it is unknown which image it needs.",
     )

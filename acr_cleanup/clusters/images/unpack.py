@@ -1,7 +1,7 @@
 """
-What is packed in a text: escapes of JSON, YAML and URLs, base64 (also of gzip, also of chart archives), UTF-16. Pure.
+Unpack text: escapes of JSON, YAML and URLs, base64 (also of gzip, also of chart archives), UTF-16. Pure.
 
-Bounded: a text that unpacks to more than any object of a cluster needs is read as far as that.
+A text that unpacks to more than `MOST_BYTES` is read up to this limit.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _unpack(text: str, budget: Budget) -> Iterator[str]:
 
 
 def unpacked_run(run: str, budget: Budget) -> Iterator[str]:
-    """What is packed in a long run of base64 inside of another text."""
+    """Unpack a long run of base64 inside another text."""
     if budget.left > 0 and _BASE64(run):
         for inside in _decoded(run, budget):
             budget.left -= len(inside)
@@ -84,7 +84,7 @@ def _decoded(text: str, budget: Budget) -> Iterator[str]:
 
 
 def text_of(data: bytes) -> str:
-    """The text of some bytes, in UTF-8 or UTF-16; what is no text in them becomes other characters."""
+    """Decode bytes as UTF-8 or UTF-16. Invalid bytes become replacement characters."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     half = len(data) // 2
@@ -96,7 +96,7 @@ def text_of(data: bytes) -> str:
 
 
 def _inflated(packed: bytes, room: int) -> bytes:
-    """All members of gzip data, as far as there is room, and as far as they are whole."""
+    """Unpack all complete members of gzip data, up to `room` bytes."""
     parts: list[bytes] = []
     while packed and room > 0:
         member = zlib.decompressobj(wbits=31)

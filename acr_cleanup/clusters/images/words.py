@@ -116,8 +116,8 @@ class Written(NamedTuple):
     """
     One chunk, read as a reference.
 
-    name: the key under which it is filed (`names.keys_of`); empty if it names no repository.
-    folder: the beginning of repositories that it names; empty if it names none.
+    name: the key under which it is filed (`names.keys_of`); empty if it is not the name of a repository.
+    folder: the beginning of repositories that it names, or empty.
     host: "ours", "foreign", or empty if no host is written.
     tag: the tag, empty if there is none. With `colon`, a colon or `@` ends the chunk: a tag may follow. With `variable`, a
         variable stands there, or in the tag.
@@ -164,7 +164,7 @@ def read_chunk(chunk: str, names: Names) -> Written:
         tag = colon = ""  # `http://web:80` is a host and its port
     literal, head = _literal(parts, names)
     written = _resolve(literal, head, names)
-    # Behind our host, what is no tag may stand for any.
+    # Behind our host, an invalid tag may mean any tag.
     variable = variable or (bool(is_invalid) and written.host == "ours")
     return written._replace(
         tag=tag,
