@@ -64,6 +64,10 @@ It cannot know that the POST changes nothing.
 """
 
 
+UNREAD_MANIFEST = "cannot be read or understood"
+"""What the summary says of a manifest that the first look could not read."""
+
+
 class Request(NamedTuple):
     """The nth request with this method and URL in a run, counted from 0."""
 
@@ -168,7 +172,8 @@ def test_fault_at_any_request_leaves_a_sound_run(part: int, tmp_path: Path, monk
         if case.is_survived:
             assert (ran.code, deleted) == (0, all_deletions), ran.out
         if ran.code == 0 and case.kind != "404":
-            assert deleted == all_deletions, ran.out
+            # A manifest that cannot be read keeps its own tags. That is a warning, not a failure.
+            assert deleted == all_deletions or (deleted < all_deletions and UNREAD_MANIFEST in ran.out), ran.out
 
     for case in chosen:
         try:

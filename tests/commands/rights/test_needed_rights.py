@@ -30,6 +30,8 @@ from tests.helpers.paths import ROOT
 from tests.helpers.permission_scripts import PermissionScript, print_script
 from tests.helpers.stage import OLD, REPOSITORY, Stage, shorten_pauses, staged
 
+pytestmark = pytest.mark.extended
+
 PLAN, APPLY, EXPLAIN, COLLECT, NAMES, RESTORE = Command
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
 HIDDEN = f"{SUBSCRIPTION}/resourceGroups/rg-other/providers/{CLUSTERS}/aks-hidden"
