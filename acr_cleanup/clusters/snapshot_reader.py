@@ -16,7 +16,7 @@ from threading import Lock
 import msgspec
 
 from acr_cleanup import __version__
-from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import MAX_BYTES
 from acr_cleanup.clusters.target import SnapshotPlace
 from acr_cleanup.core.references import (

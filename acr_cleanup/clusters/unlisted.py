@@ -19,7 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access import roles
+from acr_cleanup.access.arm_errors import Subscription, arm_problem
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -28,8 +30,6 @@ from acr_cleanup.access.resource_manager import (
     list_resources,
     open_manager,
 )
-from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
-from acr_cleanup.clusters.read_failure import ReadFailure, unexpected
 from acr_cleanup.clusters.target import AksPlace, ClusterTarget
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Blocker, Outside

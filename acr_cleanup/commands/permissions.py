@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from acr_cleanup.access import roles as rights
-from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import Access, ClusterSurvey
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster

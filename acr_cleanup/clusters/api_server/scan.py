@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.connection import Connection
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
@@ -26,7 +27,6 @@ from acr_cleanup.clusters.api_server.list_rights import ListRights, or_waive_it,
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, Page, has_helm_objects, open_page
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
-from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
