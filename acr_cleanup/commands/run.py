@@ -18,7 +18,7 @@ from pathlib import Path
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
 from acr_cleanup.core.plan import Plan
-from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError, unexpected
 from acr_cleanup.records.journal import open_journal
@@ -32,7 +32,7 @@ from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
-from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_usage
+from acr_cleanup.stages.read import ConfiguredClusters, ServiceChoice, UsageSources, read_usage
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.soft_delete import read_soft_delete
 from acr_cleanup.stages.verify import Witness, verify
@@ -117,6 +117,15 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             settings.waive,
             settings.subscriptions,
             unlisted_block=settings.require_all_clusters,
+            services=ServiceChoice(
+                settings.services,
+                required=settings.require_all_services,
+                registry_subscription=settings.registry_subscription_id,
+                registry_group=settings.registry_resource_group,
+                revisions=settings.container_app_revisions,
+                site_snapshots=settings.app_service_snapshots,
+                concurrency=settings.concurrency,
+            ),
         )
         soft_delete = partial(
             read_soft_delete,
@@ -261,7 +270,9 @@ async def _delete(
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
-    configured = (SeenCluster(target.key, target.resource_id) for target in settings.clusters)
+    configured = [SeenCluster(target.key, target.resource_id) for target in settings.clusters]
+    if settings.services != frozenset():
+        configured.append(SeenCluster(SERVICES, None))
     return doubts(
         reviewed, settings.registry.login_server, configured, settings.plan_max_age, now, settings.policy.shard
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.usage import ClusterScan, Outside, UsageIndex
+from acr_cleanup.core.usage import SERVICES, ClusterScan, ImageUse, Outside, UsageIndex, Workload
 from acr_cleanup.runtimes.base import Progress
 
 
@@ -31,6 +35,34 @@ class UsageSources(Protocol):
         """Search for clusters that the configuration does not list."""
         ...
 
+    async def read_services(self, *, planned: bool) -> tuple[tuple[ClusterScan, ...], Outside]:
+        """
+        Read the other services of Azure that use images.
+
+        planned: a plan exists already, so only what decides is read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChoice:
+    """
+    Which services of Azure are read, and how.
+
+    groups: the selected groups; None for all that exist, empty for none.
+    required: a subscription that is not seen as a whole is a blocker.
+    revisions: how many inactive revisions of each Container App count as used; None for all.
+    site_snapshots: how many snapshots of the configuration of each site count as used.
+    """
+
+    groups: frozenset[str] | None = frozenset()
+    required: bool = False
+    registry_subscription: str | None = None
+    registry_group: str | None = None
+    revisions: int | None = None
+    site_snapshots: int = 0
+    concurrency: int = 8
+
 
 @dataclass(frozen=True)
 class ConfiguredClusters:
@@ -45,6 +77,7 @@ class ConfiguredClusters:
     subscriptions: tuple[str, ...] = ()
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
+    services: ServiceChoice = ServiceChoice()
 
     async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
         # The SDKs take more than a second to import; a wrong configuration must not wait for them.
@@ -77,17 +110,52 @@ class ConfiguredClusters:
 
         return await find_unlisted(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
 
+    async def read_services(self, *, planned: bool) -> tuple[tuple[ClusterScan, ...], Outside]:
+        if self.services.groups == frozenset():
+            return (), Outside()
+        from acr_cleanup.clusters.unlisted import KnownClusters  # noqa: PLC0415
+        from acr_cleanup.services.scan import ServiceSearch, read_services  # noqa: PLC0415
+
+        known = await asyncio.to_thread(KnownClusters.of, self.targets)
+        search = ServiceSearch(
+            self.registry,
+            subscriptions=self.subscriptions or known.subscriptions,
+            read_text=partial(_uses_in_text, self.registry),
+            only_these=bool(self.subscriptions),
+            registry_subscription=self.services.registry_subscription,
+            registry_group=self.services.registry_group,
+            groups=self.services.groups,
+            required=self.services.required,
+            waived=[waiver.kind for waiver in self.waive if waiver.cluster == SERVICES],
+            revisions=self.services.revisions,
+            site_snapshots=self.services.site_snapshots,
+            known_clusters=known.ids | known.hosts,
+            pullers=not planned,
+            concurrency=self.services.concurrency,
+        )
+        return await read_services(search, self.azure)
+
+
+def _uses_in_text(registry: RegistryHost, resource: Any, workload: Workload) -> Iterable[ImageUse]:
+    """Find images in all text of a resource of Azure, with the reader of Kubernetes objects."""
+    from acr_cleanup.clusters.images.pod_specs import uses_in_document  # noqa: PLC0415
+
+    if not registry.mentioned_in(msgspec.json.encode(resource).decode()):
+        return ()
+    return uses_in_document(resource, workload, "", registry).uses
+
 
 async def read_usage(
     sources: UsageSources, progress: Progress, clock: Callable[[], datetime], *, planned: bool = False
 ) -> UsageIndex:
     """
-    Scan all clusters and search for unlisted ones, side by side.
+    Scan all clusters, read services, and search for unlisted clusters, side by side.
 
     planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
     """
     read_at = clock()
-    scans, outside = tuple[ClusterScan, ...](), Outside()
+    scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()
+    outside, beside = Outside(), Outside()
 
     async def scan() -> None:
         nonlocal scans
@@ -97,6 +165,12 @@ async def read_usage(
         nonlocal outside
         outside = await sources.find_unlisted()
 
-    jobs = [scan] if planned and not sources.unlisted_block else [scan, find_unlisted]
+    async def read_services() -> None:
+        nonlocal services, beside
+        services, beside = await sources.read_services(planned=planned)
+
+    jobs = [scan, read_services]
+    if not planned or sources.unlisted_block:
+        jobs.append(find_unlisted)
     await gather(jobs, limit=len(jobs))
-    return UsageIndex.of(scans, read_at, outside)
+    return UsageIndex.of((*scans, *services), read_at, outside + beside)

@@ -1,0 +1,79 @@
+"""
+Which types of resources exist in which subscriptions, by Resource Graph.
+
+Resource Graph lags and can truncate its answers. It adds subscriptions and types to what is read
+and reported. It never shows that something does not exist.
+https://learn.microsoft.com/azure/governance/resource-graph/concepts/work-with-data
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from acr_cleanup.access import roles
+from acr_cleanup.access.arm_errors import Subscription, arm_problem
+from acr_cleanup.access.read_failure import ReadFailure
+from acr_cleanup.access.resource_manager import ResourceManager, send
+
+_PATH, _VERSION = "/providers/Microsoft.ResourceGraph/resources", "2021-03-01"
+_QUERY = "resources | summarize count() by type, subscriptionId"
+_CALL = "ask Resource Graph for types of resources"
+_PAGES = 100
+_NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(slots=True)
+class Discovered:
+    """
+    types: by subscription, the types of its resources, in lower case.
+    problem: why the list may be incomplete; None if nothing says so.
+    """
+
+    types: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    problem: ReadFailure | None = None
+
+    def has(self, subscription: str, type_: str) -> bool:
+        return type_.lower() in self.types.get(subscription.lower(), ())
+
+
+async def discover(manager: ResourceManager, known: Sequence[str], only: Sequence[str]) -> Discovered:
+    """
+    Ask which types exist in which subscriptions. A failure is part of the result.
+
+    known: subscriptions of the configuration; any of them provides a client.
+    only: ask about these subscriptions alone; empty for all that the identity can see.
+    """
+    discovered = Discovered()
+    target = Subscription(next(iter(known), _NO_SUBSCRIPTION))
+    try:
+        client = await manager.client(target.subscription_id)
+        token = ""
+        for _ in range(_PAGES):
+            options: dict[str, Any] = {"resultFormat": "objectArray"} | ({"$skipToken": token} if token else {})
+            body: dict[str, Any] = {"query": _QUERY, "options": options}
+            body |= {"subscriptions": list(only)} if only else {}
+            with arm_problem(_CALL, target, role=roles.READER):
+                page = await send(client, "POST", _PATH, _VERSION, body)
+                rows = page.get("data") if isinstance(page, dict) else None
+                if not isinstance(rows, list):
+                    raise ValueError("the answer is not a page of Resource Graph")  # noqa: TRY004
+            for row in rows:
+                if isinstance(row, dict) and row.get("type") and row.get("subscriptionId"):
+                    # Pages may repeat a row.
+                    discovered.types[str(row["subscriptionId"]).lower()].add(str(row["type"]).lower())
+            token = page.get("$skipToken") or ""
+            if not isinstance(token, str) or not token:
+                truncated = str(page.get("resultTruncated")).lower() == "true"
+                discovered.problem = _incomplete("its answer is truncated.") if truncated else None
+                return discovered
+        discovered.problem = _incomplete(f"its answer has more than {_PAGES} pages.")
+    except ReadFailure as failure:
+        discovered.problem = failure
+    return discovered
+
+
+def _incomplete(seen: str) -> ReadFailure:
+    return ReadFailure(_CALL, seen, "Set `subscriptions` to those whose services may use the registry.")

@@ -1,0 +1,117 @@
+"""Who else may pull: identities, tokens and open doors of the registry that no configured cluster or service explains."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.jwt import claims_of
+from acr_cleanup.access.permissions import may
+from acr_cleanup.access.read_failure import ReadFailure
+from acr_cleanup.core.usage import Puller
+from acr_cleanup.services.images import first
+from acr_cleanup.services.requests import NotRegisteredError, Requests, Resource
+from acr_cleanup.services.search import ServiceSearch, SubscriptionReading
+from acr_cleanup.services.table import REGISTRIES
+
+logger = logging.getLogger(__name__)
+
+_ROLES_VERSION = "2022-04-01"
+_CLUSTERS, _CLUSTERS_VERSION = "Microsoft.ContainerService/managedClusters", "2025-05-01"
+_PULL = f"{REGISTRIES.type}/pull/read"
+_READ_CONTENT = f"{REGISTRIES.type}/repositories/content/read"
+
+
+async def read_pullers(
+    registry: Resource, readings: Sequence[SubscriptionReading], search: ServiceSearch, azure: Azure
+) -> tuple[Puller, ...]:
+    """
+    Return who may pull and is not read. A list that cannot be read becomes a row that says so.
+
+    https://learn.microsoft.com/rest/api/authorization/role-assignments/list-for-scope
+    """
+    pullers = [
+        Puller(name, kind, "pull")
+        for field, name, kind in (
+            ("properties.adminUserEnabled", "everyone with its password", "admin user"),
+            ("properties.anonymousPullEnabled", "everyone", "anonymous pull"),
+        )
+        if first(registry.body, field) is True
+    ]
+    subscription = registry.id.split("/")[2].lower()
+    requests = next(each.reader.requests for each in readings if each.subscription == subscription)
+    try:
+        for token in await requests.list(f"{registry.id}/tokens", REGISTRIES.api_version):
+            if str(first(token.body, "properties.status") or "enabled").lower() == "enabled":
+                scope = str(first(token.body, "properties.scopeMapId") or "").rpartition("/")[2]
+                pullers.append(Puller(token.name, "token", scope))
+    except (ReadFailure, NotRegisteredError) as error:
+        pullers.append(_unlisted("tokens", error))
+    try:
+        pullers += await _assigned(registry, requests, await _explained(readings, search, azure))
+    except (ReadFailure, NotRegisteredError) as error:
+        pullers.append(_unlisted("role assignments", error))
+    return tuple(dict.fromkeys(pullers))
+
+
+def _unlisted(what: str, error: Exception) -> Puller:
+    return Puller("unknown", what, f"not listed: {getattr(error, 'seen', error)}")
+
+
+async def _explained(readings: Sequence[SubscriptionReading], search: ServiceSearch, azure: Azure) -> set[str]:
+    """Return the principals of this run, of the services that were read, and of the configured clusters."""
+    scope = azure.resource_manager_scope or f"{azure.resource_manager.rstrip('/')}/.default"
+    principals = {str(claims_of((await azure.credential.get_token(scope)).token).get("oid", "")).lower()}
+    for reading in readings:
+        for type_ in reading.types:
+            principals |= type_.findings.identities
+        principals |= await _kubelets(reading.reader.requests, search)
+    return principals
+
+
+async def _kubelets(requests: Requests, search: ServiceSearch) -> set[str]:
+    """Return the identities with which the nodes of configured clusters pull."""
+    try:
+        path = f"/subscriptions/{requests.subscription}/providers/{_CLUSTERS}"
+        clusters = await requests.list(path, _CLUSTERS_VERSION)
+    except (ReadFailure, NotRegisteredError):
+        logger.debug("listing the kubelet identities failed", exc_info=True)
+        return set()
+    field = "properties.identityProfile.kubeletidentity.objectId"
+    return {str(first(each.body, field)).lower() for each in clusters if each.id.lower() in search.known_clusters}
+
+
+async def _assigned(registry: Resource, requests: Requests, explained: set[str]) -> list[Puller]:
+    """Return the principals with a role that includes pulling, on the registry or above it."""
+    pullers: list[Puller] = []
+    definitions: dict[str, str] = {}
+    path = f"{registry.id}/providers/Microsoft.Authorization/roleAssignments"
+    for assignment in await requests.list(path, _ROLES_VERSION, any_scope=True):
+        properties: dict[str, Any] = first(assignment.body, "properties") or {}
+        principal, role = str(properties.get("principalId")), str(properties.get("roleDefinitionId"))
+        if principal.lower() in explained:
+            continue
+        if role not in definitions:
+            definitions[role] = await _pulling_role(role, requests)
+        if name := definitions[role]:
+            condition = " (with a condition)" if properties.get("condition") else ""
+            pullers.append(Puller(principal, str(properties.get("principalType") or "identity"), f"{name}{condition}"))
+    return pullers
+
+
+async def _pulling_role(definition: str, requests: Requests) -> str:
+    """Return the name of a role that includes pulling; "" for another role."""
+    if not definition.lower().startswith("/subscriptions/"):
+        # Roles of management groups are the same below a subscription.
+        definition = f"/subscriptions/{requests.subscription}{definition}"
+    try:
+        role = await requests.get(definition, _ROLES_VERSION)
+    except (ReadFailure, NotRegisteredError):
+        return f"role {definition.rpartition('/')[2]}, which cannot be read"
+    granted = first(role, "properties.permissions")
+    granted = [each for each in granted if isinstance(each, dict)] if isinstance(granted, list) else []
+    data = [{"actions": each.get("dataActions"), "notActions": each.get("notDataActions")} for each in granted]
+    pulls = may(granted, _PULL) or may(data, _READ_CONTENT)
+    return str(first(role, "properties.roleName") or definition.rpartition("/")[2]) if pulls else ""
