@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 TASK := azure-pipelines-task
 
-# Where the environment forbids it, each of a hundred processes would compile the SDKs again.
+# If the environment forbids compiled files, each of a hundred processes would compile the SDKs again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ demo: $(VENV)/runtime.done  ## Run the whole job on an embedded registry and two
 test: $(VENV)/dev.done  ## Check style, types and layering, and run the tests that show each promise broken (2 minutes).
 	@$(MAKE) --no-print-directory --jobs 4 --output-sync=target lint types contracts unit
 
-# Without Docker or Node, the parts that need them say that they are skipped.
+# Without Docker or Node, the parts that need them are skipped with a message.
 test-all: $(VENV)/dev.done  ## Run everything else too: all tests with coverage floors, more worlds and faults, memory, image, task (40 minutes).
 	@$(MAKE) --no-print-directory lint types contracts image-test
 	@if $(NODE_20) && command -v npm >/dev/null; then $(MAKE) --no-print-directory task; \
@@ -38,7 +38,7 @@ types: $(VENV)/dev.done
 contracts: $(VENV)/dev.done
 	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/contracts.log || { cat $(VENV)/contracts.log; exit 1; }
 
-# One more than there are cores, as some tests wait. A worker without tests takes tests from the others.
+# One worker more than cores, because some tests wait. A worker without tests takes tests from the others.
 TESTS = $(RUN) -m pytest -q -n $$((`getconf _NPROCESSORS_ONLN` + 1)) --dist worksteal
 
 # Derandomised: the same examples in every run.
@@ -59,8 +59,8 @@ worlds: $(VENV)/dev.done
 
 WORLDS ?= 20000
 soak: SEED := $(or $(SEED),$(shell date +%s))
-soak: $(VENV)/dev.done  ## Prove the rule on 20,000 made worlds, races and a fault at every call (some hours; SEED=..., WORLDS=...).
-	@echo "$(WORLDS) worlds in batches of 50, from seed $(SEED) on: what a batch held is told at the end."
+soak: $(VENV)/dev.done  ## Test the rule on 20,000 generated worlds, with races and a fault at every call (some hours; SEED=..., WORLDS=...).
+	@echo "$(WORLDS) worlds in batches of 50, from seed $(SEED) on: the results of each batch are printed at the end."
 	@ACR_CLEANUP_SEED=$(SEED) ACR_CLEANUP_WORLDS=$(WORLDS) ACR_CLEANUP_RACES=2000 ACR_CLEANUP_EVERY_FAULT=1 \
 	  $(RUN) -m pytest -q -rP -p no:cacheprovider -n `getconf _NPROCESSORS_ONLN` \
 	  tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_faults.py
@@ -68,24 +68,24 @@ soak: $(VENV)/dev.done  ## Prove the rule on 20,000 made worlds, races and a fau
 contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schemas and documentation with the code; UPDATE_CONTRACT=1 writes them.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/settings/test_contract.py tests/entries/test_task.py tests/records/test_schemas.py
 
-# Where there is no atheris, there is the first half alone, and that is said.
+# Without atheris, only the first half runs, and a message says so.
 FUZZ_EXAMPLES ?= 3000
 FUZZ_SECONDS ?= 60
-fuzz: $(VENV)/further.done  ## Try thousands of spoilt documents, then those that coverage chooses (FUZZ_EXAMPLES, FUZZ_SECONDS of each law).
+fuzz: $(VENV)/further.done  ## Try thousands of malformed documents, then inputs that coverage chooses (FUZZ_EXAMPLES, FUZZ_SECONDS for each property).
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(TESTS) --timeout 3600 --hypothesis-show-statistics tests/fuzz >$(VENV)/fuzz.log 2>&1 \
 	  || { cat $(VENV)/fuzz.log; exit 1; }
 	@tail -n 1 $(VENV)/fuzz.log
 	@$(RUN) -m tests.fuzz $(FUZZ_SECONDS)
 
-# In copies below mutants/, which know what an earlier run has found; `make clean` forgets it. ONLY=acr_cleanup.core.space* takes a part.
-mutation: $(VENV)/further.done  ## Change what decides and what deletes in thousands of small ways, and list what no test notices (ONLY=...).
+# Works on copies in mutants/ and continues from the results of the last run; `make clean` removes both. ONLY=acr_cleanup.core.space* selects a part.
+mutation: $(VENV)/further.done  ## Change the code that decides and deletes in thousands of small ways; list the changes that no test notices (ONLY=...).
 	@mkdir -p mutants
 	@PYTHONHASHSEED=0 $(RUN) -m tests.mutation $(ONLY)
 
-audit: $(VENV)/further.done  ## Ask whether anything that is installed is known to be vulnerable (needs the network).
+audit: $(VENV)/further.done  ## Look for known vulnerabilities in installed packages (needs the network).
 	@.github/audit.sh $(CURDIR)/$(VENV)/bin
 
-bench: $(VENV)/dev.done  ## Measure what is claimed about speed and size, beside the plain ways of doing it.
+bench: $(VENV)/dev.done  ## Measure the claims about speed and size, compared with the plain ways of doing it.
 	@$(RUN) -m tests.bench
 
 bench-memory: $(VENV)/dev.done
@@ -114,7 +114,7 @@ clean:  ## Remove the environment and everything that was generated.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage acr-cleanup bench-results mutants
 	rm -rf $(TASK)/node_modules $(TASK)/build $(TASK)/dist
 
-# Debian keeps what venv needs in a package of its own; as root it is installed here, otherwise the message says how.
+# Debian has a separate package for venv. As root it is installed here; otherwise a message says how.
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "acr-cleanup needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version`. Set PYTHON=..." >&2; exit 2; }
@@ -140,7 +140,7 @@ $(VENV)/further.done: requirements/further.lock $(VENV)/ci.done | $(RUN)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/further.lock
 	@touch $@
 
-# Nothing of these packages runs but what the task's own scripts call: no install scripts.
+# No install scripts: of these packages, only the commands that the task's own scripts call may run.
 $(TASK)/node_modules/.package-lock.json: $(TASK)/package-lock.json
 	@$(NODE_20) \
 	  || { echo "The task needs Node 20 or newer, and npm; node is `node --version 2>/dev/null || echo not there`." >&2; exit 2; }

@@ -1,3 +1,3 @@
-"""acr-cleanup deletes from one Azure container registry what is old and what no cluster uses."""
+"""Deletes old images that no cluster uses from one Azure container registry."""
 
 __version__ = "0.1.0"

@@ -18,8 +18,9 @@ async def gather(jobs: Iterable[Callable[[], Awaitable[T]]], *, limit: int) -> l
     """
     Run the jobs, at most `limit` at a time, and return their results in order.
 
-    The first failure cancels the other jobs and is raised as itself, not as a group. If several jobs fail, an
-    `AcrCleanupError` is raised before any other exception: only that one has a message for the user.
+    The first failure cancels the other jobs and is raised as itself, not as a group. If several
+    jobs fail, an `AcrCleanupError` is raised before any other exception: only that one has a
+    message for the user.
     """
     slots = asyncio.Semaphore(limit)
 
@@ -51,7 +52,8 @@ async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: floa
     """
     Await `work`, but cancel it once `stop` is set and `grace` seconds have passed.
 
-    Raises `CancelledError` then. `stop.is_set()` tells the caller whether a stop or a cancellation was the cause.
+    Raises `CancelledError` then. `stop.is_set()` tells the caller whether a stop or a cancellation
+    was the cause.
     """
     task = asyncio.ensure_future(work)
     stopped = asyncio.ensure_future(stop.wait())

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from types import FrameType
-from typing import ClassVar
 
 from acr_cleanup.errors import ConfigurationError, Problem, unexpected
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
@@ -110,7 +109,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     if settings.apply_plan is not None and settings.dry_run:
         text = "apply-plan is ignored in a dry run: the run makes a new plan."
         runtime.annotate(Level.INFO, "Reviewed plan", text)
-    settings = replace(settings, report_dir=step.folder.prepare(runtime))
+    settings = replace(settings, report_dir=step.folder.prepare_folder(runtime))
     # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
     from acr_cleanup.commands.run import run as clean  # noqa: PLC0415
 
@@ -126,12 +125,12 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
             return _report_failure(error, runtime, deleting=not settings.dry_run)
 
 
-def _collect(settings: Settings, runtime: PipelineRuntime, environ: Mapping[str, str], snapshot: SnapshotFile) -> int:
+def _collect(settings: Settings, runtime: PipelineRuntime, environ: Mapping[str, str], snapshot: OutputPath) -> int:
     """Read the clusters into a usage snapshot. Nothing is planned or deleted."""
     from acr_cleanup.commands.collect import collect  # noqa: PLC0415
 
     with snapshot.handed_over():
-        return asyncio.run(collect(settings, runtime, environ, out=snapshot.prepare(), dialect=_dialect(runtime)))
+        return asyncio.run(collect(settings, runtime, environ, out=snapshot.prepare_file(), dialect=_dialect(runtime)))
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,8 @@ class _Step:
     """The checked inputs of a step."""
 
     settings: Settings
-    folder: ReportFolder
-    snapshot: SnapshotFile | None
+    folder: OutputPath
+    snapshot: OutputPath | None
     """Where to write a usage snapshot; None if the step plans or deletes."""
     reviewed: ReviewedPlan | None
 
@@ -157,8 +156,8 @@ def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace
     collect = given["collect"].strip()
     settings, problems, where = _load(given, runtime, environ, workspace)
     named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
-    folder = ReportFolder(workspace, named)
-    snapshot = SnapshotFile(workspace, Path(collect)) if collect else None
+    folder = OutputPath.of_reports(workspace, named)
+    snapshot = OutputPath.of_snapshot(workspace, Path(collect)) if collect else None
     problems = (*problems, *folder.problems(), *(snapshot.problems() if snapshot is not None else ()))
     reviewed = None
     if settings is not None and settings.apply_plan is not None and not (settings.dry_run or snapshot):
@@ -257,15 +256,27 @@ def _give_to_owner(workspace: Path, paths: Iterable[Path]) -> None:
 
 
 @dataclass
-class _OwnPath:
-    """A path of the step: inside the workspace, and with the owner of the workspace."""
+class OutputPath:
+    """A path that the step writes: inside the workspace, and with the owner of the workspace."""
 
     workspace: Path
     named: Path
+    option: str
+    """The input that names it."""
+    kind: str
+    """`file` or `folder`."""
     _made: list[Path] = field(default_factory=list)
     """The files and folders that the step creates."""
-    option: ClassVar[str]
-    kind: ClassVar[str]
+
+    @classmethod
+    def of_reports(cls, workspace: Path, named: Path) -> OutputPath:
+        """Return the folder of the report files."""
+        return cls(workspace, named, "report-dir", "folder")
+
+    @classmethod
+    def of_snapshot(cls, workspace: Path, named: Path) -> OutputPath:
+        """Return the file of a usage snapshot that the step collects."""
+        return cls(workspace, named, "collect", "file")
 
     def problems(self) -> tuple[Problem, ...]:
         """Return why this path cannot be used."""
@@ -280,43 +291,26 @@ class _OwnPath:
         try:
             yield
         finally:
-            _give_to_owner(self.workspace, (*self._made, *self._contents()))
+            reports = (
+                path
+                for folder in self._made[:1]
+                for path in (*(folder / name for name in files.names()), *folder.glob(files.JOURNALS))
+            )
+            _give_to_owner(self.workspace, (*self._made, *reports))
 
-    def _contents(self) -> Iterable[Path]:
-        return ()
-
-    def _path(self) -> Path:
-        return (self.workspace / self.named).resolve()
-
-
-@dataclass
-class SnapshotFile(_OwnPath):
-    """The usage snapshot that a step collects."""
-
-    option = "collect"
-    kind = "file"
-
-    def prepare(self) -> Path:
+    def prepare_file(self) -> Path:
         """
         Check that the file can be written. Returns its path, relative to the workspace.
 
         Raises `ConfigurationError`.
         """
-        path = self._path()
+        path = (self.workspace / self.named).resolve()
         self._made = [path, *_missing(path.parent, self.workspace)]
         path = path.relative_to(self.workspace)
-        files.prepare_file(path, "collect", "the usage snapshot")
+        files.prepare_file(path, self.option, "the usage snapshot")
         return path
 
-
-@dataclass
-class ReportFolder(_OwnPath):
-    """The folder of the report files."""
-
-    option = "report-dir"
-    kind = "folder"
-
-    def prepare(self, runtime: PipelineRuntime) -> Path:
+    def prepare_folder(self, runtime: PipelineRuntime) -> Path:
         """
         Create the folder, or a temporary one if the workspace is read-only.
 
@@ -324,7 +318,7 @@ class ReportFolder(_OwnPath):
         if the path is not a folder, or if no folder can be written: no run may delete without a
         report.
         """
-        path = self._path()
+        path = (self.workspace / self.named).resolve()
         missing = _missing(path, self.workspace)
         try:
             files.prepare(path)
@@ -346,11 +340,6 @@ class ReportFolder(_OwnPath):
         text = f"The workspace cannot be written to ({reason.strerror}). The report files are in {path}.{lost}"
         runtime.annotate(Level.WARNING, "Report files", text)
         return path
-
-    def _contents(self) -> Iterable[Path]:
-        for folder in self._made[:1]:
-            yield from (folder / name for name in files.names())
-            yield from folder.glob(files.JOURNALS)
 
 
 def _not_writable(folder: Path, error: OSError) -> ConfigurationError:

@@ -78,7 +78,8 @@ def in_utc(moment: datetime) -> datetime:
     """
     Convert a time of a foreign document to UTC.
 
-    A time that has no equivalent in UTC becomes the nearest one that has: `astimezone` raises `OverflowError` for it.
+    A time that has no equivalent in UTC becomes the nearest one that has: `astimezone` raises
+    `OverflowError` for it.
 
     >>> in_utc(datetime.fromisoformat("0001-01-01T00:00:00+14:00"))
     datetime.datetime(1, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)

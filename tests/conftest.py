@@ -1,4 +1,7 @@
-"""What every test shares: a scrubbed environment, and no silent skipping of the recordings where they are at hand."""
+"""
+Applied to every test: an environment without variables of the caller, and recordings that must not
+be skipped if they are required.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
 
 
-# A tool that behaves differently inside CI, or with somebody's login, would make tests differ too.
+# Without these variables, tests give the same result in CI and with the login of a user.
 _SCRUBBED = ("ACR_", "ACTIONS_", "ARM_", "AZURE_", "GITHUB_", "INPUT_", "RUNNER_", "SYSTEM_", "BUILD_")
 _SCRUBBED_EXACTLY = {
     "CI",
@@ -42,20 +45,24 @@ def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _emulated_authorities_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here speaks to anybody whom the system's authorities vouch for, and each run would take 50 ms to read them."""
+    """
+    Do not read the authorities of the system: tests connect to the emulator only, and reading them
+    takes 50 ms in each run.
+    """
     monkeypatch.setattr("acr_cleanup.access.network._add_system_roots", lambda _: None)
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
     """
-    Nothing is traced in tests that run the same lines again and again.
+    Stop coverage in tests marked `untraced`, which run the same lines many times.
 
-    Up to Python 3.13, tracing branches makes each line of every library slower, by two thirds in all.
+    Up to Python 3.13, measuring branches slows down every library: such tests take two thirds
+    longer.
     """
     stopped = []
     if item.get_closest_marker("untraced") is not None:
-        # In a worker there are two: when one stops, the other goes on.
+        # A worker of pytest-xdist has two tracers: after one is stopped, the other still runs.
         while (tracer := coverage.Coverage.current()) is not None:
             tracer.stop()
             stopped.append(tracer)
@@ -66,13 +73,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, None, None]:
-    """Where the recordings must run (as in CI), a skipped test on them is a failed one."""
+    """Report a skipped test of recordings as failed if recordings are required, as in CI."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     required = _REQUIRED and item.get_closest_marker("recordings") is not None
     if required and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, but the recordings must run here: {report.longrepr}"
+        report.longrepr = f"{item.nodeid} was skipped, but ACR_CLEANUP_REQUIRE_RECORDINGS is set: {report.longrepr}"
 
 
 _REQUIRED = bool(os.environ.get("ACR_CLEANUP_REQUIRE_RECORDINGS"))

@@ -22,7 +22,7 @@ async def failure(error: Exception) -> int:
     raise error
 
 
-# -- running jobs ------------------------------------------------------------------------------------------------
+# -- running jobs ----------------------------------------------------------------------------------
 
 
 async def test_gather_returns_results_in_order() -> None:
@@ -57,7 +57,7 @@ async def test_gather_runs_at_most_limit_jobs_at_once() -> None:
     assert most == 3
 
 
-# -- stopping ----------------------------------------------------------------------------------------------------
+# -- stopping --------------------------------------------------------------------------------------
 
 
 def test_unless_stopped_cancels_work_after_the_grace_period() -> None:

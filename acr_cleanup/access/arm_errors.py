@@ -108,7 +108,8 @@ def _refused(call: str, target: Place | Subscription, role: str, error: HttpResp
 
 def _code_and_message(error: HttpResponseError) -> tuple[str, str]:
     """
-    Read them from `{"error": {"code", "message"}}`, or from the flat form that AKS sometimes uses.
+    Return the code and the message of an error: of `{"error": {"code", "message"}}`, or of the flat
+    form that AKS sometimes uses.
     """
     response: Any = error.response
     try:

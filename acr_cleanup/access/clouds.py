@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
-"""The registry's audience, valid in all clouds. https://github.com/Azure/azure-sdk-for-net/issues/34785"""
+"""
+The registry's audience, valid in all clouds.
+https://github.com/Azure/azure-sdk-for-net/issues/34785
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""Read the claims of a JSON web token without verifying them. https://www.rfc-editor.org/rfc/rfc7519"""
+"""
+Read the claims of a JSON web token without verifying them. https://www.rfc-editor.org/rfc/rfc7519
+"""
 
 from __future__ import annotations
 

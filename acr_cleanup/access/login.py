@@ -79,7 +79,7 @@ def chosen_login(
     login = find_login(cloud, network, environ)
     if not login.configured:
         raise IdentityError(
-            "The environment describes no login, and auth-type environment uses no other source.",
+            "The environment variables do not describe a login, and auth-type environment uses no other source.",
             where="the environment",
             remedy="Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_FEDERATED_TOKEN_FILE).",
         )

@@ -35,7 +35,7 @@ class Unreachable(ReadFailure):
 
 
 def unexpected(call: str, error: Exception) -> ReadFailure:
-    """Describe an exception that this program does not foresee."""
+    """Describe an exception that no handler expects."""
     return ReadFailure(
         call,
         f"an unexpected error: {type(error).__name__}: {quoted(error)}.",
@@ -44,5 +44,5 @@ def unexpected(call: str, error: Exception) -> ReadFailure:
 
 
 def or_waive(remedy: str, cluster: str, kind: str) -> str:
-    """Add to a remedy how to do without it: by waiving this kind of object in this cluster."""
-    return f'{remedy} Or give up what only they use: waive: "{cluster}: {kind}".'
+    """Add the other remedy: to waive this kind of object in this cluster."""
+    return f'{remedy} Or do not protect images that only they use: waive: "{cluster}: {kind}".'

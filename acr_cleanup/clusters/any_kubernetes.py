@@ -20,7 +20,9 @@ async def read_kubernetes(target: KubeconfigPlace, access: ClusterAccess, search
 
 
 async def survey_kubernetes(target: KubeconfigPlace, survey: ClusterSurvey, access: ClusterAccess) -> ClusterSurvey:
-    """Ask the cluster which kinds it serves. Returns `survey` with the answer. Raises `ReadFailure`."""
+    """
+    Ask the cluster which kinds it serves. Returns `survey` with the answer. Raises `ReadFailure`.
+    """
     return await survey_kinds(survey, _server(target, access), access.patience)
 
 

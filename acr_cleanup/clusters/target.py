@@ -1,5 +1,5 @@
 """
-What every kind of configured cluster has in common, and the place of each kind.
+The base class of all configured clusters, and the place of each kind of cluster.
 
 Values only. Importing this module loads no SDK: the readers are imported when they are needed, so
 that a wrong configuration is reported at once.
@@ -156,7 +156,8 @@ class Waiver:
     kind: str
 
 
-# The places are apart from the targets, so that the readers, which the targets call, need not know the targets.
+# The places are apart from the targets, so that the readers, which the targets call, need not know
+# the targets.
 
 
 @dataclass(frozen=True, slots=True)

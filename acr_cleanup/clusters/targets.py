@@ -1,8 +1,8 @@
 """
 The configured clusters: how each is named, recognised and read.
 
-Values only. Importing this module loads no SDK: the readers are imported when they are needed, so that a wrong configuration is
-reported at once.
+Values only. Importing this module loads no SDK: the readers are imported when they are needed, so
+that a wrong configuration is reported at once.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def parse_target(text: str, registry: RegistryHost) -> Target:
     If a target has a tag and a digest, the tag is ignored, as in a container runtime. Raises
     `ConfigurationError` if the target is invalid or in another registry.
 
-    >>> parse_target("CONTOSO.azurecr.io/shop/web:1.0", Registry("contoso.azurecr.io"))
+    >>> parse_target("CONTOSO.azurecr.io/shop/web:1.0", RegistryHost("contoso.azurecr.io"))
     Target(repository='shop/web', tag='1.0', digest=None)
     """
     rest = _SCHEME.sub("", text.strip(), count=1)
@@ -155,7 +155,7 @@ def _answer(target: Target, evidence: Evidence, *, everything: bool) -> Answer:
 
 def _full_digest(target: Target, beginning: str, digests: Iterable[str]) -> Digest:
     """
-    Return the digest that starts so, or `beginning` if none does.
+    Return the digest that begins with `beginning`, or `beginning` itself if there is none.
 
     Raises `ConfigurationError` if several do.
     """

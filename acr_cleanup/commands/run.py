@@ -54,7 +54,7 @@ class Connections:
     registry: Registry
     sources: UsageSources
     read_soft_delete: Callable[[], Awaitable[Undo]] = _unknown
-    """Asks Azure whether the registry could restore what is deleted."""
+    """Asks Azure whether deleted manifests can be restored."""
 
 
 async def run(
@@ -75,7 +75,7 @@ async def run(
     reviewed: a reviewed plan; nothing beyond it is deleted.
     """
     stop = Stop()
-    # Until the end: a second signal must not cut off the report of what the first one stopped.
+    # Signals are handled until the end: a second one must not interrupt the report.
     with stop.on_signals():
         title = f"{'Read and decide' if dry_run else 'Read, decide and delete'}: {settings.registry.login_server}"
         with runtime.group(title):
@@ -140,7 +140,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
 
 @dataclass
 class _Run:
-    """What a run knows so far. If it ends early, this is what its result is made of."""
+    """The state of a run. If the run ends early, its result is made from this state."""
 
     plan: Plan
     undo: Undo = field(default_factory=Undo)
@@ -148,7 +148,7 @@ class _Run:
     applied: Applied = field(default_factory=Applied)
     proof: Proof | None = None
     errors: tuple[Blocker, ...] = ()
-    """What ended the run early."""
+    """The errors that ended the run early."""
 
     @property
     def blockers(self) -> tuple[Blocker, ...]:
@@ -170,7 +170,7 @@ async def clean(
     host = settings.registry.login_server
     run = _Run(Plan(host, settings.policy, started, UsageIndex.of((), started)))
     if reviewed is not None and (reasons := _doubts(reviewed, settings, started)):
-        # Before anything is read: these doubts forbid to apply the plan, whatever is in use now.
+        # Checked before anything is read: with these doubts, the plan must not be applied.
         return Result(
             run.plan, Verdict.REFUSED, dry_run, started, clock(), refusals=reasons, applied_plan=reviewed.named
         )

@@ -265,7 +265,7 @@ def excluded(evidence: Evidence) -> KeptTags:
             yield tag, KeepReason(Rule.EXCLUDED, f"excluded by `{pattern}`")
         elif include.matching(tag.name) is not None:
             continue
-        # A signature is kept or deleted with what it signs. Its own name need not be included.
+        # A signature is kept or deleted together with its subject. Its own name need not match.
         elif tag.subject == tag.digest or tag.subject not in evidence.inventory.manifests:
             yield tag, KeepReason(Rule.EXCLUDED, "not among the included tags")
 

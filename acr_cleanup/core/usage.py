@@ -88,7 +88,7 @@ class ClusterScan:
     it is unused.
 
     access: how the cluster was reached: `direct`, `run-command`, `kubeconfig`.
-    objects: how many API objects were read. This tells an empty cluster from an unread one.
+    objects: how many API objects were read. This distinguishes an empty cluster from an unread one.
     waived: what could not be read, for kinds that the user waived. It blocks nothing; every report
         repeats it.
     notes: further facts about the cluster; sentences, without its name.

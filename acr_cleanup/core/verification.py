@@ -139,7 +139,7 @@ class Comparison:
 
     references: how many used names could be pulled before.
     suspects: broken, unless the registry has them when it is asked for each.
-    absent: no longer listed although kept, but not broken by this run; likewise to be asked for.
+    absent: kept but no longer listed, and not broken by this run. The registry is asked for each.
     """
 
     references: int

@@ -163,7 +163,7 @@ class ResourceManager:
                 return self._command_result(cluster, request, command)
         raise ArmError(405, "MethodNotAllowed", f"The requested resource does not support {request.method}.")
 
-    # -- resources and rights -----------------------------------------------------------------------
+    # -- resources and rights ----------------------------------------------------------------------
 
     def _check_subscription(self, subscription: str) -> None:
         try:
@@ -251,7 +251,7 @@ class ResourceManager:
             raise ArmError(404, "ResourceNotFound", f"The Resource '{name[0]}' was not found.")
         return self._reply(registries[0])
 
-    # -- credentials -------------------------------------------------------------------------------------------
+    # -- credentials -------------------------------------------------------------------------------
 
     def _credential(self, cluster: ClusterState, request: web.Request, role: str) -> web.StreamResponse:
         auth: Auth = cluster.auth
@@ -286,7 +286,7 @@ class ResourceManager:
         )
         return f"https://{next(name for name in names if name)}:443"
 
-    # -- run command -------------------------------------------------------------------------------------------
+    # -- run command -------------------------------------------------------------------------------
 
     async def _start_command(self, cluster: ClusterState, request: web.Request) -> web.StreamResponse:
         if cluster.power_state == "Stopped":

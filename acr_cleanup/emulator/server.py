@@ -79,7 +79,7 @@ class Emulator:
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
         self._folder.cleanup()
 
-    # -- addresses ---------------------------------------------------------------------------------------------
+    # -- addresses ---------------------------------------------------------------------------------
 
     def kubernetes_url(self, cluster: ClusterState | str) -> str:
         """
@@ -179,7 +179,7 @@ class Emulator:
             "SYSTEM_ACCESSTOKEN": self.world.directory.pipelines_access_token,
         }
 
-    # -- serving -----------------------------------------------------------------------------------------------
+    # -- serving -----------------------------------------------------------------------------------
 
     def _serve_services(self) -> dict[str, int]:
         """Serve everything but the clusters; return the port of each service."""

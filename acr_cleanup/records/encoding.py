@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 
 class _Lazy(Generic[T]):
-    """Items that are made again in each iteration, so that no document needs all of them in memory."""
+    """
+    Items that are made again in each iteration, so that no document needs all of them in memory.
+    """
 
     def __init__(self, make: Callable[[], Iterable[T]]) -> None:
         self._make = make
@@ -75,7 +77,10 @@ def _members(document: msgspec.Struct) -> Iterator[tuple[str, Any]]:
 
 
 def line(value: Any) -> str:
-    """Encode a value as one line of ASCII JSON, without `##`. A lone surrogate is escaped, as in `json`."""
+    """
+    Encode a value as one line of ASCII JSON, without `##`. A lone surrogate is escaped, as in
+    `json`.
+    """
     try:
         data = msgspec.json.encode(value)
         if data.isascii() and b"\x7f" not in data and b"##" not in data:
@@ -92,8 +97,8 @@ def content_hash(document: msgspec.Struct | Mapping[str, Any]) -> str:
     """
     Hash the canonical JSON of all members except `hash`: UTF-8, sorted keys, no white space.
 
-    The hash detects accidents and manual edits. It is not a signature: anyone who can write the file
-    can also write a matching hash.
+    The hash detects accidents and manual edits. It is not a signature: anyone who can write the
+    file can also write a matching hash.
 
     >>> content_hash({"b": [1, 2], "a": None}) == content_hash({"hash": "", "a": None, "b": [1, 2]})
     True
@@ -116,7 +121,10 @@ def content_hash(document: msgspec.Struct | Mapping[str, Any]) -> str:
 
 
 def well_formed(value: T) -> T:
-    """Escape lone surrogates in the texts of a value. They are not valid Unicode, and have no canonical JSON."""
+    """
+    Escape lone surrogates in the texts of a value. They are not valid Unicode, and have no
+    canonical JSON.
+    """
     try:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -131,7 +139,8 @@ def _escaped(value: Any) -> Any:
         case list():
             return [_escaped(item) for item in value]
         case msgspec.Struct():
-            # Not `convert`: a document with a name that the registry does not allow is still written.
+            # Not `convert`: a document with a name that the registry does not allow is still
+            # written.
             return type(value)(*(_escaped(getattr(value, name)) for name in value.__struct_fields__))
         case _:
             return value

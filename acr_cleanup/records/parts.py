@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Self
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -20,7 +20,9 @@ Hash = Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
 DigestText = Annotated[str, Meta(pattern=rf"\A{DIGEST}\Z")]
 TagName = Annotated[str, Meta(pattern=rf"\A{TAG}\Z")]
 ShownDigest = Annotated[str, Meta(extra_json_schema={"pattern": f"^{DIGEST}$"})]
-"""A digest that is shown, but never becomes part of a request. A reader does not check its pattern."""
+"""
+A digest that is shown, but never becomes part of a request. A reader does not check its pattern.
+"""
 ToolVersion = Annotated[str, Meta(description="The version of acr-cleanup that wrote the document.")]
 LoginServer = Annotated[str, Meta(description="The login server of the registry.")]
 Pushed = Annotated[
@@ -73,19 +75,20 @@ class RecordedPolicy(msgspec.Struct):
 
     @classmethod
     def of(cls, policy: RetentionPolicy) -> RecordedPolicy:
-        return cls(
-            older_than=describe_duration(policy.older_than),
-            scope=str(policy.scope),
-            keep_last=policy.keep_last,
-            repositories=list(policy.repositories),
-            include_tags=list(policy.include_tags),
-            exclude_tags=list(policy.exclude_tags),
-            keep_last_by=policy.keep_last_by,
-            use_regex=policy.use_regex,
-            delete_untagged=policy.delete_untagged,
-            include_locked=policy.include_locked,
-            shard=str(policy.shard),
-        )
+        """Its fields are those of the core's policy."""
+        return cls(*(_recorded(getattr(policy, name)) for name in cls.__struct_fields__))
+
+
+def _recorded(value: object) -> Any:
+    match value:
+        case bool() | int():
+            return value
+        case tuple():
+            return [str(item) for item in value]
+        case timedelta():
+            return describe_duration(value)
+        case _:
+            return str(value)
 
 
 class RecordedBlocker(msgspec.Struct):

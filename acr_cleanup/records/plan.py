@@ -4,8 +4,8 @@ The `plan.json` of a run. `reports.json` makes it of a result; `reviewed_plan` r
 A plan can be reviewed and then applied. Anyone who can write the file can also write its hash.
 Therefore a plan cannot allow a deletion. It can only restrict an apply to what was reviewed.
 
-Names have the registry's grammar: an invalid name must not become part of a request. Unknown members
-are refused: they could mean an instruction that this version does not know.
+Names have the registry's grammar: an invalid name must not become part of a request. Unknown
+members are refused: they could mean an instruction that this version does not know.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ A reader ignores members that it does not know, because later versions may have 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -37,7 +38,9 @@ from acr_cleanup.records.parts import (
 )
 
 SCHEMA_VERSION = 1
-"""Increased when a reader of the old format could misread the new one. New members do not increase it."""
+"""
+Increased when a reader of the old format could misread the new one. New members do not increase it.
+"""
 
 _REMEDY = "Name the report.json in the report folder of a run."
 
@@ -215,7 +218,7 @@ class Reference(msgspec.Struct):
 
 
 class BrokenReference(Reference):
-    """A reference that could be pulled before the run but not after it, or a lost child of a kept index."""
+    """A reference that could be pulled before the run only, or a lost child of a kept index."""
 
     seen: str
     """The end of a sentence that begins with the name of the reference."""
@@ -331,6 +334,17 @@ class Report(msgspec.Struct):
     """The reviewed plan that was applied; null without one."""
 
 
+T = TypeVar("T")
+
+
+def _decoded(text: bytes, document: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text, type=document)
+    except msgspec.DecodeError:
+        # Foreign text may have a lone surrogate. Only the standard library decodes its escape.
+        return msgspec.convert(json.loads(text), document)
+
+
 def read_report(path: Path) -> Report:
     """Read a report. Raises `ConfigurationError` if the file is not one."""
 
@@ -342,10 +356,10 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise invalid(f"The file cannot be read: {error.strerror or error}.") from error
     try:
-        version = msgspec.json.decode(text, type=SchemaVersion)
+        version = _decoded(text, SchemaVersion)
         if version.schema_version != SCHEMA_VERSION:
             seen = f"The report has version {version.schema_version}, but this program reads version {SCHEMA_VERSION} only."
             raise invalid(seen, f"Read it with the acr-cleanup that wrote it ({plain(version.tool_version, 40)}).")
-        return msgspec.json.decode(text, type=Report)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _decoded(text, Report)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise invalid(f"The file is not the report of a run: {error}.") from error

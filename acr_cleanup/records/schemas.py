@@ -1,5 +1,6 @@
 """
-The JSON schemas of the documents. They are made from the Structs, with the docstrings of their fields.
+The JSON schemas of the documents. They are made from the Structs, with the docstrings of their
+fields.
 
 `UPDATE_CONTRACT=1 make contract` writes them to docs/schemas.
 """

@@ -18,7 +18,7 @@ SNAPSHOT_VERSION = 1
 
 
 class SnapshotUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """One place in one workload that names one image. Without tag and digest, it may be any image of the repository."""
+    """One place that names an image; without tag and digest, any image of the repository."""
 
     namespace: str
     """Empty for cluster-scoped objects."""

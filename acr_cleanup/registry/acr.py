@@ -247,8 +247,8 @@ class AcrRegistry:
         """
         Allow deleting and writing a tag, or the manifest `digest` if `lock.tag` is None.
 
-        Returns the digest of what was unlocked: another one if the tag has moved, None if the tag or
-        manifest no longer exists.
+        Returns the digest of what was unlocked: another one if the tag has moved, None if the tag
+        or manifest no longer exists.
         """
         return await self._set_lock(repository, digest, Lock(lock.tag, True, True), "unlocking")
 
@@ -391,8 +391,8 @@ def _hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, wire.ListedManife
     """
     Tags that a manifest shows but the list of tags does not.
 
-    They are unlisted (`listEnabled: false`) or were pushed a moment ago. Deleting the manifest would
-    delete them. Their age is unknown, so they are kept together with the manifest.
+    They are unlisted (`listEnabled: false`) or were pushed a moment ago. Deleting the manifest
+    would delete them. Their age is unknown, so they are kept together with the manifest.
     """
     return [
         Tag(name, entry.manifest.digest, None) for entry in listed.values() for name in entry.tags if name not in tags

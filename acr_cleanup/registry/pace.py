@@ -49,7 +49,7 @@ _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aio
 
 class Category(StrEnum):
     """
-    What the registry's rate limits count separately.
+    The kinds of requests that the registry limits separately.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-skus
     """
@@ -65,7 +65,8 @@ class Reply:
     """
     One complete answer.
 
-    `uncertain`: an earlier attempt was cut off or failed in the server, so it may have been carried out.
+    `uncertain`: an earlier attempt was cut off or failed in the server, so it may have been carried
+        out.
     """
 
     status: int
@@ -188,7 +189,7 @@ class Pace:
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The network error inside an SDK error; it tells more."""
+    """The network error inside an SDK error, because its text is more precise."""
     return getattr(error, "inner_exception", None) or error
 
 

@@ -233,7 +233,7 @@ class RegistryRequests:
                 raise wire.MalformedAnswer("its pages repeat")
             if not query and len(page) >= PAGE:
                 # A full page without a link: the list ends exactly here, or a proxy dropped the
-                # Link header. Asking for one more page tells which.
+                # Link header. Request one more page to find out.
                 query = urlencode({"last": next(reversed(page)), "n": PAGE})
         return entries
 

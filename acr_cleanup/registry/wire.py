@@ -46,8 +46,8 @@ class _Attributes(msgspec.Struct, rename="camel"):
         """
         The lock that these attributes set.
 
-        A value that is not a boolean counts as a lock, too. It could not be restored after unlocking,
-        so the attributes are then reported as enabled.
+        A value that is not a boolean counts as a lock, too. It could not be restored after
+        unlocking, so the attributes are then reported as enabled.
         """
         if self.delete_enabled is True and self.write_enabled is True:
             # Nearly always.
@@ -160,7 +160,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class ManifestBody:
-    """What only the body of a manifest tells, not its listing."""
+    """Properties of a manifest that only its body has, not its listing."""
 
     media_type: str
     config_media_type: str
@@ -173,7 +173,8 @@ class ManifestBody:
         """
         The same manifest with its edges.
 
-        It stays unknown if its media type is unknown: such a manifest may refer to others in any way.
+        It stays unknown if its media type is unknown: such a manifest may refer to others in any
+        way.
         """
         with_edges = replace(
             manifest,
@@ -194,8 +195,8 @@ def read_tags(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, 
     """
     Decode a page of tags, by name. Raises `MalformedAnswer`.
 
-    `known`: digests decoded before. Each digest is in the list of tags and in that of manifests; this
-    keeps only one copy in memory.
+    `known`: digests decoded before. Each digest is in the list of tags and in that of manifests;
+    this keeps only one copy in memory.
     """
     known = {} if known is None else known
     return {tag.name: _tag(tag, known) for tag in _decode(_TAGS, body).tags or ()}

@@ -242,7 +242,10 @@ def cluster_text(name: str, access: str, objects: int, uses: int, read_time: str
 
 
 def read_time(snapshot: datetime | None, read_at: datetime, now: datetime) -> str:
-    """When a cluster was read, in words. `snapshot`: when its usage snapshot was collected, if it has one."""
+    """
+    When a cluster was read, in words. `snapshot`: when its usage snapshot was collected, if it has
+    one.
+    """
     if snapshot is None:
         return f"read {utc_minute(read_at)}"
     return f"from a usage snapshot of {utc_minute(snapshot)} ({words.age(now - snapshot)} old)"

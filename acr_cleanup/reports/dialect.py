@@ -85,5 +85,6 @@ The Extensions tab of Azure Pipelines.
 Its Markdown is undocumented, and tables with much HTML are known to break in it. Therefore only
 headings, lists and plain tables are used, and the page is short. Its outputs become variables of
 every later step, and Windows limits a variable to 32,767 characters.
-https://github.com/MicrosoftDocs/azure-devops-docs/issues/9091 https://github.com/oocx/tfplan2md/issues/665
+https://github.com/MicrosoftDocs/azure-devops-docs/issues/9091
+https://github.com/oocx/tfplan2md/issues/665
 """

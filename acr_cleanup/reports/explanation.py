@@ -1,4 +1,7 @@
-"""The answer of `acr-cleanup explain` from the evidence of now: about one tag, one manifest or a repository."""
+"""
+The answer of `acr-cleanup explain` from the evidence of now: about one tag, one manifest or a
+repository.
+"""
 
 from __future__ import annotations
 

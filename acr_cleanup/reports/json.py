@@ -120,7 +120,10 @@ def report(result: Result) -> Report:
 
 
 def plan_document(result: Result) -> PlanDocument:
-    """Make the plan of a run, with lazy lists and an empty hash: steps in a safe order, and their evidence."""
+    """
+    Make the plan of a run, with lazy lists and an empty hash: steps in a safe order, and their
+    evidence.
+    """
     plan = result.plan
     return PlanDocument(
         schema_version=PLAN_VERSION,

@@ -41,7 +41,10 @@ _OUTCOMES: Mapping[str, str] = {
 
 
 def explain_past(run: Report, repository: str, tag: str | None = None, digest: Digest | None = None) -> Answer:
-    """Make the answer about one repository, one of its tags or one of its manifests, from the report of a run."""
+    """
+    Make the answer about one repository, one of its tags or one of its manifests, from the report
+    of a run.
+    """
     return _Past(run, repository, tag, digest).answer()
 
 

@@ -38,7 +38,7 @@ class Affected:
     what: str
     """The tag or digest with its repository, such as `shop/web:1.0`."""
     seen: str
-    """What was found wrong. It completes a sentence that begins with `what`."""
+    """The fault. It completes a sentence that begins with `what`."""
     who: str
     """The workloads that use it."""
 

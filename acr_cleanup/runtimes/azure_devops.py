@@ -1,8 +1,8 @@
 """
 A step of Azure Pipelines. The task that starts us gives the inputs and reads `result.json`.
 
-Only the task sends commands to the agent. The agent takes `##vso[...]` anywhere in a printed line for
-a command, so this runtime prints no such text. Outputs and messages go through `result.json`.
+Only the task sends commands to the agent. The agent takes `##vso[...]` anywhere in a printed line
+for a command, so this runtime prints no such text. Outputs and messages go through `result.json`.
 https://learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands
 """
 

@@ -1,8 +1,8 @@
 """
 A job of GitHub Actions: inputs, outputs, log, annotations, summary, and the job's own token.
 
-`actions_toolkit.core` writes the commands to the runner. This module handles what the toolkit leaves
-to its callers: text that must not become a command, missing files, and calls that never end.
+`actions_toolkit.core` writes the commands to the runner. This module handles what the toolkit
+leaves to its callers: text that must not become a command, missing files, and calls that never end.
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 """
 
@@ -60,8 +60,8 @@ class GitHub:
     """
     The `Runtime` of a GitHub action.
 
-    Everything is printed to stdout: the runner would mix the two streams in any order. `level` may be
-    set at any time, since it is itself an input.
+    Everything is printed to stdout: the runner would mix the two streams in any order. `level` may
+    be set at any time, since it is itself an input.
     """
 
     apply_hint = "dry-run: false"
@@ -285,7 +285,8 @@ def _fork() -> str:
 
 def _id_token_failure(error: Exception) -> tuple[str, str, bool]:
     """
-    The failure, its remedy, and whether it is final. The toolkit raises one exception for everything.
+    The failure, its remedy, and whether it is final. The toolkit raises one exception for
+    everything.
     """
     import requests  # noqa: PLC0415  (slow to import, and not needed without a token)
 
@@ -339,8 +340,8 @@ def _trust_ca_files() -> None:
     """
     Let the toolkit trust the same certificate authorities as the other clients of this process.
 
-    It knows only REQUESTS_CA_BUNDLE, which replaces the default authorities. Companies mean it as an
-    addition, and may set SSL_CERT_FILE instead.
+    It knows only REQUESTS_CA_BUNDLE, which replaces the default authorities. Companies mean it as
+    an addition, and may set SSL_CERT_FILE instead.
     """
     files = [Path(os.environ.get(name, "")) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
     files = [file for file in files if file.is_file()]

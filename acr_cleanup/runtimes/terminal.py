@@ -38,8 +38,8 @@ class Terminal:
     """
     The `Runtime` of the command line.
 
-    `interactive`: stderr is a terminal that can redraw lines and is not recorded (`CI`). There is no
-    colour with `NO_COLOR` (https://no-color.org) and on dumb terminals.
+    `interactive`: stderr is a terminal that can redraw lines and is not recorded (`CI`). There is
+    no colour with `NO_COLOR` (https://no-color.org) and on dumb terminals.
     """
 
     def __init__(

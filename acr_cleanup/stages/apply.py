@@ -1,8 +1,9 @@
 """
 Applies a plan: the only stage that deletes.
 
-Usage is read again before the first deletion, and again when it is older than `USAGE_STAYS_FRESH`. Each repository is
-listed and decided again right before its steps (`apply_repository`). Every deletion is journalled before it is sent.
+Usage is read again before the first deletion, and again when it is older than `USAGE_STAYS_FRESH`.
+Each repository is listed and decided again right before its steps (`apply_repository`). Every
+deletion is journalled before it is sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ AHEAD = 2
 """
 Steps in the journal for each deletion that may be in flight.
 
-The next deletions are journalled while the current ones are in flight, so no deletion waits for the disk.
+The next deletions are journalled while the current ones are in flight, so no deletion waits for the
+disk.
 """
 
 
@@ -58,7 +60,7 @@ async def apply(
     on_inventory: Callable[[RepositoryInventory, UsageIndex], None] = lambda _inventory, _usage: None,
 ) -> Applied:
     """
-    Delete what the plan says, where a new check of clusters and repository confirms it.
+    Carry out the steps of the plan that a new check of clusters and repository confirms.
 
     The caller must not pass a plan that has blockers or exceeds a limit.
 

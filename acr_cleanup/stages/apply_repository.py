@@ -1,7 +1,8 @@
 """
 Deletes the planned steps of one repository, and checks the repository again before each batch.
 
-One failing step never stops the others, and every step ends in exactly one outcome per tag and manifest.
+One failing step never stops the others, and every step ends in exactly one outcome per tag and
+manifest.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ LOOK_EVERY = 500
 """Steps of one repository that may follow one check of it."""
 
 LOOK_STAYS_FRESH = 20.0
-"""Seconds after which a check is too old for a deletion to start: throttling stretches a batch to minutes."""
+"""
+Seconds after which a check is too old for a deletion to start. A throttled batch can take minutes.
+"""
 
 GRACE_AFTER_STOP = 2.0
 """
@@ -40,14 +43,16 @@ A CI system kills the process a few seconds later; the remaining time is needed 
 """
 
 LOCK_GRACE_AFTER_STOP = 3.0
-"""Seconds that restoring locks may take after the run was stopped. Otherwise it may take as long as it needs."""
+"""
+Seconds that restoring locks may take after the run was stopped. In other runs there is no limit.
+"""
 
 log = logging.getLogger("acr_cleanup.stages.apply")
 
 
 @dataclass(frozen=True)
 class ApplyContext:
-    """What the repositories of one apply share."""
+    """Values that all repositories of one apply share."""
 
     plan: Plan
     registry: Registry
@@ -59,11 +64,13 @@ class ApplyContext:
     ahead: asyncio.Semaphore
     """Bounds the steps that are journalled and not finished yet."""
     report: Callable[[Sequence[Outcome]], None]
-    """Receives outcomes as they come."""
+    """Receives outcomes as they occur."""
     on_inventory: Callable[[RepositoryInventory, UsageIndex], None]
-    """Receives what each check found, before anything is deleted on the strength of it."""
+    """Receives the inventory and the usage of each check, before a deletion relies on them."""
     journal: Journal | None = None
-    """Receives each deletion before it is sent. A deletion that cannot be journalled is not sent."""
+    """
+    Receives each deletion before it is sent. A deletion that cannot be journalled is not sent.
+    """
     backup: bool = False
     """Journal the content of each deleted manifest too."""
 
@@ -86,7 +93,8 @@ class RepositoryApply:
         """Run all steps. Failures become outcomes or blockers."""
         steps = self.planned.steps
         if self.planned.error:
-            # Only with a reviewed plan: the repository could not be listed, so the limits were not checked for it.
+            # Only with a reviewed plan: the repository could not be listed, so the limits were not
+            # checked for it.
             self._close(steps, OutcomeKind.FAILED, f"its repository could not be read: {self.planned.error}")
             return
         for start in range(0, len(steps), LOOK_EVERY):
@@ -95,7 +103,11 @@ class RepositoryApply:
                 pending = await self._batch(pending)
 
     async def _batch(self, steps: Sequence[Step]) -> Sequence[Step]:
-        """Check the repository once and run the confirmed steps. Returns the steps that came too late for this check."""
+        """
+        Check the repository once and run the confirmed steps.
+
+        Returns the steps for which this check became too old.
+        """
         if self._stopped:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
             return ()
@@ -117,7 +129,8 @@ class RepositoryApply:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
             return ()
         except AcrCleanupError as error:
-            # The login may have expired too. The outcomes of other repositories must not be lost with this one's.
+            # For example the login has expired. The outcomes of the other repositories must not be
+            # lost.
             self._close(steps, OutcomeKind.FAILED, f"could not be checked again: {error}")
             return ()
         except Exception as error:  # as above
@@ -164,7 +177,10 @@ class RepositoryApply:
         return self.context.stop.is_set() or bool(self.blockers)
 
     def _in_time(self) -> bool:
-        """Is the last check fresh enough? If not, the steps that follow this one are late as well: order is kept."""
+        """
+        Is the last check fresh enough? If not, it is too old for the following steps as well, so
+        their order is kept.
+        """
         return self._stopped or asyncio.get_running_loop().time() - self.checked_at <= LOOK_STAYS_FRESH
 
     def _obstacle(self, step: Step) -> str:
@@ -181,14 +197,16 @@ class RepositoryApply:
         return self.blockers[0].seen
 
     async def _attempt(self, step: Step) -> tuple[OutcomeKind | None, str]:
-        """Run one step. Returns outcome and detail; the outcome is None if the last check is too old."""
+        """
+        Run one step. Returns outcome and detail; the outcome is None if the last check is too old.
+        """
         attempt = _Attempt(self, step)
         kind: OutcomeKind | None = OutcomeKind.FAILED
         detail = "the run was cut short"
         try:
             kind, detail = await self._outcome(attempt)
         finally:
-            # Runs on cancellation too: no lock may stay open, however the run ends.
+            # Also when the run is cancelled: nothing may be left unlocked.
             if attempt.unlocked and kind is not OutcomeKind.DELETED:
                 lost, exists = await self._restore_locks(step, attempt.unlocked)
                 if exists and kind is OutcomeKind.GONE:
@@ -203,7 +221,8 @@ class RepositoryApply:
         try:
             await attempt.write_intent()
             async with self.context.in_flight:
-                # Checked again after waiting: steps that were waiting when the run stopped must not start.
+                # Checked again after waiting: steps that were waiting when the run stopped must not
+                # start.
                 if not self._in_time():
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
@@ -228,8 +247,8 @@ class RepositoryApply:
         """
         Lock again what this step unlocked.
 
-        Returns a message about locks that could not be restored (empty if none), and whether any of the tags and the
-        manifest still exists with this digest.
+        Returns a message about locks that could not be restored (empty if none), and whether any of
+        the tags and the manifest still exists with this digest.
         """
         exists = False
 
@@ -242,11 +261,12 @@ class RepositoryApply:
                 image = self._image(step, lock)
                 log.debug("locking %s again", image, exc_info=True)
                 return self._lost_lock(image, lock, str(error) or "no answer before the run had to end")
-            # Not in one statement with the await: that reads `exists` first and loses what the other locks set.
+            # Not in one statement with the await: it would read `exists` before, and lose the
+            # result of another lock.
             exists |= digest == step.digest
             return ""
 
-        # A task of its own: it must finish even while this one is being cancelled.
+        # In a separate task: it must finish even if this task is cancelled.
         works = asyncio.gather(*(restore(lock) for lock in locks))
         try:
             return "; ".join(filter(None, await asyncio.shield(works))), exists
@@ -292,19 +312,20 @@ class _Attempt:
     job: RepositoryApply
     step: Step
     number: int | None = None
-    """Of its line in the journal."""
+    """The number of its line in the journal."""
     unlocked: list[Lock] = field(default_factory=list)
     """Locks that were removed, or may have been."""
     sent: bool = False
 
     async def write_intent(self) -> None:
-        """Journal the deletion, with what restoring it needs. Does nothing without a journal."""
+        """Journal the deletion, so that it can be restored. Without a journal, do nothing."""
         context, repository, step = self.job.context, self.job.planned.repository, self.step
         if context.journal is None:
             return
         document = None
         if context.backup and isinstance(step, DeleteManifest):
-            # None if the manifest is already gone: there is nothing to keep, and the deletion reports it.
+            # None if the manifest is already gone: there is nothing to keep, and the deletion
+            # reports it.
             reading = context.registry.read_document(repository, step.digest)
             document = await unless_stopped(reading, context.stop, grace=GRACE_AFTER_STOP)
         self.number = await context.journal.intend(

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from acr_cleanup.core.usage import Blocker, UsageIndex
 
 USAGE_STAYS_FRESH = 300.0
-"""Seconds. In a long apply, the clusters are read again this often: new workloads may have been deployed."""
+"""
+Seconds. In a long apply, the clusters are read again this often: new workloads may have been
+deployed.
+"""
 
 
 class UsageBlockedError(Exception):
@@ -30,7 +33,10 @@ class FreshUsage:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def get(self) -> UsageIndex:
-        """Return an index younger than `USAGE_STAYS_FRESH`. Raises `UsageBlockedError` if it has blockers."""
+        """
+        Return an index younger than `USAGE_STAYS_FRESH`. Raises `UsageBlockedError` if it has
+        blockers.
+        """
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if self._index is None or now - self._read_at > USAGE_STAYS_FRESH:

@@ -1,4 +1,4 @@
-"""Measures the exact space that a plan frees; for that it reads all manifests of a repository."""
+"""Measures the exact space that a plan frees. It reads all manifests of a repository."""
 
 from __future__ import annotations
 

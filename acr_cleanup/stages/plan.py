@@ -1,4 +1,4 @@
-"""Plans: lists each repository that may lose something, and decides its tags and manifests."""
+"""Plans: lists each repository in scope, and decides about its tags and manifests."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ async def make_plan(
     reviewed: Iterable[RepositoryPlan] | None = None,
 ) -> Plan:
     """
-    List the eligible repositories and decide each.
+    List the repositories in scope and decide about each.
 
     Raises `AcrCleanupError` when nothing of the registry can be read.
 
-    backup: the content of deleted manifests will be journalled, so it must be readable.
-    exact_sizes: read every manifest of the repositories that lose one, to measure the space that is freed.
+    backup: the content of deleted manifests is journalled, so it must be readable.
+    exact_sizes: measure the freed space. This reads every manifest of a repository that loses one.
     reviewed: repositories of a reviewed plan. Then nothing beyond it is planned.
     """
     catalog = await registry.catalog() if policy.scope is Scope.ALL else ()
     # A reviewed plan of the whole registry may be applied shard by shard.
-    ours = None if reviewed is None else tuple(each for each in reviewed if policy.shard.includes(each.repository))
+    ours = None if reviewed is None else tuple(plan for plan in reviewed if policy.shard.includes(plan.repository))
     # Includes reviewed repositories that have left the scope: their tags must end as outcomes too.
-    names = sorted({*eligible_repositories(usage, policy, catalog), *(each.repository for each in ours or ())})
+    names = sorted({*eligible_repositories(usage, policy, catalog), *(plan.repository for plan in ours or ())})
     registry.announce(names)
     now = clock()
     plans: list[Packed] = []
@@ -116,8 +116,8 @@ def relaxed_gc() -> Iterator[None]:
     """
     Let Python look for reference cycles less often.
 
-    A plan makes millions of long-lived values without cycles. Scanning them again and again takes a quarter of the
-    time, and more for larger registries.
+    A plan makes millions of long-lived values without cycles. Scanning them again and again takes a
+    quarter of the time, and more for larger registries.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(100_000, 50, 100)
@@ -128,14 +128,17 @@ def relaxed_gc() -> Iterator[None]:
 
 
 def _unreadable(tallies: Sequence[Tally], login_server: str) -> tuple[Blocker, ...]:
-    """A blocker if no repository at all could be read: then the registry is the problem."""
+    """Return a blocker if no repository could be read: the cause is then the registry."""
     if tallies and all(tally.error for tally in tallies):
         return (Blocker(login_server, "list its repositories", tallies[0].error, ""),)
     return ()
 
 
 def _clock_ahead(ours: datetime, registry_time: datetime | None, login_server: str) -> tuple[Blocker, ...]:
-    """A blocker if this machine's clock is ahead: new tags would look old. A clock behind only keeps more."""
+    """
+    Return a blocker if this machine's clock is ahead: new tags would look old. If it is behind,
+    more tags are kept.
+    """
     if registry_time is None or ours - registry_time <= CLOCK_SKEW:
         return ()
     seen = (

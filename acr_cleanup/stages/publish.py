@@ -49,7 +49,7 @@ def publish(
     def place(lost: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # deletions must be reported in the other places, whatever fails in this one
+        except Exception as error:  # the deletions must still be reported in the other places
             log.debug("reporting", exc_info=True)
             faults.append(f"{lost}: {error if isinstance(error, OSError) else f'{type(error).__name__}: {error}'}.")
 
@@ -84,7 +84,7 @@ def _annotate(result: Result, runtime: Runtime) -> None:
         runtime.annotate(Level.ERROR, words.plain(title), f"{blocker.seen}\n{blocker.remedy}".strip())
     for refusal in result.refusals:
         runtime.annotate(Level.ERROR, "Refused", refusal)
-    # Manifests without tags included: they must not fail in silence.
+    # Includes untagged manifests: their failures must be shown too.
     failed = (outcome for kind, outcomes in view.deviations if kind is OutcomeKind.FAILED for outcome in outcomes)
     for outcome in failed:
         runtime.annotate(Level.ERROR, f"{words.plain(str(outcome))} was not deleted", words.plain(outcome.detail))

@@ -1,4 +1,7 @@
-"""Reads what is in use: every configured cluster, and whether clusters exist that the configuration does not list."""
+"""
+Reads which images are in use: scans every configured cluster, and searches for clusters that are
+not configured.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class UsageSources(Protocol):
         ...
 
     async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
-        """Read all clusters side by side. A cluster that cannot be read completely has blockers in its scan."""
+        """
+        Read all clusters side by side. A cluster that cannot be read completely has blockers in its
+        scan.
+        """
         ...
 
     async def find_unlisted(self) -> Outside:
@@ -151,7 +157,8 @@ async def read_usage(
     """
     Scan all clusters, read services, and search for unlisted clusters, side by side.
 
-    planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
+    planned: a plan exists already. Then unlisted clusters are searched for only if they would
+        block.
     """
     read_at = clock()
     scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()

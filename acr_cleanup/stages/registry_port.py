@@ -1,4 +1,7 @@
-"""The registry as the stages see it. `registry.acr.AcrRegistry` implements it; tests implement it in memory."""
+"""
+The registry as the stages see it. `registry.acr.AcrRegistry` implements it; tests implement it in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,19 @@ class StoredDocument(Protocol):
 
 
 class Registry(Protocol):
-    """One registry. Every method that sends a request raises `RegistryError` when the registry refuses it."""
+    """
+    One registry. Every method that sends a request raises `RegistryError` when the registry refuses
+    it.
+    """
 
     def announce(self, repositories: Iterable[str]) -> None:
         """Name the repositories that will be read: on some registries tokens must name them."""
         ...
 
     def now(self) -> datetime | None:
-        """The time by the registry's clock, which dates every push; None before its first answer."""
+        """
+        The time by the registry's clock, which dates every push; None before its first answer.
+        """
         ...
 
     async def catalog(self) -> tuple[str, ...]:
@@ -42,11 +50,17 @@ class Registry(Protocol):
         ...
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
-        """Add the children and subjects of the manifests. Those of an unreadable manifest stay unknown."""
+        """
+        Add the children and subjects of the manifests. Those of an unreadable manifest remain
+        unknown.
+        """
         ...
 
     async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:
-        """Read the size of each manifest (None: unknown). Also returns the number of manifests read for it."""
+        """
+        Read the size of each manifest (None: unknown). Also returns the number of manifests read
+        for it.
+        """
         ...
 
     async def resolves(self, repository: str, name: str) -> bool:
@@ -62,7 +76,9 @@ class Registry(Protocol):
         ...
 
     async def unlock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
-        """Unlock this tag or manifest. Returns the digest it names now, None if it does not exist."""
+        """
+        Unlock this tag or manifest. Returns the digest it names now, None if it does not exist.
+        """
         ...
 
     async def lock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:

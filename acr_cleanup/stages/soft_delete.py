@@ -1,7 +1,7 @@
 """
 Reads the registry's soft delete and retention policies from Azure Resource Manager.
 
-The reports say before the first deletion whether deleted manifests can be restored.
+Reports show before the first deletion whether deleted manifests can be restored.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Witness:
     """Records each repository before its first deletion, and the latest usage index."""
 
     standing: dict[str, Baseline] = field(default_factory=dict)
-    """By repository, what must still exist after the run."""
+    """For each repository, the tags and manifests that must still exist after the run."""
     usage: UsageIndex | None = None
 
     def look(self, inventory: RepositoryInventory, usage: UsageIndex) -> None:
@@ -76,7 +76,7 @@ async def verify(
     Verify each repository in which something was deleted; return None if there is none.
 
     `stop`: once it is set, the verification is skipped. Errors become part of the result and are
-    not raised, because the deletions must be reported in any case.
+    not raised, because the deletions must be reported also if the verification fails.
     """
     changed = _changed(outcomes, witness)
     if not changed:

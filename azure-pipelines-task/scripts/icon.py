@@ -1,4 +1,6 @@
-"""Draw the icons: a stack of image layers, the oldest of them crossed out. Run it to change the icons."""
+"""
+Draw the icons: a stack of image layers, the oldest of them crossed out. Run it to change the icons.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """
-Benchmark of the image: its size, its packages, and the same packages installed without any deletion.
+Benchmark of the image: its size, its packages, and the same packages installed without any
+deletion.
 
-`python -m tests.bench.image`, started by tests/image/run.sh, builds both images and prints their sizes
-as JSON. `image` turns them into rows.
+`python -m tests.bench.image`, started by tests/image/run.sh, builds both images and prints their
+sizes as JSON. `image` turns them into rows.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ def _charged(costs: Costs) -> Iterator[tuple[Function, float]]:
     """
     The seconds of each Python function, with those of the C functions that it calls.
 
-    A C function such as `len` alone would not tell what to improve. Waiting is left out, and so is the
-    benchmark's own work of generating pages.
+    A C function such as `len` alone would not tell what to improve. Waiting is left out, and so is
+    the benchmark's own work of generating pages.
     """
     for function, (_, _, own, _, callers) in costs.items():
         if any(word in function[2] for word in WAITING):

@@ -1,9 +1,10 @@
 """
 The yardstick: the same deletions with the registry's SDK as its documentation shows it.
 
-`python -m tests.bench.sdk_deletion THREADS AT_MOST ENDPOINT AUTHORITY AUDIENCE REPOSITORY...` lists tags
-and manifests and deletes manifests whose tags are all old. It does not look at clusters, children,
-locks, signatures and limits, and neither checks again before deleting nor verifies afterwards.
+`python -m tests.bench.sdk_deletion THREADS AT_MOST ENDPOINT AUTHORITY AUDIENCE REPOSITORY...` lists
+tags and manifests and deletes manifests whose tags are all old. It does not look at clusters,
+children, locks, signatures and limits, and neither checks again before deleting nor verifies
+afterwards.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ FORGED: dict[str, Callable[[Any], object]] = {
     "less than nothing": lambda it: it["clusters"][0].update(objects=-1),
     "a time of no zone": lambda it: it["clusters"][0].update(read_at="2026-11-22T10:00:00"),
     "no time": lambda it: it["clusters"][0].update(read_at="yesterday"),
-    "a member nobody knows": lambda it: it["clusters"][0].update(more=1),
+    "unknown member": lambda it: it["clusters"][0].update(more=1),
     "a member less": lambda it: it["clusters"][0].pop("blockers"),
     "the cluster twice": lambda it: it["clusters"].append(it["clusters"][0]),
 }

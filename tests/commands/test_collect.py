@@ -339,7 +339,7 @@ def test_missing_folders_of_the_file_are_created(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["collect", "--out", "usage.json", "--only", "nobody"], "The configuration has no cluster 'nobody'"),
+        (["collect", "--out", "usage.json", "--only", "unknown"], "The configuration has no cluster 'unknown'"),
         (["collect", "--out", "/dev/null"], "'/dev/null' cannot be written"),
         (["collect", "--out", "usage.json", "--helm-history", "many"], "helm-history"),
         (["plan", "--out", "/dev/null"], "'/dev/null' cannot be written: it exists and is not a regular file."),

@@ -54,7 +54,7 @@ def why(
     return list(reasons_to_keep(known, used, deleted_tags or set(), deleted_manifests or set(), d(digest)))
 
 
-# -- reasons to keep ----------------------------------------------------------------------------------
+# -- reasons to keep -------------------------------------------------------------------------------
 
 
 def test_use_keeps_every_manifest_of_the_family() -> None:
@@ -77,7 +77,10 @@ def test_locked_repository_outranks_a_locked_manifest() -> None:
 
 
 def test_reasons_name_every_kept_relative() -> None:
-    """Kept tags, indexes, referrers, and tags named after it. A tag of the manifest itself is named once."""
+    """
+    Kept tags, indexes, referrers, and tags named after it. A tag of the manifest itself is named
+    once.
+    """
     itself = signature_of("a")
     repository = inventory(
         [

@@ -136,7 +136,7 @@ def test_used_referrer_keeps_its_subject() -> None:
     assert confirmed.steps == (Untag(tag("1.0", "a")),)
 
 
-# --- locks and untagged manifests --------------------------------------------------------------------------------------
+# --- locks and untagged manifests -----------------------------------------------------------------
 
 
 def again(before: RepositoryInventory, now: RepositoryInventory, uses: UsageIndex | None = None) -> Confirmed:
@@ -212,7 +212,7 @@ def test_untagged_manifest_needed_since_the_plan_is_kept(
     assert [(outcome.digest, outcome.tag, outcome.kind) for outcome in confirmed.outcomes] == [(d("a"), None, kind)]
 
 
-# --- in words ----------------------------------------------------------------------------------------------------------
+# --- in words -------------------------------------------------------------------------------------
 
 
 def details(confirmed: Confirmed) -> dict[str, tuple[OutcomeKind, str]]:

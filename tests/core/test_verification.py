@@ -54,7 +54,7 @@ def compare_with(
     return compare(Baseline.of(before), after, first, later or first, missing=set(missing), deleted=deleted or {})
 
 
-# --- afterwards ---------------------------------------------------------------------------------------------------------
+# --- afterwards -----------------------------------------------------------------------------------
 
 
 def test_planned_deletions_break_nothing() -> None:
@@ -238,7 +238,7 @@ def test_proof_holds_if_nothing_is_broken_unproven_or_skipped() -> None:
     broken = Proof(broken=(Broken(REPOSITORY, "1.0", "is lost"),))
 
     assert Proof().holds
-    assert Proof(notes=("somebody pushed",)).holds
+    assert Proof(notes=("another client pushed",)).holds
     assert [suspect.holds for suspect in (broken, Proof(unproven=("503",)), Proof(skipped=True))] == [False] * 3
 
 

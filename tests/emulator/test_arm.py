@@ -81,7 +81,7 @@ async def plain(*clusters: ClusterState) -> AsyncIterator[Any]:
             yield call
 
 
-# -- clusters -------------------------------------------------------------------------------------------------
+# -- clusters --------------------------------------------------------------------------------------
 
 
 async def test_sdk_lists_clusters_over_several_pages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ async def test_invalid_requests_answer_4xx() -> None:
         assert (await call(f"{SCOPE}/aks-prod/commandResults/abc{VERSION}"))[0] == 404
 
 
-# -- credentials ----------------------------------------------------------------------------------------------
+# -- credentials -----------------------------------------------------------------------------------
 
 
 async def kubeconfig_of(client: Any, name: str, **options: Any) -> Any:
@@ -260,7 +260,7 @@ async def test_admin_credentials_need_local_accounts() -> None:
         assert "client-certificate-data" in yaml.safe_load(bytes(result.kubeconfigs[0].value))["users"][0]["user"]
 
 
-# -- run command ----------------------------------------------------------------------------------------------
+# -- run command -----------------------------------------------------------------------------------
 
 
 async def test_sdk_runs_a_command() -> None:

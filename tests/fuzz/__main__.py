@@ -1,8 +1,8 @@
 """
 Let coverage choose the examples of every test: `python -m tests.fuzz [SECONDS [TEST]]`.
 
-Needs atheris. It instruments the package during the import and ends the process, so each test runs in
-its own process.
+Needs atheris. It instruments the package during the import and ends the process, so each test runs
+in its own process.
 """
 
 from __future__ import annotations

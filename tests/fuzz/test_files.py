@@ -1,4 +1,4 @@
-"""Plan files, journals and usage snapshots that were edited, cut or forged."""
+"""Plan files, reports, journals and usage snapshots that were edited, cut or forged."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.records.encoding import content_hash
 from acr_cleanup.records.journal import JournalError, open_journal, put_aside
 from acr_cleanup.records.journal_reader import read_journal
+from acr_cleanup.records.report import read_report
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster, read
 from acr_cleanup.reports import json as report_json
+from acr_cleanup.reports.past import explain_past
 from acr_cleanup.reports.plan_doubts import doubts
 from tests.helpers import sample_results as samples
 from tests.helpers import snapshots
@@ -126,6 +128,36 @@ def test_forged_plan_has_only_valid_names(tree: Any) -> None:
         with suppress(Exception):  # a tree that cannot be hashed is not changed
             tree["hash"] = content_hash(tree)
     read_plan(as_json(tree))
+
+
+# -- report.json ---------------------------------------------------------------------------------
+
+REPORT_JSON: dict[str, Any] = json.loads("".join(report_json.render(samples.ALL["small_applied"]())))
+
+
+def explain(content: bytes) -> None:
+    """Read a report and explain all of it; each line must be printable."""
+    with file_with(content, "report.json") as path, bounded_time():
+        try:
+            report = read_report(path)
+        except ConfigurationError as error:
+            (problem,) = error.problems
+            assert problem.seen.isprintable()
+            return
+        for target in (("shop/web",), ("shop/web", "1.0.0"), ("shop/web", None, samples.digest(1)), ("none",)):
+            assert all(line.isprintable() for line in explain_past(report, *target).lines())
+
+
+@fuzz_test
+@given(damaged(REPORT_JSON))
+def test_changed_report_is_explained_or_rejected(tree: Any) -> None:
+    explain(as_json(tree))
+
+
+@fuzz_test
+@given(damaged_bytes(as_json(REPORT_JSON)))
+def test_report_with_damaged_bytes_is_explained_or_rejected(content: bytes) -> None:
+    explain(content)
 
 
 # -- usage snapshots -----------------------------------------------------------------------------

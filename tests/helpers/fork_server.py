@@ -107,7 +107,7 @@ def _read(descriptor: int) -> bytes:
         return pipe.read()
 
 
-# -- in the process that forks -------------------------------------------------------------------------------------
+# -- in the process that forks ---------------------------------------------------------------------
 
 
 def _serve(channel: socket.socket) -> None:

@@ -95,7 +95,9 @@ class GoldenScenario:
         return bool(self.document.get("changes_by_others") or self.document.get("deployed_by_others"))
 
     def change_by_others(self) -> None:
-        """Change the world as others do between the plan (or the earlier step) and the deletions."""
+        """
+        Change the world as others do between the plan (or the earlier step) and the deletions.
+        """
         for change in self.document.get("changes_by_others", ()):
             repository, state = change["repository"], self.registry.state
             match change["do"]:

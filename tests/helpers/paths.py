@@ -1,4 +1,6 @@
-"""Folders that tests read: the project, its test data, and the public recordings beside the project."""
+"""
+Folders that tests read: the project, its test data, and the public recordings beside the project.
+"""
 
 from __future__ import annotations
 
@@ -8,4 +10,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 
 SHARED = ROOT.parent / "shared" / "data"
-"""Public recordings. They are not part of the project: tests that read them skip where it is absent."""
+"""
+Public recordings. They are not part of the project: tests that read them skip where it is absent.
+"""

@@ -74,7 +74,7 @@ async def wait_for_request(stage: Stage, **criteria: Any) -> None:
 
 
 def write_config(stage: Stage, name: str = "file.json", config: Mapping[str, Any] | None = None) -> str:
-    """Write the configuration of the stage, or this one, as JSON or YAML; return `name`."""
+    """Write `config`, by default that of the stage, as JSON or YAML; return `name`."""
     path = stage.tool.folder / name
     content = config or stage.config or stage.tool.emulator.config()
     path.write_text(yaml.safe_dump(dict(content)) if path.suffix != ".json" else json.dumps(content))

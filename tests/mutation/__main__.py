@@ -34,9 +34,10 @@ NOTICED = {"killed", "timeout", "segfault"}
 
 
 def _names(function: libcst.FunctionDef) -> set[str]:
-    found = (each.decorator for each in function.decorators)
-    called = (each.func if isinstance(each, libcst.Call) else each for each in found)
-    return {each.value if isinstance(each, libcst.Name) else "?" for each in called}
+    """The names of the decorators of a function; `?` for one that is not a plain name."""
+    decorators = (decorator.decorator for decorator in function.decorators)
+    called = (node.func if isinstance(node, libcst.Call) else node for node in decorators)
+    return {node.value if isinstance(node, libcst.Name) else "?" for node in called}
 
 
 def change_properties_too() -> None:
@@ -66,25 +67,29 @@ def change_properties_too() -> None:
 
 
 def verdicts() -> dict[str, dict[str, str]]:
-    """Module -> change -> its status in the last run."""
-    found = {}
+    """Return the status of each change in the last run, by module and name of the change."""
+    statuses = {}
     for file in sorted(Path("mutants").rglob("*.py.meta")):
         codes = json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
         if codes:
             module = file.relative_to("mutants/acr_cleanup").as_posix().removesuffix(".meta")
-            found[module] = {name: status_by_exit_code[code] for name, code in codes.items()}
-    return found
+            statuses[module] = {name: status_by_exit_code[code] for name, code in codes.items()}
+    return statuses
 
 
-def table(found: dict[str, dict[str, str]]) -> Iterable[str]:
+def table(statuses: dict[str, dict[str, str]]) -> Iterable[str]:
+    """Yield the lines of a Markdown table: the counts of each module, and of all modules."""
     yield "| Module | Changes | Noticed | Not noticed | Rate |"
     yield "|---|---:|---:|---:|---:|"
-    counted = {module: Counter(each in NOTICED for each in changes.values()) for module, changes in found.items()}
+    counted = {
+        module: Counter(status in NOTICED for status in changes.values()) for module, changes in statuses.items()
+    }
     for module, count in (*counted.items(), ("all", sum(counted.values(), Counter()))):
         yield f"| {module} | {count.total()} | {count[True]} | {count[False]} | {rate(count):.1f} % |"
 
 
 def rate(count: Counter[bool]) -> float:
+    """Percent of the changes that were noticed."""
     return 100 * count[True] / (count.total() or 1)
 
 
@@ -95,17 +100,18 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments[:1] != ["table"]:
         # The tests run as copies, too: no module of the original tests may be imported already.
-        for name in [each for each in sys.modules if each.partition(".")[0] == "tests"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
         change_properties_too()
         mutmut._run(arguments, max_children=None)
-    found = verdicts()
-    for changes in found.values():
-        for name, verdict in changes.items():
-            if verdict not in NOTICED:
-                print(f"{verdict}: {name}")
-    print("\n".join(table(found)))
-    return int(any(rate(Counter(each in NOTICED for each in changes.values())) < GOAL for changes in found.values()))
+    statuses = verdicts()
+    for changes in statuses.values():
+        for name, status in changes.items():
+            if status not in NOTICED:
+                print(f"{status}: {name}")
+    print("\n".join(table(statuses)))
+    rates = [rate(Counter(status in NOTICED for status in changes.values())) for changes in statuses.values()]
+    return int(any(percent < GOAL for percent in rates))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def pytest_configure() -> None:
         derandomize=True,
         database=None,
         deadline=None,
-        phases=(Phase.explicit, Phase.generate),  # it matters that a property fails, not the simplest example
+        phases=(Phase.explicit, Phase.generate),  # no shrinking: only whether a property fails is needed
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutation")

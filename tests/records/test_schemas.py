@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import fields
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
+from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.records.parts import RecordedPolicy
 from acr_cleanup.records.schemas import DOCUMENTS, schema
 from tests.helpers.paths import ROOT
 from tests.helpers.recorded_world import FOLDER
@@ -66,3 +70,11 @@ def texts_without_description(name: str) -> list[str]:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_each_definition_has_a_description(name: str) -> None:
     assert texts_without_description(name) == []
+
+
+def test_recorded_policy_has_each_option_of_the_policy() -> None:
+    """An option that is forgotten here would be missing in reports and plans."""
+    assert set(RecordedPolicy.__struct_fields__) == {field.name for field in fields(RetentionPolicy)}
+    assert RecordedPolicy.of(RetentionPolicy()) == msgspec.convert(
+        msgspec.to_builtins(RecordedPolicy.of(RetentionPolicy())), RecordedPolicy
+    )

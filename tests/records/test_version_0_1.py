@@ -1,4 +1,7 @@
-"""Documents that version 0.1 wrote are still read: reports, reviewed plans, journals and usage snapshots."""
+"""
+Documents that version 0.1 wrote are still read: reports, reviewed plans, journals and usage
+snapshots.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ from acr_cleanup.commands.explain import explain_report
 from acr_cleanup.commands.restore import read, restore
 from acr_cleanup.records import reviewed_plan
 from acr_cleanup.records.journal_reader import read_journal
+from acr_cleanup.records.report import read_report
+from acr_cleanup.reports.json import render
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
+from tests.helpers import hostile_text as hostile
 from tests.helpers.recorded_world import FOLDER, HOSTILE_TAGS, POLICY, recorded_world
 from tests.helpers.stage import shorten_pauses
 from tests.helpers.tool_runs import Tool, serving
@@ -85,6 +91,19 @@ def test_recorded_report_lacks_an_unknown_tag() -> None:
 
     assert code == 1
     assert "is not in that report" in out
+
+
+@pytest.mark.parametrize("world", hostile.WORLDS)
+def test_hostile_report_is_read_as_it_was_written(world: str, tmp_path: Path) -> None:
+    """Also a lone surrogate, which is not valid Unicode."""
+    result = hostile.WORLDS[world]()
+    path = tmp_path / "report.json"
+    path.write_text("".join(render(result)), "utf-8")
+
+    report = read_report(path)
+
+    assert report.outcomes[0].tag == result.outcomes[0].tag
+    assert report.policy.exclude_tags == list(result.plan.policy.exclude_tags)
 
 
 def test_recorded_hostile_report_is_read() -> None:

@@ -76,9 +76,7 @@ def bodies(connected: EmulatedRegistry) -> int:
 
 @pytest.mark.parametrize("media_type", [OCI_INDEX, DOCKER_LIST])
 async def test_locked_index_keeps_its_children(media_type: str) -> None:
-    """
-    https://github.com/Azure/acr-cli/pull/462 skips a locked index before it looks at its children.
-    """
+    """acr-cli skips a locked index before its children: https://github.com/Azure/acr-cli/pull/462"""
     world = World()
     children = [world.registry.push(WEB, age=OLD, architecture=architecture) for architecture in ("amd64", "arm64")]
     index = world.registry.push_index(WEB, "1.0", children=children, age=OLD, media_type=media_type)
@@ -287,9 +285,7 @@ async def test_manifest_of_4_mb_is_read() -> None:
 
 
 async def test_untagged_image_with_kept_subject_is_kept() -> None:
-    """
-    An artifact for image streaming has an image's media type; only its body names its subject.
-    """
+    """An artifact for image streaming has the type of an image; only its body names a subject."""
     world = World()
     subject = world.registry.push(WEB, "1.0", age=YOUNG)
     companion = world.registry.push_referrer(WEB, subject, age=OLD, config_media_type=OCI_CONFIG)

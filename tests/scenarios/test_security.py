@@ -25,7 +25,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import RegistryError
-from acr_cleanup.pipeline import ReportFolder, SnapshotFile
+from acr_cleanup.pipeline import OutputPath
 from acr_cleanup.records.journal import open_journal
 from acr_cleanup.reports import files
 from acr_cleanup.reports.context import Context
@@ -326,7 +326,10 @@ def test_path_outside_the_workspace_is_refused(path: str, tmp_path: Path) -> Non
     workspace.mkdir()
     (workspace / "link").symlink_to(tmp_path)
     (workspace / "loop").symlink_to("loop")
-    for problems in (ReportFolder(workspace, Path(path)).problems(), SnapshotFile(workspace, Path(path)).problems()):
+    for problems in (
+        OutputPath.of_reports(workspace, Path(path)).problems(),
+        OutputPath.of_snapshot(workspace, Path(path)).problems(),
+    ):
         assert [problem.seen for problem in problems] == [f"{path!r} is not inside the workspace."]
 
 

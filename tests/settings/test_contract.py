@@ -29,7 +29,9 @@ ACTION = ROOT / "action.yml"
 DOCS = ROOT / "docs"
 LARGE_REGISTRIES = DOCS / "large-registries.md"
 WORKFLOW_PAGES = (ROOT / "README.md", DOCS / "github.md", LARGE_REGISTRIES)
-"""The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md."""
+"""
+The pages that have workflows for GitHub to copy; test_scale_out plays those of docs/scale-out.md.
+"""
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 RUN_BY = re.compile(r"^\s*(?:- )?uses: *(\S+)(.*)$", re.MULTILINE)
 
@@ -231,12 +233,12 @@ def test_example_passes_reviewed_plan_between_jobs() -> None:
     ]
 
 
-def test_examples_that_clean_in_parts_leave_no_part_out() -> None:
+def test_shard_examples_cover_the_whole_registry() -> None:
     lists: list[list[str]] = []
     for text in re.findall(r"^```yaml\n(.*?)^```$", LARGE_REGISTRIES.read_text("utf-8"), re.MULTILINE | re.DOTALL):
         (job,) = jobs.values() if isinstance(jobs := yaml.safe_load(text)["jobs"], dict) else jobs
         matrix = job["strategy"]["matrix"]
-        lists.append(matrix.get("shard") or [each["shard"] for each in matrix.values()])
+        lists.append(matrix.get("shard") or [part["shard"] for part in matrix.values()])
     assert len(lists) == 2
     for shards in lists:
         assert list(map(as_shard, shards)) == [Shard(part, len(shards)) for part in range(1, len(shards) + 1)]

@@ -1,4 +1,7 @@
-"""Documentation: links lead somewhere, paths exist, the front page is short, and the samples at the top level work."""
+"""
+Documentation: links lead somewhere, paths exist, the front page is short, and the samples at the
+top level work.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ PAGES = sorted(
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob(".github/*.md"),
         *ROOT.glob("azure-pipelines-task/*.md"),
+        *ROOT.glob("tests/**/README.md"),
     ]
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
@@ -30,7 +34,9 @@ def prose(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors that GitHub makes of the headings: lower case, no punctuation, dashes for spaces."""
+    """
+    The anchors that GitHub makes of the headings: lower case, no punctuation, dashes for spaces.
+    """
     headings = re.findall(r"^#+ (.*)$", prose(path), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -70,6 +76,12 @@ def test_page_is_reachable_from_the_index(page: Path) -> None:
     index = page.parent / "README.md"
     if page.is_relative_to(ROOT / "docs") and page != index:
         assert f"]({page.name})" in index.read_text("utf-8")
+
+
+def test_index_of_test_helpers_lists_each_module_once() -> None:
+    helpers = ROOT / "tests" / "helpers"
+    listed = re.findall(r"^\| `(\w+)` \|", (helpers / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in helpers.glob("*.py") if path.stem != "__init__")
 
 
 def test_sample_configuration_loads() -> None:

@@ -53,7 +53,7 @@ async def test_only_deleted_items_are_unlocked() -> None:
 
 
 async def test_refused_unlock_is_not_reported_as_a_lost_lock() -> None:
-    """Without the right to change locks, none was removed: an alarm would be false."""
+    """The identity may not change locks, so no lock was removed, and no warning is shown."""
     registry = FakeRegistry(locked_inventory())
 
     async def refuse(call: str) -> None:

@@ -142,7 +142,7 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         if authorization is not None:
             headers["Authorization"] = authorization
         # Not preloaded into models: they take eight times as long, and one malformed object would
-        # spoil its whole page.
+        # make its whole page unreadable.
         response = await client.call_api(
             method,
             server.url + path,

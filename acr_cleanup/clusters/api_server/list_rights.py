@@ -9,7 +9,7 @@ from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-# What the role Azure Kubernetes Service RBAC Reader covers.
+# API groups whose kinds the role Azure Kubernetes Service RBAC Reader may list.
 # https://learn.microsoft.com/azure/aks/manage-azure-rbac
 _READER_ROLE_GROUPS = frozenset({"", "apps", "batch"})
 _NOT_IN_READER_ROLE = frozenset({"podtemplates", "secrets"})
@@ -70,7 +70,7 @@ def empty_list_problem(kind: Kind, review: HttpAnswer, cluster: str = "") -> Rea
         return ReadFailure(
             f"reviewing the right to list {kind}",
             f"{review.describe()}; without a review, an empty list of {kind} may be a hidden refusal.",
-            "Let the identity create selfsubjectaccessreviews.authorization.k8s.io (every authenticated user may, by default).",
+            "Allow the identity to create selfsubjectaccessreviews.authorization.k8s.io (by default, each user may).",
             kind=str(kind),
         )
     if allowed:
@@ -99,7 +99,7 @@ def rule_to_add(kind: Kind, cluster: str) -> str:
     )
     # Short: reports cut long text, and both the rule and the waiver must be readable.
     remedy = (
-        f'Let the identity list them everywhere: `apiGroups: ["{kind.group}"], resources: ["{kind.resource}"], '
+        f'Allow the identity to list them everywhere: `apiGroups: ["{kind.group}"], resources: ["{kind.resource}"], '
         f'verbs: ["list"]` in a ClusterRole (`acr-cleanup permissions` prints it){role}.'
     )
     return or_waive(remedy, cluster, str(kind)) if cluster else remedy

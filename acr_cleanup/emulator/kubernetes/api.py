@@ -116,7 +116,7 @@ class ApiServer:
             headers = {"X-Content-Type-Options": "nosniff", "Content-Type": "text/plain; charset=utf-8"}
             return await self._send(request, f"{refusal}\n".encode(), status=refusal.code, headers=headers)
 
-    # -- users ----------------------------------------------------------------------------------------------
+    # -- users -------------------------------------------------------------------------------------
 
     def _user(self, request: web.Request) -> str:
         """Return the name of the user. As on AKS, anonymous requests are refused."""
@@ -147,7 +147,7 @@ class ApiServer:
         details |= {"group": target.group} if target.group else {}
         return Refusal(403, message, details={**details, "kind": target.plural})
 
-    # -- reading -----------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     async def _get(self, request: web.Request, user: str, accept: str) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]
@@ -297,7 +297,7 @@ class ApiServer:
         while len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
 
-    # -- other requests ---------------------------------------------------------------------------------------
+    # -- other requests ----------------------------------------------------------------------------
 
     async def _write(self, request: web.Request, user: str) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]

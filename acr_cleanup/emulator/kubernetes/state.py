@@ -84,7 +84,7 @@ class ClusterState:
     token: str = field(default_factory=lambda: secrets.token_hex(32))
     inside_token: str = field(default_factory=lambda: secrets.token_hex(32))
 
-    # -- names -------------------------------------------------------------------------------------------------
+    # -- names -------------------------------------------------------------------------------------
 
     @property
     def resource_id(self) -> str:
@@ -123,7 +123,7 @@ class ClusterState:
         """Whether users log in with Entra ID."""
         return self.auth in {"entra", "entra-exec"}
 
-    # -- kinds -------------------------------------------------------------------------------------------------
+    # -- kinds -------------------------------------------------------------------------------------
 
     def resources(self) -> list[Resource]:
         """
@@ -154,7 +154,7 @@ class ClusterState:
         refused = self.forbidden | self.hidden
         return verb in _READ_VERBS and resource not in refused and "*" not in refused
 
-    # -- objects -----------------------------------------------------------------------------------------------
+    # -- objects -----------------------------------------------------------------------------------
 
     def add(self, *objects: JSON, plural: str | None = None) -> None:
         """Add objects of any kind, with the definitions and the namespaces that they need."""

@@ -100,7 +100,7 @@ async def support(call: Call) -> web.Response:
     return web.json_response({})
 
 
-# -- repositories -----------------------------------------------------------------------------------------------
+# -- repositories ----------------------------------------------------------------------------------
 
 
 async def get_repository(call: Call) -> web.Response:
@@ -128,7 +128,7 @@ async def delete_repository(call: Call) -> web.Response:
     )
 
 
-# -- tags -------------------------------------------------------------------------------------------------------
+# -- tags ------------------------------------------------------------------------------------------
 
 
 async def get_tag(call: Call) -> web.Response:
@@ -162,7 +162,7 @@ def _tag_response(call: Call, tag: TagState) -> web.Response:
     return web.json_response({"registry": call.host, "imageName": call.name, "tag": tag_json(tag)})
 
 
-# -- manifests --------------------------------------------------------------------------------------------------
+# -- manifests -------------------------------------------------------------------------------------
 
 
 async def get_manifest_properties(call: Call) -> web.Response:

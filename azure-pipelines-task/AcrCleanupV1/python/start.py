@@ -1,4 +1,6 @@
-"""Start the package in this folder. The interpreter is isolated (-I), so it imports no other one."""
+"""
+Start the package in this folder. The interpreter is isolated (-I), so it imports no other one.
+"""
 
 import runpy
 import sys

@@ -82,7 +82,7 @@ class Replayed:
         return json.loads(self.content)
 
     def raise_for_status(self) -> None:
-        raise AssertionError("nobody asks for this")
+        raise AssertionError("unexpected request")
 
 
 class Recording(AsyncHttpTransport[Any, Any]):

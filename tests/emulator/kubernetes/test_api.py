@@ -35,7 +35,7 @@ def names(page: object) -> list[str]:
     return [item["metadata"]["name"] for item in page["items"]]  # type: ignore[index]
 
 
-# -- building worlds ------------------------------------------------------------------------------------------
+# -- building worlds -------------------------------------------------------------------------------
 
 
 def test_deployment_adds_replicasets_and_pods() -> None:
@@ -90,7 +90,7 @@ async def test_added_custom_resource_is_declared() -> None:
         assert names(definitions) == ["rollouts.argoproj.io", "widgets.example.org"]
 
 
-# -- lists ----------------------------------------------------------------------------------------------------
+# -- lists -----------------------------------------------------------------------------------------
 
 
 async def test_paged_list_ignores_later_changes() -> None:
@@ -160,7 +160,7 @@ async def test_paging_many_pods_is_fast() -> None:
     assert elapsed < 60, f"{elapsed:.1f} s"
 
 
-# -- refusals -------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 async def test_access_review_shows_forbidden_and_hidden_kinds() -> None:
@@ -247,7 +247,7 @@ async def test_proxy_refuses_unreachable_clusters() -> None:
                         await call
 
 
-# -- the real client ----------------------------------------------------------------------------------
+# -- the real client -------------------------------------------------------------------------------
 
 
 async def test_client_library_reads_with_certificate() -> None:

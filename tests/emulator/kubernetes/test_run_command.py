@@ -165,7 +165,7 @@ async def test_kubectl_leaves_out_unavailable_group_versions() -> None:
         assert (direct.exit_code, "ServiceUnavailable" in direct.logs) == (1, True)
 
 
-# -- the stand-in and the real kubectl -----------------------------------------------------------------------------
+# -- the stand-in and the real kubectl -------------------------------------------------------------
 
 COMMANDS = [
     f"get pods -A -o jsonpath='{IMAGES}'",
@@ -252,7 +252,7 @@ async def test_stand_in_prints_the_bytes_of_kubectl(command: str) -> None:
     assert results["stub"] == results["real"]
 
 
-# -- jsonpath -------------------------------------------------------------------------------------------------
+# -- jsonpath --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.helpers.emulator_clients import RegistryClient
 DAY = timedelta(days=1)
 
 
-# -- what is there, and what is not ----------------------------------------------------------------------------
+# -- what is there, and what is not ----------------------------------------------------------------
 
 
 async def test_manifest_body_has_its_digest(world: World, registry: RegistryClient) -> None:
@@ -89,7 +89,7 @@ async def test_tag_list_of_untagged_repository_may_answer_404(world: World, regi
     assert (await registry.get("/acr/v1/web/_tags")).code == "NAME_UNKNOWN"
 
 
-# -- deleting --------------------------------------------------------------------------------------------------
+# -- deleting --------------------------------------------------------------------------------------
 
 
 async def test_deleting_a_tag_keeps_manifest_and_other_tags(world: World, registry: RegistryClient) -> None:
@@ -177,7 +177,7 @@ async def test_patch_sets_and_removes_locks(world: World, registry: RegistryClie
             assert '"deleteEnabled": true' in answer.body.decode()
 
 
-# -- pushing and referring -------------------------------------------------------------------------------------
+# -- pushing and referring -------------------------------------------------------------------------
 
 
 async def test_push_stores_manifest_and_moves_tag(world: World, registry: RegistryClient) -> None:
@@ -216,7 +216,7 @@ async def test_referrers_are_listed_by_subject(world: World, registry: RegistryC
 
 
 def test_pushing_ten_thousand_tags_is_fast(world: World) -> None:
-    """So that a large world does not slow a test down."""
+    """A large world must not slow down a test."""
     started = datetime.now(UTC)
     digests = {world.registry.push("web", f"{number}") for number in range(10_000)}
     assert len(digests) == 10_000
