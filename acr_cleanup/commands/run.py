@@ -271,7 +271,7 @@ async def _delete(
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
     configured = [SeenCluster(target.key, target.resource_id) for target in settings.clusters]
-    if settings.services != frozenset():
+    if settings.services:
         configured.append(SeenCluster(SERVICES, None))
     return doubts(
         reviewed, settings.registry.login_server, configured, settings.plan_max_age, now, settings.policy.shard

@@ -13,11 +13,13 @@ from typing import Any
 
 from aiohttp import web
 
+from acr_cleanup.emulator.arm_error import ArmError
 from acr_cleanup.emulator.arm_shapes import CLUSTERS, JSON, command_properties, describe_cluster, describe_registry
 from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
 from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
+from acr_cleanup.emulator.services_api import ServiceApi
 from acr_cleanup.emulator.tokens import read_claims
 from acr_cleanup.emulator.world import World
 
@@ -43,23 +45,6 @@ def arm_app(world: World, authority: Authority, address_of: Callable[[ClusterSta
     return app
 
 
-class ArmError(Exception):
-    """
-    An error answer.
-
-    `flat`: the form of AKS, without the envelope of the resource manager.
-    """
-
-    def __init__(
-        self, status: int, code: str, message: str, *, flat: bool = False, headers: dict[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
-        error: JSON = {"code": code, "message": message}
-        self.body = {**error, "details": None, "subcode": ""} if flat else {"error": error}
-
-
 @dataclass(slots=True)
 class _Command:
     cluster: str
@@ -74,6 +59,7 @@ class ResourceManager:
         self._world = world
         self._authority = authority
         self._address_of = address_of
+        self._services = ServiceApi(world)
         self._commands: dict[str, _Command] = {}
         # Bound but not listening: connections are refused, and no other process can take the port.
         self._refusing_socket = socket.socket()
@@ -120,6 +106,8 @@ class ResourceManager:
         parts = [part for part in request.path.split("/") if part]
         low = [part.lower() for part in parts]
         provider = ["providers", *CLUSTERS.lower().split("/")]
+        if (body := await self._services.graph(request, claims)) is not None:
+            return self._reply(body)
         if low[:1] != ["subscriptions"] or len(parts) < 2:
             raise ArmError(404, "NotFound", f"No HTTP resource was found that matches the request URI '{request.url}'.")
         subscription = parts[1]
@@ -129,6 +117,8 @@ class ResourceManager:
         if low[2:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
             return self._reply({"value": self._permissions(subscription)})
         registries = ["providers", "microsoft.containerregistry", "registries"]
+        if (body := self._services.answer(request, claims)) is not None:
+            return self._reply(body)
         if low[2:3] == ["resourcegroups"] and low[4:7] == registries and request.method == "GET":
             self._check_group(subscription, parts[3])
             return self._registries(claims, subscription, parts[3], low[7:])
@@ -172,6 +162,7 @@ class ResourceManager:
             message = f"The provided subscription identifier '{subscription}' is malformed or invalid."
             raise ArmError(400, "InvalidSubscriptionId", message) from None
         known = {cluster.subscription_id.lower() for cluster in self._world.clusters.values()}
+        known |= self._world.services.subscriptions
         if subscription.lower() not in known | {self._world.registry.subscription_id.lower()}:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
 
@@ -179,6 +170,7 @@ class ResourceManager:
         registry = self._world.registry
         known = {(c.subscription_id.lower(), c.resource_group.lower()) for c in self._world.clusters.values()}
         known.add((registry.subscription_id.lower(), registry.resource_group.lower()))
+        known |= self._world.services.groups
         if (subscription.lower(), group.lower()) not in known:
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
 
@@ -206,10 +198,13 @@ class ResourceManager:
         """
         Return the caller's rights to the whole subscription: to read, unless a cluster denies it.
         """
-        if any(
-            "read" in cluster.denied_actions
-            for cluster in self._world.clusters.values()
-            if cluster.subscription_id.lower() == subscription.lower()
+        if (
+            any(
+                "read" in cluster.denied_actions
+                for cluster in self._world.clusters.values()
+                if cluster.subscription_id.lower() == subscription.lower()
+            )
+            or self._world.services.hidden
         ):
             return []
         return [{"actions": ["*/read"], "notActions": [], "dataActions": [], "notDataActions": []}]

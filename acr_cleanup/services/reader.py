@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ class Reader:
     Reads the resources of one subscription.
 
     cluster: the name of the subscription in uses: `azure:SUBSCRIPTION`.
-    revisions: how many inactive revisions of each Container App count as used; None for all.
+    revisions: how many inactive revisions of each Container App count as used.
     site_snapshots: how many snapshots of the configuration of each site count as used.
     """
 
@@ -38,7 +39,7 @@ class Reader:
     registry: RegistryHost
     read_text: ReadText
     cluster: str
-    revisions: int | None = None
+    revisions: int = sys.maxsize
     site_snapshots: int = 0
 
     def workload(self, kind: str, *names: str) -> Workload:
@@ -167,9 +168,9 @@ async def read_children(
     await gather([partial(read_list, child) for child in children], limit=len(children) or 1)
 
 
-def _started_again(items: list[Resource], child: Child, inactive: int | None) -> list[Resource]:
+def _started_again(items: list[Resource], child: Child, inactive: int) -> list[Resource]:
     """Return the active items, and the newest inactive ones. One click activates an inactive revision."""
-    if not child.inactive or inactive is None:
+    if not child.inactive:
         return items
     stopped = [item for item in items if first(item.body, child.inactive) is False]
     stopped.sort(key=lambda item: str(first(item.body, "properties.createdTime") or ""), reverse=True)

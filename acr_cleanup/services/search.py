@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ class ServiceSearch:
 
     subscriptions: where; further ones are found by Resource Graph unless `only_these`.
     registry_subscription, registry_group: where the registry is, if it is known.
-    groups: which services; None for all.
+    groups: which services: names of `ServiceGroup`, or `auto` for all.
     required: a subscription that is not seen as a whole is a blocker.
     revisions, site_snapshots: as in `Reader`.
     known_clusters: resource ids of the configured clusters, and hosts of their API servers, in lower case.
@@ -34,10 +35,10 @@ class ServiceSearch:
     only_these: bool = False
     registry_subscription: str | None = None
     registry_group: str | None = None
-    groups: frozenset[ServiceGroup] | None = None
+    groups: frozenset[str] = frozenset({"auto"})
     required: bool = False
     waived: Collection[str] = ()
-    revisions: int | None = None
+    revisions: int = sys.maxsize
     site_snapshots: int = 0
     known_clusters: Collection[str] = ()
     pullers: bool = True
@@ -49,8 +50,8 @@ class ServiceSearch:
         return self.reads(ServiceGroup.REGISTRY_TASKS) or self.reads(ServiceGroup.CONNECTED_REGISTRIES)
 
     def reads(self, group: ServiceGroup | None) -> bool:
-        """Is this group selected? Groups without a name are read if all are."""
-        return self.groups is None or group in self.groups
+        """Is this group selected? Types without a group are read if all are."""
+        return "auto" in self.groups or group in self.groups
 
 
 @dataclass(slots=True)

@@ -95,9 +95,7 @@ class Settings:
     require_all_clusters: bool = option(kinds.BOOLEAN, "false", Group.SAFETY, purpose=Purpose.SEARCH)(
         "If true, delete nothing while these subscriptions contain an AKS cluster that is not configured. If false, only warn."
     )
-    services: frozenset[str] | None = option(
-        kinds.SERVICES, "auto", Group.SAFETY, value=None, purpose=Purpose.CLUSTERS
-    )(
+    services: frozenset[str] = option(kinds.SERVICES, "auto", Group.SAFETY, purpose=Purpose.CLUSTERS)(
         "Which other services of Azure are read for images in use: auto reads every type that exists, off reads none, or "
         f"name them, separated by commas: {', '.join(ServiceGroup)}."
     )
@@ -105,9 +103,7 @@ class Settings:
         "If true, delete nothing while a subscription is not seen as a whole, so that services may be missing. If false, only "
         "warn."
     )
-    container_app_revisions: int | None = option(
-        kinds.REVISIONS, "all", Group.KEEP, value=None, purpose=Purpose.CLUSTERS
-    )(
+    container_app_revisions: int = option(kinds.REVISIONS, "all", Group.KEEP, purpose=Purpose.CLUSTERS)(
         "Which inactive revisions of each Container App count as used: all, the newest N, or active for none. One click "
         "activates an inactive revision."
     )

@@ -6,6 +6,7 @@ not configured.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -55,17 +56,17 @@ class ServiceChoice:
     """
     Which services of Azure are read, and how.
 
-    groups: the selected groups; None for all that exist, empty for none.
+    groups: the selected groups; `auto` for all that exist, empty for none.
     required: a subscription that is not seen as a whole is a blocker.
-    revisions: how many inactive revisions of each Container App count as used; None for all.
+    revisions: how many inactive revisions of each Container App count as used.
     site_snapshots: how many snapshots of the configuration of each site count as used.
     """
 
-    groups: frozenset[str] | None = frozenset()
+    groups: frozenset[str] = frozenset()
     required: bool = False
     registry_subscription: str | None = None
     registry_group: str | None = None
-    revisions: int | None = None
+    revisions: int = sys.maxsize
     site_snapshots: int = 0
     concurrency: int = 8
 
@@ -117,10 +118,11 @@ class ConfiguredClusters:
         return await find_unlisted(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
 
     async def read_services(self, *, planned: bool) -> tuple[tuple[ClusterScan, ...], Outside]:
-        if self.services.groups == frozenset():
+        if not self.services.groups:
             return (), Outside()
         from acr_cleanup.clusters.unlisted import KnownClusters  # noqa: PLC0415
-        from acr_cleanup.services.scan import ServiceSearch, read_services  # noqa: PLC0415
+        from acr_cleanup.services.scan import read_services  # noqa: PLC0415
+        from acr_cleanup.services.search import ServiceSearch  # noqa: PLC0415
 
         known = await asyncio.to_thread(KnownClusters.of, self.targets)
         search = ServiceSearch(
