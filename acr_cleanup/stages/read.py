@@ -128,7 +128,7 @@ class ConfiguredClusters:
         search = ServiceSearch(
             self.registry,
             subscriptions=self.subscriptions or known.subscriptions,
-            read_text=partial(_uses_in_text, self.registry),
+            read_text=partial(uses_in_text, self.registry),
             only_these=bool(self.subscriptions),
             registry_subscription=self.services.registry_subscription,
             registry_group=self.services.registry_group,
@@ -144,7 +144,7 @@ class ConfiguredClusters:
         return await read_services(search, self.azure)
 
 
-def _uses_in_text(registry: RegistryHost, resource: Any, workload: Workload) -> Iterable[ImageUse]:
+def uses_in_text(registry: RegistryHost, resource: Any, workload: Workload) -> Iterable[ImageUse]:
     """Find images in all text of a resource of Azure, with the reader of Kubernetes objects."""
     from acr_cleanup.clusters.images.pod_specs import uses_in_document  # noqa: PLC0415
 
