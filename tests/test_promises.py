@@ -56,7 +56,7 @@ class Shop:
         return set(self.registry.repositories["web"].manifests)
 
     def at(self, path: str, do: Callable[[], object], **more: Any) -> None:
-        """Do this right before the request is answered."""
+        """Call `do` right before a request for `path` is answered."""
 
         async def hook(_: web.Request) -> None:
             do()

@@ -50,7 +50,8 @@ def chosen_login(
     choice: LoginChoice, cloud: Cloud, network: Network, environ: Mapping[str, str], id_tokens: IdTokens
 ) -> Login:
     """Return the login that a pipeline chose. Raises `IdentityError` if it cannot be used."""
-    from azure.identity.aio import ClientAssertionCredential, ManagedIdentityCredential  # noqa: PLC0415  (slow to import)
+    # Slow to import.
+    from azure.identity.aio import ClientAssertionCredential, ManagedIdentityCredential  # noqa: PLC0415
 
     if choice.auth_type is not None and choice.auth_type.is_federated:
         credential = ClientAssertionCredential(
@@ -94,7 +95,8 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
     credential.
     https://learn.microsoft.com/azure/developer/python/sdk/authentication/credential-chains
     """
-    from azure.identity.aio import (  # noqa: PLC0415  (slow to import, and not needed to print help)
+    # Slow to import, and not needed to print help.
+    from azure.identity.aio import (  # noqa: PLC0415
         CertificateCredential,
         ClientSecretCredential,
         DefaultAzureCredential,

@@ -114,7 +114,8 @@ async def list_resources(
         page = response.json()
         items, link = (page.get("value"), page.get("nextLink")) if isinstance(page, dict) else (None, None)
         if not isinstance(items, list) or not isinstance(link, str | None):
-            raise ValueError("the answer is not a page of a list")  # noqa: TRY004  (as for text that is not JSON)
+            # As for text that is not JSON.
+            raise ValueError("the answer is not a page of a list")  # noqa: TRY004
         if link and _origin(link) != _origin(response.request.url):
             raise ValueError(f"the next page of the list is on another host: {link[:100]}")
         return link or None, items

@@ -80,7 +80,8 @@ class ServiceConnection:
         uri, connection, token = (environ.get(name, "").strip() for name in (REQUEST_URI, CONNECTION, ACCESS_TOKEN))
         return cls(network, uri, connection, token, mask)
 
-    async def __call__(self, audience: str) -> str:  # noqa: ARG002  (Azure DevOps has only one audience, that of Entra ID)
+    # Azure DevOps has only one audience, that of Entra ID.
+    async def __call__(self, audience: str) -> str:  # noqa: ARG002
         """Return a new token of the service connection, valid for minutes. Raises `NoIdToken`."""
         self._check()
         for attempt in range(ATTEMPTS):

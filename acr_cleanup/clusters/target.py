@@ -156,8 +156,8 @@ class Waiver:
     kind: str
 
 
-# The places are apart from the targets, so that the readers, which the targets call, need not know
-# the targets.
+# The places are separate from the targets, because the targets import the readers: so the readers
+# must not import the targets.
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ def _subscriptions(settings: Settings) -> Iterator[str]:
 
 
 def _searched_subscriptions(settings: Settings) -> tuple[str, ...]:
-    """Return the subscriptions that are searched for unlisted clusters, by request."""
+    """Return the subscriptions that are searched for unlisted clusters; none if no option asks for it."""
     if not (settings.subscriptions or settings.require_all_clusters):
         return ()
     return searched_subscriptions(settings.clusters, settings.subscriptions)

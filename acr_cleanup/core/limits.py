@@ -26,7 +26,10 @@ class TooManyDeletions:
 @dataclass(frozen=True, slots=True)
 class TooLargeShare:
     """
-    The plan exceeds `Limits.percent` in one repository. planned, tags: tags to delete, of how many.
+    The plan exceeds `Limits.percent` in one repository.
+
+    planned: tags to delete.
+    tags: all tags of the repository.
     """
 
     limit: float

@@ -45,6 +45,7 @@ class ServicesState:
     unregistered: types whose provider no subscription has registered; in any case.
     hidden: types and ids that the caller may not read: lists leave them out.
     graph_lags: ids that Resource Graph does not know yet.
+    assignments: the role assignments that are listed for every scope.
     graph_truncates: Resource Graph cuts its answer after the first page, and says so.
     graph_types: further rows of Resource Graph, as (type, subscription).
     """
@@ -54,6 +55,7 @@ class ServicesState:
     hidden: set[str] = field(default_factory=set)
     graph_lags: set[str] = field(default_factory=set)
     graph_truncates: bool = False
+    assignments: list[JSON] = field(default_factory=list)
     graph_types: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, resource_id: str, properties: JSON | None, **members: Any) -> JSON:
@@ -199,6 +201,17 @@ class ServicesState:
         properties = {"mode": "ReadOnly", "connectionState": "Online", "parent": parent, "clientTokenIds": []}
         return self.add(f"{registry_id}/connectedRegistries/{name}", properties)
 
+    def assign(self, principal: str, role: str, *permissions: str, scope: str = "/", kind: str = "ServicePrincipal") -> JSON:
+        """Assign a role that grants these actions. `scope`: where; by default above all subscriptions."""
+        definition = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{role.lower()}"
+        granted = [{"actions": list(permissions), "notActions": [], "dataActions": [], "notDataActions": []}]
+        self.add(definition, {"roleName": role, "type": "BuiltInRole", "permissions": granted})
+        properties = {"principalId": principal, "principalType": kind, "roleDefinitionId": definition, "scope": scope}
+        name = f"a{len(self.assignments)}"
+        path = f"{scope.rstrip('/')}/providers/Microsoft.Authorization/roleAssignments/{name}"
+        self.assignments.append({"id": path, "name": name, "properties": {**properties, "condition": None}})
+        return self.assignments[-1]
+
     # -- answers -------------------------------------------------------------------------------
 
     def listed(self, path: str, may_read: Callable[[str, str], bool]) -> list[JSON] | None:
@@ -208,6 +221,8 @@ class ServicesState:
         may_read: takes a type and an id. A list silently leaves out what the caller may not read.
         """
         path = path.lower().rstrip("/")
+        if path.endswith("/providers/microsoft.authorization/roleassignments"):
+            return self.assignments
         parts = path.split("/")
         if len(parts) == 6 and parts[3] == "providers":
             type_ = "/".join(parts[4:])

@@ -92,7 +92,7 @@ def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryEr
         return RegistryError(f"the registry failed repeatedly: {seen}.", where=place, remedy="Run again later.")
     if 300 <= reply.status < 400 or reply.status == 404:
         return RegistryError(
-            f"this does not answer like an Azure container registry: {seen}.",
+            f"the server does not answer like an Azure container registry: {seen}.",
             where=place,
             remedy="Check container_registry.url, and whether a proxy answers in its place.",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from acr_cleanup.access.azure import Azure
@@ -19,7 +20,7 @@ from acr_cleanup.services.table import REGISTRIES
 logger = logging.getLogger(__name__)
 
 _ROLES_VERSION = "2022-04-01"
-_CLUSTERS, _CLUSTERS_VERSION = "Microsoft.ContainerService/managedClusters", "2025-05-01"
+_CLUSTERS_VERSION = "2025-05-01"
 _PULL = f"{REGISTRIES.type}/pull/read"
 _READ_CONTENT = f"{REGISTRIES.type}/repositories/content/read"
 
@@ -50,7 +51,7 @@ async def read_pullers(
     except (ReadFailure, NotRegisteredError) as error:
         pullers.append(_unlisted("tokens", error))
     try:
-        pullers += await _assigned(registry, requests, await _explained(readings, search, azure))
+        pullers += await _assigned(registry, requests, readings, search, azure)
     except (ReadFailure, NotRegisteredError) as error:
         pullers.append(_unlisted("role assignments", error))
     return tuple(dict.fromkeys(pullers))
@@ -60,32 +61,16 @@ def _unlisted(what: str, error: Exception) -> Puller:
     return Puller("unknown", what, f"not listed: {getattr(error, 'seen', error)}")
 
 
-async def _explained(readings: Sequence[SubscriptionReading], search: ServiceSearch, azure: Azure) -> set[str]:
-    """Return the principals of this run, of the services that were read, and of the configured clusters."""
+async def _assigned(
+    registry: Resource, requests: Requests, readings: Sequence[SubscriptionReading], search: ServiceSearch, azure: Azure
+) -> list[Puller]:
+    """Return the principals with a role that includes pulling, on the registry or above it."""
     scope = azure.resource_manager_scope or f"{azure.resource_manager.rstrip('/')}/.default"
-    principals = {str(claims_of((await azure.credential.get_token(scope)).token).get("oid", "")).lower()}
+    explained = {str(claims_of((await azure.credential.get_token(scope)).token).get("oid", "")).lower()}
     for reading in readings:
         for type_ in reading.types:
-            principals |= type_.findings.identities
-        principals |= await _kubelets(reading.reader.requests, search)
-    return principals
-
-
-async def _kubelets(requests: Requests, search: ServiceSearch) -> set[str]:
-    """Return the identities with which the nodes of configured clusters pull."""
-    try:
-        path = f"/subscriptions/{requests.subscription}/providers/{_CLUSTERS}"
-        clusters = await requests.list(path, _CLUSTERS_VERSION)
-    except (ReadFailure, NotRegisteredError):
-        logger.debug("listing the kubelet identities failed", exc_info=True)
-        return set()
-    field = "properties.identityProfile.kubeletidentity.objectId"
-    return {str(first(each.body, field)).lower() for each in clusters if each.id.lower() in search.known_clusters}
-
-
-async def _assigned(registry: Resource, requests: Requests, explained: set[str]) -> list[Puller]:
-    """Return the principals with a role that includes pulling, on the registry or above it."""
-    pullers: list[Puller] = []
+            explained |= type_.findings.identities
+    pullers: dict[str, list[Puller]] = {}
     definitions: dict[str, str] = {}
     path = f"{registry.id}/providers/Microsoft.Authorization/roleAssignments"
     for assignment in await requests.list(path, _ROLES_VERSION, any_scope=True):
@@ -97,8 +82,24 @@ async def _assigned(registry: Resource, requests: Requests, explained: set[str])
             definitions[role] = await _pulling_role(role, requests)
         if name := definitions[role]:
             condition = " (with a condition)" if properties.get("condition") else ""
-            pullers.append(Puller(principal, str(properties.get("principalType") or "identity"), f"{name}{condition}"))
-    return pullers
+            puller = Puller(principal, str(properties.get("principalType") or "identity"), f"{name}{condition}")
+            pullers.setdefault(principal.lower(), []).append(puller)
+    kubelets = await _kubelets(requests, search) if pullers else set()
+    return [puller for principal, rows in pullers.items() if principal not in kubelets for puller in rows]
+
+
+async def _kubelets(requests: Requests, search: ServiceSearch) -> set[str]:
+    """Return the identities with which the nodes of configured clusters pull."""
+    identities: set[str] = set()
+    for cluster_id in (known for known in search.known_clusters if known.startswith("/subscriptions/")):
+        own = replace(requests, subscription=cluster_id.split("/")[2])
+        try:
+            cluster = await own.get(cluster_id, _CLUSTERS_VERSION)
+        except (ReadFailure, NotRegisteredError):
+            logger.debug("reading the kubelet identity of %s failed", cluster_id, exc_info=True)
+            continue
+        identities.add(str(first(cluster, "properties.identityProfile.kubeletidentity.objectId")).lower())
+    return identities
 
 
 async def _pulling_role(definition: str, requests: Requests) -> str:

@@ -86,7 +86,8 @@ async def test_job_with_an_edited_plan_is_refused(jobs: tuple[Job, Job]) -> None
     assert step.code == 3
     assert step.outputs["result"] == "aborted"
     assert "Reasons for the refusal" in step.summary
-    assert "Would delete" not in step.summary  # the registry was not read, so there is nothing to count
+    # The registry was not read, so there is nothing to count.
+    assert "Would delete" not in step.summary
     assert deleting.world.count(service="acr", method="DELETE") == 0
 
 

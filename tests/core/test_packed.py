@@ -46,9 +46,8 @@ def test_unpacked_plan_equals_the_packed_one(
 
 def test_shared_values_are_shared_again() -> None:
     """
-    The reason of a day, and the tag of a decision and a step.
-
-    So an unpacked plan takes no more memory.
+    An unpacked plan shares equal reasons, and the tags of decisions and steps, so it takes no more
+    memory.
     """
     unpacked = Packed.of(
         plan(inventory([tag("a", 1), tag("b", 1), tag("c", 2, days=1), tag("d", 3, days=1)]))

@@ -59,7 +59,7 @@ def test_help_imports_no_sdk(arguments: tuple[str, ...]) -> None:
 
 
 def test_help_imports_only_the_table_of_options() -> None:
-    """These take longer to import than the parser takes to answer."""
+    """Importing any of the other packages takes longer than parsing the arguments."""
     assert imported("plan", "--help").isdisjoint(
         {"pydantic", "pydantic_core", "yaml", "rich", "asyncio", "msgspec", "re2"}
     )

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not PACKED, reason="`make task` packs the task a
 
 BUNDLE = TASK / "build" / "extension" / "AcrCleanupV1" / "index.js"
 CONNECTION = "44444444-4444-4444-4444-444444444444"
-OUTPUTS = {each["name"] for each in json.loads(MANIFEST.read_text("utf-8"))["outputVariables"]}
+OUTPUTS = {output["name"] for output in json.loads(MANIFEST.read_text("utf-8"))["outputVariables"]}
 
 # A stand-in for `python3`. Its environments use the packages of the tests, and pip only checks that
 # hashes are required.

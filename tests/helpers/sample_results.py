@@ -150,7 +150,7 @@ def plan(
 ) -> Plan:
     policy = policy or RetentionPolicy(older_than=timedelta(days=30), keep_last=5)
     usage = UsageIndex.of(scans, NOW)
-    repositories = tuple(plan_repository(each, usage, policy, NOW) for each in inventories)
+    repositories = tuple(plan_repository(inventory, usage, policy, NOW) for inventory in inventories)
     return Plan(HOST, policy, NOW, usage, repositories)
 
 
@@ -197,17 +197,18 @@ def refused(*, dry_run: bool = False) -> Result:
 def outcomes(made: Plan, changed: dict[str, tuple[OutcomeKind, str]] | None = None) -> tuple[Outcome, ...]:
     """Every step deleted, except those with a tag in `changed` (keys: `repository:tag`)."""
     changed = changed or {}
-    found = []
-    for each in made.repositories:
-        for step in each.steps:
-            strange = [changed[key] for tag in step.tags if (key := f"{each.repository}:{tag.name}") in changed]
+    results = []
+    for repository_plan in made.repositories:
+        name = repository_plan.repository
+        for step in repository_plan.steps:
+            strange = [changed[key] for tag in step.tags if (key := f"{name}:{tag.name}") in changed]
             for tag in step.tags:
-                kind, detail = changed.get(f"{each.repository}:{tag.name}", (OutcomeKind.DELETED, ""))
-                found.append(Outcome(each.repository, step.digest, tag.name, kind, detail))
+                kind, detail = changed.get(f"{name}:{tag.name}", (OutcomeKind.DELETED, ""))
+                results.append(Outcome(name, step.digest, tag.name, kind, detail))
             if isinstance(step, DeleteManifest):
                 kind, detail = strange[0] if strange else (OutcomeKind.DELETED, "")
-                found.append(Outcome(each.repository, step.digest, None, kind, detail, step.manifest.size))
-    return tuple(found)
+                results.append(Outcome(name, step.digest, None, kind, detail, step.manifest.size))
+    return tuple(results)
 
 
 def applied() -> Result:
@@ -245,10 +246,10 @@ def cancelled() -> Result:
     made = company_plan()
     stopped = (OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
     changed = {
-        f"{each.repository}:{decision.tag.name}": stopped
-        for each in made.repositories
-        if each.repository.startswith("shop/")
-        for decision in each.deletions
+        f"{plan.repository}:{decision.tag.name}": stopped
+        for plan in made.repositories
+        if plan.repository.startswith("shop/")
+        for decision in plan.deletions
     }
     return result(made, Verdict.CANCELLED, dry_run=False, outcomes=outcomes(made, changed))
 
@@ -285,7 +286,7 @@ def proven() -> Result:
     pinned = use("shop/web", None, "CronJob", "nightly", pinned=digest(77))
     missing = (Missing("shop/web", "9.9.9", (lost,)), Missing("shop/web", digest(77), (pinned,)))
     repositories = tuple(
-        replace(each, missing=missing) if each.repository == "shop/web" else each for each in made.repositories
+        replace(plan, missing=missing) if plan.repository == "shop/web" else plan for plan in made.repositories
     )
     made = replace(made, repositories=repositories)
     note = f"shop/mail:1.5.0 names {digest(5)} now; it was pushed again during the run."
@@ -319,10 +320,10 @@ def exact() -> Result:
     made = company_plan()
     repositories = tuple(
         replace(
-            each,
-            space=Space({manifest.digest: Content(500, {}) for manifest in each.manifests}, read=len(each.decisions)),
+            plan,
+            space=Space({manifest.digest: Content(500, {}) for manifest in plan.manifests}, read=len(plan.decisions)),
         )
-        for each in made.repositories
+        for plan in made.repositories
     )
     return result(replace(made, repositories=repositories))
 
@@ -337,7 +338,7 @@ def untagged_plan(*, tags_go: bool = False) -> Plan:
         Manifest(digest(102), OCI_IMAGE, size=MIB, updated_at=young, platform="linux/amd64", known=True),
         Manifest(digest(103), OCI_IMAGE, size=MIB, updated_at=old, platform="linux/amd64", known=True, locked=True),
     ]
-    web = replace(web, manifests={**web.manifests, **{each.digest: each for each in bare}})
+    web = replace(web, manifests={**web.manifests, **{manifest.digest: manifest for manifest in bare}})
     scan = ClusterScan(
         "production",
         (*deployed("shop/web", "1.0.1", "web"), *deployed("shop/mail", "1.0.1", "mail")),
@@ -350,9 +351,9 @@ def untagged_plan(*, tags_go: bool = False) -> Plan:
 def untagged_applied() -> Result:
     """One of two untagged manifests failed."""
     made = untagged_plan()
-    found = list(outcomes(made))
-    found[0] = replace(found[0], kind=OutcomeKind.FAILED, detail="403 Forbidden: DELETE needs the role AcrDelete.")
-    return result(made, Verdict.PARTIAL, dry_run=False, outcomes=tuple(found))
+    results = list(outcomes(made))
+    results[0] = replace(results[0], kind=OutcomeKind.FAILED, detail="403 Forbidden: DELETE needs the role AcrDelete.")
+    return result(made, Verdict.PARTIAL, dry_run=False, outcomes=tuple(results))
 
 
 ALL: dict[str, Callable[[], Result]] = {

@@ -89,8 +89,8 @@ class Tool:
 
     def left(self, repository: str) -> set[str]:
         """Return the tags that the repository still has."""
-        found = self.world.registry.repositories.get(repository)
-        return set(found.tags) if found else set()
+        state = self.world.registry.repositories.get(repository)
+        return set(state.tags) if state else set()
 
 
 @asynccontextmanager

@@ -26,7 +26,8 @@ def pytest_configure() -> None:
         derandomize=True,
         database=None,
         deadline=None,
-        phases=(Phase.explicit, Phase.generate),  # no shrinking: only whether a property fails is needed
+        # No shrinking: only whether a property fails is needed.
+        phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutation")

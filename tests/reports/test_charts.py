@@ -56,7 +56,7 @@ def repositories(*sizes: int, name: str = "team/service-{}") -> Result:
         samples.repository(name.format(number), 3, first=number * 10 + 10, every=40, size=size)
         for number, size in enumerate(sizes)
     ]
-    uses = tuple(samples.use(each.name, "1.0.2", "Pod", "x") for each in inventories)
+    uses = tuple(samples.use(inventory.name, "1.0.2", "Pod", "x") for inventory in inventories)
     return samples.result(samples.plan(inventories, [replace(samples.company()[1][0], uses=uses)], RetentionPolicy()))
 
 

@@ -152,7 +152,7 @@ def test_every_element_is_closed_and_every_table_renders(name: str) -> None:
     text = render(samples.ALL[name](), CONTEXT)
 
     assert whole(text)
-    assert set(elements(text)) <= OURS | {f"/{each}" for each in OURS}
+    assert set(elements(text)) <= OURS | {f"/{element}" for element in OURS}
     assert html(text).count("<table>") == len(re.findall(r"(?m)^\| :?-", text))
     assert html(text).count('<pre lang="mermaid">') == text.count("```mermaid")
 
@@ -162,12 +162,12 @@ def fifty_thousand() -> Result:
     """Fifty thousand tags: half of them in use, the others deleted or failed."""
     inventories = [samples.repository(f"team/service-{number}", 500, first=number * 1000) for number in range(100)]
     uses = [
-        samples.use(each.name, tag.name, "Deployment", "a-deployment-with-a-name")
-        for each in inventories
-        for tag in each.tags[::2]
+        samples.use(inventory.name, tag.name, "Deployment", "a-deployment-with-a-name")
+        for inventory in inventories
+        for tag in inventory.tags[::2]
     ]
     # Only what a pod runs is in scope.
-    uses += [samples.use(each.name, each.tags[0].name, "Pod", "a-pod") for each in inventories]
+    uses += [samples.use(inventory.name, inventory.tags[0].name, "Pod", "a-pod") for inventory in inventories]
     made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])
     failed = {f"team/service-1:{tag.name}": (OutcomeKind.FAILED, "503 " * 50) for tag in inventories[1].tags}
     outcomes = samples.outcomes(made, failed)
@@ -203,7 +203,7 @@ def huge() -> Result:
         made = samples.repository(f"team/a-rather-long-name-of-a-service/service-{number}", 210, first=number * 1000)
         tags = tuple(replace(tag, name=f"{tag.name}-{'x' * 60}") for tag in made.tags)
         inventories.append(replace(made, tags=tags))
-    uses = [samples.use(each.name, each.tags[-1].name, "Pod", "y" * 200) for each in inventories]
+    uses = [samples.use(inventory.name, inventory.tags[-1].name, "Pod", "y" * 200) for inventory in inventories]
     return samples.result(samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))]))
 
 
@@ -300,7 +300,7 @@ def test_hostile_problems_are_escaped(text: str) -> None:
     problems = ConfigurationError((Problem(text, text, text),) * 3, where=text)
 
     for shown in (render_problems(problems), render_failure(ValueError(text)), render_failure(IdentityError(text))):
-        assert set(elements(shown)) <= OURS | {f"/{each}" for each in OURS}
+        assert set(elements(shown)) <= OURS | {f"/{element}" for element in OURS}
         assert whole(shown)
         assert html(shown).count("<li>") == (3 if "### Problems" in shown else 1)
         assert "::" not in shown
@@ -321,7 +321,7 @@ def test_many_problems_fit_a_summary() -> None:
 def test_hostile_text_is_escaped(world: str) -> None:
     text = render(hostile.WORLDS[world](), CONTEXT)
 
-    assert set(elements(text)) <= OURS | {f"/{each}" for each in OURS}
+    assert set(elements(text)) <= OURS | {f"/{element}" for element in OURS}
     assert whole(text)
     assert "::" not in text
     assert not re.search(r"##\[|##vso", text)

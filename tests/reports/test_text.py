@@ -130,7 +130,7 @@ def test_apply_names_every_tag_in_two_pages(name: str) -> None:
 
 def test_apply_of_many_tags_has_few_lines() -> None:
     inventories = [samples.repository(f"team/service-{number}", 300, first=number * 1000) for number in range(40)]
-    uses = [samples.use(each.name, each.tags[-1].name, "Pod", "pod") for each in inventories]
+    uses = [samples.use(inventory.name, inventory.tags[-1].name, "Pod", "pod") for inventory in inventories]
     made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])
     text = str(render(samples.result(made, Verdict.APPLIED, dry_run=False, outcomes=samples.outcomes(made)), CONTEXT))
 
@@ -160,8 +160,8 @@ def test_plan_of_many_tags_counts_what_is_hidden() -> None:
     """It also names the report that has everything."""
     inventories = [samples.repository(f"team/service-{number}", 300, first=number * 1000) for number in range(40)]
     uses = [
-        samples.use(each.name, f"1.{version // 10}.{version % 10}", "Pod", f"pod-{version}")
-        for each in inventories
+        samples.use(inventory.name, f"1.{version // 10}.{version % 10}", "Pod", f"pod-{version}")
+        for inventory in inventories
         for version in range(100)
     ]
     made = samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))])

@@ -129,7 +129,7 @@ def test_every_sample_has_an_expected_headline() -> None:
 )
 def test_headline_counts_untagged_manifests(kind: OutcomeKind, verdict: Verdict, words: str) -> None:
     made = samples.untagged_plan()
-    outcomes = tuple(replace(each, kind=kind) for each in samples.outcomes(made))
+    outcomes = tuple(replace(outcome, kind=kind) for outcome in samples.outcomes(made))
     view = View(samples.result(made, verdict, dry_run=False, outcomes=outcomes))
 
     assert headline(view).startswith(words)

@@ -322,8 +322,9 @@ def _groups(body: bytes) -> list[_Group] | None:
 
 def _resources(version: _AggregatedVersion) -> list[_Resource] | None:
     """
-    None if they must be asked for: of a stale version, the server only knows a former description,
-    or none.
+    Return the resources of a version; None if they must be requested.
+
+    For a stale version, the server has an old description or none.
     """
     if version.freshness == "Stale":
         return None
