@@ -201,7 +201,9 @@ class ServicesState:
         properties = {"mode": "ReadOnly", "connectionState": "Online", "parent": parent, "clientTokenIds": []}
         return self.add(f"{registry_id}/connectedRegistries/{name}", properties)
 
-    def assign(self, principal: str, role: str, *permissions: str, scope: str = "/", kind: str = "ServicePrincipal") -> JSON:
+    def assign(
+        self, principal: str, role: str, *permissions: str, scope: str = "/", kind: str = "ServicePrincipal"
+    ) -> JSON:
         """Assign a role that grants these actions. `scope`: where; by default above all subscriptions."""
         definition = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{role.lower()}"
         granted = [{"actions": list(permissions), "notActions": [], "dataActions": [], "notDataActions": []}]

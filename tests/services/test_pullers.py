@@ -42,7 +42,9 @@ async def test_kubelet_of_configured_cluster_is_not_listed() -> None:
 
 async def test_token_is_listed_with_its_scope_map() -> None:
     async with service_world() as world:
-        world.state.add(f"{REGISTRY_ID}/tokens/ci", {"scopeMapId": f"{REGISTRY_ID}/scopeMaps/_pull", "status": "enabled"})
+        world.state.add(
+            f"{REGISTRY_ID}/tokens/ci", {"scopeMapId": f"{REGISTRY_ID}/scopeMaps/_pull", "status": "enabled"}
+        )
         world.state.add(f"{REGISTRY_ID}/tokens/old", {"scopeMapId": None, "status": "disabled"})
         assert (await world.read()).outside.pullers == (Puller("ci", "token", "_pull"),)
 
