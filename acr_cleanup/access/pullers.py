@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from acr_cleanup.access.arm_fields import first
+from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.access.permissions import may
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.core.usage import Puller
-from acr_cleanup.services.images import first
-from acr_cleanup.services.requests import NotRegisteredError, Requests, Resource
-from acr_cleanup.services.search import ServiceSearch, SubscriptionReading
-from acr_cleanup.services.table import REGISTRIES
 
 logger = logging.getLogger(__name__)
 
+_VERSION = "2025-11-01"
 _ROLES_VERSION = "2022-04-01"
 _CLUSTERS_VERSION = "2025-05-01"
-_PULL = f"{REGISTRIES.type}/pull/read"
-_READ_CONTENT = f"{REGISTRIES.type}/repositories/content/read"
+_PULL = "Microsoft.ContainerRegistry/registries/pull/read"
+_READ_CONTENT = "Microsoft.ContainerRegistry/registries/repositories/content/read"
 
 
 async def read_pullers(
-    registry: Resource, readings: Sequence[SubscriptionReading], search: ServiceSearch, azure: Azure
+    registry: Resource, requests: Requests, azure: Azure, principals: Collection[str], clusters: Collection[str]
 ) -> tuple[Puller, ...]:
     """
     Return who may pull and is not read. A list that cannot be read becomes a row that says so.
+
+    principals: principal ids of everything that is read, in lower case.
+    clusters: resource ids of the configured clusters.
 
     https://learn.microsoft.com/rest/api/authorization/role-assignments/list-for-scope
     """
@@ -41,17 +43,15 @@ async def read_pullers(
         )
         if first(registry.body, field) is True
     ]
-    subscription = registry.id.split("/")[2].lower()
-    requests = next(each.reader.requests for each in readings if each.subscription == subscription)
     try:
-        for token in await requests.list(f"{registry.id}/tokens", REGISTRIES.api_version):
+        for token in await requests.list(f"{registry.id}/tokens", _VERSION):
             if str(first(token.body, "properties.status") or "enabled").lower() == "enabled":
                 scope = str(first(token.body, "properties.scopeMapId") or "").rpartition("/")[2]
                 pullers.append(Puller(token.name, "token", scope))
     except (ReadFailure, NotRegisteredError) as error:
         pullers.append(_unlisted("tokens", error))
     try:
-        pullers += await _assigned(registry, requests, readings, search, azure)
+        pullers += await _assigned(registry, requests, azure, principals, clusters)
     except (ReadFailure, NotRegisteredError) as error:
         pullers.append(_unlisted("role assignments", error))
     return tuple(dict.fromkeys(pullers))
@@ -62,14 +62,12 @@ def _unlisted(what: str, error: Exception) -> Puller:
 
 
 async def _assigned(
-    registry: Resource, requests: Requests, readings: Sequence[SubscriptionReading], search: ServiceSearch, azure: Azure
+    registry: Resource, requests: Requests, azure: Azure, principals: Collection[str], clusters: Collection[str]
 ) -> list[Puller]:
     """Return the principals with a role that includes pulling, on the registry or above it."""
     scope = azure.resource_manager_scope or f"{azure.resource_manager.rstrip('/')}/.default"
-    explained = {str(claims_of((await azure.credential.get_token(scope)).token).get("oid", "")).lower()}
-    for reading in readings:
-        for type_ in reading.types:
-            explained |= type_.findings.identities
+    own = str(claims_of((await azure.credential.get_token(scope)).token).get("oid", "")).lower()
+    explained = {own, *principals}
     pullers: dict[str, list[Puller]] = {}
     definitions: dict[str, str] = {}
     path = f"{registry.id}/providers/Microsoft.Authorization/roleAssignments"
@@ -84,14 +82,14 @@ async def _assigned(
             condition = " (with a condition)" if properties.get("condition") else ""
             puller = Puller(principal, str(properties.get("principalType") or "identity"), f"{name}{condition}")
             pullers.setdefault(principal.lower(), []).append(puller)
-    kubelets = await _kubelets(requests, search) if pullers else set()
+    kubelets = await _kubelets(requests, clusters) if pullers else set()
     return [puller for principal, rows in pullers.items() if principal not in kubelets for puller in rows]
 
 
-async def _kubelets(requests: Requests, search: ServiceSearch) -> set[str]:
+async def _kubelets(requests: Requests, clusters: Collection[str]) -> set[str]:
     """Return the identities with which the nodes of configured clusters pull."""
     identities: set[str] = set()
-    for cluster_id in (known for known in search.known_clusters if known.startswith("/subscriptions/")):
+    for cluster_id in (known for known in clusters if known.startswith("/subscriptions/")):
         own = replace(requests, subscription=cluster_id.split("/")[2])
         try:
             cluster = await own.get(cluster_id, _CLUSTERS_VERSION)

@@ -17,13 +17,14 @@ from typing import Any
 
 import yaml
 
+from acr_cleanup.access.arm_fields import Place, first
+from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, Place, as_text, first, read_image
+from acr_cleanup.services.images import Findings, as_text, read_image
 from acr_cleanup.services.reader import Reader, guarded
-from acr_cleanup.services.requests import Resource
 from acr_cleanup.services.table import SITES
 
 _FIELDS = ("properties.linuxFxVersion", "properties.windowsFxVersion")

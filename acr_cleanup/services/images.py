@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from acr_cleanup.access.arm_fields import Place, places
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.core.references import ImageReference, RegistryHost, parse_reference
 from acr_cleanup.core.usage import ImageUse, Workload
@@ -46,48 +47,6 @@ class Findings:
         self.failures += other.failures
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A field of a resource, whatever its value. `container`: the name of the list item around it."""
-
-    field: str
-    container: str
-    value: Any
-
-
-def places(resource: Any, path: str) -> Iterator[Place]:
-    """
-    Yield the values at a path such as `properties.template.containers[].image`.
-
-    A value of a wrong type on the way is yielded itself, so that it can be searched. Null is an
-    empty list or object.
-
-    >>> [place.field for place in places({"a": [{"b": 1}, {"b": 2}]}, "a[].b")]
-    ['a[0].b', 'a[1].b']
-    """
-    return _places(resource, tuple(path.split(".")), "", "")
-
-
-def _places(value: Any, keys: tuple[str, ...], path: str, container: str) -> Iterator[Place]:
-    if value is None or not keys:
-        if value is not None:
-            yield Place(path, container, value)
-        return
-    if not isinstance(value, dict):
-        yield Place(path, container, value)
-        return
-    key, rest = keys[0].removesuffix("[]"), keys[1:]
-    inner, path = value.get(key), f"{path}.{key}".lstrip(".")
-    if not keys[0].endswith("[]"):
-        yield from _places(inner, rest, path, container)
-    elif isinstance(inner, list):
-        for index, item in enumerate(inner):
-            name = item.get("name") if isinstance(item, dict) else None
-            yield from _places(item, rest, f"{path}[{index}]", name if isinstance(name, str) else container)
-    elif inner is not None:
-        yield Place(path, container, inner)
-
-
 def read_images(resource: Any, paths: Iterable[str], workload: Workload, registry: RegistryHost) -> Findings:
     """Read the image fields of one resource. Never raises for what a resource holds."""
     findings = Findings()
@@ -124,13 +83,3 @@ def parsed(text: str) -> ImageReference | None:
 def as_text(value: Any) -> str:
     """Return a value as text, to search it for the registry."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode(errors="replace")
-
-
-def first(resource: Any, path: str) -> Any:
-    """Return the first value at a path; None if there is none."""
-    return next((place.value for place in places(resource, path)), None)
-
-
-def strings(resource: Any, path: str) -> tuple[str, ...]:
-    """Return the texts at a path."""
-    return tuple(place.value for place in places(resource, path) if isinstance(place.value, str))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from acr_cleanup.access.arm_fields import first, places
+from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import ImageUse
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, first, places
+from acr_cleanup.services.images import Findings
 from acr_cleanup.services.reader import Reader, read_children
-from acr_cleanup.services.requests import Resource
 from acr_cleanup.services.table import WORKSPACES
 
 BUILT_IMAGES = "azureml/"

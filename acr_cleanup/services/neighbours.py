@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from acr_cleanup.access.arm_fields import first
+from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, first
+from acr_cleanup.services.images import Findings
 from acr_cleanup.services.reader import Reader
-from acr_cleanup.services.requests import Resource
 from acr_cleanup.services.search import ServiceSearch
 from acr_cleanup.services.table import ARC, FLEETS, OPEN_SHIFT, REGISTRIES, ServiceType
 

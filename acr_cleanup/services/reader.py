@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from acr_cleanup.access.arm_fields import Place, first, strings
+from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
 from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, Place, ReadText, first, read_image, read_images, strings
-from acr_cleanup.services.requests import NotRegisteredError, Requests, Resource
+from acr_cleanup.services.images import Findings, ReadText, read_image, read_images
 from acr_cleanup.services.table import Child, ServiceType
 
 logger = logging.getLogger(__name__)

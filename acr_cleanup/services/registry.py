@@ -9,12 +9,13 @@ from asyncio import Semaphore
 from collections.abc import Iterable
 from typing import Any
 
+from acr_cleanup.access.arm_fields import Place, first, strings
+from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
 from acr_cleanup.access.read_failure import ReadFailure, or_waive
 from acr_cleanup.access.resource_manager import ResourceManager
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, Place, first, read_image, strings
+from acr_cleanup.services.images import Findings, read_image
 from acr_cleanup.services.reader import Reader, TypeReading, read_type
-from acr_cleanup.services.requests import NotRegisteredError, Requests, Resource
 from acr_cleanup.services.search import ServiceSearch
 from acr_cleanup.services.table import CONNECTED, REGISTRIES, TASKS, ServiceGroup, ServiceType
 

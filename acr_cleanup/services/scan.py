@@ -13,8 +13,10 @@ from functools import partial
 
 from acr_cleanup.access import roles
 from acr_cleanup.access.arm_errors import Subscription
+from acr_cleanup.access.arm_requests import Requests, Resource, status_of
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.permissions import read_permissions
+from acr_cleanup.access.pullers import read_pullers
 from acr_cleanup.access.read_failure import ReadFailure, or_waive
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.concurrency import gather
@@ -26,10 +28,8 @@ from acr_cleanup.services.app_service import read_site
 from acr_cleanup.services.discovery import Discovered, discover
 from acr_cleanup.services.images import Findings
 from acr_cleanup.services.machine_learning import read_ml_registry, read_workspace
-from acr_cleanup.services.pullers import read_pullers
 from acr_cleanup.services.reader import Reader, TypeReading, read_type
 from acr_cleanup.services.registry import ROWS, own_registry, read_registry, registry_in
-from acr_cleanup.services.requests import Requests, Resource, status_of
 from acr_cleanup.services.search import ServiceSearch, SubscriptionReading
 from acr_cleanup.services.table import ML_REGISTRIES, SITES, TOLD, TYPES, UNREAD, WORKSPACES, ServiceType
 
@@ -74,7 +74,12 @@ async def read_services(search: ServiceSearch, azure: Azure) -> tuple[tuple[Clus
         pullers: tuple[Puller, ...] = ()
         if own is not None:
             await _read_own(own, search, readings, read)
-            pullers = await read_pullers(own, readings, search, azure) if search.pullers else ()
+            if search.pullers:
+                principals = {
+                    each for reading in readings for type_ in reading.types for each in type_.findings.identities
+                }
+                requests = Requests(manager, own.id.split("/")[2].lower(), gate)
+                pullers = await read_pullers(own, requests, azure, principals, search.known_clusters)
     unseen += [problem for reading in readings if (problem := _unseen(reading, search)) is not None]
     if discovered.problem is not None:
         unseen.append(_undiscovered(discovered.problem))
