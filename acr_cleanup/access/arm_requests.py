@@ -101,7 +101,7 @@ class Requests:
 
         Requests are built from ids. An id such as `//host/` would send the token to another host.
         """
-        pattern = rf"/subscriptions/{re.escape(self.subscription)}(/[\w.()~ -]+)+/?"
+        pattern = rf"/subscriptions/{re.escape(self.subscription)}(/[\w.()~: -]+)+/?"
         if not isinstance(resource_id, str) or not re.fullmatch(pattern, resource_id, re.IGNORECASE):
             raise ReadFailure(
                 call,

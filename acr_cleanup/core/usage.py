@@ -106,6 +106,11 @@ class ClusterScan:
     read_at: datetime | None = None
     resource_id: str = ""
 
+    @property
+    def is_service(self) -> bool:
+        """Is this a scan of services of Azure, and not of a cluster?"""
+        return self.access == SERVICES
+
     def waive(self, kinds: Collection[str]) -> ClusterScan:
         """
         This scan, with the blockers of these kinds waived. Uses that were found in such objects
