@@ -26,7 +26,7 @@ https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-r
 """
 
 
-class NotRegisteredError(Exception):
+class NotRegisteredError(ReadFailure):
     """The subscription has not registered the provider of a type, so it has no such resource."""
 
 
@@ -75,6 +75,10 @@ class Requests:
             raise ReadFailure(call, "the answer is not a resource.", "Run again.")
         return answer
 
+    async def post(self, call: str, path: str, api_version: str, body: Any) -> Any:
+        """Return the JSON of the answer to a query. Raises `ReadFailure`."""
+        return await self._ask(call, lambda client: send(client, "POST", path, api_version, body))
+
     async def _ask(self, call: str, request: Callable[[Any], Awaitable[T]]) -> T:
         client = await self.manager.client(self.subscription)
         async with self.gate:
@@ -83,7 +87,7 @@ class Requests:
                     return await request(client)
             except ReadFailure as failure:
                 if _is_unregistered(failure):
-                    raise NotRegisteredError(call) from failure
+                    raise NotRegisteredError(call, failure.seen, failure.remedy) from failure.__cause__
                 raise
 
     def _resource(self, call: str, item: Any, any_scope: bool) -> Resource:

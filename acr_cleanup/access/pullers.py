@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from acr_cleanup.access.arm_fields import first
-from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
+from acr_cleanup.access.arm_requests import Requests, Resource
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.access.permissions import may
@@ -48,17 +48,17 @@ async def read_pullers(
             if str(first(token.body, "properties.status") or "enabled").lower() == "enabled":
                 scope = str(first(token.body, "properties.scopeMapId") or "").rpartition("/")[2]
                 pullers.append(Puller(token.name, "token", scope))
-    except (ReadFailure, NotRegisteredError) as error:
+    except ReadFailure as error:
         pullers.append(_unlisted("tokens", error))
     try:
         pullers += await _assigned(registry, requests, azure, principals, clusters)
-    except (ReadFailure, NotRegisteredError) as error:
+    except ReadFailure as error:
         pullers.append(_unlisted("role assignments", error))
     return tuple(dict.fromkeys(pullers))
 
 
-def _unlisted(what: str, error: Exception) -> Puller:
-    return Puller("unknown", what, f"not listed: {getattr(error, 'seen', error)}")
+def _unlisted(what: str, error: ReadFailure) -> Puller:
+    return Puller("unknown", what, f"not listed: {error.seen}")
 
 
 async def _assigned(
@@ -93,7 +93,7 @@ async def _kubelets(requests: Requests, clusters: Collection[str]) -> set[str]:
         own = replace(requests, subscription=cluster_id.split("/")[2])
         try:
             cluster = await own.get(cluster_id, _CLUSTERS_VERSION)
-        except (ReadFailure, NotRegisteredError):
+        except ReadFailure:
             logger.debug("reading the kubelet identity of %s failed", cluster_id, exc_info=True)
             continue
         identities.add(str(first(cluster, "properties.identityProfile.kubeletidentity.objectId")).lower())
@@ -107,7 +107,7 @@ async def _pulling_role(definition: str, requests: Requests) -> str:
         definition = f"/subscriptions/{requests.subscription}{definition}"
     try:
         role = await requests.get(definition, _ROLES_VERSION)
-    except (ReadFailure, NotRegisteredError):
+    except ReadFailure:
         return f"role {definition.rpartition('/')[2]}, which cannot be read"
     granted = first(role, "properties.permissions")
     granted = [each for each in granted if isinstance(each, dict)] if isinstance(granted, list) else []

@@ -293,10 +293,10 @@ class Summary:
         pullers = self.result.plan.usage.outside.pullers
         if pullers:
             lines = [f"### {MAY_PULL}", "", table_row(["Name", "Kind", "Role"]), table_row([":---"] * 3)]
-            for puller in pullers[: self.notes]:
-                lines.append(
-                    table_row([words.code(puller.name), words.markdown(puller.kind), words.markdown(puller.role)])
-                )
+            lines += [
+                table_row([words.code(puller.name), words.markdown(puller.kind), words.markdown(puller.role)])
+                for puller in pullers[: self.notes]
+            ]
             yield "\n".join([*lines, *(f"\n{text}" for text in self._hidden(len(pullers) - self.notes, "row"))])
 
     def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:

@@ -54,7 +54,7 @@ async def _read_slots(reader: Reader, site: Resource, kind: str) -> Findings:
         workload = reader.workload(kind, site.name, f"slot {slot.name.rpartition('/')[2]}")
         return await _read_configuration(reader, slot, workload)
 
-    for part in await gather([partial(guarded, slot, read) for slot in slots], limit=8):
+    for part in await gather([partial(guarded, slot.name, partial(read, slot)) for slot in slots], limit=8):
         findings.add(part)
     return findings
 
@@ -71,7 +71,7 @@ async def _read_configuration(reader: Reader, site: Resource, workload: Workload
     if first(config, _FIELDS[0]) or "linux" in kind or "container" in kind:
         for sidecar in await reader.requests.list(f"{site.id}/sitecontainers", SITES.api_version):
             findings.add(reader.read(sidecar, ("properties.image",), workload))
-    if reader.site_snapshots:
+    if reader.search.site_snapshots:
         await _read_snapshots(reader, site, workload, findings)
     return findings
 
@@ -79,7 +79,7 @@ async def _read_configuration(reader: Reader, site: Resource, workload: Workload
 async def _read_snapshots(reader: Reader, site: Resource, workload: Workload, findings: Findings) -> None:
     snapshots = await reader.requests.list(f"{site.id}/config/web/snapshots", SITES.api_version)
     snapshots.sort(key=lambda snapshot: str(first(snapshot.body, "properties.time") or ""), reverse=True)
-    for snapshot in snapshots[: reader.site_snapshots]:
+    for snapshot in snapshots[: reader.search.site_snapshots]:
         config = await reader.requests.get(snapshot.id, SITES.api_version)
         read_versions(config, workload, reader, findings)
 
@@ -97,13 +97,13 @@ def read_versions(config: dict[str, Any], workload: Workload, reader: Reader, fi
         form, bar, rest = value.partition("|") if isinstance(value, str) else ("", "", "")
         if form.upper() in _COMPOSED:
             for image in _composed_images(rest, path, workload):
-                read_image(Place(path, image.container, image.value), workload, reader.registry, findings)
+                read_image(Place(path, image.container, image.value), workload, reader.search.registry, findings)
         elif form.upper() == "DOCKER" or not bar:
             # Without a bar, it is `SITECONTAINERS`, empty, or text that may name an image.
-            if bar or reader.registry.mentioned_in(as_text(value)):
-                read_image(Place(path, "", rest if bar else value), workload, reader.registry, findings)
-        elif reader.registry.mentioned_in(value):
-            read_image(Place(path, "", value), workload, reader.registry, findings)
+            if bar or reader.search.registry.mentioned_in(as_text(value)):
+                read_image(Place(path, "", rest if bar else value), workload, reader.search.registry, findings)
+        elif reader.search.registry.mentioned_in(value):
+            read_image(Place(path, "", value), workload, reader.search.registry, findings)
 
 
 def _composed_images(encoded: str, path: str, workload: Workload) -> Iterator[Place]:

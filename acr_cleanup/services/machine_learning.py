@@ -26,7 +26,7 @@ async def read_workspace(reader: Reader, workspace: Resource) -> Findings:
     findings = reader.read(workspace, (), workload)
     attached = first(workspace.body, _REGISTRY)
     if isinstance(attached, str) and is_registry(reader, attached):
-        reference = ImageReference(reader.registry.login_server, BUILT_IMAGES, None, None)
+        reference = ImageReference(reader.search.registry.login_server, BUILT_IMAGES, None, None)
         findings.uses.append(ImageUse(workload, "", _REGISTRY, attached, reference))
     await read_children(WORKSPACES, WORKSPACES.children, reader, workspace, (workspace.name,), findings)
     return findings
@@ -47,4 +47,4 @@ async def read_ml_registry(reader: Reader, registry: Resource) -> Findings:
 
 def is_registry(reader: Reader, name: str) -> bool:
     """Is this the resource id (or the name) of the registry? Names of registries are unique in Azure."""
-    return name.rstrip("/").rpartition("/")[2].lower() == reader.registry.login_server.partition(".")[0].lower()
+    return name.rstrip("/").rpartition("/")[2].lower() == reader.search.registry.login_server.partition(".")[0].lower()

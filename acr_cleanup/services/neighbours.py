@@ -1,4 +1,4 @@
-"""Resources that are recognised and reported: clusters that no configuration names, and registries that cache from ours."""
+"""Resources that are recognised and reported: clusters outside the configuration, registries that cache from ours."""
 
 from __future__ import annotations
 
@@ -9,45 +9,43 @@ from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings
 from acr_cleanup.services.reader import Reader
-from acr_cleanup.services.search import ServiceSearch
-from acr_cleanup.services.table import ARC, FLEETS, OPEN_SHIFT, REGISTRIES, ServiceType
+from acr_cleanup.services.table import FLEETS, OPEN_SHIFT, REGISTRIES, ServiceType
 
-_UNUSED = "is not in the configuration. Images that only it uses count as unused."
+_OUTSIDE = "is not in the configuration. Images that only it uses count as unused."
 
 
-async def describe(row: ServiceType, search: ServiceSearch, reader: Reader, resource: Resource) -> Findings:
-    """Return the notes (and, for a registry that caches from ours, the uses) of one resource."""
-    findings, name = Findings(), quoted(resource.name, 80)
-    if resource.id.lower() in search.known_clusters:
-        return findings
+async def describe(row: ServiceType, reader: Reader, resource: Resource) -> Findings:
+    """Return the notes about one resource."""
+    known = reader.search.known_clusters
+    if resource.id.lower() in known:
+        return Findings()
+    name = quoted(resource.name, 80)
+    if row is FLEETS:
+        members = await reader.requests.list(f"{resource.id}/members", row.api_version)
+        clusters = [first(member.body, "properties.clusterResourceId") for member in members]
+        absent = [quoted(each, 200) for each in clusters if isinstance(each, str) and each.lower() not in known]
+        how = "Add it to `kubernetes_clusters`."
+        return Findings(notes=[f"The cluster {each} of fleet {name} {_OUTSIDE} {how}" for each in absent])
+    if row is REGISTRIES:
+        return await _describe_registry(reader, resource)
+    how = "Collect a usage snapshot on its site (`acr-cleanup collect`), and add it with `snapshot`."
     if row is OPEN_SHIFT:
         url = first(resource.body, "properties.apiserverProfile.url")
         host = urlsplit(url).hostname if isinstance(url, str) else None
-        if host not in search.known_clusters:
-            how = "Add it to `kubernetes_clusters` with a `kubeconfig`."
-            findings.notes.append(f"The {row.kind} {name} ({quoted(host, 100)}) {_UNUSED} {how}")
-    elif row is ARC:
-        how = "Collect a usage snapshot on its site (`acr-cleanup collect`), and add it with `snapshot`."
-        findings.notes.append(f"The {row.kind} {name} {_UNUSED} {how}")
-    elif row is FLEETS:
-        for member in await reader.requests.list(f"{resource.id}/members", row.api_version):
-            cluster = first(member.body, "properties.clusterResourceId")
-            if isinstance(cluster, str) and cluster.lower() not in search.known_clusters:
-                how = "Add it to `kubernetes_clusters`."
-                findings.notes.append(f"The cluster {quoted(cluster, 200)} of fleet {name} {_UNUSED} {how}")
-    elif row is REGISTRIES:
-        await _read_cache_rules(search, reader, resource, findings)
-    return findings
+        if host in known:
+            return Findings()
+        name, how = f"{name} ({quoted(host, 100)})", "Add it to `kubernetes_clusters` with a `kubeconfig`."
+    return Findings(notes=[f"The {row.kind} {name} {_OUTSIDE} {how}"])
 
 
-async def _read_cache_rules(search: ServiceSearch, reader: Reader, registry: Resource, findings: Findings) -> None:
-    """A registry that caches from ours pulls images at any time: which ones is unknown."""
-    if first(registry.body, "properties.loginServer") == search.registry.login_server:
-        return
+async def _describe_registry(reader: Reader, registry: Resource) -> Findings:
+    """Report another registry whose cache rules pull from ours."""
+    ours, findings = reader.search.registry, Findings()
+    if first(registry.body, "properties.loginServer") == ours.login_server:
+        return findings
     for rule in await reader.requests.list(f"{registry.id}/cacheRules", REGISTRIES.api_version):
         source = first(rule.body, "properties.sourceRepository")
-        if isinstance(source, str) and search.registry.mentioned_in(source):
-            findings.notes.append(
-                f"The registry {quoted(registry.name, 80)} caches {quoted(source, 200)} from this registry. "
-                "Images that only its users pull count as unused."
-            )
+        if isinstance(source, str) and ours.mentioned_in(source):
+            caches = f"The registry {quoted(registry.name, 80)} caches {quoted(source, 200)} from this registry."
+            findings.notes.append(f"{caches} Images that only its users pull count as unused.")
+    return findings

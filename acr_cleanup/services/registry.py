@@ -5,90 +5,39 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from asyncio import Semaphore
-from collections.abc import Iterable
 from typing import Any
 
 from acr_cleanup.access.arm_fields import Place, first, strings
-from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
+from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.read_failure import ReadFailure, or_waive
-from acr_cleanup.access.resource_manager import ResourceManager
+from acr_cleanup.core.usage import SERVICES
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, read_image
-from acr_cleanup.services.reader import Reader, TypeReading, read_type
-from acr_cleanup.services.search import ServiceSearch
-from acr_cleanup.services.table import CONNECTED, REGISTRIES, TASKS, ServiceGroup, ServiceType
-
-_TASKS = ServiceType(TASKS, "2025-03-01-preview", "RegistryTask", ServiceGroup.REGISTRY_TASKS)
-_CONNECTED = ServiceType(CONNECTED, REGISTRIES.api_version, "ConnectedRegistry", ServiceGroup.CONNECTED_REGISTRIES)
-_CACHE_RULES = ServiceType("Microsoft.ContainerRegistry/registries/cacheRules", REGISTRIES.api_version, "CacheRule")
-_PIPELINES = tuple(
-    ServiceType(f"Microsoft.ContainerRegistry/registries/{name}Pipelines", "2023-11-01-preview", f"{name}Pipeline")
-    for name in ("import", "export")
-)
-ROWS = (_TASKS, _CONNECTED, _CACHE_RULES, *_PIPELINES)
+from acr_cleanup.services.reader import Reader
+from acr_cleanup.services.table import CACHE_RULES, CONNECTED, REGISTRIES, TASKS, ServiceType
 
 _HOST_VARIABLE = re.compile(r"\$Registry\b|\{\{\s*\.Run\.Registry\s*\}\}")
 _PURGE = re.compile(r"\b(?:acr|mcr\.microsoft\.com/acr/acr-cli:\S+)\s+purge\b")
 _CONTENT_READ = re.compile(r"repositories/(.+)/content/read", re.IGNORECASE)
 
 
-async def own_registry(search: ServiceSearch, manager: ResourceManager, gate: Semaphore) -> Resource | None:
-    """Return the registry from its resource group; None if that is unknown, or does not show it."""
-    if not (search.registry_subscription and search.registry_group):
-        return None
-    subscription = search.registry_subscription.lower()
-    path = f"/subscriptions/{subscription}/resourceGroups/{search.registry_group}/providers/{REGISTRIES.type}"
-    try:
-        # The name of a registry may differ from the first part of its host.
-        registries = await Requests(manager, subscription, gate).list(path, REGISTRIES.api_version)
-    except (ReadFailure, NotRegisteredError):
-        return None
-    return next((registry for registry in registries if _is_own(registry, search)), None)
-
-
-def registry_in(types: Iterable[TypeReading], search: ServiceSearch) -> Resource | None:
-    """Return the registry from the lists of whole subscriptions."""
-    listed = (resource for reading in types if reading.type == REGISTRIES.type for resource in reading.listed)
-    return next((registry for registry in listed if _is_own(registry, search)), None)
-
-
-def _is_own(registry: Resource, search: ServiceSearch) -> bool:
-    host = first(registry.body, "properties.loginServer")
-    return isinstance(host, str) and host.lower() == search.registry.login_server.lower()
-
-
-async def read_registry(row: ServiceType, registry: Resource, reader: Reader) -> TypeReading:
-    """Read one list below the registry."""
-
-    async def read_one(item: Resource) -> Findings:
-        if row is _TASKS:
-            return _read_task(item, reader)
-        if row is _CONNECTED:
-            return await _read_connected(item, reader)
-        findings = Findings()
-        if row is _CACHE_RULES:
-            source, target = (
-                first(item.body, "properties.sourceRepository"),
-                first(item.body, "properties.targetRepository"),
-            )
-            findings.notes.append(
-                f"The artifact cache fills {quoted(target, 100)} from {quoted(source, 100)}. "
-                "A deleted image comes back only if it still exists there, and soft delete does not cover it."
-            )
-        else:
-            findings.notes.append(
-                f"The {row.kind} {quoted(item.name, 80)} transfers images by tag or digest when it runs. "
-                "Images that only it needs count as unused."
-            )
-        return findings
-
-    return await read_type(row, reader, read_one, f"{registry.id}/{row.type.rpartition('/')[2]}")
+async def read_item(row: ServiceType, reader: Reader, item: Resource) -> Findings:
+    """Read one item of a list below the registry."""
+    if row is TASKS:
+        return _read_task(item, reader)
+    if row is CONNECTED:
+        return await _read_connected(item, reader)
+    if row is CACHE_RULES:
+        source, target = (quoted(first(item.body, f"properties.{end}Repository"), 100) for end in ("source", "target"))
+        upstream = "A deleted image comes back only if it still exists there, and soft delete does not cover it."
+        return Findings(notes=[f"The artifact cache fills {target} from {source}. {upstream}"])
+    transfers = f"The {row.kind} {quoted(item.name, 80)} transfers images by tag or digest when it runs."
+    return Findings(notes=[f"{transfers} Images that only it needs count as unused."])
 
 
 def _read_task(task: Resource, reader: Reader) -> Findings:
     """Read a task. A build fails without its base images, so they are in use."""
-    workload, registry = reader.workload(_TASKS.kind, task.name), reader.registry
+    workload, registry = reader.workload(TASKS.kind, task.name), reader.search.registry
     findings = Findings()
     dependencies = first(task.body, "properties.step.baseImageDependencies")
     for index, base in enumerate(dependencies if isinstance(dependencies, list) else ()):
@@ -101,7 +50,7 @@ def _read_task(task: Resource, reader: Reader) -> Findings:
     text = _HOST_VARIABLE.sub(lambda _: registry.login_server, script)
     fields = {use.field for use in findings.uses}
     body: dict[str, Any] = {**task.body, "encodedTaskContent": text}
-    findings.uses += [use for use in reader.read_text(body, workload) if use.field not in fields]
+    findings.uses += [use for use in reader.search.read_text(body, workload) if use.field not in fields]
     if _PURGE.search(script):
         findings.notes += _other_cleaner(task, script)
     return findings
@@ -159,4 +108,4 @@ async def _read_connected(connected: Resource, reader: Reader) -> Findings:
         repositories += f" ({failure.seen.rstrip('.')})"
     seen = f"The connected registry {quoted(connected.name, 80)} copies images to a place that cannot be read: {repositories}."
     remedy = "Exclude these repositories with `repositories` and accept that the others are cleaned."
-    return Findings(failures=[ReadFailure("see what it uses", seen, or_waive(remedy, "azure", CONNECTED))])
+    return Findings(failures=[ReadFailure("see what it uses", seen, or_waive(remedy, SERVICES, CONNECTED.type))])

@@ -8,36 +8,76 @@ as a whole is a warning, because Azure leaves out silently what the caller may n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from acr_cleanup.access import roles
 from acr_cleanup.access.arm_errors import Subscription
+from acr_cleanup.access.arm_fields import first
 from acr_cleanup.access.arm_requests import Requests, Resource, status_of
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.access.permissions import read_permissions
+from acr_cleanup.access.permissions import may, read_permissions
 from acr_cleanup.access.pullers import read_pullers
 from acr_cleanup.access.read_failure import ReadFailure, or_waive
+from acr_cleanup.access.resource_graph import Discovered, discover
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import SERVICES, Blocker, ClusterScan, Outside, Puller
-from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services import neighbours
 from acr_cleanup.services.app_service import read_site
-from acr_cleanup.services.discovery import Discovered, discover
 from acr_cleanup.services.images import Findings
 from acr_cleanup.services.machine_learning import read_ml_registry, read_workspace
-from acr_cleanup.services.reader import Reader, TypeReading, read_type
-from acr_cleanup.services.registry import ROWS, own_registry, read_registry, registry_in
-from acr_cleanup.services.search import ServiceSearch, SubscriptionReading
-from acr_cleanup.services.table import ML_REGISTRIES, SITES, TOLD, TYPES, UNREAD, WORKSPACES, ServiceType
+from acr_cleanup.services.reader import AT_ONCE, Reader, ServiceSearch, TypeReading, guarded, read_type
+from acr_cleanup.services.registry import read_item
+from acr_cleanup.services.table import (
+    ML_REGISTRIES,
+    OF_REGISTRY,
+    REGISTRIES,
+    SITES,
+    TOLD,
+    TYPES,
+    UNREAD,
+    WORKSPACES,
+    ServiceGroup,
+    ServiceType,
+)
 
-_READ_ONE: dict[ServiceType, Callable[[Reader, Resource], Awaitable[Findings]]] = {
+_READERS: dict[ServiceType, Callable[[Reader, Resource], Awaitable[Findings]]] = {
     SITES: read_site,
     WORKSPACES: read_workspace,
     ML_REGISTRIES: read_ml_registry,
+    **{row: partial(neighbours.describe, row) for row in TOLD},
+    **{row: partial(read_item, row) for row in OF_REGISTRY},
 }
+_Job = Callable[[], Awaitable[object]]
+_NOT_SEEN = frozenset({400, 401, 403, 404})
+_FAILURES_SHOWN = 10
+_NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(slots=True)
+class _SubscriptionReading:
+    """
+    What was read in one subscription.
+
+    permissions: what the identity may do on the whole of it. refused: why they could not be read.
+    """
+
+    reader: Reader
+    types: list[TypeReading] = field(default_factory=list)
+    permissions: list[dict[str, Any]] = field(default_factory=list)
+    refused: ReadFailure | None = None
+
+    @property
+    def subscription(self) -> str:
+        return self.reader.requests.subscription
+
+    def sees(self, row: ServiceType) -> bool:
+        """May the identity read every resource of this type?"""
+        return may(self.permissions, f"{row.type}/read")
 
 
 async def read_services(search: ServiceSearch, azure: Azure) -> tuple[tuple[ClusterScan, ...], Outside]:
@@ -46,175 +86,200 @@ async def read_services(search: ServiceSearch, azure: Azure) -> tuple[tuple[Clus
 
     Raises only `IdentityError`.
     """
-    gate = asyncio.Semaphore(search.concurrency)
     async with open_manager(azure) as manager:
-        known = _distinct((*search.subscriptions, search.registry_subscription or ""))
-        read = partial(_read_subscription, search, manager, gate)
-        discovered = Discovered()
-        readings: list[SubscriptionReading] = []
-        own: Resource | None = None
+        run = _Run(search, manager, asyncio.Semaphore(search.concurrency))
+        await run.read()
+        pullers = await run.pullers(azure) if search.pullers else ()
+    scans = (run.scan(reading).waive(search.waived) for reading in run.readings)
+    found = tuple(scan for scan in scans if scan.objects or scan.blockers or scan.waived or scan.notes)
+    unseen, failed = run.unseen(), run.unseen_registry(fails=True)
+    if search.required:
+        return found, Outside((), (*failed, *unseen), pullers)
+    return found, Outside(tuple(f"{problem.seen} {problem.remedy}" for problem in unseen), tuple(failed), pullers)
 
-        async def read_known() -> None:
-            readings.extend(await gather([partial(read, subscription) for subscription in known], limit=_AT_ONCE))
+
+@dataclass
+class _Run:
+    search: ServiceSearch
+    manager: ResourceManager
+    gate: asyncio.Semaphore
+    """Limits the requests of all subscriptions together."""
+    readings: list[_SubscriptionReading] = field(default_factory=list)
+    discovered: Discovered = field(default_factory=Discovered)
+    registry: Resource | None = None
+    registry_failure: ReadFailure | None = None
+
+    async def read(self) -> None:
+        """Read the known subscriptions, those that Resource Graph adds, and the registry itself."""
+        ids = (*self.search.subscriptions, self.search.registry_subscription or "")
+        known = tuple(dict.fromkeys(subscription.lower() for subscription in ids if subscription))
 
         async def ask_graph() -> None:
-            nonlocal discovered
-            discovered = await discover(manager, known, known if search.only_these else ())
-
-        async def find_registry() -> None:
-            nonlocal own
-            own = await own_registry(search, manager, gate)
+            only = known if self.search.only_these else ()
+            # A client needs a subscription, but the query is not about it.
+            client = Requests(self.manager, next(iter(known), _NO_SUBSCRIPTION), self.gate)
+            self.discovered = await discover(client, only)
 
         # Known subscriptions need not wait for Resource Graph.
-        await gather([read_known, ask_graph, find_registry], limit=3)
-        further = () if search.only_these else _further(discovered, known)
-        readings += await gather([partial(read, subscription) for subscription in further], limit=_AT_ONCE)
-        own = own or next(filter(None, (registry_in(reading.types, search) for reading in readings)), None)
-        unseen = [] if own is not None or not search.reads_registry else [_no_registry(search)]
-        pullers: tuple[Puller, ...] = ()
-        if own is not None:
-            await _read_own(own, search, readings, read)
-            if search.pullers:
-                principals = {
-                    each for reading in readings for type_ in reading.types for each in type_.findings.identities
-                }
-                requests = Requests(manager, own.id.split("/")[2].lower(), gate)
-                pullers = await read_pullers(own, requests, azure, principals, search.known_clusters)
-    unseen += [problem for reading in readings if (problem := _unseen(reading, search)) is not None]
-    if discovered.problem is not None:
-        unseen.append(_undiscovered(discovered.problem))
-    scans = (_scan(reading, discovered, search).waive(search.waived) for reading in readings)
-    found = tuple(scan for scan in scans if scan.objects or scan.blockers or scan.waived or scan.notes)
-    if search.required:
-        return found, Outside(blockers=tuple(unseen), pullers=pullers)
-    return found, Outside(tuple(f"{problem.seen} {problem.remedy}" for problem in unseen), pullers=pullers)
+        jobs: list[_Job] = [ask_graph, self._find_registry]
+        await gather([*jobs, *(partial(self._read_subscription, each) for each in known)], limit=AT_ONCE)
+        types = {row.type.lower() for row in (*TYPES, *TOLD)} | {name.lower() for name in UNREAD}
+        further = () if self.search.only_these else self.discovered.with_any(types) - set(known)
+        await gather([partial(self._read_subscription, each) for each in sorted(further)], limit=AT_ONCE)
+        if self.registry is None:
+            listed = (item for reading in self.readings for type_ in reading.types for item in type_.listed)
+            self.registry = next(filter(self._is_registry, listed), None)
+        if self.registry is not None:
+            await self._read_below(self.registry)
 
+    async def _read_subscription(self, subscription: str) -> _SubscriptionReading:
+        reading = _SubscriptionReading(Reader(self.search, Requests(self.manager, subscription, self.gate)))
+        self.readings.append(reading)
 
-_AT_ONCE = 32
-
-
-def _distinct(ids: Collection[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(subscription.lower() for subscription in ids if subscription))
-
-
-def _further(discovered: Discovered, known: Sequence[str]) -> tuple[str, ...]:
-    """Return further subscriptions with resources that may pull from the registry."""
-    types = {row.type.lower() for row in (*TYPES, *TOLD)} | {name.lower() for name, _ in UNREAD}
-    return tuple(
-        subscription
-        for subscription, present in sorted(discovered.types.items())
-        if subscription not in known and present & types
-    )
-
-
-async def _read_subscription(
-    search: ServiceSearch, manager: ResourceManager, gate: asyncio.Semaphore, subscription: str
-) -> SubscriptionReading:
-    requests = Requests(manager, subscription, gate)
-    reader = Reader(
-        requests,
-        search.registry,
-        search.read_text,
-        f"{SERVICES}:{subscription}",
-        revisions=search.revisions,
-        site_snapshots=search.site_snapshots,
-    )
-    reading = SubscriptionReading(subscription, reader, [], None)
-
-    async def ask_permissions() -> None:
-        try:
-            async with gate:
-                client = await manager.client(subscription)
+        async def ask_permissions() -> Findings:
+            client = await self.manager.client(subscription)
+            async with self.gate:
                 reading.permissions = await read_permissions(client, Subscription(subscription))
-        except IdentityError:
-            raise
-        except ReadFailure as failure:
-            reading.refused = failure
+            return Findings()
 
-    async def read(row: ServiceType) -> None:
-        special = partial(neighbours.describe, row, search) if row in TOLD else _READ_ONE.get(row)
-        reading.types.append(await read_type(row, reader, None if special is None else partial(special, reader)))
+        async def prove() -> None:
+            reading.refused = next(iter((await guarded("permissions", ask_permissions)).failures), None)
 
-    rows = [row for row in (*TYPES, *TOLD) if search.reads(row.group)]
-    jobs: list[Callable[[], Awaitable[None]]] = [ask_permissions, *(partial(read, row) for row in rows)]
-    await gather(jobs, limit=len(jobs))
-    return reading
+        jobs: list[_Job] = [prove]
+        await gather([*jobs, *(partial(_read_into, reading, row) for row in self._rows(TYPES, TOLD))], limit=AT_ONCE)
+        return reading
+
+    def _rows(self, *tables: tuple[ServiceType, ...]) -> list[ServiceType]:
+        return [row for table in tables for row in table if self.search.selects(row)]
+
+    # -- the registry itself -----------------------------------------------------------------------
+
+    async def _find_registry(self) -> None:
+        """Find the registry in its resource group: its name may differ from the first part of its host."""
+        if not (self.search.registry_subscription and self.search.registry_group):
+            return
+        subscription = self.search.registry_subscription.lower()
+        path = f"/subscriptions/{subscription}/resourceGroups/{self.search.registry_group}/providers/{REGISTRIES.type}"
+
+        async def find() -> Findings:
+            registries = await Requests(self.manager, subscription, self.gate).list(path, REGISTRIES.api_version)
+            self.registry = next(filter(self._is_registry, registries), None)
+            return Findings()
+
+        self.registry_failure = next(iter((await guarded("the registry", find)).failures), None)
+
+    def _is_registry(self, resource: Resource) -> bool:
+        host = first(resource.body, "properties.loginServer")
+        return isinstance(host, str) and host.lower() == self.search.registry.login_server.lower()
+
+    async def _read_below(self, registry: Resource) -> None:
+        """Read the lists below the registry, as a part of its subscription."""
+        subscription = registry.id.split("/")[2].lower()
+        reading = next((each for each in self.readings if each.subscription == subscription), None)
+        reading = reading or await self._read_subscription(subscription)
+        await gather([partial(_read_into, reading, row, registry.id) for row in self._rows(OF_REGISTRY)], limit=AT_ONCE)
+
+    async def pullers(self, azure: Azure) -> tuple[Puller, ...]:
+        """Return who may pull, besides everything that was read."""
+        if self.registry is None:
+            return ()
+        principals = {
+            each for reading in self.readings for type_ in reading.types for each in type_.findings.identities
+        }
+        requests = Requests(self.manager, self.registry.id.split("/")[2].lower(), self.gate)
+        return await read_pullers(self.registry, requests, azure, principals, self.search.known_clusters)
+
+    # -- results -----------------------------------------------------------------------------------
+
+    def scan(self, reading: _SubscriptionReading) -> ClusterScan:
+        findings, blockers = Findings(), []
+        for type_ in sorted(reading.types, key=lambda each: each.row.type):
+            findings.add(type_.findings)
+            blockers += self._blockers(type_, reading)
+        for name in UNREAD if self.search.groups & {"auto", ServiceGroup.CONTAINER_INSTANCES} else ():
+            if self.discovered.has(reading.subscription, name):
+                failure = ReadFailure(f"list {name}", "this type cannot be read yet.", "Delete its resources.")
+                blockers.append(_blocker(name, reading.subscription, failure))
+        return ClusterScan(
+            f"{SERVICES}:{reading.subscription}",
+            uses=tuple(dict.fromkeys(findings.uses)),
+            blockers=tuple(blockers),
+            access=SERVICES,
+            objects=sum(len(each.listed) for each in reading.types if each.row not in TOLD),
+            notes=tuple(dict.fromkeys(findings.notes)),
+        )
+
+    def _blockers(self, type_: TypeReading, reading: _SubscriptionReading) -> list[Blocker]:
+        failures = [*type_.findings.failures]
+        if type_.failure is not None and not self._is_hidden(type_, type_.failure, reading):
+            failures.insert(0, type_.failure)
+        remedy = "Correct the image there, or delete the resource."
+        failures += [ReadFailure("read its images", seen, remedy) for seen in type_.findings.problems]
+        if (hidden := len(failures) - _FAILURES_SHOWN) > 0:
+            more = ReadFailure("read its resources", f"{hidden} more failures of the same type.", "Run again.")
+            failures = [*failures[:_FAILURES_SHOWN], more]
+        return [_blocker(type_.row.type, reading.subscription, failure) for failure in failures]
+
+    def _is_hidden(self, type_: TypeReading, failure: ReadFailure, reading: _SubscriptionReading) -> bool:
+        """
+        Is the refused list a part of a subscription that is not seen as a whole?
+
+        Then one warning about the subscription says so, unless Resource Graph lists resources of
+        the type. Lists of resources that name no image block nothing.
+        """
+        refused = status_of(failure) in _NOT_SEEN and not reading.sees(type_.row)
+        return type_.row in TOLD or (refused and not self.discovered.has(reading.subscription, type_.row.type))
+
+    def unseen(self) -> list[Blocker]:
+        """Return the problems of what is not seen as a whole."""
+        problems = [problem for reading in self.readings if (problem := self._unseen(reading)) is not None]
+        if self.discovered.problem is not None:
+            failure = self.discovered.problem
+            seen = f"Further subscriptions with services may exist: {failure.call}: {failure.seen}"
+            problems.append(Blocker("Resource Graph", failure.call, seen, failure.remedy))
+        return [*problems, *self.unseen_registry(fails=False)]
+
+    def unseen_registry(self, *, fails: bool) -> list[Blocker]:
+        """
+        Return the problem of a registry that was not found.
+
+        fails: only if its list failed for another reason than a missing right, otherwise only if not.
+        """
+        failure = self.registry_failure
+        failed = failure is not None and status_of(failure) not in _NOT_SEEN
+        if self.registry is not None or not self._rows(OF_REGISTRY) or failed != fails:
+            return []
+        host = self.search.registry.login_server
+        seen = f"The registry {quoted(host, 80)} is not listed, so its tasks and connected registries are not read."
+        seen += f" {failure.seen}" if failure is not None else ""
+        remedy = "Set subscription_id and resource_group of `container_registry`, and grant the role Reader on it."
+        return [Blocker(host, "list the registry", seen, remedy)]
+
+    def _unseen(self, reading: _SubscriptionReading) -> Blocker | None:
+        failed = [type_ for type_ in reading.types if type_.row in TOLD and type_.failure is not None]
+        if reading.refused is not None:
+            why, call = reading.refused.seen, reading.refused.call
+        elif not all(map(reading.sees, self._rows(TYPES))):
+            why, call = "the identity sees only the resources on which it has rights.", "prove that all are listed"
+        elif failed:
+            why, call = str(failed[0].failure), f"list {failed[0].row.type}"
+        else:
+            return None
+        where = f"subscription {quoted(reading.subscription, 40)}"
+        seen = f"{where.capitalize()} may have services that use the registry and are not seen: {why}"
+        grant = f"Grant the identity the role {roles.READER} on /subscriptions/{reading.subscription}"
+        return Blocker(where, call, seen, f"{grant}, or list in `services` only those that it can read.")
 
 
-async def _read_own(
-    own: Resource,
-    search: ServiceSearch,
-    readings: list[SubscriptionReading],
-    read: Callable[[str], Awaitable[SubscriptionReading]],
-) -> None:
-    """Read the lists below the registry itself, as a part of its subscription."""
-    subscription = own.id.split("/")[2].lower()
-    reading = next((each for each in readings if each.subscription == subscription), None)
-    if reading is None:
-        reading = await read(subscription)
-        readings.append(reading)
-    rows = [row for row in ROWS if search.reads(row.group)]
-    reading.types += await gather([partial(read_registry, row, own, reading.reader) for row in rows], limit=8)
-
-
-def _scan(reading: SubscriptionReading, discovered: Discovered, search: ServiceSearch) -> ClusterScan:
-    blockers: list[Blocker] = []
-    for type_ in sorted(reading.types, key=lambda each: each.type):
-        blockers += _blockers(type_, reading, discovered)
-    for name, group in UNREAD:
-        if search.reads(group) and discovered.has(reading.subscription, name):
-            failure = ReadFailure(f"list {name}", "this type cannot be read yet.", "Delete its resources.")
-            blockers.append(_blocker(name, reading.subscription, failure))
-    findings = Findings()
-    for type_ in reading.types:
-        findings.add(type_.findings)
-    return ClusterScan(
-        reading.reader.cluster,
-        uses=tuple(dict.fromkeys(findings.uses)),
-        blockers=tuple(blockers),
-        access=SERVICES,
-        objects=sum(each.resources for each in reading.types if each.type not in _ONLY_TOLD),
-        notes=tuple(dict.fromkeys(findings.notes)),
-    )
-
-
-_ONLY_TOLD = frozenset(row.type for row in TOLD)
-_NOT_SEEN = frozenset({400, 401, 403, 404})
-
-
-def _blockers(type_: TypeReading, reading: SubscriptionReading, discovered: Discovered) -> list[Blocker]:
-    failures = list(type_.findings.failures)
-    if type_.failure is not None and not _hidden(type_, reading, discovered):
-        failures.insert(0, type_.failure)
-    failures += [
-        ReadFailure("read its images", seen, "Correct the image there, or delete the resource.")
-        for seen in type_.findings.problems
-    ]
-    shown = [_blocker(type_.type, reading.subscription, failure) for failure in failures[:_SHOWN]]
-    if len(failures) > _SHOWN:
-        rest = f"{len(failures) - _SHOWN} further resources cannot be read either."
-        shown.append(_blocker(type_.type, reading.subscription, ReadFailure("read all of them", rest, "Run again.")))
-    return shown
-
-
-_SHOWN = 10
-
-
-def _hidden(type_: TypeReading, reading: SubscriptionReading, discovered: Discovered) -> bool:
-    """
-    Is the refused list a part of a subscription that is not seen as a whole?
-
-    Then one warning about the subscription says so, unless Resource Graph lists resources of the
-    type, or only lists what pulls nothing.
-    """
-    if type_.failure is None:
-        return False
-    refused = status_of(type_.failure) in _NOT_SEEN and not reading.sees(type_.type)
-    return type_.type in _ONLY_TOLD or (refused and not discovered.has(reading.subscription, type_.type))
+async def _read_into(reading: _SubscriptionReading, row: ServiceType, registry_id: str = "") -> None:
+    special = _READERS.get(row)
+    path = f"{registry_id}/{row.type.rpartition('/')[2]}" if registry_id else ""
+    read = None if special is None else partial(special, reading.reader)
+    reading.types.append(await read_type(row, reading.reader, read, path))
 
 
 def _blocker(type_: str, subscription: str, failure: ReadFailure) -> Blocker:
-    # A registry that Azure Machine Learning owns is no kind of object that a user could do without.
+    # A registry that Azure Machine Learning owns is not a kind of object that can be given up.
     kind = "" if type_ == ML_REGISTRIES.type and failure.__cause__ is None else type_
     remedy = failure.remedy
     if status_of(failure) == 403:
@@ -222,39 +287,3 @@ def _blocker(type_: str, subscription: str, failure: ReadFailure) -> Blocker:
     if kind and "waive:" not in remedy:
         remedy = or_waive(remedy, SERVICES, type_)
     return Blocker(f"{SERVICES}: {type_} in {subscription}", failure.call, failure.seen, remedy, kind)
-
-
-def _unseen(reading: SubscriptionReading, search: ServiceSearch) -> Blocker | None:
-    """Return the problem of a subscription that is not seen as a whole."""
-    where = f"subscription {quoted(reading.subscription, 40)}"
-    types = [row.type for row in TYPES if search.reads(row.group)]
-    missing = [name for name in types if not reading.sees(name)]
-    refused = [each for each in reading.types if each.failure is not None and each.type in _ONLY_TOLD]
-    if reading.refused is not None:
-        why, call = reading.refused.seen, reading.refused.call
-    elif missing:
-        why, call = "the identity sees only the resources on which it has rights.", "prove that all services are listed"
-    elif refused:
-        why, call = str(refused[0].failure), f"list {refused[0].type}"
-    else:
-        return None
-    seen = f"{where.capitalize()} may have services that use the registry and are not seen: {why}"
-    return Blocker(where, call, seen, _GRANT.format(reading.subscription))
-
-
-_GRANT = "Grant the identity the role Reader on /subscriptions/{}, or list in `services` only those that it can read."
-
-
-def _no_registry(search: ServiceSearch) -> Blocker:
-    host = search.registry.login_server
-    seen = f"The registry {quoted(host, 80)} is not listed, so its tasks and connected registries are not read."
-    remedy = (
-        "Set subscription_id and resource_group of `container_registry`, and grant the identity the role "
-        f"{roles.READER} on the registry."
-    )
-    return Blocker(host, "list the registry", seen, remedy)
-
-
-def _undiscovered(problem: ReadFailure) -> Blocker:
-    seen = f"Further subscriptions with services may exist: {problem.call}: {problem.seen}"
-    return Blocker("Resource Graph", problem.call, seen, problem.remedy)

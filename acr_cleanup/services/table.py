@@ -27,14 +27,10 @@ class ServiceGroup(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Child:
     """
-    A list below a resource.
+    A list below a resource, at `{id of the resource}/{path}`.
 
-    path: the last part of its address: `{id of the resource}/{path}`.
     word: names one of its items in a report: `shop-api (revision shop-api--7)`.
-    images: the fields with images, as in `ServiceType`.
-    query: further parameters of the request.
-    inactive: the field that is False for an item that does not run. Such items are read only if the
-        user asks for them.
+    inactive: the field that is False for an item that does not run (`container-app-revisions`).
     """
 
     path: str
@@ -48,14 +44,13 @@ class Child:
 @dataclass(frozen=True, slots=True)
 class ServiceType:
     """
-    One type of resource.
+    One type of resource. `kind` is its name in reports.
 
-    kind: its name in reports (`ContainerApp`).
     group: the value of `services` that selects it; None if only `auto` does.
     images: the fields with images. `[]` is a list: `properties.containers[].image`.
     required: a field without which the images of a resource are unknown.
-    pairs: fields of a host and of a path that together name an image.
-    servers: fields with hosts of registries. Naming ours there does not say which images are used.
+    pair: a field with a host and one with a path, which together name an image.
+    servers: a field with hosts of registries, which does not say what images are used.
     hint: what a warning says about a resource that names our registry in `servers`.
     """
 
@@ -64,124 +59,76 @@ class ServiceType:
     kind: str
     group: ServiceGroup | None = None
     images: tuple[str, ...] = ()
-    required: str = ""
     children: tuple[Child, ...] = ()
-    pairs: tuple[tuple[str, str], ...] = ()
+    required: str = ""
+    pair: tuple[str, str] | None = None
     servers: str = ""
     hint: str = ""
 
 
-_TEMPLATE = ("properties.template.containers[].image", "properties.template.initContainers[].image")
+_APPS, _ML, _ACI = ServiceGroup.CONTAINER_APPS, ServiceGroup.MACHINE_LEARNING, ServiceGroup.CONTAINER_INSTANCES
+_IN_TEMPLATE = ("properties.template.containers[].image", "properties.template.initContainers[].image")
+_IN_GROUP = ("properties.containers[].properties.image", "properties.initContainers[].properties.image")
+_VM = "properties.deploymentConfiguration.virtualMachineConfiguration.containerConfiguration"
+_REVISIONS = Child("revisions", "revision", _IN_TEMPLATE, inactive="properties.active")
+# An execution may override the image of its job.
+_EXECUTIONS = Child("executions", "execution", _IN_TEMPLATE)
+# Archived environments can be used again, and are listed only on request.
+_ALL = (("listViewType", "All"),)
+_VERSIONS = Child("versions", "version", ("properties.image",), query=_ALL)
+_ENDPOINTS = Child("onlineEndpoints", "endpoint", children=(Child("deployments", "deployment"),))
+_POOLS = Child("pools", "pool", (f"{_VM}.containerImageNames[]", "properties.startTask.containerSettings.imageName"))
+_TASKS_HINT = "Its tasks may name further images, which Azure Resource Manager does not show. Exclude them."
+_SPRING = ("properties.source.customContainer.server", "properties.source.customContainer.containerImage")
 
 SITES = ServiceType("Microsoft.Web/sites", "2025-05-01", "WebApp", ServiceGroup.APP_SERVICE)
 WORKSPACES = ServiceType(
-    "Microsoft.MachineLearningServices/workspaces",
-    "2025-12-01",
-    "MachineLearningWorkspace",
-    ServiceGroup.MACHINE_LEARNING,
-    children=(
-        Child(
-            "environments",
-            "environment",
-            # Archived environments can be used again, and are listed only on request.
-            query=(("listViewType", "All"),),
-            children=(Child("versions", "version", ("properties.image",), query=(("listViewType", "All"),)),),
-        ),
-        Child("onlineEndpoints", "endpoint", children=(Child("deployments", "deployment"),)),
-    ),
-)
+    "Microsoft.MachineLearningServices/workspaces", "2025-12-01", "MachineLearningWorkspace", _ML,
+    children=(Child("environments", "environment", children=(_VERSIONS,), query=_ALL), _ENDPOINTS),
+)  # fmt: skip
 ML_REGISTRIES = ServiceType(
-    "Microsoft.MachineLearningServices/registries",
-    "2025-12-01",
-    "MachineLearningRegistry",
-    ServiceGroup.MACHINE_LEARNING,
+    "Microsoft.MachineLearningServices/registries", "2025-12-01", "MachineLearningRegistry", _ML
 )
 
 TYPES: tuple[ServiceType, ...] = (
-    ServiceType(
-        "Microsoft.App/containerApps",
-        "2026-07-01",
-        "ContainerApp",
-        ServiceGroup.CONTAINER_APPS,
-        _TEMPLATE,
-        required="properties.template",
-        children=(Child("revisions", "revision", _TEMPLATE, inactive="properties.active"),),
-    ),
-    ServiceType(
-        "Microsoft.App/jobs",
-        "2026-07-01",
-        "ContainerAppJob",
-        ServiceGroup.CONTAINER_APPS,
-        _TEMPLATE,
-        required="properties.template",
-        # An execution may override the image of its job.
-        children=(Child("executions", "execution", _TEMPLATE),),
-    ),
-    ServiceType(
-        "Microsoft.App/sessionPools",
-        "2026-07-01",
-        "SessionPool",
-        ServiceGroup.CONTAINER_APPS,
-        ("properties.customContainerTemplate.containers[].image",),
-    ),
+    ServiceType("Microsoft.App/containerApps", "2026-07-01", "ContainerApp", _APPS, _IN_TEMPLATE, (_REVISIONS,),
+                required="properties.template"),
+    ServiceType("Microsoft.App/jobs", "2026-07-01", "ContainerAppJob", _APPS, _IN_TEMPLATE, (_EXECUTIONS,),
+                required="properties.template"),
+    ServiceType("Microsoft.App/sessionPools", "2026-07-01", "SessionPool", _APPS,
+                ("properties.customContainerTemplate.containers[].image",)),
     SITES,
     # Stopped and terminated groups are listed too: they keep their definition and can be started.
-    ServiceType(
-        "Microsoft.ContainerInstance/containerGroups",
-        "2023-05-01",
-        "ContainerGroup",
-        ServiceGroup.CONTAINER_INSTANCES,
-        ("properties.containers[].properties.image", "properties.initContainers[].properties.image"),
-        required="properties.containers",
-    ),
+    ServiceType("Microsoft.ContainerInstance/containerGroups", "2023-05-01", "ContainerGroup", _ACI, _IN_GROUP,
+                required="properties.containers"),
     WORKSPACES,
     ML_REGISTRIES,
-    ServiceType(
-        "Microsoft.Batch/batchAccounts",
-        "2025-06-01",
-        "BatchAccount",
-        ServiceGroup.BATCH,
-        children=(
-            Child(
-                "pools",
-                "pool",
-                (
-                    "properties.deploymentConfiguration.virtualMachineConfiguration.containerConfiguration.containerImageNames[]",
-                    "properties.startTask.containerSettings.imageName",
-                ),
-            ),
-        ),
-        servers="properties.deploymentConfiguration.virtualMachineConfiguration.containerConfiguration"
-        ".containerRegistries[].registryServer",
-        hint="Its tasks may name further images, which Azure Resource Manager does not show. Add them to exclude-tags.",
-    ),
-    ServiceType(
-        "Microsoft.AppPlatform/Spring",
-        "2023-12-01",
-        "SpringApp",
-        children=(Child("deployments", "deployment"),),
-        pairs=(
-            ("properties.source.customContainer.server", "properties.source.customContainer.containerImage"),
-            ("properties.customContainer.server", "properties.customContainer.containerImage"),
-        ),
-    ),
-)
+    ServiceType("Microsoft.Batch/batchAccounts", "2025-06-01", "BatchAccount", ServiceGroup.BATCH, children=(_POOLS,),
+                servers=f"{_VM}.containerRegistries[].registryServer", hint=_TASKS_HINT),
+    ServiceType("Microsoft.AppPlatform/Spring", "2023-12-01", "SpringApp",
+                children=(Child("deployments", "deployment"),), pair=_SPRING),
+)  # fmt: skip
 """Every type that is read in each subscription."""
 
 OPEN_SHIFT = ServiceType("Microsoft.RedHatOpenShift/openShiftClusters", "2025-07-25", "OpenShift cluster")
 ARC = ServiceType("Microsoft.Kubernetes/connectedClusters", "2026-05-01", "Arc cluster")
-FLEETS = ServiceType("Microsoft.ContainerService/fleets", "2025-03-01", "Fleet", children=(Child("members", "member"),))
-REGISTRIES = ServiceType(
-    "Microsoft.ContainerRegistry/registries", "2025-11-01", "Registry", children=(Child("cacheRules", "cache rule"),)
-)
+FLEETS = ServiceType("Microsoft.ContainerService/fleets", "2025-03-01", "Fleet")
+REGISTRIES = ServiceType("Microsoft.ContainerRegistry/registries", "2025-11-01", "Registry")
 TOLD: tuple[ServiceType, ...] = (OPEN_SHIFT, ARC, FLEETS, REGISTRIES)
 """Types of resources that are recognised and reported. They name no image."""
 
-TASKS = "Microsoft.ContainerRegistry/registries/tasks"
-CONNECTED = "Microsoft.ContainerRegistry/registries/connectedRegistries"
+_TASKS_GROUP, _EDGE_GROUP = ServiceGroup.REGISTRY_TASKS, ServiceGroup.CONNECTED_REGISTRIES
+_BELOW, _PREVIEW = REGISTRIES.type, "2023-11-01-preview"
+TASKS = ServiceType(f"{_BELOW}/tasks", "2025-03-01-preview", "RegistryTask", _TASKS_GROUP)
+CONNECTED = ServiceType(f"{_BELOW}/connectedRegistries", REGISTRIES.api_version, "ConnectedRegistry", _EDGE_GROUP)
+CACHE_RULES = ServiceType(f"{_BELOW}/cacheRules", REGISTRIES.api_version, "CacheRule")
+IMPORTS = ServiceType(f"{_BELOW}/importPipelines", _PREVIEW, "import pipeline")
+EXPORTS = ServiceType(f"{_BELOW}/exportPipelines", _PREVIEW, "export pipeline")
+OF_REGISTRY = (TASKS, CONNECTED, CACHE_RULES, IMPORTS, EXPORTS)
+"""Types of resources below the registry itself."""
 
-UNREAD: tuple[tuple[str, ServiceGroup | None], ...] = (
-    ("Microsoft.ContainerInstance/containerGroupProfiles", ServiceGroup.CONTAINER_INSTANCES),
-    ("Microsoft.ContainerInstance/NGroups", ServiceGroup.CONTAINER_INSTANCES),
+UNREAD: tuple[str, ...] = (
+    "Microsoft.ContainerInstance/containerGroupProfiles",
+    "Microsoft.ContainerInstance/NGroups",
 )
-"""Types that hold images and cannot be read yet. If Resource Graph lists one, it is a blocker."""
+"""Types of `container-instances` that cannot be read yet. If Resource Graph lists one, it is a blocker."""

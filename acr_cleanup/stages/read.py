@@ -121,8 +121,8 @@ class ConfiguredClusters:
         if not self.services.groups:
             return (), Outside()
         from acr_cleanup.clusters.unlisted import KnownClusters  # noqa: PLC0415
+        from acr_cleanup.services.reader import ServiceSearch  # noqa: PLC0415
         from acr_cleanup.services.scan import read_services  # noqa: PLC0415
-        from acr_cleanup.services.search import ServiceSearch  # noqa: PLC0415
 
         known = await asyncio.to_thread(KnownClusters.of, self.targets)
         search = ServiceSearch(

@@ -13,8 +13,8 @@ import pytest
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan, Outside
 from acr_cleanup.emulator.services import SUBSCRIPTION, ServicesState
+from acr_cleanup.services.reader import ServiceSearch
 from acr_cleanup.services.scan import read_services
-from acr_cleanup.services.search import ServiceSearch
 from acr_cleanup.stages.read import uses_in_text
 from tests.helpers.emulated_clusters import Edge, edge
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from acr_cleanup.emulator.arm_shapes import describe_registry
 from acr_cleanup.emulator.faults import Fault
 from tests.helpers.stage import BOTH, ScenarioTable, Stage, play, shorten_pauses, staged
 
@@ -78,9 +79,7 @@ def subscription_not_seen_whole_refuses_if_required(stage: Stage) -> None:
 
 @scenarios.deletes(*BOTH, says=("Another cleaner is active: the task nightly",))
 def purging_task_is_reported(stage: Stage) -> None:
-    registry = stage.registry
-    group = f"/subscriptions/{registry.subscription_id}/resourceGroups/{registry.resource_group}"
-    registry_id = f"{group}/providers/Microsoft.ContainerRegistry/registries/contoso"
+    registry_id = describe_registry(stage.registry)["id"]
     stage.world.services.task(
         registry_id, "nightly", script="steps:\n- cmd: acr purge --ago 1d\n", schedule="0 1 * * *"
     )

@@ -13,16 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from acr_cleanup.access import roles
-from acr_cleanup.access.arm_errors import Subscription, arm_problem
+from acr_cleanup.access.arm_requests import Requests
 from acr_cleanup.access.read_failure import ReadFailure
-from acr_cleanup.access.resource_manager import ResourceManager, send
 
 _PATH, _VERSION = "/providers/Microsoft.ResourceGraph/resources", "2021-03-01"
 _QUERY = "resources | summarize count() by type, subscriptionId"
 _CALL = "ask Resource Graph for types of resources"
 _PAGES = 100
-_NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(slots=True)
@@ -35,41 +32,39 @@ class Discovered:
     types: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     problem: ReadFailure | None = None
 
+    def with_any(self, types: set[str]) -> set[str]:
+        """Return the subscriptions with resources of any of these types, which are in lower case."""
+        return {subscription for subscription, present in self.types.items() if present & types}
+
     def has(self, subscription: str, type_: str) -> bool:
         return type_.lower() in self.types.get(subscription.lower(), ())
 
 
-async def discover(manager: ResourceManager, known: Sequence[str], only: Sequence[str]) -> Discovered:
+async def discover(requests: Requests, only: Sequence[str]) -> Discovered:
     """
     Ask which types exist in which subscriptions. A failure is part of the result.
 
-    known: subscriptions of the configuration; any of them provides a client.
     only: ask about these subscriptions alone; empty for all that the identity can see.
     """
-    discovered = Discovered()
-    target = Subscription(next(iter(known), _NO_SUBSCRIPTION))
+    discovered, token = Discovered(), ""
     try:
-        client = await manager.client(target.subscription_id)
-        token = ""
         for _ in range(_PAGES):
             options: dict[str, Any] = {"resultFormat": "objectArray"} | ({"$skipToken": token} if token else {})
             body: dict[str, Any] = {"query": _QUERY, "options": options}
-            body |= {"subscriptions": list(only)} if only else {}
-            with arm_problem(_CALL, target, role=roles.READER):
-                page = await send(client, "POST", _PATH, _VERSION, body)
-                rows = page.get("data") if isinstance(page, dict) else None
-                if not isinstance(rows, list):
-                    raise ValueError("the answer is not a page of Resource Graph")  # noqa: TRY004
+            page = await requests.post(_CALL, _PATH, _VERSION, body | ({"subscriptions": [*only]} if only else {}))
+            rows = page.get("data") if isinstance(page, dict) else None
+            if not isinstance(rows, list):
+                raise _incomplete("the answer is not a page.")
             for row in rows:
                 if isinstance(row, dict) and row.get("type") and row.get("subscriptionId"):
                     # Pages may repeat a row.
                     discovered.types[str(row["subscriptionId"]).lower()].add(str(row["type"]).lower())
             token = page.get("$skipToken") or ""
             if not isinstance(token, str) or not token:
-                truncated = str(page.get("resultTruncated")).lower() == "true"
-                discovered.problem = _incomplete("its answer is truncated.") if truncated else None
+                if str(page.get("resultTruncated")).lower() == "true":
+                    raise _incomplete("its answer is truncated.")
                 return discovered
-        discovered.problem = _incomplete(f"its answer has more than {_PAGES} pages.")
+        raise _incomplete(f"its answer has more than {_PAGES} pages.")
     except ReadFailure as failure:
         discovered.problem = failure
     return discovered
