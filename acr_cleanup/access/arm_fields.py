@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A field of a resource, whatever its value. `container`: the name of the list item around it."""
+    """A field of a resource, with any value. `container`: the name of the list item around it."""
 
     field: str
     container: str
@@ -50,7 +50,7 @@ def _places(value: Any, keys: tuple[str, ...], path: str, container: str) -> Ite
 
 
 def first(resource: Any, path: str) -> Any:
-    """Return the first value at a path; None if there is none."""
+    """Return the first value at a path; None if the path has no value."""
     return next((place.value for place in places(resource, path)), None)
 
 

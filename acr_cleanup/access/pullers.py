@@ -1,4 +1,4 @@
-"""Who else may pull: identities, tokens and open doors of the registry that no configured cluster or service explains."""
+"""Lists the identities and tokens that may pull, except those of configured clusters and of services that were read."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Which types of resources exist in which subscriptions, by Resource Graph.
+Asks Resource Graph for the types of resources in each subscription.
 
 Resource Graph lags and can truncate its answers. It adds subscriptions and types to what is read
 and reported. It never shows that something does not exist.

@@ -172,6 +172,10 @@ def _reference(host: str, repository: str, tag: str | None, digest: str | None) 
     """
     checked: Digest | None = None if digest is None else parse_digest(digest)
     reference = ImageReference(host, repository, tag, checked)
+    if reference.is_open and repository.endswith("/"):
+        # A use of a whole folder (`azureml/`).
+        _reference(host, repository.removesuffix("/"), None, None)
+        return reference
     parsed = parse_reference(str(reference))
     # An open reference has no tag. As text, it would be parsed as one with the default tag.
     if (replace(parsed, tag=None) if reference.is_open else parsed) != reference:

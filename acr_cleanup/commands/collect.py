@@ -11,7 +11,7 @@ from pathlib import Path
 
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.target import ClusterTarget
-from acr_cleanup.commands.run import REFUSED
+from acr_cleanup.commands.run import REFUSED, service_choice
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, unexpected
@@ -80,19 +80,31 @@ async def _collect(
             settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
         ) as azure:
             clusters = ConfiguredClusters(
-                azure, settings.registry, settings.clusters, settings.helm_history, settings.waive
+                azure,
+                settings.registry,
+                settings.clusters,
+                settings.helm_history,
+                settings.waive,
+                settings.subscriptions,
+                services=service_choice(settings),
             )
             # Taken before the first request: a workload deployed during the reading may be missed.
             started = datetime.now(UTC)
             scans = await unless_stopped(clusters.scan(runtime.progress), stop.event)
+            services: tuple[ClusterScan, ...] = ()
+            # Not with `auto`: a machine that reads clusters on its site may not reach Azure.
+            if settings.services and settings.services != {"auto"}:
+                services, outside = await unless_stopped(clusters.read_services(planned=True), stop.event)
+                for warning in outside.warnings:
+                    runtime.annotate(Level.WARNING, "ACR cleanup", words.plain(warning))
     write_snapshot(
         out,
         settings.registry,
-        _records(settings.clusters, scans, started),
+        (*_records(settings.clusters, scans, started), *(SnapshotEntry(scan, started) for scan in services)),
         helm_history=settings.helm_history,
         created_at=datetime.now(UTC),
     )
-    report = CollectedReport(scans, str(out))
+    report = CollectedReport((*scans, *services), str(out))
     runtime.show(report)
     for blocker in report.blockers:
         title = words.plain(f"{blocker.where}: {blocker.call}")

@@ -175,6 +175,28 @@ def _subscriptions(settings: Settings) -> Iterator[str]:
         yield from comment(
             "The options `require-all-clusters` and `subscriptions` also need the role Reader on those subscriptions."
         )
+    yield from _services(settings, frozenset(subscriptions))
+
+
+def _services(settings: Settings, assigned: frozenset[str]) -> Iterator[str]:
+    """
+    Reader, to read other services of Azure.
+
+    assigned: the subscriptions on which it is assigned already.
+    """
+    registry = (settings.registry_subscription_id or "").lower()
+    ids = (*searched_subscriptions(settings.clusters, settings.subscriptions), registry)
+    missing = [each for each in dict.fromkeys(ids) if each and each not in assigned]
+    if not settings.services or not missing:
+        return
+    yield ""
+    yield from comment(
+        "Read other services of Azure that pull from the registry (Container Apps, App Service and others). Without this, a "
+        "run warns that it does not see all of them, and `require-all-services` refuses."
+    )
+    is_needed = settings.require_all_services or settings.services != {"auto"}
+    lines = [line for each in missing for line in _assign(rights.READER, shlex.quote(f"/subscriptions/{each}"))]
+    yield from lines if is_needed else _commented_out(lines)
 
 
 def _searched_subscriptions(settings: Settings) -> tuple[str, ...]:

@@ -117,15 +117,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             settings.waive,
             settings.subscriptions,
             unlisted_block=settings.require_all_clusters,
-            services=ServiceChoice(
-                settings.services,
-                required=settings.require_all_services,
-                registry_subscription=settings.registry_subscription_id,
-                registry_group=settings.registry_resource_group,
-                revisions=settings.container_app_revisions,
-                site_snapshots=settings.app_service_snapshots,
-                concurrency=settings.concurrency,
-            ),
+            services=service_choice(settings),
         )
         soft_delete = partial(
             read_soft_delete,
@@ -136,6 +128,19 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             backup=settings.backup,
         )
         yield Connections(registry, clusters, soft_delete)
+
+
+def service_choice(settings: Settings) -> ServiceChoice:
+    """Return which services of Azure these settings read."""
+    return ServiceChoice(
+        settings.services,
+        required=settings.require_all_services,
+        registry_subscription=settings.registry_subscription_id,
+        registry_group=settings.registry_resource_group,
+        revisions=settings.container_app_revisions,
+        site_snapshots=settings.app_service_snapshots,
+        concurrency=settings.concurrency,
+    )
 
 
 @dataclass

@@ -66,7 +66,7 @@ async def _read_configuration(reader: Reader, site: Resource, workload: Workload
     if not isinstance(config.get("properties"), dict):
         raise ReadFailure(f"read the configuration of {quoted(site.name, 80)}", "it has no properties.", "Run again.")
     read_versions(config, workload, reader, findings)
-    # Sidecars exist beside code as well as beside a container, but only on Linux.
+    # Only Linux sites have sidecars. A site that runs code can have them too.
     kind = _kind(site)
     if first(config, _FIELDS[0]) or "linux" in kind or "container" in kind:
         for sidecar in await reader.requests.list(f"{site.id}/sitecontainers", SITES.api_version):

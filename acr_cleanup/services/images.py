@@ -22,7 +22,7 @@ ReadText = Callable[[Any, Workload], Iterable[ImageUse]]
 @dataclass(slots=True)
 class Findings:
     """
-    What resources of one type name.
+    The findings in resources of one type.
 
     problems: images that name the registry and cannot be parsed, as sentences.
     notes: remarks for the report, as sentences.

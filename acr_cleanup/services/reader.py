@@ -29,9 +29,9 @@ AT_ONCE = 64
 @dataclass(frozen=True, slots=True)
 class ServiceSearch:
     """
-    What to read.
+    The services to read.
 
-    subscriptions: where; Resource Graph adds further ones unless `only_these`.
+    subscriptions: where to look; Resource Graph adds further ones unless `only_these`.
     registry_subscription, registry_group: where the registry is, if it is known.
     groups: which services: names of `ServiceGroup`, or `auto` for all.
     required: a subscription that is not seen as a whole is a blocker.
@@ -86,7 +86,7 @@ class Reader:
 @dataclass(slots=True)
 class TypeReading:
     """
-    What was read of one type in one subscription.
+    The resources of one type in one subscription.
 
     failure: why the list of its resources could not be read.
     """

@@ -1,4 +1,4 @@
-"""What Azure Resource Manager lists below the registry itself: tasks, connected registries, cache rules, pipelines."""
+"""Reads the lists below the registry itself: tasks, connected registries, cache rules, pipelines."""
 
 from __future__ import annotations
 

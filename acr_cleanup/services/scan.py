@@ -61,9 +61,9 @@ _NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 @dataclass(slots=True)
 class _SubscriptionReading:
     """
-    What was read in one subscription.
+    The findings in one subscription.
 
-    permissions: what the identity may do on the whole of it. refused: why they could not be read.
+    permissions: of the identity on the whole subscription. refused: why they could not be read.
     """
 
     reader: Reader
@@ -121,8 +121,8 @@ class _Run:
             self.discovered = await discover(client, only)
 
         # Known subscriptions need not wait for Resource Graph.
-        jobs: list[_Job] = [ask_graph, self._find_registry]
-        await gather([*jobs, *(partial(self._read_subscription, each) for each in known)], limit=AT_ONCE)
+        jobs: list[_Job] = [ask_graph, self._find_registry, *(partial(self._read_subscription, each) for each in known)]
+        await gather(jobs, limit=AT_ONCE)
         types = {row.type.lower() for row in (*TYPES, *TOLD)} | {name.lower() for name in UNREAD}
         further = () if self.search.only_these else self.discovered.with_any(types) - set(known)
         await gather([partial(self._read_subscription, each) for each in sorted(further)], limit=AT_ONCE)
@@ -145,8 +145,8 @@ class _Run:
         async def prove() -> None:
             reading.refused = next(iter((await guarded("permissions", ask_permissions)).failures), None)
 
-        jobs: list[_Job] = [prove]
-        await gather([*jobs, *(partial(_read_into, reading, row) for row in self._rows(TYPES, TOLD))], limit=AT_ONCE)
+        jobs: list[_Job] = [prove, *(partial(_read_into, reading, row) for row in self._rows(TYPES, TOLD))]
+        await gather(jobs, limit=AT_ONCE)
         return reading
 
     def _rows(self, *tables: tuple[ServiceType, ...]) -> list[ServiceType]:

@@ -1,8 +1,8 @@
 """
-The table of services: which resources of Azure name images, where they are listed, and the fields
-that hold the images.
+The table of services: types of resources that name images, their lists, and the fields that hold the
+images.
 
-A further service is one more row. Only what a row cannot say has code of its own.
+A further service is one more row. Code is needed only if a row cannot describe it.
 Field names are those of the vendor's management SDKs, of the API versions given here.
 """
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from acr_cleanup.commands.collect import collect
 from acr_cleanup.emulator.arm_shapes import describe_registry
 from acr_cleanup.emulator.faults import Fault
-from tests.helpers.stage import BOTH, ScenarioTable, Stage, play, shorten_pauses, staged
+from acr_cleanup.emulator.services import resource
+from acr_cleanup.runtimes.terminal import Terminal
+from acr_cleanup.settings import load_settings
+from tests.helpers.stage import BOTH, OLD, ScenarioTable, Stage, play, shorten_pauses, staged
 
 APPS = "Microsoft.App/containerApps"
 scenarios = ScenarioTable()
@@ -157,3 +164,30 @@ async def test_further_service_only_keeps_more(group: str, tmp_path: Path, monke
         off = await stage.tool.plan(stage.config, services="off")
         on = await stage.tool.plan(stage.config, services=group)
         assert set(on.report["planned_tags"]) <= set(off.report["planned_tags"])
+
+
+async def test_snapshot_of_services_keeps_their_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`collect` adds the scans of the services that the configuration lists."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        app(stage, "1.0")
+        registry_id = describe_registry(stage.registry)["id"]
+        workspace = resource("Microsoft.MachineLearningServices/workspaces/ml")
+        stage.world.services.add(workspace, {"containerRegistry": registry_id})
+        stage.registry.push("azureml/azureml_0a1b", "latest-1", age=OLD)
+        config = tmp_path / "collect.json"
+        services = ["container-apps", "machine-learning"]
+        config.write_text(json.dumps(stage.tool.emulator.config() | {"services": services}), encoding="utf-8")
+        settings, snapshot = (
+            load_settings(config, {"report-dir": str(tmp_path / "c")}, os.environ),
+            tmp_path / "usage.json",
+        )
+        runtime = Terminal(stdout=io.StringIO(), stderr=io.StringIO(), environ={})
+        assert await collect(settings, runtime, os.environ, out=snapshot) == 0
+
+        base = stage.tool.emulator.config()
+        name = "azure:00000000-0000-0000-0000-000000000000"
+        stage.settings(kubernetes_clusters={**base["kubernetes_clusters"], name: {"snapshot": str(snapshot)}})
+        ran = await stage.tool.apply(stage.config, services="off", scope="all")
+        assert ran.code == 0, ran.out
+        assert stage.tool.left("shop/web") == {"1.0", "2.0"}
+        assert stage.tool.left("azureml/azureml_0a1b") == {"latest-1"}

@@ -1,4 +1,4 @@
-"""What cannot be read: a blocker for a type that exists, a warning for a subscription that is not seen whole."""
+"""Failed reads: a blocker for a type that exists, a warning for a subscription that is not seen whole."""
 
 from __future__ import annotations
 
