@@ -15,7 +15,7 @@ from acr_cleanup.emulator.arm_shapes import describe_registry
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.services import resource
 from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings import load_settings
+from acr_cleanup.settings.load import load_settings
 from tests.helpers.stage import BOTH, OLD, ScenarioTable, Stage, play, shorten_pauses, staged
 
 APPS = "Microsoft.App/containerApps"
