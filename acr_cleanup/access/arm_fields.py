@@ -20,6 +20,8 @@ def places(resource: Any, path: str) -> Iterator[Place]:
     """
     Yield the values at a path such as `properties.template.containers[].image`.
 
+    `*` is every key of an object: `services.*.image`.
+
     A value of a wrong type on the way is yielded itself, so that it can be searched. Null is an
     empty list or object.
 
@@ -38,6 +40,10 @@ def _places(value: Any, keys: tuple[str, ...], path: str, container: str) -> Ite
         yield Place(path, container, value)
         return
     key, rest = keys[0].removesuffix("[]"), keys[1:]
+    if key == "*":
+        for name, inner in value.items():
+            yield from _places(inner, rest, f"{path}.{name}".lstrip("."), str(name))
+        return
     inner, path = value.get(key), f"{path}.{key}".lstrip(".")
     if not keys[0].endswith("[]"):
         yield from _places(inner, rest, path, container)

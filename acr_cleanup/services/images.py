@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from acr_cleanup.access.arm_fields import Place, places
 from acr_cleanup.access.read_failure import ReadFailure
-from acr_cleanup.core.references import ImageReference, RegistryHost, parse_reference
+from acr_cleanup.core.references import RegistryHost, parse_reference
 from acr_cleanup.core.usage import ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
@@ -38,6 +39,14 @@ class Findings:
     identities: set[str] = field(default_factory=set)
     failures: list[ReadFailure] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, parts: Iterable[Findings]) -> Findings:
+        """Return the findings of all parts."""
+        findings = cls()
+        for part in parts:
+            findings.add(part)
+        return findings
+
     def add(self, other: Findings) -> None:
         self.uses += other.uses
         self.problems += other.problems
@@ -60,24 +69,16 @@ def read_image(place: Place, workload: Workload, registry: RegistryHost, finding
     """Read one image field, and add its use or its problem to `findings`."""
     findings.places += 1
     if isinstance(place.value, str):
-        reference = parsed(place.value)
-        if reference is not None and registry.owns(reference.host):
-            findings.uses.append(ImageUse(workload, place.container, place.field, place.value, reference))
-        if reference is not None or not place.value.strip():
+        with suppress(InvalidReference):
+            reference = parse_reference(place.value)
+            if registry.owns(reference.host):
+                findings.uses.append(ImageUse(workload, place.container, place.field, place.value, reference))
             return
     if registry.mentioned_in(as_text(place.value)):
         findings.problems.append(
             f"{quoted(place.field)} of {quoted(workload)} is {quoted(as_text(place.value), 200)!r}: "
             "this is not an image reference, but it names the registry."
         )
-
-
-def parsed(text: str) -> ImageReference | None:
-    """Return the reference, or None if the text is not one."""
-    try:
-        return parse_reference(text)
-    except InvalidReference:
-        return None
 
 
 def as_text(value: Any) -> str:

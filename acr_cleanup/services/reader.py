@@ -117,8 +117,7 @@ async def read_type(
     jobs = [
         partial(guarded, item.name, partial(read or partial(_read_row, row, reader), item)) for item in reading.listed
     ]
-    for findings in await gather(jobs, limit=AT_ONCE):
-        reading.findings.add(findings)
+    reading.findings = Findings.of(await gather(jobs, limit=AT_ONCE))
     if isinstance(reading.failure, NotRegisteredError):
         reading.failure = None
     return reading
@@ -178,8 +177,7 @@ async def read_children(
         return Findings()
 
     jobs = [partial(guarded, parent.name, partial(read_list, child)) for child in children]
-    for findings in await gather(jobs, limit=AT_ONCE):
-        into.add(findings)
+    into.add(Findings.of(await gather(jobs, limit=AT_ONCE)))
 
 
 def _counted(items: list[Resource], child: Child, search: ServiceSearch) -> list[Resource]:

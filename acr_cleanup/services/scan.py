@@ -26,29 +26,18 @@ from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import SERVICES, Blocker, ClusterScan, Outside, Puller
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services import neighbours
+from acr_cleanup.services import neighbours, table
 from acr_cleanup.services.app_service import read_site
 from acr_cleanup.services.images import Findings
 from acr_cleanup.services.machine_learning import read_ml_registry, read_workspace
 from acr_cleanup.services.reader import AT_ONCE, Reader, ServiceSearch, TypeReading, guarded, read_type
 from acr_cleanup.services.registry import read_item
-from acr_cleanup.services.table import (
-    ML_REGISTRIES,
-    OF_REGISTRY,
-    REGISTRIES,
-    SITES,
-    TOLD,
-    TYPES,
-    UNREAD,
-    WORKSPACES,
-    ServiceGroup,
-    ServiceType,
-)
+from acr_cleanup.services.table import OF_REGISTRY, REGISTRIES, TOLD, TYPES, ServiceGroup, ServiceType
 
 _READERS: dict[ServiceType, Callable[[Reader, Resource], Awaitable[Findings]]] = {
-    SITES: read_site,
-    WORKSPACES: read_workspace,
-    ML_REGISTRIES: read_ml_registry,
+    table.SITES: read_site,
+    table.WORKSPACES: read_workspace,
+    table.ML_REGISTRIES: read_ml_registry,
     **{row: partial(neighbours.describe, row) for row in TOLD},
     **{row: partial(read_item, row) for row in OF_REGISTRY},
 }
@@ -123,7 +112,7 @@ class _Run:
         # Known subscriptions need not wait for Resource Graph.
         jobs: list[_Job] = [ask_graph, self._find_registry, *(partial(self._read_subscription, each) for each in known)]
         await gather(jobs, limit=AT_ONCE)
-        types = {row.type.lower() for row in (*TYPES, *TOLD)} | {name.lower() for name in UNREAD}
+        types = {row.type.lower() for row in (*TYPES, *TOLD)} | {name.lower() for name in table.UNREAD}
         further = () if self.search.only_these else self.discovered.with_any(types) - set(known)
         await gather([partial(self._read_subscription, each) for each in sorted(further)], limit=AT_ONCE)
         if self.registry is None:
@@ -192,11 +181,10 @@ class _Run:
     # -- results -----------------------------------------------------------------------------------
 
     def scan(self, reading: _SubscriptionReading) -> ClusterScan:
-        findings, blockers = Findings(), []
-        for type_ in sorted(reading.types, key=lambda each: each.row.type):
-            findings.add(type_.findings)
-            blockers += self._blockers(type_, reading)
-        for name in UNREAD if self.search.groups & {"auto", ServiceGroup.CONTAINER_INSTANCES} else ():
+        types = sorted(reading.types, key=lambda each: each.row.type)
+        findings = Findings.of(each.findings for each in types)
+        blockers = [blocker for each in types for blocker in self._blockers(each, reading)]
+        for name in table.UNREAD if self.search.groups & {"auto", ServiceGroup.CONTAINER_INSTANCES} else ():
             if self.discovered.has(reading.subscription, name):
                 failure = ReadFailure(f"list {name}", "this type cannot be read yet.", "Delete its resources.")
                 blockers.append(_blocker(name, reading.subscription, failure))
@@ -280,7 +268,7 @@ async def _read_into(reading: _SubscriptionReading, row: ServiceType, registry_i
 
 def _blocker(type_: str, subscription: str, failure: ReadFailure) -> Blocker:
     # A registry that Azure Machine Learning owns is not a kind of object that can be given up.
-    kind = "" if type_ == ML_REGISTRIES.type and failure.__cause__ is None else type_
+    kind = "" if type_ == table.ML_REGISTRIES.type and failure.__cause__ is None else type_
     remedy = failure.remedy
     if status_of(failure) == 403:
         remedy = f"Grant the identity the role {roles.READER} on /subscriptions/{subscription}."
