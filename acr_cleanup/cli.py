@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from acr_cleanup import __version__
+from acr_cleanup.access.roles import FIND_CLUSTER, Command
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.context import Context
 from acr_cleanup.runtimes.base import Level, connect_log
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from acr_cleanup.runtimes.terminal import Terminal
 
 DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
+
+_OBJECT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it  # noqa: SLF001
 
@@ -130,7 +134,21 @@ def _add_permissions(commands: _Commands) -> None:
     text = "print the rights that the configuration needs: a ClusterRole and Azure role assignments"
     command = _add_command(commands, "permissions", text)
     _add_config(command)
-    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH)
+    command.add_argument(
+        "--format",
+        choices=("shell", "bicep", "terraform", "kubernetes"),
+        default="shell",
+        help="how to print them (default: shell, a script that also covers the clusters)",
+    )
+    command.add_argument(
+        "--for",
+        dest="for_command",
+        choices=tuple(map(str, Command)),
+        default=str(Command.APPLY),
+        help="the command that needs them (default: apply)",
+    )
+    command.add_argument("--identity", metavar="OBJECT_ID", help="the object id of the identity that gets them")
+    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH | Purpose.RIGHTS)
 
 
 def _add_restore(commands: _Commands) -> None:
@@ -244,10 +262,16 @@ def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    settings = _settings(parsed, environ)
-    from acr_cleanup.commands.permissions import permissions  # noqa: PLC0415
+    command, identity = Command(parsed.for_command), parsed.identity or ""
+    if identity and not _OBJECT_ID.fullmatch(identity):
+        seen = f"{identity!r} is not an object id."
+        remedy = "Give the GUID that this prints: az ad sp show --id CLIENT_ID --query id --output tsv"
+        raise ConfigurationError((Problem("--identity", seen, remedy),))
+    settings = _settings(parsed, environ, needs_clusters=command in FIND_CLUSTER.commands)
+    from acr_cleanup.commands.permissions import PermissionsRequest, permissions  # noqa: PLC0415
 
-    return _wait(permissions(settings, _terminal(settings), environ))
+    request = PermissionsRequest(parsed.format, command, identity)
+    return _wait(permissions(settings, _terminal(settings), environ, request))
 
 
 def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -279,11 +303,12 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
 }
 
 
-def _settings(parsed: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+def _settings(parsed: argparse.Namespace, environ: Mapping[str, str], *, needs_clusters: bool = True) -> Settings:
     """Load the settings. Raises `ConfigurationError`."""
     from acr_cleanup.settings.load import load_settings  # noqa: PLC0415
 
-    return load_settings(parsed.config or _default_file(parsed), _overrides(parsed), environ)
+    config = parsed.config or _default_file(parsed)
+    return load_settings(config, _overrides(parsed), environ, needs_clusters=needs_clusters)
 
 
 def _terminal(settings: Settings) -> Terminal:

@@ -83,7 +83,7 @@ class Requests:
         client = await self.manager.client(self.subscription)
         async with self.gate:
             try:
-                with arm_problem(call, Subscription(self.subscription), role=roles.READER):
+                with arm_problem(call, Subscription(self.subscription), role=roles.READER.name):
                     return await request(client)
             except ReadFailure as failure:
                 if _is_unregistered(failure):

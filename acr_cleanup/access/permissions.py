@@ -21,7 +21,7 @@ async def read_permissions(client: ContainerServiceClient, subscription: Subscri
     https://learn.microsoft.com/rest/api/authorization/permissions
     """
     path = f"/subscriptions/{subscription.subscription_id}/providers/Microsoft.Authorization/permissions"
-    with arm_problem("list the permissions of the identity on it", subscription, role=roles.READER):
+    with arm_problem("list the permissions of the identity on it", subscription, role=roles.READER.name):
         granted = await list_resources(client, path, "2022-04-01")
     return [permission for permission in granted if isinstance(permission, dict)]
 

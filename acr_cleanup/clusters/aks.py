@@ -85,7 +85,7 @@ async def _survey_server(
 
 async def _managed_cluster(client: ContainerServiceClient, target: AksPlace) -> ManagedCluster:
     """Get Azure's description of the cluster. Raises `ReadFailure`."""
-    with arm_problem(_get_call(target), target, role=roles.READER):
+    with arm_problem(_get_call(target), target, role=roles.READER.name):
         return await client.managed_clusters.get(
             target.resource_group, target.name, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
         )
@@ -134,7 +134,7 @@ async def _read_directly(
 async def _user_server(client: ContainerServiceClient, target: AksPlace, access: ClusterAccess) -> ApiServer:
     """Return the API server with the credentials of an ordinary user. Raises `ReadFailure`."""
     call = "list the cluster's user credentials"
-    with arm_problem(call, target, role=roles.CLUSTER_USER):
+    with arm_problem(call, target, role=roles.CLUSTER_USER.name):
         answer = await client.managed_clusters.list_cluster_user_credentials(
             target.resource_group,
             target.name,

@@ -180,7 +180,7 @@ async def _search(manager: ResourceManager, subscription_id: str, known: KnownCl
 
 
 async def _list(client: ContainerServiceClient, subscription: Subscription) -> list[ManagedCluster]:
-    with arm_problem(_CALL, subscription, role=roles.READER):
+    with arm_problem(_CALL, subscription, role=roles.READER.name):
         return await list_all(
             client.managed_clusters.list(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
         )

@@ -25,7 +25,7 @@ from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.restoration import Restored, RestoreOutcome
-from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryForbidden
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError
 from acr_cleanup.records.journal import JournalError
 from acr_cleanup.records.journal_reader import Deletion, JournalContents, read_journal
 from acr_cleanup.registry.acr import AcrRegistry, open_registry
@@ -38,6 +38,7 @@ from acr_cleanup.settings import Settings
 from acr_cleanup.stages.connect import open_azure
 from acr_cleanup.stages.plan import REPOSITORIES_AT_ONCE
 
+NO_BACKUP = "the journal has no backup of its content"
 NO_MANIFEST = "its content was not kept (set backup: true, or enable soft delete in the registry)"
 
 log = logging.getLogger("acr_cleanup")
@@ -228,7 +229,8 @@ class _Repository:
     async def _read_soft_delete(self) -> None:
         try:
             self.soft_deleted = await self.restorer.deleted_manifests(self.name)
-        except RegistryForbidden as error:
+        except RegistryError as error:
+            # The backup in the journal may be enough.
             self.soft_delete_error = f"; soft delete could not be read: {error}"
 
     async def _restore(self, item: _Item) -> None:
@@ -278,7 +280,10 @@ class _Repository:
                 return RestoreOutcome.POSSIBLE, "from the backup, if the registry still has its layers"
             await self.restorer.push_document(self.name, item.digest, item.document)
             return RestoreOutcome.RESTORED, "from the backup"
-        return RestoreOutcome.LOST, f"{NO_MANIFEST}{self.soft_delete_error}"
+        # Without the list of soft delete, it is not known whether the manifest can be restored.
+        if self.soft_delete_error:
+            return RestoreOutcome.FAILED, f"{NO_BACKUP}{self.soft_delete_error}"
+        return RestoreOutcome.LOST, NO_MANIFEST
 
     async def _restore_tag(self, item: _Item, tag: str) -> None:
         existing = next((listed for listed in self.inventory.tags if listed.name == tag), None)
@@ -306,8 +311,17 @@ class _Repository:
             result.digest == item.digest and result.tag == lock.tag and not result.outcome.is_back
             for result in self.results
         )
-        if not is_missing:
+        if is_missing:
+            return
+        try:
             await self.registry.lock(self.name, item.digest, lock)
+        except AcrCleanupError as error:
+            # It is back, but unlocked: the result must not say that all is well.
+            self.results[:] = [
+                result for result in self.results if (result.digest, result.tag) != (item.digest, lock.tag)
+            ]
+            detail = f"it is in the registry, but could not be locked again: {error}"
+            self._add_result(item, lock.tag, RestoreOutcome.FAILED, detail)
 
     def _is_locked(self, item: _Item, lock: Lock) -> bool:
         if lock.tag is None:

@@ -196,6 +196,8 @@ class RepositoryInventory:
 
     Any may be an index. Read with the edges.
     """
+    unknown_locks: int = 0
+    """How many tags and manifests the registry lists without telling whether they are locked."""
     used_tags: frozenset[str] = frozenset()
     """Tags in use, listed or not."""
     all_referrers: bool = False

@@ -34,6 +34,19 @@ class UnlistedManifests:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownLocks:
+    """
+    Tags or manifests that the registry lists without their locks: they are planned, and the
+    registry refuses to delete those that are locked.
+
+    number: how many of them the repository has.
+    """
+
+    repository: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnmeasuredSpace:
     """
     The space to be freed is an upper bound, because some manifests could not be measured.
@@ -48,4 +61,4 @@ class UnmeasuredSpace:
     error: str = ""
 
 
-PlanWarning = UnreadableManifests | UnlistedManifests | UnmeasuredSpace
+PlanWarning = UnreadableManifests | UnlistedManifests | UnknownLocks | UnmeasuredSpace

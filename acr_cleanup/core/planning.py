@@ -21,7 +21,7 @@ from datetime import datetime
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
-from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import PlanWarning, UnknownLocks, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
@@ -70,12 +70,13 @@ def plan_repository(
         if tag.name not in reasons and tag.name not in removal.tags:
             reasons[tag.name] = (_attached(inventory, tag, removal),)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
+    steps = ordered_steps(inventory, removal)
     return RepositoryPlan(
         repository=inventory.name,
         decisions=tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags),
         untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
-        steps=ordered_steps(inventory, removal),
-        warnings=tuple(_warnings(inventory, policy, unreadable=unreadable)),
+        steps=steps,
+        warnings=tuple(_warnings(inventory, policy, unreadable=unreadable, deletes=bool(steps))),
     )
 
 
@@ -112,9 +113,13 @@ def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision
             yield ManifestDecision(inventory.manifests[digest])
 
 
-def _warnings(inventory: RepositoryInventory, policy: RetentionPolicy, *, unreadable: bool) -> Iterator[PlanWarning]:
+def _warnings(
+    inventory: RepositoryInventory, policy: RetentionPolicy, *, unreadable: bool, deletes: bool
+) -> Iterator[PlanWarning]:
     if unreadable:
         examples = tuple(sorted(inventory.unknown)[:EXAMPLES])
         yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
     if policy.delete_untagged and inventory.hidden:
         yield UnlistedManifests(inventory.name, inventory.hidden)
+    if deletes and inventory.unknown_locks:
+        yield UnknownLocks(inventory.name, inventory.unknown_locks)

@@ -14,11 +14,12 @@ from typing import Any
 from aiohttp import web
 
 from acr_cleanup.emulator.arm_error import ArmError
-from acr_cleanup.emulator.arm_shapes import CLUSTERS, JSON, command_properties, describe_cluster, describe_registry
+from acr_cleanup.emulator.arm_shapes import JSON, command_properties, describe_cluster, describe_registry
 from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
 from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
+from acr_cleanup.emulator.roles import CLUSTERS, REGISTRIES
 from acr_cleanup.emulator.services_api import ServiceApi
 from acr_cleanup.emulator.tokens import read_claims
 from acr_cleanup.emulator.world import World
@@ -113,9 +114,9 @@ class ResourceManager:
         subscription = parts[1]
         self._check_subscription(subscription)
         if low[2:] == provider:
-            return self._list(request, subscription, None)
+            return self._list(request, claims, subscription, None)
         if low[2:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
-            return self._reply({"value": self._permissions(subscription)})
+            return self._reply({"value": self._permissions(claims, subscription)})
         registries = ["providers", "microsoft.containerregistry", "registries"]
         if (body := self._services.answer(request, claims)) is not None:
             return self._reply(body)
@@ -128,7 +129,7 @@ class ResourceManager:
         group = parts[3]
         self._check_group(subscription, group)
         if len(parts) == 7:
-            return self._list(request, subscription, group)
+            return self._list(request, claims, subscription, group)
         cluster = self._cluster(subscription, group, parts[7])
         return await self._operate(request, claims, cluster, low[8:])
 
@@ -137,19 +138,19 @@ class ResourceManager:
     ) -> web.StreamResponse:
         match request.method, operation:
             case "GET", []:
-                self._check_right(claims, cluster, "read")
+                self._check_right(claims, f"{CLUSTERS}/read", cluster.resource_id)
                 return self._reply(describe_cluster(cluster))
             case "POST", ["listclusterusercredential"]:
-                self._check_right(claims, cluster, "listClusterUserCredential/action")
+                self._check_right(claims, f"{CLUSTERS}/listClusterUserCredential/action", cluster.resource_id)
                 return self._credential(cluster, request, "clusterUser")
             case "POST", ["listclusteradmincredential"]:
-                self._check_right(claims, cluster, "listClusterAdminCredential/action")
+                self._check_right(claims, f"{CLUSTERS}/listClusterAdminCredential/action", cluster.resource_id)
                 return self._credential(cluster, request, "clusterAdmin")
             case "POST", ["runcommand"]:
-                self._check_right(claims, cluster, "runcommand/action")
+                self._check_right(claims, f"{CLUSTERS}/runcommand/action", cluster.resource_id)
                 return await self._start_command(cluster, request)
             case "GET", ["commandresults", command]:
-                self._check_right(claims, cluster, "commandResults/read")
+                self._check_right(claims, f"{CLUSTERS}/commandResults/read", cluster.resource_id)
                 return self._command_result(cluster, request, command)
         raise ArmError(405, "MethodNotAllowed", f"The requested resource does not support {request.method}.")
 
@@ -185,38 +186,38 @@ class ResourceManager:
         )
         raise ArmError(404, "ResourceNotFound", message, headers={"x-ms-failure-cause": "gateway"})
 
-    def _check_right(self, claims: JSON, cluster: ClusterState, action: str) -> None:
-        if action in cluster.denied_actions:
+    def _may(self, claims: JSON, action: str, scope: str) -> bool:
+        return self._world.access.allows(str(claims["appid"]), action, scope)
+
+    def _check_right(self, claims: JSON, action: str, scope: str) -> None:
+        if not self._may(claims, action, scope):
             message = (
                 f"The client '{claims['appid']}' with object id '{claims['oid']}' does not have authorization to perform "
-                f"action '{CLUSTERS}/{action}' over scope '{cluster.resource_id}' or the scope is invalid. "
+                f"action '{action}' over scope '{scope}' or the scope is invalid. "
                 "If access was recently granted, please refresh your credentials."
             )
             raise ArmError(403, "AuthorizationFailed", message, headers={"x-ms-failure-cause": "gateway"})
 
-    def _permissions(self, subscription: str) -> list[JSON]:
-        """
-        Return the caller's rights to the whole subscription: to read, unless a cluster denies it.
-        """
-        if (
-            any(
-                "read" in cluster.denied_actions
-                for cluster in self._world.clusters.values()
-                if cluster.subscription_id.lower() == subscription.lower()
-            )
-            or self._world.services.hidden
-        ):
-            return []
-        return [{"actions": ["*/read"], "notActions": [], "dataActions": [], "notDataActions": []}]
+    def _permissions(self, claims: JSON, subscription: str) -> list[JSON]:
+        """Return what the roles of the caller grant on the whole subscription."""
+        return [
+            {
+                "actions": list(role.actions),
+                "notActions": list(role.not_actions),
+                "dataActions": list(role.data_actions),
+                "notDataActions": list(role.not_data_actions),
+            }
+            for role in self._world.access.roles_on(str(claims["appid"]), f"/subscriptions/{subscription}")
+        ]
 
-    def _list(self, request: web.Request, subscription: str, group: str | None) -> web.StreamResponse:
+    def _list(self, request: web.Request, claims: JSON, subscription: str, group: str | None) -> web.StreamResponse:
         # The list silently leaves out clusters that the caller has no right to read.
         clusters = [
             cluster
             for cluster in self._world.clusters.values()
             if cluster.subscription_id.lower() == subscription.lower()
             and (group is None or cluster.resource_group.lower() == group.lower())
-            and "read" not in cluster.denied_actions
+            and self._may(claims, f"{CLUSTERS}/read", cluster.resource_id)
         ]
         start = int(request.query.get("$skipToken", "0"))
         body: JSON = {"value": [describe_cluster(cluster) for cluster in clusters[start : start + PAGE_SIZE]]}
@@ -233,15 +234,12 @@ class ResourceManager:
             group.lower(),
         )
         # The list silently leaves out a registry that the caller has no right to read.
-        registries = [describe_registry(registry)] if here and registry.is_visible else []
+        visible = here and self._may(claims, f"{REGISTRIES}/read", registry.resource_id)
+        registries = [describe_registry(registry)] if visible else []
         if not name:
             return self._reply({"value": registries})
-        if here and not registry.is_visible:
-            message = (
-                f"The client '{claims['appid']}' does not have authorization to perform action "
-                "'Microsoft.ContainerRegistry/registries/read' over this scope or the scope is invalid."
-            )
-            raise ArmError(403, "AuthorizationFailed", message)
+        if here and not visible:
+            self._check_right(claims, f"{REGISTRIES}/read", registry.resource_id)
         if not registries or registries[0]["name"].lower() != name[0]:
             raise ArmError(404, "ResourceNotFound", f"The Resource '{name[0]}' was not found.")
         return self._reply(registries[0])

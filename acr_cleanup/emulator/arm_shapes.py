@@ -11,8 +11,6 @@ from acr_cleanup.emulator.registry.state import RegistryState
 
 JSON = dict[str, Any]
 
-CLUSTERS = "Microsoft.ContainerService/managedClusters"
-
 
 def _time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -91,12 +89,10 @@ def describe_cluster(cluster: ClusterState) -> JSON:
 
 def describe_registry(registry: RegistryState) -> JSON:
     """Return the registry as ARM shows it."""
-    name = registry.login_server.partition(".")[0]
-    group = f"/subscriptions/{registry.subscription_id}/resourceGroups/{registry.resource_group}"
     retention = registry.retention_days
     return {
-        "id": f"{group}/providers/Microsoft.ContainerRegistry/registries/{name}",
-        "name": name,
+        "id": registry.resource_id,
+        "name": registry.resource_id.rpartition("/")[2],
         "type": "Microsoft.ContainerRegistry/registries",
         "location": "westeurope",
         "sku": {"name": "Premium", "tier": "Premium"},
@@ -104,6 +100,7 @@ def describe_registry(registry: RegistryState) -> JSON:
             "loginServer": registry.login_server,
             "provisioningState": "Succeeded",
             "adminUserEnabled": False,
+            "roleAssignmentMode": "AbacRepositoryPermissions" if registry.abac else "LegacyRegistryPermissions",
             "policies": {
                 "quarantinePolicy": {"status": "disabled"},
                 "trustPolicy": {"type": "Notary", "status": "disabled"},

@@ -87,7 +87,9 @@ class Emulator:
         """
         state = self.world.clusters[cluster] if isinstance(cluster, str) else cluster
         service = f"kubernetes/{state.name}"
-        port = self._ports.get(service) or self._serve(service, kubernetes_app(state, self.authority))
+        port = self._ports.get(service)
+        if port is None:
+            port = self._serve(service, kubernetes_app(state, self.authority, self.world.access))
         return f"https://localhost:{port}"
 
     def port_of_host(self, host: str) -> int:

@@ -43,7 +43,6 @@ class ServicesState:
     Resources of other services, by their lower-case ids.
 
     unregistered: types whose provider no subscription has registered; in any case.
-    hidden: types and ids that the caller may not read: lists leave them out.
     graph_lags: ids that Resource Graph does not know yet.
     assignments: the role assignments that are listed for every scope.
     graph_truncates: Resource Graph cuts its answer after the first page, and says so.
@@ -52,7 +51,6 @@ class ServicesState:
 
     resources: dict[str, JSON] = field(default_factory=dict)
     unregistered: set[str] = field(default_factory=set)
-    hidden: set[str] = field(default_factory=set)
     graph_lags: set[str] = field(default_factory=set)
     graph_truncates: bool = False
     assignments: list[JSON] = field(default_factory=list)

@@ -72,9 +72,8 @@ class ServiceApi:
 
     def _readable(self, claims: JSON) -> Callable[[str, str], bool]:
         """Return whether the caller may read a resource, by its type and id."""
-        del claims  # every identity has the same rights on services
-        hidden = {name.lower() for name in self._world.services.hidden}
-        return lambda type_, resource_id: hidden.isdisjoint({type_.lower(), resource_id.lower()})
+        access, identity = self._world.access, str(claims["appid"])
+        return lambda type_, resource_id: access.allows(identity, f"{type_}/read", resource_id)
 
 
 def _page(request: web.Request, items: list[JSON]) -> JSON:

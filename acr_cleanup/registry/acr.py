@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +13,7 @@ import msgspec
 from azure.core.credentials_async import AsyncTokenCredential
 
 from acr_cleanup import __version__
+from acr_cleanup.access import roles
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
@@ -107,11 +108,7 @@ class AcrRegistry:
     async def catalog(self) -> tuple[str, ...]:
         """The names of all repositories that the identity may see."""
         call = "listing the repositories"
-        return tuple(
-            await self.requests.read_list(
-                "/acr/v1/_catalog", wire.read_repositories, call, failures.LISTING_THE_CATALOG
-            )
-        )
+        return tuple(await self.requests.read_list("/acr/v1/_catalog", wire.read_repositories, call, roles.CATALOG))
 
     async def list_repository(self, name: str) -> RepositoryInventory:
         """
@@ -124,23 +121,25 @@ class AcrRegistry:
         tags: dict[str, Tag] = {}
         manifests: dict[str, wire.ListedManifest] = {}
         known: dict[str, Digest] = {}
+        unknown_locks: set[str] = set()
 
         async def list_tags() -> None:
             nonlocal tags
-            read = partial(wire.read_tags, known=known)
+            read = partial(wire.read_tags, known=known, unknown_locks=unknown_locks)
             tags = await self.requests.read_list(f"{path}/_tags", read, f"listing the tags of {name}")
 
         async def list_manifests() -> None:
             nonlocal manifests
-            read = partial(wire.read_manifests, known=known)
+            read = partial(wire.read_manifests, known=known, unknown_locks=unknown_locks)
             manifests = await self.requests.read_list(f"{path}/_manifests", read, f"listing the manifests of {name}")
 
         await gather((list_tags, list_manifests), limit=2)
         known.clear()
         return RepositoryInventory(
             name,
-            (*tags.values(), *_hidden_tags(tags, manifests)),
+            (*tags.values(), *wire.hidden_tags(tags, manifests)),
             {listed.manifest.digest: listed.manifest for listed in manifests.values()},
+            unknown_locks=len(unknown_locks),
         )
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
@@ -241,7 +240,7 @@ class AcrRegistry:
             return OutcomeKind.DELETED if reply.uncertain else OutcomeKind.GONE
         if reply.status == 405:
             return OutcomeKind.LOCKED
-        raise failures.refused(self.requests.login_server, call, reply, failures.DELETING)
+        raise failures.refused(self.requests.login_server, call, reply, roles.DELETE)
 
     async def unlock(self, repository: str, digest: Digest, lock: Lock) -> Digest | None:
         """
@@ -268,7 +267,7 @@ class AcrRegistry:
         if failures.is_missing(reply):
             return None
         if reply.status != 200:
-            raise failures.refused(self.requests.login_server, call, reply, failures.WRITING)
+            raise failures.refused(self.requests.login_server, call, reply, roles.CHANGE_LOCKS)
         if lock.tag is None:
             return digest
         try:
@@ -385,15 +384,3 @@ class AcrRegistry:
             return wire.read_body(reply.body, digest, reply.headers.get("Content-Type", "")) if reply else None
         except wire.MalformedAnswer:
             return None
-
-
-def _hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, wire.ListedManifest]) -> list[Tag]:
-    """
-    Tags that a manifest shows but the list of tags does not.
-
-    They are unlisted (`listEnabled: false`) or were pushed a moment ago. Deleting the manifest
-    would delete them. Their age is unknown, so they are kept together with the manifest.
-    """
-    return [
-        Tag(name, entry.manifest.digest, None) for entry in listed.values() for name in entry.tags if name not in tags
-    ]

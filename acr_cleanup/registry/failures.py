@@ -13,22 +13,17 @@ from http import HTTPStatus
 import aiohttp
 import msgspec
 
+from acr_cleanup.access import roles
+from acr_cleanup.access.roles import Right
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry.pace import TOO_MANY_REQUESTS, Reply, cause_of
 
-READING = "AcrPull (where the registry uses ABAC: Container Registry Repository Reader)"
-DELETING = "AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor)"
-WRITING = "AcrPush (where the registry uses ABAC: Container Registry Repository Writer)"
-UNDELETING = (
-    "Contributor, or one with registries/deleted/read and registries/deleted/restore/action "
-    "(where the registry uses ABAC: Container Registry Repository Contributor)"
-)
-LISTING_THE_CATALOG = "AcrPull (where the registry uses ABAC: Container Registry Repository Catalog Lister)"
 ANY = (
-    "AcrPull and AcrDelete (where the registry uses ABAC: Container Registry Repository Contributor, "
-    "and for scope 'all' Container Registry Repository Catalog Lister)"
+    f"{roles.ACR_PULL} and {roles.ACR_DELETE} (where the registry uses ABAC: {roles.ABAC_CONTRIBUTOR}, "
+    f"and for scope 'all' {roles.ABAC_CATALOG})"
 )
+_ABAC_CONDITION = "If its role assignment has a condition, the condition must include the repository."
 
 
 class _Error(msgspec.Struct):
@@ -67,8 +62,32 @@ def is_missing(reply: Reply) -> bool:
     return reply.status == 404 and "html" not in reply.headers.get("Content-Type", "").lower()
 
 
-def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryError:
-    """The error for a reply with an unexpected status. `role`: the role that the call needs."""
+def needed_right(method: str, path: str) -> Right:
+    """The right that a request to the registry needs."""
+    if path.startswith("/acr/v1/_deleted/"):
+        return roles.UNDELETE
+    if path.startswith(("/acr/v1/_catalog", "/v2/_catalog")):
+        return roles.CATALOG
+    return {"DELETE": roles.DELETE, "PATCH": roles.CHANGE_LOCKS, "PUT": roles.PUSH}.get(method, roles.READ)
+
+
+def missing_right(place: str, seen: str, right: Right) -> RegistryForbidden:
+    """The error for a request that the registry refuses because this right is missing."""
+    condition = f"{_ABAC_CONDITION} " if right is not roles.CATALOG else ""
+    return RegistryForbidden(
+        f"rights are missing: {seen}.",
+        where=place,
+        remedy=f"Give the identity the role {right.roles} on the registry. {condition}"
+        "A new role takes up to ten minutes to work.",
+    )
+
+
+def refused(login_server: str, call: str, reply: Reply, right: Right | None) -> RegistryError:
+    """
+    The error for a reply with an unexpected status.
+
+    `right`: the right that the call needs; None if any right to the registry is enough.
+    """
     place, seen = where(login_server, call), status_and_errors(reply)
     if reply.status in (401, 403):
         if "client with ip" in seen.lower():
@@ -77,10 +96,12 @@ def refused(login_server: str, call: str, reply: Reply, role: str) -> RegistryEr
                 where=place,
                 remedy="Allow its address in the networking settings of the registry, or run inside its network.",
             )
+        if right is not None:
+            return missing_right(place, seen, right)
         return RegistryForbidden(
             f"rights are missing: {seen}.",
             where=place,
-            remedy=f"Give the identity the role {role} on the registry. A new role takes up to ten minutes to work.",
+            remedy=f"Give the identity the role {ANY} on the registry. A new role takes up to ten minutes to work.",
         )
     if reply.status == TOO_MANY_REQUESTS:
         return RegistryError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -25,6 +25,8 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
+from acr_cleanup.access import roles
+from acr_cleanup.access.roles import Right
 from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
@@ -187,7 +189,7 @@ class RegistryRequests:
         if failures.is_missing(reply):
             return None
         if reply.status != 200:
-            raise failures.refused(self.login_server, call, reply, failures.READING)
+            raise failures.refused(self.login_server, call, reply, roles.READ)
         return reply
 
     async def get_manifest(self, path: str, call: str) -> Reply | None:
@@ -195,16 +197,16 @@ class RegistryRequests:
         return await self.get(path, call, accept=MANIFEST_TYPES, largest=LARGEST_MANIFEST)
 
     async def read_list(
-        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str = failures.READING
+        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, right: Right = roles.READ
     ) -> dict[str, T]:
         """
         Read all pages of one list, by name; empty if the registry says that it does not exist.
 
-        `read` decodes one page; `role` is the role that a refusal names. Raises `NotListed` if any
+        `read` decodes one page; `right` is the right that a refusal names. Raises `NotListed` if any
         page is missing or malformed.
         """
         try:
-            return await self.read_pages(path, read, call, role)
+            return await self.read_pages(path, read, call, right)
         except wire.MalformedAnswer as error:
             seen = f"the response is not a valid list: {quoted(str(error))}."
             raise failures.not_listed(self.login_server, call, seen) from None
@@ -213,18 +215,30 @@ class RegistryRequests:
         except RegistryError as error:
             raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
 
-    async def read_pages(self, path: str, read: Callable[[bytes], dict[str, T]], call: str, role: str) -> dict[str, T]:
-        """Read pages as `read_list` does, but do not turn errors into `NotListed`."""
+    async def read_pages(
+        self,
+        path: str,
+        read: Callable[[bytes], dict[str, T]],
+        call: str,
+        right: Right,
+        *,
+        absent: Container[int] = (),
+    ) -> dict[str, T]:
+        """
+        Read pages as `read_list` does, but do not turn errors into `NotListed`.
+
+        `absent`: further statuses that mean that there is no such list.
+        """
         entries: dict[str, T] = {}
         followed: set[str] = set()
         query = urlencode({"n": PAGE})
         while query:
             followed.add(query)
             reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
-            if failures.is_missing(reply) and len(followed) == 1:
+            if len(followed) == 1 and (failures.is_missing(reply) or reply.status in absent):
                 return {}
             if reply.status != 200:
-                raise failures.refused(self.login_server, call, reply, role)
+                raise failures.refused(self.login_server, call, reply, right)
             page = read(reply.body)
             count = len(entries)
             entries |= page

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
 import msgspec
 
+from acr_cleanup.access import roles
 from acr_cleanup.core.references import Digest
-from acr_cleanup.errors import RegistryError, RegistryForbidden
+from acr_cleanup.errors import RegistryError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.pace import Category
@@ -18,7 +18,9 @@ from acr_cleanup.registry.requests import RegistryRequests
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
 _PART_MISSING = re.compile(r"\b(?:MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN)\b")
 
-log = logging.getLogger(__name__)
+# A registry without soft delete has no list of deleted manifests. How it says so is not documented:
+# any refusal that is not about rights or pace counts.
+_SOFT_DELETE_OFF = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
 class PartMissing(RegistryError):
@@ -56,7 +58,7 @@ class Restorer:
                 remedy="Build and push it again.",
             )
         if reply.status not in (200, 201, 202):
-            raise failures.refused(self._login_server, call, reply, failures.WRITING)
+            raise failures.refused(self._login_server, call, reply, roles.PUSH)
         stored = reply.headers.get("Docker-Content-Digest", digest)
         if stored != digest:
             raise RegistryError(
@@ -69,20 +71,19 @@ class Restorer:
         """
         The manifests of a repository that soft delete still keeps; empty if soft delete is off.
 
+        Raises `RegistryError` if they cannot be listed.
+
         https://learn.microsoft.com/azure/container-registry/container-registry-soft-delete-policy
         """
         path = f"/acr/v1/_deleted/{self._requests.quote_repository(repository)}/_manifests"
         call = f"listing the deleted manifests of {repository}"
         try:
-            manifests = await self._requests.read_pages(path, wire.read_manifests, call, failures.UNDELETING)
-        except wire.MalformedAnswer:
-            return frozenset()
-        except RegistryForbidden:
-            raise
-        except RegistryError as error:
-            # A registry without soft delete has no such list. Its answer then is not documented.
-            log.debug("deleted manifests cannot be listed: %s", error)
-            return frozenset()
+            manifests = await self._requests.read_pages(
+                path, wire.read_manifests, call, roles.UNDELETE, absent=_SOFT_DELETE_OFF
+            )
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise RegistryError(seen, where=failures.where(self._login_server, call), remedy="Run again.") from None
         return frozenset(listed.manifest.digest for listed in manifests.values())
 
     async def undelete(self, repository: str, digest: Digest, tag: str | None = None) -> bool:
@@ -102,5 +103,5 @@ class Restorer:
         if failures.is_missing(reply):
             return False
         if reply.status not in (200, 201, 202):
-            raise failures.refused(self._login_server, call, reply, failures.UNDELETING)
+            raise failures.refused(self._login_server, call, reply, roles.UNDELETE)
         return True

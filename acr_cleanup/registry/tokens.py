@@ -32,7 +32,7 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryError, RegistryForbidden
 from acr_cleanup.quoting import quoted
-from acr_cleanup.registry.failures import ANY, no_answer, refused, status_and_errors, where
+from acr_cleanup.registry.failures import ANY, missing_right, needed_right, no_answer, refused, status_and_errors, where
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
 from acr_cleanup.registry.transport import TooLargeError, Transport, read_bounded
 
@@ -193,11 +193,8 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         except IncompleteReadError:
             raise
         except _CHALLENGE_FAILED:
-            raise RegistryForbidden(
-                "rights are missing: 401 Unauthorized.",
-                where=where(self._login_server, f"{http.method} {unquote(path)}"),
-                remedy=f"Give the identity the role {ANY} on the registry. A new role takes up to ten minutes to work.",
-            ) from None
+            place = where(self._login_server, f"{http.method} {unquote(path)}")
+            raise missing_right(place, "401 Unauthorized", needed_right(http.method, path)) from None
 
     def _refuse(self, token: _Token, value: str) -> None:
         token.drop(value)
@@ -334,7 +331,7 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                 "cloud.audience, if set, is right. A new role takes up to ten minutes to work.",
             )
         if reply.status != 200:
-            raise refused(self._login_server, call, reply, ANY)
+            raise refused(self._login_server, call, reply, None)
         try:
             answer = msgspec.json.decode(reply.body, type=dict[str, Any])
         except (msgspec.MsgspecError, ValueError, RecursionError):

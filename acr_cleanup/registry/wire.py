@@ -9,6 +9,7 @@ the one that keeps more. Shapes: https://learn.microsoft.com/rest/api/containerr
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -191,15 +192,21 @@ def read_repositories(body: bytes) -> dict[str, str]:
     return {name: name for name in _decode(_REPOSITORIES, body).repositories or ()}
 
 
-def read_tags(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, Tag]:
+def read_tags(
+    body: bytes, known: dict[str, Digest] | None = None, unknown_locks: set[str] | None = None
+) -> dict[str, Tag]:
     """
     Decode a page of tags, by name. Raises `MalformedAnswer`.
 
     `known`: digests decoded before. Each digest is in the list of tags and in that of manifests;
-    this keeps only one copy in memory.
+    this keeps only one copy in memory. `unknown_locks`: receives the names of tags that are listed
+    without `changeableAttributes`: they may be locked.
     """
     known = {} if known is None else known
-    return {tag.name: _tag(tag, known) for tag in _decode(_TAGS, body).tags or ()}
+    tags = _decode(_TAGS, body).tags or ()
+    if unknown_locks is not None:
+        unknown_locks.update(tag.name for tag in tags if tag.changeable_attributes is None)
+    return {tag.name: _tag(tag, known) for tag in tags}
 
 
 def read_tag(body: bytes) -> Tag:
@@ -207,18 +214,35 @@ def read_tag(body: bytes) -> Tag:
     return _tag(_decode(_ONE_TAG, body).tag, {})
 
 
-def read_manifests(body: bytes, known: dict[str, Digest] | None = None) -> dict[str, ListedManifest]:
+def read_manifests(
+    body: bytes, known: dict[str, Digest] | None = None, unknown_locks: set[str] | None = None
+) -> dict[str, ListedManifest]:
     """
-    Decode a page of manifests, by digest; `known` as for `read_tags`. Raises `MalformedAnswer`.
+    Decode a page of manifests, by digest; the others as for `read_tags`. Raises `MalformedAnswer`.
     """
     known = {} if known is None else known
-    entries = (_listed(entry, known) for entry in _decode(_MANIFESTS, body).manifests or ())
+    listed = _decode(_MANIFESTS, body).manifests or ()
+    if unknown_locks is not None:
+        unknown_locks.update(entry.digest for entry in listed if entry.changeable_attributes is None)
+    entries = (_listed(entry, known) for entry in listed)
     return {entry.manifest.digest: entry for entry in entries}
 
 
 def read_manifest(body: bytes) -> ListedManifest:
     """Decode the attributes of one manifest. Raises `MalformedAnswer`."""
     return _listed(_decode(_ONE_MANIFEST, body).manifest, {})
+
+
+def hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, ListedManifest]) -> list[Tag]:
+    """
+    Tags that a manifest shows but the list of tags does not.
+
+    They are unlisted (`listEnabled: false`) or were pushed a moment ago. Deleting the manifest
+    would delete them. Their age is unknown, so they are kept together with the manifest.
+    """
+    return [
+        Tag(name, entry.manifest.digest, None) for entry in listed.values() for name in entry.tags if name not in tags
+    ]
 
 
 def read_repository(body: bytes, name: str) -> tuple[bool, int]:

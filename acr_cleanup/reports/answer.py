@@ -187,9 +187,9 @@ def _blockers(blockers: Sequence[Blocker]) -> Iterator[Block]:
         yield Line(((words.plain(where), "bold"),), 2)
         for blocker in group:
             yield Line(((words.plain(blocker.call), ""),), 4)
-            yield Line(((words.plain(blocker.seen), "red"),), 6)
+            yield Line(((words.plain(blocker.seen, 1000), "red"),), 6)
             if blocker.remedy:
-                yield Line((("→ ", "cyan"), (words.plain(blocker.remedy), "")), 6)
+                yield Line((("→ ", "cyan"), (words.plain(blocker.remedy, 1000), "")), 6)
 
 
 def _warnings(warnings: Sequence[str]) -> Iterator[Block]:

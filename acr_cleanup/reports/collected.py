@@ -115,8 +115,8 @@ class CollectedReport:
         for blocker in self.blockers[:_SHOWN]:
             yield ""
             yield f"{words.plain(blocker.where)}: {words.plain(blocker.call)}"
-            yield f"  {words.plain(blocker.seen)}"
-            yield f"  → {words.plain(blocker.remedy)}"
+            yield f"  {words.plain(blocker.seen, 1000)}"
+            yield f"  → {words.plain(blocker.remedy, 1000)}"
         if (hidden := len(self.blockers) - _SHOWN) > 0:
             yield f"… and {hidden:,} more blockers in the snapshot"
         for warning in self.warnings[:_SHOWN]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from acr_cleanup.access import roles
 from acr_cleanup.core.limits import LimitRefusal, TooManyDeletions
-from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import PlanWarning, UnknownLocks, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import short
 
@@ -62,6 +63,13 @@ def warning_text(warning: PlanWarning) -> str:
         return (
             f"{name} has {_manifests(warning.number)} more than it lists (unlisted, or pushed just now). An unlisted "
             "manifest might need an untagged one, so untagged manifests of this repository are kept."
+        )
+    if isinstance(warning, UnknownLocks):
+        # Without the repository and the number, so that reports show it once for a whole run.
+        return (
+            "The registry does not show whether tags and manifests are locked (its lists have no changeableAttributes). "
+            "They are planned; the registry refuses to delete a locked one, and the outcome is then 'locked'. To see locks, "
+            f"give the identity a role with {roles.READ_LOCKS} on the registry."
         )
     upper_bound = f"The size freed in {name} is an upper bound:"
     if warning.error:

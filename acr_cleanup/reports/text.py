@@ -123,9 +123,9 @@ class TextReport(TextPage):
                 place = blocker.where
                 yield Line(((words.plain(place), "bold"),), 2)
             yield Line(((words.plain(blocker.call), ""),), 4)
-            yield Line(((words.plain(blocker.seen), "red"),), 6)
+            yield Line(((words.plain(blocker.seen, 1000), "red"),), 6)
             if blocker.remedy:
-                yield Line((("→ ", "cyan"), (words.plain(blocker.remedy), "")), 6)
+                yield Line((("→ ", "cyan"), (words.plain(blocker.remedy, 1000), "")), 6)
         yield from self._hidden(len(view.blockers) - _BLOCKERS_SHOWN, "blocker", 2)
         if self.result.refusals:
             yield heading("Reasons for the refusal", "bold red")
@@ -134,7 +134,7 @@ class TextReport(TextPage):
             yield heading("Repositories that could not be read", "bold yellow")
         for tally in view.unread[: self.repositories]:
             yield Line(((words.plain(tally.repository), "bold"),), 2)
-            yield Line(((words.plain(tally.error), ""),), 4)
+            yield Line(((words.plain(tally.error, 1000), ""),), 4)
         yield from self._hidden(len(view.unread) - self.repositories, "repository", 2)
 
     def _totals(self, view: View) -> Iterator[Block]:

@@ -44,7 +44,9 @@ class Purpose(Flag):
     REQUESTS = auto()
     """To send many requests to the registry."""
     PLAN = auto()
-    ALL = REGISTRY | CLUSTERS | SEARCH | REQUESTS | PLAN
+    RIGHTS = auto()
+    """To plan, and to know which further rights the plan needs."""
+    ALL = REGISTRY | CLUSTERS | SEARCH | REQUESTS | PLAN | RIGHTS
 
 
 @dataclass(frozen=True, slots=True)

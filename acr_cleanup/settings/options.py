@@ -121,7 +121,7 @@ class Settings:
     older_than: timedelta = option(kinds.DURATION, "30d", Group.CLEAN)(
         "The minimum time since the last push of a tag before it may be deleted: 30d, 12h, 6w, 2d3h6m, or a number of days."
     )
-    scope: Scope = option(kinds.choice(Scope), Scope.RUNNING, Group.CLEAN)(
+    scope: Scope = option(kinds.choice(Scope), Scope.RUNNING, Group.CLEAN, purpose=Purpose.RIGHTS)(
         "The repositories whose tags may be deleted: those running in a cluster, those referenced by any object of a cluster, "
         "or all."
     )
@@ -153,7 +153,7 @@ class Settings:
     delete_untagged: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
         "Also delete untagged manifests. The same rules apply; age counts from their last push."
     )
-    include_locked: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
+    include_locked: bool = option(kinds.BOOLEAN, "false", Group.CLEAN, purpose=Purpose.RIGHTS)(
         "Also delete locked tags and manifests. Each is unlocked right before it is deleted; nothing else is unlocked."
     )
     max_deletions: int = option(kinds.COUNT, "500", Group.SAFETY)(

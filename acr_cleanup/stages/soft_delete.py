@@ -15,13 +15,14 @@ from acr_cleanup.access.arm_errors import Subscription, arm_problem
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
+from acr_cleanup.access.roles import POLICIES
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import IdentityError
 
 # Versions without `preview` do not return the soft delete policy.
 API_VERSION = "2023-11-01-preview"
-READER = "Reader (on the registry)"
+READER = f"{POLICIES.role} (on the registry)"
 _LIST_SECONDS = 120
 
 log = logging.getLogger("acr_cleanup")
@@ -75,7 +76,9 @@ async def read_soft_delete(
         log.debug("reading the policies of the registry", exc_info=True)
         return _unknown(f"{type(error).__name__}: {error}", backup=backup)
     if policies is None:
-        return _unknown(f"resource group {group} has no registry {host.login_server}", backup=backup)
+        # Azure omits from the list a registry that the identity may not read.
+        text = f"Azure shows no registry {host.login_server} in resource group {group}. Give the identity the role {READER}"
+        return _unknown(f"{text}, or correct resource_group and subscription_id", backup=backup)
     return describe(policies, backup=backup)
 
 

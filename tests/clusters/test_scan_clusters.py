@@ -16,6 +16,7 @@ from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
+from acr_cleanup.emulator.roles import CLUSTERS
 from acr_cleanup.errors import IdentityError
 from tests.helpers.cluster_objects import OURS, blockers
 from tests.helpers.emulated_clusters import SHOP, edge, shop
@@ -133,7 +134,9 @@ async def test_missing_cluster_blocker_names_keys_to_check(wrong: dict[str, str]
     ],
 )
 async def test_missing_right_in_azure_blocker_names_role(action: str, access: Access, role: str) -> None:
-    async with edge(shop(denied_actions={action}), registry=OURS) as at:
+    cluster = shop()
+    async with edge(cluster, registry=OURS) as at:
+        at.emulator.world.access.withhold(f"{CLUSTERS}/{action}", cluster.resource_id)
         scan = await at.read(access)
         (blocker,) = scan.blockers
         assert "403" in blocker.seen

@@ -22,6 +22,7 @@ from acr_cleanup.core.usage import Outside
 from acr_cleanup.emulator import arm
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.roles import CLUSTERS
 from acr_cleanup.errors import IdentityError
 from tests.helpers.emulated_clusters import Edge, edge, target
 from tests.helpers.stage import assert_invariants, staged
@@ -223,8 +224,9 @@ async def test_failed_list_is_reported_only_on_request(
 
 
 async def test_silently_shortened_list_is_reported() -> None:
-    hidden = ClusterState(TEST, denied_actions={"read"})
+    hidden = ClusterState(TEST)
     async with edge(*states(hidden)) as at:
+        at.emulator.world.access.withhold(f"{CLUSTERS}/read", hidden.resource_id)
         assert await find(at) == Outside(), "not requested, and rights on single clusters are a valid setup"
         (warning,) = (await find(at, subscriptions=[HERE])).warnings
         (blocker,) = (await find(at, required=True)).blockers
@@ -234,8 +236,9 @@ async def test_silently_shortened_list_is_reported() -> None:
 
 
 async def test_partial_list_still_reports_unlisted_clusters() -> None:
-    hidden = ClusterState("aks-hidden", denied_actions={"read"})
+    hidden = ClusterState("aks-hidden")
     async with edge(*states(ClusterState(TEST), hidden)) as at:
+        at.emulator.world.access.withhold(f"{CLUSTERS}/read", hidden.resource_id)
         outside = await find(at, required=True)
         assert [blocker.where for blocker in outside.blockers] == [TEST, f"subscription {HERE}"]
 

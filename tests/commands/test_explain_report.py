@@ -68,7 +68,7 @@ async def test_target_missing_in_the_report_is_not_found(stage: Stage) -> None:
 
 
 async def test_failed_deletion_is_explained_with_its_reason(stage: Stage) -> None:
-    stage.registry.allowed = lambda _client, _repository, action: action != "delete"
+    stage.world.access.assign_only("Reader", "Azure Kubernetes Service Cluster User Role")
     await stage.tool.apply(stage.config)
     explanation = run_explain_report(stage, "shop/web:1.0")
 

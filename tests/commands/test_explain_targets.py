@@ -109,7 +109,7 @@ async def test_snapshot_is_named_with_its_age(stage: Stage) -> None:
 
 async def test_unlistable_repository_is_an_error(stage: Stage) -> None:
     """The exit code is not that of a missing tag."""
-    stage.registry.allowed = lambda _client, _repository, _action: False
+    stage.world.access.assign_only("AcrDelete")
     explanation = await run_explain(stage, f"{REPOSITORY}:1.0")
 
     assert (explanation.code, explanation.out) == (3, "")

@@ -12,7 +12,8 @@ import yaml
 
 from acr_cleanup import cli
 from acr_cleanup.access import roles
-from acr_cleanup.commands.permissions import OBJECTS_ROLE, RUN_COMMAND_ROLE
+from acr_cleanup.access.roles import Command
+from acr_cleanup.emulator.roles import BUILT_IN, CLUSTERS, REGISTRIES
 from tests.helpers.paths import ROOT
 from tests.helpers.permission_scripts import IDENTITY_ID, print_script
 from tests.helpers.stage import Stage, staged
@@ -33,18 +34,73 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def test_script_assigns_only_required_roles(stage: Stage) -> None:
-    """The roles for ABAC registries are comments."""
+    """Azure tells the mode of the registry, so the roles for ABAC are not mentioned."""
     script = await print_script(stage)
     cluster = f"{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.ContainerService/managedClusters/aks-prod"
     assert script.assignments() == {
-        (roles.ACR_PULL, REGISTRY),
-        (roles.ACR_DELETE, REGISTRY),
-        (roles.READER, cluster),
-        (roles.CLUSTER_USER, cluster),
+        (roles.ACR_PULL.name, REGISTRY),
+        (roles.ACR_DELETE.name, REGISTRY),
+        (roles.READER.name, REGISTRY),
+        (roles.READER.name, cluster),
+        (roles.CLUSTER_USER.name, cluster),
     }
     assert not any("definition" in call for call in script.run())
-    for role in (roles.ABAC_READER, roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG):
-        assert role in script.text
+    assert "ABAC" not in script.text
+
+
+async def test_unknown_registry_mode_makes_abac_roles_comments(stage: Stage) -> None:
+    stage.world.access.withhold(f"{REGISTRIES}/read", stage.registry.resource_id)
+    script = await print_script(stage, scope="all")
+    assert {role for role, scope in script.assignments() if scope == REGISTRY} == {
+        roles.ACR_PULL.name,
+        roles.ACR_DELETE.name,
+        roles.READER.name,
+    }
+    for role in (roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG):
+        assert f"#   --role '{role}'" in script.text
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "expected"),
+    [
+        (Command.PLAN, {}, {roles.ABAC_READER, roles.READER}),
+        (Command.APPLY, {}, {roles.ABAC_CONTRIBUTOR, roles.READER}),
+        (Command.APPLY, {"include-locked": "true"}, {roles.ABAC_CONTRIBUTOR, roles.READER}),
+        (Command.APPLY, {"scope": "all"}, {roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG, roles.READER}),
+        (Command.RESTORE, {}, {roles.ABAC_WRITER, roles.SOFT_DELETE}),
+        (Command.COLLECT, {}, set()),
+    ],
+)
+async def test_abac_registry_gets_roles_for_repositories(
+    stage: Stage, command: Command, options: dict[str, str], expected: set[roles.Role]
+) -> None:
+    """One role is enough if it includes another."""
+    stage.registry.abac = True
+    script = await print_script(stage, None, command, **options)
+    names = {role for role, scope in script.assignments() if scope == REGISTRY}
+    assert names == {role.name for role in expected}
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "expected"),
+    [
+        (Command.PLAN, {"include-locked": "true"}, {roles.ACR_PULL, roles.READER}),
+        (Command.APPLY, {"include-locked": "true"}, {roles.ACR_PULL, roles.ACR_DELETE, roles.LOCKS, roles.READER}),
+        (Command.EXPLAIN, {}, {roles.ACR_PULL}),
+        (Command.RESTORE, {}, {roles.ACR_PUSH, roles.LOCKS, roles.SOFT_DELETE}),
+    ],
+)
+async def test_registry_roles_are_those_of_the_command(
+    stage: Stage, command: Command, options: dict[str, str], expected: set[roles.Role]
+) -> None:
+    script = await print_script(stage, None, command, **options)
+    names = {role for role, scope in script.assignments() if scope == REGISTRY}
+    assert names == {role.name for role in expected}
+    definitions = [json.loads(document) for document in script.documents("JSON")]
+    assert [definition["Name"] for definition in definitions] == [
+        role.name for role in (roles.LOCKS, roles.SOFT_DELETE) if role in expected
+    ]
+    assert all(definition["AssignableScopes"] == [SUBSCRIPTION] for definition in definitions)
 
 
 async def test_registry_without_resource_group_is_looked_up(stage: Stage) -> None:
@@ -53,6 +109,9 @@ async def test_registry_without_resource_group_is_looked_up(stage: Stage) -> Non
     script = await print_script(stage, config)
     assert "registry=$(az acr show --name contoso --query id --output tsv)" in script.text
     assert ["az", "acr", "show", "--name", "contoso", "--query", "id", "--output", "tsv"] in script.run()
+    locks = await print_script(stage, config, **{"include-locked": "true"})
+    (definition,) = [call for call in locks.run() if call[:4] == ["az", "role", "definition", "create"]]
+    assert json.loads(definition[-1])["AssignableScopes"] == ["/subscriptions/from-az"]
 
 
 # -- clusters ------------------------------------------------------------------------------------
@@ -103,8 +162,8 @@ async def test_private_cluster_gets_the_roles_of_its_access(stage: Stage, access
     config["kubernetes_clusters"]["production"]["access"] = access
     script = await print_script(stage, config)
     cluster_roles = {role for role, scope in script.assignments() if scope.endswith("/aks-prod")}
-    assert (RUN_COMMAND_ROLE in cluster_roles) == (access != "direct")
-    assert (roles.CLUSTER_USER in cluster_roles) == (access != "run-command")
+    assert (roles.RUN_COMMANDS.name in cluster_roles) == (access != "direct")
+    assert (roles.CLUSTER_USER.name in cluster_roles) == (access != "run-command")
     if access != "direct":
         assert json.loads(script.documents("JSON")[0])["Actions"] == [
             "Microsoft.ContainerService/managedClusters/read",
@@ -121,7 +180,7 @@ async def test_private_cluster_gets_the_roles_of_its_access(stage: Stage, access
 async def test_unlisted_clusters_need_reader_on_the_subscription(stage: Stage, options: dict[str, str]) -> None:
     """The configured cluster then needs no role Reader of its own."""
     assignments = (await print_script(stage, **options)).assignments()
-    assert {scope for role, scope in assignments if role == roles.READER} == {SUBSCRIPTION}
+    assert {scope for role, scope in assignments if role == roles.READER.name and scope != REGISTRY} == {SUBSCRIPTION}
 
 
 async def test_subscription_of_a_snapshot_is_searched(stage: Stage) -> None:
@@ -133,7 +192,7 @@ async def test_subscription_of_a_snapshot_is_searched(stage: Stage) -> None:
     config = stage.tool.emulator.config()
     config["kubernetes_clusters"]["afar"] = {"snapshot": "usage.json", "resource_id": resource_id}
     assignments = (await print_script(stage, config, **{"require-all-clusters": "true"})).assignments()
-    assert {(roles.READER, SUBSCRIPTION), (roles.READER, f"/subscriptions/{other_id}")} <= assignments
+    assert {(roles.READER.name, SUBSCRIPTION), (roles.READER.name, f"/subscriptions/{other_id}")} <= assignments
     assert not any(scope.endswith("/aks-afar") for _, scope in assignments)
 
 
@@ -148,7 +207,8 @@ async def test_kubeconfig_and_snapshot_clusters_need_no_azure_role(stage: Stage)
     }
     script = await print_script(stage, config)
     assert script.code == 0
-    assert script.assignments() == {(roles.ACR_PULL, REGISTRY), (roles.ACR_DELETE, REGISTRY)}
+    registry_roles = (roles.ACR_PULL, roles.ACR_DELETE, roles.READER)
+    assert script.assignments() == {(role.name, REGISTRY) for role in registry_roles}
     (apply,) = script.kubectl_calls()
     assert apply[1:5] == ["--kubeconfig", str(kubeconfig), "--context", "it's"]
     assert "read from a usage snapshot" in script.text
@@ -162,11 +222,11 @@ def stop_cluster(stage: Stage) -> None:
 
 
 def deny_read(stage: Stage) -> None:
-    stage.cluster.denied_actions = {"read"}
+    stage.world.access.withhold(f"{CLUSTERS}/read", stage.cluster.resource_id)
 
 
 def deny_credentials(stage: Stage) -> None:
-    stage.cluster.denied_actions = {"listClusterUserCredential/action"}
+    stage.world.access.withhold(f"{CLUSTERS}/listClusterUserCredential/action", stage.cluster.resource_id)
 
 
 def disconnect_cluster(stage: Stage) -> None:
@@ -194,7 +254,7 @@ async def test_cluster_that_cannot_be_asked_gets_a_comment(stage: Stage, cause_p
     assert script.code == 0
     assert "# The cluster could not be asked" in script.text
     assert "kubectl api-resources --verbs=list" in script.text
-    assert len(script.assignments()) == 4
+    assert len(script.assignments()) == 5
     assert script.api_groups == {"", "apps", "batch", "admissionregistration.k8s.io"}
 
 
@@ -202,8 +262,8 @@ async def test_unknown_azure_rbac_makes_its_role_a_comment(stage: Stage) -> None
     deny_read(stage)
     script = await print_script(stage)
     assert "could not be asked whether it has Azure RBAC" in script.text
-    assert f"#   --role '{OBJECTS_ROLE}'" in script.text
-    assert OBJECTS_ROLE not in {role for role, _ in script.assignments()}
+    assert f"#   --role '{roles.OBJECTS.name}'" in script.text
+    assert roles.OBJECTS.name not in {role for role, _ in script.assignments()}
     assert not any("definition" in call for call in script.run())
 
 
@@ -238,22 +298,39 @@ def test_invalid_configuration_has_exit_code_2(tmp_path: Path, capsys: pytest.Ca
     assert "kubernetes_clusters" in err
 
 
+def test_rights_to_restore_need_no_clusters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other commands do."""
+    path = tmp_path / "acr-cleanup.yaml"
+    path.write_text("container_registry: {url: contoso.azurecr.io}\n")
+    assert cli.run(["permissions", str(path), "--for", "restore"], {"AZURE_TENANT_ID": "invalid"}) == 0
+    assert "--role AcrPush" in capsys.readouterr().out
+    assert cli.run(["permissions", str(path), "--for", "plan"], {}) == 2
+
+
 def test_command_accepts_options_that_change_the_rights() -> None:
     flags = ["--helm-history", "3", "--subscriptions", "x", "--require-all-clusters", "true", "--registry", "contoso"]
+    flags += ["--scope", "all", "--include-locked", "true"]
     parsed = cli.parser().parse_args(["permissions", *flags])
     assert (parsed.helm_history, parsed.subscriptions, parsed.require_all_clusters) == ("3", ["x"], "true")
+    assert (parsed.scope, parsed.include_locked) == ("all", "true")
 
 
 def test_documentation_lists_each_role() -> None:
     documentation = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
-    names = [
-        roles.ACR_PULL, roles.ACR_DELETE, roles.ABAC_READER, roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG, roles.READER,
-        roles.CLUSTER_USER, roles.RBAC_READER,
-    ]  # fmt: skip
-    assert [name for name in names if name not in documentation] == []
+    for right in (*roles.REGISTRY_RIGHTS, *roles.CLUSTER_RIGHTS):
+        for role in (right.role, right.abac):
+            for name in (role.actions or role.data_actions) if role.is_custom else (role.name,):
+                assert name in documentation, right.purpose
+    assert roles.RBAC_READER.name in documentation
 
 
-def test_registry_messages_name_the_same_roles() -> None:
-    text = (ROOT / "acr_cleanup" / "registry" / "failures.py").read_text(encoding="utf-8")
-    for name in (roles.ACR_PULL, roles.ACR_DELETE, roles.ABAC_READER, roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG):
-        assert name in text
+def test_built_in_roles_have_the_ids_of_azure() -> None:
+    """The emulator has its own table of built-in roles."""
+    for right in (*roles.REGISTRY_RIGHTS, *roles.CLUSTER_RIGHTS):
+        for role, actions in ((right.role, right.actions), (right.abac, right.abac_actions)):
+            if not role.is_custom:
+                assert BUILT_IN[role.name].id == role.id
+                assert all(
+                    BUILT_IN[role.name].grants(action) or BUILT_IN[role.name].grants(action, data=True)
+                    for action in actions
+                ), right.purpose

@@ -173,7 +173,7 @@ async def test_missing_rights_are_named(tmp_path: Path, monkeypatch: pytest.Monk
     async with staged(tmp_path, monkeypatch) as stage:
         shorten_pauses(monkeypatch)
         await stage.tool.apply(stage.config, backup="true")
-        stage.registry.allowed = lambda _client, _repository, action: action in {"pull", "metadata_read"}
+        stage.world.access.assign_only("AcrPull")
 
         run = await run_restore(stage)
 

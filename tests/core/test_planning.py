@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from acr_cleanup.core.inventory import Manifest
-from acr_cleanup.core.plan_warnings import UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import UnknownLocks, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.planning import nothing_to_delete
 from acr_cleanup.core.policy import (
     RetentionPolicy,
@@ -72,6 +72,20 @@ def test_nested_indexes_are_deleted_from_the_top() -> None:
     repository = inventory([tag("1.0", "o")], [index("o", ["i"]), index("i", ["x"]), image("x")])
 
     assert verbs(plan(repository)) == ["delete o[1.0]", "delete i[]", "delete x[]"]
+
+
+# -- unknown locks --------------------------------------------------------------------------------
+
+
+def test_unknown_locks_are_planned_with_a_warning() -> None:
+    """There is no warning if nothing is deleted."""
+    repository = replace(inventory([tag("1.0", "a")]), unknown_locks=2)
+    planned = plan(repository)
+
+    assert verbs(planned) == ["delete a[1.0]"]
+    assert planned.warnings == (UnknownLocks(repository.name, 2),)
+    young = replace(inventory([tag("1.0", "a", days=1)]), unknown_locks=2)
+    assert plan(young).warnings == ()
 
 
 # -- signatures and referrers ----------------------------------------------------------------------

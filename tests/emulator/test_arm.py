@@ -17,6 +17,7 @@ from azure.mgmt.containerservice.aio import ContainerServiceClient
 
 from acr_cleanup.emulator import Emulator, World, arm
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, Auth, ClusterState
+from acr_cleanup.emulator.roles import CLUSTERS
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.ContainerService/managedClusters"
@@ -88,8 +89,9 @@ async def test_sdk_lists_clusters_over_several_pages(monkeypatch: pytest.MonkeyP
     """In a subscription and in a resource group. Clusters without a right to read are left out."""
     monkeypatch.setattr(arm, "PAGE_SIZE", 2)
     clusters = [ClusterState(f"aks-{n}", resource_group="rg-a" if n < 5 else "RG-b") for n in range(7)]
-    clusters.append(ClusterState("aks-secret", denied_actions={"read"}))
+    clusters.append(ClusterState("aks-secret"))
     async with sdk(*clusters) as (client, world, _):
+        world.access.withhold(f"{CLUSTERS}/read", clusters[-1].resource_id)
         names = [cluster.name async for cluster in client.managed_clusters.list()]
         assert names == [f"aks-{n}" for n in range(7)]
         grouped = [cluster.name async for cluster in client.managed_clusters.list_by_resource_group("rg-B")]
@@ -147,9 +149,9 @@ async def test_missing_resources_answer_their_own_codes() -> None:
 
 
 async def test_denied_action_answers_403_with_its_name() -> None:
-    """Each action is denied separately."""
-    denied = {"listClusterUserCredential/action", "runcommand/action"}
-    async with sdk(ClusterState("aks-prod", denied_actions=denied)) as (client, _, _e):
+    """Reader grants none of the others."""
+    async with sdk(ClusterState("aks-prod")) as (client, world, _e):
+        world.access.assign_only("Reader")
         await client.managed_clusters.get("rg-prod", "aks-prod")
         with pytest.raises(HttpResponseError) as refused:
             await client.managed_clusters.list_cluster_user_credentials("rg-prod", "aks-prod")
@@ -250,7 +252,8 @@ async def test_unreachable_cluster_refuses_connections(more: dict[str, Any]) -> 
 async def test_admin_credentials_need_local_accounts() -> None:
     """If local accounts are enabled, admins get a certificate, also on an Entra ID cluster."""
     strict = ClusterState("strict", auth="entra", disable_local_accounts=True)
-    async with sdk(strict, ClusterState("lax", auth="entra")) as (client, _, _e):
+    async with sdk(strict, ClusterState("lax", auth="entra")) as (client, world, _e):
+        world.access.assign("Azure Kubernetes Service Cluster Admin Role")
         with pytest.raises(HttpResponseError) as refused:
             await client.managed_clusters.list_cluster_admin_credentials("rg-prod", "strict")
         assert refused.value.status_code == 400

@@ -11,6 +11,7 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.object_parts import image_id
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.roles import CLUSTERS
 from tests.helpers.golden_registry import JSON, GoldenRegistry
 
 # The emulator makes the pods or revisions of these kinds, as their controllers would.
@@ -49,7 +50,9 @@ class GoldenClusters:
                 raise KeyError(f"{self.registry.folder}: a cluster has no attribute {name!r}")
             setattr(cluster, name, value)
         cluster.power_state = "Stopped" if stopped else "Running"
-        cluster.forbidden, cluster.hidden, cluster.denied_actions = set(forbidden), set(hidden), set(denied)
+        cluster.forbidden, cluster.hidden = set(forbidden), set(hidden)
+        for action in denied:
+            self.world.access.withhold(f"{CLUSTERS}/{action}", cluster.resource_id)
         self.world.clusters[key] = cluster
         if not configured:
             self.unconfigured.add(key)

@@ -35,9 +35,8 @@ class GoldenRegistry:
     digests: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def load(self, repositories: Mapping[str, Sequence[JSON]], settings: JSON) -> None:
-        """Fill the registry. `settings`: its attributes, and `denied` and `locked_repositories`."""
-        denied, locked = settings.pop("denied", {}), settings.pop("locked_repositories", ())
-        self.state.allowed = lambda _client, repository, action: action not in denied.get(repository, ())
+        """Fill the registry. `settings`: its attributes, and `locked_repositories`."""
+        locked = settings.pop("locked_repositories", ())
         for name, value in settings.items():
             if not hasattr(self.state, name):
                 raise KeyError(f"{self.folder}: a registry has no attribute {name!r}")

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
+from acr_cleanup.emulator.roles import BUILT_IN, RoleAssignment, RoleDefinition
 from tests.helpers.golden_clusters import GoldenClusters
 from tests.helpers.golden_registry import JSON, GoldenRegistry
 from tests.helpers.paths import ROOT
@@ -37,6 +38,16 @@ def now_before_midnight() -> datetime:
     return datetime.now(UTC)
 
 
+def _assignment(written: str | JSON) -> RoleAssignment:
+    """
+    The assignment of a built-in role by its name, or of a custom one, perhaps with a condition.
+    """
+    role = {"role": written} if isinstance(written, str) else dict(written)
+    name, condition = role.pop("role"), role.pop("condition", "")
+    actions: JSON = {key: tuple(values) for key, values in role.items()}
+    return RoleAssignment(RoleDefinition(name, **actions) if actions else BUILT_IN[name], condition=condition)
+
+
 @dataclass
 class GoldenScenario:
     """
@@ -52,6 +63,8 @@ class GoldenScenario:
     def __post_init__(self) -> None:
         self.document = _read(self.folder / "registry.json")
         self.registry = GoldenRegistry(self.folder.name, self.world.registry, self.now)
+        if (roles := self.document.get("roles")) is not None:
+            self.world.access.assign_only(*map(_assignment, roles))
         self.registry.load(self.document["repositories"], dict(self.document.get("registry", {})))
         self.clusters = GoldenClusters(self.world, self.registry)
         for key, cluster in _read(self.folder / "clusters.json").items():

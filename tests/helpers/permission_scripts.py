@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from acr_cleanup.commands.cluster_role import IDENTITY
-from acr_cleanup.commands.permissions import permissions
+from acr_cleanup.access.roles import Command
+from acr_cleanup.commands.permissions import PermissionsRequest, permissions
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.stage import Stage
@@ -76,7 +75,7 @@ class PermissionScript:
         Returns the recorded commands. The last word of a `kubectl` command is its standard input.
         """
         script = self.folder / "rights.sh"
-        script.write_text(self.text.replace(f"identity={shlex.quote(IDENTITY)}", f"identity={IDENTITY_ID}"))
+        script.write_text(self.text)
         tools = self.folder / "bin"
         tools.mkdir(exist_ok=True)
         calls = self.folder / "calls"
@@ -86,10 +85,12 @@ class PermissionScript:
             (tools / name).write_text(
                 f'#!/bin/sh\nfor word in {name} "$@" {stdin}; do printf \'%s\\037\' "$word"; done >> {calls}\n'
                 f"printf '\\036' >> {calls}\n"
+                # `az acr show` answers with a resource id.
+                'if [ "$1 $2" = "acr show" ]; then echo /subscriptions/from-az/resourceGroups/rg/providers/x; fi\n'
             )
             (tools / name).chmod(0o755)
         subprocess.run(
-            ["bash", "-eu", str(script)],
+            ["sh", str(script), "--identity", IDENTITY_ID],
             check=True,
             cwd=self.folder,
             env={"PATH": f"{tools}:{os.environ['PATH']}"},
@@ -108,16 +109,30 @@ class PermissionScript:
         return {(call[call.index("--role") + 1], call[call.index("--scope") + 1]) for call in calls}
 
 
-async def print_script(stage: Stage, config: Mapping[str, Any] | None = None, /, **options: str) -> PermissionScript:
+async def print_script(
+    stage: Stage,
+    config: Mapping[str, Any] | None = None,
+    command: Command = Command.APPLY,
+    /,
+    **options: str,
+) -> PermissionScript:
     """Print the script for this configuration, or for the stage's, and check its syntax."""
+    code, text = await print_rights(stage, config, PermissionsRequest("shell", command), **options)
+    script = PermissionScript(code, text, stage.tool.folder)
+    script.check()
+    return script
+
+
+async def print_rights(
+    stage: Stage, config: Mapping[str, Any] | None, request: PermissionsRequest, **options: str
+) -> tuple[int, str]:
+    """Print the rights in any format; return the exit code and the text."""
     folder = stage.tool.folder
     path = folder / "acr-cleanup.json"
     path.write_text(json.dumps(config or stage.tool.emulator.config()))
     settings = load_settings(path, options, os.environ)
     out, err = io.StringIO(), io.StringIO()
-    code = await permissions(settings, Terminal(stdout=out, stderr=err, environ={}), os.environ)
+    code = await permissions(settings, Terminal(stdout=out, stderr=err, environ={}), os.environ, request)
     text = out.getvalue()
     assert "Traceback" not in text + err.getvalue()
-    script = PermissionScript(code, text, folder)
-    script.check()
-    return script
+    return code, text

@@ -70,6 +70,10 @@ class ServiceWorld:
 
         self.at.world.faults.append(Fault(service="arm", **fields))
 
+    def withhold(self, type_: str) -> None:
+        """Take the right to read resources of this type away: lists leave them out."""
+        self.at.world.access.withhold(f"{type_}/read", f"/subscriptions/{SUBSCRIPTION}")
+
     def requests(self, path: str = "") -> int:
         return self.at.world.count(service="arm", path=path)
 

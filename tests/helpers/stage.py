@@ -25,6 +25,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
+from acr_cleanup.emulator.roles import DEFAULT_ROLES, RoleDefinition
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
@@ -185,6 +186,8 @@ class Scenario:
     arrange: Callable[[Stage], object]
     expected: Expected
     both_faces: bool = False
+    roles: tuple[str | RoleDefinition, ...] = DEFAULT_ROLES
+    """The roles of the identity, each assigned everywhere."""
 
 
 class ScenarioTable:
@@ -193,6 +196,7 @@ class ScenarioTable:
 
     `case`: added to the name, for functions that are defined in a loop.
     `both_faces`: run it with the proxy and directly; other scenarios alternate between the two.
+    `roles`: those of the identity, assigned everywhere; by default those of all commands.
     """
 
     def __init__(self) -> None:
@@ -202,10 +206,11 @@ class ScenarioTable:
         self, *deleted: str, case: str = "", both_faces: bool = False, **expected: Any
     ) -> Callable[[Arrange], Arrange]:
         """A scenario after which exactly the tags `deleted` no longer exist."""
+        roles = expected.pop("roles", DEFAULT_ROLES)
 
         def add(arrange: Arrange) -> Arrange:
             name = f"{arrange.__name__}-{case}" if case else arrange.__name__
-            self.rows.append(Scenario(name, arrange, Expected(frozenset(deleted), **expected), both_faces))
+            self.rows.append(Scenario(name, arrange, Expected(frozenset(deleted), **expected), both_faces, roles))
             return arrange
 
         return add
@@ -248,6 +253,7 @@ def play_in_virtual_time(scenario: Scenario, tmp_path: Path, monkeypatch: pytest
 
 
 async def _play(scenario: Scenario, stage: Stage) -> RunResult:
+    stage.world.access.assign_only(*scenario.roles)
     scenario.arrange(stage)
     before = remaining_tags(stage)
     ran = await stage.tool.apply(stage.config, **stage.options)

@@ -101,11 +101,13 @@ async def test_invalid_name_is_never_sent(tag: str) -> None:
         assert connected.sent() == 0
 
 
-async def test_forbidden_deletion_names_the_missing_role() -> None:
+@pytest.mark.parametrize(("challenges", "status"), [(False, 403), (True, 401)])
+async def test_forbidden_deletion_names_the_missing_role(challenges: bool, status: int) -> None:
     world = world_with_tags(1)
-    world.registry.allowed = lambda _client, _repository, action: action != "delete"
+    world.registry.challenges_missing_rights = challenges
+    world.access.assign_only("AcrPull")
     async with emulated_registry(world) as connected:
-        with pytest.raises(RegistryForbidden, match=r"untagging shop/web:v0000.*401.*AcrDelete"):
+        with pytest.raises(RegistryForbidden, match=rf"untagging shop/web:v0000.*{status}.*AcrDelete"):
             await connected.registry.untag("shop/web", "v0000")
 
 

@@ -10,6 +10,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.repository import Attributes
+from acr_cleanup.emulator.roles import REGISTRIES, RoleDefinition
 from acr_cleanup.errors import RegistryError, RegistryForbidden
 from tests.helpers.registry_clients import emulated_registry, world_with_tags
 
@@ -107,7 +108,9 @@ async def test_unlisted_manifest_with_unreadable_lock_is_unknown() -> None:
 async def test_forbidden_bodies_name_the_missing_role() -> None:
     world = World()
     world.registry.push_index("shop/web", "1.0", children=[world.registry.push("shop/web")])
-    world.registry.allowed = lambda _client, _repository, action: action != "pull"
+    world.registry.abac = True
+    metadata = f"{REGISTRIES}/repositories/metadata/read"
+    world.access.assign_only(RoleDefinition("metadata only", data_actions=(metadata,)))
     async with emulated_registry(world) as connected:
         inventory = await connected.registry.list_repository("shop/web")
         with pytest.raises(RegistryForbidden, match="AcrPull"):

@@ -199,3 +199,16 @@ async def test_unlisted_tag_of_manifest_has_unknown_age() -> None:
         ("v0000", digest, False),
         ("hidden", digest, True),
     }
+
+
+# -- locks ------------------------------------------------------------------------------------------
+
+
+async def test_entries_without_attributes_have_unknown_locks() -> None:
+    """One tag and one manifest are listed without `changeableAttributes`; they are not unlocked."""
+    world = world_with_tags(1)
+    async with emulated_registry(world) as connected:
+        assert (await connected.registry.list_repository("shop/web")).unknown_locks == 0
+        world.registry.hides_locks = True
+        world.access.assign_only("AcrPull")
+        assert (await connected.registry.list_repository("shop/web")).unknown_locks == 2

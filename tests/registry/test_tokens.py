@@ -210,7 +210,8 @@ async def test_abac_causes_no_refused_request() -> None:
 
 async def test_abac_without_catalog_lister_names_that_role() -> None:
     world = World()
-    world.registry.abac, world.registry.catalog_lister = True, False
+    world.registry.abac = True
+    world.access.assign_only("Container Registry Repository Contributor")
     async with emulated_registry(world) as connected:
         with pytest.raises(RegistryForbidden, match="Container Registry Repository Catalog Lister"):
             await connected.registry.catalog()
@@ -281,7 +282,8 @@ async def test_token_refused_for_a_deletion_is_kept() -> None:
     """
     world = World()
     world.registry.push("shop/web", "1")
-    world.registry.allowed = lambda _client, _repository, action: action != "delete"
+    world.registry.challenges_missing_rights = True
+    world.access.assign_only("AcrPull")
     async with emulated_registry(world) as connected:
         for _ in range(3):
             with pytest.raises(RegistryForbidden):
@@ -319,7 +321,7 @@ async def test_refused_login_names_cause_and_remedy(
 
 async def test_refused_login_is_requested_only_once() -> None:
     world = World()
-    world.registry.members = set()
+    world.access.assign_only()
     async with emulated_registry(world) as connected:
         failures = await asyncio.gather(*(connected.registry.catalog() for _ in range(50)), return_exceptions=True)
         assert {type(failure) for failure in failures} == {RegistryForbidden}

@@ -7,7 +7,13 @@ from datetime import timedelta
 import pytest
 
 from acr_cleanup.core.limits import LimitRefusal, TooLargeShare, TooManyDeletions
-from acr_cleanup.core.plan_warnings import PlanWarning, UnlistedManifests, UnmeasuredSpace, UnreadableManifests
+from acr_cleanup.core.plan_warnings import (
+    PlanWarning,
+    UnknownLocks,
+    UnlistedManifests,
+    UnmeasuredSpace,
+    UnreadableManifests,
+)
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import short
 from acr_cleanup.core.shard import Shard
@@ -57,6 +63,15 @@ def test_refusal_says_by_what_and_what_to_do(refusal: LimitRefusal, text: str) -
             (
                 "shop/web has 1 manifest more than it lists (unlisted, or pushed just now). "
                 "An unlisted manifest might need an untagged one, so untagged manifests of this repository are kept."
+            ),
+        ),
+        (
+            UnknownLocks("shop/web", 2),
+            (
+                "The registry does not show whether tags and manifests are locked (its lists have no "
+                "changeableAttributes). They are planned; the registry refuses to delete a locked one, and the outcome "
+                "is then 'locked'. To see locks, give the identity a role with "
+                "Microsoft.ContainerRegistry/registries/metadata/read on the registry."
             ),
         ),
         (

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from acr_cleanup.emulator.faults import Budget
+from acr_cleanup.emulator.roles import OBJECTS, RUN_COMMAND
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import (
     BOTH,
@@ -23,6 +24,9 @@ from tests.helpers.stage import (
 )
 
 pytestmark = pytest.mark.extended
+
+CLUSTER_ROLES = ("Azure Kubernetes Service Cluster User Role", RUN_COMMAND, OBJECTS)
+"""Roles with which clusters, but not the registry, can be read."""
 
 scenarios = ScenarioTable()
 timed = ScenarioTable()
@@ -151,19 +155,19 @@ def challenge(stage: Stage, action: str) -> str:
     return f'Bearer realm="https://{host}/oauth2/token",service="{host}",scope="{scope}",error="invalid_token"'
 
 
-@scenarios.refuses("AcrPull")
+@scenarios.refuses("AcrPull", roles=CLUSTER_ROLES)
 def missing_right_to_sign_in_names_the_role(stage: Stage) -> None:
-    stage.registry.members = set()
+    """Without any role on the registry, the login itself is refused."""
 
 
-@scenarios.refuses("AcrPull")
+@scenarios.refuses("AcrPull", roles=("AcrDelete", *CLUSTER_ROLES))
 def missing_right_to_read_names_the_role(stage: Stage) -> None:
-    stage.registry.allowed = lambda _client, _repository, _action: False
+    """The login is accepted."""
 
 
-@scenarios.deletes(code=1, says=("AcrDelete",), counts={"failed": 2})
+@scenarios.deletes(code=1, says=("AcrDelete",), counts={"failed": 2}, roles=("AcrPull", *CLUSTER_ROLES))
 def missing_right_to_delete_names_the_role(stage: Stage) -> None:
-    stage.registry.allowed = lambda _client, _repository, action: action != "delete"
+    """Every deletion fails."""
 
 
 # -- the login fails during the run ---------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.emulator.arm_shapes import describe_registry
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.emulator.services import resource
+from acr_cleanup.emulator.services import SUBSCRIPTION, resource
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.stage import BOTH, OLD, ScenarioTable, Stage, play, shorten_pauses, staged
@@ -75,12 +75,12 @@ def waived_type_refuses_nothing(stage: Stage) -> None:
 @scenarios.deletes("1.1", says=("may have services that use the registry and are not seen",))
 def subscription_not_seen_whole_is_a_warning(stage: Stage) -> None:
     app(stage, "1.0")
-    stage.world.services.hidden = {"Microsoft.Web/sites"}
+    stage.world.access.withhold("Microsoft.Web/sites/read", f"/subscriptions/{SUBSCRIPTION}")
 
 
 @scenarios.refuses("may have services that use the registry and are not seen", "the role Reader")
 def subscription_not_seen_whole_refuses_if_required(stage: Stage) -> None:
-    stage.world.services.hidden = {"Microsoft.Web/sites"}
+    stage.world.access.withhold("Microsoft.Web/sites/read", f"/subscriptions/{SUBSCRIPTION}")
     stage.options = {"require-all-services": "true"}
 
 

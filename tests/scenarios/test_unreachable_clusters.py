@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from acr_cleanup.emulator.kubernetes.state import Auth
+from acr_cleanup.emulator.roles import CLUSTERS
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import (
     BOTH,
@@ -37,7 +38,7 @@ for action, role in {"read": "Reader", "listClusterUserCredential/action": "Clus
 
     @scenarios.refuses("production", "403", role, case=action.partition("/")[0])
     def missing_right_names_the_role(stage: Stage, action: str = action) -> None:
-        stage.cluster.denied_actions.add(action)
+        stage.world.access.withhold(f"{CLUSTERS}/{action}", stage.cluster.resource_id)
 
 
 for status in (429, 500, 503):
@@ -203,7 +204,7 @@ async def test_unreachable_clusters(
 RUN_COMMAND_FLAWS: dict[str, tuple[dict[str, object], str]] = {
     "disabled": ({"disable_run_command": True}, "disabled"),
     "never-run": ({"run_command_reason": "ImagePullBackOff"}, "ImagePullBackOff"),
-    "refused": ({"denied_actions": {"runcommand/action"}}, "runcommand/action"),
+    "refused": ({}, "runcommand/action"),
     "cut": ({"truncate_log_at": 400}, "cut"),
     "failing": ({"exit_code": 1, "truncate_log_at": 0}, "exit code 1"),
     "warned": ({"prefix_line": "Warning: v1 is deprecated"}, "deprecated"),
@@ -218,6 +219,8 @@ async def test_every_flaw_of_a_run_command_blocks(tmp_path: Path, monkeypatch: p
     async with staged(tmp_path, monkeypatch) as stage:
         for key, (attributes, _) in RUN_COMMAND_FLAWS.items():
             stage.another(key, private=True, **attributes)
+        refused = stage.world.clusters["refused"].resource_id
+        stage.world.access.withhold(f"{CLUSTERS}/runcommand/action", refused)
         ran = await stage.tool.apply()
 
         assert_invariants(ran, stage)

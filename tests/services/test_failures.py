@@ -128,7 +128,7 @@ async def test_compose_file_that_cannot_be_read_is_a_blocker(version: str) -> No
 async def test_subscription_that_is_not_seen_whole_is_a_warning() -> None:
     async with service_world() as world:
         world.state.container_app("shop-api", f"{IMAGE}/api:1")
-        world.state.hidden = {APPS}
+        world.withhold(APPS)
         found = await world.read()
         (warning,) = found.outside.warnings
         assert "sees only the resources on which it has rights" in warning
@@ -151,7 +151,7 @@ async def test_subscription_of_another_tenant_is_a_warning() -> None:
 async def test_refused_list_of_known_type_is_a_blocker_without_reader() -> None:
     """Resource Graph says that the type exists, so the warning about the subscription is not enough."""
     async with service_world() as world:
-        world.state.hidden = {"Microsoft.Web/sites"}
+        world.withhold(APPS)
         world.fault(path=f"{APPS}$", **FAILURES["forbidden"])
         assert (await world.read()).blocked == []
         world.state.graph_types = [(APPS.lower(), SUBSCRIPTION)]
@@ -208,8 +208,7 @@ async def test_type_without_reader_is_a_blocker_if_graph_lists_it() -> None:
 
 async def test_registry_that_is_not_listed_is_a_warning() -> None:
     async with service_world() as world:
-        world.state.hidden = {"Microsoft.ContainerRegistry/registries"}
-        world.at.world.registry.is_visible = False
+        world.withhold("Microsoft.ContainerRegistry/registries")
         found = await world.read()
         assert any(
             "is not listed, so its tasks and connected registries are not read" in text

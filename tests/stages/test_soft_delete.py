@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from acr_cleanup.emulator.roles import REGISTRIES
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import shorten_pauses, staged
 
@@ -50,19 +51,21 @@ async def test_unreadable_policy_is_unknown(tmp_path: Path, monkeypatch: pytest.
     """The report gives the reason; the exit code and the deletions do not change."""
     async with staged(tmp_path, monkeypatch) as stage:
         shorten_pauses(monkeypatch)
-        stage.registry.is_visible = False
-        hidden = await stage.tool.plan(stage.config)
+        # Tasks of the registry that cannot be read would refuse the run.
+        stage.options = {"services": "off"}
+        stage.world.access.withhold(f"{REGISTRIES}/read", stage.registry.resource_id)
+        hidden = await stage.tool.plan(stage.config, **stage.options)
         fault = stage.fault(
             service="arm",
             path="ContainerRegistry",
             status=403,
             body={"error": {"code": "AuthorizationFailed", "message": "no"}},
         )
-        forbidden = await stage.tool.plan(stage.config)
+        forbidden = await stage.tool.plan(stage.config, **stage.options)
         fault.status, fault.body = 200, b"<html>"
-        malformed = await stage.tool.plan(stage.config)
+        malformed = await stage.tool.plan(stage.config, **stage.options)
         stage.settings(container_registry={"url": stage.registry.login_server})
-        without_subscription = await stage.tool.apply(stage.config)
+        without_subscription = await stage.tool.apply(stage.config, **stage.options)
 
         for ran in (hidden, forbidden, malformed, without_subscription):
             assert ran.code == 0

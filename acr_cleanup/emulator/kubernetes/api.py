@@ -33,6 +33,7 @@ from acr_cleanup.emulator.kubernetes.wire import (
     read_token,
     write_token,
 )
+from acr_cleanup.emulator.roles import CLUSTERS, AccessControl
 
 JSON = dict[str, Any]
 
@@ -46,17 +47,20 @@ _EXPIRED = (
 # A real server compresses answers of at least this size if the client accepts gzip.
 _GZIP_FROM = 128 * 1024
 _SNAPSHOTS = 16
+_LOCAL_USERS = frozenset({"masterclient", "clusterUser", "system:serviceaccount:aks-command:default"})
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-def kubernetes_app(cluster: ClusterState, authority: Authority, *, inside: bool = False) -> web.Application:
+def kubernetes_app(
+    cluster: ClusterState, authority: Authority, access: AccessControl, *, inside: bool = False
+) -> web.Application:
     """
     Return the API server of `cluster`.
 
     `inside`: serve clients in the cluster's own network, which reach a private cluster too.
     """
     app = web.Application()
-    server = ApiServer(cluster, authority, inside=inside)
+    server = ApiServer(cluster, authority, access, inside=inside)
     app.router.add_route("*", "/{path:.*}", server.handle)
     return app
 
@@ -68,9 +72,9 @@ class _Target:
     group: str
     version: str
     plural: str
-    namespace: str | None
-    name: str | None
-    subresource: str | None
+    namespace: str | None = None
+    name: str | None = None
+    subresource: str | None = None
 
     @property
     def key(self) -> str:
@@ -89,9 +93,10 @@ class _Snapshot:
 class ApiServer:
     """Answer the requests to one cluster."""
 
-    def __init__(self, cluster: ClusterState, authority: Authority, *, inside: bool) -> None:
+    def __init__(self, cluster: ClusterState, authority: Authority, access: AccessControl, *, inside: bool) -> None:
         self._cluster = cluster
         self._authority = authority
+        self._access = access
         self._inside = inside
         self._snapshots: OrderedDict[tuple[object, ...], _Snapshot] = OrderedDict()
         self._flow_schema = str(uuid.uuid4())
@@ -135,6 +140,19 @@ class ApiServer:
             if claims is not None:
                 return str(claims["oid"])
         raise Refusal(401, "Unauthorized")
+
+    def _may(self, user: str, target: _Target) -> bool:
+        """Whether the roles of a user allow reading. Only clusters with Azure RBAC ask for them."""
+        cluster = self._cluster
+        if not (cluster.is_entra and cluster.azure_rbac) or user in _LOCAL_USERS:
+            return True
+        # A role without Secrets does not allow "everything".
+        plurals = (target.plural, "secrets") if target.plural == "*" else (target.plural,)
+        group = f"{target.group}/" if target.group not in {"", "*"} else ""
+        return all(
+            self._access.allows(user, f"{CLUSTERS}/{group}{plural}/read", cluster.resource_id, data=True)
+            for plural in plurals
+        )
 
     def _refuse(self, user: str, verb: str, target: _Target) -> Refusal:
         where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
@@ -210,7 +228,7 @@ class ApiServer:
     ) -> web.StreamResponse:
         cluster = self._cluster
         # Check rights first: without them a real server answers 403 for a missing group too.
-        if target.key in cluster.forbidden or "*" in cluster.forbidden:
+        if target.key in cluster.forbidden or "*" in cluster.forbidden or not self._may(user, target):
             raise self._refuse(user, "get" if target.name else "list", target)
         resources = [r for r in cluster.resources() if r.group == target.group and r.plural == target.plural]
         resource = next((r for r in resources if target.version in r.versions), None)
@@ -303,7 +321,7 @@ class ApiServer:
         parts = [part for part in request.path.split("/") if part]
         match parts:
             case ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] if request.method == "POST":
-                return await self._review(request)
+                return await self._review(request, user)
             case ["api", version, *rest] if rest:
                 target = _target("", version, rest)
             case ["apis", group, version, *rest] if rest:
@@ -313,7 +331,7 @@ class ApiServer:
         # Refuse every change: a client that sends one has a bug.
         raise self._refuse(user, _VERBS.get(request.method, request.method.lower()), target)
 
-    async def _review(self, request: web.Request) -> web.StreamResponse:
+    async def _review(self, request: web.Request, user: str) -> web.StreamResponse:
         try:
             spec = json.loads(await request.read())["spec"]
         except (ValueError, KeyError, TypeError):
@@ -329,7 +347,7 @@ class ApiServer:
             everything = name == "*" or group == "*"
             refused = self._cluster.forbidden | self._cluster.hidden
             allowed = self._cluster.may(attributes.get("verb", ""), f"{name}.{group}" if group else name)
-            allowed = allowed and not (everything and refused)
+            allowed = allowed and not (everything and refused) and self._may(user, _Target(group, "", name))
         status: JSON = {"allowed": allowed}
         if allowed:
             status["reason"] = 'RBAC: allowed by ClusterRoleBinding "acr-cleanup" of ClusterRole "reader"'

@@ -105,7 +105,7 @@ async def serve_inside(world: World, cluster: ClusterState, authority: Authority
     ca = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("127.0.0.1").configure_cert(tls)
-    app = kubernetes_app(cluster, authority, inside=True)
+    app = kubernetes_app(cluster, authority, world.access, inside=True)
     app.middlewares.insert(0, middleware(world, f"kubernetes/{cluster.name}"))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()

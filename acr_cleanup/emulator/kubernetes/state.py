@@ -48,9 +48,6 @@ class ClusterState:
     public_fqdn_of_private: bool = False
     reachable: bool | None = None
     disable_run_command: bool = False
-    # ARM actions that the caller has no right to: "read", "listClusterUserCredential/action",
-    # "listClusterAdminCredential/action", "runcommand/action", "commandResults/read".
-    denied_actions: set[str] = field(default_factory=set)
     # The domain of the cluster's host names; other clouds have other domains.
     domain: str = "azmk8s.io"
 

@@ -19,6 +19,7 @@ from acr_cleanup.emulator.faults import category_of
 from acr_cleanup.emulator.registry import lists
 from acr_cleanup.emulator.registry.call import Call
 from acr_cleanup.emulator.registry.repository import INDEX_TYPES, ManifestState, RepositoryState, TagState
+from acr_cleanup.emulator.registry.rights import CATALOG, may_see_locks
 from acr_cleanup.emulator.registry.shapes import (
     Refusal,
     deleted_json,
@@ -30,7 +31,7 @@ from acr_cleanup.emulator.registry.shapes import (
     tag_json,
 )
 from acr_cleanup.emulator.registry.state import digest_of
-from acr_cleanup.emulator.registry.tokens import CATALOG, Need, TokenService
+from acr_cleanup.emulator.registry.tokens import Need, TokenService
 from acr_cleanup.emulator.world import World
 
 # The limits of a Standard registry. A header shows them as calls per second if no budget is set.
@@ -89,8 +90,9 @@ class _Registry:
             parts = match.groupdict()
             name = parts.get("name", "")
             need = Need("repository", name, action) if name else Need("registry", CATALOG, "*")
-            self._tokens.check(request, need if action else None)
-            return await handler(Call(request, self._world.registry, name, parts.get("reference", "")))
+            client = self._tokens.check(request, need if action else None)
+            shows_locks = may_see_locks(self._world, client, name)
+            return await handler(Call(request, self._world.registry, name, parts.get("reference", ""), shows_locks))
         return web.Response(status=404, text="404 page not found\n")
 
 
@@ -105,14 +107,14 @@ async def support(call: Call) -> web.Response:
 
 async def get_repository(call: Call) -> web.Response:
     """`GET /acr/v1/NAME`."""
-    return web.json_response(repository_json(call.host, call.repository()))
+    return web.json_response(repository_json(call.host, call.repository(), locks=call.shows_locks))
 
 
 async def update_repository(call: Call) -> web.Response:
     """`PATCH /acr/v1/NAME`."""
     state = call.repository()
     await _update(call, state, state)
-    return web.json_response(repository_json(call.host, state))
+    return web.json_response(repository_json(call.host, state, locks=call.shows_locks))
 
 
 async def delete_repository(call: Call) -> web.Response:
@@ -159,7 +161,9 @@ async def delete_tag(call: Call) -> web.Response:
 
 
 def _tag_response(call: Call, tag: TagState) -> web.Response:
-    return web.json_response({"registry": call.host, "imageName": call.name, "tag": tag_json(tag)})
+    return web.json_response(
+        {"registry": call.host, "imageName": call.name, "tag": tag_json(tag, locks=call.shows_locks)}
+    )
 
 
 # -- manifests -------------------------------------------------------------------------------------
@@ -168,7 +172,7 @@ def _tag_response(call: Call, tag: TagState) -> web.Response:
 async def get_manifest_properties(call: Call) -> web.Response:
     """`GET /acr/v1/NAME/_manifests/DIGEST`."""
     _, manifest = call.manifest()
-    properties = manifest_json(manifest, call.registry.truncate_tags_at)
+    properties = manifest_json(manifest, call.registry.truncate_tags_at, locks=call.shows_locks)
     if manifest.is_index:
         properties["references"] = [
             {"digest": child["digest"], **{key: child["platform"][key] for key in ("architecture", "os")}}
@@ -182,7 +186,7 @@ async def update_manifest(call: Call) -> web.Response:
     """`PATCH /acr/v1/NAME/_manifests/DIGEST`."""
     state, manifest = call.manifest()
     await _update(call, state, manifest)
-    properties = manifest_json(manifest, call.registry.truncate_tags_at)
+    properties = manifest_json(manifest, call.registry.truncate_tags_at, locks=call.shows_locks)
     return web.json_response({"registry": call.host, "imageName": call.name, "manifest": properties})
 
 

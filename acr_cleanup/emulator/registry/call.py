@@ -26,12 +26,14 @@ class Call:
 
     `name`: the repository, "" if the path names none.
     `reference`: the tag or the digest, "" if the path names none.
+    `shows_locks`: whether the client may see the `changeableAttributes`.
     """
 
     request: web.Request
     registry: RegistryState
     name: str
     reference: str
+    shows_locks: bool = True
 
     @property
     def host(self) -> str:

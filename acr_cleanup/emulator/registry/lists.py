@@ -37,7 +37,11 @@ async def list_tags(call: Call) -> web.Response:
     if call.registry.tagless_is_unknown and not state.tags:
         raise Refusal(name_unknown(call.name))
     tags, more = state.page_of_tags(page.order, page.last, page.n, call.request.query.get("digest"))
-    body = {"registry": call.host, "imageName": call.name, "tags": [tag_json(tag) for tag in tags]}
+    body = {
+        "registry": call.host,
+        "imageName": call.name,
+        "tags": [tag_json(tag, locks=call.shows_locks) for tag in tags],
+    }
     return paged(body, call.request, page, tags[-1].name if more else None)
 
 
@@ -46,7 +50,7 @@ async def list_manifests(call: Call) -> web.Response:
     state = call.repository()
     page = call.page()
     manifests, more = state.page_of_manifests(page.order, page.last, page.n)
-    shown = [manifest_json(manifest, call.registry.truncate_tags_at) for manifest in manifests]
+    shown = [manifest_json(manifest, call.registry.truncate_tags_at, locks=call.shows_locks) for manifest in manifests]
     body = {"registry": call.host, "imageName": call.name, "manifests": shown}
     return paged(body, call.request, page, manifests[-1].digest if more else None)
 

@@ -65,20 +65,21 @@ def attributes_json(attributes: Attributes) -> dict[str, Any]:
     }
 
 
-def tag_json(tag: TagState) -> dict[str, Any]:
-    """Return a tag, as listed."""
+def tag_json(tag: TagState, *, locks: bool = True) -> dict[str, Any]:
+    """Return a tag, as listed. `locks`: whether to show its attributes."""
     return {
         "name": tag.name,
         "digest": tag.digest,
         "createdTime": timestamp(tag.created),
         "lastUpdateTime": timestamp(tag.updated),
         "signed": False,
-        "changeableAttributes": attributes_json(tag.attributes),
+        **({"changeableAttributes": attributes_json(tag.attributes)} if locks else {}),
     }
 
 
-def repository_json(host: str, state: RepositoryState) -> dict[str, Any]:
-    """Return a repository."""
+def repository_json(host: str, state: RepositoryState, *, locks: bool = True) -> dict[str, Any]:
+    """Return a repository. `locks`: whether to show its attributes."""
+    attributes = attributes_json(state.attributes) | {"teleportEnabled": False}
     return {
         "registry": host,
         "imageName": state.name,
@@ -86,18 +87,20 @@ def repository_json(host: str, state: RepositoryState) -> dict[str, Any]:
         "lastUpdateTime": timestamp(state.updated),
         "manifestCount": len(state.manifests),
         "tagCount": len(state.tags),
-        "changeableAttributes": attributes_json(state.attributes) | {"teleportEnabled": False},
+        **({"changeableAttributes": attributes} if locks else {}),
     }
 
 
-def manifest_json(manifest: ManifestState, truncate_tags_at: int) -> dict[str, Any]:
+def manifest_json(manifest: ManifestState, truncate_tags_at: int, *, locks: bool = True) -> dict[str, Any]:
     """
     Return a manifest, as listed. Without tags there is no `tags` field.
 
-    `truncate_tags_at`: the most tags that are shown.
+    `truncate_tags_at`: the most tags that are shown. `locks`: whether to show its attributes.
     An index has neither platform nor config, and no quarantine state.
     """
     attributes = attributes_json(manifest.attributes)
+    if not manifest.is_index:
+        attributes["quarantineState"] = "Passed"
     properties: dict[str, Any] = {
         "digest": manifest.digest,
         "imageSize": manifest.size,
@@ -108,7 +111,7 @@ def manifest_json(manifest: ManifestState, truncate_tags_at: int) -> dict[str, A
         "mediaType": manifest.media_type,
         "configMediaType": manifest.config_media_type,
         "tags": list(manifest.tags)[:truncate_tags_at] or None,
-        "changeableAttributes": attributes if manifest.is_index else attributes | {"quarantineState": "Passed"},
+        "changeableAttributes": attributes if locks else None,
     }
     return {key: value for key, value in properties.items() if value is not None}
 

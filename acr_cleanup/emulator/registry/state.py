@@ -48,11 +48,7 @@ class RegistryState:
     One registry. Its builders (`push`, `push_index`, `push_referrer`, ...) store real manifests.
 
     `aliases`: further host names of the registry.
-    `abac`: tokens for all repositories at once are silently empty, and listing the catalog needs
-    `catalog_lister`.
-    `allowed`: whether a client has the right to an action ("metadata_read", "pull", "delete",
-    "metadata_write", "push", "catalog", "deleted_read", "deleted_restore") on a repository.
-    `members`: the only clients that have any role, if set.
+    `abac`: tokens for all repositories at once are silently empty, and other roles count.
     Lifetimes are in seconds.
     """
 
@@ -63,9 +59,6 @@ class RegistryState:
     audience: str = "https://containerregistry.azure.net"
     repositories: dict[str, RepositoryState] = field(default_factory=dict)
     abac: bool = False
-    catalog_lister: bool = True
-    allowed: Callable[[str, str, str], bool] = lambda _client, _repository, _action: True
-    members: set[str] | None = None
     accepts_arm_audience: bool = True
     anonymous_pull: bool = False
     refresh_token_lifetime: float = 3 * 3600
@@ -82,14 +75,23 @@ class RegistryState:
     # The days of the retention policy, None without one. With 0, a manifest is deleted with its
     # last tag.
     retention_days: int | None = None
-    # Whether the resource manager shows the registry to the client.
-    is_visible: bool = True
+    # Whether a missing right is answered by a 401 with a challenge, not by a 403, also if the token
+    # covers the action.
+    challenges_missing_rights: bool = False
+    # Whether clients without the right to view locks get lists without `changeableAttributes`.
+    hides_locks: bool = False
     # Repository -> digest -> soft-deleted manifest.
     deleted: dict[str, dict[str, DeletedManifest]] = field(default_factory=dict)
     # The stored configs and layers. They outlive their manifests until `collect_garbage`.
     blobs: set[str] = field(default_factory=set)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _pushes: int = 0
+
+    @property
+    def resource_id(self) -> str:
+        """The ARM id. The name is the first part of the login server."""
+        group = f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+        return f"{group}/providers/Microsoft.ContainerRegistry/registries/{self.login_server.partition('.')[0]}"
 
     def image(self, repository: str, tag: str | None = None, digest: str | None = None) -> str:
         """Return the image reference of a tag or a digest, as in a pod."""

@@ -14,11 +14,13 @@ from typing import Any
 from aiohttp import web
 
 from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
+from acr_cleanup.emulator.registry.rights import CATALOG, may
 from acr_cleanup.emulator.registry.shapes import Refusal, error
+from acr_cleanup.emulator.roles import REGISTRIES
 from acr_cleanup.emulator.world import World
 
 DENIED = "authentication required, visit https://aka.ms/acr/authorization for more information."
-CATALOG = "catalog"
+FORBIDDEN = "requested access to the resource is denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Need:
     def scope(self) -> str:
         """The scope that a client must ask for."""
         return f"{self.type}:{self.name}:{self.action}"
+
+    @property
+    def detail(self) -> list[dict[str, str]]:
+        """The need, as the body of a refusal names it."""
+        return [{"Type": self.type, "Name": self.name, "Action": self.action}]
 
 
 class TokenService:
@@ -56,7 +63,7 @@ class TokenService:
             audiences.add(RESOURCE_MANAGER)
         claims = self._authority.check_token(str(form.get("access_token", "")), audiences)
         client = str(claims["appid"]) if claims is not None else ""
-        if claims is None or (registry.members is not None and client not in registry.members):
+        if claims is None or not self._world.access.has_any(client, registry.resource_id, REGISTRIES):
             return error(401, "UNAUTHORIZED", DENIED)
         body = self._claims(client, service) | {
             "grant_type": "refresh_token",
@@ -95,14 +102,26 @@ class TokenService:
             return error(400, "INVALID_PARAMETER", "service is not this registry")
         return self._anonymous(request.query["service"], request.query.getall("scope", []))
 
-    def check(self, request: web.Request, need: Need | None) -> None:
-        """Raise Refusal (401, with a challenge) unless the request has a token for `need`."""
+    def check(self, request: web.Request, need: Need | None) -> str:
+        """
+        Return the client of the request's token.
+
+        Raises Refusal: 401 with a challenge unless the token covers `need`, and 403 if the roles of
+        the client do not grant it.
+        """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         claims = self._verified(token, "access_token") if scheme.lower() == "bearer" else None
         if claims is None:
             raise Refusal(_challenge(request, need, "invalid_token"))
-        if need is not None and not (_covers(claims, need) and self._permitted(str(claims["sub"]), need)):
+        client = str(claims["sub"])
+        if need is None:
+            return client
+        permitted = self._permitted(client, need)
+        if not _covers(claims, need) or (not permitted and self._world.registry.challenges_missing_rights):
             raise Refusal(_challenge(request, need, "insufficient_scope"))
+        if not permitted:
+            raise Refusal(error(403, "DENIED", FORBIDDEN, need.detail))
+        return client
 
     def _anonymous(self, service: str, scopes: list[Any]) -> web.Response:
         if not self._world.registry.anonymous_pull:
@@ -122,17 +141,15 @@ class TokenService:
         return web.json_response({"access_token": self._authority.signer.sign(body, registry.access_token_lifetime)})
 
     def _granted(self, client: str, kind: str, name: str, actions: list[str]) -> list[str]:
+        if kind == "registry":
+            return actions if may(self._world, client, CATALOG) else []
         # Rights behind a wildcard are checked when the token is used.
         return [a for a in actions if "*" in (name, a) or self._permitted(client, Need(kind, name, a))]
 
     def _permitted(self, client: str, need: Need) -> bool:
-        registry = self._world.registry
         if need.type == "registry":
-            lists = registry.catalog_lister or not registry.abac
-            return bool(client) and lists and registry.allowed(client, "", CATALOG)
-        if not client and need.action not in {"pull", "metadata_read"}:
-            return False
-        return registry.allowed(client, need.name, need.action)
+            return may(self._world, client, CATALOG)
+        return may(self._world, client, need.action, need.name)
 
     def _claims(self, client: str, service: str) -> dict[str, Any]:
         return {
@@ -178,8 +195,7 @@ def _covers(claims: dict[str, Any], need: Need) -> bool:
 
 
 def _challenge(request: web.Request, need: Need | None, reason: str) -> web.Response:
-    detail = None if need is None else [{"Type": need.type, "Name": need.name, "Action": need.action}]
-    response = error(401, "UNAUTHORIZED", DENIED, detail)
+    response = error(401, "UNAUTHORIZED", DENIED, None if need is None else need.detail)
     scope = "" if need is None else f',scope="{need.scope}",error="{reason}"'
     response.headers["Www-Authenticate"] = (
         f'Bearer realm="https://{request.host}/oauth2/token",service="{request.host}"{scope}'

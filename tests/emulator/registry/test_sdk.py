@@ -119,7 +119,7 @@ async def test_sdk_needs_catalog_lister_in_abac_mode(world: World, monkeypatch: 
     async with sdk(world, monkeypatch) as client:
         world.registry.push("shop/web", "1.0")
         world.registry.abac = True
-        world.registry.catalog_lister = False
+        world.access.assign_only("Container Registry Repository Reader")
         assert [tag.name async for tag in client.list_tag_properties("shop/web")] == ["1.0"]
         with pytest.raises(ClientAuthenticationError):
             _ = [name async for name in client.list_repository_names()]

@@ -94,23 +94,38 @@ async def test_abac_catalog_requires_the_catalog_lister(world: World, registry: 
     assert "aad_identity" in (read_claims(await registry.refresh_token()) or {})
     await registry.login("registry:catalog:*")
     assert (await registry.get("/acr/v1/_catalog")).status == 200
-    world.registry.catalog_lister = False
+    world.access.assign_only("Container Registry Repository Contributor")
+    await registry.login("registry:catalog:*")
     assert (await registry.get("/acr/v1/_catalog")).status == 401
 
 
 async def test_token_leaves_out_missing_rights(world: World, registry: RegistryClient) -> None:
     """The token is issued; the request that needs the right is refused."""
-    world.registry.allowed = lambda _client, _repository, action: action != "delete"
-    for scope in ("repository:*:*", "repository:shop/web:metadata_read,delete"):
-        await registry.login(scope)
-        assert (await registry.get("/acr/v1/shop/web/_tags")).status == 200
-        answer = await registry.delete("/acr/v1/shop/web/_tags/1.0")
-        assert challenge(answer)["error"] == "insufficient_scope"
+    world.access.assign_only("AcrPull")
+    await registry.login("repository:shop/web:metadata_read,delete")
+    assert (await registry.get("/acr/v1/shop/web/_tags")).status == 200
+    answer = await registry.delete("/acr/v1/shop/web/_tags/1.0")
+    assert challenge(answer)["error"] == "insufficient_scope"
+    assert "1.0" in world.registry.repositories["shop/web"].tags
+
+
+@pytest.mark.parametrize(("challenges", "status", "code"), [(False, 403, "DENIED"), (True, 401, "UNAUTHORIZED")])
+async def test_wildcard_token_is_refused_without_the_role(
+    world: World, registry: RegistryClient, challenges: bool, status: int, code: str
+) -> None:
+    """The body names the repository and the action."""
+    world.access.assign_only("AcrPull")
+    world.registry.challenges_missing_rights = challenges
+    await registry.login("repository:*:*")
+    assert (await registry.get("/acr/v1/shop/web/_tags")).status == 200
+    answer = await registry.delete("/acr/v1/shop/web/_tags/1.0")
+    assert (answer.status, answer.code) == (status, code)
+    assert answer.json["errors"][0]["detail"] == [{"Type": "repository", "Name": "shop/web", "Action": "delete"}]
     assert "1.0" in world.registry.repositories["shop/web"].tags
 
 
 async def test_exchange_refuses_client_without_any_role(world: World, registry: RegistryClient) -> None:
-    world.registry.members = set()
+    world.access.assign_only()
     with pytest.raises(AssertionError, match="UNAUTHORIZED"):
         await registry.refresh_token()
 

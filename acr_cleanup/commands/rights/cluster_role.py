@@ -56,11 +56,12 @@ class _Served:
         return cls({group: tuple(sorted(resources)) for group, resources in sorted(groups.items())}, unasked)
 
 
-def cluster_role(clusters: Sequence[ClusterSurvey], helm_history: int = 0) -> Iterator[str]:
+def cluster_role(clusters: Sequence[ClusterSurvey], helm_history: int = 0, identity: str = IDENTITY) -> Iterator[str]:
     """
     Yield the lines of a ClusterRole and its binding for these clusters.
 
     `helm_history`: with a number above 0, the role may also list Secrets.
+    `identity`: the object id that gets the role.
     """
     served = _Served.of(clusters)
     yield from _lines(
@@ -128,7 +129,7 @@ def cluster_role(clusters: Sequence[ClusterSurvey], helm_history: int = 0) -> It
         subjects:
           - apiGroup: rbac.authorization.k8s.io
             kind: User
-            name: {json.dumps(IDENTITY)}
+            name: {json.dumps(identity)}
         """
     )
 
@@ -149,13 +150,13 @@ def _rule(groups: Sequence[str], resources: Sequence[str]) -> Iterator[str]:
     yield '    verbs: ["list"]'
 
 
-def comment(text: str, *, indent: int = 0) -> Iterator[str]:
+def comment(text: str, *, indent: int = 0, mark: str = "#") -> Iterator[str]:
     """
-    Yield a comment for shell and YAML, wrapped.
+    Yield a comment, wrapped. `mark` starts each line: `#` in shell, YAML and Terraform, `//` in Bicep.
 
     Foreign text in it must be `quoted`, so that it has no line breaks.
     """
-    start = f"{' ' * indent}# "
+    start = f"{' ' * indent}{mark} "
     yield from textwrap.wrap(
         text, WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
     )

@@ -10,7 +10,7 @@ import pytest
 
 from acr_cleanup.clusters.api_server.discovery import NOT_READ
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.commands.cluster_role import FURTHER
+from acr_cleanup.commands.rights.cluster_role import FURTHER
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.permission_scripts import print_script
 from tests.helpers.stage import Stage, staged
