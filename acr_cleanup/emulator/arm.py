@@ -163,8 +163,8 @@ class ResourceManager:
             message = f"The provided subscription identifier '{subscription}' is malformed or invalid."
             raise ArmError(400, "InvalidSubscriptionId", message) from None
         known = {cluster.subscription_id.lower() for cluster in self._world.clusters.values()}
-        known |= self._world.services.subscriptions
-        if subscription.lower() not in known | {self._world.registry.subscription_id.lower()}:
+        known.add(self._world.registry.subscription_id.lower())
+        if subscription.lower() not in known and not self._world.services.has(f"/subscriptions/{subscription}"):
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
 
     def _check_group(self, subscription: str, group: str) -> None:

@@ -69,11 +69,9 @@ class ServicesState:
         self.resources[resource_id.lower()] = resource
         return resource
 
-    @property
-    def subscriptions(self) -> set[str]:
-        return {
-            resource_id.split("/")[2] for resource_id in self.resources if resource_id.startswith("/subscriptions/")
-        }
+    def has(self, scope: str) -> bool:
+        """Return whether there is a resource below a scope."""
+        return any(resource_id.startswith(f"{scope.lower()}/") for resource_id in self.resources)
 
     @property
     def groups(self) -> set[tuple[str, str]]:

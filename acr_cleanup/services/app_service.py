@@ -87,7 +87,7 @@ def read_versions(config: dict[str, Any], workload: Workload, reader: Reader, fi
             for document in _documents(rest, path, workload):
                 findings.add(read_images(document, _COMPOSE_IMAGES, workload, registry))
                 # Files of old versions, and of Kubernetes, name images elsewhere.
-                findings.uses += reader.search.read_text(document, workload)
+                findings.uses += reader.search.read_text(document, workload, ())
         elif value is not None and registry.mentioned_in(as_text(value)):
             read_image(Place(path, "", value), workload, registry, findings)
 

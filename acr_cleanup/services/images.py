@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +16,11 @@ from acr_cleanup.core.usage import ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
-ReadText = Callable[[Any, Workload], Iterable[ImageUse]]
-"""Finds images in all text of a resource: environment variables, arguments, tags."""
+ReadText = Callable[[Any, Workload, Sequence[str]], Iterable[ImageUse]]
+"""
+Finds images in all text of a resource: environment variables, arguments, tags. The third value has
+the texts of the images that its image fields name.
+"""
 
 
 @dataclass(slots=True)

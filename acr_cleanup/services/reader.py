@@ -78,7 +78,9 @@ class Reader:
         """Read the image fields and all other text of one resource."""
         findings = read_images(resource.body, images, workload, self.search.registry)
         fields = {use.field for use in findings.uses}
-        findings.uses += [use for use in self.search.read_text(resource.body, workload) if use.field not in fields]
+        texts = [use.text for use in findings.uses]
+        others = self.search.read_text(resource.body, workload, texts)
+        findings.uses += [use for use in others if use.field not in fields]
         findings.identities |= _identities(resource.body)
         return findings
 

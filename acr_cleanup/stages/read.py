@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -144,11 +144,16 @@ class ConfiguredClusters:
         return await read_services(search, self.azure)
 
 
-def uses_in_text(registry: RegistryHost, resource: Any, workload: Workload) -> Iterable[ImageUse]:
-    """Find images in all text of a resource of Azure, with the reader of Kubernetes objects."""
+def uses_in_text(registry: RegistryHost, resource: Any, workload: Workload, known: Sequence[str]) -> Iterable[ImageUse]:
+    """
+    Find images in all text of a resource of Azure, with the reader of Kubernetes objects.
+
+    known: the texts of its image fields. A resource that names the registry nowhere else is not read.
+    """
     from acr_cleanup.clusters.images.pod_specs import uses_in_document  # noqa: PLC0415
 
-    if not registry.mentioned_in(msgspec.json.encode(resource).decode()):
+    text = msgspec.json.encode(resource).decode()
+    if registry.times_in(text) <= registry.times_in("\n".join(known)):
         return ()
     return uses_in_document(resource, workload, "", registry).uses
 
