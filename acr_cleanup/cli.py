@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--plan", metavar="FILE", type=Path, help=reviewed)
         _add_flags(command, Purpose.ALL)
     _add_collect(commands)
+    _add_names(commands)
     _add_explain(commands)
     _add_permissions(commands)
     _add_restore(commands)
@@ -116,7 +117,18 @@ def _add_collect(commands: _Commands) -> None:
         action="append",
         help="read only this cluster of the configuration; may be repeated",
     )
+    command.add_argument(
+        "--names", metavar="FILE", type=Path, help="the names of the registry, written by `acr-cleanup names`"
+    )
     _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS)
+
+
+def _add_names(commands: _Commands) -> None:
+    text = "write the names of the registry into a file, for a collect that cannot reach the registry"
+    command = _add_command(commands, "names", text)
+    _add_config(command)
+    command.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the names")
+    _add_flags(command, Purpose.REGISTRY)
 
 
 def _add_explain(commands: _Commands) -> None:
@@ -248,7 +260,17 @@ def _collect(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = _settings(parsed, environ)
     from acr_cleanup.commands.collect import collect  # noqa: PLC0415
 
-    return _wait(collect(settings, _terminal(settings), environ, out=parsed.out, only=parsed.only or ()))
+    return _wait(
+        collect(settings, _terminal(settings), environ, out=parsed.out, only=parsed.only or (), names=parsed.names)
+    )
+
+
+def _names(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from acr_cleanup.commands.names import names  # noqa: PLC0415
+    from acr_cleanup.settings.load import load_settings  # noqa: PLC0415
+
+    settings = load_settings(parsed.config or _file_here(), _overrides(parsed), environ, needs_clusters=False)
+    return _wait(names(settings, _terminal(settings), environ, out=parsed.out))
 
 
 def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -297,6 +319,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
     "plan": _clean,
     "apply": _clean,
     "collect": _collect,
+    "names": _names,
     "explain": _explain,
     "permissions": _permissions,
     "restore": _restore,

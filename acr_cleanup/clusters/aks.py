@@ -23,7 +23,7 @@ from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.run_command.log import CommandResult
 from acr_cleanup.clusters.run_command.read import read_result
 from acr_cleanup.clusters.run_command.script import CALL as RUN_COMMAND
-from acr_cleanup.clusters.run_command.script import script
+from acr_cleanup.clusters.run_command.script import context, script
 from acr_cleanup.clusters.survey import survey_kinds, with_problem
 from acr_cleanup.clusters.target import Access, AksPlace, ClusterAccess, ClusterSurvey, Search
 from acr_cleanup.core.usage import ClusterScan
@@ -128,7 +128,7 @@ async def _read_directly(
         async with connect(server, replace(access.patience, attempts=1)) as ask:
             await ask("GET", "/version")
     async with connect(server, access.patience) as ask:
-        return await scan(ask, target.key, search.registry, access=Access.DIRECT, helm_history=search.helm_history)
+        return await scan(ask, target.key, search, access=Access.DIRECT)
 
 
 async def _user_server(client: ContainerServiceClient, target: AksPlace, access: ClusterAccess) -> ApiServer:
@@ -170,14 +170,14 @@ async def _read_by_run_command(
     entra = properties is not None and properties.aad_profile is not None
     options = ConnectionOptions.of(access.azure)
     request = RunCommandRequest(
-        command=script(search.registry, search.helm_history),
-        context="",
+        command=script(search),
+        context=context(search.names),
         # Without this token, the command would run as an administrator on clusters with local
         # accounts, and fail on others.
         cluster_token=await options.token(f"{AKS_SERVER_APP}/.default") if entra else None,
     )
     result = await _run(client, target, request)
-    return await asyncio.to_thread(read_result, result, target.key, search.registry, search.helm_history)
+    return await asyncio.to_thread(read_result, result, target.key, search)
 
 
 async def _run(client: ContainerServiceClient, target: AksPlace, request: RunCommandRequest) -> CommandResult:

@@ -16,7 +16,7 @@ from acr_cleanup.core.usage import ClusterScan
 async def read_kubernetes(target: KubeconfigPlace, access: ClusterAccess, search: Search) -> ClusterScan:
     """Scan the cluster. Raises `ReadFailure`."""
     async with connect(_server(target, access), access.patience) as ask:
-        return await scan(ask, target.key, search.registry, access="kubeconfig", helm_history=search.helm_history)
+        return await scan(ask, target.key, search, access="kubeconfig")
 
 
 async def survey_kubernetes(target: KubeconfigPlace, survey: ClusterSurvey, access: ClusterAccess) -> ClusterSurvey:

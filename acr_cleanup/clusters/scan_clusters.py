@@ -12,7 +12,6 @@ from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.target import ClusterAccess, ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
@@ -22,26 +21,24 @@ logger = logging.getLogger(__name__)
 
 async def scan_clusters(
     targets: Sequence[ClusterTarget],
-    registry: RegistryHost,
+    search: Search,
     azure: Azure,
     *,
     progress: Callable[[ClusterScan], None] | None = None,
     concurrency: int = 64,
     patience: Patience | None = None,
-    helm_history: int = 0,
     waive: Collection[Waiver] = (),
 ) -> tuple[ClusterScan, ...]:
     """
     Return one scan per target, in the order of the targets.
 
     progress: called with each scan when it is finished.
-    helm_history: how many revisions of each Helm release count as used.
+    search: what to look for in each of them.
     waive: kinds that block nothing if they could not be listed.
 
     A cluster that cannot be read gets a blocker, and the others are read. Raises only
     `IdentityError`, without a login.
     """
-    search = Search(registry, helm_history)
     async with open_manager(azure) as manager:
         access = ClusterAccess(azure, manager, patience or Patience())
 

@@ -10,7 +10,8 @@ configuration.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,18 +20,25 @@ from pathlib import Path
 import msgspec
 
 from acr_cleanup import __version__
+from acr_cleanup.core.mentions import ListedNames, Mention
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.records.encoding import content_hash, well_formed
+from acr_cleanup.records.names import RegistryNames
 from acr_cleanup.records.snapshot import (
     SNAPSHOT_VERSION,
     ScannedCluster,
     SearchedRegistry,
     Snapshot,
     SnapshotBlocker,
+    SnapshotMention,
     SnapshotUse,
 )
 
+_QUOTED = re.compile(r": '.*'(?=\. Nothing is kept for it\.)", re.DOTALL)
+"""The text of an object in a note; a snapshot has none."""
+_MENTIONS_OF_ONE = 5
+"""One mention keeps a tag. Reports show a few."""
 MAX_BYTES = 512 * 1024 * 1024
 """A larger file is not opened. 50,000 uses take 20 MB."""
 
@@ -50,13 +58,20 @@ class SnapshotEntry:
 
 
 def write_snapshot(
-    path: Path, registry: RegistryHost, clusters: Iterable[SnapshotEntry], *, helm_history: int, created_at: datetime
+    path: Path,
+    registry: RegistryHost,
+    clusters: Iterable[SnapshotEntry],
+    *,
+    helm_history: int,
+    created_at: datetime,
+    names: RegistryNames | None = None,
 ) -> None:
     """
     Write these clusters to `path`. Raises `OSError`.
 
     registry: the registry whose uses the scans have.
     helm_history: how many revisions of each Helm release they count as used.
+    names: of the registry. Of what the clusters mention, only these are written.
 
     The file is replaced as a whole, after all of it is written: a failure leaves the previous file
     in place.
@@ -67,7 +82,8 @@ def write_snapshot(
         created_at.astimezone(UTC),
         SearchedRegistry(registry.login_server, sorted(registry.aliases)),
         helm_history,
-        [_recorded(entry) for entry in clusters],
+        names.read_at.astimezone(UTC) if names is not None else None,
+        [_recorded(entry, names) for entry in clusters],
         hash="",
     )
     document.hash = content_hash(document)
@@ -86,7 +102,7 @@ def write_snapshot(
             unfinished.unlink()
 
 
-def _recorded(entry: SnapshotEntry) -> ScannedCluster:
+def _recorded(entry: SnapshotEntry, names: RegistryNames | None) -> ScannedCluster:
     scan = entry.scan
     return ScannedCluster(
         scan.cluster,
@@ -95,9 +111,26 @@ def _recorded(entry: SnapshotEntry) -> ScannedCluster:
         scan.objects,
         entry.read_at.astimezone(UTC),
         [well_formed(_use(use)) for use in scan.uses],
+        [well_formed(mention) for listed in (names.listed() if names else ()) for mention in _mentions(scan, listed)],
         [_blocker(blocker) for blocker in scan.blockers],
         [_blocker(blocker) for blocker in scan.waived],
-        well_formed(list(scan.notes)),
+        well_formed([_QUOTED.sub("", note) for note in scan.notes]),
+    )
+
+
+def _mentions(scan: ClusterScan, listed: ListedNames) -> Iterator[SnapshotMention]:
+    found = scan.mentions.of(listed)
+    for tag, mentions in found.by_tag.items():
+        yield from (_mention(mention, listed.repository, tag, None) for mention in mentions[:_MENTIONS_OF_ONE])
+    for digest, mentions in found.by_digest.items():
+        yield from (_mention(mention, listed.repository, None, digest) for mention in mentions[:_MENTIONS_OF_ONE])
+    yield from (_mention(mention, listed.repository, None, None) for mention in found.of_any[:_MENTIONS_OF_ONE])
+
+
+def _mention(mention: Mention, repository: str, tag: str | None, digest: str | None) -> SnapshotMention:
+    workload = mention.workload
+    return SnapshotMention(
+        workload.namespace, workload.kind, workload.name, mention.field, repository, tag, digest, str(mention.how)
     )
 
 

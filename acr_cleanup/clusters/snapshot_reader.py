@@ -6,7 +6,8 @@ cluster and registry.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -19,7 +20,9 @@ from acr_cleanup import __version__
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import MAX_BYTES
 from acr_cleanup.clusters.target import SnapshotPlace
+from acr_cleanup.core.mentions import How, ListedNames, Mention, RepositoryMentions
 from acr_cleanup.core.references import (
+    DOCKER_HUB,
     Digest,
     ImageReference,
     RegistryHost,
@@ -32,7 +35,14 @@ from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
 from acr_cleanup.records.encoding import content_hash
 from acr_cleanup.records.parts import SchemaVersion
-from acr_cleanup.records.snapshot import SNAPSHOT_VERSION, ScannedCluster, Snapshot, SnapshotBlocker, SnapshotUse
+from acr_cleanup.records.snapshot import (
+    SNAPSHOT_VERSION,
+    ScannedCluster,
+    Snapshot,
+    SnapshotBlocker,
+    SnapshotMention,
+    SnapshotUse,
+)
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead the clock of the machine that read the cluster may be."""
@@ -66,7 +76,8 @@ def read_snapshot(
         seen = f"it was read from {was}, not from {target.resource_id}."
         raise ReadFailure(call, seen, f"Correct `resource_id`, or name another snapshot. {_again(target)}")
     try:
-        scan = _scan(target, recorded)
+        scan = _scan(target, recorded, file.names_read_at)
+        _check_mentions(recorded)
     except InvalidReference as error:
         raise ReadFailure(call, f"it has an invalid image reference: {quoted(error.seen)}", _again(target)) from error
     problems = _problems(target, file, recorded, registry, helm_history, now or datetime.now(UTC))
@@ -112,6 +123,9 @@ def _problems(
     if file.helm_history < helm_history:
         seen = f"it has {file.helm_history} revisions of each Helm release, and this run asks for {helm_history}."
         yield ReadFailure(call, seen, f"Set `helm_history: {helm_history}` there. {again}")
+    if file.names_read_at is None:
+        seen = "it was collected without the names of the registry, so what the clusters mention is not in it."
+        yield ReadFailure(call, seen, f"Let it read the registry, or pass `--names FILE` there. {again}")
     age = now - recorded.read_at
     read_at = f"it was read at {in_utc(recorded.read_at):%Y-%m-%d %H:%M:%S} UTC"
     if age > target.max_age:
@@ -121,7 +135,38 @@ def _problems(
         yield ReadFailure(call, seen, f"Set the clocks of both machines. {again}")
 
 
-def _scan(target: SnapshotPlace, recorded: ScannedCluster) -> ClusterScan:
+class RecordedMentions:
+    """The mentions of a snapshot. Implements `MentionSource`."""
+
+    def __init__(self, cluster: str, mentions: Iterable[SnapshotMention], names_read_at: datetime | None) -> None:
+        self._cluster = cluster
+        self._names_read_at = names_read_at
+        self._of: defaultdict[str, list[SnapshotMention]] = defaultdict(list)
+        for mention in mentions:
+            self._of[mention.repository].append(mention)
+
+    def of(self, listed: ListedNames) -> RepositoryMentions:
+        by_tag: defaultdict[str, tuple[Mention, ...]] = defaultdict(tuple)
+        by_digest: defaultdict[Digest, tuple[Mention, ...]] = defaultdict(tuple)
+        of_any: list[Mention] = []
+        for recorded in self._of.get(listed.repository, ()):
+            workload = Workload(self._cluster, recorded.namespace, recorded.kind, recorded.name)
+            word = recorded.tag or recorded.digest or ""
+            mention = Mention(workload, recorded.field, listed.repository, word, How(recorded.how))
+            if recorded.tag is not None:
+                by_tag[recorded.tag] += (mention,)
+            elif recorded.digest is not None:
+                by_digest[parse_digest(recorded.digest)] += (mention,)
+            else:
+                of_any.append(mention)
+        for tag, pushed in listed.tags.items():
+            # What was pushed since then, nobody has looked for.
+            if self._names_read_at and pushed is not None and pushed > self._names_read_at - CLOCK_SKEW:
+                by_tag[tag] += (Mention(Workload(self._cluster, "", "", ""), "", listed.repository, tag, How.UNKNOWN),)
+        return RepositoryMentions(by_tag, by_digest, tuple(of_any))
+
+
+def _scan(target: SnapshotPlace, recorded: ScannedCluster, names_read_at: datetime | None) -> ClusterScan:
     """Make the scan of a recorded cluster. Raises `InvalidReference`."""
     references: dict[tuple[str, str, str | None, str | None], ImageReference] = {}
 
@@ -162,6 +207,7 @@ def _scan(target: SnapshotPlace, recorded: ScannedCluster) -> ClusterScan:
         notes=tuple(recorded.notes),
         read_at=recorded.read_at,
         resource_id=recorded.resource_id or "",
+        mentions=RecordedMentions(target.key, recorded.mentions, names_read_at),
     )
 
 
@@ -183,6 +229,15 @@ def _reference(host: str, repository: str, tag: str | None, digest: str | None) 
     return reference
 
 
+def _check_mentions(recorded: ScannedCluster) -> None:
+    """Raises `InvalidReference` for a mention of names that no registry has."""
+    for mention in recorded.mentions:
+        _reference(DOCKER_HUB, f"x/{mention.repository}", mention.tag, mention.digest)
+        if mention.how not in _HOW:
+            raise InvalidReference(f"{mention.how!r} is no way to mention an image.")
+
+
+_HOW = frozenset(How)
 _decoding = Lock()
 
 

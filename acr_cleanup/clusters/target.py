@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from acr_cleanup.access.read_failure import ReadFailure
     from acr_cleanup.access.resource_manager import ResourceManager
     from acr_cleanup.clusters.api_server.client import Patience
+    from acr_cleanup.clusters.images.names import Names
     from acr_cleanup.clusters.images.pod_specs import Kind
     from acr_cleanup.core.references import RegistryHost
     from acr_cleanup.core.usage import ClusterScan
@@ -50,13 +51,25 @@ class ClusterAccess:
 @dataclass(frozen=True, slots=True)
 class Search:
     """
-    The uses to look for in a cluster.
+    What to look for in a cluster.
 
+    names: of the registry.
     helm_history: how many revisions of each Helm release count as used.
+    ignore_kinds: kinds that describe images and do not need them, as kubectl names them in lower
+        case (`*.group` for all kinds of a group).
     """
 
-    registry: RegistryHost
+    names: Names
     helm_history: int = 0
+    ignore_kinds: frozenset[str] = frozenset()
+
+    @property
+    def registry(self) -> RegistryHost:
+        return self.names.registry
+
+    def ignores(self, kind: Kind) -> bool:
+        """Does this kind only describe images?"""
+        return bool(self.ignore_kinds & {str(kind).lower(), f"*.{kind.group}"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.target import ClusterTarget
-from acr_cleanup.commands.run import REFUSED, service_choice
+from acr_cleanup.commands.names import or_names_file, read_names_file
+from acr_cleanup.commands.run import REFUSED, configured_clusters
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
-from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, unexpected
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError, unexpected
+from acr_cleanup.records.names import RegistryNames
 from acr_cleanup.reports import files, markdown_failures, words
 from acr_cleanup.reports.collected import CollectedReport
 from acr_cleanup.reports.dialect import GITHUB, Dialect
@@ -22,8 +25,9 @@ from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
-from acr_cleanup.stages.connect import open_azure
-from acr_cleanup.stages.read import ConfiguredClusters
+from acr_cleanup.stages.connect import open_azure, open_registry
+from acr_cleanup.stages.names import read_registry_names, read_repository_names
+from acr_cleanup.stages.read import ConfiguredClusters, used_repositories
 
 log = logging.getLogger("acr_cleanup")
 
@@ -35,6 +39,7 @@ async def collect(
     *,
     out: Path,
     only: Collection[str] = (),
+    names: Path | None = None,
     dialect: Dialect = GITHUB,
 ) -> int:
     """
@@ -47,10 +52,11 @@ async def collect(
     """
     settings = replace(settings, clusters=_select(settings.clusters, only))
     files.prepare_file(out, "out", "the usage snapshot")
+    known = read_names_file(names, settings.registry.login_server) if names is not None else None
     stop = Stop()
     with stop.on_signals():
         try:
-            return await _collect(settings, runtime, environ, out, stop, dialect)
+            return await _collect(settings, runtime, environ, out, stop, dialect, known)
         except asyncio.CancelledError:
             if not stop.event.is_set():
                 raise
@@ -71,30 +77,49 @@ async def collect(
             runtime.finish()
 
 
+async def _read_names(
+    azure: Azure, settings: Settings, clusters: ConfiguredClusters, runtime: Runtime, started: datetime
+) -> RegistryNames:
+    """Read the names of the registry. Where it does not list its repositories, those of the used ones."""
+    host = settings.registry
+    try:
+        async with open_registry(
+            azure, host, audience=settings.cloud.audience, concurrency=settings.concurrency
+        ) as registry:
+            repositories = await read_repository_names(registry)
+            if repositories is None:
+                repositories = await used_repositories(clusters, runtime.progress)
+            return await read_registry_names(registry, host.login_server, repositories, runtime.progress, started)
+    except RegistryError as error:
+        raise or_names_file(error) from error
+
+
 async def _collect(
-    settings: Settings, runtime: Runtime, environ: Mapping[str, str], out: Path, stop: Stop, dialect: Dialect
+    settings: Settings,
+    runtime: Runtime,
+    environ: Mapping[str, str],
+    out: Path,
+    stop: Stop,
+    dialect: Dialect,
+    known: RegistryNames | None,
 ) -> int:
     title = f"Read the clusters for {settings.registry.login_server}"
     with runtime.group(title):
         async with open_azure(
             settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
         ) as azure:
-            clusters = ConfiguredClusters(
-                azure,
-                settings.registry,
-                settings.clusters,
-                settings.helm_history,
-                settings.waive,
-                settings.subscriptions,
-                services=service_choice(settings),
-            )
+            clusters = configured_clusters(azure, settings)
             # Taken before the first request: a workload deployed during the reading may be missed.
             started = datetime.now(UTC)
-            scans = await unless_stopped(clusters.scan(runtime.progress), stop.event)
+            if known is None:
+                known = await unless_stopped(_read_names(azure, settings, clusters, runtime, started), stop.event)
+            repositories = [repository.name for repository in known.repositories]
+            scans = await unless_stopped(clusters.scan(runtime.progress, repositories), stop.event)
             services: tuple[ClusterScan, ...] = ()
             # Not with `auto`: a machine that reads clusters on its site may not reach Azure.
             if settings.services and settings.services != {"auto"}:
-                services, outside = await unless_stopped(clusters.read_services(planned=True), stop.event)
+                read = clusters.read_services(repositories, planned=True)
+                services, outside = await unless_stopped(read, stop.event)
                 for warning in outside.warnings:
                     runtime.annotate(Level.WARNING, "ACR cleanup", words.plain(warning))
     write_snapshot(
@@ -103,6 +128,7 @@ async def _collect(
         (*_records(settings.clusters, scans, started), *(SnapshotEntry(scan, started) for scan in services)),
         helm_history=settings.helm_history,
         created_at=datetime.now(UTC),
+        names=known,
     )
     report = CollectedReport((*scans, *services), str(out))
     runtime.show(report)

@@ -25,6 +25,7 @@ from acr_cleanup.reports.explanation import explain_item
 from acr_cleanup.reports.past import explain_past
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.read import read_usage
 
 EXPLAINED = 0
@@ -132,7 +133,8 @@ async def _read(
     Unlike a run, it reads the children and subjects of all manifests.
     """
     connections.registry.announce([target.repository])
-    usage: UsageIndex = await read_usage(connections.sources, runtime.progress, clock)
+    names = await read_repository_names(connections.registry)
+    usage: UsageIndex = await read_usage(connections.sources, names, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, target.repository)
     listed: RepositoryInventory = await connections.registry.list_repository(target.repository)
     now = clock()

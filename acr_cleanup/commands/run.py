@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from acr_cleanup.access.azure import Azure
+from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
 from acr_cleanup.core.plan import Plan
@@ -29,7 +31,9 @@ from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warnin
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
+from acr_cleanup.stages.cache_rules import read_cache_rules
 from acr_cleanup.stages.connect import open_azure, open_registry
+from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
 from acr_cleanup.stages.read import ConfiguredClusters, ServiceChoice, UsageSources, read_usage
@@ -109,16 +113,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             include_locked=settings.policy.include_locked,
         ) as registry,
     ):
-        clusters = ConfiguredClusters(
-            azure,
-            settings.registry,
-            settings.clusters,
-            settings.helm_history,
-            settings.waive,
-            settings.subscriptions,
-            unlisted_block=settings.require_all_clusters,
-            services=service_choice(settings),
-        )
+        clusters = configured_clusters(azure, settings)
         soft_delete = partial(
             read_soft_delete,
             azure,
@@ -143,11 +138,36 @@ def service_choice(settings: Settings) -> ServiceChoice:
     )
 
 
+def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
+    """Return the clusters of these settings."""
+    return ConfiguredClusters(
+        azure,
+        settings.registry,
+        settings.clusters,
+        settings.helm_history,
+        settings.waive,
+        dict(settings.mirrors),
+        partial(
+            read_cache_rules,
+            azure,
+            settings.registry,
+            settings.registry_subscription_id,
+            settings.registry_resource_group,
+        ),
+        ignored_kinds(settings.ignore_kinds),
+        settings.subscriptions,
+        unlisted_block=settings.require_all_clusters,
+        services=service_choice(settings),
+    )
+
+
 @dataclass
 class _Run:
     """The state of a run. If the run ends early, its result is made from this state."""
 
     plan: Plan
+    names: frozenset[str] | None = None
+    """The names of the registry's repositories; None if they cannot be listed."""
     undo: Undo = field(default_factory=Undo)
     refusals: tuple[str, ...] = ()
     applied: Applied = field(default_factory=Applied)
@@ -182,7 +202,8 @@ async def clean(
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
-            usage = await unless_stopped(read_usage(sources, runtime.progress, clock), stop)
+            run.names = await unless_stopped(read_repository_names(registry), stop)
+            usage = await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop)
             run.plan = await unless_stopped(
                 make_plan(
                     registry,
@@ -193,6 +214,7 @@ async def clean(
                     clock,
                     backup=settings.backup,
                     exact_sizes=settings.exact_sizes,
+                    catalog=run.names,
                     reviewed=reviewed.repositories if reviewed is not None else None,
                 ),
                 stop,
@@ -206,7 +228,7 @@ async def clean(
                 if run.undo.text:
                     runtime.log(Level.INFO, run.undo.text)
                 if not (dry_run or obstacles):
-                    run.applied, run.proof = await _delete(run.plan, connections, settings, runtime, stop, clock)
+                    run.applied, run.proof = await _delete(run, connections, settings, runtime, stop, clock)
     except AcrCleanupError as error:
         log.debug("the run ended early", exc_info=True)
         run.errors = (Blocker(error.where or host, "", error.seen, error.remedy),)
@@ -246,7 +268,7 @@ async def clean(
 
 
 async def _delete(
-    plan: Plan,
+    run: _Run,
     connections: Connections,
     settings: Settings,
     runtime: Runtime,
@@ -254,13 +276,13 @@ async def _delete(
     clock: Callable[[], datetime],
 ) -> tuple[Applied, Proof | None]:
     """Apply the plan, then verify that every image in use can still be pulled."""
-    registry, witness = connections.registry, Witness()
+    plan, registry, witness = run.plan, connections.registry, Witness()
     # If the journal cannot be opened, this raises, and nothing has been deleted.
     with open_journal(settings.report_dir, plan, clock(), _parameters(settings)) as journal:
         applied = await apply(
             plan,
             registry,
-            lambda: read_usage(connections.sources, runtime.progress, clock, planned=True),
+            lambda: read_usage(connections.sources, run.names, runtime.progress, clock, planned=True),
             stop=stop,
             concurrency=settings.concurrency,
             report=_count_tags(plan, runtime.progress),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
+from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import Digest
 
 INDEX_MEDIA_TYPES = frozenset(
@@ -212,6 +213,16 @@ class RepositoryInventory:
     def used_by(self, digests: Iterable[Digest], tags: Iterable[str] = ()) -> RepositoryInventory:
         """The same inventory, with these digests and tags marked as used."""
         return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
+
+    @property
+    def listed_names(self) -> ListedNames:
+        """The names in this repository, to look up what mentions them."""
+        return ListedNames(
+            self.name,
+            {tag.name: tag.updated_at for tag in self.tags},
+            self.manifests.keys() | self.tags_of.keys(),
+            source=(id(self.tags), len(self.manifests)),
+        )
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with manifests whose bodies were read, or proved unreadable."""

@@ -23,6 +23,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.selection import captured, patterns
 from acr_cleanup.core.shard import WHOLE, Shard, part_of
@@ -55,6 +56,7 @@ class Rule(StrEnum):
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
+    MENTIONED = "mentioned"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
     UNKNOWN_AGE = "unknown-age"
@@ -199,6 +201,30 @@ def in_use(evidence: Evidence) -> KeptTags:
             yield tag, KeepReason(Rule.IN_USE, detail, any_image)
 
 
+def mentioned(evidence: Evidence) -> KeptTags:
+    """
+    Keep a tag that an object of a cluster names together with its repository, or whose digest it contains.
+
+    Weaker evidence than a use: how the object writes the image is unknown, only the names are known.
+    """
+    inventory = evidence.inventory
+    mentions = mentions_of(evidence)
+    by_family: defaultdict[Digest, list[Mention]] = defaultdict(list)
+    for mentioned_digest in sorted(mentions.by_digest):
+        for digest in inventory.family(mentioned_digest):
+            by_family[digest].extend(mentions.by_digest[mentioned_digest])
+    for tag in inventory.tags:
+        reasons = (*mentions.by_tag.get(tag.name, ()), *by_family.get(tag.digest, ()), *mentions.of_any)
+        if reasons:
+            more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+            yield tag, KeepReason(Rule.MENTIONED, f"{reasons[0]}{more}")
+
+
+def mentions_of(evidence: Evidence) -> RepositoryMentions:
+    """The mentions of the repository, of the names that the registry listed."""
+    return evidence.usage.mentions(evidence.inventory.listed_names)
+
+
 def locked(evidence: Evidence) -> KeptTags:
     """
     Keep a tag if the repository, the tag or its manifest is locked against deletion or writing.
@@ -308,6 +334,7 @@ class ChartGroup(StrEnum):
     """The slices of kept tags in the chart of a summary. `{…}` is a field of the policy."""
 
     IN_USE = "in use"
+    MENTIONED = "mentioned"
     YOUNG = "younger than {older_than}"
     NEWEST = "newest {keep_last}"
     OTHER = "other reasons"
@@ -340,6 +367,9 @@ class KeepRule:
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
     KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(
+        Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
+    ),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),

@@ -116,17 +116,6 @@ class RegistryHost:
         """
         return any(self.owns(match.group()) for match in _HOST_IN_TEXT.finditer(text))
 
-    def times_in(self, text: str) -> int:
-        """
-        How often does this text contain a host name of the registry? As `mentioned_in`.
-
-        >>> RegistryHost("contoso.azurecr.io").times_in("contoso.azurecr.io/a, CONTOSO.azurecr.io/b")
-        2
-        """
-        # Most words have no full stop or colon, and are no host of a registry.
-        hosts = (match.group() for match in _HOST_IN_TEXT.finditer(text))
-        return sum(self.owns(host) for host in hosts if "." in host or ":" in host)
-
 
 # Longest runs of host characters. A lookalike such as `contoso.azurecr.io.evil.example` is one run,
 # and does not match.

@@ -17,13 +17,21 @@ the policy sets `delete_untagged`, it is also deleted on its own.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, describe_duration, kept_by_lock, scope_reason
+from acr_cleanup.core.policy import (
+    Evidence,
+    RetentionPolicy,
+    Rule,
+    describe_duration,
+    kept_by_lock,
+    mentions_of,
+    scope_reason,
+)
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.usage import UsageIndex
 
@@ -63,7 +71,8 @@ def prepare(
 
     backup: every deleted manifest must be a step of its own, so all referrers must be read.
     """
-    inventory = inventory.used_by(usage.digests(inventory.name), usage.tags(inventory.name))
+    mentions = usage.mentions(inventory.listed_names)
+    inventory = inventory.used_by(usage.digests(inventory.name) | mentions.by_digest.keys(), usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
     return replace(inventory, candidates=untagged, all_referrers=backup)
 
@@ -73,7 +82,7 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     inventory = evidence.inventory
     if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
         return frozenset()
-    used = evidence.usage.digests(inventory.name)
+    used = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
     return frozenset(
         digest
         for digest, manifest in inventory.manifests.items()
@@ -94,13 +103,14 @@ def removable(evidence: Evidence, free_tags: Iterable[str]) -> Removal:
     return RemovableSet(evidence, set(free_tags)).shrink()
 
 
-def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> frozenset[Digest]:
+def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> Mapping[Digest, Rule]:
     """
-    Every digest in the index families of the used digests.
+    Every digest in the index families of the used and of the mentioned digests, with the rule that keeps it.
 
     A runtime may report the digest of an index or of the child that it chose.
     """
-    return inventory.families(usage.digests(inventory.name))
+    families = dict.fromkeys(inventory.families(usage.mentions(inventory.listed_names).by_digest), Rule.MENTIONED)
+    return families | dict.fromkeys(inventory.families(usage.digests(inventory.name)), Rule.IN_USE)
 
 
 class RemovableSet:
@@ -193,7 +203,7 @@ class RemovableSet:
 
 def reasons_to_keep(
     evidence: Evidence,
-    used: Container[Digest],
+    used: Mapping[Digest, Rule],
     deleted_tags: Container[str],
     deleted_manifests: Container[Digest],
     digest: Digest,
@@ -206,8 +216,9 @@ def reasons_to_keep(
     """
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
-    if digest in used:
-        yield Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
+    if (rule := used.get(digest)) is not None:
+        by = "a workload runs or pins it" if rule is Rule.IN_USE else "an object of a cluster contains its digest"
+        yield Reason(rule, f"{by}, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
@@ -272,6 +283,8 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
     """Repository-wide reasons to keep untagged manifests: out of scope, or an open reference."""
     if (reason := scope_reason(evidence)) is not None:
         yield Reason(reason.rule, reason.detail)
+    if mentions_of(evidence).of_any:
+        yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
     if evidence.usage.of_any(evidence.inventory.name):
         yield Reason(Rule.IN_USE, "something names its repository without saying which image")
 

@@ -8,30 +8,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from acr_cleanup.core.mentions import (
+    NO_MENTIONS,
+    ListedNames,
+    MentionSource,
+    NoMentions,
+    RepositoryMentions,
+    merged,
+)
 from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.workload import Workload
 
 SERVICES = "azure"
 """
 The name of all services of Azure in waivers. The scan of one subscription is `azure:SUBSCRIPTION`.
 """
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Workload:
-    """
-    A Kubernetes object that names or runs images.
-
-    `namespace` is empty for cluster-scoped objects.
-    """
-
-    cluster: str
-    namespace: str
-    kind: str
-    name: str
-
-    def __str__(self) -> str:
-        inside = f"{self.namespace}/" if self.namespace else ""
-        return f"{self.cluster}/{inside}{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +85,7 @@ class ClusterScan:
     notes: further facts about the cluster; sentences, without its name.
     read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
     resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
+    mentions: what objects of the cluster name besides the uses.
     """
 
     cluster: str
@@ -105,6 +97,7 @@ class ClusterScan:
     notes: tuple[str, ...] = ()
     read_at: datetime | None = None
     resource_id: str = ""
+    mentions: MentionSource = field(default_factory=NoMentions, compare=False, repr=False)
 
     @property
     def is_service(self) -> bool:
@@ -175,6 +168,7 @@ class UsageIndex:
     repositories: frozenset[str] = field(compare=False)
     running: frozenset[str] = field(compare=False)
     outside: Outside = field(default_factory=Outside)
+    _mentions: dict[str, tuple[object, RepositoryMentions]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, scans: Iterable[ClusterScan], read_at: datetime, outside: Outside | None = None) -> UsageIndex:
@@ -241,6 +235,20 @@ class UsageIndex:
         folders = ("/".join((*parts[:end], "")) for end in range(1, len(parts)))
         return tuple(use for name in (repository, *folders) for use in self._open.get(name, ()))
 
+    def mentions(self, listed: ListedNames) -> RepositoryMentions:
+        """The mentions of a repository, of those names that the registry has."""
+        sources = [scan.mentions for scan in self.scans if not isinstance(scan.mentions, NoMentions)]
+        if not sources:
+            return NO_MENTIONS
+        # One decision asks several times.
+        source, found = self._mentions.get(listed.repository, (None, NO_MENTIONS))
+        if source is None or source != listed.source:
+            found = merged(source.of(listed) for source in sources)
+            if len(self._mentions) >= _REPOSITORIES_HELD:
+                self._mentions.clear()
+            self._mentions[listed.repository] = listed.source, found
+        return found
+
     def tags(self, repository: str) -> frozenset[str]:
         """Every tag of this repository that a use names."""
         return frozenset(self._by_tag.get(repository, ()))
@@ -250,6 +258,7 @@ class UsageIndex:
         return frozenset(self._by_digest.get(repository, ()))
 
 
+_REPOSITORIES_HELD = 32
 Name = TypeVar("Name")
 _Grouped = defaultdict[str, defaultdict[Name, list[ImageUse]]]
 

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from acr_cleanup.records.parts import Count, Moment, ObjectCount, ToolVersion
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 
 class SnapshotUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -36,6 +36,27 @@ class SnapshotUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     digest: str | None
     running: bool
     """True for a container of a pod. Only these make a repository run in a cluster."""
+
+
+class SnapshotMention(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """
+    One object that names a repository together with one of its tags or digests.
+
+    Only names that the registry has are recorded, never the text of an object.
+    """
+
+    namespace: str
+    """Empty for cluster-scoped objects."""
+    kind: str
+    name: str
+    field: str
+    """The path of the field that has the name of the repository."""
+    repository: str
+    tag: str | None
+    digest: str | None
+    """Without tag and digest, any tag of the repository may be meant."""
+    how: str
+    """How the object names it: beside, object, near, digest, folder or open."""
 
 
 class SnapshotBlocker(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,6 +91,8 @@ class ScannedCluster(msgspec.Struct, forbid_unknown_fields=True):
     """When the reading began. RFC 3339, UTC."""
     uses: list[SnapshotUse]
     """Every place that names an image of the registry."""
+    mentions: list[SnapshotMention]
+    """Every object that names a tag or digest that the registry has."""
     blockers: list[SnapshotBlocker]
     """Everything that could not be read. A run with a blocker deletes nothing."""
     waived: list[SnapshotBlocker]
@@ -100,6 +123,8 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     registry: SearchedRegistry
     helm_history: Count
     """How many revisions of each Helm release were read."""
+    names_read_at: Moment | None
+    """When the names of the registry were read. Tags pushed later are not looked for. Null: no names were known."""
     clusters: list[ScannedCluster]
     """Every cluster, also if it could not be read."""
     hash: Annotated[str, Meta(extra_json_schema={"pattern": "^sha256:[0-9a-f]{64}$"})]

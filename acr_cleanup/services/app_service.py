@@ -19,7 +19,7 @@ from acr_cleanup.access.arm_fields import Place, first
 from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.usage import Workload
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, as_text, read_image, read_images
 from acr_cleanup.services.reader import AT_ONCE, Reader, guarded
@@ -87,7 +87,7 @@ def read_versions(config: dict[str, Any], workload: Workload, reader: Reader, fi
             for document in _documents(rest, path, workload):
                 findings.add(read_images(document, _COMPOSE_IMAGES, workload, registry))
                 # Files of old versions, and of Kubernetes, name images elsewhere.
-                findings.uses += reader.search.read_text(document, workload, ())
+                findings.uses += reader.search.read_text(document, workload)
         elif value is not None and registry.mentioned_in(as_text(value)):
             read_image(Place(path, "", value), workload, registry, findings)
 

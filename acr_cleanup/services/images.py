@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +12,13 @@ import msgspec
 from acr_cleanup.access.arm_fields import Place, places
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.core.references import RegistryHost, parse_reference
-from acr_cleanup.core.usage import ImageUse, Workload
+from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
-ReadText = Callable[[Any, Workload, Sequence[str]], Iterable[ImageUse]]
-"""
-Finds images in all text of a resource: environment variables, arguments, tags. The third value has
-the texts of the images that its image fields name.
-"""
+ReadText = Callable[[Any, Workload], Iterable[ImageUse]]
+"""Finds images in all text of a resource: environment variables, arguments, tags."""
 
 
 @dataclass(slots=True)

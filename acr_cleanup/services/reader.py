@@ -14,7 +14,8 @@ from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resour
 from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.usage import SERVICES, Workload
+from acr_cleanup.core.usage import SERVICES
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, ReadText, read_image, read_images
@@ -78,9 +79,7 @@ class Reader:
         """Read the image fields and all other text of one resource."""
         findings = read_images(resource.body, images, workload, self.search.registry)
         fields = {use.field for use in findings.uses}
-        texts = [use.text for use in findings.uses]
-        others = self.search.read_text(resource.body, workload, texts)
-        findings.uses += [use for use in others if use.field not in fields]
+        findings.uses += [use for use in self.search.read_text(resource.body, workload) if use.field not in fields]
         findings.identities |= _identities(resource.body)
         return findings
 

@@ -50,7 +50,7 @@ def _read_task(task: Resource, reader: Reader) -> Findings:
     text = _HOST_VARIABLE.sub(lambda _: registry.login_server, script)
     fields = {use.field for use in findings.uses}
     body: dict[str, Any] = {**task.body, "encodedTaskContent": text}
-    findings.uses += [use for use in reader.search.read_text(body, workload, ()) if use.field not in fields]
+    findings.uses += [use for use in reader.search.read_text(body, workload) if use.field not in fields]
     if _PURGE.search(script):
         findings.notes += _other_cleaner(task, script)
     return findings

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.core.references import normalise_host
+from acr_cleanup.core.references import COMPONENT, normalise_host
 from acr_cleanup.core.selection import EVERYTHING, PatternRefused, compiled
 from acr_cleanup.core.shard import MOST, Shard
 
@@ -167,6 +167,40 @@ def parse_resource_id(text: str) -> tuple[str, str, str]:
 
 
 WAIVER_FORM = "Write CLUSTER: KIND, as in `production: rollouts.argoproj.io`. The message of the blocker names both."
+
+
+def as_folder(text: str) -> str:
+    """
+    Parse a folder of repositories; `.` and an empty text are the top of the registry.
+
+    >>> as_folder("mirror/dockerhub/"), as_folder(".")
+    ('mirror/dockerhub', '')
+    """
+    folder = text.strip().strip("/")
+    if folder in {"", "."}:
+        return ""
+    if not _FOLDER.fullmatch(folder):
+        raise InvalidOption(f"{shown(text)} is not the beginning of a repository's name.", "Write a path: dockerhub.")
+    return folder
+
+
+def as_kind_name(text: str) -> str:
+    """
+    Parse a kind as kubectl names it, maybe with `!`, in lower case.
+
+    >>> as_kind_name("!Reports.example.com")
+    '!reports.example.com'
+    """
+    kind = text.strip().lower()
+    if not _KIND_NAME.fullmatch(kind):
+        raise InvalidOption(
+            f"{shown(text)} is not the name of a kind.", "Write it as kubectl does: rollouts.argoproj.io"
+        )
+    return kind
+
+
+_FOLDER = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")
+_KIND_NAME = re.compile(r"!?(?:\*|[a-z0-9][a-z0-9-]*)(?:\.[a-z0-9][a-z0-9.-]*)?")
 
 
 def parse_waiver(text: str) -> Waiver:

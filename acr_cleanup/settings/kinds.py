@@ -272,6 +272,8 @@ EXCLUSION = patterns(negatable=False)
 GROUPING = scalar(grammar.as_grouping, minLength=1)
 SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
 HOSTS = list_of(grammar.as_alias)
+MIRRORS = map_of(grammar.as_alias, grammar.as_folder)
+KIND_NAMES = list_of(grammar.as_kind_name)
 WAIVERS = Kind(
     _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
 )

@@ -118,6 +118,14 @@ class Settings:
         "Object kinds to skip if they cannot be listed, as CLUSTER: KIND (production: rollouts.argoproj.io). Images used only "
         "by objects of that kind may be deleted."
     )
+    mirrors: tuple[tuple[str, str], ...] = option(kinds.MIRRORS, group=Group.KEEP, purpose=Purpose.CLUSTERS)(
+        "Upstream registries whose images this registry mirrors, as HOST=FOLDER (docker.io=dockerhub); `.` is no folder. An "
+        "image that a workload names there is kept here."
+    )
+    ignore_kinds: tuple[str, ...] = option(kinds.KIND_NAMES, group=Group.KEEP, purpose=Purpose.CLUSTERS)(
+        "Object kinds that describe images and do not need them, as kubectl names them (reports.example.com, or *.example.com). "
+        "They are added to the reports of scanners and policies, which are ignored by default; ! takes one off."
+    )
     older_than: timedelta = option(kinds.DURATION, "30d", Group.CLEAN)(
         "The minimum time since the last push of a tag before it may be deleted: 30d, 12h, 6w, 2d3h6m, or a number of days."
     )

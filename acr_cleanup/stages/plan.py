@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -42,6 +42,7 @@ async def make_plan(
     *,
     backup: bool = False,
     exact_sizes: bool = False,
+    catalog: Collection[str] | None = None,
     reviewed: Iterable[RepositoryPlan] | None = None,
 ) -> Plan:
     """
@@ -51,9 +52,12 @@ async def make_plan(
 
     backup: the content of deleted manifests is journalled, so it must be readable.
     exact_sizes: measure the freed space. This reads every manifest of a repository that loses one.
+    catalog: the names of all repositories, if they are known.
     reviewed: repositories of a reviewed plan. Then nothing beyond it is planned.
     """
-    catalog = await registry.catalog() if policy.scope is Scope.ALL else ()
+    if catalog is None:
+        # Where it is refused, this says so.
+        catalog = await registry.catalog() if policy.scope is Scope.ALL else ()
     # A reviewed plan of the whole registry may be applied shard by shard.
     ours = None if reviewed is None else tuple(plan for plan in reviewed if policy.shard.includes(plan.repository))
     # Includes reviewed repositories that have left the scope: their tags must end as outcomes too.

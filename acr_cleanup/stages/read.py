@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-from typing import Any, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Protocol
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.target import ClusterTarget, Waiver
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
+from acr_cleanup.core.mentions import MentionSource, NoMentions
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.usage import SERVICES, ClusterScan, ImageUse, Outside, UsageIndex, Workload
+from acr_cleanup.core.usage import SERVICES, ClusterScan, ImageUse, Outside, UsageIndex
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.runtimes.base import Progress
+
+if TYPE_CHECKING:
+    from acr_cleanup.clusters.images.pod_specs import Findings
 
 
 class UsageSources(Protocol):
@@ -31,10 +34,11 @@ class UsageSources(Protocol):
         """Is a cluster that the configuration does not list a blocker? If not, it is a warning."""
         ...
 
-    async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+    async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         """
-        Read all clusters side by side. A cluster that cannot be read completely has blockers in its
-        scan.
+        Read all clusters side by side, and look for the names of these repositories.
+
+        A cluster that cannot be read completely has blockers in its scan.
         """
         ...
 
@@ -42,9 +46,11 @@ class UsageSources(Protocol):
         """Search for clusters that the configuration does not list."""
         ...
 
-    async def read_services(self, *, planned: bool) -> tuple[tuple[ClusterScan, ...], Outside]:
+    async def read_services(
+        self, repositories: Collection[str], *, planned: bool
+    ) -> tuple[tuple[ClusterScan, ...], Outside]:
         """
-        Read the other services of Azure that use images.
+        Read the other services of Azure that use images, and look for the names of these repositories.
 
         planned: a plan exists already, so only what decides is read.
         """
@@ -81,12 +87,18 @@ class ConfiguredClusters:
     helm_history: int = 0
     """Newest revisions of each Helm release that count as used."""
     waive: tuple[Waiver, ...] = ()
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    """Upstream host -> folder of the registry."""
+    read_cache_rules: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """Asks for the cache rules of the registry, which are mirrors too."""
+    ignore_kinds: frozenset[str] = frozenset()
+    """Kinds that describe images and do not need them."""
     subscriptions: tuple[str, ...] = ()
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
     services: ServiceChoice = ServiceChoice()
 
-    async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
+    async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         # The SDKs take more than a second to import; a wrong configuration must not wait for them.
         from acr_cleanup.clusters.scan_clusters import scan_clusters  # noqa: PLC0415
 
@@ -99,12 +111,13 @@ class ConfiguredClusters:
             progress("clusters", done, len(self.targets), f"{scan.cluster}: {summary}")
 
         progress("clusters", 0, len(self.targets), "")
+        rules = await self.read_cache_rules() if self.read_cache_rules is not None and repositories else {}
+        names = Names.of(self.registry, repositories, {**rules, **self.mirrors})
         scans = await scan_clusters(
             self.targets,
-            self.registry,
+            Search(names, self.helm_history, self.ignore_kinds),
             self.azure,
             progress=report,
-            helm_history=self.helm_history,
             waive=self.waive,
         )
         return tuple(
@@ -117,7 +130,9 @@ class ConfiguredClusters:
 
         return await find_unlisted(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
 
-    async def read_services(self, *, planned: bool) -> tuple[tuple[ClusterScan, ...], Outside]:
+    async def read_services(
+        self, repositories: Collection[str], *, planned: bool
+    ) -> tuple[tuple[ClusterScan, ...], Outside]:
         if not self.services.groups:
             return (), Outside()
         from acr_cleanup.clusters.unlisted import KnownClusters  # noqa: PLC0415
@@ -125,10 +140,11 @@ class ConfiguredClusters:
         from acr_cleanup.services.scan import read_services  # noqa: PLC0415
 
         known = await asyncio.to_thread(KnownClusters.of, self.targets)
+        texts = ServiceTexts(Names.of(self.registry, repositories, self.mirrors))
         search = ServiceSearch(
             self.registry,
             subscriptions=self.subscriptions or known.subscriptions,
-            read_text=partial(uses_in_text, self.registry),
+            read_text=texts.read,
             only_these=bool(self.subscriptions),
             registry_subscription=self.services.registry_subscription,
             registry_group=self.services.registry_group,
@@ -141,50 +157,78 @@ class ConfiguredClusters:
             pullers=not planned,
             concurrency=self.services.concurrency,
         )
-        return await read_services(search, self.azure)
+        scans, outside = await read_services(search, self.azure)
+        return tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans), outside
 
 
-def uses_in_text(registry: RegistryHost, resource: Any, workload: Workload, known: Sequence[str]) -> Iterable[ImageUse]:
-    """
-    Find images in all text of a resource of Azure, with the reader of Kubernetes objects.
+@dataclass
+class ServiceTexts:
+    """Reads all text of resources of Azure with the reader of Kubernetes objects, and collects the mentions."""
 
-    known: the texts of its image fields. A resource that names the registry nowhere else is not read.
-    """
-    from acr_cleanup.clusters.images.pod_specs import uses_in_document  # noqa: PLC0415
+    names: Names
+    _found: dict[str, Findings] = field(default_factory=dict)
 
-    text = msgspec.json.encode(resource).decode()
-    if registry.times_in(text) <= registry.times_in("\n".join(known)):
-        return ()
-    return uses_in_document(resource, workload, "", registry).uses
+    def read(self, resource: Any, workload: Workload) -> Iterable[ImageUse]:
+        """Return the uses in a resource; its mentions are added to those of its subscription."""
+        from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document  # noqa: PLC0415
+
+        findings = uses_in_document(resource, workload, "", self.names)
+        self._found.setdefault(workload.cluster, Findings()).add(findings)
+        return findings.uses
+
+    def mentions(self, cluster: str) -> MentionSource:
+        """Return the mentions of a subscription (`azure:SUBSCRIPTION`)."""
+        from acr_cleanup.clusters.images.mention_index import MentionIndex  # noqa: PLC0415
+
+        found = self._found.get(cluster)
+        return NoMentions() if found is None else MentionIndex(found.mentions, found.digests)
 
 
 async def read_usage(
-    sources: UsageSources, progress: Progress, clock: Callable[[], datetime], *, planned: bool = False
+    sources: UsageSources,
+    names: Collection[str] | None,
+    progress: Progress,
+    clock: Callable[[], datetime],
+    *,
+    planned: bool = False,
 ) -> UsageIndex:
     """
     Scan all clusters, read services, and search for unlisted clusters, side by side.
 
-    planned: a plan exists already. Then unlisted clusters are searched for only if they would
-        block.
+    names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
+        that are used, and for what else names these. No other repository can lose anything.
+    planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
     """
     read_at = clock()
     scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()
     outside, beside = Outside(), Outside()
 
-    async def scan() -> None:
-        nonlocal scans
-        scans = await sources.scan(progress)
+    async def read() -> None:
+        nonlocal scans, services, beside
+        known = await used_repositories(sources, progress) if names is None else names
+
+        async def scan() -> None:
+            nonlocal scans
+            scans = await sources.scan(progress, known)
+
+        async def read_services() -> None:
+            nonlocal services, beside
+            services, beside = await sources.read_services(known, planned=planned)
+
+        await gather([scan, read_services], limit=2)
 
     async def find_unlisted() -> None:
         nonlocal outside
         outside = await sources.find_unlisted()
 
-    async def read_services() -> None:
-        nonlocal services, beside
-        services, beside = await sources.read_services(planned=planned)
-
-    jobs = [scan, read_services]
-    if not planned or sources.unlisted_block:
-        jobs.append(find_unlisted)
+    jobs = [read] if planned and not sources.unlisted_block else [read, find_unlisted]
     await gather(jobs, limit=len(jobs))
     return UsageIndex.of((*scans, *services), read_at, outside + beside)
+
+
+async def used_repositories(sources: UsageSources, progress: Progress) -> frozenset[str]:
+    """Return the repositories that are used: the only ones whose names are known without a catalog."""
+    services, _ = await sources.read_services((), planned=True)
+    scans = (*await sources.scan(progress, ()), *services)
+    names = (use.reference.repository for scan in scans for use in scan.uses)
+    return frozenset(name for name in names if not name.endswith("/"))

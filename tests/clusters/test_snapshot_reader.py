@@ -87,8 +87,8 @@ def test_oversized_snapshot_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"\xff\xfe", b"null", b"[]", b"{}", b'"usage"', b"not json", b'{"schema_version": 1}', b'{"schema_version": "1"}',
-        b'{"schema_version": 1, "clusters": null}', b"[" * 100_000, b'{"a":' * 100_000, b'{"schema_version": 1}{}',
+        b"", b"\xff\xfe", b"null", b"[]", b"{}", b'"usage"', b"not json", b'{"schema_version": 2}', b'{"schema_version": "1"}',
+        b'{"schema_version": 2, "clusters": null}', b"[" * 100_000, b'{"a":' * 100_000, b'{"schema_version": 2}{}',
         b"<html>Sign in</html>",
     ],
 )  # fmt: skip
@@ -107,7 +107,7 @@ def test_truncated_snapshot_is_refused(path: Path, length: int) -> None:
 
 def test_other_schema_version_is_refused(path: Path) -> None:
     path.write_text('{"schema_version": 2, "new": {}}')
-    with pytest.raises(ReadFailure, match="its schema version is 2"):
+    with pytest.raises(ReadFailure, match="its schema version is 3"):
         read(path)
 
 

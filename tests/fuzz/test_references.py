@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from acr_cleanup.clusters.images.documents import contents
+from acr_cleanup.clusters.images.free_text import names, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters.images.documents import contents
-from acr_cleanup.clusters.images.free_text import names, read_text
 from acr_cleanup.core.references import RegistryHost, parse_digest, parse_image_id, parse_reference
 from acr_cleanup.errors import InvalidReference
 from tests.helpers.damaged_documents import HOSTILE, bounded_time, fuzz_test, texts

@@ -11,13 +11,32 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.scan import SECRET, scan
-from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Kind
-from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.clusters.images.mention_index import MentionIndex
+from acr_cleanup.clusters.images.names import Names, keys_of
+from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind
+from acr_cleanup.clusters.target import Search
+from acr_cleanup.core.mentions import ListedNames, RepositoryMentions
+from acr_cleanup.core.references import Digest, RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.paths import DATA
 
 CORPUS = DATA / "kubernetes"
 OURS = RegistryHost("contoso.azurecr.io")
+NAMES = Names.of(
+    OURS,
+    [
+        *(
+            f"shop/{name}"
+            for name in ("agent", "api", "db", "helper", "job", "log", "proxy", "report", "side", "web", "worker")
+        ),
+        "a",
+        "charts",
+        "charts/web",
+        "other",
+    ],
+)
+"""The names of the tests' registry."""
+SEARCH = Search(NAMES)
 WEB = "contoso.azurecr.io/shop/web"
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
@@ -25,6 +44,21 @@ OTHER_DIGEST = "sha256:" + "b" * 64
 
 def kind(name: str) -> Kind:
     return next(candidate for candidate in KINDS if candidate.name == name)
+
+
+def mentions_of(found: Findings, repository: str, *tags: str, digests: Iterable[str] = ()) -> RepositoryMentions:
+    """What the objects mention of a repository with these tags and digests."""
+    index = MentionIndex(found.mentions, found.digests)
+    return index.of(ListedNames(repository, dict.fromkeys(tags), tuple(map(Digest, digests))))
+
+
+def kept(found: Findings, repository: str, *tags: str) -> set[str]:
+    """Of a repository with these tags, those that a use or a mention keeps; all for an open one."""
+    mentions = mentions_of(found, repository, *tags)
+    uses = [use.reference for use in found.uses if use.reference.repository == repository]
+    if mentions.of_any or any(use.is_open for use in uses):
+        return set(tags)
+    return {*mentions.by_tag, *({use.tag for use in uses} & set(tags))}
 
 
 def captured(name: str) -> bytes:
@@ -217,13 +251,23 @@ def blockers(scan: ClusterScan) -> str:
 
 
 def used(scan: ClusterScan) -> set[str]:
-    """Return every used reference as text."""
-    return {str(use.reference) for use in scan.uses}
+    """Return every reference that is used, or mentioned with its tag beside it, as text."""
+    names = {str(use.reference) for use in scan.uses}
+    for repository in NAMES.repositories if isinstance(scan.mentions, MentionIndex) else ():
+        for mentions in scan.mentions.objects:
+            for key in keys_of(repository):
+                if key in mentions.names:
+                    names |= {
+                        f"{OURS.login_server}/{repository}:{tag}"
+                        for tag in mentions.names[key].beside
+                        if "@" not in tag
+                    }
+    return names
 
 
 async def read_fake(server: FakeServer) -> ClusterScan:
     """Scan the fake server."""
-    return await scan(server.ask, "prod", OURS, access="direct")
+    return await scan(server.ask, "prod", SEARCH, access="direct")
 
 
 def page(*images: str, **metadata: Any) -> HttpAnswer:

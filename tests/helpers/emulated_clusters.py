@@ -12,8 +12,9 @@ from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.credentials import open_credential
 from acr_cleanup.access.network import open_network
 from acr_cleanup.clusters.api_server.client import Patience
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.scan_clusters import scan_clusters
-from acr_cleanup.clusters.target import Access, ClusterTarget
+from acr_cleanup.clusters.target import Access, ClusterTarget, Search
 from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
@@ -23,6 +24,19 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 FIELDS = {field.name for field in fields(Azure)}
 HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
+
+
+REPOSITORIES = (
+    "shop/web",
+    "shop/report",
+    "shop/db",
+    "shop/worker",
+    "shop/side",
+    "shop/agent",
+    "shop/helper",
+    "shop/proxy",
+)
+"""The repositories that the tests' clusters name."""
 
 
 class Edge:
@@ -40,9 +54,9 @@ class Edge:
         `scan_clusters`.
         """
         azure = {key: options.pop(key) for key in FIELDS & options.keys()}
-        return await scan_clusters(
-            targets, self._registry, replace(self.azure, **azure), **({"patience": HASTY} | options)
-        )
+        names = Names.of(self._registry, options.pop("repositories", REPOSITORIES), options.pop("mirrors", {}))
+        search = Search(names, options.pop("helm_history", 0), options.pop("ignore_kinds", frozenset()))
+        return await scan_clusters(targets, search, replace(self.azure, **azure), **({"patience": HASTY} | options))
 
     async def read(self, access: Access = Access.AUTO, **options: Any) -> ClusterScan:
         """Scan the only cluster of the world."""

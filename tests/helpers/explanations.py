@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 
@@ -57,8 +57,8 @@ async def run_explain(
 
     @dataclass(frozen=True)
     class EditedClusters(ConfiguredClusters):
-        async def scan(self, progress: Progress) -> tuple[ClusterScan, ...]:
-            return edit_scans(await super().scan(progress))
+        async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
+            return edit_scans(await super().scan(progress, repositories))
 
     @asynccontextmanager
     async def open_connections() -> AsyncIterator[Connections]:

@@ -13,7 +13,7 @@ from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.run_command.log import CommandResult
 from acr_cleanup.clusters.run_command.read import read_result
 from acr_cleanup.core.usage import ClusterScan
-from tests.helpers.cluster_objects import OURS, WEB
+from tests.helpers.cluster_objects import SEARCH, WEB
 
 U = "\x1f"
 
@@ -39,11 +39,11 @@ def pod_line(image: str = f"{WEB}:1", **metadata: Any) -> str:
 def block(*lines: str) -> list[str]:
     body = "\n".join(lines).encode()
     packed = base64.encodebytes(gzip.compress(body)).decode().splitlines()
-    return [f"acr-cleanup begin 2 {hashlib.sha256(body).hexdigest()} {len(body)}", *packed, "acr-cleanup end"]
+    return [f"acr-cleanup begin 3 {hashlib.sha256(body).hexdigest()} {len(body)}", *packed, "acr-cleanup end"]
 
 
 def read_log(logs: str, *, exit_code: int | None = 0, state: str = "Succeeded", reason: str = "") -> ClusterScan:
-    return read_result(CommandResult(state, exit_code, logs, reason), "prod", OURS)
+    return read_result(CommandResult(state, exit_code, logs, reason), "prod", SEARCH)
 
 
 def whole_log(*more: str) -> str:

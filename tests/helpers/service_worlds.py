@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan, Outside
 from acr_cleanup.emulator.services import SUBSCRIPTION, ServicesState
 from acr_cleanup.services.reader import ServiceSearch
 from acr_cleanup.services.scan import read_services
-from acr_cleanup.stages.read import uses_in_text
+from acr_cleanup.stages.read import ServiceTexts
 from tests.helpers.emulated_clusters import Edge, edge
 
 OTHER = "99999999-9999-9999-9999-999999999999"
@@ -40,6 +41,11 @@ class Found:
             for scan in self.scans.values()
             for use in scan.uses
         }
+
+    def mentioned(self, repository: str, *tags: str) -> set[str]:
+        """Return which of these tags of a repository are mentioned."""
+        listed = ListedNames(repository, dict.fromkeys(tags))
+        return {tag for scan in self.scans.values() for tag in scan.mentions.of(listed).by_tag}
 
     @property
     def users(self) -> set[str]:
@@ -80,13 +86,15 @@ class ServiceWorld:
     async def read(self, **search: Any) -> Found:
         """Read the services. `search`: fields of `ServiceSearch`."""
         host = RegistryHost(self.at.world.registry.login_server)
+        texts = ServiceTexts(Names.of(host, ("shop/tool", "shop/cli")))
         fields: dict[str, Any] = {
             "subscriptions": (SUBSCRIPTION,),
-            "read_text": partial(uses_in_text, host),
+            "read_text": texts.read,
             "registry_subscription": self.at.world.registry.subscription_id,
             "registry_group": self.at.world.registry.resource_group,
         }
         scans, outside = await read_services(ServiceSearch(host, **(fields | search)), self.at.azure)
+        scans = tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans)
         return Found({scan.cluster.removeprefix("azure:"): scan for scan in scans}, outside)
 
 

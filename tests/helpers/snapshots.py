@@ -12,6 +12,7 @@ from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.records.names import RegistryNames
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 
@@ -49,10 +50,22 @@ SCAN = ClusterScan(
 
 
 def write(
-    path: Path, *scans: ClusterScan, read_at: datetime = NOW, registry: RegistryHost = REGISTRY, helm_history: int = 3
+    path: Path,
+    *scans: ClusterScan,
+    read_at: datetime = NOW,
+    registry: RegistryHost = REGISTRY,
+    helm_history: int = 3,
+    names: RegistryNames | None = None,
 ) -> Path:
     clusters = [SnapshotEntry(scan, read_at, AKS) for scan in scans or (SCAN,)]
-    write_snapshot(path, registry, clusters, helm_history=helm_history, created_at=read_at)
+    write_snapshot(
+        path,
+        registry,
+        clusters,
+        helm_history=helm_history,
+        created_at=read_at,
+        names=names or RegistryNames(registry.login_server, read_at, ()),
+    )
     return path
 
 

@@ -219,4 +219,4 @@ async def test_registry_that_is_not_listed_is_a_warning() -> None:
 async def test_registry_is_found_without_its_resource_group() -> None:
     async with service_world() as world:
         world.state.task(REGISTRY_ID, "script", script="steps:\n- cmd: $Registry/shop/tool:7\n")
-        assert (await world.read(registry_group=None)).images == {"tool:7"}
+        assert (await world.read(registry_group=None)).mentioned("shop/tool", "7") == {"7"}

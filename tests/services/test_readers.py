@@ -129,19 +129,6 @@ def base_image_of_task(state: ServicesState) -> object:
     return state.task(REGISTRY_ID, "build", base=[base, {**base, "registry": "registry.hub.docker.com"}])
 
 
-@row("tool:7", "RegistryTask/script")
-def image_in_script_of_task(state: ServicesState) -> object:
-    return state.task(REGISTRY_ID, "script", script="steps:\n- cmd: $Registry/shop/tool:7 run\n")
-
-
-@row("cli:5", "ContainerApp/shop-api")
-def image_in_environment_variable(state: ServicesState) -> object:
-    app = state.container_app("shop-api", "nginx")
-    container = app["properties"]["template"]["containers"][0]
-    container["env"] = [{"name": "RUNNER", "value": f"{IMAGE}/cli:5"}]
-    return app
-
-
 @pytest.mark.parametrize("name", ROWS)
 async def test_image_of_service_is_in_use(name: str) -> None:
     arrange, images, user = ROWS[name]
@@ -280,3 +267,13 @@ async def test_neighbours_are_reported_with_a_way_to_read_them() -> None:
         assert "The registry other caches contoso.azurecr.io/shop/web from this registry." in notes
         known = {"api.aro.example", member.lower(), resource("microsoft.kubernetes/connectedclusters/edge").lower()}
         assert "is not in the configuration" not in (await world.read(known_clusters=known)).notes
+
+
+async def test_text_of_services_is_read_for_mentions() -> None:
+    async with service_world() as world:
+        world.state.task(REGISTRY_ID, "script", script="steps:\n- cmd: $Registry/shop/tool:7 run\n")
+        app = world.state.container_app("shop-api", "nginx")
+        app["properties"]["template"]["containers"][0]["env"] = [{"name": "RUNNER", "value": "shop/cli:5"}]
+        found = await world.read()
+        assert found.mentioned("shop/tool", "6", "7") == {"7"}
+        assert found.mentioned("shop/cli", "4", "5") == {"5"}

@@ -43,7 +43,6 @@ NOT_READ: Mapping[str, str] = MappingProxyType(
         "componentstatuses": "health",
         "limitranges": "limits",
         "resourcequotas": "limits",
-        "persistentvolumes": "storage",
         "*.events.k8s.io": "records of the past, which start nothing",
         "*.metrics.k8s.io": "metrics of nodes and pods",
         "*.discovery.k8s.io": "addresses",
@@ -57,11 +56,13 @@ NOT_READ: Mapping[str, str] = MappingProxyType(
         "*.policy": "limits",
         "*.autoscaling": "limits",
         "*.flowcontrol.apiserver.k8s.io": "limits",
-        "*.storage.k8s.io": "storage",
+        "csidrivers.storage.k8s.io": "storage",
+        "csinodes.storage.k8s.io": "storage",
+        "csistoragecapacities.storage.k8s.io": "storage",
+        "volumeattachments.storage.k8s.io": "storage",
         "*.node.k8s.io": "container runtimes",
         "*.resource.k8s.io": "devices",
         "*.apiregistration.k8s.io": "definitions of what is served, which discovery reports as well",
-        "*.apiextensions.k8s.io": "definitions of what is served, which discovery reports as well",
     }
 )
 _BUILT_IN = frozenset(map(str, KINDS))

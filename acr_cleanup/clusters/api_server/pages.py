@@ -1,25 +1,23 @@
 """
-Reads the pages of a list into uses. The result is that of `image_uses` for each object, in a
+Reads the pages of a list into findings. The result is that of `image_uses` for each object, in a
 fraction of the time.
 
-A cluster may have fifty thousand pods, which are replicas of a few hundred workloads, and most of
-which use other registries. Therefore an object whose bytes do not contain the registry's name is
-only counted. Of the other objects, only the fields that name images are decoded. An object is a
-replica, and adds nothing, if every mention of the registry is in these fields and an object with
-the same fields was read before. Any other object is decoded whole.
+A cluster may have fifty thousand pods, which are replicas of a few hundred workloads. Of a pod with a
+controller, only the parts that may name images are decoded, and a pod with the same parts as one that
+was read before adds nothing. Objects of other kinds that cannot name anything of the registry are only
+counted.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache, reduce
 from typing import Any
 
 import msgspec
 
-from acr_cleanup.clusters.images.free_text import needles
+from acr_cleanup.clusters.images.finder import Finder
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
-from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.quoting import quoted
 
 
@@ -89,33 +87,16 @@ def _may_be_list(named: Any, kind: Kind) -> bool:
 _INCOMPLETE = "the answer is not a complete list: its `items` or its `metadata` are missing."
 
 
-# -- the fields that name images -------------------------------------------------------------------
+# -- the parts of a pod that name images -----------------------------------------------------------
 
 
-class _Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class _Part(msgspec.Struct, frozen=True, gc=False):
     """
-    The fields of an object that name images. An object that does not fit this form is decoded
-    whole, never dropped.
+    A part of a pod. A pod that does not fit this form is decoded whole, never dropped.
 
     `gc=False`, because parts never form cycles, and the garbage collector would search tens of
     thousands of them.
     """
-
-
-class _Env(_Part, frozen=True):
-    name: str = ""
-    value: str = ""
-
-
-class _Container(_Part, frozen=True):
-    name: str = ""
-    image: str = ""
-    env: tuple[_Env, ...] = ()
-    args: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-
-    def texts(self) -> list[str]:
-        return [self.image, *self.args, *self.command, *[env.value for env in self.env]]
 
 
 class _ImageVolume(_Part, frozen=True):
@@ -123,22 +104,14 @@ class _ImageVolume(_Part, frozen=True):
 
 
 class _Volume(_Part, frozen=True):
-    name: str = ""
     image: _ImageVolume | None = None
 
 
 class _PodSpec(_Part, frozen=True):
-    containers: tuple[_Container, ...] = ()
-    initContainers: tuple[_Container, ...] = ()  # noqa: N815
-    ephemeralContainers: tuple[_Container, ...] = ()  # noqa: N815
-    volumes: tuple[_Volume, ...] = ()
-
-    def texts(self) -> list[str]:
-        texts = [volume.image.reference for volume in self.volumes if volume.image is not None]
-        for containers in (self.containers, self.initContainers, self.ephemeralContainers):
-            for container in containers:
-                texts += container.texts()
-        return texts
+    containers: msgspec.Raw = msgspec.Raw()
+    initContainers: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    ephemeralContainers: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    volumes: tuple[_Volume, ...] | None = None
 
 
 class _ContainerStatus(_Part, frozen=True):
@@ -148,20 +121,9 @@ class _ContainerStatus(_Part, frozen=True):
 
 
 class _Status(_Part, frozen=True):
-    containerStatuses: tuple[_ContainerStatus, ...] = ()  # noqa: N815
-    initContainerStatuses: tuple[_ContainerStatus, ...] = ()  # noqa: N815
-    ephemeralContainerStatuses: tuple[_ContainerStatus, ...] = ()  # noqa: N815
-
-    def texts(self) -> list[str]:
-        texts: list[str] = []
-        for statuses in (self.containerStatuses, self.initContainerStatuses, self.ephemeralContainerStatuses):
-            for status in statuses:
-                texts += (status.image, status.imageID)
-        return texts
-
-
-class _Labels(_Part, frozen=True, rename={"template_hash": "pod-template-hash"}):
-    template_hash: str = ""
+    containerStatuses: tuple[_ContainerStatus, ...] | None = None  # noqa: N815
+    initContainerStatuses: tuple[_ContainerStatus, ...] | None = None  # noqa: N815
+    ephemeralContainerStatuses: tuple[_ContainerStatus, ...] | None = None  # noqa: N815
 
 
 class _Owner(_Part, frozen=True):
@@ -171,106 +133,96 @@ class _Owner(_Part, frozen=True):
 
 
 class _Metadata(_Part, frozen=True):
-    name: str = ""
     namespace: str = ""
-    labels: _Labels = _Labels()
-    ownerReferences: tuple[_Owner, ...] = ()  # noqa: N815
-
-    def identity(self) -> tuple[object, ...]:
-        """
-        Identify the workload: by its controller if it has one, because the object's own name is
-        random then.
-        """
-        for owner in self.ownerReferences:
-            if owner.controller and owner.kind:
-                return self.namespace, self.labels.template_hash, owner.kind, owner.name
-        return self.namespace, self.name
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    ownerReferences: tuple[_Owner, ...] | None = None  # noqa: N815
 
 
-@lru_cache(maxsize=64)
-def _decoder(kind: Kind) -> msgspec.json.Decoder[Any]:
-    """
-    Make the decoder of this kind: the metadata, the pod spec where this kind has it, and of pods
-    the status.
-    """
-    # Cached for all clusters: making a decoder takes as long as reading hundreds of objects.
-    *above, last = kind.pod_spec
-    inner = msgspec.defstruct("_Inner", [(last, _PodSpec, _PodSpec())], bases=(_Part,), frozen=True)
-    for key in reversed(above):
-        inner = msgspec.defstruct("_Outer", [(key, inner, inner())], bases=(_Part,), frozen=True)
-    status: list[tuple[str, Any, Any]] = [("status", _Status, _Status())] if kind is POD else []
-    fields = [("metadata", _Metadata, _Metadata()), *status]
-    return msgspec.json.Decoder(msgspec.defstruct(kind.name, fields, bases=(inner,), frozen=True))
+class _Pod(_Part, frozen=True):
+    metadata: _Metadata
+    spec: _PodSpec
+    status: _Status = _Status()
+
+
+_POD = msgspec.json.Decoder(_Pod)
+_TOKEN_VOLUME = b"kube-api-access-"
+_TOKEN_VOLUME_LENGTH = len(_TOKEN_VOLUME) + 5
+# Labels that say which replica a pod is.
+_REPLICA_LABELS = frozenset({"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"})
+
+
+def _without_token(containers: bytes) -> bytes:
+    """Containers without the random name of the volume with the token of their service account."""
+    at = containers.find(_TOKEN_VOLUME)
+    return containers if at < 0 else containers.replace(containers[at : at + _TOKEN_VOLUME_LENGTH], b"")
 
 
 # -- reading ---------------------------------------------------------------------------------------
 
-# Escaped letters, digits, dots and dashes. JSON need not escape them, but a server that does hides
-# the registry's name from a plain search.
-_ESCAPED = re.compile(rb"\\u00(?:2[de]|3[0-9a]|[46][1-9a-f]|[57][0-9a])")
 _MOST_SEEN = 2_000
 
 
 class ObjectReader:
     """Reads the objects of one kind, one by one, into `findings`."""
 
-    def __init__(self, kind: Kind, cluster: str, registry: RegistryHost) -> None:
+    def __init__(self, kind: Kind, cluster: str, names: Names, finder: Finder | None = None) -> None:
         self.findings = Findings()
         self._kind = kind
         self._cluster = cluster
-        self._registry = registry
-        # An object without any of these texts does not use the registry.
-        self._names = tuple(map(str.encode, needles(registry)))
-        self._decoder = _decoder(kind) if kind.pod_spec else None
-        # Fields of an object read before -> how often they mention the registry.
-        self._seen: dict[object, int] = {}
+        self._names = names
+        self._finder = finder or Finder(names)
+        self._seen: set[object] = set()
+        # Values of annotations that name nothing. They differ between replicas: addresses, checksums.
+        self._quiet: set[str] = set()
 
     def add(self, item: msgspec.Raw) -> None:
         """Read one object. Raises `MalformedPage` if it is not JSON."""
-        text = bytes(item).lower()
-        mentions = sum(map(text.count, self._names))
-        hidden = (b"\\u00" in text and _ESCAPED.search(text) is not None) or (
-            # Its `binaryData` is encoded.
-            self._kind.name == "ConfigMap" and b'"binarydata"' in text
-        )
-        if (not mentions and not hidden) or (not hidden and self._is_replica(item, mentions)):
+        if self._kind is POD:
+            if self._is_replica(item) or not self._finder.names_something(bytes(item)):
+                return
+        elif not self._finder.may_name(bytes(item)):
             return
         try:
             obj = msgspec.json.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedPage(f"an object on the list cannot be read: {quoted(error, 80)}.") from None
-        self.findings.add(image_uses(obj, self._kind, self._cluster, self._registry))
+        self.findings.add(image_uses(obj, self._kind, self._cluster, self._names))
 
-    def _is_replica(self, item: msgspec.Raw, mentions: int) -> bool:
-        """
-        Return whether an object with the same fields was read before, and no mention of the
-        registry is outside them.
-
-        Reads these fields if they are new.
-        """
-        if self._decoder is None:
-            return False
+    def _is_replica(self, item: msgspec.Raw) -> bool:
+        """Return whether this pod says nothing that another pod of its controller has not said."""
         try:
-            decoded = self._decoder.decode(item)
+            pod = _POD.decode(item)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        spec: _PodSpec = reduce(getattr, self._kind.pod_spec, decoded)
-        status: _Status | None = decoded.status if self._kind is POD else None
-        fields = (decoded.metadata.identity(), spec, status)
-        known = self._seen.get(fields)
-        if known is None:
-            text = "\n".join(spec.texts() + (status.texts() if status else [])).encode().lower()
-            known = sum(map(text.count, self._names))
-            if known == mentions:
-                # Through JSON, because `image_uses` expects lists and dicts.
-                obj = msgspec.json.decode(msgspec.json.encode(decoded))
-                self.findings.add(image_uses(obj, self._kind, self._cluster, self._registry))
-            # Bounds the memory. Lists are sorted, so replicas follow each other, and clearing costs
-            # little.
-            if len(self._seen) >= _MOST_SEEN:
-                self._seen.clear()
-            self._seen[fields] = known
-        return known == mentions
+        metadata, spec = pod.metadata, pod.spec
+        owner = next((owner for owner in metadata.ownerReferences or () if owner.controller and owner.kind), None)
+        if owner is None:
+            return False
+        labels = metadata.labels or {}
+        for value in (metadata.annotations or {}).values():
+            if value not in self._quiet:
+                if self._finder.names_something(value.encode(errors="replace")):
+                    return False
+                if len(self._quiet) >= _MOST_SEEN:
+                    self._quiet.clear()
+                self._quiet.add(value)
+        key = (
+            metadata.namespace,
+            owner,
+            frozenset(labels.items() - {(name, labels.get(name)) for name in _REPLICA_LABELS}),
+            *(_without_token(bytes(part)) for part in (spec.containers, spec.initContainers, spec.ephemeralContainers)),
+            tuple(volume.image for volume in spec.volumes or () if volume.image is not None),
+            pod.status,
+        )
+        if key in self._seen:
+            return True
+        # Bounds the memory. Lists are sorted, so replicas follow each other, and clearing costs
+        # little.
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(key)
+        return False
 
 
 # -- Helm ------------------------------------------------------------------------------------------

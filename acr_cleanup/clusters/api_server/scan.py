@@ -25,10 +25,14 @@ from acr_cleanup.clusters.api_server.connection import Connection
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
 from acr_cleanup.clusters.api_server.list_rights import ListRights, or_waive_it, rule_to_add
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, Page, has_helm_objects, open_page
+from acr_cleanup.clusters.images.finder import Finder
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
+from acr_cleanup.clusters.images.mention_index import MentionIndex
+from acr_cleanup.clusters.images.mirrors import mirrored_mentions
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
+from acr_cleanup.clusters.target import Search
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 
 # Pages of workloads, of other kinds (a ConfigMap may have 1 MiB), and of Helm's Secrets.
@@ -54,19 +58,19 @@ HELM_NOTE = (
 )
 
 
-async def scan(ask: Ask, cluster: str, registry: RegistryHost, *, access: str, helm_history: int = 0) -> ClusterScan:
+async def scan(ask: Ask, cluster: str, search: Search, *, access: str) -> ClusterScan:
     """
-    Find every use of the registry's images in the objects of this API server.
+    Find every use of the registry's images in the objects of this API server, and what else they name.
 
-    helm_history: how many revisions of each Helm release count as used; with 0, no Secret is
-        requested.
+    search: with `helm_history` 0, no Secret is requested.
 
     Failures become blockers of the scan. Raises only `Unreachable`, if the server has never
     answered: another way to it may still work.
     """
     connection = Connection(ask)
-    reading = ClusterReading(connection, ListRights(connection), cluster, registry, watch_for_helm=helm_history == 0)
-    history = History(helm_history, cluster, registry) if helm_history > 0 else None
+    finder = Finder(search.names)
+    reading = ClusterReading(connection, ListRights(connection), cluster, search, finder)
+    history = History(search.helm_history, cluster, search.names, finder) if search.helm_history > 0 else None
 
     built_in = [reading.kind((kind,), limit=_PAGE_SIZE) for kind in KINDS]
     further: list[KindReading] = []
@@ -78,7 +82,9 @@ async def scan(ask: Ask, cluster: str, registry: RegistryHost, *, access: str, h
     async def read_further() -> None:
         served = await discover(connection, cluster)
         failures.extend(served.failures)
-        further.extend(reading.kind(versions, limit=_SMALLER_PAGE) for versions in served.kinds)
+        further.extend(
+            reading.kind(versions, limit=_SMALLER_PAGE) for versions in served.kinds if not search.ignores(versions[0])
+        )
         if history is not None:
             further.extend(_helm_releases(reading, history))
         await gather([kind.read for kind in further], limit=_FURTHER_KINDS_AT_ONCE)
@@ -96,8 +102,24 @@ async def scan(ask: Ask, cluster: str, registry: RegistryHost, *, access: str, h
         # In a thread: unpacking megabytes of YAML takes time, and other clusters are being read.
         findings.add(await asyncio.to_thread(history.findings))
     objects = sum(kind.objects for kind in (*built_in, *further))
-    notes = [*shortened(findings.notes), *([HELM_NOTE] if reading.helm_seen else [])]
-    return ClusterScan(cluster, tuple(findings.uses), tuple(findings.blockers), access, objects, notes=tuple(notes))
+    return finished(findings, cluster, search.names, access, objects, helm_note=reading.helm_seen)
+
+
+def finished(
+    findings: Findings, cluster: str, names: Names, access: str, objects: int, *, helm_note: bool
+) -> ClusterScan:
+    """Make the scan of a cluster of everything that was found in it."""
+    notes = [*shortened(findings.notes), *([HELM_NOTE] if helm_note else [])]
+    mentions = MentionIndex([*findings.mentions, *mirrored_mentions(findings, names)], findings.digests)
+    return ClusterScan(
+        cluster,
+        tuple(findings.uses),
+        tuple(findings.blockers),
+        access,
+        objects,
+        notes=tuple(notes),
+        mentions=mentions,
+    )
 
 
 def _helm_releases(reading: ClusterReading, history: History) -> Iterable[KindReading]:
@@ -166,8 +188,8 @@ class ClusterReading:
     connection: Connection
     rights: ListRights
     cluster: str
-    registry: RegistryHost
-    watch_for_helm: bool
+    search: Search
+    finder: Finder
     helm_seen: bool = False
 
     def kind(
@@ -182,7 +204,7 @@ class ClusterReading:
         return KindReading(self, versions, {"limit": str(limit), **(query or {})}, sink)
 
     def look_for_helm(self, answer: HttpAnswer, page: Page) -> None:
-        if self.watch_for_helm and not self.helm_seen:
+        if self.search.helm_history == 0 and not self.helm_seen:
             self.helm_seen = has_helm_objects(answer.body, page.items)
 
 
@@ -242,7 +264,8 @@ class _List:
         self._kind = kind
         self._cluster = reading.cluster.cluster
         self._ask = reading.cluster.connection
-        self._sink: _Sink = reading.sink or ObjectReader(kind, self._cluster, reading.cluster.registry)
+        shared = reading.cluster
+        self._sink: _Sink = reading.sink or ObjectReader(kind, self._cluster, shared.search.names, shared.finder)
 
     async def read(self) -> bool:
         """

@@ -17,15 +17,16 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from acr_cleanup.access.read_failure import ReadFailure
+from acr_cleanup.clusters.images.finder import Finder
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.quoting import quoted
 
@@ -74,14 +75,13 @@ class History:
     Secrets are added in any order, and what is too old is let go at once: no more is held than counts.
     """
 
-    def __init__(self, revisions: int, cluster: str, registry: RegistryHost) -> None:
+    def __init__(self, revisions: int, cluster: str, names: Names, finder: Finder | None = None) -> None:
         if revisions < 1:
             raise ValueError("A history of no revisions need not be read.")
         self._revisions = revisions
         self._cluster = cluster
-        self._registry = registry
-        # The first labels of our host names: those of regional endpoints begin with them as well.
-        self._names = {re.split(r"[.:]", host.lower())[0] for host in (registry.login_server, *registry.aliases)}
+        self._names = names
+        self._finder = finder or Finder(names)
         # By namespace and release, then by the object that stores it: added again (a list begun anew), it replaces itself.
         self._kept: defaultdict[tuple[str, str], dict[tuple[str, str], _Stored]] = defaultdict(dict)
 
@@ -136,30 +136,25 @@ class History:
                 )
         try:
             values = _overlaid(release.chart.values or {}, release.config or {})
-            found.add(uses_in_document(values, workload, f"{revision}: values", self._registry))
+            found.add(uses_in_document(values, workload, f"{revision}: values", self._names))
         except RecursionError:
             yield _undecodable(stored, "its values are nested too deeply.")
 
     def _may_name_ours(self, text: str) -> bool:
         """A quick look before text is parsed. An escape (`\\x63ontoso`) may hide anything, so text with one is always parsed."""
-        lowered = text.lower()
-        return "\\" in lowered or any(name in lowered for name in self._names)
+        return "\\" in text or self._finder.names_something(text.encode(errors="replace"))
 
     def _read_piece(self, piece: str, workload: Workload, field: str, found: Findings) -> bool:
         """Read one document of a manifest; False if it may name images that cannot be found in it."""
         try:
-            documents = [_without_secrets(each) for each in documents_of(piece)]
+            documents = [_without_secrets(document) for document in documents_of(piece)]
         except NotPlain:
-            # Go's YAML reads some of what this one does not. As bare text, every image named in it is found, but the tag that
-            # another field gives is not: it may be any image of the repository.
-            read = uses_in_document(piece, workload, field, self._registry)
+            # Go's YAML reads some of what this one does not. As bare text, what it names is found all the same.
+            read = uses_in_document(piece, workload, field, self._names)
             found.add(read)
-            for use in read.uses:
-                anything = replace(use.reference, tag=None, digest=None)
-                found.uses[replace(use, reference=anything)] = None
-            return bool(read.uses) or not self._registry.mentioned_in(piece)
+            return bool(read.mentions) or not self._names.registry.mentioned_in(piece)
         for document in documents:
-            found.add(uses_in_document(document, workload, field, self._registry))
+            found.add(uses_in_document(document, workload, field, self._names))
         return True
 
 

@@ -1,27 +1,24 @@
 """
-One API object -> the uses of our registry's images in it, and what in it no one can read. Pure.
+One API object -> the uses of our registry's images in it, what else of the registry it names, and what cannot be read. Pure.
 
-Every kind that can start a pod holds a pod spec at a path of its own; `KINDS` names them, and one walk serves all: containers, init
-containers (sidecars are among them), ephemeral containers and image volumes. What a pod's status says is read as well: a tag
-may have moved since the node pulled, the imageID has not. All other text of an object, and all text of objects of any other kind,
-is read for references wherever they stand (`documents`).
+Every kind that can start a pod has a pod spec at a path of its own; `KINDS` lists them, and one walk serves all:
+containers, init containers (sidecars are among them), ephemeral containers and image volumes. A pod's status is read as
+well: a tag may have moved since the node pulled, the imageID has not. All other text of an object, and all text of objects
+of any other kind, is read with the names of the registry (`mentions`).
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
 from __future__ import annotations
 
-import base64
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
-from acr_cleanup.clusters.images.documents import contents
-from acr_cleanup.clusters.images.free_text import needles
+from acr_cleanup.clusters.images.mentions import ObjectMentions, Reading, read_object
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse, Workload
 from acr_cleanup.errors import InvalidReference
@@ -81,26 +78,42 @@ KINDS = (
     Kind("PodTemplate", "podtemplates", "", ("template", "spec"), always_served=False),
 )
 
-_MOST_DECOMPRESSED = 8 << 20  # a ConfigMap holds one MiB: more is a bomb
 
-CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+@dataclass(frozen=True, slots=True)
+class ForeignImage:
+    """The image of another registry in a container: a mirror of ours may hold it. `place`: workload, container, field."""
+
+    workload: Workload
+    container: str
+    field: str
+    reference: ImageReference
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found in one object, or in many."""
+    """
+    What was found in one object, or in many.
+
+    notes: where our registry is written without a repository that can be told; sentences.
+    mentions: what the objects name. digests: each digest that any of them contains, with the first object and its field.
+    foreign: images of other registries in containers.
+    """
 
     uses: dict[ImageUse, None] = field(default_factory=dict)
     blockers: dict[Blocker, None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
-    """What names our registry and no repository that anybody could tell; sentences."""
+    mentions: list[ObjectMentions] = field(default_factory=list)
+    digests: dict[Digest, tuple[Workload, str]] = field(default_factory=dict)
+    foreign: dict[ForeignImage, None] = field(default_factory=dict)
 
     def add(self, other: Findings) -> None:
-        """Replicas of one workload find the same, once."""
+        """Add the findings of another object. Replicas of one workload find the same, once."""
         self.uses.update(other.uses)
         self.blockers.update(other.blockers)
         self.notes.update(other.notes)
+        self.mentions.extend(other.mentions)
+        self.digests.update(other.digests)
+        self.foreign.update(other.foreign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,80 +127,50 @@ class _Place:
     status: bool = False
 
 
-def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, registry: RegistryHost) -> Findings:
+def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -> Findings:
     """
-    Every use of an image of `registry` in one object of `kind`.
+    Every use of an image of the registry in one object of `kind`, and what else it names.
 
-    The image fields of a pod spec hold a reference each: text there that no one can parse is a blocker if it mentions the
-    registry, and otherwise nothing; so is anything else that stands where an image or a list of containers belongs. All other
-    text of the object, of any kind, is read for references in it. Never raises for what an object holds.
+    The image fields of a pod spec hold a reference each: text there that cannot be parsed is a blocker if it contains the
+    registry's host. So is anything else in place of an image or of a list of containers. Never raises for what an object
+    holds.
     """
     workload = _workload(obj, kind, cluster)
     places = list(_places(obj, kind)) if kind.pod_spec else []
-    found = _pod_uses(workload, places, registry)
-    if _named_elsewhere(obj, places, registry):
-        found.add(_uses(obj, workload, "", registry, frozenset(place.field for place in places)))
-    if kind.name == "ConfigMap" and isinstance(binary := obj.get("binaryData"), Mapping):
-        for key, value in binary.items():
-            if text := _decoded(value):
-                found.add(uses_in_document({key: text}, workload, "binaryData", registry))
+    found = _pod_uses(workload, places, names.registry)
+    reading = read_object(obj, workload, names)
+    _add(found, reading, workload, names, known={place.field for place in places})
     return found
 
 
-def uses_in_document(value: Any, workload: Workload, field: str, registry: RegistryHost) -> Findings:
+def uses_in_document(value: Any, workload: Workload, field: str, names: Names) -> Findings:
     """
-    Every use that a document names, by whatever it holds: text (of YAML, of JSON, of anything) or what was decoded from it.
+    What a document names: text, or what was decoded from it. `field`: where it stands; the fields found begin with it.
 
-    `field` is where the document stands in the object that holds it: the fields found begin with it, and what stands inside of text
-    is found in the field of the text. Never raises for what a document holds; no blockers come of it.
+    Never raises for what a document holds; no blockers come of it.
     """
-    return _uses(value, workload, field, registry, frozenset())
-
-
-def _uses(value: Any, workload: Workload, prefix: str, registry: RegistryHost, skip: frozenset[str]) -> Findings:
-    inside = contents(value, registry, prefix=prefix, skip=skip)
     found = Findings()
-    for each in inside.found:
-        found.uses[ImageUse(workload, each.container, each.field, each.text, each.reference)] = None
-    for place, text in inside.unclear:
+    _add(found, read_object(value, workload, names, field=field), workload, names, known=())
+    return found
+
+
+def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *, known: Collection[str]) -> None:
+    """`known`: fields whose uses are found already. Containers may also be in custom resources, and in JSON in texts."""
+    for image in reading.images:
+        if not names.is_ours(image.reference.host):
+            found.foreign[ForeignImage(workload, image.container, image.field, image.reference)] = None
+        elif image.field not in known:
+            found.uses[ImageUse(workload, image.container, image.field, image.text, image.reference)] = None
+    if reading.mentions is not None:
+        found.mentions.append(reading.mentions)
+    for digest, place in reading.digests.items():
+        found.digests.setdefault(digest, (workload, place))
+    for place, text in reading.unclear.items():
         name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
         found.notes[
-            f"{quoted(name)} names our registry in {quoted(place)}, but no repository that anybody could tell: "
+            f"{quoted(name)} names our registry in {quoted(place)}, but no repository that can be told: "
             f"{quoted(text, 80)!r}. Nothing is kept for it."
         ] = None
-    return found
-
-
-def _named_elsewhere(obj: Mapping[str, Any], places: list[_Place], registry: RegistryHost) -> bool:
-    """Is our registry named more often in this object than in its image fields? Cheap, and never wrongly no."""
-    try:
-        text = msgspec.json.encode(obj).lower()
-        known = msgspec.json.encode([place.value for place in places]).lower()
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return True
-    return any(text.count(needle) > known.count(needle) for needle in map(str.encode, needles(registry)))
-
-
-def _decoded(value: Any) -> str:
-    """The text of binary data, if it is text or gzip of text; of longer data the beginning."""
-    if not isinstance(value, str):
-        return ""
-    try:
-        data = base64.b64decode(value)
-        data = _unpacked(data) if data.startswith(b"\x1f\x8b") else data
-    except (ValueError, zlib.error):
-        return ""
-    return data.decode(errors="replace")
-
-
-def _unpacked(packed: bytes) -> bytes:
-    """All members of gzip data, and of more than anybody packs the beginning."""
-    unpacked = b""
-    while packed and len(unpacked) < _MOST_DECOMPRESSED:
-        member = zlib.decompressobj(wbits=31)
-        unpacked += member.decompress(packed, _MOST_DECOMPRESSED - len(unpacked))
-        packed = member.unused_data
-    return unpacked
 
 
 def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) -> Findings:

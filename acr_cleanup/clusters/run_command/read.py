@@ -17,14 +17,15 @@ https://learn.microsoft.com/azure/aks/access-private-cluster#limitations-and-con
 from __future__ import annotations
 
 from acr_cleanup.access.read_failure import ReadFailure
+from acr_cleanup.clusters.api_server.scan import finished
 from acr_cleanup.clusters.run_command.log import CommandResult, body_of, log_problems, split_log
 from acr_cleanup.clusters.run_command.records import RecordReader
 from acr_cleanup.clusters.run_command.script import ACCESS
-from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.clusters.target import Search
 from acr_cleanup.core.usage import ClusterScan
 
 
-def read_result(result: CommandResult, cluster: str, registry: RegistryHost, helm_history: int = 0) -> ClusterScan:
+def read_result(result: CommandResult, cluster: str, search: Search) -> ClusterScan:
     """
     Read the uses from a finished run command. Failures become blockers; nothing is raised.
 
@@ -32,7 +33,7 @@ def read_result(result: CommandResult, cluster: str, registry: RegistryHost, hel
     same.
     """
     log = split_log(result.logs)
-    reader = RecordReader(cluster, registry, helm_history)
+    reader = RecordReader(cluster, search)
     problems = list(log_problems(result, log))
     try:
         body = body_of(log)
@@ -46,6 +47,4 @@ def read_result(result: CommandResult, cluster: str, registry: RegistryHost, hel
     findings = reader.findings
     for problem in problems:
         findings.blockers[problem.blocker(cluster)] = None
-    return ClusterScan(
-        cluster, tuple(findings.uses), tuple(findings.blockers), ACCESS, reader.objects, notes=tuple(reader.notes())
-    )
+    return finished(findings, cluster, search.names, ACCESS, reader.objects, helm_note=reader.lacks_history)

@@ -20,11 +20,13 @@ from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, DiscoveryBuilder
 from acr_cleanup.clusters.api_server.list_rights import empty_list_problem, or_waive_it, rule_to_add
 from acr_cleanup.clusters.api_server.pages import has_helm_objects
-from acr_cleanup.clusters.api_server.scan import HELM_NOTE, LOG_IN, REMEDY_LOG_IN, SECRET, shortened
+from acr_cleanup.clusters.api_server.scan import LOG_IN, REMEDY_LOG_IN, SECRET
 from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.run_command.script import CALL, DIRECT, FIELD, FIELDS
-from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.clusters.target import Search
+from acr_cleanup.core.references import parse_digest
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
 
 _BUILT_IN = {(kind.api_version, kind.name): kind for kind in KINDS}
@@ -40,8 +42,7 @@ class RecordReader:
     """
 
     cluster: str
-    registry: RegistryHost
-    helm_history: int
+    search: Search
     objects: int = 0
     findings: Findings = field(default_factory=Findings)
     # Resource as kubectl names it -> the error of its list, empty if it succeeded.
@@ -58,8 +59,8 @@ class RecordReader:
 
     def __post_init__(self) -> None:
         self._served[str(CONFIG_MAP)] = CONFIG_MAP
-        if self.helm_history > 0:
-            self._history = History(self.helm_history, self.cluster, self.registry)
+        if self.search.helm_history > 0:
+            self._history = History(self.search.helm_history, self.cluster, self.search.names)
 
     def take(self, line: str) -> None:
         """Read one line of the block. A line that is not a record becomes a failure."""
@@ -81,6 +82,9 @@ class RecordReader:
             case "c", [api_version, kind, helm]:
                 self._count(api_version, kind, count)
                 self._helm_seen |= helm == "helm"
+            case "s", [digest]:
+                # Of an object that names nothing else. Which one it is does not matter: the digest stays.
+                self.findings.digests.setdefault(parse_digest(f"sha256:{digest}"), (self._anonymous, ""))
             case "o", [api_version, kind, _, text]:
                 self._count(api_version, kind, count)
                 self._object(self._kind(api_version, kind), _decoded(text))
@@ -130,7 +134,7 @@ class RecordReader:
     def _object(self, kind: Kind, obj: Any) -> None:
         if not isinstance(obj, dict):
             raise TypeError("not an object")
-        self.findings.add(image_uses(obj, kind, self.cluster, self.registry))
+        self.findings.add(image_uses(obj, kind, self.cluster, self.search.names))
         if not self._helm_seen:
             metadata = json.dumps({"metadata": obj.get("metadata")}).encode()
             self._helm_seen = has_helm_objects(metadata, [msgspec.Raw(metadata)])
@@ -140,10 +144,14 @@ class RecordReader:
         if self._history is not None:
             self.findings.add(self._history.findings())
 
-    def notes(self) -> Iterator[str]:
-        yield from shortened(self.findings.notes)
-        if self._helm_seen and self._history is None:
-            yield HELM_NOTE
+    @property
+    def _anonymous(self) -> Workload:
+        return Workload(self.cluster, "", "object", "that names nothing else")
+
+    @property
+    def lacks_history(self) -> bool:
+        """Does Helm manage objects whose history is not read?"""
+        return self._helm_seen and self._history is None
 
     # -- what is missing ---------------------------------------------------------------------------
 
@@ -154,7 +162,9 @@ class RecordReader:
         whole: nothing else is wrong with the log, so that a missing record is a failure of its own.
         """
         yield from self._malformed
-        further = [kind for name, kind in sorted(self._served.items()) if not _is_excluded(name)]
+        further = [
+            kind for name, kind in sorted(self._served.items()) if not _is_excluded(name, self.search.ignore_kinds)
+        ]
         for kind in (*KINDS, *further):
             yield from self._problems_of(kind, str(kind), str(kind), whole=whole)
         if self._history is not None:
@@ -241,9 +251,10 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def _is_excluded(resource: str) -> bool:
+def _is_excluded(resource: str, ignored: frozenset[str]) -> bool:
     group = resource.partition(".")[2]
-    return resource in NOT_READ or f"*.{group}" in NOT_READ or resource in map(str, KINDS)
+    left_out = ignored | NOT_READ.keys()
+    return resource in left_out or f"*.{group}" in left_out or resource in map(str, KINDS)
 
 
 def dead_version(group_version: str, seen: str, cluster: str) -> ReadFailure:

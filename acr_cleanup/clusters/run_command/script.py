@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shlex
+import zipfile
 
 from acr_cleanup.clusters.api_server.discovery import NOT_READ
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_texts import SECRET_WORDS
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.run_command.shell import SHELL
+from acr_cleanup.clusters.target import Search
 from acr_cleanup.core.references import RegistryHost
 
 ACCESS = "run-command"
@@ -19,10 +25,11 @@ DIRECT = "If it persists, read the cluster with `access: direct` from a runner i
 # Between the fields of a record, because neither names nor JSON contain it. A record is one line
 # that starts with a count.
 FIELD = "\x1f"
-_FORM_VERSION = "2"
+_FORM_VERSION = "3"
 BEGIN = re.compile(rf"acr-cleanup begin {_FORM_VERSION} (?P<sum>[0-9a-f]{{64}}) (?P<size>[0-9]+)")
 END = "acr-cleanup end"
 _KINDS_AT_ONCE = 20
+NAMES_FILE = "names"
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _PLAIN = frozenset("0123456789-")
 
@@ -41,25 +48,13 @@ FIELDS = (
     ".template",
 )
 
-# The ends of names of variables whose values may be a part of a reference (`split_references`).
-# Other values are blanked unless they name the registry.
-_PARTS = (
-    "tag", "tags", "digest", "digests", "sha", "256", "version", "revision", "ref", "semver", "repository", "image", "repo", "name",
-    "chart", "path",
-)  # fmt: skip
-
 # Substitutes for control characters in the sed programs: the command must be plain text to pass
 # through Azure.
 _CONTROLS = {"%": "\x01", "~": "\x02", "!": "\x03", "<": "\x04", ">": "\x05", "@": "\x1f"}
 
-# Both programs reduce an object that does not mention the registry to its kind and whether Helm
-# manages it. `in_binary` reads the encoded data of a ConfigMap.
+# Reduce an object that names nothing of the registry to its kind and whether Helm manages it.
 _COUNT = r"""
-/^#/b
 /^$/d
-MENTIONED
-/^o@v1@ConfigMap@.*"binaryData":{/s/^o/b/
-/^b/b m
 s/^.\(@[^@]*@[^@]*@\).*"meta\.helm\.sh\/release-name":"aks-managed-.*/c\1/
 t
 s/^.\(@[^@]*@[^@]*@\).*"meta\.helm\.sh\/release-name":.*/c\1helm/
@@ -69,8 +64,24 @@ t
 s/^.\(@[^@]*@[^@]*@\).*"app\.kubernetes\.io\/managed-by":"Helm".*/c\1helm/
 t
 s/^.\(@[^@]*@[^@]*@\).*/c\1/
+"""
+
+# Mark the objects in which a name may hide: in escapes, and in base64 that is neither a digest nor
+# a certificate.
+_HIDDEN = r"""
+h
+s/[0-9a-f]\{40,\}//g
+s/BEGIN CERTIFICATE[^"]*END CERTIFICATE//g
+/\\u00/b m
+/\\x[0-9a-f]/b m
+/%2[fF]/b m
+/"binaryData":{/b m
+/[A-Za-z0-9+\/]\{40\}/b m
+g
 b
 :m
+g
+s/^/+/
 """
 
 # managedFields contain lists only within text, so the first `]` normally ends them. If it does not,
@@ -116,48 +127,38 @@ s/~/\\"/g
 s/%/\\\\/g
 """
 
-# Blank the values of variables that cannot be a part of a reference. It runs after the replicas are
-# merged, once per line.
+# Blank the values of variables that are called like a secret, unless they may be a path of an image.
 _VALUES = r"""
-/^ *[0-9]* p.*","value":"/b v
-b
-:v
 s/\\\\/%/g
 s/\\"/~/g
-VALUES
-s/\("name":"[^"]*","value":\)"[^"]*"/\1""/g
-y/!/"/
+SECRETS
 s/~/\\"/g
 s/%/\\\\/g
 """
 
 
-def script(registry: RegistryHost, helm_history: int = 0) -> str:
+def script(search: Search) -> str:
     """
     Return the shell command for AKS to run. It only reads, and reads Secrets only if `helm_history`
     is above 0.
     """
-    hosts = _hosts(registry)
-    mentioned = "\n".join(f"/{host}/b m" for host in hosts)
+    helm_history = search.helm_history
+    hosts = _hosts(search.registry)
     kept = [rf's/"\([^"]*{host}[^"]*\)"/!\1!/g' for host in hosts]
     kept += [rf's/\("{key.replace("/", "[/]").replace(".", "[.]")}":\)"\([^"]*\)"/\1!\2!/g' for key in _KEPT]
-    values = [rf's/\("name":"[^"]*","value":\)"\([^"]*{host}[^"]*\)"/\1!\2!/g' for host in hosts]
-    # The name of a variable may be a repository, and its value the tag.
-    values += [rf's/\("name":"[^"]*{host}[^"]*","value":\)"\([^"]*\)"/\1!\2!/g' for host in hosts]
-    values += [rf's/\("name":"[^"]*{_pattern(part)}[^a-zA-Z0-9"]*","value":\)"\([^"]*\)"/\1!\2!/g' for part in _PARTS]
-    # A value may be a repository after a variable of the registry, and a variable may name a tag.
-    values.append(r's/\("name":"[^"]*","value":\)"\([^"]*[)}][/][^"]*\)"/\1!\2!/g')
-    values += [rf's/\("name":"[^"]*","value":\)"\([^"]*{_pattern(part)}[^"]*\)"/\1!\2!/g' for part in ("tag", "digest")]
+    secrets = [rf's/\("name":"[^"]*{_pattern(word)}[^"]*","value":\)"[^"/]*"/\1""/g' for word in SECRET_WORDS]
     blank = _BLANK.strip().replace("KEPT", "\n".join(kept))
-    count = _COUNT.strip().replace("MENTIONED", mentioned)
-    groups = [name.removeprefix("*.") for name in NOT_READ if name.startswith("*.")]
-    resources = [name for name in NOT_READ if not name.startswith("*.")] + [str(kind) for kind in KINDS]
+    values = _VALUES.strip().replace("SECRETS", "\n".join(secrets))
+    left_out = [*NOT_READ, *sorted(search.ignore_kinds)]
+    groups = [name.removeprefix("*.") for name in left_out if name.startswith("*.")]
+    resources = [name for name in left_out if not name.startswith("*.")] + [str(kind) for kind in KINDS]
     helm = f"  history secrets --field-selector=type={RELEASE_TYPE}\n  history configmaps" if helm_history > 0 else ""
     parts = {
         "CONTROLS": "".join(_CONTROLS),
-        "BLANK": shlex.quote(f"{count}\n{blank}"),
-        "WHOLE": shlex.quote(f"{count}\n{_WHOLE.strip()}"),
-        "VALUES": shlex.quote(_VALUES.strip().replace("VALUES", "\n".join(values))),
+        "BLANK": shlex.quote(f"{blank}\n{values}"),
+        "WHOLE": shlex.quote(_WHOLE.strip()),
+        "COUNT": shlex.quote(_COUNT.strip()),
+        "HIDDEN": shlex.quote(_HIDDEN.strip()),
         "FIELDS": " ".join(FIELDS),
         "KINDS": "\n".join(f'  read_batch {batch} "$p" "$pods"' for batch in _batches()),
         "EMPTIES": " ".join(f"{kind},{kind.api_version},{kind.name}" for kind in KINDS),
@@ -166,11 +167,27 @@ def script(registry: RegistryHost, helm_history: int = 0) -> str:
         "AT_ONCE": str(_KINDS_AT_ONCE),
         "HELM": helm,
         "REVISIONS": str(helm_history),
-        "HOSTS": " ".join(f"-e {shlex.quote(host)}" for host in hosts),
+        "NAMES": NAMES_FILE,
         "VERSION": _FORM_VERSION,
         "END": END,
     }
     return re.sub(r"@([A-Z_]+)@", lambda match: parts[match.group(1)], SHELL).lstrip()
+
+
+def context(names: Names) -> str:
+    """
+    Return the attachment of the command, a zip file in base64: the words of which one is in every
+    object that names something of the registry, one a line.
+    """
+    words = {end.decode() for end in names.lasts if not end.endswith(b".")}
+    words |= {folder.rpartition("/")[2] for folder in names.folders}
+    hosts = [host.partition(":")[0] for host in (names.registry.login_server, *names.registry.aliases)]
+    _, _, suffix = hosts[0].partition(".")
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        lines = sorted(word for word in {*words, *hosts, f"geo.{suffix}"} if word.isprintable())
+        archive.writestr(NAMES_FILE, "".join(f"{line}\n" for line in lines))
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _batches() -> list[str]:

@@ -17,7 +17,9 @@ u=$(printf '\037')
 controls() { printf '%s' "$1" | tr '@CONTROLS@' '\001\002\003\004\005\037'; }
 pods=$(controls @BLANK@)
 whole=$(controls @WHOLE@)
-values=$(controls @VALUES@)
+count=$(controls @COUNT@)
+hidden=$(controls @HIDDEN@)
+[ -s @NAMES@ ] || { echo "the file with the names of the registry did not arrive"; exit 1; }
 h="{.apiVersion}$u{.kind}$u{.metadata.namespace}$u"
 p="{range .items[*]}p$u$h{.metadata.name}"
 for f in @FIELDS@; do p="$p$u{$f}"; done
@@ -30,32 +32,23 @@ ended() { printf '\n#%s%s%s%s%s%s\n' "$u" "$1" "$u" "$2" "$u" "$(line "$3")"; }
 list() {
   {
     if e=$(k get "$1" -A -o "jsonpath=$2" 2>&1 >&3); then ended "$4" 0; else ended "$4" 1 "$e"; fi
-  } 3>&1 | sed -e "$3" | sort | uniq -c | sed -e "$values"
+  } 3>&1 | sift "$3" | sort | uniq -c
+}
+named() { grep -i -w -F "$@" -f @NAMES@; }
+# What names something is edited and printed; of the rest, the digests and the number.
+sift() {
+  lines=$(cat)
+  printf '%s\n' "$lines" | grep '^#'
+  lines=$(printf '%s\n' "$lines" | grep -v -e '^#' -e '^$')
+  printf '%s\n' "$lines" | named | sed -e "$1"
+  lines=$(printf '%s\n' "$lines" | named -v | sed -e "$hidden")
+  printf '%s\n' "$lines" | sed -n -e 's/^+//p' | sed -e "$1"
+  lines=$(printf '%s\n' "$lines" | grep -v '^+')
+  printf '%s\n' "$lines" | grep -o '[0-9a-f]\{64\}' | sort -u | sed -e "s/^/s$u/"
+  printf '%s\n' "$lines" | sed -e "$count"
 }
 good() { case "$out" in *"#$u$1${u}0$u"*) return 0 ;; esac; return 1; }
-in_binary() {
-  for x in $(printf '%s' "$1" | sed -e 's/.*"binaryData":{\([^}]*\)}.*/\1/' | tr ',' ' '); do
-    x=${x#*:\"}; x=${x%\"}
-    printf '%s' "$x" | base64 -d 2>/dev/null | grep -iq @HOSTS@ && return 0
-    printf '%s' "$x" | base64 -d 2>/dev/null | gzip -dc 2>/dev/null | grep -iq @HOSTS@ && return 0
-  done
-  return 1
-}
-look_into_binaries() {
-  case "$out" in *" b$u"*) ;; *) return 0 ;; esac
-  old=$IFS; IFS='
-'
-  out=$(for l in $out; do
-    IFS=$old
-    case "$l" in
-      *" b$u"*) if in_binary "$l"; then printf '%s\n' "$l" | sed -e "s/ b$u/ o$u/"; else echo "1 c${u}v1${u}ConfigMap$u"; fi ;;
-      *) printf '%s\n' "$l" ;;
-    esac
-  done)
-  IFS=$old
-}
 print() {
-  look_into_binaries
   seen="$seen$(printf '%s\n' "$out" |
     sed -n -e "s/^ *[0-9]* [cop]$u\([^$u]*\)$u\([^$u]*\).*/\1,\2/p" | sort -u | tr '\n' ' ')"
   printf '%s\n' "$out"
@@ -189,7 +182,7 @@ fetch() {
           printf '1 h%s%s%s%s\n' "$u" "$what" "$u" "$l"
         else
           x=$(printf '%s' "$x" | tr '\001-\037' ' ' | sed -e 's/"data":"[A-Za-z0-9+\/=]*"/"data":""/g' |
-            grep -i @HOSTS@ -e '\\\\[xuU]' -e '\\\\\\n') &&
+            { t=$(cat); printf '%s\n' "$t" | named || printf '%s\n' "$t" | grep -e '\\\\[xuU]' -e '\\\\\\n'; }) &&
             printf '1 g%s%s%s%s%s%s\n' "$u" "$what" "$u" "$(printf '%s\n' "$l" | sed -e "s/$u[^$u]*\$//")" "$u" "$x"
         fi ;;
     esac

@@ -19,7 +19,9 @@ WIDTH = 110
 """Columns of comments and headings."""
 
 FURTHER: Mapping[str, tuple[str, ...]] = {
-    "": ("configmaps", "namespaces", "persistentvolumeclaims", "serviceaccounts"),
+    "": ("configmaps", "namespaces", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts"),
+    "apiextensions.k8s.io": ("customresourcedefinitions",),
+    "storage.k8s.io": ("storageclasses", "volumeattributesclasses"),
     "admissionregistration.k8s.io": (
         "mutatingadmissionpolicies",
         "mutatingadmissionpolicybindings",

@@ -25,7 +25,7 @@ from acr_cleanup.clusters.images.pod_specs import KINDS, POD
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
-from tests.helpers.cluster_objects import OURS, blockers, listing, pod
+from tests.helpers.cluster_objects import OURS, SEARCH, blockers, listing, pod
 from tests.helpers.emulated_clusters import HASTY, Edge, edge, shop
 
 
@@ -75,7 +75,7 @@ async def test_login_is_requested_before_each_request() -> None:
 async def test_token_expired_between_pages_is_renewed() -> None:
     async with logging_in("good", "expired", "good") as (ask, at, used):
         at.world.clusters["aks-prod"].page_cap = 1
-        result = await scan(ask, "prod", OURS, access="direct")
+        result = await scan(ask, "prod", SEARCH, access="direct")
         assert result.blockers == ()
         assert used[:3] == ["good", "expired", "good"]
 
@@ -86,7 +86,7 @@ async def test_permanently_expired_login_is_a_blocker() -> None:
         assert [(await ask("GET", "/api/v1/pods?limit=1")).status for _ in range(4)] == [200, 200, 200, 401]
         refused = [record for record in at.world.requests if record.status == 401]
         assert len(refused) == 2
-        result = await scan(ask, "prod", OURS, access="direct")
+        result = await scan(ask, "prod", SEARCH, access="direct")
         assert "logging in to the API server: 401" in blockers(result)
 
 
@@ -197,7 +197,7 @@ async def test_truncated_compressed_answer_is_a_blocker() -> None:
         return web.Response(body=body[: len(body) // 2], headers={"Content-Encoding": "gzip"})
 
     async with answering(cut) as ask:
-        result = await scan(ask, "prod", OURS, access="direct")
+        result = await scan(ask, "prod", SEARCH, access="direct")
     assert "list pods: the answer is cut short" in blockers(result)
 
 
@@ -206,7 +206,7 @@ async def test_undeclared_compression_is_a_blocker() -> None:
         return web.Response(body=gzip.compress(b"{}"))
 
     async with answering(packed) as ask:
-        result = await scan(ask, "prod", OURS, access="direct")
+        result = await scan(ask, "prod", SEARCH, access="direct")
     assert {blocker.kind for blocker in result.blockers} == {"", "configmaps", *map(str, KINDS)}
 
 
@@ -229,7 +229,7 @@ async def test_busy_server_with_plain_text_is_retried() -> None:
 
     async with answering(busy) as ask:
         assert (await ask("GET", "/api/v1/pods")).status == 429
-        result = await scan(ask, "prod", OURS, access="direct")
+        result = await scan(ask, "prod", SEARCH, access="direct")
     assert "list pods: 429 Too Many Requests: Too many requests, please try again later." in blockers(result)
 
 

@@ -23,7 +23,9 @@ SERVED_BY_THE_CORPUS = {
     "workflowtemplates.argoproj.io", "redisclusters.cache.contoso.example", "postgreses.db.contoso.example",
     "unuseds.empty.contoso.example", "helmreleases.helm.toolkit.fluxcd.io", "scaledjobs.keda.sh",
     "services.serving.knative.dev", "pipelines.tekton.dev", "tasks.tekton.dev",
-    "configmaps", "namespaces", "persistentvolumeclaims", "serviceaccounts",
+    "configmaps", "namespaces", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts",
+    "customresourcedefinitions.apiextensions.k8s.io", "storageclasses.storage.k8s.io",
+    "volumeattributesclasses.storage.k8s.io",
     "mutatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io", "validatingadmissionpolicies.admissionregistration.k8s.io",
     "validatingadmissionpolicybindings.admissionregistration.k8s.io",
@@ -53,10 +55,9 @@ async def test_both_forms_of_discovery_find_same_kinds(form: str) -> None:
 
 async def test_built_in_and_excluded_kinds_are_left_out() -> None:
     """Built-in workloads would be listed twice, and excluded kinds are never listed."""
-    excluded = [key.removeprefix("*.") for key in NOT_READ]
     offered = [
-        *(custom("Thing", "things", group) for group in excluded if "." in group or group in {"policy", "autoscaling"}),
-        *(custom("Thing", key, "") for key in NOT_READ if not key.startswith("*.")),
+        custom("Thing", "things" if resource == "*" else resource, group)
+        for resource, _, group in (key.partition(".") for key in NOT_READ)
     ]
     assert len(offered) == len(NOT_READ)
     assert names(await discover_fake(FakeServer(*offered))) == {"configmaps": ["v1"]}

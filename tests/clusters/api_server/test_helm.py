@@ -8,17 +8,8 @@ from acr_cleanup.clusters.api_server import scan as scanner
 from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.scan import SECRET, scan
 from acr_cleanup.clusters.images.pod_specs import POD
-from tests.helpers.cluster_objects import (
-    OURS,
-    FakeServer,
-    captured,
-    kind,
-    listing,
-    pod,
-    read_fake,
-    status,
-    used,
-)
+from acr_cleanup.clusters.target import Search
+from tests.helpers.cluster_objects import NAMES, FakeServer, captured, kind, listing, pod, read_fake, status, used
 
 
 async def test_secrets_are_not_requested_without_helm_history() -> None:
@@ -30,7 +21,7 @@ async def test_secrets_are_not_requested_without_helm_history() -> None:
 async def test_only_helm_secrets_are_requested() -> None:
     server = FakeServer()
     server.put("secrets", captured("list/v1_secrets.labelSelector.json"))
-    result = await scan(server.ask, "prod", OURS, access="direct", helm_history=2)
+    result = await scan(server.ask, "prod", Search(NAMES, 2), access="direct")
     assert result.blockers == ()
     assert any("helm/billing" in reference for reference in used(result))
     asked = [path for _, path in server.asked if "secrets" in path]
@@ -42,17 +33,17 @@ async def test_expired_helm_history_is_counted_once() -> None:
     first, second, *rest = (captured(f"list/v1_secrets.labelSelector.limit3.p00{n}.json") for n in range(1, 5))
     gone = HttpAnswer(410, captured("errors/410_pods.expired.json"))
     server.put("secrets", first, gone, first, second, *rest)
-    result = await scan(server.ask, "prod", OURS, access="direct", helm_history=10)
+    result = await scan(server.ask, "prod", Search(NAMES, 10), access="direct")
     whole = FakeServer()
     whole.put("secrets", captured("list/v1_secrets.labelSelector.json"))
-    assert set(result.uses) == set((await scan(whole.ask, "prod", OURS, access="direct", helm_history=10)).uses)
+    assert set(result.uses) == set((await scan(whole.ask, "prod", Search(NAMES, 10), access="direct")).uses)
     assert (result.blockers, result.objects) == ((), 10)
 
 
 async def test_forbidden_secrets_blocker_names_rule() -> None:
     server = FakeServer()
     server.put("secrets", status(403, "secrets is forbidden"))
-    (blocker,) = (await scan(server.ask, "prod", OURS, access="direct", helm_history=3)).blockers
+    (blocker,) = (await scan(server.ask, "prod", Search(NAMES, 3), access="direct")).blockers
     assert blocker.kind == "secrets"
     assert 'apiGroups: [""], resources: ["secrets"], verbs: ["list"]' in blocker.remedy
 
@@ -63,5 +54,5 @@ async def test_helm_history_is_proposed_once(history: int) -> None:
     labels = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
     server.put("pods", listing(POD, [pod("a", "ghcr.io/x:1"), pod("b", "ghcr.io/x:1", **labels)]))
     server.put("deployments", listing(kind("Deployment"), [{"metadata": {"name": "b", **labels}}]))
-    result = await scan(server.ask, "prod", OURS, access="direct", helm_history=history)
+    result = await scan(server.ask, "prod", Search(NAMES, history), access="direct")
     assert result.notes == ((scanner.HELM_NOTE,) if history == 0 else ())

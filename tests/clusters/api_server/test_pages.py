@@ -14,9 +14,21 @@ from hypothesis import strategies as st
 
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind, image_uses
 from acr_cleanup.core.references import RegistryHost
-from tests.helpers.cluster_objects import CORPUS, DIGEST, OTHER_DIGEST, OURS, capture_of, custom, listing, pod
+from tests.helpers.cluster_objects import (
+    CORPUS,
+    DIGEST,
+    NAMES,
+    OTHER_DIGEST,
+    OURS,
+    capture_of,
+    custom,
+    kept,
+    listing,
+    pod,
+)
 
 WEB = "contoso.azurecr.io/shop/web"
 
@@ -26,7 +38,7 @@ def raw(obj: Any) -> msgspec.Raw:
 
 
 def read(kind: Kind, *objects: Any, registry: RegistryHost = OURS) -> Findings:
-    reader = ObjectReader(kind, "prod", registry)
+    reader = ObjectReader(kind, "prod", NAMES if registry is OURS else Names.of(registry, NAMES.repositories))
     for obj in objects:
         reader.add(raw(obj))
     return reader.findings
@@ -35,8 +47,19 @@ def read(kind: Kind, *objects: Any, registry: RegistryHost = OURS) -> Findings:
 def one_by_one(kind: Kind, *objects: Mapping[str, Any], registry: RegistryHost = OURS) -> Findings:
     findings = Findings()
     for obj in objects:
-        findings.add(image_uses(obj, kind, "prod", registry))
+        names = NAMES if registry is OURS else Names.of(registry, NAMES.repositories)
+        findings.add(image_uses(obj, kind, "prod", names))
     return findings
+
+
+def said(findings: Findings) -> tuple[object, ...]:
+    """Everything found, but for the words of objects: a replica adds its own name."""
+    mentions = {
+        (str(mentions.workload), key, frozenset(finding.beside), frozenset(finding.near), finding.open, finding.bare)
+        for mentions in findings.mentions
+        for key, finding in mentions.names.items()
+    }
+    return findings.uses, findings.blockers, findings.notes, mentions, findings.digests.keys(), findings.foreign
 
 
 # -- the law ---------------------------------------------------------------------------------------
@@ -149,7 +172,7 @@ def test_page_reader_finds_same_as_single_objects(drawn: tuple[Kind, list[dict[s
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_page_reader_agrees_on_real_objects(kind: Kind) -> None:
     items = json.loads((CORPUS / "responses" / "list" / f"{capture_of(kind)}.json").read_text())["items"]
-    assert read(kind, *items) == one_by_one(kind, *items)
+    assert said(read(kind, *items)) == said(one_by_one(kind, *items))
 
 
 # -- what could be missed --------------------------------------------------------------------------
@@ -213,13 +236,13 @@ def test_escaped_registry_name_is_found(hidden: bytes) -> None:
 def test_encoded_data_is_decoded() -> None:
     packed = base64.b64encode(f"image: {WEB}:1".encode()).decode()
     findings = read(CONFIG_MAP, {"metadata": {"name": "packed"}, "binaryData": {"values.yaml": packed}})
-    assert [str(use.reference) for use in findings.uses] == [f"{WEB}:1"]
+    assert kept(findings, "shop/web", "1") == {"1"}
 
 
 def test_common_escapes_do_not_cause_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Go escapes `<`, `>` and `&`."""
     seen = decoded_whole(monkeypatch)
-    read(POD, json.dumps(pod("web", "ghcr.io/shop/web:1 \\u003c\\u0026")).replace("\\\\", "\\").encode())
+    read(POD, json.dumps(pod("x", "ghcr.io/x/y:1 \\u003c\\u0026")).replace("\\\\", "\\").encode())
     assert seen == []
 
 

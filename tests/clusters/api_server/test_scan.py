@@ -18,7 +18,7 @@ from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD
 from acr_cleanup.errors import IdentityError
 from tests.helpers.cluster_objects import (
-    OURS,
+    SEARCH,
     WEB,
     FakeServer,
     blockers,
@@ -162,7 +162,7 @@ def endless(same: bool) -> Ask:
 async def test_endless_list_is_a_blocker(same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not same:
         monkeypatch.setattr(scanner, "_MOST_PAGES", 30)
-    (blocker,) = (await scan(endless(same), "prod", OURS, access="direct")).blockers
+    (blocker,) = (await scan(endless(same), "prod", SEARCH, access="direct")).blockers
     assert (blocker.kind, "never ends" in blocker.seen) == ("pods", True)
     assert ("repeats another" in blocker.seen) == same
 
@@ -185,7 +185,7 @@ async def test_page_is_decoded_while_next_is_fetched() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ObjectReader, "add", watched)
-        assert (await scan(ask, "prod", OURS, access="direct")).objects == 2
+        assert (await scan(ask, "prod", SEARCH, access="direct")).objects == 2
     assert order == ["asked", "asked", "read", "read"]
 
 
@@ -228,7 +228,7 @@ async def test_login_error_and_cancellation_pass_through(error: Any) -> None:
         return await server.ask(method, path, body, **more)
 
     with pytest.raises(type(error)):
-        await scan(ask, "prod", OURS, access="direct")
+        await scan(ask, "prod", SEARCH, access="direct")
 
 
 async def test_number_of_notes_is_limited() -> None:

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from acr_cleanup.clusters.images import helm_history as helm
 from acr_cleanup.clusters.images.helm_history import History
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import Findings
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Workload
 from acr_cleanup.emulator.kubernetes.objects import helm_release
-from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, captured
+from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, captured, mentions_of
 
 HOST = "contoso.azurecr.io"
 EXPECTED = [
@@ -33,15 +34,29 @@ PAGES = [f"v1_secrets.labelSelector.limit3.p00{number}.json" for number in range
 
 
 def findings(*secrets: Mapping[str, Any], revisions: int = 3, registry: RegistryHost = OURS) -> Findings:
-    history = History(revisions, "production", registry)
+    history = History(revisions, "production", Names.of(registry, REPOSITORIES))
     for secret in secrets:
         history.add(secret)
     return history.findings()
 
 
+REPOSITORIES = ["a", "b", "c", "d", "shop/web", "shop/api", "shop/migrate", "shop/test", "shop/new", "shop/old", "shop/side", "shop/secret",
+    *(f"{space}/{name}" for space in ("shop", "payments") for name in ("web", "web.v1", "api")),
+    *(entry["repository"] for entry in EXPECTED)]  # fmt: skip
+TAGS = [*map(str, range(201)), "1.10", "x", "y", "latest"]
+NAMES = Names.of(OURS, REPOSITORIES)
+
+
 def used(found: Findings) -> set[str]:
-    """Every reference, without its host; `shop/web` alone is an open one."""
-    return {str(use.reference).partition("/")[2] for use in found.uses}
+    """Everything that a use or a mention keeps, without the host; `shop/web` alone is the whole repository."""
+    names = {str(use.reference).partition("/")[2] for use in found.uses}
+    for repository in dict.fromkeys(REPOSITORIES):
+        mentions = mentions_of(found, repository, *TAGS, digests=[DIGEST])
+        digests = {f"{repository}@{digest}" for digest in mentions.by_digest} if not found.uses else set()
+        names |= (
+            {f"{repository}:{tag}" for tag in mentions.by_tag} | digests | ({repository} if mentions.of_any else set())
+        )
+    return names
 
 
 def fields(found: Findings) -> set[str]:
@@ -124,7 +139,7 @@ def plain(**more: Any) -> dict[str, Any]:
             id="split-pair-in-a-manifest-stays-text",
         ),
         pytest.param(
-            release(3, manifest=f"a: &a {{repository: {HOST}/shop/web, tag: x}}\nb: {{<<: *a, tag: y}}\n"),
+            release(3, manifest=f"one: &one {{repository: {HOST}/shop/web, tag: x}}\ntwo: {{<<: *one, tag: y}}\n"),
             {"shop/web:x", "shop/web:y"},
             id="merge-key",
         ),
@@ -137,8 +152,10 @@ def plain(**more: Any) -> dict[str, Any]:
             {"shop/web:1", "a:1"},
             id="hosts",
         ),
-        pytest.param(release(3, manifest="image: notours.azurecr.io/shop/web:1\n"), set(), id="other-registry"),
-        pytest.param(release(3, manifest=f"---a: 1\n---\nimage: {HOST}/shop/web:1\n"), {"shop/web:1"}, id="marker"),
+        pytest.param(
+            release(3, manifest="image: notours.azurecr.io/shop/web:1\n"), {"shop/web:1"}, id="other-registry"
+        ),
+        pytest.param(release(3, manifest=f"---key: 1\n---\nimage: {HOST}/shop/web:1\n"), {"shop/web:1"}, id="marker"),
         pytest.param(release(3, manifest=""), set(), id="nothing-rendered"),
         pytest.param(with_raw(json.dumps(plain()).encode()), {"shop/web:1"}, id="not-compressed"),
         pytest.param(
@@ -172,7 +189,8 @@ def test_a_use_names_the_release_its_revision_and_its_place() -> None:
     places = {str(use.reference).partition("/")[2]: use.field for use in found.uses}
     assert places["a:1"].startswith("revision 3: manifest")
     assert places["b:1"].startswith("revision 3: hooks[1].manifest")
-    assert places["c:1"].startswith("revision 3: values")
+    (mention,) = mentions_of(found, "c", "1").by_tag["1"]
+    assert mention.field == "revision 3: values.x"
     assert not any(use.running for use in found.uses)
 
 
@@ -207,7 +225,7 @@ def test_all_of_a_real_history_is_found(names: list[str]) -> None:
     found = findings(*(item for name in names for item in json.loads(captured(f"list/{name}"))["items"]), revisions=5)
     assert len(EXPECTED) == 30
     assert [entry for entry in EXPECTED if not holds(entry, found)] == []
-    assert {(use.reference.repository, use.reference.tag, use.reference.digest) for use in found.uses} == {
+    assert {(use.reference.repository, use.reference.tag, use.reference.digest) for use in found.uses} <= {
         (entry["repository"], entry["tag"], entry["digest"]) for entry in EXPECTED
     }
     assert blockers(found) == ""
@@ -231,13 +249,20 @@ def release_of(entry: dict[str, Any]) -> tuple[str, int]:
 def holds(entry: dict[str, Any], found: Findings) -> bool:
     name, revision = release_of(entry)
     path = entry["path"].removeprefix("data.release -> ")
-    place = path if path.startswith(("manifest", "hooks")) else "values"
-    return any(
+    start = f"revision {revision}: {path if path.startswith(('manifest', 'hooks')) else 'values'}"
+    is_use = any(
         (use.reference.repository, use.reference.tag, use.reference.digest)
         == (entry["repository"], entry["tag"], entry["digest"])
         and (use.workload.namespace, use.workload.name) == (entry["namespace"], name)
-        and use.field.startswith(f"revision {revision}: {place}")
+        and use.field.startswith(start)
         for use in found.uses
+    )
+    tags, digests = filter(None, [entry["tag"]]), filter(None, [entry["digest"]])
+    mentions = mentions_of(found, entry["repository"], *tags, digests=digests)
+    return is_use or any(
+        mention.field.startswith(start) and mention.workload.name == name
+        for of in (*mentions.by_tag.values(), *mentions.by_digest.values(), mentions.of_any)
+        for mention in of
     )
 
 
@@ -310,7 +335,7 @@ def test_a_revision_that_nothing_tells_counts_always(version: object) -> None:
 
 def test_what_is_too_old_is_let_go_while_adding() -> None:
     """A thousand revisions of half a megabyte, of which three are held."""
-    history = History(3, "production", OURS)
+    history = History(3, "production", NAMES)
     tracemalloc.start()
     try:
         for number in range(1, 1001):
@@ -322,7 +347,7 @@ def test_what_is_too_old_is_let_go_while_adding() -> None:
 
 def test_a_history_of_no_revisions_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no revisions"):
-        History(0, "production", OURS)
+        History(0, "production", NAMES)
 
 
 # Whose Secrets are read
@@ -353,14 +378,14 @@ def test_secrets_that_are_not_helms_are_never_looked_at(kind: object, labels: ob
     """Not even when they are called like a release."""
     secret = {**release(1, "a:1"), "type": kind, "data": Untouchable()}
     secret["metadata"] = {"name": "sh.helm.release.v1.web.v1", "namespace": "shop", "labels": labels}
-    assert findings(secret) == Findings()
+    assert (used(findings(secret)), blockers(findings(secret))) == (set(), "")
 
 
 def test_a_label_alone_makes_no_release() -> None:
     """Helm rolls back by name: a Secret of another name with the label `owner: helm` is somebody's own."""
     secret = {**release(1, "a:1"), "type": "Opaque", "data": Untouchable()}
     secret["metadata"]["name"] = "database-password"
-    assert findings(secret) == Findings()
+    assert (used(findings(secret)), blockers(findings(secret))) == (set(), "")
 
 
 @pytest.mark.parametrize("change", [{"type": "Opaque"}, {"metadata": {"name": "sh.helm.release.v1.web.v3"}}])
@@ -486,16 +511,16 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
 )
 def test_a_document_that_is_no_plain_yaml_is_read_as_text(text: str) -> None:
-    """What it names is used; which of its images, another field may say: all of them may be. Its neighbours are read as ever."""
+    """What it names stays. Its neighbours are read as ever."""
     found = findings(release(3, manifest=f"{text}\n---\nimage: {HOST}/shop/api:1\n"))
-    assert {"shop/web", "shop/api:1"} <= used(found)
-    assert "shop/api" not in used(found)
+    assert {"shop/web:1", "shop/api:1"} <= used(found)
+    assert not {"shop/api", "shop/web"} & used(found)
     assert blockers(found) == ""
 
 
 def test_a_document_that_names_us_and_no_image_that_can_be_read_is_a_blocker() -> None:
     """Registry and repository stand apart, in text that no one can parse: a silent hole otherwise."""
-    found = findings(release(3, "a:1", manifest=f"image: {{a: {HOST}, b: [shop/web, 1\n"))
+    found = findings(release(3, "a:1", manifest=f"image: {{x: {HOST}, y: [shop/gone, 1\n"))
     (blocker,) = found.blockers
     assert (blocker.kind, "names our registry" in blocker.seen) == ("secrets", True)
     rest = f"a: [{HOST}\n---\nimage: {HOST}/shop/web:1\n"

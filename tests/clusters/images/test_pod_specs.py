@@ -6,20 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import acr_cleanup.clusters.images.pod_specs
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses, uses_in_document
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Workload
-from tests.helpers.cluster_objects import DIGEST, OTHER_DIGEST, OURS, kind, pod
+from tests.helpers.cluster_objects import DIGEST, NAMES, OTHER_DIGEST, OURS, kept, kind, mentions_of, pod
 
 WEB = "contoso.azurecr.io/shop/web"
+PLANTED = Names.of(OURS, [*NAMES.repositories, "planted/here"])
+NOTHING = ({}, {}, {})
 
 
 def read(obj: Any, of: str = "Pod", registry: RegistryHost = OURS) -> Findings:
-    return image_uses(obj, kind(of), "prod", registry)
+    return image_uses(obj, kind(of), "prod", NAMES if registry is OURS else Names.of(registry, NAMES.repositories))
+
+
+def exact(found: Findings) -> tuple[object, ...]:
+    return found.uses, found.blockers, found.notes
 
 
 def references(found: Findings) -> list[str]:
@@ -138,7 +144,7 @@ def test_every_name_of_the_registry_is_ours(image: str) -> None:
     ],
 )
 def test_what_only_looks_like_ours_is_nothing(image: str) -> None:
-    assert read(pod("web", image)) == Findings()
+    assert exact(read(pod("web", image))) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -174,7 +180,7 @@ def test_what_no_one_can_parse_is_a_blocker_if_it_mentions_our_registry(image: A
     "image", ["", "  ", None, 5, True, "a b", "https://x", "$(TAG)", {"a": 1}, [], "x" * 5000], ids=repr
 )
 def test_what_no_one_can_parse_is_nothing_otherwise(image: Any) -> None:
-    assert read(pod("web", image)) == Findings()
+    assert exact(read(pod("web", image))) == NOTHING
 
 
 @pytest.mark.parametrize("odd", [None, [], {}, "text", 7, [None], [3], ["text"], {"a": {"b": []}}], ids=repr)
@@ -283,16 +289,19 @@ WRAPS: list[Callable[[str], Any]] = [
 def test_no_object_makes_it_crash_or_lose_a_reference(
     obj: dict[Any, Any], path: list[int], wrap: Callable[[str], Any], of: Kind
 ) -> None:
-    """It is used, or where a pod spec belongs, a blocker."""
-    image_uses(obj, of, "prod", OURS)
-    found = image_uses(planted(obj, path, wrap), of, "prod", OURS)
-    assert "contoso.azurecr.io/planted/here:7" in references(found) or found.blockers
+    """It is used or mentioned, or where a pod spec belongs, a blocker."""
+    image_uses(obj, of, "prod", PLANTED)
+    whole = planted(obj, path, wrap)
+    # What owns an object says nothing about images.
+    assume("planted" not in str((whole.get("metadata") or {}) if isinstance(whole.get("metadata"), dict) else ""))
+    found = image_uses(whole, of, "prod", PLANTED)
+    assert kept(found, "planted/here", "7") == {"7"} or found.blockers
 
 
 def test_what_holds_itself_comes_to_an_end() -> None:
     loop: dict[str, Any] = {"image": f"{WEB}:1"}
     loop["again"] = [loop]
-    assert references(image_uses({"spec": loop}, CUSTOM, "prod", OURS)) == [f"{WEB}:1"]
+    assert kept(image_uses({"spec": loop}, CUSTOM, "prod", PLANTED), "shop/web", "1") == {"1"}
 
 
 @pytest.mark.extended
@@ -300,9 +309,8 @@ def test_depth_is_no_limit() -> None:
     obj: dict[str, Any] = {"image": f"{WEB}:1"}
     for _ in range(50_000):
         obj = {"a": obj}
-    (use,) = image_uses(obj, CUSTOM, "prod", OURS).uses
-    assert str(use.reference) == f"{WEB}:1"
-    assert len(use.field) < 500
+    (mention,) = mentions_of(image_uses(obj, CUSTOM, "prod", PLANTED), "shop/web", "1").by_tag["1"]
+    assert len(mention.field) < 500
     assert len(read(pod("web", obj)).blockers) == 1  # type: ignore[arg-type]
 
 
@@ -311,37 +319,37 @@ def test_a_container_under_many_names_is_read_once() -> None:
     for _ in range(60):
         shared = [shared, shared]
     workload = Workload("prod", "shop", "Thing", "x")
-    assert references(uses_in_document(shared, workload, "spec", OURS)) == [f"{WEB}:1"]
-
-
-def test_an_object_whose_image_fields_say_it_all_is_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nearly all pods are like that, and there are very many."""
-    monkeypatch.delattr(acr_cleanup.clusters.images.pod_specs, "contents")
-    obj = with_status(pod("web", f"{WEB}:1", "nginx"), image=f"{WEB}:1", imageID=f"{WEB}@{DIGEST}")
-    assert len(read(obj).uses) == 3
-    assert image_uses({"spec": {"image": "nginx"}}, CUSTOM, "prod", OURS) == Findings()
+    assert kept(uses_in_document(shared, workload, "spec", NAMES), "shop/web", "1") == {"1"}
 
 
 def test_an_unreadable_image_is_a_blocker_and_the_rest_is_read() -> None:
     obj = pod("web", f"{WEB}:")
     obj["spec"]["containers"][0]["args"] = [f"{WEB}:2"]
     found = read(obj)
-    assert references(found) == [f"{WEB}:2"]
+    assert kept(found, "shop/web", "2", "3") == {"2"}
     assert len(found.blockers) == 1
 
 
-def test_uses_in_a_document_stand_in_the_field_that_holds_it() -> None:
+def test_names_in_a_document_stand_in_the_field_that_holds_it() -> None:
     workload = Workload("prod", "shop", "Release", "web")
-    found = uses_in_document(f"containers:\n- name: c\n  image: {WEB}:1\n", workload, "manifest", OURS)
-    assert [(use.workload, use.container, use.field, use.text) for use in found.uses] == [
-        (workload, "c", "manifest", f"{WEB}:1")
+    found = uses_in_document(f"containers:\n- name: c\n  image: {WEB}:1\n", workload, "manifest", NAMES)
+    (mention,) = mentions_of(found, "shop/web", "1").by_tag["1"]
+    assert (mention.workload, mention.field) == (workload, "manifest")
+    found = uses_in_document({"image": {"repository": WEB, "tag": "1"}}, workload, "config", NAMES)
+    (mention,) = mentions_of(found, "shop/web", "1").by_tag["1"]
+    assert mention.field == "config.image.repository"
+    assert exact(uses_in_document(None, workload, "config", NAMES)) == NOTHING
+
+
+def test_containers_of_a_custom_resource_are_uses() -> None:
+    spec = {"template": {"spec": {"containers": [{"name": "c", "image": f"{WEB}:1"}]}}}
+    found = image_uses({"spec": spec}, CUSTOM, "prod", NAMES)
+    assert [(use.field, str(use.reference), use.running) for use in found.uses] == [
+        ("spec.template.spec.containers[0].image", f"{WEB}:1", False)
     ]
-    found = uses_in_document({"image": {"repository": WEB, "tag": "1"}}, workload, "config", OURS)
-    assert [use.field for use in found.uses] == ["config.image.{repository,tag}"]
-    assert uses_in_document(None, workload, "config", OURS) == Findings()
 
 
 @pytest.mark.parametrize("data", ["%%%", "", None, 7, "H4sIAAAA", "AAAA", "é"])
 def test_binary_data_that_is_no_text_is_nothing(data: Any) -> None:
     kind_of_map = Kind("ConfigMap", "configmaps", "")
-    assert image_uses({"binaryData": {"a": data}}, kind_of_map, "prod", OURS) == Findings()
+    assert exact(image_uses({"binaryData": {"a": data}}, kind_of_map, "prod", PLANTED)) == NOTHING

@@ -102,9 +102,9 @@ def test_every_prefix_and_suffix_of_log_is_a_blocker() -> None:
         lambda lines: [lines[0], lines[-1]],
         lambda lines: [lines[0], *lines[2:]],
         lambda lines: [lines[0], lines[1].swapcase(), *lines[2:]],
-        lambda lines: [lines[0].replace(" 2 ", " 1 "), *lines[1:]],
+        lambda lines: [lines[0].replace(" 3 ", " 1 "), *lines[1:]],
         lambda lines: [lines[0][:-1], *lines[1:]],
-        lambda lines: [lines[0].replace("begin 2 ", "begin 2 " + "0" * 8)[: len(lines[0])], *lines[1:]],
+        lambda lines: [lines[0].replace("begin 3 ", "begin 3 " + "0" * 8)[: len(lines[0])], *lines[1:]],
     ],
 )
 def test_wrong_marker_checksum_or_length_is_a_blocker(spoil: Any) -> None:

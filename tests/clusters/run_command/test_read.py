@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from acr_cleanup.clusters.images.mention_index import MentionIndex
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.run_command.script import script
+from acr_cleanup.clusters.run_command.script import context, script
 from acr_cleanup.clusters.target import Access
+from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from tests.helpers.cluster_objects import OURS, WEB, blockers, used
+from tests.helpers.cluster_objects import NAMES, OURS, SEARCH, WEB, blockers, used
 from tests.helpers.emulated_clusters import edge, shop
 from tests.helpers.run_command_worlds import (
     KUBECTL,
@@ -30,6 +32,16 @@ from tests.helpers.run_command_worlds import (
 )
 
 pytestmark = pytest.mark.extended
+
+
+def said(scan: ClusterScan) -> set[object]:
+    """What each object mentions."""
+    assert isinstance(scan.mentions, MentionIndex)
+    return {
+        (str(mentions.workload), key, frozenset(finding.beside), frozenset(finding.near), finding.open, finding.bare)
+        for mentions in scan.mentions.objects
+        for key, finding in mentions.names.items()
+    }
 
 
 @pytest.fixture(params=[real_world, nasty_world, rich_world, shop], ids=lambda make: make.__name__)
@@ -45,6 +57,7 @@ async def test_run_command_finds_same_as_direct_reading(world: ClusterState, kub
         direct, command = await at.read(Access.DIRECT), await at.read(Access.RUN_COMMAND)
     assert direct.uses
     assert set(command.uses) == set(direct.uses)
+    assert said(command) == said(direct)
     assert set(command.blockers) == set(direct.blockers)
     assert set(command.notes) == set(direct.notes)
     assert command.objects == direct.objects
@@ -57,6 +70,7 @@ async def test_run_command_agrees_on_random_clusters(seed: int) -> None:
     async with edge(world, registry=OURS) as at:
         direct, command = await at.read(Access.DIRECT), await at.read(Access.RUN_COMMAND)
     assert set(command.uses) == set(direct.uses)
+    assert said(command) == said(direct)
     assert set(command.blockers) == set(direct.blockers)
     assert set(command.notes) == set(direct.notes)
     assert command.objects == direct.objects
@@ -87,7 +101,9 @@ async def test_unrelated_text_is_not_transferred() -> None:
     world = rich_world()
     async with edge(world, registry=OURS) as at:
         await at.read(Access.RUN_COMMAND)
-        result = await run_command(at.world, world, at.emulator.authority, command=script(OURS))
+        result = await run_command(
+            at.world, world, at.emulator.authority, command=script(SEARCH), context=context(NAMES)
+        )
     lines = result.logs.splitlines()
     body = gzip.decompress(base64.b64decode("".join(lines[1:-1]))).decode()
     assert f"{WEB}:sidecar" in body

@@ -1,0 +1,76 @@
+"""May some bytes name a repository of the registry? Cheap, and never wrongly no. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.core.references import normalise_host
+
+_MOST_NAMES = 5_000
+"""Beyond these, an automaton takes more memory and time than reading every object."""
+_MEMORY = 64 << 20
+_BEFORE, _AFTER = r"(?:^|[^A-Za-z0-9_.-])", r"\.?(?:$|[^A-Za-z0-9_.-])"
+# Digests, and what may hide anything: escapes of JSON, YAML and URLs, and base64.
+_HIDDEN = r"[0-9a-f]{64}|\\u00(?:2[def]|3[0-9a]|[46][1-9a-fA-F]|[57][0-9aA])|\\x[0-9a-f]|%2[fF]|[A-Za-z0-9+/]{40}|\"[A-Za-z0-9+/]{20,}={0,2}\""
+_LONG = 20
+_TO_WORDS = bytes(code if (chr(code).isalnum() and code < 128) or chr(code) in "_.-" else 32 for code in range(256))
+_LEARN = 64
+_MOSTLY = 0.6
+
+
+class Finder:
+    """
+    Asks whether objects may name something of the registry.
+
+    The automaton is left out while most objects do: those are read anyway.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._search = _automaton(names)
+        self._asked = self._found = 0
+
+    def may_name(self, data: bytes) -> bool:
+        """May this object name something? Without a search while most objects do."""
+        if self._found > _LEARN and self._found > self._asked * _MOSTLY:
+            self._asked += 1
+            return True
+        found = self.names_something(data)
+        self._asked += 1
+        self._found += found
+        return found
+
+    def names_something(self, data: bytes) -> bool:
+        """May this text name something?"""
+        if self._search is not None:
+            return self._search(data) is not None
+        words = set(data.translate(_TO_WORDS).split())
+        return not words.isdisjoint(self._names.lasts) or any(len(word) >= _LONG for word in words) or b"\\" in data
+
+
+def _automaton(names: Names) -> Any:
+    # As bytes: RE2 copies text.
+    import re2  # noqa: PLC0415  loads a library that most commands do not need
+
+    words = {end.decode() for end in names.lasts if not end.endswith(b".")}
+    folders = {folder.rpartition("/")[2] for folder in names.folders}
+    hosts = {normalise_host(host) for host in (names.registry.login_server, *names.registry.aliases)} - {""}
+    _, _, suffix = normalise_host(names.registry.login_server).partition(".")
+    if suffix.startswith("azurecr."):
+        hosts.add(f".geo.{suffix}")
+    if len(words) + len(folders) > _MOST_NAMES:
+        return None
+    pieces = [_HIDDEN, *(f"(?i:{re.escape(host)})" for host in sorted(hosts))]
+    if words:
+        pieces.append(f"{_BEFORE}(?:{'|'.join(map(re.escape, sorted(words)))}){_AFTER}")
+    if folders:
+        pieces.append(f"/(?:{'|'.join(map(re.escape, sorted(folders)))}){_AFTER}")
+    options = re2.Options()
+    options.max_mem = _MEMORY
+    options.log_errors = False
+    try:
+        return re2.compile("|".join(pieces).encode(errors="replace"), options).search
+    except re2.error:
+        return None

@@ -1,0 +1,222 @@
+"""
+What the objects of one cluster say about a repository, once its tags are known. Pure.
+
+The cost is that of the repository's tags and of the objects that name it, not of their product: words are found in one
+table for all objects. Objects with very many words stay packed, and are unpacked for the few repositories that they name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+
+from acr_cleanup.clusters.images.mentions import CHARTS, NameFinding, ObjectMentions
+from acr_cleanup.clusters.images.names import keys_of
+from acr_cleanup.clusters.images.words import is_distinctive, plain_form, spellings
+from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames, Mention, RepositoryMentions
+from acr_cleanup.core.references import DEFAULT_TAG, Digest
+from acr_cleanup.core.workload import Workload
+
+_BIG = 64 << 10
+"""Characters of packed words beyond which an object is not put into the table."""
+_SEPARATOR = re.compile(r"([-_])")
+_MOST_PARTS = 9
+_UNPACKED_AT_ONCE = 32
+
+
+class MentionIndex:
+    """The mentions in one cluster. Implements `MentionSource`."""
+
+    def __init__(
+        self, objects: Iterable[ObjectMentions], digests: Mapping[Digest, tuple[Workload, str]] | None = None
+    ) -> None:
+        self.objects = tuple(objects)
+        self._digests = digests or {}
+        self._by_key: defaultdict[str, list[int]] = defaultdict(list)
+        self._table: dict[bytes, list[int]] | None = None
+        self._big: frozenset[int] = frozenset()
+        for index, mentions in enumerate(self.objects):
+            for key in mentions.names:
+                self._by_key[key].append(index)
+        self._unpacked = lru_cache(maxsize=_UNPACKED_AT_ONCE)(self._unpack)
+
+    def of(self, listed: ListedNames) -> RepositoryMentions:
+        found = _Found(listed)
+        keys = [key for key in _all_keys(listed.repository) if key in self._by_key]
+        if keys:
+            forms = _by_form(listed.tags)
+            for key in keys:
+                self._named(key, listed, forms, found)
+        for digest in self._digests.keys() & set(listed.digests) if self._digests else ():
+            workload, place = self._digests[digest]
+            found.digest(digest, Mention(workload, place, "", digest, How.DIGEST))
+        return found.done()
+
+    def _named(self, key: str, listed: ListedNames, forms: Mapping[str, list[str]], found: _Found) -> None:
+        indexes = self._by_key[key]
+        is_folder = key.endswith("/")
+        bare: dict[int, NameFinding] = {}
+        for index in indexes:
+            mentions = self.objects[index]
+            finding = mentions.names[key]
+            before = found.count
+            for words, how in ((finding.beside, How.BESIDE), (finding.near, How.NEAR)):
+                how = How.FOLDER if is_folder else how
+                for word in (
+                    words.keys() & forms.keys() if len(words) > 4 else [word for word in words if word in forms]
+                ):
+                    found.tags(forms[word], Mention(mentions.workload, words[word], finding.written, word, how))
+                for word in words:
+                    if word.startswith("sha256:") and word in listed.digests:
+                        found.digest(Digest(word), Mention(mentions.workload, words[word], finding.written, word, how))
+                        found.count += 1
+            if finding.is_image:
+                for word in mentions.versions:
+                    if word in forms and is_distinctive(word):
+                        found.tags(forms[word], _loose(mentions, finding, word, is_folder))
+            opened = finding.open or (finding.open_chart if CHARTS in self._by_key else "")
+            if opened:
+                found.open(Mention(mentions.workload, opened, finding.written, "", How.OPEN))
+            elif finding.bare and not finding.has_tag and found.count == before:
+                bare[index] = finding
+        hits = self._loose(indexes, forms)
+        for index, words in hits.items():
+            mentions = self.objects[index]
+            for word in words:
+                found.tags(forms[word], _loose(mentions, mentions.names[key], word, is_folder))
+        for index, finding in bare.items():
+            if index not in hits:
+                workload = self.objects[index].workload
+                if DEFAULT_TAG in listed.tags:
+                    mention = Mention(workload, finding.bare, finding.written, DEFAULT_TAG, How.BESIDE)
+                    found.tags([DEFAULT_TAG], mention)
+                else:
+                    found.open(Mention(workload, finding.bare, finding.written, "", How.OPEN))
+
+    # -- rule 2 ------------------------------------------------------------------------------------
+
+    def _loose(self, indexes: list[int], forms: Mapping[str, list[str]]) -> dict[int, list[str]]:
+        """Of these objects, those that have some of the tags as distinctive words, with these words."""
+        wanted = frozenset(indexes)
+        hits: defaultdict[int, list[str]] = defaultdict(list)
+        for form, tags in forms.items():
+            if any(map(is_distinctive, tags)):
+                for index in self._with(form, wanted):
+                    hits[index].append(form)
+        return hits
+
+    def _with(self, form: str, wanted: Collection[int]) -> Iterator[int]:
+        """The objects among these that have this word, or words of which it is made."""
+        found = dict.fromkeys(self._having(form, wanted))
+        yield from found
+        # `1.22.0-distroless` of `1.22.0` and `distroless`
+        for part in _parts(form):
+            if is_distinctive(part):
+                for index in self._having(part, wanted):
+                    if index not in found and _made_of(form, *self._unpacked(index)):
+                        found[index] = None
+                        yield index
+
+    def _having(self, word: str, wanted: Collection[int]) -> Iterator[int]:
+        table = self._words()
+        for spelling in spellings(word):
+            data = spelling.encode()
+            of = table.get(data, ())
+            # The shorter of the two is walked.
+            yield from (index for index in of if index in wanted) if len(of) <= len(wanted) else wanted & frozenset(of)
+            yield from (index for index in self._big & wanted if data in self._unpacked(index)[0])
+
+    def _words(self) -> dict[bytes, list[int]]:
+        """The table of the words of all objects, made when it is first needed."""
+        if self._table is None:
+            table: defaultdict[bytes, list[int]] = defaultdict(list)
+            self._big = frozenset(index for index, of in enumerate(self.objects) if len(of.words) > _BIG)
+            for index, mentions in enumerate(self.objects):
+                if index not in self._big:
+                    for word in mentions.words.split():
+                        table[word].append(index)
+            self._table = dict(table)
+        return self._table
+
+    def _unpack(self, index: int) -> tuple[frozenset[bytes], frozenset[bytes]]:
+        mentions = self.objects[index]
+        return frozenset(mentions.words.split()), frozenset(mentions.letters.split())
+
+
+def _loose(mentions: ObjectMentions, finding: NameFinding, word: str, is_folder: bool) -> Mention:
+    how = How.FOLDER if is_folder else How.OBJECT
+    return Mention(mentions.workload, finding.place, finding.written, word, how)
+
+
+def _all_keys(repository: str) -> Iterator[str]:
+    yield from keys_of(repository)
+    parts = repository.split("/")
+    yield from ("/".join(parts[:index]) + "/" for index in range(1, len(parts)))
+
+
+def _by_form(tags: Collection[str]) -> dict[str, list[str]]:
+    forms: dict[str, list[str]] = {}
+    for tag in tags:
+        forms.setdefault(plain_form(tag), []).append(tag)
+    return forms
+
+
+def _parts(form: str) -> Iterator[str]:
+    """The contiguous parts of a tag between its separators, but not the whole."""
+    pieces = _SEPARATOR.split(form)[: 2 * _MOST_PARTS]
+    for start in range(0, len(pieces), 2):
+        for end in range(start + 1, len(pieces) + 1, 2):
+            if end - start < len(pieces):
+                yield "".join(pieces[start:end])
+
+
+def _made_of(form: str, words: Collection[bytes], letters: Collection[bytes]) -> bool:
+    """Is this tag made of these words, joined by `-` or `_`, one of which is distinctive?"""
+    pieces = _SEPARATOR.split(form)
+    if len(pieces) < 3 or len(pieces) > 2 * _MOST_PARTS:
+        return False
+    # For each beginning: can it be made, and with a distinctive word?
+    made: dict[int, bool] = {0: False}
+    for end in range(1, len(pieces) + 1, 2):
+        for start in range(0, end, 2):
+            if start in made and not (start == 0 and end == len(pieces)):
+                part = "".join(pieces[start:end])
+                if part.encode() in letters or any(spelling.encode() in words for spelling in spellings(part)):
+                    made[end + 1] = made.get(end + 1, False) or made[start] or is_distinctive(part)
+    return made.get(len(pieces) + 1, False)
+
+
+class _Found:
+    """Collects the mentions of one repository."""
+
+    def __init__(self, listed: ListedNames) -> None:
+        self.count = 0
+        self._listed = listed
+        self._by_tag: dict[str, dict[Mention, None]] = {}
+        self._by_digest: dict[Digest, dict[Mention, None]] = {}
+        self._open: dict[Mention, None] = {}
+
+    def tags(self, tags: Iterable[str], mention: Mention) -> None:
+        self.count += 1
+        for tag in tags:
+            mentions = self._by_tag.setdefault(tag, {})
+            if len(mentions) < MOST_SHOWN:
+                mentions[mention] = None
+
+    def digest(self, digest: Digest, mention: Mention) -> None:
+        self._by_digest.setdefault(digest, {})[mention] = None
+
+    def open(self, mention: Mention) -> None:
+        if len(self._open) < MOST_SHOWN:
+            self._open[mention] = None
+
+    def done(self) -> RepositoryMentions:
+        if not (self._by_tag or self._by_digest or self._open):
+            return NO_MENTIONS
+        return RepositoryMentions(
+            {tag: tuple(mentions) for tag, mentions in self._by_tag.items()},
+            {digest: tuple(mentions) for digest, mentions in self._by_digest.items()},
+            tuple(self._open),
+        )

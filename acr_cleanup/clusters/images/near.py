@@ -1,0 +1,296 @@
+"""
+Rule 3: the values near a name, each of which may be its tag. Pure.
+
+In an object: the whole values of the same mapping, of the mappings one level above and below, of the same list, and of the
+neighbouring entries of a list of name/value pairs. `near_lines` has the same for the lines of one text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
+from acr_cleanup.core.references import DIGEST, TAG
+
+_WHOLE = re.compile(rf":?({TAG}(?:\+[A-Za-z0-9_.-]*)?)(?:@{DIGEST})?").fullmatch
+_IMAGE_KEY = re.compile(r"(?:image|repository|repo)(?:name)?$", re.IGNORECASE).search
+_WHOLE_DIGEST = re.compile(r"(?:[^@\s]{0,200}@)?(?:sha256:)?([0-9a-f]{64})").fullmatch
+_TAG_KEY = re.compile(
+    r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
+    re.IGNORECASE,
+).search
+_RANGE_KEY = re.compile(r"semver|version|revision|tag|chart", re.IGNORECASE).search
+_NO_RANGE_KEY = re.compile(r"api|kind|policy|kube", re.IGNORECASE).search
+_RANGE = re.compile(
+    r"\s*(?:[~^=<>!*]|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL
+).fullmatch
+_TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]|%\(|%s|<[A-Za-z_.]+>|^\{[A-Za-z_.]+\}$").search
+_LISTS_OF_VALUES = 2
+_LONGEST_COMMAND = 40
+_NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
+# What is counted, measured or listened to. Build numbers are tags: a `number` may be one.
+_QUANTITY_KEY = re.compile(
+    r"(?:replicas?|count|ports?|seconds|timeout|limit|size|weight|priority|retries|cpu|memory|storage|parallelism|completions"
+    r"|workers|threads|concurrency|interval|period|duration|min|max|percent|uid|gid|runasuser|runasgroup|fsgroup|[^a-z]level)s?$",
+    re.IGNORECASE,
+).search
+_QUANTITY = re.compile(r"[0-9.]+[a-zA-Z%]{0,2}").fullmatch
+# `[{name: IMAGE, value: X/web}, {name: TAG, value: canary}]`, as several programs call the two.
+_PAIR_NAMES = ("name", "key", "id", "parameter")
+_PAIR_VALUES = ("value", "default")
+# Words that keys of images and of tags share nothing but these: what is left says whose they are.
+_IMAGE_WORDS = re.compile(
+    r"image|repository|repo|registry|name|tag|version|digest|sha256|sha|revision|ref|url|uri|path|[^a-z0-9]",
+    re.IGNORECASE,
+)
+
+
+class Value(NamedTuple):
+    """A value near a name. `key`: the field that it stands in, as text; empty in lists."""
+
+    key: str
+    value: str
+
+
+def whole(value: Any) -> str:
+    """The value as a tag, if it can be one: a text without blanks, or a number."""
+    if isinstance(value, str):
+        match = _WHOLE(value.strip())
+        return match[1] if match else ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    return ""
+
+
+def digest_of(value: str) -> str:
+    """The digest that a whole value is, with or without its algorithm; empty if it is none."""
+    match = _WHOLE_DIGEST(value.strip())
+    return f"sha256:{match[1]}" if match else ""
+
+
+def is_tag_key(key: str) -> bool:
+    return _TAG_KEY(key) is not None
+
+
+def may_be_tag(value: Value) -> bool:
+    """
+    Does its field leave it open that this value is a tag?
+
+    >>> may_be_tag(Value("minReplicas", "3")), may_be_tag(Value("build", "3")), may_be_tag(Value("namespace", "edge"))
+    (False, True, False)
+    """
+    if _NO_TAG_KEY(value.key) is not None:
+        return False
+    return _QUANTITY_KEY(value.key) is None or is_tag_key(value.key) or _QUANTITY(value.value) is None
+
+
+def is_image_key(key: str) -> bool:
+    return _IMAGE_KEY(key) is not None
+
+
+def is_range(value: Value) -> bool:
+    """Does this value select versions of a chart or an artifact, rather than name one?"""
+    return (
+        _RANGE_KEY(value.key) is not None
+        and _NO_RANGE_KEY(value.key) is None
+        and len(value.value) < 200
+        and _RANGE(value.value) is not None
+    )
+
+
+def is_template(value: Value) -> bool:
+    """Does a template or variable stand where a tag belongs?"""
+    return is_tag_key(value.key) and len(value.value) < 500 and _TEMPLATE(value.value) is not None
+
+
+def is_weak(text: Text) -> bool:
+    """A name of the object, of a label or of a container says what something is called, not which image it needs."""
+    node = text.node
+    keys = {node.key, text.key}
+    if keys & {"labels", "matchLabels", "selector", "nodeSelector", "podSelector", "serviceAccountName", "namespace"}:
+        return True
+    if text.key == "name" and isinstance(node.key, str) and node.key.lower().endswith("ref") and "/" not in text.text:
+        return True  # the name of another object
+    if node.key == "metadata" or (node.parent is not None and node.parent.key == "matchExpressions"):
+        return True
+    if text.key == "name" and isinstance(node.value, Mapping):
+        lists = node.parent.key if node.parent is not None else ""
+        return "image" in node.value or lists in {
+            "containers", "initContainers", "ephemeralContainers", "volumes", "volumeMounts", "ports", "imagePullSecrets",
+        }  # fmt: skip
+    return False
+
+
+def values_near(text: Text, names_other: Callable[[str, Any], bool], *, only_beside: bool = False) -> Iterator[Value]:
+    """
+    The values near a name that stands in an object. `names_other`: does this field name another image?
+
+    Values may be lists of tags, and are given one by one. only_beside: only those of the same mapping.
+    """
+    return filter(may_be_tag, _values_near(text, names_other, only_beside))
+
+
+def _values_near(text: Text, names_other: Callable[[str, Any], bool], only_beside: bool) -> Iterator[Value]:
+    node = text.node
+    if only_beside:
+        if isinstance(node.value, Mapping) and not text.is_key:
+            yield from _scalars(node.value, but=text.key, claimed=_claimed(node.value, text.key, names_other))
+        return
+    if text.is_key:
+        yield from _values_of_key(node, text.key)
+        return
+    if isinstance(node.value, Mapping):
+        claimed = _claimed(node.value, text.key, names_other)
+        yield from _scalars(node.value, but=text.key, claimed=claimed)
+        yield from _below(node.value, names_other)
+        pair = _pair_of(node.value)
+        if pair is not None and node.parent is not None and isinstance(node.parent.value, list):
+            yield from _neighbours(node.parent.value, node.key, pair[0], names_other)
+            return
+        above = _above(node)
+    else:
+        yield from _list_values(node.value, text.key, names_other)
+        # `[web, api]` under a key: the mapping that has the key.
+        above = node.parent if node.parent is not None and isinstance(node.parent.value, Mapping) else None
+    if above is not None and above.key != "metadata":
+        # The list that the name is in is read above, as far as it is near.
+        but = node.key if isinstance(node.value, list) else None
+        yield from _scalars(above.value, but=but, claimed=_claimed(above.value, node.key, names_other))
+
+
+def _above(node: Node) -> Node | None:
+    """The mapping one level above, through a list."""
+    above = node.parent
+    while above is not None and not isinstance(above.value, Mapping):
+        above = above.parent
+    return above
+
+
+def _values_of_key(node: Node, key: object) -> Iterator[Value]:
+    """A name as a key: its own value, and what is one level below."""
+    value = node.value[key]
+    if isinstance(value, Mapping):
+        yield from _scalars(value, but=None, claimed=frozenset())
+        yield from _below(value, lambda _key, _value: False)
+    elif isinstance(value, list):
+        yield from _in_list(str(key), value)
+    elif value is None or isinstance(value, bool):
+        yield from _scalars(node.value, but=key, claimed=frozenset())
+    else:
+        yield from _scalar(str(key), value)
+
+
+def _scalars(mapping: Mapping[Any, Any], *, but: object, claimed: Collection[object]) -> Iterator[Value]:
+    for key, value in mapping.items():
+        if key != but and key not in NOT_VALUES and key not in claimed:
+            yield from _scalar(str(key), value)
+            if isinstance(value, list):
+                yield from _in_list(str(key), value)
+
+
+def _scalar(key: str, value: Any) -> Iterator[Value]:
+    if isinstance(value, str):
+        yield Value(key, value)
+    elif isinstance(value, Mapping):
+        # `tag: {value: canary}`, `tag: {type: string, default: canary}`
+        for wrapped in (value[name] for name in _PAIR_VALUES if name in value):
+            if not isinstance(wrapped, Mapping):
+                yield from _scalar(key, wrapped)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield Value(key, repr(value))
+        if isinstance(value, float) and value.is_integer():
+            yield Value(key, repr(int(value)))
+
+
+def _in_list(key: str, values: Sequence[Any]) -> Iterator[Value]:
+    for value in values:
+        yield from _scalar(key, value)
+
+
+def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+    """The values one level below, but for mappings that have an image of their own."""
+    for key, value in mapping.items():
+        if key in ("port", "targetPort"):  # `port: {number: 80}`
+            continue
+        if isinstance(value, list) and key in ("containers", "initContainers", "env"):
+            continue
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Mapping) and not any(names_other(str(name), text) for name, text in inner.items()):
+                yield from _scalars(inner, but=None, claimed=frozenset())
+
+
+def _list_values(
+    values: Sequence[Any], at: object, names_other: Callable[[str, Any], bool]
+) -> Iterator[Value]:
+    """The neighbours in a list of texts: `[X/web, canary]`, `["--image", "X/web", "--tag=canary"]`."""
+    place = at if isinstance(at, int) else 0
+    first = max(0, place - _LONGEST_COMMAND)
+    flag, own = "", ""
+    entries: dict[int, Value] = {}
+    for index, value in enumerate(values[first : place + _LONGEST_COMMAND], first):
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            flag = ""
+            continue
+        key, equals, after = str(value).partition("=")
+        if index == place:
+            own = key if equals else flag
+        elif equals:
+            entries[index] = Value(key, after)
+        elif key.startswith("-"):
+            flag = key
+            continue
+        else:
+            entries[index] = Value(flag, key)
+        flag = ""
+    others = _stems_of_others(((entry.key, entry.value) for entry in entries.values()), own, names_other)
+    for index, entry in entries.items():
+        is_near = abs(index - place) <= _LISTS_OF_VALUES + 1 or is_tag_key(entry.key)
+        if is_near and stem(entry.key) not in others:
+            yield entry
+
+
+def _pair_of(mapping: Any) -> tuple[str, Any] | None:
+    """The name and the value of an element of a list of pairs."""
+    if not isinstance(mapping, Mapping) or "image" in mapping:
+        return None
+    names = (mapping[key] for key in _PAIR_NAMES if isinstance(mapping.get(key), str))
+    values = (mapping[key] for key in _PAIR_VALUES if key in mapping)
+    name = next(names, None)
+    return (name, next(values, None)) if name is not None and not mapping.keys().isdisjoint(_PAIR_VALUES) else None
+
+
+def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
+    """The values of the neighbouring entries of `[{name: IMAGE, value: …}, {name: TAG, value: …}]`."""
+    entries = {index: entry for index, pair in enumerate(pairs) if (entry := _pair_of(pair)) is not None}
+    others = _stems_of_others(entries.values(), own, names_other)
+    place = at if isinstance(at, int) else 0
+    for index, (name, value) in entries.items():
+        is_near = abs(index - place) <= _LISTS_OF_VALUES or is_tag_key(name)
+        if index != place and is_near and stem(name) not in others:
+            yield from _scalar(name, value)
+
+
+def stem(key: object) -> str:
+    """
+    What a key says besides that it is an image or a tag.
+
+    >>> stem("WEB_IMAGE_TAG"), stem("webImage"), stem("image.tag")
+    ('web', 'web', '')
+    """
+    return _IMAGE_WORDS.sub("", str(key)[:200]).lower()
+
+
+def _claimed(mapping: Mapping[Any, Any], own: object, names_other: Callable[[str, Any], bool]) -> frozenset[object]:
+    """The fields that belong to another name of this mapping: `API_TAG` beside `API_IMAGE` and `WEB_IMAGE`."""
+    others = _stems_of_others(mapping.items(), own, names_other)
+    return frozenset(key for key in mapping if stem(key) in others) if others else frozenset()
+
+
+def _stems_of_others(
+    fields: Iterable[tuple[object, Any]], own: object, names_other: Callable[[str, Any], bool]
+) -> frozenset[str]:
+    """What the fields that name other repositories are called, besides that they are images."""
+    others = {stem(key) for key, value in fields if key != own and names_other(str(key), value)}
+    return frozenset(others - {stem(own), ""})

@@ -1,0 +1,146 @@
+"""
+Rule 3 in one text: the values of the lines around a name, each of which may be its tag. Pure.
+
+A line belongs to the name unless it belongs to another one: by the block that it is in (indentation, brackets, sections), or
+by what its key is called (`API_TAG` beside `API_IMAGE`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from acr_cleanup.clusters.images.near import Value, is_tag_key, may_be_tag, stem
+from acr_cleanup.core.references import TAG
+
+_LINES = 6
+_LONGEST_LINE = 1_000
+_IMAGE_LINE = re.compile(r"(?:image|repo).*[:/]", re.IGNORECASE).search
+_SECTION = re.compile(r"\s*\[{1,2}[^\[\]=,]+\]{1,2}\s*").fullmatch
+_OPENS = (":", "{", "[", "(")
+_LINE = re.compile(
+    r"""(\s*(?:-\s+)*)(?:(?:export\s+)?["']?([A-Za-z0-9_./ -]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""", re.DOTALL
+)
+_COMMENT = re.compile(r"\s(?:#|;|//)")
+_TAG_AFTER = re.compile(
+    r"(?:tag|version|revision|channel|digest)s?[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>\s])\s{0,3}[\"'(]{0,3}"
+    rf"({TAG})(?![A-Za-z0-9/:])",
+    re.IGNORECASE,
+)
+_WINDOW = 300
+
+
+class _Line(NamedTuple):
+    """
+    indent: where it begins. content: likewise, but an element of a list begins behind its dash.
+    values: what it says; several in a list or mapping.
+    """
+
+    indent: int
+    content: int
+    key: str
+    values: tuple[Value, ...]
+    is_section: bool
+    is_image: bool
+    is_empty: bool
+
+
+def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
+    """What is called a tag shortly before or after a name, in one line: `--image X/web --tag canary`, `<tag>1</tag>`."""
+    first = max(text.rfind("\n", 0, start) + 1, start - _WINDOW)
+    last = text.find("\n", end)
+    for match in _TAG_AFTER.finditer(text[first : min(last if last >= 0 else len(text), end + _WINDOW)]):
+        yield Value("tag", match[1])
+
+
+def values_in_lines_near(
+    text: str, start: int, name: str, names_other: Callable[[str, Any], bool]
+) -> Iterator[Value]:
+    """
+    The whole values of the lines around the name that begins there, but those of another image.
+
+    names_other: does this field name another repository?
+    """
+    first = start
+    for _ in range(2 * _LINES + 1):
+        first = text.rfind("\n", 0, max(first, 0))
+    last = start
+    for _ in range(2 * _LINES + 1):
+        last = text.find("\n", last + 1) if last >= 0 else last
+    written = text[first + 1 : last if last >= 0 else len(text)].split("\n")
+    at = text.count("\n", first + 1, start)
+    lines = [_read(line) for line in written]
+    owners = [
+        index
+        for index, line in enumerate(lines)
+        if name not in written[index] and (line.is_image or _names_other(line, names_other))
+    ]
+    others = {stem(lines[index].key) for index in owners} - {stem(lines[at].key), ""}
+    is_head = written[at].rstrip().endswith(_OPENS) or lines[at].is_section
+    for index in range(at if is_head else max(0, at - _LINES), min(len(lines), at + _LINES + 1)):
+        line = lines[index]
+        if is_head and index > at and _ends_block(lines[at], line):
+            return
+        if index == at or not line.values or stem(line.key) in others or names_other("", line.key):
+            continue
+        if _same_block(lines, at, index) or not any(_same_block(lines, index, other) for other in owners):
+            yield from line.values
+
+
+def _names_other(line: _Line, names_other: Callable[[str, Any], bool]) -> bool:
+    return any(names_other(value.key, value.value) for value in line.values)
+
+
+def _ends_block(head: _Line, line: _Line) -> bool:
+    """Is this line behind the block of that head? A list may be as far to the left as its key."""
+    if head.is_section:
+        return line.is_section
+    return not line.is_empty and line.indent <= head.indent and not (line.indent == head.indent < line.content)
+
+
+def _same_block(lines: Sequence[_Line], first: int, second: int) -> bool:
+    """Are these lines in one block, by indentation and sections?"""
+    first, second = sorted((first, second))
+    depth = min(lines[first].content, lines[second].content)
+    return all(
+        line.is_empty or (line.indent >= depth and not line.is_section) for line in lines[first + 1 : second + 1]
+    )
+
+
+@lru_cache(maxsize=4096)
+def _read(line: str) -> _Line:
+    text = line.lstrip(" -\t")
+    indent, content = len(line) - len(line.lstrip()), len(line) - len(text)
+    is_image = len(line) < _LONGEST_LINE and _IMAGE_LINE(line) is not None
+    is_section = len(line) < _LONGEST_LINE and _SECTION(line) is not None
+    match = _LINE.fullmatch(line) if len(line) < _LONGEST_LINE and not is_section else None
+    if match is None:
+        return _Line(indent, content, "", (), is_section, is_image, not text)
+    key = (match[2] or "").strip().rpartition(" ")[2]
+    value = _plain(match[5])
+    # `web.shop:80` is a host and its port.
+    if match[3] == ":" and not match[4] and value.isdigit() and not is_tag_key(key):
+        value = ""
+    values = tuple(value for value in _values(key, value) if may_be_tag(value))
+    return _Line(indent, content, key, values, is_section, is_image, not text)
+
+
+def _values(key: str, value: str) -> Iterator[Value]:
+    if value[:1] in ("[", "{") and value[-1:] in ("]", "}"):
+        for part in re.split(r"[\[\]{},]", value):
+            if part.strip():
+                before, _, after = part.rpartition(": ")
+                yield Value(_plain(before) or key, _plain(after))
+    elif ": " in value:
+        # `shop:tag: canary`
+        before, _, after = value.rpartition(": ")
+        yield Value(_plain(before), _plain(after))
+    elif value:
+        yield Value(key, value)
+
+
+def _plain(value: str) -> str:
+    """A value without its comment, its quotes and what separates it from the next one."""
+    return _COMMENT.split(value, maxsplit=1)[0].strip().rstrip(",;\\").strip().strip("\"'`")

@@ -1,0 +1,258 @@
+"""
+The texts of an API object, and where each stands: what a text is near to can be asked later. Pure.
+
+Texts that say nothing about images are left out: identities, `apiVersion`, `kind`, conditions. JSON in a text is walked
+like the rest of the object. Packed text is unpacked (`unpack`), and stands where its packed form does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from acr_cleanup.clusters.images.unpack import Budget, unpacked, unpacked_run
+from acr_cleanup.core.references import Digest, ImageReference, parse_reference
+from acr_cleanup.errors import InvalidReference
+from acr_cleanup.quoting import quoted
+
+CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+
+NOT_VALUES = frozenset(
+    {"apiVersion", "kind", "uid", "resourceVersion", "creationTimestamp", "managedFields", "latestTags", "containerID"}
+)
+"""
+Keys whose values are no tags, and no digests of images: `latestTags` are those that Flux has seen in the registry.
+"""
+_LEFT_OUT: Mapping[object, frozenset[object]] = {
+    "metadata": frozenset({"generation", "ownerReferences", "selfLink"}),
+    "status": frozenset({"conditions"}),
+    "labels": frozenset(
+        {"pod-template-hash", "controller-revision-hash", "controller-uid", "batch.kubernetes.io/controller-uid"}
+    ),
+}
+SECRET_WORDS = ("password", "passwd", "passphrase", "secret", "token", "credential", "private")
+"""Variables whose names contain one of these hold no images, unless their value has a slash."""
+_NOTHING: frozenset[object] = frozenset()
+_LABELS = frozenset({"labels", "matchLabels"})
+_VERSION_LABELS = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "version"})
+_LONGEST_PATH = 64
+_DEEPEST_JSON = 4
+_LONGEST_JSON = 16 << 20
+_LONG = 64 << 10
+# More than the lines that are near to a name.
+_SAMPLE = 2_000
+
+
+class Number(float):
+    """A number of a document as it is written: a tag may be `1.10`."""
+
+    def __new__(cls, text: str) -> Number:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def is_integer(self) -> bool:
+        return False
+
+
+_DOCUMENT = msgspec.json.Decoder(float_hook=Number)
+
+
+class Node:
+    """A mapping or list of an object, and what holds it. `field`: the place of a document that stands in a text."""
+
+    __slots__ = ("field", "key", "parent", "value")
+
+    def __init__(self, value: Any, parent: Node | None, key: object, field: str | None = None) -> None:
+        self.value, self.parent, self.key, self.field = value, parent, key, field
+
+    def path(self, *keys: object) -> str:
+        parts = [_step(key) for key in reversed(keys)]
+        node: Node | None = self
+        while node is not None:
+            if node.field is not None:
+                parts.append(node.field)
+                break
+            if node.parent is not None:
+                parts.append(_step(node.key))
+            node = node.parent
+        if len(parts) > _LONGEST_PATH:
+            parts = [*parts[: _LONGEST_PATH // 2], "[…]", *parts[-_LONGEST_PATH // 2 :]]
+        return "".join(reversed(parts)).removeprefix(".")
+
+
+def _step(key: object) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    name = str(key)
+    return f".{name}" if name.isascii() and name.isidentifier() else f"[{quoted(name[:200], 100)}]"
+
+
+class Text(NamedTuple):
+    """One text, in the field `key` of `node`. `is_key`: it is the name of that field itself."""
+
+    text: str
+    node: Node
+    key: object
+    is_key: bool = False
+
+    @property
+    def field(self) -> str:
+        return self.node.path() if self.key is None else self.node.path(self.key)
+
+
+class ContainerImage(NamedTuple):
+    """The image field of a container, which was parsed as a reference and is no text any more."""
+
+    field: str
+    container: str
+    text: str
+    reference: ImageReference
+
+
+class ObjectTexts:
+    """
+    texts: all texts but those parsed exactly.
+    versions: the values of labels that say the version of the object's own images.
+    images: the image fields of containers, in pod specs of any kind.
+    digests: those in image fields, each with its field.
+    """
+
+    def __init__(self, obj: Any, field: str | None = None) -> None:
+        self.texts: list[Text] = []
+        self.versions: list[str] = []
+        self.images: list[ContainerImage] = []
+        self.digests: dict[Digest, str] = {}
+        self._budget = Budget()
+        # Held, so that no other value gets the same id.
+        self._walked: dict[int, object] = {}
+        self._walk(Node(obj, None, "", field), 0)
+
+    def _walk(self, root: Node, depth: int) -> None:
+        nodes = [root]
+        if isinstance(root.value, str):
+            self._text(Text(root.value, Node({}, None, "", root.field or ""), None), depth)
+            return
+        while nodes:
+            node = nodes.pop()
+            value = node.value
+            # An alias of YAML may lead to the same mapping a thousand times.
+            if id(value) in self._walked or not isinstance(value, Mapping | list):
+                continue
+            self._walked[id(value)] = value
+            inner: list[Node] = []
+            if isinstance(value, Mapping):
+                left_out = _LEFT_OUT.get(node.key, _NOTHING)
+                if _is_secret(value):
+                    left_out = _SECRET_VALUE
+                is_labels = node.key in _LABELS
+                for key, child in value.items():
+                    if key in left_out or key in NOT_VALUES:
+                        continue
+                    if isinstance(key, str):
+                        self.texts.append(Text(key, node, key, is_key=True))
+                    if isinstance(child, str):
+                        if key == "reference" and node.key == "image" and (volume := parsed(child)) is not None:
+                            self._image(node, key, "", child, volume)
+                        elif is_labels and key in _VERSION_LABELS:
+                            self.versions.append(child)
+                        else:
+                            self._text(Text(child, node, key), depth)
+                    elif isinstance(child, list) and key in CONTAINER_LISTS:
+                        inner += self._containers(Node(child, node, key), depth)
+                    elif isinstance(child, Mapping | list):
+                        inner.append(Node(child, node, key))
+            else:
+                for index, child in enumerate(value):
+                    if isinstance(child, str):
+                        self._text(Text(child, node, index), depth)
+                    elif isinstance(child, Mapping | list):
+                        inner.append(Node(child, node, index))
+            nodes += reversed(inner)
+
+    def _text(self, text: Text, depth: int) -> None:
+        start = text.text[:64].lstrip()[:1]
+        if start in ("{", "[") and depth < _DEEPEST_JSON and len(text.text) <= _LONGEST_JSON:
+            try:
+                document = _DOCUMENT.decode(text.text)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                document = None
+            if isinstance(document, dict | list):
+                self._walk(Node(document, text.node, text.key, text.field), depth + 1)
+                return
+        if len(text.text) > _LONG:
+            text = text._replace(text=without_repetition(text.text))
+        self.texts.append(text)
+        for inside in unpacked(text.text, self._budget):
+            self.texts.append(text._replace(text=inside))
+
+    def unpack(self, runs: Iterable[str]) -> str:
+        """Add what is packed in these runs of base64 inside of longer texts, and return it."""
+        more: list[str] = []
+        for run in runs:
+            inside = list(unpacked_run(run, self._budget))
+            if inside and (holder := next((text for text in self.texts if run in text.text), None)):
+                self.texts += [holder._replace(text=text) for text in inside]
+                more += inside
+        return "\n".join(more)
+
+    def _containers(self, containers: Node, depth: int) -> Iterator[Node]:
+        """The containers of a list, without the image fields that are references: those are understood."""
+        for index, container in enumerate(containers.value):
+            node = Node(container, containers, index)
+            image = container.get("image") if isinstance(container, Mapping) else None
+            if isinstance(image, str) and (reference := parsed(image)) is not None:
+                name = container.get("name")
+                self._image(node, "image", name if isinstance(name, str) else "", image, reference)
+                node.value = {key: value for key, value in container.items() if key != "image"}
+            if isinstance(container, str):
+                self._text(Text(container, containers, index), depth)
+            elif isinstance(container, Mapping | list):
+                yield node
+
+    def _image(self, node: Node, key: str, container: str, text: str, reference: ImageReference) -> None:
+        place = node.path(key)
+        self.images.append(ContainerImage(place, container, text, reference))
+        if reference.digest is not None:
+            self.digests[reference.digest] = place
+
+
+_SECRET_VALUE: frozenset[object] = frozenset({"value"})
+
+
+def _is_secret(variable: Mapping[Any, Any]) -> bool:
+    """Is this a variable with a secret? A run command does not transfer its value either."""
+    name, value = variable.get("name"), variable.get("value")
+    if not isinstance(name, str) or not isinstance(value, str) or "/" in value:
+        return False
+    lower = name.lower()
+    return any(word in lower for word in SECRET_WORDS)
+
+
+def without_repetition(text: str) -> str:
+    """
+    A text that repeats itself from its beginning to its end, cut: what is near to what stays the same.
+
+    >>> len(without_repetition("image: web\\n" * 10_000)) < 5_000
+    True
+    """
+    period = text.find(text[:_SAMPLE], 1)
+    if 0 < period < len(text) // 4 and text.startswith(text[period:]):
+        return text[: 2 * max(period, _SAMPLE)]
+    return text
+
+
+def parsed(image: str) -> ImageReference | None:
+    """The reference in an image field; None if no runtime could start it: a template, or nonsense."""
+    try:
+        return parse_reference(image) if image.strip() else None
+    except InvalidReference:
+        return None

@@ -1,0 +1,110 @@
+"""
+What is packed in a text: escapes of JSON, YAML and URLs, base64 (also of gzip, also of chart archives), UTF-16. Pure.
+
+Bounded: a text that unpacks to more than any object of a cluster needs is read as far as that.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+MOST_BYTES = 16 << 20
+"""Bytes unpacked of one object. A ConfigMap holds one MiB."""
+_DEEPEST = 4
+_SHORTEST_BASE64 = 12
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}").fullmatch
+_HEX = re.compile(r"[0-9a-f]+").fullmatch
+_ESCAPED = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf])|(\W))")
+_PERCENT = re.compile(r"%[0-9a-fA-F]{2}").search
+_MOSTLY = 0.8
+
+
+class Budget:
+    """The bytes that may still be unpacked of one object."""
+
+    def __init__(self, left: int = MOST_BYTES) -> None:
+        self.left = left
+
+
+def unpacked(text: str, budget: Budget, depth: int = 0) -> Iterator[str]:
+    """The texts that are packed in a text, and what is packed in them."""
+    if depth > _DEEPEST or budget.left <= 0:
+        return
+    for inside in _unpack(text, budget):
+        budget.left -= len(inside)
+        yield inside
+        yield from unpacked(inside, budget, depth + 1)
+
+
+def _unpack(text: str, budget: Budget) -> Iterator[str]:
+    if "\\" in text and (plain := _ESCAPED.sub(_unescaped, text)) != text:
+        yield plain
+    if "%" in text and _PERCENT(text) and (plain := unquote(text)) != text:
+        yield plain
+    if len(text) < _SHORTEST_BASE64:
+        return
+    # Whole texts, wrapped over lines or not. Runs in other texts: `unpacked_run`.
+    if " " not in text and ":" not in text and _BASE64(joined := "".join(text.split())):
+        yield from _decoded(joined, budget)
+
+
+def unpacked_run(run: str, budget: Budget) -> Iterator[str]:
+    """What is packed in a long run of base64 inside of another text."""
+    if budget.left > 0 and _BASE64(run):
+        for inside in _decoded(run, budget):
+            budget.left -= len(inside)
+            yield inside
+            yield from unpacked(inside, budget, 1)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code, byte, letter, sign = match.groups()
+    if letter:
+        return "\n" if letter in "nr" else " "
+    return sign or chr(int(code or byte, 16))
+
+
+def _decoded(text: str, budget: Budget) -> Iterator[str]:
+    if _HEX(text):
+        return
+    text = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return
+    if data.startswith(b"\x1f\x8b"):
+        data = _inflated(data, budget.left)
+    if plain := text_of(data):
+        yield plain
+
+
+def text_of(data: bytes) -> str:
+    """The text of some bytes, in UTF-8 or UTF-16; what is no text in them becomes other characters."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    half = len(data) // 2
+    zeros = data[::2].count(0), data[1::2].count(0)
+    # An archive has zeros everywhere, UTF-16 in every second place.
+    if max(zeros) > half * _MOSTLY and min(zeros) < half * (1 - _MOSTLY):
+        return data.decode("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le", errors="replace")
+    return data.decode("utf-8", errors="replace")
+
+
+def _inflated(packed: bytes, room: int) -> bytes:
+    """All members of gzip data, as far as there is room, and as far as they are whole."""
+    parts: list[bytes] = []
+    while packed and room > 0:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            part = member.decompress(packed, room)
+        except zlib.error:
+            break
+        parts.append(part)
+        room -= len(part)
+        packed = member.unused_data
+    return b"".join(parts)

@@ -1,0 +1,231 @@
+"""
+Texts -> words, and what was written as a path: `host/shop/web:1.2`. Pure.
+
+Splitting a text into a set of words costs less than searching it for thousands of names. A *chunk* is a word that may
+contain the characters of a reference; a *word* has only those of a tag. Characters outside ASCII separate words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import filterfalse
+from typing import NamedTuple
+
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.core.references import COMPONENT, DIGEST, TAG
+
+_WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+CHUNK_CHARACTERS = frozenset(_WORD + "/:@+$%")
+CHUNK = re.compile(r"[A-Za-z0-9_.\-/:@+$%]+")
+_TO_CHUNKS = bytes(code if chr(code) in CHUNK_CHARACTERS and code < 128 else 32 for code in range(256))
+_COMPLEX = re.compile(rb"[/:@+$%]").search
+_BETWEEN_WORDS = re.compile(r"[/:@$%]+")
+_LITERAL = re.compile(COMPONENT).fullmatch
+_TAG = re.compile(TAG).fullmatch
+_DIGEST = re.compile(DIGEST).fullmatch
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
+_API_VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]+)?").fullmatch
+_DIGIT = re.compile(r"[0-9]").search
+_PORT = re.compile(r"[0-9]{1,5}").fullmatch
+_ADDRESS = re.compile(r"(?!docker|oci|oras|containers)[a-z0-9+.-]+://[^/]+/?", re.IGNORECASE).fullmatch
+_SHORTEST = 3
+
+
+def chunks_of(text: str, lasts: Container[bytes]) -> tuple[set[bytes], list[bytes]]:
+    """
+    The distinct chunks of a text: all of them, and those that are more than a word.
+
+    lasts: the last components of names. `key:` is a word; only behind a name may a colon begin a tag.
+    """
+    data = text.encode(errors="replace").replace(b": ", b"  ")
+    chunks = set(data.translate(_TO_CHUNKS).split())
+    special: list[bytes] = []
+    for chunk in list(filter(_COMPLEX, filterfalse(bytes.isalnum, chunks))):
+        if not chunk.endswith(b":"):
+            special.append(chunk)
+            continue
+        word = chunk.rstrip(b":")
+        chunks.add(word)
+        if _COMPLEX(word):
+            special.append(word)
+        if word.rpartition(b"/")[2] in lasts:
+            special.append(chunk)
+        else:
+            chunks.discard(chunk)
+    return chunks, special
+
+
+def is_distinctive(tag: str) -> bool:
+    """
+    May this tag be recognised anywhere in an object that names its repository?
+
+    >>> [is_distinctive(tag) for tag in ("1.2", "a1b2c3d", "16", "latest", "v1beta1")]
+    [True, True, False, False, False]
+    """
+    return len(tag) >= _SHORTEST and _DIGIT(tag) is not None and _API_VERSION(tag) is None
+
+
+def plain_form(word: str) -> str:
+    """
+    A tag in the form in which spellings are compared: no `v` before a digit, `+` as `_`, no full stop at the end.
+
+    >>> plain_form("v1.2+build.7.")
+    '1.2_build.7'
+    """
+    word = word.rstrip(".").replace("+", "_")
+    return word[1:] if word[:1] == "v" and word[1:2].isdigit() else word
+
+
+def spellings(form: str) -> tuple[str, ...]:
+    """
+    The words that are written for a tag in its plain form.
+
+    >>> spellings("1.2")
+    ('1.2', '1.2.', 'v1.2', 'v1.2.')
+    """
+    plain = form[1:] if form[:1] == "v" and form[1:2].isdigit() else form
+    forms = [plain, f"{plain}."]
+    if plain[:1].isdigit():
+        forms += [f"v{plain}", f"v{plain}."]
+    if "_" in plain:
+        forms += [form.replace("_", "+") for form in forms]
+    return tuple(forms)
+
+
+class Written(NamedTuple):
+    """
+    One chunk, read as a reference.
+
+    name: the key under which it is filed (`names.keys_of`); empty if it names no repository.
+    folder: the beginning of repositories that it names; empty if it names none.
+    host: "ours", "foreign", or empty if no host is written.
+    tag: the tag, empty if there is none. With `colon`, a colon or `@` ends the chunk: a tag may follow. With `variable`, a
+        variable stands there, or in the tag.
+    is_reference: it is an image reference, of whichever registry: its tag belongs to it alone.
+    """
+
+    name: str = ""
+    folder: str = ""
+    host: str = ""
+    tag: str = ""
+    digest: str = ""
+    colon: bool = False
+    variable: bool = False
+    is_reference: bool = False
+    is_url: bool = False
+
+
+def read_chunk(chunk: str, names: Names) -> Written:
+    """
+    Read one chunk with the names of the registry.
+
+    >>> from acr_cleanup.core.references import RegistryHost
+    >>> names = Names.of(RegistryHost("contoso.azurecr.io"), ["team/backend/app"])
+    >>> read_chunk("$REG/backend/app:v1", names).name, read_chunk("other/app:v1", names).name
+    ('backend/app', '')
+    """
+    name, at, digest = chunk.rstrip("/").partition("@")
+    if at and not _DIGEST(digest):
+        name, digest = name if "/" in name else "", ""
+    front, slash, last = name.rpartition("/")
+    last, colon, tag = last.partition(":")
+    parts = [*front.split("/"), last.rstrip(".")] if slash else [last.rstrip(".")]
+    if len(parts) >= 4 and parts[-2] == "manifests" and "v2" in parts:
+        # `/v2/<repository>/manifests/<tag>` of the registry's API.
+        colon, tag, parts = "/", last, [*parts[: parts.index("v2")], *parts[parts.index("v2") + 1 : -2]]
+    # `web:$TAG`, `web:1.2-%s`: a variable where the tag belongs, or a part of it.
+    variable = tag.partition("$")[0].partition("%")[0] != tag
+    tag = "" if variable else tag.rstrip(".")
+    is_invalid = (tag and not _TAG(tag.replace("+", "_"))) or (at and not digest and chunk.partition("@")[2])
+    if is_invalid:
+        tag = colon = ""
+    if tag.isdigit() and _ADDRESS(chunk):
+        tag = colon = ""  # `http://web:80` is a host and its port
+    literal, head = _literal(parts, names)
+    written = _resolve(literal, head, names)
+    # Behind our host, what is no tag may stand for any.
+    variable = variable or (bool(is_invalid) and written.host == "ours")
+    return written._replace(
+        tag=tag,
+        digest=digest,
+        colon=(bool(colon) or (bool(at) and not digest)) and not tag and not variable,
+        variable=variable,
+        is_reference=bool(literal) and (bool(tag) or bool(digest)) and (len(literal) > 1 or bool(written.name)),
+        is_url=chunk.lower().startswith(("http://", "https://")),
+    )
+
+
+def _literal(parts: list[str], names: Names) -> tuple[list[str], str]:
+    """
+    The components of a path that are written out, from the right, and what is in front of them: "ours", "foreign",
+    "open" (a variable, or the rest of one), or nothing.
+    """
+    literal: list[str] = []
+    for index in range(len(parts) - 1, -1, -1):
+        part = parts[index]
+        if not _LITERAL(part):
+            before, colon, after = part.rpartition(":")
+            host = part if colon and _PORT(after) else after
+            host = host.rpartition(":")[2] if not _PORT(host.rpartition(":")[2]) else host
+            if host and names.is_ours(host):
+                return literal[::-1], "ours"
+            if colon and _PORT(after) and "." in before:
+                return literal[::-1], "foreign"
+            if colon and _LITERAL(after) and literal:
+                # `image:docker.io/library/nginx`, without a blank
+                literal.append(after)
+                break
+            if not part and index:
+                break  # `oci://host/web`
+            return literal[::-1], "open"
+        literal.append(part)
+    literal.reverse()
+    if len(literal) > 1 and names.is_ours(literal[0]):
+        return literal[1:], "ours"
+    return literal, ""
+
+
+def _resolve(literal: list[str], head: str, names: Names) -> Written:
+    if not literal:
+        return Written()
+    path = "/".join(literal)
+    if head == "ours":
+        if path in names.repositories:
+            return Written(f"/{path}", folder=path if path in names.folders else "", host="ours")
+        return Written(folder=path if path in names.folders else "", host="ours")
+    if path in names.ends:
+        return Written(path, host="foreign" if head == "foreign" else "")
+    if head != "foreign" and len(literal) > 1 and ("." in literal[0] or literal[0] == "localhost"):
+        head, host, path = "foreign", literal[0], "/".join(literal[1:])
+        if (mirror := names.mirrored(host, path)) in names.repositories:
+            return Written(f"/{mirror}", host="foreign")
+        if path in names.ends:
+            return Written(path, host="foreign")
+    if head == "open" and path in names.folders:
+        return Written(folder=path)
+    return Written(host=head if head == "foreign" else "")
+
+
+def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written]) -> tuple[bytes, bytes]:
+    """
+    The words of an object, each once, packed: those with a digit or a sign, and those of letters alone.
+
+    The tags of references belong to these references, and are left out.
+    """
+    words = [chunk for chunk in filterfalse(bytes.isalpha, chunks) if chunk not in written]
+    letters = list(filter(bytes.isalpha, chunks))
+    more = {word for chunk, text in written.items() if not text.is_reference for word in words_in(chunk.decode())}
+    words += [word.encode() for word in more]
+    return b" ".join(words), b" ".join(letters)
+
+
+def words_in(chunk: str) -> list[str]:
+    return _BETWEEN_WORDS.split(chunk)
+
+
+def digests_in(words: Iterable[str]) -> Iterator[str]:
+    """The digests among these words: 64 hex digits."""
+    for word in words:
+        if len(word) == 64 and _HEX_DIGEST(word):
+            yield f"sha256:{word}"

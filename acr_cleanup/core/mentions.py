@@ -1,0 +1,133 @@
+"""
+Mentions: the objects of a cluster that name a repository of the registry together with one of its tags or digests.
+
+A mention keeps the tag and nothing more. It is weaker evidence than a use: it makes no repository run, and a name that the
+registry does not have is not missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.workload import Workload
+
+
+class How(StrEnum):
+    """How an object names a tag, strongest first. Snapshots contain these words."""
+
+    BESIDE = "beside"
+    """The tag stands beside the name: `shop/web:1.2`."""
+    OBJECT = "object"
+    """The name and a distinctive tag stand anywhere in the object."""
+    NEAR = "near"
+    """The tag is a whole value near the name: in the same mapping, or a few lines away."""
+    DIGEST = "digest"
+    """The digest stands anywhere in the object."""
+    FOLDER = "folder"
+    """A folder of repositories, and a distinctive tag."""
+    OPEN = "open"
+    """The name, without saying which tag: every tag may be meant."""
+    UNKNOWN = "unknown"
+    """The tag was pushed after the names of the registry were read for a snapshot: nobody has looked for it."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mention:
+    """
+    One object that names a repository, and what it says about one tag or digest of it.
+
+    field: where the name stands in the object.
+    name: the name as it is written there: the path of the repository, or an end or a beginning of it.
+    word: the tag or digest as the object writes it; empty if it names none.
+    """
+
+    workload: Workload
+    field: str
+    name: str
+    word: str
+    how: How
+
+    def __str__(self) -> str:
+        place = f"{self.workload.namespace}/{self.workload.name}".lstrip("/")
+        where = f"{self.workload.kind} {self.workload.cluster}/{place}"
+        if self.how is How.UNKNOWN:
+            return f"pushed after the names for the usage snapshot of {self.workload.cluster} were read"
+        what = {
+            How.OPEN: f"names {self.name}, but not which tag",
+            How.DIGEST: f"names {self.word}",
+        }.get(self.how, f"names {self.name} and {self.word}")
+        return f"{where} {what}" + (f" ({self.field})" if self.field else "")
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryMentions:
+    """
+    The mentions of one repository that the registry answers to.
+
+    by_tag, by_digest: only tags and digests that it has.
+    of_any: those that may mean any of its tags.
+    """
+
+    by_tag: Mapping[str, tuple[Mention, ...]] = field(default_factory=dict)
+    by_digest: Mapping[Digest, tuple[Mention, ...]] = field(default_factory=dict)
+    of_any: tuple[Mention, ...] = ()
+
+
+NO_MENTIONS = RepositoryMentions()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNames:
+    """
+    The names of one repository, as it was listed.
+
+    tags: with the time of the last push, where it is known.
+    source: equal for two values with the same names, if it is given.
+    """
+
+    repository: str
+    tags: Mapping[str, datetime | None]
+    digests: Collection[Digest] = ()
+    source: object = None
+
+
+class MentionSource(Protocol):
+    """The mentions in one cluster, looked up by repository."""
+
+    def of(self, listed: ListedNames) -> RepositoryMentions:
+        """The mentions of this repository's tags and digests."""
+        ...
+
+
+class NoMentions:
+    """The source of a cluster in which nothing is mentioned."""
+
+    def of(self, listed: ListedNames) -> RepositoryMentions:
+        del listed
+        return NO_MENTIONS
+
+
+MOST_SHOWN = 50
+"""Mentions of one tag that are held: one is enough to keep it, and reports show a few."""
+
+
+def merged(parts: Iterable[RepositoryMentions]) -> RepositoryMentions:
+    """The mentions of one repository in several clusters."""
+    found = [part for part in parts if part is not NO_MENTIONS]
+    if len(found) < 2:
+        return found[0] if found else NO_MENTIONS
+    by_tag: dict[str, tuple[Mention, ...]] = {}
+    by_digest: dict[Digest, tuple[Mention, ...]] = {}
+    for part in found:
+        for tag, mentions in part.by_tag.items():
+            by_tag[tag] = (*by_tag.get(tag, ()), *mentions)[:MOST_SHOWN]
+        for digest, mentions in part.by_digest.items():
+            by_digest[digest] = (*by_digest.get(digest, ()), *mentions)[:MOST_SHOWN]
+    return RepositoryMentions(
+        by_tag, by_digest, tuple(mention for part in found for mention in part.of_any)[:MOST_SHOWN]
+    )
