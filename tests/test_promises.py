@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.registry.state import OCI_MANIFEST
+from acr_cleanup.records.journal_reader import read_journal
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.tool_runs import RunResult, Tool
 
@@ -266,3 +269,38 @@ def test_10_a_limit_stops_and_does_not_truncate(shop: Shop) -> None:
         assert ran.planned == {"web:0", "web:1"}
         assert not shop.world.count(service="acr", method="DELETE")
     assert shop.apply(**{"max-deletions": "2", "max-deletion-percent": "67"}).deleted == {"web:0", "web:1"}
+
+
+def test_11_what_goes_with_ours_is_ours(shop: Shop) -> None:
+    """
+    The registry deletes every referrer together with its subject, images too.
+
+    Whatever goes with a deleted manifest was planned, is counted and journalled, and can be restored.
+    If a referrer must stay, its subject stays.
+    """
+    push = partial(shop.registry.push, "web", media_type=OCI_MANIFEST)
+    running, young, locked = (push(f"old-{number}", age=OLD) for number in range(3))
+    referrers = {
+        push("running", age=OLD, subject=running),
+        push("young", age=YOUNG, subject=young),
+        push("locked", age=OLD, subject=locked),
+    }
+    shop.registry.lock("web", "locked")
+    shop.cluster.add(build.pod("shop", "running", [f"{HOST}/web:running"], image_ids=[""]))
+    subject = push("converted", age=OLD)
+    along = {
+        push(None, age=OLD, subject=subject),
+        shop.registry.push_referrer("web", subject, age=OLD),
+    }
+    before = shop.manifests
+    ran = shop.apply(backup="true")
+
+    assert ran.code == 0
+    assert {running, young, locked, *referrers} <= shop.manifests
+    deleted = before - shop.manifests
+    assert deleted >= {subject, *along}
+    manifests = {outcome["digest"]: outcome["outcome"] for outcome in ran.report["outcomes"] if not outcome["tag"]}
+    assert {digest for digest, outcome in manifests.items() if outcome == "deleted"} == deleted
+    assert ran.report["counts"]["deleted_manifests"] == len(deleted)
+    entries = read_journal(shop.folder / "report" / "journal.jsonl").deletions
+    assert {entry.digest for entry in entries if entry.document is not None} == deleted

@@ -82,9 +82,9 @@ def write_snapshot(
         created_at.astimezone(UTC),
         SearchedRegistry(registry.login_server, sorted(registry.aliases)),
         helm_history,
-        names.read_at.astimezone(UTC) if names is not None else None,
         [_recorded(entry, names) for entry in clusters],
         hash="",
+        names_read_at=names.read_at.astimezone(UTC) if names is not None else None,
     )
     document.hash = content_hash(document)
     data = msgspec.json.encode(document)
@@ -111,10 +111,10 @@ def _recorded(entry: SnapshotEntry, names: RegistryNames | None) -> ScannedClust
         scan.objects,
         entry.read_at.astimezone(UTC),
         [well_formed(_use(use)) for use in scan.uses],
-        [well_formed(mention) for listed in (names.listed() if names else ()) for mention in _mentions(scan, listed)],
         [_blocker(blocker) for blocker in scan.blockers],
         [_blocker(blocker) for blocker in scan.waived],
         well_formed([_QUOTED.sub("", note) for note in scan.notes]),
+        [well_formed(mention) for listed in (names.listed() if names else ()) for mention in _mentions(scan, listed)],
     )
 
 

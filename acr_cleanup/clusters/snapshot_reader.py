@@ -30,7 +30,8 @@ from acr_cleanup.core.references import (
     parse_digest,
     parse_reference,
 )
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import in_utc, quoted
 from acr_cleanup.records.encoding import content_hash
@@ -76,7 +77,7 @@ def read_snapshot(
         seen = f"it was read from {was}, not from {target.resource_id}."
         raise ReadFailure(call, seen, f"Correct `resource_id`, or name another snapshot. {_again(target)}")
     try:
-        scan = _scan(target, recorded, file.names_read_at)
+        scan = _scan(target, recorded, file.names_read_at or None)
         _check_mentions(recorded)
     except InvalidReference as error:
         raise ReadFailure(call, f"it has an invalid image reference: {quoted(error.seen)}", _again(target)) from error
@@ -123,7 +124,7 @@ def _problems(
     if file.helm_history < helm_history:
         seen = f"it has {file.helm_history} revisions of each Helm release, and this run asks for {helm_history}."
         yield ReadFailure(call, seen, f"Set `helm_history: {helm_history}` there. {again}")
-    if file.names_read_at is None:
+    if not file.names_read_at:
         seen = "it was collected without the names of the registry, so what the clusters mention is not in it."
         yield ReadFailure(call, seen, f"Let it read the registry, or pass `--names FILE` there. {again}")
     age = now - recorded.read_at
@@ -207,7 +208,7 @@ def _scan(target: SnapshotPlace, recorded: ScannedCluster, names_read_at: dateti
         notes=tuple(recorded.notes),
         read_at=recorded.read_at,
         resource_id=recorded.resource_id or "",
-        mentions=RecordedMentions(target.key, recorded.mentions, names_read_at),
+        mentions=RecordedMentions(target.key, recorded.mentions or (), names_read_at),
     )
 
 
@@ -231,7 +232,7 @@ def _reference(host: str, repository: str, tag: str | None, digest: str | None) 
 
 def _check_mentions(recorded: ScannedCluster) -> None:
     """Raises `InvalidReference` for a mention of names that no registry has."""
-    for mention in recorded.mentions:
+    for mention in recorded.mentions or ():
         _reference(DOCKER_HUB, f"x/{mention.repository}", mention.tag, mention.digest)
         if mention.how not in _HOW:
             raise InvalidReference(f"{mention.how!r} is no way to mention an image.")
@@ -285,7 +286,7 @@ def _decoded(path: Path, _stamp: tuple[int, ...]) -> Snapshot:
         data = file.read(MAX_BYTES + 1)
     try:
         version = msgspec.json.decode(data, type=SchemaVersion).schema_version
-        if version != SNAPSHOT_VERSION:
+        if version not in (1, SNAPSHOT_VERSION):
             raise _InvalidSnapshotError(
                 f"its schema version is {version}, and this version of acr-cleanup ({__version__}) reads version "
                 f"{SNAPSHOT_VERSION}."

@@ -12,10 +12,8 @@ from pathlib import Path
 
 from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
-from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
-from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem, unexpected
 from acr_cleanup.records.report import Report, read_report
@@ -27,6 +25,7 @@ from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.read import read_usage
+from acr_cleanup.stages.read_repository import decide_repository, read_repository
 
 EXPLAINED = 0
 NOT_FOUND = 1
@@ -136,11 +135,11 @@ async def _read(
     names = await read_repository_names(connections.registry)
     usage: UsageIndex = await read_usage(connections.sources, names, runtime.progress, clock)
     runtime.progress("repositories", 0, 1, target.repository)
-    listed: RepositoryInventory = await connections.registry.list_repository(target.repository)
     now = clock()
-    inventory = await connections.registry.read_edges(prepare(listed, usage, settings.policy, now))
+    inventory = await read_repository(connections.registry, target.repository, usage, settings.policy, now)
     runtime.progress("repositories", 1, 1, target.repository)
-    return Evidence(inventory, usage, settings.policy, now)
+    evidence = Evidence(inventory, usage, settings.policy, now)
+    return (await decide_repository(evidence, connections.untagged_expire)).evidence
 
 
 def _answer(target: Target, evidence: Evidence, *, everything: bool) -> Answer:

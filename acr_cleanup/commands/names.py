@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -46,7 +47,7 @@ async def names(settings: Settings, runtime: Runtime, environ: Mapping[str, str]
             found = await read_registry_names(
                 registry, settings.registry.login_server, repositories, runtime.progress, read_at
             )
-        out.write_bytes(encoded(found))
+        await asyncio.to_thread(out.write_bytes, encoded(found))
         tags = sum(len(repository.tags) for repository in found.repositories)
         runtime.show(f"Wrote the names of {len(found.repositories):,} repositories and {tags:,} tags to {out}.")
         code = 0

@@ -37,8 +37,9 @@ from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
 from acr_cleanup.stages.read import ConfiguredClusters, ServiceChoice, UsageSources, read_usage
+from acr_cleanup.stages.read_repository import never
 from acr_cleanup.stages.registry_port import Registry
-from acr_cleanup.stages.soft_delete import read_soft_delete
+from acr_cleanup.stages.soft_delete import RegistryPolicies
 from acr_cleanup.stages.verify import Witness, verify
 
 REFUSED = 3
@@ -59,6 +60,8 @@ class Connections:
     sources: UsageSources
     read_soft_delete: Callable[[], Awaitable[Undo]] = _unknown
     """Asks Azure whether deleted manifests can be restored."""
+    untagged_expire: Callable[[], Awaitable[bool]] = never
+    """Asks Azure whether a policy of the registry may delete manifests without a tag."""
 
 
 async def run(
@@ -113,16 +116,15 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             include_locked=settings.policy.include_locked,
         ) as registry,
     ):
-        clusters = configured_clusters(azure, settings)
-        soft_delete = partial(
-            read_soft_delete,
-            azure,
-            settings.registry,
-            settings.registry_subscription_id,
-            settings.registry_resource_group,
-            backup=settings.backup,
+        policies = RegistryPolicies(
+            azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group
         )
-        yield Connections(registry, clusters, soft_delete)
+        yield Connections(
+            registry,
+            configured_clusters(azure, settings),
+            partial(policies.can_restore, backup=settings.backup),
+            policies.untagged_expire,
+        )
 
 
 def service_choice(settings: Settings) -> ServiceChoice:
@@ -214,6 +216,7 @@ async def clean(
                     clock,
                     backup=settings.backup,
                     exact_sizes=settings.exact_sizes,
+                    untagged_expire=connections.untagged_expire,
                     catalog=run.names,
                     reviewed=reviewed.repositories if reviewed is not None else None,
                 ),
@@ -288,6 +291,7 @@ async def _delete(
             report=_count_tags(plan, runtime.progress),
             journal=journal,
             backup=settings.backup,
+            untagged_expire=connections.untagged_expire,
             on_inventory=witness.look,
         )
     if not settings.verify:

@@ -7,9 +7,10 @@ question (`excluding_uses`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
@@ -208,12 +209,34 @@ def deleted_manifests(inventory: RepositoryInventory, plan: RepositoryPlan) -> f
 
 def decision_on_manifest(evidence: Evidence, plan: RepositoryPlan, digest: Digest) -> ExplainedDecision:
     """The decision of the plan about a manifest, with the kept tags and manifests that keep it."""
-    deleted = deleted_manifests(evidence.inventory, plan)
-    if digest in deleted:
-        return ExplainedDecision()
-    used = digests_in_use(evidence.inventory, evidence.usage)
-    deleted_tags = {decision.tag.name for decision in plan.deletions}
-    return ExplainedDecision(tuple(reasons_to_keep(evidence, used, deleted_tags, deleted, digest)))
+    return ManifestReasons(evidence, plan).decision_on(digest)
+
+
+class ManifestReasons:
+    """The decisions of one plan about its manifests, with the kept tags and manifests that keep them."""
+
+    def __init__(self, evidence: Evidence, plan: RepositoryPlan) -> None:
+        self._evidence = evidence
+        self._plan = plan
+
+    @cached_property
+    def _deleted(self) -> frozenset[Digest]:
+        return deleted_manifests(self._evidence.inventory, self._plan)
+
+    @cached_property
+    def _deleted_tags(self) -> frozenset[str]:
+        return frozenset(decision.tag.name for decision in self._plan.deletions)
+
+    @cached_property
+    def _used(self) -> Mapping[Digest, Rule]:
+        return digests_in_use(self._evidence.inventory, self._evidence.usage)
+
+    def decision_on(self, digest: Digest) -> ExplainedDecision:
+        """The decision about this manifest."""
+        if digest in self._deleted:
+            return ExplainedDecision()
+        reasons = reasons_to_keep(self._evidence, self._used, self._deleted_tags, self._deleted, digest)
+        return ExplainedDecision(tuple(reasons))
 
 
 _Uses = Iterator[tuple[ImageUse, Link]]

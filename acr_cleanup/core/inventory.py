@@ -10,43 +10,22 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
+from acr_cleanup.core.media_types import (
+    DOCKER_IMAGES,
+    IMAGE_CONFIGS,
+    INDEX_MEDIA_TYPES,
+    OCI_ARTIFACTS,
+    OCI_IMAGE,
+    OCI_INDEX,
+    UNDERSTOOD,
+)
 from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import Digest
-
-INDEX_MEDIA_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    }
-)
-
-_DOCKER_IMAGES = frozenset(
-    {
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    }
-)
-_OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-# Kinds that may have a subject, but no children.
-_OCI_ARTIFACTS = frozenset(
-    {
-        "application/vnd.oci.artifact.manifest.v1+json",
-        "application/vnd.cncf.oras.artifact.manifest.v1+json",
-    }
-)
-_UNDERSTOOD = INDEX_MEDIA_TYPES | _DOCKER_IMAGES | _OCI_ARTIFACTS | {_OCI_IMAGE}
-_IMAGE_CONFIGS = frozenset(
-    {
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    }
-)
 
 # Cosign's tag scheme and the referrers fallback: `sha256-<hex>`, with or without a suffix such as
 # `.sig`.
@@ -77,6 +56,8 @@ class Tag:
     updated_at: the last push (`lastUpdateTime`), not the first; None if the registry gives none.
     delete_enabled, write_enabled: the attributes that lock it. If it is `locked` while both are
         True, the kind of lock is unknown: it could not be restored, so it is never removed.
+    put_aside: reading it is disabled (`readEnabled: false`). It then counts as `locked`, and is
+        never unlocked.
     """
 
     name: str
@@ -85,13 +66,14 @@ class Tag:
     locked: bool = False
     delete_enabled: bool = True
     write_enabled: bool = True
+    put_aside: bool = False
 
     @property
     def lock(self) -> Lock | None:
         """The lock to remove before a deletion; None if no lock could be restored."""
         return (
             None
-            if self.delete_enabled and self.write_enabled
+            if self.put_aside or (self.delete_enabled and self.write_enabled)
             else Lock(self.name, self.delete_enabled, self.write_enabled)
         )
 
@@ -132,13 +114,13 @@ class Manifest:
     known: bool = False
     delete_enabled: bool = True
     write_enabled: bool = True
+    put_aside: bool = False
 
     @property
     def lock(self) -> Lock | None:
         """The lock to remove before a deletion; None if no lock could be restored."""
-        return (
-            None if self.delete_enabled and self.write_enabled else Lock(None, self.delete_enabled, self.write_enabled)
-        )
+        opened = self.put_aside or (self.delete_enabled and self.write_enabled)
+        return None if opened else Lock(None, self.delete_enabled, self.write_enabled)
 
     @property
     def is_index(self) -> bool:
@@ -151,25 +133,38 @@ class Manifest:
 
         The references of an unknown (future) media type cannot be read.
         """
-        return self.media_type in _UNDERSTOOD
+        return self.media_type in UNDERSTOOD
 
     @property
     def has_no_edges(self) -> bool:
         """Is it of a kind that cannot have edges?"""
-        return self.media_type in _DOCKER_IMAGES
+        return self.media_type in DOCKER_IMAGES
 
     @property
     def is_image(self) -> bool:
         """
-        Does its listing alone prove that it has no edges?
+        Does its listing prove that it is an image, which has no children?
 
-        A Docker image manifest cannot have edges. An OCI manifest could have a subject, but an
-        image that can run is not a signature. An unknown media type proves nothing.
+        An OCI image may still have a subject: nydus, overlaybd and artifact streaming convert an
+        image into another one that refers to it. An unknown media type proves nothing.
+        https://github.com/goharbor/harbor/issues/19452
         """
         if self.has_no_edges:
             return True
-        can_run = self.config_media_type in _IMAGE_CONFIGS or bool(self.platform)
-        return self.media_type == _OCI_IMAGE and can_run
+        can_run = self.config_media_type in IMAGE_CONFIGS or bool(self.platform)
+        return self.media_type == OCI_IMAGE and can_run
+
+    @property
+    def may_have_subject(self) -> bool:
+        """Is it of a kind that may have a subject and no children? Every OCI kind but an index is."""
+        return self.media_type == OCI_IMAGE or self.media_type in OCI_ARTIFACTS
+
+    @property
+    def hides_subject(self) -> bool:
+        """May it have a subject that was not read? An index that was put aside may, too."""
+        if self.may_have_subject:
+            return not self.known
+        return self.put_aside and self.media_type == OCI_INDEX and self.subject is None
 
 
 @dataclass(frozen=True)
@@ -186,16 +181,14 @@ class RepositoryInventory:
     used: frozenset[Digest] = frozenset()
     """Digests in use. Their subjects matter, so their bodies are read."""
     locked: bool = False
-    """
-    Is the repository itself locked?
-
-    Read together with the edges, only if something could be deleted.
-    """
+    """Is the repository itself locked? Read with the edges, only if something could be deleted."""
+    put_aside: bool = False
+    """Is reading of the repository itself disabled? It is then `locked`, too."""
     hidden: int = 0
     """
     How many more manifests the registry counts than it lists.
 
-    Any may be an index. Read with the edges.
+    Any may be an index that needs any manifest, so no manifest is deleted. Read with the edges.
     """
     unknown_locks: int = 0
     """How many tags and manifests the registry lists without telling whether they are locked."""
@@ -203,16 +196,39 @@ class RepositoryInventory:
     """Tags in use, listed or not."""
     all_referrers: bool = False
     """
-    Must every referrer be known, even if the registry deletes it together with its subject?
+    Must the subjects of manifests that are deleted be known as well?
 
-    Backups need this.
+    A backup needs them: the registry deletes a referrer together with its subject, so the referrer
+    must be read before.
     """
     candidates: frozenset[Digest] = frozenset()
     """Untagged manifests that may be deleted on their own, unless their body shows a subject."""
+    asked: frozenset[Digest] = frozenset()
+    """Manifests whose referrers the registry has listed. Every referrer of them is known."""
+    unlistable: frozenset[Digest] = frozenset()
+    """Manifests whose referrers the registry could not list."""
+    unreadable: frozenset[Digest] = frozenset()
+    """Manifests whose body could not be read."""
+    untagged_expire: bool = False
+    """May a retention policy of the registry delete manifests that have no tag?"""
+    retained: frozenset[Digest] = frozenset()
+    """Manifests that this run tried to delete and could not. They are kept."""
+    orphans: frozenset[Digest] = frozenset()
+    """Untagged manifests planned for deletion, whose index this run has deleted already."""
 
     def used_by(self, digests: Iterable[Digest], tags: Iterable[str] = ()) -> RepositoryInventory:
         """The same inventory, with these digests and tags marked as used."""
         return replace(self, used=frozenset(digests), used_tags=frozenset(tags))
+
+    def without(self, digests: Collection[Digest]) -> RepositoryInventory:
+        """The same inventory without these manifests. Their tags remain."""
+        manifests = {digest: manifest for digest, manifest in self.manifests.items() if digest not in digests}
+        return replace(self, manifests=manifests) if digests else self
+
+    def with_tags(self, current: Mapping[str, Tag | None]) -> RepositoryInventory:
+        """The same inventory, with these tags as the registry has them now; None: it has no such tag."""
+        tags = (current.get(tag.name, tag) for tag in self.tags)
+        return replace(self, tags=tuple(tag for tag in tags if tag is not None)) if current else self
 
     @property
     def listed_names(self) -> ListedNames:
@@ -248,6 +264,11 @@ class RepositoryInventory:
         )
 
     @cached_property
+    def possible_referrers(self) -> frozenset[Digest]:
+        """Manifests with an unknown subject. subjects.py says when a decision needs it."""
+        return frozenset(manifest.digest for manifest in self.manifests.values() if manifest.hides_subject)
+
+    @cached_property
     def unknown(self) -> frozenset[Digest]:
         """
         Digests whose edges are unknown.
@@ -265,18 +286,16 @@ class RepositoryInventory:
         - Every digest that a tag names and the listing omits: unlisted manifests (`listEnabled:
           false`) have edges too.
         - An OCI artifact that something could keep: a tag, a lock, a use, an index that lists it, a
-          referrer, or a tag named after it. It can only have a subject, and the registry deletes an
-          untagged one with its subject. So other artifacts need not be read, unless they must be
-          backed up.
+          referrer, or a tag named after it. It can only have a subject, like an image. So other
+          artifacts are read only if a deletion depends on it: subjects.py.
         """
         listed = [
             manifest.digest
             for manifest in self.manifests.values()
             if not (manifest.known or manifest.is_image)
             and (
-                manifest.media_type != _OCI_IMAGE
+                manifest.media_type != OCI_IMAGE
                 or manifest.locked
-                or self.all_referrers
                 or manifest.digest in self.tags_of
                 or manifest.digest in self.used
                 or manifest.digest in self.parents_of
@@ -339,8 +358,8 @@ class RepositoryInventory:
 
     def family(self, digest: Digest) -> frozenset[Digest]:
         """
-        The index family of this digest: every index that reaches it, and everything that these
-        reach.
+        The index family of this digest: every index that reaches it, the subjects of these, and
+        everything that these reach.
 
         A runtime may report the digest of an index or of the child that it chose, so a use of
         either is a use of the family.
@@ -352,7 +371,18 @@ class RepositoryInventory:
         return _closure(self._above(digests), self._children)
 
     def _above(self, digests: Iterable[Digest]) -> frozenset[Digest]:
-        return _closure(digests, lambda digest: self.parents_of.get(digest, ()))
+        return _closure(digests, self._next_above)
+
+    def _next_above(self, digest: Digest) -> tuple[Digest, ...]:
+        """
+        The indexes that list it, and the subject of an index.
+
+        A compose application is the subject of its index: https://github.com/docker/compose/pull/13257
+        """
+        parents = self.parents_of.get(digest, ())
+        manifest = self.manifests.get(digest)
+        subject = manifest.subject if manifest is not None and manifest.is_index else None
+        return parents if subject is None or subject not in self.manifests else (*parents, subject)
 
     def _children(self, digest: Digest) -> tuple[Digest, ...]:
         manifest = self.manifests.get(digest)
@@ -360,7 +390,6 @@ class RepositoryInventory:
 
 
 def _closure(start: Iterable[Digest], edges: Callable[[Digest], Iterable[Digest]]) -> frozenset[Digest]:
-    """Every digest reachable over these edges, the start included."""
     reached = set(start)
     pending = list(reached)
     while pending:

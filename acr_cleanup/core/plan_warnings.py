@@ -26,8 +26,21 @@ class UnreadableManifests:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownSubjects:
+    """
+    Manifests that only lose their tags, because a manifest that cannot be read may refer to them.
+
+    unread: how many manifests cannot be read.
+    """
+
+    repository: str
+    number: int
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnlistedManifests:
-    """Manifests that the registry counts but does not list: untagged ones are kept there."""
+    """Manifests that the registry counts but does not list: the plan untags there, and deletes no manifest."""
 
     repository: str
     number: int
@@ -61,4 +74,4 @@ class UnmeasuredSpace:
     error: str = ""
 
 
-PlanWarning = UnreadableManifests | UnlistedManifests | UnknownLocks | UnmeasuredSpace
+PlanWarning = UnreadableManifests | UnknownSubjects | UnlistedManifests | UnknownLocks | UnmeasuredSpace

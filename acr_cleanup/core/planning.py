@@ -16,17 +16,29 @@ removal.py says how keeping one manifest keeps others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
-from acr_cleanup.core.plan_warnings import PlanWarning, UnknownLocks, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import (
+    PlanWarning,
+    UnknownLocks,
+    UnknownSubjects,
+    UnlistedManifests,
+    UnreadableManifests,
+)
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
-from acr_cleanup.core.steps import ordered_steps
+from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
+
+_EXPIRES = (
+    "its manifest is kept, and the registry's retention policy may delete manifests that have no tag "
+    "(or that policy could not be read)"
+)
 
 EXAMPLES = 3
 """Unreadable manifests named in a warning."""
@@ -76,7 +88,7 @@ def plan_repository(
         decisions=tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags),
         untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
         steps=steps,
-        warnings=tuple(_warnings(inventory, policy, unreadable=unreadable, deletes=bool(steps))),
+        warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),
     )
 
 
@@ -90,7 +102,10 @@ def _all_kept(inventory: RepositoryInventory, reasons: Mapping[str, tuple[KeepRe
 
 
 def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> KeepReason:
-    """The reason to keep a tag that belongs to a kept manifest, by its name or by `subject`."""
+    """
+    The reason to keep a tag that no rule keeps: it belongs to a kept manifest, by its name or by
+    `subject`, or it is one of the last tags of a kept manifest.
+    """
     manifest = inventory.manifests.get(tag.digest)
     subjects = (tag.subject, manifest.subject if manifest else None)
     kept = [
@@ -98,7 +113,13 @@ def _attached(inventory: RepositoryInventory, tag: Tag, removal: Removal) -> Kee
         for subject in subjects
         if subject is not None and subject in inventory.manifests and subject not in removal.manifests
     ]
-    return KeepReason(Rule.ATTACHED, f"belongs to {short(kept[0])}, which is kept")
+    return KeepReason(Rule.ATTACHED, f"belongs to {short(kept[0])}, which is kept" if kept else _EXPIRES)
+
+
+def leaves_untagged(inventory: RepositoryInventory, plan: RepositoryPlan) -> bool:
+    """Does the plan remove the last tag of a manifest that it keeps?"""
+    removed = Counter(step.digest for step in plan.steps if isinstance(step, Untag))
+    return any(count == len(inventory.tags_of.get(digest, ())) for digest, count in removed.items())
 
 
 def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision]:
@@ -114,12 +135,14 @@ def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision
 
 
 def _warnings(
-    inventory: RepositoryInventory, policy: RetentionPolicy, *, unreadable: bool, deletes: bool
+    inventory: RepositoryInventory, policy: RetentionPolicy, removal: Removal, *, unreadable: bool, deletes: bool
 ) -> Iterator[PlanWarning]:
     if unreadable:
         examples = tuple(sorted(inventory.unknown)[:EXAMPLES])
         yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
-    if policy.delete_untagged and inventory.hidden:
+    if removal.doubtful:
+        yield UnknownSubjects(inventory.name, len(removal.doubtful), len(inventory.possible_referrers))
+    if inventory.hidden and (removal.tags or policy.delete_untagged):
         yield UnlistedManifests(inventory.name, inventory.hidden)
     if deletes and inventory.unknown_locks:
         yield UnknownLocks(inventory.name, inventory.unknown_locks)

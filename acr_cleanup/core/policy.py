@@ -24,8 +24,10 @@ from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
+from acr_cleanup.core.newest import KeepLastOf, counted_with, may_count, newest_tags
+from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
-from acr_cleanup.core.selection import captured, patterns
+from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import WHOLE, Shard, part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
@@ -45,6 +47,9 @@ class Scope(StrEnum):
 REPOSITORY_LOCKED = "the repository is locked in the registry"
 TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
+
+
+_PUT_ASIDE = "put aside in the registry: reading it is disabled (readEnabled: false)"
 
 
 class Rule(StrEnum):
@@ -87,8 +92,7 @@ class RetentionPolicy:
     older_than: minimum age since the last push.
     repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
         `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
-    keep_last: how many of the newest tags to keep. All tags of the repository count, except
-        signatures.
+    keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
     shard: the part of the registry that this run works on.
@@ -101,6 +105,7 @@ class RetentionPolicy:
     exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
     keep_last: int = 0
     keep_last_by: str = ""
+    keep_last_of: KeepLastOf = KeepLastOf.IMAGES
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
@@ -142,7 +147,8 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
     """
     selection = patterns(policy.repositories, use_regex=policy.use_regex)
     selected = filter(selection.select, _in_scope(usage, policy.scope, catalog))
-    return tuple(sorted(filter(policy.shard.includes, selected)))
+    named = (name for name in selected if not is_left_alone(name, policy.repositories))
+    return tuple(sorted(filter(policy.shard.includes, named)))
 
 
 def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
@@ -163,6 +169,9 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
     name, policy = evidence.inventory.name, evidence.policy
     if not patterns(policy.repositories, use_regex=policy.use_regex).select(name):
         return KeepReason(Rule.OUT_OF_SCOPE, "its repository is not among the selected ones")
+    if is_left_alone(name, policy.repositories):
+        detail = f"Azure itself uses the repositories in {own_folder(name)}, and repositories does not name them"
+        return KeepReason(Rule.OUT_OF_SCOPE, detail)
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
     # Checked last: a reason that applies in every shard is more useful than "belongs to another
@@ -227,19 +236,23 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
 
 def locked(evidence: Evidence) -> KeptTags:
     """
-    Keep a tag if the repository, the tag or its manifest is locked against deletion or writing.
+    Keep a tag if the repository, the tag or its manifest is locked, or was put aside.
 
-    A locked repository is never unlocked, not even with `include_locked`.
+    Neither a locked repository nor anything that was put aside is ever unlocked.
     """
     inventory, policy = evidence.inventory, evidence.policy
     for tag in inventory.tags:
         manifest = inventory.manifests.get(tag.digest)
         if inventory.locked:
-            yield tag, KeepReason(Rule.LOCKED, REPOSITORY_LOCKED)
+            detail = f"the repository is {_PUT_ASIDE}" if inventory.put_aside else REPOSITORY_LOCKED
+            yield tag, KeepReason(Rule.LOCKED, detail)
         elif kept_by_lock(tag, policy):
-            yield tag, KeepReason(Rule.LOCKED, TAG_LOCKED)
+            yield tag, KeepReason(Rule.LOCKED, f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED)
         elif manifest is not None and kept_by_lock(manifest, policy):
-            yield tag, KeepReason(Rule.LOCKED, MANIFEST_LOCKED)
+            yield (
+                tag,
+                KeepReason(Rule.LOCKED, f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED),
+            )
 
 
 def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
@@ -303,26 +316,11 @@ def newest(evidence: Evidence) -> KeptTags:
         return
     groups: defaultdict[str, list[Tag]] = defaultdict(list)
     for tag in evidence.inventory.tags:
-        # A signature would take the place of the version that it signs.
-        if tag.subject is None and tag.updated_at is not None:
-            groups[counted_with(policy, tag.name)].append(tag)
+        if may_count(evidence.inventory, tag, policy.keep_last_of):
+            groups[counted_with(policy.keep_last_by, tag.name)].append(tag)
     for group, tags in groups.items():
-        # Names break ties, so that the order of the input does not matter.
-        tags.sort(key=lambda tag: (tag.updated_at, tag.name), reverse=True)
         reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
-        yield from ((tag, reason) for tag in tags[: policy.keep_last])
-
-
-def counted_with(policy: RetentionPolicy, name: str) -> str:
-    """
-    The group in which `keep_last` counts a tag of this name, in words.
-
-    Different groups have different words.
-    """
-    if not policy.keep_last_by:
-        return "its repository"
-    text = captured(policy.keep_last_by, name)
-    return "the tags that keep-last-by does not match" if text is None else f"`{text}`"
+        yield from ((tag, reason) for tag in newest_tags(tags, policy.keep_last, policy.keep_last_of))
 
 
 def decided_later(_: Evidence) -> KeptTags:

@@ -8,8 +8,10 @@ Keeping one item keeps its relatives, transitively:
 - a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
   tags;
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
-  subject;
-- a kept tag keeps its manifest, and the manifest it is named after.
+  subject. An image with a tag of its own may be a referrer, too. It is no companion of its subject:
+  a kept subject does not keep it;
+- a kept tag keeps its manifest, and the manifest it is named after;
+- if the registry has a retention policy for untagged manifests, a kept manifest keeps its last tags.
 
 An untagged manifest is deleted only together with an index that lists it or with its subject. If
 the policy sets `delete_untagged`, it is also deleted on its own.
@@ -18,6 +20,7 @@ the policy sets `delete_untagged`, it is also deleted on its own.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -61,20 +64,31 @@ class Removal:
     manifests: frozenset[Digest]
     alone: frozenset[Digest]
     """The untagged manifests that are deleted on their own, not with a tagged one."""
+    doubtful: frozenset[Digest] = frozenset()
+    """Manifests that are kept only because an unreadable manifest may refer to them."""
 
 
 def prepare(
-    inventory: RepositoryInventory, usage: UsageIndex, policy: RetentionPolicy, now: datetime, *, backup: bool = False
+    inventory: RepositoryInventory,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    now: datetime,
+    *,
+    backup: bool = False,
+    retained: frozenset[Digest] = frozenset(),
+    orphans: frozenset[Digest] = frozenset(),
 ) -> RepositoryInventory:
     """
     Mark in the inventory which manifest bodies this decision needs. Call it before reading them.
 
-    backup: every deleted manifest must be a step of its own, so all referrers must be read.
+    backup: the content of every deleted manifest is journalled.
+    retained: manifests that this run tried to delete and could not.
+    orphans: planned manifests without a tag, whose index this run has deleted.
     """
     mentions = usage.mentions(inventory.listed_names)
     inventory = inventory.used_by(usage.digests(inventory.name) | mentions.by_digest.keys(), usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
-    return replace(inventory, candidates=untagged, all_referrers=backup)
+    return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained, orphans=orphans)
 
 
 def candidates(evidence: Evidence) -> frozenset[Digest]:
@@ -93,14 +107,15 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     )
 
 
-def removable(evidence: Evidence, free_tags: Iterable[str]) -> Removal:
+def removable(evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False) -> Removal:
     """
     What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
     no longer needed.
 
     free_tags: names of tags without any keep reason.
+    provisional: also manifests whose referrers are not known yet (subjects.py).
     """
-    return RemovableSet(evidence, set(free_tags)).shrink()
+    return RemovableSet(evidence, set(free_tags)).shrink(provisional=provisional)
 
 
 def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> Mapping[Digest, Rule]:
@@ -111,6 +126,18 @@ def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> Mapping
     """
     families = dict.fromkeys(inventory.families(usage.mentions(inventory.listed_names).by_digest), Rule.MENTIONED)
     return families | dict.fromkeys(inventory.families(usage.digests(inventory.name)), Rule.IN_USE)
+
+
+def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> frozenset[Digest]:
+    """
+    Those of these manifests that may have a kept referrer, because not all subjects are known.
+
+    deleted: the manifests that are deleted. Where a backup is made, a deleted referrer counts, too.
+    """
+    referrers = inventory.possible_referrers
+    if referrers and not inventory.all_referrers:
+        referrers -= deleted
+    return frozenset(deleted - inventory.asked) if referrers else frozenset()
 
 
 class RemovableSet:
@@ -126,38 +153,66 @@ class RemovableSet:
         self._inventory = inventory = evidence.inventory
         self._tags = free_tags
         self._used = digests_in_use(inventory, evidence.usage)
+        # An orphan is deleted with its index, unless the whole repository is kept since then.
+        self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
         self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
         self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
-        if inventory.unknown or inventory.locked:
-            # Any manifest might be a child of one whose body could not be read.
+        if inventory.unknown or inventory.locked or inventory.hidden:
+            # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
         self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
         for tag in inventory.tags:
             if tag.name not in free_tags:
                 self._keep_tag(tag)
 
-    def shrink(self) -> Removal:
-        tagged = self._inventory.tags_of.keys()
+    def shrink(self, *, provisional: bool = False) -> Removal:
+        tagged = self._inventory.tags_of.keys() | self._orphans
+        doubtful: set[Digest] = set()
         while True:
             self._keep_relatives()
+            if not provisional and (subjects := possible_subjects(self._inventory, self._manifests)):
+                doubtful |= subjects
+                for digest in subjects:
+                    self._keep(digest)
+                continue
+            if self._keep_last_tags():
+                continue
             together = self._relatives_of(digest for digest in self._manifests if digest in tagged)
             alone = self._relatives_of(digest for digest in self._manifests if digest in self._alone) - together
             # Untagged manifests may support only each other: an index that lists its own subject.
             # Keep them.
             unsupported = self._manifests - together - alone
             if not unsupported:
-                return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone))
+                return Removal(frozenset(self._tags), frozenset(self._manifests), frozenset(alone), frozenset(doubtful))
             for digest in unsupported:
                 self._keep(digest)
 
     def _is_free(self, manifest: Manifest) -> bool:
         inventory = self._inventory
-        if manifest.digest in self._used or kept_by_lock(manifest, self._evidence.policy):
+        if manifest.digest in self._used or manifest.digest in inventory.retained:
+            return False
+        if kept_by_lock(manifest, self._evidence.policy):
             return False
         if manifest.digest in inventory.tags_of or manifest.subject in inventory.manifests:
             return True
-        is_old_child = manifest.digest in inventory.parents_of and _is_old(manifest, self._evidence)
+        is_child = manifest.digest in inventory.parents_of or manifest.digest in self._orphans
+        is_old_child = is_child and _is_old(manifest, self._evidence)
         return is_old_child or manifest.digest in self._alone
+
+    def _keep_last_tags(self) -> bool:
+        """Keep the tags of kept manifests that would expire without them. Returns whether there are any."""
+        inventory = self._inventory
+        if not inventory.untagged_expire:
+            return False
+        last_tags = [
+            tag
+            for digest, tags in inventory.tags_of.items()
+            if digest not in self._manifests and all(tag.name in self._tags for tag in tags)
+            for tag in tags
+        ]
+        for tag in last_tags:
+            self._keep_tag(tag)
+        return bool(last_tags)
 
     def _keep_tag(self, tag: Tag) -> None:
         self._tags.discard(tag.name)
@@ -181,8 +236,12 @@ class RemovableSet:
                 self._keep(manifest.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
+                tags = inventory.tags_of.get(referrer, ())
+                if tags and inventory.manifests[referrer].is_image:
+                    # It has its own name, so its own rules decide.
+                    continue
                 self._keep(referrer)
-                attached += inventory.tags_of.get(referrer, ())
+                attached += tags
             for tag in attached:
                 if tag.name in self._tags:
                     self._keep_tag(tag)
@@ -215,6 +274,21 @@ def reasons_to_keep(
     deleted_tags, deleted_manifests: what the plan deletes.
     """
     inventory = evidence.inventory
+    reasons = tuple(_reasons(evidence, used, deleted_tags, deleted_manifests, digest))
+    yield from reasons
+    if not reasons and possible_subjects(inventory, {digest}):
+        detail = "another manifest of this repository cannot be read, and might be attached to it"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+
+
+def _reasons(
+    evidence: Evidence,
+    used: Mapping[Digest, Rule],
+    deleted_tags: Container[str],
+    deleted_manifests: Container[Digest],
+    digest: Digest,
+) -> Iterator[Reason]:
+    inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
     if (rule := used.get(digest)) is not None:
         by = "a workload runs or pins it" if rule is Rule.IN_USE else "an object of a cluster contains its digest"
@@ -222,7 +296,7 @@ def reasons_to_keep(
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
-        yield Reason(Rule.LOCKED, "it is locked in the registry")
+        yield Reason(Rule.LOCKED, f"it is {'put aside' if manifest.put_aside else 'locked'} in the registry")
     yield from _relatives_that_keep(inventory, deleted_tags, deleted_manifests, digest)
     if manifest is not None and digest not in inventory.tags_of:
         yield from _untagged_reasons(evidence, manifest, deleted_manifests)
@@ -230,6 +304,9 @@ def reasons_to_keep(
         yield Reason(Rule.UNKNOWN_MANIFEST, "the registry cannot show it, or its media type is unknown")
     elif inventory.unknown:
         detail = "another manifest of this repository cannot be read or understood, and might refer to it"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+    if hidden := inventory.hidden:
+        detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
 
@@ -261,14 +338,11 @@ def _untagged_reasons(evidence: Evidence, manifest: Manifest, deleted_manifests:
         if manifest.subject not in deleted_manifests:
             yield Reason(Rule.ATTACHED, f"belongs to {short(manifest.subject)}, which is kept")
         return
-    if manifest.digest not in evidence.inventory.parents_of:
+    if manifest.digest not in evidence.inventory.parents_of and manifest.digest not in evidence.inventory.orphans:
         if not evidence.policy.delete_untagged:
             yield Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")
             return
         yield from _repository_reasons(evidence)
-        if hidden := evidence.inventory.hidden:
-            detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
-            yield Reason(Rule.UNKNOWN_MANIFEST, detail)
         if not _edges_known(manifest):
             detail = "its body was not read, so it might be attached to a kept manifest"
             yield Reason(Rule.UNKNOWN_MANIFEST, detail)

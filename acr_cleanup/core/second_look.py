@@ -7,7 +7,7 @@ was planned, and less wherever something changed. A change is an outcome, not an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +15,8 @@ from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.policy import Rule
-from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 
 _LOCKED_SINCE = "it was locked since the plan"
@@ -29,7 +30,12 @@ class Confirmed:
     outcomes: tuple[Outcome, ...]
 
 
-def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: RepositoryInventory) -> Confirmed:
+def confirm(
+    planned: Iterable[Step],
+    fresh: RepositoryPlan,
+    inventory: RepositoryInventory,
+    reasons_of: Callable[[Digest], tuple[Reason, ...]] = lambda _: (),
+) -> Confirmed:
     """
     Which of the planned steps does a fresh plan still contain?
 
@@ -40,8 +46,9 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
       `include_locked`.
 
     inventory: the values from which `fresh` was made.
+    reasons_of: the reasons for which `fresh` keeps a manifest, for the outcome of a kept one.
     """
-    look = _SecondLook(fresh, inventory)
+    look = _SecondLook(fresh, inventory, reasons_of)
     confirmed = [look.confirm(step) for step in planned]
     return Confirmed(
         tuple(step for result in confirmed for step in result.steps),
@@ -53,6 +60,7 @@ def confirm(planned: Iterable[Step], fresh: RepositoryPlan, inventory: Repositor
 class _SecondLook:
     fresh: RepositoryPlan
     inventory: RepositoryInventory
+    reasons_of: Callable[[Digest], tuple[Reason, ...]]
 
     @cached_property
     def _tags(self) -> dict[str, Decision]:
@@ -114,6 +122,8 @@ class _SecondLook:
             return OutcomeKind.KEPT, f"its tag {kept_names[0]} is kept"
         if step.tags and not tags_now:
             return OutcomeKind.KEPT, "its tags were moved or deleted since the plan, and untagged manifests are kept"
+        for reason in self.reasons_of(step.digest):
+            return _outcome_of(reason.rule), reason.detail
         return OutcomeKind.KEPT, "a kept manifest or tag needs it now"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
@@ -120,7 +121,7 @@ def _unordered_steps(
     for tag in sorted(inventory.tags, key=lambda tag: tag.name):
         if tag.name in removal.tags and tag.digest not in removal.manifests:
             yield Untag(tag, locks=_locks(tag))
-    for digest in sorted(removal.manifests):
+    for digest in sorted(removal.manifests, key=partial(_place, inventory)):
         manifest = inventory.manifests[digest]
         tags = inventory.tags_of.get(digest, ())
         if len(tags) > 1:
@@ -132,6 +133,19 @@ def _unordered_steps(
         }
         after = tuple(sorted((dependents & removal.manifests) - {digest}))
         yield DeleteManifest(manifest, tags, after, _locks(manifest, *tags))
+
+
+def _place(inventory: RepositoryInventory, digest: Digest) -> tuple[bool, float, Digest]:
+    """
+    Possible referrers first, the newest before older ones.
+
+    Whether one of them is attached to another was not read. A referrer is pushed after its subject.
+    If it is deleted before, the registry does not delete it together with its subject.
+    """
+    if digest not in inventory.possible_referrers:
+        return True, 0.0, digest
+    pushed = inventory.manifests[digest].updated_at
+    return False, -pushed.timestamp() if pushed else 0.0, digest
 
 
 def _locks(*items: Manifest | Tag) -> tuple[Lock, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from difflib import get_close_matches
 from typing import TypeVar
 
 from acr_cleanup.core.mentions import (
@@ -109,12 +110,37 @@ class ClusterScan:
         This scan, with the blockers of these kinds waived. Uses that were found in such objects
         still count.
 
-        kinds: compared without regard to case.
+        kinds: as kubectl takes them: `cronjobs`, `cronjobs.batch`, `CronJob`, in any case. One that matches nothing is noted.
         """
-        waived_kinds = {kind.lower() for kind in kinds}
-        waived = tuple(blocker for blocker in self.blockers if blocker.kind and blocker.kind.lower() in waived_kinds)
+        waived = tuple(blocker for blocker in self.blockers if any(_is_kind(kind, blocker.kind) for kind in kinds))
         rest = tuple(blocker for blocker in self.blockers if blocker not in waived)
-        return replace(self, blockers=rest, waived=(*self.waived, *waived))
+        known = sorted({blocker.kind for blocker in self.blockers} - {""})
+        useless = [kind for kind in kinds if not any(_is_kind(kind, blocker.kind) for blocker in self.blockers)]
+        notes = tuple(
+            f"the waiver of {kind} matches nothing that could not be read{_nearest(kind, known)}." for kind in useless
+        )
+        return replace(self, blockers=rest, waived=(*self.waived, *waived), notes=(*self.notes, *notes))
+
+
+def _is_kind(written: str, kind: str) -> bool:
+    """
+    Does this name the kind, in one of the ways of kubectl?
+
+    >>> [_is_kind(name, "cronjobs.batch") for name in ("cronjobs.batch", "CronJobs", "CronJob", "jobs")]
+    [True, True, True, False]
+    """
+    name, full = written.lower(), kind.lower()
+    if not full or name == full:
+        return bool(full)
+    plural, _, group = full.partition(".")
+    name, _, of = name.partition(".")
+    # Kubernetes makes the plural of a kind in these ways.
+    return of in ("", group) and plural in (name, f"{name}s", f"{name}es", f"{name.removesuffix('y')}ies")
+
+
+def _nearest(written: str, known: Sequence[str]) -> str:
+    near = get_close_matches(written.lower(), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,9 +278,13 @@ class _RepositoryComparison:
 
     def _tags(self, used: Mapping[str, tuple[ImageUse, ...]]) -> Iterator[Broken]:
         """Kept, unused tags that were deleted with a manifest, or have lost their manifest."""
+        taken = self._taken_along()
         for name, digest in self._kept(used):
             if name not in self.tags and self.deleted.get(digest):
                 yield self._broken(name, "was kept, and was deleted together with its manifest")
+            elif name not in self.tags and digest in taken:
+                seen = "was kept, and the registry deleted it together with a manifest that it refers to"
+                yield replace(self._broken(name, seen), ours=True)
             elif self.tags.get(name) == digest and self._lost_manifest(digest):
                 yield self._broken(name, "was kept, and names a manifest that no longer exists")
 
@@ -325,6 +329,22 @@ class _RepositoryComparison:
                     deleted.add(referrer)
                     pending.append(referrer)
         return deleted
+
+    def _taken_along(self) -> set[Digest]:
+        """
+        Kept manifests that no longer exist and refer to one that lost a tag by this run, and is gone.
+
+        The registry may delete a manifest that loses its last tag, and everything that refers to it.
+        """
+        untagged = (self.baseline.tags.get(name) for name, ours in self.deleted.items() if ours)
+        pending = [digest for digest in untagged if digest is not None and digest not in self.digests]
+        taken: set[Digest] = set()
+        while pending:
+            for referrer in self.baseline.referrers.get(pending.pop(), ()):
+                if referrer not in taken and referrer not in self.digests and referrer not in self.deleted:
+                    taken.add(referrer)
+                    pending.append(referrer)
+        return taken
 
     def _users(self, digest: Digest, used: Mapping[str, tuple[ImageUse, ...]]) -> tuple[ImageUse, ...]:
         """The uses of this digest, and of every index that reaches it."""

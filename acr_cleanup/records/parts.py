@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.shard import WHOLE
@@ -67,6 +68,8 @@ class RecordedPolicy(msgspec.Struct):
     """True if untagged manifests may be deleted."""
     include_locked: bool
     """True if locked tags and manifests may be unlocked and deleted."""
+    keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
+    """What keep_last counts. Documents without this member counted tags."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
     """
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole

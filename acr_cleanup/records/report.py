@@ -18,7 +18,8 @@ from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.plan import Decision
 from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.references import Digest, ImageReference
-from acr_cleanup.core.usage import ImageUse, Workload
+from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import plain
 from acr_cleanup.records.parts import (

@@ -91,14 +91,14 @@ class ScannedCluster(msgspec.Struct, forbid_unknown_fields=True):
     """When the reading began. RFC 3339, UTC."""
     uses: list[SnapshotUse]
     """Every place that names an image of the registry."""
-    mentions: list[SnapshotMention]
-    """Every object that names a tag or digest that the registry has."""
     blockers: list[SnapshotBlocker]
     """Everything that could not be read. A run with a blocker deletes nothing."""
     waived: list[SnapshotBlocker]
     """Kinds that could not be listed and were waived."""
     notes: list[str]
     """Remarks about the cluster."""
+    mentions: list[SnapshotMention] | msgspec.UnsetType = msgspec.UNSET
+    """Every object that names a tag or digest that the registry has. Version 1 has none."""
 
 
 class SearchedRegistry(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,19 +116,22 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     A run reads a cluster from it instead of from the cluster itself: `{"snapshot": PATH}`.
     """
 
-    schema_version: Annotated[int, Meta(extra_json_schema={"const": SNAPSHOT_VERSION})]
+    schema_version: Annotated[int, Meta(extra_json_schema={"enum": [1, SNAPSHOT_VERSION]})]
     tool_version: ToolVersion
     created_at: Moment
     """When the file was written. The age of a cluster counts from its own `read_at`."""
     registry: SearchedRegistry
     helm_history: Count
     """How many revisions of each Helm release were read."""
-    names_read_at: Moment | None
-    """When the names of the registry were read. Tags pushed later are not looked for. Null: no names were known."""
     clusters: list[ScannedCluster]
     """Every cluster, also if it could not be read."""
     hash: Annotated[str, Meta(extra_json_schema={"pattern": "^sha256:[0-9a-f]{64}$"})]
     """
     A hash over the canonical JSON (UTF-8, sorted keys, no white space) of all other members. It is
     not a signature.
+    """
+    names_read_at: Moment | msgspec.UnsetType | None = msgspec.UNSET
+    """
+    When the names of the registry were read. Tags pushed later are not looked for. Null: no names
+    were known. Version 1 has none.
     """

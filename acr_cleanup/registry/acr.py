@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from urllib.parse import urlencode
 
 import msgspec
 from azure.core.credentials_async import AsyncTokenCredential
@@ -15,20 +16,26 @@ from azure.core.credentials_async import AsyncTokenCredential
 from acr_cleanup import __version__
 from acr_cleanup.access import roles
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
-from acr_cleanup.core.verification import full_name
+from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
-from acr_cleanup.registry import failures, wire
+from acr_cleanup.registry import bodies, failures, wire
+from acr_cleanup.registry.edges import EdgeReader
 from acr_cleanup.registry.pace import Category, Pace
-from acr_cleanup.registry.requests import RegistryRequests, sdk_client
+from acr_cleanup.registry.requests import PAGE, RegistryRequests, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, Transport
 
 DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
+
+RECOUNTS = 3
+"""How often a repository that counts more manifests than it lists is counted again, if its count changes."""
+
+NEWEST_FIRST = urlencode({"n": PAGE, "orderby": "timedesc"})
 
 _HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*(?::[0-9]{1,5})?")
 
@@ -86,12 +93,7 @@ class AcrRegistry:
         self.requests = requests
         self._tokens = tokens
         self._concurrency = concurrency
-        # A digest's content never changes, so it is read once. The key holds the repository too:
-        # a repository may list a manifest whose content it has lost, while another still has it.
-        self._bodies: dict[tuple[str, Digest], wire.ManifestBody] = {}
-        # (repository, tag or digest) in use that did not exist when asked for. It is not asked for
-        # again: one pushed since then is listed, or cannot be running yet.
-        self._absent: set[tuple[str, str]] = set()
+        self._edges = EdgeReader(requests, concurrency=concurrency)
 
     def now(self) -> datetime | None:
         """The time of the registry's own clock; None before its first dated response."""
@@ -153,22 +155,68 @@ class AcrRegistry:
         and is read again next time. Others are read once. Raises `RegistryForbidden` if not a
         single body may be read.
         """
-        locked, count = False, 0
-        inventory = await self._with_unlisted(inventory)
+        repository = wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
+        refusal: RegistryForbidden | None = None
+        inventory = await self._edges.with_unlisted(inventory)
 
         async def read_attributes() -> None:
-            nonlocal locked, count
-            locked, count = await self._read_repository(inventory.name)
+            nonlocal repository
+            repository = await self._read_repository(inventory.name)
 
         async def read_bodies() -> None:
-            nonlocal inventory
-            tried: set[Digest] = set()
-            while pending := [digest for digest in inventory.unread if digest not in tried]:
-                tried.update(pending)
-                inventory = inventory.with_edges(await self._read_manifests(inventory, pending))
+            nonlocal inventory, refusal
+            try:
+                inventory = await self._edges.read_bodies(inventory)
+            except RegistryForbidden as error:
+                refusal = error
 
         await gather((read_attributes, read_bodies), limit=2)
-        return replace(inventory, locked=locked, hidden=max(0, count - len(inventory.manifests)))
+        if repository.put_aside:
+            # Its bodies cannot be read, and are not needed: all of it is kept.
+            return replace(inventory, locked=True, put_aside=True)
+        if refusal is not None:
+            raise refusal
+        for _ in range(RECOUNTS):
+            if repository.manifests <= len(inventory.manifests):
+                break
+            # Others may have pushed or deleted manifests since they were listed or counted.
+            newest, counted = await self._pushed_since(inventory), repository.manifests
+            repository = await self._read_repository(inventory.name)
+            if newest is not inventory:
+                inventory = await self._edges.read_bodies(newest)
+            elif repository.manifests == counted:
+                break
+        hidden = max(0, repository.manifests - len(inventory.manifests))
+        return replace(inventory, locked=repository.locked, hidden=hidden)
+
+    async def _pushed_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
+        """
+        Add manifests that were pushed after the repository was listed.
+
+        The registry counts them already. Without them, the repository would not look whole.
+        """
+        path = f"/acr/v1/{self.requests.quote_repository(inventory.name)}/_manifests?{NEWEST_FIRST}"
+        call = f"listing the newest manifests of {inventory.name}"
+        reply = await self.requests.get(path, call)
+        try:
+            listed = wire.read_manifests(reply.body) if reply is not None else {}
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self.requests.login_server, call, seen) from None
+        new = {digest: entry for digest, entry in listed.items() if digest not in inventory.manifests}
+        if not new:
+            return inventory
+        tags = wire.hidden_tags({tag.name: tag for tag in inventory.tags}, new)
+        inventory = replace(inventory, tags=(*inventory.tags, *tags))
+        return inventory.with_edges(entry.manifest for entry in new.values())
+
+    async def read_subjects(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
+        """
+        Add what the registry answers to these questions about subjects.
+
+        A question that it does not answer is noted in the inventory, and is not asked again.
+        """
+        return await self._edges.answer(inventory, questions)
 
     async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:
         """
@@ -180,7 +228,7 @@ class AcrRegistry:
         contents: dict[Digest, Content | None] = dict.fromkeys((*inventory.manifests, *inventory.tags_of))
         pending = []
         for digest in contents:
-            manifest, body = inventory.manifests.get(digest), self._bodies.get((inventory.name, digest))
+            manifest, body = inventory.manifests.get(digest), self._edges.bodies.get((inventory.name, digest))
             if body is not None:
                 contents[digest] = body.content
             elif manifest is not None and manifest.is_index and manifest.size and manifest.known:
@@ -190,7 +238,7 @@ class AcrRegistry:
 
         async def read_content(digest: Digest) -> None:
             try:
-                body = await self._read_body(inventory.name, digest)
+                body = await self._edges.read_body(inventory.name, digest)
             except (RegistryUnreachable, RegistryForbidden):
                 raise
             except RegistryError:
@@ -214,7 +262,7 @@ class AcrRegistry:
         reply = await self.requests.get_manifest(path, call)
         if reply is None:
             return None
-        if not wire.has_digest(reply.body, digest):
+        if not bodies.has_digest(reply.body, digest):
             raise RegistryError(
                 "the response does not match this digest.",
                 where=failures.where(self.requests.login_server, call),
@@ -279,108 +327,18 @@ class AcrRegistry:
                 remedy="Check whether a proxy answers in the registry's place.",
             ) from None
 
-    async def _with_unlisted(self, inventory: RepositoryInventory) -> RepositoryInventory:
-        """Add tags and manifests that are in use and can be pulled, but are not listed."""
-        repository = inventory.name
-        tags: list[Tag] = []
-        manifests: list[Manifest] = []
-
-        async def read_attributes(path: str, name: str) -> bytes | None:
-            reply = await self.requests.get(path, f"reading the attributes of {full_name(repository, name)}")
-            if reply is None:
-                self._absent.add((repository, name))
-                return None
-            return reply.body
-
-        async def read_tag(name: str) -> None:
-            body = await read_attributes(self.requests.attributes_path(repository, tag=name), name)
-            if body is not None:
-                tags.append(wire.read_tag(body))
-
-        async def read_manifest(digest: Digest) -> None:
-            body = await read_attributes(self.requests.attributes_path(repository, digest=digest), digest)
-            if body is not None:
-                manifests.append(wire.read_manifest(body).manifest)
-
-        absent = {name for of_repository, name in self._absent if of_repository == repository}
-        # A used name may be any text; one that is not a tag cannot exist in the registry.
-        names = sorted(filter(self.requests.is_tag, inventory.used_tags - inventory.names - absent))
-        digests = sorted(inventory.used - inventory.manifests.keys() - inventory.tags_of.keys() - absent)
-        jobs = [*(partial(read_tag, name) for name in names), *(partial(read_manifest, digest) for digest in digests)]
-        try:
-            await gather(jobs, limit=self._concurrency)
-        except wire.MalformedAnswer as error:
-            seen = f"the response does not describe a tag or manifest: {quoted(str(error))}."
-            call = f"reading unlisted tags and manifests of {repository}"
-            raise failures.not_listed(self.requests.login_server, call, seen) from None
-        inventory = replace(inventory, tags=(*inventory.tags, *tags)) if tags else inventory
-        return inventory.with_edges(manifests)
-
-    async def _read_repository(self, name: str) -> tuple[bool, int]:
+    async def _read_repository(self, name: str) -> wire.RepositoryAttributes:
         """
-        Is the repository itself locked, and how many manifests does it count?
+        The attributes of the repository itself.
 
         An answer that does not tell is an error: otherwise a lock could be overlooked.
         """
         call = f"reading the attributes of {name}"
         reply = await self.requests.get(self.requests.attributes_path(name), call)
         if reply is None:
-            return False, 0
+            return wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
         try:
             return wire.read_repository(reply.body, name)
         except wire.MalformedAnswer as error:
             seen = f"the response does not describe the repository: {quoted(str(error))}."
             raise failures.not_listed(self.requests.login_server, call, seen) from None
-
-    async def _read_manifests(self, inventory: RepositoryInventory, digests: Sequence[Digest]) -> list[Manifest]:
-        refusals: list[RegistryForbidden] = []
-
-        async def read(digest: Digest) -> Manifest | None:
-            try:
-                return await self._read_with_edges(inventory, digest)
-            except RegistryForbidden as error:
-                refusals.append(error)
-                return None
-
-        manifests = await gather([partial(read, digest) for digest in digests], limit=self._concurrency)
-        if refusals and len(refusals) == len(digests):
-            raise refusals[0]
-        return [manifest for manifest in manifests if manifest is not None]
-
-    async def _read_with_edges(self, inventory: RepositoryInventory, digest: Digest) -> Manifest | None:
-        """A manifest with its edges if they can be read; None if not even its lock can be read."""
-        manifest = inventory.manifests.get(digest)
-        try:
-            if manifest is None:
-                # A tag names it, but it is not listed: only its attributes tell of a lock.
-                manifest = await self._read_attributes(inventory.name, digest)
-                if manifest is None or manifest.is_image:
-                    return manifest
-            key = (inventory.name, digest)
-            if key not in self._bodies:
-                body = await self._read_body(inventory.name, digest)
-                if body is None:
-                    return manifest
-                self._bodies[key] = body
-        except (RegistryUnreachable, RegistryForbidden):
-            raise
-        except RegistryError:
-            return manifest
-        return self._bodies[key].of(manifest)
-
-    async def _read_attributes(self, repository: str, digest: Digest) -> Manifest | None:
-        path = self.requests.attributes_path(repository, digest=digest)
-        reply = await self.requests.get(path, f"reading the attributes of {repository}@{digest}")
-        try:
-            manifest = wire.read_manifest(reply.body).manifest if reply is not None else None
-        except wire.MalformedAnswer:
-            return None
-        return manifest if manifest is not None and manifest.digest == digest else None
-
-    async def _read_body(self, repository: str, digest: Digest) -> wire.ManifestBody | None:
-        path = self.requests.manifest_path(repository, digest=digest)
-        reply = await self.requests.get_manifest(path, f"reading manifest {repository}@{digest}")
-        try:
-            return wire.read_body(reply.body, digest, reply.headers.get("Content-Type", "")) if reply else None
-        except wire.MalformedAnswer:
-            return None

@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.core.credentials_async import AsyncTokenCredential
@@ -27,7 +27,7 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from acr_cleanup.access import roles
 from acr_cleanup.access.roles import Right
-from acr_cleanup.core.inventory import INDEX_MEDIA_TYPES
+from acr_cleanup.core.media_types import INDEX_MEDIA_TYPES
 from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
@@ -215,6 +215,14 @@ class RegistryRequests:
         except RegistryError as error:
             raise NotListed(error.seen, where=error.where, remedy=error.remedy) from error
 
+    async def find_list(self, path: str, read: Callable[[bytes], dict[str, T]], call: str) -> dict[str, T] | None:
+        """Read all pages of one list as `read_list` does; None if it does not exist."""
+        try:
+            return await self._read_pages(path, read, call, roles.READ)
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self.login_server, call, seen) from None
+
     async def read_pages(
         self,
         path: str,
@@ -229,6 +237,16 @@ class RegistryRequests:
 
         `absent`: further statuses that mean that there is no such list.
         """
+        return await self._read_pages(path, read, call, right, absent) or {}
+
+    async def _read_pages(
+        self,
+        path: str,
+        read: Callable[[bytes], dict[str, T]],
+        call: str,
+        right: Right,
+        absent: Container[int] = (),
+    ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
         followed: set[str] = set()
         query = urlencode({"n": PAGE})
@@ -236,7 +254,7 @@ class RegistryRequests:
             followed.add(query)
             reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
             if len(followed) == 1 and (failures.is_missing(reply) or reply.status in absent):
-                return {}
+                return None
             if reply.status != 200:
                 raise failures.refused(self.login_server, call, reply, right)
             page = read(reply.body)
@@ -326,7 +344,8 @@ def _next_query(headers: Mapping[str, str], base: str, path: str) -> str:
         there = urlsplit(urljoin(f"{base}{path}", match[1]))
     except ValueError:
         raise wire.MalformedAnswer(f"its link to the next page is not a URL ({match[1]!r})") from None
-    same_path = there.path.replace("%2F", "/").replace("%2f", "/") == here.path.replace("%2F", "/")
+    # Our slashes and colons are escaped; those of the link may not be.
+    same_path = unquote(there.path) == unquote(here.path)
     if (there.scheme, there.netloc.lower()) != (here.scheme, here.netloc.lower()) or not same_path or not there.query:
         raise wire.MalformedAnswer(f"its link to the next page leads to another list or host ({match[1]!r})")
     return str(there.query)

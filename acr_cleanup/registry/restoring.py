@@ -10,7 +10,7 @@ from acr_cleanup.access import roles
 from acr_cleanup.core.references import Digest
 from acr_cleanup.errors import RegistryError
 from acr_cleanup.quoting import quoted
-from acr_cleanup.registry import failures, wire
+from acr_cleanup.registry import bodies, failures, wire
 from acr_cleanup.registry.pace import Category
 from acr_cleanup.registry.requests import RegistryRequests
 
@@ -45,7 +45,7 @@ class Restorer:
         requests = self._requests
         requests.quote_digest(digest)
         path = requests.manifest_path(repository, tag=tag, digest=digest)
-        if not wire.has_digest(document.content, digest):
+        if not bodies.has_digest(document.content, digest):
             raise RegistryError(f"the content to push does not match {digest}; no request was sent.", where=repository)
         call = f"pushing {repository}:{tag}" if tag is not None else f"pushing manifest {repository}@{digest}"
         reply = await requests.send(

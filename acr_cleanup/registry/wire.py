@@ -8,9 +8,8 @@ the one that keeps more. Shapes: https://learn.microsoft.com/rest/api/containerr
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from sys import intern
@@ -20,7 +19,6 @@ import msgspec
 
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.references import Digest, parse_digest
-from acr_cleanup.core.space import Content
 from acr_cleanup.errors import InvalidReference
 
 T = TypeVar("T")
@@ -41,6 +39,7 @@ class MalformedAnswer(ValueError):
 class _Attributes(msgspec.Struct, rename="camel"):
     delete_enabled: Any = True
     write_enabled: Any = True
+    read_enabled: Any = True
 
     @property
     def lock(self) -> _Locks:
@@ -48,25 +47,32 @@ class _Attributes(msgspec.Struct, rename="camel"):
         The lock that these attributes set.
 
         A value that is not a boolean counts as a lock, too. It could not be restored after
-        unlocking, so the attributes are then reported as enabled.
+        unlocking, so the attributes are then reported as enabled. `readEnabled: false` is no lock
+        for the registry, but someone has put the item aside.
         """
-        if self.delete_enabled is True and self.write_enabled is True:
+        if self.delete_enabled is True and self.write_enabled is True and self.read_enabled is not False:
             # Nearly always.
             return _OPEN
         values = (self.delete_enabled, self.write_enabled)
+        aside = self.read_enabled is False
         if any(not (value is None or isinstance(value, bool)) for value in values):
-            return _Locks(True, True, True)
+            return _Locks(True, True, True, aside)
         delete, write = (value is not False for value in values)
-        return _Locks(not (delete and write), delete, write)
+        return _Locks(aside or not (delete and write), delete, write, aside)
 
 
 class _Locks(NamedTuple):
     locked: bool
     delete_enabled: bool
     write_enabled: bool
+    put_aside: bool
 
 
-_OPEN = _Locks(False, True, True)
+_OPEN = _Locks(False, True, True, False)
+
+
+class Descriptor(msgspec.Struct):
+    digest: str
 
 
 class _Tag(msgspec.Struct, rename="camel"):
@@ -86,6 +92,7 @@ class _Manifest(msgspec.Struct, rename="camel"):
     last_update_time: Any = None
     tags: Any = None
     changeable_attributes: _Attributes | None = None
+    references: list[Descriptor] | None = None
 
 
 class _Repositories(msgspec.Struct):
@@ -114,33 +121,12 @@ class _Repository(msgspec.Struct, rename="camel"):
     changeable_attributes: _Attributes | None = None
 
 
-class _Config(msgspec.Struct, rename="camel"):
-    media_type: Any = None
-    digest: Any = None
-    size: Any = None
-
-
-class _Descriptor(msgspec.Struct):
-    digest: str
-
-
-class _Body(msgspec.Struct, rename="camel"):
-    media_type: Any = None
-    config: _Config | None = None
-    manifests: list[_Descriptor] | None = None
-    subject: _Descriptor | None = None
-    layers: Any = None
-    # In artifact manifests from before OCI 1.1.
-    blobs: Any = None
-
-
 _REPOSITORIES = msgspec.json.Decoder(_Repositories)
 _TAGS = msgspec.json.Decoder(_Tags)
 _ONE_TAG = msgspec.json.Decoder(_OneTag)
 _MANIFESTS = msgspec.json.Decoder(_Manifests)
 _REPOSITORY = msgspec.json.Decoder(_Repository)
 _ONE_MANIFEST = msgspec.json.Decoder(_OneManifest)
-_BODY = msgspec.json.Decoder(_Body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +135,17 @@ class ListedManifest:
 
     manifest: Manifest
     tags: tuple[str, ...]
+    references: tuple[Digest, ...] | None = None
+    """The children of an index. Only its own attributes tell them, not a list."""
+
+
+class RepositoryAttributes(NamedTuple):
+    """The attributes of a repository itself."""
+
+    locked: bool
+    put_aside: bool
+    manifests: int
+    """How many manifests it has; 0 if the registry does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,37 +156,9 @@ class Document:
     media_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestBody:
-    """Properties of a manifest that only its body has, not its listing."""
-
-    media_type: str
-    config_media_type: str
-    children: tuple[Digest, ...]
-    subject: Digest | None
-    content: Content | None = None
-    """None if the body does not give all sizes."""
-
-    def of(self, manifest: Manifest) -> Manifest:
-        """
-        The same manifest with its edges.
-
-        It stays unknown if its media type is unknown: such a manifest may refer to others in any
-        way.
-        """
-        with_edges = replace(
-            manifest,
-            media_type=self.media_type or manifest.media_type,
-            config_media_type=self.config_media_type or manifest.config_media_type,
-            children=self.children,
-            subject=self.subject,
-        )
-        return replace(with_edges, known=with_edges.is_understood)
-
-
 def read_repositories(body: bytes) -> dict[str, str]:
     """Decode a page of the catalog. Raises `MalformedAnswer`."""
-    return {name: name for name in _decode(_REPOSITORIES, body).repositories or ()}
+    return {name: name for name in decode(_REPOSITORIES, body).repositories or ()}
 
 
 def read_tags(
@@ -203,7 +172,7 @@ def read_tags(
     without `changeableAttributes`: they may be locked.
     """
     known = {} if known is None else known
-    tags = _decode(_TAGS, body).tags or ()
+    tags = decode(_TAGS, body).tags or ()
     if unknown_locks is not None:
         unknown_locks.update(tag.name for tag in tags if tag.changeable_attributes is None)
     return {tag.name: _tag(tag, known) for tag in tags}
@@ -211,7 +180,7 @@ def read_tags(
 
 def read_tag(body: bytes) -> Tag:
     """Decode the attributes of one tag. Raises `MalformedAnswer`."""
-    return _tag(_decode(_ONE_TAG, body).tag, {})
+    return _tag(decode(_ONE_TAG, body).tag, {})
 
 
 def read_manifests(
@@ -221,7 +190,7 @@ def read_manifests(
     Decode a page of manifests, by digest; the others as for `read_tags`. Raises `MalformedAnswer`.
     """
     known = {} if known is None else known
-    listed = _decode(_MANIFESTS, body).manifests or ()
+    listed = decode(_MANIFESTS, body).manifests or ()
     if unknown_locks is not None:
         unknown_locks.update(entry.digest for entry in listed if entry.changeable_attributes is None)
     entries = (_listed(entry, known) for entry in listed)
@@ -230,7 +199,7 @@ def read_manifests(
 
 def read_manifest(body: bytes) -> ListedManifest:
     """Decode the attributes of one manifest. Raises `MalformedAnswer`."""
-    return _listed(_decode(_ONE_MANIFEST, body).manifest, {})
+    return _listed(decode(_ONE_MANIFEST, body).manifest, {})
 
 
 def hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, ListedManifest]) -> list[Tag]:
@@ -245,64 +214,18 @@ def hidden_tags(tags: Mapping[str, Tag], listed: Mapping[str, ListedManifest]) -
     ]
 
 
-def read_repository(body: bytes, name: str) -> tuple[bool, int]:
+def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     """
-    Is the repository locked, and how many manifests does it count?
+    Decode the attributes of the repository of this name.
 
     Raises `MalformedAnswer`, also for the attributes of another repository.
     """
-    repository = _decode(_REPOSITORY, body)
+    repository = decode(_REPOSITORY, body)
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
     count = repository.manifest_count
-    return _locks(repository.changeable_attributes).locked, count if type(count) is int and count > 0 else 0
-
-
-def read_body(content: bytes, digest: Digest, content_type: str) -> ManifestBody:
-    """Check the digest of a manifest and decode it. Raises `MalformedAnswer`."""
-    if not has_digest(content, digest):
-        raise MalformedAnswer("the body does not match the digest")
-    body = _decode(_BODY, content)
-    media_type = _text(body.media_type) or content_type.partition(";")[0].strip()
-    return ManifestBody(
-        # A general type such as application/json does not tell what kind of manifest this is.
-        media_type=media_type if ".manifest" in media_type or ".index" in media_type else "",
-        config_media_type=_text(body.config.media_type) if body.config is not None else "",
-        children=tuple(dict.fromkeys(_digest(child.digest) for child in body.manifests or ())),
-        subject=_digest(body.subject.digest) if body.subject is not None else None,
-        content=_content(body, len(content)),
-    )
-
-
-def _content(body: _Body, size: int) -> Content | None:
-    """The blobs of a manifest of `size` bytes; None if the size of any blob is unknown."""
-    if body.layers is None and body.blobs is None:
-        # The first Docker manifests name their layers without any size.
-        return Content(size) if body.manifests is not None else None
-    config = body.config
-    listed: list[Any] = [{"digest": config.digest, "size": config.size}] if config is not None else []
-    for blobs in (body.layers, body.blobs):
-        if not isinstance(blobs, list | None):
-            return None
-        listed += blobs or ()
-    sizes: dict[str, int] = {}
-    for blob in listed:
-        if not isinstance(blob, dict):
-            return None
-        digest, length = blob.get("digest"), blob.get("size")
-        if not isinstance(digest, str) or type(length) is not int or length < 0:
-            return None
-        # A blob with `urls` is stored elsewhere, not in the registry.
-        # https://github.com/opencontainers/image-spec/blob/main/descriptor.md
-        if not blob.get("urls"):
-            sizes[digest] = length
-    return Content(size, sizes)
-
-
-def has_digest(content: bytes, digest: Digest) -> bool:
-    """Does the content match the digest?"""
-    algorithm, _, expected = digest.partition(":")
-    return hashlib.new(algorithm, content).hexdigest() == expected
+    locks = _locks(repository.changeable_attributes)
+    return RepositoryAttributes(locks.locked, locks.put_aside, count if type(count) is int and count > 0 else 0)
 
 
 def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:
@@ -315,15 +238,18 @@ def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
         digest=_known(entry.digest, known),
         media_type=_shared(entry.media_type),
         config_media_type=_shared(entry.config_media_type),
-        platform=_platform(_text(entry.os), _text(entry.architecture)),
+        platform=_platform(text_of(entry.os), text_of(entry.architecture)),
         size=entry.image_size if type(entry.image_size) is int and entry.image_size > 0 else 0,
         updated_at=_moment(entry.last_update_time),
         locked=locks.locked,
         delete_enabled=locks.delete_enabled,
         write_enabled=locks.write_enabled,
+        put_aside=locks.put_aside,
     )
+    children = entry.references
+    references = None if children is None else tuple(parsed_digest(child.digest) for child in children)
     tags = entry.tags if isinstance(entry.tags, list) else ()
-    return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)))
+    return ListedManifest(manifest, tuple(tag for tag in tags if isinstance(tag, str)), references)
 
 
 @lru_cache(maxsize=256)
@@ -337,7 +263,7 @@ def _locks(attributes: _Attributes | None) -> _Locks:
     return _OPEN if attributes is None else attributes.lock
 
 
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -346,7 +272,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise MalformedAnswer("the JSON is nested too deeply") from None
 
 
-def _digest(text: str) -> Digest:
+def parsed_digest(text: str) -> Digest:
     try:
         return parse_digest(text)
     except InvalidReference as error:
@@ -357,7 +283,7 @@ def _known(text: str, known: dict[str, Digest]) -> Digest:
     """The digest in `known` if there is one, so that no second copy is kept."""
     digest = known.get(text)
     if digest is None:
-        digest = known[text] = _digest(text)
+        digest = known[text] = parsed_digest(text)
     return digest
 
 
@@ -379,7 +305,7 @@ def _moment(value: Any) -> datetime | None:
     return moment if moment.tzinfo is not None and moment.year >= NO_TIME_BEFORE else None
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 

@@ -13,8 +13,9 @@ from itertools import groupby
 
 from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses, decide
 from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.newest import counted_with
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import RULES, Evidence, Rule, Scope, counted_with, describe_duration
+from acr_cleanup.core.policy import RULES, Evidence, Rule, Scope, describe_duration
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.usage import ClusterScan
@@ -268,7 +269,7 @@ class _Item(Circumstances):
         running = _clusters_that_run(evidence)
         scope = "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {_name_list(running)}"
         scope += "" if policy.shard.is_whole else f", and belongs to shard {policy.shard}"
-        among = f" of {counted_with(policy, tag.name)}" if policy.keep_last_by else ""
+        among = f" of {counted_with(policy.keep_last_by, tag.name)}" if policy.keep_last_by else ""
         newest = f"it is not among the newest {policy.keep_last}{among}" if policy.keep_last else "keep-last is 0"
         patterns = ", ".join(policy.exclude_tags)
         excluded = f"exclude-tags does not match it ({patterns})" if patterns else "exclude-tags is empty"

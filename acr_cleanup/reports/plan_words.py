@@ -9,7 +9,13 @@ from collections.abc import Mapping
 
 from acr_cleanup.access import roles
 from acr_cleanup.core.limits import LimitRefusal, TooManyDeletions
-from acr_cleanup.core.plan_warnings import PlanWarning, UnknownLocks, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import (
+    PlanWarning,
+    UnknownLocks,
+    UnknownSubjects,
+    UnlistedManifests,
+    UnreadableManifests,
+)
 from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import short
 
@@ -30,6 +36,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         "exclude-tags": ", ".join(policy.exclude_tags) or "(none)",
         **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
+        **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),
@@ -59,10 +66,16 @@ def warning_text(warning: PlanWarning) -> str:
             f"{_manifests(warning.number)} of {name} cannot be read or understood ({examples}). The references of such "
             "a manifest are unknown, so no manifest of this repository is deleted; its tags are removed by name only."
         )
+    if isinstance(warning, UnknownSubjects):
+        return (
+            f"{_manifests(warning.unread)} of {name} cannot be read, and the registry did not list what refers to "
+            f"{_manifests(warning.number)} that would be deleted. They are kept, because the registry deletes a manifest "
+            "together with everything that refers to it; their tags are removed by name only."
+        )
     if isinstance(warning, UnlistedManifests):
         return (
-            f"{name} has {_manifests(warning.number)} more than it lists (unlisted, or pushed just now). An unlisted "
-            "manifest might need an untagged one, so untagged manifests of this repository are kept."
+            f"{name} has {_manifests(warning.number)} more than it lists (listEnabled: false). An unlisted manifest might "
+            "need any other one, so no manifest of this repository is deleted; its tags are removed by name only."
         )
     if isinstance(warning, UnknownLocks):
         # Without the repository and the number, so that reports show it once for a whole run.

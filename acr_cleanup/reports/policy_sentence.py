@@ -18,7 +18,7 @@ def policy_sentence(policy: RetentionPolicy) -> str:
     only += [f"repositories matching {', '.join(policy.repositories)}"] if policy.repositories != ("*",) else []
     only += [f"tags matching {', '.join(policy.include_tags)}"] if policy.include_tags != ("*",) else []
     group = f"group of tags (keep-last-by {policy.keep_last_by})" if policy.keep_last_by else "repository"
-    kept = [f"the newest {policy.keep_last} of each {group}"] if policy.keep_last else []
+    kept = [f"the newest {policy.keep_last} {policy.keep_last_of} of each {group}"] if policy.keep_last else []
     kept += [f"tags matching {', '.join(policy.exclude_tags)}"] if policy.exclude_tags else []
     return (
         f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest and the last push is at least "

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from acr_cleanup.core.usage import ImageUse, Workload
+from acr_cleanup.core.usage import ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.reports.rows import KeptTag
 
 _USERS_SHOWN = 4
@@ -45,7 +46,7 @@ def used_by(uses: Iterable[ImageUse]) -> str:
 
 def by_digest(tag: KeptTag) -> bool:
     """Is only the digest of the tag used, and not its name?"""
-    return bool(tag.uses) and all(use.reference.tag != tag.name for use in tag.uses)
+    return bool(tag.uses) and all(use.reference.tag != tag.name and not use.reference.is_open for use in tag.uses)
 
 
 def _users(uses: Iterable[ImageUse], limit: int) -> tuple[tuple[str, ...], int]:

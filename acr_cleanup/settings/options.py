@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
+from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import WHOLE, Shard
@@ -157,6 +158,9 @@ class Settings:
     keep_last_by: str = option(kinds.GROUPING, group=Group.KEEP, value="")(
         "A regular expression (RE2) with one group, such as ^(dev|main)-. keep-last is then applied separately to each "
         "distinct value of the group."
+    )
+    keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
+        "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
     )
     delete_untagged: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
         "Also delete untagged manifests. The same rules apply; age counts from their last push."

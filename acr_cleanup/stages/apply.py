@@ -19,8 +19,10 @@ from acr_cleanup.core.outcome import Outcome
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.records.journal import Journal
-from acr_cleanup.stages.apply_repository import ApplyContext, RepositoryApply
+from acr_cleanup.stages.apply_repository import RepositoryApply
+from acr_cleanup.stages.attempt import ApplyContext
 from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
+from acr_cleanup.stages.read_repository import never
 from acr_cleanup.stages.registry_port import Registry
 
 REPOSITORIES_AT_ONCE = 8
@@ -57,6 +59,7 @@ async def apply(
     report: Callable[[Sequence[Outcome]], None],
     journal: Journal | None = None,
     backup: bool = False,
+    untagged_expire: Callable[[], Awaitable[bool]] = never,
     on_inventory: Callable[[RepositoryInventory, UsageIndex], None] = lambda _inventory, _usage: None,
 ) -> Applied:
     """
@@ -67,7 +70,7 @@ async def apply(
     plan: applicable, see above.
     stop: once set, no new deletion starts; the remaining steps end as `not attempted`.
     concurrency: deletions in flight at once.
-    report, journal, backup, on_inventory: see `ApplyContext`.
+    report, journal, backup, untagged_expire, on_inventory: see `ApplyContext`.
     """
     usage = FreshUsage(read_usage)
     try:
@@ -89,6 +92,7 @@ async def apply(
         on_inventory=on_inventory,
         journal=journal,
         backup=backup,
+        untagged_expire=untagged_expire,
     )
 
     async def run_repository(name: str) -> RepositoryApply:

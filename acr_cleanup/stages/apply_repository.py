@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
-from acr_cleanup.concurrency import unless_stopped
+from acr_cleanup.concurrency import gather, unless_stopped
+from acr_cleanup.core.explanation import ManifestReasons
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
-from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.steps import DeleteManifest, Step, waves
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.errors import AcrCleanupError, RegistryForbidden
-from acr_cleanup.records.journal import Journal, JournalError
-from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
-from acr_cleanup.stages.registry_port import Registry
+from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.records.journal import JournalError
+from acr_cleanup.stages.attempt import ApplyContext, Attempt
+from acr_cleanup.stages.fresh_usage import UsageBlockedError
+from acr_cleanup.stages.read_repository import decide_repository, read_repository
 
 LOOK_EVERY = 500
 """Steps of one repository that may follow one check of it."""
@@ -47,32 +50,10 @@ LOCK_GRACE_AFTER_STOP = 3.0
 Seconds that restoring locks may take after the run was stopped. In other runs there is no limit.
 """
 
+SUSPECTS_AT_ONCE = 8
+"""Manifests without their planned tags that are requested at once, to see whether they still exist."""
+
 log = logging.getLogger("acr_cleanup.stages.apply")
-
-
-@dataclass(frozen=True)
-class ApplyContext:
-    """Values that all repositories of one apply share."""
-
-    plan: Plan
-    registry: Registry
-    usage: FreshUsage
-    stop: asyncio.Event
-    """Once set, no new deletion starts."""
-    in_flight: asyncio.Semaphore
-    """Bounds the deletions that are sent and not answered yet."""
-    ahead: asyncio.Semaphore
-    """Bounds the steps that are journalled and not finished yet."""
-    report: Callable[[Sequence[Outcome]], None]
-    """Receives outcomes as they occur."""
-    on_inventory: Callable[[RepositoryInventory, UsageIndex], None]
-    """Receives the inventory and the usage of each check, before a deletion relies on them."""
-    journal: Journal | None = None
-    """
-    Receives each deletion before it is sent. A deletion that cannot be journalled is not sent.
-    """
-    backup: bool = False
-    """Journal the content of each deleted manifest too."""
 
 
 @dataclass
@@ -86,6 +67,10 @@ class RepositoryApply:
     """Locks that were removed and could not be restored."""
     blockers: tuple[Blocker, ...] = ()
     checked_at: float = 0.0
+    deleted: set[Digest] = field(default_factory=set)
+    """The manifests that this run has deleted here."""
+    oldest_deleted: datetime | None = None
+    """The earliest push among the manifests that this run has deleted here."""
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
@@ -112,11 +97,16 @@ class RepositoryApply:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
             return ()
         context = self.context
+        steps = self._without_waiting(steps)
+        if not steps:
+            return ()
         try:
             usage = await unless_stopped(context.usage.get(), context.stop)
-            inventory = await unless_stopped(self._check(usage), context.stop)
-            fresh = plan_repository(inventory, usage, context.plan.policy, context.plan.created_at)
-            confirmed = confirm(steps, fresh, inventory)
+            inventory = await unless_stopped(self._check(usage, steps), context.stop)
+            evidence = Evidence(inventory, usage, context.plan.policy, context.plan.created_at)
+            decided = await unless_stopped(decide_repository(evidence, context.untagged_expire), context.stop)
+            reasons = ManifestReasons(decided.evidence, decided.plan)
+            confirmed = confirm(steps, decided.plan, inventory, lambda digest: reasons.decision_on(digest).reasons)
             order = tuple(waves(confirmed.steps))
             context.on_inventory(inventory, usage)
         except UsageBlockedError as blocked:
@@ -153,11 +143,54 @@ class RepositoryApply:
                     group.create_task(self._step(step, late))
         return late
 
-    async def _check(self, usage: UsageIndex) -> RepositoryInventory:
-        registry, plan = self.context.registry, self.context.plan
-        listed = await registry.list_repository(self.planned.repository)
-        inventory = prepare(listed, usage, plan.policy, plan.created_at, backup=self.context.backup)
-        return await registry.read_edges(inventory)
+    def _without_waiting(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """The steps without those that must come after a deletion that failed. They are closed."""
+        remaining = []
+        for step in steps:
+            if obstacle := self._obstacle(step):
+                self._close((step,), OutcomeKind.NOT_ATTEMPTED, obstacle)
+            else:
+                remaining.append(step)
+        return remaining
+
+    async def _check(self, usage: UsageIndex, steps: Sequence[Step]) -> RepositoryInventory:
+        plan = self.context.plan
+        orphans = {step.digest for step in steps if not step.tags and self.deleted.intersection(step.after)}
+        inventory = await read_repository(
+            self.context.registry,
+            self.planned.repository,
+            usage,
+            plan.policy,
+            plan.created_at,
+            backup=self.context.backup,
+            retained=frozenset(self.not_deleted),
+            orphans=frozenset(orphans),
+        )
+        return await self._without_gone(inventory, steps)
+
+    async def _without_gone(self, inventory: RepositoryInventory, steps: Sequence[Step]) -> RepositoryInventory:
+        """
+        The inventory without planned manifests that another client deleted while it was listed.
+
+        The tags of such a manifest are gone already, but the list of manifests may be older.
+        """
+        gone: set[Digest] = set()
+
+        async def look_for(digest: Digest) -> None:
+            if not await self.context.registry.resolves(self.planned.repository, digest):
+                gone.add(digest)
+
+        suspects = [
+            step.digest
+            for step in steps
+            if isinstance(step, DeleteManifest)
+            and step.digest in inventory.manifests
+            and step.digest not in inventory.tags_of
+            and step.tags
+            and inventory.names.isdisjoint(tag.name for tag in step.tags)
+        ]
+        await gather([partial(look_for, digest) for digest in suspects], limit=SUSPECTS_AT_ONCE)
+        return inventory.without(gone)
 
     async def _step(self, step: Step, late: list[Step]) -> None:
         async with self.context.ahead:
@@ -200,7 +233,7 @@ class RepositoryApply:
         """
         Run one step. Returns outcome and detail; the outcome is None if the last check is too old.
         """
-        attempt = _Attempt(self, step)
+        attempt = Attempt(self.context, self.planned.repository, step)
         kind: OutcomeKind | None = OutcomeKind.FAILED
         detail = "the run was cut short"
         try:
@@ -217,9 +250,9 @@ class RepositoryApply:
                 self.context.journal.outcome(attempt.number, kind or OutcomeKind.NOT_ATTEMPTED, detail)
         return kind, detail
 
-    async def _outcome(self, attempt: _Attempt) -> tuple[OutcomeKind | None, str]:
+    async def _outcome(self, attempt: Attempt) -> tuple[OutcomeKind | None, str]:
         try:
-            await attempt.write_intent()
+            await attempt.write_intent(GRACE_AFTER_STOP)
             async with self.context.in_flight:
                 # Checked again after waiting: steps that were waiting when the run stopped must not
                 # start.
@@ -227,7 +260,9 @@ class RepositoryApply:
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
                     return OutcomeKind.NOT_ATTEMPTED, obstacle
-                return await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP), ""
+                oldest = self.oldest_deleted
+                kind = await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP)
+                return self._account(attempt.step, kind, oldest)
         except JournalError as error:
             self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
             return OutcomeKind.NOT_ATTEMPTED, f"it could not be written to the journal: {error.seen}"
@@ -242,6 +277,29 @@ class RepositoryApply:
         except Exception as error:  # an unexpected error of one step must not stop the others
             log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
             return OutcomeKind.FAILED, f"unexpected error: {type(error).__name__}: {error}"
+
+    def _account(self, step: Step, kind: OutcomeKind, oldest: datetime | None) -> tuple[OutcomeKind, str]:
+        """
+        Outcome and detail of a deletion that the registry answered with `kind`.
+
+        oldest: `oldest_deleted` before the deletion was sent.
+        """
+        if not isinstance(step, DeleteManifest):
+            return kind, ""
+        manifest = step.manifest
+        may_refer = manifest.may_have_subject and not manifest.known
+        if kind is OutcomeKind.DELETED and manifest.updated_at is not None:
+            self.oldest_deleted = min(self.oldest_deleted or manifest.updated_at, manifest.updated_at)
+        if kind is OutcomeKind.LOCKED and may_refer:
+            # It is kept now, and the registry would delete it together with its subject. Its subject
+            # was not read, so nothing more is deleted here before the next check reads it.
+            self.checked_at = -LOOK_STAYS_FRESH
+        # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
+        # pushed after its subject.
+        after_subject = oldest is not None and (manifest.updated_at is None or oldest <= manifest.updated_at)
+        if kind is OutcomeKind.GONE and may_refer and after_subject:
+            return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
+        return kind, ""
 
     async def _restore_locks(self, step: Step, locks: Sequence[Lock]) -> tuple[str, bool]:
         """
@@ -296,63 +354,12 @@ class RepositoryApply:
             if isinstance(step, DeleteManifest):
                 size = step.manifest.size
                 outcomes.append(Outcome(self.planned.repository, step.digest, None, kind, detail, size))
-                if kind not in {OutcomeKind.DELETED, OutcomeKind.GONE}:
+                if kind is OutcomeKind.DELETED:
+                    self.deleted.add(step.digest)
+                elif kind is not OutcomeKind.GONE:
                     self.not_deleted.add(step.digest)
             self._note(outcomes)
 
     def _note(self, outcomes: Sequence[Outcome]) -> None:
         self.outcomes.extend(outcomes)
         self.context.report(outcomes)
-
-
-@dataclass
-class _Attempt:
-    """One deletion in progress: journalled, unlocked, sent."""
-
-    job: RepositoryApply
-    step: Step
-    number: int | None = None
-    """The number of its line in the journal."""
-    unlocked: list[Lock] = field(default_factory=list)
-    """Locks that were removed, or may have been."""
-    sent: bool = False
-
-    async def write_intent(self) -> None:
-        """Journal the deletion, so that it can be restored. Without a journal, do nothing."""
-        context, repository, step = self.job.context, self.job.planned.repository, self.step
-        if context.journal is None:
-            return
-        document = None
-        if context.backup and isinstance(step, DeleteManifest):
-            # None if the manifest is already gone: there is nothing to keep, and the deletion
-            # reports it.
-            reading = context.registry.read_document(repository, step.digest)
-            document = await unless_stopped(reading, context.stop, grace=GRACE_AFTER_STOP)
-        self.number = await context.journal.intend(
-            repository,
-            step,
-            document.content if document else None,
-            document.media_type if document else "",
-        )
-
-    async def run(self) -> OutcomeKind:
-        """Remove the locks of the step, and send its deletion."""
-        registry, repository, step = self.job.context.registry, self.job.planned.repository, self.step
-        for lock in step.locks:
-            self.unlocked.append(lock)
-            try:
-                digest = await registry.unlock(repository, step.digest, lock)
-            except RegistryForbidden:
-                # The unlock was refused, so the lock is still set. Do not report it as removed.
-                self.unlocked.remove(lock)
-                raise
-            if digest is None:
-                # Another client has deleted it: there is no lock to restore.
-                self.unlocked.remove(lock)
-            elif digest != step.digest:
-                # The tag names another manifest now: it is not deleted, and must be locked again.
-                return OutcomeKind.MOVED
-        self.sent = True
-        if isinstance(step, DeleteManifest):
-            return await registry.delete_manifest(repository, step.digest)
-        return await registry.untag(repository, step.tag.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,9 +12,7 @@ from functools import partial
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.planning import nothing_to_delete, plan_repository
-from acr_cleanup.core.policy import RetentionPolicy, Scope, eligible_repositories
-from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope, eligible_repositories
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, UsageIndex
@@ -22,6 +20,7 @@ from acr_cleanup.errors import RegistryError, RegistryUnreachable
 from acr_cleanup.reports import words
 from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.stages.measure import measured
+from acr_cleanup.stages.read_repository import decide_repository, never, read_repository
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.verify import find_missing
 
@@ -42,6 +41,7 @@ async def make_plan(
     *,
     backup: bool = False,
     exact_sizes: bool = False,
+    untagged_expire: Callable[[], Awaitable[bool]] = never,
     catalog: Collection[str] | None = None,
     reviewed: Iterable[RepositoryPlan] | None = None,
 ) -> Plan:
@@ -67,7 +67,9 @@ async def make_plan(
     plans: list[Packed] = []
 
     async def plan_one(name: str) -> None:
-        plan = await _plan_repository(name, registry, usage, policy, now, backup=backup, exact_sizes=exact_sizes)
+        plan = await _plan_repository(
+            name, registry, usage, policy, now, untagged_expire, backup=backup, exact_sizes=exact_sizes
+        )
         plans.append(Packed.of(plan))
         progress("repositories", len(plans), len(names), name)
 
@@ -96,21 +98,19 @@ async def _plan_repository(
     usage: UsageIndex,
     policy: RetentionPolicy,
     now: datetime,
+    untagged_expire: Callable[[], Awaitable[bool]],
     *,
     backup: bool,
     exact_sizes: bool,
 ) -> RepositoryPlan:
     try:
-        inventory = await registry.list_repository(name)
-        inventory = prepare(inventory, usage, policy, now, backup=backup)
-        if not nothing_to_delete(inventory, usage, policy, now):
-            inventory = await registry.read_edges(inventory)
+        inventory = await read_repository(registry, name, usage, policy, now, backup=backup, edges=False)
     except RegistryUnreachable:
         raise
     except RegistryError as error:
         # Its content is unknown, so all of it is kept. Other repositories do not depend on it.
         return RepositoryPlan(name, error=str(error))
-    plan = plan_repository(inventory, usage, policy, now)
+    plan = (await decide_repository(Evidence(inventory, usage, policy, now), untagged_expire)).plan
     plan = replace(plan, missing=await find_missing(inventory, usage, registry))
     return await measured(plan, inventory, registry) if exact_sizes else plan
 

@@ -13,6 +13,7 @@ from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
+from acr_cleanup.core.subjects import SubjectQuestions
 
 
 class StoredDocument(Protocol):
@@ -54,6 +55,10 @@ class Registry(Protocol):
         Add the children and subjects of the manifests. Those of an unreadable manifest remain
         unknown.
         """
+        ...
+
+    async def read_subjects(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
+        """Add what the registry answers to these questions about subjects and referrers."""
         ...
 
     async def read_contents(self, inventory: RepositoryInventory) -> tuple[dict[Digest, Content | None], int]:

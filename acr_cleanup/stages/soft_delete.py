@@ -42,6 +42,11 @@ class _Policies(msgspec.Struct, rename="camel"):
     soft_delete_policy: _SoftDelete | None = None
     retention_policy: _Retention | None = None
 
+    @property
+    def untagged_expire(self) -> bool:
+        retention = self.retention_policy
+        return retention is not None and retention.status.lower() == "enabled"
+
 
 class _Properties(msgspec.Struct, rename="camel"):
     login_server: str = ""
@@ -52,34 +57,64 @@ class _Registry(msgspec.Struct):
     properties: _Properties
 
 
-async def read_soft_delete(
-    azure: Azure, host: RegistryHost, subscription: str | None, group: str | None, *, backup: bool
-) -> Undo:
+class RegistryPolicies:
     """
-    Describe whether deleted manifests can be restored.
+    The policies of one registry. They are read once, when the first answer depends on them.
 
-    A policy that cannot be read is not an error: the description then gives the reason.
+    Policies that cannot be read are not an error: each answer then says what follows.
     """
-    if subscription is None or group is None:
-        return _unknown(
-            "the configuration does not set the registry's subscription_id and resource_group", backup=backup
-        )
-    try:
-        async with asyncio.timeout(_LIST_SECONDS):
-            policies = await _policies(host, subscription, group, azure)
-    except (ReadFailure, IdentityError) as error:
-        log.debug("reading the policies of the registry", exc_info=True)
-        return _unknown(f"{error.seen} {error.remedy}".strip().rstrip("."), backup=backup)
-    except TimeoutError:
-        return _unknown(f"the registries were not listed completely within {_LIST_SECONDS} seconds", backup=backup)
-    except Exception as error:  # only a sentence of the report depends on it
-        log.debug("reading the policies of the registry", exc_info=True)
-        return _unknown(f"{type(error).__name__}: {error}", backup=backup)
-    if policies is None:
-        # Azure omits from the list a registry that the identity may not read.
-        text = f"Azure shows no registry {host.login_server} in resource group {group}. Give the identity the role {READER}"
-        return _unknown(f"{text}, or correct resource_group and subscription_id", backup=backup)
-    return describe(policies, backup=backup)
+
+    def __init__(self, azure: Azure, host: RegistryHost, subscription: str | None, group: str | None) -> None:
+        self._azure = azure
+        self._host = host
+        self._subscription = subscription
+        self._group = group
+        self._lock = asyncio.Lock()
+        self._answer: _Policies | str | None = None
+        """The policies, or why they cannot be read. None before the first question."""
+
+    async def can_restore(self, *, backup: bool) -> Undo:
+        """Describe whether deleted manifests can be restored. `backup`: the journal keeps them."""
+        policies = await self._read()
+        return _unknown(policies, backup=backup) if isinstance(policies, str) else describe(policies, backup=backup)
+
+    async def untagged_expire(self) -> bool:
+        """
+        May the registry delete manifests without a tag?
+
+        True if the policy cannot be read; False if the configuration does not say where to read it.
+        https://learn.microsoft.com/azure/container-registry/container-registry-retention-policy
+        """
+        if self._subscription is None or self._group is None:
+            return False
+        policies = await self._read()
+        return isinstance(policies, str) or policies.untagged_expire
+
+    async def _read(self) -> _Policies | str:
+        async with self._lock:
+            if self._answer is None:
+                self._answer = await self._request()
+            return self._answer
+
+    async def _request(self) -> _Policies | str:
+        if self._subscription is None or self._group is None:
+            return "the configuration does not set the registry's subscription_id and resource_group"
+        try:
+            async with asyncio.timeout(_LIST_SECONDS):
+                policies = await _policies(self._host, self._subscription, self._group, self._azure)
+        except (ReadFailure, IdentityError) as error:
+            log.debug("reading the policies of the registry", exc_info=True)
+            return f"{error.seen} {error.remedy}".strip().rstrip(".")
+        except TimeoutError:
+            return f"the registries were not listed completely within {_LIST_SECONDS} seconds"
+        except Exception as error:  # only tags and sentences of the report depend on it
+            log.debug("reading the policies of the registry", exc_info=True)
+            return f"{type(error).__name__}: {error}"
+        if policies is None:
+            # Azure omits from the list a registry that the identity may not read.
+            seen = f"Azure shows no registry {self._host.login_server} in resource group {self._group}"
+            return f"{seen}. Give the identity the role {READER}, or correct resource_group and subscription_id"
+        return policies
 
 
 def describe(policies: _Policies, *, backup: bool) -> Undo:

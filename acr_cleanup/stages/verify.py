@@ -112,6 +112,13 @@ def _changed(outcomes: Iterable[Outcome], witness: Witness) -> dict[str, dict[st
     }
 
 
+def _suspects(compared: Iterable[Comparison]) -> list[tuple[Broken, bool]]:
+    """Suspects with True, absent tags with False."""
+    compared = tuple(compared)
+    suspects = [(broken, True) for result in compared for broken in result.suspects]
+    return suspects + [(absent, False) for result in compared for absent in result.absent]
+
+
 @dataclass
 class _Verifier:
     plan: Plan
@@ -124,11 +131,9 @@ class _Verifier:
         jobs = [partial(self._compare, repository, deleted) for repository, deleted in sorted(changed.items())]
         results = await gather(jobs, limit=REPOSITORIES_AT_ONCE)
         compared = [result for result in results if result is not None]
-        suspects = [(broken, True) for result in compared for broken in result.suspects]
-        suspects += [(absent, False) for result in compared for absent in result.absent]
-        if suspects := await self._confirm(suspects):
+        if suspects := await self._confirm(_suspects(compared)):
             await asyncio.sleep(SETTLE)
-            suspects = await self._confirm(suspects)
+            suspects = await self._confirm(await self._still_suspect(suspects, changed))
         notes = [note for result in compared for note in result.notes]
         return Proof(
             repositories=len(compared),
@@ -137,6 +142,27 @@ class _Verifier:
             notes=(*notes, *(f"{suspect} {suspect.seen}." for suspect, is_broken in suspects if not is_broken)),
             unproven=tuple(sorted(self.unproven)),
         )
+
+    async def _still_suspect(
+        self, suspects: Sequence[tuple[Broken, bool]], changed: Mapping[str, Mapping[str, bool]]
+    ) -> list[tuple[Broken, bool]]:
+        """
+        The suspects as new lists show them.
+
+        A list takes time. If another client deletes a manifest meanwhile, its tag may still be listed and
+        looks broken. In the next list it is absent. What only the next list shows is not a suspect: by
+        then, this run has deleted nothing more.
+        """
+        names = {(suspect.repository, suspect.name) for suspect, _ in suspects}
+        repositories = sorted({suspect.repository for suspect, is_broken in suspects if is_broken})
+        jobs = [partial(self._compare, repository, changed[repository]) for repository in repositories]
+        results = await gather(jobs, limit=REPOSITORIES_AT_ONCE)
+        read = {repository for repository, result in zip(repositories, results, strict=True) if result is not None}
+        again = _suspects(result for result in results if result is not None)
+        return [
+            *((suspect, is_broken) for suspect, is_broken in suspects if suspect.repository not in read),
+            *((suspect, is_broken) for suspect, is_broken in again if (suspect.repository, suspect.name) in names),
+        ]
 
     async def _compare(self, repository: str, deleted: Mapping[str, bool]) -> Comparison | None:
         """Compare a repository with its state before the run; None if it cannot be listed."""

@@ -48,7 +48,9 @@ def with_scan(pages: Iterator[bytes]) -> int:
     """Scan as acr-cleanup does, from pages to image uses."""
     from acr_cleanup.clusters.api_server.client import HttpAnswer
     from acr_cleanup.clusters.api_server.scan import scan
+    from acr_cleanup.clusters.images.names import Names
     from acr_cleanup.clusters.images.pod_specs import KINDS
+    from acr_cleanup.clusters.target import Search
     from acr_cleanup.core.references import RegistryHost
 
     kinds = {kind.path: kind for kind in KINDS}
@@ -78,7 +80,7 @@ def with_scan(pages: Iterator[bytes]) -> int:
     scans = []
 
     async def run() -> None:
-        scans.append(await scan(ask, "bench", RegistryHost(REGISTRY), access="direct"))
+        scans.append(await scan(ask, "bench", Search(Names.of(RegistryHost(REGISTRY), [])), access="direct"))
 
     # Not returned from `run`: `asyncio.run` would format its result for an unused error message.
     asyncio.run(run())

@@ -13,7 +13,9 @@ from tests.bench.rows import Row
 from tests.bench.sdk_deletion import delete_with_sdk
 from tests.bench.serving import (
     DELETIONS,
+    KEPT_IMAGES,
     MINUTE,
+    OLD_IMAGES,
     OLD_MANIFESTS,
     READ_MINUTE,
     READS,
@@ -41,7 +43,32 @@ def requests() -> list[Row]:
     """
     Requests for the same deletions, in a normal registry and in one whose tokens name repositories.
     """
-    return [*_requests("counted", "an ordinary registry", 1.05), *_requests("counted-abac", "an ABAC registry", 1.10)]
+    return [
+        *_requests("counted", "an ordinary registry", 1.05),
+        *_requests("counted-abac", "an ABAC registry", 1.10),
+        _subjects("subjects-docker", "Docker images", KEPT_IMAGES, OLD_IMAGES, 0),
+        _subjects("subjects-oci", "OCI images", KEPT_IMAGES, OLD_IMAGES, OLD_IMAGES),
+        _subjects("subjects-few-kept", "OCI images", OLD_IMAGES, KEPT_IMAGES, OLD_IMAGES),
+    ]
+
+
+def _subjects(name: str, kind: str, kept: int, old: int, allowed: int) -> Row:
+    """Requests to learn whether a kept image refers to a deleted one, in plan and second look together."""
+    with served(name) as world, tempfile.TemporaryDirectory() as folder:
+        _, report = run("apply", world, Path(folder))
+    assert report["counts"]["deleted_manifests"] == old
+    ours = sum(
+        request["method"] == "GET" and request["path"].startswith("/v2/") and request["status"] == 200
+        for request in world.requests
+    )
+    return Row(
+        f"bodies and lists of referrers for {old} deleted and {kept} kept {kind}",
+        f"{ours}",
+        f"one for each image: {kept + old}",
+        f"{ours}",
+        f"≤ {allowed}, the smaller side" if allowed else "none: they cannot have a subject",
+        ours <= allowed,
+    )
 
 
 def _requests(name: str, where: str, bound: float) -> list[Row]:

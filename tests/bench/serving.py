@@ -29,6 +29,7 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.faults import Budget, Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
 
 CLUSTERS = 100
 SLOW, QUICK = 0.8, 0.15
@@ -104,6 +105,19 @@ def counted(world: World, *, abac: bool) -> None:
         cluster.run(build.deployment("team", f"service-{number}", [world.registry.image(name, f"{MANIFESTS - 1}")]))
 
 
+KEPT_IMAGES, OLD_IMAGES = 100, 20
+
+
+def subjects(world: World, kept: int, old: int, media_type: str) -> None:
+    """One repository with so many kept and old images; any OCI image may have a subject."""
+    cluster = world.clusters["production"] = ClusterState("aks-prod")
+    for number in range(kept):
+        world.registry.push("shop/web", f"2.{number}", age=timedelta(days=1), media_type=media_type)
+    for number in range(old):
+        world.registry.push("shop/web", f"1.{number}", age=timedelta(days=100), media_type=media_type)
+    cluster.run(build.deployment("shop", "web", [world.registry.image("shop/web", "2.0")]))
+
+
 def distant(world: World, latency: float) -> None:
     """A registry without rate limits, in which every answer takes `latency` seconds."""
     limited(world, 1_000_000, 60)
@@ -127,6 +141,9 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
     "500-a-minute": lambda world: limited(world, 500, MINUTE),
     "2000-a-minute": lambda world: limited(world, 2_000, MINUTE),
     "5000-reads-a-minute": lambda world: limited_reads(world, 5_000),
+    "subjects-docker": lambda world: subjects(world, KEPT_IMAGES, OLD_IMAGES, DOCKER_MANIFEST),
+    "subjects-oci": lambda world: subjects(world, KEPT_IMAGES, OLD_IMAGES, OCI_MANIFEST),
+    "subjects-few-kept": lambda world: subjects(world, OLD_IMAGES, KEPT_IMAGES, OCI_MANIFEST),
     "counted": lambda world: counted(world, abac=False),
     "counted-abac": lambda world: counted(world, abac=True),
     "20-ms": lambda world: distant(world, 0.020),

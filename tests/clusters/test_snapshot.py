@@ -20,7 +20,8 @@ from acr_cleanup import __version__
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters import snapshot
 from acr_cleanup.core.references import Digest, ImageReference, parse_reference
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.records.schemas import schema
 from tests.helpers.snapshots import DIGEST, KEY, SCAN, as_read, read, use, write
 
@@ -37,7 +38,7 @@ def test_snapshot_matches_published_schema(path: Path) -> None:
     blocked = replace(SCAN, blockers=(Blocker(KEY, "list pods", "500.", "Run again.", "pods"),))
     content = json.loads(write(path, blocked).read_text("utf-8"))
     VALIDATOR.validate(content)
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["tool_version"] == __version__
     assert content["registry"] == {"login_server": "contoso.azurecr.io", "aliases": ["images.contoso.example"]}
     assert content["clusters"][0]["read_at"] == "2026-11-22T10:00:00.123456Z"

@@ -23,6 +23,7 @@ from acr_cleanup.clusters.snapshot_reader import recorded_resource_id
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import Blocker, ClusterScan, UsageIndex
+from acr_cleanup.records.names import RegistryNames
 from tests.helpers.snapshots import AKS, DIGEST, KEY, NOW, REGISTRY, SCAN, as_read, read, write
 
 
@@ -106,7 +107,7 @@ def test_truncated_snapshot_is_refused(path: Path, length: int) -> None:
 
 
 def test_other_schema_version_is_refused(path: Path) -> None:
-    path.write_text('{"schema_version": 2, "new": {}}')
+    path.write_text('{"schema_version": 3, "new": {}}')
     with pytest.raises(ReadFailure, match="its schema version is 3"):
         read(path)
 
@@ -202,10 +203,13 @@ def test_snapshot_of_other_aks_cluster_is_refused(path: Path) -> None:
 
 
 def test_snapshot_without_resource_id_rejects_aks_target(path: Path) -> None:
-    write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW)], helm_history=3, created_at=NOW)
+    write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW)], helm_history=3, created_at=NOW, names=NO_NAMES)
     assert read(path).blockers == ()
     with pytest.raises(ReadFailure, match="a cluster without a resource id"):
         read(path, resource_id=AKS)
+
+
+NO_NAMES = RegistryNames(REGISTRY.login_server, NOW, ())
 
 
 def doubts(scan: ClusterScan) -> list[str]:
@@ -242,7 +246,7 @@ def test_each_cluster_in_snapshot_has_own_age(tmp_path: Path) -> None:
     """A file that was merged today may have clusters that were read last week."""
     path = tmp_path / "usage.json"
     old = SnapshotEntry(ClusterScan("old"), NOW - timedelta(days=7))
-    write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW), old], helm_history=3, created_at=NOW)
+    write_snapshot(path, REGISTRY, [SnapshotEntry(SCAN, NOW), old], helm_history=3, created_at=NOW, names=NO_NAMES)
     assert read(path).blockers == ()
     assert len(read(path, key="old").blockers) == 1
 

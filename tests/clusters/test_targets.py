@@ -13,7 +13,8 @@ from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTar
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_unlisted
 from acr_cleanup.core.references import parse_reference
-from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from tests.helpers.cluster_objects import OURS
 from tests.helpers.emulated_clusters import edge, shop, target
 

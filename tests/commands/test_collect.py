@@ -18,6 +18,7 @@ import pytest
 
 from acr_cleanup import cli
 from acr_cleanup.commands.collect import collect
+from acr_cleanup.commands.names import names
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -59,14 +60,18 @@ async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield served
 
 
-async def run(tool: Tool, *only: str, config: Any = None, name: str = "usage.json", **options: Any) -> CollectRun:
+async def run(
+    tool: Tool, *only: str, config: Any = None, name: str = "usage.json", names: Path | None = None, **options: Any
+) -> CollectRun:
     """Collect the clusters (all, or `only` these) into the file `name`."""
     path = tool.folder / "collect.json"
     path.write_text(json.dumps(config or tool.emulator.config()), encoding="utf-8")
     settings = load_settings(path, options, os.environ)
     out, err = io.StringIO(), io.StringIO()
     file = tool.folder / name
-    code = await collect(settings, Terminal(stdout=out, stderr=err, environ={}), os.environ, out=file, only=only)
+    code = await collect(
+        settings, Terminal(stdout=out, stderr=err, environ={}), os.environ, out=file, only=only, names=names
+    )
     content = json.loads(file.read_text("utf-8")) if file.exists() else None
     assert "Traceback" not in out.getvalue() + err.getvalue()
     return CollectRun(code, content, out.getvalue(), err.getvalue())
@@ -106,9 +111,56 @@ async def test_collect_writes_and_shows_each_cluster(tool: Tool) -> None:
     assert "clusters: 2 of 2, done" in ran.err
 
 
-async def test_collect_sends_no_request_to_the_registry(tool: Tool) -> None:
-    await run(tool)
-    assert tool.world.count(service="acr") == 0
+async def test_collect_with_names_sends_no_request_to_the_registry(tool: Tool) -> None:
+    names = await write_names(tool)
+    sent = tool.world.count(service="acr")
+    collected = await run(tool, names=names)
+    assert collected.code == 0
+    assert tool.world.count(service="acr") == sent
+
+
+async def test_collect_finds_the_same_with_a_file_of_names(tool: Tool) -> None:
+    cluster = next(iter(tool.world.clusters.values()))
+    cluster.add(build.configmap("shop", "jobs", {"job": "image: shop/web:1.0"}))
+    direct, by_file = await run(tool), await run(tool, names=await write_names(tool))
+    assert direct.content is not None
+    assert by_file.content is not None
+    mentions = [cluster["mentions"] for cluster in direct.content["clusters"]]
+    assert mentions == [cluster["mentions"] for cluster in by_file.content["clusters"]]
+    assert {(mention["repository"], mention["tag"]) for of in mentions for mention in of} == {("shop/web", "1.0")}
+
+
+async def test_snapshot_contains_no_text_of_a_cluster(tool: Tool) -> None:
+    """Objects that name images are full of secrets; none of them is in the file."""
+    secrets = [f"hunter{number}-Zx9" for number in range(8)]
+    cluster = next(iter(tool.world.clusters.values()))
+    web = build.deployment("shop", "jobs", ["busybox:1"])
+    web["spec"]["template"]["spec"]["containers"][0]["env"] = [
+        {"name": "IMAGE", "value": "shop/web:1.0"},
+        {"name": "DSN", "value": f"postgres://user:{secrets[0]}@db/{secrets[1]}"},
+        {"name": "API_KEY", "value": secrets[2]},
+    ]
+    web["metadata"]["annotations"] = {"note": f"{secrets[3]} for shop/web"}
+    data = {
+        "values.yaml": f"image: shop/web\ntag: {secrets[4]}\npassword: {secrets[5]}\n",
+        "url": f"https://contoso.azurecr.io/{{{{ .x }}}}?token={secrets[6]}",
+        "web": secrets[7],
+    }
+    cluster.add(web, build.configmap("shop", "full-of-secrets", data))
+    collected = await run(tool)
+    text = json.dumps(collected.content)
+    assert '"1.0"' in text
+    assert [secret for secret in secrets if secret in text] == []
+
+
+async def write_names(tool: Tool) -> Path:
+    """Write the names of the registry."""
+    file = tool.folder / "names.json"
+    path = tool.folder / "names-config.json"
+    path.write_text(json.dumps(tool.emulator.config()), encoding="utf-8")
+    runtime = Terminal(stdout=io.StringIO(), stderr=io.StringIO(), environ={})
+    assert await names(load_settings(path, {}, os.environ), runtime, os.environ, out=file) == 0
+    return file
 
 
 async def test_run_with_snapshot_deletes_the_same_tags(tool: Tool) -> None:
@@ -132,7 +184,8 @@ async def test_only_limits_collect_to_the_named_clusters(tool: Tool) -> None:
 
 async def test_snapshot_contains_the_search_options(tool: Tool) -> None:
     """A later run checks that the snapshot was collected for its aliases and its Helm history."""
-    ran = await run(tool, **{"registry-aliases": "images.contoso.example", "helm-history": "2"})
+    options: dict[str, Any] = {"registry-aliases": "images.contoso.example", "helm-history": "2"}
+    ran = await run(tool, **options)
 
     assert ran.content["registry"]["aliases"] == ["images.contoso.example"]
     assert ran.content["helm_history"] == 2

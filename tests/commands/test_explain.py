@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from acr_cleanup.core.references import ImageReference
-from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.emulator.kubernetes import objects as build
 from tests.helpers.explanations import run_explain
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from acr_cleanup.core.references import ImageReference
-from acr_cleanup.core.usage import ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import ClusterScan, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import ConfigurationError
 from tests.helpers.explanations import run_explain
 from tests.helpers.stage import OLD, REPOSITORY, YOUNG, Stage

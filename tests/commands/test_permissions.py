@@ -255,7 +255,14 @@ async def test_cluster_that_cannot_be_asked_gets_a_comment(stage: Stage, cause_p
     assert "# The cluster could not be asked" in script.text
     assert "kubectl api-resources --verbs=list" in script.text
     assert len(script.assignments()) == 5
-    assert script.api_groups == {"", "apps", "batch", "admissionregistration.k8s.io"}
+    assert script.api_groups == {
+        "",
+        "apps",
+        "batch",
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "storage.k8s.io",
+    }
 
 
 async def test_unknown_azure_rbac_makes_its_role_a_comment(stage: Stage) -> None:

@@ -78,11 +78,11 @@ async def test_second_apply_plans_nothing(tool: Tool) -> None:
 
 
 async def test_default_scope_lists_only_running_repositories(tool: Tool) -> None:
-    """It does not read the catalog."""
+    """The catalog gives only the names to look for in the clusters."""
     await tool.apply()
 
     assert tool.world.count(service="acr", path="idle/thing") == 0
-    assert tool.world.count(service="acr", path="_catalog") == 0
+    assert tool.world.count(service="acr", path="_catalog") == 1
 
 
 async def test_scope_all_reads_the_catalog(tool: Tool) -> None:

@@ -10,6 +10,7 @@ from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from tests.helpers.generated_inventories import (
     DOCKER_IMAGE,
     DOCKER_LIST,
+    OCI_CONFIG,
     OCI_IMAGE,
     OCI_INDEX,
     d,
@@ -21,7 +22,6 @@ from tests.helpers.generated_inventories import (
     tag,
 )
 
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 ORAS = "application/vnd.cncf.oras.artifact.manifest.v1+json"
@@ -167,12 +167,11 @@ def held_by(**how: RepositoryInventory) -> dict[str, RepositoryInventory]:
         index=inventory([], [BARE, index("i", ["r"])]),
         referrer=inventory([], [BARE, referrer("s", "r")]),
         signature=inventory([tag(signature_of("r"), "x")], [BARE, image("x")]),
-        backup=replace(inventory([], [BARE]), all_referrers=True),
     ).items(),
     ids=lambda state: state[0],
 )
 def test_artifact_must_be_read_if_something_may_keep_it(held: tuple[str, RepositoryInventory]) -> None:
-    """Otherwise the registry deletes it together with its subject, and its body does not matter."""
+    """Otherwise it is read only if a manifest that is deleted may be its subject."""
     assert held[1].unread == (d("r"),)
     assert held[1].unknown == {d("r")}
     assert inventory([], [BARE, image("a")]).unread == ()

@@ -169,7 +169,7 @@ def test_dataclass_is_pickled_as_its_fields() -> None:
     for value in (One((1,)), One(One(two)), two, [two, two], "text"):
         assert packed._unpacked(packed._packed(value)) == value
     pickler = packed._Pickler(io.BytesIO())
-    assert pickler.reducer_override(two) == (Tag, ("1.0", d(1), two.updated_at, False, True, True))
+    assert pickler.reducer_override(two) == (Tag, ("1.0", d(1), two.updated_at, False, True, True, False))
     assert pickler.reducer_override(One(1)) == (One, (1,))
     assert pickler.reducer_override("text") is NotImplemented
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from acr_cleanup.core.inventory import Manifest
-from acr_cleanup.core.plan_warnings import UnknownLocks, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import UnknownLocks, UnknownSubjects, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.planning import nothing_to_delete
 from acr_cleanup.core.policy import (
     RetentionPolicy,
@@ -112,17 +112,15 @@ def test_untagged_referrer_is_deleted_before_its_subject() -> None:
     assert plan(repository).steps[1].after == (d("r"),)
 
 
-def test_unread_artifact_is_left_to_the_registry() -> None:
-    """
-    The registry deletes it together with its subject.
-
-    So thousands of signatures need not be read.
-    """
+def test_unread_artifact_keeps_every_possible_subject() -> None:
+    """The registry deletes it together with its subject, so it would be neither counted nor journalled."""
     unread = replace(referrer("r", "a"), subject=None, known=False)
     repository = inventory([tag("1.0", "a")], [image("a"), unread])
 
-    assert not repository.unread
-    assert verbs(plan(repository)) == ["delete a[1.0]"]
+    planned = plan(repository)
+    assert verbs(planned) == ["untag 1.0"]
+    assert planned.warnings == (UnknownSubjects(REPOSITORY, 1, 1),)
+    assert verbs(plan(replace(repository, asked=frozenset({d("a")})))) == ["delete a[1.0]"]
 
 
 def test_kept_signature_keeps_its_manifest() -> None:

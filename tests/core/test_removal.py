@@ -157,10 +157,10 @@ def test_untagged_manifest_needs_known_age_scope_and_body() -> None:
     ]
     assert why(evidence(hidden, use(None, None)), "a") == [
         Reason(Rule.IN_USE, "something names its repository without saying which image"),
+        Reason(Rule.UNKNOWN_MANIFEST, "its body was not read, so it might be attached to a kept manifest"),
         Reason(
             Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more manifests than it lists, and they might refer to it"
         ),
-        Reason(Rule.UNKNOWN_MANIFEST, "its body was not read, so it might be attached to a kept manifest"),
     ]
     assert why(evidence(inventory([], [image("a")]), runs=False), "a") == [
         Reason(Rule.OUT_OF_SCOPE, "its repository is not running in any configured cluster")

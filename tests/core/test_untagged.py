@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from acr_cleanup.core.inventory import Manifest
@@ -41,9 +42,11 @@ def test_each_kept_untagged_manifest_has_a_reason() -> None:
         ],
     )
 
-    planned = plan(repository, policy=UNTAGGED)
+    # The registry has listed the referrers of this one: the unread manifest is not among them.
+    planned = plan(replace(repository, asked=frozenset({d("stray")})), policy=UNTAGGED)
 
     assert verbs(planned) == ["delete stray[]"]
+    assert verbs(plan(repository, policy=UNTAGGED)) == []
     assert untagged_rules(planned) == {
         d("x"): ["listed"],
         d("r"): ["attached"],

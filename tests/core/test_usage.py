@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Outside, UsageIndex, Workload
+import pytest
+
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Outside, UsageIndex
+from acr_cleanup.core.workload import Workload
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, use
 
 PODS = Blocker("production", "list pods", "403 Forbidden.", "Grant list on pods.", "pods")
@@ -101,3 +104,17 @@ def test_waived_answer_is_quoted_without_its_full_stop() -> None:
     waived = ClusterScan("production", waived=(replace(PODS, seen="403 from proxy XX."),))
 
     assert "(list pods: 403 from proxy XX)." in UsageIndex.of([waived], NOW).warnings[0]
+
+
+@pytest.mark.parametrize("written", ["cronjobs.batch", "cronjobs", "CronJob", "cronjob.batch", "CRONJOBS"])
+def test_waiver_names_a_kind_as_kubectl_does(written: str) -> None:
+    scan = ClusterScan("prod", blockers=(Blocker("prod", "list cronjobs.batch", "403", "", "cronjobs.batch"),))
+    assert scan.waive([written]).blockers == ()
+    assert scan.waive([written]).notes == ()
+
+
+def test_waiver_that_matches_nothing_is_noted() -> None:
+    scan = ClusterScan("prod", blockers=(Blocker("prod", "list cronjobs.batch", "403", "", "cronjobs.batch"),))
+    (note,) = scan.waive(["cronjob.bach"]).notes
+    assert "did you mean cronjobs.batch" in note
+    assert scan.waive(["cronjob.bach"]).blockers == scan.blockers

@@ -23,6 +23,7 @@ from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
 from acr_cleanup.emulator.kubernetes.objects import helm_release
@@ -31,6 +32,8 @@ from tests.helpers.cluster_objects import OURS, capture_of, captured, custom
 from tests.helpers.damaged_documents import as_json, bounded_time, damaged, damaged_bytes, fuzz_test, texts
 
 pytestmark = pytest.mark.untraced
+
+NAMES = Names.of(OURS, ["app", "shop/web", "team/backend/app"])
 
 PAGES: dict[str, Kind] = {
     **{f"{capture_of(kind)}.limit5.p001.json": kind for kind in KINDS if kind.name != "Pod"},
@@ -52,7 +55,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
         try:
             opened = open_page(body, kind)
             has_helm_objects(body, opened.items)
-            reader = ObjectReader(kind, "prod", OURS)
+            reader = ObjectReader(kind, "prod", NAMES)
             for item in opened.items:
                 reader.add(item)
         except MalformedPage as torn:
@@ -65,7 +68,7 @@ def read_page(body: bytes, kind: Kind) -> tuple[Findings, Findings] | None:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 # The reader did not decode it, since our registry does not occur in it.
                 continue
-            single.add(image_uses(obj, kind, "prod", OURS))
+            single.add(image_uses(obj, kind, "prod", NAMES))
         return reader.findings, single
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.references import Digest, parse_digest
-from acr_cleanup.registry import wire
+from acr_cleanup.registry import bodies, wire
 from acr_cleanup.reports import words
 from tests.helpers.damaged_documents import as_json, bounded_time, damaged, damaged_bytes, fuzz_test
 from tests.helpers.sample_results import NOW
@@ -99,11 +99,11 @@ def read_all(body: bytes) -> None:
                 elif isinstance(entry, wire.ListedManifest):
                     check_manifest(entry.manifest)
         try:
-            locked, count = wire.read_repository(body, "shop/web")
+            attributes = wire.read_repository(body, "shop/web")
         except wire.MalformedAnswer:
             return
-        assert isinstance(locked, bool)
-        assert count >= 0
+        assert isinstance(attributes.locked, bool)
+        assert attributes.manifests >= 0
 
 
 @fuzz_test
@@ -130,7 +130,7 @@ def test_damaged_manifest_has_valid_edges_or_is_malformed(tree: Any) -> None:
     digest = Digest(f"sha256:{hashlib.sha256(content).hexdigest()}")
     with bounded_time():
         try:
-            body = wire.read_body(content, digest, "application/json")
+            body = bodies.read_body(content, digest, "application/json")
         except wire.MalformedAnswer:
             return
         for relative in (*body.children, *filter(None, [body.subject])):
@@ -146,7 +146,7 @@ def test_body_with_another_digest_is_malformed(body: bytes) -> None:
     undamaged = as_json(INDEX)
     digest = Digest(f"sha256:{hashlib.sha256(undamaged).hexdigest()}")
     try:
-        wire.read_body(body, digest, "")
+        bodies.read_body(body, digest, "")
     except wire.MalformedAnswer:
         return
     assert body == undamaged

@@ -58,7 +58,7 @@ def kept(found: Findings, repository: str, *tags: str) -> set[str]:
     uses = [use.reference for use in found.uses if use.reference.repository == repository]
     if mentions.of_any or any(use.is_open for use in uses):
         return set(tags)
-    return {*mentions.by_tag, *({use.tag for use in uses} & set(tags))}
+    return {*mentions.by_tag, *({use.tag or "" for use in uses} & set(tags))}
 
 
 def captured(name: str) -> bytes:
@@ -253,8 +253,9 @@ def blockers(scan: ClusterScan) -> str:
 def used(scan: ClusterScan) -> set[str]:
     """Return every reference that is used, or mentioned with its tag beside it, as text."""
     names = {str(use.reference) for use in scan.uses}
-    for repository in NAMES.repositories if isinstance(scan.mentions, MentionIndex) else ():
-        for mentions in scan.mentions.objects:
+    objects = scan.mentions.objects if isinstance(scan.mentions, MentionIndex) else ()
+    for repository in NAMES.repositories:
+        for mentions in objects:
             for key in keys_of(repository):
                 if key in mentions.names:
                     names |= {

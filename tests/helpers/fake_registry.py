@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.steps import Step
+from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.records.journal import JournalError
 
 Hook = Callable[[str], Awaitable[None]]
@@ -60,6 +61,18 @@ class FakeRegistry:
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         await _run(self.before_read, f"edges {inventory.name}")
         return inventory
+
+    async def read_subjects(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
+        """Answer that none of them can be read."""
+        return replace(
+            inventory,
+            unreadable=inventory.unreadable | set(questions.bodies),
+            unlistable=inventory.unlistable | set(questions.referrers),
+        )
+
+    async def resolves(self, repository: str, name: str) -> bool:
+        assert repository == self.inventory.name
+        return name in self.inventory.manifests or name in self.inventory.names
 
     async def read_document(self, repository: str, digest: Digest) -> FakeDocument | None:
         self.calls.append(f"read {repository} {digest}")

@@ -16,13 +16,15 @@ from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, keep_reasons
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.steps import Untag
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
+from acr_cleanup.core.workload import Workload
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 REPOSITORY = "shop/web"
 HOST = "contoso.azurecr.io"
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 UNTAGGED = RetentionPolicy(delete_untagged=True)

@@ -37,7 +37,8 @@ class GeneratedManifest:
     A pushed manifest.
 
     `days`: its age. `parts`: positions of earlier manifests, which are the children of an index, or
-    the subject of a referrer (-1: a subject that does not exist).
+    the subject of a referrer or a converted image (-1: a subject that does not exist). The first of an
+    attached index is its subject.
     """
 
     kind: str
@@ -102,7 +103,15 @@ class GeneratedWorld:
 
 # -- strategies -----------------------------------------------------------------------------------
 
-KINDS = [*["image"] * 5, *["oci"] * 2, *["index"] * 4, *["list"] * 2, *["referrer"] * 4]
+KINDS = [
+    *["image"] * 5,
+    *["oci"] * 2,
+    *["converted"] * 3,
+    *["index"] * 4,
+    *["list"] * 2,
+    *["attached index"],
+    *["referrer"] * 4,
+]
 STRANGE = "application/vnd.example.strange+json"
 DAYS = [*[100.0] * 5, 60.0, 60.0, 30.0, 29.9, 1.0, -1.0]
 LOCKS = [*[""] * 14, "write", "delete"]
@@ -117,9 +126,9 @@ def manifests(draw: st.DrawFn) -> tuple[GeneratedManifest, ...]:
     for position in range(draw(st.integers(1, 8))):
         kind = draw(st.sampled_from(kinds)) if position else "image"
         parts: tuple[int, ...] = ()
-        if kind in {"index", "list"}:
+        if kind in {"index", "list", "attached index"}:
             parts = tuple(draw(st.lists(st.integers(0, position - 1), min_size=1, max_size=3, unique=True)))
-        elif kind == "referrer":
+        elif kind in {"referrer", "converted"}:
             parts = (draw(st.integers(-1 if doubtful else 0, position - 1)),)
         tag = draw(st.sampled_from([None, *NAMES, *NAMES]))
         ghost = doubtful and draw(st.integers(0, 3)) == 3
@@ -176,6 +185,7 @@ def policies(draw: st.DrawFn) -> Policy:
         include_tags=sometimes("include_tags", *tags, ("latest", "*")),
         exclude_tags=sometimes("exclude_tags", (), ("t0",), ("latest", "main-1")),
         keep_last=sometimes("keep_last", 1, 2),
+        keep_last_of=sometimes("keep_last_of", "tags"),
         use_regex=regex,
         delete_untagged=draw(st.booleans()),
         include_locked=draw(st.integers(0, 2)) == 2,
@@ -275,6 +285,19 @@ class BuiltWorld:
                     # The content depends only on the position, so repositories share digests.
                     content = f"{manifest.kind} {position}"
                     digest = registry.push(name, manifest.tag, age=when, media_type=kind, content=content)
+                case "converted":
+                    digest = registry.push(
+                        name, manifest.tag, age=when, media_type=OCI_MANIFEST, content=f"{position}", subject=parts[0]
+                    )
+                case "attached index":
+                    digest = registry.push_index(
+                        name,
+                        manifest.tag,
+                        children=parts[1:],
+                        age=when,
+                        annotations={"n": str(position)},
+                        subject=parts[0],
+                    )
                 case "index" | "list":
                     kind = OCI_INDEX if manifest.kind == "index" else DOCKER_LIST
                     note = {"n": str(position)}

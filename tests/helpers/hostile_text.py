@@ -11,8 +11,9 @@ from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.plan_warnings import UnmeasuredSpace
 from acr_cleanup.core.references import ImageReference
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof
+from acr_cleanup.core.workload import Workload
 from tests.helpers import sample_results as samples
 
 TEXTS = (

@@ -1,118 +1,220 @@
-"""
-Worlds in which objects name images in the ways that people really write them: what must stay, and what must go.
-
-X is the registry of the tests. Each row has objects, the tags of repositories, and of these the tags that must stay. All
-others must go: a mention that keeps too much is a fault as well.
-"""
+"""The truth table of mentions: what objects write, and what must stay. All other tags must go."""
 
 from __future__ import annotations
 
-import base64
 import gzip
-import io
 import json
-import tarfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-X = "contoso.azurecr.io"
-ALL = "*"
-"""In place of tags: the whole repository stays."""
-SIGNATURE = f"sha256-{'d' * 64}.sig"
+from tests.helpers.mention_builders import (
+    ALL,
+    SIGNATURE,
+    MentionWorld,
+    X,
+    b64,
+    chart_archive,
+    config_map,
+    custom,
+    deployment,
+    env,
+    obj,
+    row,
+)
+from tests.helpers.mention_limits import FOLDER, NOT, OPEN
 
-
-@dataclass(frozen=True)
-class MentionWorld:
-    """
-    objects: with `apiVersion` and `kind`.
-    tags: repository -> tags of the registry. stays: those of them that must stay.
-    """
-
-    title: str
-    objects: Sequence[dict[str, Any]]
-    tags: Mapping[str, Sequence[str]]
-    stays: Mapping[str, Sequence[str] | str]
-    mirrors: Mapping[str, str] = field(default_factory=dict)
-
-    def must_stay(self, repository: str) -> set[str]:
-        stays = self.stays.get(repository, ())
-        return set(self.tags[repository]) if stays == ALL else set(stays)
-
-
-def obj(
-    kind: str, content: Mapping[str, Any], *, api: str = "example.com/v1", name: str = "x", **meta: Any
-) -> dict[str, Any]:
-    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "ops", **meta}, **content}
-
-
-def config_map(name: str = "settings", **data: str) -> dict[str, Any]:
-    return obj("ConfigMap", {"data": data}, api="v1", name=name)
-
-
-def deployment(
-    image: str = "busybox:1", *, replicas: int = 1, meta: Mapping[str, Any] | None = None, **container: Any
-) -> dict[str, Any]:
-    spec = {"containers": [{"name": "main", "image": image, **container}]}
-    return obj(
-        "Deployment",
-        {"spec": {"replicas": replicas, "template": {"metadata": {}, "spec": spec}}},
-        api="apps/v1",
-        **(meta or {}),
-    )
-
-
-def env(**values: str) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def custom(**spec: Any) -> dict[str, Any]:
-    return obj("Thing", {"spec": spec})
-
-
-def row(
-    title: str, objects: Any, tags: Mapping[str, Sequence[str]], stays: Mapping[str, Sequence[str] | str], **more: Any
-) -> MentionWorld:
-    return MentionWorld(title, objects if isinstance(objects, list) else [objects], tags, stays, **more)
-
-
-def chart_archive(text: str) -> str:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:gz") as archive:
-        info = tarfile.TarInfo("web/values.yaml")
-        info.size = len(text)
-        archive.addfile(info, io.BytesIO(text.encode()))
-    return base64.b64encode(data.getvalue()).decode()
-
-
-def b64(data: str | bytes) -> str:
-    return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
-
+__all__ = ["WORLDS", "MentionWorld"]
 
 LOST_BEFORE = [
-    row("variables of a container", deployment(env=env(REGISTRY=f"{X}/shop", WORKER_IMAGE="$(REGISTRY)/web:env")), {"shop/web": ["env", "old"]}, {"shop/web": ["env"]}),
-    row("parameters of a Tekton task", obj("Task", {"spec": {"params": [{"name": "registry", "default": f"{X}/shop"}], "steps": [{"name": "s", "image": "$(params.registry)/web:task"}]}}, api="tekton.dev/v1"), {"shop/web": ["task", "old"]}, {"shop/web": ["task"]}),
-    row("a default in a shell variable", config_map(f=f"a: b\nimage: ${{REGISTRY:-{X}}}/app:cm\n"), {"app": ["cm", "old"]}, {"app": ["cm"]}),
-    row("a default in a command", deployment(command=["run", f"--image=${{REGISTRY:-{X}}}/app:cmd"]), {"app": ["cmd", "old"]}, {"app": ["cmd"]}),
-    row("a variable without braces", deployment(env=env(HUB=X, JOB="kubectl run x --image=$HUB/app:plain")), {"app": ["plain", "old"]}, {"app": ["plain"]}),
-    row("a version variable", deployment(env=env(REPO=f"{X}/app", SEM_VER="1.4.0-rc1")), {"app": ["1.4.0-rc1", "1.3.9"]}, {"app": ["1.4.0-rc1"]}),
-    row("Linkerd's version", config_map(values=f'linkerdVersion: stable-2.14.1\nproxy:\n  image:\n    name: {X}/linkerd/proxy\n    version: ""\n'), {"linkerd/proxy": ["stable-2.14.1", "stable-2.13.0"]}, {"linkerd/proxy": ["stable-2.14.1"]}),
-    row("Velero's helper without a tag", config_map(image=f"{X}/velero/velero-restore-helper"), {"velero/velero-restore-helper": ["v1.12.0", "v1.13.0"]}, {"velero/velero-restore-helper": ALL}),
-    row("image and tag of a worker", config_map(IMAGE_WORKER=f"{X}/app", TAG_WORKER="pre"), {"app": ["pre", "old"]}, {"app": ["pre"]}),
+    row(
+        "variables of a container",
+        deployment(env=env(REGISTRY=f"{X}/shop", WORKER_IMAGE="$(REGISTRY)/web:env")),
+        {"shop/web": ["env", "old"]},
+        {"shop/web": ["env"]},
+    ),
+    row(
+        "parameters of a Tekton task",
+        obj(
+            "Task",
+            {
+                "spec": {
+                    "params": [{"name": "registry", "default": f"{X}/shop"}],
+                    "steps": [{"name": "s", "image": "$(params.registry)/web:task"}],
+                }
+            },
+            api="tekton.dev/v1",
+        ),
+        {"shop/web": ["task", "old"]},
+        {"shop/web": ["task"]},
+    ),
+    row(
+        "a default in a shell variable",
+        config_map(f=f"a: b\nimage: ${{REGISTRY:-{X}}}/app:cm\n"),
+        {"app": ["cm", "old"]},
+        {"app": ["cm"]},
+    ),
+    row(
+        "a default in a command",
+        deployment(command=["run", f"--image=${{REGISTRY:-{X}}}/app:cmd"]),
+        {"app": ["cmd", "old"]},
+        {"app": ["cmd"]},
+    ),
+    row(
+        "a variable without braces",
+        deployment(env=env(HUB=X, JOB="kubectl run x --image=$HUB/app:plain")),
+        {"app": ["plain", "old"]},
+        {"app": ["plain"]},
+    ),
+    row(
+        "a version variable",
+        deployment(env=env(REPO=f"{X}/app", SEM_VER="1.4.0-rc1")),
+        {"app": ["1.4.0-rc1", "1.3.9"]},
+        {"app": ["1.4.0-rc1"]},
+    ),
+    row(
+        "Linkerd's version",
+        config_map(
+            values=f'linkerdVersion: stable-2.14.1\nproxy:\n  image:\n    name: {X}/linkerd/proxy\n    version: ""\n'
+        ),
+        {"linkerd/proxy": ["stable-2.14.1", "stable-2.13.0"]},
+        {"linkerd/proxy": ["stable-2.14.1"]},
+    ),
+    row(
+        "Velero's helper without a tag",
+        config_map(image=f"{X}/velero/velero-restore-helper"),
+        {"velero/velero-restore-helper": ["v1.12.0", "v1.13.0"]},
+        {"velero/velero-restore-helper": ALL},
+    ),
+    row(
+        "image and tag of a worker",
+        config_map(IMAGE_WORKER=f"{X}/app", TAG_WORKER="pre"),
+        {"app": ["pre", "old"]},
+        {"app": ["pre"]},
+    ),
     row("a commit", custom(image=f"{X}/app", gitSha="a1b2c3d"), {"app": ["a1b2c3d", "d3c2b1a"]}, {"app": ["a1b2c3d"]}),
     row("a registry and a list", custom(registry=X, images=["app:list"]), {"app": ["list", "old"]}, {"app": ["list"]}),
-    row("a registry and pairs", custom(registry=X, images=[{"name": "app", "tag": "pair"}]), {"app": ["pair", "old"]}, {"app": ["pair"]}),
-    row("a mirror that is configured", deployment("docker.io/library/nginx:1.25", replicas=0), {"dockerhub/library/nginx": ["1.25", "1.24"]}, {"dockerhub/library/nginx": ["1.25"]}, mirrors={"docker.io": "dockerhub"}),
-    row("a StorageClass", obj("StorageClass", {"provisioner": "csi.juicefs.com", "parameters": {"juicefs/mount-image": f"{X}/juicefs/mount:ee-5.0"}}, api="storage.k8s.io/v1"), {"juicefs/mount": ["ee-5.0", "ee-4.9"]}, {"juicefs/mount": ["ee-5.0"]}),
-    row("a registry in another object", [config_map(REGISTRY=X), deployment(envFrom=[{"configMapRef": {"name": "settings"}}], env=env(JOB_IMAGE="$(REGISTRY)/app:job"))], {"app": ["job", "old"]}, {"app": ["job"]}),
-    row("code of a spawner", config_map(code="image = f\"{registry}/app:fstring\"\nother = '%s/app:percent' % registry\n"), {"app": ["fstring", "percent", "old"]}, {"app": ["fstring", "percent"]}),
-    row("a list of images to mirror", config_map(images=f"{X}/app main-a1b2c3d\n"), {"app": ["main-a1b2c3d", "main-0000000"]}, {"app": ["main-a1b2c3d"]}),
-    row("the default in a schema", obj("CustomResourceDefinition", {"spec": {"group": "jobs.example.com", "scope": "Namespaced", "names": {"plural": "workers", "singular": "worker", "kind": "Worker", "listKind": "WorkerList"}, "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"properties": {"spec": {"properties": {"image": {"type": "string", "default": f"{X}/app:default"}}}}}}}]}}, api="apiextensions.k8s.io/v1"), {"app": ["default", "old"]}, {"app": ["default"]}),
-    row("a chart of a HelmRepository", [obj("HelmRepository", {"spec": {"type": "oci", "url": f"oci://{X}"}}), obj("HelmRelease", {"spec": {"chart": {"spec": {"chart": "web", "version": "0.3.1", "sourceRef": {"kind": "HelmRepository", "name": "acr"}}}}})], {"web": ["0.3.1", "0.3.0", "current"]}, {"web": ["0.3.1"]}),
-    row("a chart of Argo CD", obj("Application", {"spec": {"source": {"repoURL": f"{X}/charts", "chart": "web", "targetRevision": "1.2.2"}}}), {"charts/web": ["1.2.2", "1.2.1"]}, {"charts/web": ["1.2.2"]}),
-    row("signatures that a policy verifies", obj("ClusterPolicy", {"spec": {"rules": [{"verifyImages": [{"imageReferences": ["*"], "repository": f"{X}/signatures"}]}]}}), {"signatures": [SIGNATURE]}, {"signatures": ALL}),
-    row("a PersistentVolume", obj("PersistentVolume", {"spec": {"csi": {"driver": "container-image.csi.k8s.io", "volumeHandle": f"{X}/app:volume"}}}, api="v1"), {"app": ["volume", "old"]}, {"app": ["volume"]}),
-]  # fmt: skip
+    row(
+        "a registry and pairs",
+        custom(registry=X, images=[{"name": "app", "tag": "pair"}]),
+        {"app": ["pair", "old"]},
+        {"app": ["pair"]},
+    ),
+    row(
+        "a mirror that is configured",
+        deployment("docker.io/library/nginx:1.25", replicas=0),
+        {"dockerhub/library/nginx": ["1.25", "1.24"]},
+        {"dockerhub/library/nginx": ["1.25"]},
+        mirrors={"docker.io": "dockerhub"},
+    ),
+    row(
+        "a StorageClass",
+        obj(
+            "StorageClass",
+            {"provisioner": "csi.juicefs.com", "parameters": {"juicefs/mount-image": f"{X}/juicefs/mount:ee-5.0"}},
+            api="storage.k8s.io/v1",
+        ),
+        {"juicefs/mount": ["ee-5.0", "ee-4.9"]},
+        {"juicefs/mount": ["ee-5.0"]},
+    ),
+    row(
+        "a registry in another object",
+        [
+            config_map(REGISTRY=X),
+            deployment(envFrom=[{"configMapRef": {"name": "settings"}}], env=env(JOB_IMAGE="$(REGISTRY)/app:job")),
+        ],
+        {"app": ["job", "old"]},
+        {"app": ["job"]},
+    ),
+    row(
+        "code of a spawner",
+        config_map(code="image = f\"{registry}/app:fstring\"\nother = '%s/app:percent' % registry\n"),
+        {"app": ["fstring", "percent", "old"]},
+        {"app": ["fstring", "percent"]},
+    ),
+    row(
+        "a list of images to mirror",
+        config_map(images=f"{X}/app main-a1b2c3d\n"),
+        {"app": ["main-a1b2c3d", "main-0000000"]},
+        {"app": ["main-a1b2c3d"]},
+    ),
+    row(
+        "the default in a schema",
+        obj(
+            "CustomResourceDefinition",
+            {
+                "spec": {
+                    "group": "jobs.example.com",
+                    "scope": "Namespaced",
+                    "names": {"plural": "workers", "singular": "worker", "kind": "Worker", "listKind": "WorkerList"},
+                    "versions": [
+                        {
+                            "name": "v1",
+                            "served": True,
+                            "storage": True,
+                            "schema": {
+                                "openAPIV3Schema": {
+                                    "properties": {
+                                        "spec": {
+                                            "properties": {"image": {"type": "string", "default": f"{X}/app:default"}}
+                                        }
+                                    }
+                                }
+                            },
+                        }
+                    ],
+                }
+            },
+            api="apiextensions.k8s.io/v1",
+        ),
+        {"app": ["default", "old"]},
+        {"app": ["default"]},
+    ),
+    row(
+        "a chart of a HelmRepository",
+        [
+            obj("HelmRepository", {"spec": {"type": "oci", "url": f"oci://{X}"}}),
+            obj(
+                "HelmRelease",
+                {
+                    "spec": {
+                        "chart": {
+                            "spec": {
+                                "chart": "web",
+                                "version": "0.3.1",
+                                "sourceRef": {"kind": "HelmRepository", "name": "acr"},
+                            }
+                        }
+                    }
+                },
+            ),
+        ],
+        {"web": ["0.3.1", "0.3.0", "current"]},
+        {"web": ["0.3.1"]},
+    ),
+    row(
+        "a chart of Argo CD",
+        obj("Application", {"spec": {"source": {"repoURL": f"{X}/charts", "chart": "web", "targetRevision": "1.2.2"}}}),
+        {"charts/web": ["1.2.2", "1.2.1"]},
+        {"charts/web": ["1.2.2"]},
+    ),
+    row(
+        "signatures that a policy verifies",
+        obj(
+            "ClusterPolicy",
+            {"spec": {"rules": [{"verifyImages": [{"imageReferences": ["*"], "repository": f"{X}/signatures"}]}]}},
+        ),
+        {"signatures": [SIGNATURE]},
+        {"signatures": ALL},
+    ),
+    row(
+        "a PersistentVolume",
+        obj(
+            "PersistentVolume",
+            {"spec": {"csi": {"driver": "container-image.csi.k8s.io", "volumeHandle": f"{X}/app:volume"}}},
+            api="v1",
+        ),
+        {"app": ["volume", "old"]},
+        {"app": ["volume"]},
+    ),
+]
 """The inputs that a reader of references lost."""
 
 T = {"shop/web": ["1.4.2", "canary", "1.4.1", "old"]}
@@ -148,13 +250,17 @@ BESIDE = [
         "base64 in text": config_map(j=f"payload: {b64('image: contoso.azurecr.io/shop/web:canary, and so on')}\n"),
         "base64 of gzip": config_map(j=b64(gzip.compress(f"image: {X}/shop/web:canary\n".encode()))),
         "base64 of base64": config_map(j=b64(b64(f"image: {X}/shop/web:canary and more"))),
-        "UTF-16": obj("ConfigMap", {"binaryData": {"a": b64(f"image: {X}/shop/web:canary\n".encode("utf-16-le"))}}, api="v1"),
-        "a chart archive": obj("ConfigMap", {"binaryData": {"web.tgz": chart_archive(f"image: {X}/shop/web:canary\n")}}, api="v1"),
+        "UTF-16": obj(
+            "ConfigMap", {"binaryData": {"a": b64(f"image: {X}/shop/web:canary\n".encode("utf-16-le"))}}, api="v1"
+        ),
+        "a chart archive": obj(
+            "ConfigMap", {"binaryData": {"web.tgz": chart_archive(f"image: {X}/shop/web:canary\n")}}, api="v1"
+        ),
         "annotation": deployment(meta={"annotations": {"sidecar/image": "shop/web:canary"}}),
         "end of a sentence": custom(note=f"Runs {X}/shop/web:canary."),
         "status of an application": obj("Application", {"status": {"summary": {"images": [f"{X}/shop/web:canary"]}}}),
     }.items()
-]  # fmt: skip
+]
 OBJECT = [
     row(f"object: {title}", value, T, {"shop/web": ["1.4.2"]})
     for title, value in {
@@ -166,11 +272,42 @@ OBJECT = [
         "arguments": deployment(args=["--image", f"{X}/shop/web", "--verbose", "--level", "3", "--tag", "1.4.2"]),
     }.items()
 ] + [
-    row("object: joined words", custom(image="shop/web", a={"b": {"version": "1.22.0", "variant": "distroless"}}), {"shop/web": ["1.22.0-distroless", "1.22.0-alpine", "1.21.0-distroless"]}, {"shop/web": ["1.22.0-distroless"]}),
-    row("object: plus", custom(image="shop/web", a={"b": {"version": "1.2.3+build.7"}}), {"shop/web": ["1.2.3_build.7", "1.2.3_build.8"]}, {"shop/web": ["1.2.3_build.7"]}),
-    row("object: tag with v", custom(image="shop/web", a={"b": {"version": "1.2.3"}}), {"shop/web": ["v1.2.3", "v1.2.4"]}, {"shop/web": ["v1.2.3"]}),
-    row("object: the label of the own image", obj("Deployment", {"spec": {"template": {"metadata": {"labels": {"app.kubernetes.io/version": "1.4.1"}}, "spec": {"containers": [{"name": "c", "image": f"{X}/shop/web:1.4.2"}]}}}}, api="apps/v1"), {"shop/web": ["1.4.2", "1.4.1", "1.4.0"], "shop/api": ["1.4.1"]}, {"shop/web": ["1.4.2", "1.4.1"]}),
-]  # fmt: skip
+    row(
+        "object: joined words",
+        custom(image="shop/web", a={"b": {"version": "1.22.0", "variant": "distroless"}}),
+        {"shop/web": ["1.22.0-distroless", "1.22.0-alpine", "1.21.0-distroless"]},
+        {"shop/web": ["1.22.0-distroless"]},
+    ),
+    row(
+        "object: plus",
+        custom(image="shop/web", a={"b": {"version": "1.2.3+build.7"}}),
+        {"shop/web": ["1.2.3_build.7", "1.2.3_build.8"]},
+        {"shop/web": ["1.2.3_build.7"]},
+    ),
+    row(
+        "object: tag with v",
+        custom(image="shop/web", a={"b": {"version": "1.2.3"}}),
+        {"shop/web": ["v1.2.3", "v1.2.4"]},
+        {"shop/web": ["v1.2.3"]},
+    ),
+    row(
+        "object: the label of the own image",
+        obj(
+            "Deployment",
+            {
+                "spec": {
+                    "template": {
+                        "metadata": {"labels": {"app.kubernetes.io/version": "1.4.1"}},
+                        "spec": {"containers": [{"name": "c", "image": f"{X}/shop/web:1.4.2"}]},
+                    }
+                }
+            },
+            api="apps/v1",
+        ),
+        {"shop/web": ["1.4.2", "1.4.1", "1.4.0"], "shop/api": ["1.4.1"]},
+        {"shop/web": ["1.4.2", "1.4.1"]},
+    ),
+]
 NEAR = [
     row(f"near: {title}", value, T, {"shop/web": ["canary"]})
     for title, value in {
@@ -180,7 +317,9 @@ NEAR = [
         "list below": custom(image=f"{X}/shop/web", tags=["canary"]),
         "list of mappings below": custom(image=f"{X}/shop/web", versions=[{"tag": "canary"}]),
         "variables": deployment(env=env(IMAGE=f"{X}/shop/web", CHANNEL="canary")),
-        "parameters": custom(parameters=[{"name": "image", "value": f"{X}/shop/web"}, {"name": "tag", "value": "canary"}]),
+        "parameters": custom(
+            parameters=[{"name": "image", "value": f"{X}/shop/web"}, {"name": "tag", "value": "canary"}]
+        ),
         "flags": deployment(args=["--image", f"{X}/shop/web", "--tag=canary"]),
         "values in a text": config_map(v=f"image:\n  repository: {X}/shop/web\n  pullPolicy: Always\n  tag: canary\n"),
         "properties": config_map(v="image=shop/web\nimage.channel=canary\n"),
@@ -196,57 +335,17 @@ NEAR = [
 ] + [
     row("near: a number", custom(image=f"{X}/shop/db", tag=16), {"shop/db": ["16", "15"]}, {"shop/db": ["16"]}),
     row("near: a fraction", custom(image=f"{X}/shop/db", tag=1.5), {"shop/db": ["1.5", "1.4"]}, {"shop/db": ["1.5"]}),
-    row("near: each variable its own", deployment(env=env(WEB_IMAGE="shop/web", WEB_TAG="blue", API_IMAGE="shop/api", API_TAG="green")), {"shop/web": ["blue", "green"], "shop/api": ["blue", "green"]}, {"shop/web": ["blue"], "shop/api": ["green"]}),
-    row("near: each block its own", config_map(v="web:\n  image: shop/web\n  tag: blue\napi:\n  image: shop/api\n  tag: green\n"), {"shop/web": ["blue", "green"], "shop/api": ["blue", "green"]}, {"shop/web": ["blue"], "shop/api": ["green"]}),
-]  # fmt: skip
-FOLDER = [
-    row("folder: KubeVirt", custom(imageRegistry=f"{X}/kubevirt", imageTag="v1.1.0"), {"kubevirt/virt-api": ["v1.1.0", "v1.0.0"], "kubevirt/virt-handler": ["v1.1.0", "v1.0.0"]}, {"kubevirt/virt-api": ["v1.1.0"], "kubevirt/virt-handler": ["v1.1.0"]}),
-    row("folder: behind a variable", custom(hub="$(REG)/istio", tag="1.20.1"), {"istio/pilot": ["1.20.1", "1.19.0"]}, {"istio/pilot": ["1.20.1"]}),
-    row("folder: with a plain tag", custom(hub=f"{X}/istio", tag="stable"), {"istio/pilot": ["stable", "beta"]}, {"istio/pilot": ["stable"]}),
-]  # fmt: skip
-OPEN = [
-    row(f"open: {title}", value, T, {"shop/web": ALL})
-    for title, value in {
-        "Go template": config_map(v="image: shop/web:{{ .Values.tag }}\n"),
-        "variable": deployment(env=env(IMAGE=f"{X}/shop/web:$(TAG)")),
-        "shell variable": config_map(v=f"docker run {X}/shop/web:${{TAG}}"),
-        "half a tag": config_map(v=f"image: {X}/shop/web:1.4.{{{{ .patch }}}}"),
-        "code": config_map(v=f'image = "{X}/shop/web:" + tag'),
-        "percent": config_map(v=f'fmt.Sprintf("{X}/shop/web:%s", tag)'),
-        "a range of Flux": custom(url=f"oci://{X}/shop/web", ref={"semver": ">=1.0.0 <2.0.0"}),
-        "a range of a chart": [obj("HelmRepository", {"spec": {"url": f"oci://{X}/shop"}}), obj("HelmRelease", {"spec": {"chart": {"spec": {"chart": "web", "version": "1.x"}}}})],
-        "a range of Argo CD": obj("Application", {"spec": {"source": {"repoURL": X, "chart": "shop/web", "targetRevision": "1.*"}}}),
-        "a chart without a version": [obj("HelmRepository", {"spec": {"url": f"oci://{X}/shop"}}), obj("HelmRelease", {"spec": {"chart": {"spec": {"chart": "web", "sourceRef": {"name": "acr"}}}}})],
-        "an image without a tag": custom(image=f"{X}/shop/web"),
-        "a template as the tag": custom(image={"repository": "$(REG)/shop/web", "tag": "{{ .Values.tag }}"}),
-    }.items()
-] + [
-    row("open: latest, if the registry has it", custom(image=f"{X}/shop/web"), {"shop/web": ["latest", "1.4.2"]}, {"shop/web": ["latest"]}),
-]  # fmt: skip
-NOT = [
-    row(f"nothing: {title}", value, T, {})
-    for title, value in {
-        "the name alone": custom(app="web"),
-        "the tag alone": custom(version="1.4.2"),
-        "another longer path": config_map(v="image: team/other/web:1.4.2\n"),
-        "a longer word": config_map(v="image: webhook:1.4.2 my-web:canary web2:canary web.example:1.4.2x\n"),
-        "a beginning of a path": config_map(v=f"image: {X}/shop/web/sidecar:1.4.2\n"),
-        "a longer tag": custom(image="shop/web:1.4.20", note="v1.4.22 1.4.2-rc1"),
-        "API versions": obj("Thing", {"spec": {"name": "web"}}, api="v1.4.2/canary"),
-        "managed fields": obj("Thing", {}, managedFields=[{"fieldsV1": {"shop/web:1.4.2": {}}}]),
-        "owners": obj("Thing", {}, ownerReferences=[{"name": "web", "uid": "1.4.2"}]),
-        "conditions": obj("Thing", {"status": {"conditions": [{"message": "pulled shop/web:1.4.2"}]}}),
-        "a chart of another registry": obj("HelmRelease", {"spec": {"chart": {"spec": {"chart": "web", "version": "1.x"}}}}),
-        "a foreign image in a pod spec": deployment("docker.io/library/web:1.4.2"),
-        "a pattern of a policy": obj("ClusterPolicy", {"spec": {"imageReferences": [f"{X}/shop/web:*", f"{X}/shop/web*", f"{X}/*"]}}),
-        "a port": config_map(v="upstream: http://web:${PORT}\nother: web:$WEB_PORT\n"),
-        "numbers that are no values near it": custom(name="shop/web", a={"b": {"c": {"d": 1}}}),
-        "namespace and labels": deployment(meta={"name": "web", "namespace": "canary", "labels": {"app": "web", "track": "canary"}}),
-        "what Flux saw": obj("ImageRepository", {"spec": {"interval": "5m"}, "status": {"lastScanResult": {"latestTags": ["1.4.2", "canary"]}, "name": "web"}}),
-    }.items()
-] + [
-    row("nothing: neighbours of a monorepo", [obj("Deployment", {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": f"{X}/shop/web:1.4.2"}, {"name": "api", "image": f"{X}/shop/api:1.4.1"}]}}}}, api="apps/v1")], {"shop/web": ["1.4.2", "1.4.1"], "shop/api": ["1.4.2", "1.4.1"]}, {"shop/web": ["1.4.2"], "shop/api": ["1.4.1"]}),
-    row("nothing: neighbours in a list", config_map(v=f"{X}/shop/web:1.4.2\n{X}/shop/api:1.4.1\nquay.io/x/y:1.4.0\n"), {"shop/web": ["1.4.2", "1.4.1", "1.4.0"], "shop/api": ["1.4.2", "1.4.1"]}, {"shop/web": ["1.4.2"], "shop/api": ["1.4.1"]}),
-    row("nothing: labels of another version", obj("Deployment", {"spec": {"template": {"metadata": {"labels": {"app.kubernetes.io/version": "1.4.1", "helm.sh/chart": "web-1.4.0"}}, "spec": {"containers": [{"name": "web", "image": "docker.io/x/y:1"}]}}}}, api="apps/v1"), {"shop/web": ["1.4.1", "1.4.0"]}, {}),
-]  # fmt: skip
+    row(
+        "near: each variable its own",
+        deployment(env=env(WEB_IMAGE="shop/web", WEB_TAG="blue", API_IMAGE="shop/api", API_TAG="green")),
+        {"shop/web": ["blue", "green"], "shop/api": ["blue", "green"]},
+        {"shop/web": ["blue"], "shop/api": ["green"]},
+    ),
+    row(
+        "near: each block its own",
+        config_map(v="web:\n  image: shop/web\n  tag: blue\napi:\n  image: shop/api\n  tag: green\n"),
+        {"shop/web": ["blue", "green"], "shop/api": ["blue", "green"]},
+        {"shop/web": ["blue"], "shop/api": ["green"]},
+    ),
+]
 WORLDS = [*LOST_BEFORE, *BESIDE, *OBJECT, *NEAR, *FOLDER, *OPEN, *NOT]

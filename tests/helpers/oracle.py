@@ -11,119 +11,10 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from acr_cleanup.emulator.registry.repository import RepositoryState
-
-COMPANION_TAG = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
-"""The name of a tag that belongs to a digest, such as cosign's signature."""
-
-
-@dataclass(frozen=True)
-class Tag:
-    digest: str
-    updated: datetime
-    locked: bool
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """
-    A manifest.
-
-    `readable`: its body can be read, and its media type is known.
-    `plain`: the registry's list proves that it has neither children nor a subject.
-    """
-
-    children: tuple[str, ...]
-    subject: str | None
-    updated: datetime
-    locked: bool
-    readable: bool
-    plain: bool
-    docker: bool
-
-
-@dataclass(frozen=True)
-class Repository:
-    """A repository at one moment."""
-
-    name: str
-    tags: Mapping[str, Tag]
-    manifests: Mapping[str, Manifest]
-    locked: bool
-
-    @classmethod
-    def from_state(cls, name: str, state: RepositoryState | None) -> Repository:
-        """Copy the emulator's state; None is an empty repository."""
-        if state is None:
-            return cls(name, {}, {}, False)
-        return cls(
-            name,
-            {tag: Tag(entry.digest, entry.updated, entry.attributes.locked) for tag, entry in state.tags.items()},
-            {
-                entry.digest: Manifest(
-                    entry.children,
-                    entry.subject,
-                    entry.updated,
-                    entry.attributes.locked,
-                    readable=not entry.ghost and "strange" not in entry.media_type,
-                    plain=entry.architecture is not None,
-                    docker="docker" in entry.media_type and not entry.is_index,
-                )
-                for entry in state.manifests.values()
-            },
-            state.attributes.locked,
-        )
-
-    def tags_of(self, digest: str) -> set[str]:
-        return {name for name, tag in self.tags.items() if tag.digest == digest}
-
-    def parents(self, digest: str) -> set[str]:
-        return {parent for parent, manifest in self.manifests.items() if digest in manifest.children}
-
-    def referrers(self, digest: str) -> set[str]:
-        return {referrer for referrer, manifest in self.manifests.items() if manifest.subject == digest}
-
-    def companion_tags(self, digest: str) -> set[str]:
-        """The tags whose names contain this digest."""
-        return {name for name in self.tags if companion_of(name) == digest}
-
-    def subtree(self, digest: str) -> set[str]:
-        """The manifest and all its descendants, which a pull needs; empty if it does not exist."""
-        if digest not in self.manifests:
-            return set()
-        return {digest}.union(*(self.subtree(child) for child in self.manifests[digest].children))
-
-    def family(self, digest: str) -> set[str]:
-        """The subtrees of all indexes that contain this digest."""
-        return {digest}.union(*(self.subtree(index) for index in self.manifests if digest in self.subtree(index)))
-
-    def excluding(self, digests: Collection[str]) -> Repository:
-        """Return a copy without these manifests and their tags."""
-        tags = {name: tag for name, tag in self.tags.items() if tag.digest not in digests}
-        manifests = {digest: manifest for digest, manifest in self.manifests.items() if digest not in digests}
-        return replace(self, tags=tags, manifests=manifests)
-
-    def with_readable_edges(self) -> Repository:
-        """Return a copy without the children and subjects of unreadable manifests."""
-        manifests = {
-            digest: manifest if manifest.readable else replace(manifest, children=(), subject=None)
-            for digest, manifest in self.manifests.items()
-        }
-        return replace(self, manifests=manifests)
-
-    @property
-    def may_hide_references(self) -> bool:
-        """True if some manifest may refer to any other one."""
-        return any(not manifest.readable and not manifest.plain for manifest in self.manifests.values())
-
-
-def companion_of(tag: str) -> str | None:
-    """The digest in the name of a companion tag; None for other tags."""
-    match = COMPANION_TAG.fullmatch(tag)
-    return f"sha256:{match[1]}" if match else None
+from tests.helpers.oracle_repository import Manifest, Repository, companion_of
 
 
 @dataclass
@@ -157,6 +48,7 @@ class Policy:
     exclude_tags: tuple[str, ...] | None = None
     keep_last: int = 0
     keep_last_by: str = ""
+    keep_last_of: str = "images"
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
@@ -207,16 +99,32 @@ def in_scope(repository: str, uses: Uses, policy: Policy) -> bool:
 
 
 def newest_tags(repository: Repository, policy: Policy) -> set[str]:
-    """The newest `keep_last` tags of each group. Companion tags do not count."""
+    """
+    The newest `keep_last` tags of each group, or all tags of the newest images.
+
+    Companion tags do not count. Among images, neither do artifacts that are attached to a manifest.
+    """
+    images = policy.keep_last_of == "images"
+
+    def counts(name: str) -> bool:
+        manifest = repository.manifests[repository.tags[name].digest]
+        may_be_attached = images and manifest.artifact
+        attached = may_be_attached and (not manifest.readable or manifest.subject in repository.manifests)
+        return companion_of(name) is None and not attached
+
     groups: dict[object, list[str]] = {}
     for name in repository.tags:
-        if companion_of(name) is None:
+        if counts(name):
             match = re.search(policy.keep_last_by, name) if policy.keep_last_by else None
             groups.setdefault(match[1] if match else None, []).append(name)
     kept: set[str] = set()
     for names in groups.values():
         names.sort(key=lambda name: (repository.tags[name].updated, name))
-        kept.update(names[len(names) - min(policy.keep_last, len(names)) :])
+        if images:
+            digests = list(dict.fromkeys(repository.tags[name].digest for name in reversed(names)))[: policy.keep_last]
+            kept.update(name for name in names if repository.tags[name].digest in digests)
+        else:
+            kept.update(names[len(names) - min(policy.keep_last, len(names)) :])
     return kept
 
 
@@ -283,8 +191,13 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
 
     manifests = {digest for digest in repository.manifests if candidate(digest)}
 
+    def has_own_rules(digest: str) -> bool:
+        """An image with a tag is no companion of its subject."""
+        return repository.manifests[digest].plain and bool(repository.tags_of(digest))
+
     def must_keep_tag(name: str) -> bool:
-        subjects = {companion_of(name), repository.manifests[repository.tags[name].digest].subject}
+        digest = repository.tags[name].digest
+        subjects = {companion_of(name), None if has_own_rules(digest) else repository.manifests[digest].subject}
         return any(subject in repository.manifests and subject not in manifests for subject in subjects)
 
     def must_keep_manifest(digest: str) -> bool:
@@ -292,7 +205,7 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
         return not (
             repository.tags_of(digest) | repository.companion_tags(digest) <= tags
             and repository.parents(digest) | repository.referrers(digest) <= manifests
-            and (subject not in repository.manifests or subject in manifests)
+            and (subject not in repository.manifests or subject in manifests or has_own_rules(digest))
         )
 
     def with_relatives(start: set[str]) -> set[str]:
@@ -357,7 +270,7 @@ def broken_references(before: Repository, after: Repository, uses: Uses, expecte
         parts = (before.subtree(kept) | subject) - after.manifests.keys()
         problems += [f"{name}: {kept} lost {digest}" for digest in parts]
         if kept not in expected:
-            attached = before.referrers(kept) - after.manifests.keys()
+            attached = before.companions(kept) - after.manifests.keys()
             attached |= before.companion_tags(kept) - after.tags.keys()
             problems += [f"{name}: {kept} lost {artifact}, which is attached to it" for artifact in attached]
     return problems

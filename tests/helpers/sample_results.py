@@ -18,8 +18,9 @@ from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.space import Content, Space
 from acr_cleanup.core.steps import DeleteManifest
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
 from acr_cleanup.core.verification import Broken, Missing, Proof
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.reports.plan_words import refusal_text
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)

@@ -9,7 +9,8 @@ from acr_cleanup.emulator import World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
-from tests.helpers.oracle import Policy, Repository, Uses, broken_references, expected_deletions
+from tests.helpers.oracle import Policy, Uses, broken_references, expected_deletions
+from tests.helpers.oracle_repository import Repository
 from tests.helpers.stage import assert_invariants
 from tests.helpers.tool_runs import RunResult, Tool
 

@@ -159,7 +159,8 @@ def test_recorded_journal_is_valid() -> None:
     assert sum(len(entry.locks) for entry in journal.deletions) == 2
 
 
-async def test_recorded_snapshot_replaces_its_cluster(tool: Tool) -> None:
+async def test_recorded_snapshot_is_read_and_blocks(tool: Tool) -> None:
+    """Its uses count, but it does not say what the cluster mentions."""
     config = tool.emulator.config()
     snapshot = {"snapshot": str(FOLDER / "usage.json"), "max_age": LONG_AGO}
     config["kubernetes_clusters"] = {"production": snapshot}
@@ -167,6 +168,7 @@ async def test_recorded_snapshot_replaces_its_cluster(tool: Tool) -> None:
 
     ran = await tool.plan(config, **POLICY)
 
-    assert ran.code == 0, ran.out
+    assert ran.code == 3, ran.out
+    assert "without the names of the registry" in ran.out
     assert ran.planned == DELETED_TAGS
     assert ran.report["counts"]["in_use"] == 2

@@ -13,9 +13,8 @@ import pytest
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.plan_warnings import UnreadableManifests
-from acr_cleanup.core.planning import nothing_to_delete, plan_repository
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import RetentionPolicy, Rule
-from acr_cleanup.core.removal import prepare
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.emulator import World
@@ -23,6 +22,7 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX, ManifestState
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG, OCI_MANIFEST
 from acr_cleanup.errors import RegistryError, RegistryForbidden
+from acr_cleanup.stages.read_repository import read_repository
 from tests.helpers.generated_inventories import usage, use
 from tests.helpers.registry_clients import EmulatedRegistry, emulated_registry
 
@@ -37,9 +37,7 @@ async def read_and_plan(
 ) -> tuple[RepositoryPlan, RepositoryInventory]:
     """Read the repository and make its plan, as a run does."""
     uses, policy, now = uses or usage(), policy or RetentionPolicy(), datetime.now(UTC)
-    inventory = prepare(await connected.registry.list_repository(WEB), uses, policy, now)
-    if not nothing_to_delete(inventory, uses, policy, now):
-        inventory = await connected.registry.read_edges(inventory)
+    inventory = await read_repository(connected.registry, WEB, uses, policy, now, edges=False)
     return plan_repository(inventory, uses, policy, now), inventory
 
 
@@ -364,15 +362,16 @@ async def test_bodies_are_read_once_and_only_if_needed() -> None:
         await read_and_plan(connected, uses=usage(*(use(name) for name in world.registry.repositories[WEB].tags)))
         assert bodies(connected) == 0, "no tag could be deleted"
         plan, inventory = await read_and_plan(connected)
-        # Two indexes and one artifact with a tag. Images and children have no edges, and untagged
-        # artifacts are deleted with their subject in any case.
-        assert bodies(connected) == 3
-        assert len(plan.steps) == 11
+        # Two indexes and one artifact with a tag; and five untagged artifacts, which are fewer than
+        # the manifests to which they may be attached. Docker images have no edges, and the old OCI
+        # images are deleted whatever their subject is.
+        assert bodies(connected) == 8
+        assert connected.sent("GET", "/referrers/") == 0
+        assert len(plan.steps) == 16
         assert chart in inventory.manifests
         await read_and_plan(connected)
-        assert bodies(connected) == 3, "the second time, all of them are cached"
         await read_and_plan(connected, RetentionPolicy(delete_untagged=True))
-        assert bodies(connected) == 8, "also those without a tag or an index, which may be deleted now"
+        assert bodies(connected) == 8, "all of them are cached"
 
 
 async def test_unneeded_unread_index_gives_no_warning() -> None:

@@ -14,7 +14,7 @@ from acr_cleanup.core.inventory import Lock, Manifest
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
 from acr_cleanup.errors import NotListed, RegistryError
-from acr_cleanup.registry import wire
+from acr_cleanup.registry import bodies, wire
 from tests.helpers.registry_clients import HttpAnswer, scripted_registry
 
 ONE = Digest("sha256:" + "1" * 64)
@@ -61,7 +61,9 @@ def test_timestamp_is_parsed_or_unknown(text: Any, moment: datetime | None) -> N
     [
         ({}, False),
         (None, False),
-        ({"deleteEnabled": True, "writeEnabled": True, "listEnabled": False, "readEnabled": False}, False),
+        ({"deleteEnabled": True, "writeEnabled": True, "listEnabled": False, "readEnabled": True}, False),
+        # Someone has put it aside.
+        ({"deleteEnabled": True, "writeEnabled": True, "readEnabled": False}, True),
         ({"deleteEnabled": None, "writeEnabled": None}, False),
         ({"deleteEnabled": False, "writeEnabled": True}, True),
         ({"deleteEnabled": True, "writeEnabled": False}, True),
@@ -83,6 +85,13 @@ def test_lock_keeps_both_attributes_for_restoring(delete: bool, write: bool) -> 
     unlocked = delete and write
     assert tag(changeableAttributes=attributes).lock == (None if unlocked else Lock("1.0", delete, write))
     assert listed(changeableAttributes=attributes).lock == (None if unlocked else Lock(None, delete, write))
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_item_that_was_put_aside_is_never_unlocked(delete: bool) -> None:
+    attributes = {"deleteEnabled": delete, "readEnabled": False}
+    assert (tag(changeableAttributes=attributes).put_aside, tag(changeableAttributes=attributes).lock) == (True, None)
+    assert listed(changeableAttributes=attributes).lock is None
 
 
 @pytest.mark.parametrize("value", ["false", 0, 1, [], {}])
@@ -170,9 +179,9 @@ def test_null_list_is_empty() -> None:
     assert wire.read_repositories(b'{"repositories": null}') == {}
 
 
-def body_of(document: Any, content_type: str = "") -> wire.ManifestBody:
+def body_of(document: Any, content_type: str = "") -> bodies.ManifestBody:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return wire.read_body(body, Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"), content_type)
+    return bodies.read_body(body, Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"), content_type)
 
 
 def test_body_gives_children_and_subject() -> None:
@@ -223,7 +232,7 @@ def test_body_with_malformed_edges_is_rejected(document: Any) -> None:
 
 def test_body_with_another_digest_is_rejected() -> None:
     with pytest.raises(wire.MalformedAnswer, match="digest"):
-        wire.read_body(b'{"manifests": []}', ONE, "")
+        bodies.read_body(b'{"manifests": []}', ONE, "")
 
 
 # -- responses

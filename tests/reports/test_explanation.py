@@ -17,7 +17,8 @@ from rich.console import Console
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex, Workload
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.reports.answer import TAGS_ON_SCREEN, USES_ON_SCREEN, Answer
 from acr_cleanup.reports.explained_repository import explain_repository
 from acr_cleanup.reports.explanation import explain_item

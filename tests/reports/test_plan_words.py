@@ -61,8 +61,8 @@ def test_refusal_says_by_what_and_what_to_do(refusal: LimitRefusal, text: str) -
         (
             UnlistedManifests("shop/web", 1),
             (
-                "shop/web has 1 manifest more than it lists (unlisted, or pushed just now). "
-                "An unlisted manifest might need an untagged one, so untagged manifests of this repository are kept."
+                "shop/web has 1 manifest more than it lists (listEnabled: false). An unlisted manifest might need "
+                "any other one, so no manifest of this repository is deleted; its tags are removed by name only."
             ),
         ),
         (
@@ -123,6 +123,7 @@ def test_policy_is_described_in_the_names_of_its_inputs() -> None:
         "exclude-tags": "(none)",
         "shard": "2/3",
         "keep-last-by": "^(dev)-",
+        "keep-last-of": "images",
         "use-regex": "true",
         "delete-untagged": "true",
         "include-locked": "true",

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from acr_cleanup.emulator.faults import Fault
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
-from tests.helpers.oracle import Repository
+from tests.helpers.oracle_repository import Repository
 from tests.helpers.shop import PublishedResults, Shop, apply, assert_sound_run, deleted_tags, has_unreported_unlock
 from tests.helpers.tool_runs import RunResult
 

@@ -27,7 +27,8 @@ from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.registry.state import RegistryState
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
-from tests.helpers.oracle import Repository, Uses, broken_references, expected_deletions
+from tests.helpers.oracle import Uses, broken_references, expected_deletions
+from tests.helpers.oracle_repository import Repository
 from tests.helpers.shop import POLICY, PublishedResults, Shop, apply, now
 from tests.helpers.stage import assert_invariants
 from tests.helpers.tool_runs import RunResult

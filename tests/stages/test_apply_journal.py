@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.records.journal import NAME, JournalError, open_journal
 from acr_cleanup.records.journal_reader import read_journal
@@ -18,7 +19,7 @@ from acr_cleanup.stages.apply import Applied
 from acr_cleanup.stages.apply_repository import LOOK_STAYS_FRESH
 from tests.helpers.apply_runs import UNLOCKING, apply_plan, details, kinds, locked_inventory, planned, set_bound
 from tests.helpers.fake_registry import FakeDocument, FakeJournal, FakeRegistry, Hook
-from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, referrer, tag
+from tests.helpers.generated_inventories import NOW, OCI_CONFIG, OCI_IMAGE, REPOSITORY, d, image, inventory, tag
 
 # -- intents and outcomes ------------------------------------------------------------------------
 
@@ -174,16 +175,20 @@ async def test_backup_journals_deleted_manifests_only(backup: bool) -> None:
 async def test_backup_reads_referrers_that_the_registry_would_delete() -> None:
     """
     The registry deletes referrers with their subject; without a backup they could not be restored.
+
+    Without a backup, a referrer that is deleted by its own rules need not be read.
     """
-    unread = replace(referrer("r", "a"), subject=None, known=False)
-    before = inventory([tag("1", "a")], [image("a"), unread])
+    unread = Manifest(d("r"), OCI_IMAGE, OCI_CONFIG)
+    before = inventory([tag("1", "a"), tag("2", "r")], [image("a"), unread])
 
     class RegistryWithEdges(FakeRegistry):
         requested: tuple[Digest, ...] = ()
 
-        async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
-            self.requested += inventory.unread
-            return inventory.with_edges([referrer("r", "a")] if inventory.unread else [])
+        async def read_subjects(
+            self, inventory: RepositoryInventory, questions: SubjectQuestions
+        ) -> RepositoryInventory:
+            self.requested += questions.bodies
+            return inventory.with_edges([replace(unread, subject=d("a"), known=True)])
 
     for backup in (True, False):
         registry = RegistryWithEdges(before)

@@ -23,7 +23,7 @@ async def test_enabled_soft_delete_is_reported(tmp_path: Path, monkeypatch: pyte
         assert message in ran.err
         assert message in ran.out
         assert message in (tmp_path / "report" / "summary.md").read_text()
-        (policy_request,) = stage.world.matching(service="arm", path="Microsoft.ContainerRegistry")
+        (policy_request,) = stage.world.matching(service="arm", path="Microsoft.ContainerRegistry/registries$")
         first_deletion = stage.world.matching(service="acr", method="DELETE")[0]
         assert stage.world.requests.index(policy_request) < stage.world.requests.index(first_deletion)
 
@@ -86,4 +86,4 @@ async def test_empty_plan_does_not_read_the_policy(tmp_path: Path, monkeypatch: 
     async with staged(tmp_path, monkeypatch) as stage:
         ran = await stage.tool.plan(stage.config, **{"older-than": "1000d", "services": "off"})
         assert "oft delete" not in ran.out
-        assert not stage.world.matching(service="arm", path="Microsoft.ContainerRegistry")
+        assert not stage.world.matching(service="arm", path="Microsoft.ContainerRegistry/registries$")

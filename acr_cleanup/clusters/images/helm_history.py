@@ -27,7 +27,7 @@ from acr_cleanup.clusters.images.finder import Finder
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.core.usage import Workload
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
 
 RELEASE_TYPE = "helm.sh/release.v1"

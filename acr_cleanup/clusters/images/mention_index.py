@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
-from acr_cleanup.clusters.images.mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.names import keys_of
+from acr_cleanup.clusters.images.object_mentions import CHARTS, ObjectMentions
 from acr_cleanup.clusters.images.words import is_distinctive, plain_form, spellings
 from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames, Mention, RepositoryMentions
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
@@ -23,15 +25,21 @@ _BIG = 64 << 10
 """Characters of packed words beyond which an object is not put into the table."""
 _SEPARATOR = re.compile(r"([-_])")
 _MOST_PARTS = 9
-_UNPACKED_AT_ONCE = 32
+_UNPACKED_AT_ONCE, _KEYS_AT_ONCE = 32, 256
+
+
+class DigestPlace(NamedTuple):
+    """An object that contains a digest, and the field. `used_in`: the repository in which this is a use of it."""
+
+    workload: Workload
+    field: str
+    used_in: str = ""
 
 
 class MentionIndex:
     """The mentions in one cluster. Implements `MentionSource`."""
 
-    def __init__(
-        self, objects: Iterable[ObjectMentions], digests: Mapping[Digest, tuple[Workload, str]] | None = None
-    ) -> None:
+    def __init__(self, objects: Iterable[ObjectMentions], digests: Mapping[Digest, DigestPlace] | None = None) -> None:
         self.objects = tuple(objects)
         self._digests = digests or {}
         self._by_key: defaultdict[str, list[int]] = defaultdict(list)
@@ -41,6 +49,7 @@ class MentionIndex:
             for key in mentions.names:
                 self._by_key[key].append(index)
         self._unpacked = lru_cache(maxsize=_UNPACKED_AT_ONCE)(self._unpack)
+        self._of_key = lru_cache(maxsize=_KEYS_AT_ONCE)(self._file)
 
     def of(self, listed: ListedNames) -> RepositoryMentions:
         found = _Found(listed)
@@ -50,56 +59,69 @@ class MentionIndex:
             for key in keys:
                 self._named(key, listed, forms, found)
         for digest in self._digests.keys() & set(listed.digests) if self._digests else ():
-            workload, place = self._digests[digest]
-            found.digest(digest, Mention(workload, place, "", digest, How.DIGEST))
+            place = self._digests[digest]
+            if place.used_in != listed.repository:
+                found.digest(digest, Mention(place.workload, place.field, "", digest, How.DIGEST))
         return found.done()
 
     def _named(self, key: str, listed: ListedNames, forms: Mapping[str, list[str]], found: _Found) -> None:
-        indexes = self._by_key[key]
-        is_folder = key.endswith("/")
-        bare: dict[int, NameFinding] = {}
-        for index in indexes:
-            mentions = self.objects[index]
-            finding = mentions.names[key]
-            before = found.count
-            for words, how in ((finding.beside, How.BESIDE), (finding.near, How.NEAR)):
-                how = How.FOLDER if is_folder else how
-                for word in (
-                    words.keys() & forms.keys() if len(words) > 4 else [word for word in words if word in forms]
-                ):
-                    found.tags(forms[word], Mention(mentions.workload, words[word], finding.written, word, how))
-                for word in words:
-                    if word.startswith("sha256:") and word in listed.digests:
-                        found.digest(Digest(word), Mention(mentions.workload, words[word], finding.written, word, how))
-                        found.count += 1
-            if finding.is_image:
-                for word in mentions.versions:
-                    if word in forms and is_distinctive(word):
-                        found.tags(forms[word], _loose(mentions, finding, word, is_folder))
-            opened = finding.open or (finding.open_chart if CHARTS in self._by_key else "")
-            if opened:
-                found.open(Mention(mentions.workload, opened, finding.written, "", How.OPEN))
-            elif finding.bare and not finding.has_tag and found.count == before:
-                bare[index] = finding
-        hits = self._loose(indexes, forms)
-        for index, words in hits.items():
-            mentions = self.objects[index]
+        """Look up the tags of a repository in everything that is filed under one of its keys."""
+        of_key = self._of_key(key)
+        hits: set[int] = set()
+        for word in _shared(of_key.words, forms):
+            for index, how in of_key.words[word]:
+                hits.add(index)
+                found.tags(forms[word], self._mention(index, key, word, how))
+        for digest in of_key.words.keys() & set(listed.digests):
+            for index, how in of_key.words[digest]:
+                hits.add(index)
+                found.digest(Digest(digest), self._mention(index, key, digest, how))
+        for index, words in self._loose(of_key.indexes, forms).items():
+            hits.add(index)
             for word in words:
-                found.tags(forms[word], _loose(mentions, mentions.names[key], word, is_folder))
-        for index, finding in bare.items():
-            if index not in hits:
-                workload = self.objects[index].workload
-                if DEFAULT_TAG in listed.tags:
-                    mention = Mention(workload, finding.bare, finding.written, DEFAULT_TAG, How.BESIDE)
-                    found.tags([DEFAULT_TAG], mention)
-                else:
-                    found.open(Mention(workload, finding.bare, finding.written, "", How.OPEN))
+                found.tags(forms[word], self._mention(index, key, word, of_key.loose))
+        for index in of_key.opened:
+            found.open(self._mention(index, key, "", How.OPEN))
+        self._bare(key, [index for index in of_key.bare if index not in hits], listed, found)
+
+    def _bare(self, key: str, indexes: Iterable[int], listed: ListedNames, found: _Found) -> None:
+        """Objects that name a repository behind our host and no tag of it: `latest`, or whatever they add themselves."""
+        for index in indexes:
+            if DEFAULT_TAG in listed.tags:
+                found.tags([DEFAULT_TAG], self._mention(index, key, DEFAULT_TAG, How.BESIDE))
+            else:
+                found.open(self._mention(index, key, "", How.OPEN))
+
+    def _mention(self, index: int, key: str, word: str, how: How) -> Mention:
+        mentions = self.objects[index]
+        finding = mentions.names[key]
+        opened = (finding.open or finding.open_chart or finding.bare) if how is How.OPEN else ""
+        place = opened or finding.beside.get(word) or finding.near.get(word) or finding.place
+        return Mention(mentions.workload, place, finding.written, word, how)
+
+    def _file(self, key: str) -> _OfKey:
+        """File what all objects say about one key. Many repositories may share it: `web`."""
+        charts = CHARTS in self._by_key
+        of_key = _OfKey(frozenset(self._by_key[key]), is_folder=key.endswith("/"))
+        for index in self._by_key[key]:
+            finding = self.objects[index].names[key]
+            for word in finding.beside:
+                of_key.words[word].append((index, of_key.how(How.BESIDE)))
+            for word in finding.near.keys() - finding.beside.keys():
+                of_key.words[word].append((index, of_key.how(How.NEAR)))
+            for word in self.objects[index].versions if finding.is_image else ():
+                if is_distinctive(word):
+                    of_key.words[word].append((index, How.OBJECT))
+            if finding.open or (finding.open_chart and charts):
+                of_key.opened.append(index)
+            elif finding.bare and not finding.has_tag:
+                of_key.bare.append(index)
+        return of_key
 
     # -- rule 2 ------------------------------------------------------------------------------------
 
-    def _loose(self, indexes: list[int], forms: Mapping[str, list[str]]) -> dict[int, list[str]]:
+    def _loose(self, wanted: frozenset[int], forms: Mapping[str, list[str]]) -> dict[int, list[str]]:
         """Of these objects, those that have some of the tags as distinctive words, with these words."""
-        wanted = frozenset(indexes)
         hits: defaultdict[int, list[str]] = defaultdict(list)
         for form, tags in forms.items():
             if any(map(is_distinctive, tags)):
@@ -107,7 +129,7 @@ class MentionIndex:
                     hits[index].append(form)
         return hits
 
-    def _with(self, form: str, wanted: Collection[int]) -> Iterator[int]:
+    def _with(self, form: str, wanted: frozenset[int]) -> Iterator[int]:
         """The objects among these that have this word, or words of which it is made."""
         found = dict.fromkeys(self._having(form, wanted))
         yield from found
@@ -119,13 +141,16 @@ class MentionIndex:
                         found[index] = None
                         yield index
 
-    def _having(self, word: str, wanted: Collection[int]) -> Iterator[int]:
+    def _having(self, word: str, wanted: frozenset[int]) -> Iterator[int]:
         table = self._words()
         for spelling in spellings(word):
             data = spelling.encode()
             of = table.get(data, ())
             # The shorter of the two is walked.
-            yield from (index for index in of if index in wanted) if len(of) <= len(wanted) else wanted & frozenset(of)
+            if len(of) <= len(wanted):
+                yield from (index for index in of if index in wanted)
+            else:
+                yield from wanted.intersection(of)
             yield from (index for index in self._big & wanted if data in self._unpacked(index)[0])
 
     def _words(self) -> dict[bytes, list[int]]:
@@ -145,9 +170,27 @@ class MentionIndex:
         return frozenset(mentions.words.split()), frozenset(mentions.letters.split())
 
 
-def _loose(mentions: ObjectMentions, finding: NameFinding, word: str, is_folder: bool) -> Mention:
-    how = How.FOLDER if is_folder else How.OBJECT
-    return Mention(mentions.workload, finding.place, finding.written, word, how)
+@dataclass(slots=True)
+class _OfKey:
+    """What the objects say about one key, by word; and the objects that may mean any tag, or `latest`."""
+
+    indexes: frozenset[int]
+    is_folder: bool
+    words: defaultdict[str, list[tuple[int, How]]] = field(default_factory=lambda: defaultdict(list))
+    opened: list[int] = field(default_factory=list)
+    bare: list[int] = field(default_factory=list)
+
+    @property
+    def loose(self) -> How:
+        return self.how(How.OBJECT)
+
+    def how(self, how: How) -> How:
+        return How.FOLDER if self.is_folder else how
+
+
+def _shared(words: Mapping[str, object], forms: Mapping[str, object]) -> Iterable[str]:
+    """The keys of both; the shorter is walked."""
+    return words.keys() & forms.keys()
 
 
 def _all_keys(repository: str) -> Iterator[str]:
@@ -192,14 +235,12 @@ class _Found:
     """Collects the mentions of one repository."""
 
     def __init__(self, listed: ListedNames) -> None:
-        self.count = 0
         self._listed = listed
         self._by_tag: dict[str, dict[Mention, None]] = {}
         self._by_digest: dict[Digest, dict[Mention, None]] = {}
         self._open: dict[Mention, None] = {}
 
     def tags(self, tags: Iterable[str], mention: Mention) -> None:
-        self.count += 1
         for tag in tags:
             mentions = self._by_tag.setdefault(tag, {})
             if len(mentions) < MOST_SHOWN:

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from acr_cleanup.clusters.images import near, near_lines
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
 from acr_cleanup.clusters.images.words import (
     CHUNK,
@@ -36,6 +37,7 @@ from acr_cleanup.clusters.images.words import (
     packed_words,
     plain_form,
     read_chunk,
+    search_of,
     words_in,
 )
 from acr_cleanup.core.references import TAG, Digest, normalise_host
@@ -48,7 +50,8 @@ _AFTER = re.compile(
 _AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.
 _OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']|@@?[A-Za-z]"
+    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|@@?[A-Za-z]"
+    r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
 )
 _OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
 _PORT = re.compile(r".{0,40}?port", re.IGNORECASE | re.DOTALL)
@@ -63,57 +66,19 @@ _UNCLEAR = re.compile(
     r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]++)?+)/[a-z0-9._/-]*+"
     r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
 )
-CHARTS = "//charts"
-"""The key under which it is filed that charts come from our registry."""
 _CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
 # Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
 _BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
+# `web:TAG`, `web:__VERSION__`: a program puts the tag in its place.
+_PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch
 _LONG_CHUNK = 40
 _FEW = 8
+_TEMPLATE_SIGNS = 3
+_LONG_TEXTS = 32 << 10
 _AROUND = 400
 _MOST_NEAR = 5_000
-_REPOSITORY_KEY = re.compile(r"image|repo", re.IGNORECASE).search
+_REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
 _IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
-
-
-@dataclass(slots=True)
-class NameFinding:
-    """
-    What one object says about one name.
-
-    written: the name as it is written; place: the field of its first occurrence.
-    beside, near: words that may be a tag, in the plain form, with the field that holds them.
-    has_tag: a tag stands in a field beside it, whether the registry has that or not.
-    open: the field in which every tag of the name may be meant. open_chart: likewise, if charts come from our registry. bare: the field that names it behind our host, without tag.
-    is_image: the name stands in the image field of a container: labels that give its version count.
-    """
-
-    written: str
-    place: str
-    beside: dict[str, str] = field(default_factory=dict)
-    near: dict[str, str] = field(default_factory=dict)
-    open: str = ""
-    open_chart: str = ""
-    bare: str = ""
-    has_tag: bool = False
-    is_image: bool = False
-
-
-@dataclass(slots=True, frozen=True)
-class ObjectMentions:
-    """
-    What one object says about the registry.
-
-    names: by key (`names.keys_of`); a folder is filed under itself and a slash.
-    words: its distinctive words and parts of tags, and its further words, both packed in one text each.
-    versions: likewise, those that count only for the images of its own containers.
-    """
-
-    workload: Workload
-    names: dict[str, NameFinding]
-    words: bytes
-    letters: bytes
-    versions: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -122,7 +87,7 @@ class Reading:
     What is found in one object.
 
     images: those of containers, exactly parsed.
-    digests: all, each with its field.
+    digests: those in texts, each with its field.
     unclear: fields with our host, and what stands there in place of a repository.
     """
 
@@ -132,13 +97,15 @@ class Reading:
     unclear: dict[str, str]
 
 
-def read_object(obj: Any, workload: Workload, names: Names, *, field: str | None = None) -> Reading:
+def read_object(
+    obj: Any, workload: Workload, names: Names, *, field: str | None = None, is_pod: bool = False
+) -> Reading:
     """
-    Read one object, or one document that stands in `field` of an object.
+    Read one object, or one document that stands in `field` of an object. is_pod: the images in its status are read elsewhere.
 
     Never raises for what an object holds.
     """
-    texts = ObjectTexts(obj, field)
+    texts = ObjectTexts(obj, field, is_pod=is_pod)
     return _Reader(texts, names).read(workload)
 
 
@@ -160,7 +127,7 @@ class _Reader:
             chunks |= more_chunks
             special = [*special, *more_special]
             long += [chunk.decode() for chunk in more_chunks if len(chunk) >= _LONG_CHUNK]
-        digests = dict(texts.digests)
+        digests: dict[Digest, str] = {}
         # Rule 4.
         for digest in digests_in(word for chunk in long for word in words_in(chunk)):
             digests.setdefault(Digest(digest), self._field_of(digest.removeprefix("sha256:")))
@@ -175,26 +142,35 @@ class _Reader:
             named[chunk.decode()] = Written(chunk.decode().rstrip("."))
         for image in texts.images:
             self._container_image(image)
-        for text, start, chunk in self._places(named):
-            self._name(named[chunk], text, start, chunk)
+        for text, start, word in self._places(named):
+            self._name(named[word], text, start, word)
         if self._names_host and workload.kind in _CHART_SOURCES:
             self._found[CHARTS] = NameFinding("", "")
         self._behind_variables(special)
         if not self._found:
-            return Reading(None, digests, texts.images, self._unclear(special))
+            return Reading(None, digests, texts.images, self._unclear(written))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
         mentions = ObjectMentions(workload, self._found, *packed_words(chunks, written), versions)
-        return Reading(mentions, digests, texts.images, self._unclear(special))
+        return Reading(mentions, digests, texts.images, self._unclear(written))
 
-    def _unclear(self, special: Iterable[bytes]) -> dict[str, str]:
+    def _unclear(self, written: Mapping[bytes, Written]) -> dict[str, str]:
         """Where our host is written, and a template or capitals in place of the repository."""
-        if not any(HOST_AND_SLASH(chunk) for chunk in special):
-            return {}
         unclear: dict[str, str] = {}
-        for text in self._texts.texts:
-            for match in _UNCLEAR.finditer(text.text) if "/" in text.text else ():
-                if self._names.is_ours(match["host"]) and not match.group().startswith(("http://", "https://")):
+        for chunk, reading in written.items():
+            if (reading.name and not reading.variable) or not HOST_AND_SLASH(chunk):
+                continue
+            part = chunk.decode()
+            for text in self._texts.texts:
+                start = text.text.find(part)
+                match = _UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS) if start >= 0 else None
+                if (
+                    match
+                    and self._names.is_ours(match["host"])
+                    and not match.group().startswith(("http://", "https://"))
+                ):
                     unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
+                if len(unclear) >= _FEW:
+                    return unclear
         return unclear
 
     # -- names -------------------------------------------------------------------------------------
@@ -247,6 +223,8 @@ class _Reader:
         if _GOES_ON.match(following) or _RANGE_BESIDE.match(f":{written.tag}"):
             finding.open = finding.open or text.field
             return
+        if _PLACEHOLDER(written.tag):
+            finding.open = finding.open or text.field
         finding.beside.setdefault(plain_form(written.tag), text.field)
         self._near(finding, text, only_tag_keys=True, only_beside=True)
 
@@ -354,6 +332,8 @@ class _Reader:
         """Does our host stand beside a name, or one level above it: `{registry: X, repository: shop/web}`?"""
         if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
             return False
+        if "/" not in text.text and not _REPOSITORY_KEY(text.key):
+            return False  # `{registry: X, name: web}` may be any thing called web
         if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self._has_host:
             return True
         node = text.node
@@ -390,11 +370,17 @@ class _Reader:
                     if chunk in text.text:
                         yield from ((text, start, chunk) for start in _starts(text.text, chunk))
             return
+        search = search_of(named) if sum(len(text.text) for text in self._texts.texts) > _LONG_TEXTS else None
         for text in self._texts.texts:
-            for match in CHUNK.finditer(text.text):
-                chunk = match.group()
+            if search is not None and text.text.isascii():
+                spans = (match.span() for match in search(text.text.encode()))
+                places = [span for span in spans if text.text[max(0, span[0] - 1) : span[0]] not in CHUNK_CHARACTERS]
+            else:
+                places = [match.span() for match in CHUNK.finditer(text.text)]
+            for start, end in places:
+                chunk = text.text[start:end]
                 if chunk in named or (chunk[-1] == ":" and (chunk := chunk[:-1]) in named):
-                    yield text, match.start(), chunk
+                    yield text, start, chunk
 
     def _field_of(self, word: str) -> str:
         return next((text.field for text in self._texts.texts if word in text.text), "")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from acr_cleanup.clusters.images.mentions import NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.pod_specs import Findings
 from acr_cleanup.clusters.images.words import plain_form
 from acr_cleanup.core.references import ImageReference

@@ -32,7 +32,7 @@ _LONGEST_COMMAND = 40
 _NO_TAG_KEY = re.compile(r"(?:apiversion|kind|namespace|protocol|^type|policy)$", re.IGNORECASE).search
 # What is counted, measured or listened to. Build numbers are tags: a `number` may be one.
 _QUANTITY_KEY = re.compile(
-    r"(?:replicas?|count|ports?|seconds|timeout|limit|size|weight|priority|retries|cpu|memory|storage|parallelism|completions"
+    r"^(?:min|max)[A-Z_]|(?:replicas?|count|ports?|seconds|timeout|limit|size|weight|priority|retries|cpu|memory|storage|parallelism|completions"
     r"|workers|threads|concurrency|interval|period|duration|min|max|percent|uid|gid|runasuser|runasgroup|fsgroup|[^a-z]level)s?$",
     re.IGNORECASE,
 ).search
@@ -83,7 +83,7 @@ def may_be_tag(value: Value) -> bool:
     """
     if _NO_TAG_KEY(value.key) is not None:
         return False
-    return _QUANTITY_KEY(value.key) is None or is_tag_key(value.key) or _QUANTITY(value.value) is None
+    return _QUANTITY_KEY(value.key) is None or _QUANTITY(value.value) is None
 
 
 def is_image_key(key: str) -> bool:
@@ -173,6 +173,10 @@ def _values_of_key(node: Node, key: object) -> Iterator[Value]:
     value = node.value[key]
     if isinstance(value, Mapping):
         yield from _scalars(value, but=None, claimed=frozenset())
+        above = _above(node)
+        if above is not None and not any(is_tag_key(str(name)) for name in value):
+            # `{tag: canary, images: {web: {}, api: {}}}`
+            yield from filter(lambda near: is_tag_key(near.key), _scalars(above.value, but=None, claimed=frozenset()))
         yield from _below(value, lambda _key, _value: False)
     elif isinstance(value, list):
         yield from _in_list(str(key), value)
@@ -221,9 +225,7 @@ def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) 
                 yield from _scalars(inner, but=None, claimed=frozenset())
 
 
-def _list_values(
-    values: Sequence[Any], at: object, names_other: Callable[[str, Any], bool]
-) -> Iterator[Value]:
+def _list_values(values: Sequence[Any], at: object, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """The neighbours in a list of texts: `[X/web, canary]`, `["--image", "X/web", "--tag=canary"]`."""
     place = at if isinstance(at, int) else 0
     first = max(0, place - _LONGEST_COMMAND)

@@ -25,11 +25,13 @@ _LINE = re.compile(
 )
 _COMMENT = re.compile(r"\s(?:#|;|//)")
 _TAG_AFTER = re.compile(
-    r"(?:tag|version|revision|channel|digest)s?[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>\s])\s{0,3}[\"'(]{0,3}"
+    r"(?:tag|version|revision|channel|digest)s?[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(\s])\s{0,3}[\"'(]{0,3}"
     rf"({TAG})(?![A-Za-z0-9/:])",
     re.IGNORECASE,
 )
 _WINDOW = 300
+_CELLS = re.compile(r"[,|\t]")
+_MOST_CELLS = 12
 
 
 class _Line(NamedTuple):
@@ -51,13 +53,16 @@ def values_in_line_near(text: str, start: int, end: int) -> Iterator[Value]:
     """What is called a tag shortly before or after a name, in one line: `--image X/web --tag canary`, `<tag>1</tag>`."""
     first = max(text.rfind("\n", 0, start) + 1, start - _WINDOW)
     last = text.find("\n", end)
-    for match in _TAG_AFTER.finditer(text[first : min(last if last >= 0 else len(text), end + _WINDOW)]):
+    line = text[first : min(last if last >= 0 else len(text), end + _WINDOW)]
+    for match in _TAG_AFTER.finditer(line):
         yield Value("tag", match[1])
+    cells = _CELLS.split(line) if line.count(",") + line.count("|") + line.count("\t") > 1 else []
+    if len(cells) <= _MOST_CELLS:
+        # The columns of a table: `web,amd64,canary`.
+        yield from (Value("", cell.strip()) for cell in cells)
 
 
-def values_in_lines_near(
-    text: str, start: int, name: str, names_other: Callable[[str, Any], bool]
-) -> Iterator[Value]:
+def values_in_lines_near(text: str, start: int, name: str, names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
     """
     The whole values of the lines around the name that begins there, but those of another image.
 

@@ -8,12 +8,12 @@ like the rest of the object. Packed text is unpacked (`unpack`), and stands wher
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from acr_cleanup.clusters.images.unpack import Budget, unpacked, unpacked_run
-from acr_cleanup.core.references import Digest, ImageReference, parse_reference
+from acr_cleanup.core.references import ImageReference, parse_reference
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
@@ -49,7 +49,7 @@ _SAMPLE = 2_000
 class Number(float):
     """A number of a document as it is written: a tag may be `1.10`."""
 
-    def __new__(cls, text: str) -> Number:
+    def __new__(cls, text: str) -> Self:
         number = super().__new__(cls, text)
         number.text = text
         return number
@@ -123,14 +123,13 @@ class ObjectTexts:
     texts: all texts but those parsed exactly.
     versions: the values of labels that say the version of the object's own images.
     images: the image fields of containers, in pod specs of any kind.
-    digests: those in image fields, each with its field.
     """
 
-    def __init__(self, obj: Any, field: str | None = None) -> None:
+    def __init__(self, obj: Any, field: str | None = None, *, is_pod: bool = False) -> None:
         self.texts: list[Text] = []
         self.versions: list[str] = []
         self.images: list[ContainerImage] = []
-        self.digests: dict[Digest, str] = {}
+        self._is_pod = is_pod
         self._budget = Budget()
         # Held, so that no other value gets the same id.
         self._walked: dict[int, object] = {}
@@ -148,35 +147,46 @@ class ObjectTexts:
             if id(value) in self._walked or not isinstance(value, Mapping | list):
                 continue
             self._walked[id(value)] = value
-            inner: list[Node] = []
-            if isinstance(value, Mapping):
-                left_out = _LEFT_OUT.get(node.key, _NOTHING)
-                if _is_secret(value):
-                    left_out = _SECRET_VALUE
-                is_labels = node.key in _LABELS
-                for key, child in value.items():
-                    if key in left_out or key in NOT_VALUES:
-                        continue
-                    if isinstance(key, str):
-                        self.texts.append(Text(key, node, key, is_key=True))
-                    if isinstance(child, str):
-                        if key == "reference" and node.key == "image" and (volume := parsed(child)) is not None:
-                            self._image(node, key, "", child, volume)
-                        elif is_labels and key in _VERSION_LABELS:
-                            self.versions.append(child)
-                        else:
-                            self._text(Text(child, node, key), depth)
-                    elif isinstance(child, list) and key in CONTAINER_LISTS:
-                        inner += self._containers(Node(child, node, key), depth)
-                    elif isinstance(child, Mapping | list):
-                        inner.append(Node(child, node, key))
-            else:
-                for index, child in enumerate(value):
-                    if isinstance(child, str):
-                        self._text(Text(child, node, index), depth)
-                    elif isinstance(child, Mapping | list):
-                        inner.append(Node(child, node, index))
-            nodes += reversed(inner)
+            inner = self._mapping(node, depth) if isinstance(value, Mapping) else self._list(node, depth)
+            nodes += reversed(list(inner))
+
+    def _mapping(self, node: Node, depth: int) -> Iterator[Node]:
+        left_out = self._left_out(node)
+        is_labels = node.key in _LABELS
+        for key, child in node.value.items():
+            if key in left_out or key in NOT_VALUES:
+                continue
+            if isinstance(key, str):
+                self.texts.append(Text(key, node, key, is_key=True))
+            if isinstance(child, str):
+                if is_labels and key in _VERSION_LABELS:
+                    self.versions.append(child)
+                elif key != "reference" or not self._image_volume(node, child):
+                    self._text(Text(child, node, key), depth)
+            elif isinstance(child, list) and key in CONTAINER_LISTS:
+                yield from self._containers(Node(child, node, key), depth)
+            elif isinstance(child, Mapping | list):
+                yield Node(child, node, key)
+
+    def _list(self, node: Node, depth: int) -> Iterator[Node]:
+        for index, child in enumerate(node.value):
+            if isinstance(child, str):
+                self._text(Text(child, node, index), depth)
+            elif isinstance(child, Mapping | list):
+                yield Node(child, node, index)
+
+    def _left_out(self, node: Node) -> frozenset[object]:
+        if self._is_pod and node.parent is not None and node.parent.key in STATUS_LISTS:
+            return _READ_IN_STATUS
+        if _is_secret(node.value):
+            return _SECRET_VALUE
+        return _LEFT_OUT.get(node.key, _NOTHING)
+
+    def _image_volume(self, node: Node, text: str) -> bool:
+        reference = parsed(text) if node.key == "image" else None
+        if reference is not None:
+            self._image(node, "reference", "", text, reference)
+        return reference is not None
 
     def _text(self, text: Text, depth: int) -> None:
         start = text.text[:64].lstrip()[:1]
@@ -221,10 +231,9 @@ class ObjectTexts:
     def _image(self, node: Node, key: str, container: str, text: str, reference: ImageReference) -> None:
         place = node.path(key)
         self.images.append(ContainerImage(place, container, text, reference))
-        if reference.digest is not None:
-            self.digests[reference.digest] = place
 
 
+_READ_IN_STATUS: frozenset[object] = frozenset({"name", "image", "imageID"})
 _SECRET_VALUE: frozenset[object] = frozenset({"value"})
 
 

@@ -16,11 +16,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from acr_cleanup.clusters.images.mentions import ObjectMentions, Reading, read_object
+from acr_cleanup.clusters.images.mention_index import DigestPlace
+from acr_cleanup.clusters.images.mentions import Reading, read_object
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
-from acr_cleanup.core.usage import Blocker, ImageUse, Workload
+from acr_cleanup.core.usage import Blocker, ImageUse
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import InvalidReference
 from acr_cleanup.quoting import quoted
 
@@ -103,7 +106,7 @@ class Findings:
     blockers: dict[Blocker, None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     mentions: list[ObjectMentions] = field(default_factory=list)
-    digests: dict[Digest, tuple[Workload, str]] = field(default_factory=dict)
+    digests: dict[Digest, DigestPlace] = field(default_factory=dict)
     foreign: dict[ForeignImage, None] = field(default_factory=dict)
 
     def add(self, other: Findings) -> None:
@@ -112,8 +115,15 @@ class Findings:
         self.blockers.update(other.blockers)
         self.notes.update(other.notes)
         self.mentions.extend(other.mentions)
-        self.digests.update(other.digests)
+        for digest, place in other.digests.items():
+            self.add_digest(digest, place)
         self.foreign.update(other.foreign)
+
+    def add_digest(self, digest: Digest, place: DigestPlace) -> None:
+        """An object that is no use of the digest says more than one that is."""
+        known = self.digests.get(digest)
+        if known is None or (known.used_in and not place.used_in):
+            self.digests[digest] = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,7 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
     workload = _workload(obj, kind, cluster)
     places = list(_places(obj, kind)) if kind.pod_spec else []
     found = _pod_uses(workload, places, names.registry)
-    reading = read_object(obj, workload, names)
+    reading = read_object(obj, workload, names, is_pod=kind is POD)
     _add(found, reading, workload, names, known={place.field for place in places})
     return found
 
@@ -161,10 +171,13 @@ def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *,
             found.foreign[ForeignImage(workload, image.container, image.field, image.reference)] = None
         elif image.field not in known:
             found.uses[ImageUse(workload, image.container, image.field, image.text, image.reference)] = None
+        if image.reference.digest is not None:
+            used_in = image.reference.repository if names.is_ours(image.reference.host) else ""
+            found.add_digest(image.reference.digest, DigestPlace(workload, image.field, used_in))
     if reading.mentions is not None:
         found.mentions.append(reading.mentions)
-    for digest, place in reading.digests.items():
-        found.digests.setdefault(digest, (workload, place))
+    for digest, field_of_digest in reading.digests.items():
+        found.add_digest(digest, DigestPlace(workload, field_of_digest))
     for place, text in reading.unclear.items():
         name = f"{workload.namespace}/{workload.kind}/{workload.name}".lstrip("/")
         found.notes[
@@ -189,6 +202,8 @@ def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) 
                 # A bare digest names no repository, and containerd may report another repository with the same content
                 # (https://github.com/containerd/containerd/issues/6286): the digest is in use in the container's own as well.
                 owners = named.get(place.container, ())
+                used_in = owners[0].repository if owners else ""
+                found.add_digest(digest, DigestPlace(workload, place.field, used_in))
                 references += [replace(owner, tag=None, digest=digest) for owner in owners]
             for reference in references:
                 use = ImageUse(workload, place.container, place.field, place.value, reference, place.running)

@@ -8,9 +8,9 @@ contain the characters of a reference; a *word* has only those of a tag. Charact
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import filterfalse
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG
@@ -29,6 +29,8 @@ _API_VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]+)?").fullmatch
 _DIGIT = re.compile(r"[0-9]").search
 _PORT = re.compile(r"[0-9]{1,5}").fullmatch
 _ADDRESS = re.compile(r"(?!docker|oci|oras|containers)[a-z0-9+.-]+://[^/]+/?", re.IGNORECASE).fullmatch
+_API_PATHS = {"manifests": "v2", "_tags": "acr"}
+_MEASURE = re.compile(r"[0-9]+(?:ms|[smhd]|[kKMGT]i?)").fullmatch
 _SHORTEST = 3
 
 
@@ -56,14 +58,30 @@ def chunks_of(text: str, lasts: Container[bytes]) -> tuple[set[bytes], list[byte
     return chunks, special
 
 
+def search_of(chunks: Iterable[str]) -> Callable[[bytes], Iterator[Any]] | None:
+    """A search for whole chunks in a long text, which costs less than splitting it; None if they are too many."""
+    import re2  # noqa: PLC0415  loads a library that most commands do not need
+
+    options = re2.Options()
+    options.longest_match = True
+    options.log_errors = False
+    options.never_capture = True
+    sign = r"[A-Za-z0-9_.\-/:@+$%]"
+    pattern = f"(?:{'|'.join(map(re.escape, sorted(chunks)))}){sign}*"
+    try:
+        return re2.compile(pattern.encode(), options).finditer
+    except re2.error:
+        return None
+
+
 def is_distinctive(tag: str) -> bool:
     """
     May this tag be recognised anywhere in an object that names its repository?
 
-    >>> [is_distinctive(tag) for tag in ("1.2", "a1b2c3d", "16", "latest", "v1beta1")]
-    [True, True, False, False, False]
+    >>> [is_distinctive(tag) for tag in ("1.2", "a1b2c3d", "16", "latest", "v1beta1", "30s")]
+    [True, True, False, False, False, False]
     """
-    return len(tag) >= _SHORTEST and _DIGIT(tag) is not None and _API_VERSION(tag) is None
+    return len(tag) >= _SHORTEST and _DIGIT(tag) is not None and _API_VERSION(tag) is None and _MEASURE(tag) is None
 
 
 def plain_form(word: str) -> str:
@@ -131,9 +149,10 @@ def read_chunk(chunk: str, names: Names) -> Written:
     front, slash, last = name.rpartition("/")
     last, colon, tag = last.partition(":")
     parts = [*front.split("/"), last.rstrip(".")] if slash else [last.rstrip(".")]
-    if len(parts) >= 4 and parts[-2] == "manifests" and "v2" in parts:
-        # `/v2/<repository>/manifests/<tag>` of the registry's API.
-        colon, tag, parts = "/", last, [*parts[: parts.index("v2")], *parts[parts.index("v2") + 1 : -2]]
+    if len(parts) >= 4 and (version := _API_PATHS.get(parts[-2], "/")) in parts:
+        # `/v2/<repository>/manifests/<tag>`, `/acr/v1/<repository>/_tags/<tag>` of the registry's APIs.
+        index = parts.index(version)
+        colon, tag, parts = "/", last, [*parts[:index], *parts[index + (1 if version == "v2" else 2) : -2]]
     # `web:$TAG`, `web:1.2-%s`: a variable where the tag belongs, or a part of it.
     variable = tag.partition("$")[0].partition("%")[0] != tag
     tag = "" if variable else tag.rstrip(".")
@@ -217,7 +236,12 @@ def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written]) -> t
     letters = list(filter(bytes.isalpha, chunks))
     more = {word for chunk, text in written.items() if not text.is_reference for word in words_in(chunk.decode())}
     words += [word.encode() for word in more]
-    return b" ".join(words), b" ".join(letters)
+    packed = b" ".join(words)
+    # `suffix: -alpine`, `prefix: release-`
+    packed = packed.replace(b" -", b" ").removeprefix(b"-")
+    if b"- " in packed or b"_ " in packed or packed.endswith((b"-", b"_")):
+        packed += b" " + b" ".join(word.rstrip(b"-_") for word in packed.split() if word.endswith((b"-", b"_")))
+    return packed, b" ".join(letters)
 
 
 def words_in(chunk: str) -> list[str]:

@@ -22,6 +22,7 @@ from acr_cleanup.clusters.api_server.list_rights import empty_list_problem, or_w
 from acr_cleanup.clusters.api_server.pages import has_helm_objects
 from acr_cleanup.clusters.api_server.scan import LOG_IN, REMEDY_LOG_IN, SECRET
 from acr_cleanup.clusters.images.helm_history import History
+from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.run_command.script import CALL, DIRECT, FIELD, FIELDS
 from acr_cleanup.clusters.target import Search
@@ -84,7 +85,7 @@ class RecordReader:
                 self._helm_seen |= helm == "helm"
             case "s", [digest]:
                 # Of an object that names nothing else. Which one it is does not matter: the digest stays.
-                self.findings.digests.setdefault(parse_digest(f"sha256:{digest}"), (self._anonymous, ""))
+                self.findings.add_digest(parse_digest(f"sha256:{digest}"), DigestPlace(self._anonymous, ""))
             case "o", [api_version, kind, _, text]:
                 self._count(api_version, kind, count)
                 self._object(self._kind(api_version, kind), _decoded(text))

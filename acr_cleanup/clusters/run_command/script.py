@@ -29,7 +29,7 @@ _FORM_VERSION = "3"
 BEGIN = re.compile(rf"acr-cleanup begin {_FORM_VERSION} (?P<sum>[0-9a-f]{{64}}) (?P<size>[0-9]+)")
 END = "acr-cleanup end"
 _KINDS_AT_ONCE = 20
-NAMES_FILE = "names"
+NAMES_FILE, FOLDERS_FILE = "names", "folders"
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _PLAIN = frozenset("0123456789-")
 
@@ -168,6 +168,7 @@ def script(search: Search) -> str:
         "HELM": helm,
         "REVISIONS": str(helm_history),
         "NAMES": NAMES_FILE,
+        "FOLDERS": FOLDERS_FILE,
         "VERSION": _FORM_VERSION,
         "END": END,
     }
@@ -177,16 +178,16 @@ def script(search: Search) -> str:
 def context(names: Names) -> str:
     """
     Return the attachment of the command, a zip file in base64: the words of which one is in every
-    object that names something of the registry, one a line.
+    object that names something of the registry, one a line; and the folders of repositories.
     """
     words = {end.decode() for end in names.lasts if not end.endswith(b".")}
-    words |= {folder.rpartition("/")[2] for folder in names.folders}
+    folders = {f"/{folder.rpartition('/')[2]}" for folder in names.folders}
     hosts = [host.partition(":")[0] for host in (names.registry.login_server, *names.registry.aliases)]
     _, _, suffix = hosts[0].partition(".")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        lines = sorted(word for word in {*words, *hosts, f"geo.{suffix}"} if word.isprintable())
-        archive.writestr(NAMES_FILE, "".join(f"{line}\n" for line in lines))
+        for file_name, lines in ((NAMES_FILE, {*words, *hosts, f"geo.{suffix}"}), (FOLDERS_FILE, folders)):
+            archive.writestr(file_name, "".join(f"{line}\n" for line in sorted(lines) if line.isprintable()))
     return base64.b64encode(file.getvalue()).decode()
 
 

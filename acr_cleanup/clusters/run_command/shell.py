@@ -41,7 +41,9 @@ sift() {
   printf '%s\n' "$lines" | grep '^#'
   lines=$(printf '%s\n' "$lines" | grep -v -e '^#' -e '^$')
   printf '%s\n' "$lines" | named | sed -e "$1"
-  lines=$(printf '%s\n' "$lines" | named -v | sed -e "$hidden")
+  lines=$(printf '%s\n' "$lines" | named -v)
+  printf '%s\n' "$lines" | grep -F -f @FOLDERS@ | sed -e "$1"
+  lines=$(printf '%s\n' "$lines" | grep -v -F -f @FOLDERS@ | sed -e "$hidden")
   printf '%s\n' "$lines" | sed -n -e 's/^+//p' | sed -e "$1"
   lines=$(printf '%s\n' "$lines" | grep -v '^+')
   printf '%s\n' "$lines" | grep -o '[0-9a-f]\{64\}' | sort -u | sed -e "s/^/s$u/"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from aiohttp import web
 
 from acr_cleanup.emulator.registry.call import Call
@@ -58,12 +56,21 @@ async def list_manifests(call: Call) -> web.Response:
 async def list_referrers(call: Call) -> web.Response:
     """`GET /v2/NAME/referrers/DIGEST`."""
     state = call.repository()
+    if not call.registry.referrers_api:
+        raise Refusal(web.Response(status=404, text="404 page not found\n"))
+    page = call.page()
     artifact_type = call.request.query.get("artifactType")
-    referrers = [state.manifests[digest] for digest in state.referrers.get(call.reference, ())]
-    shown = [referrer_json(m) for m in referrers if artifact_type is None or m.artifact_type == artifact_type]
-    headers = {} if artifact_type is None else {"OCI-Filters-Applied": "artifactType"}
+    digests = sorted(digest for digest in state.referrers.get(call.reference, ()) if digest > (page.last or ""))
+    referrers = [state.manifests[digest] for digest in digests]
+    matching = [m for m in referrers if artifact_type is None or m.artifact_type == artifact_type]
+    shown = [referrer_json(manifest) for manifest in matching[: page.n]]
     body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
-    return web.Response(text=json.dumps(body), content_type=OCI_INDEX, headers=headers)
+    last = shown[-1]["digest"] if len(matching) > page.n else None
+    response = paged(body, call.request, page, last)
+    response.content_type = OCI_INDEX
+    if artifact_type is not None:
+        response.headers["OCI-Filters-Applied"] = "artifactType"
+    return response
 
 
 async def list_deleted_manifests(call: Call) -> web.Response:

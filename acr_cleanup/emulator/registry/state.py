@@ -69,6 +69,8 @@ class RegistryState:
     truncate_tags_at: int = 10
     # Whether the list of tags of a repository without tags answers 404, not an empty list.
     tagless_is_unknown: bool = False
+    # If False, `GET /v2/NAME/referrers/DIGEST` answers 404, as registries before OCI 1.1 do.
+    referrers_api: bool = True
     # If False, deleted manifests cannot be restored.
     soft_delete: bool = False
     soft_delete_days: int = 7
@@ -110,11 +112,13 @@ class RegistryState:
         architecture: str = "amd64",
         os: str = "linux",
         content: str | None = None,
+        subject: str | None = None,
     ) -> str:
         """
         Push an image of `size` bytes; return its digest.
 
         `age`: the time since the push, or the time of the push.
+        `subject`: the digest that an OCI image refers to; it need not exist.
         `content`: a name of the content. Without it, every push has different content.
         """
         config = self._blob(repository, content)
@@ -125,12 +129,14 @@ class RegistryState:
             else "application/vnd.oci.image.layer.v1.tar+gzip"
         )
         config_size = min(size, 1500)
-        body = {
+        body: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": media_type,
             "config": {"mediaType": config_type, "size": config_size, "digest": config},
             "layers": [{"mediaType": layer_type, "size": size - config_size, "digest": digest_of(config.encode())}],
         }
+        if subject is not None:
+            body["subject"] = self._descriptor(repository, subject)
         return self._store(repository, tag, body, media_type, age, architecture=architecture, os=os)
 
     def push_index(

@@ -17,8 +17,9 @@ from multidict import CIMultiDict
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig
+from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.scan_clusters import scan_clusters
-from acr_cleanup.clusters.target import Access
+from acr_cleanup.clusters.target import Access, Search
 from acr_cleanup.clusters.targets import AksCluster
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.cluster_objects import OURS, blockers
@@ -122,7 +123,7 @@ async def read(interaction: Any, transport: Recording, access: Access = Access.A
     assert match is not None
     (scan,) = await scan_clusters(
         [AksCluster("prod", match[3], match[1], match[2], access)],
-        OURS,
+        Search(Names.of(OURS, [])),
         Azure(Credential(), lambda: transport, "https://management.azure.com"),  # type: ignore[arg-type]
         patience=HASTY,
     )

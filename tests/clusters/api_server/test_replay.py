@@ -12,6 +12,7 @@ from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.target import Search
 from acr_cleanup.core.mentions import ListedNames
+from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import ClusterScan
 from tests.helpers.cluster_objects import CORPUS, OURS, SEARCH, Replay
 
@@ -40,8 +41,10 @@ def test_all_expected_references_are_found(scanned: ClusterScan) -> None:
 
     def is_mentioned(entry: dict[str, Any]) -> bool:
         repository, tag, digest = named(entry)
-        mentions = scanned.mentions.of(ListedNames(repository, {tag: None} if tag else {}, [digest] if digest else []))
-        of = mentions.by_tag.get(tag or "", ()) or mentions.by_digest.get(digest or "", ()) or mentions.of_any
+        mentions = scanned.mentions.of(
+            ListedNames(repository, {tag: None} if tag else {}, [Digest(digest)] if digest else [])
+        )
+        of = mentions.by_tag.get(tag or "", ()) or mentions.by_digest.get(Digest(digest or ""), ()) or mentions.of_any
         return any(mention.workload.namespace == entry["namespace"] for mention in of)
 
     missing = [

@@ -19,7 +19,7 @@ from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import Findings
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.usage import Workload
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.emulator.kubernetes.objects import helm_release
 from tests.helpers.cluster_objects import CORPUS, DIGEST, OURS, captured, mentions_of
 
@@ -40,7 +40,8 @@ def findings(*secrets: Mapping[str, Any], revisions: int = 3, registry: Registry
     return history.findings()
 
 
-REPOSITORIES = ["a", "b", "c", "d", "shop/web", "shop/api", "shop/migrate", "shop/test", "shop/new", "shop/old", "shop/side", "shop/secret",
+REPOSITORIES = ["a", "b", "c", "d", "shop/web", "shop/api", "shop/migrate", "shop/test",
+    "shop/new", "shop/old", "shop/side", "shop/secret",
     *(f"{space}/{name}" for space in ("shop", "payments") for name in ("web", "web.v1", "api")),
     *(entry["repository"] for entry in EXPECTED)]  # fmt: skip
 TAGS = [*map(str, range(201)), "1.10", "x", "y", "latest"]

@@ -11,16 +11,8 @@ import pytest
 
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
-from tests.helpers.mention_worlds import (
-    MentionWorld,
-    X,
-    b64,
-    chart_archive,
-    config_map,
-    deployment,
-    env,
-    obj,
-)
+from tests.helpers.mention_builders import X, b64, chart_archive, config_map, deployment, env, obj
+from tests.helpers.mention_worlds import MentionWorld
 
 D = "sha256:" + "7" * 64
 Rows = list[tuple[str, Any, Mapping[str, str]]]

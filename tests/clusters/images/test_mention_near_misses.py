@@ -9,7 +9,8 @@ import pytest
 from tests.clusters.images.test_mention_kinds import Rows, cr, lines, world
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
-from tests.helpers.mention_worlds import MentionWorld, X, b64, config_map, custom, deployment, env, obj
+from tests.helpers.mention_builders import X, b64, config_map, custom, deployment, env, obj
+from tests.helpers.mention_worlds import MentionWorld
 
 T = {"shop/web": "| 1.4.2 v1 canary stable 80 3 latest production"}
 A = {"shop/api": "| 1.4.1 canary"}
@@ -153,7 +154,26 @@ PATTERNS: Rows = [
         "CEL": cr("ValidatingAdmissionPolicy", "admissionregistration.k8s.io/v1", validations=[{"expression": f"object.spec.containers.all(c, c.image.startsWith('{X}/'))"}]),
     }.items()
 ]  # fmt: skip
-WORLDS = [world(*row) for row in (*NAMES_ALONE, *TAGS_ELSEWHERE, *NEIGHBOURS, *PATTERNS)]
+FURTHER: Rows = [
+    ("a purge command", lines("acr purge --filter 'shop/web:.*' --ago 30d --untagged"), {"shop/web": "| 1.4.2 canary"}),
+    ("a purge command with a pattern", lines("acr purge --filter 'shop/web:^canary-.*' --ago 30d"), {"shop/web": "| 1.4.2 canary"}),
+    ("our host and a service's name", config_map(REGISTRY=X, APP_NAME="web"), {"shop/web": "| 1.4.2 canary"}),
+    ("our host and a label", config_map(registry=X, app="web", tier="frontend"), {"shop/web": "| 1.4.2 canary"}),
+    ("our host's login page", config_map(u=f"https://{X}/", n="web"), {"shop/web": "| 1.4.2 canary"}),
+    ("a pull secret's host", config_map(dockerconfig=json.dumps({"auths": {X: {"username": "web"}}})), {"shop/web": "| 1.4.2 canary"}),
+    ("release notes of something else", config_map(n="web: fixed in kubernetes v1.28 and helm 3.12"), {"shop/web": "| 1.4.2 canary"}),
+    ("a variable and a mount", lines("docker run -v $PWD:ro -e web busybox"), {"shop/web": "| 1.4.2 canary"}),
+    ("a plain tag in another list", custom(a=["web", "api"], b={"c": {"d": ["canary"]}}), {"shop/web": "| 1.4.2 canary"}),
+    ("a service of a mesh with a subset's labels", cr("VirtualService", "networking.istio.io/v1", hosts=["web"], http=[{"route": [{"destination": {"host": "web", "port": {"number": 80}}}]}]), {"shop/web": "| 80 canary"}),
+    ("a role of a user", custom(users=[{"name": "web", "role": "x", "uid": "1000", "gid": 3}]), {"shop/web": "| 3 canary"}),
+    ("an environment of a pod", deployment(env=env(APP="web", STAGE="x", PORT="80", WORKERS="3")), {"shop/web": "| 80 3 canary"}),
+    ("a service port by its name", deployment(env=env(WEB_SERVICE_PORT="80", WEB_HOST="web")), {"shop/web": "| 80 canary"}),
+    ("a StatefulSet's service", obj("StatefulSet", {"spec": {"serviceName": "web", "replicas": 3, "revisionHistoryLimit": 10, "template": {"spec": {"containers": [{"name": "c", "image": "busybox:1"}]}}}}, api="apps/v1"), {"shop/web": "| 3 10 canary"}),
+    ("a budget", custom(name="web", minAvailable=1, maxUnavailable="25%", replicas=3), {"shop/web": "| 1 3 25 canary"}),
+    ("a ServiceMonitor", cr("ServiceMonitor", "monitoring.coreos.com/v1", selector={"matchLabels": {"app": "web"}}, endpoints=[{"port": "web", "interval": "30s"}]), {"shop/web": "| 30s canary"}),
+    ("a dashboard of two services", config_map(d=json.dumps({"title": "web", "version": 3, "panels": []})), {"shop/web": "| 1.4.2 canary"}),
+]  # fmt: skip
+WORLDS = [world(*row) for row in (*NAMES_ALONE, *TAGS_ELSEWHERE, *NEIGHBOURS, *PATTERNS, *FURTHER)]
 
 
 @pytest.mark.parametrize("case", WORLDS, ids=lambda case: case.title)
@@ -162,3 +182,13 @@ def test_near_miss_keeps_nothing_else(case: MentionWorld) -> None:
     assert {repository: kept(found, repository, *tags) for repository, tags in case.tags.items()} == {
         repository: case.must_stay(repository) for repository in case.tags
     }
+
+
+def test_long_text_names_whole_words_only() -> None:
+    """A long text is searched in another way than a short one."""
+    filler = "".join(
+        f"key{number}: value of my-web:canary and {X}/shop/web{number}:canary\n" for number in range(2_000)
+    )
+    names = [f"{X}/shop/web:stable{number}" for number in range(20)]
+    found = read(world("long", config_map(a=f"{filler}{' '.join(names)}"), {"shop/web": "stable0 | canary"}))
+    assert kept(found, "shop/web", "stable0", "stable19", "canary") == {"stable0", "stable19"}

@@ -11,7 +11,8 @@ import pytest
 from tests.clusters.images.test_mention_kinds import D, Rows, cr, job, lines, world
 from tests.clusters.images.test_mentions import read
 from tests.helpers.cluster_objects import kept
-from tests.helpers.mention_worlds import MentionWorld, X, b64, chart_archive, config_map, custom, deployment, env, obj
+from tests.helpers.mention_builders import X, b64, chart_archive, config_map, custom, deployment, env, obj
+from tests.helpers.mention_worlds import MentionWorld
 
 HEX = "7" * 64
 SETTINGS: Rows = [
@@ -159,7 +160,64 @@ PACKED: Rows = [
         "kpack builder": cr("Builder", "kpack.io/v1alpha2", tag=f"{X}/shop/web:stable"),
     }.items()
 ]  # fmt: skip
-WORLDS = [world(*row) for row in (*SETTINGS, *CODE, *PACKED)]
+SECOND: Rows = [
+    ("a suffix with its dash", custom(image="shop/web", version="1.22.0", tagSuffix="-alpine"), {"shop/web": "1.22.0-alpine 1.22.0 | 1.21.0-alpine 1.22.0-slim"}),
+    ("a prefix with its dash", custom(image="shop/web", version="1.22.0", tagPrefix="release-"), {"shop/web": "release-1.22.0 | release-1.21.0 beta-1.22.0"}),
+    ("version and distribution", custom(image="shop/web", appVersion="1.22.0", distribution="debian-12-r3"), {"shop/web": "1.22.0-debian-12-r3 | 1.22.0-debian-11-r9"}),
+    ("a date as a tag", custom(image={"name": "web"}, release={"a": {"b": "2024.01.15"}}), {"shop/web": "2024.01.15 | 2024.01.14"}),
+    ("a build number far away", custom(image={"name": "web"}, release={"a": {"b": "20240115.3"}}), {"shop/web": "20240115.3 | 20240115.2"}),
+    ("a branch and a commit", lines("deploys web", *["x"] * 20, "from main-20240115-a1b2c3d"), {"shop/web": "main-20240115-a1b2c3d | main-20240114-0b1c2d3"}),
+    ("capitals in a tag", custom(image="shop/web", tag="Final"), {"shop/web": "Final | final"}),
+    ("an API version as a tag", custom(image="shop/web", tag="v1"), {"shop/web": "v1 | v2"}),
+    ("a number in a text", lines("image: shop/web", "tag: 41"), {"shop/web": "41 | 42"}),
+    ("a number beside", lines("shop/web:41"), {"shop/web": "41 | 42"}),
+    ("a table with further columns", lines("| image | arch | tag |", "| shop/web | amd64 | stable |"), {"shop/web": "stable | edge"}),
+    ("CSV with further columns", lines("image,arch,tag", "shop/web,amd64,stable"), {"shop/web": "stable | edge"}),
+    ("files of one value", config_map(**{"image.txt": "shop/web\n", "tag.txt": "stable\n"}), {"shop/web": "stable | edge"}),
+    ("a tag beside a text", config_map(**{"values.yaml": "image:\n  repository: shop/web\n", "tag": "stable"}), {"shop/web": "stable | edge"}),
+    ("helm --set twice", job(args=["--set", "image.repository=shop/web", "--set", "image.tag=stable"]), {"shop/web": "stable | edge"}),
+    ("a tag from another object", [deployment(env=[{"name": "IMAGE", "value": f"{X}/shop/web"}, {"name": "TAG", "valueFrom": {"configMapKeyRef": {"name": "v", "key": "tag"}}}]), config_map(name="v", tag="stable")], {"shop/web": "stable edge |"}),
+    ("versions by name in another object", [deployment(env=[{"name": "TAG", "valueFrom": {"configMapKeyRef": {"name": "v", "key": "web"}}}]), config_map(name="v", web="stable")], {"shop/web": "stable | edge"}),
+    ("XML attributes", config_map(x='<image repository="shop/web" tag="stable"/>'), {"shop/web": "stable | edge"}),
+    ("a scheme without slashes", config_map(x="docker:shop/web:stable"), {"shop/web": "stable | edge"}),
+    ("a scheme of BuildKit", config_map(x=f"docker-image://{X}/shop/web:stable"), {"shop/web": "stable | edge"}),
+    ("ORAS' API of tags", config_map(x=f"https://{X}/acr/v1/shop/web/_tags/stable"), {"shop/web": "stable | edge"}),
+    ("a registry's own variable", lines("steps:", "- cmd: $Registry/shop/web:stable", "- cmd: {{.Run.Registry}}/shop/api:night"), {"shop/web": "stable | night", "shop/api": "night | stable"}),
+    ("Ruby", lines("IMAGES = { 'shop/web' => 'stable' }"), {"shop/web": "stable | edge"}),
+    ("Testcontainers", lines('DockerImageName.parse("shop/web").withTag("stable")'), {"shop/web": "stable | edge"}),
+    ("Terraform range of a chart", lines('resource "helm_release" "web" {', f'  repository = "oci://{X}/charts"', '  chart      = "shop"', '  version    = "~> 0.4"', "}"), {"charts/shop": "0.4.1 0.5.0 |"}),
+    ("Terraform version of a chart", lines(f'  repository = "oci://{X}/charts"', '  chart      = "shop"', '  version    = "0.4.1"'), {"charts/shop": "0.4.1 | 0.4.0"}),
+    ("a tag above a list of names", custom(registry=f"{X}/shop", images=["web", "api"], tag="stable"), {"shop/web": "stable | edge", "shop/api": "stable | edge"}),
+    ("a tag above names as keys", custom(tag="stable", components={"web": {"replicas": 1}, "api": {}}), {"shop/web": "stable | edge", "shop/api": "stable | edge"}),
+    ("names as keys two levels up", custom(web={"deployment": {"tag": "stable"}}), {"shop/web": "stable | edge"}),
+    ("a digest without algorithm", custom(image="shop/web", digest="7" * 64), {"shop/web": "| edge"}),
+    ("pairs in a text", lines("env:", "- name: IMAGE", "  value: shop/web", "- name: TAG", "  value: stable"), {"shop/web": "stable | edge"}),
+    ("pairs with keys in a text", lines("parameters:", "- key: image", "  value: shop/web", "- key: tag", "  value: stable"), {"shop/web": "stable | edge"}),
+    ("a mirror's short name", lines("image: nginx:stable"), {"dockerhub/library/nginx": "stable | edge"}),
+    ("a mirror's upstream", lines("image: docker.io/library/nginx:stable"), {"dockerhub/library/nginx": "stable | edge"}),
+    ("another registry's path", lines("image: quay.io/prometheus/node-exporter:stable"), {"quay/prometheus/node-exporter": "stable | edge"}),
+    ("pause image", lines("[plugins.cri]", f'  sandbox_image = "{X}/k8s/pause:3.9"'), {"k8s/pause": "3.9 | 3.8"}),
+    ("Rancher's list", lines("rancher/shell:v0.1.20", "rancher/fleet:v0.8.1"), {"rancher/shell": "v0.1.20 | v0.1.19 v0.8.1", "rancher/fleet": "v0.8.1 | v0.1.20"}),
+    ("Zarf", lines("components:", "- name: web", "  images:", f"  - {X}/shop/web:stable", "  charts:", "  - name: shop", f"    url: oci://{X}/charts/shop", "    version: 0.4.1"), {"shop/web": "stable | edge", "charts/shop": "0.4.1 | 0.4.0"}),
+    ("a leading colon", custom(image="shop/web", tag=":stable"), {"shop/web": "stable | edge"}),
+    ("name and tag in one key", config_map(shop_web_tag="stable", image="shop/web"), {"shop/web": "stable | edge"}),
+    ("a JSON path", custom(patches=[{"op": "replace", "path": "/spec/image", "value": "shop/web:stable"}]), {"shop/web": "stable | edge"}),
+    ("a strategic patch in a text", cr("Kustomization", "kustomize.toolkit.fluxcd.io/v1", patches=[{"patch": f"- op: replace\n  path: /spec/image\n  value: {X}/shop/web:stable\n"}]), {"shop/web": "stable | edge"}),
+    ("Flux substitution default", lines(f"image: {X}/shop/web:${{web_tag:=stable}}"), {"shop/web": "stable edge |"}),
+    ("half of a digest variable", lines(f"image: {X}/shop/web@${{DIGEST}}"), {"shop/web": "stable edge |"}),
+    ("Python replacement of a tag", lines(f"image = '{X}/shop/web:TAG'.replace('TAG', tag)"), {"shop/web": "stable edge |"}),
+    ("sed of a placeholder", lines(f"sed -i 's#__IMAGE__#{X}/shop/web:stable#' deployment.yaml"), {"shop/web": "stable | edge"}),
+    ("sed of a tag", lines(f"sed 's|{X}/shop/web:.*|{X}/shop/web:stable|' x.yaml"), {"shop/web": "stable | edge"}),
+    ("yq", lines("yq '.image.repository = \"shop/web\" | .image.tag = \"stable\"' values.yaml"), {"shop/web": "stable | edge"}),
+    ("kustomize edit", lines(f"kustomize edit set image web={X}/shop/web:stable"), {"shop/web": "stable | edge"}),
+    ("Docker bake", lines('target "web" {', f'  tags = ["{X}/shop/web:stable", "{X}/shop/web:night"]', "}"), {"shop/web": "stable night | edge"}),
+    ("Tilt", lines(f"docker_build('{X}/shop/web', '.')", "tag = 'stable'"), {"shop/web": "stable | edge"}),
+    ("a host with a trailing slash", custom(registry=f"{X}/", image="shop/web", tag="stable"), {"shop/web": "stable | edge"}),
+    ("a slash before the name", custom(registry=X, image="/shop/web", tag="stable"), {"shop/web": "stable | edge"}),
+    ("JSON as a key's value in lines", lines('config = {"image": "shop/web", "tag": "stable"}'), {"shop/web": "stable | edge"}),
+    ("escaped JSON in a shell", lines('curl -d "{\\"image\\":\\"shop/web\\",\\"tag\\":\\"stable\\"}" http://x/'), {"shop/web": "stable | edge"}),
+]  # fmt: skip
+WORLDS = [world(*row) for row in (*SETTINGS, *CODE, *PACKED, *SECOND)]
 
 
 @pytest.mark.parametrize("case", WORLDS, ids=lambda case: case.title)

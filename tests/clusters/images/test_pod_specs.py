@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses, uses_in_document
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.usage import Workload
+from acr_cleanup.core.workload import Workload
 from tests.helpers.cluster_objects import DIGEST, NAMES, OTHER_DIGEST, OURS, kept, kind, mentions_of, pod
 
 WEB = "contoso.azurecr.io/shop/web"
 PLANTED = Names.of(OURS, [*NAMES.repositories, "planted/here"])
-NOTHING = ({}, {}, {})
+NOTHING: tuple[dict[str, object], ...] = ({}, {}, {})
 
 
 def read(obj: Any, of: str = "Pod", registry: RegistryHost = OURS) -> Findings:

@@ -54,7 +54,7 @@ def stays(scan: ClusterScan, index: int, world: MentionWorld) -> dict[str, set[s
     kept: dict[str, set[str]] = {}
     for repository, tags in world.tags.items():
         mentions = MentionIndex(own).of(ListedNames(repository, dict.fromkeys(tags)))
-        uses = {use.reference.tag for use in scan.uses if use.workload.namespace in row}
+        uses = {use.reference.tag or "" for use in scan.uses if use.workload.namespace in row}
         kept[repository] = set(tags) if mentions.of_any else {*mentions.by_tag, *(uses & set(tags))}
     return kept
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.clusters.images.mention_index import MentionIndex
 from acr_cleanup.clusters.images.pod_specs import KINDS
 from acr_cleanup.clusters.run_command.script import context, script
 from acr_cleanup.clusters.target import Access
+from acr_cleanup.core.mentions import ListedNames
+from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
-from tests.helpers.cluster_objects import NAMES, OURS, SEARCH, WEB, blockers, used
+from tests.helpers.cluster_objects import DIGEST, NAMES, OURS, SEARCH, WEB, blockers, used
 from tests.helpers.emulated_clusters import edge, shop
 from tests.helpers.run_command_worlds import (
     KUBECTL,
@@ -34,14 +35,11 @@ from tests.helpers.run_command_worlds import (
 pytestmark = pytest.mark.extended
 
 
-def said(scan: ClusterScan) -> set[object]:
-    """What each object mentions."""
-    assert isinstance(scan.mentions, MentionIndex)
-    return {
-        (str(mentions.workload), key, frozenset(finding.beside), frozenset(finding.near), finding.open, finding.bare)
-        for mentions in scan.mentions.objects
-        for key, finding in mentions.names.items()
-    }
+def said(scan: ClusterScan) -> dict[str, object]:
+    """What the cluster keeps of each repository by what it mentions."""
+    tags = dict.fromkeys([*map(str, range(100)), "7.1", "1.10", "script", "sidecar", "note", "packed", "canary", "x"])
+    found = {name: scan.mentions.of(ListedNames(name, tags, [Digest(DIGEST)])) for name in NAMES.repositories}
+    return {name: (of.by_tag.keys(), of.by_digest.keys(), bool(of.of_any)) for name, of in found.items()}
 
 
 @pytest.fixture(params=[real_world, nasty_world, rich_world, shop], ids=lambda make: make.__name__)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.newest import KeepLastOf, counted_with
 from acr_cleanup.core.policy import (
     Evidence,
     RetentionPolicy,
     Rule,
-    counted_with,
     keep_reasons,
 )
 from tests.helpers.generated_inventories import (
@@ -20,8 +20,10 @@ from tests.helpers.generated_inventories import (
     NOW,
     d,
     deleted_names,
+    image,
     inventory,
     plan,
+    referrer,
     tag,
     usage,
 )
@@ -78,8 +80,45 @@ def test_keep_last_by_counts_each_captured_text() -> None:
 
 
 def test_unmatched_optional_group_counts_as_no_match() -> None:
-    policy = RetentionPolicy(keep_last=1, keep_last_by="(dev)?-x")
-    assert counted_with(policy, "a-x") == counted_with(policy, "zzz") != counted_with(policy, "dev-x")
+    group = "(dev)?-x"
+    assert counted_with(group, "a-x") == counted_with(group, "zzz") != counted_with(group, "dev-x")
+
+
+def test_images_count_once_whatever_their_names() -> None:
+    """
+    Four names per release: three releases are kept, with all their names.
+
+    https://github.com/devopshq/artifactory-cleanup/issues/108
+    """
+    releases = inventory(
+        tag(name, release, days=100 - release + place / 10)
+        for release in range(1, 6)
+        for place, name in enumerate((f"{release}", f"{release}.0", f"{release}.0.0", f"{release}-stable"))
+    )
+    kept = newest(RetentionPolicy(keep_last=3), releases)
+    assert {name[0] for name in kept} == {"3", "4", "5"}
+    assert len(kept) == 12
+    assert len(newest(RetentionPolicy(keep_last=3, keep_last_of=KeepLastOf.TAGS), releases)) == 3
+
+
+def test_companions_do_not_count_as_images() -> None:
+    """A signature by name, an artifact with a subject, and one that was not read."""
+    unread = replace(referrer("u", "a"), subject=None, known=False)
+    chart = replace(unread, digest=d("c"), known=True)
+    repository = inventory(
+        [
+            tag("1.0", "a", days=50),
+            tag("0.9", "b", days=60),
+            tag("chart", "c", days=40),
+            tag("sbom", "s", days=1),
+            tag("perhaps-sbom", "u", days=2),
+            tag(f"sha256-{d('a')[7:]}.sig", "x", days=3),
+        ],
+        [image("a"), image("b"), image("x"), referrer("s", "a"), unread, chart],
+    )
+    assert set(newest(RetentionPolicy(keep_last=2), repository)) == {"chart", "1.0"}
+    tags = RetentionPolicy(keep_last=2, keep_last_of=KeepLastOf.TAGS)
+    assert set(newest(tags, repository)) == {"sbom", "perhaps-sbom"}
 
 
 @settings(deadline=None)
@@ -87,6 +126,6 @@ def test_unmatched_optional_group_counts_as_no_match() -> None:
 def test_names_break_ties(order: list[str]) -> None:
     """The order of the listing does not matter."""
     for by in ("", "([a-z])", "^(?:a|b|(c|d))$"):
-        policy = RetentionPolicy(keep_last=1, keep_last_by=by)
+        policy = RetentionPolicy(keep_last=1, keep_last_by=by, keep_last_of=KeepLastOf.TAGS)
         kept = set(newest(policy, inventory([tag(name, "a") for name in order])))
         assert kept == {"": {"d"}, "([a-z])": {"a", "b", "c", "d"}, "^(?:a|b|(c|d))$": {"b", "c", "d"}}[by]

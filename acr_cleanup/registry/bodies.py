@@ -1,0 +1,119 @@
+"""Decode manifest bodies and lists of referrers. Pure. As in wire.py, a malformed value keeps more."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from acr_cleanup.core.inventory import Manifest
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.space import Content
+from acr_cleanup.registry.wire import Descriptor, MalformedAnswer, decode, parsed_digest, text_of
+
+
+class _Config(msgspec.Struct, rename="camel"):
+    media_type: Any = None
+    digest: Any = None
+    size: Any = None
+
+
+class _Body(msgspec.Struct, rename="camel"):
+    media_type: Any = None
+    config: _Config | None = None
+    manifests: list[Descriptor] | None = None
+    subject: Descriptor | None = None
+    layers: Any = None
+    # In artifact manifests from before OCI 1.1.
+    blobs: Any = None
+
+
+class _Referrers(msgspec.Struct):
+    # None: an empty list, as Go writes it.
+    manifests: list[Descriptor] | None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_REFERRERS = msgspec.json.Decoder(_Referrers)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestBody:
+    """Properties of a manifest that only its body has, not its listing."""
+
+    media_type: str
+    config_media_type: str
+    children: tuple[Digest, ...]
+    subject: Digest | None
+    content: Content | None = None
+    """None if the body does not give all sizes."""
+
+    def of(self, manifest: Manifest) -> Manifest:
+        """
+        The same manifest with its edges.
+
+        It stays unknown if its media type is unknown: such a manifest may refer to others in any
+        way.
+        """
+        with_edges = replace(
+            manifest,
+            media_type=self.media_type or manifest.media_type,
+            config_media_type=self.config_media_type or manifest.config_media_type,
+            children=self.children,
+            subject=self.subject,
+        )
+        return replace(with_edges, known=with_edges.is_understood)
+
+
+def read_referrers(body: bytes) -> dict[str, Digest]:
+    """Decode a page of referrers, by digest. Raises `MalformedAnswer`."""
+    return {entry.digest: parsed_digest(entry.digest) for entry in decode(_REFERRERS, body).manifests or ()}
+
+
+def read_body(content: bytes, digest: Digest, content_type: str) -> ManifestBody:
+    """Check the digest of a manifest and decode it. Raises `MalformedAnswer`."""
+    if not has_digest(content, digest):
+        raise MalformedAnswer("the body does not match the digest")
+    body = decode(_BODY, content)
+    media_type = text_of(body.media_type) or content_type.partition(";")[0].strip()
+    return ManifestBody(
+        # A general type such as application/json does not tell what kind of manifest this is.
+        media_type=media_type if ".manifest" in media_type or ".index" in media_type else "",
+        config_media_type=text_of(body.config.media_type) if body.config is not None else "",
+        children=tuple(dict.fromkeys(parsed_digest(child.digest) for child in body.manifests or ())),
+        subject=parsed_digest(body.subject.digest) if body.subject is not None else None,
+        content=_content(body, len(content)),
+    )
+
+
+def _content(body: _Body, size: int) -> Content | None:
+    """The blobs of a manifest of `size` bytes; None if the size of any blob is unknown."""
+    if body.layers is None and body.blobs is None:
+        # The first Docker manifests name their layers without any size.
+        return Content(size) if body.manifests is not None else None
+    config = body.config
+    listed: list[Any] = [{"digest": config.digest, "size": config.size}] if config is not None else []
+    for blobs in (body.layers, body.blobs):
+        if not isinstance(blobs, list | None):
+            return None
+        listed += blobs or ()
+    sizes: dict[str, int] = {}
+    for blob in listed:
+        if not isinstance(blob, dict):
+            return None
+        digest, length = blob.get("digest"), blob.get("size")
+        if not isinstance(digest, str) or type(length) is not int or length < 0:
+            return None
+        # A blob with `urls` is stored elsewhere, not in the registry.
+        # https://github.com/opencontainers/image-spec/blob/main/descriptor.md
+        if not blob.get("urls"):
+            sizes[digest] = length
+    return Content(size, sizes)
+
+
+def has_digest(content: bytes, digest: Digest) -> bool:
+    """Does the content match the digest?"""
+    algorithm, _, expected = digest.partition(":")
+    return hashlib.new(algorithm, content).hexdigest() == expected

@@ -1,0 +1,76 @@
+"""Reads one repository, as far as the decision about it needs, and decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.planning import leaves_untagged, nothing_to_delete, plan_repository
+from acr_cleanup.core.policy import Evidence, RetentionPolicy
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.subjects import open_questions
+from acr_cleanup.core.usage import UsageIndex
+from acr_cleanup.stages.registry_port import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedRepository:
+    """The plan of one repository, and the evidence from which it was made."""
+
+    evidence: Evidence
+    plan: RepositoryPlan
+
+
+async def read_repository(
+    registry: Registry,
+    name: str,
+    usage: UsageIndex,
+    policy: RetentionPolicy,
+    now: datetime,
+    *,
+    backup: bool = False,
+    retained: frozenset[Digest] = frozenset(),
+    orphans: frozenset[Digest] = frozenset(),
+    edges: bool = True,
+) -> RepositoryInventory:
+    """
+    List a repository, and read the children, subjects and referrers that the decision depends on.
+
+    Raises `RegistryError` if it cannot be listed.
+
+    backup: the content of every deleted manifest is journalled.
+    retained, orphans: see `prepare`.
+    edges: False: read no manifest if nothing can be deleted anyway.
+    """
+    inventory = await registry.list_repository(name)
+    inventory = prepare(inventory, usage, policy, now, backup=backup, retained=retained, orphans=orphans)
+    if not edges and nothing_to_delete(inventory, usage, policy, now):
+        return inventory
+    inventory = await registry.read_edges(inventory)
+    while questions := open_questions(Evidence(inventory, usage, policy, now)):
+        inventory = await registry.read_subjects(inventory, questions)
+    return inventory
+
+
+async def never() -> bool:
+    """The answer for a registry without a retention policy."""
+    return False
+
+
+async def decide_repository(evidence: Evidence, untagged_expire: Callable[[], Awaitable[bool]]) -> DecidedRepository:
+    """
+    Decide one repository.
+
+    untagged_expire: may the registry delete manifests without a tag? Only called if it matters: if the
+        plan removes the last tag of a kept manifest.
+    """
+    inventory = evidence.inventory
+    plan = plan_repository(inventory, evidence.usage, evidence.policy, evidence.now)
+    if leaves_untagged(inventory, plan) and await untagged_expire():
+        evidence = replace(evidence, inventory=replace(inventory, untagged_expire=True))
+        plan = plan_repository(evidence.inventory, evidence.usage, evidence.policy, evidence.now)
+    return DecidedRepository(evidence, plan)

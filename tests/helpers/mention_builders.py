@@ -1,0 +1,87 @@
+"""
+Builders of worlds in which objects name images in the ways that people really write them: what must stay, and what must go.
+
+X is the registry of the tests. Each row has objects, the tags of repositories, and of these the tags that must stay. All
+others must go: a mention that keeps too much is a fault as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+X = "contoso.azurecr.io"
+ALL = "*"
+"""In place of tags: the whole repository stays."""
+SIGNATURE = f"sha256-{'d' * 64}.sig"
+
+
+@dataclass(frozen=True)
+class MentionWorld:
+    """
+    objects: with `apiVersion` and `kind`.
+    tags: repository -> tags of the registry. stays: those of them that must stay.
+    """
+
+    title: str
+    objects: Sequence[dict[str, Any]]
+    tags: Mapping[str, Sequence[str]]
+    stays: Mapping[str, Sequence[str] | str]
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+
+    def must_stay(self, repository: str) -> set[str]:
+        stays = self.stays.get(repository, ())
+        return set(self.tags[repository]) if stays == ALL else set(stays)
+
+
+def obj(
+    kind: str, content: Mapping[str, Any], *, api: str = "example.com/v1", name: str = "x", **meta: Any
+) -> dict[str, Any]:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "ops", **meta}, **content}
+
+
+def config_map(name: str = "settings", **data: str) -> dict[str, Any]:
+    return obj("ConfigMap", {"data": data}, api="v1", name=name)
+
+
+def deployment(
+    image: str = "busybox:1", *, replicas: int = 1, meta: Mapping[str, Any] | None = None, **container: Any
+) -> dict[str, Any]:
+    spec = {"containers": [{"name": "main", "image": image, **container}]}
+    return obj(
+        "Deployment",
+        {"spec": {"replicas": replicas, "template": {"metadata": {}, "spec": spec}}},
+        api="apps/v1",
+        **(meta or {}),
+    )
+
+
+def env(**values: str) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def custom(**spec: Any) -> dict[str, Any]:
+    return obj("Thing", {"spec": spec})
+
+
+def row(
+    title: str, objects: Any, tags: Mapping[str, Sequence[str]], stays: Mapping[str, Sequence[str] | str], **more: Any
+) -> MentionWorld:
+    return MentionWorld(title, objects if isinstance(objects, list) else [objects], tags, stays, **more)
+
+
+def chart_archive(text: str) -> str:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
+        info = tarfile.TarInfo("web/values.yaml")
+        info.size = len(text)
+        archive.addfile(info, io.BytesIO(text.encode()))
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def b64(data: str | bytes) -> str:
+    return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
