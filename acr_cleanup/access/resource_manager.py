@@ -6,14 +6,16 @@ together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from acr_cleanup.access.azure import Azure
 
 if TYPE_CHECKING:
     from azure.core.async_paging import AsyncItemPaged
+    from azure.core.rest import AsyncHttpResponse, HttpRequest
     from azure.mgmt.containerservice.aio import ContainerServiceClient
 
 CONNECT_SECONDS = 10
@@ -90,21 +92,23 @@ async def list_all(paged: AsyncItemPaged[T]) -> list[T]:
     return items
 
 
-async def list_resources(client: ContainerServiceClient, path: str, api_version: str) -> list[Any]:
+async def list_resources(
+    client: ContainerServiceClient, path: str, api_version: str, query: Mapping[str, str] | None = None
+) -> list[Any]:
     """
     Read all pages of the list at `path`, as JSON. For resources without a method of `client`.
 
+    query: further parameters of the first request.
+
     Raises `EndlessListError`, what the SDK raises, and `ValueError` if an answer is not a page of a
-    list.
+    list, or if its next page is on another host: a request there would carry the token.
     """
     from azure.core.async_paging import AsyncItemPaged  # noqa: PLC0415
-    from azure.core.rest import AsyncHttpResponse, HttpRequest  # noqa: PLC0415
+    from azure.core.rest import HttpRequest  # noqa: PLC0415
 
     async def get_page(link: str | None) -> AsyncHttpResponse:
-        request = HttpRequest("GET", link) if link else HttpRequest("GET", path, params={"api-version": api_version})
-        response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
-        response.raise_for_status()
-        return response
+        request = HttpRequest("GET", link) if link else _request("GET", path, api_version, query)
+        return await _answer(client, request)
 
     async def open_page(response: AsyncHttpResponse) -> tuple[str | None, list[Any]]:
         page = response.json()
@@ -112,6 +116,36 @@ async def list_resources(client: ContainerServiceClient, path: str, api_version:
         if not isinstance(items, list) or not isinstance(link, str | None):
             # As for text that is not JSON.
             raise ValueError("the answer is not a page of a list")  # noqa: TRY004
+        if link and _origin(link) != _origin(response.request.url):
+            raise ValueError(f"the next page of the list is on another host: {link[:100]}")
         return link or None, items
 
     return await list_all(AsyncItemPaged(get_page, open_page))
+
+
+async def send(client: ContainerServiceClient, method: str, path: str, api_version: str, body: Any = None) -> Any:
+    """
+    Send one request and return the JSON of its answer.
+
+    Raises what the SDK raises, and `ValueError` if the answer is not JSON.
+    """
+    return (await _answer(client, _request(method, path, api_version, body=body))).json()
+
+
+def _request(
+    method: str, path: str, api_version: str, query: Mapping[str, str] | None = None, body: Any = None
+) -> HttpRequest:
+    from azure.core.rest import HttpRequest  # noqa: PLC0415
+
+    return HttpRequest(method, path, params={"api-version": api_version, **(query or {})}, json=body)
+
+
+async def _answer(client: ContainerServiceClient, request: HttpRequest) -> AsyncHttpResponse:
+    response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+    response.raise_for_status()
+    return response
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else None)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acr_cleanup.access import roles
+from acr_cleanup.access.arm_errors import arm_problem
+from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
 from acr_cleanup.clusters.api_server.kubeconfig import AKS_SERVER_APP, ConnectionOptions, api_server, parse_kubeconfig
 from acr_cleanup.clusters.api_server.scan import scan
-from acr_cleanup.clusters.arm_errors import arm_problem
-from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.run_command.log import CommandResult
 from acr_cleanup.clusters.run_command.read import read_result
 from acr_cleanup.clusters.run_command.script import CALL as RUN_COMMAND

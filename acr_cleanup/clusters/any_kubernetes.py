@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, read_kubeconfig, server_of
 from acr_cleanup.clusters.api_server.scan import scan
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.survey import survey_kinds
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, KubeconfigPlace, Search
 from acr_cleanup.core.usage import ClusterScan

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import Patience
-from acr_cleanup.clusters.read_failure import ReadFailure, unexpected
 from acr_cleanup.clusters.target import ClusterAccess, ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import ClusterScan

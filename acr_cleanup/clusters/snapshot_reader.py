@@ -17,7 +17,7 @@ from threading import Lock
 import msgspec
 
 from acr_cleanup import __version__
-from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import MAX_BYTES
 from acr_cleanup.clusters.target import SnapshotPlace
 from acr_cleanup.core.mentions import How, ListedNames, Mention, RepositoryMentions
@@ -219,6 +219,10 @@ def _reference(host: str, repository: str, tag: str | None, digest: str | None) 
     """
     checked: Digest | None = None if digest is None else parse_digest(digest)
     reference = ImageReference(host, repository, tag, checked)
+    if reference.is_open and repository.endswith("/"):
+        # A use of a whole folder (`azureml/`).
+        _reference(host, repository.removesuffix("/"), None, None)
+        return reference
     parsed = parse_reference(str(reference))
     # An open reference has no tag. As text, it would be parsed as one with the default tag.
     if (replace(parsed, tag=None) if reference.is_open else parsed) != reference:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from functools import partial
 
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
-from acr_cleanup.clusters.read_failure import ReadFailure, unexpected
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTarget
 from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from acr_cleanup.access.azure import Azure
+    from acr_cleanup.access.read_failure import ReadFailure
     from acr_cleanup.access.resource_manager import ResourceManager
     from acr_cleanup.clusters.api_server.client import Patience
     from acr_cleanup.clusters.images.names import Names
     from acr_cleanup.clusters.images.pod_specs import Kind
-    from acr_cleanup.clusters.read_failure import ReadFailure
     from acr_cleanup.core.references import RegistryHost
     from acr_cleanup.core.usage import ClusterScan
 

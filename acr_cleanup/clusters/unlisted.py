@@ -16,20 +16,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from acr_cleanup.access import roles
+from acr_cleanup.access.arm_errors import Subscription, arm_problem
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.permissions import may, read_permissions
+from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import (
     CONNECT_SECONDS,
     READ_SECONDS,
     ResourceManager,
     list_all,
-    list_resources,
     open_manager,
 )
-from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
-from acr_cleanup.clusters.read_failure import ReadFailure, unexpected
 from acr_cleanup.clusters.target import AksPlace, ClusterTarget
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Blocker, Outside
@@ -187,34 +187,13 @@ async def _list(client: ContainerServiceClient, subscription: Subscription) -> l
 
 
 async def _verify_complete(client: ContainerServiceClient, subscription: Subscription) -> None:
-    """
-    Raise `ReadFailure` unless the identity may read all clusters of the subscription.
-
-    https://learn.microsoft.com/rest/api/authorization/permissions
-    """
-    call = "list the permissions of the identity on it"
-    path = f"/subscriptions/{subscription.subscription_id}/providers/Microsoft.Authorization/permissions"
-    with arm_problem(call, subscription, role=roles.READER.name):
-        granted = await list_resources(client, path, "2022-04-01")
-    if not any(_allows(permission, roles.READ_CLUSTERS) for permission in granted if isinstance(permission, dict)):
+    """Raise `ReadFailure` unless the identity may read all clusters of the subscription."""
+    if not may(await read_permissions(client, subscription), roles.READ_CLUSTERS):
         raise ReadFailure(
             _CALL,
             "the identity sees only the clusters on which it has rights.",
             f"Grant the identity the role {roles.READER} on the subscription.",
         )
-
-
-def _allows(permission: dict[str, Any], action: str) -> bool:
-    """Return whether a permission allows an action; `*` in its patterns matches any text."""
-
-    def matches(key: str) -> bool:
-        patterns = permission.get(key)
-        return isinstance(patterns, list) and any(
-            re.fullmatch(".*".join(map(re.escape, str(pattern).split("*"))), action, re.IGNORECASE)
-            for pattern in patterns
-        )
-
-    return matches("actions") and not matches("notActions")
 
 
 def _unlisted(cluster: ManagedCluster, known: KnownClusters) -> Blocker:

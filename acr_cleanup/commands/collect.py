@@ -115,15 +115,22 @@ async def _collect(
                 known = await unless_stopped(_read_names(azure, settings, clusters, runtime, started), stop.event)
             repositories = [repository.name for repository in known.repositories]
             scans = await unless_stopped(clusters.scan(runtime.progress, repositories), stop.event)
+            services: tuple[ClusterScan, ...] = ()
+            # Not with `auto`: a machine that reads clusters on its site may not reach Azure.
+            if settings.services and settings.services != {"auto"}:
+                read = clusters.read_services(repositories, planned=True)
+                services, outside = await unless_stopped(read, stop.event)
+                for warning in outside.warnings:
+                    runtime.annotate(Level.WARNING, "ACR cleanup", words.plain(warning))
     write_snapshot(
         out,
         settings.registry,
-        _records(settings.clusters, scans, started),
+        (*_records(settings.clusters, scans, started), *(SnapshotEntry(scan, started) for scan in services)),
         helm_history=settings.helm_history,
         created_at=datetime.now(UTC),
         names=known,
     )
-    report = CollectedReport(scans, str(out))
+    report = CollectedReport((*scans, *services), str(out))
     runtime.show(report)
     for blocker in report.blockers:
         title = words.plain(f"{blocker.where}: {blocker.call}")

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import msgspec
 
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.access.roles import Command
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import ClusterSurvey
 from acr_cleanup.commands.rights.bicep import bicep

@@ -20,7 +20,7 @@ from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
 from acr_cleanup.core.plan import Plan
-from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError, unexpected
 from acr_cleanup.records.journal import open_journal
@@ -36,7 +36,7 @@ from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
-from acr_cleanup.stages.read import ConfiguredClusters, UsageSources, read_usage
+from acr_cleanup.stages.read import ConfiguredClusters, ServiceChoice, UsageSources, read_usage
 from acr_cleanup.stages.read_repository import never
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.soft_delete import RegistryPolicies
@@ -127,6 +127,19 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
         )
 
 
+def service_choice(settings: Settings) -> ServiceChoice:
+    """Return which services of Azure these settings read."""
+    return ServiceChoice(
+        settings.services,
+        required=settings.require_all_services,
+        registry_subscription=settings.registry_subscription_id,
+        registry_group=settings.registry_resource_group,
+        revisions=settings.container_app_revisions,
+        site_snapshots=settings.app_service_snapshots,
+        concurrency=settings.concurrency,
+    )
+
+
 def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
     """Return the clusters of these settings."""
     return ConfiguredClusters(
@@ -146,6 +159,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
+        services=service_choice(settings),
     )
 
 
@@ -287,7 +301,9 @@ async def _delete(
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
-    configured = (SeenCluster(target.key, target.resource_id) for target in settings.clusters)
+    configured = [SeenCluster(target.key, target.resource_id) for target in settings.clusters]
+    if settings.services:
+        configured.append(SeenCluster(SERVICES, None))
     return doubts(
         reviewed, settings.registry.login_server, configured, settings.plan_max_age, now, settings.policy.shard
     )

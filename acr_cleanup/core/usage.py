@@ -20,6 +20,11 @@ from acr_cleanup.core.mentions import (
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.workload import Workload
 
+SERVICES = "azure"
+"""
+The name of all services of Azure in waivers. The scan of one subscription is `azure:SUBSCRIPTION`.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageUse:
@@ -95,6 +100,11 @@ class ClusterScan:
     resource_id: str = ""
     mentions: MentionSource = field(default_factory=NoMentions, compare=False, repr=False)
 
+    @property
+    def is_service(self) -> bool:
+        """Is this a scan of services of Azure, and not of a cluster?"""
+        return self.access == SERVICES
+
     def waive(self, kinds: Collection[str]) -> ClusterScan:
         """
         This scan, with the blockers of these kinds waived. Uses that were found in such objects
@@ -134,11 +144,33 @@ def _nearest(written: str, known: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Puller:
+    """Someone who may pull from the registry, and is none of the clusters and services that were read."""
+
+    name: str
+    kind: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outside:
-    """Clusters outside the configuration: warnings (sentences) and blockers."""
+    """
+    Clusters and services outside of what was read.
+
+    warnings: sentences.
+    pullers: who else may pull.
+    """
 
     warnings: tuple[str, ...] = ()
     blockers: tuple[Blocker, ...] = ()
+    pullers: tuple[Puller, ...] = ()
+
+    def __add__(self, other: Outside) -> Outside:
+        return Outside(
+            (*self.warnings, *other.warnings),
+            (*self.blockers, *other.blockers),
+            (*self.pullers, *other.pullers),
+        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +219,9 @@ class UsageIndex:
             _by_tag=_frozen(by_tag),
             _by_digest=_frozen(by_digest),
             _open={repository: tuple(uses_of_any) for repository, uses_of_any in open_.items()},
-            repositories=frozenset(use.reference.repository for use in uses),
+            repositories=frozenset(
+                use.reference.repository for use in uses if not use.reference.repository.endswith("/")
+            ),
             running=frozenset(use.reference.repository for use in uses if use.running),
             outside=outside or Outside(),
         )
@@ -222,8 +256,10 @@ class UsageIndex:
         return self._by_digest.get(repository, {}).get(digest, ())
 
     def of_any(self, repository: str) -> tuple[ImageUse, ...]:
-        """The open references to this repository (`ImageReference.is_open`)."""
-        return self._open.get(repository, ())
+        """The open references to this repository (`ImageReference.is_open`), and to a folder that has it."""
+        parts = repository.split("/")
+        folders = ("/".join((*parts[:end], "")) for end in range(1, len(parts)))
+        return tuple(use for name in (repository, *folders) for use in self._open.get(name, ()))
 
     def mentions(self, listed: ListedNames) -> RepositoryMentions:
         """The mentions of a repository, of those names that the registry has."""

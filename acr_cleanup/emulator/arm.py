@@ -13,12 +13,14 @@ from typing import Any
 
 from aiohttp import web
 
+from acr_cleanup.emulator.arm_error import ArmError
 from acr_cleanup.emulator.arm_shapes import JSON, command_properties, describe_cluster, describe_registry
 from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
 from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
 from acr_cleanup.emulator.roles import CLUSTERS, REGISTRIES
+from acr_cleanup.emulator.services_api import ServiceApi
 from acr_cleanup.emulator.tokens import read_claims
 from acr_cleanup.emulator.world import World
 
@@ -44,23 +46,6 @@ def arm_app(world: World, authority: Authority, address_of: Callable[[ClusterSta
     return app
 
 
-class ArmError(Exception):
-    """
-    An error answer.
-
-    `flat`: the form of AKS, without the envelope of the resource manager.
-    """
-
-    def __init__(
-        self, status: int, code: str, message: str, *, flat: bool = False, headers: dict[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
-        error: JSON = {"code": code, "message": message}
-        self.body = {**error, "details": None, "subcode": ""} if flat else {"error": error}
-
-
 @dataclass(slots=True)
 class _Command:
     cluster: str
@@ -75,6 +60,7 @@ class ResourceManager:
         self._world = world
         self._authority = authority
         self._address_of = address_of
+        self._services = ServiceApi(world)
         self._commands: dict[str, _Command] = {}
         # Bound but not listening: connections are refused, and no other process can take the port.
         self._refusing_socket = socket.socket()
@@ -121,6 +107,8 @@ class ResourceManager:
         parts = [part for part in request.path.split("/") if part]
         low = [part.lower() for part in parts]
         provider = ["providers", *CLUSTERS.lower().split("/")]
+        if (body := await self._services.graph(request, claims)) is not None:
+            return self._reply(body)
         if low[:1] != ["subscriptions"] or len(parts) < 2:
             raise ArmError(404, "NotFound", f"No HTTP resource was found that matches the request URI '{request.url}'.")
         subscription = parts[1]
@@ -130,6 +118,8 @@ class ResourceManager:
         if low[2:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
             return self._reply({"value": self._permissions(claims, subscription)})
         registries = ["providers", "microsoft.containerregistry", "registries"]
+        if (body := self._services.answer(request, claims)) is not None:
+            return self._reply(body)
         if low[2:3] == ["resourcegroups"] and low[4:7] == registries and request.method == "GET":
             self._check_group(subscription, parts[3])
             return self._registries(claims, subscription, parts[3], low[7:])
@@ -173,13 +163,15 @@ class ResourceManager:
             message = f"The provided subscription identifier '{subscription}' is malformed or invalid."
             raise ArmError(400, "InvalidSubscriptionId", message) from None
         known = {cluster.subscription_id.lower() for cluster in self._world.clusters.values()}
-        if subscription.lower() not in known | {self._world.registry.subscription_id.lower()}:
+        known.add(self._world.registry.subscription_id.lower())
+        if subscription.lower() not in known and not self._world.services.has(f"/subscriptions/{subscription}"):
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
 
     def _check_group(self, subscription: str, group: str) -> None:
         registry = self._world.registry
         known = {(c.subscription_id.lower(), c.resource_group.lower()) for c in self._world.clusters.values()}
         known.add((registry.subscription_id.lower(), registry.resource_group.lower()))
+        known |= self._world.services.groups
         if (subscription.lower(), group.lower()) not in known:
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
 

@@ -1,4 +1,4 @@
-"""The company of the demo: Contoso, with two clusters, eight repositories and about 400 tags."""
+"""The company of the demo: Contoso, with two clusters, three services, eight repositories and about 400 tags."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import timedelta
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import OCI_MANIFEST, RegistryState
+from acr_cleanup.emulator.services import ServicesState
 from acr_cleanup.emulator.world import World
 
 MIB = 1024 * 1024
@@ -21,7 +22,8 @@ def contoso() -> World:
 
     It has every case that a cleaner can get wrong: images for two architectures, aliases, a
     signature, a locked tag, a CronJob without a running Job, a Deployment scaled to zero, rollback
-    targets, a pinned digest, and a repository that no cluster runs.
+    targets, a pinned digest, a repository that no cluster runs, and services of Azure beside the
+    clusters: a Container App, a stopped container group and a staging slot.
     """
     world = World(face="proxy")
     _fill_registry(world.registry)
@@ -30,6 +32,7 @@ def contoso() -> World:
     _fill_production(production, world.registry)
     _fill_staging(staging, world.registry)
     world.clusters = {"production": production, "staging": staging}
+    _fill_services(world.services, world.registry)
     return world
 
 
@@ -92,6 +95,15 @@ def _fill_production(cluster: ClusterState, registry: RegistryState) -> None:
     importing_id = registry.image("batch/jobs", digest=_digest(registry, "batch/jobs", "2026.11"))
     cluster.run(build.job("batch", "import-29384", [importing]), image_ids={importing: importing_id})
     cluster.run(build.deployment("ingress", "proxy", ["mcr.microsoft.com/oss/nginx/nginx:1.27"], replicas=2))
+
+
+def _fill_services(services: ServicesState, registry: RegistryState) -> None:
+    # The Container App shares a repository with the cluster, and one click activates its old revision.
+    app = services.container_app("shop-checkout", registry.image("shop/checkout", "1.30.55"))
+    services.revision(app, "shop-checkout--0", registry.image("shop/checkout", "1.30.31"), active=False)
+    services.container_group("month-end", registry.image("batch/jobs", "2026.6"), state="Stopped")
+    site = services.site("contoso-shop", f"DOCKER|{registry.image('shop/web', '2.14.78')}")
+    services.slot(site, "staging", f"DOCKER|{registry.image('shop/web', '2.14.60')}")
 
 
 def _fill_staging(cluster: ClusterState, registry: RegistryState) -> None:

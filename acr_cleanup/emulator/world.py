@@ -13,6 +13,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.requests import RequestRecord
 from acr_cleanup.emulator.roles import AccessControl
+from acr_cleanup.emulator.services import ServicesState
 
 Face = Literal["direct", "proxy"]
 
@@ -76,6 +77,7 @@ class World:
     clusters: dict[str, ClusterState] = field(default_factory=dict)
     directory: Directory = field(default_factory=Directory)
     access: AccessControl = field(default_factory=AccessControl)
+    services: ServicesState = field(default_factory=ServicesState)
     faults: list[Fault] = field(default_factory=list)
     # By rate category (see faults.py). A category without a budget has no limit.
     budgets: dict[str, Budget] = field(default_factory=dict)

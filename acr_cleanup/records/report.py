@@ -209,6 +209,15 @@ class ReadCluster(msgspec.Struct, frozen=True):
     """When a usage snapshot of the cluster was made; null if this run read the cluster itself."""
 
 
+class OtherPuller(msgspec.Struct):
+    """Who may pull from the registry, and is none of the clusters and services that were read."""
+
+    name: str
+    """The id of the principal, or the name of the token."""
+    kind: str
+    role: str
+
+
 class Reference(msgspec.Struct):
     """A tag or a digest (the other one is null), and its uses."""
 
@@ -333,6 +342,8 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    may_pull: list[OtherPuller] = []
+    """Who else may pull from the registry. Images that only they use count as unused."""
 
 
 T = TypeVar("T")

@@ -36,6 +36,7 @@ from acr_cleanup.records.report import (
     BrokenReference,
     FreedSpace,
     ManifestReason,
+    OtherPuller,
     ReadCluster,
     RecordedManifest,
     RecordedOutcome,
@@ -116,6 +117,7 @@ def report(result: Result) -> Report:
         proof=None if result.proof is None else _verification(result.proof),
         undo=result.undo,
         space=FreedSpace(counts.bytes, plan.exact, plan.read_for_sizes),
+        may_pull=[OtherPuller(puller.name, puller.kind, puller.role) for puller in plan.usage.outside.pullers],
     )
 
 

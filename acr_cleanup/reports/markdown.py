@@ -25,7 +25,7 @@ from acr_cleanup.reports.markdown_rows import HEADING, OUTCOME_LABELS, list_item
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
-from acr_cleanup.reports.rows import MISSING_MEANS, Affected, Row
+from acr_cleanup.reports.rows import MAY_PULL, MISSING_MEANS, Affected, Row
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.view import View
@@ -117,6 +117,7 @@ class Summary:
         yield from (((1, 2), text) for text in self._others())
         yield from (((1, 2), text) for text in self._missing(view))
         yield from (((1, 2), text) for text in self._warnings(view))
+        yield from (((1, 5), text) for text in self._may_pull())
         yield from (((0, 3), text) for text in self._next(view))
         yield (2, 2), self._configuration()
         if not folds:
@@ -174,9 +175,11 @@ class Summary:
         total, scans = view.total, self.result.plan.usage.scans
         counts = self.result.counts
         manifests = counts.deleted_manifests if view.acted else self.result.plan.manifests
+        services = [scan for scan in scans if scan.is_service]
+        scans = tuple(scan for scan in scans if not scan.is_service)
         read = sum(not scan.blockers for scan in scans)
         header = [view.gone_title, "Manifests", "Kept", "In use"]
-        header += [view.freed_title, "Clusters read", "Took"]
+        header += [view.freed_title, "Clusters read", *(["Services read"] if services else []), "Took"]
         cells = [
             f"**{words.count(total.gone, 'tag')}**",
             f"{manifests:,}",
@@ -184,6 +187,7 @@ class Summary:
             words.count(total.in_use, "tag"),
             f"**{words.size(total.bytes)}**",
             f"{read} of {len(scans)}",
+            *([f"{sum(scan.objects for scan in services):,}"] if services else []),
             words.elapsed(self.result.finished_at - self.result.started_at),
         ]
         notes = [view.verification] if view.verification else []
@@ -284,6 +288,16 @@ class Summary:
             lines.append(f"- To delete them, unlock the {items}: {words.code(command)}")
         if lines:
             yield "\n".join(["### ⚠️ Warnings", "", *lines])
+
+    def _may_pull(self) -> Iterator[str]:
+        pullers = self.result.plan.usage.outside.pullers
+        if pullers:
+            lines = [f"### {MAY_PULL}", "", table_row(["Name", "Kind", "Role"]), table_row([":---"] * 3)]
+            lines += [
+                table_row([words.code(puller.name), words.markdown(puller.kind), words.markdown(puller.role)])
+                for puller in pullers[: self.notes]
+            ]
+            yield "\n".join([*lines, *(f"\n{text}" for text in self._hidden(len(pullers) - self.notes, "row"))])
 
     def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
         tallies = [tally for tally in view.readable if tally.tags or tally.untagged_decided]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from acr_cleanup.core.policy import describe_duration
 from acr_cleanup.core.references import normalise_host
 from acr_cleanup.core.shard import WHOLE, Shard
+from acr_cleanup.core.usage import SERVICES
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports import words
@@ -89,4 +90,6 @@ def _is_same(planned: SeenCluster, configured: SeenCluster) -> bool:
     """
     if planned.resource_id and configured.resource_id:
         return planned.resource_id.lower() == configured.resource_id.lower()
+    if configured.name == SERVICES and planned.name.startswith(f"{SERVICES}:"):
+        return True
     return planned.name == configured.name

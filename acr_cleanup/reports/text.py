@@ -20,7 +20,7 @@ from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.policy_sentence import policy_sentence
-from acr_cleanup.reports.rows import MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
+from acr_cleanup.reports.rows import MAY_PULL, MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import by_digest, users
@@ -101,6 +101,7 @@ class TextReport(TextPage):
         yield from section(self._others())
         yield from section(self._missing(view))
         yield from section(self._warnings(view))
+        yield from section(self._may_pull())
         yield from section(self._next(view))
 
     def _problems(self, view: View) -> Iterator[Block]:
@@ -140,11 +141,12 @@ class TextReport(TextPage):
         total, result = view.total, self.result
         if total.tags:
             yield fact("Kept", f"{total.kept:,} of {words.count(total.tags, 'tag')}, {total.in_use:,} of them in use")
-        for number, scan in enumerate(result.plan.usage.scans):
-            access = f" ({words.plain(scan.access)})" if scan.access else ""
+        labels = {False: "Clusters", True: "Services"}
+        for scan in sorted(result.plan.usage.scans, key=lambda scan: scan.is_service):
+            access = f" ({words.plain(scan.access)})" if scan.access and not scan.is_service else ""
             read = f"{words.count(scan.objects, 'object')}, {words.count(len(scan.uses), 'use')} of this registry"
             blockers = f", {words.count(len(scan.blockers), 'blocker')}" if scan.blockers else ""
-            yield fact("Clusters" if number == 0 else "", f"{words.plain(scan.cluster)}{access}: {read}{blockers}")
+            yield fact(labels.pop(scan.is_service, ""), f"{words.plain(scan.cluster)}{access}: {read}{blockers}")
         path, which = view.reviewed
         if which:
             yield fact("Plan", f"{words.plain(path)}, {which}: only what this reviewed plan lists is deleted")
@@ -247,6 +249,15 @@ class TextReport(TextPage):
     def _names(self, items: Iterable[tuple[str, str]], total: int, limit: int) -> Names:
         shown = tuple((words.name(name), remark) for (name, remark), _ in zip(items, range(limit), strict=False))
         return Names(shown, total - len(shown), 4)
+
+    def _may_pull(self) -> Iterator[Block]:
+        pullers = self.result.plan.usage.outside.pullers
+        if pullers:
+            yield heading(MAY_PULL, "bold")
+            shown = pullers[: self.repositories]
+            cells = (tuple(map(words.plain, (puller.name, puller.kind, puller.role))) for puller in shown)
+            yield Grid(tuple(cells), ("Name", "Kind", "Role"), indent=2)
+            yield from self._hidden(len(pullers) - len(shown), "row", 2)
 
     def _locked(self, view: View) -> Iterator[Block]:
         if not view.locked or (view.acted and self.details):

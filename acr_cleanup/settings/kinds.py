@@ -6,6 +6,7 @@ The command line imports this module for `--help`, so it imports nothing that is
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from acr_cleanup.access.clouds import CLOUDS
+from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar
 from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
 from acr_cleanup.settings.mention_grammar import as_folder, as_kind_name
@@ -226,6 +228,23 @@ def _waiver_text(entry: Mapping[str, object]) -> str:
     return f"{entry['cluster']}: {entry['kind']}"
 
 
+def _services(value: object, _: bool | None) -> Any:
+    """Parse `auto`, `off` (an empty set), or names of groups."""
+    parse = as_choice(("auto", "off", *ServiceGroup))
+    names = _items(value, parse)
+    if names is None:
+        return None
+    if len(set(names)) > 1 and (single := next((name for name in names if name in {"auto", "off"}), None)):
+        raise InvalidOption(f"It combines {single} with other values.", f"Write {single} alone, or remove {single}.")
+    return frozenset(name for name in names if name != "off")
+
+
+def _revisions(text: str) -> int:
+    words = {"all": sys.maxsize, "active": 0}
+    number = words.get(text.strip().lower())
+    return int(grammar.as_whole(0)(text)) if number is None else number
+
+
 _WAIVER = {
     "type": "object",
     "properties": {
@@ -259,6 +278,8 @@ KIND_NAMES = list_of(as_kind_name)
 WAIVERS = Kind(
     _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
 )
+SERVICES = Kind(_services, _list_schema({"enum": ["auto", "off", *ServiceGroup]}))
+REVISIONS = scalar(_revisions, anyOf=[{"type": "integer", "minimum": 0}, {"type": "string"}])
 GUIDS = list_of(grammar.as_guid)
 GUID_TEXT = scalar(grammar.as_guid, pattern=f"^{grammar.GUID.pattern}$")
 RESOURCE_ID = scalar(grammar.parse_resource_id, pattern="^/subscriptions/")

@@ -13,6 +13,7 @@ from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.target import Access, ClusterTarget
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
+from acr_cleanup.core.usage import SERVICES
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.file import place, read_config
@@ -252,7 +253,7 @@ class _Loader:
         """Report waivers for unknown clusters, unless they may name a cluster that is invalid."""
         if any(path.startswith(("kubernetes_clusters", "clusters")) for path in self.broken):
             return
-        keys = [target.key for target in clusters]
+        keys = [*(target.key for target in clusters), SERVICES]
         for waiver in self.values["waive"]:
             if waiver.cluster not in keys:
                 seen = f"There is no cluster {shown(waiver.cluster)}.{did_you_mean(nearest(waiver.cluster, keys))}"

@@ -23,6 +23,7 @@ from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import WHOLE, Shard
+from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
@@ -94,6 +95,21 @@ class Settings:
     )
     require_all_clusters: bool = option(kinds.BOOLEAN, "false", Group.SAFETY, purpose=Purpose.SEARCH)(
         "If true, delete nothing while these subscriptions contain an AKS cluster that is not configured. If false, only warn."
+    )
+    services: frozenset[str] = option(kinds.SERVICES, "auto", Group.SAFETY, purpose=Purpose.CLUSTERS)(
+        "Which other services of Azure are read for images in use: auto reads every type that exists, off reads none, or "
+        f"name them, separated by commas: {', '.join(ServiceGroup)}."
+    )
+    require_all_services: bool = option(kinds.BOOLEAN, "false", Group.SAFETY, purpose=Purpose.SEARCH)(
+        "If true, delete nothing while a subscription is not seen as a whole, so that services may be missing. If false, only "
+        "warn."
+    )
+    container_app_revisions: int = option(kinds.REVISIONS, "all", Group.KEEP, purpose=Purpose.CLUSTERS)(
+        "Which inactive revisions of each Container App count as used: all, the newest N, or active for none. One click "
+        "activates an inactive revision."
+    )
+    app_service_snapshots: int = option(kinds.COUNT, "0", purpose=Purpose.CLUSTERS)(
+        "How many snapshots of the configuration of each App Service site count as used, so that the site can be rolled back."
     )
     helm_history: int = option(kinds.COUNT, "0", Group.KEEP, purpose=Purpose.CLUSTERS)(
         "How many revisions of each Helm release count as used, including the current one. A value above 0 needs the right to "

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from acr_cleanup.access.arm_errors import Subscription, arm_problem
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
-from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.stages.soft_delete import READER
 

@@ -5,18 +5,25 @@ not configured.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
+from acr_cleanup.core.mentions import MentionSource, NoMentions
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.usage import ClusterScan, Outside, UsageIndex
+from acr_cleanup.core.usage import SERVICES, ClusterScan, ImageUse, Outside, UsageIndex
+from acr_cleanup.core.workload import Workload
 from acr_cleanup.runtimes.base import Progress
+
+if TYPE_CHECKING:
+    from acr_cleanup.clusters.images.pod_specs import Findings
 
 
 class UsageSources(Protocol):
@@ -39,6 +46,36 @@ class UsageSources(Protocol):
         """Search for clusters that the configuration does not list."""
         ...
 
+    async def read_services(
+        self, repositories: Collection[str], *, planned: bool
+    ) -> tuple[tuple[ClusterScan, ...], Outside]:
+        """
+        Read the other services of Azure that use images, and look for the names of these repositories.
+
+        planned: a plan exists already, so only what decides is read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChoice:
+    """
+    Which services of Azure are read, and how.
+
+    groups: the selected groups; `auto` for all that exist, empty for none.
+    required: a subscription that is not seen as a whole is a blocker.
+    revisions: how many inactive revisions of each Container App count as used.
+    site_snapshots: how many snapshots of the configuration of each site count as used.
+    """
+
+    groups: frozenset[str] = frozenset()
+    required: bool = False
+    registry_subscription: str | None = None
+    registry_group: str | None = None
+    revisions: int = sys.maxsize
+    site_snapshots: int = 0
+    concurrency: int = 8
+
 
 @dataclass(frozen=True)
 class ConfiguredClusters:
@@ -59,6 +96,7 @@ class ConfiguredClusters:
     subscriptions: tuple[str, ...] = ()
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
+    services: ServiceChoice = ServiceChoice()
 
     async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         # The SDKs take more than a second to import; a wrong configuration must not wait for them.
@@ -92,6 +130,59 @@ class ConfiguredClusters:
 
         return await find_unlisted(self.targets, self.subscriptions, self.azure, required=self.unlisted_block)
 
+    async def read_services(
+        self, repositories: Collection[str], *, planned: bool
+    ) -> tuple[tuple[ClusterScan, ...], Outside]:
+        if not self.services.groups:
+            return (), Outside()
+        from acr_cleanup.clusters.unlisted import KnownClusters  # noqa: PLC0415
+        from acr_cleanup.services.reader import ServiceSearch  # noqa: PLC0415
+        from acr_cleanup.services.scan import read_services  # noqa: PLC0415
+
+        known = await asyncio.to_thread(KnownClusters.of, self.targets)
+        texts = ServiceTexts(Names.of(self.registry, repositories, self.mirrors))
+        search = ServiceSearch(
+            self.registry,
+            subscriptions=self.subscriptions or known.subscriptions,
+            read_text=texts.read,
+            only_these=bool(self.subscriptions),
+            registry_subscription=self.services.registry_subscription,
+            registry_group=self.services.registry_group,
+            groups=self.services.groups,
+            required=self.services.required,
+            waived=[waiver.kind for waiver in self.waive if waiver.cluster == SERVICES],
+            revisions=self.services.revisions,
+            site_snapshots=self.services.site_snapshots,
+            known_clusters=known.ids | known.hosts,
+            pullers=not planned,
+            concurrency=self.services.concurrency,
+        )
+        scans, outside = await read_services(search, self.azure)
+        return tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans), outside
+
+
+@dataclass
+class ServiceTexts:
+    """Reads all text of resources of Azure with the reader of Kubernetes objects, and collects the mentions."""
+
+    names: Names
+    _found: dict[str, Findings] = field(default_factory=dict)
+
+    def read(self, resource: Any, workload: Workload) -> Iterable[ImageUse]:
+        """Return the uses in a resource; its mentions are added to those of its subscription."""
+        from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document  # noqa: PLC0415
+
+        findings = uses_in_document(resource, workload, "", self.names)
+        self._found.setdefault(workload.cluster, Findings()).add(findings)
+        return findings.uses
+
+    def mentions(self, cluster: str) -> MentionSource:
+        """Return the mentions of a subscription (`azure:SUBSCRIPTION`)."""
+        from acr_cleanup.clusters.images.mention_index import MentionIndex  # noqa: PLC0415
+
+        found = self._found.get(cluster)
+        return NoMentions() if found is None else MentionIndex(found.mentions, found.digests)
+
 
 async def read_usage(
     sources: UsageSources,
@@ -102,29 +193,42 @@ async def read_usage(
     planned: bool = False,
 ) -> UsageIndex:
     """
-    Scan all clusters and search for unlisted ones, side by side.
+    Scan all clusters, read services, and search for unlisted clusters, side by side.
 
     names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
         that are used, and for what else names these. No other repository can lose anything.
     planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
     """
     read_at = clock()
-    scans, outside = tuple[ClusterScan, ...](), Outside()
+    scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()
+    outside, beside = Outside(), Outside()
 
-    async def scan() -> None:
-        nonlocal scans
+    async def read() -> None:
+        nonlocal scans, services, beside
         known = await used_repositories(sources, progress) if names is None else names
-        scans = await sources.scan(progress, known)
+
+        async def scan() -> None:
+            nonlocal scans
+            scans = await sources.scan(progress, known)
+
+        async def read_services() -> None:
+            nonlocal services, beside
+            services, beside = await sources.read_services(known, planned=planned)
+
+        await gather([scan, read_services], limit=2)
 
     async def find_unlisted() -> None:
         nonlocal outside
         outside = await sources.find_unlisted()
 
-    jobs = [scan] if planned and not sources.unlisted_block else [scan, find_unlisted]
+    jobs = [read] if planned and not sources.unlisted_block else [read, find_unlisted]
     await gather(jobs, limit=len(jobs))
-    return UsageIndex.of(scans, read_at, outside)
+    return UsageIndex.of((*scans, *services), read_at, outside + beside)
 
 
 async def used_repositories(sources: UsageSources, progress: Progress) -> frozenset[str]:
     """Return the repositories that are used: the only ones whose names are known without a catalog."""
-    return frozenset(use.reference.repository for scan in await sources.scan(progress, ()) for use in scan.uses)
+    services, _ = await sources.read_services((), planned=True)
+    scans = (*await sources.scan(progress, ()), *services)
+    names = (use.reference.repository for scan in scans for use in scan.uses)
+    return frozenset(name for name in names if not name.endswith("/"))

@@ -11,11 +11,11 @@ import logging
 
 import msgspec
 
+from acr_cleanup.access.arm_errors import Subscription, arm_problem
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.access.roles import POLICIES
-from acr_cleanup.clusters.arm_errors import Subscription, arm_problem
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.outcome import Undo
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import IdentityError

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, image, mentions, registry, size, starting
+from tests.bench import clusters, image, mentions, registry, services, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
     "One large cluster": clusters.large_cluster,
     "Mentions": mentions.mentions,
     "A hundred clusters": clusters.many_clusters,
+    "Other services of Azure": services.many_services,
     "Requests": registry.requests,
     "Distance": registry.distance,
     "Rate": registry.rate,

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup import __version__
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters import snapshot
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.references import Digest, ImageReference, parse_reference
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse
 from acr_cleanup.core.workload import Workload

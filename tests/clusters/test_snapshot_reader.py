@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters import snapshot
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.snapshot_reader import recorded_resource_id
 from acr_cleanup.clusters.targets import SnapshotCluster

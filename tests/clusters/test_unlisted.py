@@ -12,9 +12,9 @@ import yaml
 from azure.core.async_paging import AsyncItemPaged
 
 from acr_cleanup.access import resource_manager
+from acr_cleanup.access.arm_errors import Subscription
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters import unlisted
-from acr_cleanup.clusters.arm_errors import Subscription
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.target import ClusterTarget
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import find_unlisted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot_reader import read_snapshot
 from acr_cleanup.clusters.targets import SnapshotCluster
 from acr_cleanup.core.inventory import Lock, Manifest, Tag

@@ -24,6 +24,8 @@ VALUES = {
     "dry-run": "false", "collect": "usage.json",
     "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "registry": "fabrikam",
     "clusters": resource_id("rg", "second"), "subscriptions": ID, "require-all-clusters": "true", "helm-history": "3",
+    "services": "batch,app-service", "require-all-services": "true", "container-app-revisions": "active",
+    "app-service-snapshots": "2",
     "waive": "production: pods", "mirrors": "docker.io=hub", "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",

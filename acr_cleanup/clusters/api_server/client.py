@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
+from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from acr_cleanup.access.read_failure import Unreachable
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
-from acr_cleanup.clusters.read_failure import Unreachable
 
 
 class Connection:

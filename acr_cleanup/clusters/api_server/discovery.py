@@ -19,9 +19,9 @@ from typing import TypeVar
 
 import msgspec
 
+from acr_cleanup.access.read_failure import ReadFailure, Unreachable, or_waive
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
-from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable, or_waive
 from acr_cleanup.concurrency import gather
 from acr_cleanup.quoting import quoted
 

@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:

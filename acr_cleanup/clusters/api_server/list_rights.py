@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from acr_cleanup.access.read_failure import ReadFailure, or_waive
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
-from acr_cleanup.clusters.read_failure import ReadFailure, or_waive
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 # API groups whose kinds the role Azure Kubernetes Service RBAC Reader may list.

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.connection import Connection
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
@@ -30,7 +31,6 @@ from acr_cleanup.clusters.images.mention_index import MentionIndex
 from acr_cleanup.clusters.images.mirrors import mirrored_mentions
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
-from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.target import Search
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import ClusterScan

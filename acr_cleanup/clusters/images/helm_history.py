@@ -22,11 +22,11 @@ from typing import Any
 
 import msgspec
 
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.images.finder import Finder
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import Findings, uses_in_document
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from acr_cleanup.clusters.read_failure import ReadFailure
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.run_command.script import BEGIN, CALL, DIRECT, END
 from acr_cleanup.quoting import quoted
 

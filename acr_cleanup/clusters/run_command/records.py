@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, DiscoveryBuilder
 from acr_cleanup.clusters.api_server.list_rights import empty_list_problem, or_waive_it, rule_to_add
@@ -23,7 +24,6 @@ from acr_cleanup.clusters.api_server.scan import LOG_IN, REMEDY_LOG_IN, SECRET
 from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
-from acr_cleanup.clusters.read_failure import ReadFailure
 from acr_cleanup.clusters.run_command.script import CALL, DIRECT, FIELD, FIELDS
 from acr_cleanup.clusters.target import Search
 from acr_cleanup.core.references import parse_digest

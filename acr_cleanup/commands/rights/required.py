@@ -120,6 +120,7 @@ def required_rights(
             *_clusters(settings, clusters, command),
             *_run_commands(clusters),
             *(_subscriptions(settings) if command in roles.FIND_UNLISTED.commands else ()),
+            *(_services(settings) if reads_clusters else ()),
         ),
         objects=tuple(_objects(settings, clusters)),
         kubernetes=tuple(
@@ -271,6 +272,21 @@ def _subscriptions(settings: Settings) -> Iterator[Paragraph]:
                 "The options `require-all-clusters` and `subscriptions` also need the role Reader on those subscriptions.",
             )
         )
+
+
+def _services(settings: Settings) -> Iterator[Paragraph]:
+    """Reader on the subscriptions of other services of Azure, unless it is assigned there already."""
+    registry = (settings.registry_subscription_id or "").lower()
+    ids = (*searched_subscriptions(settings.clusters, settings.subscriptions), registry)
+    missing = [each for each in dict.fromkeys(ids) if each and each not in _searched(settings)]
+    if settings.services and missing:
+        text = (
+            "Read other services of Azure that pull from the registry (Container Apps, App Service and others). Without "
+            "it, a run warns that it does not see all of them, and `require-all-services` refuses."
+        )
+        grants = (Grant(roles.READER, f"/subscriptions/{each}", "") for each in missing)
+        optional = settings.services == {"auto"} and not settings.require_all_services
+        yield Paragraph((text,), tuple(grants), if_needed=optional)
 
 
 def _searched(settings: Settings) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ import trustme
 import yaml
 from aiohttp import web
 
+from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import ApiServer, Ask, connect
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD
-from acr_cleanup.clusters.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.targets import KubeconfigCluster
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig

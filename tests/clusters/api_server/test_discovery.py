@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from acr_cleanup.access.read_failure import Unreachable
 from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, Discovery, discover
 from acr_cleanup.clusters.images.pod_specs import KINDS
-from acr_cleanup.clusters.read_failure import Unreachable
 from tests.helpers.cluster_objects import FakeServer, Replay, aggregated, captured, custom
 
 PLAIN = HttpAnswer(406, b"not that form")

@@ -11,6 +11,7 @@ import pytest
 import trustme
 import yaml
 
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.kubeconfig import (
     AKS_SERVER_APP,
@@ -19,7 +20,6 @@ from acr_cleanup.clusters.api_server.kubeconfig import (
     parse_kubeconfig,
     read_kubeconfig,
 )
-from acr_cleanup.clusters.read_failure import ReadFailure
 
 
 async def token(scope: str) -> str:

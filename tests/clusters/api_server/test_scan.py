@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from acr_cleanup.access.read_failure import Unreachable
 from acr_cleanup.clusters.api_server import scan as scanner
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
 from acr_cleanup.clusters.api_server.pages import ObjectReader
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD
-from acr_cleanup.clusters.read_failure import Unreachable
 from acr_cleanup.errors import IdentityError
 from tests.helpers.cluster_objects import (
     SEARCH,

@@ -7,6 +7,8 @@
 // Cluster onprem: needs no rights in Azure, because it is read with a kubeconfig.
 // Run commands in clusters. No built-in role has only these rights.
 // The options `require-all-clusters` and `subscriptions` also need the role Reader on those subscriptions.
+// Read other services of Azure that pull from the registry (Container Apps, App Service and others). Without
+// it, a run warns that it does not see all of them, and `require-all-services` refuses.
 targetScope = 'subscription'
 
 @description('The object id of the identity (of a service principal).')

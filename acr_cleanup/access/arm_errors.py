@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.resource_manager import EndlessListError
-from acr_cleanup.clusters.read_failure import ReadFailure
-from acr_cleanup.clusters.target import AksPlace
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -31,8 +30,19 @@ class Subscription:
     subscription_id: str
 
 
+class Place(Protocol):
+    """The target of a call about one cluster: where the configuration says that it is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def resource_group(self) -> str: ...
+    @property
+    def subscription_id(self) -> str: ...
+
+
 @contextmanager
-def arm_problem(call: str, target: AksPlace | Subscription, *, role: str) -> Iterator[None]:
+def arm_problem(call: str, target: Place | Subscription, *, role: str) -> Iterator[None]:
     """
     Translate the exceptions of the SDK in this context into `ReadFailure`.
 
@@ -69,20 +79,20 @@ def arm_problem(call: str, target: AksPlace | Subscription, *, role: str) -> Ite
         raise ReadFailure(call, f"{type(error).__name__}: {quoted(error)}.", remedy) from error
 
 
-def _refused(call: str, target: AksPlace | Subscription, role: str, error: HttpResponseError) -> ReadFailure:
+def _refused(call: str, target: Place | Subscription, role: str, error: HttpResponseError) -> ReadFailure:
     status = error.status_code
     code, message = _code_and_message(error)
     details = ": ".join(part for part in (quoted(code, 80), quoted(message)) if part)
     seen = f"{status} {quoted(error.reason or '', 60)}".strip() + (f": {details}" if details else "")
     subscription = quoted(target.subscription_id, 40)
-    if isinstance(target, AksPlace):
+    if isinstance(target, Subscription):
+        name, values, keys = "this subscription", f"(now {subscription})", "the id"
+    else:
         name, values = (
             "this cluster",
             f"(now {quoted(target.name, 63)} in {quoted(target.resource_group, 90)}, {subscription})",
         )
         keys = _KEYS_TO_CHECK.get(code, "`name`, `resource_group` and `subscription_id`")
-    else:
-        name, values, keys = "this subscription", f"(now {subscription})", "the id"
     if code in _KEYS_TO_CHECK or status == 404:
         remedy = f"Check {keys} of {name} {values}."
     elif status == 401:

@@ -1,0 +1,1 @@
+"""Other services of Azure that pull from the registry."""
