@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -91,7 +91,7 @@ class Requests:
             call, path, api_version, lambda client, version: send(client, "POST", path, version, body)
         )
 
-    async def permissions(self) -> list[dict[str, Any]]:
+    async def permissions(self) -> Sequence[dict[str, Any]]:
         """Return the permissions of the identity on the whole subscription. Raises `ReadFailure`."""
         client = await self.manager.client(self.subscription)
         async with self.gate:

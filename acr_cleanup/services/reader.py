@@ -33,7 +33,6 @@ AT_ONCE = 64
 _HOST_VARIABLE = re.compile(r"\$(?:Registry\b|\{Registry\})|\{\{\s*\.Run\.Registry\s*\}\}", re.IGNORECASE)
 """What stands for the host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
 T = TypeVar("T")
-ListItems = Callable[[], Awaitable[list[Resource]]]
 ReadResource = Callable[["Reader", Resource], Awaitable[Findings]]
 
 
@@ -44,7 +43,7 @@ class ServiceSearch:
 
     subscriptions: where to look; Resource Graph adds further ones unless `only_these`.
     registry_subscription, registry_group: where the registry is, if it is known.
-    cache_rules: gives the cache rules of the registry if they were requested already.
+    cache_rules: those of the registry, if they are read already.
     groups: which services: names of `ServiceGroup`, or `auto` for all.
     required: a subscription that is not seen as a whole is a blocker.
     revisions: how many inactive revisions of each Container App count as used.
@@ -59,7 +58,7 @@ class ServiceSearch:
     only_these: bool = False
     registry_subscription: str | None = None
     registry_group: str | None = None
-    cache_rules: ListItems | None = None
+    cache_rules: Sequence[Resource] | None = None
     groups: frozenset[str] = frozenset({"auto"})
     required: bool = False
     waived: Collection[str] = ()
@@ -99,7 +98,7 @@ class Reader:
     search: ServiceSearch
     requests: Requests
     types: list[TypeReading] = field(default_factory=list)
-    permissions: list[dict[str, Any]] = field(default_factory=list)
+    permissions: Sequence[dict[str, Any]] = ()
     refused: ReadFailure | None = None
 
     @property
@@ -112,7 +111,7 @@ class Reader:
 
     async def read_permissions(self) -> None:
         granted, self.refused = await attempt("permissions", self.requests.permissions)
-        self.permissions = granted or []
+        self.permissions = granted or ()
 
     async def read_type(self, row: ServiceType, read: ReadResource | None = None, registry_id: str = "") -> None:
         """
@@ -123,8 +122,9 @@ class Reader:
         """
         path = f"/subscriptions/{self.subscription}/providers/{row.type}"
         path = f"{registry_id}/{row.type.rpartition('/')[2]}" if registry_id else path
-        known = self.search.cache_rules if row is CACHE_RULES else None
-        listed, failure = await attempt(row.type, known or partial(self.requests.list, path, row.api_version))
+        listed, failure = self.search.cache_rules if row is CACHE_RULES else None, None
+        if listed is None:
+            listed, failure = await attempt(row.type, partial(self.requests.list, path, row.api_version))
         read = read or partial(read_row, row)
         jobs = [partial(guarded, item.name, partial(read, self, item)) for item in listed or ()]
         findings = Findings().add(*await gather(jobs, limit=AT_ONCE))
