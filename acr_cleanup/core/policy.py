@@ -316,7 +316,9 @@ def newest(evidence: Evidence) -> KeptTags:
             groups[counted_with(policy.keep_last_by, tag.name)].append(tag)
     for group, tags in groups.items():
         reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
-        yield from ((tag, reason) for tag in newest_tags(tags, policy.keep_last, policy.keep_last_of))
+        yield from (
+            (tag, reason) for tag in newest_tags(evidence.inventory, tags, policy.keep_last, policy.keep_last_of)
+        )
 
 
 def decided_later(_: Evidence) -> KeptTags:

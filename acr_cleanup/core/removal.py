@@ -8,8 +8,8 @@ Keeping one item keeps its relatives, transitively:
 - a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
   tags;
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
-  subject. An image with a tag of its own may be a referrer, too. It is no companion of its subject:
-  a kept subject does not keep it;
+  subject. A referrer image may be no companion of its subject (`is_companion`): a kept subject does
+  not keep it;
 - a kept tag keeps its manifest, and the manifest it is named after;
 - if the registry has a retention policy for untagged manifests, a kept manifest keeps its last tags.
 
@@ -236,12 +236,9 @@ class RemovableSet:
                 self._keep(manifest.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
-                tags = inventory.tags_of.get(referrer, ())
-                if tags and inventory.manifests[referrer].is_image:
-                    # It has its own name, so its own rules decide.
-                    continue
-                self._keep(referrer)
-                attached += tags
+                if inventory.is_companion(referrer, digest):
+                    self._keep(referrer)
+                    attached += inventory.tags_of.get(referrer, ())
             for tag in attached:
                 if tag.name in self._tags:
                     self._keep_tag(tag)
