@@ -44,6 +44,12 @@ class RepositoryInventory:
 
     Any may be an index that needs any manifest, so no manifest is deleted. Read with the edges.
     """
+    hidden_tags: int = 0
+    """
+    How many more tags the registry counts than it lists, on their own or with a manifest.
+
+    Any may be on any manifest, and would be deleted with it. So no manifest is deleted.
+    """
     unknown_locks: int = 0
     """How many tags and manifests the registry lists without telling whether they are locked."""
     used_tags: frozenset[str] = frozenset()
@@ -83,6 +89,11 @@ class RepositoryInventory:
         """The same inventory, with these tags as the registry has them now; None: it has no such tag."""
         tags = (current.get(tag.name, tag) for tag in self.tags)
         return replace(self, tags=tuple(tag for tag in tags if tag is not None)) if current else self
+
+    @property
+    def seen_whole(self) -> bool:
+        """Is every manifest and tag that the registry counts in this inventory?"""
+        return not (self.hidden or self.hidden_tags)
 
     @property
     def listed_names(self) -> ListedNames:

@@ -94,7 +94,7 @@ def prepare(
 def candidates(evidence: Evidence) -> frozenset[Digest]:
     """The untagged manifests that may be deleted on their own, as judged without their edges."""
     inventory = evidence.inventory
-    if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
+    if not (evidence.policy.delete_untagged and inventory.seen_whole) or any(_repository_reasons(evidence)):
         return frozenset()
     used = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
     return frozenset(
@@ -157,7 +157,7 @@ class RemovableSet:
         self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
         self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
         self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
-        if inventory.unknown or inventory.locked or inventory.hidden:
+        if inventory.unknown or inventory.locked or not inventory.seen_whole:
             # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
         self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
@@ -304,6 +304,9 @@ def _reasons(
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
     if hidden := inventory.hidden:
         detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+    if hidden := inventory.hidden_tags:
+        detail = f"the registry counts {hidden:,} more tags than it lists, and they might be on it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
 
