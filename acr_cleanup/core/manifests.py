@@ -88,6 +88,8 @@ class Manifest:
 
     platform: `linux/amd64` for an image; empty for an artifact that does not run.
     size: bytes, as listed. For an index, only its own document.
+    updated_at: the last push, of the manifest or a tag.
+    created_at: the first push. A referrer is pushed after its subject.
     known: are its edges (`children`, `subject`) known? False if its body was not read or cannot be
         read.
     """
@@ -105,6 +107,7 @@ class Manifest:
     delete_enabled: bool = True
     write_enabled: bool = True
     put_aside: bool = False
+    created_at: datetime | None = None
 
     @property
     def lock(self) -> Lock | None:

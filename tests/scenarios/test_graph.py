@@ -93,6 +93,18 @@ def test_old_referrer_images_are_deleted_before_their_subject(graph: GraphWorld,
     assert all((entry.document is not None) is backup for entry in entries)
 
 
+@pytest.mark.parametrize("concurrency", ["1", "8"])
+def test_old_referrer_of_a_subject_that_was_pushed_again_is_counted(graph: GraphWorld, concurrency: str) -> None:
+    """The last push of the subject is later than that of its referrer. Its first push is not."""
+    subject = graph.push("v1", age=3 * OLD, content="image")
+    graph.push("v1-nydus", age=2 * OLD, subject=subject)
+    graph.push("v1-again", age=OLD, content="image")
+
+    ran = graph.apply(concurrency=concurrency)
+
+    assert ran.report["counts"]["deleted_manifests"] == 2
+
+
 @pytest.mark.parametrize("config", [OCI_EMPTY, OCI_CONFIG], ids=["signature", "image"])
 def test_untagged_companion_is_counted_and_journalled(graph: GraphWorld, config: str) -> None:
     subject = push_subject(graph)
