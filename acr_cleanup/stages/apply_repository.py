@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 
 from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.explanation import ManifestReasons
@@ -74,6 +74,11 @@ class RepositoryApply:
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
+    @cached_property
+    def planned_digests(self) -> frozenset[Digest]:
+        """The manifests that the plan deletes here."""
+        return frozenset(step.digest for step in self.planned.steps if isinstance(step, DeleteManifest))
+
     async def run(self) -> None:
         """Run all steps. Failures become outcomes or blockers."""
         steps = self.planned.steps
@@ -106,7 +111,13 @@ class RepositoryApply:
             evidence = Evidence(inventory, usage, context.plan.policy, context.plan.created_at)
             decided = await unless_stopped(decide_repository(evidence, context.untagged_expire), context.stop)
             reasons = ManifestReasons(decided.evidence, decided.plan)
-            confirmed = confirm(steps, decided.plan, inventory, lambda digest: reasons.decision_on(digest).reasons)
+            confirmed = confirm(
+                steps,
+                decided.plan,
+                inventory,
+                lambda digest: reasons.decision_on(digest).reasons,
+                earlier=self.planned_digests,
+            )
             order = tuple(waves(confirmed.steps))
             context.on_inventory(inventory, usage)
         except UsageBlockedError as blocked:
