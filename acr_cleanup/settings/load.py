@@ -98,7 +98,7 @@ class _Loader:
         registry = self._registry(cloud)
         self._check_waivers(clusters)
         self._check_policy()
-        login = self._login()
+        login = self._login() | {"audience": self.given.get("audience") or cloud.federation_audience}
         if self.problems or registry is None:
             raise ConfigurationError(tuple(self.problems), where=str(self.config) if self.config is not None else "")
         combined = {
