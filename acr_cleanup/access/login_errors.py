@@ -100,7 +100,7 @@ def _no_token(text: str, login: Login) -> IdentityError:
     # A machine outside of Azure has no endpoint of managed identities. If there is one and it refuses,
     # the identity is wrong.
     said = attempts.get("ManagedIdentityCredential", "")
-    if "Unexpected response" in said or "AzureCliCredential" not in attempts and said:
+    if "Unexpected response" in said or (said and "AzureCliCredential" not in attempts):
         return _no_managed_identity(said, login, "")
     for name, (tool, command) in _TOOLS.items():
         said = attempts.get(name, "")

@@ -22,6 +22,10 @@ from tests.helpers.logins import REGISTRY, credential_in, refusal, tool
 
 GITHUB = "https://token.actions.githubusercontent.com"
 SUBJECT = "repo:CODfreak213421/IsocertsgDashboard23:environment:Production"
+NOT_ASSIGNED = (
+    "The requested identity has not been assigned to this resource. Error: Unexpected response "
+    "\"{'error': 'invalid_request', 'error_description': 'Identity not found'}\""
+)
 IDS = " Trace ID: 9b1d-1 Correlation ID: 77aa-2 Timestamp: 2025-02-22 11:02:21Z"
 
 
@@ -160,9 +164,7 @@ async def test_output_of_tool_that_is_no_token_is_quoted(tmp_path: Path) -> None
     ("said", "words"),
     [
         (
-            "ManagedIdentityCredential authentication unavailable. The requested identity has not been assigned to this "
-            "resource. Error: Unexpected response \"{'error': 'invalid_request', 'error_description': 'Identity not "
-            "found'}\"",
+            f"ManagedIdentityCredential authentication unavailable. {NOT_ASSIGNED}",
             "The endpoint answered: Identity not found",
         ),
         ('Failed to deserialize JSON from response\nContent: {"a": 1}', "Failed to deserialize JSON"),
@@ -188,12 +190,10 @@ def test_managed_identity_message_has_id_and_answer(said: str, words: str) -> No
 
 def test_managed_identity_of_chain_is_named_though_no_tool_is_logged_in() -> None:
     machine = Login("the login of this machine", None, False, application="0f3c")  # type: ignore[arg-type]
-    said = (
-        "The requested identity has not been assigned to this resource. Error: Unexpected response \"{'error': 'x'}\""
-    )
     error = explain(
         chain(
-            ("ManagedIdentityCredential", said), ("AzureCliCredential", "Please run 'az login' to set up an account")
+            ("ManagedIdentityCredential", NOT_ASSIGNED),
+            ("AzureCliCredential", "Please run 'az login' to set up an account"),
         ),
         machine,
         "https://login.example",
