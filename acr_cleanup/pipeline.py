@@ -184,7 +184,7 @@ def _load(
         return load_settings(config, given, environ), (), ""
     except ConfigurationError as error:
         problems = error.problems
-        if config is not None and not config.exists() and _is_empty(workspace):
+        if config is not None and not (config.is_absolute() or config.exists()) and _is_empty(workspace):
             remedy = f"The workspace is empty: {runtime.checkout_hint}"
             problems = tuple(
                 replace(problem, remedy=remedy) if problem.path == str(config) else problem for problem in problems

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.entra_codes import IdentityKind
 from acr_cleanup.access.federation import ASSERTION, TOOL_TIMEOUT, AuthType, Federation, IdTokens, LoginChoice
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import phrase
 
@@ -182,7 +183,7 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str], wait:
         raise IdentityError(
             f"AZURE_CLIENT_CERTIFICATE_PATH names {certificate!r}, which does not exist.",
             where="the environment",
-            remedy="Correct the path.",
+            remedy=path_remedy(certificate or "", "Correct the path.", environ),
         ) from error
     except (ValueError, TypeError, OSError) as error:
         raise _unusable(error, certificate, narrowed) from error

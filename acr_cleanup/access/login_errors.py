@@ -9,6 +9,7 @@ from typing import Any
 
 from acr_cleanup.access.entra_codes import IdentityKind, refusal_of
 from acr_cleanup.access.federation import AuthType
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.access.login import LOG_IN, NOT_LOGGED_IN, Login
 from acr_cleanup.access.trust import shown_claims, trust_remedy
@@ -60,7 +61,7 @@ def explain(error: Exception, login: Login, authority: str) -> IdentityError:
         return IdentityError(
             f"The federated token cannot be read: {error.strerror or 'no such file'}.",
             where=f"AZURE_FEDERATED_TOKEN_FILE {error.filename!r}",
-            remedy="Correct the path, or unset the variable.",
+            remedy=path_remedy(str(error.filename or ""), "Correct the path, or unset the variable."),
         )
     if isinstance(error, ClientAuthenticationError | CredentialUnavailableError) and (
         not login.configured or login.kind is IdentityKind.MANAGED
