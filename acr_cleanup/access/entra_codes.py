@@ -66,6 +66,8 @@ _UNAVAILABLE = Refusal("Entra ID is not available at the moment", _LATER)
 
 CASE_DIFFERS = 7002138
 """The subject matches, except for upper and lower case."""
+UNKNOWN_RESOURCE = 500011
+"""The tenant has no service principal of the resource."""
 ENTERPRISE = 7002381
 """The tenant restricts the enterprises of GitHub whose tokens it accepts."""
 
@@ -98,7 +100,9 @@ CODES: Mapping[int, Refusal] = {
     50020: Refusal("the user does not belong to the tenant", _NO_USER),
     90072: Refusal("the user does not belong to the tenant", "Log in to the right tenant: `az login --tenant TENANT`."),
     50057: Refusal("the user is disabled", _ENABLE),
-    500011: Refusal("the tenant does not know the resource", "Check the environment (the cloud) and the audience."),
+    UNKNOWN_RESOURCE: Refusal(
+        "the tenant does not know the resource", "Check the environment (the cloud) and the audience."
+    ),
     65001: Refusal(
         "the application has no consent for the resource", "Ask an administrator of the tenant to consent to it."
     ),

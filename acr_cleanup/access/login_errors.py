@@ -168,7 +168,7 @@ def _refused(code: int, text: str, login: Login, authority: str) -> IdentityErro
             # `az` has the token, so only Entra ID says what is in it.
             seen += f" Entra ID says: {sentence}."
             remedy = "Add a federated credential for the issuer, subject and audience of the token to the application."
-    return IdentityError(seen, where=authority, remedy=remedy)
+    return IdentityError(seen, where=authority, remedy=remedy, code=code)
 
 
 def _claims_of(login: Login) -> Mapping[str, Any]:

@@ -140,7 +140,7 @@ async def open_network(environ: Mapping[str, str]) -> AsyncIterator[Network]:
     import aiohttp  # noqa: PLC0415  (slow to import, and not needed to print help)
 
     ca_files = _ca_files(environ)
-    context = trust(ca_files, environ)
+    context = trust(ca_files)
     proxies = Proxies.of(environ)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context, limit=_CONNECTIONS, keepalive_timeout=60),
@@ -164,7 +164,7 @@ def environment_problems(environ: Mapping[str, str]) -> list[Problem]:
     return problems
 
 
-def trust(ca_files: Mapping[str, Path], environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
+def trust(ca_files: Mapping[str, Path]) -> ssl.SSLContext:
     """
     Create a client context that trusts the system and additional authorities.
 
@@ -177,11 +177,11 @@ def trust(ca_files: Mapping[str, Path], environ: Mapping[str, str] = os.environ)
     # that a run does not depend on the version of Python.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     _add_system_roots(context)
-    _add(context, ca_files, environ)
+    _add(context, ca_files)
     return context
 
 
-def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path], environ: Mapping[str, str]) -> None:
+def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path], environ: Mapping[str, str] = os.environ) -> None:
     problems = []
     for variable, path in ca_files.items():
         try:

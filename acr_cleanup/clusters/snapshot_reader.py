@@ -147,6 +147,10 @@ class RecordedMentions:
         for mention in mentions:
             self._of[mention.repository].append(mention)
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._of
+
     def of(self, listed: ListedNames) -> RepositoryMentions:
         by_tag: defaultdict[str, tuple[Mention, ...]] = defaultdict(tuple)
         by_digest: defaultdict[Digest, tuple[Mention, ...]] = defaultdict(tuple)
