@@ -13,7 +13,7 @@ from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.target import ClusterTarget
 from acr_cleanup.commands.names import or_names_file, read_names_file
-from acr_cleanup.commands.run import REFUSED, configured_clusters, token_scopes
+from acr_cleanup.commands.run import REFUSED, configured_clusters
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError, unexpected
@@ -25,7 +25,7 @@ from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
-from acr_cleanup.stages.connect import log_in, open_azure, open_registry
+from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.names import read_registry_names, read_repository_names
 from acr_cleanup.stages.read import ConfiguredClusters, used_repositories
 
@@ -108,11 +108,6 @@ async def _collect(
         async with open_azure(
             settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
         ) as azure:
-            scopes = token_scopes(settings)
-            if known is not None:
-                # The machine may be one that cannot reach the registry.
-                del scopes[settings.cloud.registry_scope]
-            await unless_stopped(log_in(azure, scopes), stop.event)
             clusters = configured_clusters(azure, settings)
             # Taken before the first request: a workload deployed during the reading may be missed.
             started = datetime.now(UTC)
