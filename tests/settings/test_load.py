@@ -235,6 +235,22 @@ def test_login_of_pipeline_follows_auth_type(files: ConfigFiles) -> None:
     assert files.load().login == LoginChoice()
 
 
+@pytest.mark.parametrize(
+    ("cloud", "audience"),
+    [
+        ("azurecloud", "api://AzureADTokenExchange"),
+        ("azureusgovernment", "api://AzureADTokenExchangeUSGov"),
+        ("azurechinacloud", "api://AzureADTokenExchangeChina"),
+    ],
+)
+def test_audience_follows_the_cloud(files: ConfigFiles, cloud: str, audience: str) -> None:
+    """The portal of each cloud writes its own audience: github.com/Azure/login/issues/452."""
+    assert files.load(None, LOGIN | {"environment": cloud}).login.audience == audience
+    assert files.load({"environment": cloud}, LOGIN).login.audience == audience
+    assert files.load(None, LOGIN, ARM_ENVIRONMENT=cloud).login.audience == audience
+    assert files.load(None, LOGIN | {"environment": cloud, "audience": "api://x"}).login.audience == "api://x"
+
+
 def test_missing_login_ids_are_reported_with_other_problems(files: ConfigFiles) -> None:
     problems = files.problems({"keep_last": "x"}, {"auth-type": "oidc", "client-id": "hunter2"})
     assert problems.keys() == {"keep_last", "client-id", "tenant-id"}
