@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
@@ -30,6 +31,7 @@ from acr_cleanup.core.plan_warnings import (
     UnreadableManifests,
 )
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
+from acr_cleanup.core.probation import probation_of
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
 from acr_cleanup.core.steps import Untag, ordered_steps
@@ -71,7 +73,10 @@ def plan_repository(
     """
     evidence = Evidence(inventory, usage, policy, now)
     reasons = keep_reasons(evidence)
-    removal = removable(evidence, (tag.name for tag in inventory.tags if tag.name not in reasons))
+    free = {tag.name for tag in inventory.tags if tag.name not in reasons}
+    candidates_now = removable(evidence, free)
+    waiting = _waiting(evidence, candidates_now)
+    removal = removable(evidence, free - waiting.keys(), waiting=waiting) if waiting else candidates_now
     unreadable = bool(inventory.unknown)
     if unreadable and _all_kept(inventory, reasons) and not candidates(evidence):
         # No decision depends on these manifests, so they may not have been read. Do not report
@@ -79,8 +84,14 @@ def plan_repository(
         unreadable = False
         reasons = {name: tuple(filter(_survives_reading, of_tag)) for name, of_tag in reasons.items()}
     for tag in inventory.tags:
-        if tag.name not in reasons and tag.name not in removal.tags:
-            reasons[tag.name] = (_attached(inventory, tag, removal),)
+        if tag.name in waiting:
+            reasons[tag.name] = (waiting[tag.name],)
+        elif tag.name not in reasons and tag.name not in removal.tags:
+            reason = _attached(inventory, tag, removal)
+            if tag.name in candidates_now.tags:
+                # It may go itself, but is kept with something that waits. It goes on being a candidate.
+                reason = replace(reason, rule=Rule.PROBATION, due=max(of_item.due or now for of_item in waiting.values()))
+            reasons[tag.name] = (reason,)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
     steps = ordered_steps(inventory, removal)
     return RepositoryPlan(
@@ -90,6 +101,13 @@ def plan_repository(
         steps=steps,
         warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),
     )
+
+
+def _waiting(evidence: Evidence, removal: Removal) -> Mapping[str, KeepReason]:
+    """The tags and untagged manifests of a removal that are on probation, by name or digest."""
+    tags = (tag for tag in evidence.inventory.tags if tag.name in removal.tags)
+    alone = (evidence.inventory.manifests[digest] for digest in removal.alone)
+    return probation_of(evidence, (*tags, *alone))
 
 
 def _survives_reading(reason: KeepReason) -> bool:
@@ -125,7 +143,7 @@ def leaves_untagged(inventory: RepositoryInventory, plan: RepositoryPlan) -> boo
 def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision]:
     """A decision for each untagged manifest, except those deleted together with a tagged one."""
     inventory = evidence.inventory
-    used = digests_in_use(inventory, evidence.usage)
+    used = digests_in_use(evidence)
     for digest in sorted(inventory.manifests.keys() - inventory.tags_of.keys()):
         if digest not in removal.manifests:
             reasons = tuple(reasons_to_keep(evidence, used, removal.tags, removal.manifests, digest))

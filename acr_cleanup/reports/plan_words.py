@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from acr_cleanup.access import roles
+from acr_cleanup.core.durations import describe_duration
 from acr_cleanup.core.limits import LimitRefusal, TooManyDeletions
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
@@ -16,7 +17,7 @@ from acr_cleanup.core.plan_warnings import (
     UnlistedManifests,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RetentionPolicy, describe_duration
+from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import short
 
 _CHECK_FIRST = (

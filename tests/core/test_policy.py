@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from acr_cleanup.core.durations import describe_duration
 from acr_cleanup.core.policy import (
     Evidence,
     Rule,
     Scope,
-    describe_duration,
     keep_reasons,
 )
 from acr_cleanup.core.usage import UsageIndex
