@@ -18,6 +18,7 @@ from pathlib import Path
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
+from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
@@ -33,6 +34,7 @@ from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.cache_rules import read_cache_rules
 from acr_cleanup.stages.connect import open_azure, open_registry
+from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
@@ -62,6 +64,8 @@ class Connections:
     """Asks Azure whether deleted manifests can be restored."""
     untagged_expire: Callable[[], Awaitable[bool]] = never
     """Asks Azure whether a policy of the registry may delete manifests without a tag."""
+    bodies: BodyMemory = field(default_factory=BodyMemory)
+    """What the client of the registry knows of manifests."""
 
 
 async def run(
@@ -106,6 +110,7 @@ async def run(
 @asynccontextmanager
 async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, str]) -> AsyncIterator[Connections]:
     """Open the login, the registry and the clusters of these settings."""
+    bodies = BodyMemory()
     async with (
         open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
         open_registry(
@@ -114,6 +119,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             include_locked=settings.policy.include_locked,
+            bodies=bodies,
         ) as registry,
     ):
         policies = RegistryPolicies(
@@ -124,6 +130,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             configured_clusters(azure, settings),
             partial(policies.can_restore, backup=settings.backup),
             policies.untagged_expire,
+            bodies,
         )
 
 
@@ -176,6 +183,8 @@ class _Run:
     proof: Proof | None = None
     errors: tuple[Blocker, ...] = ()
     """The errors that ended the run early."""
+    ledger: LedgerKeeper | None = None
+    planned: bool = False
 
     @property
     def blockers(self) -> tuple[Blocker, ...]:
@@ -204,8 +213,12 @@ async def clean(
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
+            ledger = run.ledger = LedgerKeeper(
+                settings.ledger, host, settings.policy, started, connections.bodies, registry.now
+            )
+            ledger.open()
             run.names = await unless_stopped(read_repository_names(registry, runtime), stop)
-            usage = await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop)
+            usage = ledger.attach(await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop))
             run.plan = await unless_stopped(
                 make_plan(
                     registry,
@@ -219,9 +232,11 @@ async def clean(
                     untagged_expire=connections.untagged_expire,
                     catalog=run.names,
                     reviewed=reviewed.repositories if reviewed is not None else None,
+                    on_decided=ledger.look,
                 ),
                 stop,
             )
+            run.planned = True
             obstacles = run.plan.obstacles(settings.limits)
             run.refusals = tuple(map(refusal_text, obstacles.refusals))
             if read := run.plan.read_for_sizes:
@@ -241,6 +256,7 @@ async def clean(
     except Exception as error:  # noqa: BLE001  # reports must be written on every way out
         fault = unexpected(error)
         run.errors = (*run.blockers, Blocker("acr-cleanup", "", fault.seen, fault.remedy))
+    of_ledger, ledger_fault = _write_ledger(run, clock())
     return Result(
         plan=run.plan,
         verdict=verdict_of(
@@ -262,12 +278,26 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
+            *of_ledger,
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
+        incomplete=ledger_fault,
     )
+
+
+def _write_ledger(run: _Run, now: datetime) -> tuple[tuple[str, ...], bool]:
+    """Write what this run saw. Returns warnings, and whether it could not be written."""
+    if run.ledger is None or not run.planned:
+        return (), False
+    try:
+        return run.ledger.write(run.plan, now, run.names), False
+    except AcrCleanupError as error:
+        return (f"{error} The next run does not know what this one saw.",), True
+    except Exception as error:  # noqa: BLE001  # deletions must be reported all the same
+        return (f"The ledger could not be written. {unexpected(error)}",), True
 
 
 async def _delete(
@@ -280,12 +310,17 @@ async def _delete(
 ) -> tuple[Applied, Proof | None]:
     """Apply the plan, then verify that every image in use can still be pulled."""
     plan, registry, witness = run.plan, connections.registry, Witness()
+
+    async def read_again() -> UsageIndex:
+        usage = await read_usage(connections.sources, run.names, runtime.progress, clock, planned=True)
+        return run.ledger.attach(usage) if run.ledger is not None else usage
+
     # If the journal cannot be opened, this raises, and nothing has been deleted.
     with open_journal(settings.report_dir, plan, clock(), _parameters(settings)) as journal:
         applied = await apply(
             plan,
             registry,
-            lambda: read_usage(connections.sources, run.names, runtime.progress, clock, planned=True),
+            read_again,
             stop=stop,
             concurrency=settings.concurrency,
             report=_count_tags(plan, runtime.progress),
@@ -333,6 +368,8 @@ def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
         return REFUSED
     if result.proof is not None and not (result.proof.holds or result.proof.skipped):
         # A verification that failed or could not be completed must not be overlooked.
+        return 1
+    if result.incomplete:
         return 1
     fails = (
         (FailOn.DELETE_ERRORS in fail_on and result.verdict is Verdict.PARTIAL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -21,9 +21,9 @@ def describe_duration(duration: timedelta) -> str:
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"
 
 
-def day(moment: datetime, now: datetime) -> str:
+def day(moment: date, now: datetime) -> str:
     """
-    The day of a moment, with the year if it is not that of `now`.
+    A day, with the year if it is not that of `now`.
 
     >>> day(datetime(2026, 11, 19), datetime(2026, 11, 12)), day(datetime(2027, 1, 2), datetime(2026, 11, 12))
     ('19 Nov', '2 Jan 2027')

@@ -35,10 +35,8 @@ class PastUses:
     by_digest: Mapping[Digest, PastUse] = field(default_factory=dict)
     of_any: PastUse | None = None
 
-    def within(self, time: timedelta | None, now: datetime) -> PastUses:
-        """The uses less than this time ago; none without a time."""
-        if not time:
-            return NO_USES
+    def within(self, time: timedelta, now: datetime) -> PastUses:
+        """The uses less than this time ago."""
 
         def is_recent(use: PastUse) -> bool:
             return now - use.seen_at < time

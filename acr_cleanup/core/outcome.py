@@ -120,6 +120,7 @@ class Result:
         decisions of now.
     proof: the verification after the deletions; None if nothing was deleted or it was not
         requested.
+    incomplete: what this run saw could not be kept for the next one.
     """
 
     plan: Plan
@@ -134,6 +135,7 @@ class Result:
     undo: str = ""
     applied_plan: AppliedPlan | None = None
     proof: Proof | None = None
+    incomplete: bool = False
 
     @cached_property
     def counts(self) -> Counts:

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 
+from acr_cleanup.core.candidates import with_probation
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.plan_warnings import (
@@ -31,9 +31,8 @@ from acr_cleanup.core.plan_warnings import (
     UnreadableManifests,
 )
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
-from acr_cleanup.core.probation import probation_of
 from acr_cleanup.core.references import short
-from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
+from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep
 from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
 
@@ -74,9 +73,7 @@ def plan_repository(
     evidence = Evidence(inventory, usage, policy, now)
     reasons = keep_reasons(evidence)
     free = {tag.name for tag in inventory.tags if tag.name not in reasons}
-    candidates_now = removable(evidence, free)
-    waiting = _waiting(evidence, candidates_now)
-    removal = removable(evidence, free - waiting.keys(), waiting=waiting) if waiting else candidates_now
+    _, removal, waiting = with_probation(evidence, free)
     unreadable = bool(inventory.unknown)
     if unreadable and _all_kept(inventory, reasons) and not candidates(evidence):
         # No decision depends on these manifests, so they may not have been read. Do not report
@@ -87,11 +84,7 @@ def plan_repository(
         if tag.name in waiting:
             reasons[tag.name] = (waiting[tag.name],)
         elif tag.name not in reasons and tag.name not in removal.tags:
-            reason = _attached(inventory, tag, removal)
-            if tag.name in candidates_now.tags:
-                # It may go itself, but is kept with something that waits. It goes on being a candidate.
-                reason = replace(reason, rule=Rule.PROBATION, due=max(of_item.due or now for of_item in waiting.values()))
-            reasons[tag.name] = (reason,)
+            reasons[tag.name] = (_attached(inventory, tag, removal),)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
     steps = ordered_steps(inventory, removal)
     return RepositoryPlan(
@@ -101,13 +94,6 @@ def plan_repository(
         steps=steps,
         warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),
     )
-
-
-def _waiting(evidence: Evidence, removal: Removal) -> Mapping[str, KeepReason]:
-    """The tags and untagged manifests of a removal that are on probation, by name or digest."""
-    tags = (tag for tag in evidence.inventory.tags if tag.name in removal.tags)
-    alone = (evidence.inventory.manifests[digest] for digest in removal.alone)
-    return probation_of(evidence, (*tags, *alone))
 
 
 def _survives_reading(reason: KeepReason) -> bool:

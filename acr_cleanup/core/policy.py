@@ -23,7 +23,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.durations import describe_duration
-from acr_cleanup.core.history import PastUses
+from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.newest import KeepLastOf, counted_with, may_count, newest_tags
@@ -131,7 +131,8 @@ class Evidence:
     @property
     def past_uses(self) -> PastUses:
         """The uses in earlier runs, less than `used_within` ago."""
-        return self.usage.history.uses(self.inventory.name).within(self.policy.used_within, self.now)
+        within = self.policy.used_within
+        return self.usage.history.uses(self.inventory.name).within(within, self.now) if within else NO_USES
 
 
 KeptTags = Iterator[tuple[Tag, KeepReason]]
@@ -182,11 +183,10 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    # Checked last: a reason that applies in every shard is more useful than "belongs to another
-    # shard".
+    # Last: a reason that applies in every shard is more useful than "belongs to another shard".
     if not policy.shard.includes(name):
-        part = part_of(name, policy.shard.of)
-        detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
+        of, part = policy.shard.of, policy.shard.part
+        detail = f"its repository belongs to shard {part_of(name, of)} of {of}, and this run is {part}"
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     return None
 

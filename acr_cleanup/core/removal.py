@@ -32,7 +32,6 @@ from acr_cleanup.core.probation import probation_of
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.usage import UsageIndex
 
-
 _USED_BY = {
     Rule.IN_USE: "a workload runs or pins it",
     Rule.USED_RECENTLY: "an earlier run saw it in use",
@@ -139,15 +138,18 @@ def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
     return families | dict.fromkeys(inventory.families(evidence.usage.digests(inventory.name)), Rule.IN_USE)
 
 
-def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> frozenset[Digest]:
+def possible_subjects(
+    inventory: RepositoryInventory, deleted: AbstractSet[Digest], at_once: AbstractSet[Digest] | None = None
+) -> frozenset[Digest]:
     """
     Those of these manifests that may have a kept referrer, because not all subjects are known.
 
+    at_once: those that are deleted by this run; by default all.
     deleted: the manifests that are deleted. Where a backup is made, a deleted referrer counts, too.
     """
     referrers = inventory.possible_referrers
     if referrers and not inventory.all_referrers:
-        referrers -= deleted
+        referrers -= deleted if at_once is None else at_once
     return frozenset(deleted - inventory.asked) if referrers else frozenset()
 
 
@@ -167,7 +169,9 @@ class RemovableSet:
         # An orphan is deleted with its index, unless the whole repository is kept since then.
         self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
         alone = candidates(evidence)
-        self._alone = {digest for digest in alone if _edges_known(inventory.manifests[digest]) and digest not in waiting}
+        self._alone = {
+            digest for digest in alone if _edges_known(inventory.manifests[digest]) and digest not in waiting
+        }
         self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
         if inventory.unknown or inventory.locked or inventory.hidden:
             # Any manifest might be a child of one that is not listed or could not be read.

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from acr_cleanup.core.candidates import with_probation
 from acr_cleanup.core.policy import Evidence, keep_reasons
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import possible_subjects, removable
+from acr_cleanup.core.removal import possible_subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,11 @@ def open_questions(evidence: Evidence) -> SubjectQuestions:
     if not inventory.possible_referrers:
         return SubjectQuestions()
     reasons = keep_reasons(evidence)
-    free_tags = (tag.name for tag in inventory.tags if tag.name not in reasons)
-    deleted = removable(evidence, free_tags, provisional=True).manifests
-    subjects = possible_subjects(inventory, deleted)
+    free_tags = {tag.name for tag in inventory.tags if tag.name not in reasons}
+    candidates, removal, _ = with_probation(evidence, free_tags, provisional=True)
+    # A candidate that waits is kept, but it must be known whether it is one.
+    deleted = removal.manifests
+    subjects = possible_subjects(inventory, candidates.manifests, deleted)
     if not subjects:
         return SubjectQuestions()
     referrers = inventory.possible_referrers - (frozenset() if inventory.all_referrers else deleted)

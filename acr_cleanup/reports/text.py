@@ -82,6 +82,8 @@ class TextReport(TextPage):
     def blocks(self) -> Iterator[Block]:
         view = View(self.result)
         yield Line(((headline(view), _STYLES[view.tone]),))
+        if view.probation:
+            yield Line(((view.probation, "bold"),))
         yield from section(self._problems(view))
         yield from section(self._totals(view))
         yield from section(self._table(view))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import LoginChoice
+from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.references import RegistryHost
 
 if TYPE_CHECKING:
@@ -45,7 +46,13 @@ async def open_azure(
 
 @asynccontextmanager
 async def open_registry(
-    azure: Azure, host: RegistryHost, *, audience: str, concurrency: int, include_locked: bool = False
+    azure: Azure,
+    host: RegistryHost,
+    *,
+    audience: str,
+    concurrency: int,
+    include_locked: bool = False,
+    bodies: BodyMemory | None = None,
 ) -> AsyncIterator[AcrRegistry]:
     """
     Open the registry to read and delete.
@@ -53,6 +60,7 @@ async def open_registry(
     audience: of the tokens that the registry takes.
     concurrency: requests in flight at once.
     include_locked: also ask for the right to remove locks.
+    bodies: what is known of manifests; what is read is added.
     """
     from acr_cleanup.registry import acr, tokens  # noqa: PLC0415
 
@@ -63,5 +71,6 @@ async def open_registry(
         audience=audience,
         concurrency=concurrency,
         actions=tokens.UNLOCKING if include_locked else tokens.DELETING,
+        bodies=bodies,
     ) as registry:
         yield registry
