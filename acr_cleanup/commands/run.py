@@ -284,6 +284,7 @@ async def clean(
         undo=run.undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
+        ledger=run.ledger.described if run.ledger is not None else "",
         incomplete=ledger_fault,
     )
 

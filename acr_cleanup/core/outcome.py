@@ -120,6 +120,7 @@ class Result:
         decisions of now.
     proof: the verification after the deletions; None if nothing was deleted or it was not
         requested.
+    ledger: one sentence on what is known of earlier runs; empty without a ledger.
     incomplete: what this run saw could not be kept for the next one.
     """
 
@@ -135,6 +136,7 @@ class Result:
     undo: str = ""
     applied_plan: AppliedPlan | None = None
     proof: Proof | None = None
+    ledger: str = ""
     incomplete: bool = False
 
     @cached_property

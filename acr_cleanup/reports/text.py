@@ -158,6 +158,8 @@ class TextReport(TextPage):
             yield fact("Sizes", view.size_note)
         if result.undo:
             yield fact("Undo", words.plain(result.undo, 1000))
+        if result.ledger:
+            yield fact("Ledger", result.ledger)
         yield fact("Policy", words.plain(policy_sentence(self.result.plan.policy), 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 

@@ -96,6 +96,14 @@ class LedgerKeeper:
         age = self.now - self._read.written_at
         return age if age > max(LONGEST_GAP, 2 * options) else None
 
+    @property
+    def described(self) -> str:
+        """What is known of earlier runs, in one sentence."""
+        if self._read is None:
+            return ""
+        written, since = day(self._read.written_at, self.now), day(self._read.started_at, self.now)
+        return f"The ledger was written on {written} by the last run, and reaches back to {since}."
+
     def _warnings(self) -> Iterator[str]:
         within, name = self.policy.used_within, f"The ledger {quoted(self.path, 120)}"
         waits = " Every candidate waits." if self.policy.probation else ""
