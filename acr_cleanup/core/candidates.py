@@ -13,33 +13,38 @@ from acr_cleanup.core.removal import Removal, removable
 
 def with_probation(
     evidence: Evidence, free_tags: AbstractSet[str], *, provisional: bool = False
-) -> tuple[Removal, Removal, Mapping[str, KeepReason]]:
+) -> tuple[Removal, Mapping[str, KeepReason]]:
     """
-    The candidates for deletion; those that may be deleted now; and why the others must wait, by tag name or digest.
+    What may be deleted now, and why other candidates must wait, by tag name or digest.
 
     What is kept together with something that waits is waiting, too. If such a manifest lost its last
-    tag now, no later run would delete it.
+    tag now, no later run would delete it. The referrers of a candidate that waits are not asked for:
+    they are when it may be deleted.
 
     free_tags, provisional: see `removable`.
     """
+    if not evidence.policy.probation:
+        return removable(evidence, free_tags, provisional=provisional), {}
     inventory = evidence.inventory
-    candidates_now = removable(evidence, free_tags, provisional=provisional)
-    tags = [tag for tag in inventory.tags if tag.name in candidates_now.tags]
-    alone = (inventory.manifests[digest] for digest in candidates_now.alone)
+    candidates = removable(evidence, free_tags, provisional=True)
+    tags = [tag for tag in inventory.tags if tag.name in candidates.tags]
+    alone = (inventory.manifests[digest] for digest in candidates.alone)
     waiting = probation_of(evidence, (*tags, *alone))
-    removal, together = candidates_now, waiting
+    together = waiting
     while together:
-        removal = removable(evidence, free_tags - waiting.keys(), provisional=provisional, waiting=waiting)
-        kept = candidates_now.manifests - removal.manifests
+        left = removable(evidence, free_tags - waiting.keys(), provisional=True, waiting=waiting)
         untagged = {
-            digest for digest in kept if all(tag.name in removal.tags for tag in inventory.tags_of.get(digest, ()))
+            digest
+            for digest in candidates.manifests - left.manifests
+            if all(tag.name in left.tags for tag in inventory.tags_of.get(digest, ()))
         }
         last = max(reason.due or evidence.now for reason in waiting.values())
         detail = f"belongs to something on probation, deletable from {day(last, evidence.now)}"
         together = {
             tag.name: KeepReason(Rule.PROBATION, detail, due=last)
             for tag in tags
-            if tag.name not in waiting and (tag.name not in removal.tags or tag.digest in untagged)
+            if tag.name not in waiting and (tag.name not in left.tags or tag.digest in untagged)
         }
-        waiting |= together
-    return candidates_now, removal, waiting
+        waiting = waiting | together
+    free_now = free_tags - waiting.keys()
+    return removable(evidence, free_now, provisional=provisional, waiting=waiting), waiting

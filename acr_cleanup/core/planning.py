@@ -73,7 +73,7 @@ def plan_repository(
     evidence = Evidence(inventory, usage, policy, now)
     reasons = keep_reasons(evidence)
     free = {tag.name for tag in inventory.tags if tag.name not in reasons}
-    _, removal, waiting = with_probation(evidence, free)
+    removal, waiting = with_probation(evidence, free)
     unreadable = bool(inventory.unknown)
     if unreadable and _all_kept(inventory, reasons) and not candidates(evidence):
         # No decision depends on these manifests, so they may not have been read. Do not report

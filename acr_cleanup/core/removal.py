@@ -138,18 +138,15 @@ def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
     return families | dict.fromkeys(inventory.families(evidence.usage.digests(inventory.name)), Rule.IN_USE)
 
 
-def possible_subjects(
-    inventory: RepositoryInventory, deleted: AbstractSet[Digest], at_once: AbstractSet[Digest] | None = None
-) -> frozenset[Digest]:
+def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> frozenset[Digest]:
     """
     Those of these manifests that may have a kept referrer, because not all subjects are known.
 
-    at_once: those that are deleted by this run; by default all.
     deleted: the manifests that are deleted. Where a backup is made, a deleted referrer counts, too.
     """
     referrers = inventory.possible_referrers
     if referrers and not inventory.all_referrers:
-        referrers -= deleted if at_once is None else at_once
+        referrers -= deleted
     return frozenset(deleted - inventory.asked) if referrers else frozenset()
 
 

@@ -45,10 +45,8 @@ def open_questions(evidence: Evidence) -> SubjectQuestions:
         return SubjectQuestions()
     reasons = keep_reasons(evidence)
     free_tags = {tag.name for tag in inventory.tags if tag.name not in reasons}
-    candidates, removal, _ = with_probation(evidence, free_tags, provisional=True)
-    # A candidate that waits is kept, but it must be known whether it is one.
-    deleted = removal.manifests
-    subjects = possible_subjects(inventory, candidates.manifests, deleted)
+    deleted = with_probation(evidence, free_tags, provisional=True)[0].manifests
+    subjects = possible_subjects(inventory, deleted)
     if not subjects:
         return SubjectQuestions()
     referrers = inventory.possible_referrers - (frozenset() if inventory.all_referrers else deleted)

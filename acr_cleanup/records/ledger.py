@@ -36,7 +36,7 @@ class LedgerCandidates(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     since: Moment
     items: Packed
-    """Base64 of eight bytes for each: a hash of the tag, its digest and the time of its push."""
+    """Base64 of seven bytes for each: a hash of the tag, its digest and the time of its push."""
 
 
 class LedgerBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):

@@ -16,7 +16,7 @@ from acr_cleanup.core.packed_set import PackedSet
 from acr_cleanup.core.references import Digest
 from acr_cleanup.records.ledger import ANY_IMAGE, Ledger, LedgerBody, LedgerCandidates, LedgerRepository, LedgerUse
 
-KEY = 8
+KEY = 7
 """Bytes of the hash of a candidate. If two of a million had the same one, one might wait less long."""
 
 Uses = Mapping[str, PastUse]
