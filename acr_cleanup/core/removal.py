@@ -289,12 +289,15 @@ def reasons_to_keep(
     inventory = evidence.inventory
     reasons = tuple(_reasons(evidence, used, deleted_tags, deleted_manifests, digest))
     yield from reasons
-    if not reasons and possible_subjects(inventory, {digest}):
+    if reasons:
+        return
+    manifest = inventory.manifests.get(digest)
+    if manifest is not None and (waiting := probation_of(evidence, (manifest,))):
+        # Who refers to it is asked for only when it may be deleted.
+        yield from (Reason(reason.rule, reason.detail, reason.due) for reason in waiting.values())
+    elif possible_subjects(inventory, {digest}):
         detail = "another manifest of this repository cannot be read, and might be attached to it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
-    elif not reasons and digest in inventory.manifests:
-        for reason in probation_of(evidence, (inventory.manifests[digest],)).values():
-            yield Reason(reason.rule, reason.detail, reason.due)
 
 
 def _reasons(
