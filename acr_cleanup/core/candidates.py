@@ -1,4 +1,4 @@
-"""What no rule keeps: the candidates for deletion, and which of them are on probation."""
+"""The candidates for deletion, and which of them are on probation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def with_probation(
     evidence: Evidence, free_tags: AbstractSet[str], *, provisional: bool = False
 ) -> tuple[Removal, Mapping[str, KeepReason]]:
     """
-    What may be deleted now, and why other candidates must wait, by tag name or digest.
+    Separate the candidates that may be deleted now from those on probation.
 
-    What is kept together with something that waits is waiting, too. If such a manifest lost its last
-    tag now, no later run would delete it. The referrers of a candidate that waits are not asked for:
-    they are when it may be deleted.
+    Returns the removal, and the keep reasons of the others by tag name or digest. Candidates that are
+    related to a waiting one wait, too: if a manifest lost its last tag now, no later run would delete
+    it. The referrers of a waiting candidate are not requested before it may be deleted.
 
     free_tags, provisional: see `removable`.
     """

@@ -1,5 +1,5 @@
 """
-What earlier runs saw: past uses, and since when a tag or manifest has been a candidate for deletion.
+The records of earlier runs: past uses, and since when a tag or manifest has been a candidate.
 
 A cluster is read at one moment, so a job that runs at night is not seen by day. A past use keeps its
 tag like a use, for a time. It brings no repository into scope.
@@ -73,7 +73,7 @@ class History(Protocol):
         ...
 
     def uses(self, repository: str) -> PastUses:
-        """The past uses of a repository, whatever their age."""
+        """All past uses of a repository, of any age."""
         ...
 
     def candidate_since(self, repository: str, item: Tag | Manifest) -> datetime | None:

@@ -1,5 +1,5 @@
 """
-What the bodies of manifests say, from earlier runs and from this one.
+The children and subjects in the bodies of manifests, from earlier runs and from this one.
 
 A body never changes: its digest is its name. So each is read once in the life of a registry.
 """
@@ -14,7 +14,7 @@ from acr_cleanup.core.packed_set import PackedSet
 from acr_cleanup.core.references import Digest
 
 PREFIX = 12
-"""Bytes of a digest that identify a body without references: 96 bits, so that nobody can forge an equal one."""
+"""Bytes of a digest that identify a body without references: with 96 bits, an equal one cannot be forged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """
 Probation: a candidate for deletion waits until several runs have found it to be one.
 
-What waits is announced with its date. A use, a moved tag and a new push start the time anew.
+Reports announce each waiting tag with its date. A use, a moved tag and a new push start the time anew.
 """
 
 from __future__ import annotations

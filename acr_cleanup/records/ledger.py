@@ -1,5 +1,5 @@
 """
-The ledger: what earlier runs saw, in one small file that each run reads and writes again.
+The ledger: the observations of earlier runs, in one small file that each run reads and writes again.
 
 Unknown members are refused, because the hash does not cover members that are not read.
 `records.ledger_file` reads and writes it.
@@ -64,7 +64,7 @@ class LedgerRepository(msgspec.Struct, forbid_unknown_fields=True, omit_defaults
 
 class Ledger(msgspec.Struct, forbid_unknown_fields=True):
     """
-    What the runs on one registry saw: the last use of each image, and since when each tag has been a
+    The observations of all runs on one registry: the last use of each image, and since when each tag has been a
     candidate for deletion. The bodies of manifests are remembered as well.
     """
 

@@ -27,7 +27,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 _MAX_AHEAD = timedelta(days=366)
 """How far the time of a record may be after the run that wrote it, if the registry's clock was ahead of the machine's."""
 
-_RESTORE = "Restore the ledger that the last run wrote, or remove the file: then all that it knew starts anew."
+_RESTORE = "Restore the ledger that the last run wrote, or remove the file: then a new one begins."
 _GZIP = b"\x1f\x8b"
 
 
@@ -63,7 +63,7 @@ FileStamp = tuple[int, int, int]
 
 
 def stamp(path: Path) -> FileStamp | None:
-    """What changes whenever the file is replaced; None if there is none."""
+    """Return a value that differs whenever the file was replaced; None without a file."""
     try:
         status = path.lstat()
     except (OSError, ValueError):
@@ -157,7 +157,7 @@ def _create(path: Path) -> int:
 
 def _unwritable(path: Path, error: Exception) -> LedgerError:
     seen = f"The ledger cannot be written: {_reason(error)}."
-    return _error(path, seen, "Free disk space, or name another file: what this run saw must not be lost.")
+    return _error(path, seen, "Free disk space, or name another file: the next run needs the observations of this one.")
 
 
 def _reason(error: Exception) -> str:

@@ -1,5 +1,5 @@
 """
-The ledger in a run: what earlier runs saw is read before the plan, what this run saw is written after it.
+The ledger in a run: it is read before the plan, and written after it with what this run saw.
 
 A dry run writes it too. It sees as much as a run that deletes.
 """
@@ -98,7 +98,7 @@ class LedgerKeeper:
 
     @property
     def described(self) -> str:
-        """What is known of earlier runs, in one sentence."""
+        """Describe the records of earlier runs in one sentence."""
         if self._read is None:
             return ""
         written, since = day(self._read.written_at, self.now), day(self._read.started_at, self.now)
@@ -202,7 +202,7 @@ class LedgerKeeper:
             self.policy,
             plan,
             names,
-            # What is unused is known only if everything was read.
+            # Only a run that read everything knows what is unused.
             begins=not (plan.blockers or late),
         )
         ledger = Ledger(

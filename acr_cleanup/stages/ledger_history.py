@@ -24,7 +24,7 @@ Uses = Mapping[str, PastUse]
 
 
 class RecordedRepository:
-    """The entry of one repository. What is not asked for is not decoded."""
+    """The entry of one repository. Its parts are decoded at the first use."""
 
     def __init__(self, entry: LedgerRepository) -> None:
         self.entry = entry
