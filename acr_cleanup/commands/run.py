@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.known_bodies import BodyMemory
-from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
+from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
@@ -32,8 +32,8 @@ from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warnin
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
-from acr_cleanup.stages.cache_rules import read_cache_rules
-from acr_cleanup.stages.connect import open_azure, open_registry
+from acr_cleanup.stages.cache_rules import CacheRules
+from acr_cleanup.stages.connect import log_in, open_azure, open_registry
 from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
@@ -54,6 +54,10 @@ async def _unknown() -> Undo:
     return Undo()
 
 
+async def _done() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Connections:
     """Everything outside this process that a run reads or changes."""
@@ -64,6 +68,8 @@ class Connections:
     """Asks Azure whether deleted manifests can be restored."""
     untagged_expire: Callable[[], Awaitable[bool]] = never
     """Asks Azure whether a policy of the registry may delete manifests without a tag."""
+    log_in: Callable[[], Awaitable[None]] = _done
+    """Asks for every token that the run will need."""
     bodies: BodyMemory = field(default_factory=BodyMemory)
     """What the client of the registry knows of manifests."""
 
@@ -130,8 +136,21 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             configured_clusters(azure, settings),
             partial(policies.can_restore, backup=settings.backup),
             policies.untagged_expire,
+            partial(log_in, azure, token_scopes(settings)),
             bodies,
         )
+
+
+def token_scopes(settings: Settings) -> dict[str, str]:
+    """Return the scopes of all tokens that these settings need, and what they are for."""
+    azure = settings.services - {"auto"} or settings.subscriptions or settings.registry_subscription_id
+    scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
+    if azure or any(target.in_azure for target in settings.clusters):
+        scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
+    for target in settings.clusters:
+        for scope in target.token_scopes():
+            scopes.setdefault(scope, f"the API server of {target.key}")
+    return scopes
 
 
 def service_choice(settings: Settings) -> ServiceChoice:
@@ -156,13 +175,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.helm_history,
         settings.waive,
         dict(settings.mirrors),
-        partial(
-            read_cache_rules,
-            azure,
-            settings.registry,
-            settings.registry_subscription_id,
-            settings.registry_resource_group,
-        ),
+        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
@@ -217,8 +230,10 @@ async def clean(
                 settings.ledger, host, settings.policy, started, connections.bodies, registry.now
             )
             ledger.open()
+            await unless_stopped(connections.log_in(), stop)
             run.names = await unless_stopped(read_repository_names(registry, runtime), stop)
-            usage = ledger.attach(await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop))
+            reading = read_usage(sources, run.names, runtime.progress, clock, registry=settings.registry)
+            usage = ledger.attach(await unless_stopped(reading, stop))
             run.plan = await unless_stopped(
                 make_plan(
                     registry,
@@ -256,7 +271,7 @@ async def clean(
     except Exception as error:  # noqa: BLE001  # reports must be written on every way out
         fault = unexpected(error)
         run.errors = (*run.blockers, Blocker("acr-cleanup", "", fault.seen, fault.remedy))
-    of_ledger, ledger_fault = _write_ledger(run, clock())
+    kept = run.ledger is None or run.ledger.close(run.plan if run.planned else None, clock(), run.names)
     return Result(
         plan=run.plan,
         verdict=verdict_of(
@@ -278,27 +293,15 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
-            *of_ledger,
+            *(run.ledger.warnings if run.ledger is not None else ()),
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
         ledger=run.ledger.described if run.ledger is not None else "",
-        incomplete=ledger_fault,
+        incomplete=not kept,
     )
-
-
-def _write_ledger(run: _Run, now: datetime) -> tuple[tuple[str, ...], bool]:
-    """Write what this run saw. Returns warnings, and whether it could not be written."""
-    if run.ledger is None or not run.planned:
-        return (), False
-    try:
-        return run.ledger.write(run.plan, now, run.names), False
-    except AcrCleanupError as error:
-        return (f"{error} The next run does not know what this one saw.",), True
-    except Exception as error:  # noqa: BLE001  # deletions must be reported all the same
-        return (f"The ledger could not be written. {unexpected(error)}",), True
 
 
 async def _delete(
@@ -330,10 +333,13 @@ async def _delete(
             untagged_expire=connections.untagged_expire,
             on_inventory=witness.look,
         )
-    if not settings.verify:
-        return applied, None
-    runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-    return applied, await verify(plan, witness, applied.outcomes, registry, stop)
+        if not settings.verify:
+            return applied, None
+        runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
+        proof = await verify(plan, witness, applied.outcomes, registry, stop)
+        taken = outcomes_of_taken(proof)
+        journal.add_taken(taken)
+    return replace(applied, outcomes=(*applied.outcomes, *taken)), proof
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:

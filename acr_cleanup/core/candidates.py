@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from acr_cleanup.core.durations import day
 from acr_cleanup.core.policy import Evidence, KeepReason, Rule
 from acr_cleanup.core.probation import probation_of
 from acr_cleanup.core.removal import Removal, removable
+from acr_cleanup.core.retention import day
 
 
 def with_probation(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from acr_cleanup.core.durations import day
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.policy import Evidence, KeepReason, Rule
+from acr_cleanup.core.retention import day
 
 
 def probation_of(evidence: Evidence, items: Iterable[Tag | Manifest]) -> dict[str, KeepReason]:

@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from acr_cleanup import __version__
-from acr_cleanup.core.durations import day, describe_duration
 from acr_cleanup.core.history import PastUse
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.known_bodies import PREFIX, BodyMemory, prefix_of
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.policy import Evidence, KeepReason, RetentionPolicy, Rule, mentions_of
+from acr_cleanup.core.policy import Evidence, KeepReason, Rule, mentions_of
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.retention import RetentionPolicy, day, describe_duration
 from acr_cleanup.core.usage import Blocker, Outside, UsageIndex
+from acr_cleanup.errors import unexpected
 from acr_cleanup.quoting import in_utc, quoted
 from acr_cleanup.records.encoding import lazy
 from acr_cleanup.records.ledger import ANY_IMAGE, LEDGER_VERSION, Ledger, LedgerRepository
@@ -50,6 +51,7 @@ class LedgerKeeper:
     path: None: the run has none, and nothing is remembered.
     bodies: what the ledger knows of manifests; the registry's client adds to it.
     registry_time: the registry's own clock.
+    warnings: sentences, after `close`.
     """
 
     path: Path | None
@@ -58,6 +60,7 @@ class LedgerKeeper:
     now: datetime
     bodies: BodyMemory = field(default_factory=BodyMemory)
     registry_time: Callable[[], datetime | None] = lambda: None
+    warnings: list[str] = field(default_factory=list)
     _read: Ledger | None = None
     _stamp: FileStamp | None = None
     _outside: Outside = field(default_factory=Outside)
@@ -174,9 +177,26 @@ class LedgerKeeper:
 
     # -- what the next run reads ---------------------------------------------------------------------
 
-    def write(self, plan: Plan, now: datetime, names: Collection[str] | None) -> tuple[str, ...]:
+    def close(self, plan: Plan | None, now: datetime, names: Collection[str] | None) -> bool:
         """
-        Write the ledger for the next run. Returns warnings. Raises `LedgerError` if it cannot be written.
+        Write the ledger, and add to `warnings`. Returns whether the next run will know what this one saw.
+
+        plan: None if none was made; nothing is written then.
+        """
+        try:
+            if plan is not None:
+                self.write(plan, now, names)
+        except LedgerError as error:
+            self.warnings.append(f"{error} The next run does not know what this one saw.")
+            return False
+        except Exception as error:  # noqa: BLE001  # deletions must be reported all the same
+            self.warnings.append(f"The ledger could not be written. {unexpected(error)}")
+            return False
+        return True
+
+    def write(self, plan: Plan, now: datetime, names: Collection[str] | None) -> None:
+        """
+        Write the ledger for the next run. Raises `LedgerError` if it cannot be written.
 
         now: the clock of this machine at this moment.
         names: of the registry's repositories; None if they are unknown.
@@ -185,7 +205,7 @@ class LedgerKeeper:
         behind = timedelta() if registry_time is None else registry_time - now
         # With the clock ahead, later runs would refuse a ledger from the future. The plan is blocked.
         if self.path is None or self._outside.blockers or behind < -CLOCK_SKEW:
-            return ()
+            return
         late = behind > CLOCK_SKEW
         new = NewEntries(
             self._history.repositories,
@@ -219,12 +239,9 @@ class LedgerKeeper:
         entries = ledger.repositories
         ledger.repositories = lazy(lambda: entries)
         write_ledger(self.path, ledger)
-        if not late:
-            return ()
-        lag = words.age(behind)
-        return (
-            f"The clock of this machine is {lag} behind the registry's: no tag begins its probation. Set the clock.",
-        )
+        if late:
+            lag = f"The clock of this machine is {words.age(behind)} behind the registry's"
+            self.warnings.append(f"{lag}: no tag begins its probation. Set the clock.")
 
 
 def _is_candidate(reasons: Sequence[KeepReason] | Sequence[Reason]) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from acr_cleanup.core.history import PastUse
 from acr_cleanup.core.known_bodies import PREFIX, BodyMemory, RepositoryBodies
 from acr_cleanup.core.plan import Plan
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.selection import patterns
 from acr_cleanup.records.ledger import Ledger, LedgerBody, LedgerCandidates, LedgerRepository
 from acr_cleanup.stages.ledger_history import (

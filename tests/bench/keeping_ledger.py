@@ -20,8 +20,9 @@ from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.media_types import OCI_IMAGE
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope
+from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import ClusterScan, ImageUse, UsageIndex
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.stages.ledger import LedgerKeeper

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.core.durations import day
 from acr_cleanup.core.history import NO_USES, History, NoHistory, PastUse, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.known_bodies import BodyMemory, KnownBody, RepositoryBodies, prefix_of
 from acr_cleanup.core.packed_set import PackedSet
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy, day
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.subjects import open_questions
 from acr_cleanup.core.usage import ImageUse

@@ -52,8 +52,8 @@ def make_fifo(shop: LedgerWorld) -> None:
     os.mkfifo(shop.ledger)
 
 
-def write(data: bytes) -> Callable[[LedgerWorld], None]:
-    return lambda shop: shop.ledger.write_bytes(data) and None
+def write(data: bytes) -> Callable[[LedgerWorld], object]:
+    return lambda shop: shop.ledger.write_bytes(data)
 
 
 DAMAGE: dict[str, tuple[Callable[[LedgerWorld], object], str]] = {
