@@ -8,6 +8,7 @@ from functools import partial
 
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.verification import full_name
@@ -19,13 +20,14 @@ from acr_cleanup.registry.requests import RegistryRequests
 
 class EdgeReader:
     """
-    Reads bodies and lists of referrers, each once in a run.
+    Reads bodies and lists of referrers, each once in a run. Bodies that earlier runs read are `known`.
 
     Every method raises as `AcrRegistry` does.
     """
 
-    def __init__(self, requests: RegistryRequests, *, concurrency: int) -> None:
+    def __init__(self, requests: RegistryRequests, known: BodyMemory, *, concurrency: int) -> None:
         self._requests = requests
+        self._known = known
         self._concurrency = concurrency
         # A digest's content never changes, so it is read once. The key holds the repository too:
         # a repository may list a manifest whose content it has lost, while another still has it.
@@ -211,6 +213,8 @@ class EdgeReader:
             return await self._read_put_aside(repository, manifest)
         key = (repository, manifest.digest)
         if key not in self.bodies:
+            if (recalled := self._known.recall(repository, manifest)) is not None:
+                return recalled
             try:
                 body = await self.read_body(*key)
             except RegistryError:
@@ -225,6 +229,7 @@ class EdgeReader:
                 gone.add(manifest.digest)
                 return None
             self.bodies[key] = body
+            self._known.note(repository, manifest, body.of(manifest))
         return self.bodies[key].of(manifest)
 
     async def _read_put_aside(self, repository: str, manifest: Manifest) -> Manifest:
@@ -264,10 +269,15 @@ class EdgeReader:
     # -- subjects of possible referrers ------------------------------------------------------------
 
     def _recall(self, inventory: RepositoryInventory) -> RepositoryInventory:
-        """Add the subjects that this run knows already."""
+        """Add the subjects that this run or an earlier one has read."""
         subjects = self._subjects.get(inventory.name, {})
         known = inventory.possible_referrers & subjects.keys()
-        return inventory.with_edges(_with_subject(inventory, digest, subjects[digest]) for digest in known)
+        recalled = (
+            self._known.recall(inventory.name, inventory.manifests[digest])
+            for digest in inventory.possible_referrers - known
+        )
+        of_this_run = (_with_subject(inventory, digest, subjects[digest]) for digest in known)
+        return inventory.with_edges((*of_this_run, *(manifest for manifest in recalled if manifest is not None)))
 
     async def _with_earlier_lists(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """Use the lists of referrers from an earlier check of this repository, as far as they are complete."""
@@ -292,6 +302,8 @@ class EdgeReader:
                 body = await self.read_body(inventory.name, digest)
                 if body is not None:
                     subjects[digest] = body.subject
+                    listed = inventory.manifests[digest]
+                    self._known.note(inventory.name, listed, body.of(listed))
                 elif await self._is_gone(inventory.name, digest):
                     gone.add(digest)
                 else:

@@ -29,13 +29,16 @@ VALUES = {
     "waive": "production: pods", "mirrors": "docker.io=hub", "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
-    "keep-last-of": "tags", "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
+    "keep-last-of": "tags", "used-within": "14d", "probation": "6d", "ledger": "ledger.json",
+    "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
     "fail-on": "warnings", "summary": "false", "report-dir": "elsewhere", "log-level": "debug",
 }  # fmt: skip
 """A value of each input that differs from its default."""
 TOGETHER = {
+    "used-within": {"ledger": "ledger.json"},
+    "probation": {"ledger": "ledger.json"},
     "keep-last-by": {"keep-last": "2"},
     "client-id": {"auth-type": "oidc", "tenant-id": SUBSCRIPTION},
     "tenant-id": {"auth-type": "oidc", "client-id": SUBSCRIPTION},
