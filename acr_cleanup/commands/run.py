@@ -31,7 +31,7 @@ from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warnin
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
-from acr_cleanup.stages.cache_rules import read_cache_rules
+from acr_cleanup.stages.cache_rules import CacheRules
 from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
@@ -149,13 +149,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.helm_history,
         settings.waive,
         dict(settings.mirrors),
-        partial(
-            read_cache_rules,
-            azure,
-            settings.registry,
-            settings.registry_subscription_id,
-            settings.registry_resource_group,
-        ),
+        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
