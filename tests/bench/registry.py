@@ -74,14 +74,14 @@ def _subjects(name: str, kind: str, kept: int, old: int, allowed: int, manifests
         request["method"] == "GET" and request["path"].startswith("/v2/") and request["status"] == 200
         for request in world.requests
     )
+    indexes = "indexes" in kind
+    smaller = f"≤ {allowed}, the smaller side{' besides the indexes' if indexes else ''}"
     return Row(
         f"bodies and lists of referrers for {old} deleted and {kept} kept {kind}",
         f"{ours}",
-        f"one for each manifest: {(kept + old) * (3 if 'indexes' in kind else 1)}",
+        f"one for each manifest: {(kept + old) * (3 if indexes else 1)}",
         f"{ours}",
-        f"≤ {allowed}, the smaller side{' besides the indexes' if 'indexes' in kind else ''}"
-        if allowed
-        else "none: they cannot have a subject",
+        smaller if allowed else "none: they cannot have a subject",
         ours <= allowed,
     )
 
