@@ -28,7 +28,7 @@ def outcome(kind: OutcomeKind, digest: str, name: str | None = None, size: int =
 
 
 def test_taken_manifest_has_an_outcome_for_each_of_its_tags() -> None:
-    """What the registry deleted because of this run counts as deleted."""
+    """A kept manifest that the registry deleted because of this run counts as deleted."""
 
     def broken(name: str, taken: str | None) -> Broken:
         return Broken(REPOSITORY, name, "was kept", taken=None if taken is None else d(taken))

@@ -72,7 +72,7 @@ def test_sibling_of_a_kept_child_is_asked_once() -> None:
     assert {step.digest for step in plan_repository(known, usage(), RetentionPolicy(), NOW).steps} == {d("old")}
 
 
-def test_children_of_an_index_that_goes_whole_are_not_asked() -> None:
+def test_children_of_a_completely_deleted_index_are_not_read() -> None:
     old = inventory(
         [tag("old", "old"), tag("x", "x", days=1)], [index("old", ["a", "b"]), oci("a"), oci("b"), image("x")]
     )
