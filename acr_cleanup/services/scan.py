@@ -17,7 +17,7 @@ from acr_cleanup.access.arm_fields import first
 from acr_cleanup.access.arm_requests import Requests, Resource, status_of
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.pullers import read_pullers
-from acr_cleanup.access.read_failure import ReadFailure, or_waive
+from acr_cleanup.access.read_failure import ReadFailure, attempt, or_waive
 from acr_cleanup.access.resource_graph import Discovered, discover
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.concurrency import gather
@@ -26,7 +26,7 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.services import special, table
 from acr_cleanup.services.app_service import read_site
 from acr_cleanup.services.images import Findings
-from acr_cleanup.services.reader import AT_ONCE, Reader, ReadResource, ServiceSearch, TypeReading, attempt
+from acr_cleanup.services.reader import AT_ONCE, Reader, ReadResource, ServiceSearch, TypeReading
 from acr_cleanup.services.table import OF_REGISTRY, REGISTRIES, TOLD, TYPES, ServiceGroup, ServiceType
 
 _READERS: dict[ServiceType, ReadResource] = {
@@ -107,7 +107,7 @@ class _Run:
 
     async def read_registry(self) -> None:
         """Find the registry; read the lists below it, and who may pull."""
-        self.registry, self.registry_failure = await attempt("the registry", self._find_registry)
+        self.registry, self.registry_failure = await attempt("find the registry", self._find_registry)
         if self.registry is None:
             await self._all_read.wait()
             listed = (item for reading in self.readings.values() for type_ in reading.types for item in type_.listed)

@@ -12,7 +12,7 @@ from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import SERVICES, ImageUse
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, read_image
-from acr_cleanup.services.reader import Reader, decoded, is_registry, read_row
+from acr_cleanup.services.reader import Reader, decoded_fields, is_registry, read_row
 from acr_cleanup.services.table import CONNECTED, REGISTRIES, TASKS, WORKSPACES
 
 BUILT_IMAGES = "azureml/"
@@ -61,7 +61,7 @@ async def read_task(reader: Reader, task: Resource) -> Findings:
 
 def _other_cleaner(task: Resource) -> Iterator[str]:
     """Report a task that deletes images on a schedule. It does not know what is in use."""
-    script = decoded(task, TASKS.encoded[0], Findings())
+    script = "".join(decoded_fields(task, TASKS, Findings()).values())
     timers = [place.value for place in places(task.body, "properties.trigger.timerTriggers[]")]
     schedules = [str(first(timer, "schedule")) for timer in timers if _is_enabled(first(timer, "status"))]
     if not (_PURGE.search(script) and schedules and _is_enabled(first(task.body, "properties.status"))):
