@@ -25,7 +25,6 @@ from acr_cleanup.services.reader import AT_ONCE, Reader, guarded
 from acr_cleanup.services.table import SITES, Item
 
 _FIELDS = ("properties.linuxFxVersion", "properties.windowsFxVersion")
-_COMPOSED = frozenset({"COMPOSE", "KUBE"})
 _SIDECAR = Item(images=("properties.image",))
 _COMPOSE = Item(images=("compose.services.*.image",))
 
@@ -80,7 +79,7 @@ def read_versions(config: dict[str, Any], workload: Workload, reader: Reader, fi
     for path in _FIELDS:
         value = first(config, path)
         form, _, rest = value.partition("|") if isinstance(value, str) else ("", "", "")
-        if form.strip().upper() in _COMPOSED:
+        if form.strip().upper() in {"COMPOSE", "KUBE"}:
             for body in _documents(rest, path, workload):
                 findings.add(reader.read(Resource("", "", body), _COMPOSE, workload))
         elif value and (form.strip().upper() == "DOCKER" or reader.search.registry.mentioned_in(str(value))):

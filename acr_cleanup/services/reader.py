@@ -39,9 +39,7 @@ class ServiceSearch:
     registry_subscription, registry_group: where the registry is, if it is known.
     cache_rules: those of the registry, if they are read already.
     groups: which services: names of `ServiceGroup`, or `auto` for all.
-    required: a subscription that is not seen as a whole is a blocker.
-    revisions: how many inactive revisions of each Container App count as used.
-    site_snapshots: how many snapshots of the configuration of each site count as used.
+    required, revisions, site_snapshots: `require-all-services`, `container-app-revisions`, `app-service-snapshots`.
     known_clusters: resource ids of the configured clusters and hosts of their API servers, in lower case.
     pullers: also list who else may pull.
     """
@@ -69,11 +67,7 @@ class ServiceSearch:
 
 @dataclass(frozen=True, slots=True)
 class TypeReading:
-    """
-    The resources of one type in one subscription.
-
-    failure: why the list of its resources could not be read.
-    """
+    """The resources of one type in one subscription. `failure`: why the list of them could not be read."""
 
     row: ServiceType
     findings: Findings
@@ -166,26 +160,23 @@ async def guarded(name: str, read: Callable[[], Awaitable[Findings]]) -> Finding
     return findings or Findings(failures=[failure] if failure else [])
 
 
-async def read_row(row: ServiceType, reader: Reader, resource: Resource) -> Findings:
-    """Read one resource as its row says."""
-    return await _read_item(row, row, reader, resource, (resource.name,))
-
-
-async def _read_item(
-    row: ServiceType, item: ServiceType | Child, reader: Reader, resource: Resource, names: tuple[str, ...]
+async def read_row(
+    row: ServiceType, reader: Reader, resource: Resource, item: Item | None = None, names: tuple[str, ...] = ()
 ) -> Findings:
     """
     Read one resource, and the lists below it. A list that cannot be read does not stop the others.
 
+    item: what to read of it, by default as the row says.
     names: its name, after those of the resources above, as in `Reader.workload`.
     """
+    item, names = item or row, names or (resource.name,)
     findings = reader.read(resource, item, reader.workload(row.kind, *names))
 
     async def read_list(child: Child) -> Findings:
         items = await reader.requests.list(f"{resource.id}/{child.path}", row.api_version, child.query)
         jobs = [
-            partial(_read_item, row, child, reader, item, (*names, f"{child.word} {item.name}"))
-            for item in _counted(items, child, reader.search)
+            partial(read_row, row, reader, below, child, (*names, f"{child.word} {below.name}"))
+            for below in _counted(items, child, reader.search)
         ]
         return Findings().add(*await gather(jobs, limit=AT_ONCE))
 

@@ -138,9 +138,8 @@ class _Run:
             return {principal for type_ in types for principal in type_.findings.identities}
 
         if self.registry is not None:
-            requests = self._requests(self.registry.id.split("/")[2])
-            known = self.search.known_clusters
-            self.pullers = await read_pullers(self.registry, requests, self.azure, explained, known)
+            requests, clusters = self._requests(self.registry.id.split("/")[2]), self.search.known_clusters
+            self.pullers = await read_pullers(self.registry, requests, self.azure, explained, clusters)
 
     # -- results -----------------------------------------------------------------------------------
 
@@ -148,21 +147,20 @@ class _Run:
         types = sorted(reading.types, key=lambda type_: type_.row.type)
         findings = Findings().add(*(type_.findings for type_ in types))
         blockers = [blocker for type_ in types for blocker in self._blockers(type_, reading)]
-        notes = findings.notes
         for name in table.UNREAD if self.search.groups & {"auto", ServiceGroup.CONTAINER_INSTANCES} else ():
             if self.discovered.has(reading.subscription, name):
                 failure = ReadFailure(f"list {name}", "this type cannot be read yet.", "Delete its resources.")
                 blockers.append(_blocker(name, reading.subscription, failure))
         for name, where in table.UNSEEN.items() if "auto" in self.search.groups else ():
             if self.discovered.has(reading.subscription, name):
-                notes.append(f"{name} exists. Images in {where} are not read: add them to `keep`.")
+                findings.notes.append(f"{name} exists. Images in {where} are not read: add them to `keep`.")
         return ClusterScan(
             f"{SERVICES}:{reading.subscription}",
             uses=tuple(dict.fromkeys(findings.uses)),
             blockers=tuple(blockers),
             access=SERVICES,
             objects=sum(len(type_.listed) for type_ in reading.types if type_.row not in TOLD),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(dict.fromkeys(findings.notes)),
         )
 
     def _blockers(self, type_: TypeReading, reading: Reader) -> Iterable[Blocker]:

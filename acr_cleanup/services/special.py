@@ -37,9 +37,8 @@ async def read_workspace(reader: Reader, workspace: Resource) -> Findings:
 async def read_ml_registry(reader: Reader, registry: Resource) -> Findings:
     """Refuse to clean a registry that an ML registry created: ML alone knows what it stores there."""
     account = "properties.regionDetails[].acrDetails[].systemCreatedAcrAccount"
-    names = [*strings(registry.body, f"{account}.acrAccountName")]
-    names += strings(registry.body, f"{account}.armResourceId.resourceId")
-    if not any(is_registry(reader, name) for name in names):
+    paths = (f"{account}.acrAccountName", f"{account}.armResourceId.resourceId")
+    if not any(is_registry(reader, name) for path in paths for name in strings(registry.body, path)):
         return Findings()
     seen = f"Azure Machine Learning created this registry for its registry {quoted(registry.name, 80)}."
     remedy = "Do not clean it: delete models and environments in Azure Machine Learning instead."
