@@ -183,5 +183,5 @@ UNREAD = ("Microsoft.ContainerInstance/containerGroupProfiles", "Microsoft.Conta
 
 _MANIFESTS = "service manifests inside the cluster"
 UNSEEN = dict.fromkeys(("Microsoft.ServiceFabric/clusters", "Microsoft.ServiceFabric/managedClusters"), _MANIFESTS)
-UNSEEN["Microsoft.Devices/IotHubs"] = "modules of its edge devices"
+UNSEEN |= {"Microsoft.Devices/IotHubs": "modules of its edge devices", "Microsoft.App/sandboxGroups": "its sandboxes"}
 """Types whose images Azure Resource Manager does not show, and where they are. If Resource Graph lists one, a note says so."""
