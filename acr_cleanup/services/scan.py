@@ -153,7 +153,7 @@ class _Run:
                 blockers.append(_blocker(name, reading.subscription, failure))
         for name, where in table.UNSEEN.items() if "auto" in self.search.groups else ():
             if self.discovered.has(reading.subscription, name):
-                findings.notes.append(f"{name} exists. Images in {where} are not read: add them to `keep`.")
+                findings.notes.append(f"{name} exists. Images in {where} are not read: exclude them.")
         return ClusterScan(
             f"{SERVICES}:{reading.subscription}",
             uses=tuple(dict.fromkeys(findings.uses)),
