@@ -132,7 +132,7 @@ def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
         replace(scan, uses=tuple(use for use in scan.uses if use.reference.repository == name and use not in excluded))
         for scan in evidence.usage.scans
     )
-    usage = UsageIndex.of(scans, evidence.usage.read_at)
+    usage = UsageIndex.of(scans, evidence.usage.read_at, pulls=evidence.usage.pulls)
     # A used digest is read because it is used. Without the use it would not be read, so it must not
     # count as unreadable.
     return replace(evidence, inventory=evidence.inventory.used_by(usage.digests(name)), usage=usage)

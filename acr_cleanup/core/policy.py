@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from acr_cleanup.core.durations import describe_duration
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.newest import KeepLastOf, counted_with, may_count, newest_tags
@@ -47,8 +48,6 @@ class Scope(StrEnum):
 REPOSITORY_LOCKED = "the repository is locked in the registry"
 TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
-
-
 _PUT_ASIDE = "put aside in the registry: reading it is disabled (readEnabled: false)"
 
 
@@ -62,6 +61,7 @@ class Rule(StrEnum):
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
     MENTIONED = "mentioned"
+    PULLED = "pulled"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
     UNKNOWN_AGE = "unknown-age"
@@ -95,6 +95,7 @@ class RetentionPolicy:
     keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
+    pulled_within: what the log shows as pulled in this time is kept; zero: the log is not read.
     shard: the part of the registry that this run works on.
     """
 
@@ -106,6 +107,7 @@ class RetentionPolicy:
     keep_last: int = 0
     keep_last_by: str = ""
     keep_last_of: KeepLastOf = KeepLastOf.IMAGES
+    pulled_within: timedelta = timedelta()
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
@@ -230,6 +232,12 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
     return evidence.usage.mentions(evidence.inventory.listed_names)
 
 
+def pulled(evidence: Evidence) -> KeptTags:
+    """Keep a tag that was pulled, or whose index family was. The log holds only pulls that count."""
+    found = evidence.usage.pulls.kept_tags(evidence.inventory)
+    return ((tag, KeepReason(Rule.PULLED, detail)) for tag, detail in found)
+
+
 def locked(evidence: Evidence) -> KeptTags:
     """
     Keep a tag if the repository, the tag or its manifest is locked, or was put aside.
@@ -241,14 +249,13 @@ def locked(evidence: Evidence) -> KeptTags:
         manifest = inventory.manifests.get(tag.digest)
         if inventory.locked:
             detail = f"the repository is {_PUT_ASIDE}" if inventory.put_aside else REPOSITORY_LOCKED
-            yield tag, KeepReason(Rule.LOCKED, detail)
         elif kept_by_lock(tag, policy):
-            yield tag, KeepReason(Rule.LOCKED, f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED)
+            detail = f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED
         elif manifest is not None and kept_by_lock(manifest, policy):
-            yield (
-                tag,
-                KeepReason(Rule.LOCKED, f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED),
-            )
+            detail = f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED
+        else:
+            continue
+        yield tag, KeepReason(Rule.LOCKED, detail)
 
 
 def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
@@ -329,6 +336,7 @@ class ChartGroup(StrEnum):
 
     IN_USE = "in use"
     MENTIONED = "mentioned"
+    PULLED = "pulled"
     YOUNG = "younger than {older_than}"
     NEWEST = "newest {keep_last}"
     OTHER = "other reasons"
@@ -364,6 +372,7 @@ RULES: tuple[KeepRule, ...] = (
     KeepRule(
         Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
     ),
+    KeepRule(Rule.PULLED, pulled, "pulled in the last {pulled_within}", "not pulled", ChartGroup.PULLED),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),
@@ -383,18 +392,5 @@ def keep_rule(rule: str) -> KeepRule:
 
 def in_words(text: str, policy: RetentionPolicy) -> str:
     """A title or a group with the values of the policy in place of `{…}`."""
-    return text.format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
-
-
-def describe_duration(duration: timedelta) -> str:
-    """
-    The shortest form that the options accept: `30d`, `12h`, `2d3h`.
-
-    >>> describe_duration(timedelta(days=2, hours=3))
-    '2d3h'
-    """
-    minutes, seconds = divmod(int(duration.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"
+    durations = {name: describe_duration(getattr(policy, name)) for name in ("older_than", "pulled_within")}
+    return text.format(keep_last=policy.keep_last, **durations)

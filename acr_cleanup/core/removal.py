@@ -25,18 +25,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from acr_cleanup.core.durations import describe_duration
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.policy import (
     Evidence,
     RetentionPolicy,
     Rule,
-    describe_duration,
     kept_by_lock,
     mentions_of,
     scope_reason,
 )
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.usage import UsageIndex
+
+_KEPT_BY = {
+    Rule.IN_USE: "a workload runs or pins it",
+    Rule.MENTIONED: "an object of a cluster contains its digest",
+    Rule.PULLED: "the log of the registry has a pull of it",
+}
 
 
 class Hold(StrEnum):
@@ -85,8 +91,7 @@ def prepare(
     retained: manifests that this run tried to delete and could not.
     orphans: planned manifests without a tag, whose index this run has deleted.
     """
-    mentions = usage.mentions(inventory.listed_names)
-    inventory = inventory.used_by(usage.digests(inventory.name) | mentions.by_digest.keys(), usage.tags(inventory.name))
+    inventory = inventory.used_by(_named_digests(inventory, usage), usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
     return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained, orphans=orphans)
 
@@ -96,7 +101,7 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     inventory = evidence.inventory
     if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
         return frozenset()
-    used = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
+    used = _named_digests(inventory, evidence.usage)
     return frozenset(
         digest
         for digest, manifest in inventory.manifests.items()
@@ -105,6 +110,12 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
         and not kept_by_lock(manifest, evidence.policy)
         and _is_old(manifest, evidence)
     )
+
+
+def _named_digests(inventory: RepositoryInventory, usage: UsageIndex) -> frozenset[Digest]:
+    """The digests that a use, a mention or a pull names."""
+    mentioned, pulled = usage.mentions(inventory.listed_names), usage.pulls.pulls_of(inventory)
+    return usage.digests(inventory.name) | mentioned.by_digest.keys() | pulled.by_digest.keys()
 
 
 def removable(evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False) -> Removal:
@@ -120,11 +131,12 @@ def removable(evidence: Evidence, free_tags: Iterable[str], *, provisional: bool
 
 def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> Mapping[Digest, Rule]:
     """
-    Every digest in the index families of the used and of the mentioned digests, with the rule that keeps it.
+    Every digest in the index families of the used, mentioned and pulled digests, with the rule that keeps it.
 
     A runtime may report the digest of an index or of the child that it chose.
     """
-    families = dict.fromkeys(inventory.families(usage.mentions(inventory.listed_names).by_digest), Rule.MENTIONED)
+    families = dict.fromkeys(inventory.families(usage.pulls.pulls_of(inventory).by_digest), Rule.PULLED)
+    families |= dict.fromkeys(inventory.families(usage.mentions(inventory.listed_names).by_digest), Rule.MENTIONED)
     return families | dict.fromkeys(inventory.families(usage.digests(inventory.name)), Rule.IN_USE)
 
 
@@ -291,8 +303,7 @@ def _reasons(
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
     if (rule := used.get(digest)) is not None:
-        by = "a workload runs or pins it" if rule is Rule.IN_USE else "an object of a cluster contains its digest"
-        yield Reason(rule, f"{by}, or another manifest of its index family")
+        yield Reason(rule, f"{_KEPT_BY[rule]}, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
@@ -359,6 +370,8 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(reason.rule, reason.detail)
     if mentions_of(evidence).of_any:
         yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
+    if evidence.usage.pulls.pulls_of(evidence.inventory).of_any:
+        yield Reason(Rule.PULLED, "the log of the registry has a pull from its repository without saying of what")
     if evidence.usage.of_any(evidence.inventory.name):
         yield Reason(Rule.IN_USE, "something names its repository without saying which image")
 

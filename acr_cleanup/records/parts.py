@@ -8,8 +8,9 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from acr_cleanup.core.durations import describe_duration
 from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker
@@ -70,6 +71,8 @@ class RecordedPolicy(msgspec.Struct):
     """True if locked tags and manifests may be unlocked and deleted."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
     """What keep_last counts. Documents without this member counted tags."""
+    pulled_within: str = "0d"
+    """What the log shows as pulled in this time was kept. 0d: the log was not read."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
     """
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole

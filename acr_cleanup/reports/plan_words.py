@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from acr_cleanup.access import roles
+from acr_cleanup.core.durations import describe_duration
 from acr_cleanup.core.limits import LimitRefusal, TooManyDeletions
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
@@ -16,7 +17,7 @@ from acr_cleanup.core.plan_warnings import (
     UnlistedManifests,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RetentionPolicy, describe_duration
+from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import short
 
 _CHECK_FIRST = (
@@ -37,6 +38,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
+        **({"pulled-within": describe_duration(policy.pulled_within)} if policy.pulled_within else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),

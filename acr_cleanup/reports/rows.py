@@ -124,4 +124,4 @@ def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) ->
 
 def _said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
-    return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED)
+    return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED, ChartGroup.PULLED)

@@ -270,6 +270,7 @@ DURATION = Kind(
 )
 SELECTION = patterns(negatable=True)
 EXCLUSION = patterns(negatable=False)
+PULLERS = list_of(grammar.as_puller)
 GROUPING = scalar(grammar.as_grouping, minLength=1)
 SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
 HOSTS = list_of(grammar.as_alias)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import acr_cleanup.core.durations
 import acr_cleanup.core.inventory
-import acr_cleanup.core.policy
+import acr_cleanup.core.pulls
 import acr_cleanup.core.references
 import acr_cleanup.core.selection
 import acr_cleanup.core.shard
@@ -178,7 +179,8 @@ def test_two_spellings_of_one_image_are_equal() -> None:
     [
         acr_cleanup.core.references,
         acr_cleanup.core.inventory,
-        acr_cleanup.core.policy,
+        acr_cleanup.core.durations,
+        acr_cleanup.core.pulls,
         acr_cleanup.core.verification,
         acr_cleanup.core.selection,
         acr_cleanup.core.shard,

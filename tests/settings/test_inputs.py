@@ -29,7 +29,8 @@ VALUES = {
     "waive": "production: pods", "mirrors": "docker.io=hub", "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
-    "keep-last-of": "tags", "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
+    "keep-last-of": "tags", "pulled-within": "90d", "ignore-pulls-by": "trivy/*",
+    "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
     "fail-on": "warnings", "summary": "false", "report-dir": "elsewhere", "log-level": "debug",
@@ -37,6 +38,7 @@ VALUES = {
 """A value of each input that differs from its default."""
 TOGETHER = {
     "keep-last-by": {"keep-last": "2"},
+    "ignore-pulls-by": {"pulled-within": "90d"},
     "client-id": {"auth-type": "oidc", "tenant-id": SUBSCRIPTION},
     "tenant-id": {"auth-type": "oidc", "client-id": SUBSCRIPTION},
     "auth-type": {"client-id": SUBSCRIPTION, "tenant-id": SUBSCRIPTION},
