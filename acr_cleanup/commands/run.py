@@ -160,6 +160,9 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
         services=service_choice(settings),
+        pulled_within=settings.pulled_within,
+        ignore_pulls_by=settings.ignore_pulls_by,
+        shows_addresses=settings.log_level == "debug",
     )
 
 

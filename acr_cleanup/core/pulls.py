@@ -27,6 +27,8 @@ from itertools import islice, takewhile
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.references import DIGEST, Digest
 
+PULL_LOG = "pull-log"
+"""The kind of the log in waivers."""
 _DIGEST = re.compile(DIGEST)
 _LEAST = len("sha256:") + 12
 """How much of a malformed digest must agree with a listed one."""

@@ -319,14 +319,6 @@ def as_glob(text: str) -> str:
     return text
 
 
-def as_puller(text: str) -> str:
-    """Check a glob on the identity or user agent of a pull. Raises `InvalidOption`."""
-    if text.startswith("!") or not text.strip("*?"):
-        remedy = "Write a glob that names who does not count: an identity, or a user agent such as trivy/*"
-        raise InvalidOption(f"{shown(text)} is a negation, or would ignore every pull.", remedy)
-    return text
-
-
 def as_regex(text: str) -> str:
     """Check a regular expression for whole names. Raises `InvalidOption`."""
     if text == EVERYTHING:
