@@ -32,6 +32,7 @@ from acr_cleanup.records.parts import (
     Pushed,
     RecordedBlocker,
     RecordedPolicy,
+    RecordedPullLog,
     SchemaVersion,
     ShownDigest,
     ToolVersion,
@@ -342,6 +343,8 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    pull_log: RecordedPullLog | None = None
+    """null if the log was not read."""
     may_pull: list[OtherPuller] = []
     """Who else may pull from the registry. Images that only they use count as unused."""
 

@@ -277,6 +277,7 @@ class _Item(Circumstances):
         details = {
             Rule.OUT_OF_SCOPE: scope,
             Rule.IN_USE: f"{'no use was found' if self.blocked() else 'no cluster uses it'}, by tag or by digest",
+            Rule.PULLED: self._not_pulled(),
             Rule.LOCKED: "neither the tag nor its manifest is locked",
             Rule.YOUNG: f"pushed {push_age(tag.updated_at, evidence.now)}, at least {describe_duration(policy.older_than)}",
             Rule.EXCLUDED: words.plain(excluded),
@@ -285,10 +286,18 @@ class _Item(Circumstances):
         }
         # These do not apply to a tag without a subject, or without a known age.
         silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
+        silent |= {Rule.PULLED} if evidence.usage.pulls.since is None else set()
         silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding else set()
         for rule in RULES:
             if rule.label and rule.id not in holding and rule.id not in silent:
                 yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy)}")
+
+    def _not_pulled(self) -> str:
+        log = self.evidence.usage.pulls
+        if log.since is None:
+            return ""
+        reach = f", which reaches back to {log.reaches_back_to:%Y-%m-%d}" if log.reaches_back_to else ""
+        return f"the log has no pull of it since {log.since:%Y-%m-%d}{reach}"
 
     # -- uses --------------------------------------------------------------------------------------
 

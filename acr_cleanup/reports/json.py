@@ -20,7 +20,7 @@ from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.records.encoding import content_hash, lazy, pieces, well_formed
-from acr_cleanup.records.parts import RecordedBlocker, RecordedPolicy, utc
+from acr_cleanup.records.parts import RecordedBlocker, RecordedPolicy, RecordedPullLog, utc
 from acr_cleanup.records.plan import (
     PLAN_VERSION,
     PlanBlocker,
@@ -117,6 +117,7 @@ def report(result: Result) -> Report:
         proof=None if result.proof is None else _verification(result.proof),
         undo=result.undo,
         space=FreedSpace(counts.bytes, plan.exact, plan.read_for_sizes),
+        pull_log=RecordedPullLog.of(plan.usage.pulls),
         may_pull=[OtherPuller(puller.name, puller.kind, puller.role) for puller in plan.usage.outside.pullers],
     )
 

@@ -13,9 +13,6 @@ from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
 
-MAY_PULL = "May pull, and is not read"
-"""The title of the table of everyone who may pull and is no cluster or service that was read."""
-
 MISSING_MEANS = (
     "Pods that use these references fail on their next pull. Push the images again, or change the workloads that "
     "name them."

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.logs import TABLE
 from acr_cleanup.emulator.roles import DEFAULT_ROLES, LOCKS, SOFT_DELETE
-from tests.helpers.stage import BOTH, OLD, ScenarioTable, Stage, play, shorten_pauses, staged
+from tests.helpers.stage import BOTH, ScenarioTable, Stage, play
 
 scenarios = ScenarioTable()
 LONG_AGO = timedelta(days=200)
@@ -214,7 +213,11 @@ def unreachable_logs_refuse(stage: Stage) -> None:
     stage.fault(service="logs", reset=True)
 
 
-for name, body in (("not json", "<html>"), ("no table", "{}"), ("other columns", '{"tables":[{"columns":[],"rows":[]}]}')):
+for name, body in (
+    ("not json", "<html>"),
+    ("no table", "{}"),
+    ("other columns", '{"tables":[{"columns":[],"rows":[]}]}'),
+):
 
     @scenarios.refuses("pull-log", case=name)
     def malformed_answer_refuses(stage: Stage, body: str = body) -> None:
@@ -232,7 +235,10 @@ def right_on_the_registry_alone_refuses_where_the_workspace_decides(stage: Stage
     logged(stage)
     stage.world.logs.workspace_rights = True
     stage.world.access.assign_only(*(role for role in DEFAULT_ROLES if role.name != "Reader"), LOCKS, SOFT_DELETE)
-    for scope in (stage.registry.resource_id, "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-aks"):
+    for scope in (
+        stage.registry.resource_id,
+        "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-aks",
+    ):
         stage.world.access.assign("Reader", scope)
     stage.world.access.assign("Reader", stage.cluster.resource_id)
 
