@@ -24,7 +24,7 @@ from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.durations import describe_duration
-from acr_cleanup.core.pulls import PULL_LOG, PullLog
+from acr_cleanup.core.pulls import NO_PULLS, PULL_LOG, PullLog
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import SERVICES, Blocker, Outside
 from acr_cleanup.errors import IdentityError
@@ -99,13 +99,13 @@ class _Reading:
         return self.now - self.search.within
 
     def blocker(self, failure: ReadFailure) -> Blocker:
-        where = f"{SERVICES}: {PULL_LOG} of {quoted(self.search.host.login_server, 80)}"
+        where = f"{SERVICES}: pull log of {quoted(self.search.host.login_server, 80)}"
         remedy = f'{failure.remedy} Or delete without it: waive: "{SERVICES}: {PULL_LOG}".'
         return Blocker(where, failure.call, failure.seen, remedy, PULL_LOG)
 
     def log(self) -> PullLog:
         if self.rows is None:
-            return PullLog(self.since, self.oldest)
+            return NO_PULLS
         return PullLog.of(
             self.rows.pulls,
             since=self.since,

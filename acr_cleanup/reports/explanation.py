@@ -296,8 +296,8 @@ class _Item(Circumstances):
         log = self.evidence.usage.pulls
         if log.since is None:
             return ""
-        reach = f", which reaches back to {log.reaches_back_to:%Y-%m-%d}" if log.reaches_back_to else ""
-        return f"the log has no pull of it since {log.since:%Y-%m-%d}{reach}"
+        reach = f", which reaches back to {log.reaches_back_to:%Y-%m-%d}," if log.reaches_back_to else ""
+        return f"the log{reach} has no pull of it since {log.since:%Y-%m-%d}"
 
     # -- uses --------------------------------------------------------------------------------------
 
