@@ -97,9 +97,7 @@ OBJECTS = Role(
 OBJECTS_AND_SECRETS = Role(OBJECTS.name, description=OBJECTS.description, data_actions=(READ_OBJECTS,))
 """For Helm's history. Azure cannot limit the right to Helm's Secrets."""
 
-LOG_READER = Role(
-    "Log Analytics Reader", "73c42c96-874c-492b-b04d-ab87d138a893", includes=frozenset({READER.name})
-)
+LOG_READER = Role("Log Analytics Reader", "73c42c96-874c-492b-b04d-ab87d138a893", includes=frozenset({READER.name}))
 """Like Reader, it has `*/read`."""
 
 

@@ -20,12 +20,15 @@ from pathlib import Path
 from rich.console import Console
 
 import acr_cleanup
-from acr_cleanup.emulator.company import contoso
+from acr_cleanup.emulator.company import PULLED, contoso
 from acr_cleanup.emulator.server import Emulator
 
 # Variables that could lead the tool to the real Azure, or change how it reaches the emulator.
 _FOREIGN = ("AZURE_", "ARM_", "ACTIONS_", "GITHUB_", "INPUT_", "SYSTEM_", "IDENTITY_", "MSI_")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+
+_EVIDENCE = {"pulled_within": "90d", "ignore_pulls_by": ["trivy/*"]}
+"""Options with which the demo uses the history of its registry."""
 
 
 async def demo(command: str, *, serve: bool) -> int:
@@ -38,7 +41,7 @@ async def demo(command: str, *, serve: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="acr-cleanup-demo-"))
     async with Emulator(contoso()) as emulator:
         config = folder / "acr-cleanup.json"
-        text = json.dumps(emulator.config(), indent=2)
+        text = json.dumps(emulator.config() | _EVIDENCE, indent=2)
         config.write_text(f"{text}\n", encoding="utf-8")
         if serve:
             await _serve(emulator, config, command)
@@ -68,6 +71,7 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     console.rule("[bold]Contoso has two AKS clusters and one registry")
     console.print(
         f"The registry has {before} tags in {len(emulator.world.registry.repositories)} repositories. "
+        f"A nightly job that no cluster knows pulls shop/cart:{PULLED}; only the log of the registry shows it. "
         "This is the configuration file:\n"
     )
     console.print(text, style="dim", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from acr_cleanup.commands.demo import demo
+from acr_cleanup.emulator.company import PULLED
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,13 @@ async def test_demo_plans_and_applies(
     assert "Traceback" not in out + err
     assert "1. What would be deleted?" in out
     assert "2. Delete it" in out
+    assert f"shop/cart:{PULLED}" in " ".join(out.split())
+    assert "docker/27.3.1" in out
     folder = demo_folder(tmp_path)
+    report = json.loads((folder / "apply" / "report.json").read_text())
+    (cart,) = [repository for repository in report["repositories"] if repository["name"] == "shop/cart"]
+    pulled = [tag["tag"] for tag in cart["decisions"] if tag["reasons"] and tag["reasons"][0]["rule"] == "pulled"]
+    assert pulled == [PULLED]
     assert {path.name for path in folder.iterdir()} >= {"acr-cleanup.json", "plan", "apply"}
     assert "acr-cleanup demo --serve" in out.replace("\n", " ")
 
