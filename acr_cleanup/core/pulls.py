@@ -139,10 +139,13 @@ def _matched(pulls: Iterable[Pull], inventory: RepositoryInventory) -> Repositor
         digests = [text.lower() for text in (pull.digest, "" if named else pull.tag) if text]
         if named:
             by_name[pull.tag.lower()].append(pull)
+        unclear = not (named or digests)
         for text in digests:
-            for digest in listed.meant(text):
+            meant = listed.meant(text)
+            unclear = unclear or not meant
+            for digest in meant:
                 by_digest[digest].append(pull)
-        if (not named and not digests) or not all(map(listed.meant, digests)):
+        if unclear:
             of_any.append(pull)
     # Without regard to case: the log may not write a name as the registry does.
     by_tag = {tag.name: tuple(by_name[key]) for tag in inventory.tags if (key := tag.name.lower()) in by_name}

@@ -22,7 +22,8 @@ from acr_cleanup.registry.query_logs import QueryResult
 OWN_AGENT = "acr-cleanup/*"
 """The registry logs the manifests that this tool reads as pulls. They never count."""
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
+# After a slash, four numbers are a version.
+_ADDRESS = re.compile(r"(?<!/)\b\d{1,3}(?:\.\d{1,3}){3}\b")
 _SET_SIZE = 5
 _COLUMNS = ("Repository", "Tag", "Digest", "last", "pulls?", "Identity?", "UserAgent?", "who?", "agents?", "addresses?")
 
@@ -46,7 +47,7 @@ class PullRows:
     counted: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     unplaced: int = 0
-    _names: dict[tuple[str, ...], tuple[str, bool]] = field(default_factory=dict, repr=False)
+    _names: dict[str, tuple[str, bool]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def _ignored_names(self) -> Patterns:
@@ -58,7 +59,10 @@ class PullRows:
             moment = result.time(last) or self.now
             if moment < self.since:
                 continue
-            name, is_ignored = self._who(_texts(who, identity), _texts(agents, agent), _texts(addresses, None))
+            key = repr((who, identity, agents, agent, addresses))
+            if key not in self._names:
+                self._names[key] = self._who(_texts(who, identity), _texts(agents, agent), _texts(addresses, None))
+            name, is_ignored = self._names[key]
             count = number if isinstance(number, int) and number > 0 else 1
             if is_ignored:
                 self.ignored[name] += count
@@ -71,14 +75,10 @@ class PullRows:
 
     def _who(self, who: tuple[str, ...], agents: tuple[str, ...], addresses: tuple[str, ...]) -> tuple[str, bool]:
         """Return the name of who pulled, for reports, and whether the pulls do not count."""
-        key = (*who, "", *agents, "", *addresses)
-        if key not in self._names:
-            is_ignored = self._all_ignored(who) or self._all_ignored(agents)
-            name = ", ".join(map(shortened, who or ("",)))
-            products = ", ".join(product for product in map(_product, agents) if product)
-            extra = "; ".join(part for part in (products, ", ".join(plain(each, 45) for each in addresses)) if part)
-            self._names[key] = sys.intern(f"{name} ({extra})" if extra else name), is_ignored
-        return self._names[key]
+        name = ", ".join(map(shortened, who or ("",)))
+        products = ", ".join(product for product in map(_product, agents) if product)
+        extra = "; ".join(part for part in (products, ", ".join(plain(each, 45) for each in addresses)) if part)
+        return f"{name} ({extra})" if extra else name, self._all_ignored(who) or self._all_ignored(agents)
 
     def _all_ignored(self, names: tuple[str, ...]) -> bool:
         # A set of the log that is full may have lost a name.
@@ -112,7 +112,7 @@ def shortened(identity: str) -> str:
 def _product(agent: str) -> str:
     """Return the first product of a user agent: `containerd/1.7`."""
     product = quoted(agent, 60).partition(" ")[0]
-    return "" if _is_address(product) else plain(product, 30)
+    return "" if _is_address(product) else plain(_ADDRESS.sub("…", product), 30)
 
 
 def _is_address(text: str) -> bool:
