@@ -18,6 +18,7 @@ from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from types import FrameType
 
+from acr_cleanup.concurrency import stop_signals
 from acr_cleanup.errors import ConfigurationError, Problem, unexpected
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
 from acr_cleanup.reports import files, markdown_failures
@@ -40,7 +41,7 @@ class Interrupted(BaseException):
 
 def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> int:
     """Run the step that the inputs describe, and return its exit code."""
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = stop_signals()
     handlers = [signal.signal(number, _interrupt) for number in signals]
     try:
         code = _run_and_report(runtime, environ, signals)
@@ -183,7 +184,7 @@ def _load(
         return load_settings(config, given, environ), (), ""
     except ConfigurationError as error:
         problems = error.problems
-        if config is not None and not config.exists() and _is_empty(workspace):
+        if config is not None and not (config.is_absolute() or config.exists()) and _is_empty(workspace):
             remedy = f"The workspace is empty: {runtime.checkout_hint}"
             problems = tuple(
                 replace(problem, remedy=remedy) if problem.path == str(config) else problem for problem in problems

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 import acr_cleanup
+from acr_cleanup.concurrency import stop_signals
 from acr_cleanup.emulator.company import PULLED, contoso
 from acr_cleanup.emulator.server import Emulator
 
@@ -95,7 +95,7 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
 
 async def _serve(emulator: Emulator, config: Path, command: str) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     print("Contoso is running. In another terminal, run:\n")
     for name, value in emulator.environment().items():

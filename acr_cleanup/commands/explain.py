@@ -131,6 +131,7 @@ async def _read(
 
     Unlike a run, it reads the children and subjects of all manifests.
     """
+    await connections.log_in()
     connections.registry.announce([target.repository])
     names = await read_repository_names(connections.registry, runtime)
     usage: UsageIndex = await read_usage(connections.sources, names, runtime.progress, clock)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
+from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
@@ -31,8 +31,8 @@ from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warnin
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
-from acr_cleanup.stages.cache_rules import read_cache_rules
-from acr_cleanup.stages.connect import open_azure, open_registry
+from acr_cleanup.stages.cache_rules import CacheRules
+from acr_cleanup.stages.connect import log_in, open_azure, open_registry
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
@@ -52,6 +52,10 @@ async def _unknown() -> Undo:
     return Undo()
 
 
+async def _done() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Connections:
     """Everything outside this process that a run reads or changes."""
@@ -62,6 +66,8 @@ class Connections:
     """Asks Azure whether deleted manifests can be restored."""
     untagged_expire: Callable[[], Awaitable[bool]] = never
     """Asks Azure whether a policy of the registry may delete manifests without a tag."""
+    log_in: Callable[[], Awaitable[None]] = _done
+    """Asks for every token that the run will need."""
 
 
 async def run(
@@ -124,7 +130,20 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             configured_clusters(azure, settings),
             partial(policies.can_restore, backup=settings.backup),
             policies.untagged_expire,
+            partial(log_in, azure, token_scopes(settings)),
         )
+
+
+def token_scopes(settings: Settings) -> dict[str, str]:
+    """Return the scopes of all tokens that these settings need, and what they are for."""
+    azure = settings.services - {"auto"} or settings.subscriptions or settings.registry_subscription_id
+    scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
+    if azure or any(target.in_azure for target in settings.clusters):
+        scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
+    for target in settings.clusters:
+        for scope in target.token_scopes():
+            scopes.setdefault(scope, f"the API server of {target.key}")
+    return scopes
 
 
 def service_choice(settings: Settings) -> ServiceChoice:
@@ -149,13 +168,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.helm_history,
         settings.waive,
         dict(settings.mirrors),
-        partial(
-            read_cache_rules,
-            azure,
-            settings.registry,
-            settings.registry_subscription_id,
-            settings.registry_resource_group,
-        ),
+        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
@@ -207,8 +220,11 @@ async def clean(
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
+            await unless_stopped(connections.log_in(), stop)
             run.names = await unless_stopped(read_repository_names(registry, runtime), stop)
-            usage = await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop)
+            usage = await unless_stopped(
+                read_usage(sources, run.names, runtime.progress, clock, registry=settings.registry), stop
+            )
             run.plan = await unless_stopped(
                 make_plan(
                     registry,
@@ -297,10 +313,13 @@ async def _delete(
             untagged_expire=connections.untagged_expire,
             on_inventory=witness.look,
         )
-    if not settings.verify:
-        return applied, None
-    runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-    return applied, await verify(plan, witness, applied.outcomes, registry, stop)
+        if not settings.verify:
+            return applied, None
+        runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
+        proof = await verify(plan, witness, applied.outcomes, registry, stop)
+        taken = outcomes_of_taken(proof)
+        journal.add_taken(taken)
+    return replace(applied, outcomes=(*applied.outcomes, *taken)), proof
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:

@@ -26,12 +26,13 @@ from acr_cleanup.core.plan_warnings import (
     PlanWarning,
     UnknownLocks,
     UnknownSubjects,
-    UnlistedManifests,
+    Unlisted,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
+from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
 
@@ -142,7 +143,7 @@ def _warnings(
         yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
     if removal.doubtful:
         yield UnknownSubjects(inventory.name, len(removal.doubtful), len(inventory.possible_referrers))
-    if inventory.hidden and (removal.tags or policy.delete_untagged):
-        yield UnlistedManifests(inventory.name, inventory.hidden)
+    if not inventory.seen_whole and (removal.tags or policy.delete_untagged):
+        yield Unlisted(inventory.name, inventory.hidden, inventory.hidden_tags)
     if deletes and inventory.unknown_locks:
         yield UnknownLocks(inventory.name, inventory.unknown_locks)

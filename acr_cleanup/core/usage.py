@@ -88,6 +88,8 @@ class ClusterScan:
     read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
     resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
     mentions: what objects of the cluster name besides the uses.
+    names_registry: does any object contain a host name of the registry? None if that is unknown.
+    registries: other registries of Azure that objects name, if none names this one.
     """
 
     cluster: str
@@ -100,6 +102,8 @@ class ClusterScan:
     read_at: datetime | None = None
     resource_id: str = ""
     mentions: MentionSource = field(default_factory=NoMentions, compare=False, repr=False)
+    names_registry: bool | None = None
+    registries: tuple[str, ...] = ()
 
     @property
     def is_service(self) -> bool:

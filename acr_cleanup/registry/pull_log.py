@@ -23,9 +23,9 @@ from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.durations import describe_duration
 from acr_cleanup.core.pulls import NO_PULLS, PULL_LOG, PullLog
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.usage import SERVICES, Blocker, Outside
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted

@@ -16,12 +16,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from acr_cleanup.access.clouds import Cloud
-from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
+from acr_cleanup.access.clouds import FEDERATION_AUDIENCE, Cloud
+from acr_cleanup.access.federation import TOOL_TIMEOUT, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
@@ -80,8 +80,12 @@ class Settings:
         "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with the "
         "AZURE_ variables of the environment. No other login is tried."
     )
-    audience: str = option(kinds.TEXT, FEDERATION_AUDIENCE, ways=Way.ACTION)(
-        "The audience of the job's token, as in the federated credential."
+    audience: str = option(kinds.TEXT, value=FEDERATION_AUDIENCE, ways=Way.ACTION)(
+        "The audience of the job's token, as in the federated credential. If it is empty, the one that the portal of the "
+        "cloud writes (api://AzureADTokenExchange, and with USGov or China at its end)."
+    )
+    login_timeout: int = option(kinds.COUNT, str(TOOL_TIMEOUT), ways=Way.FLAG | Way.FILE, purpose=Purpose.REGISTRY)(
+        "How many seconds to wait for a token of `az` or a similar tool that is logged in."
     )
     registry: RegistryHost = option(
         kinds.REGISTRY_URL, group=Group.FIRST, value=MISSING, ways=~Way.FILE, purpose=Purpose.REGISTRY
@@ -236,7 +240,7 @@ class Settings:
 
     @property
     def login(self) -> LoginChoice:
-        return LoginChoice(self.auth_type, self.client_id, self.tenant_id, self.audience)
+        return LoginChoice(self.auth_type, self.client_id, self.tenant_id, self.audience, self.login_timeout)
 
 
 OPTIONS: tuple[Option, ...] = tuple(

@@ -277,7 +277,7 @@ async def test_full_disk_keeps_the_earlier_snapshot(tool: Tool, monkeypatch: pyt
     assert [cluster["cluster"] for cluster in ran.content["clusters"]] == ["test"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_interrupted_collect_writes_no_snapshot(tool: Tool, number: signal.Signals) -> None:
     async def interrupt(_request: object) -> None:
         os.kill(os.getpid(), number)

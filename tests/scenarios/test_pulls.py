@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ scenarios = ScenarioTable()
 LONG_AGO = timedelta(days=200)
 
 
-def logged(stage: Stage, *, reach: timedelta = LONG_AGO, **options: str) -> None:
+def logged(stage: Stage, options: Mapping[str, str] | None = None, *, reach: timedelta = LONG_AGO) -> None:
     """Log since `reach` ago, and keep what was pulled in 90 days."""
     stage.world.logs.enable()
     stage.world.logs.write("Push", datetime.now(UTC) - reach, "shop/web", "0.1")
-    stage.options = {"pulled-within": "90d", **options}
+    stage.options = {"pulled-within": "90d", **(options or {})}
 
 
 def pulled(stage: Stage, tag: str = "", digest: str = "", *, days: float = 10, **more: Any) -> None:
@@ -99,7 +100,7 @@ def pull_of_no_repository_refuses(stage: Stage) -> None:
 
 @scenarios.deletes(*BOTH, says=("trivy/0.50",))
 def ignored_user_agent_keeps_nothing(stage: Stage) -> None:
-    logged(stage, **{"ignore-pulls-by": "trivy/*"})
+    logged(stage, {"ignore-pulls-by": "trivy/*"})
     for tag in BOTH:
         pulled(stage, tag, UserAgent="trivy/0.50 (linux)")
 
@@ -107,7 +108,7 @@ def ignored_user_agent_keeps_nothing(stage: Stage) -> None:
 @scenarios.deletes("1.1")
 def ignored_identity_does_not_hide_others(stage: Stage) -> None:
     """A scanner that pulls everything, and one who needs one image."""
-    logged(stage, **{"ignore-pulls-by": "5ca00000-*"})
+    logged(stage, {"ignore-pulls-by": "5ca00000-*"})
     for tag in BOTH:
         pulled(stage, tag, days=1, Identity="5ca00000-1111-2222-3333-444444444444")
     pulled(stage, "1.0", days=80)
@@ -216,16 +217,16 @@ def unreachable_logs_refuse(stage: Stage) -> None:
     stage.fault(service="logs", reset=True)
 
 
-for name, body in (
+for name, text in (
     ("not json", "<html>"),
     ("no table", "{}"),
     ("other columns", '{"tables":[{"columns":[],"rows":[]}]}'),
 ):
 
     @scenarios.refuses("pull-log", case=name)
-    def malformed_answer_refuses(stage: Stage, body: str = body) -> None:
+    def malformed_answer_refuses(stage: Stage, text: str = text) -> None:
         logged(stage)
-        stage.fault(service="logs", status=200, body=body)
+        stage.fault(service="logs", status=200, body=text)
 
 
 @scenarios.refuses("pull-log", "Log Analytics Reader", roles=("AcrPull", "AcrDelete", *DEFAULT_ROLES[-4:]))
@@ -248,7 +249,7 @@ def right_on_the_registry_alone_refuses_where_the_workspace_decides(stage: Stage
 
 @scenarios.deletes("1.1", says=("pull-log is waived", "12 days"))
 def waived_log_still_keeps_what_it_shows(stage: Stage) -> None:
-    logged(stage, reach=timedelta(days=12, hours=1), waive="pull-log")
+    logged(stage, {"waive": "pull-log"}, reach=timedelta(days=12, hours=1))
     pulled(stage, "1.0")
 
 
@@ -281,7 +282,7 @@ SOMEONE = "3f2a1b0c-1111-2222-3333-444444444444"
 async def test_reports_say_when_how_often_and_by_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The identity is shortened, and no address is shown unless log-level is debug."""
     async with staged(tmp_path, monkeypatch) as stage:
-        logged(stage, **{"ignore-pulls-by": "trivy/*"})
+        logged(stage, {"ignore-pulls-by": "trivy/*"})
         for _ in range(3):
             pulled(stage, "1.0", Identity=SOMEONE, UserAgent="containerd/1.7.22 (linux)")
         pulled(stage, "1.1", Identity=SOMEONE, UserAgent="trivy/0.50")
@@ -333,7 +334,7 @@ async def test_repository_that_no_cluster_runs_is_cleaned_by_its_pulls(
 ) -> None:
     """With `scope: all`: a nightly job, and a scanner that pulls everything."""
     async with staged(tmp_path, monkeypatch) as stage:
-        logged(stage, scope="all", **{"ignore-pulls-by": "scanner-*"})
+        logged(stage, {"scope": "all", "ignore-pulls-by": "scanner-*"})
         for tag in ("1", "2", "3"):
             stage.registry.push("jobs/nightly", tag, age=OLD)
             pulled(stage, tag, repository="jobs/nightly", days=1, Identity="scanner-7", UserAgent="Go-http-client/2.0")

@@ -12,7 +12,7 @@ import pytest
 
 from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.settings import OPTIONS, InputKind, unknown_inputs
 from acr_cleanup.settings.form import schema
 from acr_cleanup.settings.load import load_settings
@@ -22,7 +22,7 @@ from tests.helpers.config_files import FIRST_USERS_FILE, SUBSCRIPTION, ConfigFil
 ID = "22222222-2222-2222-2222-222222222222"
 VALUES = {
     "dry-run": "false", "collect": "usage.json",
-    "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "registry": "fabrikam",
+    "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "login-timeout": "5", "registry": "fabrikam",
     "clusters": resource_id("rg", "second"), "subscriptions": ID, "require-all-clusters": "true", "helm-history": "3",
     "services": "batch,app-service", "require-all-services": "true", "container-app-revisions": "active",
     "app-service-snapshots": "2",
@@ -126,9 +126,7 @@ def test_keys_of_file_have_no_default_in_pipeline() -> None:
     for option in OPTIONS:
         assert not (option.in_file and option.action_default)
     declared = {option.name: option.action_default for option in OPTIONS if option.action_default}
-    assert declared == {
-        "dry-run": "true", "auth-type": "oidc", "audience": "api://AzureADTokenExchange", "summary": "true"
-    }  # fmt: skip
+    assert declared == {"dry-run": "true", "auth-type": "oidc", "summary": "true"}
 
 
 def test_unknown_input_gets_the_nearest_name() -> None:

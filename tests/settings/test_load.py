@@ -16,8 +16,8 @@ from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.clusters.target import Access
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
 from acr_cleanup.core.limits import Limits
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings import OPTIONS, FailOn, Settings
 from acr_cleanup.settings.load import load_settings
@@ -233,6 +233,22 @@ def test_login_of_pipeline_follows_auth_type(files: ConfigFiles) -> None:
     assert files.load(None, {"auth-type": "managed-identity"}).login == LoginChoice(AuthType.MANAGED_IDENTITY)
     assert files.load(None, LOGIN | {"audience": "api://China"}).login.audience == "api://China"
     assert files.load().login == LoginChoice()
+
+
+@pytest.mark.parametrize(
+    ("cloud", "audience"),
+    [
+        ("azurecloud", "api://AzureADTokenExchange"),
+        ("azureusgovernment", "api://AzureADTokenExchangeUSGov"),
+        ("azurechinacloud", "api://AzureADTokenExchangeChina"),
+    ],
+)
+def test_audience_follows_the_cloud(files: ConfigFiles, cloud: str, audience: str) -> None:
+    """The portal of each cloud writes its own audience: github.com/Azure/login/issues/452."""
+    assert files.load(None, LOGIN | {"environment": cloud}).login.audience == audience
+    assert files.load({"environment": cloud}, LOGIN).login.audience == audience
+    assert files.load(None, LOGIN, ARM_ENVIRONMENT=cloud).login.audience == audience
+    assert files.load(None, LOGIN | {"environment": cloud, "audience": "api://x"}).login.audience == "api://x"
 
 
 def test_missing_login_ids_are_reported_with_other_problems(files: ConfigFiles) -> None:

@@ -14,8 +14,9 @@ from acr_cleanup.core.explanation import excluding_uses
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.pulls import NO_PULLS, Pull, PullLog, described
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.drawn_inventories import NAMES, carried_out, policies, repositories
 from tests.helpers.drawn_inventories import uses as drawn_uses
