@@ -2,7 +2,7 @@
 Reads the pulls of the registry from Log Analytics, and how far its log reaches back.
 
 Absence from the log proves nothing unless the log is whole. So the diagnostic setting and the
-oldest row are checked, and whatever cannot be read completely is a blocker.
+oldest row are checked, and a log that cannot be read completely is a blocker.
 https://learn.microsoft.com/azure/container-registry/monitor-container-registry
 """
 
@@ -35,7 +35,7 @@ from acr_cleanup.registry.query_logs import TABLE, QueryResult, open_logs
 _SETTINGS_VERSION, _WORKSPACE_VERSION, _REGISTRIES_VERSION = "2021-05-01-preview", "2022-10-01", "2023-07-01"
 _SECONDS = 12 * 60
 _AHEAD = timedelta(days=366)
-"""Rows from the future count too: the clock of whoever wrote them may be wrong."""
+"""Rows dated in the future count too: a clock may be wrong."""
 _OLDEST = f"{TABLE} | summarize oldest=min(TimeGenerated)"
 _PULLS = (
     f"{TABLE} | where OperationName =~ 'Pull' "
@@ -51,7 +51,8 @@ class PullLogSearch:
     """
     Which pulls to read.
 
-    within: how far back pulls count. ignore: globs on identity or user agent of those that do not.
+    within: how far back pulls count.
+    ignore: globs on identity or user agent; their pulls do not count.
     subscriptions: where to look for the registry, if `subscription` and `group` are not known.
     waived: a log that cannot be read completely blocks nothing.
     addresses: also show the addresses of clients.
@@ -140,8 +141,12 @@ class _Reading:
     async def _guarded(self, call: str, read: Callable[[], Any]) -> None:
         try:
             await read()
-        except (IdentityError, TimeoutError):
+        except TimeoutError:
             raise
+        except IdentityError as error:
+            if not self.search.waived:
+                raise
+            self.failures.append(ReadFailure(call, error.seen, error.remedy))
         except ReadFailure as failure:
             self.failures.append(failure)
         except Exception as error:  # any failure: the log is not read

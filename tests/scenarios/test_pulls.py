@@ -274,6 +274,20 @@ async def test_pulls(scenario: Any, face: Any, tmp_path: Path, monkeypatch: pyte
     await play(scenario, face, tmp_path, monkeypatch)
 
 
+async def test_token_for_the_logs_is_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read. With a waiver, a refused token blocks nothing."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        logged(stage)
+        monkeypatch.setattr("acr_cleanup.emulator.entra.LOG_HOSTS", ())
+        ran = await stage.tool.apply(**stage.options)
+        assert ran.code == 3
+        assert "The token was for Log Analytics." in ran.out
+        assert not stage.world.count(service="acr", path="_tags")
+        ran = await stage.tool.apply(**stage.options, waive="pull-log")
+        assert (ran.code, remaining_tags(stage)) == (0, {"2.0"})
+        assert "pull-log is waived" in ran.out
+
+
 # -- reports ---------------------------------------------------------------------------------------
 
 SOMEONE = "3f2a1b0c-1111-2222-3333-444444444444"
