@@ -134,6 +134,7 @@ def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
         for scan in evidence.usage.scans
     )
     usage = UsageIndex.of(scans, evidence.usage.read_at, pulls=evidence.usage.pulls)
+    usage = replace(usage, history=evidence.usage.history)
     # A used digest is read because it is used. Without the use it would not be read, so it must not
     # count as unreadable.
     return replace(evidence, inventory=evidence.inventory.used_by(usage.digests(name)), usage=usage)
@@ -230,7 +231,7 @@ class ManifestReasons:
 
     @cached_property
     def _used(self) -> Mapping[Digest, Rule]:
-        return digests_in_use(self._evidence.inventory, self._evidence.usage)
+        return digests_in_use(self._evidence)
 
     def decision_on(self, digest: Digest) -> ExplainedDecision:
         """The decision about this manifest."""

@@ -19,9 +19,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.newest import counted_with, may_count, newest_tags
@@ -37,6 +38,7 @@ REPOSITORY_LOCKED = "the repository is locked in the registry"
 TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
 _PUT_ASIDE = "put aside in the registry: reading it is disabled (readEnabled: false)"
+_DURATIONS = ("older_than", "pulled_within", "used_within", "probation")
 
 
 class Rule(StrEnum):
@@ -48,6 +50,7 @@ class Rule(StrEnum):
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
+    USED_RECENTLY = "used-recently"
     MENTIONED = "mentioned"
     PULLED = "pulled"
     LOCKED = "locked"
@@ -57,30 +60,34 @@ class Rule(StrEnum):
     EXCLUDED = "excluded"
     NEWEST = "newest"
     ATTACHED = "attached"
+    PROBATION = "probation"
     UNREVIEWED = "unreviewed"
 
 
 @dataclass(frozen=True, slots=True)
 class KeepReason:
-    """Why a tag is kept: the rule, its evidence, and for `in-use` the uses."""
+    """Why a tag is kept: the rule, its evidence, for `in-use` the uses, for `probation` when it ends."""
 
     rule: Rule
     detail: str
     uses: tuple[ImageUse, ...] = ()
+    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """
-    Everything that a rule may look at.
-
-    The clock is a value (`now`), so that a decision can be repeated.
-    """
+    """Everything that a rule may look at. The clock is a value (`now`), so that a decision can be repeated."""
 
     inventory: RepositoryInventory
     usage: UsageIndex
     policy: RetentionPolicy
     now: datetime
+
+    @property
+    def past_uses(self) -> PastUses:
+        """The uses in earlier runs, less than `used_within` ago."""
+        within = self.policy.used_within
+        return self.usage.history.uses(self.inventory.name).within(within, self.now) if within else NO_USES
 
 
 KeptTags = Iterator[tuple[Tag, KeepReason]]
@@ -102,8 +109,8 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
 
     catalog: all names in the registry; needed only for the scope `all`.
     """
-    selection = patterns(policy.repositories, use_regex=policy.use_regex)
-    selected = filter(selection.select, _in_scope(usage, policy.scope, catalog))
+    select = patterns(policy.repositories, use_regex=policy.use_regex).select
+    selected = filter(select, _in_scope(usage, policy.scope, catalog))
     named = (name for name in selected if not is_left_alone(name, policy.repositories))
     return tuple(sorted(filter(policy.shard.includes, named)))
 
@@ -131,11 +138,10 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    # Checked last: a reason that applies in every shard is more useful than "belongs to another
-    # shard".
+    # Last: a reason that applies in every shard is more useful than "belongs to another shard".
     if not policy.shard.includes(name):
-        part = part_of(name, policy.shard.of)
-        detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
+        of, part = policy.shard.of, policy.shard.part
+        detail = f"its repository belongs to shard {part_of(name, of)} of {of}, and this run is {part}"
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     return None
 
@@ -163,8 +169,7 @@ def in_use(evidence: Evidence) -> KeptTags:
         elif by_digest:
             yield tag, KeepReason(Rule.IN_USE, "a workload runs or pins its digest", by_digest + any_image)
         elif any_image:
-            detail = "something names its repository without saying which image"
-            yield tag, KeepReason(Rule.IN_USE, detail, any_image)
+            yield tag, KeepReason(Rule.IN_USE, "something names its repository without saying which image", any_image)
 
 
 def mentioned(evidence: Evidence) -> KeptTags:
@@ -191,6 +196,12 @@ def pulled(evidence: Evidence) -> KeptTags:
     """Keep a tag that was pulled, or whose index family was. The log holds only pulls that count."""
     found = evidence.usage.pulls.kept_tags(evidence.inventory)
     return ((tag, KeepReason(Rule.PULLED, detail)) for tag, detail in found)
+
+
+def used_recently(evidence: Evidence) -> KeptTags:
+    """Keep a tag that an earlier run saw in use less than `used_within` ago."""
+    for tag, use in evidence.past_uses.of_tags(evidence.inventory):
+        yield tag, KeepReason(Rule.USED_RECENTLY, str(use))
 
 
 def locked(evidence: Evidence) -> KeptTags:
@@ -284,7 +295,7 @@ def newest(evidence: Evidence) -> KeptTags:
 
 
 def decided_later(_: Evidence) -> KeptTags:
-    """Yield nothing: planning.py adds `attached`, and reviewed.py adds `unreviewed`."""
+    """Yield nothing: planning.py adds `attached` and `probation`, and reviewed.py adds `unreviewed`."""
     yield from ()
 
 
@@ -326,6 +337,7 @@ class KeepRule:
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
     KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(Rule.USED_RECENTLY, used_recently, "used in the last {used_within}", "not used recently"),
     KeepRule(
         Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
     ),
@@ -337,6 +349,7 @@ RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.EXCLUDED, excluded, "excluded by the policy", "not excluded"),
     KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", ChartGroup.NEWEST),
     KeepRule(Rule.ATTACHED, decided_later, "attached to a kept manifest", "not attached"),
+    KeepRule(Rule.PROBATION, decided_later, "on probation for {probation}", "not on probation"),
     KeepRule(Rule.UNREVIEWED, decided_later, "not in the reviewed plan"),
 )
 """Every keep rule, strongest first. Reports list reasons and groups in this order."""
@@ -349,5 +362,5 @@ def keep_rule(rule: str) -> KeepRule:
 
 def in_words(text: str, policy: RetentionPolicy) -> str:
     """A title or a group with the values of the policy in place of `{…}`."""
-    durations = {name: describe_duration(getattr(policy, name)) for name in ("older_than", "pulled_within")}
+    durations = {name: describe_duration(getattr(policy, name) or timedelta()) for name in _DURATIONS}
     return text.format(keep_last=policy.keep_last, **durations)

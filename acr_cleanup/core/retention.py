@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.newest import KeepLastOf
@@ -22,6 +22,9 @@ class Scope(StrEnum):
     """Every repository of the registry."""
 
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
     """
@@ -36,8 +39,9 @@ class RetentionPolicy:
     keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
-    pulled_within: what the log shows as pulled in this time is kept; zero: the log is not read.
-    shard: the part of the registry that this run works on.
+        pulled_within: what the log shows as pulled in this time is kept.
+        used_within, probation: how long a past use keeps, and how long a tag must have been a candidate.
+        shard: the part of the registry that this run works on.
     """
 
     older_than: timedelta = timedelta(days=30)
@@ -48,10 +52,12 @@ class RetentionPolicy:
     keep_last: int = 0
     keep_last_by: str = ""
     keep_last_of: KeepLastOf = KeepLastOf.IMAGES
-    pulled_within: timedelta = timedelta()
+    pulled_within: timedelta | None = None
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
+    used_within: timedelta | None = None
+    probation: timedelta | None = None
     shard: Shard = WHOLE
 
 
@@ -67,3 +73,14 @@ def describe_duration(duration: timedelta) -> str:
     days, hours = divmod(hours, 24)
     parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"
+
+
+def day(moment: date, now: datetime) -> str:
+    """
+    A day, with the year if it is not that of `now`.
+
+    >>> day(datetime(2026, 11, 19), datetime(2026, 11, 12)), day(datetime(2027, 1, 2), datetime(2026, 11, 12))
+    ('19 Nov', '2 Jan 2027')
+    """
+    year = "" if moment.year == now.year else f" {moment.year}"
+    return f"{moment.day} {_MONTHS[moment.month - 1]}{year}"

@@ -9,6 +9,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TypeVar
 
+from acr_cleanup.core.history import History, NoHistory
 from acr_cleanup.core.mentions import (
     NO_MENTIONS,
     ListedNames,
@@ -189,6 +190,7 @@ class UsageIndex:
 
     repositories: every repository that a use names.
     running: the repositories that a container or init container of a pod names.
+    history: what earlier runs saw.
     """
 
     scans: tuple[ClusterScan, ...]
@@ -200,6 +202,7 @@ class UsageIndex:
     running: frozenset[str] = field(compare=False)
     outside: Outside = field(default_factory=Outside)
     pulls: PullLog = NO_PULLS
+    history: History = field(default_factory=NoHistory, repr=False, compare=False)
     _mentions: dict[str, tuple[object, RepositoryMentions]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

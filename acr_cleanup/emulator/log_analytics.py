@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from acr_cleanup.emulator.arm_error import ArmError
-from acr_cleanup.emulator.authority import LOG_HOSTS, Authority
+from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.logs import TABLE, QueryError
 from acr_cleanup.emulator.roles import LOG_TABLES, WORKSPACES
 from acr_cleanup.emulator.world import World
@@ -34,8 +34,8 @@ class _Queries:
         """Answer a query in the context of the registry."""
         logs, registry = self._world.logs, self._world.registry
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        audiences = (*(f"https://{host}" for host in LOG_HOSTS), f"https://{request.host}")
-        claims = self._authority.check_token(token, audiences) if scheme == "Bearer" else None
+        # The audience is the endpoint itself.
+        claims = self._authority.check_token(token, f"https://{request.host}") if scheme == "Bearer" else None
         if claims is None:
             return _error(401, "InvalidTokenError", "The provided authentication is not valid for this resource")
         if f"/{request.match_info['resource']}".lower() != registry.resource_id.lower():

@@ -69,10 +69,14 @@ class RecordedPolicy(msgspec.Struct):
     """True if untagged manifests may be deleted."""
     include_locked: bool
     """True if locked tags and manifests may be unlocked and deleted."""
+    used_within: str | UnsetType = UNSET
+    """What an earlier run saw in use less than this ago is kept, if set."""
+    probation: str | UnsetType = UNSET
+    """How long a tag must have been a candidate before it is deleted, if set."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
     """What keep_last counts. Documents without this member counted tags."""
-    pulled_within: str = "0d"
-    """What the log shows as pulled in this time was kept. 0d: the log was not read."""
+    pulled_within: str | UnsetType = UNSET
+    """What the log shows as pulled in this time was kept, if it was read."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
     """
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole
@@ -87,6 +91,8 @@ class RecordedPolicy(msgspec.Struct):
 
 def _recorded(value: object) -> Any:
     match value:
+        case None:
+            return UNSET
         case bool() | int():
             return value
         case tuple():

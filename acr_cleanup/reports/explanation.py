@@ -287,6 +287,8 @@ class _Item(Circumstances):
         # These do not apply to a tag without a subject, or without a known age.
         silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
         silent |= {Rule.PULLED} if evidence.usage.pulls.since is None else set()
+        silent |= {Rule.USED_RECENTLY} if not policy.used_within else set()
+        silent |= {Rule.PROBATION} if not policy.probation else set()
         silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding else set()
         for rule in RULES:
             if rule.label and rule.id not in holding and rule.id not in silent:

@@ -38,6 +38,8 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
         **({"pulled-within": describe_duration(policy.pulled_within)} if policy.pulled_within else {}),
+        **({"used-within": describe_duration(policy.used_within)} if policy.used_within else {}),
+        **({"probation": describe_duration(policy.probation)} if policy.probation else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),

@@ -104,8 +104,8 @@ class ConfiguredClusters:
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
     services: ServiceChoice = ServiceChoice()
-    pulled_within: timedelta = timedelta()
-    """Zero: the log of the registry is not read."""
+    pulled_within: timedelta | None = None
+    """None: the log of the registry is not read."""
     ignore_pulls_by: tuple[str, ...] = ()
     shows_addresses: bool = False
     """Show the addresses of clients that pulled."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, image, mentions, pulls, registry, services, size, starting
+from tests.bench import clusters, image, ledger, mentions, pulls, registry, services, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -22,6 +22,7 @@ SECTIONS = {
     "Distance": registry.distance,
     "Rate": registry.rate,
     "Size": size.size,
+    "Ledger": ledger.ledger,
     "Start-up": starting.start_up,
     "Image": image.image,
 }

@@ -37,7 +37,12 @@ async def test_demo_plans_and_applies(
     assert "Traceback" not in out + err
     assert "1. What would be deleted?" in out
     assert "2. Delete it" in out
-    assert f"shop/cart:{PULLED}" in " ".join(out.split())
+    text = " ".join(out.split())
+    # The nightly job and the waiting tag are seen only by the ledger.
+    assert "used on" in text
+    assert "by production/batch/Pod/nightly-export" in text
+    assert "1 tag on probation, deletable from" in text
+    assert f"shop/cart:{PULLED}" in text
     assert "docker/27.3.1" in out
     folder = demo_folder(tmp_path)
     report = json.loads((folder / "apply" / "report.json").read_text())

@@ -30,6 +30,7 @@ VALUES = {
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
     "keep-last-of": "tags", "pulled-within": "90d", "ignore-pulls-by": "trivy/*",
+    "used-within": "14d", "probation": "6d", "ledger": "ledger.json",
     "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
@@ -37,6 +38,8 @@ VALUES = {
 }  # fmt: skip
 """A value of each input that differs from its default."""
 TOGETHER = {
+    "used-within": {"ledger": "ledger.json"},
+    "probation": {"ledger": "ledger.json"},
     "keep-last-by": {"keep-last": "2"},
     "ignore-pulls-by": {"pulled-within": "90d"},
     "client-id": {"auth-type": "oidc", "tenant-id": SUBSCRIPTION},

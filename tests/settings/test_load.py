@@ -266,3 +266,16 @@ def test_loading_settings_imports_no_sdk() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["used_within", "probation"])
+def test_option_of_the_ledger_needs_a_ledger(files: ConfigFiles, key: str) -> None:
+    problems = files.problems({key: "7d"})
+
+    assert problems.keys() == {key}
+    assert "There is no ledger" in problems[key].seen
+
+
+@pytest.mark.parametrize("key", ["used_within", "probation"])
+def test_option_of_the_ledger_may_be_off(files: ConfigFiles, key: str) -> None:
+    assert not getattr(files.load({key: "0"}), key)

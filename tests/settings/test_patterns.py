@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from acr_cleanup.errors import ConfigurationError
@@ -185,7 +187,7 @@ def test_ignore_pulls_by_takes_globs_on_user_agents(files: ConfigFiles) -> None:
     """Unlike patterns for tags, they may have spaces and signs."""
     agent = "Docker-Client/24.0 (linux; *)"
     settings = files.load({"pulled_within": 90, "ignore_pulls_by": [agent], "use_regex": True})
-    assert (settings.pulled_within.days, settings.ignore_pulls_by) == (90, (agent,))
+    assert (settings.pulled_within, settings.ignore_pulls_by) == (timedelta(days=90), (agent,))
 
 
 @pytest.mark.parametrize("pattern", ["*", "**", "?*", "!trivy/*"])
