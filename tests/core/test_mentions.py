@@ -85,6 +85,10 @@ class Source:
     mentions: RepositoryMentions
     looked_up: list[str] = field(default_factory=list)
 
+    @property
+    def is_empty(self) -> bool:
+        return False
+
     def of(self, listed: ListedNames) -> RepositoryMentions:
         self.looked_up.append(listed.repository)
         return self.mentions
@@ -135,10 +139,10 @@ def test_mentioned_manifest_is_in_use_weaker_than_a_use() -> None:
     source = Source(RepositoryMentions({}, {d("a"): found, d("b"): found}))
     usage = UsageIndex.of([ClusterScan("production", (use(None, "b"),), mentions=source)], NOW)
 
-    in_use = digests_in_use(repository, usage)
+    evidence = Evidence(repository, usage, RetentionPolicy(delete_untagged=True), NOW)
+    in_use = digests_in_use(evidence)
 
     assert in_use == {d("a"): Rule.MENTIONED, d("b"): Rule.IN_USE}
-    evidence = Evidence(repository, usage, RetentionPolicy(delete_untagged=True), NOW)
     assert list(reasons_to_keep(evidence, in_use, (), (), d("a"))) == [
         Reason(Rule.MENTIONED, "an object of a cluster contains its digest, or another manifest of its index family")
     ]
