@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -133,8 +134,9 @@ class Reader:
             host = first(document, item.pair[0])
             text = f"{host.strip().rstrip('/')}/{path}" if isinstance(host, str) and host.strip() else path
             read_image(Place(item.pair[1], "", text), workload, registry, findings)
-        for field_path, text in decoded_fields(resource, item, findings).items():
-            document = {**document, field_path: _HOST_VARIABLE.sub(lambda _: registry.login_server, text)}
+        if item.encoded:
+            document = {**document, **decoded_fields(resource, item, findings)}
+            document = json.loads(_HOST_VARIABLE.sub(lambda _: registry.login_server, json.dumps(document)))
         fields = {use.field for use in findings.uses}
         findings.uses += [use for use in self.search.read_text(document, workload) if use.field not in fields]
         findings.identities |= identities(resource.body)
