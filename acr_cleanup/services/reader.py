@@ -24,10 +24,9 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, ReadText, read_image
 from acr_cleanup.services.table import CACHE_RULES, REGISTRIES, Child, Item, Note, ServiceType
 
-AT_ONCE = 64
-"""Tasks. `Requests` limits the requests themselves."""
+AT_ONCE = 64  # tasks; `Requests` limits the requests themselves
 _HOST_VARIABLE = re.compile(r"\$(?:Registry\b|\{Registry\})|\{\{\s*\.Run\.Registry\s*\}\}", re.IGNORECASE)
-"""What stands for the host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
+"""The host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
 ReadResource = Callable[["Reader", Resource], Awaitable[Findings]]
 
 
