@@ -155,12 +155,12 @@ class AcrRegistry:
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
-        Add the children and subjects of every manifest that may have some (`inventory.unread`).
+        Add the children and subjects that `inventory.unread` asks for, and the repository's lock.
 
-        The repository's own lock is added, too. Tags and manifests that are in use but not listed
-        (`listEnabled: false`) are asked for one by one, since they keep their children as well.
+        Tags and manifests that are in use but not listed (`listEnabled: false`) are requested one by
+        one, since they keep their children as well.
 
-        A manifest that is missing, too large, malformed or does not match its digest stays unknown
+        A manifest that is missing, too large, malformed or does not match its digest remains unknown
         and is read again next time. Others are read once. Raises `RegistryForbidden` if not a
         single body may be read.
         """

@@ -32,7 +32,7 @@ class EdgeReader:
         # A digest's content never changes, so it is read once. The key holds the repository too:
         # a repository may list a manifest whose content it has lost, while another still has it.
         self.bodies: dict[tuple[str, Digest], bodies.ManifestBody] = {}
-        # Of possible referrers only the subject is stored: there may be very many of them.
+        # Only the subject of a possible referrer is stored: there may be very many of them.
         self._subjects: dict[str, dict[Digest, Digest | None]] = {}
         # Repository -> manifests whose referrers were listed.
         self._asked: dict[str, set[Digest]] = {}
@@ -49,7 +49,7 @@ class EdgeReader:
         """
         Add children and subjects from the bodies that `inventory.unread` names.
 
-        What another client deleted since it was listed is left out.
+        Manifests and tags that another client deleted since the lists were read are left out.
         """
         inventory, tried = await self._settle(inventory)
         inventory = self._recall(inventory)
@@ -126,7 +126,7 @@ class EdgeReader:
         self, inventory: RepositoryInventory, gone: Collection[Digest] = ()
     ) -> tuple[RepositoryInventory, set[Digest]]:
         """
-        Ask for each manifest that a tag names and no list has; if there is none, ask for the tag.
+        Request each manifest that a tag names and no list has. If it does not exist, request the tag.
 
         Such a manifest is unlisted, or another client deleted it between the list of tags and that of
         manifests. Returns the manifests for which even the tag gives no other answer.
@@ -176,7 +176,7 @@ class EdgeReader:
     async def _read_manifests(
         self, inventory: RepositoryInventory, digests: Sequence[Digest], gone: set[Digest]
     ) -> list[Manifest]:
-        """Read these manifests; adds those to `gone` that do not exist any more."""
+        """Read these manifests. Adds to `gone` those that no longer exist."""
         refusals: list[RegistryForbidden] = []
 
         async def read(digest: Digest) -> Manifest | None:
@@ -236,7 +236,7 @@ class EdgeReader:
         """
         A manifest whose body the registry refuses to show.
 
-        The attributes of an index show its children. The subject of a manifest stays unknown.
+        The attributes of an index show its children. The subject of a manifest remains unknown.
         """
         if not manifest.is_index:
             return manifest
@@ -280,7 +280,7 @@ class EdgeReader:
         return inventory.with_edges((*of_this_run, *(manifest for manifest in recalled if manifest is not None)))
 
     async def _with_earlier_lists(self, inventory: RepositoryInventory) -> RepositoryInventory:
-        """Use the lists of referrers from an earlier check of this repository, as far as they are complete."""
+        """Use the lists of referrers from an earlier check of this repository if they are still complete."""
         name = inventory.name
         if name not in self._asked:
             return inventory
@@ -335,7 +335,7 @@ class EdgeReader:
                     unlistable.add(digest)
                     return
                 for referrer in referrers - inventory.manifests.keys():
-                    # A referrer that is not listed goes with its subject all the same.
+                    # The registry deletes an unlisted referrer together with its subject, too.
                     if (manifest := await self._read_with_edges(inventory, referrer, set())) is not None:
                         unlisted.append(manifest)
                         covered_now.add(referrer)
