@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
+from acr_cleanup.clusters.api_server.tls import explain_certificate
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class ApiServer:
         client certificate is the login then). It is called before each request, so that no token
         expires in the middle of a scan.
     proxy: the URL of the proxy to use, if any.
+    headers: sent with each request; a name may occur several times.
+    has_login: False if requests are anonymous.
+    has_authority: does the kubeconfig name the CA of the server?
     """
 
     url: str
@@ -62,6 +66,9 @@ class ApiServer:
     authorization: Callable[[], Awaitable[str | None]]
     tls_server_name: str | None = None
     proxy: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    has_login: bool = True
+    has_authority: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +122,15 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     # Imported late: both are slow to load, and a run that stops at its configuration needs neither.
     import aiohttp  # noqa: PLC0415
     from kubernetes.aio.client import ApiClient, Configuration  # noqa: PLC0415
+    from multidict import CIMultiDict  # noqa: PLC0415
 
     connector = aiohttp.TCPConnector(ssl=server.context)
     configuration = Configuration(
         host=server.url,
         client_session_kwargs={
             "connector": connector,
+            # The client itself would keep only one header of each name.
+            "headers": CIMultiDict(server.headers),
             "cookie_jar": aiohttp.DummyCookieJar(),
             # The client sets it to True, and then aiohttp reads ~/.netrc and refuses requests that
             # carry a token.
@@ -214,10 +224,15 @@ def _unreachable(error: BaseException, server: ApiServer) -> ReadFailure:
 
     call = f"connecting to {quoted(server.url)}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        seen, remedy = explain_certificate(
+            error.certificate_error, has_authority=server.has_authority, tls_server_name=server.tls_server_name
+        )
+        return ReadFailure(call, seen, remedy)
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
         return ReadFailure(
             call,
-            f"the API server's certificate is not trusted ({quoted(error)}).",
-            "Behind a proxy that inspects TLS, add the proxy's CA to the file that SSL_CERT_FILE or REQUESTS_CA_BUNDLE names.",
+            f"TLS with the API server failed ({quoted(error)}).",
+            "Check the scheme and the port of `server`, and the proxy between.",
         )
     reason = "no answer in time" if isinstance(error, TimeoutError) else quoted(error) or type(error).__name__
     return Unreachable(
