@@ -13,7 +13,8 @@ from acr_cleanup.clusters.api_server.kubeconfig import (
     server_of,
 )
 from acr_cleanup.clusters.api_server.kubeconfig_file import kubeconfig_files, read_kubeconfig
-from acr_cleanup.clusters.api_server.scan import LOG_IN, scan
+from acr_cleanup.clusters.api_server.list_rights import LOG_IN
+from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.survey import survey_kinds
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, KubeconfigPlace, Search
 from acr_cleanup.core.usage import ClusterScan

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -166,7 +166,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.registry,
         settings.clusters,
         settings.helm_history,
-        settings.waive,
+        (*settings.waive, *(replace(waiver, workloads=True) for waiver in settings.waive_workloads)),
         dict(settings.mirrors),
         partial(
             read_cache_rules,

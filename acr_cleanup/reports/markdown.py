@@ -99,6 +99,8 @@ class Summary:
         part = "" if shard.is_whole else f" · shard {shard}"
         yield (0, 0), f"{HEADING} · {words.code(self.result.plan.registry)}{part}"
         yield (0, 1), self._verdict(view)
+        for danger in view.dangers[: self.notes]:
+            yield (0, 1), self.context.dialect.verdict("bad", words.prose(danger, 600))
         path, which = view.reviewed
         if which:
             yield (0, 1), f"Applies the reviewed plan {words.code(path)} ({which}). Only what it lists is deleted."

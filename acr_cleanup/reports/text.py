@@ -313,7 +313,10 @@ class TextReport(TextPage):
             return
         yield heading("Warnings", "bold yellow")
         shown = view.warnings[: self.names]
-        yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in shown)
+        yield from (
+            Line((("- ", ""), (words.plain(warning, 600), "bold red" if warning in view.dangers else "")), 2)
+            for warning in shown
+        )
         yield from self._hidden(len(view.warnings) - len(shown), "warning", 2)
 
     def _next(self, view: View) -> Iterator[Block]:

@@ -260,11 +260,12 @@ class _Loader:
         if any(path.startswith(("kubernetes_clusters", "clusters")) for path in self.broken):
             return
         keys = [*(target.key for target in clusters), SERVICES]
-        for waiver in self.values["waive"]:
+        named = [(key, waiver) for key in ("waive", "waive_workloads") for waiver in self.values[key]]
+        for key, waiver in named:
             if waiver.cluster not in keys:
                 seen = f"There is no cluster {shown(waiver.cluster)}.{did_you_mean(nearest(waiver.cluster, keys))}"
                 remedy = "Write the name that the cluster has in the configuration."
-                self.problems.append(Problem("waive", seen, remedy))
+                self.problems.append(Problem(key, seen, remedy))
 
     def _check_policy(self) -> None:
         for key in ("repositories", "include_tags"):

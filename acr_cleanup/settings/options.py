@@ -123,6 +123,10 @@ class Settings:
         "Object kinds to skip if they cannot be listed, as CLUSTER: KIND (production: rollouts.argoproj.io). Images used only "
         "by objects of that kind may be deleted."
     )
+    waive_workloads: tuple[Waiver, ...] = option(kinds.WAIVERS, purpose=Purpose.CLUSTERS)(
+        "As waive, for kinds that run or start pods (production: cronjobs), which waive does not skip. Images used only by "
+        "them may be deleted while they run."
+    )
     mirrors: tuple[tuple[str, str], ...] = option(kinds.MIRRORS, group=Group.KEEP, purpose=Purpose.CLUSTERS)(
         "Upstream registries whose images this registry mirrors, as HOST=FOLDER (docker.io=dockerhub); `.` is no folder. An "
         "image that a workload names there is kept here."

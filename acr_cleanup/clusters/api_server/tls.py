@@ -66,6 +66,10 @@ def _trusting(authority: bytes) -> ssl.SSLContext:
 
     As in kubectl, other text and other objects of the file do not count, and one good certificate is enough.
     """
+    try:
+        return ssl.create_default_context(cadata=authority.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError):
+        pass  # one certificate may be broken, or a comment may not be ASCII
     good: list[str] = []
     problem: ssl.SSLError | None = None
     for block in _CERTIFICATE.findall(authority):
