@@ -154,7 +154,7 @@ class TextReport(TextPage):
             yield fact("Check", view.verification)
         if view.size_note:
             yield fact("Sizes", view.size_note)
-        if result.undo:
+        if result.undo and not result.final:
             yield fact("Undo", words.plain(result.undo, 1000))
         yield fact("Policy", words.plain(policy_sentence(self.result.plan.policy), 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
@@ -309,9 +309,11 @@ class TextReport(TextPage):
             yield from self._hidden(len(notes) - self.names, "", 2)
 
     def _warnings(self, view: View) -> Iterator[Block]:
-        if not view.warnings:
+        if not (view.warnings or self.result.final):
             return
         yield heading("Warnings", "bold yellow")
+        if self.result.final:
+            yield Line((("- ", ""), (words.plain(self.result.undo, 600), "yellow")), 2)
         shown = view.warnings[: self.names]
         yield from (
             Line((("- ", ""), (words.plain(warning, 600), "bold red" if warning in view.dangers else "")), 2)

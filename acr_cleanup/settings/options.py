@@ -214,6 +214,9 @@ class Settings:
     summary: bool = option(kinds.BOOLEAN, "true", ways=Way.PIPELINE, label="Publish the summary")(
         "Show the result on the page of the run. The report files are always written."
     )
+    artifact: str = option(kinds.TEXT, "acr-cleanup", ways=Way.PIPELINE)(
+        "The name of the artifact in which the workflow keeps the report folder. The summary says it."
+    )
     report_dir: Path = option(kinds.PATH, "acr-cleanup")("The folder for the report files.")
     log_level: LogLevel = option(kinds.choice(("debug", "info", "warning", "error")), "info", purpose=Purpose.REGISTRY)(
         "The lowest level of messages in the log."

@@ -33,7 +33,7 @@ VALUES = {
     "keep-last-of": "tags", "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
-    "fail-on": "warnings", "summary": "false", "report-dir": "elsewhere", "log-level": "debug",
+    "fail-on": "warnings", "summary": "false", "artifact": "plan", "report-dir": "elsewhere", "log-level": "debug",
 }  # fmt: skip
 """A value of each input that differs from its default."""
 TOGETHER = {
@@ -125,7 +125,7 @@ def test_keys_of_file_have_no_default_in_pipeline() -> None:
     for option in OPTIONS:
         assert not (option.in_file and option.action_default)
     declared = {option.name: option.action_default for option in OPTIONS if option.action_default}
-    assert declared == {"dry-run": "true", "auth-type": "oidc", "summary": "true"}
+    assert declared == {"dry-run": "true", "auth-type": "oidc", "summary": "true", "artifact": "acr-cleanup"}
 
 
 def test_unknown_input_gets_the_nearest_name() -> None:

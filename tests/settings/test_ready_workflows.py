@@ -1,0 +1,72 @@
+"""The ready workflows and pipelines keep the way back: the journal dies with the runner otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helpers.paths import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    (page.name, yaml.safe_load(block))
+    for page in PAGES
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    if "org/acr-cleanup@" in block or "AcrCleanup@" in block
+]
+WHOLE = [pytest.param(block, id=f"{page}-{place}") for place, (page, block) in enumerate(BLOCKS) if len(block) > 1]
+
+
+def jobs(node: Any) -> Iterator[list[dict[str, Any]]]:
+    """Yield the steps of each job, in a workflow or a pipeline."""
+    if isinstance(node, list):
+        for item in node:
+            yield from jobs(item)
+    elif isinstance(node, dict):
+        if isinstance(steps := node.get("steps"), list):
+            yield steps
+        for value in node.values():
+            yield from jobs(value)
+
+
+def inputs_of(step: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the inputs of a step that plans or deletes; None for another step."""
+    ours = str(step.get("uses", "")).startswith("org/acr-cleanup@") or str(step.get("task", "")).startswith(
+        "AcrCleanup@"
+    )
+    inputs = dict(step.get("with") or step.get("inputs") or {})
+    return inputs if ours and "collect" not in inputs else None
+
+
+def upload_of(step: dict[str, Any]) -> tuple[str, str, str] | None:
+    """Return the name, the path and the condition of a step that uploads."""
+    if "upload-artifact" in str(step.get("uses")):
+        return step["with"]["name"], step["with"]["path"], step.get("if", "")
+    if "publish" in step:
+        return step["artifact"], step["publish"], step.get("condition", "")
+    return None
+
+
+def test_documentation_has_whole_workflows() -> None:
+    assert len(WHOLE) >= 9
+
+
+@pytest.mark.parametrize("block", WHOLE)
+def test_every_job_that_cleans_uploads_its_reports(block: Any) -> None:
+    """Under a name of its own, whatever the outcome; and the summary knows the name."""
+    names: list[str] = []
+    for steps in jobs(block):
+        for place, step in enumerate(steps):
+            if (inputs := inputs_of(step)) is None:
+                continue
+            (name, path, condition), *_ = [upload for later in steps[place:] if (upload := upload_of(later))]
+            assert condition == "always()"
+            assert path.rstrip("/") == "acr-cleanup"
+            assert name == inputs.get("artifact", "acr-cleanup")
+            names.append(name)
+    assert names
+    assert len(set(names)) == len(names)
