@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +21,11 @@ BLOCKS = [
     for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if "org/acr-cleanup@" in block or "AcrCleanup@" in block
 ]
-WHOLE = [pytest.param(block, id=f"{page}-{place}") for place, (page, block) in enumerate(BLOCKS) if len(block) > 1]
+WHOLE = [
+    pytest.param(block, id=f"{page}-{place}")
+    for place, (page, block) in enumerate(BLOCKS)
+    if {"jobs", "stages", "pool"} & block.keys()
+]
 
 
 def jobs(node: Any) -> Iterator[list[dict[str, Any]]]:
@@ -70,3 +77,33 @@ def test_every_job_that_cleans_uploads_its_reports(block: Any) -> None:
             names.append(name)
     assert names
     assert len(set(names)) == len(names)
+
+
+# -- the login ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "subject"),
+    [
+        ("", "repo:ORG/REPO:ref:refs/heads/main"),
+        ("repo:ORG@5544123/REPO@821093847", "repo:ORG@5544123/REPO@821093847:ref:refs/heads/main"),
+    ],
+)
+def test_set_up_asks_github_for_the_subject(answer: str, subject: str, tmp_path: Path) -> None:
+    """Repositories made since July 2026 send ids in their subject: github.com/Azure/login/issues/617."""
+    (script,) = (
+        block
+        for block in re.findall(
+            r"^```sh\n(.*?)^```$", (ROOT / "docs/github.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+        )
+        if "federated-credential" in block
+    )
+    programs = {"az": 'printf "%s\\n" "$@" >> az.log; echo id', "gh": f'echo "{answer}"', "acr-cleanup": "echo true"}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    parameters = re.search(r"\{.*?\}", (tmp_path / "az.log").read_text(), re.DOTALL)
+    assert parameters is not None
+    assert json.loads(parameters[0])["subject"] == subject
