@@ -107,3 +107,33 @@ def test_set_up_asks_github_for_the_subject(answer: str, subject: str, tmp_path:
     parameters = re.search(r"\{.*?\}", (tmp_path / "az.log").read_text(), re.DOTALL)
     assert parameters is not None
     assert json.loads(parameters[0])["subject"] == subject
+
+
+# -- where it runs -----------------------------------------------------------------------------------
+
+ROWS = re.findall(
+    r"^\| (?!Runs on|---)(.+?) \| .* \| `(.+?)::(.+?)` \|$", (ROOT / "docs/runs-on.md").read_text("utf-8"), re.MULTILINE
+)
+
+
+def test_table_of_machines_has_every_kind() -> None:
+    text = " ".join(row for row, _, _ in ROWS)
+    for word in (
+        "GitHub-hosted",
+        "Docker",
+        "podman",
+        "Controller",
+        "Server",
+        "proxy",
+        "without Docker",
+        "Windows",
+        "China",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize(("row", "path", "name"), ROWS, ids=[row for row, _, _ in ROWS])
+def test_row_of_machines_names_an_existing_test(row: str, path: str, name: str) -> None:
+    text = (ROOT / path).read_text("utf-8")
+    declared = f"def {name}(" if path.endswith(".py") else name
+    assert declared in text, row
