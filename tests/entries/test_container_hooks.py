@@ -65,14 +65,12 @@ async def test_hooks_start_the_action_with_its_inputs(job: Job, hooks: str) -> N
     script = job.folder / "step.sh"
     # The runner splits missing arguments into one empty argument.
     script.write_text(hook_script(job.workspace, launcher(job), [""], environment))
-    ran = await asyncio.to_thread(
-        subprocess.run,
-        ["sh", "-e", script],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": os.environ["PATH"]},
-    )
+
+    def run() -> subprocess.CompletedProcess[str]:
+        path = {"PATH": os.environ["PATH"]}
+        return subprocess.run(["sh", "-e", str(script)], capture_output=True, text=True, check=False, env=path)
+
+    ran = await asyncio.to_thread(run)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     Log(ran.stdout)
     outputs = job.outputs()

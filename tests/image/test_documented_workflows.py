@@ -115,7 +115,7 @@ def test_documented_workflow_cleans_contoso(name: str, ready: Path, runner: str,
     text = WORKFLOWS[name]
     document = adapted(text, contoso, delete=True)
     # YAML 1.1 reads the key `on` as true.
-    document["on"] = document.pop(True)
+    document["on"] = document.pop(True)  # type: ignore[call-overload]
     event = "workflow_dispatch" if "workflow_dispatch" in document["on"] else "schedule"
     write_config(ready, contoso, snapshots="snapshots" in text)
     path = ready / ".github" / "workflows" / "documented.yml"

@@ -86,7 +86,9 @@ def _read(path: Path) -> dict[str, Any]:
     for section, key in _SECTIONS.items():
         for entry in _entries(document, section):
             values = entry.get(key)
-            for name in _PATHS if isinstance(values, dict) else ():
+            if not isinstance(values, dict):
+                continue
+            for name in _PATHS:
                 if isinstance(values.get(name), str) and values[name]:
                     values[name] = str(path.parent.absolute() / values[name])
     return document

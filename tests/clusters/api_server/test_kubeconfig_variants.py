@@ -71,7 +71,7 @@ def files(**content: bytes) -> Callable[[Path], object]:
 
 
 ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIC\n-----END ENCRYPTED PRIVATE KEY-----\n"
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "contexts": [
         {"name": "prod", "context": {"cluster": "c", "user": "u"}},
         {"name": "two words", "context": {"cluster": "c"}},
@@ -97,7 +97,7 @@ VARIANTS: dict[str, Variant] = {
     # -- contexts
     "another context": Variant(document(**OTHERS), {"login": None}, context="two words"),
     "an unknown context": Variant(document(**OTHERS), refused="no context named 'third'", context="third"),
-    "no current context": Variant(document(**{"current-context": ""}), refused="no current context"),
+    "no current context": Variant(document() | {"current-context": ""}, refused="no current context"),
     "a context of no cluster": Variant(document(clusters=[]), refused="no cluster named 'c'"),
     "a context of no user": Variant(document(users=None), refused="no user named 'u'"),
     # -- the server
