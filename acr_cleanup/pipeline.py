@@ -12,7 +12,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
@@ -121,7 +121,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
         artifact=settings.artifact,
         dialect=_dialect(runtime),
     )
-    with step.folder.handed_over():
+    with step.folder.handed_over(), step.ledger.handed_over() if step.ledger is not None else nullcontext():
         try:
             return asyncio.run(
                 clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=step.reviewed)
@@ -144,6 +144,7 @@ class _Step:
 
     settings: Settings
     folder: OutputPath
+    ledger: OutputPath | None
     snapshot: OutputPath | None
     """Where to write a usage snapshot; None if the step plans or deletes."""
     reviewed: ReviewedPlan | None
@@ -163,7 +164,8 @@ def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace
     named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
     folder = OutputPath.of_reports(workspace, named)
     snapshot = OutputPath.of_snapshot(workspace, Path(collect)) if collect else None
-    problems = (*problems, *folder.problems(), *(snapshot.problems() if snapshot is not None else ()))
+    ledger = OutputPath.of_ledger(workspace, settings.ledger) if settings and settings.ledger else None
+    problems = (*problems, *(problem for path in (folder, snapshot, ledger) if path for problem in path.problems()))
     reviewed = None
     if settings is not None and settings.apply_plan is not None and not (settings.dry_run or snapshot):
         try:
@@ -172,7 +174,7 @@ def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace
             problems = (*problems, *error.problems)
     if problems or settings is None:
         raise ConfigurationError(problems, where=where)
-    return _Step(settings, folder, snapshot, reviewed)
+    return _Step(settings, folder, ledger, snapshot, reviewed)
 
 
 def _load(
@@ -277,6 +279,13 @@ class OutputPath:
     def of_reports(cls, workspace: Path, named: Path) -> OutputPath:
         """Return the folder of the report files."""
         return cls(workspace, named, "report-dir", "folder")
+
+    @classmethod
+    def of_ledger(cls, workspace: Path, named: Path) -> OutputPath:
+        """Return the file that the runs hand on."""
+        return cls(
+            workspace, named, "ledger", "file", [(workspace / named), *_missing(workspace / named, workspace)[1:]]
+        )
 
     @classmethod
     def of_snapshot(cls, workspace: Path, named: Path) -> OutputPath:

@@ -17,9 +17,12 @@ from pathlib import Path
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
+from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
+from acr_cleanup.core.known_bodies import BodyMemory
+from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.pulls import PULL_LOG
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError, unexpected
@@ -31,8 +34,9 @@ from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warnin
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
-from acr_cleanup.stages.cache_rules import read_cache_rules
+from acr_cleanup.stages.cache_rules import CacheRules
 from acr_cleanup.stages.connect import log_in, open_azure, open_registry
+from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
@@ -68,6 +72,8 @@ class Connections:
     """Asks Azure whether a policy of the registry may delete manifests without a tag."""
     log_in: Callable[[], Awaitable[None]] = _done
     """Asks for every token that the run will need."""
+    bodies: BodyMemory = field(default_factory=BodyMemory)
+    """What the client of the registry knows of manifests."""
 
 
 async def run(
@@ -112,6 +118,7 @@ async def run(
 @asynccontextmanager
 async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, str]) -> AsyncIterator[Connections]:
     """Open the login, the registry and the clusters of these settings."""
+    bodies = BodyMemory()
     async with (
         open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
         open_registry(
@@ -120,6 +127,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             include_locked=settings.policy.include_locked,
+            bodies=bodies,
         ) as registry,
     ):
         policies = RegistryPolicies(
@@ -131,6 +139,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             partial(policies.can_restore, backup=settings.backup),
             policies.untagged_expire,
             partial(log_in, azure, token_scopes(settings)),
+            bodies,
         )
 
 
@@ -140,6 +149,8 @@ def token_scopes(settings: Settings) -> dict[str, str]:
     scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
     if azure or any(target.in_azure for target in settings.clusters):
         scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
+    if settings.pulled_within and Waiver(SERVICES, PULL_LOG) not in settings.waive:
+        scopes[f"{settings.cloud.log_analytics}/.default"] = "Log Analytics"
     for target in settings.clusters:
         for scope in target.token_scopes():
             scopes.setdefault(scope, f"the API server of {target.key}")
@@ -168,17 +179,14 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.helm_history,
         (*settings.waive, *(replace(waiver, workloads=True) for waiver in settings.waive_workloads)),
         dict(settings.mirrors),
-        partial(
-            read_cache_rules,
-            azure,
-            settings.registry,
-            settings.registry_subscription_id,
-            settings.registry_resource_group,
-        ),
+        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
         services=service_choice(settings),
+        pulled_within=settings.pulled_within,
+        ignore_pulls_by=settings.ignore_pulls_by,
+        shows_addresses=settings.log_level == "debug",
     )
 
 
@@ -195,6 +203,8 @@ class _Run:
     proof: Proof | None = None
     errors: tuple[Blocker, ...] = ()
     """The errors that ended the run early."""
+    ledger: LedgerKeeper | None = None
+    planned: bool = False
 
     @property
     def blockers(self) -> tuple[Blocker, ...]:
@@ -223,11 +233,14 @@ async def clean(
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
+            ledger = run.ledger = LedgerKeeper(
+                settings.ledger, host, settings.policy, started, connections.bodies, registry.now
+            )
+            ledger.open()
             await unless_stopped(connections.log_in(), stop)
             run.names = await unless_stopped(read_repository_names(registry, runtime), stop)
-            usage = await unless_stopped(
-                read_usage(sources, run.names, runtime.progress, clock, registry=settings.registry), stop
-            )
+            reading = read_usage(sources, run.names, runtime.progress, clock, registry=settings.registry)
+            usage = ledger.attach(await unless_stopped(reading, stop))
             run.plan = await unless_stopped(
                 make_plan(
                     registry,
@@ -241,9 +254,11 @@ async def clean(
                     untagged_expire=connections.untagged_expire,
                     catalog=run.names,
                     reviewed=reviewed.repositories if reviewed is not None else None,
+                    on_decided=ledger.look,
                 ),
                 stop,
             )
+            run.planned = True
             obstacles = run.plan.obstacles(settings.limits)
             run.refusals = tuple(map(refusal_text, obstacles.refusals))
             if read := run.plan.read_for_sizes:
@@ -263,6 +278,7 @@ async def clean(
     except Exception as error:  # noqa: BLE001  # reports must be written on every way out
         fault = unexpected(error)
         run.errors = (*run.blockers, Blocker("acr-cleanup", "", fault.seen, fault.remedy))
+    kept = run.ledger is None or run.ledger.close(run.plan if run.planned else None, clock(), run.names)
     return Result(
         plan=run.plan,
         verdict=verdict_of(
@@ -284,12 +300,15 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
+            *(run.ledger.warnings if run.ledger is not None else ()),
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,
         final=run.undo.final,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
+        ledger=run.ledger.described if run.ledger is not None else "",
+        incomplete=not kept,
     )
 
 
@@ -303,12 +322,17 @@ async def _delete(
 ) -> tuple[Applied, Proof | None]:
     """Apply the plan, then verify that every image in use can still be pulled."""
     plan, registry, witness = run.plan, connections.registry, Witness()
+
+    async def read_again() -> UsageIndex:
+        usage = await read_usage(connections.sources, run.names, runtime.progress, clock, planned=True)
+        return run.ledger.attach(usage) if run.ledger is not None else usage
+
     # If the journal cannot be opened, this raises, and nothing has been deleted.
     with open_journal(settings.report_dir, plan, clock(), _parameters(settings)) as journal:
         applied = await apply(
             plan,
             registry,
-            lambda: read_usage(connections.sources, run.names, runtime.progress, clock, planned=True),
+            read_again,
             stop=stop,
             concurrency=settings.concurrency,
             report=_count_tags(plan, runtime.progress),
@@ -317,10 +341,13 @@ async def _delete(
             untagged_expire=connections.untagged_expire,
             on_inventory=witness.look,
         )
-    if not settings.verify:
-        return applied, None
-    runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-    return applied, await verify(plan, witness, applied.outcomes, registry, stop)
+        if not settings.verify:
+            return applied, None
+        runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
+        proof = await verify(plan, witness, applied.outcomes, registry, stop)
+        taken = outcomes_of_taken(proof)
+        journal.add_taken(taken)
+    return replace(applied, outcomes=(*applied.outcomes, *taken)), proof
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
@@ -356,6 +383,8 @@ def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
         return REFUSED
     if result.proof is not None and not (result.proof.holds or result.proof.skipped):
         # A verification that failed or could not be completed must not be overlooked.
+        return 1
+    if result.incomplete:
         return 1
     fails = (
         (FailOn.DELETE_ERRORS in fail_on and result.verdict is Verdict.PARTIAL)

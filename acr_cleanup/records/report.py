@@ -32,6 +32,7 @@ from acr_cleanup.records.parts import (
     Pushed,
     RecordedBlocker,
     RecordedPolicy,
+    RecordedPullLog,
     SchemaVersion,
     ShownDigest,
     ToolVersion,
@@ -209,6 +210,16 @@ class ReadCluster(msgspec.Struct, frozen=True):
     """When a usage snapshot of the cluster was made; null if this run read the cluster itself."""
 
 
+class WaitingItems(msgspec.Struct):
+    """Candidates for deletion that are on probation until the same day."""
+
+    deletable_from: str
+    """The day, such as `2026-11-19`."""
+    tags: Count
+    untagged: Count
+    """Untagged manifests."""
+
+
 class OtherPuller(msgspec.Struct):
     """Who may pull from the registry, and is none of the clusters and services that were read."""
 
@@ -342,6 +353,10 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    pull_log: RecordedPullLog | None = None
+    """null if the log was not read."""
+    probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
+    """What is on probation, by day, if anything is."""
     may_pull: list[OtherPuller] = []
     """Who else may pull from the registry. Images that only they use count as unused."""
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import ChartGroup, RetentionPolicy, Rule, keep_rule
+from acr_cleanup.core.policy import ChartGroup, Rule, keep_rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
-
-MAY_PULL = "May pull, and is not read"
-"""The title of the table of everyone who may pull and is no cluster or service that was read."""
 
 MISSING_MEANS = (
     "Pods that use these references fail on their next pull. Push the images again, or change the workloads that "
@@ -124,4 +122,4 @@ def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) ->
 
 def _said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
-    return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED)
+    return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED, ChartGroup.PULLED)

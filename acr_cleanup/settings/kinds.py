@@ -19,6 +19,7 @@ from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar
 from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
 from acr_cleanup.settings.mention_grammar import as_folder, as_kind_name
+from acr_cleanup.settings.pull_grammar import as_puller, as_waiver
 
 T = TypeVar("T")
 MAX_CONCURRENCY = 32
@@ -217,7 +218,7 @@ def _waivers(value: object, _: bool | None) -> Any:
     """Parse `CLUSTER: KIND` texts, or mappings with the keys `cluster` and `kind`."""
     if isinstance(value, list | tuple):
         value = [_waiver_text(item) if isinstance(item, dict) else item for item in value]
-    return _items(value, grammar.parse_waiver)
+    return _items(value, as_waiver)
 
 
 def _waiver_text(entry: Mapping[str, object]) -> str:
@@ -270,13 +271,16 @@ DURATION = Kind(
 )
 SELECTION = patterns(negatable=True)
 EXCLUSION = patterns(negatable=False)
+PULLERS = list_of(as_puller)
 GROUPING = scalar(grammar.as_grouping, minLength=1)
 SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
 HOSTS = list_of(grammar.as_alias)
 MIRRORS = map_of(grammar.as_alias, as_folder)
 KIND_NAMES = list_of(as_kind_name)
 WAIVERS = Kind(
-    _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
+    _waivers,
+    {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":|pull-log"}]}},
+    InputKind.LIST,
 )
 SERVICES = Kind(_services, _list_schema({"enum": ["auto", "off", *ServiceGroup]}))
 REVISIONS = scalar(_revisions, anyOf=[{"type": "integer", "minimum": 0}, {"type": "string"}])

@@ -272,11 +272,20 @@ class _Loader:
             if self.values[key] == ():
                 seen = "The list is empty: nothing would ever be deleted."
                 self.problems.append(Problem(key, seen, "Add a pattern, or remove the key to select all."))
+        for key in ("used_within", "probation"):
+            if self.values[key] and self.values["ledger"] is None and "ledger" not in self.broken:
+                seen = f"There is no ledger, so {key} cannot know what earlier runs saw."
+                self.problems.append(Problem(key, seen, "Set ledger to the file that each run hands on to the next."))
         counted = self.values["keep_last"] > 0 or not self.broken.isdisjoint({"keep_last", "keep-last"})
         if self.values["keep_last_by"] and not counted:
             seen = "keep_last is 0, so keep_last_by keeps no tag."
             remedy = "Set keep_last to the number of tags to keep in each group, or remove keep_last_by."
             self.problems.append(Problem("keep_last_by", seen, remedy))
+
+        unread = not self.values["pulled_within"] and self.broken.isdisjoint({"pulled_within", "pulled-within"})
+        if self.values["ignore_pulls_by"] and unread:
+            seen = "pulled_within is not set, so no pulls are read."
+            self.problems.append(Problem("ignore_pulls_by", seen, "Set pulled_within, or remove ignore_pulls_by."))
 
     def _exclude_tags(self) -> tuple[str, ...]:
         """

@@ -20,8 +20,8 @@ from acr_cleanup.access.clouds import FEDERATION_AUDIENCE, Cloud
 from acr_cleanup.access.federation import TOOL_TIMEOUT, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
@@ -169,6 +169,25 @@ class Settings:
     )
     keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
         "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
+    )
+    pulled_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP, purpose=Purpose.RIGHTS)(
+        "Tags that were pulled in this time are kept, such as 90d. It needs the registry's logs in a Log Analytics workspace "
+        "that reach back further. By default the logs are not read."
+    )
+    ignore_pulls_by: tuple[str, ...] = option(kinds.PULLERS, group=Group.KEEP)(
+        "Pulls that do not count for pulled-within: globs on the identity or the user agent (trivy/*). Pulls by acr-cleanup "
+        "itself never count."
+    )
+    used_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
+        "Keep what an earlier run saw in use less than this time ago, such as 14d. Needs ledger."
+    )
+    probation: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
+        "Delete only what was a candidate, unused and unchanged, in runs at least this long apart, such as 6d. What waits is "
+        "listed with its date. Needs ledger."
+    )
+    ledger: Path | None = option(kinds.PATH, group=Group.KEEP)(
+        "The file in which each run, also a dry run, writes what it saw for the next one. The job must keep it: see "
+        "docs/ledger.md."
     )
     delete_untagged: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
         "Also delete untagged manifests. The same rules apply; age counts from their last push."

@@ -13,6 +13,7 @@ from acr_cleanup.access.entra_codes import UNKNOWN_RESOURCE
 from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE
 from acr_cleanup.concurrency import gather
+from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.errors import IdentityError
 
@@ -74,7 +75,13 @@ async def log_in(azure: Azure, scopes: Mapping[str, str]) -> None:
 
 @asynccontextmanager
 async def open_registry(
-    azure: Azure, host: RegistryHost, *, audience: str, concurrency: int, include_locked: bool = False
+    azure: Azure,
+    host: RegistryHost,
+    *,
+    audience: str,
+    concurrency: int,
+    include_locked: bool = False,
+    bodies: BodyMemory | None = None,
 ) -> AsyncIterator[AcrRegistry]:
     """
     Open the registry to read and delete.
@@ -82,6 +89,7 @@ async def open_registry(
     audience: of the tokens that the registry takes.
     concurrency: requests in flight at once.
     include_locked: also ask for the right to remove locks.
+    bodies: what is known of manifests; what is read is added.
     """
     from acr_cleanup.registry import acr, tokens  # noqa: PLC0415
 
@@ -92,5 +100,6 @@ async def open_registry(
         audience=audience,
         concurrency=concurrency,
         actions=tokens.UNLOCKING if include_locked else tokens.DELETING,
+        bodies=bodies,
     ) as registry:
         yield registry

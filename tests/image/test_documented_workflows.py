@@ -84,6 +84,9 @@ def adapted(text: str, contoso: Contoso, *, delete: bool) -> dict[str, Any]:
     for job in document["jobs"].values():
         job["runs-on"] = "ubuntu-latest"
         job.pop("environment", None)  # the approval of a reviewer
+        if "strategy" in job:
+            # All jobs share one workspace here.
+            job["strategy"]["max-parallel"] = 1
     return document
 
 

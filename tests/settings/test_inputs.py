@@ -12,7 +12,7 @@ import pytest
 
 from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.settings import OPTIONS, InputKind, unknown_inputs
 from acr_cleanup.settings.form import schema
 from acr_cleanup.settings.load import load_settings
@@ -30,14 +30,19 @@ VALUES = {
     "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
-    "keep-last-of": "tags", "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
+    "keep-last-of": "tags", "pulled-within": "90d", "ignore-pulls-by": "trivy/*",
+    "used-within": "14d", "probation": "6d", "ledger": "ledger.json",
+    "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
     "fail-on": "warnings", "summary": "false", "artifact": "plan", "report-dir": "elsewhere", "log-level": "debug",
 }  # fmt: skip
 """A value of each input that differs from its default."""
 TOGETHER = {
+    "used-within": {"ledger": "ledger.json"},
+    "probation": {"ledger": "ledger.json"},
     "keep-last-by": {"keep-last": "2"},
+    "ignore-pulls-by": {"pulled-within": "90d"},
     "client-id": {"auth-type": "oidc", "tenant-id": SUBSCRIPTION},
     "tenant-id": {"auth-type": "oidc", "client-id": SUBSCRIPTION},
     "auth-type": {"client-id": SUBSCRIPTION, "tenant-id": SUBSCRIPTION},

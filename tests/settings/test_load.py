@@ -16,8 +16,8 @@ from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.clusters.target import Access
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
 from acr_cleanup.core.limits import Limits
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings import OPTIONS, FailOn, Settings
 from acr_cleanup.settings.load import load_settings
@@ -266,3 +266,16 @@ def test_loading_settings_imports_no_sdk() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["used_within", "probation"])
+def test_option_of_the_ledger_needs_a_ledger(files: ConfigFiles, key: str) -> None:
+    problems = files.problems({key: "7d"})
+
+    assert problems.keys() == {key}
+    assert "There is no ledger" in problems[key].seen
+
+
+@pytest.mark.parametrize("key", ["used_within", "probation"])
+def test_option_of_the_ledger_may_be_off(files: ConfigFiles, key: str) -> None:
+    assert not getattr(files.load({key: "0"}), key)
