@@ -16,8 +16,9 @@ from functools import cached_property
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.limits import LimitRefusal, Limits
 from acr_cleanup.core.plan_warnings import PlanWarning
-from acr_cleanup.core.policy import KeepReason, RetentionPolicy, Rule
+from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Space
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.tally import Tally

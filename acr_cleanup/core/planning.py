@@ -29,9 +29,10 @@ from acr_cleanup.core.plan_warnings import (
     UnlistedManifests,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
+from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
 

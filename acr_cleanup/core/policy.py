@@ -19,29 +19,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
-from acr_cleanup.core.newest import KeepLastOf, counted_with, may_count, newest_tags
+from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
-from acr_cleanup.core.references import DEFAULT_TAG, Digest
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.selection import patterns
-from acr_cleanup.core.shard import WHOLE, Shard, part_of
+from acr_cleanup.core.shard import part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
-
-
-class Scope(StrEnum):
-    """The repositories that may lose tags."""
-
-    RUNNING = "running"
-    """Those named by a container of a pod, in at least one cluster."""
-    REFERENCED = "referenced"
-    """Those named by any object of a cluster, even if it is scaled to zero or suspended."""
-    ALL = "all"
-    """Every repository of the registry."""
-
 
 # The details of `locked`. Each kind of lock is removed in its own way, so reports tell them apart.
 REPOSITORY_LOCKED = "the repository is locked in the registry"
@@ -79,37 +68,6 @@ class KeepReason:
     rule: Rule
     detail: str
     uses: tuple[ImageUse, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionPolicy:
-    """
-    What the user asked to keep and to delete.
-
-    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
-    keep more.
-
-    older_than: minimum age since the last push.
-    repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
-        `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
-    keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
-    keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
-        distinct text that the group captures.
-    shard: the part of the registry that this run works on.
-    """
-
-    older_than: timedelta = timedelta(days=30)
-    scope: Scope = Scope.RUNNING
-    repositories: tuple[str, ...] = ("*",)
-    include_tags: tuple[str, ...] = ("*",)
-    exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
-    keep_last: int = 0
-    keep_last_by: str = ""
-    keep_last_of: KeepLastOf = KeepLastOf.IMAGES
-    use_regex: bool = False
-    delete_untagged: bool = False
-    include_locked: bool = False
-    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,17 +342,3 @@ def keep_rule(rule: str) -> KeepRule:
 def in_words(text: str, policy: RetentionPolicy) -> str:
     """A title or a group with the values of the policy in place of `{…}`."""
     return text.format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
-
-
-def describe_duration(duration: timedelta) -> str:
-    """
-    The shortest form that the options accept: `30d`, `12h`, `2d3h`.
-
-    >>> describe_duration(timedelta(days=2, hours=3))
-    '2d3h'
-    """
-    minutes, seconds = divmod(int(duration.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"

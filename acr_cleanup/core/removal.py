@@ -26,16 +26,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import (
-    Evidence,
-    RetentionPolicy,
-    Rule,
-    describe_duration,
-    kept_by_lock,
-    mentions_of,
-    scope_reason,
-)
+from acr_cleanup.core.policy import Evidence, Rule, kept_by_lock, mentions_of, scope_reason
 from acr_cleanup.core.references import Digest, short
+from acr_cleanup.core.retention import RetentionPolicy, describe_duration
 from acr_cleanup.core.usage import UsageIndex
 
 

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.references import DIGEST, TAG
+from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc

@@ -15,9 +15,10 @@ from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, W
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.newest import counted_with
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import RULES, Evidence, Rule, Scope, describe_duration
+from acr_cleanup.core.policy import RULES, Evidence, Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.retention import Scope, describe_duration
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.core.verification import lacks
 from acr_cleanup.reports import words

@@ -16,8 +16,8 @@ from acr_cleanup.core.plan_warnings import (
     UnlistedManifests,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import short
+from acr_cleanup.core.retention import RetentionPolicy, describe_duration
 
 _CHECK_FIRST = (
     "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.reports import words
 
 _SCOPES = {

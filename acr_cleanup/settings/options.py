@@ -20,8 +20,8 @@ from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds

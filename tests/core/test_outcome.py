@@ -10,7 +10,7 @@ import pytest
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count, verdict_of
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.core.verification import Broken, Proof

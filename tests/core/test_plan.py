@@ -8,10 +8,8 @@ import pytest
 
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.plan_warnings import UnlistedManifests
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-    Rule,
-)
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.verification import Missing

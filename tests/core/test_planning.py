@@ -7,9 +7,7 @@ from dataclasses import replace
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.plan_warnings import UnknownLocks, UnknownSubjects, UnlistedManifests, UnreadableManifests
 from acr_cleanup.core.planning import nothing_to_delete
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-)
+from acr_cleanup.core.retention import RetentionPolicy
 from tests.helpers.generated_inventories import (
     NOW,
     OCI_IMAGE,

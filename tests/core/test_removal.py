@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import (
     Hold,
@@ -21,6 +21,7 @@ from acr_cleanup.core.removal import (
     reasons_to_keep,
     removable,
 )
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOW,

@@ -9,7 +9,7 @@ import pytest
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm
 from acr_cleanup.core.steps import DeleteManifest, Untag
 from acr_cleanup.core.usage import UsageIndex

@@ -9,9 +9,7 @@ from graphlib import CycleError
 import pytest
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-)
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest, Untag, waves
 from tests.helpers.generated_inventories import (
     UNTAGGED,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy
+from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.subjects import SubjectQuestions, open_questions
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.drawn_inventories import carried_out, policies, repositories

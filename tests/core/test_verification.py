@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 from acr_cleanup.core.verification import (

@@ -14,8 +14,8 @@ from acr_cleanup.core.plan_warnings import (
     UnmeasuredSpace,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import short
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
 from tests.helpers.generated_inventories import d

@@ -12,7 +12,7 @@ import pytest
 
 from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.settings import OPTIONS, InputKind, unknown_inputs
 from acr_cleanup.settings.form import schema
 from acr_cleanup.settings.load import load_settings

@@ -1,0 +1,67 @@
+"""What the user asked to keep and to delete: the values of the options, and their form in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from acr_cleanup.core.newest import KeepLastOf
+from acr_cleanup.core.references import DEFAULT_TAG
+from acr_cleanup.core.shard import WHOLE, Shard
+
+
+class Scope(StrEnum):
+    """The repositories that may lose tags."""
+
+    RUNNING = "running"
+    """Those named by a container of a pod, in at least one cluster."""
+    REFERENCED = "referenced"
+    """Those named by any object of a cluster, even if it is scaled to zero or suspended."""
+    ALL = "all"
+    """Every repository of the registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """
+    What the user asked to keep and to delete.
+
+    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
+    keep more.
+
+    older_than: minimum age since the last push.
+    repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
+        `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
+    keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
+    keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
+        distinct text that the group captures.
+    shard: the part of the registry that this run works on.
+    """
+
+    older_than: timedelta = timedelta(days=30)
+    scope: Scope = Scope.RUNNING
+    repositories: tuple[str, ...] = ("*",)
+    include_tags: tuple[str, ...] = ("*",)
+    exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
+    keep_last: int = 0
+    keep_last_by: str = ""
+    keep_last_of: KeepLastOf = KeepLastOf.IMAGES
+    use_regex: bool = False
+    delete_untagged: bool = False
+    include_locked: bool = False
+    shard: Shard = WHOLE
+
+
+def describe_duration(duration: timedelta) -> str:
+    """
+    The shortest form that the options accept: `30d`, `12h`, `2d3h`.
+
+    >>> describe_duration(timedelta(days=2, hours=3))
+    '2d3h'
+    """
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"
