@@ -28,6 +28,7 @@ from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.plan_doubts import doubts
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
+from acr_cleanup.reports.policy_words import finding_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
@@ -262,6 +263,7 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
+            *map(finding_text, run.plan.findings),
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,

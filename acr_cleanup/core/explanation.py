@@ -15,7 +15,7 @@ from functools import cached_property
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories
+from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories, named_digests
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Reason, digests_in_use, reasons_to_keep
 from acr_cleanup.core.retention import Scope
@@ -136,7 +136,8 @@ def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
     usage = UsageIndex.of(scans, evidence.usage.read_at)
     # A used digest is read because it is used. Without the use it would not be read, so it must not
     # count as unreadable.
-    return replace(evidence, inventory=evidence.inventory.used_by(usage.digests(name)), usage=usage)
+    unused = replace(evidence, usage=usage)
+    return replace(unused, inventory=evidence.inventory.used_by(named_digests(unused)))
 
 
 def explain_tag(evidence: Evidence, name: str) -> Explanation:
@@ -230,7 +231,7 @@ class ManifestReasons:
 
     @cached_property
     def _used(self) -> Mapping[Digest, Rule]:
-        return digests_in_use(self._evidence.inventory, self._evidence.usage)
+        return digests_in_use(self._evidence)
 
     def decision_on(self, digest: Digest) -> ExplainedDecision:
         """The decision about this manifest."""

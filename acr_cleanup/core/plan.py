@@ -9,14 +9,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, Tag
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.limits import LimitRefusal, Limits
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.policy_findings import PolicyFinding
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Space
@@ -82,6 +84,8 @@ class RepositoryPlan:
 
     Manifests deleted together with a tagged one are absent.
     """
+    kept_entries: Mapping[KeepEntry, int] = field(default_factory=dict)
+    """The entries of the keep list that match here, and how many tags each of them keeps."""
 
     @cached_property
     def deletions(self) -> tuple[Decision, ...]:
@@ -142,6 +146,7 @@ class RepositoryPlan:
             missing=self.missing,
             warnings=self.warnings,
             error=self.error,
+            kept_entries=self.kept_entries,
         )
 
 
@@ -187,6 +192,7 @@ class Plan:
     `RepositoryPlans` makes each on access: hold one at a time to save memory.
     """
     blockers: tuple[Blocker, ...] = ()
+    findings: tuple[PolicyFinding, ...] = ()
 
     def obstacles(self, limits: Limits) -> Obstacles:
         """

@@ -29,7 +29,7 @@ from acr_cleanup.core.plan_warnings import (
     UnlistedManifests,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons
+from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons, listed_images
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
 from acr_cleanup.core.retention import RetentionPolicy
@@ -90,6 +90,7 @@ def plan_repository(
         untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
         steps=steps,
         warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),
+        kept_entries=listed_images(evidence).tags_of_entries,
     )
 
 
@@ -126,7 +127,7 @@ def leaves_untagged(inventory: RepositoryInventory, plan: RepositoryPlan) -> boo
 def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision]:
     """A decision for each untagged manifest, except those deleted together with a tagged one."""
     inventory = evidence.inventory
-    used = digests_in_use(inventory, evidence.usage)
+    used = digests_in_use(evidence)
     for digest in sorted(inventory.manifests.keys() - inventory.tags_of.keys()):
         if digest not in removal.manifests:
             reasons = tuple(reasons_to_keep(evidence, used, removal.tags, removal.manifests, digest))

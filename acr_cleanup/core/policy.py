@@ -23,6 +23,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.keep_list import KeptImages, kept_images
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
@@ -51,6 +52,7 @@ class Rule(StrEnum):
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
     MENTIONED = "mentioned"
+    KEEP_LIST = "keep-list"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
     UNKNOWN_AGE = "unknown-age"
@@ -188,6 +190,25 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
     return evidence.usage.mentions(evidence.inventory.listed_names)
 
 
+def keep_listed(evidence: Evidence) -> KeptTags:
+    """Keep a tag if the keep list names it, or a digest of its index family."""
+    listed = listed_images(evidence).tags
+    for tag in evidence.inventory.tags:
+        if tag.name in listed:
+            yield tag, KeepReason(Rule.KEEP_LIST, listed[tag.name][0].evidence)
+
+
+def listed_images(evidence: Evidence) -> KeptImages:
+    """What the keep list keeps in the repository."""
+    return kept_images(evidence.policy.keep, evidence.inventory, evidence.now)
+
+
+def named_digests(evidence: Evidence) -> frozenset[Digest]:
+    """Every digest that a use, a mention or the keep list names."""
+    named = evidence.usage.digests(evidence.inventory.name) | mentions_of(evidence).by_digest.keys()
+    return named | listed_images(evidence).digests.keys()
+
+
 def locked(evidence: Evidence) -> KeptTags:
     """
     Keep a tag if the repository, the tag or its manifest is locked, or was put aside.
@@ -322,6 +343,7 @@ RULES: tuple[KeepRule, ...] = (
     KeepRule(
         Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
     ),
+    KeepRule(Rule.KEEP_LIST, keep_listed, "on the keep list", "not on the keep list"),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),

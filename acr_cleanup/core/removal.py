@@ -26,7 +26,15 @@ from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import Evidence, Rule, kept_by_lock, mentions_of, scope_reason
+from acr_cleanup.core.policy import (
+    Evidence,
+    Rule,
+    kept_by_lock,
+    listed_images,
+    mentions_of,
+    named_digests,
+    scope_reason,
+)
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.retention import RetentionPolicy, describe_duration
 from acr_cleanup.core.usage import UsageIndex
@@ -78,8 +86,8 @@ def prepare(
     retained: manifests that this run tried to delete and could not.
     orphans: planned manifests without a tag, whose index this run has deleted.
     """
-    mentions = usage.mentions(inventory.listed_names)
-    inventory = inventory.used_by(usage.digests(inventory.name) | mentions.by_digest.keys(), usage.tags(inventory.name))
+    named = named_digests(Evidence(inventory, usage, policy, now))
+    inventory = inventory.used_by(named, usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
     return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained, orphans=orphans)
 
@@ -89,12 +97,12 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     inventory = evidence.inventory
     if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
         return frozenset()
-    used = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
+    named = named_digests(evidence)
     return frozenset(
         digest
         for digest, manifest in inventory.manifests.items()
         if digest not in inventory.tags_of
-        and digest not in used
+        and digest not in named
         and not kept_by_lock(manifest, evidence.policy)
         and _is_old(manifest, evidence)
     )
@@ -111,13 +119,16 @@ def removable(evidence: Evidence, free_tags: Iterable[str], *, provisional: bool
     return RemovableSet(evidence, set(free_tags)).shrink(provisional=provisional)
 
 
-def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> Mapping[Digest, Rule]:
+def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
     """
-    Every digest in the index families of the used and of the mentioned digests, with the rule that keeps it.
+    Every digest in the index families of those that are used, mentioned or on the keep list, with
+    the rule that keeps it.
 
     A runtime may report the digest of an index or of the child that it chose.
     """
-    families = dict.fromkeys(inventory.families(usage.mentions(inventory.listed_names).by_digest), Rule.MENTIONED)
+    inventory, usage = evidence.inventory, evidence.usage
+    families = dict.fromkeys(listed_images(evidence).digests, Rule.KEEP_LIST)
+    families |= dict.fromkeys(inventory.families(mentions_of(evidence).by_digest), Rule.MENTIONED)
     return families | dict.fromkeys(inventory.families(usage.digests(inventory.name)), Rule.IN_USE)
 
 
@@ -145,7 +156,7 @@ class RemovableSet:
         self._evidence = evidence
         self._inventory = inventory = evidence.inventory
         self._tags = free_tags
-        self._used = digests_in_use(inventory, evidence.usage)
+        self._used = digests_in_use(evidence)
         # An orphan is deleted with its index, unless the whole repository is kept since then.
         self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
         self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
@@ -253,6 +264,13 @@ class RemovableSet:
         return reached
 
 
+_NAMED_BY = {
+    Rule.IN_USE: "a workload runs or pins it",
+    Rule.MENTIONED: "an object of a cluster contains its digest",
+    Rule.KEEP_LIST: "the keep list names it",
+}
+
+
 def reasons_to_keep(
     evidence: Evidence,
     used: Mapping[Digest, Rule],
@@ -284,8 +302,7 @@ def _reasons(
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
     if (rule := used.get(digest)) is not None:
-        by = "a workload runs or pins it" if rule is Rule.IN_USE else "an object of a cluster contains its digest"
-        yield Reason(rule, f"{by}, or another manifest of its index family")
+        yield Reason(rule, f"{_NAMED_BY[rule]}, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import DEFAULT_TAG
 from acr_cleanup.core.shard import WHOLE, Shard
@@ -37,6 +38,7 @@ class RetentionPolicy:
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
     shard: the part of the registry that this run works on.
+    keep: the keep list.
     """
 
     older_than: timedelta = timedelta(days=30)
@@ -51,6 +53,7 @@ class RetentionPolicy:
     delete_untagged: bool = False
     include_locked: bool = False
     shard: Shard = WHOLE
+    keep: tuple[KeepEntry, ...] = ()
 
 
 def describe_duration(duration: timedelta) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.verification import Missing
@@ -45,6 +46,8 @@ class Tally:
     missing: tuple[Missing, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
     error: str = ""
+    kept_entries: Mapping[KeepEntry, int] = field(default_factory=dict)
+    """The entries of the keep list that match here, and how many tags each of them keeps."""
 
     @property
     def kept(self) -> int:

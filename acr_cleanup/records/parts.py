@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
@@ -40,6 +41,21 @@ class SchemaVersion(msgspec.Struct):
 
     schema_version: int
     tool_version: str = ""
+
+
+class RecordedKeepEntry(msgspec.Struct):
+    """An entry of the keep list."""
+
+    image: str
+    """The globs of the repository, the tag and the digest, as in the configuration."""
+    reason: str = ""
+    owner: str = ""
+    until: str | None = None
+    """The last day on which it keeps anything, in UTC; null if it has no end."""
+
+    @classmethod
+    def of(cls, entry: KeepEntry) -> Self:
+        return cls(entry.image, entry.reason, entry.owner, entry.until.isoformat() if entry.until else None)
 
 
 class RecordedPolicy(msgspec.Struct):
@@ -75,6 +91,8 @@ class RecordedPolicy(msgspec.Struct):
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole
     registry.
     """
+    keep: list[RecordedKeepEntry] = []
+    """The keep list."""
 
     @classmethod
     def of(cls, policy: RetentionPolicy) -> RecordedPolicy:
@@ -87,7 +105,7 @@ def _recorded(value: object) -> Any:
         case bool() | int():
             return value
         case tuple():
-            return [str(item) for item in value]
+            return [RecordedKeepEntry.of(item) if isinstance(item, KeepEntry) else str(item) for item in value]
         case timedelta():
             return describe_duration(value)
         case _:

@@ -222,7 +222,10 @@ class _Past:
             f"{kind} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {utc_minute(run.started_at)} to "
             f"{utc_minute(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
         )
-        policy = (f"{key.replace('_', '-')} {_value(value)}" for key, value in asdict(run.policy).items())
+        # The verdict of each tag repeats the entry of the keep list.
+        policy = (
+            f"{key.replace('_', '-')} {_value(value)}" for key, value in asdict(run.policy).items() if key != "keep"
+        )
         yield Fact.of("Policy", words.plain("; ".join(policy), 1000))
         clusters = (
             cluster_text(cluster.name, cluster.access, cluster.objects, cluster.uses, self._read_time(cluster))

@@ -37,6 +37,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
+        **({"keep": ", ".join(entry.image for entry in policy.keep)} if policy.keep else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),

@@ -20,6 +20,7 @@ def policy_sentence(policy: RetentionPolicy) -> str:
     group = f"group of tags (keep-last-by {policy.keep_last_by})" if policy.keep_last_by else "repository"
     kept = [f"the newest {policy.keep_last} {policy.keep_last_of} of each {group}"] if policy.keep_last else []
     kept += [f"tags matching {', '.join(policy.exclude_tags)}"] if policy.exclude_tags else []
+    kept += [f"what the keep list names ({words.count(len(policy.keep), 'entry')})"] if policy.keep else []
     return (
         f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest and the last push is at least "
         f"{describe_duration(policy.older_than)} ago."

@@ -94,6 +94,22 @@ REGISTRY = Form(
         "aliases": _OPTIONS["registry_aliases"],
     },
 )
+KEEP_ENTRY = Form(
+    "KeepEntry",
+    "An entry of the keep list.",
+    {
+        "image": _required(
+            kinds.KEPT_IMAGE,
+            "The image, as REPOSITORY:TAG or REPOSITORY@DIGEST, with or without the host of the registry. Each part may be a "
+            "glob. REPOSITORY alone means all of it.",
+        ),
+        "reason": Option(kinds.NOTE, "Why the image is kept, for reports."),
+        "owner": Option(kinds.NOTE, "Who to ask, for reports."),
+        "until": Option(
+            kinds.DATE, "The last day on which the entry keeps its images, in UTC. Reports announce it 14 days before."
+        ),
+    },
+)
 CLOUD = Form(
     "CloudEntry",
     "Endpoints that differ from those of the named cloud.",
@@ -206,7 +222,7 @@ def schema() -> dict[str, Any]:
         "title": FILE.name,
         **file,
         "required": ["kubernetes_clusters", "container_registry"],
-        "$defs": {form.name: _object_schema(form) for form in (*_FORM_BY_KEY.values(), REGISTRY, CLOUD)},
+        "$defs": {form.name: _object_schema(form) for form in (*_FORM_BY_KEY.values(), REGISTRY, KEEP_ENTRY, CLOUD)},
     }
 
 

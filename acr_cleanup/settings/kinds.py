@@ -19,6 +19,7 @@ from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar
 from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
 from acr_cleanup.settings.mention_grammar import as_folder, as_kind_name
+from acr_cleanup.settings.policy_grammar import as_date, as_kept_image, as_note
 
 T = TypeVar("T")
 MAX_CONCURRENCY = 32
@@ -245,6 +246,15 @@ def _revisions(text: str) -> int:
     return int(grammar.as_whole(0)(text)) if number is None else number
 
 
+def _entries(value: object, _: bool | None) -> Any:
+    """Take the items of a list, which may be mappings. A text has one item per line."""
+    if isinstance(value, str):
+        return _items(value, lambda text: text)
+    if not isinstance(value, list | tuple):
+        raise InvalidOption("It is not a list.", "Write a list, or one item per line.")
+    return tuple(value)
+
+
 _WAIVER = {
     "type": "object",
     "properties": {
@@ -272,6 +282,10 @@ SELECTION = patterns(negatable=True)
 EXCLUSION = patterns(negatable=False)
 GROUPING = scalar(grammar.as_grouping, minLength=1)
 SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
+KEPT_IMAGE = scalar(as_kept_image, minLength=1)
+KEEP_LIST = Kind(_entries, _list_schema({"anyOf": [{"$ref": "#/$defs/KeepEntry"}, {"type": "string"}]}), InputKind.LIST)
+NOTE = scalar(as_note, minLength=1)
+DATE = scalar(as_date, format="date")
 HOSTS = list_of(grammar.as_alias)
 MIRRORS = map_of(grammar.as_alias, as_folder)
 KIND_NAMES = list_of(as_kind_name)

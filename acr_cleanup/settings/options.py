@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.retention import RetentionPolicy, Scope
@@ -151,6 +152,10 @@ class Settings:
     use_regex: bool = option(kinds.BOOLEAN, "false")(
         "Read repositories, include-tags and exclude-tags as regular expressions (RE2) that must match the whole name. Write "
         "one per line: commas do not separate them."
+    )
+    keep: tuple[KeepEntry, ...] = option(kinds.KEEP_LIST, group=Group.KEEP)(
+        "Images that are always kept, as REPOSITORY:TAG or REPOSITORY@DIGEST; each part may be a glob. A digest keeps its whole "
+        "image. In the file, an entry may have a reason, an owner and a last day (until). A flag or an input adds to the file."
     )
     keep_last: int = option(kinds.COUNT, "0", Group.KEEP)(
         "How many of the newest tags of each repository are kept, whatever their age."

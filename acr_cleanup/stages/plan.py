@@ -13,6 +13,7 @@ from acr_cleanup.concurrency import gather
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.policy import Evidence, eligible_repositories
+from acr_cleanup.core.policy_findings import findings
 from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.tally import Tally
@@ -56,6 +57,7 @@ async def make_plan(
     catalog: the names of all repositories, if they are known.
     reviewed: repositories of a reviewed plan. Then nothing beyond it is planned.
     """
+    known = catalog
     if catalog is None:
         # Where it is refused, this says so.
         catalog = await registry.catalog() if policy.scope is Scope.ALL else ()
@@ -78,6 +80,7 @@ async def make_plan(
     with relaxed_gc():
         await gather([partial(plan_one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     repositories = PackedPlans(plans)
+    known = catalog if policy.scope is Scope.ALL else known
     plan = Plan(
         registry=login_server,
         policy=policy,
@@ -89,6 +92,7 @@ async def make_plan(
             *_unreadable(repositories.tallies, login_server),
             *_clock_ahead(clock(), registry.now(), login_server),
         ),
+        findings=findings(policy, repositories.tallies, known, now),
     )
     return plan if ours is None else bound_to(ours, plan)
 

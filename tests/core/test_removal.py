@@ -51,7 +51,7 @@ def evidence(
 def why(
     known: Evidence, digest: str, deleted_tags: set[str] | None = None, deleted_manifests: set[Digest] | None = None
 ) -> list[Reason]:
-    used = digests_in_use(known.inventory, known.usage)
+    used = digests_in_use(known)
     return list(reasons_to_keep(known, used, deleted_tags or set(), deleted_manifests or set(), d(digest)))
 
 
@@ -62,7 +62,7 @@ def test_use_keeps_every_manifest_of_the_family() -> None:
     known = evidence(inventory([], [index("i", ["x", "y"]), image("x"), image("y")]), use(None, "x"))
     reason = Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
 
-    assert digests_in_use(known.inventory, known.usage).keys() == {d("i"), d("x"), d("y")}
+    assert digests_in_use(known).keys() == {d("i"), d("x"), d("y")}
     assert why(known, "i") == [reason]
     assert why(known, "y")[0] == reason
 
