@@ -86,11 +86,12 @@ def plan_repository(
     steps = ordered_steps(inventory, removal)
     return RepositoryPlan(
         repository=inventory.name,
-        decisions=tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags),
+        decisions=tuple(Decision(tag, reasons.get(tag.name, ()), evidence.rules.of(tag).name) for tag in tags),
         untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
         steps=steps,
         warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),
         kept_entries=listed_images(evidence).tags_of_entries,
+        unused_rules=frozenset(rule.name for rule in evidence.rules.unused()) if policy.rules else frozenset(),
     )
 
 

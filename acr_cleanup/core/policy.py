@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.keep_list import KeptImages, kept_images
@@ -29,6 +30,7 @@ from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.rule_set import PolicyRule, RepositoryRules
 from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
@@ -53,6 +55,7 @@ class Rule(StrEnum):
     IN_USE = "in-use"
     MENTIONED = "mentioned"
     KEEP_LIST = "keep-list"
+    KEPT_BY_RULE = "kept-by-rule"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
     UNKNOWN_AGE = "unknown-age"
@@ -72,7 +75,7 @@ class KeepReason:
     uses: tuple[ImageUse, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """
     Everything that a rule may look at.
@@ -84,6 +87,12 @@ class Evidence:
     usage: UsageIndex
     policy: RetentionPolicy
     now: datetime
+
+    @cached_property
+    def rules(self) -> RepositoryRules:
+        """The rules of the policy, for this repository."""
+        policy = self.policy
+        return RepositoryRules(policy.rules, policy.top, self.inventory, use_regex=policy.use_regex)
 
 
 KeptTags = Iterator[tuple[Tag, KeepReason]]
@@ -106,12 +115,12 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
     catalog: all names in the registry; needed only for the scope `all`.
     """
     selection = patterns(policy.repositories, use_regex=policy.use_regex)
-    selected = filter(selection.select, _in_scope(usage, policy.scope, catalog))
+    selected = filter(selection.select, in_scope(usage, policy.scope, catalog))
     named = (name for name in selected if not is_left_alone(name, policy.repositories))
     return tuple(sorted(filter(policy.shard.includes, named)))
 
 
-def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
+def in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
     """The repositories of a scope, before patterns and shard."""
     if scope is Scope.ALL:
         return frozenset(catalog)
@@ -132,7 +141,7 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
     if is_left_alone(name, policy.repositories):
         detail = f"Azure itself uses the repositories in {own_folder(name)}, and repositories does not name them"
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
-    if name not in _in_scope(evidence.usage, policy.scope, (name,)):
+    if name not in in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
     # Checked last: a reason that applies in every shard is more useful than "belongs to another
     # shard".
@@ -209,6 +218,13 @@ def named_digests(evidence: Evidence) -> frozenset[Digest]:
     return named | listed_images(evidence).digests.keys()
 
 
+def kept_by_rule(evidence: Evidence) -> KeptTags:
+    """Keep a tag if the rule that governs it says `keep`."""
+    for tag in evidence.inventory.tags:
+        if (rule := evidence.rules.of(tag)).keep:
+            yield tag, KeepReason(Rule.KEPT_BY_RULE, f"the rule `{rule.name}` keeps it")
+
+
 def locked(evidence: Evidence) -> KeptTags:
     """
     Keep a tag if the repository, the tag or its manifest is locked, or was put aside.
@@ -256,16 +272,21 @@ def unknown_age(evidence: Evidence) -> KeptTags:
 
 
 def young(evidence: Evidence) -> KeptTags:
-    """Keep a tag if its last push is less than `older_than` ago, or in the future."""
-    limit = describe_duration(evidence.policy.older_than)
+    """Keep a tag if its last push is less than the `older_than` of its rule ago, or in the future."""
     # One reason per day: there may be a million tags.
-    by_day: dict[date, KeepReason] = {}
+    by_day: dict[tuple[date, str], KeepReason] = {}
     for tag in evidence.inventory.tags:
-        if tag.updated_at is not None and evidence.now - tag.updated_at < evidence.policy.older_than:
-            day = tag.updated_at.date()
+        rule = evidence.rules.of(tag)
+        if tag.updated_at is not None and not rule.keep and evidence.now - tag.updated_at < rule.older_than:
+            day = tag.updated_at.date(), rule.name
             if day not in by_day:
-                by_day[day] = KeepReason(Rule.YOUNG, f"pushed {day:%Y-%m-%d}, less than {limit} ago")
+                by_day[day] = KeepReason(Rule.YOUNG, young_detail(tag.updated_at, rule))
             yield tag, by_day[day]
+
+
+def young_detail(pushed: datetime, rule: PolicyRule) -> str:
+    """The evidence of the rule `young`."""
+    return f"pushed {pushed:%Y-%m-%d}, less than {describe_duration(rule.older_than)} ago{rule.note}"
 
 
 def excluded(evidence: Evidence) -> KeptTags:
@@ -285,17 +306,20 @@ def excluded(evidence: Evidence) -> KeptTags:
 
 
 def newest(evidence: Evidence) -> KeptTags:
-    """Keep the newest `keep_last` tags of each group, even if other rules keep them too."""
-    policy = evidence.policy
-    if policy.keep_last <= 0:
+    """
+    Keep the newest `keep_last` tags of each rule and group, even if other keep rules keep them too.
+    """
+    counted = evidence.policy.keep_last_of
+    if not any(rule.keep_last > 0 for rule in evidence.rules.all):
         return
-    groups: defaultdict[str, list[Tag]] = defaultdict(list)
+    groups: defaultdict[tuple[PolicyRule, str], list[Tag]] = defaultdict(list)
     for tag in evidence.inventory.tags:
-        if may_count(evidence.inventory, tag, policy.keep_last_of):
-            groups[counted_with(policy.keep_last_by, tag.name)].append(tag)
-    for group, tags in groups.items():
-        reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
-        yield from ((tag, reason) for tag in newest_tags(tags, policy.keep_last, policy.keep_last_of))
+        rule = evidence.rules.of(tag)
+        if rule.keep_last > 0 and may_count(evidence.inventory, tag, counted):
+            groups[rule, counted_with(rule.keep_last_by, tag.name)].append(tag)
+    for (rule, group), tags in groups.items():
+        reason = KeepReason(Rule.NEWEST, f"one of the newest {rule.keep_last} of {group}{rule.note}")
+        yield from ((tag, reason) for tag in newest_tags(tags, rule.keep_last, counted))
 
 
 def decided_later(_: Evidence) -> KeptTags:
@@ -332,9 +356,9 @@ class KeepRule:
     label: str = ""
     group: ChartGroup = ChartGroup.OTHER
 
-    def describe(self, policy: RetentionPolicy) -> str:
-        """The title, with the values of this policy."""
-        return in_words(self.title, policy)
+    def describe(self, *rules: PolicyRule) -> str:
+        """The title, with the values of these rules of the user."""
+        return in_words(self.title, *rules)
 
 
 RULES: tuple[KeepRule, ...] = (
@@ -344,6 +368,7 @@ RULES: tuple[KeepRule, ...] = (
         Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
     ),
     KeepRule(Rule.KEEP_LIST, keep_listed, "on the keep list", "not on the keep list"),
+    KeepRule(Rule.KEPT_BY_RULE, kept_by_rule, "kept by a rule", "not kept by a rule"),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),
@@ -361,6 +386,11 @@ def keep_rule(rule: str) -> KeepRule:
     return next(entry for entry in RULES if entry.id == rule)
 
 
-def in_words(text: str, policy: RetentionPolicy) -> str:
-    """A title or a group with the values of the policy in place of `{…}`."""
-    return text.format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
+def in_words(text: str, *rules: PolicyRule) -> str:
+    """A title or a group, with the values of these rules of the user in place of `{…}`."""
+    ages = {describe_duration(rule.older_than) for rule in rules if not rule.keep}
+    numbers = {rule.keep_last for rule in rules if rule.keep_last} or {0}
+    return text.format(
+        older_than=ages.pop() if len(ages) == 1 else "their rule says",
+        keep_last=numbers.pop() if len(numbers) == 1 else "of their rule",
+    )

@@ -34,9 +34,10 @@ from acr_cleanup.core.policy import (
     mentions_of,
     named_digests,
     scope_reason,
+    young_detail,
 )
 from acr_cleanup.core.references import Digest, short
-from acr_cleanup.core.retention import RetentionPolicy, describe_duration
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import UsageIndex
 
 
@@ -104,6 +105,7 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
         if digest not in inventory.tags_of
         and digest not in named
         and not kept_by_lock(manifest, evidence.policy)
+        and not evidence.rules.of_manifest(digest).keep
         and _is_old(manifest, evidence)
     )
 
@@ -353,14 +355,15 @@ def _untagged_reasons(evidence: Evidence, manifest: Manifest, deleted_manifests:
             yield Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")
             return
         yield from _repository_reasons(evidence)
+        if (rule := evidence.rules.of_manifest(manifest.digest)).keep:
+            yield Reason(Rule.KEPT_BY_RULE, f"the rule `{rule.name}` keeps it")
         if not _edges_known(manifest):
             detail = "its body was not read, so it might be attached to a kept manifest"
             yield Reason(Rule.UNKNOWN_MANIFEST, detail)
     if manifest.updated_at is None:
         yield Reason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
     elif not _is_old(manifest, evidence):
-        limit = describe_duration(evidence.policy.older_than)
-        yield Reason(Rule.YOUNG, f"pushed {manifest.updated_at:%Y-%m-%d}, less than {limit} ago")
+        yield Reason(Rule.YOUNG, young_detail(manifest.updated_at, evidence.rules.of_manifest(manifest.digest)))
 
 
 def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
@@ -374,7 +377,8 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
 
 
 def _is_old(manifest: Manifest, evidence: Evidence) -> bool:
-    return manifest.updated_at is not None and evidence.now - manifest.updated_at >= evidence.policy.older_than
+    rule = evidence.rules.of_manifest(manifest.digest)
+    return manifest.updated_at is not None and evidence.now - manifest.updated_at >= rule.older_than
 
 
 def _edges_known(manifest: Manifest) -> bool:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import DEFAULT_TAG
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE, Shard
 
 
@@ -39,6 +40,8 @@ class RetentionPolicy:
         distinct text that the group captures.
     shard: the part of the registry that this run works on.
     keep: the keep list.
+    rules: the rules for some tags. The first one that matches a tag governs it instead of
+        `older_than`, `keep_last` and `keep_last_by`.
     """
 
     older_than: timedelta = timedelta(days=30)
@@ -54,6 +57,16 @@ class RetentionPolicy:
     include_locked: bool = False
     shard: Shard = WHOLE
     keep: tuple[KeepEntry, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
+
+    @property
+    def top(self) -> PolicyRule:
+        """The options at the top level, as the last rule."""
+        return PolicyRule("", older_than=self.older_than, keep_last=self.keep_last, keep_last_by=self.keep_last_by)
+
+    def rule(self, name: str) -> PolicyRule:
+        """The rule of this name; the last one if there is none."""
+        return next((rule for rule in self.rules if rule.name == name), self.top)
 
 
 def describe_duration(duration: timedelta) -> str:

@@ -48,6 +48,12 @@ class Tally:
     error: str = ""
     kept_entries: Mapping[KeepEntry, int] = field(default_factory=dict)
     """The entries of the keep list that match here, and how many tags each of them keeps."""
+    governed: Mapping[str, int] = field(default_factory=dict)
+    """The tags by the rule of the policy that governs them."""
+    governed_planned: Mapping[str, int] = field(default_factory=dict)
+    """Those of them that are deleted."""
+    unused_rules: frozenset[str] = frozenset()
+    """The rules that match a tag, but govern none."""
 
     @property
     def kept(self) -> int:

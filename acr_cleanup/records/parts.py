@@ -12,6 +12,7 @@ from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc
@@ -58,6 +59,23 @@ class RecordedKeepEntry(msgspec.Struct):
         return cls(entry.image, entry.reason, entry.owner, entry.until.isoformat() if entry.until else None)
 
 
+class RecordedRule(msgspec.Struct):
+    """A rule of the policy. The first rule that matches a tag governs it."""
+
+    name: str
+    repositories: list[str]
+    tags: list[str]
+    older_than: str
+    keep_last: Count
+    keep_last_by: str
+    keep: bool
+    """True if every tag that it governs is kept."""
+
+    @classmethod
+    def of(cls, rule: PolicyRule) -> Self:
+        return cls(*(_recorded(getattr(rule, name)) for name in cls.__struct_fields__))
+
+
 class RecordedPolicy(msgspec.Struct):
     """The policy of the run."""
 
@@ -93,6 +111,8 @@ class RecordedPolicy(msgspec.Struct):
     """
     keep: list[RecordedKeepEntry] = []
     """The keep list."""
+    rules: list[RecordedRule] = []
+    """The rules, in order. The other members are the last rule, for the tags that no rule matches."""
 
     @classmethod
     def of(cls, policy: RetentionPolicy) -> RecordedPolicy:
@@ -105,11 +125,21 @@ def _recorded(value: object) -> Any:
         case bool() | int():
             return value
         case tuple():
-            return [RecordedKeepEntry.of(item) if isinstance(item, KeepEntry) else str(item) for item in value]
+            return [_recorded_item(item) for item in value]
         case timedelta():
             return describe_duration(value)
         case _:
             return str(value)
+
+
+def _recorded_item(item: object) -> Any:
+    match item:
+        case KeepEntry():
+            return RecordedKeepEntry.of(item)
+        case PolicyRule():
+            return RecordedRule.of(item)
+        case _:
+            return str(item)
 
 
 class RecordedBlocker(msgspec.Struct):

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from acr_cleanup.core.inventory import Tag
+from acr_cleanup.core.left_out import WhyLeftOut
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.plan import Decision
 from acr_cleanup.core.policy import KeepReason, Rule
@@ -122,6 +123,8 @@ class TagDecision(msgspec.Struct, frozen=True):
     decision: Literal["keep", "delete"]
     reasons: list[TagReason]
     """Every reason to keep the tag, strongest first; empty if it is to be deleted."""
+    governed_by: str = ""
+    """The name of the rule in `policy.rules` that governs the tag; empty for the top-level options."""
 
     def value(self, repository: str) -> Decision:
         """The decision as a value of the core. Reports of later versions may have further rules."""
@@ -129,7 +132,7 @@ class TagDecision(msgspec.Struct, frozen=True):
             KeepReason(cast("Rule", reason.rule), reason.detail, tuple(use.value(repository) for use in reason.uses))
             for reason in self.reasons
         )
-        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons))
+        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons), self.governed_by)
 
 
 class UntaggedDecision(msgspec.Struct, frozen=True):
@@ -290,6 +293,15 @@ class FreedSpace(msgspec.Struct):
     """How many manifests were read to measure sizes, with one request each."""
 
 
+class LeftOutRepositories(msgspec.Struct):
+    """Repositories of the registry that the plan left out for one reason. All their tags are kept."""
+
+    reason: Annotated[str, Meta(extra_json_schema={"enum": [*WhyLeftOut]})]
+    number: Count
+    examples: list[str]
+    """The first of them, by name."""
+
+
 class ReviewedPlanName(msgspec.Struct):
     """The reviewed plan that was applied."""
 
@@ -342,6 +354,8 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    left_out: list[LeftOutRepositories] | None = None
+    """The repositories that the plan left out; null if the registry does not list its repositories."""
     may_pull: list[OtherPuller] = []
     """Who else may pull from the registry. Images that only they use count as unused."""
 

@@ -61,7 +61,10 @@ def decisions(view: View) -> tuple[Slice, ...]:
     slices = (
         Slice(view.gone_title, total.gone, _RED),
         Slice("Planned but not deleted", total.left, _ORANGE),
-        *(Slice(f"Kept: {in_words(group, policy)}", kept[group], colour) for group, colour in _COLOURS.items()),
+        *(
+            Slice(f"Kept: {in_words(group, *policy.rules, policy.top)}", kept[group], colour)
+            for group, colour in _COLOURS.items()
+        ),
     )
     return tuple(part for part in slices if part.tags > 0)
 

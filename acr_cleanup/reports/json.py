@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Literal
 
 import msgspec
 
@@ -35,6 +36,7 @@ from acr_cleanup.records.report import (
     SCHEMA_VERSION,
     BrokenReference,
     FreedSpace,
+    LeftOutRepositories,
     ManifestReason,
     OtherPuller,
     ReadCluster,
@@ -117,6 +119,12 @@ def report(result: Result) -> Report:
         proof=None if result.proof is None else _verification(result.proof),
         undo=result.undo,
         space=FreedSpace(counts.bytes, plan.exact, plan.read_for_sizes),
+        left_out=None
+        if plan.part is None
+        else [
+            LeftOutRepositories(reason, group.number, list(group.examples))
+            for reason, group in plan.part.left_out.items()
+        ],
         may_pull=[OtherPuller(puller.name, puller.kind, puller.role) for puller in plan.usage.outside.pullers],
     )
 
@@ -239,7 +247,8 @@ def _repository(repository: RepositoryPlan) -> RecordedRepository:
 def _decision(decision: Decision) -> TagDecision:
     tag = decision.tag
     reasons = [TagReason(str(reason.rule), reason.detail, _uses(reason.uses)) for reason in decision.reasons]
-    return TagDecision(tag.name, tag.digest, utc(tag.updated_at), "keep" if reasons else "delete", reasons)
+    verdict: Literal["keep", "delete"] = "keep" if reasons else "delete"
+    return TagDecision(tag.name, tag.digest, utc(tag.updated_at), verdict, reasons, decision.governed_by)
 
 
 def _untagged(decision: ManifestDecision) -> UntaggedDecision:

@@ -188,6 +188,12 @@ class _Past:
         digest = decision.tag.digest
         yield Fact.of("Digest", words.plain(digest))
         yield Fact.of("Pushed", f"{push_age(decision.tag.updated_at, self.run.started_at)} at that time")
+        if self.run.policy.rules:
+            rule = next((rule for rule in self.run.policy.rules if rule.name == decision.governed_by), None)
+            named = f"rule {decision.governed_by}" if rule is not None else "no rule, so the top-level options"
+            says = rule or self.run.policy
+            text = "always kept" if rule is not None and rule.keep else f"older than {says.older_than}"
+            yield Fact.of("Governed by", words.plain(f"{named}: {text}"))
         outcome = self.outcomes.get((None, digest))
         manifest = self._manifest(digest)
         if manifest is not None:
@@ -222,9 +228,11 @@ class _Past:
             f"{kind} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {utc_minute(run.started_at)} to "
             f"{utc_minute(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
         )
-        # The verdict of each tag repeats the entry of the keep list.
+        # Each tag names the rule and the entry of the keep list that concern it.
         policy = (
-            f"{key.replace('_', '-')} {_value(value)}" for key, value in asdict(run.policy).items() if key != "keep"
+            f"{key.replace('_', '-')} {_value(value)}"
+            for key, value in asdict(run.policy).items()
+            if key not in ("keep", "rules")
         )
         yield Fact.of("Policy", words.plain("; ".join(policy), 1000))
         clusters = (

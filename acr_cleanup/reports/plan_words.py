@@ -18,6 +18,7 @@ from acr_cleanup.core.plan_warnings import (
 )
 from acr_cleanup.core.references import short
 from acr_cleanup.core.retention import RetentionPolicy, describe_duration
+from acr_cleanup.reports.policy_words import rule_text
 
 _CHECK_FIRST = (
     "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
@@ -38,6 +39,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
         **({"keep": ", ".join(entry.image for entry in policy.keep)} if policy.keep else {}),
+        **({"rules": "; ".join(f"{rule.name}: {rule_text(rule)}" for rule in policy.rules)} if policy.rules else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.reports import words
+from acr_cleanup.reports.policy_words import rules_sentence
 
 _SCOPES = {
     Scope.RUNNING: "of repositories that run in a cluster",
@@ -24,6 +25,7 @@ def policy_sentence(policy: RetentionPolicy) -> str:
     return (
         f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest and the last push is at least "
         f"{describe_duration(policy.older_than)} ago."
+        + rules_sentence(policy)
         + (f" Only {words.listing(only)}." if only else "")
         + (f" Always kept: {words.listing(kept)}." if kept else "")
         + (" Also deletes untagged manifests of that age." if policy.delete_untagged else "")

@@ -19,7 +19,7 @@ from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar
 from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
 from acr_cleanup.settings.mention_grammar import as_folder, as_kind_name
-from acr_cleanup.settings.policy_grammar import as_date, as_kept_image, as_note
+from acr_cleanup.settings.policy_grammar import as_date, as_kept_image, as_note, as_rule_name
 
 T = TypeVar("T")
 MAX_CONCURRENCY = 32
@@ -255,6 +255,28 @@ def _entries(value: object, _: bool | None) -> Any:
     return tuple(value)
 
 
+def _rules(value: object, _: bool | None) -> Any:
+    """Take a list of rules, or its YAML as text."""
+    if isinstance(value, str):
+        from acr_cleanup.settings.file import parse_text  # noqa: PLC0415  YAML is slow to load
+
+        value = parse_text(value)
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        raise InvalidOption("It is not a list of rules.", RULES_FORM)
+    return tuple(value)
+
+
+def _rule_keep(value: object, use_regex: bool | None) -> Any:
+    if isinstance(value, list | tuple | dict):
+        raise InvalidOption(
+            "In a rule, keep is true or false.", "Move the list of images to keep to the top level of the file."
+        )
+    return BOOLEAN.parse(value, use_regex)
+
+
+RULES_FORM = "Write a YAML list, one rule per item: - {name: previews, tags: pr-*, older_than: 7d}"
 _WAIVER = {
     "type": "object",
     "properties": {
@@ -285,6 +307,9 @@ SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", example
 KEPT_IMAGE = scalar(as_kept_image, minLength=1)
 KEEP_LIST = Kind(_entries, _list_schema({"anyOf": [{"$ref": "#/$defs/KeepEntry"}, {"type": "string"}]}), InputKind.LIST)
 NOTE = scalar(as_note, minLength=1)
+RULES = Kind(_rules, {"type": "array", "items": {"$ref": "#/$defs/Rule"}}, InputKind.LIST)
+RULE_NAME = scalar(as_rule_name, type=["string", "number"])
+RULE_KEEP = Kind(_rule_keep, BOOLEAN.schema, InputKind.BOOLEAN)
 DATE = scalar(as_date, format="date")
 HOSTS = list_of(grammar.as_alias)
 MIRRORS = map_of(grammar.as_alias, as_folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,6 @@ from acr_cleanup.access.federation import AuthType
 from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.target import Access, ClusterTarget
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
-from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
 from acr_cleanup.core.usage import SERVICES
 from acr_cleanup.errors import ConfigurationError, Problem
@@ -24,7 +23,6 @@ from acr_cleanup.settings.form import (
     CLOUD,
     FILE,
     INPUTS,
-    KEEP_ENTRY,
     REGISTRY,
     Form,
     check,
@@ -33,6 +31,7 @@ from acr_cleanup.settings.form import (
 )
 from acr_cleanup.settings.grammar import InvalidOption, did_you_mean, is_bare_name, nearest, shown
 from acr_cleanup.settings.options import DEFAULTS, Settings
+from acr_cleanup.settings.policy_lists import PolicyLists, named_rules, of_registry
 
 T = TypeVar("T")
 
@@ -84,9 +83,12 @@ class _Loader:
         self.cluster_entries = [*self._cluster_entries()]
         checked = check(INPUTS, inputs, self.use_regex, lambda key: key.replace("_", "-"), self.problems)
         self.problems += environment_problems(environ)
+        lists = PolicyLists(self._check, self.problems)
         self.keep_entries = [
-            entry for given in (self.file, checked) for entry in self._keep_entries(given.get("keep") or ())
+            entry for given in (self.file, checked) for entry in lists.keep_entries(given.get("keep") or ())
         ]
+        given_rules = checked.get("rules") if checked.get("rules") is not None else self.file.get("rules")
+        self.rules = [*lists.rules(given_rules or ())]
         self.broken = {problem.path for problem in self.problems}
         self.given = {key: value for key, value in self.file.items() if key in DEFAULTS}
         # An input with comments only is not given, so it does not replace the value of the file.
@@ -103,7 +105,7 @@ class _Loader:
         registry = self._registry(cloud)
         self._check_waivers(clusters)
         self._check_policy()
-        keep = self._keep_list(registry)
+        keep = of_registry(self.keep_entries, registry, self.problems)
         login = self._login()
         if self.problems or registry is None:
             raise ConfigurationError(tuple(self.problems), where=str(self.config) if self.config is not None else "")
@@ -113,6 +115,7 @@ class _Loader:
             "clusters": clusters,
             "exclude_tags": self._exclude_tags(),
             "keep": keep,
+            "rules": named_rules(self.rules, self.values["older_than"]),
             "cloud": cloud,
             "registry_subscription_id": self.registry_entry.get("subscription_id"),
             "registry_resource_group": self.registry_entry.get("resource_group"),
@@ -266,29 +269,6 @@ class _Loader:
                 seen = f"There is no cluster {shown(waiver.cluster)}.{did_you_mean(nearest(waiver.cluster, keys))}"
                 remedy = "Write the name that the cluster has in the configuration."
                 self.problems.append(Problem("waive", seen, remedy))
-
-    def _keep_entries(self, items: Iterable[object]) -> Iterator[tuple[str, str, KeepEntry]]:
-        """Yield the place, the host and the value of each entry of a keep list without a mistake."""
-        for number, item in enumerate(items):
-            mistakes = len(self.problems)
-            entry = item if isinstance(item, dict) else {"image": item}
-            values = self._check(KEEP_ENTRY, entry, "keep", number)
-            if len(self.problems) == mistakes:
-                host, kept = values.pop("image")
-                yield (
-                    place(("keep", number)),
-                    host,
-                    replace(kept, **{key: note for key, note in values.items() if note}),
-                )
-
-    def _keep_list(self, registry: RegistryHost | None) -> tuple[KeepEntry, ...]:
-        """Return the keep list. An image of another registry is a mistake: it would keep nothing here."""
-        for where, host, entry in self.keep_entries:
-            if host and registry is not None and not registry.owns(host):
-                seen = f"{shown(f'{host}/{entry.image}')} names another registry than {registry.login_server}."
-                remedy = f"Remove the host. If {host} is part of the repository's name, write {registry.login_server}/ before it."
-                self.problems.append(Problem(where, seen, remedy))
-        return tuple(entry for _, _, entry in self.keep_entries)
 
     def _check_policy(self) -> None:
         for key in ("repositories", "include_tags"):

@@ -23,6 +23,7 @@ from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.retention import RetentionPolicy, Scope
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
@@ -156,6 +157,10 @@ class Settings:
     keep: tuple[KeepEntry, ...] = option(kinds.KEEP_LIST, group=Group.KEEP)(
         "Images that are always kept, as REPOSITORY:TAG or REPOSITORY@DIGEST; each part may be a glob. A digest keeps its whole "
         "image. In the file, an entry may have a reason, an owner and a last day (until). A flag or an input adds to the file."
+    )
+    rules: tuple[PolicyRule, ...] = option(kinds.RULES, group=Group.CLEAN, ways=~Way.FLAG, value=())(
+        "Rules for some tags, as a YAML list of name, repositories, tags, older_than, keep_last, keep_last_by and keep. The first "
+        "rule that matches a tag governs it; these options are the last rule."
     )
     keep_last: int = option(kinds.COUNT, "0", Group.KEEP)(
         "How many of the newest tags of each repository are kept, whatever their age."

@@ -1,4 +1,4 @@
-"""The grammar of the keep list: images, notes and dates."""
+"""The grammar of the keep list and of rules: images, notes, dates, names."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 from datetime import date
 
 from acr_cleanup.core.keep_list import KeepEntry
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.selection import EVERYTHING
 from acr_cleanup.settings.grammar import InvalidOption, shown
 
 _LONGEST_NOTE = 200
+_LONGEST_NAME = 60
+_RESERVED = frozenset({*Rule, *Hold, "top-level"})
+"""Names that reports already use for a reason to keep something."""
 _GLOB_OF_REPOSITORIES = re.compile(r"[a-z0-9._/*?\[\]!-]+")
 _GLOB_OF_TAGS = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 _GLOB_OF_DIGESTS = re.compile(r"\*|sha256:[0-9a-f*?\[\]!-]+")
@@ -69,6 +74,18 @@ def as_note(text: str) -> str:
             f"It has {len(note)} characters.", f"Write at most {_LONGEST_NOTE}, with a link for the rest."
         )
     return note
+
+
+def as_rule_name(text: str) -> str:
+    """Parse the name of a rule: one line that reports can show. Raises `InvalidOption`."""
+    name = as_note(text)
+    how = "Write a short name of letters, digits, spaces and - _ . / such as: pull request images"
+    if len(name) > _LONGEST_NAME or not re.fullmatch(r"[\w .,+/-]+", name):
+        raise InvalidOption(f"{shown(name)} cannot be the name of a rule.", how)
+    if re.sub(r"[ _]", "-", name.lower()) in _RESERVED:
+        seen = f"{shown(name)} is the name of a built-in reason to keep a tag; reports could not tell the two apart."
+        raise InvalidOption(seen, f"Write another name, such as {shown(f'{name} images')}.")
+    return name
 
 
 def as_date(text: str) -> date:

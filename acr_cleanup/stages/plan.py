@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from acr_cleanup.concurrency import gather
+from acr_cleanup.core.left_out import planned_part
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.policy import Evidence, eligible_repositories
@@ -93,6 +94,7 @@ async def make_plan(
             *_clock_ahead(clock(), registry.now(), login_server),
         ),
         findings=findings(policy, repositories.tallies, known, now),
+        part=None if known is None else planned_part(known, names, usage, policy),
     )
     return plan if ours is None else bound_to(ours, plan)
 

@@ -28,7 +28,7 @@ VALUES = {
     "app-service-snapshots": "2",
     "waive": "production: pods", "mirrors": "docker.io=hub", "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
-    "include-tags": "v*", "exclude-tags": "v1", "keep": "shop/web:1", "use-regex": "true", "keep-last": "2",
+    "include-tags": "v*", "exclude-tags": "v1", "keep": "shop/web:1", "rules": "- {name: web}", "use-regex": "true", "keep-last": "2",
     "keep-last-by": "(dev|main)",
     "keep-last-of": "tags", "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
