@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
+from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
@@ -32,7 +32,7 @@ from acr_cleanup.reports.policy_words import finding_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
-from acr_cleanup.stages.cache_rules import read_cache_rules
+from acr_cleanup.stages.cache_rules import CacheRules
 from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
@@ -150,13 +150,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.helm_history,
         settings.waive,
         dict(settings.mirrors),
-        partial(
-            read_cache_rules,
-            azure,
-            settings.registry,
-            settings.registry_subscription_id,
-            settings.registry_resource_group,
-        ),
+        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
@@ -296,10 +290,13 @@ async def _delete(
             untagged_expire=connections.untagged_expire,
             on_inventory=witness.look,
         )
-    if not settings.verify:
-        return applied, None
-    runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-    return applied, await verify(plan, witness, applied.outcomes, registry, stop)
+        if not settings.verify:
+            return applied, None
+        runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
+        proof = await verify(plan, witness, applied.outcomes, registry, stop)
+        taken = outcomes_of_taken(proof)
+        journal.add_taken(taken)
+    return replace(applied, outcomes=(*applied.outcomes, *taken)), proof
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:

@@ -56,6 +56,9 @@ class Outcome:
         return f"{self.repository}:{self.tag}" if self.tag is not None else f"{self.repository}@{self.digest}"
 
 
+TAKEN = "it was kept, and the registry deleted it together with a manifest of this run"
+
+
 class Verdict(StrEnum):
     """The run in one word."""
 
@@ -170,6 +173,21 @@ class Result:
             if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
                 sizes[outcome.repository][outcome.digest] = outcome.size
         return sizes
+
+
+def outcomes_of_taken(proof: Proof | None) -> tuple[Outcome, ...]:
+    """An outcome for each kept tag and manifest that the registry deleted because of this run."""
+    taken = [broken for broken in (proof.broken if proof is not None else ()) if broken.taken is not None]
+    manifests = dict.fromkeys((broken.repository, broken.taken) for broken in taken if broken.taken is not None)
+    return tuple(
+        Outcome(repository, digest, tag, OutcomeKind.DELETED, TAKEN)
+        for repository, digest in manifests
+        for tag in (
+            *(broken.name for broken in taken if (broken.repository, broken.taken) == (repository, digest)),
+            None,
+        )
+        if tag != digest
+    )
 
 
 def count(outcomes: Iterable[Outcome], kind: OutcomeKind) -> int:

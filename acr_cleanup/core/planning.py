@@ -26,7 +26,7 @@ from acr_cleanup.core.plan_warnings import (
     PlanWarning,
     UnknownLocks,
     UnknownSubjects,
-    UnlistedManifests,
+    Unlisted,
     UnreadableManifests,
 )
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons, listed_images
@@ -145,7 +145,7 @@ def _warnings(
         yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
     if removal.doubtful:
         yield UnknownSubjects(inventory.name, len(removal.doubtful), len(inventory.possible_referrers))
-    if inventory.hidden and (removal.tags or policy.delete_untagged):
-        yield UnlistedManifests(inventory.name, inventory.hidden)
+    if not inventory.seen_whole and (removal.tags or policy.delete_untagged):
+        yield Unlisted(inventory.name, inventory.hidden, inventory.hidden_tags)
     if deletes and inventory.unknown_locks:
         yield UnknownLocks(inventory.name, inventory.unknown_locks)

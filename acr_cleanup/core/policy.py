@@ -319,7 +319,7 @@ def newest(evidence: Evidence) -> KeptTags:
             groups[rule, counted_with(rule.keep_last_by, tag.name)].append(tag)
     for (rule, group), tags in groups.items():
         reason = KeepReason(Rule.NEWEST, f"one of the newest {rule.keep_last} of {group}{rule.note}")
-        yield from ((tag, reason) for tag in newest_tags(tags, rule.keep_last, counted))
+        yield from ((tag, reason) for tag in newest_tags(evidence.inventory, tags, rule.keep_last, counted))
 
 
 def decided_later(_: Evidence) -> KeptTags:

@@ -8,8 +8,8 @@ Keeping one item keeps its relatives, transitively:
 - a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
   tags;
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
-  subject. An image with a tag of its own may be a referrer, too. It is no companion of its subject:
-  a kept subject does not keep it;
+  subject. A referrer image may be no companion of its subject (`is_companion`): a kept subject does
+  not keep it;
 - a kept tag keeps its manifest, and the manifest it is named after;
 - if the registry has a retention policy for untagged manifests, a kept manifest keeps its last tags.
 
@@ -96,7 +96,7 @@ def prepare(
 def candidates(evidence: Evidence) -> frozenset[Digest]:
     """The untagged manifests that may be deleted on their own, as judged without their edges."""
     inventory = evidence.inventory
-    if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
+    if not (evidence.policy.delete_untagged and inventory.seen_whole) or any(_repository_reasons(evidence)):
         return frozenset()
     named = named_digests(evidence)
     return frozenset(
@@ -163,7 +163,7 @@ class RemovableSet:
         self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
         self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
         self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
-        if inventory.unknown or inventory.locked or inventory.hidden:
+        if inventory.unknown or inventory.locked or not inventory.seen_whole:
             # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
         self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
@@ -242,12 +242,9 @@ class RemovableSet:
                 self._keep(manifest.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
-                tags = inventory.tags_of.get(referrer, ())
-                if tags and inventory.manifests[referrer].is_image:
-                    # It has its own name, so its own rules decide.
-                    continue
-                self._keep(referrer)
-                attached += tags
+                if inventory.is_companion(referrer, digest):
+                    self._keep(referrer)
+                    attached += inventory.tags_of.get(referrer, ())
             for tag in attached:
                 if tag.name in self._tags:
                     self._keep_tag(tag)
@@ -319,6 +316,9 @@ def _reasons(
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
     if hidden := inventory.hidden:
         detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+    if hidden := inventory.hidden_tags:
+        detail = f"the registry counts {hidden:,} more tags than it lists, and they might be on it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
 

@@ -37,6 +37,8 @@ class EdgeReader:
         # Repository -> possible referrers that existed when its first list was requested. A later
         # one may be missing in these lists.
         self._covered: dict[str, frozenset[Digest]] = {}
+        # Repositories for which the registry has no lists of referrers.
+        self._without_lists: set[str] = set()
         # (repository, tag or digest) in use that did not exist when asked for. It is not asked for
         # again: one pushed since then is listed, or cannot be running yet.
         self._absent: set[tuple[str, str]] = set()
@@ -317,6 +319,9 @@ class EdgeReader:
         async def read(digest: Digest) -> None:
             try:
                 referrers = await self._read_referrers(inventory, digest)
+                if referrers is None:
+                    unlistable.add(digest)
+                    return
                 for referrer in referrers - inventory.manifests.keys():
                     # A referrer that is not listed goes with its subject all the same.
                     if (manifest := await self._read_with_edges(inventory, referrer, set())) is not None:
@@ -342,22 +347,25 @@ class EdgeReader:
         inventory = self._recall(inventory.with_edges(unlisted))
         return replace(inventory, asked=inventory.asked | asked, unlistable=inventory.unlistable | unlistable)
 
-    async def _read_referrers(self, inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest]:
+    async def _read_referrers(self, inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest] | None:
         """
-        The referrers of one manifest.
+        The referrers of one manifest; None if the registry does not tell.
 
         A registry without this API answers 404. The referrers are then the children of the index with
-        the tag `sha256-…`, and none if there is no such tag.
+        the tag `sha256-…`. Without this tag there should be none. But a client that pushes a subject and
+        no tag must not lose an image, so the bodies are read then.
         https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
         """
         path = f"/v2/{self._requests.quote_repository(inventory.name)}/referrers/{self._requests.quote_digest(digest)}"
         call = f"listing the referrers of {inventory.name}@{digest}"
-        listed = await self._requests.find_list(path, bodies.read_referrers, call)
-        if listed is not None:
-            return frozenset(listed.values())
-        fallback = [tag.digest for tag in inventory.signers_of.get(digest, ())]
-        indexes = (inventory.manifests[index] for index in fallback if index in inventory.manifests)
-        return frozenset(child for index in indexes for child in index.children)
+        if inventory.name not in self._without_lists:
+            listed = await self._requests.find_list(path, bodies.read_referrers, call)
+            if listed is not None:
+                return frozenset(listed.values())
+            self._without_lists.add(inventory.name)
+        named = (inventory.manifests.get(tag.digest) for tag in inventory.signers_of.get(digest, ()))
+        indexes = [manifest for manifest in named if manifest is not None and manifest.is_index and manifest.known]
+        return frozenset(child for index in indexes for child in index.children) if indexes else None
 
 
 def _with_subject(inventory: RepositoryInventory, digest: Digest, subject: Digest | None) -> Manifest:

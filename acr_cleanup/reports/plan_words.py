@@ -13,7 +13,7 @@ from acr_cleanup.core.plan_warnings import (
     PlanWarning,
     UnknownLocks,
     UnknownSubjects,
-    UnlistedManifests,
+    Unlisted,
     UnreadableManifests,
 )
 from acr_cleanup.core.references import short
@@ -75,10 +75,17 @@ def warning_text(warning: PlanWarning) -> str:
             f"{_manifests(warning.number)} that would be deleted. They are kept, because the registry deletes a manifest "
             "together with everything that refers to it; their tags are removed by name only."
         )
-    if isinstance(warning, UnlistedManifests):
+    if isinstance(warning, Unlisted):
+        tags = f"{warning.tags:,} {'tag' if warning.tags == 1 else 'tags'}"
+        counts = " and ".join([_manifests(warning.manifests)] * bool(warning.manifests) + [tags] * bool(warning.tags))
+        danger = (
+            "An unlisted manifest might need any other one"
+            if warning.manifests
+            else "An unlisted tag might be on any manifest, and would be deleted with it"
+        )
         return (
-            f"{name} has {_manifests(warning.number)} more than it lists (listEnabled: false). An unlisted manifest might "
-            "need any other one, so no manifest of this repository is deleted; its tags are removed by name only."
+            f"{name} has {counts} more than it lists (listEnabled: false). {danger}, so no manifest of this repository "
+            "is deleted; its tags are removed by name only."
         )
     if isinstance(warning, UnknownLocks):
         # Without the repository and the number, so that reports show it once for a whole run.

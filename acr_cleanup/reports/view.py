@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
+from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import RULES, Rule
 from acr_cleanup.core.references import Digest
@@ -204,12 +204,18 @@ class View:
         )
 
     @cached_property
+    def planned_deleted(self) -> int:
+        """The deleted tags that were planned, without kept ones that the registry took along."""
+        deleted = (outcome for outcome in self.result.outcomes if outcome.kind is OutcomeKind.DELETED)
+        return sum(outcome.tag is not None and outcome.detail != TAKEN for outcome in deleted)
+
+    @cached_property
     def rows(self) -> tuple[Row, ...]:
         """One row for each repository, in the order of the plan."""
-        deleted: defaultdict[str, int] = defaultdict(int)
-        for outcome in self.result.outcomes:
-            if outcome.kind is OutcomeKind.DELETED:
-                deleted[outcome.repository] += outcome.tag is not None
+        tags = [outcome for outcome in self.result.outcomes if outcome.tag is not None]
+        deleted = Counter(outcome.repository for outcome in tags if outcome.kind is OutcomeKind.DELETED)
+        # Kept tags that the registry deleted together with a manifest of this run.
+        taken = Counter(outcome.repository for outcome in tags if outcome.detail == TAKEN)
         rows = []
         for tally in self.result.plan.tallies:
             planned, name = tally.planned, tally.repository
@@ -219,8 +225,8 @@ class View:
                     repository=name,
                     tags=tally.tags,
                     gone=gone,
-                    left=planned - gone,
-                    kept=tally.kept,
+                    left=planned - gone + taken[name],
+                    kept=tally.kept - taken[name],
                     in_use=tally.in_use,
                     bytes=self.result.freed(tally) if self.acted else tally.size,
                     error=tally.error,

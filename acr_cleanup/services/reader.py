@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import re
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from acr_cleanup.access.arm_fields import Place, first, strings
 from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
+from acr_cleanup.access.permissions import may
+from acr_cleanup.access.pullers import identities
 from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
@@ -19,12 +24,16 @@ from acr_cleanup.core.workload import Workload
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, ReadText, read_image, read_images
-from acr_cleanup.services.table import Child, ServiceType
+from acr_cleanup.services.table import CACHE_RULES, REGISTRIES, Child, Item, Note, ServiceType
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Tasks. `Requests` limits the requests themselves."""
+_HOST_VARIABLE = re.compile(r"\$(?:Registry\b|\{Registry\})|\{\{\s*\.Run\.Registry\s*\}\}", re.IGNORECASE)
+"""What stands for the host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
+T = TypeVar("T")
+ReadResource = Callable[["Reader", Resource], Awaitable[Findings]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,7 @@ class ServiceSearch:
 
     subscriptions: where to look; Resource Graph adds further ones unless `only_these`.
     registry_subscription, registry_group: where the registry is, if it is known.
+    cache_rules: those of the registry, if they are read already.
     groups: which services: names of `ServiceGroup`, or `auto` for all.
     required: a subscription that is not seen as a whole is a blocker.
     revisions: how many inactive revisions of each Container App count as used.
@@ -48,6 +58,7 @@ class ServiceSearch:
     only_these: bool = False
     registry_subscription: str | None = None
     registry_group: str | None = None
+    cache_rules: Sequence[Resource] | None = None
     groups: frozenset[str] = frozenset({"auto"})
     required: bool = False
     waived: Collection[str] = ()
@@ -63,28 +74,6 @@ class ServiceSearch:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads the resources of one subscription."""
-
-    search: ServiceSearch
-    requests: Requests
-
-    def workload(self, kind: str, *names: str) -> Workload:
-        """Return the workload of a resource, or of an item below it: `shop-api (revision shop-api--7)`."""
-        name, inner = names[0], ", ".join(names[1:])
-        cluster = f"{SERVICES}:{self.requests.subscription}"
-        return Workload(cluster, "", kind, f"{name} ({inner})" if inner else name)
-
-    def read(self, resource: Resource, images: Sequence[str], workload: Workload) -> Findings:
-        """Read the image fields and all other text of one resource."""
-        findings = read_images(resource.body, images, workload, self.search.registry)
-        fields = {use.field for use in findings.uses}
-        findings.uses += [use for use in self.search.read_text(resource.body, workload) if use.field not in fields]
-        findings.identities |= _identities(resource.body)
-        return findings
-
-
-@dataclass(slots=True)
 class TypeReading:
     """
     The resources of one type in one subscription.
@@ -93,92 +82,157 @@ class TypeReading:
     """
 
     row: ServiceType
-    findings: Findings = field(default_factory=Findings)
-    listed: tuple[Resource, ...] = ()
+    findings: Findings
+    listed: Sequence[Resource] = ()
     failure: ReadFailure | None = None
 
 
-async def read_type(
-    row: ServiceType, reader: Reader, read: Callable[[Resource], Awaitable[Findings]] | None = None, path: str = ""
-) -> TypeReading:
+@dataclass(slots=True)
+class Reader:
     """
-    Read all resources of one type. Raises only `IdentityError`.
+    Reads the resources of one subscription, and holds what was read.
 
-    read: reads one resource; by default as the row says.
-    path: of the list; by default that of the whole subscription.
+    permissions: of the identity on the whole subscription. refused: why they could not be read.
     """
-    reading = TypeReading(row)
-    path = path or f"/subscriptions/{reader.requests.subscription}/providers/{row.type}"
 
-    async def list_resources() -> Findings:
-        reading.listed = tuple(await reader.requests.list(path, row.api_version))
-        return Findings()
+    search: ServiceSearch
+    requests: Requests
+    types: list[TypeReading] = field(default_factory=list)
+    permissions: Sequence[dict[str, Any]] = ()
+    refused: ReadFailure | None = None
 
-    reading.failure = next(iter((await guarded(row.type, list_resources)).failures), None)
-    jobs = [
-        partial(guarded, item.name, partial(read or partial(_read_row, row, reader), item)) for item in reading.listed
-    ]
-    reading.findings = Findings.of(await gather(jobs, limit=AT_ONCE))
-    if isinstance(reading.failure, NotRegisteredError):
-        reading.failure = None
-    return reading
+    @property
+    def subscription(self) -> str:
+        return self.requests.subscription
+
+    def sees(self, row: ServiceType) -> bool:
+        """May the identity read every resource of this type?"""
+        return may(self.permissions, f"{row.type}/read")
+
+    async def read_permissions(self) -> None:
+        granted, self.refused = await attempt("permissions", self.requests.permissions)
+        self.permissions = granted or ()
+
+    async def read_type(self, row: ServiceType, read: ReadResource | None = None, registry_id: str = "") -> None:
+        """
+        Read all resources of one type. Raises only `IdentityError`.
+
+        read: reads one resource; by default as the row says.
+        registry_id: the resource above the list, instead of the subscription.
+        """
+        path = f"/subscriptions/{self.subscription}/providers/{row.type}"
+        path = f"{registry_id}/{row.type.rpartition('/')[2]}" if registry_id else path
+        listed, failure = self.search.cache_rules if row is CACHE_RULES else None, None
+        if listed is None:
+            listed, failure = await attempt(row.type, partial(self.requests.list, path, row.api_version))
+        read = read or partial(read_row, row)
+        jobs = [partial(guarded, item.name, partial(read, self, item)) for item in listed or ()]
+        findings = Findings().add(*await gather(jobs, limit=AT_ONCE))
+        failure = None if isinstance(failure, NotRegisteredError) else failure
+        self.types.append(TypeReading(row, findings, listed or (), failure))
+
+    def workload(self, kind: str, *names: str) -> Workload:
+        """Return the workload of a resource, or of an item below it: `shop-api (revision shop-api--7)`."""
+        name, inner = names[0], ", ".join(names[1:])
+        return Workload(f"{SERVICES}:{self.subscription}", "", kind, f"{name} ({inner})" if inner else name)
+
+    def read(self, resource: Resource, item: Item, workload: Workload, *texts: str) -> Findings:
+        """Read the image fields and all other text of one resource. `texts`: what its encoded fields hold."""
+        registry = self.search.registry
+        findings = read_images(resource.body, item.images, workload, registry)
+        if item.pair is not None and (path := first(resource.body, item.pair[1])) is not None:
+            host = first(resource.body, item.pair[0])
+            text = f"{host.strip().rstrip('/')}/{path}" if isinstance(host, str) and host.strip() else path
+            read_image(Place(item.pair[1], "", text), workload, registry, findings)
+        fields = {use.field for use in findings.uses}
+        decoded = [_HOST_VARIABLE.sub(lambda _: registry.login_server, text) for text in texts]
+        document = {**resource.body, "decoded": decoded} if texts else resource.body
+        findings.uses += [use for use in self.search.read_text(document, workload) if use.field not in fields]
+        findings.identities |= identities(resource.body)
+        findings.notes += [text for note in item.notes if (text := self._note(note, resource))]
+        return findings
+
+    def _note(self, note: Note, resource: Resource) -> str:
+        known = self.search.known_clusters
+        values = [value for path in note.unless for value in strings(resource.body, path)]
+        if any(value.lower() in known or urlsplit(value).hostname in known for value in values):
+            return ""
+        if note.about and not any(map(self.search.registry.mentioned_in, strings(resource.body, note.about))):
+            return ""
+        fields = {"name": resource.name, "parent": resource.id.split("/")[8]}
+        return re.sub(
+            r"\{([\w.]+)\}", lambda path: quoted(fields.get(path[1]) or first(resource.body, path[1]), 200), note.text
+        )
+
+
+async def attempt(name: str, read: Callable[[], Awaitable[T]]) -> tuple[T | None, ReadFailure | None]:
+    """Await `read`; return its result, or why it failed. Raises only `IdentityError`."""
+    try:
+        return await read(), None
+    except IdentityError:
+        raise
+    except ReadFailure as failure:
+        return None, failure
+    except Exception as error:  # any failure: the other resources are read
+        logger.debug("reading %s failed", name, exc_info=True)
+        return None, unexpected(f"read {quoted(name, 80)}", error)
 
 
 async def guarded(name: str, read: Callable[[], Awaitable[Findings]]) -> Findings:
     """Await `read`. A failure becomes part of the findings. Raises only `IdentityError`."""
-    try:
-        return await read()
-    except IdentityError:
-        raise
-    except ReadFailure as failure:
-        return Findings(failures=[failure])
-    except Exception as error:  # any failure: the other resources are read
-        logger.debug("reading %s failed", name, exc_info=True)
-        return Findings(failures=[unexpected(f"read {quoted(name, 80)}", error)])
+    findings, failure = await attempt(name, read)
+    return findings if failure is None and findings is not None else Findings(failures=[failure] if failure else [])
 
 
-async def _read_row(row: ServiceType, reader: Reader, resource: Resource) -> Findings:
-    findings = reader.read(resource, row.images, reader.workload(row.kind, resource.name))
-    await read_children(row, row.children, reader, resource, (resource.name,), findings)
-    if row.required and not findings.places and first(resource.body, row.required) is None:
-        seen = f"{quoted(resource.name, 80)} has no {row.required}, so its images are unknown."
-        findings.failures.append(ReadFailure(f"read the images of {row.kind}", seen, "Repair or delete the resource."))
+async def read_row(row: ServiceType, reader: Reader, resource: Resource) -> Findings:
+    """Read one resource as its row says."""
+    return await _read_item(row, row, reader, resource, (resource.name,))
+
+
+async def _read_item(
+    row: ServiceType, item: ServiceType | Child, reader: Reader, resource: Resource, names: tuple[str, ...]
+) -> Findings:
+    """
+    Read one resource, and the lists below it. A list that cannot be read does not stop the others.
+
+    names: its name, after those of the resources above, as in `Reader.workload`.
+    """
+    findings = Findings()
+    texts = [text for path in item.encoded if (text := decoded(resource, path, findings))]
+    findings.add(reader.read(resource, item, reader.workload(row.kind, *names), *texts))
+
+    async def read_list(child: Child) -> Findings:
+        items = await reader.requests.list(f"{resource.id}/{child.path}", row.api_version, child.query)
+        jobs = [
+            partial(_read_item, row, child, reader, item, (*names, f"{child.word} {item.name}"))
+            for item in _counted(items, child, reader.search)
+        ]
+        return Findings().add(*await gather(jobs, limit=AT_ONCE))
+
+    # The cache rules of our registry are a row of their own.
+    children = () if row is REGISTRIES and is_registry(reader, resource.id) else item.children
+    jobs = [partial(guarded, resource.name, partial(read_list, child)) for child in children]
+    findings.add(*await gather(jobs, limit=AT_ONCE))
+    if item.required and not findings.places:
+        seen = f"{quoted(': '.join(names), 160)} has no image, so it is unknown what it runs."
+        findings.failures.append(ReadFailure("read its images", seen, "Repair or delete the resource."))
     return findings
 
 
-async def read_children(
-    row: ServiceType,
-    children: Sequence[Child],
-    reader: Reader,
-    parent: Resource,
-    names: tuple[str, ...],
-    into: Findings,
-) -> None:
-    """
-    Read the lists below a resource. A list that cannot be read does not stop the others.
+def decoded(resource: Resource, path: str, into: Findings) -> str:
+    """Return the text that a field holds in base64; "" for none. Text that cannot be decoded is a failure."""
+    encoded = first(resource.body, path)
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True).decode() if encoded else ""
+    except (AttributeError, ValueError) as error:
+        seen = f"{path} of {quoted(resource.name, 80)} is not base64 of text ({quoted(error, 80)})."
+        into.failures.append(ReadFailure("read its text", seen, "Correct or delete the resource."))
+        return ""
 
-    names: the names of the resources above, as in `Reader.workload`.
-    """
 
-    async def read_item(child: Child, item: Resource) -> None:
-        inner = (*names, f"{child.word} {item.name}")
-        workload = reader.workload(row.kind, *inner)
-        into.add(reader.read(item, child.images, workload))
-        host, path = (first(item.body, name) for name in row.pair or ("-", "-"))
-        if isinstance(host, str) and path is not None:
-            place = Place("properties", "", f"{host.strip().rstrip('/')}/{path}")
-            read_image(place, workload, reader.search.registry, into)
-        if row.servers and any(map(reader.search.registry.owns, strings(item.body, row.servers))):
-            into.notes.append(f"{row.kind} {quoted(workload.name)} pulls from the registry. {row.hint}")
-        await read_children(row, child.children, reader, item, inner, into)
-
-    async def read_list(child: Child) -> Findings:
-        items = await reader.requests.list(f"{parent.id}/{child.path}", row.api_version, child.query)
-        await gather([partial(read_item, child, item) for item in _counted(items, child, reader.search)], limit=AT_ONCE)
-        return Findings()
-
-    jobs = [partial(guarded, parent.name, partial(read_list, child)) for child in children]
-    into.add(Findings.of(await gather(jobs, limit=AT_ONCE)))
+def is_registry(reader: Reader, name: str) -> bool:
+    """Is this the resource id (or the name) of the registry? Names of registries are unique in Azure."""
+    return name.rstrip("/").rpartition("/")[2].lower() == reader.search.registry.name
 
 
 def _counted(items: list[Resource], child: Child, search: ServiceSearch) -> list[Resource]:
@@ -187,12 +241,3 @@ def _counted(items: list[Resource], child: Child, search: ServiceSearch) -> list
     stopped.sort(key=lambda item: str(first(item.body, "properties.createdTime") or ""), reverse=True)
     dropped = {item.id for item in stopped[search.revisions :]}
     return [item for item in items if item.id not in dropped]
-
-
-def _identities(body: dict[str, Any]) -> set[str]:
-    """Return the principal ids of the identities of a resource."""
-    identity = body.get("identity")
-    assigned = identity.get("userAssignedIdentities") if isinstance(identity, dict) else None
-    principals = [identity, *(assigned.values() if isinstance(assigned, dict) else ())]
-    ids = (principal.get("principalId") for principal in principals if isinstance(principal, dict))
-    return {principal.lower() for principal in ids if isinstance(principal, str)}

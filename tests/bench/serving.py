@@ -30,6 +30,7 @@ from acr_cleanup.emulator.faults import Budget, Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
+from acr_cleanup.emulator.services import SUBSCRIPTION
 
 CLUSTERS = 100
 SLOW, QUICK = 0.8, 0.15
@@ -134,6 +135,18 @@ def slowing(world: World) -> None:
     )
 
 
+SERVICE_APPS, SERVICE_SUBSCRIPTIONS, SERVICE_LATENCY = 500, 5, 0.03
+
+
+def services(world: World) -> None:
+    """Container Apps in several subscriptions."""
+    for number in range(SERVICE_APPS):
+        subscription = f"{number % SERVICE_SUBSCRIPTIONS}{SUBSCRIPTION[1:]}"
+        image = f"{world.registry.login_server}/shop/app:{number}"
+        world.services.container_app(f"app-{number}", image, subscription=subscription)
+    world.latency = SERVICE_LATENCY
+
+
 # Filled after the emulator has started: before that, the host of the registry is not known.
 WORLDS: Mapping[str, Callable[[World], None]] = {
     "hundred-clusters": hundred_clusters,
@@ -149,6 +162,7 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
     "20-ms": lambda world: distant(world, 0.020),
     "50-ms": lambda world: distant(world, 0.050),
     "slowing": slowing,
+    "services": services,
 }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from acr_cleanup.core.inventory import Manifest
-from acr_cleanup.core.plan_warnings import UnknownLocks, UnknownSubjects, UnlistedManifests, UnreadableManifests
+from acr_cleanup.core.plan_warnings import UnknownLocks, UnknownSubjects, Unlisted, UnreadableManifests
 from acr_cleanup.core.planning import nothing_to_delete
 from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.steps import Untag
 from tests.helpers.generated_inventories import (
     NOW,
     OCI_IMAGE,
@@ -199,8 +200,17 @@ def test_unlisted_manifests_warn_only_with_delete_untagged() -> None:
     repository = replace(inventory([], [image("a")]), hidden=1234)
 
     assert plan(repository).warnings == ()
-    assert plan(repository, policy=UNTAGGED).warnings == (UnlistedManifests(REPOSITORY, 1234),)
+    assert plan(repository, policy=UNTAGGED).warnings == (Unlisted(REPOSITORY, 1234),)
     assert not plan(repository, policy=UNTAGGED).steps
+
+
+def test_unlisted_tag_may_be_on_any_manifest() -> None:
+    repository = replace(inventory([tag("1.0", "a")], [image("a")]), hidden_tags=1)
+
+    planned = plan(repository)
+
+    assert planned.warnings == (Unlisted(REPOSITORY, 0, 1),)
+    assert [type(step) for step in planned.steps] == [Untag]
 
 
 def test_unreadable_and_unlisted_manifests_both_warn() -> None:
@@ -208,5 +218,5 @@ def test_unreadable_and_unlisted_manifests_both_warn() -> None:
 
     assert plan(repository, policy=UNTAGGED).warnings == (
         UnreadableManifests(REPOSITORY, 1, (d("g"),)),
-        UnlistedManifests(REPOSITORY, 1),
+        Unlisted(REPOSITORY, 1),
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import acr_cleanup.core.inventory
+import acr_cleanup.core.manifests
 import acr_cleanup.core.references
 import acr_cleanup.core.retention
 import acr_cleanup.core.selection
@@ -177,7 +177,7 @@ def test_two_spellings_of_one_image_are_equal() -> None:
     "module",
     [
         acr_cleanup.core.references,
-        acr_cleanup.core.inventory,
+        acr_cleanup.core.manifests,
         acr_cleanup.core.retention,
         acr_cleanup.core.verification,
         acr_cleanup.core.selection,

@@ -163,6 +163,10 @@ def test_untagged_manifest_needs_known_age_scope_and_body() -> None:
             Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more manifests than it lists, and they might refer to it"
         ),
     ]
+    tags = replace(inventory([], [image("a")]), hidden_tags=2)
+    assert why(evidence(tags), "a") == [
+        Reason(Rule.UNKNOWN_MANIFEST, "the registry counts 2 more tags than it lists, and they might be on it")
+    ]
     assert why(evidence(inventory([], [image("a")]), runs=False), "a") == [
         Reason(Rule.OUT_OF_SCOPE, "its repository is not running in any configured cluster")
     ]

@@ -9,6 +9,7 @@ import pytest
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.references import short
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm
 from acr_cleanup.core.steps import DeleteManifest, Untag
@@ -258,13 +259,25 @@ def test_outcome_of_a_new_lock_is_locked() -> None:
 
 
 def test_step_follows_the_dependents_of_both_plans() -> None:
-    """An index that was planned first and is gone now, and a referrer that is new."""
-    before = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", ["x"]), image("x")])
-    now = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", []), image("x"), referrer("r", "x")])
+    """An index that was planned first and is gone now, and a referrer whose subject was not known."""
+    tags = [tag("1.0", "i"), tag("x", "x"), tag("sbom", "r")]
+    before = inventory(tags, [index("i", ["x"]), image("x"), image("r")])
+    now = inventory(tags, [index("i", []), image("x"), referrer("r", "x")])
 
     (child,) = (step for step in look(before, now).steps if step.digest == d("x"))
 
     assert child.after == tuple(sorted([d("i"), d("r")]))
+
+
+def test_new_referrer_keeps_its_subject_though_the_fresh_plan_deletes_both() -> None:
+    """The registry would delete it together with its subject, and no plan has shown it to anyone."""
+    before = inventory([tag("1.0", "x")], [image("x")])
+    now = inventory([tag("1.0", "x")], [image("x"), referrer("r", "x")])
+
+    result = look(before, now)
+
+    assert [step.tags[0].name for step in result.steps if isinstance(step, Untag)] == ["1.0"]
+    assert details(result)[d("x")] == (OutcomeKind.KEPT, f"{short(d('r'))} refers to it since the plan")
 
 
 def test_kept_untagged_child_is_needed() -> None:
