@@ -1,5 +1,11 @@
-"""The command line: arguments -> settings -> command -> exit code."""
+"""
+The command line: arguments -> settings -> command -> exit code.
 
-from acr_cleanup.cli.commands import entry, parser, run
+`parser` parses the arguments, `commands` runs each command, and `completion` prints the completion
+of a shell.
+"""
 
-__all__ = ["entry", "parser", "run"]
+from acr_cleanup.cli.commands import entry, run, settings_of
+from acr_cleanup.cli.parser import parser
+
+__all__ = ["entry", "parser", "run", "settings_of"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -74,6 +74,7 @@ async def run(
     context: Context | None = None,
     plan_file: Path | None = None,
     reviewed: ReviewedPlan | None = None,
+    print_json: Callable[[Iterable[str]], None] | None = None,
 ) -> int:
     """
     Do one run, publish its result, and return the exit code.
@@ -81,6 +82,7 @@ async def run(
     context: the commands and inputs that reports recommend.
     plan_file: receives the plan, besides the report files.
     reviewed: a reviewed plan; nothing beyond it is deleted.
+    print_json: receives report.json in pieces, instead of the report for people.
     """
     stop = Stop()
     # Signals are handled until the end: a second one must not interrupt the report.
@@ -97,6 +99,7 @@ async def run(
             summary=settings.summary,
             plan_file=plan_file,
             reviewed=reviewed.data if reviewed is not None else None,
+            print_json=print_json,
         )
         runtime.finish()
     if result.verdict is Verdict.CANCELLED:

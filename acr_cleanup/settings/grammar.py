@@ -383,7 +383,7 @@ def _one_of(options: Sequence[str] | Mapping[str, object]) -> str:
 
 def nearest(text: str, options: Sequence[str]) -> str:
     """Return the option that this text resembles, or an empty text."""
-    return next(iter(difflib.get_close_matches(text, options, 1, cutoff=0.7)), "")
+    return next(iter(difflib.get_close_matches(text, options, 1, cutoff=0.65)), "")
 
 
 def did_you_mean(option: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -52,12 +52,14 @@ class Kind:
         `InvalidOption`.
     schema: its JSON schema in the configuration file.
     choices: what a user may choose from.
+    metavar: what `--help` shows for its value.
     """
 
     parse: Callable[[object, bool | None], Any]
     schema: Mapping[str, Any]
     input: InputKind = InputKind.TEXT
     choices: tuple[str, ...] = ()
+    metavar: str = ""
 
 
 # -- makers of kinds -------------------------------------------------------------------------------
@@ -94,6 +96,11 @@ def list_of(parse: Callable[[str], object], item: Mapping[str, Any] = {"type": "
     item: the JSON schema of an item.
     """
     return Kind(lambda value, _: _items(value, parse), _list_schema(item), InputKind.LIST)
+
+
+def named(metavar: str, kind: Kind) -> Kind:
+    """Return the kind with the name that `--help` shows for its value."""
+    return replace(kind, metavar=metavar)
 
 
 def set_of(values: Iterable[str], alone: Iterable[str] = ()) -> Kind:
@@ -295,37 +302,48 @@ COUNT = scalar(grammar.as_whole(0), InputKind.NUMBER, type=_NUMBER, minimum=0)
 CONCURRENCY = scalar(
     grammar.as_whole(1, MAX_CONCURRENCY), InputKind.NUMBER, type=_NUMBER, minimum=1, maximum=MAX_CONCURRENCY
 )
-PERCENT = scalar(grammar.as_percent, InputKind.NUMBER, type=["number", "string"], exclusiveMinimum=0, maximum=100)
-DURATION = Kind(
-    scalar(grammar.parse_duration).parse,
-    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]"}]},
+PERCENT = named(
+    "PERCENT", scalar(grammar.as_percent, InputKind.NUMBER, type=["number", "string"], exclusiveMinimum=0, maximum=100)
 )
-SELECTION = patterns(negatable=True)
-EXCLUSION = patterns(negatable=False)
-GROUPING = scalar(grammar.as_grouping, minLength=1)
-SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
+DURATION = named(
+    "AGE",
+    Kind(
+        scalar(grammar.parse_duration).parse,
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]"}]},
+    ),
+)
+SELECTION = named("GLOB", patterns(negatable=True))
+EXCLUSION = named("GLOB", patterns(negatable=False))
+GROUPING = named("REGEX", scalar(grammar.as_grouping, minLength=1))
+SHARD = named("K/N", scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"]))
 KEPT_IMAGE = scalar(as_kept_image, minLength=1)
-KEEP_LIST = Kind(_entries, _list_schema({"anyOf": [{"$ref": "#/$defs/KeepEntry"}, {"type": "string"}]}), InputKind.LIST)
+KEEP_LIST = named(
+    "IMAGE",
+    Kind(_entries, _list_schema({"anyOf": [{"$ref": "#/$defs/KeepEntry"}, {"type": "string"}]}), InputKind.LIST),
+)
 NOTE = scalar(as_note, minLength=1)
 RULES = Kind(_rules, {"type": "array", "items": {"$ref": "#/$defs/Rule"}}, InputKind.LIST)
 RULE_NAME = scalar(as_rule_name, type=["string", "number"])
 RULE_KEEP = Kind(_rule_keep, BOOLEAN.schema, InputKind.BOOLEAN)
 DATE = scalar(as_date, format="date")
-HOSTS = list_of(grammar.as_alias)
-MIRRORS = map_of(grammar.as_alias, as_folder)
-KIND_NAMES = list_of(as_kind_name)
-WAIVERS = Kind(
-    _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
+HOSTS = named("HOST", list_of(grammar.as_alias))
+MIRRORS = named("HOST=FOLDER", map_of(grammar.as_alias, as_folder))
+KIND_NAMES = named("KIND", list_of(as_kind_name))
+WAIVERS = named(
+    "CLUSTER:KIND",
+    Kind(
+        _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
+    ),
 )
-SERVICES = Kind(_services, _list_schema({"enum": ["auto", "off", *ServiceGroup]}))
-REVISIONS = scalar(_revisions, anyOf=[{"type": "integer", "minimum": 0}, {"type": "string"}])
-GUIDS = list_of(grammar.as_guid)
+SERVICES = named("NAMES", Kind(_services, _list_schema({"enum": ["auto", "off", *ServiceGroup]})))
+REVISIONS = named("N", scalar(_revisions, anyOf=[{"type": "integer", "minimum": 0}, {"type": "string"}]))
+GUIDS = named("ID", list_of(grammar.as_guid))
 GUID_TEXT = scalar(grammar.as_guid, pattern=f"^{grammar.GUID.pattern}$")
 RESOURCE_ID = scalar(grammar.parse_resource_id, pattern="^/subscriptions/")
-RESOURCE_IDS = list_of(grammar.parse_resource_id)
+RESOURCE_IDS = named("ID", list_of(grammar.parse_resource_id))
 RESOURCE_GROUP = scalar(grammar.as_resource_group, minLength=1, maxLength=90)
 CLUSTER_NAME = scalar(grammar.as_cluster_name, minLength=1, maxLength=63)
-REGISTRY_URL = scalar(grammar.parse_registry_url, minLength=1)
+REGISTRY_URL = named("HOST", scalar(grammar.parse_registry_url, minLength=1))
 ENDPOINT = scalar(grammar.parse_endpoint, pattern="^https://")
 ENVIRONMENT = Kind(
     scalar(grammar.parse_environment).parse, {"type": "string", "examples": [*CLOUDS]}, InputKind.CHOICE, tuple(CLOUDS)

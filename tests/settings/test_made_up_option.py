@@ -55,7 +55,7 @@ Path("wrong.json").write_text(json.dumps(WRONG))
 environ = {}
 settings = {
     "default": load_settings(None, NEEDED, environ),
-    "flag": cli._settings(cli.parser().parse_args(["plan", "config.json", *FLAGS]), environ),
+    "flag": cli.settings_of(cli.parser().parse_args(["plan", "config.json", *FLAGS]), environ),
     "input": pipeline._read_inputs(SimpleNamespace(input=by_input), environ, Path.cwd()).settings,
     "file": load_settings(Path("config.json"), {}, environ),
 }
