@@ -155,7 +155,7 @@ def map_of(parse_key: Callable[[str], str], parse_value: Callable[[str], object]
         return pairs
 
     schema = {"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, {"type": "string"}]}
-    return Kind(parse, schema, InputKind.LIST)
+    return Kind(parse, schema, InputKind.LIST, metavar="KEY=VALUE")
 
 
 def mapping(schema: Mapping[str, Any]) -> Kind:

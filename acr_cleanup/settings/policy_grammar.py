@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from typing import TYPE_CHECKING
 
-from acr_cleanup.core.keep_list import KeepEntry
-from acr_cleanup.core.policy import Rule
-from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.selection import EVERYTHING
 from acr_cleanup.settings.grammar import InvalidOption, shown
 
+if TYPE_CHECKING:
+    from acr_cleanup.core.keep_list import KeepEntry
+
 _LONGEST_NOTE = 200
 _LONGEST_NAME = 60
-_RESERVED = frozenset({*Rule, *Hold, "top-level"})
-"""Names that reports already use for a reason to keep something."""
 _GLOB_OF_REPOSITORIES = re.compile(r"[a-z0-9._/*?\[\]!-]+")
 _GLOB_OF_TAGS = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 _GLOB_OF_DIGESTS = re.compile(r"\*|sha256:[0-9a-f*?\[\]!-]+")
@@ -61,6 +60,8 @@ def as_kept_image(text: str) -> tuple[str, KeepEntry]:
         raise InvalidOption(f"{shown(text)} is not an image.", _IMAGE_FORMS)
     if not (colon or at):
         tag = digest = EVERYTHING
+    from acr_cleanup.core.keep_list import KeepEntry  # noqa: PLC0415  slow to load, and `--help` imports this module
+
     return host, KeepEntry(image.removeprefix(f"{host}/" if host else ""), repository, tag, digest)
 
 
@@ -82,7 +83,10 @@ def as_rule_name(text: str) -> str:
     how = "Write a short name of letters, digits, spaces and - _ . / such as: pull request images"
     if len(name) > _LONGEST_NAME or not re.fullmatch(r"[\w .,+/-]+", name):
         raise InvalidOption(f"{shown(name)} cannot be the name of a rule.", how)
-    if re.sub(r"[ _]", "-", name.lower()) in _RESERVED:
+    from acr_cleanup.core.policy import Rule  # noqa: PLC0415  slow to load, and `--help` imports this module
+    from acr_cleanup.core.removal import Hold  # noqa: PLC0415
+
+    if re.sub(r"[ _]", "-", name.lower()) in {*Rule, *Hold}:
         seen = f"{shown(name)} is the name of a built-in reason to keep a tag; reports could not tell the two apart."
         raise InvalidOption(seen, f"Write another name, such as {shown(f'{name} images')}.")
     return name

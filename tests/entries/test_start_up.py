@@ -49,7 +49,10 @@ def test_unknown_flag_is_reported_by_the_parser() -> None:
     )
 
     assert done.returncode == 2
-    assert done.stderr == "acr-cleanup: There is no flag --version-please. Did you mean --version? See acr-cleanup --help.\n"
+    assert (
+        done.stderr
+        == "acr-cleanup: There is no flag --version-please. Did you mean --version? See acr-cleanup --help.\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [("plan", "--help"), ("--version",)])

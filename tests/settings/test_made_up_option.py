@@ -138,10 +138,10 @@ def test_made_up_option_reaches_settings_from_every_source(published: Any) -> No
 def test_made_up_option_has_flag_in_help(published: Any) -> None:
     plan, restore = published["help"]["plan"], published["help"]["restore"]
     assert "safety: --" in plan
-    assert "--made-up MADE_UP An invented number. (default: 7)" in plan
-    assert "--made-up-kinds MADE_UP_KINDS" in plan
+    assert "--made-up N An invented number. (default: 7)" in plan
+    assert "--made-up-kinds TEXT" in plan
     assert "--made-up-key" not in plan
-    assert "--made-up-hosts MADE_UP_HOSTS" in restore
+    assert "--made-up-hosts KEY=VALUE" in restore
     assert "--made-up-kinds" not in restore
 
 
