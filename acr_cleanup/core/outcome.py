@@ -123,6 +123,8 @@ class Result:
         decisions of now.
     proof: the verification after the deletions; None if nothing was deleted or it was not
         requested.
+    ledger: one sentence on what is known of earlier runs; empty without a ledger.
+    incomplete: what this run saw could not be kept for the next one.
     """
 
     plan: Plan
@@ -137,6 +139,8 @@ class Result:
     undo: str = ""
     applied_plan: AppliedPlan | None = None
     proof: Proof | None = None
+    ledger: str = ""
+    incomplete: bool = False
 
     @cached_property
     def counts(self) -> Counts:

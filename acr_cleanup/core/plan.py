@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, Tag
@@ -149,6 +149,8 @@ class RepositoryPlan:
             exact=self.exact,
             read_for_sizes=self.space.read if self.space is not None else None,
             missing=self.missing,
+            waiting=_due(kept),
+            untagged_waiting=_due(decision for decision in self.untagged if decision.reasons),
             warnings=self.warnings,
             error=self.error,
             kept_entries=self.kept_entries,
@@ -156,6 +158,12 @@ class RepositoryPlan:
             governed_planned=Counter(decision.governed_by for decision in self.deletions if decision.governed_by),
             unused_rules=self.unused_rules,
         )
+
+
+def _due(kept: Iterable[Decision | ManifestDecision]) -> Mapping[date, int]:
+    """How many of these are on probation, by the day on which it ends."""
+    reasons = (decision.reasons[0] for decision in kept)
+    return dict(sorted(Counter(reason.due.date() for reason in reasons if reason.due is not None).items()))
 
 
 class RepositoryPlans(Sequence[RepositoryPlan]):

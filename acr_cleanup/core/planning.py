@@ -20,7 +20,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from acr_cleanup.core.candidates import with_probation
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
+from acr_cleanup.core.named import digests_in_use
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
@@ -31,7 +33,7 @@ from acr_cleanup.core.plan_warnings import (
 )
 from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons, listed_images
 from acr_cleanup.core.references import short
-from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
+from acr_cleanup.core.removal import Removal, candidates, reasons_to_keep
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
@@ -72,7 +74,8 @@ def plan_repository(
     """
     evidence = Evidence(inventory, usage, policy, now)
     reasons = keep_reasons(evidence)
-    removal = removable(evidence, (tag.name for tag in inventory.tags if tag.name not in reasons))
+    free = {tag.name for tag in inventory.tags if tag.name not in reasons}
+    removal, waiting = with_probation(evidence, free)
     unreadable = bool(inventory.unknown)
     if unreadable and _all_kept(inventory, reasons) and not candidates(evidence):
         # No decision depends on these manifests, so they may not have been read. Do not report
@@ -80,7 +83,9 @@ def plan_repository(
         unreadable = False
         reasons = {name: tuple(filter(_survives_reading, of_tag)) for name, of_tag in reasons.items()}
     for tag in inventory.tags:
-        if tag.name not in reasons and tag.name not in removal.tags:
+        if tag.name in waiting:
+            reasons[tag.name] = (waiting[tag.name],)
+        elif tag.name not in reasons and tag.name not in removal.tags:
             reasons[tag.name] = (_attached(inventory, tag, removal),)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
     steps = ordered_steps(inventory, removal)

@@ -23,6 +23,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 
+from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.keep_list import KeptImages, kept_images
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
@@ -31,6 +32,7 @@ from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.rule_set import PolicyRule, RepositoryRules
+from acr_cleanup.core.rule_words import ChartGroup, in_words
 from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
@@ -39,8 +41,6 @@ from acr_cleanup.core.usage import ImageUse, UsageIndex
 REPOSITORY_LOCKED = "the repository is locked in the registry"
 TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
-
-
 _PUT_ASIDE = "put aside in the registry: reading it is disabled (readEnabled: false)"
 
 
@@ -53,6 +53,7 @@ class Rule(StrEnum):
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
+    USED_RECENTLY = "used-recently"
     MENTIONED = "mentioned"
     KEEP_LIST = "keep-list"
     KEPT_BY_RULE = "kept-by-rule"
@@ -63,25 +64,23 @@ class Rule(StrEnum):
     EXCLUDED = "excluded"
     NEWEST = "newest"
     ATTACHED = "attached"
+    PROBATION = "probation"
     UNREVIEWED = "unreviewed"
 
 
 @dataclass(frozen=True, slots=True)
 class KeepReason:
-    """Why a tag is kept: the rule, its evidence, and for `in-use` the uses."""
+    """Why a tag is kept: the rule, its evidence, for `in-use` the uses, for `probation` when it ends."""
 
     rule: Rule
     detail: str
     uses: tuple[ImageUse, ...] = ()
+    due: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """
-    Everything that a rule may look at.
-
-    The clock is a value (`now`), so that a decision can be repeated.
-    """
+    """Everything that a rule may look at. The clock is a value (`now`), so that a decision can be repeated."""
 
     inventory: RepositoryInventory
     usage: UsageIndex
@@ -93,6 +92,12 @@ class Evidence:
         """The rules of the policy, for this repository."""
         policy = self.policy
         return RepositoryRules(policy.rules, policy.top, self.inventory, use_regex=policy.use_regex)
+
+    @property
+    def past_uses(self) -> PastUses:
+        """The uses in earlier runs, less than `used_within` ago."""
+        within = self.policy.used_within
+        return self.usage.history.uses(self.inventory.name).within(within, self.now) if within else NO_USES
 
 
 KeptTags = Iterator[tuple[Tag, KeepReason]]
@@ -114,8 +119,8 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
 
     catalog: all names in the registry; needed only for the scope `all`.
     """
-    selection = patterns(policy.repositories, use_regex=policy.use_regex)
-    selected = filter(selection.select, in_scope(usage, policy.scope, catalog))
+    select = patterns(policy.repositories, use_regex=policy.use_regex).select
+    selected = filter(select, in_scope(usage, policy.scope, catalog))
     named = (name for name in selected if not is_left_alone(name, policy.repositories))
     return tuple(sorted(filter(policy.shard.includes, named)))
 
@@ -143,11 +148,10 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     if name not in in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    # Checked last: a reason that applies in every shard is more useful than "belongs to another
-    # shard".
+    # Last: a reason that applies in every shard is more useful than "belongs to another shard".
     if not policy.shard.includes(name):
-        part = part_of(name, policy.shard.of)
-        detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
+        of, part = policy.shard.of, policy.shard.part
+        detail = f"its repository belongs to shard {part_of(name, of)} of {of}, and this run is {part}"
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     return None
 
@@ -175,8 +179,7 @@ def in_use(evidence: Evidence) -> KeptTags:
         elif by_digest:
             yield tag, KeepReason(Rule.IN_USE, "a workload runs or pins its digest", by_digest + any_image)
         elif any_image:
-            detail = "something names its repository without saying which image"
-            yield tag, KeepReason(Rule.IN_USE, detail, any_image)
+            yield tag, KeepReason(Rule.IN_USE, "something names its repository without saying which image", any_image)
 
 
 def mentioned(evidence: Evidence) -> KeptTags:
@@ -199,6 +202,12 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
     return evidence.usage.mentions(evidence.inventory.listed_names)
 
 
+def used_recently(evidence: Evidence) -> KeptTags:
+    """Keep a tag that an earlier run saw in use less than `used_within` ago."""
+    for tag, use in evidence.past_uses.of_tags(evidence.inventory):
+        yield tag, KeepReason(Rule.USED_RECENTLY, str(use))
+
+
 def keep_listed(evidence: Evidence) -> KeptTags:
     """Keep a tag if the keep list names it, or a digest of its index family."""
     listed = listed_images(evidence).tags
@@ -210,12 +219,6 @@ def keep_listed(evidence: Evidence) -> KeptTags:
 def listed_images(evidence: Evidence) -> KeptImages:
     """What the keep list keeps in the repository."""
     return kept_images(evidence.policy.keep, evidence.inventory, evidence.now)
-
-
-def named_digests(evidence: Evidence) -> frozenset[Digest]:
-    """Every digest that a use, a mention or the keep list names."""
-    named = evidence.usage.digests(evidence.inventory.name) | mentions_of(evidence).by_digest.keys()
-    return named | listed_images(evidence).digests.keys()
 
 
 def kept_by_rule(evidence: Evidence) -> KeptTags:
@@ -240,10 +243,8 @@ def locked(evidence: Evidence) -> KeptTags:
         elif kept_by_lock(tag, policy):
             yield tag, KeepReason(Rule.LOCKED, f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED)
         elif manifest is not None and kept_by_lock(manifest, policy):
-            yield (
-                tag,
-                KeepReason(Rule.LOCKED, f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED),
-            )
+            detail = f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED
+            yield tag, KeepReason(Rule.LOCKED, detail)
 
 
 def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
@@ -323,18 +324,8 @@ def newest(evidence: Evidence) -> KeptTags:
 
 
 def decided_later(_: Evidence) -> KeptTags:
-    """Yield nothing: planning.py adds `attached`, and reviewed.py adds `unreviewed`."""
+    """Yield nothing: planning.py adds `attached` and `probation`, and reviewed.py adds `unreviewed`."""
     yield from ()
-
-
-class ChartGroup(StrEnum):
-    """The slices of kept tags in the chart of a summary. `{…}` is a field of the policy."""
-
-    IN_USE = "in use"
-    MENTIONED = "mentioned"
-    YOUNG = "younger than {older_than}"
-    NEWEST = "newest {keep_last}"
-    OTHER = "other reasons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,14 +347,15 @@ class KeepRule:
     label: str = ""
     group: ChartGroup = ChartGroup.OTHER
 
-    def describe(self, *rules: PolicyRule) -> str:
-        """The title, with the values of these rules of the user."""
-        return in_words(self.title, *rules)
+    def describe(self, policy: RetentionPolicy, *governing: PolicyRule) -> str:
+        """The title, with the values of this policy, or of the rules of it that govern the tags."""
+        return in_words(self.title, policy, *governing)
 
 
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
     KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(Rule.USED_RECENTLY, used_recently, "used in the last {used_within}", "not used recently"),
     KeepRule(
         Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
     ),
@@ -376,6 +368,7 @@ RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.EXCLUDED, excluded, "excluded by the policy", "not excluded"),
     KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", ChartGroup.NEWEST),
     KeepRule(Rule.ATTACHED, decided_later, "attached to a kept manifest", "not attached"),
+    KeepRule(Rule.PROBATION, decided_later, "on probation for {probation}", "not on probation"),
     KeepRule(Rule.UNREVIEWED, decided_later, "not in the reviewed plan"),
 )
 """Every keep rule, strongest first. Reports list reasons and groups in this order."""
@@ -384,13 +377,3 @@ RULES: tuple[KeepRule, ...] = (
 def keep_rule(rule: str) -> KeepRule:
     """The entry of a rule in `RULES`."""
     return next(entry for entry in RULES if entry.id == rule)
-
-
-def in_words(text: str, *rules: PolicyRule) -> str:
-    """A title or a group, with the values of these rules of the user in place of `{…}`."""
-    ages = {describe_duration(rule.older_than) for rule in rules if not rule.keep}
-    numbers = {rule.keep_last for rule in rules if rule.keep_last} or {0}
-    return text.format(
-        older_than=ages.pop() if len(ages) == 1 else "their rule says",
-        keep_last=numbers.pop() if len(numbers) == 1 else "of their rule",
-    )

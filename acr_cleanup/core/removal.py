@@ -26,16 +26,16 @@ from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.named import NAMED_BY, digests_in_use, named_digests
 from acr_cleanup.core.policy import (
     Evidence,
     Rule,
     kept_by_lock,
-    listed_images,
     mentions_of,
-    named_digests,
     scope_reason,
     young_detail,
 )
+from acr_cleanup.core.probation import probation_of
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import UsageIndex
@@ -56,6 +56,8 @@ class Reason:
 
     rule: Rule | Hold
     detail: str
+    due: datetime | None = None
+    """For `probation`: when it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +112,18 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     )
 
 
-def removable(evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False) -> Removal:
+def removable(
+    evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False, waiting: Container[str] = ()
+) -> Removal:
     """
     What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
     no longer needed.
 
     free_tags: names of tags without any keep reason.
     provisional: also manifests whose referrers are not known yet (subjects.py).
+    waiting: untagged manifests that are on probation.
     """
-    return RemovableSet(evidence, set(free_tags)).shrink(provisional=provisional)
-
-
-def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
-    """
-    Every digest in the index families of those that are used, mentioned or on the keep list, with
-    the rule that keeps it.
-
-    A runtime may report the digest of an index or of the child that it chose.
-    """
-    inventory, usage = evidence.inventory, evidence.usage
-    families = dict.fromkeys(listed_images(evidence).digests, Rule.KEEP_LIST)
-    families |= dict.fromkeys(inventory.families(mentions_of(evidence).by_digest), Rule.MENTIONED)
-    return families | dict.fromkeys(inventory.families(usage.digests(inventory.name)), Rule.IN_USE)
+    return RemovableSet(evidence, set(free_tags), waiting).shrink(provisional=provisional)
 
 
 def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> frozenset[Digest]:
@@ -154,14 +146,17 @@ class RemovableSet:
     Each edge is visited once, so the time grows linearly with the repository.
     """
 
-    def __init__(self, evidence: Evidence, free_tags: set[str]) -> None:
+    def __init__(self, evidence: Evidence, free_tags: set[str], waiting: Container[str] = ()) -> None:
         self._evidence = evidence
         self._inventory = inventory = evidence.inventory
         self._tags = free_tags
         self._used = digests_in_use(evidence)
         # An orphan is deleted with its index, unless the whole repository is kept since then.
         self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
-        self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
+        alone = candidates(evidence)
+        self._alone = {
+            digest for digest in alone if _edges_known(inventory.manifests[digest]) and digest not in waiting
+        }
         self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
         if inventory.unknown or inventory.locked or not inventory.seen_whole:
             # Any manifest might be a child of one that is not listed or could not be read.
@@ -263,13 +258,6 @@ class RemovableSet:
         return reached
 
 
-_NAMED_BY = {
-    Rule.IN_USE: "a workload runs or pins it",
-    Rule.MENTIONED: "an object of a cluster contains its digest",
-    Rule.KEEP_LIST: "the keep list names it",
-}
-
-
 def reasons_to_keep(
     evidence: Evidence,
     used: Mapping[Digest, Rule],
@@ -286,7 +274,13 @@ def reasons_to_keep(
     inventory = evidence.inventory
     reasons = tuple(_reasons(evidence, used, deleted_tags, deleted_manifests, digest))
     yield from reasons
-    if not reasons and possible_subjects(inventory, {digest}):
+    if reasons:
+        return
+    manifest = inventory.manifests.get(digest)
+    if manifest is not None and (waiting := probation_of(evidence, (manifest,))):
+        # Who refers to it is asked for only when it may be deleted.
+        yield from (Reason(reason.rule, reason.detail, reason.due) for reason in waiting.values())
+    elif possible_subjects(inventory, {digest}):
         detail = "another manifest of this repository cannot be read, and might be attached to it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
@@ -301,7 +295,7 @@ def _reasons(
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
     if (rule := used.get(digest)) is not None:
-        yield Reason(rule, f"{_NAMED_BY[rule]}, or another manifest of its index family")
+        yield Reason(rule, f"{NAMED_BY[rule]}, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
@@ -372,6 +366,8 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(reason.rule, reason.detail)
     if mentions_of(evidence).of_any:
         yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
+    if evidence.past_uses.of_any is not None:
+        yield Reason(Rule.USED_RECENTLY, str(evidence.past_uses.of_any))
     if evidence.usage.of_any(evidence.inventory.name):
         yield Reason(Rule.IN_USE, "something names its repository without saying which image")
 

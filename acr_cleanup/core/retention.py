@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.keep_list import KeepEntry
@@ -24,6 +24,9 @@ class Scope(StrEnum):
     """Every repository of the registry."""
 
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
     """
@@ -38,6 +41,7 @@ class RetentionPolicy:
     keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
+    used_within, probation: how long a past use keeps, and how long a tag must have been a candidate.
     shard: the part of the registry that this run works on.
     keep: the keep list.
     rules: the rules for some tags. The first one that matches a tag governs it instead of
@@ -55,6 +59,8 @@ class RetentionPolicy:
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False
+    used_within: timedelta | None = None
+    probation: timedelta | None = None
     shard: Shard = WHOLE
     keep: tuple[KeepEntry, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
@@ -81,3 +87,14 @@ def describe_duration(duration: timedelta) -> str:
     days, hours = divmod(hours, 24)
     parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"
+
+
+def day(moment: date, now: datetime) -> str:
+    """
+    A day, with the year if it is not that of `now`.
+
+    >>> day(datetime(2026, 11, 19), datetime(2026, 11, 12)), day(datetime(2027, 1, 2), datetime(2026, 11, 12))
+    ('19 Nov', '2 Jan 2027')
+    """
+    year = "" if moment.year == now.year else f" {moment.year}"
+    return f"{moment.day} {_MONTHS[moment.month - 1]}{year}"

@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from acr_cleanup.core.candidates import with_probation
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence, keep_reasons
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import possible_subjects, removable
+from acr_cleanup.core.removal import possible_subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ def open_questions(evidence: Evidence) -> SubjectQuestions:
     if not inventory.possible_referrers:
         return SubjectQuestions()
     reasons = keep_reasons(evidence)
-    free_tags = (tag.name for tag in inventory.tags if tag.name not in reasons)
-    deleted = removable(evidence, free_tags, provisional=True).manifests
+    free_tags = {tag.name for tag in inventory.tags if tag.name not in reasons}
+    deleted = with_probation(evidence, free_tags, provisional=True)[0].manifests
     if siblings := _siblings_of_kept(inventory, deleted):
         return SubjectQuestions(bodies=tuple(sorted(siblings)))
     subjects = possible_subjects(inventory, deleted)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from acr_cleanup.core.keep_list import KeepEntry
+from acr_cleanup.core.left_out import WhyLeftOut
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
@@ -102,6 +103,10 @@ class RecordedPolicy(msgspec.Struct):
     """True if untagged manifests may be deleted."""
     include_locked: bool
     """True if locked tags and manifests may be unlocked and deleted."""
+    used_within: str | UnsetType = UNSET
+    """What an earlier run saw in use less than this ago is kept, if set."""
+    probation: str | UnsetType = UNSET
+    """How long a tag must have been a candidate before it is deleted, if set."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
     """What keep_last counts. Documents without this member counted tags."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
@@ -122,6 +127,8 @@ class RecordedPolicy(msgspec.Struct):
 
 def _recorded(value: object) -> Any:
     match value:
+        case None:
+            return UNSET
         case bool() | int():
             return value
         case tuple():
@@ -140,6 +147,15 @@ def _recorded_item(item: object) -> Any:
             return RecordedRule.of(item)
         case _:
             return str(item)
+
+
+class LeftOutRepositories(msgspec.Struct):
+    """Repositories of the registry that the plan left out for one reason. All their tags are kept."""
+
+    reason: Annotated[str, Meta(extra_json_schema={"enum": [*WhyLeftOut]})]
+    number: Count
+    examples: list[str]
+    """The first of them, by name."""
 
 
 class RecordedBlocker(msgspec.Struct):

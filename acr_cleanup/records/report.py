@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Meta
 
 from acr_cleanup.core.inventory import Tag
-from acr_cleanup.core.left_out import WhyLeftOut
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.plan import Decision
 from acr_cleanup.core.policy import KeepReason, Rule
@@ -27,6 +26,7 @@ from acr_cleanup.records.parts import (
     Access,
     Count,
     Hash,
+    LeftOutRepositories,
     LoginServer,
     Moment,
     ObjectCount,
@@ -212,6 +212,16 @@ class ReadCluster(msgspec.Struct, frozen=True):
     """When a usage snapshot of the cluster was made; null if this run read the cluster itself."""
 
 
+class WaitingItems(msgspec.Struct):
+    """Candidates for deletion that are on probation until the same day."""
+
+    deletable_from: str
+    """The day, such as `2026-11-19`."""
+    tags: Count
+    untagged: Count
+    """Untagged manifests."""
+
+
 class OtherPuller(msgspec.Struct):
     """Who may pull from the registry, and is none of the clusters and services that were read."""
 
@@ -293,15 +303,6 @@ class FreedSpace(msgspec.Struct):
     """How many manifests were read to measure sizes, with one request each."""
 
 
-class LeftOutRepositories(msgspec.Struct):
-    """Repositories of the registry that the plan left out for one reason. All their tags are kept."""
-
-    reason: Annotated[str, Meta(extra_json_schema={"enum": [*WhyLeftOut]})]
-    number: Count
-    examples: list[str]
-    """The first of them, by name."""
-
-
 class ReviewedPlanName(msgspec.Struct):
     """The reviewed plan that was applied."""
 
@@ -356,6 +357,8 @@ class Report(msgspec.Struct):
     """The reviewed plan that was applied; null without one."""
     left_out: list[LeftOutRepositories] | None = None
     """The repositories that the plan left out; null if the registry does not list its repositories."""
+    probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
+    """What is on probation, by day, if anything is."""
     may_pull: list[OtherPuller] = []
     """Who else may pull from the registry. Images that only they use count as unused."""
 

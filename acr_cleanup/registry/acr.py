@@ -18,6 +18,7 @@ from acr_cleanup import __version__
 from acr_cleanup.access import roles
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
+from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
@@ -53,6 +54,7 @@ async def open_registry(
     concurrency: int = 8,
     actions: Iterable[str] = DELETING,
     pace: Pace | None = None,
+    bodies: BodyMemory | None = None,
 ) -> AsyncIterator[AcrRegistry]:
     """
     Open a registry. No request is sent before the first call.
@@ -64,6 +66,7 @@ async def open_registry(
     - `concurrency`: requests in flight (deletions: at most 32), and so open connections.
     - `actions`: the actions that tokens ask for if they must name their repositories (tokens.py).
     - `pace`: replaces the default pace; `concurrency` then does not bound the requests.
+    - `bodies`: what is known of manifests. These are not read, and what is read is added.
 
     Raises `RegistryUnreachable` if `login_server` is not a host name.
     """
@@ -80,7 +83,8 @@ async def open_registry(
     )
     client = sdk_client(login_server, credential, shared, tokens, audience=audience, user_agent=user_agent)
     async with client:
-        yield AcrRegistry(RegistryRequests(login_server, client, pace), tokens, concurrency=concurrency)
+        requests = RegistryRequests(login_server, client, pace)
+        yield AcrRegistry(requests, tokens, concurrency=concurrency, known=bodies)
 
 
 class AcrRegistry:
@@ -92,11 +96,13 @@ class AcrRegistry:
     call failed permanently.
     """
 
-    def __init__(self, requests: RegistryRequests, tokens: RegistryTokens, *, concurrency: int) -> None:
+    def __init__(
+        self, requests: RegistryRequests, tokens: RegistryTokens, *, concurrency: int, known: BodyMemory | None = None
+    ) -> None:
         self.requests = requests
         self._tokens = tokens
         self._concurrency = concurrency
-        self._edges = EdgeReader(requests, concurrency=concurrency)
+        self._edges = EdgeReader(requests, known or BodyMemory(), concurrency=concurrency)
 
     def now(self) -> datetime | None:
         """The time of the registry's own clock; None before its first dated response."""
@@ -149,12 +155,12 @@ class AcrRegistry:
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
-        Add the children and subjects of every manifest that may have some (`inventory.unread`).
+        Add the children and subjects that `inventory.unread` asks for, and the repository's lock.
 
-        The repository's own lock is added, too. Tags and manifests that are in use but not listed
-        (`listEnabled: false`) are asked for one by one, since they keep their children as well.
+        Tags and manifests that are in use but not listed (`listEnabled: false`) are requested one by
+        one, since they keep their children as well.
 
-        A manifest that is missing, too large, malformed or does not match its digest stays unknown
+        A manifest that is missing, too large, malformed or does not match its digest remains unknown
         and is read again next time. Others are read once. Raises `RegistryForbidden` if not a
         single body may be read.
         """

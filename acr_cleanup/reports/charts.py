@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from acr_cleanup.core.policy import ChartGroup, in_words, keep_rule
+from acr_cleanup.core.policy import keep_rule
+from acr_cleanup.core.rule_words import ChartGroup, in_words
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 
@@ -61,10 +62,7 @@ def decisions(view: View) -> tuple[Slice, ...]:
     slices = (
         Slice(view.gone_title, total.gone, _RED),
         Slice("Planned but not deleted", total.left, _ORANGE),
-        *(
-            Slice(f"Kept: {in_words(group, *policy.rules, policy.top)}", kept[group], colour)
-            for group, colour in _COLOURS.items()
-        ),
+        *(Slice(f"Kept: {in_words(group, policy)}", kept[group], colour) for group, colour in _COLOURS.items()),
     )
     return tuple(part for part in slices if part.tags > 0)
 

@@ -291,12 +291,14 @@ class _Item(Circumstances):
         }
         # These do not apply to a tag without a subject, or without a known age.
         silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
+        silent |= {Rule.USED_RECENTLY} if not policy.used_within else set()
+        silent |= {Rule.PROBATION} if not policy.probation else set()
         silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding or governing.keep else set()
         silent |= set() if policy.rules else {Rule.KEPT_BY_RULE}
         silent |= set() if policy.keep else {Rule.KEEP_LIST}
         for rule in RULES:
             if rule.label and rule.id not in holding and rule.id not in silent:
-                yield rule.label, details.get(rule.id, f"it is not {rule.describe(governing)}")
+                yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy, governing)}")
 
     # -- uses --------------------------------------------------------------------------------------
 

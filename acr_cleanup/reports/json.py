@@ -21,7 +21,7 @@ from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.records.encoding import content_hash, lazy, pieces, well_formed
-from acr_cleanup.records.parts import RecordedBlocker, RecordedPolicy, utc
+from acr_cleanup.records.parts import LeftOutRepositories, RecordedBlocker, RecordedPolicy, utc
 from acr_cleanup.records.plan import (
     PLAN_VERSION,
     PlanBlocker,
@@ -36,7 +36,6 @@ from acr_cleanup.records.report import (
     SCHEMA_VERSION,
     BrokenReference,
     FreedSpace,
-    LeftOutRepositories,
     ManifestReason,
     OtherPuller,
     ReadCluster,
@@ -52,6 +51,7 @@ from acr_cleanup.records.report import (
     TagReason,
     UntaggedDecision,
     Verification,
+    WaitingItems,
 )
 from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.view import View
@@ -74,6 +74,7 @@ def render_plan(result: Result) -> Iterator[str]:
 def report(result: Result) -> Report:
     """Make the report of a run, with lazy lists."""
     plan, counts, view, applied = result.plan, result.counts, View(result), result.applied_plan
+    tags, untagged = view.waiting
     return Report(
         schema_version=SCHEMA_VERSION,
         tool_version=__version__,
@@ -125,6 +126,8 @@ def report(result: Result) -> Report:
             LeftOutRepositories(reason, group.number, list(group.examples))
             for reason, group in plan.part.left_out.items()
         ],
+        probation=[WaitingItems(day.isoformat(), tags[day], untagged[day]) for day in sorted(tags | untagged)]
+        or msgspec.UNSET,
         may_pull=[OtherPuller(puller.name, puller.kind, puller.role) for puller in plan.usage.outside.pullers],
     )
 

@@ -40,6 +40,8 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
         **({"keep": ", ".join(entry.image for entry in policy.keep)} if policy.keep else {}),
         **({"rules": "; ".join(f"{rule.name}: {rule_text(rule)}" for rule in policy.rules)} if policy.rules else {}),
+        **({"used-within": describe_duration(policy.used_within)} if policy.used_within else {}),
+        **({"probation": describe_duration(policy.probation)} if policy.probation else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),

@@ -26,6 +26,12 @@ def policy_sentence(policy: RetentionPolicy) -> str:
         f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest and the last push is at least "
         f"{describe_duration(policy.older_than)} ago."
         + rules_sentence(policy)
+        + (f" What was used in the last {describe_duration(policy.used_within)} is kept." if policy.used_within else "")
+        + (
+            f" What is deleted has been a candidate for {describe_duration(policy.probation)}."
+            if policy.probation
+            else ""
+        )
         + (f" Only {words.listing(only)}." if only else "")
         + (f" Always kept: {words.listing(kept)}." if kept else "")
         + (" Also deletes untagged manifests of that age." if policy.delete_untagged else "")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import ChartGroup, Rule, keep_rule
+from acr_cleanup.core.policy import Rule, keep_rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.rule_set import PolicyRule
+from acr_cleanup.core.rule_words import ChartGroup
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
 
@@ -113,10 +114,10 @@ def tags_of_kept_manifests(repository: RepositoryPlan) -> frozenset[str]:
 
 def untagged_title(rule: Rule | Hold, policy: RetentionPolicy) -> str:
     """A reason to keep an untagged manifest, in words."""
-    return _UNTAGGED_TITLES.get(rule) or keep_rule(rule).describe(policy.top)
+    return _UNTAGGED_TITLES.get(rule) or keep_rule(rule).describe(policy, policy.top)
 
 
-def group_title(rule: Rule, tags: Iterable[KeptTag], governing: PolicyRule) -> str:
+def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy, governing: PolicyRule) -> str:
     """
     The common evidence of the tags if it is the same for all, otherwise the title of the keep rule.
 
@@ -125,7 +126,7 @@ def group_title(rule: Rule, tags: Iterable[KeptTag], governing: PolicyRule) -> s
     details = {tag.detail for tag in tags}
     if len(details) == 1 and not _said_by_title(rule):
         return details.pop()
-    return f"{keep_rule(rule).describe(governing)}{governing.note if depends_on_rule(rule) else ''}"
+    return f"{keep_rule(rule).describe(policy, governing)}{governing.note if depends_on_rule(rule) else ''}"
 
 
 def depends_on_rule(rule: Rule) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 
 from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import RULES, Rule
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import day
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc
@@ -31,6 +33,7 @@ from acr_cleanup.reports.users import used_by
 
 _INCOMPLETE = "Verification incomplete: {}"
 _NOT_OURS = " (not deleted by this run)"
+_DAYS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,32 @@ class View:
         return (
             f"Verified after deleting: all {proof.references:,} references in use ({repositories}) can still be pulled."
         )
+
+    @property
+    def probation(self) -> str:
+        """What is on probation and until when, as a sentence; "" if nothing is."""
+        tags, untagged = self.waiting
+        days = sorted(tags | untagged)
+        if not days:
+            return ""
+        items = [words.count(tags.total(), "tag")] if tags else []
+        items += [words.count(untagged.total(), "untagged manifest")] if untagged else []
+        start = f"{words.listing(items)} on probation"
+        now = self.result.plan.created_at
+        if len(days) == 1:
+            return f"{start}, deletable from {day(days[0], now)}."
+        shown = [f"{tags[date] + untagged[date]:,} from {day(date, now)}" for date in days[:_DAYS_SHOWN]]
+        later = sum(tags[date] + untagged[date] for date in days[_DAYS_SHOWN:])
+        return f"{start}, deletable: {words.listing([*shown, *([f'{later:,} later'] if later else [])])}."
+
+    @cached_property
+    def waiting(self) -> tuple[Counter[date], Counter[date]]:
+        """How many tags, and how many untagged manifests, are on probation until each day."""
+        tags, untagged = Counter[date](), Counter[date]()
+        for tally in self.result.plan.tallies:
+            tags.update(tally.waiting)
+            untagged.update(tally.untagged_waiting)
+        return tags, untagged
 
     @property
     def freed_title(self) -> str:
@@ -320,7 +349,9 @@ class View:
             )
         order = [(entry.id, rule.name) for entry in RULES for rule in (*policy.rules, policy.top)]
         return tuple(
-            KeptGroup(key[0], group_title(key[0], groups[key], policy.rule(key[1])), tuple(newest_first(groups[key])))
+            KeptGroup(
+                key[0], group_title(key[0], groups[key], policy, policy.rule(key[1])), tuple(newest_first(groups[key]))
+            )
             for key in order
             if key in groups
         )

@@ -9,25 +9,24 @@ Application settings are not read, because they contain secrets.
 
 from __future__ import annotations
 
-import base64
 from functools import partial
 from typing import Any
 
 import yaml
 
-from acr_cleanup.access.arm_fields import Place, first
+from acr_cleanup.access.arm_fields import Place, decoded, first
 from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, read_image, read_images
+from acr_cleanup.services.images import Findings, read_image
 from acr_cleanup.services.reader import AT_ONCE, Reader, guarded
 from acr_cleanup.services.table import SITES, Item
 
 _FIELDS = ("properties.linuxFxVersion", "properties.windowsFxVersion")
-_COMPOSED = frozenset({"COMPOSE", "KUBE"})
 _SIDECAR = Item(images=("properties.image",))
+_COMPOSE = Item(images=("compose.services.*.image",))
 
 
 async def read_site(reader: Reader, site: Resource) -> Findings:
@@ -80,26 +79,21 @@ def read_versions(config: dict[str, Any], workload: Workload, reader: Reader, fi
     for path in _FIELDS:
         value = first(config, path)
         form, _, rest = value.partition("|") if isinstance(value, str) else ("", "", "")
-        if form.strip().upper() in _COMPOSED:
-            text, documents = _documents(rest, path, workload)
-            for document in documents:
-                findings.add(read_images(document, ("services.*.image",), workload, reader.search.registry))
-            # Files of old versions, and of Kubernetes, name images elsewhere.
-            findings.uses += reader.search.read_text({"compose": [*documents, text]}, workload)
+        if form.strip().upper() in {"COMPOSE", "KUBE"}:
+            for body in _documents(rest, path, workload):
+                findings.add(reader.read(Resource("", "", body), _COMPOSE, workload))
         elif value and (form.strip().upper() == "DOCKER" or reader.search.registry.mentioned_in(str(value))):
             read_image(Place(path, "", rest or value), workload, reader.search.registry, findings)
 
 
-def _documents(encoded: str, path: str, workload: Workload) -> tuple[str, list[Any]]:
-    """Return the text of a Compose file, and its documents."""
+def _documents(encoded: str, path: str, workload: Workload) -> list[dict[str, Any]]:
+    """Return the documents of a Compose file, and its text: old versions, and Kubernetes, name images elsewhere."""
     call, repair = f"read the Compose file of {quoted(workload.name, 80)}", "Correct the Compose file of the site."
     try:
-        text = base64.b64decode("".join(encoded.split()), validate=True).decode()
-        documents = list(yaml.safe_load_all(text))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ReadFailure(call, f"{path} is not YAML ({quoted(error, 120)}).", repair) from error
-    except ValueError as error:
-        raise ReadFailure(call, f"{path} is not base64 of text ({quoted(error, 80)}).", repair) from error
+        text = decoded(encoded)
+        documents = [*yaml.safe_load_all(text)]
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ReadFailure(call, f"{path} is not YAML in base64 ({quoted(error, 120)}).", repair) from error
     if not any(isinstance(document, dict) for document in documents):
         raise ReadFailure(call, f"{path} has no services.", repair)
-    return text, documents
+    return [*({"compose": document} for document in documents if isinstance(document, dict)), {"text": text}]

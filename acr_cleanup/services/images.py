@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.access.arm_fields import Place, places
+from acr_cleanup.access.arm_fields import Place
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.core.references import RegistryHost, parse_reference
 from acr_cleanup.core.usage import ImageUse
@@ -47,15 +47,6 @@ class Findings:
             self.identities |= part.identities
             self.failures += part.failures
         return self
-
-
-def read_images(resource: Any, paths: Iterable[str], workload: Workload, registry: RegistryHost) -> Findings:
-    """Read the image fields of one resource. Never raises for what a resource holds."""
-    findings = Findings()
-    for path in paths:
-        for place in places(resource, path):
-            read_image(place, workload, registry, findings)
-    return findings
 
 
 def read_image(place: Place, workload: Workload, registry: RegistryHost, findings: Findings) -> None:

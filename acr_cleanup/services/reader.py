@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from acr_cleanup.access.arm_fields import Place, first, strings
+from acr_cleanup.access.arm_fields import Place, decoded, first, places, strings
 from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
 from acr_cleanup.access.permissions import may
 from acr_cleanup.access.pullers import identities
-from acr_cleanup.access.read_failure import ReadFailure, unexpected
+from acr_cleanup.access.read_failure import ReadFailure, attempt
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import SERVICES
 from acr_cleanup.core.workload import Workload
-from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, ReadText, read_image, read_images
+from acr_cleanup.services.images import Findings, ReadText, read_image
 from acr_cleanup.services.table import CACHE_RULES, REGISTRIES, Child, Item, Note, ServiceType
-
-logger = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Tasks. `Requests` limits the requests themselves."""
 _HOST_VARIABLE = re.compile(r"\$(?:Registry\b|\{Registry\})|\{\{\s*\.Run\.Registry\s*\}\}", re.IGNORECASE)
 """What stands for the host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
-T = TypeVar("T")
 ReadResource = Callable[["Reader", Resource], Awaitable[Findings]]
 
 
@@ -45,9 +39,7 @@ class ServiceSearch:
     registry_subscription, registry_group: where the registry is, if it is known.
     cache_rules: those of the registry, if they are read already.
     groups: which services: names of `ServiceGroup`, or `auto` for all.
-    required: a subscription that is not seen as a whole is a blocker.
-    revisions: how many inactive revisions of each Container App count as used.
-    site_snapshots: how many snapshots of the configuration of each site count as used.
+    required, revisions, site_snapshots: `require-all-services`, `container-app-revisions`, `app-service-snapshots`.
     known_clusters: resource ids of the configured clusters and hosts of their API servers, in lower case.
     pullers: also list who else may pull.
     """
@@ -75,11 +67,7 @@ class ServiceSearch:
 
 @dataclass(frozen=True, slots=True)
 class TypeReading:
-    """
-    The resources of one type in one subscription.
-
-    failure: why the list of its resources could not be read.
-    """
+    """The resources of one type in one subscription. `failure`: why the list of them could not be read."""
 
     row: ServiceType
     findings: Findings
@@ -110,7 +98,7 @@ class Reader:
         return may(self.permissions, f"{row.type}/read")
 
     async def read_permissions(self) -> None:
-        granted, self.refused = await attempt("permissions", self.requests.permissions)
+        granted, self.refused = await attempt("read permissions", self.requests.permissions)
         self.permissions = granted or ()
 
     async def read_type(self, row: ServiceType, read: ReadResource | None = None, registry_id: str = "") -> None:
@@ -124,7 +112,7 @@ class Reader:
         path = f"{registry_id}/{row.type.rpartition('/')[2]}" if registry_id else path
         listed, failure = self.search.cache_rules if row is CACHE_RULES else None, None
         if listed is None:
-            listed, failure = await attempt(row.type, partial(self.requests.list, path, row.api_version))
+            listed, failure = await attempt(f"list {row.type}", partial(self.requests.list, path, row.api_version))
         read = read or partial(read_row, row)
         jobs = [partial(guarded, item.name, partial(read, self, item)) for item in listed or ()]
         findings = Findings().add(*await gather(jobs, limit=AT_ONCE))
@@ -136,17 +124,18 @@ class Reader:
         name, inner = names[0], ", ".join(names[1:])
         return Workload(f"{SERVICES}:{self.subscription}", "", kind, f"{name} ({inner})" if inner else name)
 
-    def read(self, resource: Resource, item: Item, workload: Workload, *texts: str) -> Findings:
-        """Read the image fields and all other text of one resource. `texts`: what its encoded fields hold."""
-        registry = self.search.registry
-        findings = read_images(resource.body, item.images, workload, registry)
-        if item.pair is not None and (path := first(resource.body, item.pair[1])) is not None:
-            host = first(resource.body, item.pair[0])
+    def read(self, resource: Resource, item: Item, workload: Workload) -> Findings:
+        """Read the image fields and all other text of one resource."""
+        registry, document, findings = self.search.registry, resource.body, Findings()
+        for place in (place for path in item.images for place in places(document, path)):
+            read_image(place, workload, registry, findings)
+        if item.pair is not None and (path := first(document, item.pair[1])) is not None:
+            host = first(document, item.pair[0])
             text = f"{host.strip().rstrip('/')}/{path}" if isinstance(host, str) and host.strip() else path
             read_image(Place(item.pair[1], "", text), workload, registry, findings)
+        for field_path, text in decoded_fields(resource, item, findings).items():
+            document = {**document, field_path: _HOST_VARIABLE.sub(lambda _: registry.login_server, text)}
         fields = {use.field for use in findings.uses}
-        decoded = [_HOST_VARIABLE.sub(lambda _: registry.login_server, text) for text in texts]
-        document = {**resource.body, "decoded": decoded} if texts else resource.body
         findings.uses += [use for use in self.search.read_text(document, workload) if use.field not in fields]
         findings.identities |= identities(resource.body)
         findings.notes += [text for note in item.notes if (text := self._note(note, resource))]
@@ -159,53 +148,35 @@ class Reader:
             return ""
         if note.about and not any(map(self.search.registry.mentioned_in, strings(resource.body, note.about))):
             return ""
-        fields = {"name": resource.name, "parent": resource.id.split("/")[8]}
+        fields = {"name": resource.name, "parent": resource.id.split("/")[-3]}
         return re.sub(
             r"\{([\w.]+)\}", lambda path: quoted(fields.get(path[1]) or first(resource.body, path[1]), 200), note.text
         )
 
 
-async def attempt(name: str, read: Callable[[], Awaitable[T]]) -> tuple[T | None, ReadFailure | None]:
-    """Await `read`; return its result, or why it failed. Raises only `IdentityError`."""
-    try:
-        return await read(), None
-    except IdentityError:
-        raise
-    except ReadFailure as failure:
-        return None, failure
-    except Exception as error:  # any failure: the other resources are read
-        logger.debug("reading %s failed", name, exc_info=True)
-        return None, unexpected(f"read {quoted(name, 80)}", error)
-
-
 async def guarded(name: str, read: Callable[[], Awaitable[Findings]]) -> Findings:
     """Await `read`. A failure becomes part of the findings. Raises only `IdentityError`."""
-    findings, failure = await attempt(name, read)
-    return findings if failure is None and findings is not None else Findings(failures=[failure] if failure else [])
+    findings, failure = await attempt(f"read {quoted(name, 80)}", read)
+    return findings or Findings(failures=[failure] if failure else [])
 
 
-async def read_row(row: ServiceType, reader: Reader, resource: Resource) -> Findings:
-    """Read one resource as its row says."""
-    return await _read_item(row, row, reader, resource, (resource.name,))
-
-
-async def _read_item(
-    row: ServiceType, item: ServiceType | Child, reader: Reader, resource: Resource, names: tuple[str, ...]
+async def read_row(
+    row: ServiceType, reader: Reader, resource: Resource, item: Item | None = None, names: tuple[str, ...] = ()
 ) -> Findings:
     """
     Read one resource, and the lists below it. A list that cannot be read does not stop the others.
 
+    item: what to read of it, by default as the row says.
     names: its name, after those of the resources above, as in `Reader.workload`.
     """
-    findings = Findings()
-    texts = [text for path in item.encoded if (text := decoded(resource, path, findings))]
-    findings.add(reader.read(resource, item, reader.workload(row.kind, *names), *texts))
+    item, names = item or row, names or (resource.name,)
+    findings = reader.read(resource, item, reader.workload(row.kind, *names))
 
     async def read_list(child: Child) -> Findings:
         items = await reader.requests.list(f"{resource.id}/{child.path}", row.api_version, child.query)
         jobs = [
-            partial(_read_item, row, child, reader, item, (*names, f"{child.word} {item.name}"))
-            for item in _counted(items, child, reader.search)
+            partial(read_row, row, reader, below, child, (*names, f"{child.word} {below.name}"))
+            for below in _counted(items, child, reader.search)
         ]
         return Findings().add(*await gather(jobs, limit=AT_ONCE))
 
@@ -219,15 +190,16 @@ async def _read_item(
     return findings
 
 
-def decoded(resource: Resource, path: str, into: Findings) -> str:
-    """Return the text that a field holds in base64; "" for none. Text that cannot be decoded is a failure."""
-    encoded = first(resource.body, path)
-    try:
-        return base64.b64decode("".join(encoded.split()), validate=True).decode() if encoded else ""
-    except (AttributeError, ValueError) as error:
-        seen = f"{path} of {quoted(resource.name, 80)} is not base64 of text ({quoted(error, 80)})."
-        into.failures.append(ReadFailure("read its text", seen, "Correct or delete the resource."))
-        return ""
+def decoded_fields(resource: Resource, item: Item, into: Findings) -> dict[str, str]:
+    """Return the texts of the encoded fields. One that cannot be decoded is a failure."""
+    texts: dict[str, str] = {}
+    for place in (place for path in item.encoded for place in places(resource.body, path)):
+        try:
+            texts[place.field] = decoded(place.value)
+        except (AttributeError, ValueError) as error:
+            seen = f"{place.field} of {quoted(resource.name, 80)} is not base64 of text ({quoted(error, 80)})."
+            into.failures.append(ReadFailure("read its text", seen, "Correct or delete the resource."))
+    return texts
 
 
 def is_registry(reader: Reader, name: str) -> bool:

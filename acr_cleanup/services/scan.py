@@ -17,7 +17,7 @@ from acr_cleanup.access.arm_fields import first
 from acr_cleanup.access.arm_requests import Requests, Resource, status_of
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.pullers import read_pullers
-from acr_cleanup.access.read_failure import ReadFailure, or_waive
+from acr_cleanup.access.read_failure import ReadFailure, attempt, or_waive
 from acr_cleanup.access.resource_graph import Discovered, discover
 from acr_cleanup.access.resource_manager import ResourceManager, open_manager
 from acr_cleanup.concurrency import gather
@@ -26,7 +26,7 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.services import special, table
 from acr_cleanup.services.app_service import read_site
 from acr_cleanup.services.images import Findings
-from acr_cleanup.services.reader import AT_ONCE, Reader, ReadResource, ServiceSearch, TypeReading, attempt
+from acr_cleanup.services.reader import AT_ONCE, Reader, ReadResource, ServiceSearch, TypeReading
 from acr_cleanup.services.table import OF_REGISTRY, REGISTRIES, TOLD, TYPES, ServiceGroup, ServiceType
 
 _READERS: dict[ServiceType, ReadResource] = {
@@ -107,7 +107,7 @@ class _Run:
 
     async def read_registry(self) -> None:
         """Find the registry; read the lists below it, and who may pull."""
-        self.registry, self.registry_failure = await attempt("the registry", self._find_registry)
+        self.registry, self.registry_failure = await attempt("find the registry", self._find_registry)
         if self.registry is None:
             await self._all_read.wait()
             listed = (item for reading in self.readings.values() for type_ in reading.types for item in type_.listed)
@@ -138,9 +138,8 @@ class _Run:
             return {principal for type_ in types for principal in type_.findings.identities}
 
         if self.registry is not None:
-            requests = self._requests(self.registry.id.split("/")[2])
-            known = self.search.known_clusters
-            self.pullers = await read_pullers(self.registry, requests, self.azure, explained, known)
+            requests, clusters = self._requests(self.registry.id.split("/")[2]), self.search.known_clusters
+            self.pullers = await read_pullers(self.registry, requests, self.azure, explained, clusters)
 
     # -- results -----------------------------------------------------------------------------------
 
@@ -148,21 +147,20 @@ class _Run:
         types = sorted(reading.types, key=lambda type_: type_.row.type)
         findings = Findings().add(*(type_.findings for type_ in types))
         blockers = [blocker for type_ in types for blocker in self._blockers(type_, reading)]
-        notes = findings.notes
         for name in table.UNREAD if self.search.groups & {"auto", ServiceGroup.CONTAINER_INSTANCES} else ():
             if self.discovered.has(reading.subscription, name):
                 failure = ReadFailure(f"list {name}", "this type cannot be read yet.", "Delete its resources.")
                 blockers.append(_blocker(name, reading.subscription, failure))
         for name, where in table.UNSEEN.items() if "auto" in self.search.groups else ():
             if self.discovered.has(reading.subscription, name):
-                notes.append(f"{name} exists. Images in {where} are not read: add them to `keep`.")
+                findings.notes.append(f"{name} exists. Images in {where} are not read: exclude them.")
         return ClusterScan(
             f"{SERVICES}:{reading.subscription}",
             uses=tuple(dict.fromkeys(findings.uses)),
             blockers=tuple(blockers),
             access=SERVICES,
             objects=sum(len(type_.listed) for type_ in reading.types if type_.row not in TOLD),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(dict.fromkeys(findings.notes)),
         )
 
     def _blockers(self, type_: TypeReading, reading: Reader) -> Iterable[Blocker]:

@@ -12,7 +12,7 @@ from acr_cleanup.core.references import ImageReference
 from acr_cleanup.core.usage import SERVICES, ImageUse
 from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, read_image
-from acr_cleanup.services.reader import Reader, decoded, is_registry, read_row
+from acr_cleanup.services.reader import Reader, decoded_fields, is_registry, read_row
 from acr_cleanup.services.table import CONNECTED, REGISTRIES, TASKS, WORKSPACES
 
 BUILT_IMAGES = "azureml/"
@@ -37,9 +37,8 @@ async def read_workspace(reader: Reader, workspace: Resource) -> Findings:
 async def read_ml_registry(reader: Reader, registry: Resource) -> Findings:
     """Refuse to clean a registry that an ML registry created: ML alone knows what it stores there."""
     account = "properties.regionDetails[].acrDetails[].systemCreatedAcrAccount"
-    names = [*strings(registry.body, f"{account}.acrAccountName")]
-    names += strings(registry.body, f"{account}.armResourceId.resourceId")
-    if not any(is_registry(reader, name) for name in names):
+    paths = (f"{account}.acrAccountName", f"{account}.armResourceId.resourceId")
+    if not any(is_registry(reader, name) for path in paths for name in strings(registry.body, path)):
         return Findings()
     seen = f"Azure Machine Learning created this registry for its registry {quoted(registry.name, 80)}."
     remedy = "Do not clean it: delete models and environments in Azure Machine Learning instead."
@@ -61,7 +60,7 @@ async def read_task(reader: Reader, task: Resource) -> Findings:
 
 def _other_cleaner(task: Resource) -> Iterator[str]:
     """Report a task that deletes images on a schedule. It does not know what is in use."""
-    script = decoded(task, TASKS.encoded[0], Findings())
+    script = "".join(decoded_fields(task, TASKS, Findings()).values())
     timers = [place.value for place in places(task.body, "properties.trigger.timerTriggers[]")]
     schedules = [str(first(timer, "schedule")) for timer in timers if _is_enabled(first(timer, "status"))]
     if not (_PURGE.search(script) and schedules and _is_enabled(first(task.body, "properties.status"))):

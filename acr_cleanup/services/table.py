@@ -104,9 +104,7 @@ _POOLS = Child(
     notes=(Note("BatchAccount {parent} (pool {name}) pulls from the registry. Its tasks may name further images.",
                 about=f"{_VM}.containerRegistries[].registryServer"),),
 )  # fmt: skip
-_TASKS_UNSEEN = Note(
-    "Tasks of the Batch account {name} may name images, which Azure Resource Manager does not show. Exclude them."
-)
+_UNSEEN = "Tasks of the Batch account {name} may name images, which Azure Resource Manager does not show. Exclude them."
 _SPRING = ("properties.source.customContainer.server", "properties.source.customContainer.containerImage")
 
 SITES = ServiceType("Microsoft.Web/sites", "2025-05-01", "WebApp", ServiceGroup.APP_SERVICE)
@@ -130,7 +128,7 @@ TYPES: tuple[ServiceType, ...] = (
     WORKSPACES,
     ML_REGISTRIES,
     ServiceType("Microsoft.Batch/batchAccounts", "2025-06-01", "BatchAccount", ServiceGroup.BATCH,
-                children=(_POOLS,), notes=(_TASKS_UNSEEN,)),
+                children=(_POOLS,), notes=(Note(_UNSEEN),)),
     ServiceType("Microsoft.AppPlatform/Spring", "2023-12-01", "SpringApp",
                 children=(Child("deployments", "deployment", pair=_SPRING),)),
 )  # fmt: skip
@@ -180,15 +178,10 @@ OF_REGISTRY = (
 )
 """Types of resources below the registry itself."""
 
-UNREAD: tuple[str, ...] = (
-    "Microsoft.ContainerInstance/containerGroupProfiles",
-    "Microsoft.ContainerInstance/NGroups",
-)
+UNREAD = ("Microsoft.ContainerInstance/containerGroupProfiles", "Microsoft.ContainerInstance/NGroups")
 """Types of `container-instances` that cannot be read yet. If Resource Graph lists one, it is a blocker."""
 
-UNSEEN: dict[str, str] = {
-    "Microsoft.ServiceFabric/clusters": "service manifests inside the cluster",
-    "Microsoft.ServiceFabric/managedClusters": "service manifests inside the cluster",
-    "Microsoft.Devices/IotHubs": "modules of its edge devices",
-}
+_MANIFESTS = "service manifests inside the cluster"
+UNSEEN = dict.fromkeys(("Microsoft.ServiceFabric/clusters", "Microsoft.ServiceFabric/managedClusters"), _MANIFESTS)
+UNSEEN |= {"Microsoft.Devices/IotHubs": "modules of its edge devices", "Microsoft.App/sandboxGroups": "its sandboxes"}
 """Types whose images Azure Resource Manager does not show, and where they are. If Resource Graph lists one, a note says so."""

@@ -200,6 +200,7 @@ async def read_usage(
     clock: Callable[[], datetime],
     *,
     planned: bool = False,
+    registry: RegistryHost | None = None,
 ) -> UsageIndex:
     """
     Scan all clusters, read services, and search for unlisted clusters, side by side.
@@ -207,6 +208,7 @@ async def read_usage(
     names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
         that are used, and for what else names these. No other repository can lose anything.
     planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
+    registry: a warning says if no object names it.
     """
     read_at = clock()
     scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()
@@ -232,7 +234,38 @@ async def read_usage(
 
     jobs = [read] if planned and not sources.unlisted_block else [read, find_unlisted]
     await gather(jobs, limit=len(jobs))
-    return UsageIndex.of((*scans, *services), read_at, outside + beside)
+    outside += beside
+    if registry is not None:
+        outside += Outside(warnings=unnamed_registry(scans, services, registry))
+    return UsageIndex.of((*scans, *services), read_at, outside)
+
+
+def unnamed_registry(
+    scans: Sequence[ClusterScan], services: Sequence[ClusterScan], registry: RegistryHost
+) -> tuple[str, ...]:
+    """
+    Return a warning if everything was read, and nothing of it names the registry.
+
+    Without it, a run with the registry of another environment would succeed for ever, and delete nothing.
+    """
+    everything = (*scans, *services)
+    if not scans or any(scan.uses or scan.blockers or _may_name(scan) for scan in everything):
+        return ()
+    seen = f"No object of any cluster names {registry.login_server}"
+    others = sorted({host for scan in scans for host in scan.registries})
+    if not others:
+        return (f"{seen}. Check that the registry and the clusters belong together.",)
+    name = registry.login_server.partition(".")[0].partition("-")[0]
+    own = [host for host in others if host.partition(".")[0].partition("-")[0] == name]
+    hint = f" If {own[0]} is this registry, configure that login server." if own else ""
+    return (f"{seen}. They name {', '.join(others)}. Check that the registry and the clusters belong together.{hint}",)
+
+
+def _may_name(scan: ClusterScan) -> bool:
+    if scan.names_registry is None:
+        # Read by a run command, or elsewhere: only what names the registry was handed over.
+        return not scan.mentions.is_empty
+    return scan.names_registry
 
 
 async def used_repositories(sources: UsageSources, progress: Progress) -> frozenset[str]:

@@ -119,6 +119,30 @@ def subjects(world: World, kept: int, old: int, media_type: str) -> None:
     cluster.run(build.deployment("shop", "web", [world.registry.image("shop/web", "2.0")]))
 
 
+def subjects_in_indexes(world: World, kept: int, old: int, *, shared: bool = False) -> None:
+    """
+    As `subjects`, with indexes of two platforms in place of images.
+
+    shared: each old index shares a platform with a kept one, and has an attestation besides.
+    """
+    cluster = world.clusters["production"] = ClusterState("aks-prod")
+    registry, young, before = world.registry, timedelta(days=1), timedelta(days=100)
+
+    def push(age: timedelta, **image: Any) -> str:
+        return registry.push("shop/web", None, age=age, media_type=OCI_MANIFEST, **image)
+
+    common = []
+    for number in range(kept):
+        children = [push(young), push(young, architecture="arm64")]
+        common.append(children[0])
+        registry.push_index("shop/web", f"2.{number}", children=children, age=young)
+    for number in range(old):
+        image = common[number % kept] if shared else push(before)
+        other = push(before, architecture="unknown", os="unknown", subject=image) if shared else push(before)
+        registry.push_index("shop/web", f"1.{number}", children=[image, other], age=before)
+    cluster.run(build.deployment("shop", "web", [registry.image("shop/web", "2.0")]))
+
+
 def distant(world: World, latency: float) -> None:
     """A registry without rate limits, in which every answer takes `latency` seconds."""
     limited(world, 1_000_000, 60)
@@ -157,6 +181,9 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
     "subjects-docker": lambda world: subjects(world, KEPT_IMAGES, OLD_IMAGES, DOCKER_MANIFEST),
     "subjects-oci": lambda world: subjects(world, KEPT_IMAGES, OLD_IMAGES, OCI_MANIFEST),
     "subjects-few-kept": lambda world: subjects(world, OLD_IMAGES, KEPT_IMAGES, OCI_MANIFEST),
+    "subjects-indexes": lambda world: subjects_in_indexes(world, KEPT_IMAGES, OLD_IMAGES),
+    "subjects-indexes-few-kept": lambda world: subjects_in_indexes(world, OLD_IMAGES, KEPT_IMAGES),
+    "subjects-shared": lambda world: subjects_in_indexes(world, KEPT_IMAGES, OLD_IMAGES, shared=True),
     "counted": lambda world: counted(world, abac=False),
     "counted-abac": lambda world: counted(world, abac=True),
     "20-ms": lambda world: distant(world, 0.020),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import acr_cleanup.core.known_bodies
 import acr_cleanup.core.manifests
 import acr_cleanup.core.references
 import acr_cleanup.core.retention
@@ -177,6 +178,7 @@ def test_two_spellings_of_one_image_are_equal() -> None:
     "module",
     [
         acr_cleanup.core.references,
+        acr_cleanup.core.known_bodies,
         acr_cleanup.core.manifests,
         acr_cleanup.core.retention,
         acr_cleanup.core.verification,

@@ -10,6 +10,7 @@ from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.references import short
+from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm
 from acr_cleanup.core.steps import DeleteManifest, Untag
@@ -300,3 +301,14 @@ def test_outcome_without_uses_names_no_workload() -> None:
     result = details(look(OLD, inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)])))
 
     assert result["1.0"] == (OutcomeKind.LOCKED, "the tag is locked in the registry")
+
+
+def test_kept_manifest_tells_why_the_fresh_plan_keeps_it() -> None:
+    before = inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")])
+    now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
+    planned = plan_repository(before, usage(), RetentionPolicy(), NOW)
+    reason = Reason(Hold.LISTED, "the index j lists it and is kept")
+
+    confirmed = confirm(planned.steps, plan_repository(now, usage(), RetentionPolicy(), NOW), now, lambda _: (reason,))
+
+    assert details(confirmed) == {d("x"): (OutcomeKind.KEPT, reason.detail)}

@@ -1,4 +1,4 @@
-"""Registry worlds as tables: what a world contains, and what an apply must leave of it."""
+"""Registry worlds as tables: what a world contains, and what an apply must keep of it."""
 
 from __future__ import annotations
 
@@ -56,13 +56,14 @@ def named_after(digest: str, suffix: str = "") -> str:
 class RegistryWorld:
     """
     build: pushes the manifests and starts the pods.
-    stays: labels of manifests, and tags, that must stay. All others must be gone.
+    kept: labels of manifests, and tags, that must be kept. All others must be deleted.
+    kept_untagged: labels of manifests that must be kept, and lose their tag.
     tells: a text that the run must print.
     """
 
     build: Callable[[Labels], None]
-    stays: frozenset[str]
-    stays_untagged: frozenset[str]
+    kept: frozenset[str]
+    kept_untagged: frozenset[str]
     options: dict[str, str]
     tells: str
 
@@ -84,8 +85,8 @@ class RegistryWorld:
         assert not (ran.report["proof"] or {}).get("broken")
         tags = {label_of.get(tag, tag) for tag in graph.tags}
         manifests = {names.get(digest, digest) for digest in graph.manifests}
-        expected_tags = {label_of.get(tag, tag) for tag in before} & (self.stays | {"live"})
-        expected = {"live"} | self.stays_untagged | (self.stays & set(names.values()))
+        expected_tags = {label_of.get(tag, tag) for tag in before} & (self.kept | {"live"})
+        expected = {"live"} | self.kept_untagged | (self.kept & set(names.values()))
         assert (tags, manifests) == (expected_tags, expected), (tags, expected_tags, manifests, expected, ran.out)
         assert self.tells in " ".join((ran.out + ran.err).split())
         again = graph.plan(**self.options).planned
@@ -99,18 +100,19 @@ class WorldTable:
     worlds: dict[str, RegistryWorld] = field(default_factory=dict)
 
     def leaves(
-        self, stays: str = "", *, manifests: str = "", tells: str = "", **options: str
+        self, kept: str = "", *, manifests: str = "", tells: str = "", **options: str
     ) -> Callable[[Callable[[Labels], None]], Callable[[Labels], None]]:
         """
         Add a world.
 
-        stays: labels and tags that stay. manifests: labels whose manifest stays, but not its tag.
+        kept: labels and tags that must be kept. manifests: labels of manifests that must be kept, and
+        lose their tag.
         """
 
         def add(build: Callable[[Labels], None]) -> Callable[[Labels], None]:
             self.worlds[build.__name__] = RegistryWorld(
                 build,
-                frozenset(stays.split()),
+                frozenset(kept.split()),
                 frozenset(manifests.split()),
                 {name.replace("_", "-"): value for name, value in options.items()},
                 tells,

@@ -234,7 +234,7 @@ def test_headline_claims_only_real_deletions(
 def test_every_rule_has_a_title() -> None:
     view = View(samples.planned())
 
-    assert all(keep_rule(rule).describe(view.result.plan.policy.top) for rule in Rule)
+    assert all(keep_rule(rule).describe(view.result.plan.policy) for rule in Rule)
 
 
 def test_kept_tags_are_grouped_by_strongest_reason() -> None:

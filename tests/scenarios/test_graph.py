@@ -1,7 +1,7 @@
 """
-What goes with a manifest, and what must not: image graphs that people met in real registries.
+Manifests deleted or kept together: image graphs from real registries.
 
-Every `apply` here also checks promise 11: what is gone was decided, counted and journalled.
+Every `apply` here also checks promise 11: each deleted item was decided, counted and journalled.
 """
 
 from __future__ import annotations
@@ -316,8 +316,8 @@ def test_own_repositories_of_the_registry_are_left_alone(graph: GraphWorld, name
 # -- a registry that deletes more than it is asked for ---------------------------------------------
 
 
-def test_referrer_that_goes_with_an_untagged_subject_is_broken(graph: GraphWorld) -> None:
-    """A retention policy that is set during the run: the subject goes with its last tag."""
+def test_referrer_deleted_with_an_untagged_subject_is_broken(graph: GraphWorld) -> None:
+    """A retention policy that is set during the run: the registry deletes the subject with its last tag."""
     subject = push_subject(graph)
     graph.push("v1-nydus", subject=subject, age=YOUNG)
     graph.when(lambda: setattr(graph.registry, "retention_days", 0), method="DELETE")

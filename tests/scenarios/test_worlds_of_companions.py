@@ -1,4 +1,4 @@
-"""Signatures, SBOMs, attestations and converted images: what goes with an image, and what keeps it."""
+"""Signatures, SBOMs, attestations and converted images: deleted or kept with an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexes of many kinds: what goes with an index, and what keeps its children."""
+"""Indexes of many kinds: manifests deleted with an index, and reasons to keep its children."""
 
 from __future__ import annotations
 

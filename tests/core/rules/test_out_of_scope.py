@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from acr_cleanup.core.inventory import RepositoryInventory
@@ -111,3 +113,14 @@ def test_untagged_manifest_out_of_scope_is_kept() -> None:
 
     assert not planned.steps
     assert untagged_rules(planned) == {d("a"): ["out-of-scope"]}
+
+
+def test_repository_of_azure_is_out_of_scope_unless_named() -> None:
+    repository = replace(inventory([tag("1.0", "a")]), name="csscpolicies/patchpolicy")
+
+    every = RetentionPolicy(scope=Scope.ALL)
+    assert scope_reason(evidence(repository, policy=every)) == KeepReason(
+        Rule.OUT_OF_SCOPE,
+        "Azure itself uses the repositories in csscpolicies/, and repositories does not name them",
+    )
+    assert scope_reason(evidence(repository, policy=replace(every, repositories=("csscpolicies/*",)))) is None
