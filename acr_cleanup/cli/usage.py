@@ -67,7 +67,7 @@ def parse(arguments: Sequence[str], root: UsageParser) -> argparse.Namespace:
     if unknown := next(_unknown_flags(arguments, {*root.flags(), *used.flags()}), ""):
         flag = unknown.partition("=")[0]
         bare = f"--{flag.lstrip('-').lower().replace('_', '-')}"
-        hint = f" {_INSTEAD[flag]}" if flag in _INSTEAD else did_you_mean(nearest(bare, used.flags()))
+        hint = f" {_INSTEAD[flag]}" if flag in _INSTEAD else did_you_mean(_meant(bare, used.flags()))
         used.error(f"There is no flag {flag}.{hint}")
     parsed, further = root.parse_known_args(arguments)
     if further:
@@ -77,6 +77,11 @@ def parse(arguments: Sequence[str], root: UsageParser) -> argparse.Namespace:
             used.error("The configuration file is given twice.")
         parsed.config = parsed.config_flag
     return parsed
+
+
+def _meant(flag: str, known: Sequence[str]) -> str:
+    """The flag that begins with these words, or resembles them; "" if there is none."""
+    return next((name for name in known if name.startswith(f"{flag}-")), "") or nearest(flag, known)
 
 
 def _as_typed(arguments: Sequence[str]) -> Iterator[str]:
