@@ -201,7 +201,8 @@ def _add_flag(command: argparse._ActionsContainer, option: Option, *, completing
         metavar = f"{{{listed}}}" if len(listed) < _LONG else "NAME"
         text += "" if len(listed) < _LONG else f" One of {', '.join(option.choices)}."
     more: dict[str, Any] = {"choices": option.choices} if completing and option.choices else {}
-    more |= {"type": Path} if kind.input is InputKind.PATH else {}
+    # Without completion the value stays text, as the settings take it.
+    more |= {"type": Path} if completing and kind.input is InputKind.PATH else {}
     action = "append" if kind.input is InputKind.LIST else "store"
     command.add_argument(f"--{option.name}", metavar=metavar, action=action, help=text, **more)
 

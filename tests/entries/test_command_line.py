@@ -94,6 +94,16 @@ def test_arguments_after_two_dashes_are_values() -> None:
     assert parsed("plan -- file.json").config == Path("file.json")
 
 
+def test_values_of_flags_stay_text() -> None:
+    """The settings parse them, and the next steps of a report repeat them."""
+    arguments = parsed("plan --report-dir out --keep-last 3 --older-than 7d --exclude-tags a --exclude-tags b --backup")
+
+    for option in FLAGS:
+        value = getattr(arguments, option.key)
+        assert value is None or isinstance(value, str) or all(isinstance(item, str) for item in value)
+    assert arguments.report_dir == "out"
+
+
 # -- one-line errors -------------------------------------------------------------------------------
 
 
