@@ -25,9 +25,9 @@ _EXIT_CODES = (
     "Exit codes: 0 done, 1 some items failed, 2 wrong usage or configuration, 3 refused and nothing deleted, "
     "130/143 cancelled."
 )
-_SWITCHES_EXPLAINED = "A flag of {true,false} means true if it stands alone; --no-FLAG means false."
+_SWITCHES_EXPLAINED = "A {true,false} flag without a value means true; --no-FLAG means false."
 _LONG = 40
-"""A list of choices of this length is in the text of a flag, not beside it."""
+"""A longer list of choices is in the help text of a flag, not beside its name."""
 _METAVARS = {InputKind.NUMBER: "N", InputKind.PATH: "PATH", InputKind.BOOLEAN: "{true,false}"}
 
 
@@ -201,7 +201,7 @@ def _add_flag(command: argparse._ActionsContainer, option: Option, *, completing
         metavar = f"{{{listed}}}" if len(listed) < _LONG else "NAME"
         text += "" if len(listed) < _LONG else f" One of {', '.join(option.choices)}."
     more: dict[str, Any] = {"choices": option.choices} if completing and option.choices else {}
-    # Without completion the value stays text, as the settings take it.
+    # The settings parse the text. Only shtab needs the type.
     more |= {"type": Path} if completing and kind.input is InputKind.PATH else {}
     action = "append" if kind.input is InputKind.LIST else "store"
     command.add_argument(f"--{option.name}", metavar=metavar, action=action, help=text, **more)

@@ -49,7 +49,7 @@ class KeepEntry:
 
 @dataclass(frozen=True, slots=True)
 class KeptImages:
-    """What the keep list keeps in one repository: the entries that match each tag and each digest."""
+    """The entries of the keep list that match each tag and each digest of one repository."""
 
     tags: Mapping[str, tuple[KeepEntry, ...]]
     digests: Mapping[Digest, tuple[KeepEntry, ...]]

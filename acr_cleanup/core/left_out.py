@@ -40,7 +40,7 @@ class LeftOutPart:
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
     """
-    Which part of the registry was planned.
+    The part of the registry that was planned.
 
     repositories: how many the registry has.
     left_out: those that the plan leaves out. All their tags are kept.

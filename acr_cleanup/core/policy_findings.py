@@ -1,5 +1,5 @@
 """
-What a plan shows about the policy itself: entries of the keep list that ended, and rules and
+Findings about the policy itself: entries of the keep list that ended, and rules and
 entries that have no effect, or keep everything.
 
 `reports.policy_words` writes the findings as sentences.

@@ -11,7 +11,9 @@ from msgspec.structs import asdict
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.plan import Decision
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.shard import WHOLE
+from acr_cleanup.records.parts import RecordedPolicy
 from acr_cleanup.records.report import ReadCluster, RecordedManifest, RecordedOutcome, RecordedRepository, Report
 from acr_cleanup.reports import words
 from acr_cleanup.reports.answer import (
@@ -228,11 +230,12 @@ class _Past:
             f"{kind} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {utc_minute(run.started_at)} to "
             f"{utc_minute(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
         )
-        # Each tag names the rule and the entry of the keep list that concern it.
+        # Defaults say nothing, and each tag names the rule and the entry of the keep list that concern it.
+        usual = asdict(RecordedPolicy.of(RetentionPolicy()))
         policy = (
             f"{key.replace('_', '-')} {_value(value)}"
             for key, value in asdict(run.policy).items()
-            if key not in ("keep", "rules")
+            if key in ("older_than", "scope") or (value != usual[key] and key not in ("keep", "rules"))
         )
         yield Fact.of("Policy", words.plain("; ".join(policy), 1000))
         clusters = (

@@ -1,4 +1,4 @@
-"""What a policy covers: the repositories that a plan left out, and the tags that each rule governs."""
+"""The reach of a policy: the repositories that a plan left out, and the tags that each rule governs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reports say about the keep list and the rules of a policy."""
+"""The sentences of the reports about the keep list and the rules of a policy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RULES_SHOWN = 10
 
 
 def finding_text(finding: PolicyFinding) -> str:
-    """What is wrong or about to change, and what to do."""
+    """The fault or the coming change, and the remedy."""
     if isinstance(finding, KeepsEverything):
         return (
             f"{_named(finding.source)} keeps every tag that was read ({words.count(finding.tags, 'tag')} in "
@@ -78,9 +78,7 @@ def _named(source: KeepEntry | PolicyRule) -> str:
 
 
 def rule_text(rule: PolicyRule) -> str:
-    """
-    What a rule says, as in `older than 7d; the newest 3 are kept`.
-    """
+    """The content of a rule, as in `older than 7d; the newest 3 are kept`."""
     if rule.keep:
         return "always kept"
     group = f" of each group ({rule.keep_last_by})" if rule.keep_last_by else ""
@@ -90,7 +88,7 @@ def rule_text(rule: PolicyRule) -> str:
 
 
 def rule_patterns(rule: PolicyRule) -> str:
-    """What a rule matches. It is the user's text: escape it before it is shown."""
+    """The tags that a rule matches. It is the user's text: escape it before it is shown."""
     if not rule.name:
         return "all other tags"
     tags = "all tags" if rule.is_for_all_tags else f"tags {', '.join(rule.tags)}"

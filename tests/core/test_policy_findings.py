@@ -1,4 +1,4 @@
-"""What a plan shows about the policy itself."""
+"""The findings of a plan about the policy itself."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_arguments_after_two_dashes_are_values() -> None:
     assert parsed("plan -- file.json").config == Path("file.json")
 
 
-def test_values_of_flags_stay_text() -> None:
+def test_values_of_flags_are_text() -> None:
     """The settings parse them, and the next steps of a report repeat them."""
     arguments = parsed("plan --report-dir out --keep-last 3 --older-than 7d --exclude-tags a --exclude-tags b --backup")
 
