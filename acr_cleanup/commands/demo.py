@@ -21,7 +21,7 @@ from rich.console import Console
 
 import acr_cleanup
 from acr_cleanup.concurrency import stop_signals
-from acr_cleanup.emulator.company import NIGHTLY, contoso, last_week
+from acr_cleanup.emulator.company import NIGHTLY, PULLED, contoso, last_week
 from acr_cleanup.emulator.server import Emulator
 from acr_cleanup.records.ledger_file import read_ledger, write_ledger
 from acr_cleanup.records.report import read_report
@@ -32,6 +32,9 @@ _FOREIGN = ("AZURE_", "ARM_", "ACTIONS_", "GITHUB_", "INPUT_", "SYSTEM_", "IDENT
 FIRST_RUN, LAST_RUN = timedelta(days=21), timedelta(days=6)
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+
+_PULLS = {"pulled_within": "90d", "ignore_pulls_by": ["trivy/*"]}
+"""Options with which the demo reads the log of its registry."""
 
 
 async def demo(command: str, *, serve: bool) -> int:
@@ -45,7 +48,7 @@ async def demo(command: str, *, serve: bool) -> int:
     async with Emulator(contoso()) as emulator:
         config = folder / "acr-cleanup.json"
         ledger = {} if serve else {"ledger": str(folder / "ledger.json"), "used_within": "14d", "probation": "6d"}
-        text = json.dumps({**emulator.config(), **ledger}, indent=2)
+        text = json.dumps({**emulator.config(), **_PULLS, **ledger}, indent=2)
         config.write_text(f"{text}\n", encoding="utf-8")
         if serve:
             await _serve(emulator, config, command)
@@ -81,6 +84,7 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     console.rule("[bold]Contoso has two AKS clusters and one registry")
     console.print(
         f"The registry has {before} tags in {len(emulator.world.registry.repositories)} repositories. "
+        f"A build agent outside of the clusters pulls shop/cart:{PULLED}; only the log of the registry shows it. "
         "This is the configuration file:\n"
     )
     console.print(text, style="dim", markup=False)

@@ -17,10 +17,12 @@ from pathlib import Path
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
+from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan
+from acr_cleanup.core.pulls import PULL_LOG
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
 from acr_cleanup.errors import AcrCleanupError, unexpected
@@ -151,6 +153,8 @@ def token_scopes(settings: Settings) -> dict[str, str]:
     scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
     if azure or any(target.in_azure for target in settings.clusters):
         scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
+    if settings.pulled_within and Waiver(SERVICES, PULL_LOG) not in settings.waive:
+        scopes[f"{settings.cloud.log_analytics}/.default"] = "Log Analytics"
     for target in settings.clusters:
         for scope in target.token_scopes():
             scopes.setdefault(scope, f"the API server of {target.key}")
@@ -184,6 +188,9 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
         services=service_choice(settings),
+        pulled_within=settings.pulled_within,
+        ignore_pulls_by=settings.ignore_pulls_by,
+        shows_addresses=settings.log_level == "debug",
     )
 
 

@@ -134,7 +134,8 @@ def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
         replace(scan, uses=tuple(use for use in scan.uses if use.reference.repository == name and use not in excluded))
         for scan in evidence.usage.scans
     )
-    usage = replace(UsageIndex.of(scans, evidence.usage.read_at), history=evidence.usage.history)
+    usage = UsageIndex.of(scans, evidence.usage.read_at, pulls=evidence.usage.pulls)
+    usage = replace(usage, history=evidence.usage.history)
     # A used digest is read because it is used. Without the use it would not be read, so it must not
     # count as unreadable.
     unused = replace(evidence, usage=usage)

@@ -57,6 +57,7 @@ class Rule(StrEnum):
     MENTIONED = "mentioned"
     KEEP_LIST = "keep-list"
     KEPT_BY_RULE = "kept-by-rule"
+    PULLED = "pulled"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
     UNKNOWN_AGE = "unknown-age"
@@ -202,6 +203,12 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
     return evidence.usage.mentions(evidence.inventory.listed_names)
 
 
+def pulled(evidence: Evidence) -> KeptTags:
+    """Keep a tag that was pulled, or whose index family was. The log holds only pulls that count."""
+    found = evidence.usage.pulls.kept_tags(evidence.inventory)
+    return ((tag, KeepReason(Rule.PULLED, detail)) for tag, detail in found)
+
+
 def used_recently(evidence: Evidence) -> KeptTags:
     """Keep a tag that an earlier run saw in use less than `used_within` ago."""
     for tag, use in evidence.past_uses.of_tags(evidence.inventory):
@@ -239,12 +246,13 @@ def locked(evidence: Evidence) -> KeptTags:
         manifest = inventory.manifests.get(tag.digest)
         if inventory.locked:
             detail = f"the repository is {_PUT_ASIDE}" if inventory.put_aside else REPOSITORY_LOCKED
-            yield tag, KeepReason(Rule.LOCKED, detail)
         elif kept_by_lock(tag, policy):
-            yield tag, KeepReason(Rule.LOCKED, f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED)
+            detail = f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED
         elif manifest is not None and kept_by_lock(manifest, policy):
             detail = f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED
-            yield tag, KeepReason(Rule.LOCKED, detail)
+        else:
+            continue
+        yield tag, KeepReason(Rule.LOCKED, detail)
 
 
 def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
@@ -361,6 +369,7 @@ RULES: tuple[KeepRule, ...] = (
     ),
     KeepRule(Rule.KEEP_LIST, keep_listed, "on the keep list", "not on the keep list"),
     KeepRule(Rule.KEPT_BY_RULE, kept_by_rule, "kept by a rule", "not kept by a rule"),
+    KeepRule(Rule.PULLED, pulled, "pulled in the last {pulled_within}", "not pulled", ChartGroup.PULLED),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),

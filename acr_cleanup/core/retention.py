@@ -41,6 +41,7 @@ class RetentionPolicy:
     keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
+    pulled_within: what the log shows as pulled in this time is kept.
     used_within, probation: how long a past use keeps, and how long a tag must have been a candidate.
     shard: the part of the registry that this run works on.
     keep: the keep list.
@@ -56,6 +57,7 @@ class RetentionPolicy:
     keep_last: int = 0
     keep_last_by: str = ""
     keep_last_of: KeepLastOf = KeepLastOf.IMAGES
+    pulled_within: timedelta | None = None
     use_regex: bool = False
     delete_untagged: bool = False
     include_locked: bool = False

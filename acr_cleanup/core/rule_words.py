@@ -8,7 +8,7 @@ from enum import StrEnum
 from acr_cleanup.core.retention import RetentionPolicy, describe_duration
 from acr_cleanup.core.rule_set import PolicyRule
 
-_DURATIONS = ("older_than", "used_within", "probation")
+_DURATIONS = ("older_than", "pulled_within", "used_within", "probation")
 
 
 class ChartGroup(StrEnum):
@@ -16,6 +16,7 @@ class ChartGroup(StrEnum):
 
     IN_USE = "in use"
     MENTIONED = "mentioned"
+    PULLED = "pulled"
     YOUNG = "younger than {older_than}"
     NEWEST = "newest {keep_last}"
     OTHER = "other reasons"

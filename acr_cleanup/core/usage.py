@@ -18,6 +18,7 @@ from acr_cleanup.core.mentions import (
     RepositoryMentions,
     merged,
 )
+from acr_cleanup.core.pulls import NO_PULLS, PullLog
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.workload import Workload
 
@@ -200,11 +201,18 @@ class UsageIndex:
     repositories: frozenset[str] = field(compare=False)
     running: frozenset[str] = field(compare=False)
     outside: Outside = field(default_factory=Outside)
+    pulls: PullLog = NO_PULLS
     history: History = field(default_factory=NoHistory, repr=False, compare=False)
     _mentions: dict[str, tuple[object, RepositoryMentions]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, scans: Iterable[ClusterScan], read_at: datetime, outside: Outside | None = None) -> UsageIndex:
+    def of(
+        cls,
+        scans: Iterable[ClusterScan],
+        read_at: datetime,
+        outside: Outside | None = None,
+        pulls: PullLog = NO_PULLS,
+    ) -> UsageIndex:
         """Index the uses of all scans. No decision depends on the order of scans and uses."""
         scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
         by_tag: _Grouped[str] = defaultdict(lambda: defaultdict(list))
@@ -231,6 +239,7 @@ class UsageIndex:
             ),
             running=frozenset(use.reference.repository for use in uses if use.running),
             outside=outside or Outside(),
+            pulls=pulls,
         )
 
     @property

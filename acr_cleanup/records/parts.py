@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.left_out import WhyLeftOut
 from acr_cleanup.core.newest import KeepLastOf
+from acr_cleanup.core.pulls import PullLog
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.rule_set import PolicyRule
@@ -109,6 +110,8 @@ class RecordedPolicy(msgspec.Struct):
     """How long a tag must have been a candidate before it is deleted, if set."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
     """What keep_last counts. Documents without this member counted tags."""
+    pulled_within: str | UnsetType = UNSET
+    """What the log shows as pulled in this time was kept, if it was read."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
     """
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole
@@ -182,6 +185,34 @@ class RecordedBlocker(msgspec.Struct):
     @property
     def value(self) -> Blocker:
         return Blocker(self.where, self.call, self.seen, self.remedy, self.kind or "")
+
+
+class CountedPulls(msgspec.Struct):
+    """How many pulls of the log someone made."""
+
+    who: str
+    """The identity, shortened, and the user agent."""
+    pulls: Count
+
+
+class RecordedPullLog(msgspec.Struct):
+    """What the log of the registry shows. Images that were pulled are kept."""
+
+    since: Moment
+    """Earlier pulls do not count."""
+    reaches_back_to: Moment | None
+    """The oldest row of the log; null if it is not known."""
+    counted: list[CountedPulls]
+    ignored: list[CountedPulls]
+    """Pulls by this tool, and by those that the configuration ignores."""
+
+    @classmethod
+    def of(cls, log: PullLog) -> Self | None:
+        """None if the log was not read."""
+        if log.since is None:
+            return None
+        counted, ignored = ([CountedPulls(*row) for row in rows] for rows in (log.counted, log.ignored))
+        return cls(log.since, log.reaches_back_to, counted, ignored)
 
 
 def utc(moment: datetime | None) -> datetime | None:

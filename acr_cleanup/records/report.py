@@ -33,6 +33,7 @@ from acr_cleanup.records.parts import (
     Pushed,
     RecordedBlocker,
     RecordedPolicy,
+    RecordedPullLog,
     SchemaVersion,
     ShownDigest,
     ToolVersion,
@@ -357,6 +358,8 @@ class Report(msgspec.Struct):
     """The reviewed plan that was applied; null without one."""
     left_out: list[LeftOutRepositories] | None = None
     """The repositories that the plan left out; null if the registry does not list its repositories."""
+    pull_log: RecordedPullLog | None = None
+    """null if the log was not read."""
     probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
     """What is on probation, by day, if anything is."""
     may_pull: list[OtherPuller] = []

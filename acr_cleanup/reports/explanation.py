@@ -281,6 +281,7 @@ class _Item(Circumstances):
         details = {
             Rule.OUT_OF_SCOPE: scope,
             Rule.IN_USE: f"{'no use was found' if self.blocked() else 'no cluster uses it'}, by tag or by digest",
+            Rule.PULLED: self._not_pulled(),
             Rule.LOCKED: "neither the tag nor its manifest is locked",
             Rule.YOUNG: f"pushed {push_age(tag.updated_at, evidence.now)}, at least {describe_duration(governing.older_than)}"
             f"{governing.note}",
@@ -291,6 +292,7 @@ class _Item(Circumstances):
         }
         # These do not apply to a tag without a subject, or without a known age.
         silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
+        silent |= {Rule.PULLED} if evidence.usage.pulls.since is None else set()
         silent |= {Rule.USED_RECENTLY} if not policy.used_within else set()
         silent |= {Rule.PROBATION} if not policy.probation else set()
         silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding or governing.keep else set()
@@ -299,6 +301,13 @@ class _Item(Circumstances):
         for rule in RULES:
             if rule.label and rule.id not in holding and rule.id not in silent:
                 yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy, governing)}")
+
+    def _not_pulled(self) -> str:
+        log = self.evidence.usage.pulls
+        if log.since is None:
+            return ""
+        reach = f", which reaches back to {log.reaches_back_to:%Y-%m-%d}," if log.reaches_back_to else ""
+        return f"the log{reach} has no pull of it since {log.since:%Y-%m-%d}"
 
     # -- uses --------------------------------------------------------------------------------------
 

@@ -21,7 +21,13 @@ from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.records.encoding import content_hash, lazy, pieces, well_formed
-from acr_cleanup.records.parts import LeftOutRepositories, RecordedBlocker, RecordedPolicy, utc
+from acr_cleanup.records.parts import (
+    LeftOutRepositories,
+    RecordedBlocker,
+    RecordedPolicy,
+    RecordedPullLog,
+    utc,
+)
 from acr_cleanup.records.plan import (
     PLAN_VERSION,
     PlanBlocker,
@@ -126,6 +132,7 @@ def report(result: Result) -> Report:
             LeftOutRepositories(reason, group.number, list(group.examples))
             for reason, group in plan.part.left_out.items()
         ],
+        pull_log=RecordedPullLog.of(plan.usage.pulls),
         probation=[WaitingItems(day.isoformat(), tags[day], untagged[day]) for day in sorted(tags | untagged)]
         or msgspec.UNSET,
         may_pull=[OtherPuller(puller.name, puller.kind, puller.role) for puller in plan.usage.outside.pullers],

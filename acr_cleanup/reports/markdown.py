@@ -26,7 +26,8 @@ from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
 from acr_cleanup.reports.policy_tables import rule_table, scope_line
-from acr_cleanup.reports.rows import MAY_PULL, MISSING_MEANS, Affected, Row
+from acr_cleanup.reports.pullers import PullerTable, puller_tables
+from acr_cleanup.reports.rows import MISSING_MEANS, Affected, Row
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.view import View
@@ -121,7 +122,7 @@ class Summary:
         yield from (((1, 2), text) for text in self._others())
         yield from (((1, 2), text) for text in self._missing(view))
         yield from (((1, 2), text) for text in self._warnings(view))
-        yield from (((1, 5), text) for text in self._may_pull())
+        yield from (((1, 5), self._pullers(table)) for table in puller_tables(self.result.plan.usage))
         yield from (((0, 3), text) for text in self._next(view))
         yield (2, 2), self._configuration()
         if not folds:
@@ -295,15 +296,13 @@ class Summary:
         if lines:
             yield "\n".join(["### ⚠️ Warnings", "", *lines])
 
-    def _may_pull(self) -> Iterator[str]:
-        pullers = self.result.plan.usage.outside.pullers
-        if pullers:
-            lines = [f"### {MAY_PULL}", "", table_row(["Name", "Kind", "Role"]), table_row([":---"] * 3)]
-            lines += [
-                table_row([words.code(puller.name), words.markdown(puller.kind), words.markdown(puller.role)])
-                for puller in pullers[: self.notes]
-            ]
-            yield "\n".join([*lines, *(f"\n{text}" for text in self._hidden(len(pullers) - self.notes, "row"))])
+    def _pullers(self, table: PullerTable) -> str:
+        lines = [f"### {table.title}", "", table_row(list(table.columns)), table_row([":---"] * 3)]
+        lines += [
+            table_row([words.code(name), words.markdown(second), words.markdown(third)])
+            for name, second, third in table.rows[: self.notes]
+        ]
+        return "\n".join([*lines, *(f"\n{text}" for text in self._hidden(len(table.rows) - self.notes, "row"))])
 
     def _tags(self, view: View) -> Iterator[tuple[tuple[int, int], str]]:
         tallies = [tally for tally in view.readable if tally.tags or tally.untagged_decided]

@@ -40,6 +40,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
         **({"keep": ", ".join(entry.image for entry in policy.keep)} if policy.keep else {}),
         **({"rules": "; ".join(f"{rule.name}: {rule_text(rule)}" for rule in policy.rules)} if policy.rules else {}),
+        **({"pulled-within": describe_duration(policy.pulled_within)} if policy.pulled_within else {}),
         **({"used-within": describe_duration(policy.used_within)} if policy.used_within else {}),
         **({"probation": describe_duration(policy.probation)} if policy.probation else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),

@@ -22,8 +22,11 @@ def policy_sentence(policy: RetentionPolicy) -> str:
     kept = [f"the newest {policy.keep_last} {policy.keep_last_of} of each {group}"] if policy.keep_last else []
     kept += [f"tags matching {', '.join(policy.exclude_tags)}"] if policy.exclude_tags else []
     kept += [f"what the keep list names ({words.count(len(policy.keep), 'entry')})"] if policy.keep else []
+    pulled = (
+        f", it was not pulled in the last {describe_duration(policy.pulled_within)}," if policy.pulled_within else ""
+    )
     return (
-        f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest and the last push is at least "
+        f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest{pulled} and the last push is at least "
         f"{describe_duration(policy.older_than)} ago."
         + rules_sentence(policy)
         + (f" What was used in the last {describe_duration(policy.used_within)} is kept." if policy.used_within else "")

@@ -16,9 +16,6 @@ from acr_cleanup.core.rule_words import ChartGroup
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
 
-MAY_PULL = "May pull, and is not read"
-"""The title of the table of everyone who may pull and is no cluster or service that was read."""
-
 MISSING_MEANS = (
     "Pods that use these references fail on their next pull. Push the images again, or change the workloads that "
     "name them."
@@ -136,4 +133,4 @@ def depends_on_rule(rule: Rule) -> bool:
 
 def _said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
-    return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED)
+    return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED, ChartGroup.PULLED)

@@ -22,7 +22,8 @@ from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.policy_sentence import policy_sentence
 from acr_cleanup.reports.policy_tables import rule_blocks, scope_line
 from acr_cleanup.reports.policy_words import by_rule
-from acr_cleanup.reports.rows import MAY_PULL, MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
+from acr_cleanup.reports.pullers import PullerTable, puller_tables
+from acr_cleanup.reports.rows import MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import by_digest, users
@@ -106,7 +107,8 @@ class TextReport(TextPage):
         yield from section(self._others())
         yield from section(self._missing(view))
         yield from section(self._warnings(view))
-        yield from section(self._may_pull())
+        for table in puller_tables(self.result.plan.usage):
+            yield from section(self._pullers(table))
         yield from section(self._next(view))
 
     def _problems(self, view: View) -> Iterator[Block]:
@@ -261,14 +263,11 @@ class TextReport(TextPage):
         shown = tuple((words.name(name), remark) for (name, remark), _ in zip(items, range(limit), strict=False))
         return Names(shown, total - len(shown), 4)
 
-    def _may_pull(self) -> Iterator[Block]:
-        pullers = self.result.plan.usage.outside.pullers
-        if pullers:
-            yield heading(MAY_PULL, "bold")
-            shown = pullers[: self.repositories]
-            cells = (tuple(map(words.plain, (puller.name, puller.kind, puller.role))) for puller in shown)
-            yield Grid(tuple(cells), ("Name", "Kind", "Role"), indent=2)
-            yield from self._hidden(len(pullers) - len(shown), "row", 2)
+    def _pullers(self, table: PullerTable) -> Iterator[Block]:
+        yield heading(table.title, "bold")
+        shown = table.rows[: self.repositories]
+        yield Grid(tuple(tuple(map(words.plain, row)) for row in shown), table.columns, indent=2)
+        yield from self._hidden(len(table.rows) - len(shown), "row", 2)
 
     def _locked(self, view: View) -> Iterator[Block]:
         if not view.locked or (view.acted and self.details):

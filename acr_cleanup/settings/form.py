@@ -133,6 +133,7 @@ CLOUD = Form(
     {
         "authority": Option(kinds.ENDPOINT, "The URL of Entra ID."),
         "resource_manager": Option(kinds.ENDPOINT, "The URL of Azure Resource Manager."),
+        "log_analytics": Option(kinds.ENDPOINT, "The URL of Log Analytics."),
         "audience": Option(kinds.ENDPOINT, "The audience of tokens for the registry.", default=REGISTRY_AUDIENCE),
     },
 )

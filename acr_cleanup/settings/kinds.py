@@ -20,6 +20,7 @@ from acr_cleanup.settings import grammar
 from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
 from acr_cleanup.settings.mention_grammar import as_folder, as_kind_name
 from acr_cleanup.settings.policy_grammar import as_date, as_kept_image, as_note, as_rule_name
+from acr_cleanup.settings.pull_grammar import as_puller, as_waiver
 
 T = TypeVar("T")
 MAX_CONCURRENCY = 32
@@ -225,7 +226,7 @@ def _waivers(value: object, _: bool | None) -> Any:
     """Parse `CLUSTER: KIND` texts, or mappings with the keys `cluster` and `kind`."""
     if isinstance(value, list | tuple):
         value = [_waiver_text(item) if isinstance(item, dict) else item for item in value]
-    return _items(value, grammar.parse_waiver)
+    return _items(value, as_waiver)
 
 
 def _waiver_text(entry: Mapping[str, object]) -> str:
@@ -314,6 +315,7 @@ DURATION = named(
 )
 SELECTION = named("GLOB", patterns(negatable=True))
 EXCLUSION = named("GLOB", patterns(negatable=False))
+PULLERS = named("GLOB", list_of(as_puller))
 GROUPING = named("REGEX", scalar(grammar.as_grouping, minLength=1))
 SHARD = named("K/N", scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"]))
 KEPT_IMAGE = scalar(as_kept_image, minLength=1)
@@ -332,7 +334,9 @@ KIND_NAMES = named("KIND", list_of(as_kind_name))
 WAIVERS = named(
     "CLUSTER:KIND",
     Kind(
-        _waivers, {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":"}]}}, InputKind.LIST
+        _waivers,
+        {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":|pull-log"}]}},
+        InputKind.LIST,
     ),
 )
 SERVICES = named("NAMES", Kind(_services, _list_schema({"enum": ["auto", "off", *ServiceGroup]})))

@@ -287,6 +287,11 @@ class _Loader:
             remedy = "Set keep_last to the number of tags to keep in each group, or remove keep_last_by."
             self.problems.append(Problem("keep_last_by", seen, remedy))
 
+        unread = not self.values["pulled_within"] and self.broken.isdisjoint({"pulled_within", "pulled-within"})
+        if self.values["ignore_pulls_by"] and unread:
+            seen = "pulled_within is not set, so no pulls are read."
+            self.problems.append(Problem("ignore_pulls_by", seen, "Set pulled_within, or remove ignore_pulls_by."))
+
     def _exclude_tags(self) -> tuple[str, ...]:
         """
         Return the excluded tags, with `latest`.

@@ -176,6 +176,14 @@ class Settings:
     keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
         "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
     )
+    pulled_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP, purpose=Purpose.RIGHTS)(
+        "Tags that were pulled in this time are kept, such as 90d. It needs the registry's logs in a Log Analytics workspace "
+        "that reach back further. By default the logs are not read."
+    )
+    ignore_pulls_by: tuple[str, ...] = option(kinds.PULLERS, group=Group.KEEP)(
+        "Pulls that do not count for pulled-within: globs on the identity or the user agent (trivy/*). Pulls by acr-cleanup "
+        "itself never count."
+    )
     used_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
         "Keep what an earlier run saw in use less than this time ago, such as 14d. Needs ledger."
     )

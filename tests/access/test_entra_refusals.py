@@ -175,12 +175,12 @@ def test_managed_identity_message_has_id_and_answer(said: str, words: str) -> No
     """AZURE_CLIENT_ID may be left over from another login: github.com/Azure/login/issues/538."""
     chosen = Login(
         "the managed identity",
-        None,
+        None,  # type: ignore[arg-type]
         True,
         IdentityKind.MANAGED,
         "AZURE_CLIENT_ID",
         "tenant-id",
-        "0f3c",  # type: ignore[arg-type]
+        "0f3c",
     )
     error = explain(CredentialUnavailableError(said), chosen, "https://login.example")
     assert "The one with AZURE_CLIENT_ID 0f3c was asked for." in error.seen

@@ -86,6 +86,10 @@ class Source:
     mentions: RepositoryMentions
     looked_up: list[str] = field(default_factory=list)
 
+    @property
+    def is_empty(self) -> bool:
+        return False
+
     def of(self, listed: ListedNames) -> RepositoryMentions:
         self.looked_up.append(listed.repository)
         return self.mentions

@@ -65,16 +65,17 @@ async def test_hooks_start_the_action_with_its_inputs(job: Job, hooks: str) -> N
     script = job.folder / "step.sh"
     # The runner splits missing arguments into one empty argument.
     script.write_text(hook_script(job.workspace, launcher(job), [""], environment))
-    ran = await asyncio.to_thread(
-        subprocess.run,
-        ["sh", "-e", script],
-        capture_output=True,
-        text=True,
-        check=False,
+    step = await asyncio.create_subprocess_exec(
+        "sh",
+        "-e",
+        script,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={"PATH": os.environ["PATH"]},
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    Log(ran.stdout)
+    printed = (await step.communicate())[0].decode()
+    assert step.returncode == 0, printed
+    Log(printed)
     outputs = job.outputs()
     assert outputs["result"] == "dry-run"
     assert outputs["planned-tags"] == '["shop/web:1.0"]'
