@@ -246,10 +246,9 @@ class View:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """One row for each repository, in the order of the plan."""
-        tags = [outcome for outcome in self.result.outcomes if outcome.tag is not None]
-        deleted = Counter(outcome.repository for outcome in tags if outcome.kind is OutcomeKind.DELETED)
+        deleted = Counter(repository for repository, _ in self.deleted)
         # Kept tags that the registry deleted together with a manifest of this run.
-        taken = Counter(outcome.repository for outcome in tags if outcome.detail == TAKEN)
+        taken = Counter(item.repository for item in self.result.outcomes if item.tag and item.detail == TAKEN)
         rows = []
         for tally in self.result.plan.tallies:
             planned, name = tally.planned, tally.repository
