@@ -326,7 +326,13 @@ class TextReport(TextPage):
             yield Line((("- ", ""), (words.plain(self.result.undo, 600), "yellow")), 2)
         shown = view.warnings[: self.names]
         yield from (
-            Line((("- ", ""), (words.plain(warning, 600), "bold red" if warning in view.dangers else "")), 2)
+            Line(
+                (
+                    ("- ", ""),
+                    (words.plain(warning, 600), "bold red" if warning in self.result.plan.usage.dangers else ""),
+                ),
+                2,
+            )
             for warning in shown
         )
         yield from self._hidden(len(view.warnings) - len(shown), "warning", 2)
