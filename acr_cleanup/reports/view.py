@@ -84,11 +84,6 @@ class View:
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
 
-    @property
-    def dangers(self) -> tuple[str, ...]:
-        """The kinds that run or start pods and that the user should not have waived."""
-        return self.result.plan.usage.dangers
-
     @cached_property
     def broken(self) -> tuple[Affected, ...]:
         """References that the verification found broken, those in use first."""
