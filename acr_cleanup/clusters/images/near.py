@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
@@ -319,6 +320,7 @@ def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callabl
             yield from _scalar(name, value)
 
 
+@lru_cache(maxsize=65_536)
 def stem(key: object) -> str:
     """
     Return the part of a key that names the owner of an image or a tag.
