@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.access.read_failure import ReadFailure, unexpected
+from acr_cleanup.access.read_failure import attempt
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.target import ClusterAccess, ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.usage import ClusterScan
-from acr_cleanup.errors import IdentityError
+from acr_cleanup.core.usage import ClusterScan, is_workload_kind
 from acr_cleanup.quoting import quoted
-
-logger = logging.getLogger(__name__)
 
 
 async def scan_clusters(
@@ -44,7 +41,14 @@ async def scan_clusters(
 
         async def scan(target: ClusterTarget) -> ClusterScan:
             result = await _scan(target, access, search)
-            result = result.waive([waiver.kind for waiver in waive if waiver.cluster == target.key])
+            given = [waiver for waiver in waive if waiver.cluster == target.key]
+            ignored = [waiver.kind for waiver in given if is_workload_kind(waiver.kind) and not waiver.workloads]
+            result = result.waive([waiver.kind for waiver in given if waiver.kind not in ignored])
+            notes = tuple(
+                f"the waiver of {kind} has no effect, because these objects run or start pods. Only waive-workloads skips them."
+                for kind in ignored
+            )
+            result = replace(result, notes=(*result.notes, *notes))
             if progress is not None:
                 progress(result)
             return result
@@ -53,14 +57,6 @@ async def scan_clusters(
 
 
 async def _scan(target: ClusterTarget, access: ClusterAccess, search: Search) -> ClusterScan:
-    try:
-        return await target.read(access, search)
-    except IdentityError:
-        raise
-    except ReadFailure as failure:
-        problem = failure
-    except Exception as error:  # any failure: this cluster gets a blocker, and the others are read
-        place = quoted(target.describe())
-        logger.debug("reading %s failed", place, exc_info=True)
-        problem = unexpected(f"read {place}", error)
-    return ClusterScan(target.key, blockers=(problem.blocker(target.key),))
+    # A cluster that cannot be read gets a blocker, and the others are read.
+    result, failure = await attempt(f"read {quoted(target.describe())}", partial(target.read, access, search))
+    return result or ClusterScan(target.key, blockers=(failure.blocker(target.key),) if failure else ())

@@ -17,6 +17,7 @@ from threading import Lock
 import msgspec
 
 from acr_cleanup import __version__
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import MAX_BYTES
 from acr_cleanup.clusters.target import SnapshotPlace
@@ -149,6 +150,10 @@ class RecordedMentions:
         for mention in mentions:
             self._of[mention.repository].append(mention)
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._of
+
     def of(self, listed: ListedNames) -> RepositoryMentions:
         by_tag: defaultdict[str, tuple[Mention, ...]] = defaultdict(tuple)
         by_digest: defaultdict[Digest, tuple[Mention, ...]] = defaultdict(tuple)
@@ -254,7 +259,7 @@ def _load(path: Path, call: str, again: str) -> Snapshot:
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        remedy = f"Check that it was collected and copied here. {again}"
+        remedy = f"{path_remedy(path, 'Check that it was collected and copied here.')} {again}"
         raise ReadFailure(call, "the file does not exist.", remedy) from error
     except (OSError, ValueError) as error:
         raise ReadFailure(

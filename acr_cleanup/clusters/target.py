@@ -127,6 +127,15 @@ class ClusterTarget(ABC):
         """Find out how Azure lists the cluster. Reads files at most, and raises nothing."""
         return Recognition(self.resource_id)
 
+    @property
+    def in_azure(self) -> bool:
+        """Is the cluster read through Azure Resource Manager?"""
+        return False
+
+    def token_scopes(self) -> tuple[str, ...]:
+        """Return the scopes of the tokens that its API server may take. Raises nothing."""
+        return ()
+
     def place(self) -> tuple[str, ...]:
         """
         Return where the cluster is found. Two targets with the same place are the same cluster.
@@ -163,10 +172,12 @@ class Waiver:
 
     cluster: the key of the cluster.
     kind: as kubectl names it.
+    workloads: may it be a kind that runs or starts pods?
     """
 
     cluster: str
     kind: str
+    workloads: bool = False
 
 
 # The places are separate from the targets, because the targets import the readers: so the readers

@@ -14,7 +14,10 @@ class KeepLastOf(StrEnum):
     """What `keep_last` counts."""
 
     IMAGES = "images"
-    """Tags of one digest count once, and are kept together. Signatures and companions do not count."""
+    """
+    Tags of one digest count once, and are kept together. So are the tags of an index and of its
+    children. Signatures and companions do not count.
+    """
     TAGS = "tags"
     """Each tag counts, except signatures by the name of their tag."""
 
@@ -33,18 +36,25 @@ def may_count(inventory: RepositoryInventory, tag: Tag, of: KeepLastOf) -> bool:
     return manifest.known and manifest.subject not in inventory.manifests
 
 
-def newest_tags(tags: Iterable[Tag], number: int, of: KeepLastOf) -> list[Tag]:
+def newest_tags(inventory: RepositoryInventory, tags: Iterable[Tag], number: int, of: KeepLastOf) -> list[Tag]:
     """
     The tags of the newest images, or the newest tags.
 
-    tags: tags that count, each with the time of its last push.
+    tags: tags of the inventory that count, each with the time of its last push.
     """
     # Names break ties, so that the order of the input does not matter.
     ordered = sorted(tags, key=lambda tag: (tag.updated_at, tag.name), reverse=True)
     if of is KeepLastOf.TAGS:
         return ordered[:number]
-    digests: set[Digest] = set(list(dict.fromkeys(tag.digest for tag in ordered))[:number])
-    return [tag for tag in ordered if tag.digest in digests]
+    images = [_image(inventory, tag.digest) for tag in ordered]
+    newest = set(list(dict.fromkeys(images))[:number])
+    return [tag for tag, image in zip(ordered, images, strict=True) if image in newest]
+
+
+def _image(inventory: RepositoryInventory, digest: Digest) -> Digest:
+    """The index of which this manifest is a platform: the only tagged one that lists it. Otherwise itself."""
+    indexes = [index for index in inventory.parents_of.get(digest, ()) if index in inventory.tags_of]
+    return _image(inventory, indexes[0]) if len(indexes) == 1 else digest
 
 
 def counted_with(keep_last_by: str, name: str) -> str:

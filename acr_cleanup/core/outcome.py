@@ -56,6 +56,9 @@ class Outcome:
         return f"{self.repository}:{self.tag}" if self.tag is not None else f"{self.repository}@{self.digest}"
 
 
+TAKEN = "it was kept, and the registry deleted it together with a manifest of this run"
+
+
 class Verdict(StrEnum):
     """The run in one word."""
 
@@ -102,10 +105,12 @@ class Undo:
     Can deleted items be restored?
 
     `text` answers in one sentence; empty if this was not checked.
+    final: nothing keeps deleted manifests.
     """
 
     text: str = ""
     warnings: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,10 +121,13 @@ class Result:
     blockers: those of the plan and of the second look.
     refusals: sentences on why nothing was (or would be) deleted, in addition to the blockers.
     undo: one sentence on whether the deletions can be restored; empty if nothing is planned.
+    final: nothing keeps deleted manifests, so `undo` is a warning.
     applied_plan: the reviewed plan to which the run was bound; `plan` is then that plan, with the
         decisions of now.
     proof: the verification after the deletions; None if nothing was deleted or it was not
         requested.
+    ledger: one sentence on what is known of earlier runs; empty without a ledger.
+    incomplete: what this run saw could not be kept for the next one.
     """
 
     plan: Plan
@@ -132,8 +140,11 @@ class Result:
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     undo: str = ""
+    final: bool = False
     applied_plan: AppliedPlan | None = None
     proof: Proof | None = None
+    ledger: str = ""
+    incomplete: bool = False
 
     @cached_property
     def counts(self) -> Counts:
@@ -170,6 +181,21 @@ class Result:
             if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
                 sizes[outcome.repository][outcome.digest] = outcome.size
         return sizes
+
+
+def outcomes_of_taken(proof: Proof | None) -> tuple[Outcome, ...]:
+    """An outcome for each kept tag and manifest that the registry deleted because of this run."""
+    taken = [broken for broken in (proof.broken if proof is not None else ()) if broken.taken is not None]
+    manifests = dict.fromkeys((broken.repository, broken.taken) for broken in taken if broken.taken is not None)
+    return tuple(
+        Outcome(repository, digest, tag, OutcomeKind.DELETED, TAKEN)
+        for repository, digest in manifests
+        for tag in (
+            *(broken.name for broken in taken if (broken.repository, broken.taken) == (repository, digest)),
+            None,
+        )
+        if tag != digest
+    )
 
 
 def count(outcomes: Iterable[Outcome], kind: OutcomeKind) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TypeVar
 
+from acr_cleanup.core.history import History, NoHistory
 from acr_cleanup.core.mentions import (
     NO_MENTIONS,
     ListedNames,
@@ -17,6 +18,7 @@ from acr_cleanup.core.mentions import (
     RepositoryMentions,
     merged,
 )
+from acr_cleanup.core.pulls import NO_PULLS, PullLog
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.workload import Workload
 
@@ -87,6 +89,8 @@ class ClusterScan:
     read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
     resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
     mentions: what objects of the cluster name besides the uses.
+    names_registry: does any object contain a host name of the registry? None if that is unknown.
+    registries: other registries of Azure that objects name, if none names this one.
     """
 
     cluster: str
@@ -99,6 +103,8 @@ class ClusterScan:
     read_at: datetime | None = None
     resource_id: str = ""
     mentions: MentionSource = field(default_factory=NoMentions, compare=False, repr=False)
+    names_registry: bool | None = None
+    registries: tuple[str, ...] = ()
 
     @property
     def is_service(self) -> bool:
@@ -120,6 +126,26 @@ class ClusterScan:
             f"the waiver of {kind} matches nothing that could not be read{_nearest(kind, known)}." for kind in useless
         )
         return replace(self, blockers=rest, waived=(*self.waived, *waived), notes=(*self.notes, *notes))
+
+
+WORKLOAD_KINDS = (
+    "pods",
+    "replicationcontrollers",
+    "podtemplates",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "controllerrevisions.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+)
+"""The built-in kinds that run or start pods: without one of them, most of what is in use is not seen."""
+
+
+def is_workload_kind(written: str) -> bool:
+    """Does this name a built-in kind that runs or starts pods?"""
+    return any(_is_kind(written, kind) for kind in WORKLOAD_KINDS)
 
 
 def _is_kind(written: str, kind: str) -> bool:
@@ -184,6 +210,7 @@ class UsageIndex:
 
     repositories: every repository that a use names.
     running: the repositories that a container or init container of a pod names.
+    history: what earlier runs saw.
     """
 
     scans: tuple[ClusterScan, ...]
@@ -194,10 +221,18 @@ class UsageIndex:
     repositories: frozenset[str] = field(compare=False)
     running: frozenset[str] = field(compare=False)
     outside: Outside = field(default_factory=Outside)
+    pulls: PullLog = NO_PULLS
+    history: History = field(default_factory=NoHistory, repr=False, compare=False)
     _mentions: dict[str, tuple[object, RepositoryMentions]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, scans: Iterable[ClusterScan], read_at: datetime, outside: Outside | None = None) -> UsageIndex:
+    def of(
+        cls,
+        scans: Iterable[ClusterScan],
+        read_at: datetime,
+        outside: Outside | None = None,
+        pulls: PullLog = NO_PULLS,
+    ) -> UsageIndex:
         """Index the uses of all scans. No decision depends on the order of scans and uses."""
         scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
         by_tag: _Grouped[str] = defaultdict(lambda: defaultdict(list))
@@ -224,6 +259,7 @@ class UsageIndex:
             ),
             running=frozenset(use.reference.repository for use in uses if use.running),
             outside=outside or Outside(),
+            pulls=pulls,
         )
 
     @property
@@ -232,20 +268,23 @@ class UsageIndex:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One sentence for each waived kind and for each note on a cluster."""
+        """One sentence for each waived kind and for each note on a cluster, `dangers` among them."""
         of_clusters = (
             warning
             for scan in self.scans
             for warning in (
-                *(
-                    f"{scan.cluster}: {waived.kind} is waived ({waived.call}: {waived.seen.rstrip('.')}). "
-                    "Images used only by these objects count as unused."
-                    for waived in scan.waived
-                ),
+                *(_waived(scan, blocker) for blocker in scan.waived),
                 *(f"{scan.cluster}: {note}" for note in scan.notes),
             )
         )
         return (*of_clusters, *self.outside.warnings)
+
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        """One sentence for each waived kind that runs or starts pods."""
+        return tuple(
+            _waived(scan, blocker) for scan in self.scans for blocker in scan.waived if is_workload_kind(blocker.kind)
+        )
 
     def of_tag(self, repository: str, tag: str) -> tuple[ImageUse, ...]:
         """The uses that name this tag."""
@@ -282,6 +321,13 @@ class UsageIndex:
     def digests(self, repository: str) -> frozenset[Digest]:
         """Every digest of this repository that a use names."""
         return frozenset(self._by_digest.get(repository, ()))
+
+
+def _waived(scan: ClusterScan, blocker: Blocker) -> str:
+    return (
+        f"{scan.cluster}: {blocker.kind} is waived ({blocker.call}: {blocker.seen.rstrip('.')}). "
+        "Images used only by these objects count as unused."
+    )
 
 
 _REPOSITORIES_HELD = 32

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
+from acr_cleanup.emulator.authority import LOG_HOSTS, RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP
 from acr_cleanup.emulator.tokens import TokenSigner, read_claims
 from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, Directory, World
@@ -182,8 +182,14 @@ class _Entra:
             self._world.registry.audience.rstrip("/"),
             RESOURCE_MANAGER,
             AKS_SERVER_APP,
+            self._authority.log_analytics,
+            *(f"https://{host}" for host in LOG_HOSTS),
         }
-        if self._authority.canonical_audience(audience) not in known:
+        canonical = self._authority.canonical_audience(audience)
+        for part, code in self._world.directory.refused_audiences.items():
+            if part in canonical:
+                raise _Refusal(401, "invalid_client", code, "The request for this resource is refused.")
+        if canonical not in known:
             message = f"The resource principal named {audience} was not found in the tenant named Contoso."
             raise _Refusal(400, "invalid_resource", 500011, message)
         return audience

@@ -26,12 +26,14 @@ from acr_cleanup.records.parts import (
     Access,
     Count,
     Hash,
+    LeftOutRepositories,
     LoginServer,
     Moment,
     ObjectCount,
     Pushed,
     RecordedBlocker,
     RecordedPolicy,
+    RecordedPullLog,
     SchemaVersion,
     ShownDigest,
     ToolVersion,
@@ -122,6 +124,8 @@ class TagDecision(msgspec.Struct, frozen=True):
     decision: Literal["keep", "delete"]
     reasons: list[TagReason]
     """Every reason to keep the tag, strongest first; empty if it is to be deleted."""
+    governed_by: str = ""
+    """The name of the rule in `policy.rules` that governs the tag; empty for the top-level options."""
 
     def value(self, repository: str) -> Decision:
         """The decision as a value of the core. Reports of later versions may have further rules."""
@@ -129,7 +133,7 @@ class TagDecision(msgspec.Struct, frozen=True):
             KeepReason(cast("Rule", reason.rule), reason.detail, tuple(use.value(repository) for use in reason.uses))
             for reason in self.reasons
         )
-        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons))
+        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons), self.governed_by)
 
 
 class UntaggedDecision(msgspec.Struct, frozen=True):
@@ -207,6 +211,16 @@ class ReadCluster(msgspec.Struct, frozen=True):
     """Remarks about the cluster."""
     read_at: Moment | None
     """When a usage snapshot of the cluster was made; null if this run read the cluster itself."""
+
+
+class WaitingItems(msgspec.Struct):
+    """Candidates for deletion that are on probation until the same day."""
+
+    deletable_from: str
+    """The day, such as `2026-11-19`."""
+    tags: Count
+    untagged: Count
+    """Untagged manifests."""
 
 
 class OtherPuller(msgspec.Struct):
@@ -342,6 +356,12 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    left_out: list[LeftOutRepositories] | None = None
+    """The repositories that the plan left out; null if the registry does not list its repositories."""
+    pull_log: RecordedPullLog | None = None
+    """null if the log was not read."""
+    probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
+    """What is on probation, by day, if anything is."""
     may_pull: list[OtherPuller] = []
     """Who else may pull from the registry. Images that only they use count as unused."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import Evidence, Scope
+from acr_cleanup.core.policy import Evidence
+from acr_cleanup.core.retention import Scope
 from acr_cleanup.reports import words
 from acr_cleanup.reports.answer import DELETED_STYLE, KEPT_STYLE, MISSING_STYLE, Answer, Fact, authored_first, tag_rows
 from acr_cleanup.reports.explanation import Circumstances
@@ -25,7 +26,14 @@ def explain_repository(evidence: Evidence, *, everything: bool = False) -> Answe
         facts=_contents(plan, len(inventory.manifests)),
         notes=() if runners else (_not_running(evidence.policy.scope),),
         runners=runners,
-        tags=tag_rows(plan.decisions, evidence.now, lambda _: ("would be deleted", "unused and old enough")),
+        tags=tag_rows(
+            plan.decisions,
+            evidence.now,
+            lambda decision: (
+                "would be deleted",
+                words.plain(f"unused and old enough{evidence.policy.rule(decision.governed_by).note}"),
+            ),
+        ),
         blockers=evidence.usage.blockers,
         warnings=circumstances.warnings(),
         run=circumstances.clusters(),

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
+from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import RULES, Rule
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import day
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.plan_words import warning_text
-from acr_cleanup.reports.rows import Affected, KeptGroup, KeptTag, Row, group_title, newest_first, untagged_title
+from acr_cleanup.reports.rows import (
+    Affected,
+    KeptGroup,
+    KeptTag,
+    Row,
+    depends_on_rule,
+    group_title,
+    newest_first,
+    untagged_title,
+)
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import used_by
 
 _INCOMPLETE = "Verification incomplete: {}"
 _NOT_OURS = " (not deleted by this run)"
+_DAYS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,11 @@ class View:
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
 
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        """What the user gave up, and should not: kinds that run or start pods."""
+        return self.result.plan.usage.dangers
+
     @cached_property
     def broken(self) -> tuple[Affected, ...]:
         """References that the verification found broken, those in use first."""
@@ -111,6 +128,32 @@ class View:
         return (
             f"Verified after deleting: all {proof.references:,} references in use ({repositories}) can still be pulled."
         )
+
+    @property
+    def probation(self) -> str:
+        """What is on probation and until when, as a sentence; "" if nothing is."""
+        tags, untagged = self.waiting
+        days = sorted(tags | untagged)
+        if not days:
+            return ""
+        items = [words.count(tags.total(), "tag")] if tags else []
+        items += [words.count(untagged.total(), "untagged manifest")] if untagged else []
+        start = f"{words.listing(items)} on probation"
+        now = self.result.plan.created_at
+        if len(days) == 1:
+            return f"{start}, deletable from {day(days[0], now)}."
+        shown = [f"{tags[date] + untagged[date]:,} from {day(date, now)}" for date in days[:_DAYS_SHOWN]]
+        later = sum(tags[date] + untagged[date] for date in days[_DAYS_SHOWN:])
+        return f"{start}, deletable: {words.listing([*shown, *([f'{later:,} later'] if later else [])])}."
+
+    @cached_property
+    def waiting(self) -> tuple[Counter[date], Counter[date]]:
+        """How many tags, and how many untagged manifests, are on probation until each day."""
+        tags, untagged = Counter[date](), Counter[date]()
+        for tally in self.result.plan.tallies:
+            tags.update(tally.waiting)
+            untagged.update(tally.untagged_waiting)
+        return tags, untagged
 
     @property
     def freed_title(self) -> str:
@@ -195,12 +238,18 @@ class View:
         )
 
     @cached_property
+    def planned_deleted(self) -> int:
+        """The deleted tags that were planned, without kept ones that the registry took along."""
+        deleted = (outcome for outcome in self.result.outcomes if outcome.kind is OutcomeKind.DELETED)
+        return sum(outcome.tag is not None and outcome.detail != TAKEN for outcome in deleted)
+
+    @cached_property
     def rows(self) -> tuple[Row, ...]:
         """One row for each repository, in the order of the plan."""
-        deleted: defaultdict[str, int] = defaultdict(int)
-        for outcome in self.result.outcomes:
-            if outcome.kind is OutcomeKind.DELETED:
-                deleted[outcome.repository] += outcome.tag is not None
+        tags = [outcome for outcome in self.result.outcomes if outcome.tag is not None]
+        deleted = Counter(outcome.repository for outcome in tags if outcome.kind is OutcomeKind.DELETED)
+        # Kept tags that the registry deleted together with a manifest of this run.
+        taken = Counter(outcome.repository for outcome in tags if outcome.detail == TAKEN)
         rows = []
         for tally in self.result.plan.tallies:
             planned, name = tally.planned, tally.repository
@@ -210,8 +259,8 @@ class View:
                     repository=name,
                     tags=tally.tags,
                     gone=gone,
-                    left=planned - gone,
-                    kept=tally.kept,
+                    left=planned - gone + taken[name],
+                    kept=tally.kept - taken[name],
                     in_use=tally.in_use,
                     bytes=self.result.freed(tally) if self.acted else tally.size,
                     error=tally.error,
@@ -284,12 +333,12 @@ class View:
         return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
-        """The kept tags, grouped by their strongest reason, in the order of the rules."""
+        """The kept tags, by their strongest reason and the rule of the policy that it depends on."""
         policy = self.result.plan.policy
-        groups: defaultdict[Rule, list[KeptTag]] = defaultdict(list)
+        groups: defaultdict[tuple[Rule, str], list[KeptTag]] = defaultdict(list)
         for decision in repository.kept:
             first, *others = decision.reasons
-            groups[first.rule].append(
+            groups[first.rule, decision.governed_by if depends_on_rule(first.rule) else ""].append(
                 KeptTag(
                     name=decision.tag.name,
                     digest=decision.tag.digest,
@@ -297,12 +346,16 @@ class View:
                     detail=first.detail,
                     uses=first.uses,
                     also=tuple(reason.rule for reason in others),
+                    governed_by=decision.governed_by,
                 )
             )
+        order = [(entry.id, rule.name) for entry in RULES for rule in (*policy.rules, policy.top)]
         return tuple(
-            KeptGroup(rule, group_title(rule, groups[rule], policy), tuple(newest_first(groups[rule])))
-            for rule in (entry.id for entry in RULES)
-            if groups[rule]
+            KeptGroup(
+                key[0], group_title(key[0], groups[key], policy, policy.rule(key[1])), tuple(newest_first(groups[key]))
+            )
+            for key in order
+            if key in groups
         )
 
     @cached_property

@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.settings.grammar import InvalidOption
 
 MAX_BYTES = 1024 * 1024
 """Room for about five thousand clusters. A larger file is not a configuration."""
@@ -59,6 +61,18 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     return tree, problems
 
 
+def parse_text(text: str) -> Any:
+    """Return the YAML of an input as a tree. Raises `InvalidOption`."""
+    problems: list[Problem] = []
+    try:
+        tree = _from_yaml(Path("input"), text, problems)
+    except ConfigurationError as error:
+        problems = [*error.problems]
+    for problem in problems:
+        raise InvalidOption(problem.seen, problem.remedy)
+    return tree
+
+
 def place(parts: Iterable[str | int]) -> str:
     """
     Return a place in the file as text. Keys that are not plain words are quoted.
@@ -82,7 +96,7 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise _unreadable(path, "There is no such file.", "Correct the path.") from error
+        raise _unreadable(path, "There is no such file.", path_remedy(path, "Correct the path.")) from error
     except IsADirectoryError as error:
         raise _unreadable(path, "This is a folder.", "Write the path of a file.") from error
     except OSError as error:

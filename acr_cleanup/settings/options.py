@@ -16,19 +16,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from acr_cleanup.access.clouds import Cloud
-from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
+from acr_cleanup.access.clouds import FEDERATION_AUDIENCE, Cloud
+from acr_cleanup.access.federation import TOOL_TIMEOUT, AuthType, LoginChoice
 from acr_cleanup.clusters.target import ClusterTarget, Waiver
 from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
+    from acr_cleanup.core.keep_list import KeepEntry
     from acr_cleanup.core.limits import Limits
+    from acr_cleanup.core.rule_set import PolicyRule
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -80,8 +82,12 @@ class Settings:
         "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with the "
         "AZURE_ variables of the environment. No other login is tried."
     )
-    audience: str = option(kinds.TEXT, FEDERATION_AUDIENCE, ways=Way.ACTION)(
-        "The audience of the job's token, as in the federated credential."
+    audience: str = option(kinds.TEXT, value=FEDERATION_AUDIENCE, ways=Way.ACTION)(
+        "The audience of the job's token, as in the federated credential. If it is empty, the one that the portal of the "
+        "cloud writes (api://AzureADTokenExchange, and with USGov or China at its end)."
+    )
+    login_timeout: int = option(kinds.COUNT, str(TOOL_TIMEOUT), ways=Way.FLAG | Way.FILE, purpose=Purpose.REGISTRY)(
+        "How many seconds to wait for a token of `az` or a similar tool that is logged in."
     )
     registry: RegistryHost = option(
         kinds.REGISTRY_URL, group=Group.FIRST, value=MISSING, ways=~Way.FILE, purpose=Purpose.REGISTRY
@@ -119,6 +125,10 @@ class Settings:
         "Object kinds to skip if they cannot be listed, as CLUSTER: KIND (production: rollouts.argoproj.io). Images used only "
         "by objects of that kind may be deleted."
     )
+    waive_workloads: tuple[Waiver, ...] = option(kinds.WAIVERS, purpose=Purpose.CLUSTERS)(
+        "As waive, for kinds that run or start pods (production: cronjobs), which waive does not skip. Images used only by "
+        "them may be deleted while they run."
+    )
     mirrors: tuple[tuple[str, str], ...] = option(kinds.MIRRORS, group=Group.KEEP, purpose=Purpose.CLUSTERS)(
         "Upstream registries whose images this registry mirrors, as HOST=FOLDER (docker.io=dockerhub); `.` is no folder. An "
         "image that a workload names there is kept here."
@@ -152,6 +162,14 @@ class Settings:
         "Read repositories, include-tags and exclude-tags as regular expressions (RE2) that must match the whole name. Write "
         "one per line: commas do not separate them."
     )
+    keep: tuple[KeepEntry, ...] = option(kinds.KEEP_LIST, group=Group.KEEP)(
+        "Images that are always kept, as REPOSITORY:TAG or REPOSITORY@DIGEST; each part may be a glob. A digest keeps its whole "
+        "image. In the file, an entry may have a reason, an owner and a last day (until). A flag or an input adds to the file."
+    )
+    rules: tuple[PolicyRule, ...] = option(kinds.RULES, group=Group.CLEAN, ways=~Way.FLAG, value=())(
+        "Rules for some tags, as a YAML list of name, repositories, tags, older_than, keep_last, keep_last_by and keep. The first "
+        "rule that matches a tag governs it; these options are the last rule."
+    )
     keep_last: int = option(kinds.COUNT, "0", Group.KEEP)(
         "How many of the newest tags of each repository are kept, whatever their age."
     )
@@ -161,6 +179,25 @@ class Settings:
     )
     keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
         "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
+    )
+    pulled_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP, purpose=Purpose.RIGHTS)(
+        "Tags that were pulled in this time are kept, such as 90d. It needs the registry's logs in a Log Analytics workspace "
+        "that reach back further. By default the logs are not read."
+    )
+    ignore_pulls_by: tuple[str, ...] = option(kinds.PULLERS, group=Group.KEEP)(
+        "Pulls that do not count for pulled-within: globs on the identity or the user agent (trivy/*). Pulls by acr-cleanup "
+        "itself never count."
+    )
+    used_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
+        "Keep what an earlier run saw in use less than this time ago, such as 14d. Needs ledger."
+    )
+    probation: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
+        "Delete only what was a candidate, unused and unchanged, in runs at least this long apart, such as 6d. What waits is "
+        "listed with its date. Needs ledger."
+    )
+    ledger: Path | None = option(kinds.PATH, group=Group.KEEP)(
+        "The file in which each run, also a dry run, writes what it saw for the next one. The job must keep it: see "
+        "docs/ledger.md."
     )
     delete_untagged: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
         "Also delete untagged manifests. The same rules apply; age counts from their last push."
@@ -206,6 +243,9 @@ class Settings:
     summary: bool = option(kinds.BOOLEAN, "true", ways=Way.PIPELINE, label="Publish the summary")(
         "Show the result on the page of the run. The report files are always written."
     )
+    artifact: str = option(kinds.TEXT, "acr-cleanup", ways=Way.PIPELINE)(
+        "The name of the artifact in which the workflow keeps the report folder. The summary says it."
+    )
     report_dir: Path = option(kinds.PATH, "acr-cleanup")("The folder for the report files.")
     log_level: LogLevel = option(kinds.choice(("debug", "info", "warning", "error")), "info", purpose=Purpose.REGISTRY)(
         "The lowest level of messages in the log."
@@ -221,6 +261,12 @@ class Settings:
         return RetentionPolicy(**{member.name: getattr(self, member.name) for member in fields(RetentionPolicy)})
 
     @property
+    def pull_window(self) -> timedelta | None:
+        """The longest window of pulls, of the top level and the rules; None if no pulls are read."""
+        windows = (self.pulled_within, *(rule.pulled_within for rule in self.rules))
+        return max((window for window in windows if window), default=None)
+
+    @property
     def limits(self) -> Limits:
         from acr_cleanup.core.limits import Limits  # noqa: PLC0415
 
@@ -228,7 +274,7 @@ class Settings:
 
     @property
     def login(self) -> LoginChoice:
-        return LoginChoice(self.auth_type, self.client_id, self.tenant_id, self.audience)
+        return LoginChoice(self.auth_type, self.client_id, self.tenant_id, self.audience, self.login_timeout)
 
 
 OPTIONS: tuple[Option, ...] = tuple(

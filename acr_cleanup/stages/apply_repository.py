@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 
 from acr_cleanup.concurrency import gather, unless_stopped
 from acr_cleanup.core.explanation import ManifestReasons
@@ -70,9 +70,14 @@ class RepositoryApply:
     deleted: set[Digest] = field(default_factory=set)
     """The manifests that this run has deleted here."""
     oldest_deleted: datetime | None = None
-    """The earliest push among the manifests that this run has deleted here."""
+    """The earliest first push among the manifests that this run has deleted here."""
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
+
+    @cached_property
+    def planned_digests(self) -> frozenset[Digest]:
+        """The manifests that the plan deletes here."""
+        return frozenset(step.digest for step in self.planned.steps if isinstance(step, DeleteManifest))
 
     async def run(self) -> None:
         """Run all steps. Failures become outcomes or blockers."""
@@ -106,7 +111,13 @@ class RepositoryApply:
             evidence = Evidence(inventory, usage, context.plan.policy, context.plan.created_at)
             decided = await unless_stopped(decide_repository(evidence, context.untagged_expire), context.stop)
             reasons = ManifestReasons(decided.evidence, decided.plan)
-            confirmed = confirm(steps, decided.plan, inventory, lambda digest: reasons.decision_on(digest).reasons)
+            confirmed = confirm(
+                steps,
+                decided.plan,
+                inventory,
+                lambda digest: reasons.decision_on(digest).reasons,
+                earlier=self.planned_digests,
+            )
             order = tuple(waves(confirmed.steps))
             context.on_inventory(inventory, usage)
         except UsageBlockedError as blocked:
@@ -288,15 +299,16 @@ class RepositoryApply:
             return kind, ""
         manifest = step.manifest
         may_refer = manifest.may_have_subject and not manifest.known
-        if kind is OutcomeKind.DELETED and manifest.updated_at is not None:
-            self.oldest_deleted = min(self.oldest_deleted or manifest.updated_at, manifest.updated_at)
+        created = manifest.created_at
+        if kind is OutcomeKind.DELETED and created is not None:
+            self.oldest_deleted = min(self.oldest_deleted or created, created)
         if kind is OutcomeKind.LOCKED and may_refer:
             # It is kept now, and the registry would delete it together with its subject. Its subject
             # was not read, so nothing more is deleted here before the next check reads it.
             self.checked_at = -LOOK_STAYS_FRESH
         # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
         # pushed after its subject.
-        after_subject = oldest is not None and (manifest.updated_at is None or oldest <= manifest.updated_at)
+        after_subject = oldest is not None and (created is None or oldest <= created)
         if kind is OutcomeKind.GONE and may_refer and after_subject:
             return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
         return kind, ""

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.mentions import MentionSource, NoMentions
+from acr_cleanup.core.pulls import NO_PULLS, PULL_LOG, PullLog
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import SERVICES, ClusterScan, ImageUse, Outside, UsageIndex
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.runtimes.base import Progress
+from acr_cleanup.stages.cache_rules import CacheRules, mirrors_of
 
 if TYPE_CHECKING:
     from acr_cleanup.clusters.images.pod_specs import Findings
@@ -56,6 +59,10 @@ class UsageSources(Protocol):
         """
         ...
 
+    async def read_pulls(self, now: datetime) -> tuple[PullLog, Outside]:
+        """Read what the log of the registry shows as pulled, if it is to be read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceChoice:
@@ -89,14 +96,19 @@ class ConfiguredClusters:
     waive: tuple[Waiver, ...] = ()
     mirrors: Mapping[str, str] = field(default_factory=dict)
     """Upstream host -> folder of the registry."""
-    read_cache_rules: Callable[[], Awaitable[Mapping[str, str]]] | None = None
-    """Asks for the cache rules of the registry, which are mirrors too."""
+    cache_rules: CacheRules | None = None
+    """The cache rules of the registry, which are mirrors too."""
     ignore_kinds: frozenset[str] = frozenset()
     """Kinds that describe images and do not need them."""
     subscriptions: tuple[str, ...] = ()
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
     services: ServiceChoice = ServiceChoice()
+    pulled_within: timedelta | None = None
+    """None: the log of the registry is not read."""
+    ignore_pulls_by: tuple[str, ...] = ()
+    shows_addresses: bool = False
+    """Show the addresses of clients that pulled."""
 
     async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         # The SDKs take more than a second to import; a wrong configuration must not wait for them.
@@ -111,8 +123,7 @@ class ConfiguredClusters:
             progress("clusters", done, len(self.targets), f"{scan.cluster}: {summary}")
 
         progress("clusters", 0, len(self.targets), "")
-        rules = await self.read_cache_rules() if self.read_cache_rules is not None and repositories else {}
-        names = Names.of(self.registry, repositories, {**rules, **self.mirrors})
+        names = self._names(repositories, await self._read_rules(repositories))
         scans = await scan_clusters(
             self.targets,
             Search(names, self.helm_history, self.ignore_kinds),
@@ -124,6 +135,12 @@ class ConfiguredClusters:
             replace(scan, resource_id=target.resource_id or scan.resource_id)
             for target, scan in zip(self.targets, scans, strict=True)
         )
+
+    async def _read_rules(self, repositories: Collection[str]) -> Sequence[Resource] | None:
+        return await self.cache_rules.read() if self.cache_rules is not None and repositories else None
+
+    def _names(self, repositories: Collection[str], rules: Sequence[Resource] | None) -> Names:
+        return Names.of(self.registry, repositories, {**mirrors_of(rules), **self.mirrors})
 
     async def find_unlisted(self) -> Outside:
         from acr_cleanup.clusters.unlisted import find_unlisted  # noqa: PLC0415
@@ -139,8 +156,9 @@ class ConfiguredClusters:
         from acr_cleanup.services.reader import ServiceSearch  # noqa: PLC0415
         from acr_cleanup.services.scan import read_services  # noqa: PLC0415
 
+        rules = await self._read_rules(repositories)
         known = await asyncio.to_thread(KnownClusters.of, self.targets)
-        texts = ServiceTexts(Names.of(self.registry, repositories, self.mirrors))
+        texts = ServiceTexts(self._names(repositories, rules))
         search = ServiceSearch(
             self.registry,
             subscriptions=self.subscriptions or known.subscriptions,
@@ -148,9 +166,10 @@ class ConfiguredClusters:
             only_these=bool(self.subscriptions),
             registry_subscription=self.services.registry_subscription,
             registry_group=self.services.registry_group,
+            cache_rules=rules,
             groups=self.services.groups,
             required=self.services.required,
-            waived=[waiver.kind for waiver in self.waive if waiver.cluster == SERVICES],
+            waived=self._waived_services - {PULL_LOG},
             revisions=self.services.revisions,
             site_snapshots=self.services.site_snapshots,
             known_clusters=known.ids | known.hosts,
@@ -159,6 +178,28 @@ class ConfiguredClusters:
         )
         scans, outside = await read_services(search, self.azure)
         return tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans), outside
+
+    @property
+    def _waived_services(self) -> frozenset[str]:
+        return frozenset(waiver.kind for waiver in self.waive if waiver.cluster == SERVICES)
+
+    async def read_pulls(self, now: datetime) -> tuple[PullLog, Outside]:
+        if not self.pulled_within:
+            return NO_PULLS, Outside()
+        from acr_cleanup.clusters.unlisted import searched_subscriptions  # noqa: PLC0415
+        from acr_cleanup.registry.pull_log import PullLogSearch, read_pull_log  # noqa: PLC0415
+
+        search = PullLogSearch(
+            self.registry,
+            self.pulled_within,
+            self.ignore_pulls_by,
+            self.services.registry_subscription,
+            self.services.registry_group,
+            await asyncio.to_thread(searched_subscriptions, self.targets, self.subscriptions),
+            waived=PULL_LOG in self._waived_services,
+            addresses=self.shows_addresses,
+        )
+        return await read_pull_log(search, self.azure, now)
 
 
 @dataclass
@@ -191,17 +232,20 @@ async def read_usage(
     clock: Callable[[], datetime],
     *,
     planned: bool = False,
+    registry: RegistryHost | None = None,
 ) -> UsageIndex:
     """
-    Scan all clusters, read services, and search for unlisted clusters, side by side.
+    Scan all clusters, read services and pulls, and search for unlisted clusters, side by side.
 
     names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
         that are used, and for what else names these. No other repository can lose anything.
     planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
+    registry: a warning says if no object names it.
     """
     read_at = clock()
     scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()
-    outside, beside = Outside(), Outside()
+    outside, beside, of_log = Outside(), Outside(), Outside()
+    pulls = NO_PULLS
 
     async def read() -> None:
         nonlocal scans, services, beside
@@ -221,9 +265,44 @@ async def read_usage(
         nonlocal outside
         outside = await sources.find_unlisted()
 
-    jobs = [read] if planned and not sources.unlisted_block else [read, find_unlisted]
+    async def read_pulls() -> None:
+        nonlocal pulls, of_log
+        pulls, of_log = await sources.read_pulls(read_at)
+
+    jobs = [read, read_pulls] if planned and not sources.unlisted_block else [read, read_pulls, find_unlisted]
     await gather(jobs, limit=len(jobs))
-    return UsageIndex.of((*scans, *services), read_at, outside + beside)
+    outside += beside + of_log
+    if registry is not None:
+        outside += Outside(warnings=unnamed_registry(scans, services, registry))
+    return UsageIndex.of((*scans, *services), read_at, outside, pulls)
+
+
+def unnamed_registry(
+    scans: Sequence[ClusterScan], services: Sequence[ClusterScan], registry: RegistryHost
+) -> tuple[str, ...]:
+    """
+    Return a warning if everything was read, and nothing of it names the registry.
+
+    Without it, a run with the registry of another environment would succeed for ever, and delete nothing.
+    """
+    everything = (*scans, *services)
+    if not scans or any(scan.uses or scan.blockers or _may_name(scan) for scan in everything):
+        return ()
+    seen = f"No object of any cluster names {registry.login_server}"
+    others = sorted({host for scan in scans for host in scan.registries})
+    if not others:
+        return (f"{seen}. Check that the registry and the clusters belong together.",)
+    name = registry.login_server.partition(".")[0].partition("-")[0]
+    own = [host for host in others if host.partition(".")[0].partition("-")[0] == name]
+    hint = f" If {own[0]} is this registry, configure that login server." if own else ""
+    return (f"{seen}. They name {', '.join(others)}. Check that the registry and the clusters belong together.{hint}",)
+
+
+def _may_name(scan: ClusterScan) -> bool:
+    if scan.names_registry is None:
+        # Read by a run command, or elsewhere: only what names the registry was handed over.
+        return not scan.mentions.is_empty
+    return scan.names_registry
 
 
 async def used_repositories(sources: UsageSources, progress: Progress) -> frozenset[str]:

@@ -36,6 +36,11 @@ class Uses:
     def digests_in(self, repository: str) -> set[str]:
         return {digest for name, digest in self.digests if name == repository}
 
+    @property
+    def mentioned_digests(self) -> set[str]:
+        """An object that contains a digest mentions it in every repository that has it."""
+        return {digest for _, digest in self.digests}
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -121,8 +126,8 @@ def newest_tags(repository: Repository, policy: Policy) -> set[str]:
     for names in groups.values():
         names.sort(key=lambda name: (repository.tags[name].updated, name))
         if images:
-            digests = list(dict.fromkeys(repository.tags[name].digest for name in reversed(names)))[: policy.keep_last]
-            kept.update(name for name in names if repository.tags[name].digest in digests)
+            releases = list(dict.fromkeys(repository.release(name) for name in reversed(names)))[: policy.keep_last]
+            kept.update(name for name in names if repository.release(name) in releases)
         else:
             kept.update(names[len(names) - min(policy.keep_last, len(names)) :])
     return kept
@@ -138,6 +143,8 @@ def keep_reason(name: str, repository: Repository, uses: Uses, policy: Policy, n
         return "used by tag"
     if any(tag.digest in repository.family(digest) for digest in uses.digests_in(repository.name)):
         return "used by digest"
+    if any(tag.digest in repository.family(digest) for digest in uses.mentioned_digests):
+        return "mentioned"
     if repository.name in uses.any_tag:
         return "maybe used"
     if repository.locked or ((tag.locked or manifest.locked) and not policy.include_locked):
@@ -164,7 +171,7 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
     repository = repository.with_readable_edges()
     reasons = {name: keep_reason(name, repository, uses, policy, now) for name in sorted(repository.tags)}
     tags = {name for name, reason in reasons.items() if not reason}
-    used = set[str]().union(*map(repository.family, uses.digests_in(repository.name)))
+    used = set[str]().union(*map(repository.family, uses.mentioned_digests))
 
     def old(manifest: Manifest) -> bool:
         return now - manifest.updated >= policy.older_than
@@ -191,13 +198,12 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
 
     manifests = {digest for digest in repository.manifests if candidate(digest)}
 
-    def has_own_rules(digest: str) -> bool:
-        """An image with a tag is no companion of its subject."""
-        return repository.manifests[digest].plain and bool(repository.tags_of(digest))
-
     def must_keep_tag(name: str) -> bool:
         digest = repository.tags[name].digest
-        subjects = {companion_of(name), None if has_own_rules(digest) else repository.manifests[digest].subject}
+        subjects = {
+            companion_of(name),
+            None if repository.has_own_rules(digest) else repository.manifests[digest].subject,
+        }
         return any(subject in repository.manifests and subject not in manifests for subject in subjects)
 
     def must_keep_manifest(digest: str) -> bool:
@@ -205,7 +211,7 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
         return not (
             repository.tags_of(digest) | repository.companion_tags(digest) <= tags
             and repository.parents(digest) | repository.referrers(digest) <= manifests
-            and (subject not in repository.manifests or subject in manifests or has_own_rules(digest))
+            and (subject not in repository.manifests or subject in manifests or repository.has_own_rules(digest))
         )
 
     def with_relatives(start: set[str]) -> set[str]:

@@ -14,8 +14,8 @@ from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy, Scope
 from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.space import Content, Space
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex

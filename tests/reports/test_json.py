@@ -11,8 +11,9 @@ import pytest
 
 from acr_cleanup import __version__
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
-from acr_cleanup.core.policy import Rule, Scope
+from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.retention import Scope
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.reports import json as report
 from tests.helpers import hostile_text as hostile

@@ -103,7 +103,8 @@ def test_all_values_of_action_are_strings() -> None:
 
 def test_action_is_a_container_without_arguments() -> None:
     """Process lists show arguments. Outputs of a container action have no `value`."""
-    assert action()["runs"] == {"using": "docker", "image": "Dockerfile"}
+    assert action()["runs"] == {"using": "docker", "entrypoint": "/app/entrypoint.py", "image": "Dockerfile"}
+    assert (ROOT / "entrypoint.py").read_text("utf-8").startswith("#!/opt/venv/bin/python -Iu\n")
     assert all(set(output) == {"description"} for output in action()["outputs"].values())
     assert action()["branding"] == {"icon": "trash-2", "color": "blue"}
 
@@ -115,7 +116,7 @@ def test_release_names_its_image_by_digest(tmp_path: Path) -> None:
     image = f"ghcr.io/org/acr-cleanup@sha256:{'0' * 64}"
     subprocess.run([str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=True)
     text = (tmp_path / "action.yml").read_text("utf-8")
-    assert yaml.safe_load(text) == action() | {"runs": {"using": "docker", "image": f"docker://{image}"}}
+    assert yaml.safe_load(text) == action() | {"runs": {**action()["runs"], "image": f"docker://{image}"}}
     assert text.endswith(" # v1.2.3\n")
     again = subprocess.run(
         [str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=False, capture_output=True
@@ -219,17 +220,21 @@ def test_example_passes_reviewed_plan_between_jobs() -> None:
     """The plan is applied from the path where the artifact is downloaded to."""
     (example,) = (example for example in EXAMPLES if len(example["jobs"]) > 1)
     plan, delete = example["jobs"]["plan"]["steps"], example["jobs"]["delete"]["steps"]
+    assert example["jobs"]["delete"]["if"] == "needs.plan.outputs.has-changes == 'true'"
     (upload,) = (step["with"] for step in plan if "upload-artifact" in str(step.get("uses")))
     (download,) = (step["with"] for step in delete if "download-artifact" in str(step.get("uses")))
     (dry,) = (step["with"] for step in plan if str(step.get("uses")).startswith("org/acr-cleanup@"))
     (real,) = (step["with"] for step in delete if str(step.get("uses")).startswith("org/acr-cleanup@"))
 
     assert upload == download == {"name": "acr-cleanup", "path": "acr-cleanup/"}
-    assert real == dry | {"dry-run": "false", "apply-plan": "acr-cleanup/plan.json"}
+    assert real == dry | {
+        "dry-run": "false", "apply-plan": "acr-cleanup/plan.json", "artifact": "acr-cleanup-deleted"
+    }  # fmt: skip
     # The download comes before the step that needs it.
     assert [str(step.get("uses")).partition("@")[0] for step in delete][1:] == [
         "actions/download-artifact",
         "org/acr-cleanup",
+        "actions/upload-artifact",
     ]
 
 

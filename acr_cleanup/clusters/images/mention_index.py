@@ -52,6 +52,10 @@ class MentionIndex:
         self._unpacked = lru_cache(maxsize=_UNPACKED_AT_ONCE)(self._unpack)
         self._of_key = lru_cache(maxsize=_KEYS_AT_ONCE)(self._file)
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self.objects or self._digests)
+
     def of(self, listed: ListedNames) -> RepositoryMentions:
         found = _Found(listed)
         keys = [key for key in _all_keys(listed.repository) if key in self._by_key]
