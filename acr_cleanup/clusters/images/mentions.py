@@ -254,7 +254,7 @@ class _Reader:
             finding.open = finding.open or text.field
         self._places -= 1
         if self._places < 0:
-            # A log may name it a hundred thousand times. Without a tag beside it, it may mean any.
+            # A log may contain the name a hundred thousand times. A bare name may then mean any tag.
             finding.open = finding.open or ("" if beside else text.field)
         elif not near.is_weak(text):
             self._near(finding, text, only_tag_keys=False)
@@ -280,7 +280,7 @@ class _Reader:
                 self._near(self._finding(f"{folder}/", folder, text), text, only_tag_keys=True)
 
     def _far_tags(self) -> None:
-        """Give the tags of fields like `imageTag`, which no name near them claims, to the images without a tag of their own."""
+        """Give the tags of fields like `imageTag` to images without a tag, unless such a field belongs to another image."""
         wanting = [
             finding
             for finding in self._found.values()

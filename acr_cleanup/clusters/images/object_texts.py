@@ -269,7 +269,7 @@ def _is_secret(variable: Mapping[Any, Any]) -> bool:
 
 def without_repetition(text: str) -> str:
     """
-    Cut a text that repeats itself from its beginning to its end. The neighbours of each name stay the same.
+    Cut a text that repeats itself from its beginning to its end. The neighbours of each name do not change.
 
     >>> len(without_repetition("image: web\\n" * 10_000)) < 5_000
     True
