@@ -86,7 +86,7 @@ class KeptGroup:
     @property
     def details(self) -> bool:
         """Must each tag show its own evidence? Ages and users are shown anyway."""
-        return not _said_by_title(self.rule) and len({tag.detail for tag in self.tags}) > 1
+        return not said_by_title(self.rule) and len({tag.detail for tag in self.tags}) > 1
 
 
 def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
@@ -117,9 +117,9 @@ def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) ->
     The common evidence of the tags if it is the same for all, otherwise the title of the rule.
     """
     details = {tag.detail for tag in tags}
-    return title(rule, policy) if _said_by_title(rule) or len(details) > 1 else details.pop()
+    return title(rule, policy) if said_by_title(rule) or len(details) > 1 else details.pop()
 
 
-def _said_by_title(rule: Rule) -> bool:
+def said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
     return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED, ChartGroup.PULLED)
