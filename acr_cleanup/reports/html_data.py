@@ -12,17 +12,18 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind
 from acr_cleanup.core.plan import Decision, RepositoryPlan
+from acr_cleanup.core.policy import RULES
 from acr_cleanup.core.references import short
 from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.markdown_rows import OUTCOME_LABELS
-from acr_cleanup.reports.rows import Row, said_by_title, tags_of_kept_manifests, title
+from acr_cleanup.reports.rows import Row, said_by_title, tags_of_kept_manifests
 from acr_cleanup.reports.users import users
 from acr_cleanup.reports.view import View
 
@@ -125,6 +126,8 @@ class PageData:
         self._edges = sorted({*_DAYS, limit} - {0})
         self._counts = {fate: Counter[int]() for fate in _FATES}
         self._unknown = 0
+        policy = view.result.plan.policy
+        self._titles = {entry.id: entry.describe(policy) for entry in RULES}
         # One look-up for each tag: there may be as many outcomes as tags.
         self._undeleted: dict[tuple[str, str], Outcome] = {
             (outcome.repository, outcome.tag): outcome
@@ -137,19 +140,21 @@ class PageData:
         """The table of repositories, the largest first, and the words of the page."""
         view, tallies = self._view, self._view.result.plan.tallies
         pairs = zip(view.rows, tallies, strict=True)
-        rows = sorted((_row(row, tally) for row, tally in pairs), key=lambda row: (-sum(row[6:9]), row[0]))
+        rows = sorted((_row(row, tally) for row, tally in pairs), key=lambda row: (-sum(row.bytes), row.name))
         shown, left = 0, self._budget * _REPOSITORIES
         for row in rows:
-            left -= len(to_json(row)) + 1
+            left -= len(to_json(row.values())) + 1
             if left < 0:
                 break
             shown += 1
-        hidden = rows[shown:]
-        others = ["", *(sum(row[place] for row in hidden) for place in range(1, 9)), ""] if hidden else None
+        hidden = [row.values() for row in rows[shown:]]
+        others = (
+            ["", *(sum(cast("int", row[place]) for row in hidden) for place in range(1, 9)), ""] if hidden else None
+        )
         verb = "deleted" if view.acted else "delete"
         block = to_json(
             {
-                "repositories": rows[:shown],
+                "repositories": [row.values() for row in rows[:shown]],
                 "others": others,
                 "hidden": len(hidden),
                 "cells": CELLS,
@@ -211,7 +216,8 @@ class PageData:
     def _block(self, repository: RepositoryPlan, budget: float, *, digests: bool) -> _Block:
         block = _Block(words.plain(repository.repository), budget)
         names = tags_of_kept_manifests(repository)
-        going, kept = [], []
+        going: list[_Decided] = []
+        kept: list[_Decided] = []
         for decision in repository.decisions:
             fate, note = self._fate(repository.repository, decision, names)
             self._count(decision, fate)
@@ -250,11 +256,10 @@ class PageData:
 
     def _reasons(self, decision: Decision) -> tuple[_Reason, ...]:
         reasons: list[_Reason] = []
-        policy = self._view.result.plan.policy
         for reason in decision.reasons:
             shown, hidden = users(reason, USERS)
             detail = "" if said_by_title(reason.rule) else words.plain(reason.detail)
-            reasons.append((title(reason.rule, policy), detail, tuple(map(words.plain, shown)), hidden))
+            reasons.append((self._titles[reason.rule], detail, tuple(map(words.plain, shown)), hidden))
         return tuple(reasons)
 
 
@@ -269,13 +274,35 @@ def _weight(tally: Tally) -> int:
     return tally.kept + 5 * tally.planned
 
 
-def _row(row: Row, tally: Tally) -> list[object]:
+class _Sizes(NamedTuple):
+    """One row of the table of repositories."""
+
+    name: str
+    tags: tuple[int, ...]
+    """Counts: all, deleted, planned but not deleted, kept, in use."""
+    bytes: tuple[int, int, int]
+    """Sizes: deleted, in use, kept without a use."""
+    error: str
+
+    def values(self) -> list[str | int]:
+        return [self.name, *self.tags, *self.bytes, self.error]
+
+
+def _row(row: Row, tally: Tally) -> _Sizes:
     kept = max(tally.listed_size - tally.used_size - row.bytes, 0)
-    counts = (row.tags, row.gone, row.left, row.kept, row.in_use, row.bytes, tally.used_size, kept)
-    return [words.plain(row.repository), *counts, words.plain(row.error)]
+    return _Sizes(
+        words.plain(row.repository),
+        (row.tags, row.gone, row.left, row.kept, row.in_use),
+        (row.bytes, tally.used_size, kept),
+        words.plain(row.error),
+    )
 
 
-def _ends_first(items: list[tuple[Decision, str, str]]) -> Iterator[tuple[Decision, str, str]]:
+_Decided = tuple[Decision, str, str]
+"""A decision, what happens to the tag, and a remark."""
+
+
+def _ends_first(items: list[_Decided]) -> Iterator[_Decided]:
     """The oldest, the newest, the second oldest, …: if the rest does not fit, both ends are shown."""
     order = sorted(
         items, key=lambda item: (item[0].tag.updated_at.timestamp() if item[0].tag.updated_at else 0, item[0].tag.name)
