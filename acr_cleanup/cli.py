@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     _add_collect(commands)
     _add_explain(commands)
     _add_permissions(commands)
+    _add_check(commands)
     _add_restore(commands)
     serve = commands.add_parser("demo", help="plan and apply on an embedded registry and clusters; no Azure needed")
     serve.add_argument("--serve", action="store_true", help="keep them running, to try every command by hand")
@@ -110,12 +111,8 @@ def _add_collect(commands: _Commands) -> None:
     command = _add_command(commands, "collect", text)
     _add_config(command)
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the snapshot")
-    command.add_argument(
-        "--only",
-        metavar="CLUSTER",
-        action="append",
-        help="read only this cluster of the configuration; may be repeated",
-    )
+    only = "read only this cluster of the configuration; may be repeated"
+    command.add_argument("--only", metavar="CLUSTER", action="append", help=only)
     command.add_argument(
         "--names", metavar="FILE", type=Path, help="the names of the registry, written by `acr-cleanup names`"
     )
@@ -157,6 +154,13 @@ def _add_permissions(commands: _Commands) -> None:
     )
     command.add_argument("--identity", metavar="OBJECT_ID", help="the object id of the identity that gets them")
     _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH | Purpose.RIGHTS)
+
+
+def _add_check(commands: _Commands) -> None:
+    command = _add_command(commands, "check", "log in, and show which parts and rights that a run needs are missing")
+    _add_config(command)
+    command.add_argument("--format", choices=("text", "json"), default="text", help="how to print it (default: text)")
+    _add_flags(command, Purpose.ALL)
 
 
 def _add_restore(commands: _Commands) -> None:
@@ -229,18 +233,12 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     # Import the SDKs only now: it takes more than a second, and a wrong configuration needs no SDK.
     from acr_cleanup.commands.run import run  # noqa: PLC0415
 
-    context = _context(parsed, settings.config_file)
-    return _wait(
-        run(
-            settings,
-            runtime,
-            environ,
-            dry_run=parsed.command == "plan",
-            context=context,
-            plan_file=out,
-            reviewed=reviewed,
-        )
-    )
+    options: dict[str, Any] = {
+        "context": _context(parsed, settings.config_file),
+        "plan_file": out,
+        "reviewed": reviewed,
+    }
+    return _wait(run(settings, runtime, environ, dry_run=parsed.command == "plan", **options))
 
 
 def _reviewed(parsed: argparse.Namespace) -> ReviewedPlan | None:
@@ -291,6 +289,13 @@ def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return _wait(permissions(settings, _terminal(settings), environ, request))
 
 
+def _check(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    settings = _settings(parsed, environ)
+    from acr_cleanup.commands.check import check  # noqa: PLC0415
+
+    return _wait(check(settings, _terminal(settings), environ, as_json=parsed.format == "json"))
+
+
 def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from acr_cleanup.commands.restore import read, restore  # noqa: PLC0415
     from acr_cleanup.settings.load import load_settings  # noqa: PLC0415
@@ -317,6 +322,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
     "names": _names,
     "explain": _explain,
     "permissions": _permissions,
+    "check": _check,
     "restore": _restore,
 }
 

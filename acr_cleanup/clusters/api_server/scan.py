@@ -22,7 +22,7 @@ import msgspec
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.connection import Connection
-from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, SECRET, discover
 from acr_cleanup.clusters.api_server.list_rights import ListRights, or_waive_it, rule_to_add
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, Page, has_helm_objects, open_page
 from acr_cleanup.clusters.images.finder import Finder
@@ -51,7 +51,6 @@ _MOST_PAGES = 100_000
 # After so many seconds of decoding, let other tasks run: their responses are waiting.
 _DECODING_SECONDS = 0.01
 _MOST_NOTES = 20
-SECRET = Kind("Secret", "secrets", "")
 LOG_IN = "logging in to the API server"
 REMEDY_LOG_IN = (
     "Check that the identity, its tenant and the cluster belong together, and that the login has not expired."
