@@ -63,11 +63,12 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     }
 
     async def run(verb: str, folder: str = "", output: int | None = None) -> int:
-        # -P: do not import a package of the same name from the current folder.
-        reports = str(config.parent / (folder or verb))
-        arguments = ("-P", "-m", "acr_cleanup", verb, str(config), "--report-dir", reports)
+        # Not as a module: the reports then recommend `acr-cleanup`, which users can type. -P: do not import a
+        # package of the same name from the current folder.
+        start = "from acr_cleanup.cli import entry; entry()"
+        arguments = ("-P", "-c", start, verb, config.name, "--report-dir", folder or verb)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=environment, stdout=output, stderr=output
+            sys.executable, *arguments, env=environment, cwd=config.parent, stdout=output, stderr=output
         )
         return await process.wait()
 
@@ -131,10 +132,14 @@ async def _serve(emulator: Emulator, config: Path, command: str) -> None:
     stop = asyncio.Event()
     for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    print("Contoso is running. In another terminal, run:\n")
-    for name, value in emulator.environment().items():
+    variables = emulator.environment()
+    print("Contoso is running. In another terminal, start a shell for it (`sh`), and run:\n")
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
-    print(f"\n{command} plan {shlex.quote(str(config))}\n\nPress Ctrl-C to stop.", flush=True)
+    print(f"\n{command} plan {shlex.quote(str(config))}\n")
+    # They would send later commands, also of other programs, to Contoso.
+    print("Leave that shell with `exit`, which brings back your own variables. Without one, remove them:\n")
+    print(f"unset {' '.join(variables)}\n\nPress Ctrl-C to stop Contoso.", flush=True)
     await stop.wait()
 
 

@@ -177,7 +177,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.registry,
         settings.clusters,
         settings.helm_history,
-        settings.waive,
+        (*settings.waive, *(replace(waiver, workloads=True) for waiver in settings.waive_workloads)),
         dict(settings.mirrors),
         CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
@@ -265,7 +265,7 @@ async def clean(
                 runtime.log(Level.INFO, f"Exact sizes: read {read:,} manifests, with one request each.")
             if run.plan.has_changes:
                 run.undo = await unless_stopped(connections.read_soft_delete(), stop)
-                if run.undo.text:
+                if run.undo.text and not run.undo.final:
                     runtime.log(Level.INFO, run.undo.text)
                 if not (dry_run or obstacles):
                     run.applied, run.proof = await _delete(run, connections, settings, runtime, stop, clock)
@@ -304,6 +304,7 @@ async def clean(
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,
+        final=run.undo.final,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
         ledger=run.ledger.described if run.ledger is not None else "",

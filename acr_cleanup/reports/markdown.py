@@ -100,11 +100,14 @@ class Summary:
         part = "" if shard.is_whole else f" · shard {shard}"
         yield (0, 0), f"{HEADING} · {words.code(self.result.plan.registry)}{part}"
         yield (0, 1), self._verdict(view)
+        for danger in view.dangers[: self.notes]:
+            yield (0, 1), self.context.dialect.verdict(Tone.BAD, words.prose(danger, 600))
         path, which = view.reviewed
         if which:
             yield (0, 1), f"Applies the reviewed plan {words.code(path)} ({which}). Only what it lists is deleted."
         if self.result.undo:
-            yield (0, 1), words.prose(self.result.undo)
+            undo = words.prose(self.result.undo)
+            yield (0, 1), self.context.dialect.verdict(Tone.WARNING, undo) if self.result.final else undo
         if waiting := f"⏳ {view.probation} {self.result.ledger}" if view.probation else self.result.ledger:
             yield (0, 1), waiting
         yield from (((1, 0), text) for text in self._problems(view))
@@ -349,7 +352,17 @@ class Summary:
             yield "\n".join(["### Next steps", "", *steps])
         if self.context.files:
             keep = f" {words.prose(self.context.keep_files)}" if self.context.keep_files else ""
+            if self.context.artifact:
+                keep += f" Artifact: {words.code(self.context.artifact)}."
             yield f"Reports: {', '.join(words.code(path) for path in self.context.files)}.{keep}"
+        counts = self.result.counts
+        if view.acted and not view.broken and (counts.deleted or counts.deleted_manifests):
+            yield f"To restore what was deleted: {words.code(view.restore_command(self.context), 2000)}{self._from_artifact()}"
+
+    def _from_artifact(self) -> str:
+        if not self.context.artifact:
+            return ""
+        return f", with the files of the artifact {words.code(self.context.artifact)} of this run"
 
     def _rest(self, total: int, what: str = "") -> list[str]:
         """The last item of a list of `total` items, which counts those beyond `notes`."""

@@ -158,7 +158,7 @@ class TextReport(TextPage):
             yield fact("Check", view.verification)
         if view.size_note:
             yield fact("Sizes", view.size_note)
-        if result.undo:
+        if result.undo and not result.final:
             yield fact("Undo", words.plain(result.undo, 1000))
         if result.ledger:
             yield fact("Ledger", result.ledger)
@@ -312,11 +312,16 @@ class TextReport(TextPage):
             yield from self._hidden(len(notes) - self.names, "", 2)
 
     def _warnings(self, view: View) -> Iterator[Block]:
-        if not view.warnings:
+        if not (view.warnings or self.result.final):
             return
         yield heading("Warnings", "bold yellow")
+        if self.result.final:
+            yield Line((("- ", ""), (words.plain(self.result.undo, 600), "yellow")), 2)
         shown = view.warnings[: self.names]
-        yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in shown)
+        yield from (
+            Line((("- ", ""), (words.plain(warning, 600), "bold red" if warning in view.dangers else "")), 2)
+            for warning in shown
+        )
         yield from self._hidden(len(view.warnings) - len(shown), "warning", 2)
 
     def _next(self, view: View) -> Iterator[Block]:

@@ -75,6 +75,11 @@ class View:
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
 
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        """What the user gave up, and should not: kinds that run or start pods."""
+        return self.result.plan.usage.dangers
+
     @cached_property
     def broken(self) -> tuple[Affected, ...]:
         """References that the verification found broken, those in use first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import AuthType
 from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.access.network import environment_problems
+from acr_cleanup.clusters.api_server.kubeconfig_file import kubeconfig_files
 from acr_cleanup.clusters.target import Access, ClusterTarget
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
@@ -202,8 +204,10 @@ class _Loader:
 
     def _kubeconfig(self, key: str, values: Mapping[str, Any], folder: Path) -> KubeconfigCluster:
         try:
-            path = folder / Path(values["kubeconfig"]).expanduser()
-            missing = not path.is_file()
+            # A list as in KUBECONFIG, if no file has this name.
+            parts = [folder / Path(part).expanduser() for part in kubeconfig_files(Path(values["kubeconfig"]))]
+            path = Path(os.pathsep.join(map(str, parts)))
+            missing = not any(part.is_file() for part in parts)
         except (RuntimeError, OSError, ValueError):
             # There is no home folder for `~`, or the system does not accept the path.
             path, missing = Path(values["kubeconfig"]), True
@@ -256,11 +260,12 @@ class _Loader:
         if any(path.startswith(("kubernetes_clusters", "clusters")) for path in self.broken):
             return
         keys = [*(target.key for target in clusters), SERVICES]
-        for waiver in self.values["waive"]:
+        named = [(key, waiver) for key in ("waive", "waive_workloads") for waiver in self.values[key]]
+        for key, waiver in named:
             if waiver.cluster not in keys:
                 seen = f"There is no cluster {shown(waiver.cluster)}.{did_you_mean(nearest(waiver.cluster, keys))}"
                 remedy = "Write the name that the cluster has in the configuration."
-                self.problems.append(Problem("waive", seen, remedy))
+                self.problems.append(Problem(key, seen, remedy))
 
     def _check_policy(self) -> None:
         for key in ("repositories", "include_tags"):

@@ -127,6 +127,10 @@ class Settings:
         "Object kinds to skip if they cannot be listed, as CLUSTER: KIND (production: rollouts.argoproj.io). Images used only "
         "by objects of that kind may be deleted."
     )
+    waive_workloads: tuple[Waiver, ...] = option(kinds.WAIVERS, purpose=Purpose.CLUSTERS)(
+        "As waive, for kinds that run or start pods (production: cronjobs), which waive does not skip. Images used only by "
+        "them may be deleted while they run."
+    )
     mirrors: tuple[tuple[str, str], ...] = option(kinds.MIRRORS, group=Group.KEEP, purpose=Purpose.CLUSTERS)(
         "Upstream registries whose images this registry mirrors, as HOST=FOLDER (docker.io=dockerhub); `.` is no folder. An "
         "image that a workload names there is kept here."
@@ -232,6 +236,9 @@ class Settings:
     )
     summary: bool = option(kinds.BOOLEAN, "true", ways=Way.PIPELINE, label="Publish the summary")(
         "Show the result on the page of the run. The report files are always written."
+    )
+    artifact: str = option(kinds.TEXT, "acr-cleanup", ways=Way.PIPELINE)(
+        "The name of the artifact in which the workflow keeps the report folder. The summary says it."
     )
     report_dir: Path = option(kinds.PATH, "acr-cleanup")("The folder for the report files.")
     log_level: LogLevel = option(kinds.choice(("debug", "info", "warning", "error")), "info", purpose=Purpose.REGISTRY)(

@@ -83,7 +83,8 @@ def test_run_as_a_github_runner_starts_it(image: str, contoso: Contoso, workspac
     }
     words = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     ran = run(
-        "docker", "run", "--rm", "--network", "host", "--workdir", "/github/workspace", *words,
+        "docker", "run", "--rm", "--network", "host", "--workdir", "/github/workspace",
+        "--entrypoint", "/app/entrypoint.py", *words,
         "-v", f"{workspace}:/github/workspace", "-v", f"{commands}:/github/file_commands", image,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
