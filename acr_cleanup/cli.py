@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from acr_cleanup import __version__
 from acr_cleanup.access.roles import FIND_CLUSTER, Command
+from acr_cleanup.commands import init_request
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.reports.context import Context
 from acr_cleanup.runtimes.base import Level, connect_log
@@ -27,12 +27,9 @@ from acr_cleanup.settings import OPTIONS, InputKind, Option, Settings, Way
 from acr_cleanup.settings.option import Group, Purpose
 
 if TYPE_CHECKING:
-    from acr_cleanup.records.reviewed_plan import ReviewedPlan
     from acr_cleanup.runtimes.terminal import Terminal
 
 DEFAULT_FILES = ("acr-cleanup.yaml", "acr-cleanup.yml", "acr-cleanup.json")
-
-_OBJECT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it  # noqa: SLF001
 
@@ -95,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_permissions(commands)
     _add_check(commands)
+    text = "find the registry and the clusters, and write configuration, scripts for trust and rights, and a pipeline"
+    init_request.add_arguments(_add_command(commands, "init", text))
     _add_restore(commands)
     serve = commands.add_parser("demo", help="plan and apply on an embedded registry and clusters; no Azure needed")
     serve.add_argument("--serve", action="store_true", help="keep them running, to try every command by hand")
@@ -223,9 +222,10 @@ def _schema() -> int:
 
 def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = _settings(parsed, environ)
-    reviewed = _reviewed(parsed)
+    from acr_cleanup.records.reviewed_plan import read  # noqa: PLC0415
     from acr_cleanup.reports import files  # noqa: PLC0415
 
+    reviewed = read(parsed.plan, "--plan") if getattr(parsed, "plan", None) is not None else None
     files.prepare_folder(settings.report_dir)
     if (out := getattr(parsed, "out", None)) is not None:
         files.prepare_file(out, "out", "the plan")
@@ -239,15 +239,6 @@ def _clean(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "reviewed": reviewed,
     }
     return _wait(run(settings, runtime, environ, dry_run=parsed.command == "plan", **options))
-
-
-def _reviewed(parsed: argparse.Namespace) -> ReviewedPlan | None:
-    """Return the reviewed plan of `apply --plan`. Raises `ConfigurationError`."""
-    if getattr(parsed, "plan", None) is None:
-        return None
-    from acr_cleanup.records.reviewed_plan import read  # noqa: PLC0415
-
-    return read(parsed.plan, "--plan")
 
 
 def _collect(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -278,10 +269,6 @@ def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     command, identity = Command(parsed.for_command), parsed.identity or ""
-    if identity and not _OBJECT_ID.fullmatch(identity):
-        seen = f"{identity!r} is not an object id."
-        remedy = "Give the GUID that this prints: az ad sp show --id CLIENT_ID --query id --output tsv"
-        raise ConfigurationError((Problem("--identity", seen, remedy),))
     settings = _settings(parsed, environ, needs_clusters=command in FIND_CLUSTER.commands)
     from acr_cleanup.commands.permissions import PermissionsRequest, permissions  # noqa: PLC0415
 
@@ -294,6 +281,14 @@ def _check(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from acr_cleanup.commands.check import check  # noqa: PLC0415
 
     return _wait(check(settings, _terminal(settings), environ, as_json=parsed.format == "json"))
+
+
+def _init(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from acr_cleanup.commands.init import init  # noqa: PLC0415
+    from acr_cleanup.runtimes.terminal import Terminal  # noqa: PLC0415
+
+    connect_log(runtime := Terminal(), Level.WARNING)
+    return init(init_request.InitRequest.of(parsed), runtime, environ)
 
 
 def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -323,6 +318,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
     "explain": _explain,
     "permissions": _permissions,
     "check": _check,
+    "init": _init,
     "restore": _restore,
 }
 

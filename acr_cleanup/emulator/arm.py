@@ -108,7 +108,7 @@ class ResourceManager:
         parts = [part for part in request.path.split("/") if part]
         low = [part.lower() for part in parts]
         provider = ["providers", *CLUSTERS.lower().split("/")]
-        if (body := await self._services.graph(request, claims)) is not None:
+        if (body := await self._services.of_tenant(request, claims)) is not None:
             return self._reply(body)
         if low[:1] != ["subscriptions"] or len(parts) < 2:
             raise ArmError(404, "NotFound", f"No HTTP resource was found that matches the request URI '{request.url}'.")
