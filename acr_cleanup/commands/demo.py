@@ -24,6 +24,8 @@ from acr_cleanup.concurrency import stop_signals
 from acr_cleanup.emulator.company import NIGHTLY, PULLED, contoso, last_week
 from acr_cleanup.emulator.server import Emulator
 from acr_cleanup.records.ledger_file import read_ledger, write_ledger
+from acr_cleanup.records.report import read_report
+from acr_cleanup.reports import words
 
 # Variables that could lead the tool to the real Azure, or change how it reaches the emulator.
 _FOREIGN = ("AZURE_", "ARM_", "ACTIONS_", "GITHUB_", "INPUT_", "SYSTEM_", "IDENTITY_", "MSI_")
@@ -99,6 +101,7 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     console.rule("[bold]1. What would be deleted?")
     code = await show("plan")
     if code == 0:
+        console.print(f"\n{_sum(config.parent / 'plan' / 'report.json', before)}", markup=False)
         console.rule("[bold]2. Delete it")
         code = await show("apply")
     console.rule("[bold]Result")
@@ -111,6 +114,17 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
         f"To try all commands yourself: {command} demo --serve"
     )
     return code
+
+
+def _sum(report: Path, tags: int) -> str:
+    """Say how the tags of the plan add up to those of the registry."""
+    run = read_report(report)
+    names = [name for part in run.left_out or () for name in part.examples]
+    planned = run.counts.planned + run.counts.kept
+    return (
+        f"Of the {tags} tags of the registry, {run.counts.planned} would be deleted and {run.counts.kept} are kept. "
+        f"The other {tags - planned} are in {words.listing(names)}, which no cluster runs: out of scope, and kept."
+    )
 
 
 def _age(ledger: Path, login_server: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.plan_doubts import doubts
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
+from acr_cleanup.reports.policy_words import finding_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
@@ -85,6 +86,7 @@ async def run(
     context: Context | None = None,
     plan_file: Path | None = None,
     reviewed: ReviewedPlan | None = None,
+    print_json: Callable[[Iterable[str]], None] | None = None,
 ) -> int:
     """
     Do one run, publish its result, and return the exit code.
@@ -92,6 +94,7 @@ async def run(
     context: the commands and inputs that reports recommend.
     plan_file: receives the plan, besides the report files.
     reviewed: a reviewed plan; nothing beyond it is deleted.
+    print_json: receives report.json in pieces, instead of the report for people.
     """
     stop = Stop()
     # Signals are handled until the end: a second one must not interrupt the report.
@@ -108,6 +111,7 @@ async def run(
             summary=settings.summary,
             plan_file=plan_file,
             reviewed=reviewed.data if reviewed is not None else None,
+            print_json=print_json,
         )
         runtime.finish()
     if result.verdict is Verdict.CANCELLED:
@@ -300,6 +304,7 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
+            *map(finding_text, run.plan.findings),
             *(run.ledger.warnings if run.ledger is not None else ()),
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),

@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from acr_cleanup.core.policy import ChartGroup, in_words, keep_rule
+from acr_cleanup.core.policy import keep_rule
+from acr_cleanup.core.rule_words import ChartGroup, in_words
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 

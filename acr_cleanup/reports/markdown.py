@@ -25,6 +25,7 @@ from acr_cleanup.reports.markdown_rows import HEADING, OUTCOME_LABELS, list_item
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
+from acr_cleanup.reports.policy_tables import rule_table, scope_line
 from acr_cleanup.reports.pullers import PullerTable, puller_tables
 from acr_cleanup.reports.rows import MISSING_MEANS, Affected, Row
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
@@ -117,6 +118,7 @@ class Summary:
         yield from (((1, 4), text) for text in self._charts(view) if text)
         if view.rows:
             yield (1, 3), self._repositories(view)
+        yield from (((1, 3), table) for table in rule_table(self.result.plan))
         folds = self.context.dialect.folds
         if folds:
             yield from self._tags(view)
@@ -196,7 +198,9 @@ class Summary:
             *([f"{sum(scan.objects for scan in services):,}"] if services else []),
             words.elapsed(self.result.finished_at - self.result.started_at),
         ]
-        notes = [view.verification] if view.verification else []
+        line = scope_line(self.result.plan)
+        notes = [f"Scope: {line}."] if line else []
+        notes += [view.verification] if view.verification else []
         notes += [f"Sizes are {view.size_note}."] if view.size_note else []
         table = [table_row(header), table_row(["---:"] * len(header)), table_row(cells)]
         return "\n".join([*table, *(f"\n{words.markdown(note, 600)}" for note in notes)])
@@ -320,7 +324,8 @@ class Summary:
         title += f"; {untagged}" if (untagged := view.untagged(repository)) else ""
         total = len(gone) + len(left) + len(repository.kept)
         rows = islice(tag_rows(view, repository, gone, left), self.rows)
-        header = [table_row(["Tag", "Digest", "Pushed", "Decision", "Why"]), table_row([":---"] * 5)]
+        titles = ["Tag", "Digest", "Pushed", "Decision", "Why", *(["Rule"] if self.result.plan.policy.rules else [])]
+        header = [table_row(titles), table_row([":---"] * len(titles))]
         hidden = (f"\n{text}" for text in self._hidden(total - self.rows, "tag"))
         return self.context.dialect.folded(
             f"<code>{words.html(repository.repository)}</code>: {title}",

@@ -34,6 +34,7 @@ from acr_cleanup.settings.form import (
 )
 from acr_cleanup.settings.grammar import InvalidOption, did_you_mean, is_bare_name, nearest, shown
 from acr_cleanup.settings.options import DEFAULTS, Settings
+from acr_cleanup.settings.policy_lists import PolicyLists, named_rules, of_registry
 
 T = TypeVar("T")
 
@@ -85,6 +86,12 @@ class _Loader:
         self.cluster_entries = [*self._cluster_entries()]
         checked = check(INPUTS, inputs, self.use_regex, lambda key: key.replace("_", "-"), self.problems)
         self.problems += environment_problems(environ)
+        lists = PolicyLists(self._check, self.problems)
+        self.keep_entries = [
+            entry for given in (self.file, checked) for entry in lists.keep_entries(given.get("keep") or ())
+        ]
+        given_rules = checked.get("rules") if checked.get("rules") is not None else self.file.get("rules")
+        self.rules = [*lists.rules(given_rules or ())]
         self.broken = {problem.path for problem in self.problems}
         self.given = {key: value for key, value in self.file.items() if key in DEFAULTS}
         # An input with comments only is not given, so it does not replace the value of the file.
@@ -101,6 +108,7 @@ class _Loader:
         registry = self._registry(cloud)
         self._check_waivers(clusters)
         self._check_policy()
+        keep = of_registry(self.keep_entries, registry, self.problems)
         login = self._login() | {"audience": self.given.get("audience") or cloud.federation_audience}
         if self.problems or registry is None:
             raise ConfigurationError(tuple(self.problems), where=str(self.config) if self.config is not None else "")
@@ -109,6 +117,8 @@ class _Loader:
             "registry": registry,
             "clusters": clusters,
             "exclude_tags": self._exclude_tags(),
+            "keep": keep,
+            "rules": named_rules(self.rules, self.values["older_than"]),
             "cloud": cloud,
             "registry_subscription_id": self.registry_entry.get("subscription_id"),
             "registry_resource_group": self.registry_entry.get("resource_group"),

@@ -28,7 +28,9 @@ from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
+    from acr_cleanup.core.keep_list import KeepEntry
     from acr_cleanup.core.limits import Limits
+    from acr_cleanup.core.rule_set import PolicyRule
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -163,6 +165,14 @@ class Settings:
     use_regex: bool = option(kinds.BOOLEAN, "false")(
         "Read repositories, include-tags and exclude-tags as regular expressions (RE2) that must match the whole name. Write "
         "one per line: commas do not separate them."
+    )
+    keep: tuple[KeepEntry, ...] = option(kinds.KEEP_LIST, group=Group.KEEP)(
+        "Images that are always kept, as REPOSITORY:TAG or REPOSITORY@DIGEST; each part may be a glob. A digest keeps its whole "
+        "image. In the file, an entry may have a reason, an owner and a last day (until). A flag or an input adds to the file."
+    )
+    rules: tuple[PolicyRule, ...] = option(kinds.RULES, group=Group.CLEAN, ways=~Way.FLAG, value=())(
+        "Rules for some tags, as a YAML list of name, repositories, tags, older_than, keep_last, keep_last_by and keep. The first "
+        "rule that matches a tag governs it; these options are the last rule."
     )
     keep_last: int = option(kinds.COUNT, "0", Group.KEEP)(
         "How many of the newest tags of each repository are kept, whatever their age."
