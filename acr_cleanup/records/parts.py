@@ -72,6 +72,8 @@ class RecordedRule(msgspec.Struct):
     keep_last_by: str
     keep: bool
     """True if every tag that it governs is kept."""
+    pulled_within: str | UnsetType = UNSET
+    """What the log shows as pulled in this time was kept, besides that of the top level."""
 
     @classmethod
     def of(cls, rule: PolicyRule) -> Self:

@@ -333,10 +333,7 @@ class View:
         return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
-        """
-        The kept tags, grouped by their strongest reason and by the rule of the policy that it
-        depends on, in the order of both.
-        """
+        """The kept tags, by their strongest reason and the rule of the policy that it depends on."""
         policy = self.result.plan.policy
         groups: defaultdict[tuple[Rule, str], list[KeptTag]] = defaultdict(list)
         for decision in repository.kept:
