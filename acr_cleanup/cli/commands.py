@@ -144,11 +144,11 @@ def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    command, identity = Command(parsed.for_command), parsed.identity or ""
-    settings = settings_of(parsed, environ, needs_clusters=command in FIND_CLUSTER.commands)
     from acr_cleanup.commands.permissions import PermissionsRequest, permissions  # noqa: PLC0415
 
-    request = PermissionsRequest(parsed.format, command, identity)
+    command = Command(parsed.for_command)
+    request = PermissionsRequest(parsed.format, command, parsed.identity or "")
+    settings = settings_of(parsed, environ, needs_clusters=command in FIND_CLUSTER.commands)
     return _wait(permissions(settings, _terminal(settings), environ, request))
 
 

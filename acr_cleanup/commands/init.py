@@ -66,7 +66,7 @@ Ask = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class FoundInAzure:
-    """What the login sees. problems: subscriptions that could not be read; sentences."""
+    """The resources that the login sees. problems: subscriptions that could not be read; sentences."""
 
     registries: tuple[FoundResource, ...]
     clusters: tuple[FoundResource, ...]
@@ -74,7 +74,7 @@ class FoundInAzure:
 
 
 def from_stdin(question: str) -> str:
-    """Ask on stderr, and return the answer. Raises `ConfigurationError` if nobody can answer."""
+    """Ask on stderr, and return the answer. Raises `ConfigurationError` without an answer."""
     sys.stderr.write(f"{question} ")
     sys.stderr.flush()
     line = sys.stdin.readline() if sys.stdin is not None else ""

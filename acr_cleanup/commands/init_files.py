@@ -127,7 +127,8 @@ def _github_subject(setup: Setup) -> Iterator[str]:
         "Only jobs of this branch may log in. Ask GitHub how their subject begins: for repositories made or renamed since July "
         "2026 it has the ids of owner and repository."
     )
-    yield 'prefix=$(gh api "repos/$repository/actions/oidc/customization/sub" --jq \'.sub_claim_prefix // ""\' || true)'
+    # After a failure, gh prints the answer of GitHub on stdout.
+    yield 'prefix=$(gh api "repos/$repository/actions/oidc/customization/sub" --jq \'.sub_claim_prefix // ""\') || prefix='
     yield f'subject="${{prefix:-repo:$repository}}:ref:refs/heads/"{shlex.quote(setup.branch)}'
 
 

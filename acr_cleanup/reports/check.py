@@ -76,7 +76,7 @@ class CheckReport:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for style, line in self._lines():
-            # A command must stay one line, so that it can be copied.
+            # Do not wrap commands: they are copied.
             yield Text(line, style=style, overflow="ignore", no_wrap="`" in line)
 
     def as_json(self) -> str:

@@ -66,7 +66,7 @@ async def start(stage: Stage, request: InitRequest = REQUEST, *answers: str) -> 
     return InitRun(code, out.getvalue(), err.getvalue(), folder)
 
 
-def run_script(folder: Path, name: str, **environ: str) -> list[list[str]]:
+def run_script(folder: Path, name: str, *, gh: str = "", **environ: str) -> list[list[str]]:
     """Run a script with tools that only record their arguments, in a directory without the application."""
     tools, calls = folder.parent / "tools", folder.parent / "calls"
     tools.mkdir(exist_ok=True)
@@ -76,11 +76,14 @@ def run_script(folder: Path, name: str, **environ: str) -> list[list[str]]:
         f'  *"ad app create"*) echo 99999999-0000-0000-0000-000000000000 ;;\n  *"ad sp create"*) echo {IDENTITY_ID} ;;\n'
         "  *tenantId*) echo the-tenant ;;\nesac\n"
     )
+    github = f'case "$1" in api) {gh or "true"} ;; esac\n'
     for tool in ("az", "kubectl", "gh"):
         record = (
             f"for word in {tool} \"$@\"; do printf '%s\\037' \"$word\"; done >> {calls}; printf '\\036' >> {calls}\n"
         )
-        (tools / tool).write_text(f"#!/bin/sh\n{record}{answers if tool == 'az' else ''}")
+        (tools / tool).write_text(
+            f"#!/bin/sh\n{record}{answers if tool == 'az' else ''}{github if tool == 'gh' else ''}"
+        )
         (tools / tool).chmod(0o755)
     path = {"PATH": f"{tools}:{os.environ['PATH']}"}
     script = ["sh", str(folder / name)]
@@ -244,3 +247,20 @@ async def test_repository_is_that_of_the_clone(stage: Stage, remote: str) -> Non
     made = await start(stage, InitRequest(yes=True))
     assert "repository=contoso/shop\n" in made.text(TRUST)
     assert made.text(RIGHTS).startswith("set -eu")
+
+
+@pytest.mark.parametrize(
+    ("gh", "subject"),
+    [
+        ("echo repo:contoso@1/shop@2", "repo:contoso@1/shop@2:ref:refs/heads/main"),
+        ("echo; exit 0", "repo:contoso/shop:ref:refs/heads/main"),
+        ('echo "{\\"message\\": \\"Not Found\\"}"; exit 1', "repo:contoso/shop:ref:refs/heads/main"),
+        ("exit 127", "repo:contoso/shop:ref:refs/heads/main"),
+    ],
+)
+async def test_subject_begins_as_github_says(stage: Stage, gh: str, subject: str) -> None:
+    """Repositories made or renamed since July 2026 send the ids of owner and repository."""
+    made = await start(stage)
+    calls = await asyncio.to_thread(run_script, made.folder, TRUST, gh=gh)
+    (created,) = [call for call in calls if call[1:5] == ["ad", "app", "federated-credential", "create"]]
+    assert json.loads(created[-1])["subject"] == subject
