@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +20,8 @@ from acr_cleanup.reports.tone import Tone
 _LIMIT = 3000
 """Maximum characters of a text. A remedy may hold two commands with long resource ids."""
 _SHOWN = 200
+_COMMAND = re.compile(r"`([^`]+)`")
+_WORD = re.compile(r"(?:'[^']*'|[^\s'])+")
 
 
 class Mark(StrEnum):
@@ -76,8 +80,12 @@ class CheckReport:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for style, line in self._lines():
-            # Do not wrap commands: they are copied.
-            yield Text(line, style=style, overflow="ignore", no_wrap="`" in line)
+            text = line.lstrip()
+            indent = len(line) - len(text)
+            command, width = _COMMAND.fullmatch(text), max(20, options.max_width - indent)
+            lines = continued(command[1], width).splitlines() if command else textwrap.wrap(text, width) or [""]
+            # Not padded to the width: a space after the backslash would end the command.
+            yield from (Text(f"{' ' * indent}{part}", style=style, overflow="fold") for part in lines)
 
     def as_json(self) -> str:
         checks = [
@@ -113,3 +121,21 @@ def _item(check: Check) -> str:
     remedy = "<br>".join(words.prose(line, _LIMIT) for line in check.remedy.splitlines())
     text = f"- {_SIGNS[check.mark][2]} {words.prose(check.text, _LIMIT)}"
     return f"{text}<br>{remedy}" if remedy else text
+
+
+def continued(command: str, width: int) -> str:
+    """
+    Break a command into lines that a shell joins again: wrapped text could not be pasted.
+
+    >>> print(continued("az role create --role 'Cluster User' --scope /x", 24))
+    az role create --role \\
+      'Cluster User' \\
+      --scope /x
+    """
+    lines: list[str] = []
+    for word in _WORD.findall(command):
+        if lines and len(lines[-1]) + len(word) + 3 <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"  {word}" if lines else word)
+    return " \\\n".join(lines)
