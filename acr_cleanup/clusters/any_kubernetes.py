@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
-from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, read_kubeconfig, server_of
+from acr_cleanup.clusters.api_server.kubeconfig import api_server, read_kubeconfig, server_of
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.survey import survey_kinds
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, KubeconfigPlace, Search
@@ -39,5 +39,4 @@ def server_host(target: KubeconfigPlace) -> str:
 
 def _server(target: KubeconfigPlace, access: ClusterAccess) -> ApiServer:
     document = read_kubeconfig(target.kubeconfig)
-    options = ConnectionOptions.of(access.azure)
-    return api_server(document, target.context, folder=target.kubeconfig.parent, options=options)
+    return api_server(document, target.context, folder=target.kubeconfig.parent, options=access.options)

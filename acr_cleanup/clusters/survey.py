@@ -15,6 +15,7 @@ from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTarget
 from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import IdentityError
@@ -42,7 +43,7 @@ async def survey_clusters(
     `IdentityError`.
     """
     async with open_manager(azure) as manager:
-        access = ClusterAccess(azure, manager, patience)
+        access = ClusterAccess(ConnectionOptions.of(azure), manager, patience)
 
         async def survey(target: ClusterTarget) -> ClusterSurvey:
             result = await _survey(target, access)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 # Statuses that may pass. 500 is among them, because a failed conversion or authorisation webhook
 # causes it.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+# Bytes that aiohttp receives ahead of the reader. With its default of 64 KiB, a page of 3 MB would
+# stop and restart the connection fifty times.
+_BUFFER = 2 << 20
+# To one API server. More hardly shorten a scan. Each one costs a handshake, and its TLS buffer in
+# asyncio takes 256 KiB.
+_CONNECTIONS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class ApiServer:
     """
     How to connect to one API server.
 
+    context: the first TLS context to use.
+    fallbacks: load the contexts for a certificate that `context` does not trust, in this order.
     authorization: returns the `Authorization` header of the next request, or None to send none (the
         client certificate is the login then). It is called before each request, so that no token
         expires in the middle of a scan.
@@ -62,6 +70,7 @@ class ApiServer:
     authorization: Callable[[], Awaitable[str | None]]
     tls_server_name: str | None = None
     proxy: str | None = None
+    fallbacks: tuple[Callable[[], ssl.SSLContext], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,58 +121,47 @@ class Ask(Protocol):
 @asynccontextmanager
 async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     """Open the connections to this API server; they are closed with the context."""
-    # Imported late: both are slow to load, and a run that stops at its configuration needs neither.
+    # Imported late: it is slow to load, and a run that stops at its configuration does not need it.
     import aiohttp  # noqa: PLC0415
-    from kubernetes.aio.client import ApiClient, Configuration  # noqa: PLC0415
 
-    connector = aiohttp.TCPConnector(ssl=server.context)
-    configuration = Configuration(
-        host=server.url,
-        client_session_kwargs={
-            "connector": connector,
-            "cookie_jar": aiohttp.DummyCookieJar(),
-            # The client sets it to True, and then aiohttp reads ~/.netrc and refuses requests that
-            # carry a token.
-            "trust_env": False,
-            "middlewares": (_refuse_redirects(server.url),),
-        },
-        tls_server_name=server.tls_server_name,
-        proxy=server.proxy,
-    )
     timeout = aiohttp.ClientTimeout(
         total=patience.request, connect=2 * patience.connect, sock_connect=patience.connect, sock_read=patience.read
     )
-    failures = (aiohttp.ClientError, OSError, ValueError)  # a timeout is an OSError
+    # No `trust_env`: aiohttp would read ~/.netrc, and then refuse requests that carry a token.
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(_refuse_redirects(server.url),),
+        timeout=timeout,
+        read_bufsize=_BUFFER,
+    ) as session:
+        yield _Requests(server, patience, session).ask
 
-    async def send(
-        method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
-    ) -> tuple[HttpAnswer, str]:
-        headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
-        if authorization is not None:
-            headers["Authorization"] = authorization
-        # Not preloaded into models: they take eight times as long, and one malformed object would
-        # make its whole page unreadable.
-        response = await client.call_api(
-            method,
-            server.url + path,
-            header_params=headers,
-            body=body,
-            _request_timeout=timeout,
-            _preload_content=False,
-        )
-        content = await response.read()
-        return HttpAnswer(response.status, content, response.reason or ""), response.getheader("Retry-After", "")
+
+class _Requests:
+    """The requests to one API server, with the TLS context that trusts its certificate."""
+
+    def __init__(self, server: ApiServer, patience: Patience, session: aiohttp.ClientSession) -> None:
+        self._server = server
+        self._patience = patience
+        self._session = session
+        self._context = server.context
+        self._fallbacks = iter(server.fallbacks)
 
     async def ask(
-        method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
     ) -> HttpAnswer:
+        """Send one request, with retries. See `Ask`."""
+        import aiohttp  # noqa: PLC0415
+
+        patience = self._patience
         pause, timeouts, refused = patience.pause, 0, False
         for attempt in range(1, patience.attempts + 1):
             last = attempt == patience.attempts
-            authorization = await server.authorization()
+            authorization = await self._server.authorization()
             try:
-                answer, retry_after = await send(method, path, body, accept, authorization)
-            except failures as error:
+                answer, retry_after = await self._send(method, path, body, accept, authorization)
+            except (aiohttp.ClientError, OSError, ValueError) as error:  # a timeout is an OSError
                 timeouts += isinstance(error, TimeoutError)
                 # A wrong certificate or a wrong address stays wrong.
                 if (
@@ -171,7 +169,7 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
                     or timeouts >= patience.timeouts
                     or isinstance(error, aiohttp.ClientConnectorCertificateError | ValueError)
                 ):
-                    raise _unreachable(error, server) from error
+                    raise _unreachable(error, self._server) from error
                 retry_after = ""
             else:
                 # A token may expire between two pages, or its issuer may fail for a moment: try
@@ -184,11 +182,37 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
-    try:
-        async with ApiClient(configuration) as client:
-            yield ask
-    finally:
-        await connector.close()
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
+    ) -> tuple[HttpAnswer, str]:
+        """Send it once for each TLS context. Returns the response and its `Retry-After`."""
+        import aiohttp  # noqa: PLC0415
+
+        headers = {"Accept": accept, "User-Agent": "acr-cleanup", "Content-Type": "application/json"}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        while True:
+            context = self._context
+            try:
+                async with self._session.request(
+                    method,
+                    self._server.url + path,
+                    headers=headers,
+                    data=msgspec.json.encode(body) if body is not None else None,
+                    ssl=context,
+                    server_hostname=self._server.tls_server_name,
+                    proxy=self._server.proxy,
+                ) as response:
+                    content = await response.read()
+                    answer = HttpAnswer(response.status, content, response.reason or "")
+                    return answer, response.headers.get("Retry-After", "")
+            except aiohttp.ClientConnectorCertificateError:
+                # A concurrent request may already have changed to the next context.
+                if self._context is context:
+                    load = next(self._fallbacks, None)
+                    if load is None:
+                        raise
+                    self._context = load()
 
 
 def _refuse_redirects(url: str) -> aiohttp.ClientMiddlewareType:

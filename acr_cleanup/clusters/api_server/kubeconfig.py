@@ -2,7 +2,7 @@
 Reads from a kubeconfig how to connect to its API server, and never runs the programs that it names.
 
 A kubeconfig may name a program that prints a token (`exec`). It is never run: the author of the
-file chose it, and if it fails, the Kubernetes client continues anonymously. AKS writes kubelogin
+file chose it, and if it fails, some clients continue anonymously. AKS writes kubelogin
 there, which is replaced by a token of this run's own login. With any other program, the cluster
 cannot be read.
 https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
@@ -18,7 +18,7 @@ import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ import yaml
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer
+from acr_cleanup.clusters.api_server.trust import LoadContext, Trust
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -88,19 +89,18 @@ class ConnectionOptions:
     The values that all clusters share and that are not in a kubeconfig.
 
     token: returns tokens of this run's login.
-    trust: further CA files (or folders). A proxy that inspects TLS replaces the API server's
-        certificate, which the cluster's own CA then does not verify.
+    trust: the further authorities of the environment. The clusters share its contexts.
     proxy_for: returns the proxy of the environment for a URL. A `proxy-url` in the kubeconfig has
         precedence.
     """
 
     token: Token
-    trust: tuple[Path, ...] = ()
+    trust: Trust = field(default_factory=Trust)
     proxy_for: Callable[[str], str | None] = lambda _: None
 
     @classmethod
     def of(cls, azure: Azure) -> ConnectionOptions:
-        return cls(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
+        return cls(partial(access_token, azure.credential), Trust(azure.trust), azure.proxy_for)
 
 
 async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
@@ -137,9 +137,11 @@ def api_server(
     cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
     user = _named(document, "users", "user", chosen.get("user")) if chosen.get("user") else {}
     url = _server_url(name, cluster)
+    context, fallbacks = _tls(cluster, user, folder, options.trust)
     return ApiServer(
         url=url.rstrip("/"),
-        context=_tls(cluster, user, folder, options.trust),
+        context=context,
+        fallbacks=fallbacks,
         # As in client-go, no login is sent over plain HTTP, where it could be read on the way
         # (`kubectl proxy` needs none).
         authorization=_authorization(user, folder, options.token) if url.startswith("https://") else _anonymous,
@@ -195,30 +197,29 @@ def _optional(section: Mapping[str, Any], key: str) -> str | None:
 # -- TLS -------------------------------------------------------------------------------------------
 
 
-def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: tuple[Path, ...]) -> ssl.SSLContext:
+def _tls(
+    cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: Trust
+) -> tuple[ssl.SSLContext, tuple[LoadContext, ...]]:
+    """Return the first TLS context to use, and those for a certificate that it does not trust."""
     try:
         authority = _material(cluster, "certificate-authority", folder)
-        if authority is None:
-            context = ssl.create_default_context()
-        else:
-            context = ssl.create_default_context(cadata=authority.decode("ascii"))
-        # By default, Python 3.13 refuses certificates from the CAs of older clusters, which other
-        # clients accept.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        for path in trust:
-            context.load_verify_locations(**{"capath" if path.is_dir() else "cafile": str(path)})
-        if cluster.get("insecure-skip-tls-verify") is True:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-
         certificate = _material(user, "client-certificate", folder)
         key = _material(user, "client-key", folder)
-        if certificate is not None:
-            with _files(certificate, key or certificate) as (certificate_file, key_file):
-                context.load_cert_chain(certificate_file, key_file)
+        insecure = cluster.get("insecure-skip-tls-verify") is True
+
+        def change(context: ssl.SSLContext) -> None:
+            if insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if certificate is not None:
+                with _files(certificate, key or certificate) as (certificate_file, key_file):
+                    context.load_cert_chain(certificate_file, key_file)
+
+        own = authority.decode("ascii") if authority is not None else None
+        first, *fallbacks = trust.contexts(own, change if insecure or certificate is not None else None)
+        return first(), tuple(fallbacks)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise _failure(f"its certificates cannot be used ({quoted(error)}).") from error
-    return context
 
 
 def _material(section: Mapping[str, Any], key: str, folder: Path) -> bytes | None:
