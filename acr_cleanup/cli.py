@@ -53,7 +53,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
     Results go to stdout, progress and log to stderr.
     """
-    parsed = parser().parse_args(arguments)
+    parsed = parser(arguments).parse_args(arguments)
     if parsed.command == "schema":
         return _schema()
     try:
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from acr_cleanup.commands.demo import demo  # noqa: PLC0415  the only import of the emulator
 
             return _wait(demo(called_as(), serve=parsed.serve))
-        return _COMMANDS[parsed.command](parsed, environ)
+        return _COMMANDS[parsed.command][0](parsed, environ)
     except ConfigurationError as error:
         _show_problems(error)
         return 2
@@ -69,8 +69,12 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 130
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands. Its flags are made from the table of options."""
+def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """
+    Return the parser of all commands. Its flags are made from the table of options.
+
+    arguments: only the commands that occur in them get flags, which take time to make; None: all.
+    """
     result = argparse.ArgumentParser(
         prog="acr-cleanup",
         description="Deletes old images that no AKS cluster uses from one Azure container registry.",
@@ -90,7 +94,6 @@ def parser() -> argparse.ArgumentParser:
         else:
             reviewed = "a reviewed plan.json: delete only what it lists, and only if that is still valid"
             command.add_argument("--plan", metavar="FILE", type=Path, help=reviewed)
-        _add_flags(command, Purpose.ALL)
     _add_collect(commands)
     _add_explain(commands)
     _add_permissions(commands)
@@ -98,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("demo", help="plan and apply on an embedded registry and clusters; no Azure needed")
     serve.add_argument("--serve", action="store_true", help="keep them running, to try every command by hand")
     commands.add_parser("schema", help="print the JSON schema of the configuration file")
+    for name, (_, purposes) in _COMMANDS.items():
+        if arguments is None or name in arguments:
+            _add_flags(commands.choices[name], purposes)
     return result
 
 
@@ -119,12 +125,10 @@ def _add_collect(commands: _Commands) -> None:
     command.add_argument(
         "--names", metavar="FILE", type=Path, help="the names of the registry, written by `acr-cleanup names`"
     )
-    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS)
     text = "write the names of the registry into a file, for a collect that cannot reach the registry"
     command = _add_command(commands, "names", text)
     _add_config(command)
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the names")
-    _add_flags(command, Purpose.REGISTRY)
 
 
 def _add_explain(commands: _Commands) -> None:
@@ -135,7 +139,6 @@ def _add_explain(commands: _Commands) -> None:
     command.add_argument(
         "--report", metavar="FILE", type=Path, help="answer from the report.json of a run; read no cluster or registry"
     )
-    _add_flags(command, Purpose.ALL)
 
 
 def _add_permissions(commands: _Commands) -> None:
@@ -156,7 +159,6 @@ def _add_permissions(commands: _Commands) -> None:
         help="the command that needs them (default: apply)",
     )
     command.add_argument("--identity", metavar="OBJECT_ID", help="the object id of the identity that gets them")
-    _add_flags(command, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH | Purpose.RIGHTS)
 
 
 def _add_restore(commands: _Commands) -> None:
@@ -167,7 +169,6 @@ def _add_restore(commands: _Commands) -> None:
     )
     _add_config(command)
     command.add_argument("--dry-run", action="store_true", help="show what can be restored, and restore nothing")
-    _add_flags(command, Purpose.REGISTRY | Purpose.REQUESTS)
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -310,15 +311,16 @@ def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return _wait(restore(parsed.journal, recorded, settings, _terminal(settings), environ, dry_run=parsed.dry_run))
 
 
-_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
-    "plan": _clean,
-    "apply": _clean,
-    "collect": _collect,
-    "names": _names,
-    "explain": _explain,
-    "permissions": _permissions,
-    "restore": _restore,
+_COMMANDS: Mapping[str, tuple[Callable[[argparse.Namespace, Mapping[str, str]], int], Purpose]] = {
+    "plan": (_clean, Purpose.ALL),
+    "apply": (_clean, Purpose.ALL),
+    "collect": (_collect, Purpose.REGISTRY | Purpose.CLUSTERS),
+    "names": (_names, Purpose.REGISTRY),
+    "explain": (_explain, Purpose.ALL),
+    "permissions": (_permissions, Purpose.REGISTRY | Purpose.CLUSTERS | Purpose.SEARCH | Purpose.RIGHTS),
+    "restore": (_restore, Purpose.REGISTRY | Purpose.REQUESTS),
 }
+"""How each command runs, and for which parts of a run it has flags."""
 
 
 def _settings(parsed: argparse.Namespace, environ: Mapping[str, str], *, needs_clusters: bool = True) -> Settings:

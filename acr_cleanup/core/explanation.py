@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
+from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, Rule, Scope, eligible_repositories
+from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Reason, digests_in_use, reasons_to_keep
 from acr_cleanup.core.usage import ImageUse, UsageIndex

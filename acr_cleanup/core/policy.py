@@ -22,26 +22,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from acr_cleanup.core.choices import KeepLastOf, Scope
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
-from acr_cleanup.core.newest import KeepLastOf, counted_with, may_count, newest_tags
+from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import WHOLE, Shard, part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
-
-
-class Scope(StrEnum):
-    """The repositories that may lose tags."""
-
-    RUNNING = "running"
-    """Those named by a container of a pod, in at least one cluster."""
-    REFERENCED = "referenced"
-    """Those named by any object of a cluster, even if it is scaled to zero or suspended."""
-    ALL = "all"
-    """Every repository of the registry."""
-
 
 # The details of `locked`. Each kind of lock is removed in its own way, so reports tell them apart.
 REPOSITORY_LOCKED = "the repository is locked in the registry"

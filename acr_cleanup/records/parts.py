@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.choices import KeepLastOf, Scope
+from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker

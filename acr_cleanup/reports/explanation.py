@@ -11,11 +11,12 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 
+from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses, decide
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.newest import counted_with
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import RULES, Evidence, Rule, Scope, describe_duration
+from acr_cleanup.core.policy import RULES, Evidence, Rule, describe_duration
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.usage import ClusterScan

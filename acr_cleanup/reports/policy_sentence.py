@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from acr_cleanup.core.policy import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.choices import Scope
+from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.reports import words
 
 _SCOPES = {

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from acr_cleanup.access.clouds import Cloud
 from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
-from acr_cleanup.clusters.target import ClusterTarget, Waiver
-from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.policy import RetentionPolicy, Scope
-from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.choices import KeepLastOf, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
+    from acr_cleanup.clusters.target import ClusterTarget, Waiver
     from acr_cleanup.core.limits import Limits
+    from acr_cleanup.core.policy import RetentionPolicy
+    from acr_cleanup.core.references import RegistryHost
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -218,6 +218,8 @@ class Settings:
     @property
     def policy(self) -> RetentionPolicy:
         """What to keep. Each field of `RetentionPolicy` is an option of the same name."""
+        from acr_cleanup.core.policy import RetentionPolicy  # noqa: PLC0415
+
         return RetentionPolicy(**{member.name: getattr(self, member.name) for member in fields(RetentionPolicy)})
 
     @property

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from acr_cleanup.concurrency import gather
+from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Scope, eligible_repositories
+from acr_cleanup.core.policy import Evidence, RetentionPolicy, eligible_repositories
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, UsageIndex

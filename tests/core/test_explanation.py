@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.explanation import (
     ExplainedDecision,
     Explanation,
@@ -17,7 +18,7 @@ from acr_cleanup.core.explanation import (
 )
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, Scope
+from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.steps import DeleteManifest

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.limits import LimitRefusal, TooLargeShare, TooManyDeletions
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
@@ -14,7 +15,7 @@ from acr_cleanup.core.plan_warnings import (
     UnmeasuredSpace,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RetentionPolicy, Scope
+from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import short
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text

@@ -15,8 +15,9 @@ from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.clusters.target import Access
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
+from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.limits import Limits
-from acr_cleanup.core.policy import RetentionPolicy, Scope
+from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings import OPTIONS, FailOn, Settings

@@ -7,8 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acr_cleanup.core.choices import KeepLastOf
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.newest import KeepLastOf, counted_with
+from acr_cleanup.core.newest import counted_with
 from acr_cleanup.core.policy import (
     Evidence,
     RetentionPolicy,

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.policy import (
-    Evidence,
-    KeepReason,
-    RetentionPolicy,
-    Rule,
-    Scope,
-    eligible_repositories,
-    scope_reason,
-)
+from acr_cleanup.core.policy import Evidence, KeepReason, RetentionPolicy, Rule, eligible_repositories, scope_reason
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOTHING_EXCLUDED,
