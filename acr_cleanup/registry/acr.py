@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -20,13 +20,15 @@ from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
+from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import bodies, failures, wire
 from acr_cleanup.registry.edges import EdgeReader
 from acr_cleanup.registry.pace import Category, Pace
-from acr_cleanup.registry.requests import PAGE, RegistryRequests, sdk_client
+from acr_cleanup.registry.recent import read_new, read_recent
+from acr_cleanup.registry.requests import NEWEST_FIRST, PAGE, RegistryRequests, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, Transport
 
@@ -34,8 +36,6 @@ DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
 
 RECOUNTS = 3
 """How often a repository that counts more manifests than it lists is counted again, if its count changes."""
-
-NEWEST_FIRST = urlencode({"n": PAGE, "orderby": "timedesc"})
 
 _HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*(?::[0-9]{1,5})?")
 
@@ -195,7 +195,7 @@ class AcrRegistry:
 
         The registry counts them already. Without them, the repository would not look whole.
         """
-        path = f"/acr/v1/{self.requests.quote_repository(inventory.name)}/_manifests?{NEWEST_FIRST}"
+        path = f"/acr/v1/{self.requests.quote_repository(inventory.name)}/_manifests?{urlencode({'n': PAGE, **NEWEST_FIRST})}"
         call = f"listing the newest manifests of {inventory.name}"
         reply = await self.requests.get(path, call)
         try:
@@ -209,6 +209,40 @@ class AcrRegistry:
         tags = wire.hidden_tags({tag.name: tag for tag in inventory.tags}, new)
         inventory = replace(inventory, tags=(*inventory.tags, *tags))
         return inventory.with_edges(entry.manifest for entry in new.values())
+
+    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+        """
+        Read the newest entries of a repository, and its counts.
+
+        `known`: manifests whose edges need not be read. Returns None if only complete lists tell.
+        """
+        repository = wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
+        recent: tuple[Sequence[Tag], Sequence[wire.ListedManifest]] | None = None
+
+        async def read_attributes() -> None:
+            nonlocal repository
+            repository = await self._read_repository(name)
+
+        async def read_lists() -> None:
+            nonlocal recent
+            recent = await read_recent(self.requests, name, since)
+
+        await gather((read_attributes, read_lists), limit=2)
+        if recent is None:
+            return None
+        tags, listed = recent
+        new = await read_new(
+            self._edges,
+            name,
+            [entry for entry in listed if entry.manifest.digest not in known],
+            tags,
+            concurrency=self._concurrency,
+        )
+        if new is None:
+            return None
+        known_manifests = (entry.manifest for entry in listed if entry.manifest.digest in known)
+        manifests = (*new, *known_manifests)
+        return RecentChanges(tuple(tags), manifests, repository.tags, repository.manifests, locked=repository.locked)
 
     async def read_subjects(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
         """

@@ -118,6 +118,7 @@ class _OneManifest(msgspec.Struct):
 class _Repository(msgspec.Struct, rename="camel"):
     image_name: str
     manifest_count: Any = None
+    tag_count: Any = None
     changeable_attributes: _Attributes | None = None
 
 
@@ -146,6 +147,8 @@ class RepositoryAttributes(NamedTuple):
     put_aside: bool
     manifests: int
     """How many manifests it has; 0 if the registry does not tell."""
+    tags: int = 0
+    """How many tags it has; 0 if the registry does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +226,10 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     repository = decode(_REPOSITORY, body)
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
-    count = repository.manifest_count
     locks = _locks(repository.changeable_attributes)
-    return RepositoryAttributes(locks.locked, locks.put_aside, count if type(count) is int and count > 0 else 0)
+    counts = (repository.manifest_count, repository.tag_count)
+    manifests, tags = (count if type(count) is int and count > 0 else 0 for count in counts)
+    return RepositoryAttributes(locks.locked, locks.put_aside, manifests, tags)
 
 
 def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:

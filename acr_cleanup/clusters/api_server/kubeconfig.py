@@ -137,10 +137,10 @@ def api_server(
     cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
     user = _named(document, "users", "user", chosen.get("user")) if chosen.get("user") else {}
     url = _server_url(name, cluster)
-    context, fallbacks = _tls(cluster, user, folder, options.trust)
+    first, fallbacks = _tls(cluster, user, folder, options.trust)
     return ApiServer(
         url=url.rstrip("/"),
-        context=context,
+        context=first,
         fallbacks=fallbacks,
         # As in client-go, no login is sent over plain HTTP, where it could be read on the way
         # (`kubectl proxy` needs none).

@@ -8,7 +8,7 @@ therefore loads the bundles of the environment once, and only if a certificate n
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,9 @@ class Trust:
             if system:
                 self._shared[system] = self._load(None, None, with_files=True)
             else:
-                first, *rest = self._locations()
-                self._shared[system] = _add(_relaxed(ssl.create_default_context(**first)), rest)
+                (kind, first), *rest = self._locations()
+                context = ssl.create_default_context(**{kind: first})  # type: ignore[arg-type]
+                self._shared[system] = _add(_relaxed(context), rest)
         return self._shared[system]
 
     def _load(
@@ -68,15 +69,15 @@ class Trust:
             change(context)
         return context
 
-    def _locations(self) -> Iterator[dict[str, str]]:
+    def _locations(self) -> Iterator[tuple[str, str]]:
         # Two variables often name the same file.
         for path in dict.fromkeys(path.resolve() for path in self.files):
-            yield {"capath" if path.is_dir() else "cafile": str(path)}
+            yield "capath" if path.is_dir() else "cafile", str(path)
 
 
-def _add(context: ssl.SSLContext, locations: Iterator[dict[str, str]] | list[dict[str, str]]) -> ssl.SSLContext:
-    for location in locations:
-        context.load_verify_locations(**location)
+def _add(context: ssl.SSLContext, locations: Iterable[tuple[str, str]]) -> ssl.SSLContext:
+    for kind, path in locations:
+        context.load_verify_locations(**{kind: path})
     return context
 
 
