@@ -21,6 +21,9 @@ RUN cd /build/site-packages/ \
  && rm -rf github nacl pygithub-*.dist-info pynacl-*.dist-info tests
 # Copied, not built: the hash of a build backend would not be checked.
 COPY acr_cleanup /build/site-packages/acr_cleanup
+# action.yml starts it as a program, also if a checkout or an archive has lost its mode.
+COPY entrypoint.py /build/app/entrypoint.py
+RUN chmod 755 /build/app/entrypoint.py
 # Compiled: this adds 8 MB to a download of 24 MB and saves 2 seconds in every run. Pygments is for
 # rich and is never imported.
 RUN /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x /pygments/ /build/site-packages/
@@ -36,7 +39,7 @@ LABEL org.opencontainers.image.title="acr-cleanup" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/venv /opt/venv
-COPY entrypoint.py /app/entrypoint.py
+COPY --from=build /build/app /app
 # No USER and no WORKDIR: the mounted workspace belongs to another user, and the runner sets the
 # folder. -I: modules in the workspace or on PYTHONPATH must never be imported. -u: unbuffered, so
 # that log lines keep their order.

@@ -8,7 +8,7 @@ TASK := azure-pipelines-task
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak mutation audit lock clean
+.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak mutation conformance audit lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test-all: $(VENV)/dev.done  ## Run everything else too: all tests with coverage 
 	@$(MAKE) --no-print-directory lint types contracts
 	@if $(NODE_20) && command -v npm >/dev/null; then $(MAKE) --no-print-directory task; \
 	  else echo "make task: skipped: it needs Node 20 or newer and npm; node is `node --version 2>/dev/null || echo missing`."; fi
-	@$(MAKE) --no-print-directory image-test bench-memory worlds coverage
+	@$(MAKE) --no-print-directory conformance image-test bench-memory worlds coverage
 
 NODE_20 = node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null
 
@@ -82,6 +82,9 @@ mutation: $(VENV)/further.done  ## Change the code that decides and deletes in t
 	@mkdir -p mutants
 	@PYTHONHASHSEED=0 $(RUN) -m tests.mutation $(ONLY)
 
+conformance: $(VENV)/sdks.done  ## Compare the emulated services of Azure with the models of the vendor's SDKs.
+	@ACR_CLEANUP_REQUIRE_SDKS=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/emulator/test_service_conformance.py
+
 audit: $(VENV)/further.done  ## Look for known vulnerabilities in installed packages (needs the network).
 	@.github/audit.sh $(CURDIR)/$(VENV)/bin
 
@@ -107,6 +110,7 @@ lint-workflows: $(VENV)/ci.done  ## Check action.yml, workflows and Dockerfiles 
 lock:  ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/runtime.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/runtime.lock -o requirements/dev.lock
+	uv pip compile pyproject.toml --group dev --group conformance --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/dev.lock -o requirements/conformance.lock
 	uv pip compile pyproject.toml --group dev --group ci --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/dev.lock -o requirements/ci.lock
 	uv pip compile pyproject.toml --group dev --group further --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -c requirements/ci.lock -o requirements/further.lock
 
@@ -135,6 +139,11 @@ $(VENV)/dev.done: requirements/dev.lock | $(RUN)
 $(VENV)/ci.done: requirements/ci.lock | $(RUN)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/ci.lock
 	@touch $@ $(VENV)/dev.done $(VENV)/runtime.done
+
+# 22 MB, which only `make test-all` needs.
+$(VENV)/sdks.done: requirements/conformance.lock $(VENV)/dev.done | $(RUN)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/conformance.lock
+	@touch $@
 
 $(VENV)/further.done: requirements/further.lock $(VENV)/ci.done | $(RUN)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r requirements/further.lock

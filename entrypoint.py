@@ -1,3 +1,4 @@
+#!/opt/venv/bin/python -Iu
 """Start of the container: pick the runtime, run the step, exit with its code."""
 
 import os
@@ -5,7 +6,10 @@ import sys
 
 if __name__ == "__main__":
     azure_devops = os.environ.get("ACR_CLEANUP_RUNTIME") == "azure-devops"
-    if sys.argv[1:] or not (azure_devops or os.environ.get("GITHUB_ACTIONS") == "true"):
+    # Container hooks before 0.7 set no GITHUB_ACTIONS in a job on Kubernetes.
+    # https://github.com/actions/runner-container-hooks/pull/215
+    github = os.environ.get("GITHUB_ACTIONS") == "true" or {"GITHUB_OUTPUT", "GITHUB_ACTION"} & os.environ.keys()
+    if sys.argv[1:] or not (azure_devops or github):
         from acr_cleanup.__main__ import entry
 
         entry()

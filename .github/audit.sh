@@ -12,7 +12,7 @@ if ! "$bin/python" -c 'import urllib.request as u; u.urlopen("https://pypi.org/p
   [ "${GITHUB_ACTIONS:-}" != true ]
   exit
 fi
-for lock in requirements/runtime.lock requirements/ci.lock requirements/further.lock; do
+for lock in requirements/runtime.lock requirements/ci.lock requirements/further.lock requirements/conformance.lock; do
   echo "audit: $lock"
   "$bin/pip-audit" --require-hashes --disable-pip --strict --progress-spinner off --requirement "$lock"
 done

@@ -69,11 +69,25 @@ async def unless_stopped(work: Awaitable[T], stop: asyncio.Event, *, grace: floa
         task.cancel()
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """
+    Return the signals that stop a run: also SIGHUP (a lost terminal, or a runner that ends) and
+    Windows' SIGBREAK.
+
+    An ignored SIGHUP stays ignored: the user started the run with `nohup`.
+    """
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    known = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+    return tuple(
+        number for number in known if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
+    )
+
+
 @dataclass
 class Stop:
     """
-    A request to stop, made by SIGINT or SIGTERM: no new deletion starts, and the finished ones are
-    reported.
+    A request to stop, made by one of `stop_signals`: no new deletion starts, and the finished ones
+    are reported.
     """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,11 +97,11 @@ class Stop:
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """
-        Set `event` on SIGINT and SIGTERM inside this context, and restore the previous handlers
+        Set `event` on these signals inside this context, and restore the previous handlers
         afterwards.
         """
         loop = asyncio.get_running_loop()
-        previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.getsignal(number) for number in stop_signals()}
         try:
             for number in previous:
                 loop.add_signal_handler(number, self._receive, number)

@@ -8,6 +8,7 @@ AcrCleanupError                 a failure to report: what was seen, where, what 
 ├── RegistryError               the registry, or one call to it, failed
 │   ├── RegistryUnreachable     no network, no such host, TLS refused (exit 3)
 │   ├── RegistryForbidden       401 or 403: rights are missing
+│   │   └── RegistryClosed      the firewall, or the identity as a whole
 │   └── NotListed               one repository could not be listed completely
 └── InvalidReference            text that is not an image reference
 ```
@@ -83,7 +84,15 @@ class ConfigurationError(AcrCleanupError):
 
 
 class IdentityError(AcrCleanupError):
-    """No login is usable, or Entra ID refused it."""
+    """
+    No login is usable, or Entra ID refused it.
+
+    code: the number of Entra ID (AADSTS…); 0 without one.
+    """
+
+    def __init__(self, seen: str, *, where: str = "", remedy: str = "", code: int = 0) -> None:
+        super().__init__(seen, where=where, remedy=remedy)
+        self.code = code
 
 
 class RegistryError(AcrCleanupError):
@@ -96,6 +105,10 @@ class RegistryUnreachable(RegistryError):
 
 class RegistryForbidden(RegistryError):
     """The registry refused a call because rights are missing (401 or 403)."""
+
+
+class RegistryClosed(RegistryForbidden):
+    """The registry refused every call: its firewall, or the identity as a whole."""
 
 
 class NotListed(RegistryError):

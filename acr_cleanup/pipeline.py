@@ -12,12 +12,13 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from types import FrameType
 
+from acr_cleanup.concurrency import stop_signals
 from acr_cleanup.errors import ConfigurationError, Problem, unexpected
 from acr_cleanup.records.reviewed_plan import ReviewedPlan, read
 from acr_cleanup.reports import files, markdown_failures
@@ -40,7 +41,7 @@ class Interrupted(BaseException):
 
 def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> int:
     """Run the step that the inputs describe, and return its exit code."""
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = stop_signals()
     handlers = [signal.signal(number, _interrupt) for number in signals]
     try:
         code = _run_and_report(runtime, environ, signals)
@@ -116,7 +117,7 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     context = Context(
         apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
     )
-    with step.folder.handed_over():
+    with step.folder.handed_over(), step.ledger.handed_over() if step.ledger is not None else nullcontext():
         try:
             return asyncio.run(
                 clean(settings, runtime, environ, dry_run=settings.dry_run, context=context, reviewed=step.reviewed)
@@ -139,6 +140,7 @@ class _Step:
 
     settings: Settings
     folder: OutputPath
+    ledger: OutputPath | None
     snapshot: OutputPath | None
     """Where to write a usage snapshot; None if the step plans or deletes."""
     reviewed: ReviewedPlan | None
@@ -158,7 +160,8 @@ def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace
     named = settings.report_dir if settings is not None else Path(given["report-dir"].strip() or "acr-cleanup")
     folder = OutputPath.of_reports(workspace, named)
     snapshot = OutputPath.of_snapshot(workspace, Path(collect)) if collect else None
-    problems = (*problems, *folder.problems(), *(snapshot.problems() if snapshot is not None else ()))
+    ledger = OutputPath.of_ledger(workspace, settings.ledger) if settings and settings.ledger else None
+    problems = (*problems, *(problem for path in (folder, snapshot, ledger) if path for problem in path.problems()))
     reviewed = None
     if settings is not None and settings.apply_plan is not None and not (settings.dry_run or snapshot):
         try:
@@ -167,7 +170,7 @@ def _read_inputs(runtime: PipelineRuntime, environ: Mapping[str, str], workspace
             problems = (*problems, *error.problems)
     if problems or settings is None:
         raise ConfigurationError(problems, where=where)
-    return _Step(settings, folder, snapshot, reviewed)
+    return _Step(settings, folder, ledger, snapshot, reviewed)
 
 
 def _load(
@@ -183,7 +186,7 @@ def _load(
         return load_settings(config, given, environ), (), ""
     except ConfigurationError as error:
         problems = error.problems
-        if config is not None and not config.exists() and _is_empty(workspace):
+        if config is not None and not (config.is_absolute() or config.exists()) and _is_empty(workspace):
             remedy = f"The workspace is empty: {runtime.checkout_hint}"
             problems = tuple(
                 replace(problem, remedy=remedy) if problem.path == str(config) else problem for problem in problems
@@ -272,6 +275,13 @@ class OutputPath:
     def of_reports(cls, workspace: Path, named: Path) -> OutputPath:
         """Return the folder of the report files."""
         return cls(workspace, named, "report-dir", "folder")
+
+    @classmethod
+    def of_ledger(cls, workspace: Path, named: Path) -> OutputPath:
+        """Return the file that the runs hand on."""
+        return cls(
+            workspace, named, "ledger", "file", [(workspace / named), *_missing(workspace / named, workspace)[1:]]
+        )
 
     @classmethod
     def of_snapshot(cls, workspace: Path, named: Path) -> OutputPath:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from enum import IntEnum
 from functools import partial
 
 import pytest
 
-from acr_cleanup.concurrency import Stop, gather, unless_stopped
+from acr_cleanup.concurrency import Stop, gather, stop_signals, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
 from tests.helpers.in_memory_world import run_in_virtual_time
 
@@ -97,3 +98,22 @@ async def test_signal_without_loop_handlers_stops_the_run(monkeypatch: pytest.Mo
         await asyncio.wait_for(stop.event.wait(), 5)
     assert stop.received == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == previous
+
+
+def test_ignored_hangup_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user started the run with `nohup`."""
+    assert signal.SIGHUP in stop_signals()
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+    assert stop_signals() == (signal.SIGINT, signal.SIGTERM)
+
+
+def test_signals_of_windows_stop_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has no SIGHUP, and sends SIGBREAK."""
+
+    class WindowsSignals(IntEnum):
+        SIGINT = 2
+        SIGTERM = 15
+        SIGBREAK = 21
+
+    monkeypatch.setattr(signal, "Signals", WindowsSignals)
+    assert [number.name for number in stop_signals()] == ["SIGINT", "SIGTERM", "SIGBREAK"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -63,3 +64,13 @@ def first(resource: Any, path: str) -> Any:
 def strings(resource: Any, path: str) -> tuple[str, ...]:
     """Return the texts at a path."""
     return tuple(place.value for place in places(resource, path) if isinstance(place.value, str))
+
+
+def decoded(encoded: str) -> str:
+    """
+    Return the text of base64, which may be wrapped. Raises `ValueError`.
+
+    >>> decoded("YWJj\\nZGVm")
+    'abcdef'
+    """
+    return base64.b64decode("".join(encoded.split()), validate=True).decode()

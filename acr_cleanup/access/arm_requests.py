@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from acr_cleanup.access import roles
 from acr_cleanup.access.arm_errors import Subscription, arm_problem
+from acr_cleanup.access.permissions import read_permissions
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.resource_manager import ResourceManager, list_resources, send
 from acr_cleanup.quoting import quoted
@@ -23,6 +24,11 @@ _UNREGISTERED = frozenset({"InvalidResourceType", "InvalidResourceNamespace", "M
 """
 Error codes for a type that the subscription (or the cloud) does not have. Other 404 are failures:
 https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-register-resource-provider
+"""
+_VERSIONS = re.compile(r"supported (?:api-)?versions are '([^']+)'", re.IGNORECASE)
+"""
+In the message for a type that exists with other API versions only, as in a national cloud. Its code can be one of
+`_UNREGISTERED`: https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-invalid-resource-type
 """
 
 
@@ -46,11 +52,13 @@ class Requests:
 
     gate: limits the requests of all subscriptions together. It is held by one list at a time, and
     never while another is waited for.
+    versions: the API versions to use instead, for those that this cloud does not have.
     """
 
     manager: ResourceManager
     subscription: str
     gate: asyncio.Semaphore
+    versions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def list(
         self, path: str, api_version: str, query: Iterable[tuple[str, str]] = (), *, any_scope: bool = False
@@ -63,32 +71,49 @@ class Requests:
         Raises `ReadFailure`, and `NotRegisteredError` if the subscription has no such type.
         """
         call = f"list {path.rpartition('/providers/')[2]}"
-        items = await self._ask(call, lambda client: list_resources(client, path, api_version, dict(query)))
+        items = await self._ask(
+            call, path, api_version, lambda client, version: list_resources(client, path, version, dict(query))
+        )
         return [self._resource(call, item, any_scope) for item in items]
 
     async def get(self, path: str, api_version: str) -> dict[str, Any]:
         """Return one resource. Raises `ReadFailure`."""
         self._check_id("read a resource", path)
         call = f"read {path.rpartition('/providers/')[2]}"
-        answer = await self._ask(call, lambda client: send(client, "GET", path, api_version))
+        answer = await self._ask(call, path, api_version, lambda client, version: send(client, "GET", path, version))
         if not isinstance(answer, dict):
             raise ReadFailure(call, "the answer is not a resource.", "Run again.")
         return answer
 
     async def post(self, call: str, path: str, api_version: str, body: Any) -> Any:
         """Return the JSON of the answer to a query. Raises `ReadFailure`."""
-        return await self._ask(call, lambda client: send(client, "POST", path, api_version, body))
+        return await self._ask(
+            call, path, api_version, lambda client, version: send(client, "POST", path, version, body)
+        )
 
-    async def _ask(self, call: str, request: Callable[[Any], Awaitable[T]]) -> T:
+    async def permissions(self) -> Sequence[dict[str, Any]]:
+        """Return the permissions of the identity on the whole subscription. Raises `ReadFailure`."""
         client = await self.manager.client(self.subscription)
         async with self.gate:
+            return await read_permissions(client, Subscription(self.subscription))
+
+    async def _ask(self, call: str, path: str, version: str, request: Callable[[Any, str], Awaitable[T]]) -> T:
+        client = await self.manager.client(self.subscription)
+        key = path.rpartition("/providers/")[2].partition("/")[0].lower(), version
+        for _ in range(2):
+            version = self.versions.get(key, version)
             try:
-                with arm_problem(call, Subscription(self.subscription), role=roles.READER.name):
-                    return await request(client)
+                async with self.gate:
+                    with arm_problem(call, Subscription(self.subscription), role=roles.READER.name):
+                        return await request(client, version)
             except ReadFailure as failure:
-                if _is_unregistered(failure):
+                supported = _supported_version(failure, key[1])
+                if not supported and version == key[1] and _is_unregistered(failure):
                     raise NotRegisteredError(call, failure.seen, failure.remedy) from failure.__cause__
-                raise
+                if supported in ("", version):
+                    raise
+                self.versions[key], refused = supported, failure
+        raise refused
 
     def _resource(self, call: str, item: Any, any_scope: bool) -> Resource:
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
@@ -115,7 +140,15 @@ class Requests:
 
 
 def _is_unregistered(failure: ReadFailure) -> bool:
-    return status_of(failure) in {404, 409} and error_code(failure) in _UNREGISTERED
+    return status_of(failure) in {404, 409} and _error_of(failure)[0] in _UNREGISTERED
+
+
+def _supported_version(failure: ReadFailure, version: str) -> str:
+    """Return the newest API version that the message offers: before `version` if there is one, rather not a preview."""
+    if (match := _VERSIONS.search(_error_of(failure)[1])) is None:
+        return ""
+    versions = sorted({text.strip() for text in match[1].split(",")}, key=lambda text: ("preview" not in text, text))
+    return next((text for text in reversed(versions) if text <= version), versions[-1])
 
 
 def status_of(failure: ReadFailure) -> int | None:
@@ -124,11 +157,11 @@ def status_of(failure: ReadFailure) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def error_code(failure: ReadFailure) -> str:
-    """Return the error code of Azure Resource Manager that caused a failure, or ""."""
+def _error_of(failure: ReadFailure) -> tuple[str, str]:
+    """Return the code and the message of Azure Resource Manager that caused a failure; "" for none."""
     response: Any = getattr(failure.__cause__, "response", None)
     try:
-        error = response.json()["error"]["code"]
+        error = response.json()["error"]
+        return str(error["code"]), str(error.get("message"))
     except Exception:  # noqa: BLE001  (no answer, not JSON, or another form: then there is no code)
-        return ""
-    return str(error)
+        return "", ""

@@ -11,6 +11,9 @@ The registry's audience, valid in all clouds.
 https://github.com/Azure/azure-sdk-for-net/issues/34785
 """
 
+FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
+"""The audience of tokens of other issuers in the public cloud."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
@@ -21,6 +24,7 @@ class Cloud:
         endpoint.
     registry_suffix: the domain that completes the name of a registry.
     audience: the audience of tokens for the registry.
+    federation_audience: the audience that federated credentials of this cloud expect by default.
     """
 
     authority: str
@@ -28,6 +32,7 @@ class Cloud:
     resource_manager_audience: str
     registry_suffix: str
     audience: str = REGISTRY_AUDIENCE
+    federation_audience: str = FEDERATION_AUDIENCE
 
     @property
     def resource_manager_scope(self) -> str:
@@ -38,6 +43,7 @@ class Cloud:
         return f"{self.audience}/.default"
 
 
+# The portals of the clouds write these audiences: https://github.com/Azure/login/issues/452
 # https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
 # https://learn.microsoft.com/azure/china/resources-developer-guide
 CLOUDS: Mapping[str, Cloud] = {
@@ -52,11 +58,13 @@ CLOUDS: Mapping[str, Cloud] = {
         resource_manager="https://management.usgovcloudapi.net",
         resource_manager_audience="https://management.core.usgovcloudapi.net",
         registry_suffix="azurecr.us",
+        federation_audience="api://AzureADTokenExchangeUSGov",
     ),
     "azurechinacloud": Cloud(
         authority="https://login.chinacloudapi.cn",
         resource_manager="https://management.chinacloudapi.cn",
         resource_manager_audience="https://management.chinacloudapi.cn",
         registry_suffix="azurecr.cn",
+        federation_audience="api://AzureADTokenExchangeChina",
     ),
 }

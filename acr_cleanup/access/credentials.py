@@ -54,8 +54,9 @@ async def open_credential(
     """
     for name in SECRETS:
         mask(environ.get(name, ""))
-    if choice is None or choice.auth_type is None:
-        login = find_login(cloud, network, environ)
+    choice = choice or LoginChoice()
+    if choice.auth_type is None:
+        login = find_login(cloud, network, environ, choice.login_timeout)
     else:
         if choice.auth_type is AuthType.AZURE_PIPELINES:
             id_tokens = ServiceConnection.of(environ, network, mask)

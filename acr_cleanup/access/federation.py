@@ -8,9 +8,6 @@ https://learn.microsoft.com/entra/workload-id/workload-identity-federation
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,16 +15,16 @@ from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from acr_cleanup.access.clouds import FEDERATION_AUDIENCE
 from acr_cleanup.access.jwt import claims_of
-from acr_cleanup.quoting import phrase
 from acr_cleanup.runtimes.base import NoIdToken
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
 
-FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
-"""The audience of tokens of other issuers, unless the federated credential names another one."""
+TOOL_TIMEOUT = 60
+"""Seconds for `az` and similar tools, which start slowly on busy machines."""
 
 
 class AuthType(StrEnum):
@@ -63,12 +60,14 @@ class LoginChoice:
 
     auth_type: None for any login of this machine and its user (a workstation).
     audience: the audience of the job's token.
+    login_timeout: seconds to wait for `az` and similar tools.
     """
 
     auth_type: AuthType | None = None
     client_id: str = ""
     tenant_id: str = ""
     audience: str = FEDERATION_AUDIENCE
+    login_timeout: int = TOOL_TIMEOUT
 
 
 IdTokens = Callable[[str], Awaitable[str]]
@@ -135,35 +134,3 @@ class Federation(Closing):
 
     async def close(self) -> None:
         await self.credential.close()
-
-    @property
-    def shown_claims(self) -> str:
-        """The claims about the job, for a message. The token itself is never shown."""
-        names = ("sub", "aud", "iss", "environment", "job_workflow_ref")
-        return ", ".join(f"{name}={phrase(str(self.claims[name]))}" for name in names if self.claims.get(name))
-
-    @property
-    def remedy(self) -> str:
-        """The command that makes Entra ID trust jobs like this one."""
-        subject = str(self.claims.get("sub", ""))
-        credential = {
-            # A name has at most 120 characters: letters, digits, dashes and underscores.
-            "name": (re.sub(r"[^A-Za-z0-9]+", "-", subject).strip("-") or "acr-cleanup")[:100],
-            "issuer": str(self.claims.get("iss", "")),
-            "subject": subject,
-            "audiences": [self.choice.audience],
-        }
-        # Quoted for a shell: the subject contains the name of a branch, which may be hostile.
-        words = ("az", "ad", "app", "federated-credential", "create", "--id", self.choice.client_id, "--parameters")
-        command = f"{shlex.join(words)} {shlex.quote(json.dumps(credential))}"
-        managed = "(for a managed identity: az identity federated-credential create)"
-        if self.choice.auth_type is AuthType.AZURE_PIPELINES:
-            # Newer and converted connections have the issuer of Entra ID and another form of
-            # subject.
-            # https://learn.microsoft.com/azure/devops/pipelines/release/convert-service-connections
-            return (
-                "Compare the claims with the issuer and subject that the service connection shows when it is edited. They "
-                "change if it is renamed or converted. To trust this connection, add a federated credential "
-                f"{managed}:\n`{command}`"
-            )
-        return f"To trust jobs like this one, add a federated credential {managed}:\n`{command}`"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acr_cleanup.access.clouds import Cloud
-from acr_cleanup.access.federation import ASSERTION, AuthType, Federation, IdTokens, LoginChoice
+from acr_cleanup.access.entra_codes import IdentityKind
+from acr_cleanup.access.federation import ASSERTION, TOOL_TIMEOUT, AuthType, Federation, IdTokens, LoginChoice
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import phrase
 
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
     from acr_cleanup.access.network import Network
-
-_TOOL_TIMEOUT = 20
-"""Seconds for `az` and similar tools, which start slowly on busy machines."""
 
 _TENANT = "Set it to the id that `az account show --query tenantId` prints."
 NOT_LOGGED_IN = "Not logged in to Azure."
@@ -34,16 +33,24 @@ class Login:
     name: for messages.
     configured: True if the user configured this login, so that its failure is an error. False for
         the default chain, which tries several.
+    kind: what proves the identity; USER for the default chain.
     client_id, tenant_id: the names by which messages call these ids.
+    application: the client id itself, if there is one.
     federation: set if the token of the job proves the identity.
+    token_file: the file with the token of a workload identity.
+    wait: seconds to wait for `az` and similar tools.
     """
 
     name: str
     credential: AsyncTokenCredential
     configured: bool
+    kind: IdentityKind = IdentityKind.USER
     client_id: str = "AZURE_CLIENT_ID"
     tenant_id: str = "AZURE_TENANT_ID"
+    application: str = ""
     federation: Federation | None = None
+    token_file: str = ""
+    wait: int = 0
 
 
 def chosen_login(
@@ -65,19 +72,20 @@ def chosen_login(
             retry_read=2,
         )
         federation = Federation(choice, id_tokens, credential)
-        name = f"the application {choice.client_id}"
+        name, client = f"the application {choice.client_id}", choice.client_id
         if choice.auth_type is AuthType.AZURE_PIPELINES:
             ids = ("the client id of the service connection", "the tenant id of the service connection")
-            return Login(name, federation, True, *ids, federation)
-        return Login(name, federation, True, "client-id", "tenant-id", federation)
+            return Login(name, federation, True, IdentityKind.CONNECTION, *ids, client, federation)
+        return Login(name, federation, True, IdentityKind.JOB, "client-id", "tenant-id", client, federation)
     if choice.auth_type is AuthType.MANAGED_IDENTITY:
         identity = ManagedIdentityCredential(
             client_id=choice.client_id or None,
             transport=network.transport(proxied=False, connection_timeout=5, read_timeout=20),
             retry_total=3,
         )
-        return Login("the managed identity", identity, True, "client-id", "tenant-id")
-    login = find_login(cloud, network, environ)
+        named = "AZURE_CLIENT_ID" if environ.get("AZURE_CLIENT_ID", "").strip() == choice.client_id else "client-id"
+        return Login("the managed identity", identity, True, IdentityKind.MANAGED, named, "tenant-id", choice.client_id)
+    login = find_login(cloud, network, environ, choice.login_timeout)
     if not login.configured:
         raise IdentityError(
             "The environment variables do not describe a login, and auth-type environment uses no other source.",
@@ -87,9 +95,11 @@ def chosen_login(
     return login
 
 
-def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Login:
+def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str], wait: int = TOOL_TIMEOUT) -> Login:
     """
     Return the login that the environment describes, in the order of azure-identity's default chain.
+
+    wait: seconds for `az` and similar tools.
 
     AZURE_TOKEN_CREDENTIALS restricts the choice as it does there: `dev`, `prod`, or the name of one
     credential.
@@ -121,7 +131,7 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             _require(tenant, client, "a client secret" if secret else "a client certificate")
             name = f"the service principal {client}"
             if secret:
-                return Login(name, ClientSecretCredential(tenant, client, secret, **shared), configured=True)
+                return Login(name, ClientSecretCredential(tenant, client, secret, **shared), True, IdentityKind.SECRET)
             return Login(
                 name,
                 CertificateCredential(
@@ -132,7 +142,8 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
                     send_certificate_chain=bool(given.get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")),
                     **shared,
                 ),
-                configured=True,
+                True,
+                IdentityKind.CERTIFICATE,
             )
         if narrowed in ("", "prod", "workloadidentitycredential") and token_file:
             _require(tenant, client, "a federated token")
@@ -141,7 +152,14 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             workload = WorkloadIdentityCredential(
                 tenant_id=tenant, client_id=client, token_file_path=token_file, **shared
             )
-            return Login(f"the workload identity {client}", workload, configured=True)
+            return Login(
+                f"the workload identity {client}",
+                workload,
+                True,
+                IdentityKind.TOKEN_FILE,
+                application=client,
+                token_file=token_file,
+            )
         if tenant and client and "AZURE_CLIENT_SECRET" in environ and narrowed in ("", "prod"):
             raise IdentityError(
                 "AZURE_CLIENT_SECRET is empty, although AZURE_TENANT_ID and AZURE_CLIENT_ID name a service principal.",
@@ -152,7 +170,7 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             exclude_environment_credential=True,
             exclude_workload_identity_credential=True,
             managed_identity_client_id=client or None,
-            process_timeout=_TOOL_TIMEOUT,
+            process_timeout=max(1, wait),
             authority=cloud.authority,
             # The remaining credentials connect to endpoints of this machine. The timeouts are short
             # because these endpoints often do not exist. No proxy is used: a proxy would answer for
@@ -160,12 +178,12 @@ def find_login(cloud: Cloud, network: Network, environ: Mapping[str, str]) -> Lo
             transport=network.transport(proxied=False, connection_timeout=2, read_timeout=10),
             retry_total=3,
         )
-        return Login("the login of this machine", chain, configured=False)
+        return Login("the login of this machine", chain, configured=False, application=client, wait=wait)
     except FileNotFoundError as error:
         raise IdentityError(
             f"AZURE_CLIENT_CERTIFICATE_PATH names {certificate!r}, which does not exist.",
             where="the environment",
-            remedy="Correct the path.",
+            remedy=path_remedy(certificate or "", "Correct the path.", environ),
         ) from error
     except (ValueError, TypeError, OSError) as error:
         raise _unusable(error, certificate, narrowed) from error

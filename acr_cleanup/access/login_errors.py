@@ -4,62 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from acr_cleanup.access.entra_codes import IdentityKind, refusal_of
 from acr_cleanup.access.federation import AuthType
+from acr_cleanup.access.host_paths import path_remedy
+from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.access.login import LOG_IN, NOT_LOGGED_IN, Login
+from acr_cleanup.access.trust import shown_claims, trust_remedy
 from acr_cleanup.errors import IdentityError
-from acr_cleanup.quoting import phrase
+from acr_cleanup.quoting import phrase, quoted
 from acr_cleanup.runtimes.base import NoIdToken
 
-_LOG_IN_AGAIN = "Log in again (`az logout`, then `az login`)."
-_FEDERATION = "Compare the issuer, subject and audience of the token with the federated credentials of the application."
-_FEDERATION_CODES = frozenset({70021, 70025, 700211, 700212, 700213})
+_SENTENCE = 2000
+"""Characters of Entra ID's own sentence, which is shown as a whole."""
+_END_OF_SENTENCE = re.compile(
+    r"\s*(?:\b(?:Trace ID|Timestamp|Correlation ID)\b|\nContent:|\nTo mitigate|\n\s+\w+Credential:|Interactive authentication)"
+)
 
-# The error numbers of Entra ID: the cause, and the remedy.
-# https://learn.microsoft.com/entra/identity-platform/reference-error-codes
-_AADSTS: Mapping[int, tuple[str, str]] = {
-    7000215: ("the client secret is wrong", "Set AZURE_CLIENT_SECRET to the value of a current secret, not to its id."),
-    7000222: ("the client secret has expired", "Create a new secret, and set AZURE_CLIENT_SECRET to its value."),
-    7000218: ("the request had neither a secret nor an assertion", "Set AZURE_CLIENT_SECRET."),
-    700016: ("the tenant does not know the application", "Check {client_id} and {tenant_id}."),
-    7000112: ("the application is disabled", "Enable it in Entra ID, or use another one."),
-    700027: (
-        "the client certificate is not registered for the application",
-        "Upload it to the application, or use another certificate.",
-    ),
-    90002: ("the tenant does not exist in this cloud", "Check {tenant_id} and the environment (the cloud)."),
-    900023: ("the tenant id is neither an id nor a name of a tenant", "Check {tenant_id}."),
-    900382: ("the tenant belongs to another cloud", "Set the environment (ARM_ENVIRONMENT) to that cloud."),
-    90072: ("the user does not belong to the tenant", "Log in to the right tenant: `az login --tenant TENANT`."),
-    500011: ("the tenant does not know the resource", "Check the environment (the cloud) and the audience."),
-    65001: (
-        "the application has no consent for the resource",
-        "Ask an administrator of the tenant to consent to it.",
-    ),
-    50105: ("the identity is not assigned to the application", "Assign it in Entra ID."),
-    53003: (
-        "a conditional access policy forbids it",
-        "Run on a machine that the policy allows, or use a service principal.",
-    ),
-    50076: ("multi-factor authentication is required", _LOG_IN_AGAIN),
-    50079: ("multi-factor authentication is required", _LOG_IN_AGAIN),
-    50173: ("the login was revoked", _LOG_IN_AGAIN),
-    70043: ("the login has expired", _LOG_IN_AGAIN),
-    700082: ("the login has expired", _LOG_IN_AGAIN),
-    700024: (
-        "the federated token has expired or is not valid yet",
-        "Renew the token, and check the clock of this machine.",
-    ),
-    50027: (
-        "the federated token is not a valid token",
-        "Check the content of the file that AZURE_FEDERATED_TOKEN_FILE names.",
-    ),
-    70025: ("the application has no federated credentials", "Add one for the issuer and subject of the token."),
-    70021: ("no federated credential matches the token", _FEDERATION),
-    700211: ("no federated credential matches the issuer of the token", _FEDERATION),
-    700212: ("no federated credential matches the audience of the token", _FEDERATION),
-    700213: ("no federated credential matches the subject of the token", _FEDERATION),
+# The part of each login in the text of the default chain.
+_ATTEMPT = re.compile(r"^\t(\w+Credential): (.*?)(?=^\t\w+Credential: |^To mitigate|\Z)", re.MULTILINE | re.DOTALL)
+_TOOLS = {
+    "AzureCliCredential": ("az", "az account get-access-token"),
+    "AzurePowerShellCredential": ("PowerShell", "Get-AzAccessToken"),
+    "AzureDeveloperCliCredential": ("azd", "azd auth token"),
 }
+_NO_LOGIN = re.compile(
+    r"Azure CLI not found|Azure Developer CLI could not be found|PowerShell is not installed|Az\.Account|Please run\b"
+)
 
 
 def explain(error: Exception, login: Login, authority: str) -> IdentityError:
@@ -88,10 +61,10 @@ def explain(error: Exception, login: Login, authority: str) -> IdentityError:
         return IdentityError(
             f"The federated token cannot be read: {error.strerror or 'no such file'}.",
             where=f"AZURE_FEDERATED_TOKEN_FILE {error.filename!r}",
-            remedy="Correct the path, or unset the variable.",
+            remedy=path_remedy(str(error.filename or ""), "Correct the path, or unset the variable."),
         )
     if isinstance(error, ClientAuthenticationError | CredentialUnavailableError) and (
-        not login.configured or login.name == "the managed identity"
+        not login.configured or login.kind is IdentityKind.MANAGED
     ):
         return _no_token(text, login)
     if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text.lower():
@@ -122,36 +95,93 @@ def _no_token(text: str, login: Login) -> IdentityError:
     """
     Explain why the machine has no token: of its managed identity, or of any login in the chain.
     """
-    if login.configured:
-        return IdentityError(
-            "The managed identity of this machine gives no token.",
-            where=f"auth-type {AuthType.MANAGED_IDENTITY}",
-            remedy="Run on a machine in Azure that has a managed identity. If it has several, set client-id.",
-        )
-    # The chain stops before the tools of the user only if a managed identity exists and fails.
-    if "ManagedIdentityCredential" in text and "AzureCliCredential" not in text:
-        return IdentityError(
-            "The managed identity of this machine gives no token.",
-            remedy="Check that an identity is assigned to the machine. If it has several, set AZURE_CLIENT_ID.",
-        )
+    if login.kind is IdentityKind.MANAGED:
+        return _no_managed_identity(text, login, f"auth-type {AuthType.MANAGED_IDENTITY}")
+    attempts = {name: said.strip() for name, said in _ATTEMPT.findall(text)}
+    # A machine outside of Azure has no endpoint of managed identities. If there is one and it refuses,
+    # the identity is wrong.
+    said = attempts.get("ManagedIdentityCredential", "")
+    if "Unexpected response" in said or (said and "AzureCliCredential" not in attempts):
+        return _no_managed_identity(said, login, "")
+    for name, (tool, command) in _TOOLS.items():
+        said = attempts.get(name, "")
+        if said and not _NO_LOGIN.match(said):
+            return _no_token_of_tool(said, tool, command, login)
     return IdentityError(NOT_LOGGED_IN, remedy=LOG_IN)
+
+
+def _no_managed_identity(text: str, login: Login, where: str) -> IdentityError:
+    seen = "The managed identity of this machine gives no token."
+    if login.application:
+        seen += f" The one with {login.client_id} {phrase(login.application)} was asked for."
+    if "no response" in text:
+        seen += " The endpoint of managed identities did not answer."
+        remedy = f"Run on a machine in Azure that has a managed identity. If it has several, set {login.client_id}."
+    elif login.application:
+        seen += f" The endpoint answered: {_last_answer(text)}."
+        remedy = f"Assign this identity to the machine, or correct {login.client_id}. If it is unset, the machine's own is used."
+    else:
+        seen += f" The endpoint answered: {_last_answer(text)}."
+        remedy = f"Assign an identity to the machine. If it has several, set {login.client_id}."
+    return IdentityError(seen, where=where, remedy=remedy)
+
+
+def _last_answer(text: str) -> str:
+    """Return what the endpoint of managed identities answered, without the words of the SDK."""
+    answer = text.split("Unexpected response ", 1)[-1].partition("\nContent:")
+    described = re.search(r"error_description['\"]: ['\"](.*?)['\"]\s*[,}]", answer[0])
+    return phrase(described.group(1) if described else answer[0].strip('"'))
+
+
+def _no_token_of_tool(said: str, tool: str, command: str, login: Login) -> IdentityError:
+    if said.startswith("Timed out"):
+        return IdentityError(
+            f"`{tool}` did not answer within {login.wait} seconds.",
+            where=f"`{command}`",
+            remedy="Set login-timeout to more seconds, or run the command to see what it waits for.",
+        )
+    # The last line of a traceback says what happened.
+    line = said.splitlines()[-1] if "Traceback (most recent call last)" in said else said
+    seen = f"`{tool}` gave no token: {phrase(line)}."
+    return IdentityError(
+        seen, where=f"`{command}`", remedy="Run this command, and repair what it reports. Or log in anew."
+    )
 
 
 def _refused(code: int, text: str, login: Login, authority: str) -> IdentityError:
     """Explain a refusal by its error number."""
-    if code in _AADSTS:
-        cause, remedy = _AADSTS[code]
-        remedy = remedy.format(client_id=login.client_id, tenant_id=login.tenant_id)
+    sentence = _sentence_of_entra(text)
+    refusal = refusal_of(code, sentence)
+    if refusal is None:
+        cause, remedy = sentence, f"https://login.microsoftonline.com/error?code={code} describes this number."
     else:
-        cause, remedy = _first_sentence(text), "Look the number up at https://login.microsoftonline.com/error."
+        cause = refusal.cause
+        remedy = refusal.remedy_for(login.kind).format(client_id=login.client_id, tenant_id=login.tenant_id)
     seen = f"Entra ID refused {login.name}: {cause} (AADSTS{code})."
+    claims = _claims_of(login)
+    if shown := shown_claims(claims):
+        seen += f" The token {'of the job ' if login.federation is not None else ''}has {shown}."
+    if refusal is not None and refusal.trust:
+        if claims:
+            remedy = trust_remedy(code, claims, login.kind, login.application)
+        else:
+            # `az` has the token, so only Entra ID says what is in it.
+            seen += f" Entra ID says: {sentence}."
+            remedy = "Add a federated credential for the issuer, subject and audience of the token to the application."
+    return IdentityError(seen, where=authority, remedy=remedy, code=code)
+
+
+def _claims_of(login: Login) -> Mapping[str, Any]:
+    """Return the claims of the token of another issuer that was sent; empty without one."""
     if login.federation is not None:
-        seen += f" The token of the job has {login.federation.shown_claims}."
-        remedy = login.federation.remedy if code in _FEDERATION_CODES else remedy
-    return IdentityError(seen, where=authority, remedy=remedy)
+        return login.federation.claims
+    try:
+        return claims_of(Path(login.token_file).read_text(encoding="utf-8").strip()) if login.token_file else {}
+    except (OSError, ValueError):
+        return {}
 
 
-def _first_sentence(text: str) -> str:
-    """Return the sentence after the error number, without the identifiers that follow it."""
+def _sentence_of_entra(text: str) -> str:
+    """Return what follows the error number, as a whole, without the identifiers at its end."""
     sentence = re.split(r"AADSTS\d+:?\s*", text, maxsplit=1)[-1]
-    return phrase(re.split(r"\s*(?:Trace ID|Timestamp|Correlation ID)\b", sentence, maxsplit=1)[0])
+    return quoted(_END_OF_SENTENCE.split(sentence, maxsplit=1)[0], _SENTENCE).rstrip(". ")

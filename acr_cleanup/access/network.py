@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ def environment_problems(environ: Mapping[str, str]) -> list[Problem]:
     problems: list[Problem] = []
     # Skip the authorities of the system: no variable sets them, and reading them is slow.
     bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for check in (lambda: _add(bare, _ca_files(environ)), lambda: Proxies.of(environ)):
+    for check in (lambda: _add(bare, _ca_files(environ), environ), lambda: Proxies.of(environ)):
         try:
             check()
         except ConfigurationError as error:
@@ -178,7 +180,7 @@ def trust(ca_files: Mapping[str, Path]) -> ssl.SSLContext:
     return context
 
 
-def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path]) -> None:
+def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path], environ: Mapping[str, str] = os.environ) -> None:
     problems = []
     for variable, path in ca_files.items():
         try:
@@ -188,7 +190,8 @@ def _add(context: ssl.SSLContext, ca_files: Mapping[str, Path]) -> None:
                 context.load_verify_locations(cafile=path)
         except FileNotFoundError:
             seen = f"The file {str(path)!r} does not exist."
-            problems.append(Problem(variable, seen, "Correct the path, or unset the variable."))
+            remedy = path_remedy(path, "Correct the path, or unset the variable.", environ)
+            problems.append(Problem(variable, seen, remedy))
         except ssl.SSLError:
             seen = f"{str(path)!r} contains no readable certificate."
             problems.append(Problem(variable, seen, "Set it to a file of certificates in PEM format."))

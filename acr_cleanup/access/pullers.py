@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from acr_cleanup.access.arm_fields import first
@@ -13,6 +14,7 @@ from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.access.permissions import may
 from acr_cleanup.access.read_failure import ReadFailure
+from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import Puller
 
 logger = logging.getLogger(__name__)
@@ -21,16 +23,17 @@ _VERSION = "2025-11-01"
 _ROLES_VERSION = "2022-04-01"
 _CLUSTERS_VERSION = "2025-05-01"
 _PULL = "Microsoft.ContainerRegistry/registries/pull/read"
+Explained = Callable[[], Awaitable[Collection[str]]]
 _READ_CONTENT = "Microsoft.ContainerRegistry/registries/repositories/content/read"
 
 
 async def read_pullers(
-    registry: Resource, requests: Requests, azure: Azure, principals: Collection[str], clusters: Collection[str]
+    registry: Resource, requests: Requests, azure: Azure, explained: Explained, clusters: Collection[str]
 ) -> tuple[Puller, ...]:
     """
     Return who may pull and is not read. A list that cannot be read becomes a row that says so.
 
-    principals: principal ids of everything that is read, in lower case.
+    explained: returns the principal ids of everything that is read, in lower case, when it is read.
     clusters: resource ids of the configured clusters.
 
     https://learn.microsoft.com/rest/api/authorization/role-assignments/list-for-scope
@@ -43,61 +46,71 @@ async def read_pullers(
         )
         if first(registry.body, field) is True
     ]
-    try:
-        for token in await requests.list(f"{registry.id}/tokens", _VERSION):
-            if str(first(token.body, "properties.status") or "enabled").lower() == "enabled":
-                scope = str(first(token.body, "properties.scopeMapId") or "").rpartition("/")[2]
-                pullers.append(Puller(token.name, "token", scope))
-    except ReadFailure as error:
-        pullers.append(_unlisted("tokens", error))
-    try:
-        pullers += await _assigned(registry, requests, azure, principals, clusters)
-    except ReadFailure as error:
-        pullers.append(_unlisted("role assignments", error))
+
+    async def listed(what: str, read: Callable[[], Awaitable[list[Puller]]]) -> list[Puller]:
+        try:
+            return await read()
+        except ReadFailure as error:
+            return [Puller("unknown", what, f"not listed: {error.seen}")]
+
+    assigned = partial(_assigned, registry, requests, azure, explained, clusters)
+    jobs = [
+        partial(listed, "tokens", partial(_tokens, registry, requests)),
+        partial(listed, "role assignments", assigned),
+    ]
+    for found in await gather(jobs, limit=2):
+        pullers += found
     return tuple(dict.fromkeys(pullers))
 
 
-def _unlisted(what: str, error: ReadFailure) -> Puller:
-    return Puller("unknown", what, f"not listed: {error.seen}")
+async def _tokens(registry: Resource, requests: Requests) -> list[Puller]:
+    return [
+        Puller(token.name, "token", str(first(token.body, "properties.scopeMapId") or "").rpartition("/")[2])
+        for token in await requests.list(f"{registry.id}/tokens", _VERSION)
+        if str(first(token.body, "properties.status") or "enabled").lower() == "enabled"
+    ]
 
 
 async def _assigned(
-    registry: Resource, requests: Requests, azure: Azure, principals: Collection[str], clusters: Collection[str]
+    registry: Resource, requests: Requests, azure: Azure, explained: Explained, clusters: Collection[str]
 ) -> list[Puller]:
     """Return the principals with a role that includes pulling, on the registry or above it."""
     scope = azure.resource_manager_scope or f"{azure.resource_manager.rstrip('/')}/.default"
     own = str(claims_of((await azure.credential.get_token(scope)).token).get("oid", "")).lower()
-    explained = {own, *principals}
-    pullers: dict[str, list[Puller]] = {}
-    definitions: dict[str, str] = {}
     path = f"{registry.id}/providers/Microsoft.Authorization/roleAssignments"
-    for assignment in await requests.list(path, _ROLES_VERSION, any_scope=True):
-        properties: dict[str, Any] = first(assignment.body, "properties") or {}
-        principal, role = str(properties.get("principalId")), str(properties.get("roleDefinitionId"))
-        if principal.lower() in explained:
-            continue
-        if role not in definitions:
-            definitions[role] = await _pulling_role(role, requests)
-        if name := definitions[role]:
-            condition = " (with a condition)" if properties.get("condition") else ""
-            puller = Puller(principal, str(properties.get("principalType") or "identity"), f"{name}{condition}")
+    assignments = await requests.list(path, _ROLES_VERSION, any_scope=True)
+    known = {own, *await explained()}
+    properties = [first(assignment.body, "properties") or {} for assignment in assignments]
+    rows = [row for row in properties if str(row.get("principalId")).lower() not in known]
+    roles = list(dict.fromkeys(str(row.get("roleDefinitionId")) for row in rows))
+    names = dict(
+        zip(roles, await gather([partial(_pulling_role, role, requests) for role in roles], limit=8), strict=True)
+    )
+    pullers: dict[str, list[Puller]] = {}
+    for row in rows:
+        if name := names[str(row.get("roleDefinitionId"))]:
+            condition = " (with a condition)" if row.get("condition") else ""
+            principal = str(row.get("principalId"))
+            puller = Puller(principal, str(row.get("principalType") or "identity"), f"{name}{condition}")
             pullers.setdefault(principal.lower(), []).append(puller)
     kubelets = await _kubelets(requests, clusters) if pullers else set()
-    return [puller for principal, rows in pullers.items() if principal not in kubelets for puller in rows]
+    return [puller for principal, of_one in pullers.items() if principal not in kubelets for puller in of_one]
 
 
 async def _kubelets(requests: Requests, clusters: Collection[str]) -> set[str]:
     """Return the identities with which the nodes of configured clusters pull."""
-    identities: set[str] = set()
-    for cluster_id in (known for known in clusters if known.startswith("/subscriptions/")):
-        own = replace(requests, subscription=cluster_id.split("/")[2])
+
+    async def read(cluster_id: str) -> str:
+        own = replace(requests, subscription=cluster_id.split("/")[2], versions={})
         try:
             cluster = await own.get(cluster_id, _CLUSTERS_VERSION)
         except ReadFailure:
             logger.debug("reading the kubelet identity of %s failed", cluster_id, exc_info=True)
-            continue
-        identities.add(str(first(cluster, "properties.identityProfile.kubeletidentity.objectId")).lower())
-    return identities
+            return ""
+        return str(first(cluster, "properties.identityProfile.kubeletidentity.objectId")).lower()
+
+    ids = [known for known in clusters if known.startswith("/subscriptions/")]
+    return set(await gather([partial(read, cluster_id) for cluster_id in ids], limit=8))
 
 
 async def _pulling_role(definition: str, requests: Requests) -> str:
@@ -114,3 +127,12 @@ async def _pulling_role(definition: str, requests: Requests) -> str:
     data = [{"actions": each.get("dataActions"), "notActions": each.get("notDataActions")} for each in granted]
     pulls = may(granted, _PULL) or may(data, _READ_CONTENT)
     return str(first(role, "properties.roleName") or definition.rpartition("/")[2]) if pulls else ""
+
+
+def identities(body: dict[str, Any]) -> set[str]:
+    """Return the principal ids of the identities of a resource, in lower case. It pulls with one of them."""
+    identity = body.get("identity")
+    assigned = identity.get("userAssignedIdentities") if isinstance(identity, dict) else None
+    principals = [identity, *(assigned.values() if isinstance(assigned, dict) else ())]
+    ids = (principal.get("principalId") for principal in principals if isinstance(principal, dict))
+    return {principal.lower() for principal in ids if isinstance(principal, str)}

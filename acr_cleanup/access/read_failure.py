@@ -5,8 +5,16 @@ blocker.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from acr_cleanup.core.usage import Blocker
+from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class ReadFailure(Exception):
@@ -41,6 +49,19 @@ def unexpected(call: str, error: Exception) -> ReadFailure:
         f"an unexpected error: {type(error).__name__}: {quoted(error)}.",
         "Run with `--log-level debug`, and report it if the details do not explain it.",
     )
+
+
+async def attempt(call: str, read: Callable[[], Awaitable[T]]) -> tuple[T | None, ReadFailure | None]:
+    """Await `read()`; return its result, or why it failed: what else there is, is read. Raises only `IdentityError`."""
+    try:
+        return await read(), None
+    except IdentityError:
+        raise
+    except ReadFailure as failure:
+        return None, failure
+    except Exception as error:  # any failure is told as one
+        logger.debug("%s failed", call, exc_info=True)
+        return None, unexpected(call, error)
 
 
 def or_waive(remedy: str, cluster: str, kind: str) -> str:

@@ -18,7 +18,7 @@ from acr_cleanup.access.arm_errors import arm_problem
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
-from acr_cleanup.clusters.api_server.kubeconfig import AKS_SERVER_APP, api_server, parse_kubeconfig
+from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE, api_server, parse_kubeconfig
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.run_command.log import CommandResult
 from acr_cleanup.clusters.run_command.read import read_result
@@ -173,7 +173,7 @@ async def _read_by_run_command(
         context=context(search.names),
         # Without this token, the command would run as an administrator on clusters with local
         # accounts, and fail on others.
-        cluster_token=await access.options.token(f"{AKS_SERVER_APP}/.default") if entra else None,
+        cluster_token=await access.options.token(AKS_SCOPE) if entra else None,
     )
     result = await _run(client, target, request)
     return await asyncio.to_thread(read_result, result, target.key, search)

@@ -6,7 +6,12 @@ from urllib.parse import urlsplit
 
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
-from acr_cleanup.clusters.api_server.kubeconfig import api_server, read_kubeconfig, server_of
+from acr_cleanup.clusters.api_server.kubeconfig import (
+    api_server,
+    read_kubeconfig,
+    scope_of,
+    server_of,
+)
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.survey import survey_kinds
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, KubeconfigPlace, Search
@@ -35,6 +40,15 @@ def server_host(target: KubeconfigPlace) -> str:
         return (urlsplit(server_of(read_kubeconfig(target.kubeconfig), target.context)).hostname or "").lower()
     except (ReadFailure, ValueError):
         return ""
+
+
+def token_scopes(target: KubeconfigPlace) -> tuple[str, ...]:
+    """Return the scope of the token that the kubeconfig needs. Reading the cluster reports its mistakes."""
+    try:
+        scope = scope_of(read_kubeconfig(target.kubeconfig), target.context)
+    except ReadFailure:
+        return ()
+    return (scope,) if scope is not None else ()
 
 
 def _server(target: KubeconfigPlace, access: ClusterAccess) -> ApiServer:

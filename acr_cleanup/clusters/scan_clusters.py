@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.access.read_failure import ReadFailure, unexpected
+from acr_cleanup.access.read_failure import attempt
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions
 from acr_cleanup.clusters.target import ClusterAccess, ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import ClusterScan
-from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
 
 CLUSTERS_AT_ONCE = 32
 """More are not faster: the CPU is busy with so many. Their connections and pages take memory."""
-
-logger = logging.getLogger(__name__)
 
 
 async def scan_clusters(
@@ -57,14 +53,6 @@ async def scan_clusters(
 
 
 async def _scan(target: ClusterTarget, access: ClusterAccess, search: Search) -> ClusterScan:
-    try:
-        return await target.read(access, search)
-    except IdentityError:
-        raise
-    except ReadFailure as failure:
-        problem = failure
-    except Exception as error:  # any failure: this cluster gets a blocker, and the others are read
-        place = quoted(target.describe())
-        logger.debug("reading %s failed", place, exc_info=True)
-        problem = unexpected(f"read {place}", error)
-    return ClusterScan(target.key, blockers=(problem.blocker(target.key),))
+    # A cluster that cannot be read gets a blocker, and the others are read.
+    result, failure = await attempt(f"read {quoted(target.describe())}", partial(target.read, access, search))
+    return result or ClusterScan(target.key, blockers=(failure.blocker(target.key),) if failure else ())

@@ -17,6 +17,7 @@ from threading import Lock
 import msgspec
 
 from acr_cleanup import __version__
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.snapshot import MAX_BYTES
 from acr_cleanup.clusters.target import SnapshotPlace
@@ -37,6 +38,7 @@ from acr_cleanup.quoting import in_utc, quoted
 from acr_cleanup.records.encoding import content_hash
 from acr_cleanup.records.parts import SchemaVersion
 from acr_cleanup.records.snapshot import (
+    READABLE_VERSIONS,
     SNAPSHOT_VERSION,
     ScannedCluster,
     Snapshot,
@@ -81,6 +83,8 @@ def read_snapshot(
         _check_mentions(recorded)
     except InvalidReference as error:
         raise ReadFailure(call, f"it has an invalid image reference: {quoted(error.seen)}", _again(target)) from error
+    except IndexError as error:
+        raise ReadFailure(call, "it has a use without its place or its image.", _again(target)) from error
     problems = _problems(target, file, recorded, registry, helm_history, now or datetime.now(UTC))
     return replace(scan, blockers=(*scan.blockers, *(problem.blocker(target.key) for problem in problems)))
 
@@ -146,6 +150,10 @@ class RecordedMentions:
         for mention in mentions:
             self._of[mention.repository].append(mention)
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._of
+
     def of(self, listed: ListedNames) -> RepositoryMentions:
         by_tag: defaultdict[str, tuple[Mention, ...]] = defaultdict(tuple)
         by_digest: defaultdict[Digest, tuple[Mention, ...]] = defaultdict(tuple)
@@ -199,7 +207,7 @@ def _scan(target: SnapshotPlace, recorded: ScannedCluster, names_read_at: dateti
                 reference(use),
                 use.running,
             )
-            for use in recorded.uses
+            for use in recorded.each_use()
         ),
         blockers=tuple(lasting(recorded_blocker) for recorded_blocker in recorded.blockers),
         access="snapshot",
@@ -251,7 +259,7 @@ def _load(path: Path, call: str, again: str) -> Snapshot:
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        remedy = f"Check that it was collected and copied here. {again}"
+        remedy = f"{path_remedy(path, 'Check that it was collected and copied here.')} {again}"
         raise ReadFailure(call, "the file does not exist.", remedy) from error
     except (OSError, ValueError) as error:
         raise ReadFailure(
@@ -286,7 +294,7 @@ def _decoded(path: Path, _stamp: tuple[int, ...]) -> Snapshot:
         data = file.read(MAX_BYTES + 1)
     try:
         version = msgspec.json.decode(data, type=SchemaVersion).schema_version
-        if version not in (1, SNAPSHOT_VERSION):
+        if version not in READABLE_VERSIONS:
             raise _InvalidSnapshotError(
                 f"its schema version is {version}, and this version of acr-cleanup ({__version__}) reads version "
                 f"{SNAPSHOT_VERSION}."

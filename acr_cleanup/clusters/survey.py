@@ -5,23 +5,19 @@ serve. Reads no object.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.access.read_failure import ReadFailure, unexpected
+from acr_cleanup.access.read_failure import attempt
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import discover
 from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTarget
 from acr_cleanup.concurrency import gather
-from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-
-logger = logging.getLogger(__name__)
 
 _PATIENCE = Patience(attempts=2, timeouts=1)
 
@@ -60,16 +56,8 @@ async def _survey(target: ClusterTarget, access: ClusterAccess) -> ClusterSurvey
 
 async def with_problem(survey: ClusterSurvey, work: Awaitable[ClusterSurvey]) -> ClusterSurvey:
     """Await `work`. If it fails, return `survey` with the problem. Raises only `IdentityError`."""
-    try:
-        return await work
-    except IdentityError:
-        raise
-    except ReadFailure as failure:
-        return replace(survey, problem=failure)
-    except Exception as error:  # any failure: the other answers are useful without this one
-        place = quoted(survey.target.describe())
-        logger.debug("surveying %s failed", place, exc_info=True)
-        return replace(survey, problem=unexpected(f"survey {place}", error))
+    surveyed, failure = await attempt(f"survey {quoted(survey.target.describe())}", lambda: work)
+    return surveyed or replace(survey, problem=failure)
 
 
 async def survey_kinds(survey: ClusterSurvey, server: ApiServer, patience: Patience) -> ClusterSurvey:

@@ -128,6 +128,15 @@ class ClusterTarget(ABC):
         """Find out how Azure lists the cluster. Reads files at most, and raises nothing."""
         return Recognition(self.resource_id)
 
+    @property
+    def in_azure(self) -> bool:
+        """Is the cluster read through Azure Resource Manager?"""
+        return False
+
+    def token_scopes(self) -> tuple[str, ...]:
+        """Return the scopes of the tokens that its API server may take. Raises nothing."""
+        return ()
+
     def place(self) -> tuple[str, ...]:
         """
         Return where the cluster is found. Two targets with the same place are the same cluster.

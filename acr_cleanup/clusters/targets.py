@@ -36,6 +36,15 @@ class AksCluster(AksPlace, ClusterTarget):
     def place(self) -> tuple[str, ...]:
         return (self.resource_id.lower(),)
 
+    @property
+    def in_azure(self) -> bool:
+        return True
+
+    def token_scopes(self) -> tuple[str, ...]:
+        from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE  # noqa: PLC0415
+
+        return (AKS_SCOPE,)
+
     async def read(self, access: ClusterAccess, search: Search) -> ClusterScan:
         from acr_cleanup.clusters.aks import read_aks  # noqa: PLC0415
 
@@ -63,6 +72,11 @@ class KubeconfigCluster(KubeconfigPlace, ClusterTarget):
 
     def place(self) -> tuple[str, ...]:
         return (str(self.kubeconfig.absolute()), self.context or "")
+
+    def token_scopes(self) -> tuple[str, ...]:
+        from acr_cleanup.clusters.any_kubernetes import token_scopes  # noqa: PLC0415
+
+        return token_scopes(self)
 
     async def read(self, access: ClusterAccess, search: Search) -> ClusterScan:
         from acr_cleanup.clusters.any_kubernetes import read_kubernetes  # noqa: PLC0415

@@ -15,7 +15,7 @@ from acr_cleanup.clusters.target import ClusterTarget
 from acr_cleanup.commands.names import or_names_file, read_names_file
 from acr_cleanup.commands.run import REFUSED, configured_clusters
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.core.usage import SERVICES, ClusterScan, Outside
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError, unexpected
 from acr_cleanup.records.names import RegistryNames
 from acr_cleanup.reports import files, markdown_failures, words
@@ -119,9 +119,7 @@ async def _collect(
             # Not with `auto`: a machine that reads clusters on its site may not reach Azure.
             if settings.services and settings.services != {"auto"}:
                 read = clusters.read_services(repositories, planned=True)
-                services, outside = await unless_stopped(read, stop.event)
-                for warning in outside.warnings:
-                    runtime.annotate(Level.WARNING, "ACR cleanup", words.plain(warning))
+                services = _with_outside(*await unless_stopped(read, stop.event))
     write_snapshot(
         out,
         settings.registry,
@@ -160,6 +158,16 @@ def _select(clusters: tuple[ClusterTarget, ...], only: Collection[str]) -> tuple
     if problems:
         raise ConfigurationError(problems)
     return tuple(target for target in clusters if not only or target.key in only)
+
+
+def _with_outside(services: tuple[ClusterScan, ...], outside: Outside) -> tuple[ClusterScan, ...]:
+    """Add what is not seen as a whole to each scan, so that a run with any of them says so, or refuses."""
+    if not services and (outside.warnings or outside.blockers):
+        services = (ClusterScan(SERVICES, access=SERVICES),)
+    return tuple(
+        replace(scan, blockers=(*scan.blockers, *outside.blockers), notes=(*scan.notes, *outside.warnings))
+        for scan in services
+    )
 
 
 def _records(

@@ -11,20 +11,24 @@ import asyncio
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 
 import acr_cleanup
-from acr_cleanup.emulator.company import contoso
+from acr_cleanup.concurrency import stop_signals
+from acr_cleanup.emulator.company import NIGHTLY, contoso, last_week
 from acr_cleanup.emulator.server import Emulator
+from acr_cleanup.records.ledger_file import read_ledger, write_ledger
 
 # Variables that could lead the tool to the real Azure, or change how it reaches the emulator.
 _FOREIGN = ("AZURE_", "ARM_", "ACTIONS_", "GITHUB_", "INPUT_", "SYSTEM_", "IDENTITY_", "MSI_")
+FIRST_RUN, LAST_RUN = timedelta(days=21), timedelta(days=6)
+
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -38,7 +42,8 @@ async def demo(command: str, *, serve: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="acr-cleanup-demo-"))
     async with Emulator(contoso()) as emulator:
         config = folder / "acr-cleanup.json"
-        text = json.dumps(emulator.config(), indent=2)
+        ledger = {} if serve else {"ledger": str(folder / "ledger.json"), "used_within": "14d", "probation": "6d"}
+        text = json.dumps({**emulator.config(), **ledger}, indent=2)
         config.write_text(f"{text}\n", encoding="utf-8")
         if serve:
             await _serve(emulator, config, command)
@@ -54,12 +59,18 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
         "PYTHONPATH": str(Path(acr_cleanup.__file__).parents[1]),
     }
 
-    async def run(verb: str) -> int:
-        console.print(f"\n[bold]$ acr-cleanup {verb} {config.name}[/]\n")
+    async def run(verb: str, folder: str = "", output: int | None = None) -> int:
         # -P: do not import a package of the same name from the current folder.
-        arguments = ("-P", "-m", "acr_cleanup", verb, str(config), "--report-dir", str(config.parent / verb))
-        process = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environment)
+        reports = str(config.parent / (folder or verb))
+        arguments = ("-P", "-m", "acr_cleanup", verb, str(config), "--report-dir", reports)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=environment, stdout=output, stderr=output
+        )
         return await process.wait()
+
+    async def show(verb: str) -> int:
+        console.print(f"\n[bold]$ acr-cleanup {verb} {config.name}[/]\n")
+        return await run(verb)
 
     def count_tags() -> int:
         return sum(len(repository.tags) for repository in emulator.world.registry.repositories.values())
@@ -71,12 +82,20 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
         "This is the configuration file:\n"
     )
     console.print(text, style="dim", markup=False)
+    with last_week(emulator.world):
+        await run("plan", "last-week", asyncio.subprocess.DEVNULL)
+    _age(config.parent / "ledger.json", emulator.world.registry.login_server)
+    emulator.world.requests.clear()
+    console.print(
+        "\nThe ledger has what the runs of the last three weeks saw: a job that runs at night, and a pod that is gone. "
+        "What the job used in the last 14 days is kept. What no run deletes yet waits for 6 days, on probation."
+    )
 
     console.rule("[bold]1. What would be deleted?")
-    code = await run("plan")
+    code = await show("plan")
     if code == 0:
         console.rule("[bold]2. Delete it")
-        code = await run("apply")
+        code = await show("apply")
     console.rule("[bold]Result")
     requests = [record for record in emulator.world.requests if record.service == "acr"]
     deletions = sum(record.method == "DELETE" for record in requests)
@@ -89,9 +108,24 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     return code
 
 
+def _age(ledger: Path, login_server: str) -> None:
+    """Date the ledger back: it was begun three weeks ago, and the job was seen six days ago."""
+    written = read_ledger(ledger, login_server, datetime.now(UTC))
+    if written is None:
+        return
+    for repository in written.repositories:
+        for use in repository.uses:
+            use.seen_at -= LAST_RUN if use.by.endswith(NIGHTLY) else FIRST_RUN
+        for candidates in repository.candidates:
+            candidates.since -= FIRST_RUN
+    written.started_at -= FIRST_RUN
+    written.written_at -= LAST_RUN
+    write_ledger(ledger, written)
+
+
 async def _serve(emulator: Emulator, config: Path, command: str) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     print("Contoso is running. In another terminal, run:\n")
     for name, value in emulator.environment().items():

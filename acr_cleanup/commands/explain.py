@@ -14,7 +14,6 @@ from acr_cleanup.commands.run import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, RegistryHost, parse_reference
-from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, InvalidReference, Problem, unexpected
 from acr_cleanup.records.report import Report, read_report
 from acr_cleanup.reports.answer import Answer
@@ -23,6 +22,7 @@ from acr_cleanup.reports.explanation import explain_item
 from acr_cleanup.reports.past import explain_past
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.read import read_usage
 from acr_cleanup.stages.read_repository import decide_repository, read_repository
@@ -131,9 +131,12 @@ async def _read(
 
     Unlike a run, it reads the children and subjects of all manifests.
     """
+    await connections.log_in()
     connections.registry.announce([target.repository])
     names = await read_repository_names(connections.registry, runtime)
-    usage: UsageIndex = await read_usage(connections.sources, names, runtime.progress, clock)
+    ledger = LedgerKeeper(settings.ledger, settings.registry.login_server, settings.policy, clock(), connections.bodies)
+    ledger.open(writes=False)
+    usage = ledger.attach(await read_usage(connections.sources, names, runtime.progress, clock))
     runtime.progress("repositories", 0, 1, target.repository)
     now = clock()
     inventory = await read_repository(connections.registry, target.repository, usage, settings.policy, now)

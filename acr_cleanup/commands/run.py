@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from pathlib import Path
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.concurrency import Stop, unless_stopped
-from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, verdict_of
+from acr_cleanup.core.known_bodies import BodyMemory
+from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import SERVICES, Blocker, UsageIndex
 from acr_cleanup.core.verification import Proof
@@ -31,8 +32,9 @@ from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warnin
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
-from acr_cleanup.stages.cache_rules import read_cache_rules
-from acr_cleanup.stages.connect import open_azure, open_registry
+from acr_cleanup.stages.cache_rules import CacheRules
+from acr_cleanup.stages.connect import log_in, open_azure, open_registry
+from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan
 from acr_cleanup.stages.publish import publish
@@ -52,6 +54,10 @@ async def _unknown() -> Undo:
     return Undo()
 
 
+async def _done() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Connections:
     """Everything outside this process that a run reads or changes."""
@@ -62,6 +68,10 @@ class Connections:
     """Asks Azure whether deleted manifests can be restored."""
     untagged_expire: Callable[[], Awaitable[bool]] = never
     """Asks Azure whether a policy of the registry may delete manifests without a tag."""
+    log_in: Callable[[], Awaitable[None]] = _done
+    """Asks for every token that the run will need."""
+    bodies: BodyMemory = field(default_factory=BodyMemory)
+    """What the client of the registry knows of manifests."""
 
 
 async def run(
@@ -106,6 +116,7 @@ async def run(
 @asynccontextmanager
 async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, str]) -> AsyncIterator[Connections]:
     """Open the login, the registry and the clusters of these settings."""
+    bodies = BodyMemory()
     async with (
         open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
         open_registry(
@@ -114,6 +125,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             audience=settings.cloud.audience,
             concurrency=settings.concurrency,
             include_locked=settings.policy.include_locked,
+            bodies=bodies,
         ) as registry,
     ):
         policies = RegistryPolicies(
@@ -124,7 +136,21 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
             configured_clusters(azure, settings),
             partial(policies.can_restore, backup=settings.backup),
             policies.untagged_expire,
+            partial(log_in, azure, token_scopes(settings)),
+            bodies,
         )
+
+
+def token_scopes(settings: Settings) -> dict[str, str]:
+    """Return the scopes of all tokens that these settings need, and what they are for."""
+    azure = settings.services - {"auto"} or settings.subscriptions or settings.registry_subscription_id
+    scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
+    if azure or any(target.in_azure for target in settings.clusters):
+        scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
+    for target in settings.clusters:
+        for scope in target.token_scopes():
+            scopes.setdefault(scope, f"the API server of {target.key}")
+    return scopes
 
 
 def service_choice(settings: Settings) -> ServiceChoice:
@@ -149,13 +175,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.helm_history,
         settings.waive,
         dict(settings.mirrors),
-        partial(
-            read_cache_rules,
-            azure,
-            settings.registry,
-            settings.registry_subscription_id,
-            settings.registry_resource_group,
-        ),
+        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
@@ -176,6 +196,8 @@ class _Run:
     proof: Proof | None = None
     errors: tuple[Blocker, ...] = ()
     """The errors that ended the run early."""
+    ledger: LedgerKeeper | None = None
+    planned: bool = False
 
     @property
     def blockers(self) -> tuple[Blocker, ...]:
@@ -204,8 +226,14 @@ async def clean(
     try:
         async with open_connections() as connections:
             registry, sources = connections.registry, connections.sources
+            ledger = run.ledger = LedgerKeeper(
+                settings.ledger, host, settings.policy, started, connections.bodies, registry.now
+            )
+            ledger.open()
+            await unless_stopped(connections.log_in(), stop)
             run.names = await unless_stopped(read_repository_names(registry, runtime), stop)
-            usage = await unless_stopped(read_usage(sources, run.names, runtime.progress, clock), stop)
+            reading = read_usage(sources, run.names, runtime.progress, clock, registry=settings.registry)
+            usage = ledger.attach(await unless_stopped(reading, stop))
             run.plan = await unless_stopped(
                 make_plan(
                     registry,
@@ -219,9 +247,11 @@ async def clean(
                     untagged_expire=connections.untagged_expire,
                     catalog=run.names,
                     reviewed=reviewed.repositories if reviewed is not None else None,
+                    on_decided=ledger.look,
                 ),
                 stop,
             )
+            run.planned = True
             obstacles = run.plan.obstacles(settings.limits)
             run.refusals = tuple(map(refusal_text, obstacles.refusals))
             if read := run.plan.read_for_sizes:
@@ -241,6 +271,7 @@ async def clean(
     except Exception as error:  # noqa: BLE001  # reports must be written on every way out
         fault = unexpected(error)
         run.errors = (*run.blockers, Blocker("acr-cleanup", "", fault.seen, fault.remedy))
+    kept = run.ledger is None or run.ledger.close(run.plan if run.planned else None, clock(), run.names)
     return Result(
         plan=run.plan,
         verdict=verdict_of(
@@ -262,11 +293,14 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
+            *(run.ledger.warnings if run.ledger is not None else ()),
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
+        ledger=run.ledger.described if run.ledger is not None else "",
+        incomplete=not kept,
     )
 
 
@@ -280,12 +314,17 @@ async def _delete(
 ) -> tuple[Applied, Proof | None]:
     """Apply the plan, then verify that every image in use can still be pulled."""
     plan, registry, witness = run.plan, connections.registry, Witness()
+
+    async def read_again() -> UsageIndex:
+        usage = await read_usage(connections.sources, run.names, runtime.progress, clock, planned=True)
+        return run.ledger.attach(usage) if run.ledger is not None else usage
+
     # If the journal cannot be opened, this raises, and nothing has been deleted.
     with open_journal(settings.report_dir, plan, clock(), _parameters(settings)) as journal:
         applied = await apply(
             plan,
             registry,
-            lambda: read_usage(connections.sources, run.names, runtime.progress, clock, planned=True),
+            read_again,
             stop=stop,
             concurrency=settings.concurrency,
             report=_count_tags(plan, runtime.progress),
@@ -294,10 +333,13 @@ async def _delete(
             untagged_expire=connections.untagged_expire,
             on_inventory=witness.look,
         )
-    if not settings.verify:
-        return applied, None
-    runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
-    return applied, await verify(plan, witness, applied.outcomes, registry, stop)
+        if not settings.verify:
+            return applied, None
+        runtime.log(Level.INFO, "Checking that every image in use can still be pulled.")
+        proof = await verify(plan, witness, applied.outcomes, registry, stop)
+        taken = outcomes_of_taken(proof)
+        journal.add_taken(taken)
+    return replace(applied, outcomes=(*applied.outcomes, *taken)), proof
 
 
 def _doubts(reviewed: ReviewedPlan, settings: Settings, now: datetime) -> tuple[str, ...]:
@@ -333,6 +375,8 @@ def exit_code(result: Result, fail_on: Collection[FailOn]) -> int:
         return REFUSED
     if result.proof is not None and not (result.proof.holds or result.proof.skipped):
         # A verification that failed or could not be completed must not be overlooked.
+        return 1
+    if result.incomplete:
         return 1
     fails = (
         (FailOn.DELETE_ERRORS in fail_on and result.verdict is Verdict.PARTIAL)

@@ -99,6 +99,11 @@ class ListedNames:
 class MentionSource(Protocol):
     """The mentions in one cluster, looked up by repository."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Was nothing found that might name something of the registry?"""
+        ...
+
     def of(self, listed: ListedNames) -> RepositoryMentions:
         """The mentions of this repository's tags and digests."""
         ...
@@ -106,6 +111,8 @@ class MentionSource(Protocol):
 
 class NoMentions:
     """The source of a cluster in which nothing is mentioned."""
+
+    is_empty = True
 
     def of(self, listed: ListedNames) -> RepositoryMentions:
         del listed

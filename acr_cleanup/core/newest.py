@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from acr_cleanup.core.choices import KeepLastOf
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import KeepLastOf
 from acr_cleanup.core.selection import captured
 
 
@@ -24,18 +24,25 @@ def may_count(inventory: RepositoryInventory, tag: Tag, of: KeepLastOf) -> bool:
     return manifest.known and manifest.subject not in inventory.manifests
 
 
-def newest_tags(tags: Iterable[Tag], number: int, of: KeepLastOf) -> list[Tag]:
+def newest_tags(inventory: RepositoryInventory, tags: Iterable[Tag], number: int, of: KeepLastOf) -> list[Tag]:
     """
     The tags of the newest images, or the newest tags.
 
-    tags: tags that count, each with the time of its last push.
+    tags: tags of the inventory that count, each with the time of its last push.
     """
     # Names break ties, so that the order of the input does not matter.
     ordered = sorted(tags, key=lambda tag: (tag.updated_at, tag.name), reverse=True)
     if of is KeepLastOf.TAGS:
         return ordered[:number]
-    digests: set[Digest] = set(list(dict.fromkeys(tag.digest for tag in ordered))[:number])
-    return [tag for tag in ordered if tag.digest in digests]
+    images = [_image(inventory, tag.digest) for tag in ordered]
+    newest = set(list(dict.fromkeys(images))[:number])
+    return [tag for tag, image in zip(ordered, images, strict=True) if image in newest]
+
+
+def _image(inventory: RepositoryInventory, digest: Digest) -> Digest:
+    """The index of which this manifest is a platform: the only tagged one that lists it. Otherwise itself."""
+    indexes = [index for index in inventory.parents_of.get(digest, ()) if index in inventory.tags_of]
+    return _image(inventory, indexes[0]) if len(indexes) == 1 else digest
 
 
 def counted_with(keep_last_by: str, name: str) -> str:

@@ -56,6 +56,9 @@ class Outcome:
         return f"{self.repository}:{self.tag}" if self.tag is not None else f"{self.repository}@{self.digest}"
 
 
+TAKEN = "it was kept, and the registry deleted it together with a manifest of this run"
+
+
 class Verdict(StrEnum):
     """The run in one word."""
 
@@ -120,6 +123,8 @@ class Result:
         decisions of now.
     proof: the verification after the deletions; None if nothing was deleted or it was not
         requested.
+    ledger: one sentence on what is known of earlier runs; empty without a ledger.
+    incomplete: what this run saw could not be kept for the next one.
     """
 
     plan: Plan
@@ -134,6 +139,8 @@ class Result:
     undo: str = ""
     applied_plan: AppliedPlan | None = None
     proof: Proof | None = None
+    ledger: str = ""
+    incomplete: bool = False
 
     @cached_property
     def counts(self) -> Counts:
@@ -170,6 +177,21 @@ class Result:
             if outcome.tag is None and outcome.kind is OutcomeKind.DELETED:
                 sizes[outcome.repository][outcome.digest] = outcome.size
         return sizes
+
+
+def outcomes_of_taken(proof: Proof | None) -> tuple[Outcome, ...]:
+    """An outcome for each kept tag and manifest that the registry deleted because of this run."""
+    taken = [broken for broken in (proof.broken if proof is not None else ()) if broken.taken is not None]
+    manifests = dict.fromkeys((broken.repository, broken.taken) for broken in taken if broken.taken is not None)
+    return tuple(
+        Outcome(repository, digest, tag, OutcomeKind.DELETED, TAKEN)
+        for repository, digest in manifests
+        for tag in (
+            *(broken.name for broken in taken if (broken.repository, broken.taken) == (repository, digest)),
+            None,
+        )
+        if tag != digest
+    )
 
 
 def count(outcomes: Iterable[Outcome], kind: OutcomeKind) -> int:

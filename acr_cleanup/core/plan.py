@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.limits import LimitRefusal, Limits
 from acr_cleanup.core.plan_warnings import PlanWarning
-from acr_cleanup.core.policy import KeepReason, RetentionPolicy, Rule
+from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Space
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.tally import Tally
@@ -139,9 +140,17 @@ class RepositoryPlan:
             exact=self.exact,
             read_for_sizes=self.space.read if self.space is not None else None,
             missing=self.missing,
+            waiting=_due(kept),
+            untagged_waiting=_due(decision for decision in self.untagged if decision.reasons),
             warnings=self.warnings,
             error=self.error,
         )
+
+
+def _due(kept: Iterable[Decision | ManifestDecision]) -> Mapping[date, int]:
+    """How many of these are on probation, by the day on which it ends."""
+    reasons = (decision.reasons[0] for decision in kept)
+    return dict(sorted(Counter(reason.due.date() for reason in reasons if reason.due is not None).items()))
 
 
 class RepositoryPlans(Sequence[RepositoryPlan]):

@@ -39,11 +39,15 @@ class UnknownSubjects:
 
 
 @dataclass(frozen=True, slots=True)
-class UnlistedManifests:
-    """Manifests that the registry counts but does not list: the plan untags there, and deletes no manifest."""
+class Unlisted:
+    """
+    Manifests and tags that the registry counts but does not list: the plan untags there, and deletes
+    no manifest.
+    """
 
     repository: str
-    number: int
+    manifests: int
+    tags: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +78,4 @@ class UnmeasuredSpace:
     error: str = ""
 
 
-PlanWarning = UnreadableManifests | UnknownSubjects | UnlistedManifests | UnknownLocks | UnmeasuredSpace
+PlanWarning = UnreadableManifests | UnknownSubjects | Unlisted | UnknownLocks | UnmeasuredSpace

@@ -20,18 +20,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from acr_cleanup.core.candidates import with_probation
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
     UnknownLocks,
     UnknownSubjects,
-    UnlistedManifests,
+    Unlisted,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RULES, Evidence, KeepReason, RetentionPolicy, Rule, keep_reasons
+from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons
 from acr_cleanup.core.references import short
-from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep, removable
+from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
 
@@ -71,7 +73,8 @@ def plan_repository(
     """
     evidence = Evidence(inventory, usage, policy, now)
     reasons = keep_reasons(evidence)
-    removal = removable(evidence, (tag.name for tag in inventory.tags if tag.name not in reasons))
+    free = {tag.name for tag in inventory.tags if tag.name not in reasons}
+    removal, waiting = with_probation(evidence, free)
     unreadable = bool(inventory.unknown)
     if unreadable and _all_kept(inventory, reasons) and not candidates(evidence):
         # No decision depends on these manifests, so they may not have been read. Do not report
@@ -79,7 +82,9 @@ def plan_repository(
         unreadable = False
         reasons = {name: tuple(filter(_survives_reading, of_tag)) for name, of_tag in reasons.items()}
     for tag in inventory.tags:
-        if tag.name not in reasons and tag.name not in removal.tags:
+        if tag.name in waiting:
+            reasons[tag.name] = (waiting[tag.name],)
+        elif tag.name not in reasons and tag.name not in removal.tags:
             reasons[tag.name] = (_attached(inventory, tag, removal),)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
     steps = ordered_steps(inventory, removal)
@@ -125,7 +130,7 @@ def leaves_untagged(inventory: RepositoryInventory, plan: RepositoryPlan) -> boo
 def _untagged(evidence: Evidence, removal: Removal) -> Iterator[ManifestDecision]:
     """A decision for each untagged manifest, except those deleted together with a tagged one."""
     inventory = evidence.inventory
-    used = digests_in_use(inventory, evidence.usage)
+    used = digests_in_use(evidence)
     for digest in sorted(inventory.manifests.keys() - inventory.tags_of.keys()):
         if digest not in removal.manifests:
             reasons = tuple(reasons_to_keep(evidence, used, removal.tags, removal.manifests, digest))
@@ -142,7 +147,7 @@ def _warnings(
         yield UnreadableManifests(inventory.name, len(inventory.unknown), examples)
     if removal.doubtful:
         yield UnknownSubjects(inventory.name, len(removal.doubtful), len(inventory.possible_referrers))
-    if inventory.hidden and (removal.tags or policy.delete_untagged):
-        yield UnlistedManifests(inventory.name, inventory.hidden)
+    if not inventory.seen_whole and (removal.tags or policy.delete_untagged):
+        yield Unlisted(inventory.name, inventory.hidden, inventory.hidden_tags)
     if deletes and inventory.unknown_locks:
         yield UnknownLocks(inventory.name, inventory.unknown_locks)

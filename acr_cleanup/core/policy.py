@@ -22,23 +22,23 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from acr_cleanup.core.choices import KeepLastOf, Scope
+from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
-from acr_cleanup.core.references import DEFAULT_TAG, Digest
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.selection import patterns
-from acr_cleanup.core.shard import WHOLE, Shard, part_of
+from acr_cleanup.core.shard import part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
 # The details of `locked`. Each kind of lock is removed in its own way, so reports tell them apart.
 REPOSITORY_LOCKED = "the repository is locked in the registry"
 TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
-
-
 _PUT_ASIDE = "put aside in the registry: reading it is disabled (readEnabled: false)"
+_DURATIONS = ("older_than", "used_within", "probation")
 
 
 class Rule(StrEnum):
@@ -50,6 +50,7 @@ class Rule(StrEnum):
 
     OUT_OF_SCOPE = "out-of-scope"
     IN_USE = "in-use"
+    USED_RECENTLY = "used-recently"
     MENTIONED = "mentioned"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
@@ -58,61 +59,34 @@ class Rule(StrEnum):
     EXCLUDED = "excluded"
     NEWEST = "newest"
     ATTACHED = "attached"
+    PROBATION = "probation"
     UNREVIEWED = "unreviewed"
 
 
 @dataclass(frozen=True, slots=True)
 class KeepReason:
-    """Why a tag is kept: the rule, its evidence, and for `in-use` the uses."""
+    """Why a tag is kept: the rule, its evidence, for `in-use` the uses, for `probation` when it ends."""
 
     rule: Rule
     detail: str
     uses: tuple[ImageUse, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionPolicy:
-    """
-    What the user asked to keep and to delete.
-
-    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
-    keep more.
-
-    older_than: minimum age since the last push.
-    repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
-        `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
-    keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
-    keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
-        distinct text that the group captures.
-    shard: the part of the registry that this run works on.
-    """
-
-    older_than: timedelta = timedelta(days=30)
-    scope: Scope = Scope.RUNNING
-    repositories: tuple[str, ...] = ("*",)
-    include_tags: tuple[str, ...] = ("*",)
-    exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
-    keep_last: int = 0
-    keep_last_by: str = ""
-    keep_last_of: KeepLastOf = KeepLastOf.IMAGES
-    use_regex: bool = False
-    delete_untagged: bool = False
-    include_locked: bool = False
-    shard: Shard = WHOLE
+    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """
-    Everything that a rule may look at.
-
-    The clock is a value (`now`), so that a decision can be repeated.
-    """
+    """Everything that a rule may look at. The clock is a value (`now`), so that a decision can be repeated."""
 
     inventory: RepositoryInventory
     usage: UsageIndex
     policy: RetentionPolicy
     now: datetime
+
+    @property
+    def past_uses(self) -> PastUses:
+        """The uses in earlier runs, less than `used_within` ago."""
+        within = self.policy.used_within
+        return self.usage.history.uses(self.inventory.name).within(within, self.now) if within else NO_USES
 
 
 KeptTags = Iterator[tuple[Tag, KeepReason]]
@@ -134,8 +108,8 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
 
     catalog: all names in the registry; needed only for the scope `all`.
     """
-    selection = patterns(policy.repositories, use_regex=policy.use_regex)
-    selected = filter(selection.select, _in_scope(usage, policy.scope, catalog))
+    select = patterns(policy.repositories, use_regex=policy.use_regex).select
+    selected = filter(select, _in_scope(usage, policy.scope, catalog))
     named = (name for name in selected if not is_left_alone(name, policy.repositories))
     return tuple(sorted(filter(policy.shard.includes, named)))
 
@@ -163,11 +137,10 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     if name not in _in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
-    # Checked last: a reason that applies in every shard is more useful than "belongs to another
-    # shard".
+    # Last: a reason that applies in every shard is more useful than "belongs to another shard".
     if not policy.shard.includes(name):
-        part = part_of(name, policy.shard.of)
-        detail = f"its repository belongs to shard {part} of {policy.shard.of}, and this run is {policy.shard.part}"
+        of, part = policy.shard.of, policy.shard.part
+        detail = f"its repository belongs to shard {part_of(name, of)} of {of}, and this run is {part}"
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
     return None
 
@@ -195,8 +168,7 @@ def in_use(evidence: Evidence) -> KeptTags:
         elif by_digest:
             yield tag, KeepReason(Rule.IN_USE, "a workload runs or pins its digest", by_digest + any_image)
         elif any_image:
-            detail = "something names its repository without saying which image"
-            yield tag, KeepReason(Rule.IN_USE, detail, any_image)
+            yield tag, KeepReason(Rule.IN_USE, "something names its repository without saying which image", any_image)
 
 
 def mentioned(evidence: Evidence) -> KeptTags:
@@ -219,6 +191,12 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
     return evidence.usage.mentions(evidence.inventory.listed_names)
 
 
+def used_recently(evidence: Evidence) -> KeptTags:
+    """Keep a tag that an earlier run saw in use less than `used_within` ago."""
+    for tag, use in evidence.past_uses.of_tags(evidence.inventory):
+        yield tag, KeepReason(Rule.USED_RECENTLY, str(use))
+
+
 def locked(evidence: Evidence) -> KeptTags:
     """
     Keep a tag if the repository, the tag or its manifest is locked, or was put aside.
@@ -234,10 +212,8 @@ def locked(evidence: Evidence) -> KeptTags:
         elif kept_by_lock(tag, policy):
             yield tag, KeepReason(Rule.LOCKED, f"the tag is {_PUT_ASIDE}" if tag.put_aside else TAG_LOCKED)
         elif manifest is not None and kept_by_lock(manifest, policy):
-            yield (
-                tag,
-                KeepReason(Rule.LOCKED, f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED),
-            )
+            detail = f"its manifest is {_PUT_ASIDE}" if manifest.put_aside else MANIFEST_LOCKED
+            yield tag, KeepReason(Rule.LOCKED, detail)
 
 
 def kept_by_lock(item: Tag | Manifest, policy: RetentionPolicy) -> bool:
@@ -305,11 +281,13 @@ def newest(evidence: Evidence) -> KeptTags:
             groups[counted_with(policy.keep_last_by, tag.name)].append(tag)
     for group, tags in groups.items():
         reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
-        yield from ((tag, reason) for tag in newest_tags(tags, policy.keep_last, policy.keep_last_of))
+        yield from (
+            (tag, reason) for tag in newest_tags(evidence.inventory, tags, policy.keep_last, policy.keep_last_of)
+        )
 
 
 def decided_later(_: Evidence) -> KeptTags:
-    """Yield nothing: planning.py adds `attached`, and reviewed.py adds `unreviewed`."""
+    """Yield nothing: planning.py adds `attached` and `probation`, and reviewed.py adds `unreviewed`."""
     yield from ()
 
 
@@ -350,6 +328,7 @@ class KeepRule:
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
     KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(Rule.USED_RECENTLY, used_recently, "used in the last {used_within}", "not used recently"),
     KeepRule(
         Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
     ),
@@ -360,6 +339,7 @@ RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.EXCLUDED, excluded, "excluded by the policy", "not excluded"),
     KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", ChartGroup.NEWEST),
     KeepRule(Rule.ATTACHED, decided_later, "attached to a kept manifest", "not attached"),
+    KeepRule(Rule.PROBATION, decided_later, "on probation for {probation}", "not on probation"),
     KeepRule(Rule.UNREVIEWED, decided_later, "not in the reviewed plan"),
 )
 """Every keep rule, strongest first. Reports list reasons and groups in this order."""
@@ -372,18 +352,5 @@ def keep_rule(rule: str) -> KeepRule:
 
 def in_words(text: str, policy: RetentionPolicy) -> str:
     """A title or a group with the values of the policy in place of `{…}`."""
-    return text.format(older_than=describe_duration(policy.older_than), keep_last=policy.keep_last)
-
-
-def describe_duration(duration: timedelta) -> str:
-    """
-    The shortest form that the options accept: `30d`, `12h`, `2d3h`.
-
-    >>> describe_duration(timedelta(days=2, hours=3))
-    '2d3h'
-    """
-    minutes, seconds = divmod(int(duration.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"
+    durations = {name: describe_duration(getattr(policy, name) or timedelta()) for name in _DURATIONS}
+    return text.format(keep_last=policy.keep_last, **durations)

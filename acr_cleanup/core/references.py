@@ -85,6 +85,16 @@ class RegistryHost:
     login_server: str
     aliases: frozenset[str] = frozenset()
 
+    @property
+    def name(self) -> str:
+        """
+        The name of the resource. A login server may have a hash behind it; names have no hyphens.
+
+        >>> RegistryHost("contoso-abc123.azurecr.io").name
+        'contoso'
+        """
+        return re.split(r"[.:-]", self.login_server.lower())[0]
+
     def owns(self, host: str) -> bool:
         """
         Is this a host name of the registry?

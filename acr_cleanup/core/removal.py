@@ -8,8 +8,8 @@ Keeping one item keeps its relatives, transitively:
 - a kept subject keeps its referrers (by `subject`, or by a tag named `sha256-…` after it) and their
   tags;
 - a kept referrer keeps its subject, because the registry deletes referrers together with their
-  subject. An image with a tag of its own may be a referrer, too. It is no companion of its subject:
-  a kept subject does not keep it;
+  subject. A referrer image may be no companion of its subject (`is_companion`): a kept subject does
+  not keep it;
 - a kept tag keeps its manifest, and the manifest it is named after;
 - if the registry has a retention policy for untagged manifests, a kept manifest keeps its last tags.
 
@@ -26,17 +26,17 @@ from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import (
-    Evidence,
-    RetentionPolicy,
-    Rule,
-    describe_duration,
-    kept_by_lock,
-    mentions_of,
-    scope_reason,
-)
+from acr_cleanup.core.policy import Evidence, Rule, kept_by_lock, mentions_of, scope_reason
+from acr_cleanup.core.probation import probation_of
 from acr_cleanup.core.references import Digest, short
+from acr_cleanup.core.retention import RetentionPolicy, describe_duration
 from acr_cleanup.core.usage import UsageIndex
+
+_USED_BY = {
+    Rule.IN_USE: "a workload runs or pins it",
+    Rule.USED_RECENTLY: "an earlier run saw it in use",
+    Rule.MENTIONED: "an object of a cluster contains its digest",
+}
 
 
 class Hold(StrEnum):
@@ -54,6 +54,8 @@ class Reason:
 
     rule: Rule | Hold
     detail: str
+    due: datetime | None = None
+    """For `probation`: when it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ def prepare(
     orphans: planned manifests without a tag, whose index this run has deleted.
     """
     mentions = usage.mentions(inventory.listed_names)
-    inventory = inventory.used_by(usage.digests(inventory.name) | mentions.by_digest.keys(), usage.tags(inventory.name))
+    past = Evidence(inventory, usage, policy, now).past_uses.by_digest.keys() & inventory.manifests.keys()
+    digests = usage.digests(inventory.name) | mentions.by_digest.keys() | past
+    inventory = inventory.used_by(digests, usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
     return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained, orphans=orphans)
 
@@ -94,9 +98,10 @@ def prepare(
 def candidates(evidence: Evidence) -> frozenset[Digest]:
     """The untagged manifests that may be deleted on their own, as judged without their edges."""
     inventory = evidence.inventory
-    if not evidence.policy.delete_untagged or inventory.hidden or any(_repository_reasons(evidence)):
+    if not (evidence.policy.delete_untagged and inventory.seen_whole) or any(_repository_reasons(evidence)):
         return frozenset()
-    used = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
+    past = evidence.past_uses.by_digest.keys()
+    used = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys() | past
     return frozenset(
         digest
         for digest, manifest in inventory.manifests.items()
@@ -107,25 +112,30 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     )
 
 
-def removable(evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False) -> Removal:
+def removable(
+    evidence: Evidence, free_tags: Iterable[str], *, provisional: bool = False, waiting: Container[str] = ()
+) -> Removal:
     """
     What may be deleted if no rule keeps these tags: at most the tags themselves, and the manifests
     no longer needed.
 
     free_tags: names of tags without any keep reason.
     provisional: also manifests whose referrers are not known yet (subjects.py).
+    waiting: untagged manifests that are on probation.
     """
-    return RemovableSet(evidence, set(free_tags)).shrink(provisional=provisional)
+    return RemovableSet(evidence, set(free_tags), waiting).shrink(provisional=provisional)
 
 
-def digests_in_use(inventory: RepositoryInventory, usage: UsageIndex) -> Mapping[Digest, Rule]:
+def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
     """
     Every digest in the index families of the used and of the mentioned digests, with the rule that keeps it.
 
     A runtime may report the digest of an index or of the child that it chose.
     """
-    families = dict.fromkeys(inventory.families(usage.mentions(inventory.listed_names).by_digest), Rule.MENTIONED)
-    return families | dict.fromkeys(inventory.families(usage.digests(inventory.name)), Rule.IN_USE)
+    inventory = evidence.inventory
+    families = dict.fromkeys(inventory.families(mentions_of(evidence).by_digest), Rule.MENTIONED)
+    families |= dict.fromkeys(inventory.families(evidence.past_uses.by_digest), Rule.USED_RECENTLY)
+    return families | dict.fromkeys(inventory.families(evidence.usage.digests(inventory.name)), Rule.IN_USE)
 
 
 def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> frozenset[Digest]:
@@ -148,16 +158,19 @@ class RemovableSet:
     Each edge is visited once, so the time grows linearly with the repository.
     """
 
-    def __init__(self, evidence: Evidence, free_tags: set[str]) -> None:
+    def __init__(self, evidence: Evidence, free_tags: set[str], waiting: Container[str] = ()) -> None:
         self._evidence = evidence
         self._inventory = inventory = evidence.inventory
         self._tags = free_tags
-        self._used = digests_in_use(inventory, evidence.usage)
+        self._used = digests_in_use(evidence)
         # An orphan is deleted with its index, unless the whole repository is kept since then.
         self._orphans = frozenset() if any(_repository_reasons(evidence)) else inventory.orphans
-        self._alone = {digest for digest in candidates(evidence) if _edges_known(inventory.manifests[digest])}
+        alone = candidates(evidence)
+        self._alone = {
+            digest for digest in alone if _edges_known(inventory.manifests[digest]) and digest not in waiting
+        }
         self._manifests = {digest for digest, manifest in inventory.manifests.items() if self._is_free(manifest)}
-        if inventory.unknown or inventory.locked or inventory.hidden:
+        if inventory.unknown or inventory.locked or not inventory.seen_whole:
             # Any manifest might be a child of one that is not listed or could not be read.
             self._manifests.clear()
         self._newly_kept = [digest for digest in inventory.manifests if digest not in self._manifests]
@@ -236,12 +249,9 @@ class RemovableSet:
                 self._keep(manifest.subject)
             attached = list(inventory.signers_of.get(digest, ()))
             for referrer in inventory.referrers_of.get(digest, ()):
-                tags = inventory.tags_of.get(referrer, ())
-                if tags and inventory.manifests[referrer].is_image:
-                    # It has its own name, so its own rules decide.
-                    continue
-                self._keep(referrer)
-                attached += tags
+                if inventory.is_companion(referrer, digest):
+                    self._keep(referrer)
+                    attached += inventory.tags_of.get(referrer, ())
             for tag in attached:
                 if tag.name in self._tags:
                     self._keep_tag(tag)
@@ -276,7 +286,13 @@ def reasons_to_keep(
     inventory = evidence.inventory
     reasons = tuple(_reasons(evidence, used, deleted_tags, deleted_manifests, digest))
     yield from reasons
-    if not reasons and possible_subjects(inventory, {digest}):
+    if reasons:
+        return
+    manifest = inventory.manifests.get(digest)
+    if manifest is not None and (waiting := probation_of(evidence, (manifest,))):
+        # Who refers to it is asked for only when it may be deleted.
+        yield from (Reason(reason.rule, reason.detail, reason.due) for reason in waiting.values())
+    elif possible_subjects(inventory, {digest}):
         detail = "another manifest of this repository cannot be read, and might be attached to it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
@@ -291,8 +307,7 @@ def _reasons(
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
     if (rule := used.get(digest)) is not None:
-        by = "a workload runs or pins it" if rule is Rule.IN_USE else "an object of a cluster contains its digest"
-        yield Reason(rule, f"{by}, or another manifest of its index family")
+        yield Reason(rule, f"{_USED_BY[rule]}, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
@@ -307,6 +322,9 @@ def _reasons(
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
     if hidden := inventory.hidden:
         detail = f"the registry counts {hidden:,} more manifests than it lists, and they might refer to it"
+        yield Reason(Rule.UNKNOWN_MANIFEST, detail)
+    if hidden := inventory.hidden_tags:
+        detail = f"the registry counts {hidden:,} more tags than it lists, and they might be on it"
         yield Reason(Rule.UNKNOWN_MANIFEST, detail)
 
 
@@ -359,6 +377,8 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(reason.rule, reason.detail)
     if mentions_of(evidence).of_any:
         yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
+    if evidence.past_uses.of_any is not None:
+        yield Reason(Rule.USED_RECENTLY, str(evidence.past_uses.of_any))
     if evidence.usage.of_any(evidence.inventory.name):
         yield Reason(Rule.IN_USE, "something names its repository without saying which image")
 

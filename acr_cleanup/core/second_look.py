@@ -7,7 +7,7 @@ was planned, and less wherever something changed. A change is an outcome, not an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.policy import Rule
-from acr_cleanup.core.references import Digest
+from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Hold, Reason
 from acr_cleanup.core.steps import DeleteManifest, Step, Untag
 
@@ -35,20 +35,25 @@ def confirm(
     fresh: RepositoryPlan,
     inventory: RepositoryInventory,
     reasons_of: Callable[[Digest], tuple[Reason, ...]] = lambda _: (),
+    *,
+    earlier: Collection[Digest] = (),
 ) -> Confirmed:
     """
     Which of the planned steps does a fresh plan still contain?
 
-    - `delete manifest` is confirmed only if every tag now on the manifest was planned. Otherwise
-      its planned tags are untagged one by one.
+    - `delete manifest` is confirmed only if every tag now on the manifest was planned, and so was
+      everything that is now attached to it. Otherwise its planned tags are untagged one by one.
     - Locks are taken from the fresh plan: a restored lock must not be older than that.
     - A lock set after the plan means that the item is to be kept. It is not removed, even with
       `include_locked`.
 
     inventory: the values from which `fresh` was made.
     reasons_of: the reasons for which `fresh` keeps a manifest, for the outcome of a kept one.
+    earlier: further manifests that the plan deletes.
     """
-    look = _SecondLook(fresh, inventory, reasons_of)
+    planned = tuple(planned)
+    digests = {step.digest for step in planned if isinstance(step, DeleteManifest)}
+    look = _SecondLook(fresh, inventory, reasons_of, frozenset(digests.union(earlier)))
     confirmed = [look.confirm(step) for step in planned]
     return Confirmed(
         tuple(step for result in confirmed for step in result.steps),
@@ -57,14 +62,16 @@ def confirm(
 
 
 def still_planned(
-    planned: Iterable[Step], fresh: RepositoryPlan, inventory: RepositoryInventory
+    planned: Iterable[Step], fresh: RepositoryPlan, inventory: RepositoryInventory, digests: frozenset[Digest]
 ) -> Iterator[tuple[Step, DeleteManifest | None]]:
     """
     Each planned step, with the deletion that a fresh plan contains for it.
 
     None if anything about it has changed, and for an untag.
+
+    digests: every manifest that the plan deletes.
     """
-    look = _SecondLook(fresh, inventory, lambda _: ())
+    look = _SecondLook(fresh, inventory, lambda _: (), digests)
     for step in planned:
         confirmed = look.confirm(step)
         now = confirmed.steps[0] if len(confirmed.steps) == 1 and not confirmed.outcomes else None
@@ -76,6 +83,7 @@ class _SecondLook:
     fresh: RepositoryPlan
     inventory: RepositoryInventory
     reasons_of: Callable[[Digest], tuple[Reason, ...]]
+    planned: frozenset[Digest]
 
     @cached_property
     def _tags(self) -> dict[str, Decision]:
@@ -95,9 +103,10 @@ class _SecondLook:
         tags, outcomes = self._confirm_tags(step, locked_since=locked_since)
         if isinstance(step, DeleteManifest):
             fresh_step = self._manifest_steps.get(step.digest)
-            # Deleting the manifest deletes every tag on it: each must have been planned, and be
-            # unchanged.
-            if fresh_step is not None and not locked_since and set(tags).issuperset(fresh_step.tags):
+            # Deleting the manifest deletes every tag on it and all its referrers: each must have been
+            # planned, and the tags must be unchanged.
+            unplanned = self._unplanned(fresh_step)
+            if fresh_step is not None and not (locked_since or unplanned or set(fresh_step.tags) - set(tags)):
                 # Keep the order of both plans: never fewer dependencies than were planned.
                 after = tuple(sorted({*step.after, *fresh_step.after}))
                 return Confirmed((replace(fresh_step, after=after),), tuple(outcomes))
@@ -105,6 +114,10 @@ class _SecondLook:
             outcomes.append(Outcome(self.fresh.repository, step.digest, None, kind, detail))
         untags = tuple(Untag(tag, locks=(tag.lock,) if tag.lock else ()) for tag in tags)
         return Confirmed(untags, tuple(outcomes))
+
+    def _unplanned(self, fresh: DeleteManifest | None) -> list[Digest]:
+        """The manifests that `fresh` deletes before this one, and the plan does not."""
+        return [digest for digest in fresh.after if digest not in self.planned] if fresh is not None else []
 
     def _confirm_tags(self, step: Step, *, locked_since: bool) -> tuple[list[Tag], list[Outcome]]:
         """The tags of the step that may still be deleted, and the outcomes of the other ones."""
@@ -137,6 +150,8 @@ class _SecondLook:
             return OutcomeKind.KEPT, f"its tag {kept_names[0]} is kept"
         if step.tags and not tags_now:
             return OutcomeKind.KEPT, "its tags were moved or deleted since the plan, and untagged manifests are kept"
+        if unplanned := self._unplanned(self._manifest_steps.get(step.digest)):
+            return OutcomeKind.KEPT, f"{short(unplanned[0])} refers to it since the plan"
         for reason in self.reasons_of(step.digest):
             return _outcome_of(reason.rule), reason.detail
         return OutcomeKind.KEPT, "a kept manifest or tag needs it now"

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest, Step
 
 
@@ -66,7 +66,7 @@ class StandingDecision:
     What the confirmed independent steps of one repository depend on.
 
     since: entries pushed since then are compared. It is earlier than the first request of the look.
-    keeps_newest: does the policy keep the newest tags? A tag that moves may then save an older one.
+    keeps_newest: does the policy keep the newest images? Fewer of them save older ones.
     """
 
     since: datetime
@@ -147,8 +147,8 @@ class StandingDecision:
             return False
         if manifest.digest in self.named or manifest.subject in self.planned:
             return False
-        if self.keeps_newest and manifest.digest in self.subjects:
-            # Its referrer may have counted as one of the newest, and does not any more.
+        if self.keeps_newest and (manifest.children or manifest.digest in self.subjects):
+            # Several of the newest may count as one now, or its referrer does not count any more.
             return False
         return self.planned.keys().isdisjoint(manifest.children)
 
@@ -161,5 +161,8 @@ class StandingDecision:
             return False
         if self.recent.get(tag.name) == tag.digest:
             return True
+        if self.keeps_newest:
+            # A tag that moves, and one on an index, may free a place among the newest.
+            return tag.digest in new and tag.name not in self.names
         # It may name a manifest that is not listed. Then a full look asks for it.
-        return (tag.digest in self.digests or tag.digest in new) and not (self.keeps_newest and tag.name in self.names)
+        return tag.digest in self.digests or tag.digest in new

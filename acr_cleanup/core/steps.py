@@ -144,7 +144,7 @@ def _place(inventory: RepositoryInventory, digest: Digest) -> tuple[bool, float,
     """
     if digest not in inventory.possible_referrers:
         return True, 0.0, digest
-    pushed = inventory.manifests[digest].updated_at
+    pushed = inventory.manifests[digest].created_at
     return False, -pushed.timestamp() if pushed else 0.0, digest
 
 

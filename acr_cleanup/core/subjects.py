@@ -9,16 +9,21 @@ requests tell them:
 - the registry's list of the referrers of each manifest that is deleted.
 
 The kind that needs fewer requests is used. A registry without OCI manifests needs none. A manifest
-that is deleted by its own rules need not be read: whether it has a subject changes no decision.
+that is deleted by its own rules need not be read: whether it has a subject changes no decision. An
+exception is a child of a deleted index that shares another child with a kept one. It may be an
+attestation of that child.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from acr_cleanup.core.candidates import with_probation
+from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.policy import Evidence, keep_reasons
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import possible_subjects, removable
+from acr_cleanup.core.removal import possible_subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,10 @@ def open_questions(evidence: Evidence) -> SubjectQuestions:
     if not inventory.possible_referrers:
         return SubjectQuestions()
     reasons = keep_reasons(evidence)
-    free_tags = (tag.name for tag in inventory.tags if tag.name not in reasons)
-    deleted = removable(evidence, free_tags, provisional=True).manifests
+    free_tags = {tag.name for tag in inventory.tags if tag.name not in reasons}
+    deleted = with_probation(evidence, free_tags, provisional=True)[0].manifests
+    if siblings := _siblings_of_kept(inventory, deleted):
+        return SubjectQuestions(bodies=tuple(sorted(siblings)))
     subjects = possible_subjects(inventory, deleted)
     if not subjects:
         return SubjectQuestions()
@@ -57,3 +64,16 @@ def open_questions(evidence: Evidence) -> SubjectQuestions:
     if by_bodies or not lists:
         return SubjectQuestions(bodies=tuple(sorted(bodies)))
     return SubjectQuestions(referrers=tuple(sorted(lists)))
+
+
+def _siblings_of_kept(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> AbstractSet[Digest]:
+    """Deleted children, without a tag, of a deleted index of which another child is kept."""
+    families = (inventory.manifests[digest].children for digest in deleted)
+    siblings = {
+        child
+        for children in families
+        if any(child in inventory.manifests and child not in deleted for child in children)
+        for child in children
+        if child in deleted and child not in inventory.tags_of
+    }
+    return siblings & inventory.possible_referrers - inventory.unreadable

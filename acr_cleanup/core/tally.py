@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import Rule
@@ -43,6 +44,10 @@ class Tally:
     read_for_sizes: int | None = None
     """Manifests read to measure exact sizes; None if exact sizes were not requested."""
     missing: tuple[Missing, ...] = ()
+    waiting: Mapping[date, int] = field(default_factory=dict)
+    """Tags on probation, by the day from which they may be deleted."""
+    untagged_waiting: Mapping[date, int] = field(default_factory=dict)
+    """The same for untagged manifests."""
     warnings: tuple[PlanWarning, ...] = ()
     error: str = ""
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TypeVar
 
+from acr_cleanup.core.history import History, NoHistory
 from acr_cleanup.core.mentions import (
     NO_MENTIONS,
     ListedNames,
@@ -87,6 +88,8 @@ class ClusterScan:
     read_at: when the cluster was read, for a scan from a usage snapshot; None if this run read it.
     resource_id: resource id of the AKS cluster; empty if unknown or not an AKS cluster.
     mentions: what objects of the cluster name besides the uses.
+    names_registry: does any object contain a host name of the registry? None if that is unknown.
+    registries: other registries of Azure that objects name, if none names this one.
     """
 
     cluster: str
@@ -99,6 +102,8 @@ class ClusterScan:
     read_at: datetime | None = None
     resource_id: str = ""
     mentions: MentionSource = field(default_factory=NoMentions, compare=False, repr=False)
+    names_registry: bool | None = None
+    registries: tuple[str, ...] = ()
 
     @property
     def is_service(self) -> bool:
@@ -184,6 +189,7 @@ class UsageIndex:
 
     repositories: every repository that a use names.
     running: the repositories that a container or init container of a pod names.
+    history: what earlier runs saw.
     """
 
     scans: tuple[ClusterScan, ...]
@@ -194,6 +200,7 @@ class UsageIndex:
     repositories: frozenset[str] = field(compare=False)
     running: frozenset[str] = field(compare=False)
     outside: Outside = field(default_factory=Outside)
+    history: History = field(default_factory=NoHistory, repr=False, compare=False)
     _mentions: dict[str, tuple[object, RepositoryMentions]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from acr_cleanup.emulator.kubernetes import objects as build
@@ -14,6 +15,8 @@ from acr_cleanup.emulator.world import World
 MIB = 1024 * 1024
 PINNED = "1.6.20"
 """The release of payments/ledger that production pins by digest. It is signed."""
+NIGHTLY = "nightly-export"
+"""A pod that runs at night only. No run sees it by day."""
 
 
 def contoso() -> World:
@@ -34,6 +37,19 @@ def contoso() -> World:
     world.clusters = {"production": production, "staging": staging}
     _fill_services(world.services, world.registry)
     return world
+
+
+@contextmanager
+def last_week(world: World) -> Iterator[None]:
+    """Run two pods that do not run by day: one of a nightly job, and one that was removed since."""
+    production, registry = world.clusters["production"], world.registry
+    production.add(
+        build.pod("batch", NIGHTLY, [registry.image("batch/jobs", "2026.8")]),
+        build.pod("shop", "cart-canary", [registry.image("shop/cart", "3.8.40")]),
+    )
+    yield
+    production.remove("pods", "batch", NIGHTLY)
+    production.remove("pods", "shop", "cart-canary")
 
 
 def _fill_registry(registry: RegistryState) -> None:

@@ -183,7 +183,11 @@ class _Entra:
             RESOURCE_MANAGER,
             AKS_SERVER_APP,
         }
-        if self._authority.canonical_audience(audience) not in known:
+        canonical = self._authority.canonical_audience(audience)
+        for part, code in self._world.directory.refused_audiences.items():
+            if part in canonical:
+                raise _Refusal(401, "invalid_client", code, "The request for this resource is refused.")
+        if canonical not in known:
             message = f"The resource principal named {audience} was not found in the tenant named Contoso."
             raise _Refusal(400, "invalid_resource", 500011, message)
         return audience

@@ -7,6 +7,8 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC
+from email.utils import format_datetime
 from typing import Any
 
 from aiohttp import web
@@ -50,6 +52,8 @@ def middleware(world: World, service: str) -> Any:
                 await asyncio.sleep(world.latency)
             response = await _answer(world, service, request, handler)
             status = 0 if isinstance(response, _Cut) else response.status
+            if not response.prepared:
+                response.headers["Date"] = format_datetime(world.clock().astimezone(UTC), usegmt=True)
         except web.HTTPException as error:
             status = error.status
             raise

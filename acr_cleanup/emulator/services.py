@@ -154,14 +154,15 @@ class ServicesState:
         subscription: str = SUBSCRIPTION,
     ) -> JSON:
         """Add an App Service site. Its list shows no configuration, as in Azure."""
-        site = self.add(resource(f"Microsoft.Web/sites/{name}", subscription), _site_properties(name), kind=kind)
+        site = self.add(resource(f"Microsoft.Web/sites/{name}", subscription), _site_properties(name, kind), kind=kind)
         self._configure(site["id"], version, windows)
         return site
 
     def slot(self, site: JSON, name: str, version: str = "") -> JSON:
         """Add a slot of a site. Its name is `site/slot`."""
         slot_id = f"{site['id']}/slots/{name}"
-        slot = self.add(slot_id, _site_properties(site["name"]), name=f"{site['name']}/{name}", kind=site["kind"])
+        properties = _site_properties(site["name"], site["kind"])
+        slot = self.add(slot_id, properties, name=f"{site['name']}/{name}", kind=site["kind"])
         self._configure(slot_id, version, None)
         return slot
 
@@ -294,7 +295,14 @@ def _template(images: Iterable[str], init: Iterable[str]) -> JSON:
     return {"containers": containers(images), "initContainers": containers(init) or None, "scale": {"minReplicas": 0}}
 
 
-def _site_properties(name: str) -> JSON:
+def _site_properties(name: str, kind: str) -> JSON:
     # Null by design: https://github.com/Azure/azure-rest-api-specs/issues/12104
     config = {"numberOfWorkers": 1, "linuxFxVersion": "", "windowsFxVersion": None, "appSettings": None}
-    return {"state": "Running", "defaultHostName": f"{name}.azurewebsites.net", "siteConfig": config, "enabled": True}
+    host = f"{name}.azurewebsites.net"
+    return {
+        "state": "Running",
+        "defaultHostName": host,
+        "siteConfig": config,
+        "enabled": True,
+        "reserved": "linux" in kind,
+    }

@@ -49,6 +49,8 @@ class Directory:
     github_subject: str = "repo:contoso/shop:ref:refs/heads/main"
     pipelines_access_token: str = "pipelines-access-token"
     pipelines_subject: str = "sc://contoso/shop/azure"
+    # A part of an audience -> the error number with which tokens for it are refused.
+    refused_audiences: dict[str, int] = field(default_factory=dict)
 
     def secrets_of(self, client_id: str) -> set[str] | None:
         """Return the secrets of a client, or None if the tenant has no such client."""

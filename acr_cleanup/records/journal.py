@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import RawIOBase
@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from acr_cleanup import __version__
-from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.errors import AcrCleanupError
@@ -91,6 +91,23 @@ class Journal:
         """
         with suppress(JournalError):
             self._write(OutcomeLine(self._next(), _now(), number, kind, detail))
+
+    def add_taken(self, outcomes: Iterable[Outcome]) -> None:
+        """
+        Write what the registry deleted on its own, after the fact, so that it can be restored.
+
+        `outcomes`: those of the tags of a manifest come right before that of the manifest.
+        """
+        tags: list[JournalTag] = []
+        for outcome in outcomes:
+            if outcome.tag is not None:
+                tags.append(JournalTag(outcome.tag))
+                continue
+            number = self._next()
+            with suppress(JournalError):
+                self._write(Intent(number, DELETE_MANIFEST, outcome.repository, outcome.digest, tags, [], at=_now()))
+            self.outcome(number, outcome.kind, outcome.detail)
+            tags = []
 
     def _next(self) -> int:
         self._written += 1

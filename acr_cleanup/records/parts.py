@@ -8,9 +8,8 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from acr_cleanup.core.choices import KeepLastOf, Scope
-from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import DIGEST, TAG
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc
@@ -68,6 +67,10 @@ class RecordedPolicy(msgspec.Struct):
     """True if untagged manifests may be deleted."""
     include_locked: bool
     """True if locked tags and manifests may be unlocked and deleted."""
+    used_within: str | UnsetType = UNSET
+    """What an earlier run saw in use less than this ago is kept, if set."""
+    probation: str | UnsetType = UNSET
+    """How long a tag must have been a candidate before it is deleted, if set."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
     """What keep_last counts. Documents without this member counted tags."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
@@ -84,6 +87,8 @@ class RecordedPolicy(msgspec.Struct):
 
 def _recorded(value: object) -> Any:
     match value:
+        case None:
+            return UNSET
         case bool() | int():
             return value
         case tuple():

@@ -209,6 +209,16 @@ class ReadCluster(msgspec.Struct, frozen=True):
     """When a usage snapshot of the cluster was made; null if this run read the cluster itself."""
 
 
+class WaitingItems(msgspec.Struct):
+    """Candidates for deletion that are on probation until the same day."""
+
+    deletable_from: str
+    """The day, such as `2026-11-19`."""
+    tags: Count
+    untagged: Count
+    """Untagged manifests."""
+
+
 class OtherPuller(msgspec.Struct):
     """Who may pull from the registry, and is none of the clusters and services that were read."""
 
@@ -342,6 +352,8 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
+    """What is on probation, by day, if anything is."""
     may_pull: list[OtherPuller] = []
     """Who else may pull from the registry. Images that only they use count as unused."""
 

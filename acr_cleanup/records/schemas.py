@@ -16,13 +16,14 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.records import journal_lines, parts, plan, report, snapshot
+from acr_cleanup.records import journal_lines, ledger, parts, plan, report, snapshot
 
 DOCUMENTS: Mapping[str, tuple[str, Any]] = {
     "report": ("acr-cleanup report", report.Report),
     "plan": ("acr-cleanup plan", plan.PlanDocument),
     "journal": ("acr-cleanup journal: one line", journal_lines.Line),
     "snapshot": ("acr-cleanup usage snapshot", snapshot.Snapshot),
+    "ledger": ("acr-cleanup ledger", ledger.Ledger),
 }
 """Name of the schema -> its title and the type that it describes."""
 
@@ -34,7 +35,7 @@ def schema(name: str) -> dict[str, Any]:
     text = json.dumps(msgspec.json.schema(document)).replace(r"\\A", "^").replace(r"\\Z", "$")
     described: dict[str, Any] = json.loads(text, object_hook=_with_sorted_choices)
     definitions: dict[str, Any] = described.pop("$defs")
-    for module in (parts, journal_lines, plan, report, snapshot):
+    for module in (parts, journal_lines, ledger, plan, report, snapshot):
         for definition in definitions.keys() & vars(module).keys():
             for field, description in _descriptions(vars(module)[definition]).items():
                 definitions[definition]["properties"][field]["description"] = description

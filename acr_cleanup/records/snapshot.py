@@ -7,14 +7,16 @@ Unknown members are refused, because the hash does not cover members that are no
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from acr_cleanup.records.parts import Count, Moment, ObjectCount, ToolVersion
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
+READABLE_VERSIONS = (1, 2, SNAPSHOT_VERSION)
 
 
 class SnapshotUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -36,6 +38,32 @@ class SnapshotUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     digest: str | None
     running: bool
     """True for a container of a pod. Only these make a repository run in a cluster."""
+
+
+class UsePlace(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A place in an object that names an image."""
+
+    container: str
+    """Empty if the use is not in a container."""
+    field: str
+    """The path of the field in the object."""
+    running: bool
+    """True for a container of a pod. Only these make a repository run in a cluster."""
+
+
+class UsedImage(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An image that is named; without tag and digest, any image of the repository."""
+
+    text: str
+    """The value of the field."""
+    host: str
+    repository: str
+    tag: str | None
+    digest: str | None
+
+
+Pairs = list[tuple[Count, Count]]
+"""The numbers of places and images, as they stand in their lists."""
 
 
 class SnapshotMention(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -89,8 +117,11 @@ class ScannedCluster(msgspec.Struct, forbid_unknown_fields=True):
     objects: ObjectCount
     read_at: Moment
     """When the reading began. RFC 3339, UTC."""
-    uses: list[SnapshotUse]
-    """Every place that names an image of the registry."""
+    uses: list[SnapshotUse] | dict[str, dict[str, dict[str, Pairs]]]
+    """
+    Every place that names an image of the registry, by namespace, kind and name of the object, as
+    numbers of `places` and `images`. Versions 1 and 2: a list of whole uses.
+    """
     blockers: list[SnapshotBlocker]
     """Everything that could not be read. A run with a blocker deletes nothing."""
     waived: list[SnapshotBlocker]
@@ -99,6 +130,56 @@ class ScannedCluster(msgspec.Struct, forbid_unknown_fields=True):
     """Remarks about the cluster."""
     mentions: list[SnapshotMention] | msgspec.UnsetType = msgspec.UNSET
     """Every object that names a tag or digest that the registry has. Version 1 has none."""
+    places: list[UsePlace] | msgspec.UnsetType = msgspec.UNSET
+    """The distinct places of the uses: container, field, and whether it is a container of a pod."""
+    images: list[UsedImage] | msgspec.UnsetType = msgspec.UNSET
+    """The distinct images of the uses: text of the field, host, repository, tag and digest."""
+
+    def each_use(self) -> Iterator[SnapshotUse]:
+        """Yield the uses of any version. Raises `IndexError` for a number without place or image."""
+        if isinstance(self.uses, list):
+            yield from self.uses
+            return
+        places, images = self.places or (), self.images or ()
+        for namespace, kinds in self.uses.items():
+            for kind, names in kinds.items():
+                for name, pairs in names.items():
+                    for at, of in pairs:
+                        place, image = places[at], images[of]
+                        yield SnapshotUse(
+                            namespace,
+                            kind,
+                            name,
+                            place.container,
+                            place.field,
+                            image.text,
+                            image.host,
+                            image.repository,
+                            image.tag,
+                            image.digest,
+                            place.running,
+                        )
+
+
+class PackedUses(NamedTuple):
+    """Uses in the form of a snapshot. Thousands of pods have the same few places and images."""
+
+    uses: dict[str, dict[str, dict[str, Pairs]]]
+    places: list[UsePlace]
+    images: list[UsedImage]
+
+    @classmethod
+    def of(cls, uses: Iterable[SnapshotUse]) -> PackedUses:
+        by_object: dict[str, dict[str, dict[str, Pairs]]] = {}
+        places: dict[UsePlace, int] = {}
+        images: dict[UsedImage, int] = {}
+        for use in uses:
+            place = UsePlace(use.container, use.field, use.running)
+            image = UsedImage(use.text, use.host, use.repository, use.tag, use.digest)
+            pair = places.setdefault(place, len(places)), images.setdefault(image, len(images))
+            names = by_object.setdefault(use.namespace, {}).setdefault(use.kind, {})
+            names.setdefault(use.name, []).append(pair)
+        return cls(by_object, list(places), list(images))
 
 
 class SearchedRegistry(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,7 +197,7 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     A run reads a cluster from it instead of from the cluster itself: `{"snapshot": PATH}`.
     """
 
-    schema_version: Annotated[int, Meta(extra_json_schema={"enum": [1, SNAPSHOT_VERSION]})]
+    schema_version: Annotated[int, Meta(extra_json_schema={"enum": [*READABLE_VERSIONS]})]
     tool_version: ToolVersion
     created_at: Moment
     """When the file was written. The age of a cluster counts from its own `read_at`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,6 +18,7 @@ from acr_cleanup import __version__
 from acr_cleanup.access import roles
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
+from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
@@ -27,15 +29,17 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import bodies, failures, wire
 from acr_cleanup.registry.edges import EdgeReader
 from acr_cleanup.registry.pace import Category, Pace
-from acr_cleanup.registry.recent import read_new, read_recent
+from acr_cleanup.registry.recent import RecentReader
 from acr_cleanup.registry.requests import NEWEST_FIRST, PAGE, RegistryRequests, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, Transport
 
+T = TypeVar("T")
+
 DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
 
 RECOUNTS = 3
-"""How often a repository that counts more manifests than it lists is counted again, if its count changes."""
+"""How often a repository that counts more than it lists is counted again, if its counts change."""
 
 _HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*(?::[0-9]{1,5})?")
 
@@ -50,6 +54,7 @@ async def open_registry(
     concurrency: int = 8,
     actions: Iterable[str] = DELETING,
     pace: Pace | None = None,
+    bodies: BodyMemory | None = None,
 ) -> AsyncIterator[AcrRegistry]:
     """
     Open a registry. No request is sent before the first call.
@@ -61,6 +66,7 @@ async def open_registry(
     - `concurrency`: requests in flight (deletions: at most 32), and so open connections.
     - `actions`: the actions that tokens ask for if they must name their repositories (tokens.py).
     - `pace`: replaces the default pace; `concurrency` then does not bound the requests.
+    - `bodies`: what is known of manifests. These are not read, and what is read is added.
 
     Raises `RegistryUnreachable` if `login_server` is not a host name.
     """
@@ -77,7 +83,8 @@ async def open_registry(
     )
     client = sdk_client(login_server, credential, shared, tokens, audience=audience, user_agent=user_agent)
     async with client:
-        yield AcrRegistry(RegistryRequests(login_server, client, pace), tokens, concurrency=concurrency)
+        requests = RegistryRequests(login_server, client, pace)
+        yield AcrRegistry(requests, tokens, concurrency=concurrency, known=bodies)
 
 
 class AcrRegistry:
@@ -89,11 +96,13 @@ class AcrRegistry:
     call failed permanently.
     """
 
-    def __init__(self, requests: RegistryRequests, tokens: RegistryTokens, *, concurrency: int) -> None:
+    def __init__(
+        self, requests: RegistryRequests, tokens: RegistryTokens, *, concurrency: int, known: BodyMemory | None = None
+    ) -> None:
         self.requests = requests
         self._tokens = tokens
         self._concurrency = concurrency
-        self._edges = EdgeReader(requests, concurrency=concurrency)
+        self._edges = EdgeReader(requests, known or BodyMemory(), concurrency=concurrency)
 
     def now(self) -> datetime | None:
         """The time of the registry's own clock; None before its first dated response."""
@@ -146,16 +155,16 @@ class AcrRegistry:
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
-        Add the children and subjects of every manifest that may have some (`inventory.unread`).
+        Add the children and subjects that `inventory.unread` asks for, and the repository's lock.
 
-        The repository's own lock is added, too. Tags and manifests that are in use but not listed
-        (`listEnabled: false`) are asked for one by one, since they keep their children as well.
+        Tags and manifests that are in use but not listed (`listEnabled: false`) are requested one by
+        one, since they keep their children as well.
 
-        A manifest that is missing, too large, malformed or does not match its digest stays unknown
+        A manifest that is missing, too large, malformed or does not match its digest remains unknown
         and is read again next time. Others are read once. Raises `RegistryForbidden` if not a
         single body may be read.
         """
-        repository = wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
+        repository = wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0, tags=0)
         refusal: RegistryForbidden | None = None
         inventory = await self._edges.with_unlisted(inventory)
 
@@ -176,33 +185,42 @@ class AcrRegistry:
             return replace(inventory, locked=True, put_aside=True)
         if refusal is not None:
             raise refusal
+        return await self._counted(inventory, repository)
+
+    async def _counted(
+        self, inventory: RepositoryInventory, repository: wire.RepositoryAttributes
+    ) -> RepositoryInventory:
+        """The inventory with its lock, and with the number of manifests and tags that are not listed."""
         for _ in range(RECOUNTS):
-            if repository.manifests <= len(inventory.manifests):
+            hidden = max(0, repository.manifests - len(inventory.manifests))
+            hidden_tags = max(0, repository.tags - len(inventory.tags))
+            if not (hidden or hidden_tags):
                 break
-            # Others may have pushed or deleted manifests since they were listed or counted.
-            newest, counted = await self._pushed_since(inventory), repository.manifests
+            # Others may have pushed or deleted since the repository was listed or counted.
+            newest, counted = inventory, repository
+            if hidden_tags:
+                newest = await self._tags_since(newest)
+            if hidden:
+                newest = await self._manifests_since(newest)
             repository = await self._read_repository(inventory.name)
             if newest is not inventory:
                 inventory = await self._edges.read_bodies(newest)
-            elif repository.manifests == counted:
+            elif repository == counted:
                 break
-        hidden = max(0, repository.manifests - len(inventory.manifests))
-        return replace(inventory, locked=repository.locked, hidden=hidden)
+        return replace(
+            inventory,
+            locked=repository.locked,
+            hidden=max(0, repository.manifests - len(inventory.manifests)),
+            hidden_tags=max(0, repository.tags - len(inventory.tags)),
+        )
 
-    async def _pushed_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
+    async def _manifests_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """
         Add manifests that were pushed after the repository was listed.
 
         The registry counts them already. Without them, the repository would not look whole.
         """
-        path = f"/acr/v1/{self.requests.quote_repository(inventory.name)}/_manifests?{urlencode({'n': PAGE, **NEWEST_FIRST})}"
-        call = f"listing the newest manifests of {inventory.name}"
-        reply = await self.requests.get(path, call)
-        try:
-            listed = wire.read_manifests(reply.body) if reply is not None else {}
-        except wire.MalformedAnswer as error:
-            seen = f"the response is not a valid list: {quoted(str(error))}."
-            raise failures.not_listed(self.requests.login_server, call, seen) from None
+        listed = await self._newest(inventory.name, "manifests", wire.read_manifests)
         new = {digest: entry for digest, entry in listed.items() if digest not in inventory.manifests}
         if not new:
             return inventory
@@ -216,33 +234,25 @@ class AcrRegistry:
 
         `known`: manifests whose edges need not be read. Returns None if only complete lists tell.
         """
-        repository = wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
-        recent: tuple[Sequence[Tag], Sequence[wire.ListedManifest]] | None = None
+        reader = RecentReader(self.requests, self._edges, name, since, concurrency=self._concurrency)
+        return await reader.read(partial(self._read_repository, name), known)
 
-        async def read_attributes() -> None:
-            nonlocal repository
-            repository = await self._read_repository(name)
+    async def _tags_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
+        """Add tags that were pushed after the repository was listed."""
+        listed = await self._newest(inventory.name, "tags", wire.read_tags)
+        new = tuple(tag for name, tag in listed.items() if name not in inventory.names)
+        return replace(inventory, tags=(*inventory.tags, *new)) if new else inventory
 
-        async def read_lists() -> None:
-            nonlocal recent
-            recent = await read_recent(self.requests, name, since)
-
-        await gather((read_attributes, read_lists), limit=2)
-        if recent is None:
-            return None
-        tags, listed = recent
-        new = await read_new(
-            self._edges,
-            name,
-            [entry for entry in listed if entry.manifest.digest not in known],
-            tags,
-            concurrency=self._concurrency,
-        )
-        if new is None:
-            return None
-        known_manifests = (entry.manifest for entry in listed if entry.manifest.digest in known)
-        manifests = (*new, *known_manifests)
-        return RecentChanges(tuple(tags), manifests, repository.tags, repository.manifests, locked=repository.locked)
+    async def _newest(self, repository: str, what: str, read: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
+        """The first page of a list of this repository, the newest entries first."""
+        path = f"/acr/v1/{self.requests.quote_repository(repository)}/_{what}?{urlencode({'n': PAGE, **NEWEST_FIRST})}"
+        call = f"listing the newest {what} of {repository}"
+        reply = await self.requests.get(path, call)
+        try:
+            return read(reply.body) if reply is not None else {}
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self.requests.login_server, call, seen) from None
 
     async def read_subjects(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
         """
@@ -370,7 +380,7 @@ class AcrRegistry:
         call = f"reading the attributes of {name}"
         reply = await self.requests.get(self.requests.attributes_path(name), call)
         if reply is None:
-            return wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0)
+            return wire.RepositoryAttributes(locked=False, put_aside=False, manifests=0, tags=0)
         try:
             return wire.read_repository(reply.body, name)
         except wire.MalformedAnswer as error:

@@ -54,7 +54,7 @@ class ManifestBody:
         """
         The same manifest with its edges.
 
-        It stays unknown if its media type is unknown: such a manifest may refer to others in any
+        It remains unknown if its media type is unknown: such a manifest may refer to others in any
         way.
         """
         with_edges = replace(

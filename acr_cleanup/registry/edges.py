@@ -8,6 +8,7 @@ from functools import partial
 
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.core.verification import full_name
@@ -19,24 +20,27 @@ from acr_cleanup.registry.requests import RegistryRequests
 
 class EdgeReader:
     """
-    Reads bodies and lists of referrers, each once in a run.
+    Reads bodies and lists of referrers, each once in a run. Bodies that earlier runs read are `known`.
 
     Every method raises as `AcrRegistry` does.
     """
 
-    def __init__(self, requests: RegistryRequests, *, concurrency: int) -> None:
+    def __init__(self, requests: RegistryRequests, known: BodyMemory, *, concurrency: int) -> None:
         self._requests = requests
+        self._known = known
         self._concurrency = concurrency
         # A digest's content never changes, so it is read once. The key holds the repository too:
         # a repository may list a manifest whose content it has lost, while another still has it.
         self.bodies: dict[tuple[str, Digest], bodies.ManifestBody] = {}
-        # Of possible referrers only the subject is stored: there may be very many of them.
+        # Only the subject of a possible referrer is stored: there may be very many of them.
         self._subjects: dict[str, dict[Digest, Digest | None]] = {}
         # Repository -> manifests whose referrers were listed.
         self._asked: dict[str, set[Digest]] = {}
         # Repository -> possible referrers that existed when its first list was requested. A later
         # one may be missing in these lists.
         self._covered: dict[str, frozenset[Digest]] = {}
+        # Repositories for which the registry has no lists of referrers.
+        self._without_lists: set[str] = set()
         # (repository, tag or digest) in use that did not exist when asked for. It is not asked for
         # again: one pushed since then is listed, or cannot be running yet.
         self._absent: set[tuple[str, str]] = set()
@@ -45,7 +49,7 @@ class EdgeReader:
         """
         Add children and subjects from the bodies that `inventory.unread` names.
 
-        What another client deleted since it was listed is left out.
+        Manifests and tags that another client deleted since the lists were read are left out.
         """
         inventory, tried = await self._settle(inventory)
         inventory = self._recall(inventory)
@@ -126,7 +130,7 @@ class EdgeReader:
         self, inventory: RepositoryInventory, gone: Collection[Digest] = ()
     ) -> tuple[RepositoryInventory, set[Digest]]:
         """
-        Ask for each manifest that a tag names and no list has; if there is none, ask for the tag.
+        Request each manifest that a tag names and no list has. If it does not exist, request the tag.
 
         Such a manifest is unlisted, or another client deleted it between the list of tags and that of
         manifests. Returns the manifests for which even the tag gives no other answer.
@@ -176,7 +180,7 @@ class EdgeReader:
     async def _read_manifests(
         self, inventory: RepositoryInventory, digests: Sequence[Digest], gone: set[Digest]
     ) -> list[Manifest]:
-        """Read these manifests; adds those to `gone` that do not exist any more."""
+        """Read these manifests. Adds to `gone` those that no longer exist."""
         refusals: list[RegistryForbidden] = []
 
         async def read(digest: Digest) -> Manifest | None:
@@ -213,6 +217,8 @@ class EdgeReader:
             return await self._read_put_aside(repository, manifest)
         key = (repository, manifest.digest)
         if key not in self.bodies:
+            if (recalled := self._known.recall(repository, manifest)) is not None:
+                return recalled
             try:
                 body = await self.read_body(*key)
             except RegistryError:
@@ -227,13 +233,14 @@ class EdgeReader:
                 gone.add(manifest.digest)
                 return None
             self.bodies[key] = body
+            self._known.note(repository, manifest, body.of(manifest))
         return self.bodies[key].of(manifest)
 
     async def _read_put_aside(self, repository: str, manifest: Manifest) -> Manifest:
         """
         A manifest whose body the registry refuses to show.
 
-        The attributes of an index show its children. The subject of a manifest stays unknown.
+        The attributes of an index show its children. The subject of a manifest remains unknown.
         """
         if not manifest.is_index:
             return manifest
@@ -266,13 +273,18 @@ class EdgeReader:
     # -- subjects of possible referrers ------------------------------------------------------------
 
     def _recall(self, inventory: RepositoryInventory) -> RepositoryInventory:
-        """Add the subjects that this run knows already."""
+        """Add the subjects that this run or an earlier one has read."""
         subjects = self._subjects.get(inventory.name, {})
         known = inventory.possible_referrers & subjects.keys()
-        return inventory.with_edges(_with_subject(inventory, digest, subjects[digest]) for digest in known)
+        recalled = (
+            self._known.recall(inventory.name, inventory.manifests[digest])
+            for digest in inventory.possible_referrers - known
+        )
+        of_this_run = (_with_subject(inventory, digest, subjects[digest]) for digest in known)
+        return inventory.with_edges((*of_this_run, *(manifest for manifest in recalled if manifest is not None)))
 
     async def _with_earlier_lists(self, inventory: RepositoryInventory) -> RepositoryInventory:
-        """Use the lists of referrers from an earlier check of this repository, as far as they are complete."""
+        """Use the lists of referrers from an earlier check of this repository if they are still complete."""
         name = inventory.name
         if name not in self._asked:
             return inventory
@@ -294,6 +306,8 @@ class EdgeReader:
                 body = await self.read_body(inventory.name, digest)
                 if body is not None:
                     subjects[digest] = body.subject
+                    listed = inventory.manifests[digest]
+                    self._known.note(inventory.name, listed, body.of(listed))
                 elif await self._is_gone(inventory.name, digest):
                     gone.add(digest)
                 else:
@@ -321,8 +335,11 @@ class EdgeReader:
         async def read(digest: Digest) -> None:
             try:
                 referrers = await self._read_referrers(inventory, digest)
+                if referrers is None:
+                    unlistable.add(digest)
+                    return
                 for referrer in referrers - inventory.manifests.keys():
-                    # A referrer that is not listed goes with its subject all the same.
+                    # The registry deletes an unlisted referrer together with its subject, too.
                     if (manifest := await self._read_with_edges(inventory, referrer, set())) is not None:
                         unlisted.append(manifest)
                         covered_now.add(referrer)
@@ -346,22 +363,25 @@ class EdgeReader:
         inventory = self._recall(inventory.with_edges(unlisted))
         return replace(inventory, asked=inventory.asked | asked, unlistable=inventory.unlistable | unlistable)
 
-    async def _read_referrers(self, inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest]:
+    async def _read_referrers(self, inventory: RepositoryInventory, digest: Digest) -> frozenset[Digest] | None:
         """
-        The referrers of one manifest.
+        The referrers of one manifest; None if the registry does not tell.
 
         A registry without this API answers 404. The referrers are then the children of the index with
-        the tag `sha256-…`, and none if there is no such tag.
+        the tag `sha256-…`. Without this tag there should be none. But a client that pushes a subject and
+        no tag must not lose an image, so the bodies are read then.
         https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
         """
         path = f"/v2/{self._requests.quote_repository(inventory.name)}/referrers/{self._requests.quote_digest(digest)}"
         call = f"listing the referrers of {inventory.name}@{digest}"
-        listed = await self._requests.find_list(path, bodies.read_referrers, call)
-        if listed is not None:
-            return frozenset(listed.values())
-        fallback = [tag.digest for tag in inventory.signers_of.get(digest, ())]
-        indexes = (inventory.manifests[index] for index in fallback if index in inventory.manifests)
-        return frozenset(child for index in indexes for child in index.children)
+        if inventory.name not in self._without_lists:
+            listed = await self._requests.find_list(path, bodies.read_referrers, call)
+            if listed is not None:
+                return frozenset(listed.values())
+            self._without_lists.add(inventory.name)
+        named = (inventory.manifests.get(tag.digest) for tag in inventory.signers_of.get(digest, ()))
+        indexes = [manifest for manifest in named if manifest is not None and manifest.is_index and manifest.known]
+        return frozenset(child for index in indexes for child in index.children) if indexes else None
 
 
 def _with_subject(inventory: RepositoryInventory, digest: Digest, subject: Digest | None) -> Manifest:

@@ -15,7 +15,7 @@ import msgspec
 
 from acr_cleanup.access import roles
 from acr_cleanup.access.roles import Right
-from acr_cleanup.errors import NotListed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.errors import NotListed, RegistryClosed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry.pace import TOO_MANY_REQUESTS, Reply, cause_of
 
@@ -91,7 +91,7 @@ def refused(login_server: str, call: str, reply: Reply, right: Right | None) -> 
     place, seen = where(login_server, call), status_and_errors(reply)
     if reply.status in (401, 403):
         if "client with ip" in seen.lower():
-            return RegistryForbidden(
+            return RegistryClosed(
                 f"the registry's firewall refused this machine: {seen}.",
                 where=place,
                 remedy="Allow its address in the networking settings of the registry, or run inside its network.",

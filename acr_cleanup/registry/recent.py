@@ -1,8 +1,8 @@
-"""The newest tags and manifests of a repository, without listing the others."""
+"""What has changed in a repository: its newest tags and manifests, without a list of the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Manifest, Tag
+from acr_cleanup.core.references import Digest
+from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.errors import RegistryError
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
@@ -19,84 +21,97 @@ from acr_cleanup.registry.requests import RegistryRequests
 T = TypeVar("T")
 
 
-async def read_recent(
-    requests: RegistryRequests, name: str, since: datetime
-) -> tuple[Sequence[Tag], Sequence[wire.ListedManifest]] | None:
+class RecentReader:
     """
-    Read every tag and manifest pushed since this time by the registry's clock.
+    Reads what was pushed to one repository since some time by the registry's clock.
 
-    Returns None if the registry does not list them in the order of their times, or not all.
+    Raises as `AcrRegistry` does.
     """
-    path = f"/acr/v1/{requests.quote_repository(name)}"
-    tags: dict[str, Tag] = {}
-    manifests: dict[str, wire.ListedManifest] = {}
 
-    async def list_tags() -> None:
-        nonlocal tags
-        call = f"listing the newest tags of {name}"
-        tags = await requests.read_newest(
-            f"{path}/_tags",
-            wire.read_tags,
-            call,
-            lambda page: _reaches(since, (tag.updated_at for tag in page.values())),
-        )
+    def __init__(
+        self, requests: RegistryRequests, edges: EdgeReader, name: str, since: datetime, *, concurrency: int
+    ) -> None:
+        self._requests = requests
+        self._edges = edges
+        self._name = name
+        self._since = since
+        self._concurrency = concurrency
+        self._path = f"/acr/v1/{requests.quote_repository(name)}"
 
-    async def list_manifests() -> None:
-        nonlocal manifests
-        call = f"listing the newest manifests of {name}"
-        manifests = await requests.read_newest(
-            f"{path}/_manifests",
-            wire.read_manifests,
-            call,
-            lambda page: _reaches(since, (entry.manifest.updated_at for entry in page.values())),
-        )
+    async def read(
+        self, read_repository: Callable[[], Awaitable[wire.RepositoryAttributes]], known: Container[Digest]
+    ) -> RecentChanges | None:
+        """
+        Read the newest entries, and the counts, all at the same time.
 
-    try:
-        await gather((list_tags, list_manifests), limit=2)
-    except wire.MalformedAnswer as error:
-        seen = f"the response is not a valid list: {quoted(str(error))}."
-        raise failures.not_listed(requests.login_server, f"listing the newest entries of {name}", seen) from None
-    recent_tags = _since(since, ((tag, tag.updated_at) for tag in tags.values()))
-    recent_manifests = _since(since, ((entry, entry.manifest.updated_at) for entry in manifests.values()))
-    if recent_tags is None or recent_manifests is None:
-        return None
-    return recent_tags, recent_manifests
+        `known`: manifests whose edges need not be read. Returns None if only complete lists tell.
+        """
+        tags: dict[str, Tag] = {}
+        listed: dict[str, wire.ListedManifest] = {}
+        attributes: list[wire.RepositoryAttributes] = []
 
+        async def list_tags() -> None:
+            tags.update(await self._list("tags", wire.read_tags, lambda tag: tag.updated_at))
 
-async def read_new(
-    edges: EdgeReader, name: str, listed: Iterable[wire.ListedManifest], tags: Iterable[Tag], *, concurrency: int
-) -> list[Manifest] | None:
-    """
-    Read the edges of manifests that were not there before.
+        async def list_manifests() -> None:
+            listed.update(await self._list("manifests", wire.read_manifests, lambda entry: entry.manifest.updated_at))
 
-    Returns None if that is not possible, or if one has a tag that is not among the newest `tags`.
-    """
-    listed = tuple(listed)
-    names = {tag.name for tag in tags}
-    if any(tag not in names for entry in listed for tag in entry.tags):
-        return None
-    try:
-        jobs = [partial(edges.read_edges, name, entry.manifest) for entry in listed]
-        manifests = await gather(jobs, limit=concurrency)
-    except RegistryError:
-        return None
-    read = [manifest for manifest in manifests if manifest is not None]
-    return read if len(read) == len(manifests) else None
+        async def read_attributes() -> None:
+            attributes.append(await read_repository())
 
-
-def _reaches(since: datetime, times: Iterable[datetime | None]) -> bool:
-    """Does this page, which is not empty, reach an entry before `since`, or one without a time?"""
-    return any(moment is None or moment < since for moment in times)
-
-
-def _since(since: datetime, entries: Iterable[tuple[T, datetime | None]]) -> list[T] | None:
-    """The entries since this time; None if the entries are not in descending order of their times."""
-    recent: list[T] = []
-    times: list[datetime] = []
-    for entry, moment in entries:
-        if moment is None:
+        await gather((list_tags, list_manifests, read_attributes), limit=3)
+        recent_tags = self._recent((tag, tag.updated_at) for tag in tags.values())
+        recent = self._recent((entry, entry.manifest.updated_at) for entry in listed.values())
+        if recent_tags is None or recent is None:
             return None
-        times.append(moment)
-        if moment >= since:
-            recent.append(entry)
-    return recent if all(later >= earlier for later, earlier in pairwise(times)) else None
+        new = [entry for entry in recent if entry.manifest.digest not in known]
+        names = {tag.name for tag in recent_tags}
+        if any(tag not in names for entry in new for tag in entry.tags):
+            # It has a tag that no list shows.
+            return None
+        manifests = await self._with_edges([entry.manifest for entry in new])
+        if manifests is None:
+            return None
+        manifests += [entry.manifest for entry in recent if entry.manifest.digest in known]
+        (counted,) = attributes
+        return RecentChanges(
+            tuple(recent_tags), tuple(manifests), counted.tags, counted.manifests, locked=counted.locked
+        )
+
+    async def _list(
+        self, what: str, read: Callable[[bytes], dict[str, T]], time_of: Callable[[T], datetime | None]
+    ) -> dict[str, T]:
+        """The pages of a list, the newest entries first, up to one that was pushed before."""
+
+        def reaches_earlier(page: dict[str, T]) -> bool:
+            times = map(time_of, page.values())
+            return any(moment is None or moment < self._since for moment in times)
+
+        call = f"listing the newest {what} of {self._name}"
+        try:
+            return await self._requests.read_newest(f"{self._path}/_{what}", read, call, reaches_earlier)
+        except wire.MalformedAnswer as error:
+            seen = f"the response is not a valid list: {quoted(str(error))}."
+            raise failures.not_listed(self._requests.login_server, call, seen) from None
+
+    def _recent(self, entries: Iterable[tuple[T, datetime | None]]) -> list[T] | None:
+        """The entries since the time; None if the entries are not in descending order of their times."""
+        recent: list[T] = []
+        times: list[datetime] = []
+        for entry, moment in entries:
+            if moment is None:
+                return None
+            times.append(moment)
+            if moment >= self._since:
+                recent.append(entry)
+        return recent if all(later >= earlier for later, earlier in pairwise(times)) else None
+
+    async def _with_edges(self, manifests: Iterable[Manifest]) -> list[Manifest] | None:
+        """Read their edges; None if that is not possible for one of them."""
+        try:
+            jobs = [partial(self._edges.read_edges, self._name, manifest) for manifest in manifests]
+            read = await gather(jobs, limit=self._concurrency)
+        except RegistryError:
+            return None
+        there = [manifest for manifest in read if manifest is not None]
+        return there if len(there) == len(read) else None

@@ -239,7 +239,7 @@ class RegistryRequests:
         """
         Read pages as `read_list` does, but do not turn errors into `NotListed`.
 
-        `absent`: further statuses that mean that there is no such list.
+        `absent`: further statuses that mean that the list does not exist.
         """
         return await self._read_pages(path, read, call, right, absent) or {}
 
@@ -297,7 +297,7 @@ class RegistryRequests:
         content_type: str = "application/json",
     ) -> Reply:
         """
-        Send one request, repeated as `pace` allows, and return the reply, whatever its status.
+        Send one request, repeated as `pace` allows, and return the reply, with any status.
 
         `largest` bounds the body, in bytes. Raises `RegistryError` if there is no complete reply.
         """
@@ -342,7 +342,7 @@ class RegistryRequests:
 
 def _next_query(headers: Mapping[str, str], base: str, path: str) -> str:
     """
-    The query of the next page, empty if there is none.
+    The query of the next page; empty after the last page.
 
     `Link: </acr/v1/NAME/_tags?last=…&n=…>; rel="next"`
 

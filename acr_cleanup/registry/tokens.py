@@ -30,7 +30,7 @@ from azure.core.pipeline.policies import AsyncHTTPPolicy, HttpLoggingPolicy, Use
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from acr_cleanup.access.jwt import claims_of
-from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryError, RegistryForbidden
+from acr_cleanup.errors import AcrCleanupError, IdentityError, RegistryClosed, RegistryError, RegistryForbidden
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry.failures import ANY, missing_right, needed_right, no_answer, refused, status_and_errors, where
 from acr_cleanup.registry.pace import NO_ANSWER, Category, Pace, Reply
@@ -285,7 +285,10 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             "service": self._login_server,
             "access_token": await self._entra_token(),
         }
-        return self._token_in(await self._post("/oauth2/exchange", form, call), "refresh_token", call)
+        try:
+            return self._token_in(await self._post("/oauth2/exchange", form, call), "refresh_token", call)
+        except RegistryForbidden as error:
+            raise RegistryClosed(error.seen, where=error.where, remedy=error.remedy) from error
 
     async def _entra_token(self) -> str:
         try:

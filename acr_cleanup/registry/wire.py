@@ -89,6 +89,7 @@ class _Manifest(msgspec.Struct, rename="camel"):
     image_size: Any = None
     architecture: Any = None
     os: Any = None
+    created_time: Any = None
     last_update_time: Any = None
     tags: Any = None
     changeable_attributes: _Attributes | None = None
@@ -147,7 +148,7 @@ class RepositoryAttributes(NamedTuple):
     put_aside: bool
     manifests: int
     """How many manifests it has; 0 if the registry does not tell."""
-    tags: int = 0
+    tags: int
     """How many tags it has; 0 if the registry does not tell."""
 
 
@@ -227,9 +228,10 @@ def read_repository(body: bytes, name: str) -> RepositoryAttributes:
     if repository.image_name != name:
         raise MalformedAnswer(f"the attributes of {repository.image_name!r}")
     locks = _locks(repository.changeable_attributes)
-    counts = (repository.manifest_count, repository.tag_count)
-    manifests, tags = (count if type(count) is int and count > 0 else 0 for count in counts)
-    return RepositoryAttributes(locks.locked, locks.put_aside, manifests, tags)
+    counts = (
+        count if type(count) is int and count > 0 else 0 for count in (repository.manifest_count, repository.tag_count)
+    )
+    return RepositoryAttributes(locks.locked, locks.put_aside, *counts)
 
 
 def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:
@@ -238,13 +240,16 @@ def _tag(tag: _Tag, known: dict[str, Digest]) -> Tag:
 
 def _listed(entry: _Manifest, known: dict[str, Digest]) -> ListedManifest:
     locks = _locks(entry.changeable_attributes)
+    updated_at = _moment(entry.last_update_time)
     manifest = Manifest(
         digest=_known(entry.digest, known),
         media_type=_shared(entry.media_type),
         config_media_type=_shared(entry.config_media_type),
         platform=_platform(text_of(entry.os), text_of(entry.architecture)),
         size=entry.image_size if type(entry.image_size) is int and entry.image_size > 0 else 0,
-        updated_at=_moment(entry.last_update_time),
+        updated_at=updated_at,
+        # Mostly equal. One object for both takes less time and memory.
+        created_at=updated_at if entry.created_time == entry.last_update_time else _moment(entry.created_time),
         locked=locks.locked,
         delete_enabled=locks.delete_enabled,
         write_enabled=locks.write_enabled,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import Evidence
+from acr_cleanup.core.retention import Scope
 from acr_cleanup.reports import words
 from acr_cleanup.reports.answer import DELETED_STYLE, KEPT_STYLE, MISSING_STYLE, Answer, Fact, authored_first, tag_rows
 from acr_cleanup.reports.explanation import Circumstances

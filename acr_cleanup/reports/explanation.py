@@ -11,14 +11,14 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.explanation import ExplainedDecision, Explanation, Link, WithoutUses, decide
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.newest import counted_with
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import RULES, Evidence, Rule, describe_duration
+from acr_cleanup.core.policy import RULES, Evidence, Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.retention import Scope, describe_duration
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.core.verification import lacks
 from acr_cleanup.reports import words
@@ -285,6 +285,8 @@ class _Item(Circumstances):
         }
         # These do not apply to a tag without a subject, or without a known age.
         silent = {Rule.ATTACHED} if decision.reasons or not self.explanation.related.subjects else set[Rule]()
+        silent |= {Rule.USED_RECENTLY} if not policy.used_within else set()
+        silent |= {Rule.PROBATION} if not policy.probation else set()
         silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding else set()
         for rule in RULES:
             if rule.label and rule.id not in holding and rule.id not in silent:

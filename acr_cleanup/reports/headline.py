@@ -84,7 +84,7 @@ def _applied(view: View) -> str:
         return f"Partly done: {'; '.join([*_problems(view), _done(view)])}."
     if not counts.deleted and not counts.deleted_manifests:
         return f"Nothing was deleted from {view.registry}: {_all_planned(view)} had changed since the plan or must be kept."
-    left = counts.planned - counts.deleted + result.plan.untagged - view.untagged_deleted
+    left = counts.planned - view.planned_deleted + result.plan.untagged - view.untagged_deleted
     if not left:
         return (
             f"Deleted {_amount(counts.deleted, counts.deleted_manifests)} from {view.registry}"
@@ -123,7 +123,7 @@ def _done(view: View, verb: str = " deleted") -> str:
     deleted = counts.deleted or counts.deleted_manifests
     freeing = _freeing(view, counts.bytes, counts.deleted, counts.deleted_manifests) if deleted else ""
     return (
-        f"{counts.deleted:,} of {words.count(counts.planned, 'planned tag')}{auxiliary}{verb} from {view.registry}"
+        f"{view.planned_deleted:,} of {words.count(counts.planned, 'planned tag')}{auxiliary}{verb} from {view.registry}"
         f"{manifests}{freeing}"
     )
 

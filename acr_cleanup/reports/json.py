@@ -50,6 +50,7 @@ from acr_cleanup.records.report import (
     TagReason,
     UntaggedDecision,
     Verification,
+    WaitingItems,
 )
 from acr_cleanup.reports.plan_words import warning_text
 from acr_cleanup.reports.view import View
@@ -72,6 +73,7 @@ def render_plan(result: Result) -> Iterator[str]:
 def report(result: Result) -> Report:
     """Make the report of a run, with lazy lists."""
     plan, counts, view, applied = result.plan, result.counts, View(result), result.applied_plan
+    tags, untagged = view.waiting
     return Report(
         schema_version=SCHEMA_VERSION,
         tool_version=__version__,
@@ -117,6 +119,8 @@ def report(result: Result) -> Report:
         proof=None if result.proof is None else _verification(result.proof),
         undo=result.undo,
         space=FreedSpace(counts.bytes, plan.exact, plan.read_for_sizes),
+        probation=[WaitingItems(day.isoformat(), tags[day], untagged[day]) for day in sorted(tags | untagged)]
+        or msgspec.UNSET,
         may_pull=[OtherPuller(puller.name, puller.kind, puller.role) for puller in plan.usage.outside.pullers],
     )
 

@@ -104,6 +104,8 @@ class Summary:
             yield (0, 1), f"Applies the reviewed plan {words.code(path)} ({which}). Only what it lists is deleted."
         if self.result.undo:
             yield (0, 1), words.prose(self.result.undo)
+        if waiting := f"⏳ {view.probation} {self.result.ledger}" if view.probation else self.result.ledger:
+            yield (0, 1), waiting
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._deviations(view))
         if not (view.ended_early or view.plan_rejected):

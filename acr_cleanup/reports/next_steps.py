@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.outcome import Verdict
+from acr_cleanup.core.retention import Scope
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.view import View
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from acr_cleanup.core.policy import describe_duration
 from acr_cleanup.core.references import normalise_host
+from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.core.usage import SERVICES
 from acr_cleanup.quoting import in_utc

@@ -13,11 +13,11 @@ from acr_cleanup.core.plan_warnings import (
     PlanWarning,
     UnknownLocks,
     UnknownSubjects,
-    UnlistedManifests,
+    Unlisted,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RetentionPolicy, describe_duration
 from acr_cleanup.core.references import short
+from acr_cleanup.core.retention import RetentionPolicy, describe_duration
 
 _CHECK_FIRST = (
     "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
@@ -37,6 +37,8 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
+        **({"used-within": describe_duration(policy.used_within)} if policy.used_within else {}),
+        **({"probation": describe_duration(policy.probation)} if policy.probation else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),
         **({"delete-untagged": "true"} if policy.delete_untagged else {}),
         **({"include-locked": "true"} if policy.include_locked else {}),
@@ -72,10 +74,17 @@ def warning_text(warning: PlanWarning) -> str:
             f"{_manifests(warning.number)} that would be deleted. They are kept, because the registry deletes a manifest "
             "together with everything that refers to it; their tags are removed by name only."
         )
-    if isinstance(warning, UnlistedManifests):
+    if isinstance(warning, Unlisted):
+        tags = f"{warning.tags:,} {'tag' if warning.tags == 1 else 'tags'}"
+        counts = " and ".join([_manifests(warning.manifests)] * bool(warning.manifests) + [tags] * bool(warning.tags))
+        danger = (
+            "An unlisted manifest might need any other one"
+            if warning.manifests
+            else "An unlisted tag might be on any manifest, and would be deleted with it"
+        )
         return (
-            f"{name} has {_manifests(warning.number)} more than it lists (listEnabled: false). An unlisted manifest might "
-            "need any other one, so no manifest of this repository is deleted; its tags are removed by name only."
+            f"{name} has {counts} more than it lists (listEnabled: false). {danger}, so no manifest of this repository "
+            "is deleted; its tags are removed by name only."
         )
     if isinstance(warning, UnknownLocks):
         # Without the repository and the number, so that reports show it once for a whole run.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from acr_cleanup.core.choices import Scope
-from acr_cleanup.core.policy import RetentionPolicy, describe_duration
+from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.reports import words
 
 _SCOPES = {
@@ -24,6 +23,12 @@ def policy_sentence(policy: RetentionPolicy) -> str:
     return (
         f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest and the last push is at least "
         f"{describe_duration(policy.older_than)} ago."
+        + (f" What was used in the last {describe_duration(policy.used_within)} is kept." if policy.used_within else "")
+        + (
+            f" What is deleted has been a candidate for {describe_duration(policy.probation)}."
+            if policy.probation
+            else ""
+        )
         + (f" Only {words.listing(only)}." if only else "")
         + (f" Always kept: {words.listing(kept)}." if kept else "")
         + (" Also deletes untagged manifests of that age." if policy.delete_untagged else "")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import ChartGroup, RetentionPolicy, Rule, keep_rule
+from acr_cleanup.core.policy import ChartGroup, Rule, keep_rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
 

@@ -82,6 +82,8 @@ class TextReport(TextPage):
     def blocks(self) -> Iterator[Block]:
         view = View(self.result)
         yield Line(((headline(view), _STYLES[view.tone]),))
+        if view.probation:
+            yield Line(((view.probation, "bold"),))
         yield from section(self._problems(view))
         yield from section(self._totals(view))
         yield from section(self._table(view))
@@ -156,6 +158,8 @@ class TextReport(TextPage):
             yield fact("Sizes", view.size_note)
         if result.undo:
             yield fact("Undo", words.plain(result.undo, 1000))
+        if result.ledger:
+            yield fact("Ledger", result.ledger)
         yield fact("Policy", words.plain(policy_sentence(self.result.plan.policy), 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 

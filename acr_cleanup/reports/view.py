@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
+from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.policy import RULES, Rule
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import day
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc
@@ -22,6 +24,7 @@ from acr_cleanup.reports.users import used_by
 
 _INCOMPLETE = "Verification incomplete: {}"
 _NOT_OURS = " (not deleted by this run)"
+_DAYS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,32 @@ class View:
         )
 
     @property
+    def probation(self) -> str:
+        """What is on probation and until when, as a sentence; "" if nothing is."""
+        tags, untagged = self.waiting
+        days = sorted(tags | untagged)
+        if not days:
+            return ""
+        items = [words.count(tags.total(), "tag")] if tags else []
+        items += [words.count(untagged.total(), "untagged manifest")] if untagged else []
+        start = f"{words.listing(items)} on probation"
+        now = self.result.plan.created_at
+        if len(days) == 1:
+            return f"{start}, deletable from {day(days[0], now)}."
+        shown = [f"{tags[date] + untagged[date]:,} from {day(date, now)}" for date in days[:_DAYS_SHOWN]]
+        later = sum(tags[date] + untagged[date] for date in days[_DAYS_SHOWN:])
+        return f"{start}, deletable: {words.listing([*shown, *([f'{later:,} later'] if later else [])])}."
+
+    @cached_property
+    def waiting(self) -> tuple[Counter[date], Counter[date]]:
+        """How many tags, and how many untagged manifests, are on probation until each day."""
+        tags, untagged = Counter[date](), Counter[date]()
+        for tally in self.result.plan.tallies:
+            tags.update(tally.waiting)
+            untagged.update(tally.untagged_waiting)
+        return tags, untagged
+
+    @property
     def freed_title(self) -> str:
         """The title of the sizes."""
         verb = "Freed" if self.acted else "Frees"
@@ -195,12 +224,18 @@ class View:
         )
 
     @cached_property
+    def planned_deleted(self) -> int:
+        """The deleted tags that were planned, without kept ones that the registry took along."""
+        deleted = (outcome for outcome in self.result.outcomes if outcome.kind is OutcomeKind.DELETED)
+        return sum(outcome.tag is not None and outcome.detail != TAKEN for outcome in deleted)
+
+    @cached_property
     def rows(self) -> tuple[Row, ...]:
         """One row for each repository, in the order of the plan."""
-        deleted: defaultdict[str, int] = defaultdict(int)
-        for outcome in self.result.outcomes:
-            if outcome.kind is OutcomeKind.DELETED:
-                deleted[outcome.repository] += outcome.tag is not None
+        tags = [outcome for outcome in self.result.outcomes if outcome.tag is not None]
+        deleted = Counter(outcome.repository for outcome in tags if outcome.kind is OutcomeKind.DELETED)
+        # Kept tags that the registry deleted together with a manifest of this run.
+        taken = Counter(outcome.repository for outcome in tags if outcome.detail == TAKEN)
         rows = []
         for tally in self.result.plan.tallies:
             planned, name = tally.planned, tally.repository
@@ -210,8 +245,8 @@ class View:
                     repository=name,
                     tags=tally.tags,
                     gone=gone,
-                    left=planned - gone,
-                    kept=tally.kept,
+                    left=planned - gone + taken[name],
+                    kept=tally.kept - taken[name],
                     in_use=tally.in_use,
                     bytes=self.result.freed(tally) if self.acted else tally.size,
                     error=tally.error,

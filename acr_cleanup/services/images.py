@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from acr_cleanup.access.arm_fields import Place, places
+from acr_cleanup.access.arm_fields import Place
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.core.references import RegistryHost, parse_reference
 from acr_cleanup.core.usage import ImageUse
@@ -26,7 +26,6 @@ class Findings:
     """
     The findings in resources of one type.
 
-    problems: images that name the registry and cannot be parsed, as sentences.
     notes: remarks for the report, as sentences.
     places: how many image fields were there, of any registry.
     identities: principal ids of the resources, which may pull with them.
@@ -34,54 +33,35 @@ class Findings:
     """
 
     uses: list[ImageUse] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     places: int = 0
     identities: set[str] = field(default_factory=set)
     failures: list[ReadFailure] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, parts: Iterable[Findings]) -> Findings:
-        """Return the findings of all parts."""
-        findings = cls()
+    def add(self, *parts: Findings) -> Findings:
+        """Add the findings of all parts; return them together."""
         for part in parts:
-            findings.add(part)
-        return findings
-
-    def add(self, other: Findings) -> None:
-        self.uses += other.uses
-        self.problems += other.problems
-        self.notes += other.notes
-        self.places += other.places
-        self.identities |= other.identities
-        self.failures += other.failures
-
-
-def read_images(resource: Any, paths: Iterable[str], workload: Workload, registry: RegistryHost) -> Findings:
-    """Read the image fields of one resource. Never raises for what a resource holds."""
-    findings = Findings()
-    for path in paths:
-        for place in places(resource, path):
-            read_image(place, workload, registry, findings)
-    return findings
+            self.uses += part.uses
+            self.notes += part.notes
+            self.places += part.places
+            self.identities |= part.identities
+            self.failures += part.failures
+        return self
 
 
 def read_image(place: Place, workload: Workload, registry: RegistryHost, findings: Findings) -> None:
-    """Read one image field, and add its use or its problem to `findings`."""
+    """Read one image field. One that names the registry and cannot be parsed is a failure."""
     findings.places += 1
+    text = place.value if isinstance(place.value, str) else msgspec.json.encode(place.value).decode(errors="replace")
     if isinstance(place.value, str):
         with suppress(InvalidReference):
-            reference = parse_reference(place.value)
+            reference = parse_reference(text)
             if registry.owns(reference.host):
-                findings.uses.append(ImageUse(workload, place.container, place.field, place.value, reference))
+                findings.uses.append(ImageUse(workload, place.container, place.field, text, reference))
             return
-    if registry.mentioned_in(as_text(place.value)):
-        findings.problems.append(
-            f"{quoted(place.field)} of {quoted(workload)} is {quoted(as_text(place.value), 200)!r}: "
-            "this is not an image reference, but it names the registry."
+    if registry.mentioned_in(text):
+        where = f"{quoted(place.field)} of {quoted(workload)} is {quoted(text, 200)!r}"
+        seen = f"{where}: this is not an image reference, but it names the registry."
+        findings.failures.append(
+            ReadFailure("read its images", seen, "Correct the image there, or delete the resource.")
         )
-
-
-def as_text(value: Any) -> str:
-    """Return a value as text, to search it for the registry."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode(errors="replace")

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import logging
+import re
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from acr_cleanup.access.arm_fields import Place, first, strings
+from acr_cleanup.access.arm_fields import Place, decoded, first, places, strings
 from acr_cleanup.access.arm_requests import NotRegisteredError, Requests, Resource
-from acr_cleanup.access.read_failure import ReadFailure, unexpected
+from acr_cleanup.access.permissions import may
+from acr_cleanup.access.pullers import identities
+from acr_cleanup.access.read_failure import ReadFailure, attempt
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import SERVICES
 from acr_cleanup.core.workload import Workload
-from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
-from acr_cleanup.services.images import Findings, ReadText, read_image, read_images
-from acr_cleanup.services.table import Child, ServiceType
-
-logger = logging.getLogger(__name__)
+from acr_cleanup.services.images import Findings, ReadText, read_image
+from acr_cleanup.services.table import CACHE_RULES, REGISTRIES, Child, Item, Note, ServiceType
 
 AT_ONCE = 64
 """Tasks. `Requests` limits the requests themselves."""
+_HOST_VARIABLE = re.compile(r"\$(?:Registry\b|\{Registry\})|\{\{\s*\.Run\.Registry\s*\}\}", re.IGNORECASE)
+"""What stands for the host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
+ReadResource = Callable[["Reader", Resource], Awaitable[Findings]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,9 @@ class ServiceSearch:
 
     subscriptions: where to look; Resource Graph adds further ones unless `only_these`.
     registry_subscription, registry_group: where the registry is, if it is known.
+    cache_rules: those of the registry, if they are read already.
     groups: which services: names of `ServiceGroup`, or `auto` for all.
-    required: a subscription that is not seen as a whole is a blocker.
-    revisions: how many inactive revisions of each Container App count as used.
-    site_snapshots: how many snapshots of the configuration of each site count as used.
+    required, revisions, site_snapshots: `require-all-services`, `container-app-revisions`, `app-service-snapshots`.
     known_clusters: resource ids of the configured clusters and hosts of their API servers, in lower case.
     pullers: also list who else may pull.
     """
@@ -48,6 +50,7 @@ class ServiceSearch:
     only_these: bool = False
     registry_subscription: str | None = None
     registry_group: str | None = None
+    cache_rules: Sequence[Resource] | None = None
     groups: frozenset[str] = frozenset({"auto"})
     required: bool = False
     waived: Collection[str] = ()
@@ -63,122 +66,145 @@ class ServiceSearch:
 
 
 @dataclass(frozen=True, slots=True)
+class TypeReading:
+    """The resources of one type in one subscription. `failure`: why the list of them could not be read."""
+
+    row: ServiceType
+    findings: Findings
+    listed: Sequence[Resource] = ()
+    failure: ReadFailure | None = None
+
+
+@dataclass(slots=True)
 class Reader:
-    """Reads the resources of one subscription."""
+    """
+    Reads the resources of one subscription, and holds what was read.
+
+    permissions: of the identity on the whole subscription. refused: why they could not be read.
+    """
 
     search: ServiceSearch
     requests: Requests
+    types: list[TypeReading] = field(default_factory=list)
+    permissions: Sequence[dict[str, Any]] = ()
+    refused: ReadFailure | None = None
+
+    @property
+    def subscription(self) -> str:
+        return self.requests.subscription
+
+    def sees(self, row: ServiceType) -> bool:
+        """May the identity read every resource of this type?"""
+        return may(self.permissions, f"{row.type}/read")
+
+    async def read_permissions(self) -> None:
+        granted, self.refused = await attempt("read permissions", self.requests.permissions)
+        self.permissions = granted or ()
+
+    async def read_type(self, row: ServiceType, read: ReadResource | None = None, registry_id: str = "") -> None:
+        """
+        Read all resources of one type. Raises only `IdentityError`.
+
+        read: reads one resource; by default as the row says.
+        registry_id: the resource above the list, instead of the subscription.
+        """
+        path = f"/subscriptions/{self.subscription}/providers/{row.type}"
+        path = f"{registry_id}/{row.type.rpartition('/')[2]}" if registry_id else path
+        listed, failure = self.search.cache_rules if row is CACHE_RULES else None, None
+        if listed is None:
+            listed, failure = await attempt(f"list {row.type}", partial(self.requests.list, path, row.api_version))
+        read = read or partial(read_row, row)
+        jobs = [partial(guarded, item.name, partial(read, self, item)) for item in listed or ()]
+        findings = Findings().add(*await gather(jobs, limit=AT_ONCE))
+        failure = None if isinstance(failure, NotRegisteredError) else failure
+        self.types.append(TypeReading(row, findings, listed or (), failure))
 
     def workload(self, kind: str, *names: str) -> Workload:
         """Return the workload of a resource, or of an item below it: `shop-api (revision shop-api--7)`."""
         name, inner = names[0], ", ".join(names[1:])
-        cluster = f"{SERVICES}:{self.requests.subscription}"
-        return Workload(cluster, "", kind, f"{name} ({inner})" if inner else name)
+        return Workload(f"{SERVICES}:{self.subscription}", "", kind, f"{name} ({inner})" if inner else name)
 
-    def read(self, resource: Resource, images: Sequence[str], workload: Workload) -> Findings:
+    def read(self, resource: Resource, item: Item, workload: Workload) -> Findings:
         """Read the image fields and all other text of one resource."""
-        findings = read_images(resource.body, images, workload, self.search.registry)
+        registry, document, findings = self.search.registry, resource.body, Findings()
+        for place in (place for path in item.images for place in places(document, path)):
+            read_image(place, workload, registry, findings)
+        if item.pair is not None and (path := first(document, item.pair[1])) is not None:
+            host = first(document, item.pair[0])
+            text = f"{host.strip().rstrip('/')}/{path}" if isinstance(host, str) and host.strip() else path
+            read_image(Place(item.pair[1], "", text), workload, registry, findings)
+        for field_path, text in decoded_fields(resource, item, findings).items():
+            document = {**document, field_path: _HOST_VARIABLE.sub(lambda _: registry.login_server, text)}
         fields = {use.field for use in findings.uses}
-        findings.uses += [use for use in self.search.read_text(resource.body, workload) if use.field not in fields]
-        findings.identities |= _identities(resource.body)
+        findings.uses += [use for use in self.search.read_text(document, workload) if use.field not in fields]
+        findings.identities |= identities(resource.body)
+        findings.notes += [text for note in item.notes if (text := self._note(note, resource))]
         return findings
 
-
-@dataclass(slots=True)
-class TypeReading:
-    """
-    The resources of one type in one subscription.
-
-    failure: why the list of its resources could not be read.
-    """
-
-    row: ServiceType
-    findings: Findings = field(default_factory=Findings)
-    listed: tuple[Resource, ...] = ()
-    failure: ReadFailure | None = None
-
-
-async def read_type(
-    row: ServiceType, reader: Reader, read: Callable[[Resource], Awaitable[Findings]] | None = None, path: str = ""
-) -> TypeReading:
-    """
-    Read all resources of one type. Raises only `IdentityError`.
-
-    read: reads one resource; by default as the row says.
-    path: of the list; by default that of the whole subscription.
-    """
-    reading = TypeReading(row)
-    path = path or f"/subscriptions/{reader.requests.subscription}/providers/{row.type}"
-
-    async def list_resources() -> Findings:
-        reading.listed = tuple(await reader.requests.list(path, row.api_version))
-        return Findings()
-
-    reading.failure = next(iter((await guarded(row.type, list_resources)).failures), None)
-    jobs = [
-        partial(guarded, item.name, partial(read or partial(_read_row, row, reader), item)) for item in reading.listed
-    ]
-    reading.findings = Findings.of(await gather(jobs, limit=AT_ONCE))
-    if isinstance(reading.failure, NotRegisteredError):
-        reading.failure = None
-    return reading
+    def _note(self, note: Note, resource: Resource) -> str:
+        known = self.search.known_clusters
+        values = [value for path in note.unless for value in strings(resource.body, path)]
+        if any(value.lower() in known or urlsplit(value).hostname in known for value in values):
+            return ""
+        if note.about and not any(map(self.search.registry.mentioned_in, strings(resource.body, note.about))):
+            return ""
+        fields = {"name": resource.name, "parent": resource.id.split("/")[-3]}
+        return re.sub(
+            r"\{([\w.]+)\}", lambda path: quoted(fields.get(path[1]) or first(resource.body, path[1]), 200), note.text
+        )
 
 
 async def guarded(name: str, read: Callable[[], Awaitable[Findings]]) -> Findings:
     """Await `read`. A failure becomes part of the findings. Raises only `IdentityError`."""
-    try:
-        return await read()
-    except IdentityError:
-        raise
-    except ReadFailure as failure:
-        return Findings(failures=[failure])
-    except Exception as error:  # any failure: the other resources are read
-        logger.debug("reading %s failed", name, exc_info=True)
-        return Findings(failures=[unexpected(f"read {quoted(name, 80)}", error)])
+    findings, failure = await attempt(f"read {quoted(name, 80)}", read)
+    return findings or Findings(failures=[failure] if failure else [])
 
 
-async def _read_row(row: ServiceType, reader: Reader, resource: Resource) -> Findings:
-    findings = reader.read(resource, row.images, reader.workload(row.kind, resource.name))
-    await read_children(row, row.children, reader, resource, (resource.name,), findings)
-    if row.required and not findings.places and first(resource.body, row.required) is None:
-        seen = f"{quoted(resource.name, 80)} has no {row.required}, so its images are unknown."
-        findings.failures.append(ReadFailure(f"read the images of {row.kind}", seen, "Repair or delete the resource."))
+async def read_row(
+    row: ServiceType, reader: Reader, resource: Resource, item: Item | None = None, names: tuple[str, ...] = ()
+) -> Findings:
+    """
+    Read one resource, and the lists below it. A list that cannot be read does not stop the others.
+
+    item: what to read of it, by default as the row says.
+    names: its name, after those of the resources above, as in `Reader.workload`.
+    """
+    item, names = item or row, names or (resource.name,)
+    findings = reader.read(resource, item, reader.workload(row.kind, *names))
+
+    async def read_list(child: Child) -> Findings:
+        items = await reader.requests.list(f"{resource.id}/{child.path}", row.api_version, child.query)
+        jobs = [
+            partial(read_row, row, reader, below, child, (*names, f"{child.word} {below.name}"))
+            for below in _counted(items, child, reader.search)
+        ]
+        return Findings().add(*await gather(jobs, limit=AT_ONCE))
+
+    # The cache rules of our registry are a row of their own.
+    children = () if row is REGISTRIES and is_registry(reader, resource.id) else item.children
+    jobs = [partial(guarded, resource.name, partial(read_list, child)) for child in children]
+    findings.add(*await gather(jobs, limit=AT_ONCE))
+    if item.required and not findings.places:
+        seen = f"{quoted(': '.join(names), 160)} has no image, so it is unknown what it runs."
+        findings.failures.append(ReadFailure("read its images", seen, "Repair or delete the resource."))
     return findings
 
 
-async def read_children(
-    row: ServiceType,
-    children: Sequence[Child],
-    reader: Reader,
-    parent: Resource,
-    names: tuple[str, ...],
-    into: Findings,
-) -> None:
-    """
-    Read the lists below a resource. A list that cannot be read does not stop the others.
+def decoded_fields(resource: Resource, item: Item, into: Findings) -> dict[str, str]:
+    """Return the texts of the encoded fields. One that cannot be decoded is a failure."""
+    texts: dict[str, str] = {}
+    for place in (place for path in item.encoded for place in places(resource.body, path)):
+        try:
+            texts[place.field] = decoded(place.value)
+        except (AttributeError, ValueError) as error:
+            seen = f"{place.field} of {quoted(resource.name, 80)} is not base64 of text ({quoted(error, 80)})."
+            into.failures.append(ReadFailure("read its text", seen, "Correct or delete the resource."))
+    return texts
 
-    names: the names of the resources above, as in `Reader.workload`.
-    """
 
-    async def read_item(child: Child, item: Resource) -> None:
-        inner = (*names, f"{child.word} {item.name}")
-        workload = reader.workload(row.kind, *inner)
-        into.add(reader.read(item, child.images, workload))
-        host, path = (first(item.body, name) for name in row.pair or ("-", "-"))
-        if isinstance(host, str) and path is not None:
-            place = Place("properties", "", f"{host.strip().rstrip('/')}/{path}")
-            read_image(place, workload, reader.search.registry, into)
-        if row.servers and any(map(reader.search.registry.owns, strings(item.body, row.servers))):
-            into.notes.append(f"{row.kind} {quoted(workload.name)} pulls from the registry. {row.hint}")
-        await read_children(row, child.children, reader, item, inner, into)
-
-    async def read_list(child: Child) -> Findings:
-        items = await reader.requests.list(f"{parent.id}/{child.path}", row.api_version, child.query)
-        await gather([partial(read_item, child, item) for item in _counted(items, child, reader.search)], limit=AT_ONCE)
-        return Findings()
-
-    jobs = [partial(guarded, parent.name, partial(read_list, child)) for child in children]
-    into.add(Findings.of(await gather(jobs, limit=AT_ONCE)))
+def is_registry(reader: Reader, name: str) -> bool:
+    """Is this the resource id (or the name) of the registry? Names of registries are unique in Azure."""
+    return name.rstrip("/").rpartition("/")[2].lower() == reader.search.registry.name
 
 
 def _counted(items: list[Resource], child: Child, search: ServiceSearch) -> list[Resource]:
@@ -187,12 +213,3 @@ def _counted(items: list[Resource], child: Child, search: ServiceSearch) -> list
     stopped.sort(key=lambda item: str(first(item.body, "properties.createdTime") or ""), reverse=True)
     dropped = {item.id for item in stopped[search.revisions :]}
     return [item for item in items if item.id not in dropped]
-
-
-def _identities(body: dict[str, Any]) -> set[str]:
-    """Return the principal ids of the identities of a resource."""
-    identity = body.get("identity")
-    assigned = identity.get("userAssignedIdentities") if isinstance(identity, dict) else None
-    principals = [identity, *(assigned.values() if isinstance(assigned, dict) else ())]
-    ids = (principal.get("principalId") for principal in principals if isinstance(principal, dict))
-    return {principal.lower() for principal in ids if isinstance(principal, str)}

@@ -25,7 +25,41 @@ class ServiceGroup(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class Note:
+    """
+    A sentence for the report. `{name}`: of the resource, `{parent}`: of the one above, `{a.b}`: one of its fields.
+
+    about: only if one of these fields names our registry.
+    unless: not if one of these fields is the id, or the URL, of a configured cluster.
+    """
+
+    text: str
+    about: str = ""
+    unless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """
+    What to read of one resource.
+
+    images: the fields with images. `[]` is a list: `properties.containers[].image`.
+    required: without an image, the resource is unreadable.
+    pair: a field with a host and one with a path, which together name an image.
+    encoded: fields with text in base64.
+    children: the lists below it.
+    """
+
+    images: tuple[str, ...] = ()
+    required: bool = False
+    pair: tuple[str, str] | None = None
+    encoded: tuple[str, ...] = ()
+    children: tuple[Child, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Child(Item):
     """
     A list below a resource, at `{id of the resource}/{path}`.
 
@@ -35,100 +69,119 @@ class Child:
 
     path: str
     word: str
-    images: tuple[str, ...] = ()
-    children: tuple[Child, ...] = ()
     query: tuple[tuple[str, str], ...] = ()
     inactive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceType:
+class ServiceType(Item):
     """
     One type of resource. `kind` is its name in reports.
 
     group: the value of `services` that selects it; None if only `auto` does.
-    images: the fields with images. `[]` is a list: `properties.containers[].image`.
-    required: a field without which the images of a resource are unknown.
-    pair: a field with a host and one with a path, which together name an image.
-    servers: a field with hosts of registries, which does not say what images are used.
-    hint: what a warning says about a resource that names our registry in `servers`.
     """
 
     type: str
     api_version: str
     kind: str
     group: ServiceGroup | None = None
-    images: tuple[str, ...] = ()
-    children: tuple[Child, ...] = ()
-    required: str = ""
-    pair: tuple[str, str] | None = None
-    servers: str = ""
-    hint: str = ""
 
 
 _APPS, _ML, _ACI = ServiceGroup.CONTAINER_APPS, ServiceGroup.MACHINE_LEARNING, ServiceGroup.CONTAINER_INSTANCES
 _IN_TEMPLATE = ("properties.template.containers[].image", "properties.template.initContainers[].image")
 _IN_GROUP = ("properties.containers[].properties.image", "properties.initContainers[].properties.image")
 _VM = "properties.deploymentConfiguration.virtualMachineConfiguration.containerConfiguration"
-_REVISIONS = Child("revisions", "revision", _IN_TEMPLATE, inactive="properties.active")
+_REVISIONS = Child("revisions", "revision", images=_IN_TEMPLATE, required=True, inactive="properties.active")
 # An execution may override the image of its job.
-_EXECUTIONS = Child("executions", "execution", _IN_TEMPLATE)
+_EXECUTIONS = Child("executions", "execution", images=_IN_TEMPLATE)
 # Archived environments can be used again, and are listed only on request.
 _ALL = (("listViewType", "All"),)
-_VERSIONS = Child("versions", "version", ("properties.image",), query=_ALL)
+_VERSIONS = Child("versions", "version", images=("properties.image",), query=_ALL)
+_ENVIRONMENTS = Child("environments", "environment", children=(_VERSIONS,), query=_ALL)
 _ENDPOINTS = Child("onlineEndpoints", "endpoint", children=(Child("deployments", "deployment"),))
-_POOLS = Child("pools", "pool", (f"{_VM}.containerImageNames[]", "properties.startTask.containerSettings.imageName"))
-_TASKS_HINT = "Its tasks may name further images, which Azure Resource Manager does not show. Exclude them."
+_POOLS = Child(
+    "pools", "pool", images=(f"{_VM}.containerImageNames[]", "properties.startTask.containerSettings.imageName"),
+    notes=(Note("BatchAccount {parent} (pool {name}) pulls from the registry. Its tasks may name further images.",
+                about=f"{_VM}.containerRegistries[].registryServer"),),
+)  # fmt: skip
+_UNSEEN = "Tasks of the Batch account {name} may name images, which Azure Resource Manager does not show. Exclude them."
 _SPRING = ("properties.source.customContainer.server", "properties.source.customContainer.containerImage")
 
 SITES = ServiceType("Microsoft.Web/sites", "2025-05-01", "WebApp", ServiceGroup.APP_SERVICE)
-WORKSPACES = ServiceType(
-    "Microsoft.MachineLearningServices/workspaces", "2025-12-01", "MachineLearningWorkspace", _ML,
-    children=(Child("environments", "environment", children=(_VERSIONS,), query=_ALL), _ENDPOINTS),
-)  # fmt: skip
+WORKSPACES = ServiceType("Microsoft.MachineLearningServices/workspaces", "2025-12-01", "MachineLearningWorkspace", _ML,
+                         children=(_ENVIRONMENTS, _ENDPOINTS))  # fmt: skip
 ML_REGISTRIES = ServiceType(
     "Microsoft.MachineLearningServices/registries", "2025-12-01", "MachineLearningRegistry", _ML
 )
 
 TYPES: tuple[ServiceType, ...] = (
-    ServiceType("Microsoft.App/containerApps", "2026-07-01", "ContainerApp", _APPS, _IN_TEMPLATE, (_REVISIONS,),
-                required="properties.template"),
-    ServiceType("Microsoft.App/jobs", "2026-07-01", "ContainerAppJob", _APPS, _IN_TEMPLATE, (_EXECUTIONS,),
-                required="properties.template"),
+    ServiceType("Microsoft.App/containerApps", "2026-07-01", "ContainerApp", _APPS,
+                images=_IN_TEMPLATE, required=True, children=(_REVISIONS,)),
+    ServiceType("Microsoft.App/jobs", "2026-07-01", "ContainerAppJob", _APPS,
+                images=_IN_TEMPLATE, required=True, children=(_EXECUTIONS,)),
     ServiceType("Microsoft.App/sessionPools", "2026-07-01", "SessionPool", _APPS,
-                ("properties.customContainerTemplate.containers[].image",)),
+                images=("properties.customContainerTemplate.containers[].image",)),
     SITES,
     # Stopped and terminated groups are listed too: they keep their definition and can be started.
-    ServiceType("Microsoft.ContainerInstance/containerGroups", "2023-05-01", "ContainerGroup", _ACI, _IN_GROUP,
-                required="properties.containers"),
+    ServiceType("Microsoft.ContainerInstance/containerGroups", "2023-05-01", "ContainerGroup", _ACI,
+                images=_IN_GROUP, required=True),
     WORKSPACES,
     ML_REGISTRIES,
-    ServiceType("Microsoft.Batch/batchAccounts", "2025-06-01", "BatchAccount", ServiceGroup.BATCH, children=(_POOLS,),
-                servers=f"{_VM}.containerRegistries[].registryServer", hint=_TASKS_HINT),
+    ServiceType("Microsoft.Batch/batchAccounts", "2025-06-01", "BatchAccount", ServiceGroup.BATCH,
+                children=(_POOLS,), notes=(Note(_UNSEEN),)),
     ServiceType("Microsoft.AppPlatform/Spring", "2023-12-01", "SpringApp",
-                children=(Child("deployments", "deployment"),), pair=_SPRING),
+                children=(Child("deployments", "deployment", pair=_SPRING),)),
 )  # fmt: skip
 """Every type that is read in each subscription."""
 
-OPEN_SHIFT = ServiceType("Microsoft.RedHatOpenShift/openShiftClusters", "2025-07-25", "OpenShift cluster")
-ARC = ServiceType("Microsoft.Kubernetes/connectedClusters", "2026-05-01", "Arc cluster")
-FLEETS = ServiceType("Microsoft.ContainerService/fleets", "2025-03-01", "Fleet")
-REGISTRIES = ServiceType("Microsoft.ContainerRegistry/registries", "2025-11-01", "Registry")
-TOLD: tuple[ServiceType, ...] = (OPEN_SHIFT, ARC, FLEETS, REGISTRIES)
+_OUTSIDE = "is not in the configuration. Images that only it uses count as unused."
+_COLLECT = "Collect a usage snapshot on its site (`acr-cleanup collect`), and add it with `snapshot`."
+_URL, _MEMBER = "properties.apiserverProfile.url", "properties.clusterResourceId"
+_OPEN_SHIFT = Note(f"The OpenShift cluster {{name}} ({{{_URL}}}) {_OUTSIDE} Add it to `kubernetes_clusters` with a "
+                   "`kubeconfig`.", unless=("id", _URL))  # fmt: skip
+_ARC = Note(f"The Arc cluster {{name}} {_OUTSIDE} {_COLLECT}", unless=("id",))
+_FLEET = Note(f"The cluster {{{_MEMBER}}} of fleet {{parent}} {_OUTSIDE} Add it to `kubernetes_clusters`.",
+              unless=(_MEMBER,))  # fmt: skip
+_SOURCE, _TARGET = "properties.sourceRepository", "properties.targetRepository"
+_CACHES = Note(f"The registry {{parent}} caches {{{_SOURCE}}} from this registry. Images that only its users pull count as "
+               "unused.", about=_SOURCE)  # fmt: skip
+REGISTRIES = ServiceType("Microsoft.ContainerRegistry/registries", "2025-11-01", "Registry",
+                         children=(Child("cacheRules", "cache rule", notes=(_CACHES,)),))  # fmt: skip
+TOLD: tuple[ServiceType, ...] = (
+    ServiceType("Microsoft.RedHatOpenShift/openShiftClusters", "2025-07-25", "OpenShift cluster", notes=(_OPEN_SHIFT,)),
+    ServiceType("Microsoft.Kubernetes/connectedClusters", "2026-05-01", "Arc cluster", notes=(_ARC,)),
+    ServiceType("Microsoft.ContainerService/fleets", "2025-03-01", "Fleet",
+                children=(Child("members", "member", notes=(_FLEET,)),)),
+    REGISTRIES,
+)  # fmt: skip
 """Types of resources that are recognised and reported. They name no image."""
 
-_TASKS_GROUP, _EDGE_GROUP = ServiceGroup.REGISTRY_TASKS, ServiceGroup.CONNECTED_REGISTRIES
 _BELOW, _PREVIEW = REGISTRIES.type, "2023-11-01-preview"
-TASKS = ServiceType(f"{_BELOW}/tasks", "2025-03-01-preview", "RegistryTask", _TASKS_GROUP)
+_TASK_TEXT = ("properties.step.encodedTaskContent", "properties.step.encodedValuesContent")
+_RUN_TEXT = ("properties.runRequest.encodedTaskContent", "properties.runRequest.encodedValuesContent")
+_TRANSFERS = Note("The pipeline {name} transfers images by tag or digest when it runs. Images that only it needs count as "
+                  "unused.")  # fmt: skip
+_REFILLS = Note(f"The artifact cache fills {{{_TARGET}}} from {{{_SOURCE}}}. A deleted image comes back only if it still "
+                "exists there, and soft delete does not cover it.")  # fmt: skip
+_TASKS_GROUP, _EDGE_GROUP = ServiceGroup.REGISTRY_TASKS, ServiceGroup.CONNECTED_REGISTRIES
+TASKS = ServiceType(f"{_BELOW}/tasks", "2025-03-01-preview", "RegistryTask", _TASKS_GROUP, encoded=_TASK_TEXT)
+TASK_RUNS = ServiceType(f"{_BELOW}/taskRuns", "2025-03-01-preview", "RegistryTaskRun", _TASKS_GROUP, encoded=_RUN_TEXT)
 CONNECTED = ServiceType(f"{_BELOW}/connectedRegistries", REGISTRIES.api_version, "ConnectedRegistry", _EDGE_GROUP)
-CACHE_RULES = ServiceType(f"{_BELOW}/cacheRules", REGISTRIES.api_version, "CacheRule")
-IMPORTS = ServiceType(f"{_BELOW}/importPipelines", _PREVIEW, "import pipeline")
-EXPORTS = ServiceType(f"{_BELOW}/exportPipelines", _PREVIEW, "export pipeline")
-OF_REGISTRY = (TASKS, CONNECTED, CACHE_RULES, IMPORTS, EXPORTS)
+CACHE_RULES = ServiceType(f"{_BELOW}/cacheRules", REGISTRIES.api_version, "CacheRule", notes=(_REFILLS,))
+OF_REGISTRY = (
+    TASKS,
+    TASK_RUNS,
+    CONNECTED,
+    CACHE_RULES,
+    ServiceType(f"{_BELOW}/importPipelines", _PREVIEW, "ImportPipeline", notes=(_TRANSFERS,)),
+    ServiceType(f"{_BELOW}/exportPipelines", _PREVIEW, "ExportPipeline", notes=(_TRANSFERS,)),
+)
 """Types of resources below the registry itself."""
 
-UNREAD: tuple[str, ...] = (
-    "Microsoft.ContainerInstance/containerGroupProfiles",
-    "Microsoft.ContainerInstance/NGroups",
-)
+UNREAD = ("Microsoft.ContainerInstance/containerGroupProfiles", "Microsoft.ContainerInstance/NGroups")
 """Types of `container-instances` that cannot be read yet. If Resource Graph lists one, it is a blocker."""
+
+_MANIFESTS = "service manifests inside the cluster"
+UNSEEN = dict.fromkeys(("Microsoft.ServiceFabric/clusters", "Microsoft.ServiceFabric/managedClusters"), _MANIFESTS)
+UNSEEN |= {"Microsoft.Devices/IotHubs": "modules of its edge devices", "Microsoft.App/sandboxGroups": "its sandboxes"}
+"""Types whose images Azure Resource Manager does not show, and where they are. If Resource Graph lists one, a note says so."""

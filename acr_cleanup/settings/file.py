@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.errors import ConfigurationError, Problem
 
 MAX_BYTES = 1024 * 1024
@@ -82,7 +83,7 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise _unreadable(path, "There is no such file.", "Correct the path.") from error
+        raise _unreadable(path, "There is no such file.", path_remedy(path, "Correct the path.")) from error
     except IsADirectoryError as error:
         raise _unreadable(path, "This is a folder.", "Write the path of a file.") from error
     except OSError as error:

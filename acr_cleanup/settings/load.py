@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import AuthType
+from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.access.network import environment_problems
 from acr_cleanup.clusters.target import Access, ClusterTarget
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
@@ -98,7 +99,7 @@ class _Loader:
         registry = self._registry(cloud)
         self._check_waivers(clusters)
         self._check_policy()
-        login = self._login()
+        login = self._login() | {"audience": self.given.get("audience") or cloud.federation_audience}
         if self.problems or registry is None:
             raise ConfigurationError(tuple(self.problems), where=str(self.config) if self.config is not None else "")
         combined = {
@@ -209,6 +210,7 @@ class _Loader:
         if missing:
             seen = f"There is no file {shown(str(path))}."
             remedy = "Correct the path; it is relative to the folder of the configuration file."
+            remedy = path_remedy(values["kubeconfig"], remedy, self.environ)
             self.problems.append(Problem(place(("kubernetes_clusters", key, "kubeconfig")), seen, remedy))
         return KubeconfigCluster(key, path, values.get("context"))
 
@@ -265,6 +267,10 @@ class _Loader:
             if self.values[key] == ():
                 seen = "The list is empty: nothing would ever be deleted."
                 self.problems.append(Problem(key, seen, "Add a pattern, or remove the key to select all."))
+        for key in ("used_within", "probation"):
+            if self.values[key] and self.values["ledger"] is None and "ledger" not in self.broken:
+                seen = f"There is no ledger, so {key} cannot know what earlier runs saw."
+                self.problems.append(Problem(key, seen, "Set ledger to the file that each run hands on to the next."))
         counted = self.values["keep_last"] > 0 or not self.broken.isdisjoint({"keep_last", "keep-last"})
         if self.values["keep_last_by"] and not counted:
             seen = "keep_last is 0, so keep_last_by keeps no tag."

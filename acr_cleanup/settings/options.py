@@ -16,9 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from acr_cleanup.access.clouds import Cloud
-from acr_cleanup.access.federation import FEDERATION_AUDIENCE, AuthType, LoginChoice
-from acr_cleanup.core.choices import KeepLastOf, Scope
+from acr_cleanup.access.clouds import FEDERATION_AUDIENCE, Cloud
+from acr_cleanup.access.federation import TOOL_TIMEOUT, AuthType, LoginChoice
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
@@ -27,7 +27,6 @@ from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 if TYPE_CHECKING:
     from acr_cleanup.clusters.target import ClusterTarget, Waiver
     from acr_cleanup.core.limits import Limits
-    from acr_cleanup.core.policy import RetentionPolicy
     from acr_cleanup.core.references import RegistryHost
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -80,8 +79,12 @@ class Settings:
         "How to log in to Azure: with the token of the job (oidc), as the managed identity of the machine, or with the "
         "AZURE_ variables of the environment. No other login is tried."
     )
-    audience: str = option(kinds.TEXT, FEDERATION_AUDIENCE, ways=Way.ACTION)(
-        "The audience of the job's token, as in the federated credential."
+    audience: str = option(kinds.TEXT, value=FEDERATION_AUDIENCE, ways=Way.ACTION)(
+        "The audience of the job's token, as in the federated credential. If it is empty, the one that the portal of the "
+        "cloud writes (api://AzureADTokenExchange, and with USGov or China at its end)."
+    )
+    login_timeout: int = option(kinds.COUNT, str(TOOL_TIMEOUT), ways=Way.FLAG | Way.FILE, purpose=Purpose.REGISTRY)(
+        "How many seconds to wait for a token of `az` or a similar tool that is logged in."
     )
     registry: RegistryHost = option(
         kinds.REGISTRY_URL, group=Group.FIRST, value=MISSING, ways=~Way.FILE, purpose=Purpose.REGISTRY
@@ -162,6 +165,17 @@ class Settings:
     keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
         "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
     )
+    used_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
+        "Keep what an earlier run saw in use less than this time ago, such as 14d. Needs ledger."
+    )
+    probation: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
+        "Delete only what was a candidate, unused and unchanged, in runs at least this long apart, such as 6d. What waits is "
+        "listed with its date. Needs ledger."
+    )
+    ledger: Path | None = option(kinds.PATH, group=Group.KEEP)(
+        "The file in which each run, also a dry run, writes what it saw for the next one. The job must keep it: see "
+        "docs/ledger.md."
+    )
     delete_untagged: bool = option(kinds.BOOLEAN, "false", Group.CLEAN)(
         "Also delete untagged manifests. The same rules apply; age counts from their last push."
     )
@@ -218,8 +232,6 @@ class Settings:
     @property
     def policy(self) -> RetentionPolicy:
         """What to keep. Each field of `RetentionPolicy` is an option of the same name."""
-        from acr_cleanup.core.policy import RetentionPolicy  # noqa: PLC0415
-
         return RetentionPolicy(**{member.name: getattr(self, member.name) for member in fields(RetentionPolicy)})
 
     @property
@@ -230,7 +242,7 @@ class Settings:
 
     @property
     def login(self) -> LoginChoice:
-        return LoginChoice(self.auth_type, self.client_id, self.tenant_id, self.audience)
+        return LoginChoice(self.auth_type, self.client_id, self.tenant_id, self.audience, self.login_timeout)
 
 
 OPTIONS: tuple[Option, ...] = tuple(

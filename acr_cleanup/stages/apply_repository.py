@@ -71,7 +71,7 @@ class RepositoryApply:
     deleted: set[Digest] = field(default_factory=set)
     """The manifests that this run has deleted here."""
     oldest_deleted: datetime | None = None
-    """The earliest push among the manifests that this run has deleted here."""
+    """The earliest first push among the manifests that this run has deleted here."""
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
@@ -259,15 +259,16 @@ class RepositoryApply:
             return kind, ""
         manifest = step.manifest
         may_refer = manifest.may_have_subject and not manifest.known
-        if kind is OutcomeKind.DELETED and manifest.updated_at is not None:
-            self.oldest_deleted = min(self.oldest_deleted or manifest.updated_at, manifest.updated_at)
+        created = manifest.created_at
+        if kind is OutcomeKind.DELETED and created is not None:
+            self.oldest_deleted = min(self.oldest_deleted or created, created)
         if kind is OutcomeKind.LOCKED and may_refer:
             # It is kept now, and the registry would delete it together with its subject. Its subject
             # was not read, so nothing more is deleted here before the next check reads it.
             self.looked_at = -inf
         # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
         # pushed after its subject.
-        after_subject = oldest is not None and (manifest.updated_at is None or oldest <= manifest.updated_at)
+        after_subject = oldest is not None and (created is None or oldest <= created)
         if kind is OutcomeKind.GONE and may_refer and after_subject:
             return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
         return kind, ""
@@ -320,7 +321,8 @@ class RepositoryApply:
 
     @cached_property
     def looks(self) -> Looks:
-        return Looks(self.context, self.planned.repository)
+        planned = frozenset(step.digest for step in self.planned.steps if isinstance(step, DeleteManifest))
+        return Looks(self.context, self.planned.repository, planned)
 
     def _close(self, steps: Sequence[Step], kind: OutcomeKind, detail: str) -> None:
         """Record one kind of outcome for every tag and manifest of these steps."""

@@ -4,64 +4,83 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-import msgspec
-
-from acr_cleanup.access.arm_errors import Subscription, arm_problem
+from acr_cleanup.access.arm_fields import first
+from acr_cleanup.access.arm_requests import Requests, Resource
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.access.resource_manager import list_resources, open_manager
+from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.stages.soft_delete import READER
 
-API_VERSION = "2023-07-01"
+API_VERSION = "2025-11-01"
 _SECONDS = 60
 
 log = logging.getLogger("acr_cleanup")
 
 
-class _Properties(msgspec.Struct, rename="camel"):
-    source_repository: str = ""
-    target_repository: str = ""
-
-
-class _CacheRule(msgspec.Struct):
-    properties: _Properties
-
-
-async def read_cache_rules(
-    azure: Azure, host: RegistryHost, subscription: str | None, group: str | None
-) -> dict[str, str]:
+@dataclass
+class CacheRules:
     """
-    Return upstream prefix -> folder of this registry, from its cache rules.
+    The cache rules of one registry.
 
-    Without them, an image that a workload names by its upstream host is not recognised, unless `mirrors` names the host.
-    So rules that cannot be read are logged, and are no error.
-    https://learn.microsoft.com/azure/container-registry/artifact-cache-overview
+    Readers that ask at the same time share one answer. A later one, such as the second look, asks again.
     """
-    if subscription is None or group is None:
-        return {}
-    name = host.login_server.partition(".")[0]
-    path = (
-        f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry"
-        f"/registries/{name}/cacheRules"
-    )
-    try:
-        async with asyncio.timeout(_SECONDS), open_manager(azure) as manager:
-            with arm_problem("read the cache rules of the registry", Subscription(subscription), role=READER):
-                client = await manager.client(subscription)
-                rules = msgspec.convert(await list_resources(client, path, API_VERSION), list[_CacheRule])
-    except Exception as error:  # noqa: BLE001  more is kept with them, and a run works without
-        log.info("The cache rules of the registry cannot be read, so only `mirrors` names upstream hosts: %s", error)
-        return {}
-    return mirrors_of((rule.properties.source_repository, rule.properties.target_repository) for rule in rules)
+
+    azure: Azure
+    host: RegistryHost
+    subscription: str | None
+    group: str | None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _readers: int = 0
+    _answer: tuple[Resource, ...] | None = None
+
+    async def read(self) -> tuple[Resource, ...] | None:
+        """
+        Return the rules; None if they cannot be read.
+
+        Without them, an image that a workload names by its upstream host is not recognised, unless `mirrors` names the
+        host. So rules that cannot be read are logged, and are no error.
+        https://learn.microsoft.com/azure/container-registry/artifact-cache-overview
+        """
+        self._readers += 1
+        try:
+            async with self._lock:
+                if self._answer is None:
+                    self._answer = await self._request()
+                return self._answer
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._answer = None
+
+    async def _request(self) -> tuple[Resource, ...] | None:
+        if self.subscription is None or self.group is None:
+            return None
+        subscription = self.subscription.lower()
+        path = f"/subscriptions/{subscription}/resourceGroups/{self.group}/providers/Microsoft.ContainerRegistry"
+        try:
+            async with asyncio.timeout(_SECONDS), open_manager(self.azure) as manager:
+                requests = Requests(manager, subscription, asyncio.Semaphore(1))
+                return tuple(await requests.list(f"{path}/registries/{self.host.name}/cacheRules", API_VERSION))
+        except Exception as error:  # noqa: BLE001  more is kept with them, and a run works without
+            log.info(
+                "The cache rules of the registry cannot be read, so only `mirrors` names upstream hosts: %s", error
+            )
+            return None
 
 
-def mirrors_of(rules: Iterable[tuple[str, str]]) -> dict[str, str]:
+def mirrors_of(rules: Sequence[Resource] | None) -> dict[str, str]:
+    """Return upstream prefix -> folder of this registry."""
+    fields = ("properties.sourceRepository", "properties.targetRepository")
+    return mirrored_prefixes(tuple(str(first(rule.body, field) or "") for field in fields) for rule in rules or ())
+
+
+def mirrored_prefixes(rules: Iterable[Sequence[str]]) -> dict[str, str]:
     """
     The prefixes of cache rules, without their `*`.
 
-    >>> mirrors_of([("docker.io/library/*", "hub/library/*"), ("ghcr.io/x/y", "y")])
+    >>> mirrored_prefixes([("docker.io/library/*", "hub/library/*"), ("ghcr.io/x/y", "y")])
     {'docker.io/library': 'hub/library', 'ghcr.io/x/y': 'y'}
     """
     return {

@@ -51,6 +51,8 @@ class Looks:
 
     context: ApplyContext
     repository: str
+    planned: frozenset[Digest]
+    """The manifests that the plan deletes here."""
     _standing: StandingDecision | None = None
     _usage: UsageIndex | None = None
     """The index with which the standing decision was made."""
@@ -127,10 +129,16 @@ class Looks:
         evidence = Evidence(inventory, usage, plan.policy, plan.created_at)
         decided = await decide_repository(evidence, context.untagged_expire)
         reasons = ManifestReasons(decided.evidence, decided.plan)
-        confirmed = confirm(steps, decided.plan, inventory, lambda digest: reasons.decision_on(digest).reasons)
+        confirmed = confirm(
+            steps,
+            decided.plan,
+            inventory,
+            lambda digest: reasons.decision_on(digest).reasons,
+            earlier=self.planned,
+        )
         context.on_inventory(inventory, usage)
         if now is not None and max(len(inventory.tags), len(inventory.manifests)) > LARGE:
-            compared = tuple(still_planned(rest, decided.plan, inventory))
+            compared = tuple(still_planned(rest, decided.plan, inventory, self.planned))
             alone = independent((*confirmed.steps, *(deletion or step for step, deletion in compared)))
             covered = [deletion for _, deletion in compared if deletion is not None and deletion.digest in alone]
             covered += [step for step in confirmed.steps if isinstance(step, DeleteManifest) and step.digest in alone]

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from acr_cleanup.concurrency import gather
-from acr_cleanup.errors import RegistryForbidden
+from acr_cleanup.errors import RegistryClosed, RegistryForbidden
 from acr_cleanup.records.names import NamedRepository, RegistryNames
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.stages.registry_port import Registry
@@ -19,10 +19,13 @@ async def read_repository_names(registry: Registry, runtime: Runtime) -> frozens
     """
     Return the names of all repositories; None if the identity may not list them, which is logged.
 
-    Raises `RegistryError` for a list that is refused otherwise, or is not complete.
+    Raises `RegistryError` for a list that is refused otherwise, or is not complete, and for a registry
+    that refuses every call: without used repositories, no other request would notice.
     """
     try:
         return frozenset(await registry.catalog())
+    except RegistryClosed:
+        raise
     except RegistryForbidden as error:
         runtime.log(Level.INFO, f"The clusters are read twice, because the repositories cannot be listed. {error}")
         return None

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, eligible_repositories
+from acr_cleanup.core.policy import Evidence, eligible_repositories
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.usage import Blocker, UsageIndex
@@ -45,6 +45,7 @@ async def make_plan(
     untagged_expire: Callable[[], Awaitable[bool]] = never,
     catalog: Collection[str] | None = None,
     reviewed: Iterable[RepositoryPlan] | None = None,
+    on_decided: Callable[[Evidence, RepositoryPlan], None] = lambda _evidence, _plan: None,
 ) -> Plan:
     """
     List the repositories in scope and decide about each.
@@ -55,6 +56,7 @@ async def make_plan(
     exact_sizes: measure the freed space. This reads every manifest of a repository that loses one.
     catalog: the names of all repositories, if they are known.
     reviewed: repositories of a reviewed plan. Then nothing beyond it is planned.
+    on_decided: called with each repository that could be read, and what was decided about it.
     """
     if catalog is None:
         # Where it is refused, this says so.
@@ -69,7 +71,7 @@ async def make_plan(
 
     async def plan_one(name: str) -> None:
         plan = await _plan_repository(
-            name, registry, usage, policy, now, untagged_expire, backup=backup, exact_sizes=exact_sizes
+            name, registry, usage, policy, now, untagged_expire, on_decided, backup=backup, exact_sizes=exact_sizes
         )
         plans.append(Packed.of(plan))
         progress("repositories", len(plans), len(names), name)
@@ -100,6 +102,7 @@ async def _plan_repository(
     policy: RetentionPolicy,
     now: datetime,
     untagged_expire: Callable[[], Awaitable[bool]],
+    on_decided: Callable[[Evidence, RepositoryPlan], None],
     *,
     backup: bool,
     exact_sizes: bool,
@@ -111,8 +114,9 @@ async def _plan_repository(
     except RegistryError as error:
         # Its content is unknown, so all of it is kept. Other repositories do not depend on it.
         return RepositoryPlan(name, error=str(error))
-    plan = (await decide_repository(Evidence(inventory, usage, policy, now), untagged_expire)).plan
-    plan = replace(plan, missing=await find_missing(inventory, usage, registry))
+    decided = await decide_repository(Evidence(inventory, usage, policy, now), untagged_expire)
+    on_decided(decided.evidence, decided.plan)
+    plan = replace(decided.plan, missing=await find_missing(inventory, usage, registry))
     return await measured(plan, inventory, registry) if exact_sizes else plan
 
 

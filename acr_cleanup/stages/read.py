@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from acr_cleanup.access.arm_requests import Resource
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
@@ -21,6 +22,7 @@ from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import SERVICES, ClusterScan, ImageUse, Outside, UsageIndex
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.runtimes.base import Progress
+from acr_cleanup.stages.cache_rules import CacheRules, mirrors_of
 
 if TYPE_CHECKING:
     from acr_cleanup.clusters.images.pod_specs import Findings
@@ -89,8 +91,8 @@ class ConfiguredClusters:
     waive: tuple[Waiver, ...] = ()
     mirrors: Mapping[str, str] = field(default_factory=dict)
     """Upstream host -> folder of the registry."""
-    read_cache_rules: Callable[[], Awaitable[Mapping[str, str]]] | None = None
-    """Asks for the cache rules of the registry, which are mirrors too."""
+    cache_rules: CacheRules | None = None
+    """The cache rules of the registry, which are mirrors too."""
     ignore_kinds: frozenset[str] = frozenset()
     """Kinds that describe images and do not need them."""
     subscriptions: tuple[str, ...] = ()
@@ -111,8 +113,7 @@ class ConfiguredClusters:
             progress("clusters", done, len(self.targets), f"{scan.cluster}: {summary}")
 
         progress("clusters", 0, len(self.targets), "")
-        rules = await self.read_cache_rules() if self.read_cache_rules is not None and repositories else {}
-        names = Names.of(self.registry, repositories, {**rules, **self.mirrors})
+        names = self._names(repositories, await self._read_rules(repositories))
         scans = await scan_clusters(
             self.targets,
             Search(names, self.helm_history, self.ignore_kinds),
@@ -124,6 +125,12 @@ class ConfiguredClusters:
             replace(scan, resource_id=target.resource_id or scan.resource_id)
             for target, scan in zip(self.targets, scans, strict=True)
         )
+
+    async def _read_rules(self, repositories: Collection[str]) -> Sequence[Resource] | None:
+        return await self.cache_rules.read() if self.cache_rules is not None and repositories else None
+
+    def _names(self, repositories: Collection[str], rules: Sequence[Resource] | None) -> Names:
+        return Names.of(self.registry, repositories, {**mirrors_of(rules), **self.mirrors})
 
     async def find_unlisted(self) -> Outside:
         from acr_cleanup.clusters.unlisted import find_unlisted  # noqa: PLC0415
@@ -139,8 +146,9 @@ class ConfiguredClusters:
         from acr_cleanup.services.reader import ServiceSearch  # noqa: PLC0415
         from acr_cleanup.services.scan import read_services  # noqa: PLC0415
 
+        rules = await self._read_rules(repositories)
         known = await asyncio.to_thread(KnownClusters.of, self.targets)
-        texts = ServiceTexts(Names.of(self.registry, repositories, self.mirrors))
+        texts = ServiceTexts(self._names(repositories, rules))
         search = ServiceSearch(
             self.registry,
             subscriptions=self.subscriptions or known.subscriptions,
@@ -148,6 +156,7 @@ class ConfiguredClusters:
             only_these=bool(self.subscriptions),
             registry_subscription=self.services.registry_subscription,
             registry_group=self.services.registry_group,
+            cache_rules=rules,
             groups=self.services.groups,
             required=self.services.required,
             waived=[waiver.kind for waiver in self.waive if waiver.cluster == SERVICES],
@@ -191,6 +200,7 @@ async def read_usage(
     clock: Callable[[], datetime],
     *,
     planned: bool = False,
+    registry: RegistryHost | None = None,
 ) -> UsageIndex:
     """
     Scan all clusters, read services, and search for unlisted clusters, side by side.
@@ -198,6 +208,7 @@ async def read_usage(
     names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
         that are used, and for what else names these. No other repository can lose anything.
     planned: a plan exists already. Then unlisted clusters are searched for only if they would block.
+    registry: a warning says if no object names it.
     """
     read_at = clock()
     scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()
@@ -223,7 +234,38 @@ async def read_usage(
 
     jobs = [read] if planned and not sources.unlisted_block else [read, find_unlisted]
     await gather(jobs, limit=len(jobs))
-    return UsageIndex.of((*scans, *services), read_at, outside + beside)
+    outside += beside
+    if registry is not None:
+        outside += Outside(warnings=unnamed_registry(scans, services, registry))
+    return UsageIndex.of((*scans, *services), read_at, outside)
+
+
+def unnamed_registry(
+    scans: Sequence[ClusterScan], services: Sequence[ClusterScan], registry: RegistryHost
+) -> tuple[str, ...]:
+    """
+    Return a warning if everything was read, and nothing of it names the registry.
+
+    Without it, a run with the registry of another environment would succeed for ever, and delete nothing.
+    """
+    everything = (*scans, *services)
+    if not scans or any(scan.uses or scan.blockers or _may_name(scan) for scan in everything):
+        return ()
+    seen = f"No object of any cluster names {registry.login_server}"
+    others = sorted({host for scan in scans for host in scan.registries})
+    if not others:
+        return (f"{seen}. Check that the registry and the clusters belong together.",)
+    name = registry.login_server.partition(".")[0].partition("-")[0]
+    own = [host for host in others if host.partition(".")[0].partition("-")[0] == name]
+    hint = f" If {own[0]} is this registry, configure that login server." if own else ""
+    return (f"{seen}. They name {', '.join(others)}. Check that the registry and the clusters belong together.{hint}",)
+
+
+def _may_name(scan: ClusterScan) -> bool:
+    if scan.names_registry is None:
+        # Read by a run command, or elsewhere: only what names the registry was handed over.
+        return not scan.mentions.is_empty
+    return scan.names_registry
 
 
 async def used_repositories(sources: UsageSources, progress: Progress) -> frozenset[str]:

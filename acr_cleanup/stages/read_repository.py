@@ -9,9 +9,10 @@ from datetime import datetime
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import leaves_untagged, nothing_to_delete, plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy
+from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.subjects import open_questions
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.stages.registry_port import Registry

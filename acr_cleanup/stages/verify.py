@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from acr_cleanup.concurrency import gather, unless_stopped
+from acr_cleanup.core.comparison import Comparison, compare
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
-from acr_cleanup.core.verification import Baseline, Broken, Comparison, Missing, Proof, compare, missing_references
+from acr_cleanup.core.verification import Baseline, Broken, Missing, Proof, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
 from acr_cleanup.stages.registry_port import Registry
 

@@ -7,6 +7,7 @@ import * as tl from "azure-pipelines-task-lib/task";
 import { Folders, isInside } from "./inputs";
 import { Problem } from "./problem";
 import { Job } from "./job";
+import { AUTHORITIES } from "./network";
 import { ask, Cancellation, Ended, run } from "./processes";
 
 /**
@@ -18,28 +19,33 @@ const PINNED = typeof PINNED_IMAGE === "string" ? PINNED_IMAGE : "";
 
 const REFERENCE = /^(?=.{1,512}$)[a-zA-Z0-9][a-zA-Z0-9.-]*(?::[0-9]+)?(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/;
 
-/** Variables that name files of additional certificate authorities. */
-const AUTHORITIES = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"];
 const PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"];
 
 export interface Docker {
   readonly program: string;
   /** Is the daemon rootless? Then root in a container is the user of the agent. */
   readonly rootless: boolean;
+  /** Does the daemon map the users of containers to others? */
+  readonly remapped: boolean;
 }
 
 /** Returns the Docker of this machine, or why it cannot run Linux containers. */
 export async function findDocker(environment: NodeJS.ProcessEnv): Promise<Docker | string> {
   if (process.platform === "win32") return "this agent runs Windows, and a Linux container cannot mount its folders under the same paths";
-  const program = tl.which("docker");
+  const program = tl.which("docker") || tl.which("podman");
   if (!program) return "there is no docker on the PATH";
-  const system = await ask(program, ["version", "--format", "{{.Server.Os}}"], environment);
+  const inquire = (verb: string, format: string): Promise<string | undefined> => ask(program, [verb, "--format", format], environment);
+  // Podman without a service may know only the second one.
+  const system = (await inquire("version", "{{.Server.Os}}")) ?? (await inquire("info", "{{.Host.OS}}"));
   if (system === undefined) return "docker does not answer: its daemon is not running, or the user of the agent has no access to it";
   // The lines before the last one are warnings of the client.
   const last = system.split("\n").pop()?.trim().toLowerCase() ?? "";
   if (last !== "linux") return `docker runs ${last || "unknown"} containers`;
-  const security = await ask(program, ["info", "--format", "{{json .SecurityOptions}}"], environment);
-  return { program, rootless: (security ?? "").includes("rootless") };
+  const security = await inquire("info", "{{json .SecurityOptions}}");
+  if (security !== undefined) return { program, rootless: security.includes("rootless"), remapped: security.includes("name=userns") };
+  // Podman, also behind the name docker, has no such field: https://github.com/microsoft/azure-pipelines-agent/issues/4297
+  const rootless = await inquire("info", "{{.Host.Security.Rootless}}");
+  return { program, rootless: (rootless ?? "").split("\n").some((line) => line.trim() === "true"), remapped: false };
 }
 
 /** Returns the image that the pipeline names, or the image of this release. */
@@ -62,9 +68,9 @@ export function chooseImage(): string {
  * Returns the arguments of `docker run`. They contain no values, since every user of the machine
  * can read them.
  */
-export function dockerArguments(job: Job, folders: Folders, image: string, name: string, rootless: boolean): string[] {
+export function dockerArguments(job: Job, folders: Folders, image: string, name: string, docker: Docker): string[] {
   const { workspace, readable } = folders;
-  const user = !rootless && process.getuid && process.getgid ? ["--user", `${process.getuid()}:${process.getgid()}`] : [];
+  const user = !docker.rootless && process.getuid && process.getgid ? ["--user", `${process.getuid()}:${process.getgid()}`] : [];
   const mounts = new Map<string, boolean>();
   if (readable && readable !== workspace && fs.existsSync(readable)) mounts.set(readable, false);
   mounts.set(workspace, true);
@@ -77,6 +83,7 @@ export function dockerArguments(job: Job, folders: Folders, image: string, name:
   return [
     "run", "--rm", "--name", name, "--pull", "missing",
     "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", ...user,
+    ...(docker.remapped ? ["--userns", "host"] : []),
     // Mounted under the same paths, so that absolute paths are valid inside and outside.
     ...[...mounts].flatMap(([folder, writable]) => ["--mount", bind(folder, writable)]),
     "--workdir", workspace,
@@ -107,7 +114,7 @@ export async function runDocker(docker: Docker, job: Job, folders: Folders, imag
   };
   return run(
     docker.program,
-    dockerArguments(complete, folders, image, name, docker.rootless),
+    dockerArguments(complete, folders, image, name, docker),
     {
       environment,
       folder: folders.workspace,

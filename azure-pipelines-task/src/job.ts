@@ -15,6 +15,6 @@ export interface Job {
  * The service connection is the login, and no other login is tried.
  */
 export function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const hidden = /^(INPUT_|ENDPOINT_|SECRET_|SECUREFILE_|VSTS_TASKVARIABLE_|AZURE_|AZURESUBSCRIPTION_|ACR_CLEANUP_|ARM_|SYSTEM_ACCESSTOKEN$|SYSTEM_OIDCREQUESTURI$|GITHUB_ACTIONS$|PYTHON)/i;
+  const hidden = /^(INPUT_|ENDPOINT_|SECRET_|SECUREFILE_|VSTS_TASKVARIABLE_|AZURE_|AZURESUBSCRIPTION_|ACR_CLEANUP_|ARM_|AGENT_PROXY|SYSTEM_ACCESSTOKEN$|SYSTEM_OIDCREQUESTURI$|GITHUB_ACTIONS$|PYTHON)/i;
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !hidden.test(name)));
 }

@@ -12,6 +12,7 @@ import { chooseImage, findDocker, runDocker } from "./docker";
 import { forget, Identity, readIdentity } from "./identity";
 import { asVariable, Folders, folders, Method, readInputs, readMethod } from "./inputs";
 import { Job, withoutSecrets } from "./job";
+import { agentNetwork } from "./network";
 import { Problem } from "./problem";
 import { Cancellation, Ended } from "./processes";
 import { findPython, noPython, runPython } from "./python";
@@ -29,7 +30,7 @@ interface Run {
 }
 
 async function start(method: Method, job: Job, where: Folders, cancellation: Cancellation): Promise<Run> {
-  const base = withoutSecrets(process.env);
+  const base = { ...withoutSecrets(process.env), ...agentNetwork(process.env) };
   if (method !== "python") {
     const docker = await findDocker(base);
     if (typeof docker !== "string") {

@@ -39,7 +39,7 @@ export class Cancellation {
 
   /** Listen for the signals of the agent: SIGINT, and SIGTERM some seconds later. */
   listen(): void {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGBREAK"] as const) {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"] as const) {
       if (signal !== "SIGBREAK" || process.platform === "win32") process.on(signal, this.handler);
     }
   }

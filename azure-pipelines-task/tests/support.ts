@@ -90,9 +90,12 @@ export class Job {
     return this;
   }
 
-  /** Add a docker that records its calls and follows the scenario. */
-  docker(scenario: Scenario = {}, system = "linux"): this {
-    return this.stub("docker", `const SYSTEM = ${JSON.stringify(system)}; const SCENARIO = ${JSON.stringify(scenario)}; ${DOCKER}`);
+  /**
+   * Add a docker that records its calls and follows the scenario. With security "rootless" or "rootful", it is
+   * podman, which has no field SecurityOptions.
+   */
+  docker(scenario: Scenario = {}, system = "linux", security = "[]", name = "docker"): this {
+    return this.stub(name, `const SYSTEM = ${JSON.stringify(system)}, SECURITY = ${JSON.stringify(security)}; const SCENARIO = ${JSON.stringify(scenario)}; ${DOCKER}`);
   }
 
   /** Add a Python of this version. Its environments have no packages. */
@@ -216,7 +219,8 @@ function play() {
 
 const DOCKER = `
 if (argv[0] === "version") console.log(SYSTEM);
-else if (argv[0] === "info") console.log("[]");
+else if (argv[0] === "info" && argv[2].includes("SecurityOptions") && SECURITY.startsWith("root")) process.exitCode = 125;
+else if (argv[0] === "info") console.log(SECURITY.startsWith("root") ? SECURITY === "rootless" : SECURITY);
 else if (argv[0] === "kill") fs.writeFileSync(path.join(folder, "stopped"), argv[2]);
 else play();`;
 

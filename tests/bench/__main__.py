@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, image, mentions, registry, services, size, starting
+from tests.bench import clusters, image, ledger, mentions, registry, services, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -21,6 +21,7 @@ SECTIONS = {
     "Distance": registry.distance,
     "Rate": registry.rate,
     "Size": size.size,
+    "Ledger": ledger.ledger,
     "Start-up": starting.start_up,
     "Image": image.image,
 }

@@ -23,13 +23,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.planning import nothing_to_delete, plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.registry.acr import AcrRegistry
 from acr_cleanup.registry.pace import Pace, Reply

@@ -33,6 +33,8 @@ KINDS = (
 )
 """The kind of a request by its path; the first match counts."""
 
+INDEXES = KEPT_IMAGES + OLD_IMAGES
+
 CONCURRENCY = 32
 """Deletions at once, the maximum that the registry recommends; and the threads of the plain SDK."""
 DEFAULT_CONCURRENCY = 8
@@ -49,24 +51,37 @@ def requests() -> list[Row]:
         _subjects("subjects-docker", "Docker images", KEPT_IMAGES, OLD_IMAGES, 0),
         _subjects("subjects-oci", "OCI images", KEPT_IMAGES, OLD_IMAGES, OLD_IMAGES),
         _subjects("subjects-few-kept", "OCI images", OLD_IMAGES, KEPT_IMAGES, OLD_IMAGES),
+        # An index is read in any case. Of what it lists, only the smaller side is.
+        _subjects("subjects-indexes", "OCI indexes", KEPT_IMAGES, OLD_IMAGES, INDEXES + 3 * OLD_IMAGES, 3),
+        _subjects("subjects-indexes-few-kept", "OCI indexes", OLD_IMAGES, KEPT_IMAGES, INDEXES + 2 * OLD_IMAGES, 3),
+        # The attestation of a shared platform keeps its subject company: it is read, and stays.
+        _subjects(
+            "subjects-shared", "OCI indexes that share platforms", KEPT_IMAGES, OLD_IMAGES, INDEXES + 2 * OLD_IMAGES
+        ),
     ]
 
 
-def _subjects(name: str, kind: str, kept: int, old: int, allowed: int) -> Row:
-    """Requests to learn whether a kept image refers to a deleted one, in plan and second look together."""
+def _subjects(name: str, kind: str, kept: int, old: int, allowed: int, manifests: int = 1) -> Row:
+    """
+    Requests to learn whether a kept image refers to a deleted one, in plan and second look together.
+
+    manifests: those that are deleted with each old one.
+    """
     with served(name) as world, tempfile.TemporaryDirectory() as folder:
         _, report = run("apply", world, Path(folder))
-    assert report["counts"]["deleted_manifests"] == old
+    assert report["counts"]["deleted_manifests"] == old * manifests
     ours = sum(
         request["method"] == "GET" and request["path"].startswith("/v2/") and request["status"] == 200
         for request in world.requests
     )
+    indexes = "indexes" in kind
+    smaller = f"≤ {allowed}, the smaller side{' besides the indexes' if indexes else ''}"
     return Row(
         f"bodies and lists of referrers for {old} deleted and {kept} kept {kind}",
         f"{ours}",
-        f"one for each image: {kept + old}",
+        f"one for each manifest: {(kept + old) * (3 if indexes else 1)}",
         f"{ours}",
-        f"≤ {allowed}, the smaller side" if allowed else "none: they cannot have a subject",
+        smaller if allowed else "none: they cannot have a subject",
         ours <= allowed,
     )
 

@@ -30,6 +30,7 @@ from acr_cleanup.emulator.faults import Budget, Fault
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST
+from acr_cleanup.emulator.services import SUBSCRIPTION
 
 CLUSTERS = 100
 SLOW, QUICK = 0.8, 0.15
@@ -118,6 +119,30 @@ def subjects(world: World, kept: int, old: int, media_type: str) -> None:
     cluster.run(build.deployment("shop", "web", [world.registry.image("shop/web", "2.0")]))
 
 
+def subjects_in_indexes(world: World, kept: int, old: int, *, shared: bool = False) -> None:
+    """
+    As `subjects`, with indexes of two platforms in place of images.
+
+    shared: each old index shares a platform with a kept one, and has an attestation besides.
+    """
+    cluster = world.clusters["production"] = ClusterState("aks-prod")
+    registry, young, before = world.registry, timedelta(days=1), timedelta(days=100)
+
+    def push(age: timedelta, **image: Any) -> str:
+        return registry.push("shop/web", None, age=age, media_type=OCI_MANIFEST, **image)
+
+    common = []
+    for number in range(kept):
+        children = [push(young), push(young, architecture="arm64")]
+        common.append(children[0])
+        registry.push_index("shop/web", f"2.{number}", children=children, age=young)
+    for number in range(old):
+        image = common[number % kept] if shared else push(before)
+        other = push(before, architecture="unknown", os="unknown", subject=image) if shared else push(before)
+        registry.push_index("shop/web", f"1.{number}", children=[image, other], age=before)
+    cluster.run(build.deployment("shop", "web", [registry.image("shop/web", "2.0")]))
+
+
 def distant(world: World, latency: float) -> None:
     """A registry without rate limits, in which every answer takes `latency` seconds."""
     limited(world, 1_000_000, 60)
@@ -134,6 +159,18 @@ def slowing(world: World) -> None:
     )
 
 
+SERVICE_APPS, SERVICE_SUBSCRIPTIONS, SERVICE_LATENCY = 500, 5, 0.03
+
+
+def services(world: World) -> None:
+    """Container Apps in several subscriptions."""
+    for number in range(SERVICE_APPS):
+        subscription = f"{number % SERVICE_SUBSCRIPTIONS}{SUBSCRIPTION[1:]}"
+        image = f"{world.registry.login_server}/shop/app:{number}"
+        world.services.container_app(f"app-{number}", image, subscription=subscription)
+    world.latency = SERVICE_LATENCY
+
+
 # Filled after the emulator has started: before that, the host of the registry is not known.
 WORLDS: Mapping[str, Callable[[World], None]] = {
     "hundred-clusters": hundred_clusters,
@@ -144,11 +181,15 @@ WORLDS: Mapping[str, Callable[[World], None]] = {
     "subjects-docker": lambda world: subjects(world, KEPT_IMAGES, OLD_IMAGES, DOCKER_MANIFEST),
     "subjects-oci": lambda world: subjects(world, KEPT_IMAGES, OLD_IMAGES, OCI_MANIFEST),
     "subjects-few-kept": lambda world: subjects(world, OLD_IMAGES, KEPT_IMAGES, OCI_MANIFEST),
+    "subjects-indexes": lambda world: subjects_in_indexes(world, KEPT_IMAGES, OLD_IMAGES),
+    "subjects-indexes-few-kept": lambda world: subjects_in_indexes(world, OLD_IMAGES, KEPT_IMAGES),
+    "subjects-shared": lambda world: subjects_in_indexes(world, KEPT_IMAGES, OLD_IMAGES, shared=True),
     "counted": lambda world: counted(world, abac=False),
     "counted-abac": lambda world: counted(world, abac=True),
     "20-ms": lambda world: distant(world, 0.020),
     "50-ms": lambda world: distant(world, 0.050),
     "slowing": slowing,
+    "services": services,
 }
 
 

@@ -38,7 +38,7 @@ def test_snapshot_matches_published_schema(path: Path) -> None:
     blocked = replace(SCAN, blockers=(Blocker(KEY, "list pods", "500.", "Run again.", "pods"),))
     content = json.loads(write(path, blocked).read_text("utf-8"))
     VALIDATOR.validate(content)
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     assert content["tool_version"] == __version__
     assert content["registry"] == {"login_server": "contoso.azurecr.io", "aliases": ["images.contoso.example"]}
     assert content["clusters"][0]["read_at"] == "2026-11-22T10:00:00.123456Z"
@@ -137,7 +137,25 @@ moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.
 def test_any_scan_survives_writing_and_reading(tmp_path: Path, scan: ClusterScan, read_at: datetime) -> None:
     path = write(tmp_path / "usage.json", scan, ClusterScan("other"), read_at=read_at)
     VALIDATOR.validate(json.loads(path.read_text("utf-8")))
-    assert read(path, now=read_at) == as_read(scan, read_at)
+    back = read(path, now=read_at)
+    # Uses are grouped by object.
+    assert sorted(back.uses, key=repr) == sorted(scan.uses, key=repr)
+    assert replace(back, uses=()) == replace(as_read(scan, read_at), uses=())
+
+
+def test_snapshot_of_151_000_uses_is_below_10_mb(tmp_path: Path) -> None:
+    """50,400 pods without a workload, with thirty images: what repeats is written once."""
+    images = [parse_reference(f"contoso.azurecr.io/team-{n % 7}/service-{n}:2026.11.{n}-a1b2c3d") for n in range(30)]
+    workloads = [Workload(KEY, f"namespace-{n % 90}", "Pod", f"service-{n}-of-the-shop-{n:09}") for n in range(50_400)]
+    fields = ["spec.containers[0].image", "status.containerStatuses[0].image", "status.containerStatuses[0].imageID"]
+    uses = [
+        ImageUse(workload, f"container-{at}", field, str(image := images[(number + at) % 30]), image)
+        for number, workload in enumerate(workloads)
+        for at, field in enumerate(fields)
+    ]
+    path = write(tmp_path / "usage.json", replace(SCAN, uses=tuple(uses)))
+    assert len(uses) == 151_200
+    assert path.stat().st_size <= 10_000_000
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=250)

@@ -107,8 +107,8 @@ def test_truncated_snapshot_is_refused(path: Path, length: int) -> None:
 
 
 def test_other_schema_version_is_refused(path: Path) -> None:
-    path.write_text('{"schema_version": 3, "new": {}}')
-    with pytest.raises(ReadFailure, match="its schema version is 3"):
+    path.write_text('{"schema_version": 4, "new": {}}')
+    with pytest.raises(ReadFailure, match="its schema version is 4"):
         read(path)
 
 
@@ -123,10 +123,15 @@ def edit(path: Path, change: Callable[[Any], object], *, forge: bool = False) ->
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def web(content: Any) -> Any:
+    """Return the numbers of places and images of the only object with uses."""
+    return content["clusters"][0]["uses"]["shop"]["Deployment"]["web"]
+
+
 EDITS: dict[str, Callable[[Any], object]] = {
-    "a use is gone": lambda it: it["clusters"][0]["uses"].pop(),
+    "a use is gone": lambda it: web(it).pop(),
     "a blocker is gone": lambda it: it["clusters"][0]["blockers"].clear(),
-    "a tag is another": lambda it: it["clusters"][0]["uses"][0].update(tag="1.0"),
+    "a tag is another": lambda it: it["clusters"][0]["images"][0].update(tag="1.0"),
     "it is younger": lambda it: it["clusters"][0].update(read_at="2026-11-22T10:00:01Z"),
     "it is of another registry": lambda it: it["registry"].update(login_server="fabrikam.azurecr.io"),
     "it is of another cluster": lambda it: it["clusters"][0].update(cluster="test"),
@@ -144,25 +149,49 @@ def test_edited_snapshot_is_refused(path: Path, change: Callable[[Any], object])
         read(path)
 
 
+def as_version_2(content: Any) -> None:
+    content["schema_version"] = 2
+    for cluster in content["clusters"]:
+        places, images = cluster.pop("places"), cluster.pop("images")
+        cluster["uses"] = [
+            {"namespace": namespace, "kind": kind, "name": name, **places[place], **images[image]}
+            for namespace, kinds in cluster["uses"].items()
+            for kind, names in kinds.items()
+            for name, pairs in names.items()
+            for place, image in pairs
+        ]
+
+
+def test_snapshot_of_version_2_is_read(path: Path) -> None:
+    edit(path, as_version_2, forge=True)
+    assert read(path) == as_read(SCAN)
+
+
 def test_white_space_is_not_an_edit(path: Path) -> None:
     edit(path, lambda _: None)
     assert read(path) == as_read(SCAN)
 
 
 FORGED: dict[str, Callable[[Any], object]] = {
-    "a repository that cannot be": lambda it: it["clusters"][0]["uses"][0].update(repository="Shop/Web"),
-    "a repository with a tag in it": lambda it: it["clusters"][0]["uses"][0].update(repository="shop/web:1", tag=None),
-    "a tag that cannot be": lambda it: it["clusters"][0]["uses"][0].update(tag="1\n::set-output name=x::1"),
-    "an empty tag": lambda it: it["clusters"][0]["uses"][0].update(tag=""),
-    "a tag with a digest in it": lambda it: it["clusters"][0]["uses"][0].update(tag=f"1@{DIGEST}"),
-    "a digest that cannot be": lambda it: it["clusters"][0]["uses"][1].update(digest="sha256:ABC"),
-    "a host that cannot be": lambda it: it["clusters"][0]["uses"][0].update(host="contoso azurecr io"),
-    "a host in other letters": lambda it: it["clusters"][0]["uses"][0].update(host="CONTOSO.azurecr.io"),
-    "no host": lambda it: it["clusters"][0]["uses"][0].update(host=""),
-    "an open use of no repository": lambda it: it["clusters"][0]["uses"][3].update(repository=""),
-    "a number for a name": lambda it: it["clusters"][0]["uses"][0].update(name=7),
+    "a repository that cannot be": lambda it: it["clusters"][0]["images"][0].update(repository="Shop/Web"),
+    "a repository with a tag in it": lambda it: it["clusters"][0]["images"][0].update(
+        repository="shop/web:1", tag=None
+    ),
+    "a tag that cannot be": lambda it: it["clusters"][0]["images"][0].update(tag="1\n::set-output name=x::1"),
+    "an empty tag": lambda it: it["clusters"][0]["images"][0].update(tag=""),
+    "a tag with a digest in it": lambda it: it["clusters"][0]["images"][0].update(tag=f"1@{DIGEST}"),
+    "a digest that cannot be": lambda it: it["clusters"][0]["images"][1].update(digest="sha256:ABC"),
+    "a host that cannot be": lambda it: it["clusters"][0]["images"][0].update(host="contoso azurecr io"),
+    "a host in other letters": lambda it: it["clusters"][0]["images"][0].update(host="CONTOSO.azurecr.io"),
+    "no host": lambda it: it["clusters"][0]["images"][0].update(host=""),
+    "an open use of no repository": lambda it: it["clusters"][0]["images"][3].update(repository=""),
+    "a number for a name": lambda it: it["clusters"][0]["images"][0].update(text=7),
+    "a place that is missing": lambda it: web(it).append([len(it["clusters"][0]["places"]), 0]),
+    "an image that is missing": lambda it: web(it).append([0, len(it["clusters"][0]["images"])]),
+    "an image before the first": lambda it: web(it).append([0, -1]),
+    "uses without images": lambda it: it["clusters"][0].pop("images"),
     "null for a list": lambda it: it["clusters"][0].update(uses=None),
-    "text for a truth": lambda it: it["clusters"][0]["uses"][0].update(running="true"),
+    "text for a truth": lambda it: it["clusters"][0]["places"][0].update(running="true"),
     "less than nothing": lambda it: it["clusters"][0].update(objects=-1),
     "a time of no zone": lambda it: it["clusters"][0].update(read_at="2026-11-22T10:00:00"),
     "no time": lambda it: it["clusters"][0].update(read_at="yesterday"),

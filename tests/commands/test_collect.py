@@ -98,13 +98,16 @@ async def test_collect_writes_and_shows_each_cluster(tool: Tool) -> None:
     assert production["resource_id"].endswith("/managedClusters/aks-production")
     assert production["access"] == "direct"
     assert production["blockers"] == []
-    assert {use["tag"] for use in production["uses"] if use["tag"]} == {"2.0"}
+    assert {image["tag"] for image in production["images"] if image["tag"]} == {"2.0"}
     assert before <= datetime.fromisoformat(production["read_at"]) <= datetime.fromisoformat(ran.content["created_at"])
     header, *rows = ran.out.splitlines()
     assert header.split() == ["Cluster", "Access", "Objects", "Uses", "Blockers"]
     for row, key in zip(rows, ("production", "test"), strict=False):
         cluster = ran.cluster(key)
-        assert row.split() == [key, "direct", str(cluster["objects"]), str(len(cluster["uses"])), "0"]
+        uses = [
+            pair for kinds in cluster["uses"].values() for of in kinds.values() for at in of.values() for pair in at
+        ]
+        assert row.split() == [key, "direct", str(cluster["objects"]), str(len(uses)), "0"]
     assert "clusters: 2 of 2, done" in ran.err
 
 
@@ -277,7 +280,7 @@ async def test_full_disk_keeps_the_earlier_snapshot(tool: Tool, monkeypatch: pyt
     assert [cluster["cluster"] for cluster in ran.content["clusters"]] == ["test"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_interrupted_collect_writes_no_snapshot(tool: Tool, number: signal.Signals) -> None:
     async def interrupt(_request: object) -> None:
         os.kill(os.getpid(), number)

@@ -35,6 +35,11 @@ async def test_demo_plans_and_applies(
     assert "Traceback" not in out + err
     assert "1. What would be deleted?" in out
     assert "2. Delete it" in out
+    text = " ".join(out.split())
+    # The nightly job and the waiting tag are seen only by the ledger.
+    assert "used on" in text
+    assert "by production/batch/Pod/nightly-export" in text
+    assert "1 tag on probation, deletable from" in text
     folder = demo_folder(tmp_path)
     assert {path.name for path in folder.iterdir()} >= {"acr-cleanup.json", "plan", "apply"}
     assert "acr-cleanup demo --serve" in out.replace("\n", " ")

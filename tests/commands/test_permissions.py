@@ -63,12 +63,11 @@ async def test_unknown_registry_mode_makes_abac_roles_comments(stage: Stage) -> 
 @pytest.mark.parametrize(
     ("command", "options", "expected"),
     [
-        (Command.PLAN, {}, {roles.ABAC_READER, roles.READER}),
-        (Command.APPLY, {}, {roles.ABAC_CONTRIBUTOR, roles.READER}),
-        (Command.APPLY, {"include-locked": "true"}, {roles.ABAC_CONTRIBUTOR, roles.READER}),
-        (Command.APPLY, {"scope": "all"}, {roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG, roles.READER}),
+        (Command.PLAN, {}, {roles.ABAC_READER, roles.ABAC_CATALOG, roles.READER}),
+        (Command.APPLY, {}, {roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG, roles.READER}),
+        (Command.APPLY, {"include-locked": "true"}, {roles.ABAC_CONTRIBUTOR, roles.ABAC_CATALOG, roles.READER}),
         (Command.RESTORE, {}, {roles.ABAC_WRITER, roles.SOFT_DELETE}),
-        (Command.COLLECT, {}, set()),
+        (Command.COLLECT, {}, {roles.ABAC_READER, roles.ABAC_CATALOG}),
     ],
 )
 async def test_abac_registry_gets_roles_for_repositories(

@@ -17,8 +17,9 @@ from acr_cleanup.core.explanation import (
     explain_tag,
 )
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.drawn_inventories import OPEN_USE
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.explanation import (
     ExplainedDecision,
     Explanation,
@@ -18,9 +17,10 @@ from acr_cleanup.core.explanation import (
 )
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.references import short
 from acr_cleanup.core.removal import Hold, Reason
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, referrer, signature_of, tag, usage, use

@@ -17,7 +17,8 @@ from acr_cleanup.core.explanation import (
 )
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.policy import Evidence, Rule
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ClusterScan, ImageUse, UsageIndex
 from tests.helpers.drawn_inventories import DIGESTS, NAMES, OPEN_USE, carried_out, inventories, named_uses
 from tests.helpers.generated_inventories import NOW, d, usage

@@ -214,3 +214,21 @@ def test_read_manifests_and_uses_replace_listed_ones() -> None:
     used = repository.used_by([d("x")], ["9.9"])
     assert used == replace(repository, used=frozenset({d("x")}), used_tags=frozenset({"9.9"}))
     assert repository.used_by([]).used_tags == frozenset()
+
+
+def test_inventory_without_manifests_keeps_their_tags() -> None:
+    repository = inventory([tag("1.0", "a"), tag("2.0", "b")], [image("a"), image("b")])
+
+    assert repository.without(()) is repository
+    less = repository.without({d("a")})
+    assert set(less.manifests) == {d("b")}
+    assert less.tags == repository.tags
+
+
+def test_inventory_takes_tags_as_they_are_now() -> None:
+    repository = inventory([tag("moved", "a"), tag("gone", "a"), tag("same", "a")], [image("a"), image("b")])
+
+    now = repository.with_tags({"moved": tag("moved", "b"), "gone": None})
+
+    assert [(entry.name, entry.digest) for entry in now.tags] == [("moved", d("b")), ("same", d("a"))]
+    assert repository.with_tags({}) is repository

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 from acr_cleanup.core.limits import Limits, TooLargeShare, TooManyDeletions
 from acr_cleanup.core.plan import Obstacles, Plan, RepositoryPlan
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-)
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import Blocker
 from tests.helpers.generated_inventories import (
     NOW,

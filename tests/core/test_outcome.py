@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count, verdict_of
+from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict, count, outcomes_of_taken, verdict_of
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.core.verification import Broken, Proof
@@ -25,6 +25,23 @@ PLANNED = plan_repository(WORLD, usage(use("used")), RetentionPolicy(), NOW)
 
 def outcome(kind: OutcomeKind, digest: str, name: str | None = None, size: int = 0) -> Outcome:
     return Outcome(REPOSITORY, d(digest), name, kind, size=size)
+
+
+def test_taken_manifest_has_an_outcome_for_each_of_its_tags() -> None:
+    """A kept manifest that the registry deleted because of this run counts as deleted."""
+
+    def broken(name: str, taken: str | None) -> Broken:
+        return Broken(REPOSITORY, name, "was kept", taken=None if taken is None else d(taken))
+
+    proof = Proof(broken=(broken("sbom", "s"), broken("alias", "s"), broken(d("u"), "u"), broken("other", None)))
+
+    assert [(item.digest, item.tag, item.kind) for item in outcomes_of_taken(proof)] == [
+        (d("s"), "sbom", OutcomeKind.DELETED),
+        (d("s"), "alias", OutcomeKind.DELETED),
+        (d("s"), None, OutcomeKind.DELETED),
+        (d("u"), None, OutcomeKind.DELETED),
+    ]
+    assert outcomes_of_taken(None) == ()
 
 
 OUTCOMES = (

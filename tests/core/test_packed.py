@@ -15,8 +15,8 @@ from acr_cleanup.core import packed
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Content, Space
 from acr_cleanup.core.usage import ImageUse
 from acr_cleanup.core.verification import Missing

@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.plan import Plan, RepositoryPlan
-from acr_cleanup.core.plan_warnings import UnlistedManifests
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-    Rule,
-)
+from acr_cleanup.core.plan_warnings import Unlisted
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Content, measure
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.core.verification import Missing
@@ -73,8 +71,8 @@ def test_tally_counts_kept_tags_by_strongest_reason() -> None:
         exact=False,
     )
     assert (planned.kept, planned.in_use) == (6, 1)
-    unread = RepositoryPlan(REPOSITORY, warnings=(UnlistedManifests(REPOSITORY, 1),), error="503.").tally
-    assert unread == Tally(REPOSITORY, warnings=(UnlistedManifests(REPOSITORY, 1),), error="503.")
+    unread = RepositoryPlan(REPOSITORY, warnings=(Unlisted(REPOSITORY, 1),), error="503.").tally
+    assert unread == Tally(REPOSITORY, warnings=(Unlisted(REPOSITORY, 1),), error="503.")
 
 
 def test_tally_counts_used_tags_out_of_scope_as_in_use() -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from acr_cleanup.core.inventory import Manifest
-from acr_cleanup.core.plan_warnings import UnknownLocks, UnknownSubjects, UnlistedManifests, UnreadableManifests
-from acr_cleanup.core.planning import nothing_to_delete
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-)
+from acr_cleanup.core.plan_warnings import UnknownLocks, UnknownSubjects, Unlisted, UnreadableManifests
+from acr_cleanup.core.planning import leaves_untagged, nothing_to_delete
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.steps import Untag
 from tests.helpers.generated_inventories import (
     NOW,
     OCI_IMAGE,
     REPOSITORY,
     UNTAGGED,
     d,
+    deleted_names,
     image,
     index,
     inventory,
@@ -201,8 +202,17 @@ def test_unlisted_manifests_warn_only_with_delete_untagged() -> None:
     repository = replace(inventory([], [image("a")]), hidden=1234)
 
     assert plan(repository).warnings == ()
-    assert plan(repository, policy=UNTAGGED).warnings == (UnlistedManifests(REPOSITORY, 1234),)
+    assert plan(repository, policy=UNTAGGED).warnings == (Unlisted(REPOSITORY, 1234),)
     assert not plan(repository, policy=UNTAGGED).steps
+
+
+def test_unlisted_tag_may_be_on_any_manifest() -> None:
+    repository = replace(inventory([tag("1.0", "a")], [image("a")]), hidden_tags=1)
+
+    planned = plan(repository)
+
+    assert planned.warnings == (Unlisted(REPOSITORY, 0, 1),)
+    assert [type(step) for step in planned.steps] == [Untag]
 
 
 def test_unreadable_and_unlisted_manifests_both_warn() -> None:
@@ -210,5 +220,23 @@ def test_unreadable_and_unlisted_manifests_both_warn() -> None:
 
     assert plan(repository, policy=UNTAGGED).warnings == (
         UnreadableManifests(REPOSITORY, 1, (d("g"),)),
-        UnlistedManifests(REPOSITORY, 1),
+        Unlisted(REPOSITORY, 1),
     )
+
+
+def test_last_tag_of_a_kept_manifest_is_kept_if_untagged_manifests_expire() -> None:
+    """A retention policy of the registry deletes what has no tag. The index is kept, and so its child."""
+    repository = inventory(
+        [tag("multi", "i", days=1), tag("amd64", "a"), tag("old", "b"), tag("alias", "i")],
+        [index("i", ["a"]), image("a"), image("b")],
+    )
+    before = plan(repository)
+
+    assert leaves_untagged(repository, before)
+    assert deleted_names(before) == {"amd64", "old", "alias"}
+    after = plan(replace(repository, untagged_expire=True))
+    assert deleted_names(after) == {"old", "alias"}
+    assert not leaves_untagged(repository, after)
+    [reason] = next(decision.reasons for decision in after.decisions if decision.tag.name == "amd64")
+    assert reason.rule is Rule.ATTACHED
+    assert "retention policy" in reason.detail

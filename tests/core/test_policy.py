@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from acr_cleanup.core.choices import Scope
-from acr_cleanup.core.policy import Evidence, Rule, describe_duration, keep_reasons
+from acr_cleanup.core.policy import Evidence, Rule, keep_reasons
+from acr_cleanup.core.retention import Scope, describe_duration
 from acr_cleanup.core.usage import UsageIndex
 from tests.helpers.generated_inventories import (
     NOTHING_EXCLUDED,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import nothing_to_delete, plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import ImageUse

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import acr_cleanup.core.inventory
-import acr_cleanup.core.policy
+import acr_cleanup.core.known_bodies
+import acr_cleanup.core.manifests
 import acr_cleanup.core.references
+import acr_cleanup.core.retention
 import acr_cleanup.core.selection
 import acr_cleanup.core.shard
 import acr_cleanup.core.verification
@@ -177,8 +178,9 @@ def test_two_spellings_of_one_image_are_equal() -> None:
     "module",
     [
         acr_cleanup.core.references,
-        acr_cleanup.core.inventory,
-        acr_cleanup.core.policy,
+        acr_cleanup.core.known_bodies,
+        acr_cleanup.core.manifests,
+        acr_cleanup.core.retention,
         acr_cleanup.core.verification,
         acr_cleanup.core.selection,
         acr_cleanup.core.shard,

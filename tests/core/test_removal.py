@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule
+from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import (
     Hold,
@@ -21,6 +21,7 @@ from acr_cleanup.core.removal import (
     reasons_to_keep,
     removable,
 )
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOW,
@@ -50,7 +51,7 @@ def evidence(
 def why(
     known: Evidence, digest: str, deleted_tags: set[str] | None = None, deleted_manifests: set[Digest] | None = None
 ) -> list[Reason]:
-    used = digests_in_use(known.inventory, known.usage)
+    used = digests_in_use(known)
     return list(reasons_to_keep(known, used, deleted_tags or set(), deleted_manifests or set(), d(digest)))
 
 
@@ -61,7 +62,7 @@ def test_use_keeps_every_manifest_of_the_family() -> None:
     known = evidence(inventory([], [index("i", ["x", "y"]), image("x"), image("y")]), use(None, "x"))
     reason = Reason(Rule.IN_USE, "a workload runs or pins it, or another manifest of its index family")
 
-    assert digests_in_use(known.inventory, known.usage).keys() == {d("i"), d("x"), d("y")}
+    assert digests_in_use(known).keys() == {d("i"), d("x"), d("y")}
     assert why(known, "i") == [reason]
     assert why(known, "y")[0] == reason
 
@@ -161,6 +162,10 @@ def test_untagged_manifest_needs_known_age_scope_and_body() -> None:
         Reason(
             Rule.UNKNOWN_MANIFEST, "the registry counts 1,234 more manifests than it lists, and they might refer to it"
         ),
+    ]
+    tags = replace(inventory([], [image("a")]), hidden_tags=2)
+    assert why(evidence(tags), "a") == [
+        Reason(Rule.UNKNOWN_MANIFEST, "the registry counts 2 more tags than it lists, and they might be on it")
     ]
     assert why(evidence(inventory([], [image("a")]), runs=False), "a") == [
         Reason(Rule.OUT_OF_SCOPE, "its repository is not running in any configured cluster")

@@ -7,8 +7,9 @@ from dataclasses import replace
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import KeepReason, RetentionPolicy, Rule
+from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.removal import Reason
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.reviewed import bound_to
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, image, inventory, tag, usage
 

@@ -9,7 +9,9 @@ import pytest
 from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.references import short
+from acr_cleanup.core.removal import Hold, Reason
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.second_look import Confirmed, confirm
 from acr_cleanup.core.steps import DeleteManifest, Untag
 from acr_cleanup.core.usage import UsageIndex
@@ -258,13 +260,25 @@ def test_outcome_of_a_new_lock_is_locked() -> None:
 
 
 def test_step_follows_the_dependents_of_both_plans() -> None:
-    """An index that was planned first and is gone now, and a referrer that is new."""
-    before = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", ["x"]), image("x")])
-    now = inventory([tag("1.0", "i"), tag("x", "x")], [index("i", []), image("x"), referrer("r", "x")])
+    """An index that was planned first and is gone now, and a referrer whose subject was not known."""
+    tags = [tag("1.0", "i"), tag("x", "x"), tag("sbom", "r")]
+    before = inventory(tags, [index("i", ["x"]), image("x"), image("r")])
+    now = inventory(tags, [index("i", []), image("x"), referrer("r", "x")])
 
     (child,) = (step for step in look(before, now).steps if step.digest == d("x"))
 
     assert child.after == tuple(sorted([d("i"), d("r")]))
+
+
+def test_new_referrer_keeps_its_subject_though_the_fresh_plan_deletes_both() -> None:
+    """The registry would delete it together with its subject, and no plan has shown it to anyone."""
+    before = inventory([tag("1.0", "x")], [image("x")])
+    now = inventory([tag("1.0", "x")], [image("x"), referrer("r", "x")])
+
+    result = look(before, now)
+
+    assert [step.tags[0].name for step in result.steps if isinstance(step, Untag)] == ["1.0"]
+    assert details(result)[d("x")] == (OutcomeKind.KEPT, f"{short(d('r'))} refers to it since the plan")
 
 
 def test_kept_untagged_child_is_needed() -> None:
@@ -287,3 +301,14 @@ def test_outcome_without_uses_names_no_workload() -> None:
     result = details(look(OLD, inventory([tag("1.0", "a", locked=True), tag("1.1", "a", locked=True)])))
 
     assert result["1.0"] == (OutcomeKind.LOCKED, "the tag is locked in the registry")
+
+
+def test_kept_manifest_tells_why_the_fresh_plan_keeps_it() -> None:
+    before = inventory([tag("1.0", "i")], [index("i", ["x"]), image("x")])
+    now = inventory([tag("1.0", "i"), tag("new", "j", days=0)], [index("i", ["x"]), index("j", ["x"]), image("x")])
+    planned = plan_repository(before, usage(), RetentionPolicy(), NOW)
+    reason = Reason(Hold.LISTED, "the index j lists it and is kept")
+
+    confirmed = confirm(planned.steps, plan_repository(now, usage(), RetentionPolicy(), NOW), now, lambda _: (reason,))
+
+    assert details(confirmed) == {d("x"): (OutcomeKind.KEPT, reason.detail)}

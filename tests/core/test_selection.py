@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, eligible_repositories, keep_reasons
+from acr_cleanup.core.policy import Evidence, eligible_repositories, keep_reasons
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.selection import PatternRefused, captured, compiled, patterns
 from tests.helpers.generated_inventories import NOW, REPOSITORY, inventory, tag, usage
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.explanation import explain_tag
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, eligible_repositories, keep_reasons
+from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories, keep_reasons
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import MOST, WHOLE, Shard, part_of
 from acr_cleanup.core.usage import ClusterScan, UsageIndex
 from tests.helpers.generated_inventories import NOW, image, inventory, tag, usage, use

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.core.choices import KeepLastOf
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy
 from acr_cleanup.core.second_look import confirm, still_planned
 from acr_cleanup.core.standing import RecentChanges, StandingDecision, independent
 from acr_cleanup.core.steps import DeleteManifest, Step
@@ -246,7 +245,8 @@ OLD = inventory([tag("1", "a"), tag("2", "b"), tag("kept", "k", days=0)])
 def standing(repository: RepositoryInventory = OLD, policy: RetentionPolicy | None = None) -> StandingDecision:
     policy = policy or RetentionPolicy()
     plan = plan_repository(repository, usage(), policy, NOW)
-    covered = [step for step, deletion in still_planned(plan.steps, plan, repository) if deletion is not None]
+    digests = frozenset(step.digest for step in plan.steps)
+    covered = [step for step, deletion in still_planned(plan.steps, plan, repository, digests) if deletion is not None]
     return StandingDecision.of(repository, [s for s in covered if isinstance(s, DeleteManifest)], policy, SINCE)
 
 
@@ -350,6 +350,12 @@ def test_tag_that_leaves_the_newest_images_needs_a_full_look() -> None:
     """An older image takes its place, and must not be deleted."""
     assert not stands(standing(policy=NEWEST), with_entries(tag("kept", "c"), image("c")))[0]
     assert stands(standing(policy=NEWEST), with_entries(tag("3", "c"), image("c"))) == (True, True)
+
+
+@pytest.mark.parametrize("entries", [[tag("i", "i"), index("i", ["k"])], [tag("again", "k")]], ids=str)
+def test_index_of_the_newest_images_needs_a_full_look(entries: list[Tag | Manifest]) -> None:
+    """With its platforms it counts as one image, and a tag may be on an index."""
+    assert not stands(standing(policy=NEWEST), with_entries(*entries))[0]
 
 
 def test_image_that_becomes_attached_needs_a_full_look_where_the_newest_are_kept() -> None:

@@ -9,9 +9,7 @@ from graphlib import CycleError
 import pytest
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-)
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest, Untag, waves
 from tests.helpers.generated_inventories import (
     UNTAGGED,
@@ -128,9 +126,9 @@ def large_repository(count: int) -> RepositoryInventory:
 @pytest.mark.parametrize("policy", [RetentionPolicy(), UNTAGGED], ids=["tags", "untagged"])
 def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolicy) -> None:
     """
-    Four times as many manifests may take four times as long.
+    Eight times as many manifests may take eight times as long.
 
-    A quadratic loop would take sixteen times.
+    A quadratic loop would take 64 times. The limit lies far from both, for a busy machine.
     """
 
     def seconds(count: int) -> float:
@@ -139,4 +137,4 @@ def test_planning_time_grows_linearly_with_the_repository(policy: RetentionPolic
         plan(repository, uses, policy)
         return time.process_time() - began
 
-    assert min(seconds(2400) for _ in range(2)) < 9 * min(seconds(600) for _ in range(3)) + 0.1
+    assert min(seconds(4800) for _ in range(2)) < 24 * min(seconds(600) for _ in range(3)) + 0.1

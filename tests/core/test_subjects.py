@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy
+from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import prepare
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.subjects import SubjectQuestions, open_questions
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.drawn_inventories import carried_out, policies, repositories
@@ -24,6 +25,7 @@ from tests.helpers.generated_inventories import (
     OCI_IMAGE,
     d,
     image,
+    index,
     inventory,
     tag,
     usage,
@@ -54,6 +56,28 @@ def test_smaller_side_is_asked() -> None:
 
     assert questions(inventory(tags, [*kept, *old])) == SubjectQuestions(bodies=(d("k"), d("l")))
     assert questions(inventory(tags[:3], [*kept, old[0]])) == SubjectQuestions(referrers=(d("a"),))
+
+
+def test_sibling_of_a_kept_child_is_asked_once() -> None:
+    """An attestation of an image that another, kept index shares."""
+    indexes = [index("old", ["image", "attestation"]), index("new", ["image"])]
+    tags = [tag("old", "old"), tag("new", "new", days=1)]
+    repository = inventory(tags, [*indexes, image("image"), oci("attestation")])
+
+    assert questions(repository) == SubjectQuestions(bodies=(d("attestation"),))
+    unreadable = replace(repository, unreadable=frozenset({d("attestation")}))
+    assert not questions(unreadable)
+    known = repository.with_edges([oci("attestation", subject="image", known=True)])
+    assert not questions(known)
+    assert {step.digest for step in plan_repository(known, usage(), RetentionPolicy(), NOW).steps} == {d("old")}
+
+
+def test_children_of_a_completely_deleted_index_are_not_read() -> None:
+    old = inventory(
+        [tag("old", "old"), tag("x", "x", days=1)], [index("old", ["a", "b"]), oci("a"), oci("b"), image("x")]
+    )
+
+    assert not questions(old)
 
 
 def test_unanswered_questions_are_not_repeated() -> None:

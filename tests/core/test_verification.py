@@ -8,17 +8,16 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acr_cleanup.core.comparison import UNTAGGED_ASKED, Comparison, compare
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 from acr_cleanup.core.verification import (
     Baseline,
     Broken,
-    Comparison,
     Proof,
-    compare,
     missing_references,
 )
 from tests.helpers.drawn_inventories import carried_out, inventories, named_uses
@@ -166,13 +165,15 @@ def test_tagged_index_deleted_by_another_client_is_absent() -> None:
     ]
 
 
-def test_untagged_index_deleted_with_its_subject_is_not_broken() -> None:
-    """The registry deletes untagged referrers together with their subject."""
+def test_untagged_index_deleted_with_its_subject_is_broken_unless_planned() -> None:
+    """The registry deletes referrers together with their subject, so they are planned like it."""
     attached = replace(index("index", [1]), subject=d("subject"))
     before = inventory([tag("1.0", "subject")], [image("subject"), attached, image(1), referrer("more", "index")])
     after = lacking(before, ["1.0"], ["subject", "index", "more"])
 
-    assert compare_with(before, after, deleted={"1.0": True, d("subject"): True}).suspects == ()
+    planned = {"1.0": True, d("subject"): True}
+    assert names(compare_with(before, after, deleted=planned)) == {d("index"), d("more")}
+    assert compare_with(before, after, deleted={**planned, d("index"): True, d("more"): True}).suspects == ()
 
 
 def test_kept_tag_lost_with_a_deleted_manifest_is_broken() -> None:
@@ -345,13 +346,35 @@ def test_tagged_index_must_survive_its_deleted_subject() -> None:
     assert names(compare_with(before, after, deleted={"1.0": True, d("subject"): True})) == {d(1)}
 
 
-def test_referrers_of_referrers_are_not_broken() -> None:
+def test_lost_referrers_of_referrers_are_taken_along_unless_planned() -> None:
     far = replace(index("i", [1]), subject=d("near"))
     before = inventory([tag("1.0", "a")], [image("a"), referrer("near", "a"), far, image(1)])
 
-    assert (
-        names(
-            compare_with(before, lacking(before, ["1.0"], ["a", "near", "i", 1]), deleted={"1.0": True, d("a"): True})
-        )
-        == set()
-    )
+    after = lacking(before, ["1.0"], ["a", "near", "i", 1])
+    planned = {"1.0": True, d("a"): True}
+
+    lost = compare_with(before, after, deleted=planned).suspects
+    assert {suspect.taken for suspect in lost} == {d("near"), d("i")}
+    assert all(suspect.ours for suspect in lost)
+    assert not names(compare_with(before, after, deleted={**planned, d("near"): True, d("i"): True}))
+
+
+def test_subject_lost_with_its_last_tag_is_taken_along_with_its_referrer() -> None:
+    """A retention policy of 0 days. The subject was kept for its referrer."""
+    before = inventory([tag("1.0", "a"), tag("sbom", "near")], [image("a"), referrer("near", "a")])
+
+    comparison = compare_with(before, lacking(before, ["1.0", "sbom"], ["a", "near"]), deleted={"1.0": True})
+
+    assert {(suspect.name, suspect.taken) for suspect in comparison.suspects} == {
+        (d("a"), d("a")),
+        ("sbom", d("near")),
+    }
+
+
+def test_lost_untagged_manifests_are_absent_up_to_a_bound() -> None:
+    before = inventory([], [image(number) for number in range(30)])
+
+    absent = compare_with(before, lacking(before, [], range(30))).absent
+
+    assert len(absent) == UNTAGGED_ASKED
+    assert {broken.seen for broken in absent} == {"no longer exists; this run did not delete it"}

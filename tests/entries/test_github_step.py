@@ -171,6 +171,24 @@ async def test_report_folder_outside_workspace_is_refused(job: Job) -> None:
     assert step.outputs["report-path"] == "deep/er/report.json"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_ledger_belongs_to_owner_of_workspace(job: Job) -> None:
+    """A dry run writes it, and a later step saves it."""
+    os.chown(job.workspace, 1001, 1002)
+    await job.run(inline(job, ledger="hand/on/ledger.json"))
+
+    paths = [job.workspace / "hand", *(job.workspace / "hand").rglob("*")]
+    assert [path.name for path in paths] == ["hand", "on", "ledger.json"]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in paths} == {(1001, 1002)}
+
+
+async def test_ledger_outside_workspace_is_refused(job: Job) -> None:
+    step = await job.run(inline(job, ledger="../ledger.json"))
+
+    assert step.code == 2
+    assert [error.title for error in step.log.of("error")] == ["ledger"]
+
+
 async def test_step_cancelled_while_loading_config_reports_it(job: Job) -> None:
     """The configuration is a pipe that delivers nothing."""
     pipe = job.workspace / "never.yaml"

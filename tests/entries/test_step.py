@@ -233,7 +233,7 @@ async def test_foreign_text_never_becomes_a_command(job: Job) -> None:
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 async def test_cancelled_step_reports_deletions_and_starts_no_more(job: Job, number: signal.Signals, code: int) -> None:
     """The signal arrives during the deletions, one of which never gets an answer."""
     registry = job.world.registry

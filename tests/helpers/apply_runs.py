@@ -10,12 +10,11 @@ from typing import cast
 
 import pytest
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.stages import apply_repository, fresh_usage
 from acr_cleanup.stages.apply import Applied, apply

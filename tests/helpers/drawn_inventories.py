@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Step, Untag
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (

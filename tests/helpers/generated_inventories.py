@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, RetentionPolicy, Rule, keep_reasons
+from acr_cleanup.core.policy import Evidence, Rule, keep_reasons
 from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
 from acr_cleanup.core.workload import Workload

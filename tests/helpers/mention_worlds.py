@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 
 from tests.helpers.mention_builders import (
     ALL,
@@ -348,4 +349,28 @@ NEAR = [
         {"shop/web": ["blue"], "shop/api": ["green"]},
     ),
 ]
-WORLDS = [*LOST_BEFORE, *BESIDE, *OBJECT, *NEAR, *FOLDER, *OPEN, *NOT]
+IN_PARTS = [
+    row(f"in parts: {title}", value, T, {"shop/web": ["canary"]})
+    for title, value in {
+        "zlib": config_map(j=b64(zlib.compress(f"image: {X}/shop/web:canary, and further text".encode()))),
+        "HTML": config_map(j="<a>contoso.azurecr.io&#47;shop&#47;web&#58;canary</a>"),
+        "folder beside the host": custom(registry=f"{X}/", imagePath="shop", imageTag="canary"),
+        "folder and a variable": config_map(j=f"docker pull {X}/shop/${{NAME}}:canary"),
+        "value of a chart set elsewhere": custom(
+            set=[{"name": "image.tag", "value": "canary"}], a={"values": {"image": {"repository": "shop/web"}}}
+        ),
+        "variable of a unit": config_map(j="Environment=IMAGE=shop/web\nEnvironment=TAG=canary\n"),
+    }.items()
+] + [
+    row(
+        "in parts: a policy that compares beginnings",
+        obj(
+            "ConstraintTemplate",
+            {"spec": {"rego": f'startswith(image, "{X}/shop/web")'}},
+            api="templates.gatekeeper.sh/v1",
+        ),
+        T,
+        {},
+    ),
+]
+WORLDS = [*LOST_BEFORE, *IN_PARTS, *BESIDE, *OBJECT, *NEAR, *FOLDER, *OPEN, *NOT]

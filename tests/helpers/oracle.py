@@ -121,8 +121,8 @@ def newest_tags(repository: Repository, policy: Policy) -> set[str]:
     for names in groups.values():
         names.sort(key=lambda name: (repository.tags[name].updated, name))
         if images:
-            digests = list(dict.fromkeys(repository.tags[name].digest for name in reversed(names)))[: policy.keep_last]
-            kept.update(name for name in names if repository.tags[name].digest in digests)
+            releases = list(dict.fromkeys(repository.release(name) for name in reversed(names)))[: policy.keep_last]
+            kept.update(name for name in names if repository.release(name) in releases)
         else:
             kept.update(names[len(names) - min(policy.keep_last, len(names)) :])
     return kept
@@ -191,13 +191,12 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
 
     manifests = {digest for digest in repository.manifests if candidate(digest)}
 
-    def has_own_rules(digest: str) -> bool:
-        """An image with a tag is no companion of its subject."""
-        return repository.manifests[digest].plain and bool(repository.tags_of(digest))
-
     def must_keep_tag(name: str) -> bool:
         digest = repository.tags[name].digest
-        subjects = {companion_of(name), None if has_own_rules(digest) else repository.manifests[digest].subject}
+        subjects = {
+            companion_of(name),
+            None if repository.has_own_rules(digest) else repository.manifests[digest].subject,
+        }
         return any(subject in repository.manifests and subject not in manifests for subject in subjects)
 
     def must_keep_manifest(digest: str) -> bool:
@@ -205,7 +204,7 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
         return not (
             repository.tags_of(digest) | repository.companion_tags(digest) <= tags
             and repository.parents(digest) | repository.referrers(digest) <= manifests
-            and (subject not in repository.manifests or subject in manifests or has_own_rules(digest))
+            and (subject not in repository.manifests or subject in manifests or repository.has_own_rules(digest))
         )
 
     def with_relatives(start: set[str]) -> set[str]:

@@ -85,6 +85,15 @@ class Repository:
     def referrers(self, digest: str) -> set[str]:
         return {referrer for referrer, manifest in self.manifests.items() if manifest.subject == digest}
 
+    def release(self, tag: str) -> str:
+        """The digest by which `keep_last` counts this tag: a platform counts with its only tagged index."""
+        digest = self.tags[tag].digest
+        while True:
+            indexes = {index for index in self.parents(digest) if self.tags_of(index)}
+            if len(indexes) != 1:
+                return digest
+            [digest] = indexes
+
     def companion_tags(self, digest: str) -> set[str]:
         """The tags whose names contain this digest."""
         return {name for name in self.tags if companion_of(name) == digest}
@@ -113,12 +122,15 @@ class Repository:
             above |= more
 
     def companions(self, digest: str) -> set[str]:
-        """The referrers that share the fate of this manifest. An image with a tag has its own."""
-        return {
-            referrer
-            for referrer in self.referrers(digest)
-            if not (self.manifests[referrer].plain and self.tags_of(referrer))
-        }
+        """The referrers that are deleted or kept together with this manifest."""
+        return {referrer for referrer in self.referrers(digest) if not self.has_own_rules(referrer)}
+
+    def has_own_rules(self, digest: str) -> bool:
+        """True for an image with a tag, and for an image in indexes that do not list its subject."""
+        image = self.manifests[digest]
+        apart = [index for index in self.parents(digest) if image.subject not in self.manifests[index].children]
+        listed_apart = bool(apart) and len(apart) == len(self.parents(digest))
+        return image.plain and bool(self.tags_of(digest) or listed_apart)
 
     def excluding(self, digests: Collection[str]) -> Repository:
         """Return a copy without these manifests and their tags."""

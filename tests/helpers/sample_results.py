@@ -9,14 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.limits import Limits
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import Digest, ImageReference
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.space import Content, Space
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex

@@ -18,7 +18,8 @@ def use_virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     The tool compares a token's expiry with the wall clock. Without this, tokens would never expire
     in a `VirtualTimeLoop`.
     """
-    start = time.time()
+    # A whole second: the emulator's tokens expire at whole seconds, so a fraction would shorten them.
+    start = int(time.time())
 
     def seconds() -> float:
         try:

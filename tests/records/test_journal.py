@@ -18,7 +18,7 @@ from aiohttp import web
 
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import Plan
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.records import journal as journal_module

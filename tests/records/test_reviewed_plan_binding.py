@@ -11,7 +11,8 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy, Rule
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.second_look import confirm
 from acr_cleanup.core.steps import DeleteManifest, Step, Untag

@@ -11,7 +11,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.records.parts import RecordedPolicy
 from acr_cleanup.records.schemas import DOCUMENTS, schema
 from tests.helpers.paths import ROOT

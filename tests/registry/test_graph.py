@@ -14,7 +14,8 @@ from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.plan_warnings import UnreadableManifests
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import RetentionPolicy, Rule
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.emulator import World

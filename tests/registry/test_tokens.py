@@ -18,7 +18,7 @@ from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.errors import IdentityError, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.errors import IdentityError, RegistryClosed, RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.registry.acr import open_registry
 from acr_cleanup.registry.tokens import RegistryTokens
 from tests.helpers.registry_clients import (
@@ -324,7 +324,7 @@ async def test_refused_login_is_requested_only_once() -> None:
     world.access.assign_only()
     async with emulated_registry(world) as connected:
         failures = await asyncio.gather(*(connected.registry.catalog() for _ in range(50)), return_exceptions=True)
-        assert {type(failure) for failure in failures} == {RegistryForbidden}
+        assert {type(failure) for failure in failures} == {RegistryClosed}
         assert connected.sent() == 1
 
 

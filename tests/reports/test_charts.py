@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.outcome import Result
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.reports.charts import BARS, LABEL, SLICES, Slice, bars, decisions, pie
 from acr_cleanup.reports.view import View
 from tests.helpers import hostile_text as hostile

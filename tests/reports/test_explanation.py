@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.policy import Evidence, RetentionPolicy
+from acr_cleanup.core.policy import Evidence
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.reports.answer import TAGS_ON_SCREEN, USES_ON_SCREEN, Answer

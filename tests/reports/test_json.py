@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 
 from acr_cleanup import __version__
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.removal import Hold
+from acr_cleanup.core.retention import Scope
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.reports import json as report
 from tests.helpers import hostile_text as hostile

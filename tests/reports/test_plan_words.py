@@ -6,17 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.limits import LimitRefusal, TooLargeShare, TooManyDeletions
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
     UnknownLocks,
-    UnlistedManifests,
+    Unlisted,
     UnmeasuredSpace,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import short
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
 from tests.helpers.generated_inventories import d
@@ -60,10 +59,25 @@ def test_refusal_says_by_what_and_what_to_do(refusal: LimitRefusal, text: str) -
             ),
         ),
         (
-            UnlistedManifests("shop/web", 1),
+            Unlisted("shop/web", 1),
             (
                 "shop/web has 1 manifest more than it lists (listEnabled: false). An unlisted manifest might need "
                 "any other one, so no manifest of this repository is deleted; its tags are removed by name only."
+            ),
+        ),
+        (
+            Unlisted("shop/web", 0, 2),
+            (
+                "shop/web has 2 tags more than it lists (listEnabled: false). An unlisted tag might be on any manifest, "
+                "and would be deleted with it, so no manifest of this repository is deleted; its tags are removed by "
+                "name only."
+            ),
+        ),
+        (
+            Unlisted("shop/web", 2, 1),
+            (
+                "shop/web has 2 manifests and 1 tag more than it lists (listEnabled: false). An unlisted manifest might "
+                "need any other one, so no manifest of this repository is deleted; its tags are removed by name only."
             ),
         ),
         (

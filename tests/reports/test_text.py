@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from acr_cleanup.core.outcome import Result, Verdict
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.headline import headline

@@ -123,7 +123,7 @@ def artifact_in_kept_index_keeps_its_subject(stage: Stage) -> None:
     stage.registry.push_index(REPOSITORY, "young", children=[attach(stage, to=stage.digest("1.0"))], age=YOUNG)
 
 
-@scenarios.deletes(*BOTH, counts={"deleted_manifests": 2})
+@scenarios.deletes(*BOTH, counts={"deleted_manifests": 4})
 def untagged_referrer_is_deleted_with_its_subject(stage: Stage) -> None:
     attach(stage, to=attach(stage, to=stage.digest("1.0")), young=True)
 

@@ -204,6 +204,30 @@ def test_manifest_pushed_during_the_check_does_not_hide_anything(graph: GraphWor
     assert not ran.report["warnings"]
 
 
+def test_tag_pushed_during_the_check_does_not_hide_anything(graph: GraphWorld) -> None:
+    """The registry then counts one tag more than it has listed."""
+    planned = graph.push("v1")
+    live = graph.repository.tags["live"].digest
+    graph.when(lambda: graph.registry.tag(APP, "new", live, YOUNG), path=f"/acr/v1/{APP}$")
+
+    ran = graph.apply()
+
+    assert ran.code == 0
+    assert planned not in graph.manifests
+    assert not ran.report["warnings"]
+
+
+def test_tag_set_on_a_planned_manifest_during_the_check_keeps_it(graph: GraphWorld) -> None:
+    planned, other = graph.push("v1"), graph.push("v0")
+    graph.when(lambda: graph.registry.tag(APP, "new", planned, YOUNG), path=f"/acr/v1/{APP}$", after=1)
+
+    ran = graph.apply()
+
+    assert ran.code == 0
+    assert planned in graph.manifests
+    assert other not in graph.manifests
+
+
 def test_index_pushed_during_the_check_keeps_its_children(graph: GraphWorld) -> None:
     child, other = graph.push("v1"), graph.push("v0")
     graph.when(

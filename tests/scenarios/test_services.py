@@ -22,6 +22,12 @@ APPS = "Microsoft.App/containerApps"
 scenarios = ScenarioTable()
 
 
+def cache_rule(stage: Stage) -> None:
+    """`shop/web` holds the images of an upstream repository."""
+    rule = {"sourceRepository": "docker.io/library/web", "targetRepository": "shop/web"}
+    stage.world.services.add(f"{describe_registry(stage.registry)['id']}/cacheRules/web", rule)
+
+
 def app(stage: Stage, tag: str) -> dict[str, Any]:
     return stage.world.services.container_app("shop-api", stage.image(tag))
 
@@ -35,6 +41,12 @@ def image_of_container_app_is_kept(stage: Stage) -> None:
 def image_of_staging_slot_is_kept(stage: Stage) -> None:
     state = stage.world.services
     state.slot(state.site("shop", "DOCKER|nginx"), "staging", f"DOCKER|{stage.image('1.0')}")
+
+
+@scenarios.deletes("1.1", says=("The artifact cache fills shop/web from docker.io/library/web.",))
+def upstream_name_of_cached_image_is_kept(stage: Stage) -> None:
+    cache_rule(stage)
+    stage.world.services.container_app("shop-api", "docker.io/library/web:1.0")
 
 
 @scenarios.deletes(*BOTH)
@@ -124,6 +136,16 @@ async def test_service_deployed_after_the_plan_keeps_its_image(tmp_path: Path, m
         ran = await stage.tool.apply(stage.config)
         assert ran.outcomes("1.0") == {"in use now"}
         assert ran.outcomes("1.1") == {"deleted"}
+
+
+async def test_cache_rules_are_requested_once_per_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are mirrors for clusters and for services, and are reported."""
+    async with staged(tmp_path, monkeypatch) as stage:
+        cache_rule(stage)
+        await stage.tool.plan(stage.config)
+        assert stage.world.count(service="arm", path="/registries/contoso/cacheRules$") == 1
+        await stage.tool.apply(stage.config)
+        assert stage.world.count(service="arm", path="/registries/contoso/cacheRules$") == 1 + 2
 
 
 async def test_type_that_becomes_unreadable_stops_the_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

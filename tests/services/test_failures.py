@@ -57,6 +57,40 @@ async def test_short_throttling_is_waited_for(monkeypatch: pytest.MonkeyPatch) -
         assert (found.images, found.blocked) == ({"api:1"}, [])
 
 
+async def test_failure_on_a_later_page_is_a_blocker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulated, "PAGE_SIZE", 1)
+    async with service_world(monkeypatch) as world:
+        app = world.state.container_app("shop-api", f"{IMAGE}/api:2")
+        world.state.revision(app, "shop-api--0", f"{IMAGE}/api:1", active=False)
+        world.fault(path="/revisions$", after=1, status=500)
+        assert (await world.read()).blocked == [WHERE]
+
+
+@pytest.mark.parametrize("code", ["InvalidResourceType", "NoRegisteredProviderFound", "InvalidApiVersionParameter"])
+async def test_api_version_that_the_cloud_lacks_is_replaced(code: str) -> None:
+    """Such a type exists, although its error code can be that of an unregistered one."""
+    versions = "2022-03-01,2024-03-01,2025-01-01,2025-07-01-preview,2027-01-01"
+    message = f"The resource type could not be found for api version '2026-07-01'. The supported api-versions are '{versions}'."
+    async with service_world() as world:
+        for number in range(3):
+            world.state.container_app(f"app-{number}", f"{IMAGE}/api:{number}")
+        body = {"error": {"code": code, "message": message}}
+        world.fault(query="api-version=2026-07-01", status=404 if code == "InvalidResourceType" else 400, body=body)
+        found = await world.read()
+        assert (found.images, found.blocked) == ({"api:0", "api:1", "api:2"}, [])
+        queries = [record.query for record in world.at.world.requests if "Microsoft.App/" in record.path]
+        assert {query.rpartition("=")[2] for query in queries if query} == {"2026-07-01", "2025-01-01"}
+        assert queries[-3:] == ["api-version=2025-01-01"] * 3, "the version is remembered"
+
+
+async def test_type_without_a_usable_api_version_is_a_blocker() -> None:
+    async with service_world() as world:
+        world.state.container_app("shop-api", f"{IMAGE}/api:1")
+        message = "The supported api-versions are '2020-01-01'."
+        world.fault(path=f"{APPS}$", status=404, body={"error": {"code": "InvalidResourceType", "message": message}})
+        assert (await world.read()).blocked == [WHERE]
+
+
 async def test_type_that_is_not_registered_has_no_resources() -> None:
     async with service_world() as world:
         world.state.container_group("other", f"{IMAGE}/other:1")
@@ -158,6 +192,22 @@ async def test_refused_list_of_known_type_is_a_blocker_without_reader() -> None:
         assert (await world.read()).blocked == [WHERE]
 
 
+async def test_refused_list_of_a_named_service_is_a_blocker() -> None:
+    async with service_world() as world:
+        world.withhold(APPS)
+        world.fault(path=f"{APPS}$", **FAILURES["forbidden"])
+        assert (await world.read(groups=frozenset({"container-apps"}))).blocked == [WHERE]
+
+
+async def test_failure_below_what_is_only_reported_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with service_world(monkeypatch) as world:
+        world.state.add(resource("Microsoft.ContainerRegistry/registries/other"), {"loginServer": "other.azurecr.io"})
+        world.fault(path="/registries/other/cacheRules", status=500)
+        found = await world.read()
+        assert found.blocked == []
+        assert "cacheRules" in " ".join(found.outside.warnings)
+
+
 # -- Resource Graph --------------------------------------------------------------------------------
 
 
@@ -201,6 +251,18 @@ async def test_type_without_reader_is_a_blocker_if_graph_lists_it() -> None:
         found = await world.read()
         assert found.blocked == [f"azure: {name} in {SUBSCRIPTION}"]
         assert (await world.read(waived=[name])).blocked == []
+
+
+async def test_type_whose_images_are_not_shown_is_reported() -> None:
+    async with service_world() as world:
+        world.state.graph_types = [
+            ("microsoft.servicefabric/clusters", SUBSCRIPTION),
+            ("microsoft.devices/iothubs", OTHER),
+        ]
+        found = await world.read()
+        assert "Microsoft.ServiceFabric/clusters exists. Images in service manifests" in found.notes
+        assert "Microsoft.Devices/IotHubs exists. Images in modules of its edge devices" in found.notes
+        assert found.blocked == []
 
 
 # -- the registry ----------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ async def test_neighbours_are_reported_with_a_way_to_read_them() -> None:
         other = state.add(resource("Microsoft.ContainerRegistry/registries/other"), {"loginServer": "other.azurecr.io"})
         state.add(f"{other['id']}/cacheRules/r", {"sourceRepository": f"{IMAGE}/web", "targetRepository": "web"})
         notes = (await world.read()).notes
-        assert "The OpenShift cluster aro (api.aro.example) is not in the configuration." in notes
+        assert "The OpenShift cluster aro (https://api.aro.example:6443/) is not in the configuration." in notes
         assert "The Arc cluster edge is not in the configuration." in notes
         assert "far of fleet f is not in the configuration." in notes
         assert "The registry other caches contoso.azurecr.io/shop/web from this registry." in notes

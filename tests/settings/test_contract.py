@@ -103,7 +103,8 @@ def test_all_values_of_action_are_strings() -> None:
 
 def test_action_is_a_container_without_arguments() -> None:
     """Process lists show arguments. Outputs of a container action have no `value`."""
-    assert action()["runs"] == {"using": "docker", "image": "Dockerfile"}
+    assert action()["runs"] == {"using": "docker", "entrypoint": "/app/entrypoint.py", "image": "Dockerfile"}
+    assert (ROOT / "entrypoint.py").read_text("utf-8").startswith("#!/opt/venv/bin/python -Iu\n")
     assert all(set(output) == {"description"} for output in action()["outputs"].values())
     assert action()["branding"] == {"icon": "trash-2", "color": "blue"}
 
@@ -115,7 +116,7 @@ def test_release_names_its_image_by_digest(tmp_path: Path) -> None:
     image = f"ghcr.io/org/acr-cleanup@sha256:{'0' * 64}"
     subprocess.run([str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=True)
     text = (tmp_path / "action.yml").read_text("utf-8")
-    assert yaml.safe_load(text) == action() | {"runs": {"using": "docker", "image": f"docker://{image}"}}
+    assert yaml.safe_load(text) == action() | {"runs": {**action()["runs"], "image": f"docker://{image}"}}
     assert text.endswith(" # v1.2.3\n")
     again = subprocess.run(
         [str(ROOT / ".github/pin-image.sh"), image, "v1.2.3"], cwd=tmp_path, check=False, capture_output=True

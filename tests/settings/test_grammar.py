@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acr_cleanup.core.policy import describe_duration
+from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings.grammar import InvalidOption, as_shard, parse_duration, parse_registry_url, shown
 

@@ -12,7 +12,7 @@ import pytest
 
 from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.settings import OPTIONS, InputKind, unknown_inputs
 from acr_cleanup.settings.form import schema
 from acr_cleanup.settings.load import load_settings
@@ -22,20 +22,23 @@ from tests.helpers.config_files import FIRST_USERS_FILE, SUBSCRIPTION, ConfigFil
 ID = "22222222-2222-2222-2222-222222222222"
 VALUES = {
     "dry-run": "false", "collect": "usage.json",
-    "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "registry": "fabrikam",
+    "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "login-timeout": "5", "registry": "fabrikam",
     "clusters": resource_id("rg", "second"), "subscriptions": ID, "require-all-clusters": "true", "helm-history": "3",
     "services": "batch,app-service", "require-all-services": "true", "container-app-revisions": "active",
     "app-service-snapshots": "2",
     "waive": "production: pods", "mirrors": "docker.io=hub", "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
     "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
-    "keep-last-of": "tags", "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
+    "keep-last-of": "tags", "used-within": "14d", "probation": "6d", "ledger": "ledger.json",
+    "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
     "fail-on": "warnings", "summary": "false", "report-dir": "elsewhere", "log-level": "debug",
 }  # fmt: skip
 """A value of each input that differs from its default."""
 TOGETHER = {
+    "used-within": {"ledger": "ledger.json"},
+    "probation": {"ledger": "ledger.json"},
     "keep-last-by": {"keep-last": "2"},
     "client-id": {"auth-type": "oidc", "tenant-id": SUBSCRIPTION},
     "tenant-id": {"auth-type": "oidc", "client-id": SUBSCRIPTION},
@@ -124,9 +127,7 @@ def test_keys_of_file_have_no_default_in_pipeline() -> None:
     for option in OPTIONS:
         assert not (option.in_file and option.action_default)
     declared = {option.name: option.action_default for option in OPTIONS if option.action_default}
-    assert declared == {
-        "dry-run": "true", "auth-type": "oidc", "audience": "api://AzureADTokenExchange", "summary": "true"
-    }  # fmt: skip
+    assert declared == {"dry-run": "true", "auth-type": "oidc", "summary": "true"}
 
 
 def test_unknown_input_gets_the_nearest_name() -> None:

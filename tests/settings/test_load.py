@@ -15,10 +15,9 @@ from acr_cleanup.access.clouds import CLOUDS
 from acr_cleanup.access.federation import AuthType, LoginChoice
 from acr_cleanup.clusters.target import Access
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.limits import Limits
-from acr_cleanup.core.policy import RetentionPolicy
 from acr_cleanup.core.references import RegistryHost
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.settings import OPTIONS, FailOn, Settings
 from acr_cleanup.settings.load import load_settings
@@ -236,6 +235,22 @@ def test_login_of_pipeline_follows_auth_type(files: ConfigFiles) -> None:
     assert files.load().login == LoginChoice()
 
 
+@pytest.mark.parametrize(
+    ("cloud", "audience"),
+    [
+        ("azurecloud", "api://AzureADTokenExchange"),
+        ("azureusgovernment", "api://AzureADTokenExchangeUSGov"),
+        ("azurechinacloud", "api://AzureADTokenExchangeChina"),
+    ],
+)
+def test_audience_follows_the_cloud(files: ConfigFiles, cloud: str, audience: str) -> None:
+    """The portal of each cloud writes its own audience: github.com/Azure/login/issues/452."""
+    assert files.load(None, LOGIN | {"environment": cloud}).login.audience == audience
+    assert files.load({"environment": cloud}, LOGIN).login.audience == audience
+    assert files.load(None, LOGIN, ARM_ENVIRONMENT=cloud).login.audience == audience
+    assert files.load(None, LOGIN | {"environment": cloud, "audience": "api://x"}).login.audience == "api://x"
+
+
 def test_missing_login_ids_are_reported_with_other_problems(files: ConfigFiles) -> None:
     problems = files.problems({"keep_last": "x"}, {"auth-type": "oidc", "client-id": "hunter2"})
     assert problems.keys() == {"keep_last", "client-id", "tenant-id"}
@@ -251,3 +266,16 @@ def test_loading_settings_imports_no_sdk() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["used_within", "probation"])
+def test_option_of_the_ledger_needs_a_ledger(files: ConfigFiles, key: str) -> None:
+    problems = files.problems({key: "7d"})
+
+    assert problems.keys() == {key}
+    assert "There is no ledger" in problems[key].seen
+
+
+@pytest.mark.parametrize("key", ["used_within", "probation"])
+def test_option_of_the_ledger_may_be_off(files: ConfigFiles, key: str) -> None:
+    assert not getattr(files.load({key: "0"}), key)

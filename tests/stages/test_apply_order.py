@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.core.policy import RetentionPolicy
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.errors import RegistryError
 from acr_cleanup.stages.apply import Applied
 from tests.helpers.apply_runs import (

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 AKS_SERVER_APP = "6dae42f8-4368-4678-94ff-3960e28e3630"
 """The application for which every AKS cluster with Entra ID expects tokens, in all clouds.
 https://azure.github.io/kubelogin/concepts/aks.html"""
+AKS_SCOPE = f"{AKS_SERVER_APP}/.default"
+"""The scope of tokens for it."""
 
 Token = Callable[[str], Awaitable[str]]
 """
@@ -122,6 +124,12 @@ def server_of(document: Mapping[str, Any], context: str | None) -> str:
     """
     name, chosen = _context(document, context)
     return _server_url(name, _named(document, "clusters", "cluster", chosen.get("cluster")))
+
+
+def scope_of(document: Mapping[str, Any], context: str | None) -> str | None:
+    """Return the scope of the token that a context needs; None if it needs none. Raises `ReadFailure`."""
+    _, chosen = _context(document, context)
+    return _scope(_named(document, "users", "user", chosen.get("user"))) if chosen.get("user") else None
 
 
 def api_server(

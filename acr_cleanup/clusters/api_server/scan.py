@@ -31,6 +31,7 @@ from acr_cleanup.clusters.images.mention_index import MentionIndex
 from acr_cleanup.clusters.images.mirrors import mirrored_mentions
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
+from acr_cleanup.clusters.images.registry_hosts import RegistryHosts
 from acr_cleanup.clusters.target import Search
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.usage import ClusterScan
@@ -73,7 +74,8 @@ async def scan(ask: Ask, cluster: str, search: Search, *, access: str) -> Cluste
     """
     connection = Connection(ask)
     finder = Finder(search.names)
-    reading = ClusterReading(connection, ListRights(connection), cluster, search, finder)
+    hosts = RegistryHosts(search.registry)
+    reading = ClusterReading(connection, ListRights(connection), cluster, search, finder, hosts)
     history = History(search.helm_history, cluster, search.names, finder) if search.helm_history > 0 else None
 
     built_in = [reading.kind((kind,), limit=_PAGE_SIZE) for kind in KINDS]
@@ -106,15 +108,23 @@ async def scan(ask: Ask, cluster: str, search: Search, *, access: str) -> Cluste
         # In a thread: unpacking megabytes of YAML takes time, and other clusters are being read.
         findings.add(await asyncio.to_thread(history.findings))
     objects = sum(kind.objects for kind in (*built_in, *further))
-    return finished(findings, cluster, search.names, access, objects, helm_note=reading.helm_seen)
+    return finished(findings, cluster, search.names, access, objects, helm_note=reading.helm_seen, hosts=reading.hosts)
 
 
 def finished(
-    findings: Findings, cluster: str, names: Names, access: str, objects: int, *, helm_note: bool
+    findings: Findings,
+    cluster: str,
+    names: Names,
+    access: str,
+    objects: int,
+    *,
+    helm_note: bool,
+    hosts: RegistryHosts | None = None,
 ) -> ClusterScan:
     """Make the scan of a cluster of everything that was found in it."""
     notes = [*shortened(findings.notes), *([HELM_NOTE] if helm_note else [])]
-    mentions = MentionIndex([*findings.mentions, *mirrored_mentions(findings, names)], findings.digests)
+    mirrored = list(mirrored_mentions(findings, names))
+    mentions = MentionIndex([*findings.mentions, *mirrored], findings.digests)
     return ClusterScan(
         cluster,
         tuple(findings.uses),
@@ -123,6 +133,9 @@ def finished(
         objects,
         notes=tuple(notes),
         mentions=mentions,
+        # An image that is mirrored here is named by its upstream host.
+        names_registry=hosts.named or bool(mirrored) if hosts is not None else None,
+        registries=hosts.registries if hosts is not None else (),
     )
 
 
@@ -194,6 +207,7 @@ class ClusterReading:
     cluster: str
     search: Search
     finder: Finder
+    hosts: RegistryHosts
     helm_seen: bool = False
 
     def kind(
@@ -331,6 +345,7 @@ class _List:
 
     async def _take(self, answer: HttpAnswer, page: Page) -> None:
         self._reading.cluster.look_for_helm(answer, page)
+        self._reading.cluster.hosts.look(answer.body)
         began = 0.0
         for item in page.items:
             if time.monotonic() - began > _DECODING_SECONDS:

@@ -14,7 +14,7 @@ _MEMORY = 64 << 20
 _BEFORE, _AFTER = r"(?:^|[^A-Za-z0-9_.-])", r"\.?(?:$|[^A-Za-z0-9_.-])"
 # Digests, and what may hide anything: escapes of JSON, YAML and URLs, and base64.
 _HIDDEN = (
-    r"[0-9a-f]{64}|\\u00(?:2[def]|3[0-9a]|[46][1-9a-fA-F]|[57][0-9aA])|\\x[0-9a-f]|%2[fF]"
+    r"[0-9a-f]{64}|\\u00(?:2[def]|3[0-9a]|[46][1-9a-fA-F]|[57][0-9aA])|\\x[0-9a-f]|%2[fF]|&#"
     r"|[A-Za-z0-9+/]{40}|\"[A-Za-z0-9+/]{20,}={0,2}\""
 )
 _LONG = 20

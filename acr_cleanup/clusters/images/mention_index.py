@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from acr_cleanup.clusters.images.names import keys_of
+from acr_cleanup.clusters.images.names import keys_of, unfinished_of
 from acr_cleanup.clusters.images.object_mentions import CHARTS, ObjectMentions
 from acr_cleanup.clusters.images.words import is_distinctive, plain_form, spellings
 from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames, Mention, RepositoryMentions
@@ -50,6 +50,10 @@ class MentionIndex:
                 self._by_key[key].append(index)
         self._unpacked = lru_cache(maxsize=_UNPACKED_AT_ONCE)(self._unpack)
         self._of_key = lru_cache(maxsize=_KEYS_AT_ONCE)(self._file)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.objects or self._digests)
 
     def of(self, listed: ListedNames) -> RepositoryMentions:
         found = _Found(listed)
@@ -87,7 +91,7 @@ class MentionIndex:
     def _bare(self, key: str, indexes: Iterable[int], listed: ListedNames, found: _Found) -> None:
         """Add objects that name a repository behind our host without a tag: `latest` if it exists, otherwise any tag."""
         for index in indexes:
-            if DEFAULT_TAG in listed.tags:
+            if DEFAULT_TAG in listed.tags and not self.objects[index].names[key].is_partial:
                 found.tags([DEFAULT_TAG], self._mention(index, key, DEFAULT_TAG, How.BESIDE))
             else:
                 found.open(self._mention(index, key, "", How.OPEN))
@@ -113,7 +117,7 @@ class MentionIndex:
                 if is_distinctive(word):
                     of_key.words[word].append((index, How.OBJECT))
             if finding.open or (finding.open_chart and charts):
-                of_key.opened.append(index)
+                (of_key.bare if finding.is_partial else of_key.opened).append(index)
             elif finding.bare and not finding.has_tag:
                 of_key.bare.append(index)
         return of_key
@@ -197,6 +201,7 @@ def _all_keys(repository: str) -> Iterator[str]:
     yield from keys_of(repository)
     parts = repository.split("/")
     yield from ("/".join(parts[:index]) + "/" for index in range(1, len(parts)))
+    yield from (f"{beginning}/" for beginning in unfinished_of(repository))
 
 
 def _by_form(tags: Collection[str]) -> dict[str, list[str]]:

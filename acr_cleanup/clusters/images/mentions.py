@@ -19,7 +19,7 @@ words; `mention_index` looks the tags up in them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,16 +28,14 @@ from acr_cleanup.clusters.images import near, near_lines, patterns
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
+from acr_cleanup.clusters.images.places import places_of
 from acr_cleanup.clusters.images.words import (
-    CHUNK,
-    CHUNK_CHARACTERS,
     Written,
     chunks_of,
     digests_in,
     packed_words,
     plain_form,
     read_chunk,
-    search_of,
     words_in,
 )
 from acr_cleanup.core.references import Digest, normalise_host
@@ -46,8 +44,7 @@ from acr_cleanup.core.workload import Workload
 _LONG_CHUNK = 40
 _FEW = 8
 _TEMPLATE_SIGNS = 3
-_LONG_TEXTS = 32 << 10
-_AROUND = 400
+_LONGEST_HOST = 300
 _MOST_NEAR = 5_000
 # Fields that are compared with the names near them. Thousands of names in one list cost the square of their number: beyond
 # this, each of them may mean any tag.
@@ -73,14 +70,26 @@ class Reading:
 
 
 def read_object(
-    obj: Any, workload: Workload, names: Names, *, field: str | None = None, is_pod: bool = False
+    obj: Any,
+    workload: Workload,
+    names: Names,
+    *,
+    field: str | None = None,
+    is_pod: bool = False,
+    is_policy: bool = False,
 ) -> Reading:
-    """Read one object, or a document in its `field`. is_pod: the images in its status are read elsewhere."""
-    return _Reader(ObjectTexts(obj, field, is_pod=is_pod), names).read(workload)
+    """
+    Read one object, or a document in its `field`.
+
+    is_pod: the images in its status are read elsewhere.
+    is_policy: it compares images with beginnings of names, and starts none. Only names with a tag or digest count.
+    """
+    return _Reader(ObjectTexts(obj, field, is_pod=is_pod), names, is_policy=is_policy).read(workload)
 
 
 class _Reader:
-    def __init__(self, texts: ObjectTexts, names: Names) -> None:
+    def __init__(self, texts: ObjectTexts, names: Names, *, is_policy: bool) -> None:
+        self._is_policy = is_policy
         self._texts = texts
         self._names = names
         self._found: dict[str, NameFinding] = {}
@@ -113,11 +122,13 @@ class _Reader:
             named[chunk.decode()] = Written(chunk.decode().rstrip("."))
         for image in texts.images:
             self._container_image(image)
-        for text, start, word in self._places(named):
+        for text, start, word in places_of(named, self._texts.texts):
             self._name(named[word], text, start, word)
         if self._names_host and workload.kind in patterns.CHART_SOURCES:
             self._found[CHARTS] = NameFinding("", "")
         self._behind_variables(special)
+        self._folders_beside_host()
+        self._far_tags()
         if not self._found:
             return Reading(None, digests, texts.images, self._unclear(written))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
@@ -128,21 +139,19 @@ class _Reader:
         """Where our host is written, and a template or capitals in place of the repository."""
         unclear: dict[str, str] = {}
         for chunk, reading in written.items():
-            if (reading.name and not reading.variable) or not patterns.HOST_AND_SLASH(chunk):
+            if (
+                (reading.name and not reading.variable)
+                or (reading.folder and reading.tag)
+                or not patterns.HOST_AND_SLASH(chunk)
+            ):
                 continue
             part = chunk.decode()
             for text in self._texts.texts:
+                if part not in text.text:
+                    continue
                 start = text.text.find(part)
-                match = (
-                    patterns.UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS)
-                    if start >= 0
-                    else None
-                )
-                if (
-                    match
-                    and self._names.is_ours(match["host"])
-                    and not match.group().startswith(("http://", "https://"))
-                ):
+                match = patterns.UNCLEAR.search(text.text, start, start + len(part) + _TEMPLATE_SIGNS)
+                if match and self._names.is_ours(match["host"]) and not match.group().startswith(("http:", "https:")):
                     unclear.setdefault(text.field, text.text[match.start("host") :][:80].split()[0])
                 if len(unclear) >= _FEW:
                     return unclear
@@ -173,12 +182,12 @@ class _Reader:
         """Read the text around one place of a name."""
         end = start + len(chunk)
         following = text.text[end : end + 200]
+        if self._is_policy and not (written.tag or written.digest):
+            return
         if not written.tag and patterns.PATTERN.match(following):
             return  # `X/app*`, `X/app:*`: a policy verifies it, and starts nothing
-        if written.folder and not written.tag:
-            folder = self._finding(f"{written.folder}/", written.folder, text)
-            if not near.is_weak(text):
-                self._near(folder, text, only_tag_keys=True)
+        if written.folder and not (written.tag and written.name):
+            self._folder(written, text, following)
         if not written.name:
             return
         finding = self._finding(written.name, written.name.removeprefix("/"), text)
@@ -192,6 +201,14 @@ class _Reader:
             finding.open = finding.open or text.field
         else:
             self._untagged(finding, written, text, start, end, following)
+
+    def _folder(self, written: Written, text: Text, following: str) -> None:
+        folder = self._finding(f"{written.folder}/", written.folder, text)
+        behind = patterns.TAG_BEHIND_VARIABLE.match(following)
+        if tag := written.tag or (behind[1] if behind else ""):
+            folder.beside.setdefault(plain_form(tag), text.field)
+        elif not near.is_weak(text):
+            self._near(folder, text, only_tag_keys=True)
 
     def _tagged(self, finding: NameFinding, written: Written, text: Text, following: str) -> None:
         """Apply rule 1, or rule 6 if a template follows the tag."""
@@ -238,6 +255,28 @@ class _Reader:
                 for finding in self._found.values():
                     finding.near.setdefault(plain_form(match[1].decode()), finding.place)
 
+    def _folders_beside_host(self) -> None:
+        """Apply rule 5 where host and folder are in two fields: `{registry: X, imagePath: kubevirt}`."""
+        for text in self._texts.texts:
+            folder = text.text.strip("/ ") if len(text.text) < _LONGEST_HOST and not text.is_key else ""
+            if folder in self._names.folders and near.is_folder_key(text.key) and self._has_host:
+                self._near(self._finding(f"{folder}/", folder, text), text, only_tag_keys=True)
+
+    def _far_tags(self) -> None:
+        """Give the tags of fields like `imageTag`, which no name near them claims, to the images without a tag of their own."""
+        wanting = [
+            finding
+            for finding in self._found.values()
+            if not (finding.has_tag or finding.beside or finding.bare or finding.open)
+            and near.is_image_place(finding.place)
+        ]
+        for text in self._texts.texts if wanting else ():
+            if (value := near.far_tag(text)) and (word := near.whole(value.value)):
+                owner = near.stem(value.key)
+                for finding in wanting:
+                    if owner in f"{finding.place}/{finding.written}".lower():
+                        finding.near.setdefault(plain_form(word), text.field)
+
     # -- rule 3 ------------------------------------------------------------------------------------
 
     def _near(self, finding: NameFinding, text: Text, *, only_tag_keys: bool, only_beside: bool = False) -> None:
@@ -250,11 +289,14 @@ class _Reader:
         if self._room < 0:
             finding.open = finding.open or text.field
             return
-        is_chart = not text.is_key and text.key == "chart" and not only_tag_keys
+        is_chart = is_chart_name = not text.is_key and text.key in near.CHART_KEYS and not only_tag_keys
         for value in near.values_near(text, self._names_other(finding), only_beside=only_beside):
             if only_tag_keys and not near.is_tag_key(value.key):
                 continue
-            is_chart = is_chart and not (value.key in {"version", "targetRevision"} and value.value.strip())
+            if is_chart_name and near.is_part_of_version(value):
+                finding.is_partial = True
+                self._open(finding, text)
+            is_chart = is_chart and not (value.key in near.CHART_VERSIONS and value.value.strip())
             self._value(finding, value, text)
         if is_chart:
             # A chart without a version is the newest one.
@@ -263,7 +305,7 @@ class _Reader:
     def _open(self, finding: NameFinding, text: Text) -> None:
         """A chart is often called like an image: it counts if charts come from our registry."""
         beside = text.node.value.values() if isinstance(text.node.value, Mapping) else ()
-        if text.key == "chart" and not any(self._is_our_place(value) for value in beside):
+        if text.key in near.CHART_KEYS and not any(self._is_our_place(value) for value in beside):
             finding.open_chart = finding.open_chart or text.field
         else:
             finding.open = finding.open or text.field
@@ -274,7 +316,7 @@ class _Reader:
         if digest := near.digest_of(value.value):
             finding.beside.setdefault(digest, text.field)
             finding.has_tag = True
-        finding.has_tag = finding.has_tag or (near.is_tag_key(value.key) and bool(near.whole(value.value)))
+        finding.has_tag = finding.has_tag or (near.says_tag(value.key) and bool(near.whole(value.value)))
         if (word := near.whole(value.value)) and (word := plain_form(word)) not in finding.near:
             finding.near[word] = text.field
 
@@ -319,9 +361,7 @@ class _Reader:
         node = text.node
         for _ in range(2):
             if isinstance(node.value, dict) and any(
-                isinstance(value, str)
-                and self._names.is_ours(normalise_host(value.strip().rstrip("/").rpartition("//")[2]))
-                for value in node.value.values()
+                isinstance(value, str) and self._is_our_host(value) for value in node.value.values()
             ):
                 return True
             if node.parent is None:
@@ -336,31 +376,12 @@ class _Reader:
     @cached_property
     def _has_host(self) -> bool:
         """Is our host a whole value anywhere in the object?"""
-        return any(
-            not text.is_key and self._names.is_ours(normalise_host(text.text.strip())) for text in self._texts.texts
+        return any(not text.is_key and self._is_our_host(text.text) for text in self._texts.texts)
+
+    def _is_our_host(self, value: str) -> bool:
+        return len(value) < _LONGEST_HOST and self._names.is_ours(
+            normalise_host(value.strip().rstrip("/").rpartition("//")[2])
         )
-
-    # -- places ------------------------------------------------------------------------------------
-
-    def _places(self, named: Collection[str]) -> Iterator[tuple[Text, int, str]]:
-        """Yield every place of one of these chunks as a whole."""
-        if len(named) <= _FEW:
-            for text in self._texts.texts:
-                for chunk in named:
-                    if chunk in text.text:
-                        yield from ((text, start, chunk) for start in _starts(text.text, chunk))
-            return
-        search = search_of(named) if sum(len(text.text) for text in self._texts.texts) > _LONG_TEXTS else None
-        for text in self._texts.texts:
-            if search is not None and text.text.isascii():
-                spans = (match.span() for match in search(text.text.encode()))
-                places = [span for span in spans if text.text[max(0, span[0] - 1) : span[0]] not in CHUNK_CHARACTERS]
-            else:
-                places = [match.span() for match in CHUNK.finditer(text.text)]
-            for start, end in places:
-                chunk = text.text[start:end]
-                if chunk in named or (chunk[-1] == ":" and (chunk := chunk[:-1]) in named):
-                    yield text, start, chunk
 
     def _field_of(self, word: str) -> str:
         return next((text.field for text in self._texts.texts if word in text.text), "")
@@ -368,29 +389,6 @@ class _Reader:
 
 def _is_end(end: str, path: str) -> bool:
     return f"/{path}".endswith(f"/{end}")
-
-
-def _starts(text: str, chunk: str) -> Iterator[int]:
-    """Yield the places of a whole chunk in a text; places with equal surroundings only once."""
-    size = len(chunk)
-    if len(text) == size:
-        yield 0
-        return
-    seen: set[str] = set()
-    start = text.find(chunk)
-    while start >= 0:
-        end = start + size
-        is_whole = (start == 0 or text[start - 1] not in CHUNK_CHARACTERS) and (
-            end == len(text)
-            or text[end] not in CHUNK_CHARACTERS
-            or (text[end] == ":" and text[end + 1 : end + 2] in "\n ")
-        )
-        if is_whole:
-            around = text[max(0, start - _AROUND) : end + _AROUND]
-            if around not in seen:
-                seen.add(around)
-                yield start
-        start = text.find(chunk, end)
 
 
 def _version_words(text: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,7 +20,7 @@ class Names:
 
     ends: each repository path, and each of its ends at a slash, with the repositories that have it.
     lasts: the last components of all repository paths, as bytes; each also with a full stop, as at the end of a sentence.
-    folders: the proper beginnings of repository paths, at a slash.
+    folders: the proper beginnings of repository paths, at a slash. unfinished: likewise, within the last component.
     mirrors: upstream host, or host and path -> folder of this registry that holds these images ("" for none).
     """
 
@@ -30,6 +30,7 @@ class Names:
     ends: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
     lasts: frozenset[bytes] = field(init=False, repr=False)
     folders: frozenset[str] = field(init=False, repr=False)
+    unfinished: frozenset[str] = field(init=False, repr=False)
 
     @classmethod
     def of(cls, registry: RegistryHost, repositories: Iterable[str], mirrors: Mapping[str, str] | None = None) -> Names:
@@ -45,6 +46,7 @@ class Names:
     def __post_init__(self) -> None:
         ends: defaultdict[str, list[str]] = defaultdict(list)
         folders: set[str] = set()
+        unfinished: set[str] = set()
         for repository in sorted(self.repositories):
             # A longer path is no repository: the registry refuses it.
             if len(repository) > FULL_PATH_LENGTH:
@@ -56,11 +58,13 @@ class Names:
                 ends["/".join(parts[index:])].append(repository)
                 if index:
                     folders.add("/".join(parts[:index]))
+            unfinished.update(unfinished_of(repository))
         object.__setattr__(self, "ends", {end: tuple(of) for end, of in ends.items()})
         object.__setattr__(
             self, "lasts", frozenset(f"{end}{stop}".encode() for end in ends if "/" not in end for stop in ("", "."))
         )
         object.__setattr__(self, "folders", frozenset(folders))
+        object.__setattr__(self, "unfinished", frozenset(unfinished))
 
     def is_ours(self, host: str) -> bool:
         return _owns(self.registry, host)
@@ -85,6 +89,17 @@ class Names:
 @lru_cache(maxsize=4096)
 def _owns(registry: RegistryHost, host: str) -> bool:
     return registry.owns(host)
+
+
+def unfinished_of(repository: str) -> Iterator[str]:
+    """
+    The beginnings of a path within its last component, as templates write them: `shop/web-{{ variant }}`.
+
+    >>> list(unfinished_of("shop/web-slim"))
+    ['shop/web-']
+    """
+    last = repository.rfind("/") + 1
+    return (repository[: match.end()] for match in re.finditer("[-_]", repository) if match.start() >= last)
 
 
 def keys_of(repository: str) -> tuple[str, ...]:

@@ -21,7 +21,18 @@ _TAG_KEY = re.compile(
     r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
 ).search
-_RANGE_KEY = re.compile(r"semver|version|revision|tag|chart", re.IGNORECASE).search
+# A field that gives the tag of the name beside it, whether the registry has that tag or not. `sparkVersion` does not.
+_OWN_TAG_KEY = re.compile(
+    r"(?:tags?|digest|sha256)$|^(?:image|target|chart|app)?[-_.]?(?:version|revision)$", re.IGNORECASE
+).search
+_IMAGE_TAG_KEY = re.compile(r"image[-_.]?(?:tag|version|digest)$", re.IGNORECASE).search
+_IMAGE_PLACE = re.compile(r"(?:image|repo)[a-z]*(?:\.name|\[\d+\])?$", re.IGNORECASE).search
+_FOLDER_KEY = re.compile(r"path|prefix|folder|project|org|repo|namespace|team", re.IGNORECASE).search
+_RANGE_KEY = re.compile(r"semver|version|revision|tag|chart|range|constraint", re.IGNORECASE).search
+CHART_KEYS = frozenset({"chart", "chartName"})
+CHART_VERSIONS = frozenset({"version", "targetRevision", "chartVersion"})
+# Helm reads `0.4` as every 0.4.x: https://github.com/Masterminds/semver#basic-comparisons
+_PART_OF_VERSION = re.compile(r"\s*v?[0-9]+(?:\.[0-9]+)?\s*").fullmatch
 _NO_RANGE_KEY = re.compile(r"api|kind|policy|kube", re.IGNORECASE).search
 _RANGE = re.compile(
     r"\s*(?:[~^=<>!*]|v?[0-9]+(?:\.[0-9]+)*\.[xX*]\b|[0-9][^,]*(?:\s-\s|\|\||,\s*[<>=]|\s[<>=])).*", re.DOTALL
@@ -74,6 +85,19 @@ def is_tag_key(key: str) -> bool:
     return _TAG_KEY(key) is not None
 
 
+def says_tag(key: str) -> bool:
+    """
+    >>> says_tag("imageTag"), says_tag("version"), says_tag("tagName"), says_tag("kubernetesVersion")
+    (True, True, False, False)
+    """
+    return _OWN_TAG_KEY(key) is not None
+
+
+def is_part_of_version(value: Value) -> bool:
+    """Does this version of a chart select all versions that begin with it?"""
+    return value.key in CHART_VERSIONS and _PART_OF_VERSION(value.value) is not None
+
+
 def may_be_tag(value: Value) -> bool:
     """
     Does its field leave it open that this value is a tag?
@@ -88,6 +112,27 @@ def may_be_tag(value: Value) -> bool:
 
 def is_image_key(key: str) -> bool:
     return _IMAGE_KEY(key) is not None
+
+
+def is_folder_key(key: object) -> bool:
+    return isinstance(key, str) and _FOLDER_KEY(key) is not None
+
+
+def is_image_place(field: str) -> bool:
+    """Does this field name an image, rather than anything of that name?"""
+    return _IMAGE_PLACE(field) is not None
+
+
+def far_tag(text: Text) -> Value | None:
+    """Return the value of a field like `imageTag` or `image.tag`, unless its mapping names an image of its own."""
+    mapping, key = text.node.value, text.key
+    if text.is_key or not isinstance(mapping, Mapping) or any(is_image_key(str(key)) for key in mapping):
+        return None
+    pair = _pair_of(mapping)
+    name = pair[0] if pair is not None else str(key)
+    if name in ("tag", "digest") and str(text.node.key).lower().endswith("image"):
+        name = f"{text.node.key}.{name}"
+    return Value(name, text.text) if _IMAGE_TAG_KEY(name) is not None else None
 
 
 def is_range(value: Value) -> bool:

@@ -23,6 +23,7 @@ _OPENS = (":", "{", "[", "(")
 _LINE = re.compile(
     r"""(\s*(?:-\s+)*)(?:(?:export\s+)?["']?([A-Za-z0-9_./ -]{1,100}?)["']?\s*(=>|:=|\?=|[:=])(\s*))?(.*)""", re.DOTALL
 )
+_ASSIGNMENT = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_.-]{0,100})=([^\s=]+)").fullmatch
 _COMMENT = re.compile(r"\s(?:#|;|//)")
 _TAG_AFTER = re.compile(
     r"(?:tag|version|revision|channel|digest)s?[\"'\])]{0,3}\s{0,3}(?:=>|:=|[=:>(\s])\s{0,3}[\"'(]{0,3}"
@@ -142,6 +143,9 @@ def _values(key: str, value: str) -> Iterator[Value]:
         # `shop:tag: canary`
         before, _, after = value.rpartition(": ")
         yield Value(_plain(before), _plain(after))
+    elif assigned := _ASSIGNMENT(value):
+        # `Environment=TAG=canary`, `--set image.tag=canary`
+        yield Value(assigned[1], _plain(assigned[2]))
     elif value:
         yield Value(key, value)
 

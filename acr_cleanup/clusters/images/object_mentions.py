@@ -19,6 +19,7 @@ class NameFinding:
     beside, near: words that may be a tag, in the plain form, with the field that holds them.
     has_tag: a tag stands in a field beside it, whether the registry has that or not.
     open: the field in which every tag of the name may be meant. open_chart: likewise, if charts come from our registry.
+    is_partial: the version is a part of one (`0.4`), so every tag may be meant only if the registry lacks that tag.
     bare: the field that names it behind our host, without tag.
     is_image: the name stands in the image field of a container: labels that give its version count.
     """
@@ -29,6 +30,7 @@ class NameFinding:
     near: dict[str, str] = field(default_factory=dict)
     open: str = ""
     open_chart: str = ""
+    is_partial: bool = False
     bare: str = ""
     has_tag: bool = False
     is_image: bool = False

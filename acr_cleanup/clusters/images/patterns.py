@@ -13,7 +13,7 @@ AFTER = re.compile(
 AFTER_COLON = re.compile(rf"[ \t]?[\"'\[(`]{{1,3}}[ \t]?({TAG})")
 # A template, variable or expression that directly follows `web:`; a port is no tag.
 OPEN = re.compile(
-    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.]|\[\[|#\{|@@?[A-Za-z]"
+    r"\{\{|\$[({A-Za-z_\[]|%[a-zA-Z({]|\{[A-Za-z0-9_.}]|<[A-Za-z_.%]|\[\[|#\{|\\\(|@@?[A-Za-z]"
     r"|[\"'`)]{1,3}[ ]?(?:\+|\.|\|\||&|%|,)[ ]?[A-Za-z_$({\"']"
 )
 OPEN_APART = re.compile(r"[\"'`)} ]{1,8}(?:[:@][\"' ]{0,3}(?:\{\{|\$[({A-Za-z_]|%[a-z(])|\+[ ]?[\"'][:@])")
@@ -29,8 +29,16 @@ UNCLEAR = re.compile(
     r"(?:https?://)?(?<![A-Za-z0-9._/@-])(?P<host>[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]++)?+)/[a-z0-9._/-]*+"
     r"(?=\{|\$[A-Za-z({]|%[a-z({]|<[A-Za-z]|[A-Z])"
 )
+VERIFYING_GROUPS = frozenset(
+    {"constraints.gatekeeper.sh", "templates.gatekeeper.sh", "admissionregistration.k8s.io", "policy.sigstore.dev"}
+)
+"""
+Groups of policies that compare images with beginnings of names. A name without a tag selects images there, and starts none.
+"""
 CHART_SOURCES = frozenset({"HelmRepository", "HelmChartRepository", "ClusterRepo", "AppProject"})
-# Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)`, a chunk begins with the colon.
-BEHIND_VARIABLE = re.compile(rf"(?:|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
+# Brackets separate chunks: behind `${NAME}`, `{{ name }}` and `$(NAME)-api`, a chunk begins with the rest of the name.
+BEHIND_VARIABLE = re.compile(rf"(?:|[-_.][a-z0-9._-]*|[^:]*[$%][A-Za-z_][A-Za-z0-9_]*):({TAG})".encode()).fullmatch
+# `X/shop/{{ name }}-api:1.2`, behind the folder.
+TAG_BEHIND_VARIABLE = re.compile(rf"[({{]{{1,2}}[^(){{}}\n]{{1,80}}[)}}]{{1,2}}[a-z0-9._-]{{0,80}}:({TAG})")
 # `web:TAG`, `web:__VERSION__`: a program puts the tag in its place.
 PLACEHOLDER = re.compile(r"_*(?:[A-Z]+_)*(?:TAG|VERSION|SHA|COMMIT|REVISION|DIGEST|RELEASE|PLACEHOLDER)_*").fullmatch

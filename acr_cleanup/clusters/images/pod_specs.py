@@ -21,6 +21,7 @@ from acr_cleanup.clusters.images.mentions import Reading, read_object
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
+from acr_cleanup.clusters.images.patterns import VERIFYING_GROUPS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse
 from acr_cleanup.core.workload import Workload
@@ -148,7 +149,8 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
     workload = _workload(obj, kind, cluster)
     places = list(_places(obj, kind)) if kind.pod_spec else []
     found = _pod_uses(workload, places, names.registry)
-    reading = read_object(obj, workload, names, is_pod=kind is POD)
+    is_policy = kind.group in VERIFYING_GROUPS and not kind.name.startswith("Mutating")
+    reading = read_object(obj, workload, names, is_pod=kind is POD, is_policy=is_policy)
     _add(found, reading, workload, names, known={place.field for place in places})
     return found
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bz2
+import html
+import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 from urllib.parse import unquote
 
 MOST_BYTES = 16 << 20
@@ -22,6 +26,22 @@ _HEX = re.compile(r"[0-9a-f]+").fullmatch
 _ESCAPED = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf])|(\W))")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}").search
 _MOSTLY = 0.8
+_ENTITY = re.compile(r"&(?:#|[a-z])").search
+
+
+def _gzip() -> Any:
+    return zlib.decompressobj(wbits=31)
+
+
+_COMPRESSIONS: Mapping[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": _gzip,
+    b"\x78\x01": zlib.decompressobj,
+    b"\x78\x9c": zlib.decompressobj,
+    b"\x78\xda": zlib.decompressobj,
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=MOST_BYTES * 8),
+}
+"""The first bytes of compressed data, and what unpacks it."""
 
 
 class Budget:
@@ -45,6 +65,8 @@ def _unpack(text: str, budget: Budget) -> Iterator[str]:
     if "\\" in text and (plain := _ESCAPED.sub(_unescaped, text)) != text:
         yield plain
     if "%" in text and _PERCENT(text) and (plain := unquote(text)) != text:
+        yield plain
+    if "&" in text and _ENTITY(text) and (plain := html.unescape(text)) != text:
         yield plain
     if len(text) < _SHORTEST_BASE64:
         return
@@ -77,8 +99,10 @@ def _decoded(text: str, budget: Budget) -> Iterator[str]:
         data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return
-    if data.startswith(b"\x1f\x8b"):
-        data = _inflated(data, budget.left)
+    for signature, decompressor in _COMPRESSIONS.items():
+        if data.startswith(signature):
+            data = _decompressed(data, decompressor, budget.left)
+            break
     if plain := text_of(data):
         yield plain
 
@@ -95,16 +119,17 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
 
 
-def _inflated(packed: bytes, room: int) -> bytes:
-    """Unpack all complete members of gzip data, up to `room` bytes."""
+def _decompressed(packed: bytes, decompressor: Callable[[], Any], room: int) -> bytes:
+    """Unpack all members of compressed data, up to `room` bytes. Data that only looks compressed stays as it is."""
     parts: list[bytes] = []
+    original = packed
     while packed and room > 0:
-        member = zlib.decompressobj(wbits=31)
+        member = decompressor()
         try:
             part = member.decompress(packed, room)
-        except zlib.error:
+        except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError):
             break
         parts.append(part)
         room -= len(part)
         packed = member.unused_data
-    return b"".join(parts)
+    return b"".join(parts) or original

@@ -8,20 +8,20 @@ contain the characters of a reference; a *word* has only those of a tag. Charact
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import filterfalse
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.core.references import COMPONENT, DIGEST, TAG
 
 _WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 CHUNK_CHARACTERS = frozenset(_WORD + "/:@+$%")
-CHUNK = re.compile(r"[A-Za-z0-9_.\-/:@+$%]+")
 _TO_CHUNKS = bytes(code if chr(code) in CHUNK_CHARACTERS and code < 128 else 32 for code in range(256))
 _COMPLEX = re.compile(rb"[/:@+$%]").search
 _BETWEEN_WORDS = re.compile(r"[/:@$%]+")
 _LITERAL = re.compile(COMPONENT).fullmatch
+_UNFINISHED = re.compile(r"([a-z0-9][a-z0-9._-]*[-_])(?:[$%].*)?|[$%].*").fullmatch
 _TAG = re.compile(TAG).fullmatch
 _DIGEST = re.compile(DIGEST).fullmatch
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -56,23 +56,6 @@ def chunks_of(text: str, lasts: Container[bytes]) -> tuple[set[bytes], list[byte
         else:
             chunks.discard(chunk)
     return chunks, special
-
-
-def search_of(chunks: Iterable[str]) -> Callable[[bytes], Iterator[Any]] | None:
-    """A search for whole chunks in a long text, which costs less than splitting it; None if they are too many."""
-    import re2  # noqa: PLC0415  loads a library that most commands do not need
-
-    options = re2.Options()
-    options.longest_match = True
-    options.log_errors = False
-    options.never_capture = True
-    sign = r"[A-Za-z0-9_.\-/:@+$%]"
-    pattern = f"(?:{'|'.join(map(re.escape, sorted(chunks)))}){sign}*"
-    try:
-        search: Callable[[bytes], Iterator[Any]] = re2.compile(pattern.encode(), options).finditer
-    except re2.error:
-        return None
-    return search
 
 
 def is_distinctive(tag: str) -> bool:
@@ -162,6 +145,12 @@ def read_chunk(chunk: str, names: Names) -> Written:
         tag = colon = ""
     if tag.isdigit() and _ADDRESS(chunk):
         tag = colon = ""  # `http://web:80` is a host and its port
+    if slash and (unfinished := _UNFINISHED(parts[-1])):
+        # `X/shop/web-${VARIANT}`, `X/shop/$NAME:1.2`
+        literal, head = _literal(parts[:-1], names)
+        path = "/".join((*literal, *filter(None, unfinished.groups())))
+        is_known = path in (names.unfinished if unfinished[1] else names.folders) and head in ("ours", "open", "")
+        return Written(folder=path if is_known else "", host="ours" if head == "ours" else "", tag=tag)
     literal, head = _literal(parts, names)
     written = _resolve(literal, head, names)
     # Behind our host, an invalid tag may mean any tag.
@@ -184,6 +173,8 @@ def _literal(parts: list[str], names: Names) -> tuple[list[str], str]:
     literal: list[str] = []
     for index in range(len(parts) - 1, -1, -1):
         part = parts[index]
+        if part == "s" and not index and "/".join(parts) not in names.ends:
+            return literal[::-1], "open"  # `%(registry)s/shop/web`
         if not _LITERAL(part):
             before, colon, after = part.rpartition(":")
             host = part if colon and _PORT(after) else after

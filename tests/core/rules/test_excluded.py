@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-    Rule,
-)
+from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.retention import RetentionPolicy
 from tests.helpers.generated_inventories import (
     deleted_names,
     inventory,

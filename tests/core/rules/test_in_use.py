@@ -7,14 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.policy import (
-    Evidence,
-    KeepReason,
-    RetentionPolicy,
-    Rule,
-    in_use,
-    keep_reasons,
-)
+from acr_cleanup.core.policy import Evidence, KeepReason, Rule, in_use, keep_reasons
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOTHING_EXCLUDED,

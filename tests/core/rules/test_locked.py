@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from acr_cleanup.core.policy import (
-    RetentionPolicy,
-    Rule,
-    kept_by_lock,
-)
+from acr_cleanup.core.policy import Rule, kept_by_lock
+from acr_cleanup.core.retention import RetentionPolicy
 from tests.helpers.generated_inventories import (
     UNTAGGED,
     d,

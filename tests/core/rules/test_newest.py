@@ -7,15 +7,10 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acr_cleanup.core.choices import KeepLastOf
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.newest import counted_with
-from acr_cleanup.core.policy import (
-    Evidence,
-    RetentionPolicy,
-    Rule,
-    keep_reasons,
-)
+from acr_cleanup.core.policy import Evidence, Rule, keep_reasons
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy
 from tests.helpers.generated_inventories import (
     NOTHING_EXCLUDED,
     NOW,

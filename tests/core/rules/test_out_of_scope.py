@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from acr_cleanup.core.choices import Scope
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.policy import Evidence, KeepReason, RetentionPolicy, Rule, eligible_repositories, scope_reason
+from acr_cleanup.core.policy import Evidence, KeepReason, Rule, eligible_repositories, scope_reason
+from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOTHING_EXCLUDED,
@@ -111,3 +113,14 @@ def test_untagged_manifest_out_of_scope_is_kept() -> None:
 
     assert not planned.steps
     assert untagged_rules(planned) == {d("a"): ["out-of-scope"]}
+
+
+def test_repository_of_azure_is_out_of_scope_unless_named() -> None:
+    repository = replace(inventory([tag("1.0", "a")]), name="csscpolicies/patchpolicy")
+
+    every = RetentionPolicy(scope=Scope.ALL)
+    assert scope_reason(evidence(repository, policy=every)) == KeepReason(
+        Rule.OUT_OF_SCOPE,
+        "Azure itself uses the repositories in csscpolicies/, and repositories does not name them",
+    )
+    assert scope_reason(evidence(repository, policy=replace(every, repositories=("csscpolicies/*",)))) is None

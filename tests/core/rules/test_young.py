@@ -5,12 +5,8 @@ from __future__ import annotations
 import pytest
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.policy import (
-    Evidence,
-    RetentionPolicy,
-    Rule,
-    keep_reasons,
-)
+from acr_cleanup.core.policy import Evidence, Rule, keep_reasons
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ImageUse
 from tests.helpers.generated_inventories import (
     NOTHING_EXCLUDED,

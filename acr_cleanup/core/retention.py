@@ -1,0 +1,99 @@
+"""
+What the user asked to keep and to delete: the values of the options, and their form in words.
+
+The command line imports this module for `--help`, so it imports nothing that is slow to load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from acr_cleanup.core.references import DEFAULT_TAG
+from acr_cleanup.core.shard import WHOLE, Shard
+
+
+class Scope(StrEnum):
+    """The repositories that may lose tags."""
+
+    RUNNING = "running"
+    """Those named by a container of a pod, in at least one cluster."""
+    REFERENCED = "referenced"
+    """Those named by any object of a cluster, even if it is scaled to zero or suspended."""
+    ALL = "all"
+    """Every repository of the registry."""
+
+
+class KeepLastOf(StrEnum):
+    """What `keep_last` counts."""
+
+    IMAGES = "images"
+    """
+    Tags of one digest count once, and are kept together. So are the tags of an index and of its
+    children. Signatures and companions do not count.
+    """
+    TAGS = "tags"
+    """Each tag counts, except signatures by the name of their tag."""
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """
+    What the user asked to keep and to delete.
+
+    `delete_untagged` and `include_locked` let the tool delete more. Every other option can only
+    keep more.
+
+    older_than: minimum age since the last push.
+    repositories, include_tags, exclude_tags: globs (`*`, `?`, `[…]`; `*` crosses slashes) or, with
+        `use_regex`, RE2 expressions. In the first two, `!` at the start takes names away.
+    keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
+    keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
+        distinct text that the group captures.
+    used_within, probation: how long a past use keeps, and how long a tag must have been a candidate.
+    shard: the part of the registry that this run works on.
+    """
+
+    older_than: timedelta = timedelta(days=30)
+    scope: Scope = Scope.RUNNING
+    repositories: tuple[str, ...] = ("*",)
+    include_tags: tuple[str, ...] = ("*",)
+    exclude_tags: tuple[str, ...] = (DEFAULT_TAG,)
+    keep_last: int = 0
+    keep_last_by: str = ""
+    keep_last_of: KeepLastOf = KeepLastOf.IMAGES
+    use_regex: bool = False
+    delete_untagged: bool = False
+    include_locked: bool = False
+    used_within: timedelta | None = None
+    probation: timedelta | None = None
+    shard: Shard = WHOLE
+
+
+def describe_duration(duration: timedelta) -> str:
+    """
+    The shortest form that the options accept: `30d`, `12h`, `2d3h`.
+
+    >>> describe_duration(timedelta(days=2, hours=3))
+    '2d3h'
+    """
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0d"
+
+
+def day(moment: date, now: datetime) -> str:
+    """
+    A day, with the year if it is not that of `now`.
+
+    >>> day(datetime(2026, 11, 19), datetime(2026, 11, 12)), day(datetime(2027, 1, 2), datetime(2026, 11, 12))
+    ('19 Nov', '2 Jan 2027')
+    """
+    year = "" if moment.year == now.year else f" {moment.year}"
+    return f"{moment.day} {_MONTHS[moment.month - 1]}{year}"
