@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from acr_cleanup.concurrency import gather
@@ -25,7 +25,7 @@ from acr_cleanup.core.steps import DeleteManifest, Step
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.stages.attempt import ApplyContext
-from acr_cleanup.stages.read_repository import decide_repository, read_repository
+from acr_cleanup.stages.read_repository import DecidedRepository, decide_repository, off_loop, read_repository
 
 LARGE = 1000
 """
@@ -128,22 +128,25 @@ class Looks:
         inventory = await self._without_gone(inventory, steps)
         evidence = Evidence(inventory, usage, plan.policy, plan.created_at)
         decided = await decide_repository(evidence, context.untagged_expire)
-        reasons = ManifestReasons(decided.evidence, decided.plan)
-        confirmed = confirm(
-            steps,
-            decided.plan,
-            inventory,
-            lambda digest: reasons.decision_on(digest).reasons,
-            earlier=self.planned,
-        )
         context.on_inventory(inventory, usage)
+        return await off_loop(inventory, partial(self._compared, decided, steps, rest, now))
+
+    def _compared(
+        self, decided: DecidedRepository, steps: Sequence[Step], rest: Sequence[Step], now: datetime | None
+    ) -> tuple[Confirmed, Sequence[Step]]:
+        """The steps as a new decision shows them. `now`: when its look began, by the registry's clock."""
+        evidence, plan = decided.evidence, decided.plan
+        inventory, reasons = evidence.inventory, ManifestReasons(evidence, plan)
+        confirmed = confirm(
+            steps, plan, inventory, lambda digest: reasons.decision_on(digest).reasons, earlier=self.planned
+        )
         if now is not None and max(len(inventory.tags), len(inventory.manifests)) > LARGE:
-            compared = tuple(still_planned(rest, decided.plan, inventory, self.planned))
+            compared = tuple(still_planned(rest, plan, inventory, self.planned))
             alone = independent((*confirmed.steps, *(deletion or step for step, deletion in compared)))
             covered = [deletion for _, deletion in compared if deletion is not None and deletion.digest in alone]
             covered += [step for step in confirmed.steps if isinstance(step, DeleteManifest) and step.digest in alone]
-            self._standing = StandingDecision.of(inventory, covered, plan.policy, now - MARGIN)
-            self._usage = usage
+            self._standing = StandingDecision.of(inventory, covered, evidence.policy, now - MARGIN)
+            self._usage = evidence.usage
             rest = [deletion if deletion is not None and self.covers(step) else step for step, deletion in compared]
         return confirmed, rest
 

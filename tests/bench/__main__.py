@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, image, ledger, mentions, registry, services, size, starting
+from tests.bench import clusters, image, ledger, mentions, one_repository, registry, services, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -19,6 +19,7 @@ SECTIONS = {
     "Other services of Azure": services.many_services,
     "Requests": registry.requests,
     "Distance": registry.distance,
+    "One repository": one_repository.one_repository,
     "Rate": registry.rate,
     "Size": size.size,
     "Ledger": ledger.ledger,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
+from acr_cleanup.core.plan import RepositoryPlan
+from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.errors import RegistryError
-from acr_cleanup.stages import looks
+from acr_cleanup.stages import looks, read_repository
 from tests.helpers.apply_runs import apply_plan, kinds, planned, set_bound, tag_kinds
 from tests.helpers.fake_registry import FakeRegistry
 from tests.helpers.generated_inventories import NOW, d, image, index, inventory, tag, usage, use
@@ -171,6 +175,22 @@ def test_age_of_a_look_counts_from_its_first_request(
     registry.before_read = registry.before_change = be_slow
     run_in_virtual_time(lambda: apply_plan(planned(registry.inventory), registry, time_limit=500))
     assert looked(registry)[: starts + 2] == ["list", *["delete"] * starts, *["list"] * (starts < 3)]
+
+
+async def test_large_repository_is_decided_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its decision takes seconds: signals and other repositories must not wait for it."""
+    threads: set[int] = set()
+
+    def plan(*args: Any, **options: Any) -> RepositoryPlan:
+        threads.add(threading.get_ident())
+        return plan_repository(*args, **options)
+
+    monkeypatch.setattr(read_repository, "plan_repository", plan)
+    monkeypatch.setattr(read_repository, "MANY_TAGS", 1)
+    registry = large(2)
+    await apply_plan(planned(registry.inventory), registry)
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_look_that_takes_longer_than_it_stays_fresh_allows_some_deletions() -> None:
