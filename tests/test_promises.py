@@ -304,3 +304,14 @@ def test_11_what_goes_with_ours_is_ours(shop: Shop) -> None:
     assert ran.report["counts"]["deleted_manifests"] == len(deleted)
     entries = read_journal(shop.folder / "report" / "journal.jsonl").deletions
     assert {entry.digest for entry in entries if entry.document is not None} == deleted
+
+
+def test_12_evidence_only_adds_up(shop: Shop) -> None:
+    """What the log of the registry shows stays. A log that is not whole refuses the run."""
+    logs, now = shop.world.logs, shop.world.clock()
+    logs.enable()
+    logs.write("Pull", now - timedelta(days=10), "web", "0")
+    assert (shop.apply(**{"pulled-within": "60d"}).code, shop.tags) == (3, {"0", "1", "2"})
+    logs.write("Push", now - OLD, "web", "0")
+    assert shop.apply(**{"pulled-within": "60d"}).deleted == {"web:1"}
+    assert shop.apply().deleted == {"web:0"}

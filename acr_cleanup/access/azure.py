@@ -28,6 +28,7 @@ class Azure:
     trust: CA files (or folders) trusted in addition to the system's, for clients that build their
         own TLS context.
     proxy_for: returns the proxy of the environment for a URL.
+    log_analytics: the URL of Log Analytics, which is also the audience of its tokens.
     """
 
     credential: AsyncTokenCredential
@@ -36,6 +37,7 @@ class Azure:
     resource_manager_scope: str | None = None
     trust: tuple[Path, ...] = ()
     proxy_for: Callable[[str], str | None] = lambda _: None
+    log_analytics: str = ""
 
     @classmethod
     def of(cls, cloud: Cloud, network: Network, credential: AsyncTokenCredential) -> Azure:
@@ -47,4 +49,5 @@ class Azure:
             resource_manager_scope=cloud.resource_manager_scope,
             trust=network.ca_files,
             proxy_for=network.proxy_for,
+            log_analytics=cloud.log_analytics,
         )

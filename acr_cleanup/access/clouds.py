@@ -23,6 +23,7 @@ class Cloud:
     resource_manager_audience: the audience of tokens for ARM. In some clouds it differs from the
         endpoint.
     registry_suffix: the domain that completes the name of a registry.
+    log_analytics: the endpoint for queries of logs; also the audience of its tokens.
     audience: the audience of tokens for the registry.
     federation_audience: the audience that federated credentials of this cloud expect by default.
     """
@@ -31,6 +32,7 @@ class Cloud:
     resource_manager: str
     resource_manager_audience: str
     registry_suffix: str
+    log_analytics: str = "https://api.loganalytics.io"
     audience: str = REGISTRY_AUDIENCE
     federation_audience: str = FEDERATION_AUDIENCE
 
@@ -58,6 +60,7 @@ CLOUDS: Mapping[str, Cloud] = {
         resource_manager="https://management.usgovcloudapi.net",
         resource_manager_audience="https://management.core.usgovcloudapi.net",
         registry_suffix="azurecr.us",
+        log_analytics="https://api.loganalytics.us",
         federation_audience="api://AzureADTokenExchangeUSGov",
     ),
     "azurechinacloud": Cloud(
@@ -65,6 +68,7 @@ CLOUDS: Mapping[str, Cloud] = {
         resource_manager="https://management.chinacloudapi.cn",
         resource_manager_audience="https://management.chinacloudapi.cn",
         registry_suffix="azurecr.cn",
+        log_analytics="https://api.loganalytics.azure.cn",
         federation_audience="api://AzureADTokenExchangeChina",
     ),
 }

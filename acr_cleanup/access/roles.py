@@ -14,6 +14,8 @@ from enum import StrEnum
 REGISTRIES = "Microsoft.ContainerRegistry/registries"
 MANAGED_CLUSTERS = "Microsoft.ContainerService/managedClusters"
 
+LOG_EVENTS = "Microsoft.Insights/logs/ContainerRegistryRepositoryEvents"
+READ_LOG_SETTINGS = "Microsoft.Insights/diagnosticSettings/read"
 READ_CLUSTERS = f"{MANAGED_CLUSTERS}/read"
 RUN_COMMAND = f"{MANAGED_CLUSTERS}/runcommand/action"
 COMMAND_RESULTS = f"{MANAGED_CLUSTERS}/commandResults/read"
@@ -95,6 +97,9 @@ OBJECTS = Role(
 OBJECTS_AND_SECRETS = Role(OBJECTS.name, description=OBJECTS.description, data_actions=(READ_OBJECTS,))
 """For Helm's history. Azure cannot limit the right to Helm's Secrets."""
 
+LOG_READER = Role("Log Analytics Reader", "73c42c96-874c-492b-b04d-ab87d138a893", includes=frozenset({READER.name}))
+"""Like Reader, it has `*/read`."""
+
 
 class Command(StrEnum):
     """The commands that need rights, by their names on the command line."""
@@ -173,6 +178,18 @@ POLICIES = Right(
     (f"{REGISTRIES}/read",),
     (f"{REGISTRIES}/read",),
 )
+PULL_LOG = Right(
+    "Read its pulls (`pulled-within`) and its diagnostic settings.",
+    frozenset({PLAN, APPLY, EXPLAIN}),
+    LOG_READER,
+    LOG_READER,
+    (f"{LOG_EVENTS}/read", READ_LOG_SETTINGS),
+    (f"{LOG_EVENTS}/read", READ_LOG_SETTINGS),
+)
+"""
+In the context of the registry. If the workspace counts only rights on itself, the role is needed there:
+https://learn.microsoft.com/azure/azure-monitor/logs/manage-access
+"""
 DELETE = Right(
     "Delete tags and manifests.",
     frozenset({APPLY}),
@@ -205,7 +222,7 @@ UNDELETE = Right(
     SOFT_DELETE.actions,
     SOFT_DELETE.actions,
 )
-REGISTRY_RIGHTS = (READ, CATALOG, POLICIES, DELETE, CHANGE_LOCKS, PUSH, UNDELETE)
+REGISTRY_RIGHTS = (READ, CATALOG, POLICIES, PULL_LOG, DELETE, CHANGE_LOCKS, PUSH, UNDELETE)
 
 # -- clusters --------------------------------------------------------------------------------------
 

@@ -13,11 +13,12 @@ from enum import StrEnum
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.named import digests_in_use, named_digests
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import Reason, digests_in_use, reasons_to_keep
+from acr_cleanup.core.removal import Reason, reasons_to_keep
 from acr_cleanup.core.retention import Scope
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
@@ -133,10 +134,12 @@ def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
         replace(scan, uses=tuple(use for use in scan.uses if use.reference.repository == name and use not in excluded))
         for scan in evidence.usage.scans
     )
-    usage = replace(UsageIndex.of(scans, evidence.usage.read_at), history=evidence.usage.history)
+    usage = UsageIndex.of(scans, evidence.usage.read_at, pulls=evidence.usage.pulls)
+    usage = replace(usage, history=evidence.usage.history)
     # A used digest is read because it is used. Without the use it would not be read, so it must not
     # count as unreadable.
-    return replace(evidence, inventory=evidence.inventory.used_by(usage.digests(name)), usage=usage)
+    unused = replace(evidence, usage=usage)
+    return replace(unused, inventory=evidence.inventory.used_by(named_digests(unused)))
 
 
 def explain_tag(evidence: Evidence, name: str) -> Explanation:

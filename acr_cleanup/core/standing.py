@@ -12,7 +12,7 @@ to the relatives of the locked manifest. Only steps without relatives are theref
 a standing decision (`independent`); the others wait for a full look.
 
 The decision stands if no step depends on a change. It is not made again: whatever is in doubt needs
-a full look. docs/decisions/0012 says what that leaves open.
+a full look. docs/decisions/0014 says what that leaves open.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class StandingDecision:
     ) -> StandingDecision:
         """The decision from which these independent deletions were confirmed."""
         recent = {tag.name: tag.digest for tag in inventory.tags if tag.updated_at is None or tag.updated_at >= since}
-        keeps_newest = policy.keep_last > 0
+        keeps_newest = policy.keep_last > 0 or any(rule.keep_last > 0 for rule in policy.rules)
         subjects = frozenset(inventory.referrers_of)
         names, digests = set(inventory.names), set(inventory.manifests)
         standing = cls(since, keeps_newest, names, digests, recent, subjects)

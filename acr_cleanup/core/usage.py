@@ -18,6 +18,7 @@ from acr_cleanup.core.mentions import (
     RepositoryMentions,
     merged,
 )
+from acr_cleanup.core.pulls import NO_PULLS, PullLog
 from acr_cleanup.core.references import Digest, ImageReference
 from acr_cleanup.core.workload import Workload
 
@@ -127,6 +128,26 @@ class ClusterScan:
         return replace(self, blockers=rest, waived=(*self.waived, *waived), notes=(*self.notes, *notes))
 
 
+WORKLOAD_KINDS = (
+    "pods",
+    "replicationcontrollers",
+    "podtemplates",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "controllerrevisions.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+)
+"""The built-in kinds that run or start pods: without one of them, most of what is in use is not seen."""
+
+
+def is_workload_kind(written: str) -> bool:
+    """Does this name a built-in kind that runs or starts pods?"""
+    return any(_is_kind(written, kind) for kind in WORKLOAD_KINDS)
+
+
 def _is_kind(written: str, kind: str) -> bool:
     """
     Does this name the kind, in one of the ways of kubectl?
@@ -200,11 +221,18 @@ class UsageIndex:
     repositories: frozenset[str] = field(compare=False)
     running: frozenset[str] = field(compare=False)
     outside: Outside = field(default_factory=Outside)
+    pulls: PullLog = NO_PULLS
     history: History = field(default_factory=NoHistory, repr=False, compare=False)
     _mentions: dict[str, tuple[object, RepositoryMentions]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, scans: Iterable[ClusterScan], read_at: datetime, outside: Outside | None = None) -> UsageIndex:
+    def of(
+        cls,
+        scans: Iterable[ClusterScan],
+        read_at: datetime,
+        outside: Outside | None = None,
+        pulls: PullLog = NO_PULLS,
+    ) -> UsageIndex:
         """Index the uses of all scans. No decision depends on the order of scans and uses."""
         scans = tuple(sorted(scans, key=lambda scan: scan.cluster))
         by_tag: _Grouped[str] = defaultdict(lambda: defaultdict(list))
@@ -231,6 +259,7 @@ class UsageIndex:
             ),
             running=frozenset(use.reference.repository for use in uses if use.running),
             outside=outside or Outside(),
+            pulls=pulls,
         )
 
     @property
@@ -239,20 +268,23 @@ class UsageIndex:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One sentence for each waived kind and for each note on a cluster."""
+        """One sentence for each waived kind and for each note on a cluster, `dangers` among them."""
         of_clusters = (
             warning
             for scan in self.scans
             for warning in (
-                *(
-                    f"{scan.cluster}: {waived.kind} is waived ({waived.call}: {waived.seen.rstrip('.')}). "
-                    "Images used only by these objects count as unused."
-                    for waived in scan.waived
-                ),
+                *(_waived(scan, blocker) for blocker in scan.waived),
                 *(f"{scan.cluster}: {note}" for note in scan.notes),
             )
         )
         return (*of_clusters, *self.outside.warnings)
+
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        """One sentence for each waived kind that runs or starts pods."""
+        return tuple(
+            _waived(scan, blocker) for scan in self.scans for blocker in scan.waived if is_workload_kind(blocker.kind)
+        )
 
     def of_tag(self, repository: str, tag: str) -> tuple[ImageUse, ...]:
         """The uses that name this tag."""
@@ -289,6 +321,13 @@ class UsageIndex:
     def digests(self, repository: str) -> frozenset[Digest]:
         """Every digest of this repository that a use names."""
         return frozenset(self._by_digest.get(repository, ()))
+
+
+def _waived(scan: ClusterScan, blocker: Blocker) -> str:
+    return (
+        f"{scan.cluster}: {blocker.kind} is waived ({blocker.call}: {blocker.seen.rstrip('.')}). "
+        "Images used only by these objects count as unused."
+    )
 
 
 _REPOSITORIES_HELD = 32

@@ -19,6 +19,7 @@ from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.kubeconfig import kubeconfig
 from acr_cleanup.emulator.kubernetes.run_command import CommandResult, run_command
 from acr_cleanup.emulator.kubernetes.state import Auth, ClusterState
+from acr_cleanup.emulator.log_analytics import describe_logs
 from acr_cleanup.emulator.roles import CLUSTERS, REGISTRIES
 from acr_cleanup.emulator.services_api import ServiceApi
 from acr_cleanup.emulator.tokens import read_claims
@@ -118,7 +119,8 @@ class ResourceManager:
         if low[2:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
             return self._reply({"value": self._permissions(claims, subscription)})
         registries = ["providers", "microsoft.containerregistry", "registries"]
-        if (body := self._services.answer(request, claims)) is not None:
+        body = describe_logs(self._world, request, claims) or self._services.answer(request, claims)
+        if body is not None:
             return self._reply(body)
         if low[2:3] == ["resourcegroups"] and low[4:7] == registries and request.method == "GET":
             self._check_group(subscription, parts[3])

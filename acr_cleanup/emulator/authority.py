@@ -26,6 +26,7 @@ RESOURCE_MANAGER_HOSTS = (
     "management.chinacloudapi.cn",
 )
 RESOURCE_MANAGER = f"https://{RESOURCE_MANAGER_HOSTS[0]}"
+LOG_HOSTS = ("api.loganalytics.io", "api.loganalytics.us", "api.loganalytics.azure.cn")
 # In each cloud, the audience of the resource manager has two spellings.
 RESOURCE_MANAGER_AUDIENCES = frozenset(
     {f"https://{host}" for host in RESOURCE_MANAGER_HOSTS}
@@ -46,6 +47,8 @@ class Authority:
         self.issued_keys: list[str] = []
         # The URL of the emulated resource manager: one more name of its audience.
         self.resource_manager = ""
+        # The URL of the emulated Log Analytics, which is the audience of its tokens.
+        self.log_analytics = ""
         self._directory = directory
 
     @functools.cached_property

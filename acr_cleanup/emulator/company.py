@@ -15,6 +15,8 @@ from acr_cleanup.emulator.world import World
 MIB = 1024 * 1024
 PINNED = "1.6.20"
 """The release of payments/ledger that production pins by digest. It is signed."""
+PULLED = "3.8.31"
+"""The release of shop/cart that a build agent outside of the clusters pulls."""
 NIGHTLY = "nightly-export"
 """A pod that runs at night only. No run sees it by day."""
 
@@ -26,7 +28,8 @@ def contoso() -> World:
     It has every case that a cleaner can get wrong: images for two architectures, aliases, a
     signature, a locked tag, a CronJob without a running Job, a Deployment scaled to zero, rollback
     targets, a pinned digest, a repository that no cluster runs, and services of Azure beside the
-    clusters: a Container App, a stopped container group and a staging slot.
+    clusters: a Container App, a stopped container group and a staging slot. The log of the registry
+    has what a build agent outside of all of these pulls.
     """
     world = World(face="proxy")
     _fill_registry(world.registry)
@@ -36,6 +39,7 @@ def contoso() -> World:
     _fill_staging(staging, world.registry)
     world.clusters = {"production": production, "staging": staging}
     _fill_services(world.services, world.registry)
+    _fill_logs(world)
     return world
 
 
@@ -120,6 +124,24 @@ def _fill_services(services: ServicesState, registry: RegistryState) -> None:
     services.container_group("month-end", registry.image("batch/jobs", "2026.6"), state="Stopped")
     site = services.site("contoso-shop", f"DOCKER|{registry.image('shop/web', '2.14.78')}")
     services.slot(site, "staging", f"DOCKER|{registry.image('shop/web', '2.14.60')}")
+
+
+def _fill_logs(world: World) -> None:
+    """Half a year of pulls: by the nodes of the clusters, a build agent, and a scanner that pulls everything."""
+    logs, registry, now = world.logs, world.registry, world.clock()
+    logs.enable()
+    nodes = {"Identity": "7c1e0f52-0000-4000-8000-00000000a001"}
+    agent = {"Identity": "b81d3a90-0000-4000-8000-00000000a002", "UserAgent": "docker/27.3.1 go/go1.22.7"}
+    scanner = {"Identity": "e5092c44-0000-4000-8000-00000000a003", "UserAgent": "trivy/0.57"}
+    cart = registry.repositories["shop/cart"].tags[PULLED].digest
+    for days in range(180, 0, -1):
+        at = now - timedelta(days=days)
+        logs.write("Pull", at, "shop/web", "2.14.78", _digest(registry, "shop/web", "2.14.78"), **nodes)
+        if days % 7 == 0:
+            logs.write("Pull", at, "shop/cart", PULLED, cart, **agent)
+    for name, repository in registry.repositories.items():
+        for tag in repository.tags.values():
+            logs.write("Pull", now - timedelta(days=2), name, tag.name, tag.digest, **scanner)
 
 
 def _fill_staging(cluster: ClusterState, registry: RegistryState) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from acr_cleanup.emulator.authority import RESOURCE_MANAGER, Authority
+from acr_cleanup.emulator.authority import LOG_HOSTS, RESOURCE_MANAGER, Authority
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP
 from acr_cleanup.emulator.tokens import TokenSigner, read_claims
 from acr_cleanup.emulator.world import GITHUB_ISSUER, PIPELINES_ISSUER, Directory, World
@@ -182,6 +182,8 @@ class _Entra:
             self._world.registry.audience.rstrip("/"),
             RESOURCE_MANAGER,
             AKS_SERVER_APP,
+            self._authority.log_analytics,
+            *(f"https://{host}" for host in LOG_HOSTS),
         }
         canonical = self._authority.canonical_audience(audience)
         for part, code in self._world.directory.refused_audiences.items():

@@ -17,7 +17,7 @@ class Fault:
     """
     A failure of the requests that it matches.
 
-    A request matches by `service` ("acr", "entra", "oidc", "arm", "kubernetes/<cluster>"),
+    A request matches by `service` ("acr", "entra", "oidc", "arm", "logs", "kubernetes/<cluster>"),
     `method`, a regex in the decoded `path` and a regex in the raw `query`. None matches every
     request. The first `after` matches are not hit; the next `times` are (None: all further
     matches). If several faults match, the first that is not exhausted hits the request. A fault

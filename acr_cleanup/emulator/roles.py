@@ -15,6 +15,8 @@ from functools import lru_cache
 
 REGISTRIES = "Microsoft.ContainerRegistry/registries"
 CLUSTERS = "Microsoft.ContainerService/managedClusters"
+WORKSPACES = "Microsoft.OperationalInsights/workspaces"
+LOG_TABLES = "Microsoft.Insights/logs"
 EVERYWHERE = "/"
 
 
@@ -47,6 +49,12 @@ BUILT_IN = {
         ),
         # `*/read` includes `registries/pull/read`: Reader can pull, as documented.
         RoleDefinition("Reader", "acdd72a7-3385-48ef-bd42-f606fba81ae7", ("*/read",)),
+        RoleDefinition(
+            "Log Analytics Reader",
+            "73c42c96-874c-492b-b04d-ab87d138a893",
+            ("*/read", f"{WORKSPACES}/analytics/query/action", f"{WORKSPACES}/search/action", "Microsoft.Support/*"),
+            (f"{WORKSPACES}/sharedKeys/read",),
+        ),
         RoleDefinition("AcrPull", "7f951dda-4ed3-4680-a7ca-43fe172d538d", (f"{REGISTRIES}/pull/read",)),
         RoleDefinition(
             "AcrPush",

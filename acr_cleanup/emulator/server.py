@@ -14,10 +14,11 @@ from typing import Any, Self
 from aiohttp import web
 
 from acr_cleanup.emulator.arm import arm_app
-from acr_cleanup.emulator.authority import AUTHORITY_HOSTS, RESOURCE_MANAGER_HOSTS, Authority
+from acr_cleanup.emulator.authority import AUTHORITY_HOSTS, LOG_HOSTS, RESOURCE_MANAGER_HOSTS, Authority
 from acr_cleanup.emulator.entra import entra_app, oidc_app
 from acr_cleanup.emulator.kubernetes.api import kubernetes_app
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.log_analytics import log_analytics_app
 from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.proxy import ConnectProxy
 from acr_cleanup.emulator.registry.api import acr_app
@@ -25,6 +26,8 @@ from acr_cleanup.emulator.world import Face, World
 
 # The names of the issuers of ID tokens: GitHub, Azure Pipelines.
 OIDC_HOSTS = ("vstoken.actions.githubusercontent.com", "dev.azure.com")
+
+_HOSTS = {"entra": AUTHORITY_HOSTS, "arm": RESOURCE_MANAGER_HOSTS, "oidc": OIDC_HOSTS, "logs": LOG_HOSTS}
 
 
 class Emulator:
@@ -42,6 +45,7 @@ class Emulator:
         self.registry_url = ""
         self.authority_url = ""
         self.resource_manager = ""
+        self.log_analytics = ""
         self.oidc_url = ""
         self.proxy_url = ""
         self.ca_file = ""
@@ -62,6 +66,7 @@ class Emulator:
         self.oidc_url = f"https://localhost:{ports['oidc']}"
         self.resource_manager = f"https://localhost:{ports['arm']}"
         self.authority.resource_manager = self.resource_manager
+        self.log_analytics = self.authority.log_analytics = f"https://localhost:{ports['logs']}"
         self._proxy = ConnectProxy(self.world, self.port_of_host)
         self.proxy_url = f"http://127.0.0.1:{await self._proxy.start()}"
         if self.world.face == "direct":
@@ -102,7 +107,7 @@ class Emulator:
         host = host.lower().rstrip(".")
         if host in self.registry_hosts():
             return self._ports["acr"]
-        for names, service in ((AUTHORITY_HOSTS, "entra"), (RESOURCE_MANAGER_HOSTS, "arm"), (OIDC_HOSTS, "oidc")):
+        for service, names in _HOSTS.items():
             if host in names:
                 return self._ports[service]
         for cluster in list(self.world.clusters.values()):
@@ -145,6 +150,7 @@ class Emulator:
             config["cloud"] = {
                 "authority": self.authority_url,
                 "resource_manager": self.resource_manager,
+                "log_analytics": self.log_analytics,
                 "audience": registry.audience,
             }
         return config
@@ -189,6 +195,7 @@ class Emulator:
         self._serve("acr", acr_app(world, authority))
         self._serve("entra", entra_app(world, authority))
         self._serve("oidc", oidc_app(world.directory, authority.signer))
+        self._serve("logs", log_analytics_app(world, authority))
         self._serve("arm", arm_app(world, authority, self.kubernetes_url))
         return self._ports
 
@@ -247,7 +254,6 @@ class Emulator:
 
     def _base_names(self) -> Iterator[str]:
         yield from ("localhost", "127.0.0.1")
-        yield from AUTHORITY_HOSTS
-        yield from RESOURCE_MANAGER_HOSTS
-        yield from OIDC_HOSTS
+        for names in _HOSTS.values():
+            yield from names
         yield from sorted(self.registry_hosts())

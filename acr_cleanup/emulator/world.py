@@ -10,6 +10,7 @@ from typing import Literal
 
 from acr_cleanup.emulator.faults import Budget, Fault
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.logs import LogsState
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.emulator.requests import RequestRecord
 from acr_cleanup.emulator.roles import AccessControl
@@ -80,6 +81,7 @@ class World:
     directory: Directory = field(default_factory=Directory)
     access: AccessControl = field(default_factory=AccessControl)
     services: ServicesState = field(default_factory=ServicesState)
+    logs: LogsState = field(default_factory=LogsState)
     faults: list[Fault] = field(default_factory=list)
     # By rate category (see faults.py). A category without a budget has no limit.
     budgets: dict[str, Budget] = field(default_factory=dict)

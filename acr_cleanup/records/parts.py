@@ -8,8 +8,12 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from acr_cleanup.core.keep_list import KeepEntry
+from acr_cleanup.core.left_out import WhyLeftOut
+from acr_cleanup.core.pulls import PullLog
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc
@@ -39,6 +43,38 @@ class SchemaVersion(msgspec.Struct):
 
     schema_version: int
     tool_version: str = ""
+
+
+class RecordedKeepEntry(msgspec.Struct):
+    """An entry of the keep list."""
+
+    image: str
+    """The globs of the repository, the tag and the digest, as in the configuration."""
+    reason: str = ""
+    owner: str = ""
+    until: str | None = None
+    """The last day on which it keeps anything, in UTC; null if it has no end."""
+
+    @classmethod
+    def of(cls, entry: KeepEntry) -> Self:
+        return cls(entry.image, entry.reason, entry.owner, entry.until.isoformat() if entry.until else None)
+
+
+class RecordedRule(msgspec.Struct):
+    """A rule of the policy. The first rule that matches a tag governs it."""
+
+    name: str
+    repositories: list[str]
+    tags: list[str]
+    older_than: str
+    keep_last: Count
+    keep_last_by: str
+    keep: bool
+    """True if every tag that it governs is kept."""
+
+    @classmethod
+    def of(cls, rule: PolicyRule) -> Self:
+        return cls(*(_recorded(getattr(rule, name)) for name in cls.__struct_fields__))
 
 
 class RecordedPolicy(msgspec.Struct):
@@ -73,11 +109,17 @@ class RecordedPolicy(msgspec.Struct):
     """How long a tag must have been a candidate before it is deleted, if set."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
     """What keep_last counts. Documents without this member counted tags."""
+    pulled_within: str | UnsetType = UNSET
+    """What the log shows as pulled in this time was kept, if it was read."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
     """
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole
     registry.
     """
+    keep: list[RecordedKeepEntry] = []
+    """The keep list."""
+    rules: list[RecordedRule] = []
+    """The rules, in order. The other members are the last rule, for the tags that no rule matches."""
 
     @classmethod
     def of(cls, policy: RetentionPolicy) -> RecordedPolicy:
@@ -92,11 +134,30 @@ def _recorded(value: object) -> Any:
         case bool() | int():
             return value
         case tuple():
-            return [str(item) for item in value]
+            return [_recorded_item(item) for item in value]
         case timedelta():
             return describe_duration(value)
         case _:
             return str(value)
+
+
+def _recorded_item(item: object) -> Any:
+    match item:
+        case KeepEntry():
+            return RecordedKeepEntry.of(item)
+        case PolicyRule():
+            return RecordedRule.of(item)
+        case _:
+            return str(item)
+
+
+class LeftOutRepositories(msgspec.Struct):
+    """Repositories of the registry that the plan left out for one reason. All their tags are kept."""
+
+    reason: Annotated[str, Meta(extra_json_schema={"enum": [*WhyLeftOut]})]
+    number: Count
+    examples: list[str]
+    """The first of them, by name."""
 
 
 class RecordedBlocker(msgspec.Struct):
@@ -123,6 +184,34 @@ class RecordedBlocker(msgspec.Struct):
     @property
     def value(self) -> Blocker:
         return Blocker(self.where, self.call, self.seen, self.remedy, self.kind or "")
+
+
+class CountedPulls(msgspec.Struct):
+    """How many pulls of the log someone made."""
+
+    who: str
+    """The identity, shortened, and the user agent."""
+    pulls: Count
+
+
+class RecordedPullLog(msgspec.Struct):
+    """What the log of the registry shows. Images that were pulled are kept."""
+
+    since: Moment
+    """Earlier pulls do not count."""
+    reaches_back_to: Moment | None
+    """The oldest row of the log; null if it is not known."""
+    counted: list[CountedPulls]
+    ignored: list[CountedPulls]
+    """Pulls by this tool, and by those that the configuration ignores."""
+
+    @classmethod
+    def of(cls, log: PullLog) -> Self | None:
+        """None if the log was not read."""
+        if log.since is None:
+            return None
+        counted, ignored = ([CountedPulls(*row) for row in rows] for rows in (log.counted, log.ignored))
+        return cls(log.since, log.reaches_back_to, counted, ignored)
 
 
 def utc(moment: datetime | None) -> datetime | None:

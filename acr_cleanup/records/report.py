@@ -26,12 +26,14 @@ from acr_cleanup.records.parts import (
     Access,
     Count,
     Hash,
+    LeftOutRepositories,
     LoginServer,
     Moment,
     ObjectCount,
     Pushed,
     RecordedBlocker,
     RecordedPolicy,
+    RecordedPullLog,
     SchemaVersion,
     ShownDigest,
     ToolVersion,
@@ -122,6 +124,8 @@ class TagDecision(msgspec.Struct, frozen=True):
     decision: Literal["keep", "delete"]
     reasons: list[TagReason]
     """Every reason to keep the tag, strongest first; empty if it is to be deleted."""
+    governed_by: str = ""
+    """The name of the rule in `policy.rules` that governs the tag; empty for the top-level options."""
 
     def value(self, repository: str) -> Decision:
         """The decision as a value of the core. Reports of later versions may have further rules."""
@@ -129,7 +133,7 @@ class TagDecision(msgspec.Struct, frozen=True):
             KeepReason(cast("Rule", reason.rule), reason.detail, tuple(use.value(repository) for use in reason.uses))
             for reason in self.reasons
         )
-        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons))
+        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons), self.governed_by)
 
 
 class UntaggedDecision(msgspec.Struct, frozen=True):
@@ -352,6 +356,10 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    left_out: list[LeftOutRepositories] | None = None
+    """The repositories that the plan left out; null if the registry does not list its repositories."""
+    pull_log: RecordedPullLog | None = None
+    """null if the log was not read."""
     probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
     """What is on probation, by day, if anything is."""
     may_pull: list[OtherPuller] = []

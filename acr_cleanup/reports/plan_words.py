@@ -18,6 +18,7 @@ from acr_cleanup.core.plan_warnings import (
 )
 from acr_cleanup.core.references import short
 from acr_cleanup.core.retention import RetentionPolicy, describe_duration
+from acr_cleanup.reports.policy_words import rule_text
 
 _CHECK_FIRST = (
     "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
@@ -37,6 +38,9 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
+        **({"keep": ", ".join(entry.image for entry in policy.keep)} if policy.keep else {}),
+        **({"rules": "; ".join(f"{rule.name}: {rule_text(rule)}" for rule in policy.rules)} if policy.rules else {}),
+        **({"pulled-within": describe_duration(policy.pulled_within)} if policy.pulled_within else {}),
         **({"used-within": describe_duration(policy.used_within)} if policy.used_within else {}),
         **({"probation": describe_duration(policy.probation)} if policy.probation else {}),
         **({"use-regex": "true"} if policy.use_regex else {}),

@@ -20,7 +20,10 @@ from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.policy_sentence import policy_sentence
-from acr_cleanup.reports.rows import MAY_PULL, MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
+from acr_cleanup.reports.policy_tables import rule_blocks, scope_line
+from acr_cleanup.reports.policy_words import by_rule
+from acr_cleanup.reports.pullers import PullerTable, puller_tables
+from acr_cleanup.reports.rows import MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import by_digest, users
@@ -87,6 +90,7 @@ class TextReport(TextPage):
         yield from section(self._problems(view))
         yield from section(self._totals(view))
         yield from section(self._table(view))
+        yield from section(rule_blocks(self.result.plan))
         if self.details:
             shown = view.readable[: self.repositories]
             if shown:
@@ -103,7 +107,8 @@ class TextReport(TextPage):
         yield from section(self._others())
         yield from section(self._missing(view))
         yield from section(self._warnings(view))
-        yield from section(self._may_pull())
+        for table in puller_tables(self.result.plan.usage):
+            yield from section(self._pullers(table))
         yield from section(self._next(view))
 
     def _problems(self, view: View) -> Iterator[Block]:
@@ -143,6 +148,8 @@ class TextReport(TextPage):
         total, result = view.total, self.result
         if total.tags:
             yield fact("Kept", f"{total.kept:,} of {words.count(total.tags, 'tag')}, {total.in_use:,} of them in use")
+        if line := scope_line(result.plan):
+            yield fact("Scope", f"{words.plain(line, 600)}.")
         labels = {False: "Clusters", True: "Services"}
         for scan in sorted(result.plan.usage.scans, key=lambda scan: scan.is_service):
             access = f" ({words.plain(scan.access)})" if scan.access and not scan.is_service else ""
@@ -156,7 +163,7 @@ class TextReport(TextPage):
             yield fact("Check", view.verification)
         if view.size_note:
             yield fact("Sizes", view.size_note)
-        if result.undo:
+        if result.undo and not result.final:
             yield fact("Undo", words.plain(result.undo, 1000))
         if result.ledger:
             yield fact("Ledger", result.ledger)
@@ -203,8 +210,10 @@ class TextReport(TextPage):
                 else ""
             )
             yield Line((("would delete", "bold yellow"), (f" ({len(gone):,}{remark})", "")), 2)
-            items = ((decision.tag.name, _age(decision.tag.updated_at, now)) for decision in gone)
-            yield self._names(items, len(gone), self.gone)
+            for says, decisions in by_rule(self.result.plan.policy, gone):
+                yield from [Line(((words.plain(says), "dim"),), 4)] if says else []
+                items = ((decision.tag.name, _age(decision.tag.updated_at, now)) for decision in decisions)
+                yield self._names(items, len(decisions), self.gone)
         for group in view.kept(repository):
             yield Line((("kept", "green"), (f": {words.plain(group.title)} ({len(group.tags):,})", "")), 2)
             if group.rule is Rule.IN_USE:
@@ -254,14 +263,11 @@ class TextReport(TextPage):
         shown = tuple((words.name(name), remark) for (name, remark), _ in zip(items, range(limit), strict=False))
         return Names(shown, total - len(shown), 4)
 
-    def _may_pull(self) -> Iterator[Block]:
-        pullers = self.result.plan.usage.outside.pullers
-        if pullers:
-            yield heading(MAY_PULL, "bold")
-            shown = pullers[: self.repositories]
-            cells = (tuple(map(words.plain, (puller.name, puller.kind, puller.role))) for puller in shown)
-            yield Grid(tuple(cells), ("Name", "Kind", "Role"), indent=2)
-            yield from self._hidden(len(pullers) - len(shown), "row", 2)
+    def _pullers(self, table: PullerTable) -> Iterator[Block]:
+        yield heading(table.title, "bold")
+        shown = table.rows[: self.repositories]
+        yield Grid(tuple(tuple(map(words.plain, row)) for row in shown), table.columns, indent=2)
+        yield from self._hidden(len(table.rows) - len(shown), "row", 2)
 
     def _locked(self, view: View) -> Iterator[Block]:
         if not view.locked or (view.acted and self.details):
@@ -313,11 +319,16 @@ class TextReport(TextPage):
             yield from self._hidden(len(notes) - self.names, "", 2)
 
     def _warnings(self, view: View) -> Iterator[Block]:
-        if not view.warnings:
+        if not (view.warnings or self.result.final):
             return
         yield heading("Warnings", "bold yellow")
+        if self.result.final:
+            yield Line((("- ", ""), (words.plain(self.result.undo, 600), "yellow")), 2)
         shown = view.warnings[: self.names]
-        yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in shown)
+        yield from (
+            Line((("- ", ""), (words.plain(warning, 600), "bold red" if warning in view.dangers else "")), 2)
+            for warning in shown
+        )
         yield from self._hidden(len(view.warnings) - len(shown), "warning", 2)
 
     def _next(self, view: View) -> Iterator[Block]:

@@ -18,7 +18,16 @@ from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.plan_words import warning_text
-from acr_cleanup.reports.rows import Affected, KeptGroup, KeptTag, Row, group_title, newest_first, untagged_title
+from acr_cleanup.reports.rows import (
+    Affected,
+    KeptGroup,
+    KeptTag,
+    Row,
+    depends_on_rule,
+    group_title,
+    newest_first,
+    untagged_title,
+)
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import used_by
 
@@ -74,6 +83,11 @@ class View:
         proof = self.result.proof
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
+
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        """What the user gave up, and should not: kinds that run or start pods."""
+        return self.result.plan.usage.dangers
 
     @cached_property
     def broken(self) -> tuple[Affected, ...]:
@@ -319,12 +333,15 @@ class View:
         return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
-        """The kept tags, grouped by their strongest reason, in the order of the rules."""
+        """
+        The kept tags, grouped by their strongest reason and by the rule of the policy that it
+        depends on, in the order of both.
+        """
         policy = self.result.plan.policy
-        groups: defaultdict[Rule, list[KeptTag]] = defaultdict(list)
+        groups: defaultdict[tuple[Rule, str], list[KeptTag]] = defaultdict(list)
         for decision in repository.kept:
             first, *others = decision.reasons
-            groups[first.rule].append(
+            groups[first.rule, decision.governed_by if depends_on_rule(first.rule) else ""].append(
                 KeptTag(
                     name=decision.tag.name,
                     digest=decision.tag.digest,
@@ -332,12 +349,16 @@ class View:
                     detail=first.detail,
                     uses=first.uses,
                     also=tuple(reason.rule for reason in others),
+                    governed_by=decision.governed_by,
                 )
             )
+        order = [(entry.id, rule.name) for entry in RULES for rule in (*policy.rules, policy.top)]
         return tuple(
-            KeptGroup(rule, group_title(rule, groups[rule], policy), tuple(newest_first(groups[rule])))
-            for rule in (entry.id for entry in RULES)
-            if groups[rule]
+            KeptGroup(
+                key[0], group_title(key[0], groups[key], policy, policy.rule(key[1])), tuple(newest_first(groups[key]))
+            )
+            for key in order
+            if key in groups
         )
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -23,10 +24,9 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.services.images import Findings, ReadText, read_image
 from acr_cleanup.services.table import CACHE_RULES, REGISTRIES, Child, Item, Note, ServiceType
 
-AT_ONCE = 64
-"""Tasks. `Requests` limits the requests themselves."""
+AT_ONCE = 64  # tasks; `Requests` limits the requests themselves
 _HOST_VARIABLE = re.compile(r"\$(?:Registry\b|\{Registry\})|\{\{\s*\.Run\.Registry\s*\}\}", re.IGNORECASE)
-"""What stands for the host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
+"""The host in scripts of tasks: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml"""
 ReadResource = Callable[["Reader", Resource], Awaitable[Findings]]
 
 
@@ -133,8 +133,9 @@ class Reader:
             host = first(document, item.pair[0])
             text = f"{host.strip().rstrip('/')}/{path}" if isinstance(host, str) and host.strip() else path
             read_image(Place(item.pair[1], "", text), workload, registry, findings)
-        for field_path, text in decoded_fields(resource, item, findings).items():
-            document = {**document, field_path: _HOST_VARIABLE.sub(lambda _: registry.login_server, text)}
+        if item.encoded:
+            document = {**document, **decoded_fields(resource, item, findings)}
+            document = json.loads(_HOST_VARIABLE.sub(lambda _: registry.login_server, json.dumps(document)))
         fields = {use.field for use in findings.uses}
         findings.uses += [use for use in self.search.read_text(document, workload) if use.field not in fields]
         findings.identities |= identities(resource.body)

@@ -2,8 +2,8 @@
 The table of services: types of resources that name images, their lists, and the fields that hold the
 images.
 
-A further service is one more row. Code is needed only if a row cannot describe it.
-Field names are those of the vendor's management SDKs, of the API versions given here.
+A further service is one more row. Field names are those of the vendor's management SDKs, of the API
+versions given here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Note:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """
-    What to read of one resource.
+    The parts of one resource to read.
 
     images: the fields with images. `[]` is a list: `properties.containers[].image`.
     required: without an image, the resource is unreadable.

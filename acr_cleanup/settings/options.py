@@ -26,8 +26,10 @@ from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
     from acr_cleanup.clusters.target import ClusterTarget, Waiver
+    from acr_cleanup.core.keep_list import KeepEntry
     from acr_cleanup.core.limits import Limits
     from acr_cleanup.core.references import RegistryHost
+    from acr_cleanup.core.rule_set import PolicyRule
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -122,6 +124,10 @@ class Settings:
         "Object kinds to skip if they cannot be listed, as CLUSTER: KIND (production: rollouts.argoproj.io). Images used only "
         "by objects of that kind may be deleted."
     )
+    waive_workloads: tuple[Waiver, ...] = option(kinds.WAIVERS, purpose=Purpose.CLUSTERS)(
+        "As waive, for kinds that run or start pods (production: cronjobs), which waive does not skip. Images used only by "
+        "them may be deleted while they run."
+    )
     mirrors: tuple[tuple[str, str], ...] = option(kinds.MIRRORS, group=Group.KEEP, purpose=Purpose.CLUSTERS)(
         "Upstream registries whose images this registry mirrors, as HOST=FOLDER (docker.io=dockerhub); `.` is no folder. An "
         "image that a workload names there is kept here."
@@ -155,6 +161,14 @@ class Settings:
         "Read repositories, include-tags and exclude-tags as regular expressions (RE2) that must match the whole name. Write "
         "one per line: commas do not separate them."
     )
+    keep: tuple[KeepEntry, ...] = option(kinds.KEEP_LIST, group=Group.KEEP)(
+        "Images that are always kept, as REPOSITORY:TAG or REPOSITORY@DIGEST; each part may be a glob. A digest keeps its whole "
+        "image. In the file, an entry may have a reason, an owner and a last day (until). A flag or an input adds to the file."
+    )
+    rules: tuple[PolicyRule, ...] = option(kinds.RULES, group=Group.CLEAN, ways=~Way.FLAG, value=())(
+        "Rules for some tags, as a YAML list of name, repositories, tags, older_than, keep_last, keep_last_by and keep. The first "
+        "rule that matches a tag governs it; these options are the last rule."
+    )
     keep_last: int = option(kinds.COUNT, "0", Group.KEEP)(
         "How many of the newest tags of each repository are kept, whatever their age."
     )
@@ -164,6 +178,14 @@ class Settings:
     )
     keep_last_of: KeepLastOf = option(kinds.choice(KeepLastOf), KeepLastOf.IMAGES, Group.KEEP)(
         "What keep-last counts: images, so that all tags of one digest count once and signatures do not count; or single tags."
+    )
+    pulled_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP, purpose=Purpose.RIGHTS)(
+        "Tags that were pulled in this time are kept, such as 90d. It needs the registry's logs in a Log Analytics workspace "
+        "that reach back further. By default the logs are not read."
+    )
+    ignore_pulls_by: tuple[str, ...] = option(kinds.PULLERS, group=Group.KEEP)(
+        "Pulls that do not count for pulled-within: globs on the identity or the user agent (trivy/*). Pulls by acr-cleanup "
+        "itself never count."
     )
     used_within: timedelta | None = option(kinds.DURATION, group=Group.KEEP)(
         "Keep what an earlier run saw in use less than this time ago, such as 14d. Needs ledger."
@@ -219,6 +241,9 @@ class Settings:
     )
     summary: bool = option(kinds.BOOLEAN, "true", ways=Way.PIPELINE, label="Publish the summary")(
         "Show the result on the page of the run. The report files are always written."
+    )
+    artifact: str = option(kinds.TEXT, "acr-cleanup", ways=Way.PIPELINE)(
+        "The name of the artifact in which the workflow keeps the report folder. The summary says it."
     )
     report_dir: Path = option(kinds.PATH, "acr-cleanup")("The folder for the report files.")
     log_level: LogLevel = option(kinds.choice(("debug", "info", "warning", "error")), "info", purpose=Purpose.REGISTRY)(

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from acr_cleanup.access.arm_requests import Resource
@@ -18,6 +18,7 @@ from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.target import ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.mentions import MentionSource, NoMentions
+from acr_cleanup.core.pulls import NO_PULLS, PULL_LOG, PullLog
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import SERVICES, ClusterScan, ImageUse, Outside, UsageIndex
 from acr_cleanup.core.workload import Workload
@@ -56,6 +57,10 @@ class UsageSources(Protocol):
 
         planned: a plan exists already, so only what decides is read.
         """
+        ...
+
+    async def read_pulls(self, now: datetime) -> tuple[PullLog, Outside]:
+        """Read what the log of the registry shows as pulled, if it is to be read."""
         ...
 
 
@@ -99,6 +104,11 @@ class ConfiguredClusters:
     """Where to search for unlisted clusters; empty: in the subscriptions of the targets."""
     unlisted_block: bool = False
     services: ServiceChoice = ServiceChoice()
+    pulled_within: timedelta | None = None
+    """None: the log of the registry is not read."""
+    ignore_pulls_by: tuple[str, ...] = ()
+    shows_addresses: bool = False
+    """Show the addresses of clients that pulled."""
 
     async def scan(self, progress: Progress, repositories: Collection[str]) -> tuple[ClusterScan, ...]:
         # The SDKs take more than a second to import; a wrong configuration must not wait for them.
@@ -159,7 +169,7 @@ class ConfiguredClusters:
             cache_rules=rules,
             groups=self.services.groups,
             required=self.services.required,
-            waived=[waiver.kind for waiver in self.waive if waiver.cluster == SERVICES],
+            waived=self._waived_services - {PULL_LOG},
             revisions=self.services.revisions,
             site_snapshots=self.services.site_snapshots,
             known_clusters=known.ids | known.hosts,
@@ -168,6 +178,28 @@ class ConfiguredClusters:
         )
         scans, outside = await read_services(search, self.azure)
         return tuple(replace(scan, mentions=texts.mentions(scan.cluster)) for scan in scans), outside
+
+    @property
+    def _waived_services(self) -> frozenset[str]:
+        return frozenset(waiver.kind for waiver in self.waive if waiver.cluster == SERVICES)
+
+    async def read_pulls(self, now: datetime) -> tuple[PullLog, Outside]:
+        if not self.pulled_within:
+            return NO_PULLS, Outside()
+        from acr_cleanup.clusters.unlisted import searched_subscriptions  # noqa: PLC0415
+        from acr_cleanup.registry.pull_log import PullLogSearch, read_pull_log  # noqa: PLC0415
+
+        search = PullLogSearch(
+            self.registry,
+            self.pulled_within,
+            self.ignore_pulls_by,
+            self.services.registry_subscription,
+            self.services.registry_group,
+            await asyncio.to_thread(searched_subscriptions, self.targets, self.subscriptions),
+            waived=PULL_LOG in self._waived_services,
+            addresses=self.shows_addresses,
+        )
+        return await read_pull_log(search, self.azure, now)
 
 
 @dataclass
@@ -203,7 +235,7 @@ async def read_usage(
     registry: RegistryHost | None = None,
 ) -> UsageIndex:
     """
-    Scan all clusters, read services, and search for unlisted clusters, side by side.
+    Scan all clusters, read services and pulls, and search for unlisted clusters, side by side.
 
     names: of the registry's repositories. None: they are unknown, so the clusters are read twice: for the repositories
         that are used, and for what else names these. No other repository can lose anything.
@@ -212,7 +244,8 @@ async def read_usage(
     """
     read_at = clock()
     scans, services = tuple[ClusterScan, ...](), tuple[ClusterScan, ...]()
-    outside, beside = Outside(), Outside()
+    outside, beside, of_log = Outside(), Outside(), Outside()
+    pulls = NO_PULLS
 
     async def read() -> None:
         nonlocal scans, services, beside
@@ -232,12 +265,16 @@ async def read_usage(
         nonlocal outside
         outside = await sources.find_unlisted()
 
-    jobs = [read] if planned and not sources.unlisted_block else [read, find_unlisted]
+    async def read_pulls() -> None:
+        nonlocal pulls, of_log
+        pulls, of_log = await sources.read_pulls(read_at)
+
+    jobs = [read, read_pulls] if planned and not sources.unlisted_block else [read, read_pulls, find_unlisted]
     await gather(jobs, limit=len(jobs))
-    outside += beside
+    outside += beside + of_log
     if registry is not None:
         outside += Outside(warnings=unnamed_registry(scans, services, registry))
-    return UsageIndex.of((*scans, *services), read_at, outside)
+    return UsageIndex.of((*scans, *services), read_at, outside, pulls)
 
 
 def unnamed_registry(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, image, ledger, mentions, one_repository, registry, services, size, starting
+from tests.bench import clusters, image, ledger, mentions, one_repository, pulls, registry, services, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -17,6 +17,7 @@ SECTIONS = {
     "Mentions": mentions.mentions,
     "A hundred clusters": clusters.many_clusters,
     "Other services of Azure": services.many_services,
+    "Pull logs": pulls.million_pulls,
     "Requests": registry.requests,
     "Distance": registry.distance,
     "One repository": one_repository.one_repository,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 
 from acr_cleanup.commands.demo import demo
+from acr_cleanup.emulator.company import PULLED
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +43,17 @@ async def test_demo_plans_and_applies(
     assert "used on" in text
     assert "by production/batch/Pod/nightly-export" in text
     assert "1 tag on probation, deletable from" in text
+    assert f"shop/cart:{PULLED}" in text
+    assert "docker/27.3.1" in out
     folder = demo_folder(tmp_path)
+    report = json.loads((folder / "apply" / "report.json").read_text())
+    (cart,) = [repository for repository in report["repositories"] if repository["name"] == "shop/cart"]
+    pulled = [tag["tag"] for tag in cart["decisions"] if tag["reasons"] and tag["reasons"][0]["rule"] == "pulled"]
+    assert pulled == [PULLED]
     assert {path.name for path in folder.iterdir()} >= {"acr-cleanup.json", "plan", "apply"}
     assert "acr-cleanup demo --serve" in out.replace("\n", " ")
+    # A command that can be typed.
+    assert "acr-cleanup apply acr-cleanup.json --report-dir plan" in " ".join(out.split())
 
 
 async def test_demo_with_serve_runs_until_a_signal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -57,5 +68,8 @@ async def test_demo_with_serve_runs_until_a_signal(tmp_path: Path, capfd: pytest
 
     assert await served == 0
     assert "export AZURE_" in out
+    exported = set(re.findall(r"^export (\w+)=", out, re.MULTILINE))
+    (unset,) = re.findall(r"^unset (.*)$", out, re.MULTILINE)
+    assert set(unset.split()) == exported
     folder = demo_folder(tmp_path)
     assert f"acr-cleanup plan {folder}/acr-cleanup.json" in out

@@ -86,6 +86,9 @@ async def test_abac_registry_gets_roles_for_repositories(
         (Command.PLAN, {"include-locked": "true"}, {roles.ACR_PULL, roles.READER}),
         (Command.APPLY, {"include-locked": "true"}, {roles.ACR_PULL, roles.ACR_DELETE, roles.LOCKS, roles.READER}),
         (Command.EXPLAIN, {}, {roles.ACR_PULL}),
+        (Command.EXPLAIN, {"pulled-within": "90d"}, {roles.ACR_PULL, roles.LOG_READER}),
+        (Command.PLAN, {"pulled-within": "90d"}, {roles.ACR_PULL, roles.LOG_READER}),
+        (Command.RESTORE, {"pulled-within": "90d"}, {roles.ACR_PUSH, roles.LOCKS, roles.SOFT_DELETE}),
         (Command.RESTORE, {}, {roles.ACR_PUSH, roles.LOCKS, roles.SOFT_DELETE}),
     ],
 )

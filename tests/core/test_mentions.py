@@ -17,8 +17,9 @@ from acr_cleanup.core.mentions import (
     RepositoryMentions,
     merged,
 )
+from acr_cleanup.core.named import digests_in_use
 from acr_cleanup.core.policy import Evidence, KeepReason, Rule, keep_reasons
-from acr_cleanup.core.removal import Reason, digests_in_use, reasons_to_keep
+from acr_cleanup.core.removal import Reason, reasons_to_keep
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ClusterScan, Outside, Puller, UsageIndex
 from acr_cleanup.core.workload import Workload

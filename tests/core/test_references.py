@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import acr_cleanup.core.known_bodies
 import acr_cleanup.core.manifests
+import acr_cleanup.core.pulls
 import acr_cleanup.core.references
 import acr_cleanup.core.retention
 import acr_cleanup.core.selection
@@ -178,6 +179,7 @@ def test_two_spellings_of_one_image_are_equal() -> None:
     "module",
     [
         acr_cleanup.core.references,
+        acr_cleanup.core.pulls,
         acr_cleanup.core.known_bodies,
         acr_cleanup.core.manifests,
         acr_cleanup.core.retention,

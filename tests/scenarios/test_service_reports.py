@@ -35,9 +35,7 @@ def plain(text: str) -> str:
     return " ".join(text.replace("`", "").split())
 
 
-async def test_what_is_not_read_stands_on_console_and_in_summary(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unread_parts_are_on_console_and_in_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with staged(tmp_path, monkeypatch) as stage:
         state, registry_id = stage.world.services, describe_registry(stage.registry)["id"]
         state.task(registry_id, "nightly", script="steps:\n- cmd: acr purge --ago 1d\n", schedule="0 1 * * *")
@@ -138,7 +136,7 @@ async def collected(stage: Stage, **settings: object) -> tuple[int, Path]:
 
 
 @pytest.mark.parametrize("unseen", ["failed list", "required subscription"])
-async def test_unread_services_block_whoever_uses_their_snapshot(
+async def test_unread_services_block_runs_with_their_snapshot(
     unseen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shorten_pauses(monkeypatch)

@@ -228,6 +228,16 @@ def task_with_variable_host(state: ServicesState) -> object:
     return state.task(REGISTRY_ID, "t", script="steps:\n- cmd: ${Registry}/shop/tool:1 run\n")
 
 
+@keeps("tool:latest")
+def task_with_variable_host_and_no_tag(state: ServicesState) -> object:
+    return state.task(REGISTRY_ID, "t", script="steps:\n- cmd: $Registry/shop/tool\n")
+
+
+@keeps("tool:latest")
+def task_with_template_of_host_and_no_tag(state: ServicesState) -> object:
+    return state.task(REGISTRY_ID, "t", script="steps:\n- cmd: '{{.Run.Registry}}/shop/tool'\n")
+
+
 @keeps("tool:1")
 def task_with_template_of_host(state: ServicesState) -> object:
     return state.task(REGISTRY_ID, "t", script="steps:\n- cmd: '{{ .Run.Registry }}/shop/tool:1 run'\n")
@@ -242,6 +252,12 @@ def image_in_values_of_task(state: ServicesState) -> object:
 @keeps("tool:1")
 def build_argument_of_task(state: ServicesState) -> object:
     arguments = [{"name": "BASE", "value": "$Registry/shop/tool:1", "isSecret": False}]
+    return properties(state.task(REGISTRY_ID, "t"))["step"].update(arguments=arguments)
+
+
+@keeps("tool:latest")
+def build_argument_of_task_without_tag(state: ServicesState) -> object:
+    arguments = [{"name": "BASE", "value": "$Registry/shop/tool", "isSecret": False}]
     return properties(state.task(REGISTRY_ID, "t"))["step"].update(arguments=arguments)
 
 

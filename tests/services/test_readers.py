@@ -224,6 +224,16 @@ async def test_purging_task_with_timer_is_reported(flags: str, louder: str) -> N
         assert louder in notes
 
 
+@pytest.mark.parametrize(
+    "command", ["acr  purge --ago 1d", "mcr.microsoft.com/acr/acr-cli:0.5 purge --ago 1d", "acr\n      purge"]
+)
+async def test_purging_task_is_recognised(command: str) -> None:
+    async with service_world() as world:
+        script = f"steps:\n  - cmd: >-\n      {command}\n"
+        world.state.task(REGISTRY_ID, "purge", script=script, schedule="0 1 * * *")
+        assert "Another cleaner is active" in (await world.read()).notes
+
+
 @pytest.mark.parametrize("change", ["disabled task", "disabled timer", "no timer"])
 async def test_purging_task_that_never_starts_is_not_reported(change: str) -> None:
     async with service_world() as world:

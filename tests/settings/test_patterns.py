@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from acr_cleanup.errors import ConfigurationError
@@ -176,3 +178,25 @@ def test_keep_last_by_without_keep_last_is_refused(files: ConfigFiles) -> None:
         assert problems["keep_last_by"].seen == "keep_last is 0, so keep_last_by keeps no tag."
     assert set(files.problems({"keep_last_by": "(dev)", "keep_last": "x"})) == {"keep_last"}
     assert set(files.problems({"keep_last_by": "(dev)"}, {"keep-last": "x"})) == {"keep-last"}
+
+
+# -- pulls -----------------------------------------------------------------------------------------
+
+
+def test_ignore_pulls_by_takes_globs_on_user_agents(files: ConfigFiles) -> None:
+    """Unlike patterns for tags, they may have spaces and signs."""
+    agent = "Docker-Client/24.0 (linux; *)"
+    settings = files.load({"pulled_within": 90, "ignore_pulls_by": [agent], "use_regex": True})
+    assert (settings.pulled_within, settings.ignore_pulls_by) == (timedelta(days=90), (agent,))
+
+
+@pytest.mark.parametrize("pattern", ["*", "**", "?*", "!trivy/*"])
+def test_ignore_pulls_by_for_everyone_is_refused(files: ConfigFiles, pattern: str) -> None:
+    problem = files.problems({"pulled_within": 90, "ignore_pulls_by": [pattern]})["ignore_pulls_by"]
+    assert "would ignore every pull" in problem.seen
+
+
+def test_ignore_pulls_by_without_pulled_within_is_refused(files: ConfigFiles) -> None:
+    problem = files.problems({"ignore_pulls_by": ["trivy/*"]})["ignore_pulls_by"]
+    assert problem.remedy == "Set pulled_within, or remove ignore_pulls_by."
+    assert set(files.problems({"ignore_pulls_by": ["trivy/*"], "pulled_within": "x"})) == {"pulled_within"}

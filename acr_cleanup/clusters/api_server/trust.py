@@ -30,14 +30,14 @@ class Trust:
     _shared: dict[bool, ssl.SSLContext] = field(default_factory=dict, repr=False)
 
     def contexts(
-        self, authority: str | None, change: Callable[[ssl.SSLContext], None] | None
+        self, authority: LoadContext | None, change: Callable[[ssl.SSLContext], None] | None
     ) -> tuple[LoadContext, ...]:
         """
         Return the contexts to try in this order until one trusts the server's certificate.
 
         Together they trust the same as one context with the cluster's own CA and all `files`.
 
-        authority: the cluster's own CA in PEM format; None for the authorities of the system.
+        authority: makes a context with the cluster's own CA; None for the authorities of the system.
         change: sets what is this cluster's alone; the contexts are then not shared.
         """
         own = partial(self._load, authority, change, with_files=authority is None)
@@ -60,9 +60,9 @@ class Trust:
         return self._shared[system]
 
     def _load(
-        self, authority: str | None, change: Callable[[ssl.SSLContext], None] | None, *, with_files: bool
+        self, authority: LoadContext | None, change: Callable[[ssl.SSLContext], None] | None, *, with_files: bool
     ) -> ssl.SSLContext:
-        context = _relaxed(ssl.create_default_context(cadata=authority))
+        context = _relaxed(authority() if authority is not None else ssl.create_default_context())
         if with_files:
             _add(context, self._locations())
         if change is not None:

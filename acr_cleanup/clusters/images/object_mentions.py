@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import filterfalse
 
 from acr_cleanup.core.workload import Workload
 
 CHARTS = "//charts"
 """The key under which it is filed that charts come from our registry."""
+
+BIG = 64 << 10
+"""Bytes of words beyond which an object is not put into the table of all words."""
 
 
 @dataclass(slots=True)
@@ -42,12 +46,25 @@ class ObjectMentions:
     The findings about the registry in one object.
 
     names: by key (`names.keys_of`); a folder is filed under itself and a slash.
-    words: its distinctive words and parts of tags, and its further words, both packed in one text each.
+    words: its distinctive words and parts of tags. letters: its further words; None for any. Each packed in one text.
     versions: likewise, those that count only for the images of its own containers.
     """
 
     workload: Workload
     names: dict[str, NameFinding]
     words: bytes
-    letters: bytes
+    letters: bytes | None
     versions: tuple[str, ...] = ()
+
+    def reduced(self) -> ObjectMentions:
+        """
+        The findings in a large object, in less memory, with its words of letters alone taken as any such words.
+
+        If most words are others, all are left out, and every tag of its names may be meant.
+        """
+        sample = self.words[:BIG].split()
+        if 2 * sum(map(bytes.isalpha, sample)) > len(sample):
+            words = b" ".join(set(filterfalse(bytes.isalpha, self.words.split())))
+            return ObjectMentions(self.workload, self.names, words, None, self.versions)
+        names = {key: replace(finding, open=finding.open or finding.place) for key, finding in self.names.items()}
+        return ObjectMentions(self.workload, names, b"", b"", self.versions)

@@ -19,7 +19,7 @@ from typing import Any
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.mentions import Reading, read_object
 from acr_cleanup.clusters.images.names import Names
-from acr_cleanup.clusters.images.object_mentions import ObjectMentions
+from acr_cleanup.clusters.images.object_mentions import BIG, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
 from acr_cleanup.clusters.images.patterns import VERIFYING_GROUPS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
@@ -93,7 +93,11 @@ class ForeignImage:
     reference: ImageReference
 
 
-@dataclass(frozen=True, slots=True)
+MOST_HELD = 128 << 20
+"""Bytes of words beyond which large objects are held in a reduced form."""
+
+
+@dataclass(slots=True)
 class Findings:
     """
     The findings in one object, or in many.
@@ -109,13 +113,19 @@ class Findings:
     mentions: list[ObjectMentions] = field(default_factory=list)
     digests: dict[Digest, DigestPlace] = field(default_factory=dict)
     foreign: dict[ForeignImage, None] = field(default_factory=dict)
+    _held: int = field(default=0, compare=False, repr=False)
 
     def add(self, other: Findings) -> None:
         """Add the findings of another object. Replicas of one workload find the same, once."""
         self.uses.update(other.uses)
         self.blockers.update(other.blockers)
         self.notes.update(other.notes)
-        self.mentions.extend(other.mentions)
+        for held in other.mentions:
+            mentions = held
+            if len(mentions.words) > BIG and self._held > MOST_HELD:
+                mentions = mentions.reduced()
+            self._held += len(mentions.words)
+            self.mentions.append(mentions)
         for digest, place in other.digests.items():
             self.add_digest(digest, place)
         self.foreign.update(other.foreign)

@@ -184,6 +184,12 @@ def _registry(settings: Settings, registry: str, mode: Mode, command: Command) -
             tuple(grant for grant in _grants(rights, registry, abac=True) if grant.role is not roles.READER),
             if_needed=True,
         )
+    if roles.PULL_LOG in rights:
+        note = (
+            f"If the workspace of the registry's logs counts only rights on itself, assign {roles.LOG_READER} on the workspace "
+            "as well."
+        )
+        yield Paragraph((note,))
     if command is Command.APPLY:
         yield Paragraph(("For `acr-cleanup restore`, print the further rights with `--for restore`.",))
 
@@ -194,6 +200,8 @@ def _needs(right: Right, settings: Settings, registry: str, command: Command) ->
     if right is roles.POLICIES:
         # Without a resource id, the policies are not read.
         return registry != REGISTRY
+    if right is roles.PULL_LOG:
+        return bool(settings.pulled_within)
     if right is roles.CHANGE_LOCKS:
         return settings.policy.include_locked or command is Command.RESTORE
     return True

@@ -92,8 +92,34 @@ class _Registry:
             need = Need("repository", name, action) if name else Need("registry", CATALOG, "*")
             client = self._tokens.check(request, need if action else None)
             shows_locks = may_see_locks(self._world, client, name)
-            return await handler(Call(request, self._world.registry, name, parts.get("reference", ""), shows_locks))
+            call = Call(request, self._world.registry, name, parts.get("reference", ""), shows_locks)
+            response = await handler(call)
+            if (operation := _LOGGED.get(handler)) is not None and request.method != "HEAD":
+                self._log(operation, call, response, client)
+            return response
         return web.Response(status=404, text="404 page not found\n")
+
+    def _log(self, operation: str, call: Call, response: web.Response, client: str) -> None:
+        """Write an event into the log, as the diagnostic setting of the registry asks."""
+        logs, reference = self._world.logs, call.reference
+        if not logs.is_enabled:
+            return
+        by_digest = ":" in reference
+        digest = next((response.headers[name] for name in _DIGESTS if name in response.headers), "")
+        logs.write(
+            operation,
+            self._world.clock(),
+            call.name,
+            "" if by_digest else reference,
+            reference if by_digest else "" if logs.names_as_asked else digest,
+            Identity=client,
+            UserAgent=call.request.headers.get("User-Agent", ""),
+            LoginServer=call.registry.login_server,
+            _ResourceId=call.registry.resource_id,
+        )
+
+
+_DIGESTS = ("Docker-Content-Digest", "X-Ms-Int-Docker-Content-Digest")
 
 
 async def support(call: Call) -> web.Response:
@@ -315,3 +341,11 @@ def _routes() -> dict[str, list[tuple[re.Pattern[str], str, _Handler]]]:
 
 
 _ROUTES = _routes()
+# What is written into the log. Whether a HEAD counts as a pull is not known.
+_LOGGED: dict[_Handler, str] = {
+    get_manifest: "Pull",
+    put_manifest: "Push",
+    delete_tag: "Untag",
+    delete_manifest: "Delete",
+    delete_repository: "Delete",
+}

@@ -69,12 +69,14 @@ class Case:
 READS = (roles.READ, roles.CATALOG, roles.POLICIES)
 RESTORES = (roles.READ, roles.PUSH, roles.CHANGE_LOCKS, roles.UNDELETE)
 INCLUDE_LOCKED = {"include-locked": "true"}
+PULLED = {"pulled-within": "90d"}
 CASES = [
     Case(PLAN, READS),
     Case(PLAN, READS, options={"scope": "all"}),
     Case(PLAN, READS, access="run-command"),
     Case(PLAN, (*READS, roles.LIST_OBJECTS), cluster={"azure_rbac": True}),
     Case(PLAN, (*READS, roles.FIND_UNLISTED), options={"require-all-clusters": "true"}),
+    Case(PLAN, (*READS, roles.PULL_LOG), options=PULLED),
     Case(APPLY, (*READS, roles.DELETE)),
     Case(APPLY, (*READS, roles.DELETE, roles.CHANGE_LOCKS), options=INCLUDE_LOCKED),
     Case(EXPLAIN, (roles.READ, roles.CATALOG)),
@@ -83,6 +85,7 @@ CASES = [
     Case(RESTORE, RESTORES),
     Case(PLAN, READS, abac=True),
     Case(PLAN, READS, abac=True, options={"scope": "all"}),
+    Case(PLAN, (*READS, roles.PULL_LOG), abac=True, options=PULLED),
     Case(APPLY, (*READS, roles.DELETE), abac=True),
     Case(APPLY, (*READS, roles.DELETE, roles.CHANGE_LOCKS), abac=True, options=INCLUDE_LOCKED),
     Case(EXPLAIN, (roles.READ, roles.CATALOG), abac=True),
@@ -114,6 +117,8 @@ async def granted(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for name, value in case.cluster.items():
             setattr(stage.cluster, name, value)
         stage.registry.abac, stage.registry.soft_delete = case.abac, True
+        stage.world.logs.enable()
+        stage.world.logs.write("Push", stage.world.clock() - OLD, REPOSITORY, "1.0")
         stage.registry.push(REPOSITORY, "locked", age=OLD)
         stage.registry.lock(REPOSITORY, "locked")
         # The bodies of an index must be read.
@@ -185,9 +190,12 @@ def is_fatal(case: Case, right: Right) -> bool:
     """
     Does the command fail without this right?
 
-    A run without Reader on the registry only says that it cannot read the policies. An explanation
-    without a cluster is still an explanation, and names the cluster.
+    A run without Reader on the registry only says that it cannot read the policies, unless it needs
+    the registry's logs. An explanation without a cluster is still an explanation, and names the
+    cluster.
     """
+    if right is roles.POLICIES and case.options == PULLED:
+        return True
     if right is roles.CATALOG and case.abac:
         # Without the list, the names of the used repositories are taken from the clusters.
         return case.command is NAMES or case.options.get("scope") == "all"
