@@ -244,7 +244,7 @@ VERBS = (
     ),
     Verb(
         "collect",
-        "read the clusters into a usage snapshot, for a run on a machine that cannot reach them",
+        "read the clusters into a usage snapshot, which a machine that cannot reach them uses",
         "[CONFIG] --out FILE [--FLAG ...]",
         "collect acr-cleanup.yaml --only production --out usage.json",
         _READING,
@@ -252,7 +252,7 @@ VERBS = (
     ),
     Verb(
         "names",
-        "write the names of the registry into a file, for a collect that cannot reach the registry",
+        "write the names of the registry into a file, which a collect without the registry reads",
         "[CONFIG] --out FILE [--FLAG ...]",
         "names acr-cleanup.yaml --out names.json",
         Purpose.REGISTRY,

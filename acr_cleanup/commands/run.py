@@ -153,7 +153,7 @@ def token_scopes(settings: Settings) -> dict[str, str]:
     scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
     if azure or any(target.in_azure for target in settings.clusters):
         scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
-    if settings.pulled_within and Waiver(SERVICES, PULL_LOG) not in settings.waive:
+    if settings.pull_window and Waiver(SERVICES, PULL_LOG) not in settings.waive:
         scopes[f"{settings.cloud.log_analytics}/.default"] = "Log Analytics"
     for target in settings.clusters:
         for scope in target.token_scopes():
@@ -188,7 +188,7 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
         services=service_choice(settings),
-        pulled_within=settings.pulled_within,
+        pulled_within=settings.pull_window,
         ignore_pulls_by=settings.ignore_pulls_by,
         shows_addresses=settings.log_level == "debug",
     )

@@ -20,7 +20,7 @@ def named_digests(evidence: Evidence) -> frozenset[Digest]:
     """Every digest here that a use, a past use, a mention, a pull or the keep list names."""
     inventory = evidence.inventory
     named = evidence.usage.digests(inventory.name) | mentions_of(evidence).by_digest.keys()
-    named |= evidence.usage.pulls.pulls_of(inventory).by_digest.keys()
+    named |= evidence.pulls.by_digest.keys()
     return named | listed_images(evidence).digests.keys() | evidence.past_uses.by_digest.keys()
 
 
@@ -32,7 +32,7 @@ def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
     A runtime may report the digest of an index or of the child that it chose.
     """
     inventory = evidence.inventory
-    families = dict.fromkeys(inventory.families(evidence.usage.pulls.pulls_of(inventory).by_digest), Rule.PULLED)
+    families = dict.fromkeys(inventory.families(evidence.pulls.by_digest), Rule.PULLED)
     families |= dict.fromkeys(listed_images(evidence).digests, Rule.KEEP_LIST)
     families |= dict.fromkeys(inventory.families(mentions_of(evidence).by_digest), Rule.MENTIONED)
     families |= dict.fromkeys(inventory.families(evidence.past_uses.by_digest), Rule.USED_RECENTLY)

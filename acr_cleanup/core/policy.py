@@ -29,8 +29,10 @@ from acr_cleanup.core.keep_list import KeptImages, kept_images
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
+from acr_cleanup.core.pulls import RepositoryPulls
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.rule_pulls import pulls_that_keep
 from acr_cleanup.core.rule_set import PolicyRule, RepositoryRules
 from acr_cleanup.core.rule_words import ChartGroup, in_words
 from acr_cleanup.core.selection import patterns
@@ -93,6 +95,11 @@ class Evidence:
         """The rules of the policy, for this repository."""
         policy = self.policy
         return RepositoryRules(policy.rules, policy.top, self.inventory, use_regex=policy.use_regex)
+
+    @cached_property
+    def pulls(self) -> RepositoryPulls:
+        """The pulls of this repository, as far as they are in the windows of the rules."""
+        return pulls_that_keep(self.usage.pulls.pulls_of(self.inventory), self.rules, self.now)
 
     @property
     def past_uses(self) -> PastUses:
@@ -205,7 +212,7 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
 
 def pulled(evidence: Evidence) -> KeptTags:
     """Keep a tag that was pulled, or whose index family was. The log holds only pulls that count."""
-    found = evidence.usage.pulls.kept_tags(evidence.inventory)
+    found = evidence.usage.pulls.kept_tags(evidence.inventory, evidence.pulls)
     return ((tag, KeepReason(Rule.PULLED, detail)) for tag, detail in found)
 
 

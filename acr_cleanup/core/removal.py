@@ -366,7 +366,7 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(reason.rule, reason.detail)
     if mentions_of(evidence).of_any:
         yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
-    if evidence.usage.pulls.pulls_of(evidence.inventory).of_any:
+    if evidence.pulls.of_any:
         yield Reason(Rule.PULLED, "the log of the registry has a pull from its repository without saying of what")
     if evidence.past_uses.of_any is not None:
         yield Reason(Rule.USED_RECENTLY, str(evidence.past_uses.of_any))

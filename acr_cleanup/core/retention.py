@@ -85,7 +85,13 @@ class RetentionPolicy:
     @property
     def top(self) -> PolicyRule:
         """The options at the top level, as the last rule."""
-        return PolicyRule("", older_than=self.older_than, keep_last=self.keep_last, keep_last_by=self.keep_last_by)
+        return PolicyRule(
+            "",
+            older_than=self.older_than,
+            keep_last=self.keep_last,
+            keep_last_by=self.keep_last_by,
+            pulled_within=self.pulled_within,
+        )
 
     def rule(self, name: str) -> PolicyRule:
         """The rule of this name; the last one if there is none."""

@@ -44,6 +44,7 @@ class PolicyRule:
     keep_last: int = 0
     keep_last_by: str = ""
     keep: bool = False
+    pulled_within: timedelta | None = None
     name_taken: str = ""
 
     @property
@@ -71,8 +72,10 @@ class RepositoryRules:
     def __init__(
         self, rules: Sequence[PolicyRule], top: PolicyRule, inventory: RepositoryInventory, *, use_regex: bool
     ) -> None:
-        self._inventory = inventory
-        self._top = top
+        self.inventory = self._inventory = inventory
+        self.top = self._top = top
+        windows = (rule.pulled_within for rule in (*rules, top))
+        self.longest_window = max((window for window in windows if window), default=timedelta())
         self._rules: list[tuple[PolicyRule, Patterns]] = [
             (rule, patterns(rule.tags, use_regex=use_regex))
             for rule in rules
@@ -103,6 +106,10 @@ class RepositoryRules:
             return min(self.all, key=lambda rule: (rule.keep, rule.older_than))
         return self._above(digest) or self._of_all_tags
 
+    def above(self, digest: Digest) -> list[PolicyRule]:
+        """The rules of the tags on this manifest and above it, or that of an untagged one."""
+        return [self.of(tag) for tag in self._tags_above(digest)] or [self._of_all_tags]
+
     def unused(self) -> Iterator[PolicyRule]:
         """The rules that match a tag here, but govern none."""
         governing = {self.of(tag) for tag in self._inventory.tags}
@@ -126,6 +133,10 @@ class RepositoryRules:
 
     def _above(self, digest: Digest) -> PolicyRule | None:
         """The rule that keeps longest, of those of the tags on this manifest and above it."""
+        return longest(map(self.of, self._tags_above(digest)))
+
+    def _tags_above(self, digest: Digest) -> list[Tag]:
+        """The tags on this manifest, on the indexes above it and on its subjects, without companions."""
         inventory = self._inventory
         names: list[Tag] = []
         reached, pending = {digest}, [digest]
@@ -139,4 +150,4 @@ class RepositoryRules:
                 if above is not None and above not in reached:
                     reached.add(above)
                     pending.append(above)
-        return longest(map(self.of, names))
+        return names

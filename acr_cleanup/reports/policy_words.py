@@ -84,7 +84,10 @@ def rule_text(rule: PolicyRule) -> str:
     group = f" of each group ({rule.keep_last_by})" if rule.keep_last_by else ""
     number = f" {rule.keep_last:,}" if rule.keep_last > 1 else ""
     newest = f"; the newest{number}{group} {words.plural(rule.keep_last, 'is')} kept" if rule.keep_last else ""
-    return f"older than {describe_duration(rule.older_than)}{newest}"
+    pulled = (
+        f"; what was pulled in the last {describe_duration(rule.pulled_within)} is kept" if rule.pulled_within else ""
+    )
+    return f"older than {describe_duration(rule.older_than)}{newest}{pulled}"
 
 
 def rule_patterns(rule: PolicyRule) -> str:
@@ -113,7 +116,7 @@ def by_rule(policy: RetentionPolicy, decisions: Iterable[Decision]) -> Iterable[
 
 
 def rules_sentence(policy: RetentionPolicy) -> str:
-    """The rules in order, in one sentence; "" if there are none."""
+    """The rules in order, in one sentence; "" without rules."""
     rules = [f"`{rule.name}` ({rule_patterns(rule)}): {rule_text(rule)}" for rule in policy.rules[:_RULES_SHOWN]]
     hidden = len(policy.rules) - len(rules)
     rules += [f"{hidden:,} more"] if hidden else []

@@ -86,7 +86,7 @@ class View:
 
     @property
     def dangers(self) -> tuple[str, ...]:
-        """What the user gave up, and should not: kinds that run or start pods."""
+        """The kinds that run or start pods and that the user should not have waived."""
         return self.result.plan.usage.dangers
 
     @cached_property
@@ -109,7 +109,7 @@ class View:
 
     @property
     def verification(self) -> str:
-        """The result of the verification in a sentence; "" if there was none."""
+        """The result of the verification in a sentence; "" without a verification."""
         proof = self.result.proof
         if proof is None:
             return ""
@@ -131,7 +131,7 @@ class View:
 
     @property
     def probation(self) -> str:
-        """What is on probation and until when, as a sentence; "" if nothing is."""
+        """The items on probation and their days, as a sentence; "" without such items."""
         tags, untagged = self.waiting
         days = sorted(tags | untagged)
         if not days:
@@ -173,8 +173,7 @@ class View:
     @property
     def size_note(self) -> str:
         """
-        What exact sizes mean and what they cost, as the end of a sentence; "" if they were not
-        asked for.
+        The meaning and the cost of exact sizes, as the end of a sentence; "" if they were not asked for.
         """
         plan = self.result.plan
         if not plan.measured:
@@ -220,8 +219,7 @@ class View:
     @property
     def reviewed(self) -> tuple[str, str]:
         """
-        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if
-        there is none.
+        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") without a reviewed plan.
         """
         applied = self.result.applied_plan
         if applied is None:
@@ -333,10 +331,7 @@ class View:
         return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
-        """
-        The kept tags, grouped by their strongest reason and by the rule of the policy that it
-        depends on, in the order of both.
-        """
+        """The kept tags, by their strongest reason and the rule of the policy that it depends on."""
         policy = self.result.plan.policy
         groups: defaultdict[tuple[Rule, str], list[KeptTag]] = defaultdict(list)
         for decision in repository.kept:

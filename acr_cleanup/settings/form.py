@@ -124,6 +124,9 @@ RULE = Form(
             kinds.COUNT, "How many of the newest images that it governs are kept in each repository.", default="0"
         ),
         "keep_last_by": Option(kinds.GROUPING, "As the option, for keep_last of this rule."),
+        "pulled_within": Option(
+            kinds.DURATION, "What was pulled in this time is kept. It can only lengthen that of the top level."
+        ),
         "keep": Option(kinds.RULE_KEEP, "If true, every tag that it governs is kept.", default="false"),
     },
 )

@@ -292,7 +292,10 @@ class _Loader:
             remedy = "Set keep_last to the number of tags to keep in each group, or remove keep_last_by."
             self.problems.append(Problem("keep_last_by", seen, remedy))
 
-        unread = not self.values["pulled_within"] and self.broken.isdisjoint({"pulled_within", "pulled-within"})
+        ruled = any(rule.get("pulled_within") for rule in self.rules)
+        unread = not (self.values["pulled_within"] or ruled) and self.broken.isdisjoint(
+            {"pulled_within", "pulled-within"}
+        )
         if self.values["ignore_pulls_by"] and unread:
             seen = "pulled_within is not set, so no pulls are read."
             self.problems.append(Problem("ignore_pulls_by", seen, "Set pulled_within, or remove ignore_pulls_by."))

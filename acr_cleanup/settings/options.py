@@ -260,6 +260,12 @@ class Settings:
         return RetentionPolicy(**{member.name: getattr(self, member.name) for member in fields(RetentionPolicy)})
 
     @property
+    def pull_window(self) -> timedelta | None:
+        """The longest window of pulls, of the top level and the rules; None if no pulls are read."""
+        windows = (self.pulled_within, *(rule.pulled_within for rule in self.rules))
+        return max((window for window in windows if window), default=None)
+
+    @property
     def limits(self) -> Limits:
         from acr_cleanup.core.limits import Limits  # noqa: PLC0415
 

@@ -65,7 +65,7 @@ class PolicyLists:
 
 
 def _contradictions(values: Mapping[str, Any], number: int) -> Iterator[Problem]:
-    for key in ("older_than", "keep_last", "keep_last_by"):
+    for key in ("older_than", "keep_last", "keep_last_by", "pulled_within"):
         if values.get("keep") and values.get(key):
             seen = "keep is true, so this has no effect: the rule keeps every tag that it governs."
             yield Problem(place(("rules", number, key)), seen, f"Remove {key}, or keep.")

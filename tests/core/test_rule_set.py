@@ -10,10 +10,12 @@ import pytest
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.planning import plan_repository
+from acr_cleanup.core.pulls import Pull, PullLog
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.rule_set import PolicyRule
 from tests.helpers.generated_inventories import (
     NOW,
+    REPOSITORY,
     d,
     deleted_names,
     image,
@@ -260,6 +262,37 @@ def test_orphan_follows_the_shortest_rule() -> None:
     assert verbs(plan_repository(orphan, usage(), EXAMPLE, NOW)) == ["delete x[]"]
     pushed = replace(orphan, manifests={**orphan.manifests, d("x"): image("x", days=1)})
     assert not plan_repository(pushed, usage(), EXAMPLE, NOW).steps
+
+
+def test_window_of_pulls_is_that_of_the_rule_or_of_the_top_level() -> None:
+    """The log was read for the longest window; other tags do not profit from it."""
+    names = ("pr-1", "v1", "x")
+    repository = inventory([tag(name, name) for name in names])
+    pulls = PullLog.of(Pull(REPOSITORY, name, "", NOW - timedelta(days=50)) for name in names)
+    log = replace(usage(), pulls=pulls)
+    wide = replace(PREVIEWS, pulled_within=QUARTER)
+
+    def deleted(policy: RetentionPolicy) -> set[str]:
+        return deleted_names(plan(repository, log, policy))
+
+    assert deleted(with_rules(wide)) == {"v1", "x"}
+    assert deleted(with_rules(replace(wide, pulled_within=MONTH))) == {"pr-1", "v1", "x"}
+    assert deleted(with_rules(replace(wide, pulled_within=MONTH), pulled_within=QUARTER)) == set()
+    assert deleted(with_rules(wide, pulled_within=MONTH)) == {"v1", "x"}
+    assert deleted(with_rules(PREVIEWS, pulled_within=QUARTER)) == set()
+
+
+def test_pull_of_a_child_counts_in_the_window_of_its_index() -> None:
+    repository = inventory(
+        [tag("pr-1", "i"), tag("x", "j")], [index("i", "a"), index("j", "b"), image("a"), image("b"), image("u")]
+    )
+    digests = [d(name) for name in "abu"]
+    log = replace(
+        usage(), pulls=PullLog.of(Pull(REPOSITORY, "", digest, NOW - timedelta(days=50)) for digest in digests)
+    )
+    policy = with_rules(replace(PREVIEWS, pulled_within=QUARTER), delete_untagged=True)
+
+    assert set(verbs(plan(repository, log, policy))) == {"delete j[x]", "delete b[]", "delete u[]"}
 
 
 def test_plan_names_rules_that_match_only_governed_tags() -> None:

@@ -24,10 +24,11 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WORKFLOWS = {
-    str(yaml.safe_load(block)["name"]): block
+    f"{page.stem}: {yaml.safe_load(block)['name']}": block
     for page in PAGES
     for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    if "org/acr-cleanup@" in block
+    # Those with a ledger ask GitHub for its cache and for the artifacts of earlier runs, which act does not have.
+    if "org/acr-cleanup@" in block and "ledger/" not in block and "actions/cache" not in block
 }
 STUBS = {
     "checkout": "true",

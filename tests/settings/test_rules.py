@@ -98,6 +98,7 @@ def test_input_that_is_no_yaml_list_is_one_problem(tmp_path: Path, text: str) ->
         ("keep: perhaps", "keep", "neither true nor false"),
         ("keep: true, older_than: 7d", "older_than", "no effect"),
         ("keep: true, keep_last: 2", "keep_last", "no effect"),
+        ("keep: true, pulled_within: 9d", "pulled_within", "no effect"),
         ("keep_last_by: ^(a)", "keep_last_by", "inherit"),
         ("tags: []", "tags", "match nothing"),
         ("repositories: []", "repositories", "match nothing"),
@@ -145,6 +146,22 @@ def test_rule_that_is_no_mapping_is_one_problem(tmp_path: Path) -> None:
         "rules[1]",
         "rules[2]",
     ]
+
+
+def test_log_is_read_for_the_longest_window(tmp_path: Path) -> None:
+    """Also if only a rule has one, which then makes ignore_pulls_by useful."""
+    path = tmp_path / "acr-cleanup.yaml"
+    for text, days in (
+        ("rules: [{pulled_within: 90d}]\nignore_pulls_by: [trivy/*]", 90),
+        ("rules: [{pulled_within: 90d}]\npulled_within: 120d", 120),
+        ("rules: [{pulled_within: 90d}]\npulled_within: 30d", 90),
+        ("rules: [{tags: a}]", None),
+    ):
+        path.write_text(
+            f"kubernetes_clusters: {{a: {{snapshot: a.json}}}}\ncontainer_registry: {{url: contoso}}\n{text}"
+        )
+        window = load_settings(path, {}, {}).pull_window
+        assert window == (None if days is None else timedelta(days=days))
 
 
 def test_five_hundred_rules_are_read(tmp_path: Path) -> None:
