@@ -1,8 +1,8 @@
 """
-Does the decision of the last full look still stand?
+Check whether the decision of the last full look is still valid.
 
 A full look lists the whole repository. Between two of them, the newest entries and the counts of
-the registry tell what has changed:
+the registry show the changes:
 
 - A tag that is new, moved or pushed again, a new index and a new referrer have a new time.
 - A tag or manifest that another client deleted is missing in the counts.
@@ -11,8 +11,8 @@ Locks change neither. The registry itself refuses to delete what is locked, so a
 to the relatives of the locked manifest. Only steps without relatives are therefore carried out on
 a standing decision (`independent`); the others wait for a full look.
 
-The decision stands if no step depends on a change. It is not made again: whatever is in doubt needs
-a full look. docs/decisions/0014 says what that leaves open.
+The decision is valid if no step depends on a change. It is not made again: any doubt needs a full
+look. docs/decisions/0014 says which changes this cannot show.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def independent(steps: Iterable[Step]) -> frozenset[Digest]:
 @dataclass
 class StandingDecision:
     """
-    What the confirmed independent steps of one repository depend on.
+    The entries on which the confirmed independent steps of one repository depend.
 
     since: entries pushed since then are compared. It is earlier than the first request of the look.
     keeps_newest: does the policy keep the newest images? Fewer of them save older ones.

@@ -1,4 +1,4 @@
-"""What has changed in a repository: its newest tags and manifests, without a list of the others."""
+"""Reads the changes of a repository: its newest tags and manifests, without listing the others."""
 
 from __future__ import annotations
 

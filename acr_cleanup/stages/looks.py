@@ -1,8 +1,8 @@
 """
 The looks at one repository, right before each batch of its deletions.
 
-A full look lists the repository and decides it again. In a large repository, the looks after it ask
-only what has changed, as long as that proves that the decision stands (`core/standing`).
+A full look lists the repository and decides it again. In a large repository, later looks read only
+the changes, if these prove that the decision is still valid (`core/standing`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Looks:
 
     async def still_stands(self, usage: UsageIndex) -> bool:
         """
-        Does the last decision still stand for the steps that the last full look set aside?
+        Is the last decision still valid for the steps that it covers?
 
         Otherwise, a full look must follow. Any doubt and any error is a no.
         """
@@ -91,7 +91,7 @@ class Looks:
         return False
 
     def covers(self, step: Step) -> bool:
-        """May this step be carried out as long as the decision stands?"""
+        """May this step be carried out while the decision is valid?"""
         return self._standing is not None and step.digest in self._standing.planned
 
     async def look(

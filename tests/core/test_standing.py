@@ -1,5 +1,5 @@
 """
-A decision that still stands, judged by what has changed, decides as a full look does or keeps more.
+A decision that is still valid deletes nothing that a full look would keep.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def events(world: Repository, planned: Iterable[DeleteManifest]) -> st.SearchStr
 
 @st.composite
 def plain_repositories(draw: st.DrawFn) -> RepositoryInventory:
-    """Mostly old images, each with a tag of its own; sometimes a relative, present or missing."""
+    """Mostly old images with one tag each, sometimes with a relative, present or missing."""
     tags, manifests = [], []
     for place, digest in enumerate(DIGESTS):
         known = [*DIGESTS[:place], d("nowhere")]
