@@ -113,6 +113,7 @@ class _Item(Circumstances):
             notes=tuple(self._absent()) if decision is None else (),
             uses_title=self._uses_title(),
             uses=tuple(self._uses()),
+            mentions=explanation.mentions,
             read_times={scan.cluster: self.read_time(scan) for scan in self.evidence.usage.scans},
             conclusion=self._without_uses(explanation.without_uses) if explanation.without_uses is not None else "",
             blockers=self.evidence.usage.blockers,

@@ -84,11 +84,6 @@ class View:
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
 
-    @property
-    def dangers(self) -> tuple[str, ...]:
-        """The kinds that run or start pods and that the user should not have waived."""
-        return self.result.plan.usage.dangers
-
     @cached_property
     def broken(self) -> tuple[Affected, ...]:
         """References that the verification found broken, those in use first."""
@@ -244,10 +239,9 @@ class View:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """One row for each repository, in the order of the plan."""
-        tags = [outcome for outcome in self.result.outcomes if outcome.tag is not None]
-        deleted = Counter(outcome.repository for outcome in tags if outcome.kind is OutcomeKind.DELETED)
+        deleted = Counter(repository for repository, _ in self.deleted)
         # Kept tags that the registry deleted together with a manifest of this run.
-        taken = Counter(outcome.repository for outcome in tags if outcome.detail == TAKEN)
+        taken = Counter(item.repository for item in self.result.outcomes if item.tag and item.detail == TAKEN)
         rows = []
         for tally in self.result.plan.tallies:
             planned, name = tally.planned, tally.repository

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from typing import Any
 
 from acr_cleanup.clusters.images.finder import compiled
 from acr_cleanup.clusters.images.words import is_distinctive, spellings
@@ -39,7 +40,7 @@ class LargeSearch:
                     self._parts[spelling.encode()].append(form)
         self._words = self._whole.keys() | self._parts.keys()
         alternatives = "|".join(re.escape(word.decode()) for word in sorted(self._words))
-        self.expression = (
+        self.expression: Any = (
             compiled(f"(?:^| )(?:{alternatives})", "finditer") if len(self._words) <= _MOST_WORDS else None
         )
 

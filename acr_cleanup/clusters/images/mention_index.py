@@ -2,7 +2,7 @@
 Look up the tags of a repository in the objects of one cluster. Pure.
 
 The cost is that of the repository's tags and of the objects that name it, not of their product: words are found in one
-table for all objects. Objects with very many words stay packed, and are unpacked for the few repositories that they name.
+table for all objects. Objects with very many words are not in the table: each repository that they name searches them.
 """
 
 from __future__ import annotations

@@ -47,9 +47,10 @@ _FEW = 8
 _TEMPLATE_SIGNS = 3
 _LONGEST_HOST = 300
 _MOST_NEAR = 5_000
+_MOST_PLACES = 10_000
 # Fields that are compared with the names near them. Thousands of names in one list cost the square of their number: beyond
 # this, each of them may mean any tag.
-_MOST_NEIGHBOURS = 500_000
+_MOST_NEIGHBOURS = 300_000
 
 
 @dataclass(slots=True)
@@ -95,7 +96,9 @@ class _Reader:
         self._found: dict[str, NameFinding] = {}
         self._seen_near: set[object] = set()
         self._room = _MOST_NEIGHBOURS
+        self._places = _MOST_PLACES
         self._names_host = False
+        self._repositories_in: dict[str, str] = {}
 
     def read(self, workload: Workload) -> Reading:
         texts = self._texts
@@ -111,8 +114,11 @@ class _Reader:
             long += [chunk.decode() for chunk in more_chunks if len(chunk) >= _LONG_CHUNK]
         digests: dict[Digest, str] = {}
         # Rule 4.
-        for digest in digests_in(word for chunk in long for word in words_in(chunk)):
-            digests.setdefault(Digest(digest), self._field_of(digest.removeprefix("sha256:")))
+        found = dict.fromkeys(digests_in(word for chunk in long for word in words_in(chunk)))
+        holders = texts.holders({digest.removeprefix("sha256:") for digest in found}) if found else {}
+        for digest in found:
+            holder = holders.get(digest.removeprefix("sha256:"))
+            digests[Digest(digest)] = holder.field if holder is not None else ""
         written = {chunk: read_chunk(chunk.decode(), self._names) for chunk in special}
         self._names_host = any(
             text.host == "ours" or self._names.is_ours(chunk.decode().rpartition("/")[2])
@@ -246,7 +252,11 @@ class _Reader:
             finding.beside.setdefault(plain_form(beside[1]), text.field)
         if patterns.OPEN_APART.match(following):
             finding.open = finding.open or text.field
-        if not near.is_weak(text):
+        self._places -= 1
+        if self._places < 0:
+            # A log may contain the name a hundred thousand times. A bare name may then mean any tag.
+            finding.open = finding.open or ("" if beside else text.field)
+        elif not near.is_weak(text):
             self._near(finding, text, only_tag_keys=False)
             self._near_in_text(finding, text, start, end)
         if written.is_url:
@@ -270,7 +280,7 @@ class _Reader:
                 self._near(self._finding(f"{folder}/", folder, text), text, only_tag_keys=True)
 
     def _far_tags(self) -> None:
-        """Give the tags of fields like `imageTag`, which no name near them claims, to the images without a tag of their own."""
+        """Give the tags of fields like `imageTag` to images without a tag, unless such a field belongs to another image."""
         wanting = [
             finding
             for finding in self._found.values()
@@ -292,7 +302,8 @@ class _Reader:
             return  # a long text may name it a thousand times
         self._seen_near.add(place)
         parent = text.node.parent
-        self._room -= len(text.node.value) + (len(parent.value) if parent is not None else 0)
+        if not (text.is_key and isinstance(text.node.value[text.key], str)):
+            self._room -= len(text.node.value) + (len(parent.value) if parent is not None else 0)
         if self._room < 0:
             finding.open = finding.open or text.field
             return
@@ -350,15 +361,17 @@ class _Reader:
 
     def _repository_in(self, value: str) -> str:
         """Return the name if the whole value is one, with or without a tag; otherwise an empty text."""
+        if (known := self._repositories_in.get(value)) is None:
+            known = self._repositories_in[value] = self._read_repository(value) if len(value) <= 300 else ""
+        return known
+
+    def _read_repository(self, value: str) -> str:
         chunk = value.strip()
-        if len(chunk) > 300 or not chunk or " " in chunk:
+        if not chunk or " " in chunk:
             return ""
         if "/" not in chunk:
             return chunk if chunk.encode(errors="replace") in self._names.lasts else ""
         return read_chunk(chunk, self._names).name.removeprefix("/")
-
-    def _field_of(self, word: str) -> str:
-        return next((text.field for text in self._texts.texts if word in text.text), "")
 
 
 def _is_end(end: str, path: str) -> bool:

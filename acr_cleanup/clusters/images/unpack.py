@@ -127,7 +127,7 @@ def text_of(data: bytes) -> str:
 
 
 def _decompressed(packed: bytes, decompressor: Callable[[], Any], room: int) -> bytes:
-    """Unpack all members of compressed data, up to `room` bytes. Data that only looks compressed stays as it is."""
+    """Unpack all members of compressed data, up to `room` bytes. Data that only looks compressed is returned unchanged."""
     parts: list[bytes] = []
     original = packed
     while packed and room > 0:

@@ -104,7 +104,7 @@ class Written(NamedTuple):
     folder: the beginning of repositories that it names, or empty.
     host: "ours", "foreign", or empty if no host is written.
     tag: the tag, empty if there is none. With `colon`, a colon or `@` ends the chunk: a tag may follow. With `variable`, a
-        variable stands there, or in the tag.
+        variable is in place of the tag, or in it.
     is_reference: it is an image reference, of whichever registry: its tag belongs to it alone.
     """
 

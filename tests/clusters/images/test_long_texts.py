@@ -93,3 +93,24 @@ def test_text_of_one_mib_without_a_blank_is_read(letters: str) -> None:
     began = time.process_time()
     read(row("", config_map(a=f"{text}x", b=f"{X}/shop/web:1.2"), {"shop/web": ["1.2"]}, {}))
     assert time.process_time() - began < 5
+
+
+HOSTILE = {
+    "digests": [f"{number:064x}" for number in range(5_000)],
+    "base64 in lines": [f"QUJD{number:056}" for number in range(5_000)],
+    "names with tags": [f"team/n{number % 500}: 1.{number}" for number in range(15_000)],
+    "one name in a log": [f"web {number}" for number in range(10_000)],
+    "references without a tag": [f"image: {X}/team/n{number % 500}" for number in range(10_000)],
+    "references of others": [f"image: quay.io/a/b{number}:1.{number}" for number in range(10_000)],
+    "templates": [f"{X}/{{{{x{number}}}}}:1" for number in range(10_000)],
+}
+
+
+@pytest.mark.parametrize("as_fields", [False, True], ids=["text", "fields"])
+@pytest.mark.parametrize("lines", HOSTILE.values(), ids=HOSTILE)
+def test_object_with_many_of_a_kind_is_read_in_bounded_time(lines: list[str], as_fields: bool) -> None:
+    data = {f"k{number}": line for number, line in enumerate(lines)} if as_fields else {"text": "\n".join(lines)}
+    repositories = {f"team/n{number}": ["1.2"] for number in range(500)} | {"web": ["1.2"], "shop/web": ["1.2"]}
+    began = time.process_time()
+    read(row("", config_map(**data), repositories, {}))
+    assert time.process_time() - began < 10
