@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str], root: UsageParser) -> argparse.Namespace:
 
 
 def _meant(flag: str, known: Sequence[str]) -> str:
-    """The flag that begins with these words, or resembles them; "" if there is none."""
+    """The flag that begins with these words or resembles them, or ""."""
     return next((name for name in known if name.startswith(f"{flag}-")), "") or nearest(flag, known)
 
 
@@ -106,7 +106,7 @@ def _as_typed(arguments: Sequence[str]) -> Iterator[str]:
         elif equals:
             yield f"--{bare}={value}"
         else:
-            # Only a truth value belongs to a switch. What else follows, such as a file, does not.
+            # Only a truth value belongs to a switch. A file that follows it does not.
             following = next(rest, None)
             if following is not None and following.lower() in ("true", "false"):
                 yield f"--{bare}={following.lower()}"
@@ -114,7 +114,7 @@ def _as_typed(arguments: Sequence[str]) -> Iterator[str]:
                 yield f"--{bare}=true"
                 held = [following] if following is not None else []
         if held:
-            # What follows a switch is looked at like any other argument.
+            # An argument after a switch is read like any other argument.
             yield from _as_typed([*held, *rest])
             return
 

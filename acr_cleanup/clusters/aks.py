@@ -69,6 +69,7 @@ async def survey_aks(target: AksPlace, survey: ClusterSurvey, access: ClusterAcc
         entra=profile is not None,
         azure_rbac=profile is not None and bool(profile.enable_azure_rbac),
         private=_is_private(cluster),
+        runs_commands=not _disables_commands(cluster),
     )
     return await with_problem(survey, _survey_server(survey, client, cluster, target, access))
 
@@ -81,7 +82,7 @@ async def _survey_server(
     access: ClusterAccess,
 ) -> ClusterSurvey:
     _ensure_running(cluster, target)
-    return await survey_kinds(survey, await _user_server(client, target, access), access.patience)
+    return await survey_kinds(survey, await _user_server(client, target, access), access)
 
 
 async def _managed_cluster(client: ContainerServiceClient, target: AksPlace) -> ManagedCluster:
@@ -114,6 +115,11 @@ def _get_call(target: AksPlace) -> str:
 def _is_private(cluster: ManagedCluster) -> bool:
     profile = cluster.properties.api_server_access_profile if cluster.properties is not None else None
     return profile is not None and bool(profile.enable_private_cluster)
+
+
+def _disables_commands(cluster: ManagedCluster) -> bool:
+    profile = cluster.properties.api_server_access_profile if cluster.properties is not None else None
+    return profile is not None and bool(profile.disable_run_command)
 
 
 # -- directly --------------------------------------------------------------------------------------
@@ -161,8 +167,7 @@ async def _read_by_run_command(
     from azure.mgmt.containerservice.models import RunCommandRequest  # noqa: PLC0415
 
     properties = cluster.properties
-    profile = properties.api_server_access_profile if properties is not None else None
-    if profile is not None and profile.disable_run_command:
+    if _disables_commands(cluster):
         raise ReadFailure(
             RUN_COMMAND,
             "run commands are disabled on this cluster.",

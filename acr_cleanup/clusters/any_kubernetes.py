@@ -34,7 +34,7 @@ async def survey_kubernetes(target: KubeconfigPlace, survey: ClusterSurvey, acce
     """
     Ask the cluster which kinds it serves. Returns `survey` with the answer. Raises `ReadFailure`.
     """
-    return await survey_kinds(survey, _server(target, access), access.patience)
+    return await survey_kinds(survey, _server(target, access), access)
 
 
 async def _check_anonymous(ask: Ask, target: KubeconfigPlace) -> None:

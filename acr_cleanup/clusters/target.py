@@ -41,11 +41,13 @@ class ClusterAccess:
 
     manager: Azure Resource Manager, opened for this run.
     patience: how long to wait for API servers.
+    reviewed: a survey also asks for the right to list the kinds that this search reads.
     """
 
     azure: Azure
     manager: ResourceManager
     patience: Patience
+    reviewed: Search | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ class ClusterSurvey:
     private: its API server is private.
     kinds: the kinds that it serves and that are read, each once, except those in `KINDS`.
     problem: the first reason for a missing answer.
+    unlisted: the kinds that the identity may not list, if that was asked.
+    runs_commands: run commands are enabled.
     """
 
     target: ClusterTarget
@@ -162,6 +166,8 @@ class ClusterSurvey:
     private: bool = False
     kinds: tuple[Kind, ...] | None = None
     problem: ReadFailure | None = None
+    unlisted: tuple[ReadFailure, ...] = ()
+    runs_commands: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,10 @@ class RepositoryInventory:
         """The index families of all these digests."""
         return _closure(self._above(digests), self._children)
 
+    def reachable(self, digests: Iterable[Digest]) -> frozenset[Digest]:
+        """These digests, and everything that they list, directly or through other indexes."""
+        return _closure(digests, self._children)
+
     def _above(self, digests: Iterable[Digest]) -> frozenset[Digest]:
         return _closure(digests, self._next_above)
 

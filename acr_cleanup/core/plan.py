@@ -81,6 +81,10 @@ class RepositoryPlan:
     """Tags and digests that are used, but not in the registry."""
     space: Space | None = None
     """The measured space of the manifests to delete; None if it was not measured."""
+    listed_size: int = 0
+    """Bytes of all manifests, as listed. A shared layer counts more than once."""
+    used_size: int = 0
+    """The part of `listed_size` in manifests of tags in use, with everything that they list."""
     untagged: tuple[ManifestDecision, ...] = ()
     """
     With `delete_untagged`: a decision for each untagged manifest.
@@ -147,6 +151,8 @@ class RepositoryPlan:
             manifests=len(self.manifests),
             size=self.size,
             exact=self.exact,
+            listed_size=self.listed_size,
+            used_size=self.used_size,
             read_for_sizes=self.space.read if self.space is not None else None,
             missing=self.missing,
             waiting=_due(kept),

@@ -89,9 +89,13 @@ def plan_repository(
             reasons[tag.name] = (_attached(inventory, tag, removal),)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
     steps = ordered_steps(inventory, removal)
+    decisions = tuple(Decision(tag, reasons.get(tag.name, ()), evidence.rules.of(tag).name) for tag in tags)
+    in_use = inventory.reachable(decision.tag.digest for decision in decisions if decision.in_use)
     return RepositoryPlan(
         repository=inventory.name,
-        decisions=tuple(Decision(tag, reasons.get(tag.name, ()), evidence.rules.of(tag).name) for tag in tags),
+        decisions=decisions,
+        listed_size=sum(manifest.size for manifest in inventory.manifests.values()),
+        used_size=sum(inventory.manifests[digest].size for digest in in_use & inventory.manifests.keys()),
         untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
         steps=steps,
         warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),

@@ -42,6 +42,10 @@ class Tally:
     size: int = 0
     """Bytes to be freed; see `RepositoryPlan.size`."""
     exact: bool = True
+    listed_size: int = 0
+    """Bytes of all manifests; see `RepositoryPlan.listed_size`."""
+    used_size: int = 0
+    """The part of it that is in use."""
     read_for_sizes: int | None = None
     """Manifests read to measure exact sizes; None if exact sizes were not requested."""
     missing: tuple[Missing, ...] = ()

@@ -73,7 +73,7 @@ class RecordedRule(msgspec.Struct):
     keep: bool
     """True if every tag that it governs is kept."""
     pulled_within: str | UnsetType = UNSET
-    """What the log shows as pulled in this time was kept, besides that of the top level."""
+    """Images that were pulled in this time were kept, besides those of the top level."""
 
     @classmethod
     def of(cls, rule: PolicyRule) -> Self:
@@ -107,13 +107,13 @@ class RecordedPolicy(msgspec.Struct):
     include_locked: bool
     """True if locked tags and manifests may be unlocked and deleted."""
     used_within: str | UnsetType = UNSET
-    """What an earlier run saw in use less than this ago is kept, if set."""
+    """Images that an earlier run saw in use less than this ago are kept, if set."""
     probation: str | UnsetType = UNSET
     """How long a tag must have been a candidate before it is deleted, if set."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
-    """What keep_last counts. Documents without this member counted tags."""
+    """The items that keep_last counts. Documents without this member counted tags."""
     pulled_within: str | UnsetType = UNSET
-    """What the log shows as pulled in this time was kept, if it was read."""
+    """Images that were pulled in this time were kept, if the log was read."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
     """
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole
@@ -122,7 +122,7 @@ class RecordedPolicy(msgspec.Struct):
     keep: list[RecordedKeepEntry] = []
     """The keep list."""
     rules: list[RecordedRule] = []
-    """The rules, in order. The other members are the last rule, for the tags that no rule matches."""
+    """The rules, in order. The other members are the last rule, which governs tags that no rule matches."""
 
     @classmethod
     def of(cls, policy: RetentionPolicy) -> RecordedPolicy:
@@ -198,7 +198,7 @@ class CountedPulls(msgspec.Struct):
 
 
 class RecordedPullLog(msgspec.Struct):
-    """What the log of the registry shows. Images that were pulled are kept."""
+    """The pulls in the log of the registry. Images that were pulled are kept."""
 
     since: Moment
     """Earlier pulls do not count."""

@@ -224,7 +224,7 @@ class WaitingItems(msgspec.Struct):
 
 
 class OtherPuller(msgspec.Struct):
-    """Who may pull from the registry, and is none of the clusters and services that were read."""
+    """An identity that may pull from the registry, apart from the clusters and services that were read."""
 
     name: str
     """The id of the principal, or the name of the token."""
@@ -361,9 +361,9 @@ class Report(msgspec.Struct):
     pull_log: RecordedPullLog | None = None
     """null if the log was not read."""
     probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
-    """What is on probation, by day, if anything is."""
+    """The tags and manifests on probation, by day."""
     may_pull: list[OtherPuller] = []
-    """Who else may pull from the registry. Images that only they use count as unused."""
+    """Further identities that may pull from the registry. Images that only they use count as unused."""
 
 
 T = TypeVar("T")

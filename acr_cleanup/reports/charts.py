@@ -31,7 +31,7 @@ LABEL = 40
 
 _RED, _ORANGE, _BLUE, _TEAL, _PURPLE, _GREY = "#cf222e", "#bc4c00", "#0969da", "#1b7c83", "#8250df", "#6e7781"
 _LIGHT_BLUE, _GREEN = "#54aeff", "#4d7c0f"
-# Every group has a slice of its own. `OTHER` collects the rules that rarely keep a tag.
+# Every group has one slice. `OTHER` collects the rules that rarely keep a tag.
 _COLOURS = {
     ChartGroup.IN_USE: _BLUE,
     ChartGroup.MENTIONED: _LIGHT_BLUE,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from acr_cleanup.core.outcome import Result
-from acr_cleanup.reports import json, markdown
+from acr_cleanup.reports import html, json, markdown
 from acr_cleanup.reports.context import Context
 
 
@@ -35,4 +35,5 @@ FORMATS = (
     Format("json", "report.json", lambda result, _: json.render(result)),
     PLAN,
     Format("markdown", "summary.md", lambda result, context: [markdown.render(result, context)]),
+    Format("html", "report.html", html.render),
 )

@@ -101,7 +101,7 @@ class Summary:
         part = "" if shard.is_whole else f" · shard {shard}"
         yield (0, 0), f"{HEADING} · {words.code(self.result.plan.registry)}{part}"
         yield (0, 1), self._verdict(view)
-        for danger in view.dangers[: self.notes]:
+        for danger in self.result.plan.usage.dangers[: self.notes]:
             yield (0, 1), self.context.dialect.verdict(Tone.BAD, words.prose(danger, 600))
         path, which = view.reviewed
         if which:

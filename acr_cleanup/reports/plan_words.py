@@ -50,7 +50,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
 
 
 def refusal_text(refusal: LimitRefusal) -> str:
-    """Which limit the plan exceeds, by how much, and what to do."""
+    """The limit that the plan exceeds, by how much, and what to do."""
     if isinstance(refusal, TooManyDeletions):
         untagged = f" and {refusal.untagged} untagged manifests" if refusal.untagged else ""
         return (
@@ -64,7 +64,7 @@ def refusal_text(refusal: LimitRefusal) -> str:
 
 
 def warning_text(warning: PlanWarning) -> str:
-    """What could not be read or measured in a repository, and what that means for the plan."""
+    """The part of a repository that could not be read or measured, and what that means for the plan."""
     name = warning.repository
     if isinstance(warning, UnreadableManifests):
         examples = ", ".join(map(short, warning.examples))

@@ -66,7 +66,7 @@ def _rows(plan: Plan) -> Iterator[Sequence[str]]:
 
 
 def rule_blocks(plan: Plan) -> Iterator[Block]:
-    """The rules and how many tags each of them governs, for the text report; nothing without rules."""
+    """The rules and how many tags each governs, as the text report shows them; nothing without rules."""
     if plan.policy.rules and plan.tallies:
         rows = tuple(tuple(words.plain(cell) for cell in row) for row in _rows(plan))
         yield Grid(rows, _HEADER, numbers=frozenset({3, 4}))

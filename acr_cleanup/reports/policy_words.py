@@ -116,7 +116,7 @@ def by_rule(policy: RetentionPolicy, decisions: Iterable[Decision]) -> Iterable[
 
 
 def rules_sentence(policy: RetentionPolicy) -> str:
-    """The rules in order, in one sentence; "" if there are none."""
+    """The rules in order, in one sentence; "" without rules."""
     rules = [f"`{rule.name}` ({rule_patterns(rule)}): {rule_text(rule)}" for rule in policy.rules[:_RULES_SHOWN]]
     hidden = len(policy.rules) - len(rules)
     rules += [f"{hidden:,} more"] if hidden else []

@@ -93,7 +93,7 @@ class KeptGroup:
     @property
     def details(self) -> bool:
         """Must each tag show its own evidence? Ages and users are shown anyway."""
-        return not _said_by_title(self.rule) and len({tag.detail for tag in self.tags}) > 1
+        return not said_by_title(self.rule) and len({tag.detail for tag in self.tags}) > 1
 
 
 def newest_first(tags: Iterable[KeptTag]) -> list[KeptTag]:
@@ -121,7 +121,7 @@ def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy, go
     governing: the rule of the policy that governs these tags, if the keep rule depends on it.
     """
     details = {tag.detail for tag in tags}
-    if len(details) == 1 and not _said_by_title(rule):
+    if len(details) == 1 and not said_by_title(rule):
         return details.pop()
     return f"{keep_rule(rule).describe(policy, governing)}{governing.note if depends_on_rule(rule) else ''}"
 
@@ -131,6 +131,6 @@ def depends_on_rule(rule: Rule) -> bool:
     return rule in (Rule.YOUNG, Rule.NEWEST, Rule.KEPT_BY_RULE)
 
 
-def _said_by_title(rule: Rule) -> bool:
+def said_by_title(rule: Rule) -> bool:
     """Does the title of the rule say enough, without the evidence of each tag?"""
     return keep_rule(rule).group not in (ChartGroup.OTHER, ChartGroup.MENTIONED, ChartGroup.PULLED)

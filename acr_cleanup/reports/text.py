@@ -319,17 +319,14 @@ class TextReport(TextPage):
             yield from self._hidden(len(notes) - self.names, "", 2)
 
     def _warnings(self, view: View) -> Iterator[Block]:
-        if not (view.warnings or self.result.final):
-            return
-        yield heading("Warnings", "bold yellow")
+        styles = dict.fromkeys(view.warnings, "") | dict.fromkeys(self.result.plan.usage.dangers, "bold red")
         if self.result.final:
-            yield Line((("- ", ""), (words.plain(self.result.undo, 600), "yellow")), 2)
-        shown = view.warnings[: self.names]
-        yield from (
-            Line((("- ", ""), (words.plain(warning, 600), "bold red" if warning in view.dangers else "")), 2)
-            for warning in shown
-        )
-        yield from self._hidden(len(view.warnings) - len(shown), "warning", 2)
+            styles = {self.result.undo: "yellow", **styles}
+        if styles:
+            yield heading("Warnings", "bold yellow")
+        shown = list(styles.items())[: self.names]
+        yield from (Line((("- ", ""), (words.plain(warning, 600), style)), 2) for warning, style in shown)
+        yield from self._hidden(len(styles) - len(shown), "warning", 2)
 
     def _next(self, view: View) -> Iterator[Block]:
         if self.details and view.rows:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from acr_cleanup.core.policy import KeepReason
 from acr_cleanup.core.usage import ImageUse
 from acr_cleanup.core.workload import Workload
 from acr_cleanup.reports.rows import KeptTag
@@ -28,7 +29,7 @@ _KINDS = (
 )
 
 
-def users(tag: KeptTag, limit: int) -> tuple[tuple[str, ...], int]:
+def users(tag: KeptTag | KeepReason, limit: int) -> tuple[tuple[str, ...], int]:
     """
     Return up to `limit` users of a tag, and how many more there are.
 

@@ -84,11 +84,6 @@ class View:
         unproven = [_INCOMPLETE.format(problem) for problem in (proof.unproven if proof is not None else ())]
         return tuple(dict.fromkeys((*unproven, *self.result.warnings, *of_repositories)))
 
-    @property
-    def dangers(self) -> tuple[str, ...]:
-        """What the user gave up, and should not: kinds that run or start pods."""
-        return self.result.plan.usage.dangers
-
     @cached_property
     def broken(self) -> tuple[Affected, ...]:
         """References that the verification found broken, those in use first."""
@@ -109,7 +104,7 @@ class View:
 
     @property
     def verification(self) -> str:
-        """The result of the verification in a sentence; "" if there was none."""
+        """The result of the verification in a sentence; "" without a verification."""
         proof = self.result.proof
         if proof is None:
             return ""
@@ -131,7 +126,7 @@ class View:
 
     @property
     def probation(self) -> str:
-        """What is on probation and until when, as a sentence; "" if nothing is."""
+        """The items on probation and their days, as a sentence; "" without such items."""
         tags, untagged = self.waiting
         days = sorted(tags | untagged)
         if not days:
@@ -173,8 +168,7 @@ class View:
     @property
     def size_note(self) -> str:
         """
-        What exact sizes mean and what they cost, as the end of a sentence; "" if they were not
-        asked for.
+        The meaning and the cost of exact sizes, as the end of a sentence; "" if they were not asked for.
         """
         plan = self.result.plan
         if not plan.measured:
@@ -220,8 +214,7 @@ class View:
     @property
     def reviewed(self) -> tuple[str, str]:
         """
-        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if
-        there is none.
+        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") without a reviewed plan.
         """
         applied = self.result.applied_plan
         if applied is None:
@@ -246,10 +239,9 @@ class View:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """One row for each repository, in the order of the plan."""
-        tags = [outcome for outcome in self.result.outcomes if outcome.tag is not None]
-        deleted = Counter(outcome.repository for outcome in tags if outcome.kind is OutcomeKind.DELETED)
+        deleted = Counter(repository for repository, _ in self.deleted)
         # Kept tags that the registry deleted together with a manifest of this run.
-        taken = Counter(outcome.repository for outcome in tags if outcome.detail == TAKEN)
+        taken = Counter(item.repository for item in self.result.outcomes if item.tag and item.detail == TAKEN)
         rows = []
         for tally in self.result.plan.tallies:
             planned, name = tally.planned, tally.repository

@@ -234,7 +234,7 @@ def listing(parts: Iterable[str]) -> str:
 
 def first_few(texts: Iterable[str]) -> str:
     """
-    Join distinct texts; of more than three, name two and count the others. "" if there are none.
+    Join distinct texts; of more than three, name two and count the others. "" without texts.
 
     >>> first_few(["a", "b", "a"]), first_few(["a", "b", "c", "d"])
     ('a and b', 'a, b and 2 others')

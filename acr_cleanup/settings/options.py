@@ -71,6 +71,10 @@ class Settings:
     collect: Path | None = option(kinds.PATH, ways=Way.PIPELINE)(
         "Only read the clusters, and write a usage snapshot to this file. Nothing is planned or deleted."
     )
+    check: bool = option(kinds.BOOLEAN, "false", ways=Way.PIPELINE)(
+        "Only check the login, every right and every part that a run needs, and show what mends the missing ones. Nothing is "
+        "planned or deleted."
+    )
     client_id: str = option(kinds.CLIENT_ID, value="", ways=Way.ACTION)(
         "The application (client) id for the login to Azure. If it is empty, AZURE_CLIENT_ID is used."
     )

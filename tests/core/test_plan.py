@@ -69,6 +69,8 @@ def test_tally_counts_kept_tags_by_strongest_reason() -> None:
         manifests=2,
         size=2000,
         exact=False,
+        listed_size=7000,
+        used_size=1000,
     )
     assert (planned.kept, planned.in_use) == (6, 1)
     unread = RepositoryPlan(REPOSITORY, warnings=(Unlisted(REPOSITORY, 1),), error="503.").tally

@@ -240,3 +240,17 @@ def test_last_tag_of_a_kept_manifest_is_kept_if_untagged_manifests_expire() -> N
     [reason] = next(decision.reasons for decision in after.decisions if decision.tag.name == "amd64")
     assert reason.rule is Rule.ATTACHED
     assert "retention policy" in reason.detail
+
+
+def test_used_size_includes_everything_that_a_used_index_lists() -> None:
+    """The registry lists an index with its own few bytes."""
+    made = plan(
+        inventory([tag("1", "list"), tag("2", "x")], [index("list", ("amd", "arm")), *map(image, ("amd", "arm", "x"))]),
+        usage(use("1")),
+    )
+
+    sizes = {name: image(name).size for name in ("amd", "arm", "x")}
+    listed = index("list", ("amd", "arm")).size
+    assert made.used_size == listed + sizes["amd"] + sizes["arm"] > listed
+    assert made.listed_size == made.used_size + sizes["x"]
+    assert (made.tally.listed_size, made.tally.used_size) == (made.listed_size, made.used_size)

@@ -16,7 +16,7 @@ from tests.helpers import sample_results as samples
 def test_write_creates_and_names_every_file(tmp_path: Path) -> None:
     context = files.write(samples.applied(), tmp_path, Context())
 
-    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "plan.json", "summary.md"}
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "plan.json", "summary.md", "report.html"}
     assert context.files == tuple(str(tmp_path / name) for name in files.names())
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["verdict"] == "applied"
 

@@ -41,7 +41,7 @@ async def test_apply_with_file_and_days_deletes_old_tags(
         assert "clusters: 1 of 1" in ended.err
         assert "clusters: 1 of 1" not in ended.out
         assert "Deleted 2 tags" not in ended.err
-        assert {"report.json", "plan.json", "summary.md"} <= {
+        assert {"report.json", "plan.json", "summary.md", "report.html"} <= {
             path.name for path in (tmp_path / "acr-cleanup").iterdir()
         }
 

@@ -334,7 +334,8 @@ def test_path_outside_the_workspace_is_refused(path: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "link", [".acr-cleanup", ".report.json.part", ".plan.json.part", ".summary.md.part", *files.names()]
+    "link",
+    [".acr-cleanup", ".report.json.part", ".plan.json.part", ".summary.md.part", ".report.html.part", *files.names()],
 )
 @pytest.mark.parametrize("reviewed", [None, b"{}"])
 def test_links_in_the_report_folder_are_not_followed(link: str, reviewed: bytes | None, tmp_path: Path) -> None:

@@ -1,0 +1,312 @@
+"""
+The data of `report.html`, as JSON: repositories, tags with their reasons, and tags by age.
+
+Tags with equal reasons are one group. The tags of a registry may not fit in the page: each
+repository gets a share of the space, and in it deletions come first.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind
+from acr_cleanup.core.plan import Decision, RepositoryPlan
+from acr_cleanup.core.policy import RULES
+from acr_cleanup.core.references import short
+from acr_cleanup.core.retention import describe_duration
+from acr_cleanup.core.tally import Tally
+from acr_cleanup.quoting import in_utc
+from acr_cleanup.reports import words
+from acr_cleanup.reports.markdown_rows import OUTCOME_LABELS
+from acr_cleanup.reports.rows import Row, said_by_title, tags_of_kept_manifests
+from acr_cleanup.reports.users import users
+from acr_cleanup.reports.view import View
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+CELLS = 60
+"""Repositories in the treemap. The others are one cell."""
+USERS = 12
+"""Users of a tag. report.json has all of them."""
+DIGESTS = 20_000
+"""Registries with more tags are shown without digests, so that more tags fit."""
+
+_REPOSITORIES = 0.2
+"""The share of the space that the table of repositories may use."""
+_MARGIN = 20_000
+"""Bytes for the tags by age and for the elements around the blocks."""
+_BLOCK = 150
+"""Bytes of the block of a repository without tags, besides its name."""
+_EPOCH = 719_163  # date(1970, 1, 1).toordinal()
+_DAYS = (1, 2, 3, 7, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 545, 730, 1095, 1460, 1825, 2555, 3650)
+_FATES = ("delete", "changed", "use", "keep")
+
+
+def to_json(value: object) -> Markup:
+    """
+    Encode a value for a `script` element of the type `application/json`.
+
+    A text in it can neither end the element nor begin a comment.
+    """
+    from markupsafe import Markup  # noqa: PLC0415  most commands write no report
+
+    text = json.dumps(value, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+
+
+_Reason = tuple[str, str, tuple[str, ...], int]
+"""Title, evidence, users, number of further users."""
+
+
+class _Block:
+    """The tags of one repository, in groups of equal reasons. Texts that repeat are stored once."""
+
+    def __init__(self, repository: str, budget: float) -> None:
+        self._left = budget - _BLOCK - 2 * len(to_json(repository))
+        self._repository = repository
+        self._texts: dict[str, int] = {"": 0}
+        self._groups: dict[tuple[str, str, tuple[_Reason, ...]], dict[str, list[object]]] = {}
+
+    def add(
+        self, fate: str, note: str, reasons: tuple[_Reason, ...], *, name: str, day: int | None, digest: str
+    ) -> bool:
+        """Add a tag. Returns False, and adds nothing, if the budget is used up."""
+        key = (fate, note, reasons)
+        cost = len(to_json(name)) + len(digest) + 10
+        texts: list[str] = []
+        if key not in self._groups:
+            texts = [note, *(text for what, why, who, _ in reasons for text in (what, why, *who))]
+            texts = [text for text in dict.fromkeys(texts) if text not in self._texts]
+            cost += 80 + sum(len(to_json(text)) + 1 for text in texts)
+            cost += sum(40 + 8 * len(who) for _, _, who, _ in reasons)
+        self._left -= cost
+        if self._left < 0:
+            return False
+        for text in texts:
+            self._texts[text] = len(self._texts)
+        group = self._groups.setdefault(key, {"names": [], "days": [], "digests": []})
+        group["names"].append(name)
+        group["days"].append(day)
+        if digest:
+            group["digests"].append(digest)
+        return True
+
+    def encoded(self) -> Markup | None:
+        """The block, or None if no tag fitted."""
+        place = self._texts
+        groups = [
+            {
+                "fate": fate,
+                "note": place[note],
+                "reasons": [
+                    (place[what], place[why], [place[user] for user in who], more) for what, why, who, more in reasons
+                ],
+                **group,
+            }
+            for (fate, note, reasons), group in self._groups.items()
+        ]
+        block = {"repository": self._repository, "texts": list(place), "groups": groups}
+        return to_json(block) if groups else None
+
+
+class PageData:
+    """The JSON blocks of one page. `repositories` must be used up before `ages` is called."""
+
+    def __init__(self, view: View, budget: int) -> None:
+        self._view = view
+        self._budget = budget - _MARGIN
+        self._now = view.result.plan.created_at
+        limit = view.result.plan.policy.older_than.total_seconds() / 86400
+        self._edges = sorted({*_DAYS, limit} - {0})
+        self._counts = {fate: Counter[int]() for fate in _FATES}
+        self._unknown = 0
+        policy = view.result.plan.policy
+        self._titles = {entry.id: entry.describe(policy) for entry in RULES}
+        # One look-up for each tag: there may be as many outcomes as tags.
+        self._undeleted: dict[tuple[str, str], Outcome] = {
+            (outcome.repository, outcome.tag): outcome
+            for outcome in view.result.outcomes
+            if outcome.tag is not None and outcome.kind is not OutcomeKind.DELETED
+        }
+        self._taken = {(outcome.repository, outcome.tag) for outcome in view.result.outcomes if outcome.detail == TAKEN}
+
+    def run(self) -> Markup:
+        """The table of repositories, the largest first, and the words of the page."""
+        view, tallies = self._view, self._view.result.plan.tallies
+        pairs = zip(view.rows, tallies, strict=True)
+        rows = sorted((_row(row, tally) for row, tally in pairs), key=lambda row: (-sum(row.bytes), row.name))
+        shown, left = 0, self._budget * _REPOSITORIES
+        for row in rows:
+            left -= len(to_json(row.values())) + 1
+            if left < 0:
+                break
+            shown += 1
+        hidden = [row.values() for row in rows[shown:]]
+        others = (
+            ["", *(sum(cast("int", row[place]) for row in hidden) for place in range(1, 9)), ""] if hidden else None
+        )
+        verb = "deleted" if view.acted else "delete"
+        block = to_json(
+            {
+                "repositories": [row.values() for row in rows[:shown]],
+                "others": others,
+                "hidden": len(hidden),
+                "cells": CELLS,
+                "tags": sum(tally.tags for tally in tallies),
+                "today": self._now.date().toordinal() - _EPOCH,
+                "gone": view.gone_title,
+                "freed": view.freed_title,
+                "fates": {"delete": verb, "changed": "not deleted", "use": "in use", "keep": "kept"},
+            }
+        )
+        self._budget -= len(block)
+        return block
+
+    def repositories(self) -> Iterator[Markup]:
+        """
+        A block for each repository with tags.
+
+        Small repositories come first: the space that they leave goes to the large ones.
+        """
+        tallies = sorted(
+            (tally for tally in self._view.result.plan.tallies if tally.tags),
+            key=lambda tally: (_weight(tally), tally.repository),
+        )
+        weights = sum(map(_weight, tallies))
+        digests = sum(tally.tags for tally in tallies) <= DIGESTS
+        for tally in tallies:
+            repository = self._view.result.plan.repository(tally.repository)
+            share = self._budget * _weight(tally) / weights
+            weights -= _weight(tally)
+            encoded = self._block(repository, share, digests=digests).encoded()
+            if encoded is not None:
+                self._budget -= len(encoded) + 60
+                yield encoded
+
+    def ages(self) -> Markup:
+        """The number of tags of each age and decision."""
+        limit = self._view.result.plan.policy.older_than
+        place = bisect_right(self._edges, limit.total_seconds() / 86400)
+        bars = range(len(self._edges) + 1)
+        names = [f"{edge:g}" for edge in self._edges]
+        old = {
+            fate: sum(count for bar, count in counts.items() if bar >= place) for fate, counts in self._counts.items()
+        }
+        kept = old["use"] + old["keep"] + old["changed"]
+        unknown = f" The age of {words.count(self._unknown, 'tag')} is unknown." if self._unknown else ""
+        return to_json(
+            {
+                "fates": _FATES,
+                "counts": {fate: [counts[bar] for bar in bars] for fate, counts in self._counts.items()},
+                "labels": [_bar(names, bar) for bar in bars],
+                "short": [*names, "more"],
+                "limit": place,
+                "limitText": describe_duration(limit),
+                "text": f"Older than the limit: {words.count(old['delete'] + kept, 'tag')}, of which {kept:,} "
+                f"{words.plural(kept, 'is')} kept.{unknown}",
+            }
+        )
+
+    def _block(self, repository: RepositoryPlan, budget: float, *, digests: bool) -> _Block:
+        block = _Block(words.plain(repository.repository), budget)
+        names = tags_of_kept_manifests(repository)
+        going: list[_Decided] = []
+        kept: list[_Decided] = []
+        for decision in repository.decisions:
+            fate, note = self._fate(repository.repository, decision, names)
+            self._count(decision, fate)
+            (kept if fate in {"use", "keep"} else going).append((decision, fate, note))
+        for decision, fate, note in chain(_ends_first(going), _ends_first(kept)):
+            tag = decision.tag
+            day = None if tag.updated_at is None else in_utc(tag.updated_at).date().toordinal() - _EPOCH
+            digest = short(tag.digest) if digests else ""
+            reasons = self._reasons(decision)
+            if not block.add(fate, note, reasons, name=words.plain(tag.name), day=day, digest=digest):
+                break
+        return block
+
+    def _fate(self, repository: str, decision: Decision, untagged: frozenset[str]) -> tuple[str, str]:
+        """What happened to a tag, or will happen, and a remark about it."""
+        view, place = self._view, (repository, decision.tag.name)
+        if not decision.deletes:
+            if place in self._taken:
+                return "delete", TAKEN
+            return "use" if decision.in_use else "keep", ""
+        if not view.acted or place in view.deleted:
+            return "delete", "not in use; its manifest is kept" if decision.tag.name in untagged else ""
+        outcome = self._undeleted.get(place)
+        if outcome is None:
+            return "changed", ""
+        label = "failed" if outcome.kind is OutcomeKind.FAILED else OUTCOME_LABELS[outcome.kind]
+        return "changed", ": ".join(filter(None, (label, words.plain(outcome.detail))))
+
+    def _count(self, decision: Decision, fate: str) -> None:
+        pushed = decision.tag.updated_at
+        if pushed is None:
+            self._unknown += 1
+        else:
+            days = (self._now - pushed).total_seconds() / 86400
+            self._counts[fate][bisect_right(self._edges, days)] += 1
+
+    def _reasons(self, decision: Decision) -> tuple[_Reason, ...]:
+        reasons: list[_Reason] = []
+        for reason in decision.reasons:
+            shown, hidden = users(reason, USERS)
+            detail = "" if said_by_title(reason.rule) else words.plain(reason.detail)
+            reasons.append((self._titles[reason.rule], detail, tuple(map(words.plain, shown)), hidden))
+        return tuple(reasons)
+
+
+def _bar(names: list[str], bar: int) -> str:
+    if bar == 0:
+        return f"less than {names[0]} days"
+    return f"{names[bar - 1]} days or more" if bar == len(names) else f"{names[bar - 1]} to {names[bar]} days"
+
+
+def _weight(tally: Tally) -> int:
+    # A reviewer must check deletions, so they get more space.
+    return tally.kept + 5 * tally.planned
+
+
+class _Sizes(NamedTuple):
+    """One row of the table of repositories."""
+
+    name: str
+    tags: tuple[int, ...]
+    """Counts: all, deleted, planned but not deleted, kept, in use."""
+    bytes: tuple[int, int, int]
+    """Sizes: deleted, in use, kept without a use."""
+    error: str
+
+    def values(self) -> list[str | int]:
+        return [self.name, *self.tags, *self.bytes, self.error]
+
+
+def _row(row: Row, tally: Tally) -> _Sizes:
+    kept = max(tally.listed_size - tally.used_size - row.bytes, 0)
+    return _Sizes(
+        words.plain(row.repository),
+        (row.tags, row.gone, row.left, row.kept, row.in_use),
+        (row.bytes, tally.used_size, kept),
+        words.plain(row.error),
+    )
+
+
+_Decided = tuple[Decision, str, str]
+"""A decision, what happens to the tag, and a remark."""
+
+
+def _ends_first(items: list[_Decided]) -> Iterator[_Decided]:
+    """The oldest, the newest, the second oldest, …: if the rest does not fit, both ends are shown."""
+    order = sorted(
+        items, key=lambda item: (item[0].tag.updated_at.timestamp() if item[0].tag.updated_at else 0, item[0].tag.name)
+    )
+    half = (len(order) + 1) // 2
+    pairs = zip_longest(order[:half], reversed(order[half:]))
+    return (item for pair in pairs for item in pair if item is not None)
