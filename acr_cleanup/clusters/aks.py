@@ -18,7 +18,7 @@ from acr_cleanup.access.arm_errors import arm_problem
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
-from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE, ConnectionOptions, api_server
+from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE, api_server
 from acr_cleanup.clusters.api_server.kubeconfig_file import parse_kubeconfig
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.run_command.log import CommandResult
@@ -155,7 +155,7 @@ async def _user_server(client: ContainerServiceClient, target: AksPlace, access:
     if not kubeconfigs:
         raise ReadFailure(call, "the answer has no kubeconfig.", "Run again.")
     document = parse_kubeconfig(bytes(kubeconfigs[0]))
-    return api_server(document, None, folder=Path(), options=ConnectionOptions.of(access.azure))
+    return api_server(document, None, folder=Path(), options=access.options)
 
 
 # -- by a run command ------------------------------------------------------------------------------
@@ -174,13 +174,12 @@ async def _read_by_run_command(
             "Enable them, or use `access: direct` from a runner inside the cluster's network.",
         )
     entra = properties is not None and properties.aad_profile is not None
-    options = ConnectionOptions.of(access.azure)
     request = RunCommandRequest(
         command=script(search),
         context=context(search.names),
         # Without this token, the command would run as an administrator on clusters with local
         # accounts, and fail on others.
-        cluster_token=await options.token(AKS_SCOPE) if entra else None,
+        cluster_token=await access.options.token(AKS_SCOPE) if entra else None,
     )
     result = await _run(client, target, request)
     return await asyncio.to_thread(read_result, result, target.key, search)

@@ -14,6 +14,7 @@ from acr_cleanup.access.read_failure import ReadFailure, attempt
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import ApiServer, Ask, Patience, connect
 from acr_cleanup.clusters.api_server.discovery import SECRET, discover
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions
 from acr_cleanup.clusters.api_server.list_rights import ListRights
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.clusters.target import ClusterAccess, ClusterSurvey, ClusterTarget, Search
@@ -43,7 +44,7 @@ async def survey_clusters(
     `IdentityError`.
     """
     async with open_manager(azure) as manager:
-        access = ClusterAccess(azure, manager, patience, reviewed)
+        access = ClusterAccess(ConnectionOptions.of(azure), manager, patience, reviewed)
 
         async def survey(target: ClusterTarget) -> ClusterSurvey:
             result = await _survey(target, access)

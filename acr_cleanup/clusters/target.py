@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from acr_cleanup.access.azure import Azure
     from acr_cleanup.access.read_failure import ReadFailure
     from acr_cleanup.access.resource_manager import ResourceManager
     from acr_cleanup.clusters.api_server.client import Patience
+    from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions
     from acr_cleanup.clusters.images.names import Names
     from acr_cleanup.clusters.images.pod_specs import Kind
     from acr_cleanup.core.references import RegistryHost
@@ -39,12 +39,13 @@ class ClusterAccess:
     """
     The values with which every cluster of a run is reached.
 
+    options: the login, the trusted authorities and the proxies.
     manager: Azure Resource Manager, opened for this run.
     patience: how long to wait for API servers.
     reviewed: a survey also asks for the right to list the kinds that this search reads.
     """
 
-    azure: Azure
+    options: ConnectionOptions
     manager: ResourceManager
     patience: Patience
     reviewed: Search | None = None

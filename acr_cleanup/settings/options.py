@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from acr_cleanup.access.clouds import FEDERATION_AUDIENCE, Cloud
 from acr_cleanup.access.federation import TOOL_TIMEOUT, AuthType, LoginChoice
-from acr_cleanup.clusters.target import ClusterTarget, Waiver
-from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.retention import RetentionPolicy, Scope
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
+    from acr_cleanup.clusters.target import ClusterTarget, Waiver
     from acr_cleanup.core.keep_list import KeepEntry
     from acr_cleanup.core.limits import Limits
+    from acr_cleanup.core.references import RegistryHost
     from acr_cleanup.core.rule_set import PolicyRule
 
 LogLevel = Literal["debug", "info", "warning", "error"]

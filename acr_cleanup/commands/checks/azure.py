@@ -172,8 +172,10 @@ class AzureChecks:
         if isinstance(target, SnapshotCluster):
             async with open_manager(self.azure) as manager:
                 from acr_cleanup.clusters.api_server.client import Patience  # noqa: PLC0415
+                from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions  # noqa: PLC0415
 
-                scan = await target.read(ClusterAccess(self.azure, manager, Patience()), search)
+                access = ClusterAccess(ConnectionOptions.of(self.azure), manager, Patience())
+                scan = await target.read(access, search)
             text = (
                 f"{target.describe()}: {words.count(scan.objects, 'object')}, read {scan.read_at:%Y-%m-%d %H:%M} UTC."
             )
