@@ -45,7 +45,7 @@ DOCUMENTS = [
     )
 ] + [
     row(
-        "configmap: fields beside each other",
+        "configmap: neighbouring fields",
         "ConfigMap",
         {"data": {"web.repository": WEB, "web.tag": "1"}},
         [("", "data.{web.repository,web.tag}", f"{WEB}:1")],
@@ -69,7 +69,7 @@ OTHERS = ("old", "9.9.9")
 
 @pytest.mark.parametrize(("of", "obj", "expected"), [*PODS, *WORKLOADS, *CUSTOM, *SPLIT, *DOCUMENTS])
 def test_every_source_is_found(of: str, obj: dict[str, Any], expected: set[tuple[str, str, str]]) -> None:
-    """Each tag and digest of the table stays; of the other tags, none, unless the whole repository does."""
+    """Each tag and digest of the table is kept, and no other tag, unless the whole repository is kept."""
     found = read(of, obj)
     references = [reference.removeprefix(f"{HOST}/") for _, _, reference in expected]
     for repository in {re.split("[:@]", reference)[0] for reference in references}:
@@ -160,7 +160,7 @@ def test_only_containers_of_pods_run() -> None:
 
 
 @pytest.mark.parametrize("text", ["{{x}}:1", "shop/$APP", "shop/web-${X}:1", "<app>:1", "%s:1", "Shop/Web:1"])
-def test_a_repository_that_nobody_can_tell_is_noted(text: str) -> None:
+def test_unrecognisable_repository_is_noted(text: str) -> None:
     found = read("Thing", {"spec": {"image": f"{HOST}/{text}"}})
     (note,) = found.notes
     assert found.uses == {}
@@ -199,7 +199,7 @@ FAR_APART: dict[str, tuple[Any, str]] = {
     ),
     "repository is a folder": ({"repository": f"{HOST}/shop", "image": "web", "tag": "1"}, f"{WEB}:1"),
     "three parts": ({"registry": HOST, "repository": "shop", "name": "web", "tag": "1"}, f"{WEB}:1"),
-    "registry beside a document": (
+    "registry next to a document": (
         {"ACR_LOGIN_SERVER": HOST, "values": "image:\n  repository: shop/web\n  tag: 1\n"},
         f"{WEB}:1",
     ),
@@ -227,7 +227,7 @@ FAR_APART: dict[str, tuple[Any, str]] = {
     "properties of Java": (f"image={WEB}\\:1\n".replace("\\\\", "\\"), f"{WEB}:1"),
     "a template around": (f'image: {{{{ .image | default "{WEB}" }}}}:{{{{ .version }}}}\n', OPEN),
     "code around": (f'"{WEB}" + ":" + version', OPEN),
-    "more tags than anybody reads": ({"repository": WEB, "tags": [str(tag) for tag in range(10_001)]}, OPEN),
+    "more tags than are read": ({"repository": WEB, "tags": [str(tag) for tag in range(10_001)]}, OPEN),
 }
 
 
@@ -240,7 +240,7 @@ def test_the_parts_of_a_reference_may_stand_far_apart(value: Any, expected: str)
     assert found.blockers == {}
 
 
-def test_a_registry_by_itself_makes_no_images() -> None:
+def test_registry_alone_makes_no_images() -> None:
     found = read(
         "Thing",
         {"spec": {"parameters": PARAMETERS, "path": "$(HOME)/shop/web", "url": "https://{{ host }}/shop/web:1"}},

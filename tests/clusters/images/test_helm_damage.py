@@ -31,7 +31,7 @@ from tests.clusters.images.test_helm_history import (
 
 
 def test_a_label_alone_makes_no_release() -> None:
-    """Helm rolls back by name: a Secret of another name with the label `owner: helm` is somebody's own."""
+    """Helm rolls back by name: a Secret of another name with the label `owner: helm` is not Helm's."""
     secret = {**release(1, "a:1"), "type": "Opaque", "data": Untouchable()}
     secret["metadata"]["name"] = "database-password"
     assert (used(findings(secret)), blockers(findings(secret))) == (set(), "")
@@ -42,7 +42,7 @@ def test_type_or_label_tells_that_a_secret_is_helms(change: dict[str, Any]) -> N
     assert used(findings({**release(3, "a:1"), **change})) == {"a:1"}
 
 
-# What cannot be decoded
+# Revisions that cannot be decoded
 
 BOMB = gzip.compress(b"[" + b" " * 100 * 1024**2 + b"]")
 UNDECODABLE = [
@@ -111,7 +111,7 @@ def test_what_no_longer_counts_does_not_block() -> None:
 
 @pytest.mark.extended
 def test_a_bomb_is_never_unpacked_beyond_the_limit() -> None:
-    """A quarter of a gigabyte of nothing: memory stays near 64 MiB."""
+    """A quarter of a gigabyte of zeros takes about 64 MiB of memory."""
     packer = zlib.compressobj(9, wbits=31)
     packed = b"".join(packer.compress(b"\0" * 1024**2) for _ in range(256)) + packer.flush()
     secret = with_raw(packed)
@@ -137,7 +137,7 @@ def test_what_a_release_says_is_never_quoted() -> None:
         assert "hunter2" not in blockers(findings(with_json(value)))
 
 
-# YAML that nobody should write
+# YAML with unusual features
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
@@ -160,7 +160,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
 )
 def test_a_document_that_is_no_plain_yaml_is_read_as_text(text: str) -> None:
-    """What it names stays. Its neighbours are read as ever."""
+    """Its images are kept. Its neighbours are read as always."""
     found = findings(release(3, manifest=f"{text}\n---\nimage: {HOST}/shop/api:1\n"))
     assert {"shop/web:1", "shop/api:1"} <= used(found)
     assert not {"shop/api", "shop/web"} & used(found)

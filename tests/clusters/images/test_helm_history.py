@@ -99,7 +99,7 @@ def plain(**more: Any) -> dict[str, Any]:
     return {"name": "web", "chart": {"values": {}}, "manifest": manifest(f"{HOST}/shop/web:1")} | more
 
 
-# What is found
+# Findings
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_items_of_a_list_do_not_say_their_kind() -> None:
     assert (used(found), blockers(found)) == ({"a:1", "b:1"}, "")
 
 
-def test_secrets_that_a_release_deploys_stay_unread() -> None:
+def test_secrets_of_a_release_are_not_read() -> None:
     """Only Helm's own Secrets are read, not those in a manifest; neither alone nor in a list."""
     secret = f"apiVersion: v1\nkind: Secret\nstringData: {{x: '{HOST}/shop/secret:1'}}\n"
     item = f"{{apiVersion: v1, kind: Secret, data: {{x: '{HOST}/shop/secret:2'}}}}"
@@ -212,7 +212,7 @@ def test_secrets_that_a_release_deploys_stay_unread() -> None:
 
 
 def test_a_malformed_image_in_an_old_revision_blocks_nothing() -> None:
-    """Nobody can correct the past: it would block for ever."""
+    """The past cannot be corrected, so a blocker would last for ever."""
     assert blockers(findings(release(3, "shop/web:not a tag", "Shop/WEB:-"))) == ""
 
 
@@ -265,7 +265,7 @@ def holds(entry: dict[str, Any], found: Findings) -> bool:
     )
 
 
-# Which revisions count
+# Revisions that count
 
 
 @given(
@@ -300,7 +300,7 @@ def test_releases_and_namespaces_have_a_history_each() -> None:
 
 
 def test_the_same_revision_in_a_secret_and_in_a_configmap_counts_in_both() -> None:
-    """The driver was changed: which of the two Helm reads now, nobody can tell."""
+    """The driver was changed, and it is unknown which of the two Helm reads now."""
     in_configmap = helm_release("shop", "web", 1, manifest(f"{HOST}/b:1"), status="superseded", kind="ConfigMap")
     assert used(findings(release(1, "a:1"), in_configmap, revisions=1)) == {"a:1", "b:1"}
 

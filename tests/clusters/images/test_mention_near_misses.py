@@ -67,7 +67,7 @@ NAMES_ALONE: Rows = [
         "probe": custom(web={"livenessProbe": {"httpGet": {"port": 80, "path": "/"}, "periodSeconds": 3}}),
         "a priority": custom(components=[{"name": "web", "weight": 3, "priority": 80}]),
         "a namespace beside it": custom(targets=[{"name": "web", "namespace": "production"}]),
-        "a namespace beside it in a text": lines("- name: web", "  namespace: production"),
+        "a neighbouring namespace in a text": lines("- name: web", "  namespace: production"),
         "a kind beside it": custom(ref={"kind": "canary", "name": "web", "apiVersion": "v1"}),
         "an API version in a text": lines("apiVersion: v1", "kind: Service", "metadata:", "  name: web"),
         "objects in a text": lines("apiVersion: v1", "kind: Service", "metadata:", "  name: web", "  namespace: production", "spec:", "  ports:", "  - port: 80"),
@@ -81,7 +81,7 @@ TAGS_ELSEWHERE: Rows = [
     for title, value in {
         "a foreign image in a container": template({"name": "web", "image": "docker.io/library/web:1.4.2"}),
         "a foreign image with the same path": template({"name": "c", "image": "quay.io/shop/web:1.4.2"}),
-        "a foreign image beside the name": template({"name": "web", "image": "quay.io/other/server:1.4.2"}),
+        "a foreign image next to the name": template({"name": "web", "image": "quay.io/other/server:1.4.2"}),
         "another repository of ours": template({"name": "web", "image": f"{X}/shop/api:1.4.2"}),
         "another repository in a text": lines("name: web", f"image: {X}/shop/api:1.4.2"),
         "another image in a custom resource": custom(name="web", image="quay.io/other/server:1.4.2"),

@@ -1,4 +1,4 @@
-"""What objects name, by the six rules: the truth table, and the odd inputs."""
+"""The truth table of mentions, by the six rules."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def read(text: object, *repositories: str) -> Findings:
         f"https://{HOST}/v2/shop/web/manifests/{DIGEST}": [DIGEST],
         f"curl {HOST}/v2/shop/web/manifests/$TAG": [OPEN],
         f"https://{HOST}/v2/shop/web/tags/list": [],
-        # Which image, nobody can tell.
+        # The image is unknown.
         f"{WEB}:": ["latest"],
         f"{WEB}: x": ["latest"],
         f"{WEB}@": ["latest"],
@@ -126,7 +126,7 @@ HOSTS = st.sampled_from(
 
 @st.composite
 def written(draw: st.DrawFn) -> tuple[str, ImageReference]:
-    """A reference to our registry, as somebody may write it, and what it means."""
+    """A reference to our registry in one spelling, and its meaning."""
     host = draw(HOSTS)
     repository = "/".join(draw(st.lists(COMPONENT, min_size=1, max_size=4)))
     tag = draw(st.none() | TAG)

@@ -200,7 +200,7 @@ def test_no_shape_of_an_object_makes_it_crash(path: str, odd: Any) -> None:
 
 @pytest.mark.parametrize("path", ["spec", "spec.containers", "spec.initContainers", "spec.volumes"])
 def test_an_odd_shape_that_mentions_our_registry_is_not_overlooked(path: str) -> None:
-    """What cannot be understood is either protected or a blocker, never nothing."""
+    """An unreadable value is protected or a blocker. It is never ignored."""
     for odd in ([f"{WEB}:1 x"], f"{WEB}:1 x", [{"name": "a", "image": [f"{WEB}:1 x"]}]):
         obj = pod("web")
         *parents, last = path.split(".")
@@ -292,13 +292,13 @@ def test_no_object_makes_it_crash_or_lose_a_reference(
     """It is used or mentioned, or where a pod spec belongs, a blocker."""
     image_uses(obj, of, "prod", PLANTED)
     whole = planted(obj, path, wrap)
-    # What owns an object says nothing about images.
+    # An owner says nothing about images.
     assume("planted" not in str((whole.get("metadata") or {}) if isinstance(whole.get("metadata"), dict) else ""))
     found = image_uses(whole, of, "prod", PLANTED)
     assert kept(found, "planted/here", "7") == {"7"} or found.blockers
 
 
-def test_what_holds_itself_comes_to_an_end() -> None:
+def test_object_that_contains_itself_is_read_once() -> None:
     loop: dict[str, Any] = {"image": f"{WEB}:1"}
     loop["again"] = [loop]
     assert kept(image_uses({"spec": loop}, CUSTOM, "prod", PLANTED), "shop/web", "1") == {"1"}
@@ -330,7 +330,7 @@ def test_an_unreadable_image_is_a_blocker_and_the_rest_is_read() -> None:
     assert len(found.blockers) == 1
 
 
-def test_names_in_a_document_stand_in_the_field_that_holds_it() -> None:
+def test_fields_of_a_document_begin_with_its_field() -> None:
     workload = Workload("prod", "shop", "Release", "web")
     found = uses_in_document(f"containers:\n- name: c\n  image: {WEB}:1\n", workload, "manifest", NAMES)
     (mention,) = mentions_of(found, "shop/web", "1").by_tag["1"]
