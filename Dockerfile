@@ -31,6 +31,9 @@ RUN chmod 755 /build/app/entrypoint.py
 # Compiled: this adds 8 MB to a download of 24 MB and saves 2 seconds in every run. Pygments is for
 # rich and is never imported.
 RUN /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x /pygments/ /build/site-packages/
+# `--version` prints it. Last, so that another commit leaves the layers above as they are.
+ARG REVISION=unknown
+RUN if [ "${REVISION}" != unknown ]; then printf '%s\n' "${REVISION}" > /build/site-packages/acr_cleanup/COMMIT; fi
 
 FROM ${BASE}
 ARG VERSION=0.0.0

@@ -2,7 +2,7 @@
 
 import sys
 
-from acr_cleanup import __version__
+from acr_cleanup import version
 
 
 def entry() -> None:
@@ -10,7 +10,7 @@ def entry() -> None:
     if sys.argv[1:] == ["--version"]:
         # The same text as from argparse, without importing the table of flags. That import alone
         # takes half a second.
-        print(f"acr-cleanup {__version__}")  # noqa: T201  a result, on stdout
+        print(f"acr-cleanup {version()}")  # noqa: T201  a result, on stdout
         return
     from acr_cleanup.cli import entry as run  # noqa: PLC0415
 

@@ -115,7 +115,11 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     from acr_cleanup.commands.run import run as clean  # noqa: PLC0415
 
     context = Context(
-        apply=runtime.apply_hint, apply_is_input=True, keep_files=runtime.keep_hint, dialect=_dialect(runtime)
+        apply=runtime.apply_hint,
+        apply_is_input=True,
+        keep_files=runtime.keep_hint,
+        artifact=settings.artifact,
+        dialect=_dialect(runtime),
     )
     with step.folder.handed_over(), step.ledger.handed_over() if step.ledger is not None else nullcontext():
         try:

@@ -39,7 +39,15 @@ class ReadFailure(Exception):
 
 
 class Unreachable(ReadFailure):
-    """The API server did not answer at all, so another way to it (a run command) may still work."""
+    """
+    The API server did not answer at all, so another way to it (a run command) may still work.
+
+    timed_out: it accepted the request, and did not answer in time.
+    """
+
+    def __init__(self, call: str, seen: str, remedy: str, *, timed_out: bool = False) -> None:
+        super().__init__(call, seen, remedy)
+        self.timed_out = timed_out
 
 
 def unexpected(call: str, error: Exception) -> ReadFailure:

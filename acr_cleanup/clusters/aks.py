@@ -18,7 +18,8 @@ from acr_cleanup.access.arm_errors import arm_problem
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
-from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE, ConnectionOptions, api_server, parse_kubeconfig
+from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE, ConnectionOptions, api_server
+from acr_cleanup.clusters.api_server.kubeconfig_file import parse_kubeconfig
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.run_command.log import CommandResult
 from acr_cleanup.clusters.run_command.read import read_result

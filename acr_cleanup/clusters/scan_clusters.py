@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from acr_cleanup.access.azure import Azure
@@ -11,7 +12,7 @@ from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.clusters.target import ClusterAccess, ClusterTarget, Search, Waiver
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.usage import ClusterScan
+from acr_cleanup.core.usage import ClusterScan, is_workload_kind
 from acr_cleanup.quoting import quoted
 
 
@@ -40,7 +41,14 @@ async def scan_clusters(
 
         async def scan(target: ClusterTarget) -> ClusterScan:
             result = await _scan(target, access, search)
-            result = result.waive([waiver.kind for waiver in waive if waiver.cluster == target.key])
+            given = [waiver for waiver in waive if waiver.cluster == target.key]
+            ignored = [waiver.kind for waiver in given if is_workload_kind(waiver.kind) and not waiver.workloads]
+            result = result.waive([waiver.kind for waiver in given if waiver.kind not in ignored])
+            notes = tuple(
+                f"the waiver of {kind} has no effect, because these objects run or start pods. Only waive-workloads skips them."
+                for kind in ignored
+            )
+            result = replace(result, notes=(*result.notes, *notes))
             if progress is not None:
                 progress(result)
             return result

@@ -172,10 +172,12 @@ class Waiver:
 
     cluster: the key of the cluster.
     kind: as kubectl names it.
+    workloads: may it be a kind that runs or starts pods?
     """
 
     cluster: str
     kind: str
+    workloads: bool = False
 
 
 # The places are separate from the targets, because the targets import the readers: so the readers

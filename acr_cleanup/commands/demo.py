@@ -24,6 +24,8 @@ from acr_cleanup.concurrency import stop_signals
 from acr_cleanup.emulator.company import NIGHTLY, PULLED, contoso, last_week
 from acr_cleanup.emulator.server import Emulator
 from acr_cleanup.records.ledger_file import read_ledger, write_ledger
+from acr_cleanup.records.report import read_report
+from acr_cleanup.reports import words
 
 # Variables that could lead the tool to the real Azure, or change how it reaches the emulator.
 _FOREIGN = ("AZURE_", "ARM_", "ACTIONS_", "GITHUB_", "INPUT_", "SYSTEM_", "IDENTITY_", "MSI_")
@@ -63,11 +65,12 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     }
 
     async def run(verb: str, folder: str = "", output: int | None = None) -> int:
-        # -P: do not import a package of the same name from the current folder.
-        reports = str(config.parent / (folder or verb))
-        arguments = ("-P", "-m", "acr_cleanup", verb, str(config), "--report-dir", reports)
+        # Not as a module: the reports then recommend `acr-cleanup`, which users can type. -P: do not import a
+        # package of the same name from the current folder.
+        start = "from acr_cleanup.cli import entry; entry()"
+        arguments = ("-P", "-c", start, verb, config.name, "--report-dir", folder or verb)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=environment, stdout=output, stderr=output
+            sys.executable, *arguments, env=environment, cwd=config.parent, stdout=output, stderr=output
         )
         return await process.wait()
 
@@ -98,6 +101,7 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
     console.rule("[bold]1. What would be deleted?")
     code = await show("plan")
     if code == 0:
+        console.print(f"\n{_sum(config.parent / 'plan' / 'report.json', before)}", markup=False)
         console.rule("[bold]2. Delete it")
         code = await show("apply")
     console.rule("[bold]Result")
@@ -110,6 +114,17 @@ async def _show(emulator: Emulator, config: Path, text: str, command: str) -> in
         f"To try all commands yourself: {command} demo --serve"
     )
     return code
+
+
+def _sum(report: Path, tags: int) -> str:
+    """Say how the tags of the plan add up to those of the registry."""
+    run = read_report(report)
+    names = [name for part in run.left_out or () for name in part.examples]
+    planned = run.counts.planned + run.counts.kept
+    return (
+        f"Of the {tags} tags of the registry, {run.counts.planned} would be deleted and {run.counts.kept} are kept. "
+        f"The other {tags - planned} are in {words.listing(names)}, which no cluster runs: out of scope, and kept."
+    )
 
 
 def _age(ledger: Path, login_server: str) -> None:
@@ -131,10 +146,14 @@ async def _serve(emulator: Emulator, config: Path, command: str) -> None:
     stop = asyncio.Event()
     for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    print("Contoso is running. In another terminal, run:\n")
-    for name, value in emulator.environment().items():
+    variables = emulator.environment()
+    print("Contoso is running. In another terminal, start a shell for it (`sh`), and run:\n")
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
-    print(f"\n{command} plan {shlex.quote(str(config))}\n\nPress Ctrl-C to stop.", flush=True)
+    print(f"\n{command} plan {shlex.quote(str(config))}\n")
+    # They would send later commands, also of other programs, to Contoso.
+    print("Leave that shell with `exit`, which brings back your own variables. Without one, remove them:\n")
+    print(f"unset {' '.join(variables)}\n\nPress Ctrl-C to stop Contoso.", flush=True)
     await stop.wait()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from acr_cleanup.records.reviewed_plan import ReviewedPlan, SeenCluster
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.plan_doubts import doubts
 from acr_cleanup.reports.plan_words import describe_policy, refusal_text, warning_text
+from acr_cleanup.reports.policy_words import finding_text
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
@@ -85,6 +86,7 @@ async def run(
     context: Context | None = None,
     plan_file: Path | None = None,
     reviewed: ReviewedPlan | None = None,
+    print_json: Callable[[Iterable[str]], None] | None = None,
 ) -> int:
     """
     Do one run, publish its result, and return the exit code.
@@ -92,6 +94,7 @@ async def run(
     context: the commands and inputs that reports recommend.
     plan_file: receives the plan, besides the report files.
     reviewed: a reviewed plan; nothing beyond it is deleted.
+    print_json: receives report.json in pieces, instead of the report for people.
     """
     stop = Stop()
     # Signals are handled until the end: a second one must not interrupt the report.
@@ -108,6 +111,7 @@ async def run(
             summary=settings.summary,
             plan_file=plan_file,
             reviewed=reviewed.data if reviewed is not None else None,
+            print_json=print_json,
         )
         runtime.finish()
     if result.verdict is Verdict.CANCELLED:
@@ -149,7 +153,7 @@ def token_scopes(settings: Settings) -> dict[str, str]:
     scopes = {settings.cloud.registry_scope: f"the registry {settings.registry.login_server}"}
     if azure or any(target.in_azure for target in settings.clusters):
         scopes[settings.cloud.resource_manager_scope] = "Azure Resource Manager"
-    if settings.pulled_within and Waiver(SERVICES, PULL_LOG) not in settings.waive:
+    if settings.pull_window and Waiver(SERVICES, PULL_LOG) not in settings.waive:
         scopes[f"{settings.cloud.log_analytics}/.default"] = "Log Analytics"
     for target in settings.clusters:
         for scope in target.token_scopes():
@@ -177,14 +181,14 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
         settings.registry,
         settings.clusters,
         settings.helm_history,
-        settings.waive,
+        (*settings.waive, *(replace(waiver, workloads=True) for waiver in settings.waive_workloads)),
         dict(settings.mirrors),
         CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,
         services=service_choice(settings),
-        pulled_within=settings.pulled_within,
+        pulled_within=settings.pull_window,
         ignore_pulls_by=settings.ignore_pulls_by,
         shows_addresses=settings.log_level == "debug",
     )
@@ -265,7 +269,7 @@ async def clean(
                 runtime.log(Level.INFO, f"Exact sizes: read {read:,} manifests, with one request each.")
             if run.plan.has_changes:
                 run.undo = await unless_stopped(connections.read_soft_delete(), stop)
-                if run.undo.text:
+                if run.undo.text and not run.undo.final:
                     runtime.log(Level.INFO, run.undo.text)
                 if not (dry_run or obstacles):
                     run.applied, run.proof = await _delete(run, connections, settings, runtime, stop, clock)
@@ -300,10 +304,12 @@ async def clean(
             *run.applied.warnings,
             *run.undo.warnings,
             *run.plan.usage.warnings,
+            *map(finding_text, run.plan.findings),
             *(run.ledger.warnings if run.ledger is not None else ()),
             *(warning_text(warning) for tally in run.plan.tallies for warning in tally.warnings),
         ),
         undo=run.undo.text,
+        final=run.undo.final,
         applied_plan=reviewed.named if reviewed is not None else None,
         proof=run.proof,
         ledger=run.ledger.described if run.ledger is not None else "",

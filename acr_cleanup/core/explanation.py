@@ -13,11 +13,13 @@ from enum import StrEnum
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.mentions import Mention
+from acr_cleanup.core.named import digests_in_use, named_digests
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
-from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories
+from acr_cleanup.core.policy import Evidence, Rule, eligible_repositories, mentions_of
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.removal import Reason, digests_in_use, reasons_to_keep
+from acr_cleanup.core.removal import Reason, reasons_to_keep
 from acr_cleanup.core.retention import Scope
 from acr_cleanup.core.usage import ImageUse, UsageIndex
 
@@ -101,6 +103,7 @@ class Explanation:
     decision: None if the registry does not have it; `uses` then name something that does not exist.
     manifest_decision: the decision about its manifest. A manifest may be kept although the tag is
         deleted.
+    mentions: of the tag or, for a manifest, of its tags; of its index family, and of the whole repository.
     without_uses: None if it is deleted anyway, does not exist, or is unused.
     """
 
@@ -113,6 +116,7 @@ class Explanation:
     uses: tuple[LinkedUse, ...]
     without_uses: WithoutUses | None
     related: RelatedItems
+    mentions: tuple[Mention, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -137,7 +141,8 @@ def excluding_uses(evidence: Evidence, uses: Iterable[ImageUse]) -> Evidence:
     usage = replace(usage, history=evidence.usage.history)
     # A used digest is read because it is used. Without the use it would not be read, so it must not
     # count as unreadable.
-    return replace(evidence, inventory=evidence.inventory.used_by(usage.digests(name)), usage=usage)
+    unused = replace(evidence, usage=usage)
+    return replace(unused, inventory=evidence.inventory.used_by(named_digests(unused)))
 
 
 def explain_tag(evidence: Evidence, name: str) -> Explanation:
@@ -160,6 +165,7 @@ def explain_tag(evidence: Evidence, name: str) -> Explanation:
         uses=uses,
         without_uses=_without_uses(evidence, decision, uses, lambda other: decision_on_tag(decide(other), name)),
         related=_related(inventory, tag.digest),
+        mentions=_mentions(evidence, [tag], tag.digest),
     )
 
 
@@ -183,7 +189,16 @@ def explain_manifest(evidence: Evidence, digest: Digest) -> Explanation:
             evidence, decision, uses, lambda other: decision_on_manifest(other, decide(other), digest)
         ),
         related=_related(inventory, digest),
+        mentions=_mentions(evidence, inventory.tags_of.get(digest, ()), digest),
     )
+
+
+def _mentions(evidence: Evidence, tags: Iterable[Tag], digest: Digest) -> tuple[Mention, ...]:
+    """Each mention of these tags and of this manifest once, by object and field."""
+    mentions, family = mentions_of(evidence), evidence.inventory.family(digest)
+    of_tags = (mention for tag in tags for mention in mentions.by_tag.get(tag.name, ()))
+    of_family = (mention for named, of in mentions.by_digest.items() if named in family for mention in of)
+    return tuple(sorted({*of_tags, *of_family, *mentions.of_any}))
 
 
 def decision_on_tag(plan: RepositoryPlan, name: str) -> ExplainedDecision:

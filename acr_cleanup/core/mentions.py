@@ -56,12 +56,17 @@ class Mention:
         place = f"{self.workload.namespace}/{self.workload.name}".lstrip("/")
         where = f"{self.workload.kind} {self.workload.cluster}/{place}"
         if self.how is How.UNKNOWN:
+            return self.what
+        return f"{where} {self.what}" + (f" ({self.field})" if self.field else "")
+
+    @property
+    def what(self) -> str:
+        """The name and the tag or digest, as a phrase with a verb."""
+        if self.how is How.UNKNOWN:
             return f"pushed after the names for the usage snapshot of {self.workload.cluster} were read"
-        what = {
-            How.OPEN: f"names {self.name}, but not which tag",
-            How.DIGEST: f"names {self.word}",
-        }.get(self.how, f"names {self.name} and {self.word}")
-        return f"{where} {what}" + (f" ({self.field})" if self.field else "")
+        if self.how is How.OPEN:
+            return f"names {self.name}, but not which tag"
+        return f"names {self.word}" if self.how is How.DIGEST else f"names {self.name} and {self.word}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,10 +105,12 @@ class Undo:
     Can deleted items be restored?
 
     `text` answers in one sentence; empty if this was not checked.
+    final: nothing keeps deleted manifests.
     """
 
     text: str = ""
     warnings: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Result:
     blockers: those of the plan and of the second look.
     refusals: sentences on why nothing was (or would be) deleted, in addition to the blockers.
     undo: one sentence on whether the deletions can be restored; empty if nothing is planned.
+    final: nothing keeps deleted manifests, so `undo` is a warning.
     applied_plan: the reviewed plan to which the run was bound; `plan` is then that plan, with the
         decisions of now.
     proof: the verification after the deletions; None if nothing was deleted or it was not
@@ -137,6 +140,7 @@ class Result:
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     undo: str = ""
+    final: bool = False
     applied_plan: AppliedPlan | None = None
     proof: Proof | None = None
     ledger: str = ""

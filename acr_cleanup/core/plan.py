@@ -9,14 +9,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
 from acr_cleanup.core.inventory import Manifest, Tag
+from acr_cleanup.core.keep_list import KeepEntry
+from acr_cleanup.core.left_out import PlannedPart
 from acr_cleanup.core.limits import LimitRefusal, Limits
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.policy_findings import PolicyFinding
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.space import Space
@@ -32,6 +35,8 @@ class Decision:
 
     tag: Tag
     reasons: tuple[KeepReason, ...] = ()
+    governed_by: str = ""
+    """The name of the rule of the policy that governs it; empty for the options at the top level."""
 
     @property
     def deletes(self) -> bool:
@@ -86,6 +91,10 @@ class RepositoryPlan:
 
     Manifests deleted together with a tagged one are absent.
     """
+    kept_entries: Mapping[KeepEntry, int] = field(default_factory=dict)
+    """The entries of the keep list that match here, and how many tags each of them keeps."""
+    unused_rules: frozenset[str] = frozenset()
+    """The rules that match a tag here, but govern none."""
 
     @cached_property
     def deletions(self) -> tuple[Decision, ...]:
@@ -150,6 +159,10 @@ class RepositoryPlan:
             untagged_waiting=_due(decision for decision in self.untagged if decision.reasons),
             warnings=self.warnings,
             error=self.error,
+            kept_entries=self.kept_entries,
+            governed=Counter(decision.governed_by for decision in self.decisions if decision.governed_by),
+            governed_planned=Counter(decision.governed_by for decision in self.deletions if decision.governed_by),
+            unused_rules=self.unused_rules,
         )
 
 
@@ -201,6 +214,9 @@ class Plan:
     `RepositoryPlans` makes each on access: hold one at a time to save memory.
     """
     blockers: tuple[Blocker, ...] = ()
+    findings: tuple[PolicyFinding, ...] = ()
+    part: PlannedPart | None = None
+    """The part of the registry that was planned; None if its repositories are not known."""
 
     def obstacles(self, limits: Limits) -> Obstacles:
         """

@@ -22,6 +22,7 @@ from datetime import datetime
 
 from acr_cleanup.core.candidates import with_probation
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
+from acr_cleanup.core.named import digests_in_use
 from acr_cleanup.core.plan import Decision, ManifestDecision, RepositoryPlan
 from acr_cleanup.core.plan_warnings import (
     PlanWarning,
@@ -30,9 +31,9 @@ from acr_cleanup.core.plan_warnings import (
     Unlisted,
     UnreadableManifests,
 )
-from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons
+from acr_cleanup.core.policy import RULES, Evidence, KeepReason, Rule, keep_reasons, listed_images
 from acr_cleanup.core.references import short
-from acr_cleanup.core.removal import Removal, candidates, digests_in_use, reasons_to_keep
+from acr_cleanup.core.removal import Removal, candidates, reasons_to_keep
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.steps import Untag, ordered_steps
 from acr_cleanup.core.usage import UsageIndex
@@ -88,7 +89,7 @@ def plan_repository(
             reasons[tag.name] = (_attached(inventory, tag, removal),)
     tags = sorted(inventory.tags, key=lambda tag: tag.name)
     steps = ordered_steps(inventory, removal)
-    decisions = tuple(Decision(tag, reasons.get(tag.name, ())) for tag in tags)
+    decisions = tuple(Decision(tag, reasons.get(tag.name, ()), evidence.rules.of(tag).name) for tag in tags)
     in_use = inventory.reachable(decision.tag.digest for decision in decisions if decision.in_use)
     return RepositoryPlan(
         repository=inventory.name,
@@ -98,6 +99,8 @@ def plan_repository(
         untagged=tuple(_untagged(evidence, removal)) if policy.delete_untagged else (),
         steps=steps,
         warnings=tuple(_warnings(inventory, policy, removal, unreadable=unreadable, deletes=bool(steps))),
+        kept_entries=listed_images(evidence).tags_of_entries,
+        unused_rules=frozenset(rule.name for rule in evidence.rules.unused()) if policy.rules else frozenset(),
     )
 
 

@@ -19,16 +19,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
+from functools import cached_property
 
 from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
+from acr_cleanup.core.keep_list import KeptImages, kept_images
 from acr_cleanup.core.mentions import Mention, RepositoryMentions
 from acr_cleanup.core.newest import counted_with, may_count, newest_tags
 from acr_cleanup.core.own_repositories import is_left_alone, own_folder
+from acr_cleanup.core.pulls import RepositoryPulls
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.rule_pulls import pulls_that_keep
+from acr_cleanup.core.rule_set import PolicyRule, RepositoryRules
+from acr_cleanup.core.rule_words import ChartGroup, in_words
 from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
@@ -38,7 +44,6 @@ REPOSITORY_LOCKED = "the repository is locked in the registry"
 TAG_LOCKED = "the tag is locked in the registry"
 MANIFEST_LOCKED = "its manifest is locked in the registry"
 _PUT_ASIDE = "put aside in the registry: reading it is disabled (readEnabled: false)"
-_DURATIONS = ("older_than", "pulled_within", "used_within", "probation")
 
 
 class Rule(StrEnum):
@@ -52,6 +57,8 @@ class Rule(StrEnum):
     IN_USE = "in-use"
     USED_RECENTLY = "used-recently"
     MENTIONED = "mentioned"
+    KEEP_LIST = "keep-list"
+    KEPT_BY_RULE = "kept-by-rule"
     PULLED = "pulled"
     LOCKED = "locked"
     UNKNOWN_MANIFEST = "unknown-manifest"
@@ -74,7 +81,7 @@ class KeepReason:
     due: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """Everything that a rule may look at. The clock is a value (`now`), so that a decision can be repeated."""
 
@@ -82,6 +89,17 @@ class Evidence:
     usage: UsageIndex
     policy: RetentionPolicy
     now: datetime
+
+    @cached_property
+    def rules(self) -> RepositoryRules:
+        """The rules of the policy, for this repository."""
+        policy = self.policy
+        return RepositoryRules(policy.rules, policy.top, self.inventory, use_regex=policy.use_regex)
+
+    @cached_property
+    def pulls(self) -> RepositoryPulls:
+        """The pulls of this repository, as far as they are in the windows of the rules."""
+        return pulls_that_keep(self.usage.pulls.pulls_of(self.inventory), self.rules, self.now)
 
     @property
     def past_uses(self) -> PastUses:
@@ -110,12 +128,12 @@ def eligible_repositories(usage: UsageIndex, policy: RetentionPolicy, catalog: I
     catalog: all names in the registry; needed only for the scope `all`.
     """
     select = patterns(policy.repositories, use_regex=policy.use_regex).select
-    selected = filter(select, _in_scope(usage, policy.scope, catalog))
+    selected = filter(select, in_scope(usage, policy.scope, catalog))
     named = (name for name in selected if not is_left_alone(name, policy.repositories))
     return tuple(sorted(filter(policy.shard.includes, named)))
 
 
-def _in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
+def in_scope(usage: UsageIndex, scope: Scope, catalog: Iterable[str]) -> frozenset[str]:
     """The repositories of a scope, before patterns and shard."""
     if scope is Scope.ALL:
         return frozenset(catalog)
@@ -136,7 +154,7 @@ def scope_reason(evidence: Evidence) -> KeepReason | None:
     if is_left_alone(name, policy.repositories):
         detail = f"Azure itself uses the repositories in {own_folder(name)}, and repositories does not name them"
         return KeepReason(Rule.OUT_OF_SCOPE, detail)
-    if name not in _in_scope(evidence.usage, policy.scope, (name,)):
+    if name not in in_scope(evidence.usage, policy.scope, (name,)):
         return KeepReason(Rule.OUT_OF_SCOPE, f"its repository is not {policy.scope} in any configured cluster")
     # Last: a reason that applies in every shard is more useful than "belongs to another shard".
     if not policy.shard.includes(name):
@@ -194,7 +212,7 @@ def mentions_of(evidence: Evidence) -> RepositoryMentions:
 
 def pulled(evidence: Evidence) -> KeptTags:
     """Keep a tag that was pulled, or whose index family was. The log holds only pulls that count."""
-    found = evidence.usage.pulls.kept_tags(evidence.inventory)
+    found = evidence.usage.pulls.kept_tags(evidence.inventory, evidence.pulls)
     return ((tag, KeepReason(Rule.PULLED, detail)) for tag, detail in found)
 
 
@@ -202,6 +220,26 @@ def used_recently(evidence: Evidence) -> KeptTags:
     """Keep a tag that an earlier run saw in use less than `used_within` ago."""
     for tag, use in evidence.past_uses.of_tags(evidence.inventory):
         yield tag, KeepReason(Rule.USED_RECENTLY, str(use))
+
+
+def keep_listed(evidence: Evidence) -> KeptTags:
+    """Keep a tag if the keep list names it, or a digest of its index family."""
+    listed = listed_images(evidence).tags
+    for tag in evidence.inventory.tags:
+        if tag.name in listed:
+            yield tag, KeepReason(Rule.KEEP_LIST, listed[tag.name][0].evidence)
+
+
+def listed_images(evidence: Evidence) -> KeptImages:
+    """What the keep list keeps in the repository."""
+    return kept_images(evidence.policy.keep, evidence.inventory, evidence.now)
+
+
+def kept_by_rule(evidence: Evidence) -> KeptTags:
+    """Keep a tag if the rule that governs it says `keep`."""
+    for tag in evidence.inventory.tags:
+        if (rule := evidence.rules.of(tag)).keep:
+            yield tag, KeepReason(Rule.KEPT_BY_RULE, f"the rule `{rule.name}` keeps it")
 
 
 def locked(evidence: Evidence) -> KeptTags:
@@ -250,16 +288,21 @@ def unknown_age(evidence: Evidence) -> KeptTags:
 
 
 def young(evidence: Evidence) -> KeptTags:
-    """Keep a tag if its last push is less than `older_than` ago, or in the future."""
-    limit = describe_duration(evidence.policy.older_than)
+    """Keep a tag if its last push is less than the `older_than` of its rule ago, or in the future."""
     # One reason per day: there may be a million tags.
-    by_day: dict[date, KeepReason] = {}
+    by_day: dict[tuple[date, str], KeepReason] = {}
     for tag in evidence.inventory.tags:
-        if tag.updated_at is not None and evidence.now - tag.updated_at < evidence.policy.older_than:
-            day = tag.updated_at.date()
+        rule = evidence.rules.of(tag)
+        if tag.updated_at is not None and not rule.keep and evidence.now - tag.updated_at < rule.older_than:
+            day = tag.updated_at.date(), rule.name
             if day not in by_day:
-                by_day[day] = KeepReason(Rule.YOUNG, f"pushed {day:%Y-%m-%d}, less than {limit} ago")
+                by_day[day] = KeepReason(Rule.YOUNG, young_detail(tag.updated_at, rule))
             yield tag, by_day[day]
+
+
+def young_detail(pushed: datetime, rule: PolicyRule) -> str:
+    """The evidence of the rule `young`."""
+    return f"pushed {pushed:%Y-%m-%d}, less than {describe_duration(rule.older_than)} ago{rule.note}"
 
 
 def excluded(evidence: Evidence) -> KeptTags:
@@ -279,35 +322,25 @@ def excluded(evidence: Evidence) -> KeptTags:
 
 
 def newest(evidence: Evidence) -> KeptTags:
-    """Keep the newest `keep_last` tags of each group, even if other rules keep them too."""
-    policy = evidence.policy
-    if policy.keep_last <= 0:
+    """
+    Keep the newest `keep_last` tags of each rule and group, even if other keep rules keep them too.
+    """
+    counted = evidence.policy.keep_last_of
+    if not any(rule.keep_last > 0 for rule in evidence.rules.all):
         return
-    groups: defaultdict[str, list[Tag]] = defaultdict(list)
+    groups: defaultdict[tuple[PolicyRule, str], list[Tag]] = defaultdict(list)
     for tag in evidence.inventory.tags:
-        if may_count(evidence.inventory, tag, policy.keep_last_of):
-            groups[counted_with(policy.keep_last_by, tag.name)].append(tag)
-    for group, tags in groups.items():
-        reason = KeepReason(Rule.NEWEST, f"one of the newest {policy.keep_last} of {group}")
-        yield from (
-            (tag, reason) for tag in newest_tags(evidence.inventory, tags, policy.keep_last, policy.keep_last_of)
-        )
+        rule = evidence.rules.of(tag)
+        if rule.keep_last > 0 and may_count(evidence.inventory, tag, counted):
+            groups[rule, counted_with(rule.keep_last_by, tag.name)].append(tag)
+    for (rule, group), tags in groups.items():
+        reason = KeepReason(Rule.NEWEST, f"one of the newest {rule.keep_last} of {group}{rule.note}")
+        yield from ((tag, reason) for tag in newest_tags(evidence.inventory, tags, rule.keep_last, counted))
 
 
 def decided_later(_: Evidence) -> KeptTags:
     """Yield nothing: planning.py adds `attached` and `probation`, and reviewed.py adds `unreviewed`."""
     yield from ()
-
-
-class ChartGroup(StrEnum):
-    """The slices of kept tags in the chart of a summary. `{…}` is a field of the policy."""
-
-    IN_USE = "in use"
-    MENTIONED = "mentioned"
-    PULLED = "pulled"
-    YOUNG = "younger than {older_than}"
-    NEWEST = "newest {keep_last}"
-    OTHER = "other reasons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +362,9 @@ class KeepRule:
     label: str = ""
     group: ChartGroup = ChartGroup.OTHER
 
-    def describe(self, policy: RetentionPolicy) -> str:
-        """The title, with the values of this policy."""
-        return in_words(self.title, policy)
+    def describe(self, policy: RetentionPolicy, *governing: PolicyRule) -> str:
+        """The title, with the values of this policy, or of the rules of it that govern the tags."""
+        return in_words(self.title, policy, *governing)
 
 
 RULES: tuple[KeepRule, ...] = (
@@ -341,6 +374,8 @@ RULES: tuple[KeepRule, ...] = (
     KeepRule(
         Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
     ),
+    KeepRule(Rule.KEEP_LIST, keep_listed, "on the keep list", "not on the keep list"),
+    KeepRule(Rule.KEPT_BY_RULE, kept_by_rule, "kept by a rule", "not kept by a rule"),
     KeepRule(Rule.PULLED, pulled, "pulled in the last {pulled_within}", "not pulled", ChartGroup.PULLED),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
@@ -358,9 +393,3 @@ RULES: tuple[KeepRule, ...] = (
 def keep_rule(rule: str) -> KeepRule:
     """The entry of a rule in `RULES`."""
     return next(entry for entry in RULES if entry.id == rule)
-
-
-def in_words(text: str, policy: RetentionPolicy) -> str:
-    """A title or a group with the values of the policy in place of `{…}`."""
-    durations = {name: describe_duration(getattr(policy, name) or timedelta()) for name in _DURATIONS}
-    return text.format(keep_last=policy.keep_last, **durations)

@@ -109,9 +109,15 @@ class PullLog:
             self._matched[inventory.name] = inventory.tags, len(inventory.manifests), matched
         return matched
 
-    def kept_tags(self, inventory: RepositoryInventory) -> Iterator[tuple[Tag, str]]:
-        """The tags that pulls keep, each with the evidence: when, how often and by whom."""
-        pulls = self.pulls_of(inventory)
+    def kept_tags(
+        self, inventory: RepositoryInventory, counted: RepositoryPulls | None = None
+    ) -> Iterator[tuple[Tag, str]]:
+        """
+        The tags that pulls keep, each with the evidence: when, how often and by whom.
+
+        counted: the pulls that count; by default all of the log.
+        """
+        pulls = self.pulls_of(inventory) if counted is None else counted
         if pulls is NO_PULLS_OF_REPOSITORY:
             return
         by_family: defaultdict[Digest, list[Pull]] = defaultdict(list)

@@ -26,18 +26,19 @@ from datetime import datetime
 from enum import StrEnum
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
-from acr_cleanup.core.policy import Evidence, Rule, kept_by_lock, mentions_of, scope_reason
+from acr_cleanup.core.named import NAMED_BY, digests_in_use, named_digests
+from acr_cleanup.core.policy import (
+    Evidence,
+    Rule,
+    kept_by_lock,
+    mentions_of,
+    scope_reason,
+    young_detail,
+)
 from acr_cleanup.core.probation import probation_of
 from acr_cleanup.core.references import Digest, short
-from acr_cleanup.core.retention import RetentionPolicy, describe_duration
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import UsageIndex
-
-_USED_BY = {
-    Rule.IN_USE: "a workload runs or pins it",
-    Rule.USED_RECENTLY: "an earlier run saw it in use",
-    Rule.MENTIONED: "an object of a cluster contains its digest",
-    Rule.PULLED: "the log of the registry has a pull of it",
-}
 
 
 class Hold(StrEnum):
@@ -88,8 +89,8 @@ def prepare(
     retained: manifests that this run tried to delete and could not.
     orphans: planned manifests without a tag, whose index this run has deleted.
     """
-    past = Evidence(inventory, usage, policy, now).past_uses.by_digest.keys() & inventory.manifests.keys()
-    inventory = inventory.used_by(_named_digests(inventory, usage) | past, usage.tags(inventory.name))
+    named = named_digests(Evidence(inventory, usage, policy, now))
+    inventory = inventory.used_by(named, usage.tags(inventory.name))
     untagged = candidates(Evidence(inventory, usage, policy, now))
     return replace(inventory, candidates=untagged, all_referrers=backup, retained=retained, orphans=orphans)
 
@@ -99,21 +100,16 @@ def candidates(evidence: Evidence) -> frozenset[Digest]:
     inventory = evidence.inventory
     if not (evidence.policy.delete_untagged and inventory.seen_whole) or any(_repository_reasons(evidence)):
         return frozenset()
-    used = _named_digests(inventory, evidence.usage) | evidence.past_uses.by_digest.keys()
+    named = named_digests(evidence)
     return frozenset(
         digest
         for digest, manifest in inventory.manifests.items()
         if digest not in inventory.tags_of
-        and digest not in used
+        and digest not in named
         and not kept_by_lock(manifest, evidence.policy)
+        and not evidence.rules.of_manifest(digest).keep
         and _is_old(manifest, evidence)
     )
-
-
-def _named_digests(inventory: RepositoryInventory, usage: UsageIndex) -> frozenset[Digest]:
-    """The digests that a use, a mention or a pull names."""
-    mentioned, pulled = usage.mentions(inventory.listed_names), usage.pulls.pulls_of(inventory)
-    return usage.digests(inventory.name) | mentioned.by_digest.keys() | pulled.by_digest.keys()
 
 
 def removable(
@@ -128,19 +124,6 @@ def removable(
     waiting: untagged manifests that are on probation.
     """
     return RemovableSet(evidence, set(free_tags), waiting).shrink(provisional=provisional)
-
-
-def digests_in_use(evidence: Evidence) -> Mapping[Digest, Rule]:
-    """
-    Every digest in the index families of the used, mentioned and pulled digests, with the rule that keeps it.
-
-    A runtime may report the digest of an index or of the child that it chose.
-    """
-    inventory = evidence.inventory
-    families = dict.fromkeys(inventory.families(evidence.usage.pulls.pulls_of(inventory).by_digest), Rule.PULLED)
-    families |= dict.fromkeys(inventory.families(mentions_of(evidence).by_digest), Rule.MENTIONED)
-    families |= dict.fromkeys(inventory.families(evidence.past_uses.by_digest), Rule.USED_RECENTLY)
-    return families | dict.fromkeys(inventory.families(evidence.usage.digests(inventory.name)), Rule.IN_USE)
 
 
 def possible_subjects(inventory: RepositoryInventory, deleted: AbstractSet[Digest]) -> frozenset[Digest]:
@@ -312,7 +295,7 @@ def _reasons(
     inventory = evidence.inventory
     manifest = inventory.manifests.get(digest)
     if (rule := used.get(digest)) is not None:
-        yield Reason(rule, f"{_USED_BY[rule]}, or another manifest of its index family")
+        yield Reason(rule, f"{NAMED_BY[rule]}, or another manifest of its index family")
     if inventory.locked:
         yield Reason(Rule.LOCKED, "the repository is locked in the registry")
     elif manifest is not None and kept_by_lock(manifest, evidence.policy):
@@ -366,14 +349,15 @@ def _untagged_reasons(evidence: Evidence, manifest: Manifest, deleted_manifests:
             yield Reason(Hold.UNTAGGED, "it has no tag, and delete-untagged is not set")
             return
         yield from _repository_reasons(evidence)
+        if (rule := evidence.rules.of_manifest(manifest.digest)).keep:
+            yield Reason(Rule.KEPT_BY_RULE, f"the rule `{rule.name}` keeps it")
         if not _edges_known(manifest):
             detail = "its body was not read, so it might be attached to a kept manifest"
             yield Reason(Rule.UNKNOWN_MANIFEST, detail)
     if manifest.updated_at is None:
         yield Reason(Rule.UNKNOWN_AGE, "the registry gives no time of its last push")
     elif not _is_old(manifest, evidence):
-        limit = describe_duration(evidence.policy.older_than)
-        yield Reason(Rule.YOUNG, f"pushed {manifest.updated_at:%Y-%m-%d}, less than {limit} ago")
+        yield Reason(Rule.YOUNG, young_detail(manifest.updated_at, evidence.rules.of_manifest(manifest.digest)))
 
 
 def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
@@ -382,7 +366,7 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(reason.rule, reason.detail)
     if mentions_of(evidence).of_any:
         yield Reason(Rule.MENTIONED, "an object of a cluster names its repository without saying which tag")
-    if evidence.usage.pulls.pulls_of(evidence.inventory).of_any:
+    if evidence.pulls.of_any:
         yield Reason(Rule.PULLED, "the log of the registry has a pull from its repository without saying of what")
     if evidence.past_uses.of_any is not None:
         yield Reason(Rule.USED_RECENTLY, str(evidence.past_uses.of_any))
@@ -391,7 +375,8 @@ def _repository_reasons(evidence: Evidence) -> Iterator[Reason]:
 
 
 def _is_old(manifest: Manifest, evidence: Evidence) -> bool:
-    return manifest.updated_at is not None and evidence.now - manifest.updated_at >= evidence.policy.older_than
+    rule = evidence.rules.of_manifest(manifest.digest)
+    return manifest.updated_at is not None and evidence.now - manifest.updated_at >= rule.older_than
 
 
 def _edges_known(manifest: Manifest) -> bool:

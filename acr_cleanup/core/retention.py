@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import DEFAULT_TAG
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE, Shard
 
 
@@ -39,9 +41,12 @@ class RetentionPolicy:
     keep_last: how many of the newest images or tags (`keep_last_of`) to keep.
     keep_last_by: a regular expression with one group; `keep_last` then applies separately to each
         distinct text that the group captures.
-        pulled_within: what the log shows as pulled in this time is kept.
-        used_within, probation: how long a past use keeps, and how long a tag must have been a candidate.
-        shard: the part of the registry that this run works on.
+    pulled_within: what the log shows as pulled in this time is kept.
+    used_within, probation: how long a past use keeps, and how long a tag must have been a candidate.
+    shard: the part of the registry that this run works on.
+    keep: the keep list.
+    rules: the rules for some tags. The first one that matches a tag governs it instead of
+        `older_than`, `keep_last` and `keep_last_by`.
     """
 
     older_than: timedelta = timedelta(days=30)
@@ -59,6 +64,23 @@ class RetentionPolicy:
     used_within: timedelta | None = None
     probation: timedelta | None = None
     shard: Shard = WHOLE
+    keep: tuple[KeepEntry, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
+
+    @property
+    def top(self) -> PolicyRule:
+        """The options at the top level, as the last rule."""
+        return PolicyRule(
+            "",
+            older_than=self.older_than,
+            keep_last=self.keep_last,
+            keep_last_by=self.keep_last_by,
+            pulled_within=self.pulled_within,
+        )
+
+    def rule(self, name: str) -> PolicyRule:
+        """The rule of this name; the last one if there is none."""
+        return next((rule for rule in self.rules if rule.name == name), self.top)
 
 
 def describe_duration(duration: timedelta) -> str:

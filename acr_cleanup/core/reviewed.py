@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 
 from acr_cleanup.core.packed import Packed, PackedPlans
-from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
+from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.removal import Reason
 from acr_cleanup.core.steps import DeleteManifest
@@ -44,11 +44,13 @@ def bound_to(reviewed: Iterable[RepositoryPlan], fresh: Plan) -> Plan:
 def _bound(reviewed: RepositoryPlan, fresh: RepositoryPlan) -> RepositoryPlan:
     reviewed_tags = {decision.tag.name for decision in reviewed.decisions}
     others = (
-        Decision(decision.tag, decision.reasons or _UNREVIEWED)
+        replace(decision, reasons=decision.reasons or _UNREVIEWED)
         for decision in fresh.decisions
         if decision.tag.name not in reviewed_tags
     )
-    decisions = sorted((*reviewed.decisions, *others), key=lambda decision: decision.tag.name)
+    rules = {decision.tag.name: decision.governed_by for decision in fresh.decisions}
+    planned = (replace(decision, governed_by=rules.get(decision.tag.name, "")) for decision in reviewed.decisions)
+    decisions = sorted((*planned, *others), key=lambda decision: decision.tag.name)
     deleted = {step.digest for step in reviewed.steps if isinstance(step, DeleteManifest)}
     untagged = (
         replace(

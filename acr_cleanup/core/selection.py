@@ -52,7 +52,7 @@ class Patterns:
         return next((pattern for pattern, matches in self.unwanted if matches(name)), None)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2048)
 def patterns(written: tuple[str, ...], *, use_regex: bool = False) -> Patterns:
     """
     Compile a list of patterns, in the form that users write. Raises `PatternRefused`.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.verification import Missing
@@ -54,6 +55,14 @@ class Tally:
     """The same for untagged manifests."""
     warnings: tuple[PlanWarning, ...] = ()
     error: str = ""
+    kept_entries: Mapping[KeepEntry, int] = field(default_factory=dict)
+    """The entries of the keep list that match here, and how many tags each of them keeps."""
+    governed: Mapping[str, int] = field(default_factory=dict)
+    """The tags by the rule of the policy that governs them."""
+    governed_planned: Mapping[str, int] = field(default_factory=dict)
+    """Those of them that are deleted."""
+    unused_rules: frozenset[str] = frozenset()
+    """The rules that match a tag, but govern none."""
 
     @property
     def kept(self) -> int:

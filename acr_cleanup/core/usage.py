@@ -128,6 +128,26 @@ class ClusterScan:
         return replace(self, blockers=rest, waived=(*self.waived, *waived), notes=(*self.notes, *notes))
 
 
+WORKLOAD_KINDS = (
+    "pods",
+    "replicationcontrollers",
+    "podtemplates",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "controllerrevisions.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+)
+"""The built-in kinds that run or start pods: without one of them, most of what is in use is not seen."""
+
+
+def is_workload_kind(written: str) -> bool:
+    """Does this name a built-in kind that runs or starts pods?"""
+    return any(_is_kind(written, kind) for kind in WORKLOAD_KINDS)
+
+
 def _is_kind(written: str, kind: str) -> bool:
     """
     Does this name the kind, in one of the ways of kubectl?
@@ -248,20 +268,23 @@ class UsageIndex:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One sentence for each waived kind and for each note on a cluster."""
+        """One sentence for each waived kind and for each note on a cluster, `dangers` among them."""
         of_clusters = (
             warning
             for scan in self.scans
             for warning in (
-                *(
-                    f"{scan.cluster}: {waived.kind} is waived ({waived.call}: {waived.seen.rstrip('.')}). "
-                    "Images used only by these objects count as unused."
-                    for waived in scan.waived
-                ),
+                *(_waived(scan, blocker) for blocker in scan.waived),
                 *(f"{scan.cluster}: {note}" for note in scan.notes),
             )
         )
         return (*of_clusters, *self.outside.warnings)
+
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        """One sentence for each waived kind that runs or starts pods."""
+        return tuple(
+            _waived(scan, blocker) for scan in self.scans for blocker in scan.waived if is_workload_kind(blocker.kind)
+        )
 
     def of_tag(self, repository: str, tag: str) -> tuple[ImageUse, ...]:
         """The uses that name this tag."""
@@ -298,6 +321,13 @@ class UsageIndex:
     def digests(self, repository: str) -> frozenset[Digest]:
         """Every digest of this repository that a use names."""
         return frozenset(self._by_digest.get(repository, ()))
+
+
+def _waived(scan: ClusterScan, blocker: Blocker) -> str:
+    return (
+        f"{scan.cluster}: {blocker.kind} is waived ({blocker.call}: {blocker.seen.rstrip('.')}). "
+        "Images used only by these objects count as unused."
+    )
 
 
 _REPOSITORIES_HELD = 32

@@ -37,7 +37,7 @@ class LedgerError(AcrCleanupError):
 
 def read_ledger(path: Path, login_server: str, now: datetime) -> Ledger | None:
     """
-    Read the ledger of this registry; None if there is none. Raises `LedgerError`.
+    Read the ledger of this registry; None if the file does not exist. Raises `LedgerError`.
 
     A symbolic link is refused: the file would be replaced, and not the one that the link names.
     """
@@ -47,7 +47,7 @@ def read_ledger(path: Path, login_server: str, now: datetime) -> Ledger | None:
     ledger = _decoded(path, data)
     if normalise_host(ledger.registry) != normalise_host(login_server):
         seen = f"This ledger is of the registry {quoted(ledger.registry)}, not of {login_server}."
-        raise _error(path, seen, "Give each registry a ledger of its own.")
+        raise _error(path, seen, "Use a different ledger file for each registry.")
     times = [ledger.started_at, *(use.seen_at for repository in ledger.repositories for use in repository.uses)]
     times += [waiting.since for repository in ledger.repositories for waiting in repository.candidates]
     if ledger.written_at > now + CLOCK_SKEW or max(times) > ledger.written_at + _MAX_AHEAD:

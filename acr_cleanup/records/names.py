@@ -1,5 +1,5 @@
 """
-The names of a registry in a file, for a `collect` that cannot reach the registry.
+The names of a registry in a file. A `collect` that cannot reach the registry reads it.
 
 Unknown members are refused, because the hash does not cover members that are not read.
 """

@@ -8,10 +8,13 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from acr_cleanup.core.keep_list import KeepEntry
+from acr_cleanup.core.left_out import WhyLeftOut
 from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.pulls import PullLog
 from acr_cleanup.core.references import DIGEST, TAG
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker
 from acr_cleanup.quoting import in_utc
@@ -43,6 +46,40 @@ class SchemaVersion(msgspec.Struct):
     tool_version: str = ""
 
 
+class RecordedKeepEntry(msgspec.Struct):
+    """An entry of the keep list."""
+
+    image: str
+    """The globs of the repository, the tag and the digest, as in the configuration."""
+    reason: str = ""
+    owner: str = ""
+    until: str | None = None
+    """The last day on which it keeps anything, in UTC; null if it has no end."""
+
+    @classmethod
+    def of(cls, entry: KeepEntry) -> Self:
+        return cls(entry.image, entry.reason, entry.owner, entry.until.isoformat() if entry.until else None)
+
+
+class RecordedRule(msgspec.Struct):
+    """A rule of the policy. The first rule that matches a tag governs it."""
+
+    name: str
+    repositories: list[str]
+    tags: list[str]
+    older_than: str
+    keep_last: Count
+    keep_last_by: str
+    keep: bool
+    """True if every tag that it governs is kept."""
+    pulled_within: str | UnsetType = UNSET
+    """Images that were pulled in this time were kept, besides those of the top level."""
+
+    @classmethod
+    def of(cls, rule: PolicyRule) -> Self:
+        return cls(*(_recorded(getattr(rule, name)) for name in cls.__struct_fields__))
+
+
 class RecordedPolicy(msgspec.Struct):
     """The policy of the run."""
 
@@ -70,18 +107,22 @@ class RecordedPolicy(msgspec.Struct):
     include_locked: bool
     """True if locked tags and manifests may be unlocked and deleted."""
     used_within: str | UnsetType = UNSET
-    """What an earlier run saw in use less than this ago is kept, if set."""
+    """Images that an earlier run saw in use less than this ago are kept, if set."""
     probation: str | UnsetType = UNSET
     """How long a tag must have been a candidate before it is deleted, if set."""
     keep_last_of: Annotated[str, Meta(extra_json_schema={"enum": [*KeepLastOf]})] = str(KeepLastOf.TAGS)
-    """What keep_last counts. Documents without this member counted tags."""
+    """The items that keep_last counts. Documents without this member counted tags."""
     pulled_within: str | UnsetType = UNSET
-    """What the log shows as pulled in this time was kept, if it was read."""
+    """Images that were pulled in this time were kept, if the log was read."""
     shard: Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]+/[0-9]+$"})] = str(WHOLE)
     """
     The shard of the registry that was read. `3/8` is the third of eight, `1/1` is the whole
     registry.
     """
+    keep: list[RecordedKeepEntry] = []
+    """The keep list."""
+    rules: list[RecordedRule] = []
+    """The rules, in order. The other members are the last rule, which governs tags that no rule matches."""
 
     @classmethod
     def of(cls, policy: RetentionPolicy) -> RecordedPolicy:
@@ -96,11 +137,30 @@ def _recorded(value: object) -> Any:
         case bool() | int():
             return value
         case tuple():
-            return [str(item) for item in value]
+            return [_recorded_item(item) for item in value]
         case timedelta():
             return describe_duration(value)
         case _:
             return str(value)
+
+
+def _recorded_item(item: object) -> Any:
+    match item:
+        case KeepEntry():
+            return RecordedKeepEntry.of(item)
+        case PolicyRule():
+            return RecordedRule.of(item)
+        case _:
+            return str(item)
+
+
+class LeftOutRepositories(msgspec.Struct):
+    """Repositories of the registry that the plan left out for one reason. All their tags are kept."""
+
+    reason: Annotated[str, Meta(extra_json_schema={"enum": [*WhyLeftOut]})]
+    number: Count
+    examples: list[str]
+    """The first of them, by name."""
 
 
 class RecordedBlocker(msgspec.Struct):
@@ -138,7 +198,7 @@ class CountedPulls(msgspec.Struct):
 
 
 class RecordedPullLog(msgspec.Struct):
-    """What the log of the registry shows. Images that were pulled are kept."""
+    """The pulls in the log of the registry. Images that were pulled are kept."""
 
     since: Moment
     """Earlier pulls do not count."""

@@ -26,6 +26,7 @@ from acr_cleanup.records.parts import (
     Access,
     Count,
     Hash,
+    LeftOutRepositories,
     LoginServer,
     Moment,
     ObjectCount,
@@ -123,6 +124,8 @@ class TagDecision(msgspec.Struct, frozen=True):
     decision: Literal["keep", "delete"]
     reasons: list[TagReason]
     """Every reason to keep the tag, strongest first; empty if it is to be deleted."""
+    governed_by: str = ""
+    """The name of the rule in `policy.rules` that governs the tag; empty for the top-level options."""
 
     def value(self, repository: str) -> Decision:
         """The decision as a value of the core. Reports of later versions may have further rules."""
@@ -130,7 +133,7 @@ class TagDecision(msgspec.Struct, frozen=True):
             KeepReason(cast("Rule", reason.rule), reason.detail, tuple(use.value(repository) for use in reason.uses))
             for reason in self.reasons
         )
-        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons))
+        return Decision(Tag(self.tag, Digest(self.digest), self.updated_at), tuple(reasons), self.governed_by)
 
 
 class UntaggedDecision(msgspec.Struct, frozen=True):
@@ -221,7 +224,7 @@ class WaitingItems(msgspec.Struct):
 
 
 class OtherPuller(msgspec.Struct):
-    """Who may pull from the registry, and is none of the clusters and services that were read."""
+    """An identity that may pull from the registry, apart from the clusters and services that were read."""
 
     name: str
     """The id of the principal, or the name of the token."""
@@ -353,12 +356,14 @@ class Report(msgspec.Struct):
     space: FreedSpace
     applied_plan: ReviewedPlanName | None = None
     """The reviewed plan that was applied; null without one."""
+    left_out: list[LeftOutRepositories] | None = None
+    """The repositories that the plan left out; null if the registry does not list its repositories."""
     pull_log: RecordedPullLog | None = None
     """null if the log was not read."""
     probation: list[WaitingItems] | msgspec.UnsetType = msgspec.UNSET
-    """What is on probation, by day, if anything is."""
+    """The tags and manifests on probation, by day."""
     may_pull: list[OtherPuller] = []
-    """Who else may pull from the registry. Images that only they use count as unused."""
+    """Further identities that may pull from the registry. Images that only they use count as unused."""
 
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import bodies, failures, wire
-from acr_cleanup.registry.edges import EdgeReader
+from acr_cleanup.registry.edges import EdgeReader, with_listed
 from acr_cleanup.registry.pace import Category, Pace
 from acr_cleanup.registry.requests import PAGE, RegistryRequests, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
@@ -221,12 +221,7 @@ class AcrRegistry:
         The registry counts them already. Without them, the repository would not look whole.
         """
         listed = await self._newest(inventory.name, "manifests", wire.read_manifests)
-        new = {digest: entry for digest, entry in listed.items() if digest not in inventory.manifests}
-        if not new:
-            return inventory
-        tags = wire.hidden_tags({tag.name: tag for tag in inventory.tags}, new)
-        inventory = replace(inventory, tags=(*inventory.tags, *tags))
-        return inventory.with_edges(entry.manifest for entry in new.values())
+        return with_listed(inventory, (entry for digest, entry in listed.items() if digest not in inventory.manifests))
 
     async def _tags_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """Add tags that were pushed after the repository was listed."""

@@ -78,7 +78,7 @@ class EdgeReader:
         """Add tags and manifests that are in use and can be pulled, but are not listed."""
         repository = inventory.name
         tags: list[Tag] = []
-        manifests: list[Manifest] = []
+        manifests: list[wire.ListedManifest] = []
 
         async def read_attributes(path: str, name: str) -> bytes | None:
             reply = await self._requests.get(path, f"reading the attributes of {full_name(repository, name)}")
@@ -95,7 +95,7 @@ class EdgeReader:
         async def read_manifest(digest: Digest) -> None:
             body = await read_attributes(self._requests.attributes_path(repository, digest=digest), digest)
             if body is not None:
-                manifests.append(wire.read_manifest(body).manifest)
+                manifests.append(wire.read_manifest(body))
 
         absent = {name for of_repository, name in self._absent if of_repository == repository}
         # A used name may be any text; one that is not a tag cannot exist in the registry.
@@ -109,7 +109,7 @@ class EdgeReader:
             call = f"reading unlisted tags and manifests of {repository}"
             raise failures.not_listed(self._requests.login_server, call, seen) from None
         inventory = replace(inventory, tags=(*inventory.tags, *tags)) if tags else inventory
-        return inventory.with_edges(manifests)
+        return with_listed(inventory, manifests)
 
     async def read_body(self, repository: str, digest: Digest) -> bodies.ManifestBody | None:
         """Read one manifest; None if it is missing, malformed, or does not match its digest."""
@@ -138,7 +138,7 @@ class EdgeReader:
         while missing := sorted(inventory.tags_of.keys() - inventory.manifests.keys() - unsettled):
             jobs = [partial(self._find, inventory, digest, known_to_be_gone=digest in gone) for digest in missing]
             answers = await gather(jobs, limit=self._concurrency)
-            manifests = [answer for answer in answers if isinstance(answer, Manifest)]
+            manifests = [answer for answer in answers if isinstance(answer, wire.ListedManifest)]
             tags: dict[str, Tag | None] = {}
             for digest, answer in zip(missing, answers, strict=True):
                 if answer is None or (isinstance(answer, dict) and not moved.isdisjoint(answer)):
@@ -146,12 +146,12 @@ class EdgeReader:
                 elif isinstance(answer, dict):
                     tags |= answer
             moved |= tags.keys()
-            inventory = inventory.with_tags(tags).with_edges(manifests)
+            inventory = with_listed(inventory.with_tags(tags), manifests)
         return inventory, unsettled
 
     async def _find(
         self, inventory: RepositoryInventory, digest: Digest, *, known_to_be_gone: bool
-    ) -> Manifest | dict[str, Tag | None] | None:
+    ) -> wire.ListedManifest | dict[str, Tag | None] | None:
         """
         A manifest that is not listed; otherwise its tags as they are now.
 
@@ -199,7 +199,8 @@ class EdgeReader:
         try:
             if manifest is None:
                 # It is not listed: only its attributes tell of a lock.
-                manifest = await self._read_attributes(inventory.name, digest)
+                listed = await self._read_attributes(inventory.name, digest)
+                manifest = listed.manifest if listed is not None else None
                 if manifest is None or manifest.is_image:
                     return manifest
             return await self._with_body(inventory.name, manifest, gone)
@@ -220,9 +221,9 @@ class EdgeReader:
             except RegistryError:
                 # Someone may have put it aside since it was listed.
                 attributes = await self._read_attributes(*key)
-                if attributes is None or not attributes.put_aside:
+                if attributes is None or not attributes.manifest.put_aside:
                     raise
-                return await self._read_put_aside(repository, attributes)
+                return await self._read_put_aside(repository, attributes.manifest)
             if body is None:
                 if not await self._is_gone(*key):
                     return manifest
@@ -257,14 +258,14 @@ class EdgeReader:
         path = self._requests.attributes_path(repository, digest=digest)
         return await self._requests.get(path, f"reading the attributes of {repository}@{digest}") is None
 
-    async def _read_attributes(self, repository: str, digest: Digest) -> Manifest | None:
+    async def _read_attributes(self, repository: str, digest: Digest) -> wire.ListedManifest | None:
         path = self._requests.attributes_path(repository, digest=digest)
         reply = await self._requests.get(path, f"reading the attributes of {repository}@{digest}")
         try:
-            manifest = wire.read_manifest(reply.body).manifest if reply is not None else None
+            listed = wire.read_manifest(reply.body) if reply is not None else None
         except wire.MalformedAnswer:
             return None
-        return manifest if manifest is not None and manifest.digest == digest else None
+        return listed if listed is not None and listed.manifest.digest == digest else None
 
     # -- subjects of possible referrers ------------------------------------------------------------
 
@@ -382,3 +383,11 @@ class EdgeReader:
 
 def _with_subject(inventory: RepositoryInventory, digest: Digest, subject: Digest | None) -> Manifest:
     return replace(inventory.manifests[digest], subject=subject, known=True)
+
+
+def with_listed(inventory: RepositoryInventory, listed: Iterable[wire.ListedManifest]) -> RepositoryInventory:
+    """The inventory with manifests that no list shows, and with their tags."""
+    entries: dict[str, wire.ListedManifest] = {entry.manifest.digest: entry for entry in listed}
+    if tags := wire.hidden_tags({tag.name: tag for tag in inventory.tags}, entries):
+        inventory = replace(inventory, tags=(*inventory.tags, *tags))
+    return inventory.with_edges(entry.manifest for entry in entries.values())

@@ -224,7 +224,10 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
                     if await self._renew(token, repository):
                         return token, token.value
                 except AcrCleanupError as error:
-                    self._refusal, self._refused_until = error, self._clock() + REFUSAL_STAYS
+                    # An identity may be refused the catalog alone, and still read repositories.
+                    forbidden = isinstance(error, RegistryForbidden) and not isinstance(error, RegistryClosed)
+                    if not (forbidden and token is self._catalog):
+                        self._refusal, self._refused_until = error, self._clock() + REFUSAL_STAYS
                     raise
 
     async def _renew(self, token: _Token, repository: str | None) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
+from acr_cleanup.core.mentions import Mention
 from acr_cleanup.core.plan import Decision
 from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.usage import Blocker, ImageUse
@@ -89,6 +90,7 @@ class Answer(TextPage):
     tags: tuple[TagRow, ...] = ()
     uses_title: str = ""
     uses: tuple[UseGroup, ...] = ()
+    mentions: tuple[Mention, ...] = ()
     read_times: Mapping[str, str] = field(default_factory=dict)
     """Cluster -> when it was read, in words."""
     conclusion: str = ""
@@ -116,6 +118,7 @@ class Answer(TextPage):
         yield from section(_runners(self.runners, runners))
         yield from section(_tags(self.tags, tags))
         yield from section(self._uses(uses))
+        yield from section(_mentions(self.mentions, uses))
         if self.conclusion:
             yield BLANK
             yield Line(((self.conclusion, "bold"),))
@@ -170,6 +173,20 @@ def _use_group(group: UseGroup, read_times: Mapping[str, str], limit: int | None
             for use in uses:
                 yield Line(((f"{words.plain(use.field)}: ", "dim"), (words.plain(use.text), "")), 8)
     yield from _hidden(len(ordered) - len(ordered[:limit]), "use", 4)
+
+
+def _mentions(mentions: Sequence[Mention], limit: int | None) -> Iterator[Block]:
+    """Yield the objects that name it, each with the fields and what they name."""
+    if not mentions:
+        return
+    objects = words.count(len({mention.workload for mention in mentions}), "object")
+    yield heading(f"Named by {objects} ({words.count(len(mentions), 'mention')})", "bold")
+    for workload, of_object in groupby(mentions[:limit], key=lambda mention: mention.workload):
+        yield Line(((words.plain(str(workload) if workload.kind else workload.cluster), "cyan"),), 2)
+        for mention in of_object:
+            place = f"{words.plain(mention.field)}: " if mention.field else ""
+            yield Line(((place, "dim"), (words.plain(mention.what), "")), 4)
+    yield from _hidden(len(mentions) - len(mentions[:limit]), "mention")
 
 
 def _hidden(number: int, noun: str, indent: int = 2) -> Iterator[Block]:

@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from acr_cleanup.core.policy import ChartGroup, in_words, keep_rule
+from acr_cleanup.core.policy import keep_rule
+from acr_cleanup.core.rule_words import ChartGroup, in_words
 from acr_cleanup.reports import words
 from acr_cleanup.reports.view import View
 
@@ -30,7 +31,7 @@ LABEL = 40
 
 _RED, _ORANGE, _BLUE, _TEAL, _PURPLE, _GREY = "#cf222e", "#bc4c00", "#0969da", "#1b7c83", "#8250df", "#6e7781"
 _LIGHT_BLUE, _GREEN = "#54aeff", "#4d7c0f"
-# Every group has a slice of its own. `OTHER` collects the rules that rarely keep a tag.
+# Every group has one slice. `OTHER` collects the rules that rarely keep a tag.
 _COLOURS = {
     ChartGroup.IN_USE: _BLUE,
     ChartGroup.MENTIONED: _LIGHT_BLUE,

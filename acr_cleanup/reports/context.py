@@ -25,6 +25,8 @@ class Context:
     """Is `apply` an input of a pipeline instead of a command?"""
     keep_files: str = ""
     """A sentence about keeping report files that a CI system discards after the job."""
+    artifact: str = ""
+    """The name of the artifact in which the CI system keeps the report files."""
     dialect: Dialect = GITHUB
     """The Markdown of the page that shows the summary."""
 

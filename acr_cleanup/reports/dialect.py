@@ -1,6 +1,5 @@
 """
-The Markdown that the page of a summary understands. Which CI system shows the page is not known
-here.
+The Markdown that the page of a summary understands. This module does not know the CI system.
 """
 
 from __future__ import annotations

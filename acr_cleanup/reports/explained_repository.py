@@ -26,7 +26,14 @@ def explain_repository(evidence: Evidence, *, everything: bool = False) -> Answe
         facts=_contents(plan, len(inventory.manifests)),
         notes=() if runners else (_not_running(evidence.policy.scope),),
         runners=runners,
-        tags=tag_rows(plan.decisions, evidence.now, lambda _: ("would be deleted", "unused and old enough")),
+        tags=tag_rows(
+            plan.decisions,
+            evidence.now,
+            lambda decision: (
+                "would be deleted",
+                words.plain(f"unused and old enough{evidence.policy.rule(decision.governed_by).note}"),
+            ),
+        ),
         blockers=evidence.usage.blockers,
         warnings=circumstances.warnings(),
         run=circumstances.clusters(),

@@ -36,6 +36,7 @@ from acr_cleanup.reports.answer import (
     read_time,
 )
 from acr_cleanup.reports.plan_words import warning_text
+from acr_cleanup.reports.policy_words import governed_text
 
 _NAMES_SHOWN = 12
 
@@ -112,6 +113,7 @@ class _Item(Circumstances):
             notes=tuple(self._absent()) if decision is None else (),
             uses_title=self._uses_title(),
             uses=tuple(self._uses()),
+            mentions=explanation.mentions,
             read_times={scan.cluster: self.read_time(scan) for scan in self.evidence.usage.scans},
             conclusion=self._without_uses(explanation.without_uses) if explanation.without_uses is not None else "",
             blockers=self.evidence.usage.blockers,
@@ -183,6 +185,8 @@ class _Item(Circumstances):
         if explanation.tag is not None:
             yield Fact.of("Digest", str(explanation.digest))
             yield Fact.of("Pushed", push_age(explanation.tag.updated_at, now))
+            if governed := governed_text(self.evidence.policy, self.evidence.rules.of(explanation.tag).name):
+                yield Fact.of("Governed by", words.plain(governed))
         elif explanation.manifest is not None:
             yield Fact.of("Changed", push_age(explanation.manifest.updated_at, now))
         yield Fact.of("Manifest", self._manifest(explanation.manifest))
@@ -266,12 +270,13 @@ class _Item(Circumstances):
         evidence, policy, tag = self.evidence, self.evidence.policy, self.explanation.tag
         if tag is None:
             return
+        governing = evidence.rules.of(tag)
         holding = {reason.rule for reason in decision.reasons}
         running = _clusters_that_run(evidence)
         scope = "the scope is all" if policy.scope is Scope.ALL else f"it is {policy.scope} in {_name_list(running)}"
         scope += "" if policy.shard.is_whole else f", and belongs to shard {policy.shard}"
-        among = f" of {counted_with(policy.keep_last_by, tag.name)}" if policy.keep_last_by else ""
-        newest = f"it is not among the newest {policy.keep_last}{among}" if policy.keep_last else "keep-last is 0"
+        among = f" of {counted_with(governing.keep_last_by, tag.name)}" if governing.keep_last_by else ""
+        newest = f"it is not among the newest {governing.keep_last}{among}" if governing.keep_last else "keep-last is 0"
         patterns = ", ".join(policy.exclude_tags)
         excluded = f"exclude-tags does not match it ({patterns})" if patterns else "exclude-tags is empty"
         details = {
@@ -279,9 +284,11 @@ class _Item(Circumstances):
             Rule.IN_USE: f"{'no use was found' if self.blocked() else 'no cluster uses it'}, by tag or by digest",
             Rule.PULLED: self._not_pulled(),
             Rule.LOCKED: "neither the tag nor its manifest is locked",
-            Rule.YOUNG: f"pushed {push_age(tag.updated_at, evidence.now)}, at least {describe_duration(policy.older_than)}",
+            Rule.YOUNG: f"pushed {push_age(tag.updated_at, evidence.now)}, at least {describe_duration(governing.older_than)}"
+            f"{governing.note}",
             Rule.EXCLUDED: words.plain(excluded),
-            Rule.NEWEST: words.plain(newest),
+            Rule.NEWEST: words.plain(f"{newest}{governing.note}"),
+            Rule.KEPT_BY_RULE: words.plain(governed_text(policy, governing.name)),
             Rule.ATTACHED: "its subject is not kept",
         }
         # These do not apply to a tag without a subject, or without a known age.
@@ -289,10 +296,12 @@ class _Item(Circumstances):
         silent |= {Rule.PULLED} if evidence.usage.pulls.since is None else set()
         silent |= {Rule.USED_RECENTLY} if not policy.used_within else set()
         silent |= {Rule.PROBATION} if not policy.probation else set()
-        silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding else set()
+        silent |= {Rule.YOUNG} if Rule.UNKNOWN_AGE in holding or governing.keep else set()
+        silent |= set() if policy.rules else {Rule.KEPT_BY_RULE}
+        silent |= set() if policy.keep else {Rule.KEEP_LIST}
         for rule in RULES:
             if rule.label and rule.id not in holding and rule.id not in silent:
-                yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy)}")
+                yield rule.label, details.get(rule.id, f"it is not {rule.describe(policy, governing)}")
 
     def _not_pulled(self) -> str:
         log = self.evidence.usage.pulls

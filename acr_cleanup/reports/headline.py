@@ -144,7 +144,7 @@ def _freeing(view: View, size: int, tags: int, manifests: int) -> str:
 
 def _selection(view: View) -> str:
     """
-    What the plan selects, without the manifests of the selected tags; "" if it selects nothing.
+    The tags and manifests that the plan selects, without the manifests of selected tags; "" if it selects nothing.
     """
     tags, untagged = view.result.counts.planned, view.result.plan.untagged
     parts = [words.count(tags, "tag")] if tags else []

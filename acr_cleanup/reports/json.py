@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Literal
 
 import msgspec
 
@@ -20,7 +21,13 @@ from acr_cleanup.core.usage import ClusterScan, ImageUse
 from acr_cleanup.core.verification import Broken, Missing, Proof, is_digest
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.records.encoding import content_hash, lazy, pieces, well_formed
-from acr_cleanup.records.parts import RecordedBlocker, RecordedPolicy, RecordedPullLog, utc
+from acr_cleanup.records.parts import (
+    LeftOutRepositories,
+    RecordedBlocker,
+    RecordedPolicy,
+    RecordedPullLog,
+    utc,
+)
 from acr_cleanup.records.plan import (
     PLAN_VERSION,
     PlanBlocker,
@@ -119,6 +126,12 @@ def report(result: Result) -> Report:
         proof=None if result.proof is None else _verification(result.proof),
         undo=result.undo,
         space=FreedSpace(counts.bytes, plan.exact, plan.read_for_sizes),
+        left_out=None
+        if plan.part is None
+        else [
+            LeftOutRepositories(reason, group.number, list(group.examples))
+            for reason, group in plan.part.left_out.items()
+        ],
         pull_log=RecordedPullLog.of(plan.usage.pulls),
         probation=[WaitingItems(day.isoformat(), tags[day], untagged[day]) for day in sorted(tags | untagged)]
         or msgspec.UNSET,
@@ -244,7 +257,8 @@ def _repository(repository: RepositoryPlan) -> RecordedRepository:
 def _decision(decision: Decision) -> TagDecision:
     tag = decision.tag
     reasons = [TagReason(str(reason.rule), reason.detail, _uses(reason.uses)) for reason in decision.reasons]
-    return TagDecision(tag.name, tag.digest, utc(tag.updated_at), "keep" if reasons else "delete", reasons)
+    verdict: Literal["keep", "delete"] = "keep" if reasons else "delete"
+    return TagDecision(tag.name, tag.digest, utc(tag.updated_at), verdict, reasons, decision.governed_by)
 
 
 def _untagged(decision: ManifestDecision) -> UntaggedDecision:

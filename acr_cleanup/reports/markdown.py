@@ -25,6 +25,7 @@ from acr_cleanup.reports.markdown_rows import HEADING, OUTCOME_LABELS, list_item
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
+from acr_cleanup.reports.policy_tables import rule_table, scope_line
 from acr_cleanup.reports.pullers import PullerTable, puller_tables
 from acr_cleanup.reports.rows import MISSING_MEANS, Affected, Row
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
@@ -100,11 +101,14 @@ class Summary:
         part = "" if shard.is_whole else f" · shard {shard}"
         yield (0, 0), f"{HEADING} · {words.code(self.result.plan.registry)}{part}"
         yield (0, 1), self._verdict(view)
+        for danger in self.result.plan.usage.dangers[: self.notes]:
+            yield (0, 1), self.context.dialect.verdict(Tone.BAD, words.prose(danger, 600))
         path, which = view.reviewed
         if which:
             yield (0, 1), f"Applies the reviewed plan {words.code(path)} ({which}). Only what it lists is deleted."
         if self.result.undo:
-            yield (0, 1), words.prose(self.result.undo)
+            undo = words.prose(self.result.undo)
+            yield (0, 1), self.context.dialect.verdict(Tone.WARNING, undo) if self.result.final else undo
         if waiting := f"⏳ {view.probation} {self.result.ledger}" if view.probation else self.result.ledger:
             yield (0, 1), waiting
         yield from (((1, 0), text) for text in self._problems(view))
@@ -114,6 +118,7 @@ class Summary:
         yield from (((1, 4), text) for text in self._charts(view) if text)
         if view.rows:
             yield (1, 3), self._repositories(view)
+        yield from (((1, 3), table) for table in rule_table(self.result.plan))
         folds = self.context.dialect.folds
         if folds:
             yield from self._tags(view)
@@ -193,7 +198,9 @@ class Summary:
             *([f"{sum(scan.objects for scan in services):,}"] if services else []),
             words.elapsed(self.result.finished_at - self.result.started_at),
         ]
-        notes = [view.verification] if view.verification else []
+        line = scope_line(self.result.plan)
+        notes = [f"Scope: {line}."] if line else []
+        notes += [view.verification] if view.verification else []
         notes += [f"Sizes are {view.size_note}."] if view.size_note else []
         table = [table_row(header), table_row(["---:"] * len(header)), table_row(cells)]
         return "\n".join([*table, *(f"\n{words.markdown(note, 600)}" for note in notes)])
@@ -317,7 +324,8 @@ class Summary:
         title += f"; {untagged}" if (untagged := view.untagged(repository)) else ""
         total = len(gone) + len(left) + len(repository.kept)
         rows = islice(tag_rows(view, repository, gone, left), self.rows)
-        header = [table_row(["Tag", "Digest", "Pushed", "Decision", "Why"]), table_row([":---"] * 5)]
+        titles = ["Tag", "Digest", "Pushed", "Decision", "Why", *(["Rule"] if self.result.plan.policy.rules else [])]
+        header = [table_row(titles), table_row([":---"] * len(titles))]
         hidden = (f"\n{text}" for text in self._hidden(total - self.rows, "tag"))
         return self.context.dialect.folded(
             f"<code>{words.html(repository.repository)}</code>: {title}",
@@ -349,7 +357,17 @@ class Summary:
             yield "\n".join(["### Next steps", "", *steps])
         if self.context.files:
             keep = f" {words.prose(self.context.keep_files)}" if self.context.keep_files else ""
+            if self.context.artifact:
+                keep += f" Artifact: {words.code(self.context.artifact)}."
             yield f"Reports: {', '.join(words.code(path) for path in self.context.files)}.{keep}"
+        counts = self.result.counts
+        if view.acted and not view.broken and (counts.deleted or counts.deleted_manifests):
+            yield f"To restore what was deleted: {words.code(view.restore_command(self.context), 2000)}{self._from_artifact()}"
+
+    def _from_artifact(self) -> str:
+        if not self.context.artifact:
+            return ""
+        return f", with the files of the artifact {words.code(self.context.artifact)} of this run"
 
     def _rest(self, total: int, what: str = "") -> list[str]:
         """The last item of a list of `total` items, which counts those beyond `notes`."""

@@ -55,36 +55,44 @@ def tag_rows(
     Deletions come before kept tags, because a long table is cut at its end.
     """
     names = tags_of_kept_manifests(repository)
+    by_rule = bool(view.result.plan.policy.rules)
+
+    def row(decision: str, why: str, tag: Tag | KeptTag, governed_by: str) -> str:
+        return _tag_row(tag, decision, why, [words.code(governed_by) if governed_by else ""] if by_rule else [])
+
     failed = [pair for pair in left if pair[1].kind is OutcomeKind.FAILED]
-    yield from (_undeleted_row(decision, outcome) for decision, outcome in failed)
+    yield from (row(*_undeleted(outcome), decision.tag, decision.governed_by) for decision, outcome in failed)
     for decision in gone:
         why = _unused(decision, view.result.plan.created_at)
         why += "; its manifest is kept" if decision.tag.name in names else ""
-        yield _tag_row(decision.tag.name, decision.tag, "🗑️ deleted" if view.acted else "🗑️ delete", why)
+        yield row("🗑️ deleted" if view.acted else "🗑️ delete", why, decision.tag, decision.governed_by)
     yield from (
-        _undeleted_row(decision, outcome) for decision, outcome in left if outcome.kind is not OutcomeKind.FAILED
+        row(*_undeleted(outcome), decision.tag, decision.governed_by)
+        for decision, outcome in left
+        if outcome.kind is not OutcomeKind.FAILED
     )
     for group in view.kept(repository):
-        yield from (_kept_row(group, tag) for tag in group.tags)
+        yield from (row(*_kept(group, tag), tag, tag.governed_by) for tag in group.tags)
 
 
-def _tag_row(name: str, tag: Tag | KeptTag, decision: str, why: str) -> str:
+def _tag_row(tag: Tag | KeptTag, decision: str, why: str, governed_by: list[str]) -> str:
     # Without the hard space, a narrow column breaks between sign and word, and doubles the height
     # of every row.
     unbroken = decision.replace(" ", "&nbsp;")
-    return table_row(
-        [words.code(words.name(name)), words.code(short(tag.digest)), _date(tag.updated_at), unbroken, why]
-    )
+    name = words.code(words.name(tag.name))
+    return table_row([name, words.code(short(tag.digest)), _date(tag.updated_at), unbroken, why, *governed_by])
 
 
-def _undeleted_row(decision: Decision, outcome: Outcome) -> str:
+def _undeleted(outcome: Outcome) -> tuple[str, str]:
+    """The decision, and why."""
     failed = outcome.kind is OutcomeKind.FAILED
     label = "" if failed else OUTCOME_LABELS[outcome.kind]
     why = ": ".join(part for part in (label, words.markdown(outcome.detail) if outcome.detail else "") if part)
-    return _tag_row(decision.tag.name, decision.tag, "❌ failed" if failed else "not deleted", why)
+    return "❌ failed" if failed else "not deleted", why
 
 
-def _kept_row(group: KeptGroup, tag: KeptTag) -> str:
+def _kept(group: KeptGroup, tag: KeptTag) -> tuple[str, str]:
+    """The decision, and why."""
     if group.rule is Rule.IN_USE:
         shown, hidden = users(tag, _USERS_SHOWN)
         more = f" and {hidden:,} more" if hidden else ""
@@ -93,7 +101,7 @@ def _kept_row(group: KeptGroup, tag: KeptTag) -> str:
         why = words.markdown(tag.detail)
     if tag.also:
         why += f" (also {', '.join(dict.fromkeys(map(str, tag.also)))})"
-    return _tag_row(tag.name, tag, "in use" if group.rule is Rule.IN_USE else "kept", why)
+    return "in use" if group.rule is Rule.IN_USE else "kept", why
 
 
 def _date(moment: datetime | None) -> str:

@@ -18,12 +18,14 @@ from acr_cleanup.reports.view import View
 
 NAMES = (
     "result",
+    "has-changes",
     "deleted-tags",
     "deleted-tags-truncated",
     "planned-tags",
     "planned-tags-truncated",
     "deleted-count",
     "planned-count",
+    "planned-manifests-count",
     "kept-count",
     "in-use-count",
     "failed-count",
@@ -70,12 +72,14 @@ def outputs(result: Result, context: Context | None = None, *, limit: int | None
     )
     return {
         "result": "failed" if View(result).ended_early else _RESULTS[result.verdict],
+        "has-changes": _boolean(result.plan.has_changes),
         "deleted-tags": deleted,
         "deleted-tags-truncated": _boolean(deleted_cut),
         "planned-tags": planned,
         "planned-tags-truncated": _boolean(planned_cut),
         "deleted-count": str(counts.deleted),
         "planned-count": str(counts.planned),
+        "planned-manifests-count": str(result.plan.manifests),
         "kept-count": str(counts.kept),
         "in-use-count": str(counts.in_use),
         "failed-count": str(counts.failed),
@@ -91,7 +95,7 @@ def outputs_of_failure() -> dict[str, str]:
     values = dict.fromkeys(NAMES, "0")
     values |= {name: "" for name in NAMES if name.endswith("-path")}
     values |= {name: "[]" for name in NAMES if name.endswith("-tags")}
-    values |= {name: "false" for name in NAMES if name.endswith("-truncated")}
+    values |= {name: "false" for name in NAMES if name.endswith(("-truncated", "-changes"))}
     return values | {"result": "failed"}
 
 

@@ -11,7 +11,9 @@ from msgspec.structs import asdict
 from acr_cleanup.core.outcome import OutcomeKind, Verdict
 from acr_cleanup.core.plan import Decision
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.shard import WHOLE
+from acr_cleanup.records.parts import RecordedPolicy
 from acr_cleanup.records.report import ReadCluster, RecordedManifest, RecordedOutcome, RecordedRepository, Report
 from acr_cleanup.reports import words
 from acr_cleanup.reports.answer import (
@@ -188,6 +190,12 @@ class _Past:
         digest = decision.tag.digest
         yield Fact.of("Digest", words.plain(digest))
         yield Fact.of("Pushed", f"{push_age(decision.tag.updated_at, self.run.started_at)} at that time")
+        if self.run.policy.rules:
+            rule = next((rule for rule in self.run.policy.rules if rule.name == decision.governed_by), None)
+            named = f"rule {decision.governed_by}" if rule is not None else "no rule, so the top-level options"
+            says = rule or self.run.policy
+            text = "always kept" if rule is not None and rule.keep else f"older than {says.older_than}"
+            yield Fact.of("Governed by", words.plain(f"{named}: {text}"))
         outcome = self.outcomes.get((None, digest))
         manifest = self._manifest(digest)
         if manifest is not None:
@@ -222,7 +230,13 @@ class _Past:
             f"{kind} of {words.plain(run.registry)}, {words.plain(run.verdict)}, from {utc_minute(run.started_at)} to "
             f"{utc_minute(run.finished_at)}, by acr-cleanup {words.plain(run.tool_version, 40)}",
         )
-        policy = (f"{key.replace('_', '-')} {_value(value)}" for key, value in asdict(run.policy).items())
+        # Defaults say nothing, and each tag names the rule and the entry of the keep list that concern it.
+        usual = asdict(RecordedPolicy.of(RetentionPolicy()))
+        policy = (
+            f"{key.replace('_', '-')} {_value(value)}"
+            for key, value in asdict(run.policy).items()
+            if key in ("older_than", "scope") or (value != usual[key] and key not in ("keep", "rules"))
+        )
         yield Fact.of("Policy", words.plain("; ".join(policy), 1000))
         clusters = (
             cluster_text(cluster.name, cluster.access, cluster.objects, cluster.uses, self._read_time(cluster))

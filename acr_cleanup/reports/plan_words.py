@@ -18,6 +18,7 @@ from acr_cleanup.core.plan_warnings import (
 )
 from acr_cleanup.core.references import short
 from acr_cleanup.core.retention import RetentionPolicy, describe_duration
+from acr_cleanup.reports.policy_words import rule_text
 
 _CHECK_FIRST = (
     "Check first whether every cluster that uses this registry is configured, and whether older-than and the patterns "
@@ -37,6 +38,8 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
         **({} if policy.shard.is_whole else {"shard": str(policy.shard)}),
         **({"keep-last-by": policy.keep_last_by} if policy.keep_last_by else {}),
         **({"keep-last-of": str(policy.keep_last_of)} if policy.keep_last else {}),
+        **({"keep": ", ".join(entry.image for entry in policy.keep)} if policy.keep else {}),
+        **({"rules": "; ".join(f"{rule.name}: {rule_text(rule)}" for rule in policy.rules)} if policy.rules else {}),
         **({"pulled-within": describe_duration(policy.pulled_within)} if policy.pulled_within else {}),
         **({"used-within": describe_duration(policy.used_within)} if policy.used_within else {}),
         **({"probation": describe_duration(policy.probation)} if policy.probation else {}),
@@ -47,7 +50,7 @@ def describe_policy(policy: RetentionPolicy) -> Mapping[str, str]:
 
 
 def refusal_text(refusal: LimitRefusal) -> str:
-    """Which limit the plan exceeds, by how much, and what to do."""
+    """The limit that the plan exceeds, by how much, and what to do."""
     if isinstance(refusal, TooManyDeletions):
         untagged = f" and {refusal.untagged} untagged manifests" if refusal.untagged else ""
         return (
@@ -61,7 +64,7 @@ def refusal_text(refusal: LimitRefusal) -> str:
 
 
 def warning_text(warning: PlanWarning) -> str:
-    """What could not be read or measured in a repository, and what that means for the plan."""
+    """The part of a repository that could not be read or measured, and what that means for the plan."""
     name = warning.repository
     if isinstance(warning, UnreadableManifests):
         examples = ", ".join(map(short, warning.examples))

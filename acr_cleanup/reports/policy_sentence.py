@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.reports import words
+from acr_cleanup.reports.policy_words import rules_sentence
 
 _SCOPES = {
     Scope.RUNNING: "of repositories that run in a cluster",
@@ -20,12 +21,14 @@ def policy_sentence(policy: RetentionPolicy) -> str:
     group = f"group of tags (keep-last-by {policy.keep_last_by})" if policy.keep_last_by else "repository"
     kept = [f"the newest {policy.keep_last} {policy.keep_last_of} of each {group}"] if policy.keep_last else []
     kept += [f"tags matching {', '.join(policy.exclude_tags)}"] if policy.exclude_tags else []
+    kept += [f"what the keep list names ({words.count(len(policy.keep), 'entry')})"] if policy.keep else []
     pulled = (
         f", it was not pulled in the last {describe_duration(policy.pulled_within)}," if policy.pulled_within else ""
     )
     return (
         f"Deletes tags {_SCOPES[policy.scope]}, if no cluster uses the tag or its digest{pulled} and the last push is at least "
         f"{describe_duration(policy.older_than)} ago."
+        + rules_sentence(policy)
         + (f" What was used in the last {describe_duration(policy.used_within)} is kept." if policy.used_within else "")
         + (
             f" What is deleted has been a candidate for {describe_duration(policy.probation)}."

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import ChartGroup, Rule, keep_rule
+from acr_cleanup.core.policy import Rule, keep_rule
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Hold
 from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.rule_set import PolicyRule
+from acr_cleanup.core.rule_words import ChartGroup
 from acr_cleanup.core.steps import Untag
 from acr_cleanup.core.usage import ImageUse
 
@@ -73,11 +75,16 @@ class KeptTag:
     detail: str
     uses: tuple[ImageUse, ...]
     also: tuple[Rule, ...]
+    governed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptGroup:
-    """Tags of one repository with the same strongest keep reason, newest first."""
+    """
+    Tags of one repository with the same strongest keep reason, newest first.
+
+    If that reason depends on the rule of the policy that governs a tag, one rule governs all.
+    """
 
     rule: Rule
     title: str
@@ -102,22 +109,31 @@ def tags_of_kept_manifests(repository: RepositoryPlan) -> frozenset[str]:
     return frozenset(step.tag.name for step in repository.steps if isinstance(step, Untag))
 
 
-def title(rule: Rule, policy: RetentionPolicy) -> str:
-    """A keep reason in words."""
-    return keep_rule(rule).describe(policy)
-
-
 def untagged_title(rule: Rule | Hold, policy: RetentionPolicy) -> str:
     """A reason to keep an untagged manifest, in words."""
-    return _UNTAGGED_TITLES.get(rule) or keep_rule(rule).describe(policy)
+    return _UNTAGGED_TITLES.get(rule) or keep_rule(rule).describe(policy, policy.top)
 
 
-def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy) -> str:
+def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy, governing: PolicyRule) -> str:
     """
-    The common evidence of the tags if it is the same for all, otherwise the title of the rule.
+    The common evidence of the tags if it is the same for all, otherwise the title of the keep rule.
+
+    governing: the rule of the policy that governs these tags, if the keep rule depends on it.
     """
     details = {tag.detail for tag in tags}
-    return title(rule, policy) if said_by_title(rule) or len(details) > 1 else details.pop()
+    if len(details) == 1 and not said_by_title(rule):
+        return details.pop()
+    return title(rule, policy, governing)
+
+
+def title(rule: Rule, policy: RetentionPolicy, governing: PolicyRule) -> str:
+    """A keep rule in words, with the rule of the policy that governs the tags if it depends on it."""
+    return f"{keep_rule(rule).describe(policy, governing)}{governing.note if depends_on_rule(rule) else ''}"
+
+
+def depends_on_rule(rule: Rule) -> bool:
+    """Does the rule of the policy that governs a tag decide whether this keep rule keeps it?"""
+    return rule in (Rule.YOUNG, Rule.NEWEST, Rule.KEPT_BY_RULE)
 
 
 def said_by_title(rule: Rule) -> bool:

@@ -20,6 +20,8 @@ from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.policy_sentence import policy_sentence
+from acr_cleanup.reports.policy_tables import rule_blocks, scope_line
+from acr_cleanup.reports.policy_words import by_rule
 from acr_cleanup.reports.pullers import PullerTable, puller_tables
 from acr_cleanup.reports.rows import MISSING_MEANS, Affected, KeptGroup, KeptTag, Row, tags_of_kept_manifests
 from acr_cleanup.reports.tag_outcomes import deleted_tags, undeleted_tags
@@ -88,6 +90,7 @@ class TextReport(TextPage):
         yield from section(self._problems(view))
         yield from section(self._totals(view))
         yield from section(self._table(view))
+        yield from section(rule_blocks(self.result.plan))
         if self.details:
             shown = view.readable[: self.repositories]
             if shown:
@@ -145,6 +148,8 @@ class TextReport(TextPage):
         total, result = view.total, self.result
         if total.tags:
             yield fact("Kept", f"{total.kept:,} of {words.count(total.tags, 'tag')}, {total.in_use:,} of them in use")
+        if line := scope_line(result.plan):
+            yield fact("Scope", f"{words.plain(line, 600)}.")
         labels = {False: "Clusters", True: "Services"}
         for scan in sorted(result.plan.usage.scans, key=lambda scan: scan.is_service):
             access = f" ({words.plain(scan.access)})" if scan.access and not scan.is_service else ""
@@ -158,7 +163,7 @@ class TextReport(TextPage):
             yield fact("Check", view.verification)
         if view.size_note:
             yield fact("Sizes", view.size_note)
-        if result.undo:
+        if result.undo and not result.final:
             yield fact("Undo", words.plain(result.undo, 1000))
         if result.ledger:
             yield fact("Ledger", result.ledger)
@@ -205,8 +210,10 @@ class TextReport(TextPage):
                 else ""
             )
             yield Line((("would delete", "bold yellow"), (f" ({len(gone):,}{remark})", "")), 2)
-            items = ((decision.tag.name, _age(decision.tag.updated_at, now)) for decision in gone)
-            yield self._names(items, len(gone), self.gone)
+            for says, decisions in by_rule(self.result.plan.policy, gone):
+                yield from [Line(((words.plain(says), "dim"),), 4)] if says else []
+                items = ((decision.tag.name, _age(decision.tag.updated_at, now)) for decision in decisions)
+                yield self._names(items, len(decisions), self.gone)
         for group in view.kept(repository):
             yield Line((("kept", "green"), (f": {words.plain(group.title)} ({len(group.tags):,})", "")), 2)
             if group.rule is Rule.IN_USE:
@@ -312,12 +319,14 @@ class TextReport(TextPage):
             yield from self._hidden(len(notes) - self.names, "", 2)
 
     def _warnings(self, view: View) -> Iterator[Block]:
-        if not view.warnings:
-            return
-        yield heading("Warnings", "bold yellow")
-        shown = view.warnings[: self.names]
-        yield from (Line((("- ", ""), (words.plain(warning, 600), "")), 2) for warning in shown)
-        yield from self._hidden(len(view.warnings) - len(shown), "warning", 2)
+        styles = dict.fromkeys(view.warnings, "") | dict.fromkeys(self.result.plan.usage.dangers, "bold red")
+        if self.result.final:
+            styles = {self.result.undo: "yellow", **styles}
+        if styles:
+            yield heading("Warnings", "bold yellow")
+        shown = list(styles.items())[: self.names]
+        yield from (Line((("- ", ""), (words.plain(warning, 600), style)), 2) for warning, style in shown)
+        yield from self._hidden(len(styles) - len(shown), "warning", 2)
 
     def _next(self, view: View) -> Iterator[Block]:
         if self.details and view.rows:

@@ -18,7 +18,16 @@ from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.plan_words import warning_text
-from acr_cleanup.reports.rows import Affected, KeptGroup, KeptTag, Row, group_title, newest_first, untagged_title
+from acr_cleanup.reports.rows import (
+    Affected,
+    KeptGroup,
+    KeptTag,
+    Row,
+    depends_on_rule,
+    group_title,
+    newest_first,
+    untagged_title,
+)
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import used_by
 
@@ -95,7 +104,7 @@ class View:
 
     @property
     def verification(self) -> str:
-        """The result of the verification in a sentence; "" if there was none."""
+        """The result of the verification in a sentence; "" without a verification."""
         proof = self.result.proof
         if proof is None:
             return ""
@@ -117,7 +126,7 @@ class View:
 
     @property
     def probation(self) -> str:
-        """What is on probation and until when, as a sentence; "" if nothing is."""
+        """The items on probation and their days, as a sentence; "" without such items."""
         tags, untagged = self.waiting
         days = sorted(tags | untagged)
         if not days:
@@ -159,8 +168,7 @@ class View:
     @property
     def size_note(self) -> str:
         """
-        What exact sizes mean and what they cost, as the end of a sentence; "" if they were not
-        asked for.
+        The meaning and the cost of exact sizes, as the end of a sentence; "" if they were not asked for.
         """
         plan = self.result.plan
         if not plan.measured:
@@ -206,8 +214,7 @@ class View:
     @property
     def reviewed(self) -> tuple[str, str]:
         """
-        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") if
-        there is none.
+        The path of the reviewed plan (foreign text), and its creation time and hash; ("", "") without a reviewed plan.
         """
         applied = self.result.applied_plan
         if applied is None:
@@ -232,10 +239,9 @@ class View:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """One row for each repository, in the order of the plan."""
-        tags = [outcome for outcome in self.result.outcomes if outcome.tag is not None]
-        deleted = Counter(outcome.repository for outcome in tags if outcome.kind is OutcomeKind.DELETED)
+        deleted = Counter(repository for repository, _ in self.deleted)
         # Kept tags that the registry deleted together with a manifest of this run.
-        taken = Counter(outcome.repository for outcome in tags if outcome.detail == TAKEN)
+        taken = Counter(item.repository for item in self.result.outcomes if item.tag and item.detail == TAKEN)
         rows = []
         for tally in self.result.plan.tallies:
             planned, name = tally.planned, tally.repository
@@ -319,12 +325,12 @@ class View:
         return tuple(sorted(tallies, key=lambda tally: (not tally.steps, tally.repository)))
 
     def kept(self, repository: RepositoryPlan) -> tuple[KeptGroup, ...]:
-        """The kept tags, grouped by their strongest reason, in the order of the rules."""
+        """The kept tags, by their strongest reason and the rule of the policy that it depends on."""
         policy = self.result.plan.policy
-        groups: defaultdict[Rule, list[KeptTag]] = defaultdict(list)
+        groups: defaultdict[tuple[Rule, str], list[KeptTag]] = defaultdict(list)
         for decision in repository.kept:
             first, *others = decision.reasons
-            groups[first.rule].append(
+            groups[first.rule, decision.governed_by if depends_on_rule(first.rule) else ""].append(
                 KeptTag(
                     name=decision.tag.name,
                     digest=decision.tag.digest,
@@ -332,12 +338,16 @@ class View:
                     detail=first.detail,
                     uses=first.uses,
                     also=tuple(reason.rule for reason in others),
+                    governed_by=decision.governed_by,
                 )
             )
+        order = [(entry.id, rule.name) for entry in RULES for rule in (*policy.rules, policy.top)]
         return tuple(
-            KeptGroup(rule, group_title(rule, groups[rule], policy), tuple(newest_first(groups[rule])))
-            for rule in (entry.id for entry in RULES)
-            if groups[rule]
+            KeptGroup(
+                key[0], group_title(key[0], groups[key], policy, policy.rule(key[1])), tuple(newest_first(groups[key]))
+            )
+            for key in order
+            if key in groups
         )
 
     @cached_property

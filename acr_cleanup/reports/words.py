@@ -34,7 +34,15 @@ _LIST = re.compile(r"^(\s*\d*)([-+.)])")
 _SPAN = re.compile(r"`([^`]+)`")
 _SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{12})[0-9a-f]{52}")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_PLURALS = {"repository": "repositories", "is": "are", "was": "were", "has": "have", "its": "their", "it": "they"}
+_PLURALS = {
+    "repository": "repositories",
+    "entry": "entries",
+    "is": "are",
+    "was": "were",
+    "has": "have",
+    "its": "their",
+    "it": "they",
+}
 
 
 def name(text: str) -> str:
@@ -226,7 +234,7 @@ def listing(parts: Iterable[str]) -> str:
 
 def first_few(texts: Iterable[str]) -> str:
     """
-    Join distinct texts; of more than three, name two and count the others. "" if there are none.
+    Join distinct texts; of more than three, name two and count the others. "" without texts.
 
     >>> first_few(["a", "b", "a"]), first_few(["a", "b", "c", "d"])
     ('a and b', 'a, b and 2 others')

@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -97,6 +97,13 @@ class Terminal:
             self._rich_out.print(content)
         else:
             self._out.write(f"{tame(str(content))}\n")
+        self._out.flush()
+
+    def write(self, pieces: Iterable[str]) -> None:
+        """Write a document to stdout as it is, for another program: no colour, no frames."""
+        self._stop_display()
+        for piece in pieces:
+            self._out.write(piece)
         self._out.flush()
 
     def finish(self) -> None:

@@ -18,6 +18,7 @@ import yaml
 
 from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.errors import ConfigurationError, Problem
+from acr_cleanup.settings.grammar import InvalidOption
 
 MAX_BYTES = 1024 * 1024
 """Room for about five thousand clusters. A larger file is not a configuration."""
@@ -58,6 +59,18 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Problem]]:
         seen = f"The file contains {kind}, not a mapping of keys to values."
         raise _unreadable(path, seen, "Write a mapping with the keys kubernetes_clusters and container_registry.")
     return tree, problems
+
+
+def parse_text(text: str) -> Any:
+    """Return the YAML of an input as a tree. Raises `InvalidOption`."""
+    problems: list[Problem] = []
+    try:
+        tree = _from_yaml(Path("input"), text, problems)
+    except ConfigurationError as error:
+        problems = [*error.problems]
+    for problem in problems:
+        raise InvalidOption(problem.seen, problem.remedy)
+    return tree
 
 
 def place(parts: Iterable[str | int]) -> str:

@@ -94,6 +94,42 @@ REGISTRY = Form(
         "aliases": _OPTIONS["registry_aliases"],
     },
 )
+KEEP_ENTRY = Form(
+    "KeepEntry",
+    "An entry of the keep list.",
+    {
+        "image": _required(
+            kinds.KEPT_IMAGE,
+            "The image, as REPOSITORY:TAG or REPOSITORY@DIGEST, with or without the host of the registry. Each part may be a "
+            "glob. REPOSITORY alone means all of it.",
+        ),
+        "reason": Option(kinds.NOTE, "Why the image is kept, for reports."),
+        "owner": Option(kinds.NOTE, "Who to ask, for reports."),
+        "until": Option(
+            kinds.DATE, "The last day on which the entry keeps its images, in UTC. Reports announce it 14 days before."
+        ),
+    },
+)
+RULE = Form(
+    "Rule",
+    "A rule. The first rule that matches a tag governs it; the options at the top level are the last rule.",
+    {
+        "name": Option(kinds.RULE_NAME, "Its name in reports. By default its number: #1."),
+        "repositories": Option(kinds.SELECTION, "The repositories that it matches, as in the option.", default="*"),
+        "tags": Option(
+            kinds.SELECTION, "The tags that it matches: globs; a glob that begins with ! excludes tags.", default="*"
+        ),
+        "older_than": Option(kinds.DURATION, "Its minimum time since the last push. By default that of the top level."),
+        "keep_last": Option(
+            kinds.COUNT, "How many of the newest images that it governs are kept in each repository.", default="0"
+        ),
+        "keep_last_by": Option(kinds.GROUPING, "As the option, for keep_last of this rule."),
+        "pulled_within": Option(
+            kinds.DURATION, "What was pulled in this time is kept. It can only lengthen that of the top level."
+        ),
+        "keep": Option(kinds.RULE_KEEP, "If true, every tag that it governs is kept.", default="false"),
+    },
+)
 CLOUD = Form(
     "CloudEntry",
     "Endpoints that differ from those of the named cloud.",
@@ -179,6 +215,12 @@ def key_of(name: str) -> str:
     return name.strip().lower().replace("-", "_")
 
 
+_IN_A_RULE = {
+    "include_tags": "Write tags",
+    "exclude_tags": "Write tags, with an exclamation mark before each pattern to exclude",
+}
+
+
 def _unknown_key(form: Form, key: str, near: str) -> tuple[str, str]:
     """Return what a problem about an unknown key says: what is wrong, and the remedy."""
     of_clusters = _FORM_BY_KEY.values()
@@ -188,6 +230,11 @@ def _unknown_key(form: Form, key: str, near: str) -> tuple[str, str]:
             f"This key cannot be combined with {deciding}.",
             f"Describe the cluster in one way only: remove this key, or {deciding}.",
         )
+    if form is RULE and key_of(key) in FILE.keys.keys() - RULE.keys.keys():
+        instead = _IN_A_RULE.get(key_of(key), "Move it there")
+        return ("This key belongs to the top level of the file: it is the same for all rules.", f"{instead}.")
+    if form in (FILE, INPUTS) and key in RULE.keys:
+        return ("This key belongs in a rule.", "Write it in an item of the list rules.")
     remedy = f"Write {near}." if near else f"Remove it; the keys here are {', '.join(sorted(form.keys))}."
     return (f"There is no such key.{did_you_mean(near)}", remedy)
 
@@ -207,7 +254,9 @@ def schema() -> dict[str, Any]:
         "title": FILE.name,
         **file,
         "required": ["kubernetes_clusters", "container_registry"],
-        "$defs": {form.name: _object_schema(form) for form in (*_FORM_BY_KEY.values(), REGISTRY, CLOUD)},
+        "$defs": {
+            form.name: _object_schema(form) for form in (*_FORM_BY_KEY.values(), REGISTRY, KEEP_ENTRY, RULE, CLOUD)
+        },
     }
 
 

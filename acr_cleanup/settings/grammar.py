@@ -383,7 +383,12 @@ def _one_of(options: Sequence[str] | Mapping[str, object]) -> str:
 
 def nearest(text: str, options: Sequence[str]) -> str:
     """Return the option that this text resembles, or an empty text."""
-    return next(iter(difflib.get_close_matches(text, options, 1, cutoff=0.7)), "")
+    close = difflib.get_close_matches(text, options, 1, cutoff=0.7)
+    # In a short word, one wrong letter is a large part.
+    one_letter = (
+        option for option in options if len(option) == len(text) > 2 and sum(map(str.__ne__, option, text)) == 1
+    )
+    return next(iter(close), "") or next(one_letter, "")
 
 
 def did_you_mean(option: str) -> str:

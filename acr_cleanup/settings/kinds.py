@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar
 from acr_cleanup.settings.grammar import InvalidOption, as_choice, as_text, shown
 from acr_cleanup.settings.mention_grammar import as_folder, as_kind_name
+from acr_cleanup.settings.policy_grammar import as_date, as_kept_image, as_note, as_rule_name
 from acr_cleanup.settings.pull_grammar import as_puller, as_waiver
 
 T = TypeVar("T")
@@ -52,12 +53,14 @@ class Kind:
         `InvalidOption`.
     schema: its JSON schema in the configuration file.
     choices: what a user may choose from.
+    metavar: what `--help` shows for its value.
     """
 
     parse: Callable[[object, bool | None], Any]
     schema: Mapping[str, Any]
     input: InputKind = InputKind.TEXT
     choices: tuple[str, ...] = ()
+    metavar: str = ""
 
 
 # -- makers of kinds -------------------------------------------------------------------------------
@@ -94,6 +97,11 @@ def list_of(parse: Callable[[str], object], item: Mapping[str, Any] = {"type": "
     item: the JSON schema of an item.
     """
     return Kind(lambda value, _: _items(value, parse), _list_schema(item), InputKind.LIST)
+
+
+def named(metavar: str, kind: Kind) -> Kind:
+    """Return the kind with the name that `--help` shows for its value."""
+    return replace(kind, metavar=metavar)
 
 
 def set_of(values: Iterable[str], alone: Iterable[str] = ()) -> Kind:
@@ -148,7 +156,7 @@ def map_of(parse_key: Callable[[str], str], parse_value: Callable[[str], object]
         return pairs
 
     schema = {"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, {"type": "string"}]}
-    return Kind(parse, schema, InputKind.LIST)
+    return Kind(parse, schema, InputKind.LIST, metavar="KEY=VALUE")
 
 
 def mapping(schema: Mapping[str, Any]) -> Kind:
@@ -246,6 +254,37 @@ def _revisions(text: str) -> int:
     return int(grammar.as_whole(0)(text)) if number is None else number
 
 
+def _entries(value: object, _: bool | None) -> Any:
+    """Take the items of a list, which may be mappings. A text has one item per line."""
+    if isinstance(value, str):
+        return _items(value, lambda text: text)
+    if not isinstance(value, list | tuple):
+        raise InvalidOption("It is not a list.", "Write a list, or one item per line.")
+    return tuple(value)
+
+
+def _rules(value: object, _: bool | None) -> Any:
+    """Take a list of rules, or its YAML as text."""
+    if isinstance(value, str):
+        from acr_cleanup.settings.file import parse_text  # noqa: PLC0415  YAML is slow to load
+
+        value = parse_text(value)
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        raise InvalidOption("It is not a list of rules.", RULES_FORM)
+    return tuple(value)
+
+
+def _rule_keep(value: object, use_regex: bool | None) -> Any:
+    if isinstance(value, list | tuple | dict):
+        raise InvalidOption(
+            "In a rule, keep is true or false.", "Move the list of images to keep to the top level of the file."
+        )
+    return BOOLEAN.parse(value, use_regex)
+
+
+RULES_FORM = "Write a YAML list, one rule per item: - {name: previews, tags: pr-*, older_than: 7d}"
 _WAIVER = {
     "type": "object",
     "properties": {
@@ -264,33 +303,51 @@ COUNT = scalar(grammar.as_whole(0), InputKind.NUMBER, type=_NUMBER, minimum=0)
 CONCURRENCY = scalar(
     grammar.as_whole(1, MAX_CONCURRENCY), InputKind.NUMBER, type=_NUMBER, minimum=1, maximum=MAX_CONCURRENCY
 )
-PERCENT = scalar(grammar.as_percent, InputKind.NUMBER, type=["number", "string"], exclusiveMinimum=0, maximum=100)
-DURATION = Kind(
-    scalar(grammar.parse_duration).parse,
-    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]"}]},
+PERCENT = named(
+    "PERCENT", scalar(grammar.as_percent, InputKind.NUMBER, type=["number", "string"], exclusiveMinimum=0, maximum=100)
 )
-SELECTION = patterns(negatable=True)
-EXCLUSION = patterns(negatable=False)
-PULLERS = list_of(as_puller)
-GROUPING = scalar(grammar.as_grouping, minLength=1)
-SHARD = scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"])
-HOSTS = list_of(grammar.as_alias)
-MIRRORS = map_of(grammar.as_alias, as_folder)
-KIND_NAMES = list_of(as_kind_name)
-WAIVERS = Kind(
-    _waivers,
-    {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":|pull-log"}]}},
-    InputKind.LIST,
+DURATION = named(
+    "AGE",
+    Kind(
+        scalar(grammar.parse_duration).parse,
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9]"}]},
+    ),
 )
-SERVICES = Kind(_services, _list_schema({"enum": ["auto", "off", *ServiceGroup]}))
-REVISIONS = scalar(_revisions, anyOf=[{"type": "integer", "minimum": 0}, {"type": "string"}])
-GUIDS = list_of(grammar.as_guid)
+SELECTION = named("GLOB", patterns(negatable=True))
+EXCLUSION = named("GLOB", patterns(negatable=False))
+PULLERS = named("GLOB", list_of(as_puller))
+GROUPING = named("REGEX", scalar(grammar.as_grouping, minLength=1))
+SHARD = named("K/N", scalar(grammar.as_shard, pattern=r"^\s*[0-9]+\s*/\s*[0-9]+\s*$", examples=["3/8"]))
+KEPT_IMAGE = scalar(as_kept_image, minLength=1)
+KEEP_LIST = named(
+    "IMAGE",
+    Kind(_entries, _list_schema({"anyOf": [{"$ref": "#/$defs/KeepEntry"}, {"type": "string"}]}), InputKind.LIST),
+)
+NOTE = scalar(as_note, minLength=1)
+RULES = Kind(_rules, {"type": "array", "items": {"$ref": "#/$defs/Rule"}}, InputKind.LIST)
+RULE_NAME = scalar(as_rule_name, type=["string", "number"])
+RULE_KEEP = Kind(_rule_keep, BOOLEAN.schema, InputKind.BOOLEAN)
+DATE = scalar(as_date, format="date")
+HOSTS = named("HOST", list_of(grammar.as_alias))
+MIRRORS = named("HOST=FOLDER", map_of(grammar.as_alias, as_folder))
+KIND_NAMES = named("KIND", list_of(as_kind_name))
+WAIVERS = named(
+    "CLUSTER:KIND",
+    Kind(
+        _waivers,
+        {"type": "array", "items": {"anyOf": [_WAIVER, {"type": "string", "pattern": ":|pull-log"}]}},
+        InputKind.LIST,
+    ),
+)
+SERVICES = named("NAMES", Kind(_services, _list_schema({"enum": ["auto", "off", *ServiceGroup]})))
+REVISIONS = named("N", scalar(_revisions, anyOf=[{"type": "integer", "minimum": 0}, {"type": "string"}]))
+GUIDS = named("ID", list_of(grammar.as_guid))
 GUID_TEXT = scalar(grammar.as_guid, pattern=f"^{grammar.GUID.pattern}$")
 RESOURCE_ID = scalar(grammar.parse_resource_id, pattern="^/subscriptions/")
-RESOURCE_IDS = list_of(grammar.parse_resource_id)
+RESOURCE_IDS = named("ID", list_of(grammar.parse_resource_id))
 RESOURCE_GROUP = scalar(grammar.as_resource_group, minLength=1, maxLength=90)
 CLUSTER_NAME = scalar(grammar.as_cluster_name, minLength=1, maxLength=63)
-REGISTRY_URL = scalar(grammar.parse_registry_url, minLength=1)
+REGISTRY_URL = named("HOST", scalar(grammar.parse_registry_url, minLength=1))
 ENDPOINT = scalar(grammar.parse_endpoint, pattern="^https://")
 ENVIRONMENT = Kind(
     scalar(grammar.parse_environment).parse, {"type": "string", "examples": [*CLOUDS]}, InputKind.CHOICE, tuple(CLOUDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from acr_cleanup.access.clouds import CLOUDS, Cloud
 from acr_cleanup.access.federation import AuthType
 from acr_cleanup.access.host_paths import path_remedy
 from acr_cleanup.access.network import environment_problems
+from acr_cleanup.clusters.api_server.kubeconfig_file import kubeconfig_files
 from acr_cleanup.clusters.target import Access, ClusterTarget
 from acr_cleanup.clusters.targets import AksCluster, KubeconfigCluster, SnapshotCluster
 from acr_cleanup.core.references import DEFAULT_TAG, RegistryHost
@@ -32,6 +34,7 @@ from acr_cleanup.settings.form import (
 )
 from acr_cleanup.settings.grammar import InvalidOption, did_you_mean, is_bare_name, nearest, shown
 from acr_cleanup.settings.options import DEFAULTS, Settings
+from acr_cleanup.settings.policy_lists import PolicyLists, named_rules, of_registry
 
 T = TypeVar("T")
 
@@ -83,6 +86,12 @@ class _Loader:
         self.cluster_entries = [*self._cluster_entries()]
         checked = check(INPUTS, inputs, self.use_regex, lambda key: key.replace("_", "-"), self.problems)
         self.problems += environment_problems(environ)
+        lists = PolicyLists(self._check, self.problems)
+        self.keep_entries = [
+            entry for given in (self.file, checked) for entry in lists.keep_entries(given.get("keep") or ())
+        ]
+        given_rules = checked.get("rules") if checked.get("rules") is not None else self.file.get("rules")
+        self.rules = [*lists.rules(given_rules or ())]
         self.broken = {problem.path for problem in self.problems}
         self.given = {key: value for key, value in self.file.items() if key in DEFAULTS}
         # An input with comments only is not given, so it does not replace the value of the file.
@@ -99,6 +108,7 @@ class _Loader:
         registry = self._registry(cloud)
         self._check_waivers(clusters)
         self._check_policy()
+        keep = of_registry(self.keep_entries, registry, self.problems)
         login = self._login() | {"audience": self.given.get("audience") or cloud.federation_audience}
         if self.problems or registry is None:
             raise ConfigurationError(tuple(self.problems), where=str(self.config) if self.config is not None else "")
@@ -107,6 +117,8 @@ class _Loader:
             "registry": registry,
             "clusters": clusters,
             "exclude_tags": self._exclude_tags(),
+            "keep": keep,
+            "rules": named_rules(self.rules, self.values["older_than"]),
             "cloud": cloud,
             "registry_subscription_id": self.registry_entry.get("subscription_id"),
             "registry_resource_group": self.registry_entry.get("resource_group"),
@@ -202,8 +214,10 @@ class _Loader:
 
     def _kubeconfig(self, key: str, values: Mapping[str, Any], folder: Path) -> KubeconfigCluster:
         try:
-            path = folder / Path(values["kubeconfig"]).expanduser()
-            missing = not path.is_file()
+            # A list as in KUBECONFIG, if no file has this name.
+            parts = [folder / Path(part).expanduser() for part in kubeconfig_files(Path(values["kubeconfig"]))]
+            path = Path(os.pathsep.join(map(str, parts)))
+            missing = not any(part.is_file() for part in parts)
         except (RuntimeError, OSError, ValueError):
             # There is no home folder for `~`, or the system does not accept the path.
             path, missing = Path(values["kubeconfig"]), True
@@ -256,11 +270,12 @@ class _Loader:
         if any(path.startswith(("kubernetes_clusters", "clusters")) for path in self.broken):
             return
         keys = [*(target.key for target in clusters), SERVICES]
-        for waiver in self.values["waive"]:
+        named = [(key, waiver) for key in ("waive", "waive_workloads") for waiver in self.values[key]]
+        for key, waiver in named:
             if waiver.cluster not in keys:
                 seen = f"There is no cluster {shown(waiver.cluster)}.{did_you_mean(nearest(waiver.cluster, keys))}"
                 remedy = "Write the name that the cluster has in the configuration."
-                self.problems.append(Problem("waive", seen, remedy))
+                self.problems.append(Problem(key, seen, remedy))
 
     def _check_policy(self) -> None:
         for key in ("repositories", "include_tags"):
@@ -277,7 +292,10 @@ class _Loader:
             remedy = "Set keep_last to the number of tags to keep in each group, or remove keep_last_by."
             self.problems.append(Problem("keep_last_by", seen, remedy))
 
-        unread = not self.values["pulled_within"] and self.broken.isdisjoint({"pulled_within", "pulled-within"})
+        ruled = any(rule.get("pulled_within") for rule in self.rules)
+        unread = not (self.values["pulled_within"] or ruled) and self.broken.isdisjoint(
+            {"pulled_within", "pulled-within"}
+        )
         if self.values["ignore_pulls_by"] and unread:
             seen = "pulled_within is not set, so no pulls are read."
             self.problems.append(Problem("ignore_pulls_by", seen, "Set pulled_within, or remove ignore_pulls_by."))

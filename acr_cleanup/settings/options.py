@@ -28,7 +28,9 @@ from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
+    from acr_cleanup.core.keep_list import KeepEntry
     from acr_cleanup.core.limits import Limits
+    from acr_cleanup.core.rule_set import PolicyRule
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -123,6 +125,10 @@ class Settings:
         "Object kinds to skip if they cannot be listed, as CLUSTER: KIND (production: rollouts.argoproj.io). Images used only "
         "by objects of that kind may be deleted."
     )
+    waive_workloads: tuple[Waiver, ...] = option(kinds.WAIVERS, purpose=Purpose.CLUSTERS)(
+        "As waive, for kinds that run or start pods (production: cronjobs), which waive does not skip. Images used only by "
+        "them may be deleted while they run."
+    )
     mirrors: tuple[tuple[str, str], ...] = option(kinds.MIRRORS, group=Group.KEEP, purpose=Purpose.CLUSTERS)(
         "Upstream registries whose images this registry mirrors, as HOST=FOLDER (docker.io=dockerhub); `.` is no folder. An "
         "image that a workload names there is kept here."
@@ -155,6 +161,14 @@ class Settings:
     use_regex: bool = option(kinds.BOOLEAN, "false")(
         "Read repositories, include-tags and exclude-tags as regular expressions (RE2) that must match the whole name. Write "
         "one per line: commas do not separate them."
+    )
+    keep: tuple[KeepEntry, ...] = option(kinds.KEEP_LIST, group=Group.KEEP)(
+        "Images that are always kept, as REPOSITORY:TAG or REPOSITORY@DIGEST; each part may be a glob. A digest keeps its whole "
+        "image. In the file, an entry may have a reason, an owner and a last day (until). A flag or an input adds to the file."
+    )
+    rules: tuple[PolicyRule, ...] = option(kinds.RULES, group=Group.CLEAN, ways=~Way.FLAG, value=())(
+        "Rules for some tags, as a YAML list of name, repositories, tags, older_than, keep_last, keep_last_by and keep. The first "
+        "rule that matches a tag governs it; these options are the last rule."
     )
     keep_last: int = option(kinds.COUNT, "0", Group.KEEP)(
         "How many of the newest tags of each repository are kept, whatever their age."
@@ -229,6 +243,9 @@ class Settings:
     summary: bool = option(kinds.BOOLEAN, "true", ways=Way.PIPELINE, label="Publish the summary")(
         "Show the result on the page of the run. The report files are always written."
     )
+    artifact: str = option(kinds.TEXT, "acr-cleanup", ways=Way.PIPELINE)(
+        "The name of the artifact in which the workflow keeps the report folder. The summary says it."
+    )
     report_dir: Path = option(kinds.PATH, "acr-cleanup")("The folder for the report files.")
     log_level: LogLevel = option(kinds.choice(("debug", "info", "warning", "error")), "info", purpose=Purpose.REGISTRY)(
         "The lowest level of messages in the log."
@@ -242,6 +259,12 @@ class Settings:
     def policy(self) -> RetentionPolicy:
         """What to keep. Each field of `RetentionPolicy` is an option of the same name."""
         return RetentionPolicy(**{member.name: getattr(self, member.name) for member in fields(RetentionPolicy)})
+
+    @property
+    def pull_window(self) -> timedelta | None:
+        """The longest window of pulls, of the top level and the rules; None if no pulls are read."""
+        windows = (self.pulled_within, *(rule.pulled_within for rule in self.rules))
+        return max((window for window in windows if window), default=None)
 
     @property
     def limits(self) -> Limits:

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from acr_cleanup.concurrency import gather
+from acr_cleanup.core.left_out import planned_part
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan, RepositoryPlan
 from acr_cleanup.core.policy import Evidence, eligible_repositories
+from acr_cleanup.core.policy_findings import findings
 from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.reviewed import bound_to
 from acr_cleanup.core.tally import Tally
@@ -58,6 +60,7 @@ async def make_plan(
     reviewed: repositories of a reviewed plan. Then nothing beyond it is planned.
     on_decided: called with each repository that could be read, and what was decided about it.
     """
+    known = catalog
     if catalog is None:
         # Where it is refused, this says so.
         catalog = await registry.catalog() if policy.scope is Scope.ALL else ()
@@ -80,6 +83,7 @@ async def make_plan(
     with relaxed_gc():
         await gather([partial(plan_one, name) for name in names], limit=REPOSITORIES_AT_ONCE)
     repositories = PackedPlans(plans)
+    known = catalog if policy.scope is Scope.ALL else known
     plan = Plan(
         registry=login_server,
         policy=policy,
@@ -91,6 +95,8 @@ async def make_plan(
             *_unreadable(repositories.tallies, login_server),
             *_clock_ahead(clock(), registry.now(), login_server),
         ),
+        findings=findings(policy, repositories.tallies, known, now),
+        part=None if known is None else planned_part(known, names, usage, policy),
     )
     return plan if ours is None else bound_to(ours, plan)
 

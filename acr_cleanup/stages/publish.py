@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from acr_cleanup.core.outcome import OutcomeKind, Result
-from acr_cleanup.reports import files, markdown, text, words
+from acr_cleanup.reports import files, json, markdown, text, words
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.outputs import outputs
@@ -33,6 +33,7 @@ def publish(
     summary: bool = True,
     plan_file: Path | None = None,
     reviewed: bytes | None = None,
+    print_json: Callable[[Iterable[str]], None] | None = None,
 ) -> bool:
     """
     Report a run in every place. A place that fails does not stop the others.
@@ -42,6 +43,7 @@ def publish(
     report_dir: receives the report files.
     plan_file: receives the plan too.
     reviewed: the bytes of the reviewed plan, if the run was bound to one.
+    print_json: receives report.json in pieces, instead of the report for people.
     """
     faults: list[str] = []
 
@@ -65,7 +67,10 @@ def publish(
         if summary and (fault := runtime.summary(markdown.render(result, context))):
             faults.append(f"The summary could not be shown: {fault}.")
     with place("The report could not be shown"), runtime.group("Report: every tag, and why"):
-        runtime.show(text.render(result, context))
+        if print_json is None:
+            runtime.show(text.render(result, context))
+        else:
+            print_json(json.render(result))
     with place("The annotations could not be made"):
         _annotate(result, runtime)
     for fault in faults:

@@ -76,7 +76,9 @@ class RegistryPolicies:
     async def can_restore(self, *, backup: bool) -> Undo:
         """Describe whether deleted manifests can be restored. `backup`: the journal keeps them."""
         policies = await self._read()
-        return _unknown(policies, backup=backup) if isinstance(policies, str) else describe(policies, backup=backup)
+        if isinstance(policies, str):
+            return _unknown(policies, backup=backup)
+        return describe(policies, backup=backup, registry=self._host.login_server.partition(".")[0])
 
     async def untagged_expire(self) -> bool:
         """
@@ -117,9 +119,10 @@ class RegistryPolicies:
         return policies
 
 
-def describe(policies: _Policies, *, backup: bool) -> Undo:
+def describe(policies: _Policies, *, backup: bool, registry: str = "REGISTRY") -> Undo:
     """
-    Describe these policies. `backup`: the journal keeps the content of deleted manifests.
+    Describe these policies. `backup`: the journal keeps the content of deleted manifests. `registry`:
+    its name, for a command.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-soft-delete-policy and
     https://learn.microsoft.com/azure/container-registry/container-registry-retention-policy
@@ -138,7 +141,9 @@ def describe(policies: _Policies, *, backup: bool) -> Undo:
             "registry has their layers."
         )
         return Undo(text, warnings)
-    return Undo("Soft delete is disabled: deleted manifests cannot be restored unless backup is true.", warnings)
+    enable = f"az acr config soft-delete update --registry {registry} --status enabled --days 7"
+    text = f"Soft delete is disabled: deleted manifests cannot be restored unless backup is true. Or enable it: `{enable}`."
+    return Undo(text, warnings, final=True)
 
 
 def _unknown(why: str, *, backup: bool) -> Undo:

@@ -95,8 +95,8 @@ function keptFolder(folders: Folders): string {
   throw new Problem("Neither Agent.ToolsDirectory nor Agent.TempDirectory can be written to.", "Give the user of the agent write access to one of them.");
 }
 
-function programOf(folder: string): string {
-  return WINDOWS ? path.join(folder, "Scripts", "python.exe") : path.join(folder, "bin", "python");
+export function programOf(folder: string, windows = WINDOWS): string {
+  return windows ? path.join(folder, "Scripts", "python.exe") : path.join(folder, "bin", "python");
 }
 
 /** Run the package until it ends. Returns undefined if the job was cancelled before the start. */

@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { findDocker } from "../src/docker";
 import { bypass } from "../src/network";
+import { programOf } from "../src/python";
 import { completed, Job, MOCKED, Outcome, result, secrets } from "./support";
 
 let job: Job;
@@ -118,3 +120,15 @@ for (const [name, program, security, user, namespace] of [
     assert.equal(job.played.argv.join(" ").includes("--userns host"), namespace);
   });
 }
+
+test("a Windows agent uses its Python, and says why not Docker", async () => {
+  const platform = process.platform;
+  Object.defineProperty(process, "platform", { value: "win32" });
+  try {
+    assert.match(String(await findDocker({})), /this agent runs Windows/);
+  } finally {
+    Object.defineProperty(process, "platform", { value: platform });
+  }
+  assert.match(programOf("env", true), /env.Scripts.python\.exe$/);
+  assert.match(programOf("env", false), /env.bin.python$/);
+});

@@ -118,6 +118,30 @@ async def test_untrusted_job_gets_claims_and_remedy(trusted: str | None, claims:
     }
 
 
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://token.actions.githubusercontent.com/contoso",
+        "https://github.contoso.com/_services/token",
+        "https://token.actions.contoso.ghe.com",
+    ],
+    ids=["an enterprise", "GitHub Enterprise Server", "data residency"],
+)
+async def test_other_issuers_of_github_log_in(issuer: str) -> None:
+    """The issuer of the token is never assumed: a refusal names it, and the command trusts it."""
+    world = World()
+    subject = world.directory.github_subject
+    async with Emulator(world) as emulator, job_credential(emulator) as (credential, tokens, _):
+        tokens.claims = {"iss": issuer}
+        world.directory.federated.append(FederatedCredential(world.directory.client_id, GITHUB_ISSUER, subject))
+        with pytest.raises(IdentityError) as caught:
+            await credential.get_token(REGISTRY)
+        assert f"iss={issuer}" in caught.value.seen
+        assert f'"issuer": "{issuer}"' in caught.value.remedy
+        world.directory.federated.append(FederatedCredential(world.directory.client_id, issuer, subject))
+        assert (await credential.get_token(REGISTRY)).token
+
+
 async def test_suggested_command_is_safe_to_copy() -> None:
     """The name of a branch may be hostile."""
     evil = "repo:c/s:ref:refs/heads/'; rm -rf ~ #`$(x)\n::error::"

@@ -6,6 +6,7 @@ Read generated objects in one way, and print CPU seconds and peak memory as JSON
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import resource
@@ -68,13 +69,49 @@ def large() -> tuple[list[str], Iterator[bytes]]:
     return ["shop/web", "shop/api"], make()
 
 
+def distinct() -> tuple[list[str], Iterator[bytes]]:
+    """Texts in which nearly every word occurs once."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
+    body = " ".join("".join(chance.choices(alphabet, k=chance.randint(4, 12))) for _ in range(102_000))[: 900 << 10]
+
+    def make() -> Iterator[bytes]:
+        for number in range(400):
+            other = str.maketrans(alphabet, "".join(random.Random(number).sample(alphabet, len(alphabet))))
+            yield config_map(number, f"{body.translate(other)}\nimage: {HOST}/shop/web:{number}\n")
+
+    return ["shop/web", "shop/api"], make()
+
+
+def short() -> tuple[list[str], Iterator[bytes]]:
+    """20,000 repositories with the shortest names, and objects that say `latest`."""
+    repositories = ["a", "b", "1", *(f"{number:x}/{number % 36:x}" for number in range(20_000))]
+    line = "image: a tag: latest b 1 c:1 a/b:latest"
+    return repositories, (config_map(number, f"{number}\n" + f"{line} {number}\n" * 100) for number in range(500))
+
+
+def unbroken() -> tuple[list[str], Iterator[bytes]]:
+    """Texts of one MiB without a blank: base64, digits, and a path."""
+    packed = base64.b64encode(chance.randbytes(3 << 18)).decode()
+    digits = chance.randbytes(1 << 19).hex()
+    path = "".join(f"/{HOST}/shop/web-{number}:1.{number}" for number in range(1 << 15))
+    forms = [packed, digits, path[: 1 << 20]]
+    return ["shop/web"], (config_map(n, f"{n}{forms[n % 3]}") for n in range(60))
+
+
 def words() -> tuple[list[str], Iterator[bytes]]:
     repositories = [*WORDS, *(f"team{number}/{WORDS[number % 3000]}" for number in range(17_000)), "a", "b", "1"]
     texts = [text(5_000) for _ in range(50)]
     return repositories, (config_map(number, f"latest {number}\n{texts[number % 50]}") for number in range(100))
 
 
-WORLDS = {"objects": objects, "large": large, "words": words}
+WORLDS = {
+    "objects": objects,
+    "large": large,
+    "distinct": distinct,
+    "short": short,
+    "unbroken": unbroken,
+    "words": words,
+}
 
 
 def main() -> None:

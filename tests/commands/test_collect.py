@@ -224,7 +224,7 @@ async def test_stopped_cluster_is_written_with_a_blocker(tool: Tool) -> None:
 async def test_waived_kind_blocks_neither_collect_nor_later_runs(tool: Tool) -> None:
     """Both report the waiver."""
     tool.world.clusters["test"].forbidden.add("jobs.batch")
-    ran = await run(tool, waive="test: jobs.batch")
+    ran = await run(tool, waive_workloads="test: jobs.batch")
 
     assert ran.code == 0
     assert [blocker["kind"] for blocker in ran.cluster("test")["waived"]] == ["jobs.batch"]
@@ -237,7 +237,7 @@ async def test_waived_kind_blocks_neither_collect_nor_later_runs(tool: Tool) -> 
 async def test_collected_blocker_can_be_waived_by_a_later_run(tool: Tool) -> None:
     tool.world.clusters["test"].forbidden.add("jobs.batch")
     await run(tool)
-    later = await tool.apply(config_with_snapshots(tool), waive="test: jobs.batch")
+    later = await tool.apply(config_with_snapshots(tool), waive_workloads="test: jobs.batch")
 
     assert later.code == 0, later.out
     assert later.deleted == {"shop/web:1.0"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -51,6 +52,8 @@ async def test_demo_plans_and_applies(
     assert pulled == [PULLED]
     assert {path.name for path in folder.iterdir()} >= {"acr-cleanup.json", "plan", "apply"}
     assert "acr-cleanup demo --serve" in out.replace("\n", " ")
+    # A command that can be typed.
+    assert "acr-cleanup apply acr-cleanup.json --report-dir plan" in " ".join(out.split())
 
 
 async def test_demo_with_serve_runs_until_a_signal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -65,5 +68,8 @@ async def test_demo_with_serve_runs_until_a_signal(tmp_path: Path, capfd: pytest
 
     assert await served == 0
     assert "export AZURE_" in out
+    exported = set(re.findall(r"^export (\w+)=", out, re.MULTILINE))
+    (unset,) = re.findall(r"^unset (.*)$", out, re.MULTILINE)
+    assert set(unset.split()) == exported
     folder = demo_folder(tmp_path)
     assert f"acr-cleanup plan {folder}/acr-cleanup.json" in out

@@ -26,7 +26,7 @@ async def test_report_explains_deleted_and_kept_tags(stage: Stage) -> None:
     assert explanation.has_line("No rule kept it: no use was found, and it was pushed")
     assert explanation.has_line("Manifest deleted; for linux/amd64, ")
     assert explanation.has_line("Run an apply of contoso.azurecr.io, applied, from ")
-    assert explanation.has_line("Policy older-than 30d; scope running; keep-last 0")
+    assert explanation.has_line("Policy older-than 30d; scope running")
     assert any(line.startswith("Clusters production (direct): ") and "objects" in line for line in explanation.lines)
 
     explanation = run_explain_report(stage, "shop/web:2.0")

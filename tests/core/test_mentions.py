@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.mentions import (
     MOST_SHOWN,
     NO_MENTIONS,
@@ -17,8 +18,9 @@ from acr_cleanup.core.mentions import (
     RepositoryMentions,
     merged,
 )
+from acr_cleanup.core.named import digests_in_use
 from acr_cleanup.core.policy import Evidence, KeepReason, Rule, keep_reasons
-from acr_cleanup.core.removal import Reason, digests_in_use, reasons_to_keep
+from acr_cleanup.core.removal import Reason, reasons_to_keep
 from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.usage import ClusterScan, Outside, Puller, UsageIndex
 from acr_cleanup.core.workload import Workload
@@ -131,6 +133,22 @@ def test_mention_of_any_tag_keeps_all_and_counts_further_ones() -> None:
         "b": [Rule.MENTIONED],
     }
     assert kept["a"][0].detail.endswith(", and 1 more")
+
+
+def test_explanation_lists_each_mention_of_a_tag_once() -> None:
+    beside, near = mention(How.BESIDE, place="data.b"), mention(How.NEAR, place="data.a")
+    digest, opened = mention(How.DIGEST, d("amd64")), mention(How.OPEN, "")
+    mentions = RepositoryMentions({"1.0": (beside, near), "2.0": (beside,)}, {d("amd64"): (digest, digest)}, (opened,))
+    repository = inventory(
+        [tag("1.0", "multi"), tag("2.0", "b")], [image("amd64"), image("b"), index("multi", ["amd64"])]
+    )
+    evidence = Evidence(repository, used_in(Source(mentions)), RetentionPolicy(), NOW)
+
+    assert explain_tag(evidence, "1.0").mentions == (near, beside, opened, digest)
+    assert explain_tag(evidence, "2.0").mentions == (beside, opened)
+    assert explain_tag(evidence, "3.0").mentions == ()
+    assert explain_manifest(evidence, d("amd64")).mentions == (opened, digest)
+    assert explain_manifest(evidence, d("multi")).mentions == (near, beside, opened, digest)
 
 
 def test_mentioned_manifest_is_in_use_weaker_than_a_use() -> None:

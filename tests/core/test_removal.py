@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
+from acr_cleanup.core.named import digests_in_use
 from acr_cleanup.core.policy import Evidence, Rule
 from acr_cleanup.core.references import Digest, short
 from acr_cleanup.core.removal import (
@@ -16,7 +17,6 @@ from acr_cleanup.core.removal import (
     Reason,
     Removal,
     candidates,
-    digests_in_use,
     prepare,
     reasons_to_keep,
     removable,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Outside, UsageIndex
+from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, Outside, UsageIndex, is_workload_kind
 from acr_cleanup.core.workload import Workload
 from tests.helpers.generated_inventories import NOW, REPOSITORY, d, use
 
@@ -118,3 +118,9 @@ def test_waiver_that_matches_nothing_is_noted() -> None:
     (note,) = scan.waive(["cronjob.bach"]).notes
     assert "did you mean cronjobs.batch" in note
     assert scan.waive(["cronjob.bach"]).blockers == scan.blockers
+
+
+def test_workload_kinds_are_known_in_every_form() -> None:
+    """As kubectl writes them: plural, with its group, or the name of the kind."""
+    assert all(map(is_workload_kind, ("pods", "Deployment", "cronjobs.batch")))
+    assert not any(map(is_workload_kind, ("rollouts.argoproj.io", "configmaps", "")))

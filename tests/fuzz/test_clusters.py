@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig, server_of
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, server_of
+from acr_cleanup.clusters.api_server.kubeconfig_file import parse_kubeconfig
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, has_helm_objects, open_page
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.yaml_tree import NotPlain, documents_of

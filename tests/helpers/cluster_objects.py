@@ -144,6 +144,8 @@ class FakeServer:
 
     def put(self, resource: str, *answers: HttpAnswer | Exception | bytes) -> None:
         self.lists[resource] = [HttpAnswer(200, answer) if isinstance(answer, bytes) else answer for answer in answers]
+        if isinstance(answers[-1], HttpAnswer) and answers[-1].status == 403:
+            self.denied.add(resource)
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"

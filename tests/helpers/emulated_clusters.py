@@ -23,7 +23,7 @@ from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 FIELDS = {field.name for field in fields(Azure)}
-HASTY = Patience(attempts=2, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
+HASTY = Patience(attempts=2, busy_attempts=4, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)
 
 
 REPOSITORIES = (

@@ -36,6 +36,11 @@ class Uses:
     def digests_in(self, repository: str) -> set[str]:
         return {digest for name, digest in self.digests if name == repository}
 
+    @property
+    def mentioned_digests(self) -> set[str]:
+        """An object that contains a digest mentions it in every repository that has it."""
+        return {digest for _, digest in self.digests}
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -138,6 +143,8 @@ def keep_reason(name: str, repository: Repository, uses: Uses, policy: Policy, n
         return "used by tag"
     if any(tag.digest in repository.family(digest) for digest in uses.digests_in(repository.name)):
         return "used by digest"
+    if any(tag.digest in repository.family(digest) for digest in uses.mentioned_digests):
+        return "mentioned"
     if repository.name in uses.any_tag:
         return "maybe used"
     if repository.locked or ((tag.locked or manifest.locked) and not policy.include_locked):
@@ -164,7 +171,7 @@ def expected_deletions(repository: Repository, uses: Uses, policy: Policy, now: 
     repository = repository.with_readable_edges()
     reasons = {name: keep_reason(name, repository, uses, policy, now) for name in sorted(repository.tags)}
     tags = {name for name, reason in reasons.items() if not reason}
-    used = set[str]().union(*map(repository.family, uses.digests_in(repository.name)))
+    used = set[str]().union(*map(repository.family, uses.mentioned_digests))
 
     def old(manifest: Manifest) -> bool:
         return now - manifest.updated >= policy.older_than

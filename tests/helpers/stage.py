@@ -146,6 +146,7 @@ def shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten every pause between two attempts. The number of attempts remains."""
     monkeypatch.setattr(pace, "FIRST_BACKOFF", 0.01)
     monkeypatch.setattr(scan_clusters, "Patience", lambda: Patience(pause=0.01, longest_pause=0.05))
+    monkeypatch.setattr("acr_cleanup.clusters.api_server.scan._SETTLING", (0.01,))
     monkeypatch.setattr(resource_manager, "_POLL_SECONDS", 0.05)
 
     async def no_pause(*_: object, **__: object) -> None:

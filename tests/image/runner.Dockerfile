@@ -3,5 +3,5 @@ ARG BASE=docker.io/library/python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa
 FROM ${BASE}
 # hadolint ignore=DL3008
 RUN apt-get update -qq \
- && apt-get install -y -qq --no-install-recommends nodejs git sudo \
+ && apt-get install -y -qq --no-install-recommends nodejs git jq sudo \
  && rm -rf /var/lib/apt/lists/*

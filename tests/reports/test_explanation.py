@@ -16,6 +16,7 @@ from rich.console import Console
 
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.inventory import RepositoryInventory
+from acr_cleanup.core.mentions import How, ListedNames, Mention, RepositoryMentions
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, ClusterScan, ImageUse, UsageIndex
@@ -69,6 +70,38 @@ def test_terminal_shows_the_first_uses_and_counts_the_rest() -> None:
     assert "Used by 50 workloads (50 uses)" in shown
     asked = evidence(inventory([tag("1.0", "a")]), *many(50))
     assert len(re.findall(r"Deployment/web-\d+", terminal(tag_page(asked, "1.0", everything=True)))) == 50
+
+
+class Named:
+    """A cluster whose objects name `1.0` in two fields of one object, and the repository in another."""
+
+    is_empty = False
+
+    def of(self, listed: ListedNames) -> RepositoryMentions:
+        settings, job = (Workload("production", "shop", kind, "settings") for kind in ("ConfigMap", "CronJob"))
+        fields = [Mention(settings, f"data.{key}", listed.repository, "1.0", How.NEAR) for key in ("a", "b\x1b[31m")]
+        pushed = Mention(Workload("staging", "", "", ""), "", listed.repository, "1.0", How.UNKNOWN)
+        opened = Mention(job, "spec.image", listed.repository, "", How.OPEN)
+        return RepositoryMentions({"1.0": (*fields, pushed)}, {}, (opened,))
+
+
+def test_page_lists_each_mention_with_its_object_and_field() -> None:
+    usage = UsageIndex.of([ClusterScan("production", (), (), mentions=Named())], NOW)
+    asked = Evidence(inventory([tag("1.0", "a"), tag("2.0", "b")]), usage, RetentionPolicy(), NOW)
+
+    lines = words_of(str(tag_page(asked, "1.0")))
+
+    start = lines.index("Named by 3 objects (4 mentions)")
+    assert lines[start + 1 : start + 8] == [
+        "production/shop/ConfigMap/settings",
+        "data.a: names shop/web and 1.0",
+        r"data.b\x1b[31m: names shop/web and 1.0",
+        "production/shop/CronJob/settings",
+        "spec.image: names shop/web, but not which tag",
+        "staging",
+        "pushed after the names for the usage snapshot of staging were read",
+    ]
+    assert "Named by 1 object (1 mention)" in words_of(str(tag_page(asked, "2.0")))
 
 
 def test_all_links_share_the_limit_of_a_terminal() -> None:

@@ -8,13 +8,12 @@ import pytest
 
 from acr_cleanup.core.outcome import Outcome, OutcomeKind, Result, Verdict
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import Rule
+from acr_cleanup.core.policy import Rule, keep_rule
 from acr_cleanup.core.shard import Shard
 from acr_cleanup.reports.context import Context
 from acr_cleanup.reports.headline import headline
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.policy_sentence import policy_sentence
-from acr_cleanup.reports.rows import title
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.users import by_digest, users
 from acr_cleanup.reports.view import View
@@ -235,7 +234,7 @@ def test_headline_claims_only_real_deletions(
 def test_every_rule_has_a_title() -> None:
     view = View(samples.planned())
 
-    assert all(title(rule, view.result.plan.policy) for rule in Rule)
+    assert all(keep_rule(rule).describe(view.result.plan.policy) for rule in Rule)
 
 
 def test_kept_tags_are_grouped_by_strongest_reason() -> None:

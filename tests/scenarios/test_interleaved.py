@@ -41,7 +41,7 @@ RANDOM_SEEDS = "ACR_CLEANUP_SEED" in os.environ
 SEED = int(os.environ.get("ACR_CLEANUP_SEED", "1"))
 BATCH = 100
 NAMES = ("shop/web:1.0", "shop/web:1.1", "shop/web:held", "shop/web:multi", "shop/api:v1")
-REQUESTS = 130
+REQUESTS = 180
 """About as many requests as a run makes. The last forty follow the second look at the clusters."""
 LISTS = ("_tags", "_manifests")
 

@@ -32,7 +32,7 @@ def push_unlisted_index(stage: Stage, children: Sequence[str]) -> str:
 
 @pytest.mark.parametrize("used", ["by its tag", "by its digest", "not at all"])
 async def test_children_of_unlisted_index_are_kept(used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The index is known from its use, or from the registry's count of manifests."""
+    """The index and its tag are known from the use, or from the registry's counts."""
     async with staged(tmp_path, monkeypatch) as stage:
         child = stage.registry.push(REPOSITORY, age=OLD)
         index = push_unlisted_index(stage, [child])

@@ -258,7 +258,7 @@ async def test_last_job_deletes_the_tags_of_a_direct_run(workflow: WorkflowRun, 
 
 
 async def test_each_job_contacts_only_its_own_services(workflow: WorkflowRun) -> None:
-    """A job that collects contacts one cluster; the job that deletes contacts the registry."""
+    """A job that collects contacts one cluster, and the registry for its names; the last job no cluster."""
     services: list[set[str]] = []
     run_job = Job.run
 
@@ -271,7 +271,7 @@ async def test_each_job_contacts_only_its_own_services(workflow: WorkflowRun) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Job, "run", recording_run)
         await workflow.github()
-    assert services == [{"kubernetes/aks-prod"}, {"kubernetes/aks-test"}, {"acr"}]
+    assert services == [{"acr", "kubernetes/aks-prod"}, {"acr", "kubernetes/aks-test"}, {"acr"}]
 
 
 async def test_collected_blocker_refuses_the_last_job(workflow: WorkflowRun) -> None:

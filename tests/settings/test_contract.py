@@ -220,17 +220,21 @@ def test_example_passes_reviewed_plan_between_jobs() -> None:
     """The plan is applied from the path where the artifact is downloaded to."""
     (example,) = (example for example in EXAMPLES if len(example["jobs"]) > 1)
     plan, delete = example["jobs"]["plan"]["steps"], example["jobs"]["delete"]["steps"]
+    assert example["jobs"]["delete"]["if"] == "needs.plan.outputs.has-changes == 'true'"
     (upload,) = (step["with"] for step in plan if "upload-artifact" in str(step.get("uses")))
     (download,) = (step["with"] for step in delete if "download-artifact" in str(step.get("uses")))
     (dry,) = (step["with"] for step in plan if str(step.get("uses")).startswith("org/acr-cleanup@"))
     (real,) = (step["with"] for step in delete if str(step.get("uses")).startswith("org/acr-cleanup@"))
 
     assert upload == download == {"name": "acr-cleanup", "path": "acr-cleanup/"}
-    assert real == dry | {"dry-run": "false", "apply-plan": "acr-cleanup/plan.json"}
+    assert real == dry | {
+        "dry-run": "false", "apply-plan": "acr-cleanup/plan.json", "artifact": "acr-cleanup-deleted"
+    }  # fmt: skip
     # The download comes before the step that needs it.
     assert [str(step.get("uses")).partition("@")[0] for step in delete][1:] == [
         "actions/download-artifact",
         "org/acr-cleanup",
+        "actions/upload-artifact",
     ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.shard import Shard
-from acr_cleanup.settings.grammar import InvalidOption, as_shard, parse_duration, parse_registry_url, shown
+from acr_cleanup.settings.grammar import InvalidOption, as_shard, nearest, parse_duration, parse_registry_url, shown
 
 
 @pytest.mark.parametrize("text", ["3/8", " 3 / 8 ", "03/8", "3\t/ 8\n"])
@@ -130,3 +130,18 @@ def test_valid_registry_is_parsed_to_its_host(text: str, host: str) -> None:
 def test_invalid_registry_is_refused(text: str) -> None:
     with pytest.raises(InvalidOption):
         parse_registry_url(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "options", "meant"),
+    [
+        ("uri", ["url", "aliases"], "url"),
+        ("nmae", ["name", "tags"], "name"),
+        ("nope", ["scope", "keep"], ""),
+        ("tag", ["tags"], "tags"),
+        ("x", ["y"], ""),
+        ("", ["url"], ""),
+    ],
+)
+def test_nearest_finds_one_wrong_letter(written: str, options: list[str], meant: str) -> None:
+    assert nearest(written, options) == meant

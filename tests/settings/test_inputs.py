@@ -26,15 +26,17 @@ VALUES = {
     "clusters": resource_id("rg", "second"), "subscriptions": ID, "require-all-clusters": "true", "helm-history": "3",
     "services": "batch,app-service", "require-all-services": "true", "container-app-revisions": "active",
     "app-service-snapshots": "2",
-    "waive": "production: pods", "mirrors": "docker.io=hub", "ignore-kinds": "reports.example.com",
+    "waive": "production: pods", "waive-workloads": "production: pods", "mirrors": "docker.io=hub",
+    "ignore-kinds": "reports.example.com",
     "older-than": "1d", "scope": "all", "repositories": "shop/*", "shard": "1/2",
-    "include-tags": "v*", "exclude-tags": "v1", "use-regex": "true", "keep-last": "2", "keep-last-by": "(dev|main)",
+    "include-tags": "v*", "exclude-tags": "v1", "keep": "shop/web:1", "rules": "- {name: web}", "use-regex": "true",
+    "keep-last": "2", "keep-last-by": "(dev|main)",
     "keep-last-of": "tags", "pulled-within": "90d", "ignore-pulls-by": "trivy/*",
     "used-within": "14d", "probation": "6d", "ledger": "ledger.json",
     "delete-untagged": "true", "include-locked": "true", "max-deletions": "1", "max-deletion-percent": "5",
     "registry-aliases": "images.contoso.com", "environment": "azurechinacloud", "apply-plan": "plan.json",
     "plan-max-age": "1d", "verify": "false", "backup": "true", "exact-sizes": "true", "concurrency": "2",
-    "fail-on": "warnings", "summary": "false", "report-dir": "elsewhere", "log-level": "debug",
+    "fail-on": "warnings", "summary": "false", "artifact": "plan", "report-dir": "elsewhere", "log-level": "debug",
 }  # fmt: skip
 """A value of each input that differs from its default."""
 TOGETHER = {
@@ -129,7 +131,7 @@ def test_keys_of_file_have_no_default_in_pipeline() -> None:
     for option in OPTIONS:
         assert not (option.in_file and option.action_default)
     declared = {option.name: option.action_default for option in OPTIONS if option.action_default}
-    assert declared == {"dry-run": "true", "auth-type": "oidc", "summary": "true"}
+    assert declared == {"dry-run": "true", "auth-type": "oidc", "summary": "true", "artifact": "acr-cleanup"}
 
 
 def test_unknown_input_gets_the_nearest_name() -> None:

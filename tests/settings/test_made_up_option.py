@@ -55,7 +55,7 @@ Path("wrong.json").write_text(json.dumps(WRONG))
 environ = {}
 settings = {
     "default": load_settings(None, NEEDED, environ),
-    "flag": cli._settings(cli.parser().parse_args(["plan", "config.json", *FLAGS]), environ),
+    "flag": cli.settings_of(cli.parser().parse_args(["plan", "config.json", *FLAGS]), environ),
     "input": pipeline._read_inputs(SimpleNamespace(input=by_input), environ, Path.cwd()).settings,
     "file": load_settings(Path("config.json"), {}, environ),
 }
@@ -138,10 +138,10 @@ def test_made_up_option_reaches_settings_from_every_source(published: Any) -> No
 def test_made_up_option_has_flag_in_help(published: Any) -> None:
     plan, restore = published["help"]["plan"], published["help"]["restore"]
     assert "safety: --" in plan
-    assert "--made-up MADE_UP An invented number. (default: 7)" in plan
-    assert "--made-up-kinds MADE_UP_KINDS" in plan
+    assert "--made-up N An invented number. (default: 7)" in plan
+    assert "--made-up-kinds TEXT" in plan
     assert "--made-up-key" not in plan
-    assert "--made-up-hosts MADE_UP_HOSTS" in restore
+    assert "--made-up-hosts KEY=VALUE" in restore
     assert "--made-up-kinds" not in restore
 
 

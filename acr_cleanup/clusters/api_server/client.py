@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
+from acr_cleanup.clusters.api_server.crowd import Crowd
+from acr_cleanup.clusters.api_server.tls import explain_certificate
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -20,20 +24,28 @@ if TYPE_CHECKING:
 # Statuses that may pass. 500 is among them, because a failed conversion or authorisation webhook
 # causes it.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_BUSY = 429
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """
-    How long to wait for an API server: seconds, except `attempts` and `timeouts`, which count tries
-    of one request.
+    How long to wait for an API server: seconds, except `attempts`, `busy_attempts` and `timeouts`,
+    which count tries of one request.
     """
 
     attempts: int = 4
+    busy_attempts: int = 14
+    """Tries while the server answers 429: with doubled pauses, they take five minutes."""
     timeouts: int = 2
     """Tries that may time out. Each of them takes all of `read`."""
     connect: float = 10.0
-    read: float = 30.0
+    read: float = 70.0
+    """
+    Longer than the server's own limits: it waits 30 seconds for a conversion webhook, and by default 60
+    seconds for a request.
+    https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#timeouts
+    """
     request: float = 300.0
     """
     For one whole response, so that a server that sends a byte now and then does not hold up the
@@ -55,6 +67,9 @@ class ApiServer:
         client certificate is the login then). It is called before each request, so that no token
         expires in the middle of a scan.
     proxy: the URL of the proxy to use, if any.
+    headers: sent with each request; a name may occur several times.
+    has_login: False if requests are anonymous.
+    has_authority: does the kubeconfig name the CA of the server?
     """
 
     url: str
@@ -62,6 +77,9 @@ class ApiServer:
     authorization: Callable[[], Awaitable[str | None]]
     tls_server_name: str | None = None
     proxy: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    has_login: bool = True
+    has_authority: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +133,15 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     # Imported late: both are slow to load, and a run that stops at its configuration needs neither.
     import aiohttp  # noqa: PLC0415
     from kubernetes.aio.client import ApiClient, Configuration  # noqa: PLC0415
+    from multidict import CIMultiDict  # noqa: PLC0415
 
     connector = aiohttp.TCPConnector(ssl=server.context)
     configuration = Configuration(
         host=server.url,
         client_session_kwargs={
             "connector": connector,
+            # The client itself would keep only one header of each name.
+            "headers": CIMultiDict(server.headers),
             "cookie_jar": aiohttp.DummyCookieJar(),
             # The client sets it to True, and then aiohttp reads ~/.netrc and refuses requests that
             # carry a token.
@@ -134,6 +155,7 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
         total=patience.request, connect=2 * patience.connect, sock_connect=patience.connect, sock_read=patience.read
     )
     failures = (aiohttp.ClientError, OSError, ValueError)  # a timeout is an OSError
+    crowd = Crowd()
 
     async def send(
         method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
@@ -157,12 +179,14 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     async def ask(
         method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
     ) -> HttpAnswer:
-        pause, timeouts, refused = patience.pause, 0, False
-        for attempt in range(1, patience.attempts + 1):
-            last = attempt == patience.attempts
+        pause, timeouts, refused, busy = patience.pause, 0, False, 0
+        for attempt in itertools.count(1):
+            last = attempt - busy >= patience.attempts
             authorization = await server.authorization()
             try:
-                answer, retry_after = await send(method, path, body, accept, authorization)
+                async with crowd.place():
+                    answer, retry_after = await send(method, path, body, accept, authorization)
+                    crowd.note(busy=answer.status == _BUSY)
             except failures as error:
                 timeouts += isinstance(error, TimeoutError)
                 # A wrong certificate or a wrong address stays wrong.
@@ -178,9 +202,14 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
                 # once with a new token.
                 renew = answer.status == 401 and authorization is not None and not refused
                 refused = refused or renew
+                if answer.status == _BUSY:
+                    busy += 1
+                    last = busy >= patience.busy_attempts
                 if last or not (renew or answer.status in _PASSING):
                     return answer
-            await asyncio.sleep(min(float(retry_after) if retry_after.isdigit() else pause, patience.longest_pause))
+            # Not less than the server asks for, and not all at the same time.
+            asked = float(retry_after) if retry_after.isdigit() else 0.0
+            await asyncio.sleep(min(max(asked, pause), patience.longest_pause) * random.uniform(1, 1.5))  # noqa: S311
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
@@ -214,10 +243,15 @@ def _unreachable(error: BaseException, server: ApiServer) -> ReadFailure:
 
     call = f"connecting to {quoted(server.url)}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        seen, remedy = explain_certificate(
+            error.certificate_error, has_authority=server.has_authority, tls_server_name=server.tls_server_name
+        )
+        return ReadFailure(call, seen, remedy)
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
         return ReadFailure(
             call,
-            f"the API server's certificate is not trusted ({quoted(error)}).",
-            "Behind a proxy that inspects TLS, add the proxy's CA to the file that SSL_CERT_FILE or REQUESTS_CA_BUNDLE names.",
+            f"TLS with the API server failed ({quoted(error)}).",
+            "Check the scheme and the port of `server`, and the proxy between.",
         )
     reason = "no answer in time" if isinstance(error, TimeoutError) else quoted(error) or type(error).__name__
     return Unreachable(
@@ -225,4 +259,5 @@ def _unreachable(error: BaseException, server: ApiServer) -> ReadFailure:
         f"the API server cannot be reached ({reason}).",
         "Run where it can be reached (authorised IP ranges, private network, HTTPS_PROXY and NO_PROXY), "
         "or set `access: run-command` for an AKS cluster.",
+        timed_out=isinstance(error, TimeoutError),
     )

@@ -21,6 +21,7 @@ import msgspec
 
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable, or_waive
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
+from acr_cleanup.clusters.api_server.list_rights import LOG_IN, REMEDY_LOG_IN
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 from acr_cleanup.concurrency import gather
 from acr_cleanup.quoting import quoted
@@ -183,7 +184,7 @@ async def _read_root(ask: Ask, root: str, builder: DiscoveryBuilder) -> None:
     if answer.status == 404 and root == "/apis":
         return  # no groups but the core group, which is unusual but valid
     if answer.status != 200:
-        raise ReadFailure(call, answer.describe(), _refusal(answer.status))
+        raise _refusal(call, answer)
     groups = _groups(answer.body)
     if groups is None:
         seen = f"the answer is cut short, or is not a discovery document: {quoted(answer.body.decode(errors='replace'), 80)}"
@@ -354,10 +355,11 @@ def _decode(body: bytes, form: type[Document]) -> Document | None:
 _REMEDY = "Check the API server and any proxy or gateway in front of it, then run again."
 
 
-def _refusal(status: int) -> str:
-    if status in {401, 403}:
-        return (
-            "Grant the identity the ClusterRole system:discovery, which every authenticated user has by default. "
-            "Without it the custom resources of the cluster are unknown."
-        )
-    return _REMEDY
+def _refusal(call: str, answer: HttpAnswer) -> ReadFailure:
+    if answer.status == 401:
+        return ReadFailure(LOG_IN, answer.describe(), REMEDY_LOG_IN)
+    remedy = (
+        "Grant the identity the ClusterRole system:discovery, which every authenticated user has by default. "
+        "Without it the custom resources of the cluster are unknown."
+    )
+    return ReadFailure(call, answer.describe(), remedy if answer.status == 403 else _REMEDY)

@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import ipaddress
-import ssl
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-
-import yaml
+from urllib.parse import quote, urlsplit
 
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer
+from acr_cleanup.clusters.api_server.kubeconfig_file import failure
+from acr_cleanup.clusters.api_server.tls import tls_context
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -45,43 +42,6 @@ Token = Callable[[str], Awaitable[str]]
 Returns an access token for a scope such as `<application>/.default`, valid for at least one
 request.
 """
-
-_CALL = "reading the kubeconfig"
-_MOST_DEPTH = 100
-
-
-def parse_kubeconfig(content: bytes) -> dict[str, Any]:
-    """Parse a kubeconfig. Raises `ReadFailure` if it is not one."""
-    try:
-        _refuse_deep(content)
-        document = yaml.load(content, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise _failure(f"it is not YAML ({quoted(error, 120)}).") from error
-    if not isinstance(document, dict):
-        raise _failure("it is not a kubeconfig: not a YAML mapping.")
-    return document
-
-
-def _refuse_deep(content: bytes) -> None:
-    """
-    Raise `ValueError` for deep nesting, on which the C loader crashes the whole process.
-
-    The C loader saves a tenth of the CPU time of a hundred clusters.
-    """
-    depth = 0
-    for event in yaml.parse(content, Loader=yaml.CBaseLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MOST_DEPTH:
-            raise ValueError("it is nested too deeply")
-
-
-def read_kubeconfig(path: Path) -> dict[str, Any]:
-    """Read a kubeconfig file. Raises `ReadFailure`."""
-    try:
-        return parse_kubeconfig(path.read_bytes())
-    except OSError as error:
-        raise _failure(f"{quoted(path)} cannot be read ({quoted(error.strerror or error)}).") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +89,7 @@ def server_of(document: Mapping[str, Any], context: str | None) -> str:
 def scope_of(document: Mapping[str, Any], context: str | None) -> str | None:
     """Return the scope of the token that a context needs; None if it needs none. Raises `ReadFailure`."""
     _, chosen = _context(document, context)
-    return _scope(_named(document, "users", "user", chosen.get("user"))) if chosen.get("user") else None
+    return _needed_scope(_named(document, "users", "user", chosen.get("user"))) if chosen.get("user") else None
 
 
 def api_server(
@@ -145,28 +105,49 @@ def api_server(
     cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
     user = _named(document, "users", "user", chosen.get("user")) if chosen.get("user") else {}
     url = _server_url(name, cluster)
+    # As in client-go, no login is sent over plain HTTP, where it could be read on the way
+    # (`kubectl proxy` needs none).
+    secure = url.startswith("https://")
     return ApiServer(
         url=url.rstrip("/"),
-        context=_tls(cluster, user, folder, options.trust),
-        # As in client-go, no login is sent over plain HTTP, where it could be read on the way
-        # (`kubectl proxy` needs none).
-        authorization=_authorization(user, folder, options.token) if url.startswith("https://") else _anonymous,
+        context=tls_context(cluster, user, folder, options.trust),
+        authorization=_authorization(user, folder, options.token) if secure else _anonymous,
         tls_server_name=_optional(cluster, "tls-server-name"),
-        proxy=_optional(cluster, "proxy-url") or (None if _is_local(url) else options.proxy_for(url)),
+        proxy=_proxy(cluster) or (None if _is_local(url) else options.proxy_for(url)),
+        headers=impersonation(user),
+        has_login=not secure or _has_login(user),
+        has_authority=bool(cluster.get("certificate-authority-data") or cluster.get("certificate-authority")),
     )
 
 
 def _context(document: Mapping[str, Any], context: str | None) -> tuple[Any, Mapping[str, Any]]:
     name = context if context is not None else document.get("current-context")
     if not name:
-        raise _failure("it has no current context.", "Name one with `context:`.")
+        raise failure("it has no current context.", "Name one with `context:`.")
     return name, _named(document, "contexts", "context", name)
 
 
 def _server_url(context: Any, cluster: Mapping[str, Any]) -> str:
     url = cluster.get("server")
-    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        raise _failure(f"the server of context {quoted(context)!r} is {quoted(url)!r}, which is not an HTTP URL.")
+    if isinstance(url, str) and re.fullmatch(r"[\w-]+(\.[\w-]+)*:\d+(/\S*)?", url):
+        # As in client-go: a host and a port are enough.
+        keys = ("certificate-authority-data", "certificate-authority", "insecure-skip-tls-verify", "tls-server-name")
+        url = f"{'https' if any(cluster.get(key) for key in keys) else 'http'}://{url}"
+    if not isinstance(url, str) or not url.lower().startswith(("https://", "http://")):
+        raise failure(f"the server of context {quoted(context)!r} is {quoted(url)!r}, which is not an HTTP URL.")
+    scheme, _, rest = url.partition("://")
+    return f"{scheme.lower()}://{rest}"
+
+
+def _proxy(cluster: Mapping[str, Any]) -> str | None:
+    url = _optional(cluster, "proxy-url")
+    if url is None:
+        return None
+    scheme = url.partition("://")[0].lower()
+    if scheme not in ("http", "https"):
+        # It would be spoken to as an HTTP proxy, and would hang up.
+        seen = f"its proxy-url is a {quoted(scheme, 20)} proxy, and only HTTP proxies are supported."
+        raise failure(seen, "Use the http:// address of a proxy, or `access: run-command` for an AKS cluster.")
     return url
 
 
@@ -192,7 +173,7 @@ def _named(document: Mapping[str, Any], section: str, key: str, name: Any) -> Ma
             value: dict[str, Any] = entry[key]
             return value
     names = ", ".join(quoted(entry.get("name"), 60) for entry in known[:10]) or "none"
-    raise _failure(f"it has no {key} named {quoted(name, 60)!r} (it has: {names}).")
+    raise failure(f"it has no {key} named {quoted(name, 60)!r} (it has: {names}).")
 
 
 def _optional(section: Mapping[str, Any], key: str) -> str | None:
@@ -200,64 +181,35 @@ def _optional(section: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# -- TLS -------------------------------------------------------------------------------------------
-
-
-def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: tuple[Path, ...]) -> ssl.SSLContext:
-    try:
-        authority = _material(cluster, "certificate-authority", folder)
-        if authority is None:
-            context = ssl.create_default_context()
-        else:
-            context = ssl.create_default_context(cadata=authority.decode("ascii"))
-        # By default, Python 3.13 refuses certificates from the CAs of older clusters, which other
-        # clients accept.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        for path in trust:
-            context.load_verify_locations(**{"capath" if path.is_dir() else "cafile": str(path)})
-        if cluster.get("insecure-skip-tls-verify") is True:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-
-        certificate = _material(user, "client-certificate", folder)
-        key = _material(user, "client-key", folder)
-        if certificate is not None:
-            with _files(certificate, key or certificate) as (certificate_file, key_file):
-                context.load_cert_chain(certificate_file, key_file)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise _failure(f"its certificates cannot be used ({quoted(error)}).") from error
-    return context
-
-
-def _material(section: Mapping[str, Any], key: str, folder: Path) -> bytes | None:
-    """Decode `<key>-data`, or read the file that `<key>` names."""
-    data, path = section.get(f"{key}-data"), section.get(key)
-    if data:
-        try:
-            return base64.b64decode(str(data), validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"{key}-data is not base64") from error
-    return (folder / str(path)).read_bytes() if path else None
-
-
-@contextmanager
-def _files(certificate: bytes, key: bytes) -> Iterator[tuple[Path, Path]]:
-    """
-    Write both to private files, deleted with the context: OpenSSL loads a key only from a file.
-    """
-    with tempfile.TemporaryDirectory(prefix="acr-cleanup-") as private:
-        paths = Path(private, "certificate.pem"), Path(private, "key.pem")
-        for path, content in zip(paths, (certificate, key), strict=True):
-            path.touch(mode=0o600)
-            path.write_bytes(content)
-        yield paths
-
-
 # -- logging in ------------------------------------------------------------------------------------
 
 
+def _has_login(user: Mapping[str, Any]) -> bool:
+    """Does this user prove who it is? Otherwise the API server sees `system:anonymous`."""
+    keys = ("token", "tokenFile", "username", "client-certificate", "client-certificate-data", "exec", "auth-provider")
+    return any(user.get(key) for key in keys)
+
+
+def impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """
+    Return the headers for acting as another user.
+
+    https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
+    """
+    groups, extra = user.get("as-groups"), user.get("as-user-extra")
+    named = (("Impersonate-User", user.get("as")), ("Impersonate-Uid", user.get("as-uid")))
+    headers = [(name, value) for name, value in named if isinstance(value, str) and value]
+    headers += [("Impersonate-Group", str(group)) for group in (groups if isinstance(groups, list) else ())]
+    for key, values in extra.items() if isinstance(extra, dict) else ():
+        for value in values if isinstance(values, list) else ():
+            headers.append((f"Impersonate-Extra-{quote(str(key), safe='')}", str(value)))
+    return tuple(headers)
+
+
 def _authorization(user: Mapping[str, Any], folder: Path, token: Token) -> Callable[[], Awaitable[str | None]]:
-    scope = _scope(user)
+    fixed, file = _text(user, "token"), _text(user, "tokenFile")
+    name = _text(user, "username")
+    scope = _needed_scope(user)
     if scope is not None:
 
         async def entra() -> str:
@@ -265,23 +217,44 @@ def _authorization(user: Mapping[str, Any], folder: Path, token: Token) -> Calla
 
         return entra
 
-    fixed, file = _optional(user, "token"), _optional(user, "tokenFile")
-
     async def from_kubeconfig() -> str | None:
         # The file has precedence. It is read for each request, because another program renews the
         # token in it.
         if file is not None:
             try:
-                return f"Bearer {(await asyncio.to_thread((folder / file).read_text)).strip()}"
-            except OSError as error:
-                raise _failure(f"its tokenFile {quoted(file)} cannot be read.") from error
-        return f"Bearer {fixed}" if fixed is not None else None
+                content = (await asyncio.to_thread((folder / file).read_text)).strip()
+            except (OSError, ValueError) as error:
+                raise failure(f"its tokenFile {quoted(file)} cannot be read.") from error
+            if not content:
+                raise failure(f"its tokenFile {quoted(file)} is empty.", "Let the program that writes it log in again.")
+            return f"Bearer {content}"
+        if fixed is not None:
+            return f"Bearer {fixed}"
+        if name is not None:
+            login = f"{name}:{_text(user, 'password') or ''}"
+            return f"Basic {base64.b64encode(login.encode()).decode()}"
+        return None
 
     return from_kubeconfig
 
 
+def _text(section: Mapping[str, Any], key: str) -> str | None:
+    """Return a text; None without one. Raises `ReadFailure` for another value, which would mean no login at all."""
+    value = section.get(key)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise failure(f"its {key} is not a text.", f"Write the {key} in quotes.")
+    return value
+
+
 async def _anonymous() -> None:
     return None
+
+
+def _needed_scope(user: Mapping[str, Any]) -> str | None:
+    """As in client-go, a token has precedence over a program that prints one."""
+    return None if any(_text(user, key) for key in ("token", "tokenFile", "username")) else _scope(user)
 
 
 def _scope(user: Mapping[str, Any]) -> str | None:
@@ -291,7 +264,7 @@ def _scope(user: Mapping[str, Any]) -> str | None:
     provider, program = user.get("auth-provider"), user.get("exec")
     if isinstance(provider, dict):
         if provider.get("name") != "azure":
-            raise _failure(f"it logs in through the provider {quoted(provider.get('name'), 60)!r}.", _OTHER_LOGIN)
+            raise failure(f"it logs in through the provider {quoted(provider.get('name'), 60)!r}.", _OTHER_LOGIN)
         config = provider.get("config")
         server = config.get("apiserver-id") if isinstance(config, dict) else None
         return f"{server or AKS_SERVER_APP}/.default"
@@ -302,7 +275,7 @@ def _scope(user: Mapping[str, Any]) -> str | None:
         # --server-id.
         command = PureWindowsPath(str(program.get("command"))).name.removesuffix(".exe")
         if command != "kubelogin" or _flag(arguments, "--oidc-issuer-url") is not None:
-            raise _failure(
+            raise failure(
                 f"it logs in with the program {quoted(program.get('command'), 60)!r}, which is not run.", _OTHER_LOGIN
             )
         return f"{_flag(arguments, '--server-id') or AKS_SERVER_APP}/.default"
@@ -321,7 +294,3 @@ def _flag(arguments: list[str], name: str) -> str | None:
         if argument.startswith(f"{name}="):
             return argument.removeprefix(f"{name}=")
     return None
-
-
-def _failure(seen: str, remedy: str = "Check it with `kubectl --kubeconfig FILE get pods -A`.") -> ReadFailure:
-    return ReadFailure(_CALL, seen, remedy)

@@ -8,6 +8,10 @@ from acr_cleanup.access.read_failure import ReadFailure, or_waive
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.images.pod_specs import KINDS, Kind
 
+LOG_IN = "logging in to the API server"
+REMEDY_LOG_IN = (
+    "Check that the identity, its tenant and the cluster belong together, and that the login has not expired."
+)
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 # API groups whose kinds the role Azure Kubernetes Service RBAC Reader may list.
 # https://learn.microsoft.com/azure/aks/manage-azure-rbac
@@ -41,6 +45,14 @@ class ListRights:
         problem = empty_list_problem(kind, review, cluster)
         if problem is not None:
             raise problem
+
+    async def has(self, kind: Kind) -> bool:
+        """Does an access review say that the identity may list this kind?"""
+        try:
+            review = await self._review(list_attributes(kind))
+        except ReadFailure:
+            return False
+        return review.status in {200, 201} and empty_list_problem(kind, review) is None
 
     async def _review(self, attributes: dict[str, str]) -> HttpAnswer:
         review = {
@@ -102,4 +114,4 @@ def rule_to_add(kind: Kind, cluster: str) -> str:
         f'Allow the identity to list them everywhere: `apiGroups: ["{kind.group}"], resources: ["{kind.resource}"], '
         f'verbs: ["list"]` in a ClusterRole (`acr-cleanup permissions` prints it){role}.'
     )
-    return or_waive(remedy, cluster, str(kind)) if cluster else remedy
+    return or_waive_it(kind, cluster, remedy) if cluster else remedy

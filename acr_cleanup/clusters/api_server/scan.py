@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlencode
@@ -23,13 +23,17 @@ from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.connection import Connection
 from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
-from acr_cleanup.clusters.api_server.list_rights import ListRights, or_waive_it, rule_to_add
+from acr_cleanup.clusters.api_server.list_rights import (
+    LOG_IN,
+    REMEDY_LOG_IN,
+    ListRights,
+    or_waive_it,
+    rule_to_add,
+)
 from acr_cleanup.clusters.api_server.pages import MalformedPage, ObjectReader, Page, has_helm_objects, open_page
+from acr_cleanup.clusters.api_server.scan_result import finished, keep_one_login
 from acr_cleanup.clusters.images.finder import Finder
 from acr_cleanup.clusters.images.helm_history import RELEASE_TYPE, History
-from acr_cleanup.clusters.images.mention_index import MentionIndex
-from acr_cleanup.clusters.images.mirrors import mirrored_mentions
-from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind
 from acr_cleanup.clusters.images.registry_hosts import RegistryHosts
 from acr_cleanup.clusters.target import Search
@@ -46,21 +50,17 @@ _FEWEST_OBJECTS = 10
 # objects each.
 _KINDS_AT_ONCE, _FURTHER_KINDS_AT_ONCE = 5, 10
 _RESTARTS = 3
+_SETTLING = (0.3, 0.9, 2.7)
+"""
+Seconds before a list is asked for again that was refused against the identity's rights: a restarted
+server answers 403 until it has loaded its roles.
+"""
 # Even with one object per page, more than any API server holds of a kind that fits into its etcd.
 _MOST_PAGES = 100_000
 # After so many seconds of decoding, let other tasks run: their responses are waiting.
 _DECODING_SECONDS = 0.01
-_MOST_NOTES = 20
 SECRET = Kind("Secret", "secrets", "")
-LOG_IN = "logging in to the API server"
-REMEDY_LOG_IN = (
-    "Check that the identity, its tenant and the cluster belong together, and that the login has not expired."
-)
 _REMEDY_SERVER = "Check the API server and any proxy or gateway in front of it, then run again."
-HELM_NOTE = (
-    "Helm manages workloads here, and a rollback could start images of older revisions. To protect the newest three revisions "
-    "of each release, set helm-history: 3 (it needs the right to list Secrets)."
-)
 
 
 async def scan(ask: Ask, cluster: str, search: Search, *, access: str) -> ClusterScan:
@@ -104,39 +104,12 @@ async def scan(ask: Ask, cluster: str, search: Search, *, access: str) -> Cluste
         findings.add(kind.findings)
     for failure in failures:
         findings.blockers[failure.blocker(cluster)] = None
+    keep_one_login(findings)
     if history is not None:
         # In a thread: unpacking megabytes of YAML takes time, and other clusters are being read.
         findings.add(await asyncio.to_thread(history.findings))
     objects = sum(kind.objects for kind in (*built_in, *further))
     return finished(findings, cluster, search.names, access, objects, helm_note=reading.helm_seen, hosts=reading.hosts)
-
-
-def finished(
-    findings: Findings,
-    cluster: str,
-    names: Names,
-    access: str,
-    objects: int,
-    *,
-    helm_note: bool,
-    hosts: RegistryHosts | None = None,
-) -> ClusterScan:
-    """Make the scan of a cluster of everything that was found in it."""
-    notes = [*shortened(findings.notes), *([HELM_NOTE] if helm_note else [])]
-    mirrored = list(mirrored_mentions(findings, names))
-    mentions = MentionIndex([*findings.mentions, *mirrored], findings.digests)
-    return ClusterScan(
-        cluster,
-        tuple(findings.uses),
-        tuple(findings.blockers),
-        access,
-        objects,
-        notes=tuple(notes),
-        mentions=mentions,
-        # An image that is mirrored here is named by its upstream host.
-        names_registry=hosts.named or bool(mirrored) if hosts is not None else None,
-        registries=hosts.registries if hosts is not None else (),
-    )
 
 
 def _helm_releases(reading: ClusterReading, history: History) -> Iterable[KindReading]:
@@ -154,15 +127,16 @@ def _helm_releases(reading: ClusterReading, history: History) -> Iterable[KindRe
     yield reading.kind((CONFIG_MAP,), limit=_HELM_PAGE, query=selected, sink=_HelmRevisions(history))
 
 
-def shortened(notes: Iterable[str]) -> Sequence[str]:
-    """Return the first notes, and how many are left out."""
-    notes = list(notes)
-    rest = len(notes) - _MOST_NOTES
-    return notes if rest <= 0 else [*notes[:_MOST_NOTES], f"{rest} more notes of this kind are left out."]
-
-
 class _Expired(Exception):
     """410: the server no longer has the snapshot of the list that this page belongs to."""
+
+
+class _NotYet(Exception):
+    """403, although the identity has the right: the server has not loaded its roles yet."""
+
+    def __init__(self, refusal: ReadFailure) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class _Refused(ReadFailure):
@@ -253,8 +227,10 @@ class KindReading:
                         await self.cluster.rights.check(kind, self.cluster.cluster)
                     return
             except (_Refused, Unreachable) as failure:
-                problem = _limited_to(kind, failure, self.cluster.cluster)
-                break
+                problem = problem or _limited_to(kind, failure, self.cluster.cluster)
+                # A conversion webhook that hangs concerns one version; a lost server concerns all.
+                if not (isinstance(failure, Unreachable) and failure.timed_out):
+                    break
             except ReadFailure as failure:
                 problem = problem or failure
         if problem is not None:
@@ -269,6 +245,9 @@ def _limited_to(kind: Kind, failure: ReadFailure, cluster: str) -> ReadFailure:
     if not isinstance(failure, Unreachable):
         return failure
     seen, remedy = f"{failure.call}: {failure.seen}", or_waive_it(kind, cluster, failure.remedy)
+    if failure.timed_out:
+        seen = f"no answer in time for {kind.api_version}, although the API server answers other requests."
+        remedy = or_waive_it(kind, cluster, "Check the conversion webhook of this kind, and run again.")
     return ReadFailure(f"list {kind}", seen, remedy, kind=str(kind))
 
 
@@ -289,12 +268,19 @@ class _List:
         """
         Read the whole list. Returns False if the server has no such kind. Raises `ReadFailure`.
         """
+        settling = iter(_SETTLING)
+        expired = 0
         try:
-            for _ in range(1 + _RESTARTS):
+            while expired <= _RESTARTS:
                 try:
                     return await self._read_pages()
                 except _Expired:
-                    continue
+                    expired += 1
+                except _NotYet as refused:
+                    pause = next(settling, None)
+                    if pause is None:
+                        raise refused.refusal from None
+                    await asyncio.sleep(pause)
         finally:
             self._reading.findings.add(self._sink.findings)
         raise self._failure(
@@ -365,15 +351,19 @@ class _List:
         if answer.status == 401:
             raise _Refused(LOG_IN, seen, REMEDY_LOG_IN)
         if answer.status == 403:
-            raise _Refused(f"list {kind}", seen, rule_to_add(kind, self._cluster), kind=str(kind))
+            refusal = _Refused(f"list {kind}", seen, rule_to_add(kind, self._cluster), kind=str(kind))
+            if await self._reading.cluster.rights.has(kind):
+                raise _NotYet(refusal)
+            raise refusal
         if answer.status == 404:
             if await self._is_served():
                 remedy = "Check the address of the API server and its version: it should serve this kind."
                 raise self._failure(seen, remedy)
             return
-        raise self._failure(
-            seen, "Run again later: the API server is busy." if answer.status == 429 else _REMEDY_SERVER
-        )
+        if answer.status == 429:
+            # No waiver: the server will answer later.
+            raise ReadFailure(f"list {kind}", seen, "Run again later: the API server is busy.", kind=str(kind))
+        raise self._failure(seen, _REMEDY_SERVER)
 
     async def _is_served(self) -> bool:
         """After a 404: return False if the server itself says that it has no such kind."""

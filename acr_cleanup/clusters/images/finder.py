@@ -54,9 +54,16 @@ class Finder:
 
 
 def _automaton(names: Names) -> Any:
-    # As bytes: RE2 copies text.
-    import re2  # noqa: PLC0415  loads a library that most commands do not need
+    parts = expressions_of(names, _AFTER)
+    return None if parts is None else compiled("|".join((_HIDDEN, *parts)), "search")
 
+
+def expressions_of(names: Names, after: str = "") -> list[str] | None:
+    """
+    Expressions for our hosts, the last components of repositories, and the last ones of folders behind a slash.
+
+    after: what must follow a name. Returns None if there are too many names for one automaton.
+    """
     words = {end.decode() for end in names.lasts if not end.endswith(b".")}
     folders = {folder.rpartition("/")[2] for folder in names.folders}
     hosts = {normalise_host(host) for host in (names.registry.login_server, *names.registry.aliases)} - {""}
@@ -65,15 +72,23 @@ def _automaton(names: Names) -> Any:
         hosts.add(f".geo.{suffix}")
     if len(words) + len(folders) > _MOST_NAMES:
         return None
-    pieces = [_HIDDEN, *(f"(?i:{re.escape(host)})" for host in sorted(hosts))]
+    expressions = [f"(?i:{re.escape(host)})" for host in sorted(hosts)]
     if words:
-        pieces.append(f"{_BEFORE}(?:{'|'.join(map(re.escape, sorted(words)))}){_AFTER}")
+        expressions.append(f"{_BEFORE}(?:{'|'.join(map(re.escape, sorted(words)))}){after}")
     if folders:
-        pieces.append(f"/(?:{'|'.join(map(re.escape, sorted(folders)))}){_AFTER}")
+        expressions.append(f"/(?:{'|'.join(map(re.escape, sorted(folders)))}){after}")
+    return expressions
+
+
+def compiled(expression: str, method: str) -> Any:
+    """A method of the compiled expression, for bytes: RE2 copies text. None if RE2 refuses it for its size."""
+    import re2  # noqa: PLC0415  loads a library that most commands do not need
+
     options = re2.Options()
     options.max_mem = _MEMORY
     options.log_errors = False
+    options.never_capture = True
     try:
-        return re2.compile("|".join(pieces).encode(errors="replace"), options).search
+        return getattr(re2.compile(expression.encode(errors="replace"), options), method)
     except re2.error:
         return None

@@ -2,30 +2,30 @@
 Look up the tags of a repository in the objects of one cluster. Pure.
 
 The cost is that of the repository's tags and of the objects that name it, not of their product: words are found in one
-table for all objects. Objects with very many words stay packed, and are unpacked for the few repositories that they name.
+table for all objects. Objects with very many words are not in the table: each repository that they name searches them.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from acr_cleanup.clusters.images.large_search import ANY_LETTERS, LargeSearch, Unpacked, distinctive_parts, made_of
 from acr_cleanup.clusters.images.names import keys_of, unfinished_of
-from acr_cleanup.clusters.images.object_mentions import CHARTS, ObjectMentions
+from acr_cleanup.clusters.images.object_mentions import BIG, CHARTS, ObjectMentions
 from acr_cleanup.clusters.images.words import is_distinctive, plain_form, spellings
 from acr_cleanup.core.mentions import MOST_SHOWN, NO_MENTIONS, How, ListedNames, Mention, RepositoryMentions
 from acr_cleanup.core.references import DEFAULT_TAG, Digest
 from acr_cleanup.core.workload import Workload
 
-_BIG = 64 << 10
-"""Characters of packed words beyond which an object is not put into the table."""
-_SEPARATOR = re.compile(r"([-_])")
-_MOST_PARTS = 9
 _UNPACKED_AT_ONCE, _KEYS_AT_ONCE = 32, 256
+_MANY_NAMES = 16
+# Bytes searched in large objects, and the cost of unpacking one compared with a search in it: half a minute in all.
+_MOST_SEARCHED = 20 << 30
+_UNPACKING = 10
 
 
 class DigestPlace(NamedTuple):
@@ -48,6 +48,7 @@ class MentionIndex:
         for index, mentions in enumerate(self.objects):
             for key in mentions.names:
                 self._by_key[key].append(index)
+        self._room = _MOST_SEARCHED
         self._unpacked = lru_cache(maxsize=_UNPACKED_AT_ONCE)(self._unpack)
         self._of_key = lru_cache(maxsize=_KEYS_AT_ONCE)(self._file)
 
@@ -80,7 +81,10 @@ class MentionIndex:
             for index, how in of_key.words[digest]:
                 hits.add(index)
                 found.digest(Digest(digest), self._mention(index, key, digest, how))
-        for index, words in self._loose(of_key.indexes, forms).items():
+        loose, skipped = self._loose(of_key.indexes, forms)
+        for index in skipped:
+            found.open(self._mention(index, key, "", How.OPEN))
+        for index, words in loose.items():
             hits.add(index)
             for word in words:
                 found.tags(forms[word], self._mention(index, key, word, of_key.loose))
@@ -124,44 +128,51 @@ class MentionIndex:
 
     # -- rule 2 ------------------------------------------------------------------------------------
 
-    def _loose(self, wanted: frozenset[int], forms: Mapping[str, list[str]]) -> dict[int, list[str]]:
-        """Return the objects that contain some of the tags as distinctive words, with these words."""
+    def _loose(self, wanted: frozenset[int], forms: Mapping[str, list[str]]) -> tuple[dict[int, list[str]], list[int]]:
+        """
+        Return the objects that contain some of the tags as distinctive words, with these words; and the objects that were
+        not searched, because the searches in large objects together took too long.
+        """
         hits: defaultdict[int, list[str]] = defaultdict(list)
-        for form, tags in forms.items():
-            if any(map(is_distinctive, tags)):
-                for index in self._with(form, wanted):
-                    hits[index].append(form)
-        return hits
+        table = self._words()
+        small = wanted - self._big
+        loose = [form for form, tags in forms.items() if any(map(is_distinctive, tags))]
+        for form in loose:
+            for index in self._with(form, small, table):
+                hits[index].append(form)
+        skipped: list[int] = []
+        large = self._big & wanted if loose else ()
+        search = LargeSearch(loose) if large else None
+        for index in large:
+            if search is None or self._room < 0:
+                skipped.append(index)
+            elif found := self._in_large(index, search):
+                hits[index] = found
+        return hits, skipped
 
-    def _with(self, form: str, wanted: frozenset[int]) -> Iterator[int]:
+    def _with(self, form: str, wanted: frozenset[int], table: Mapping[bytes, list[int]]) -> Iterator[int]:
         """The objects among these that have this word, or words of which it is made."""
-        found = dict.fromkeys(self._having(form, wanted))
+        found = dict.fromkeys(_having(form, wanted, table))
         yield from found
         # `1.22.0-distroless` of `1.22.0` and `distroless`
-        for part in _parts(form):
-            if is_distinctive(part):
-                for index in self._having(part, wanted):
-                    if index not in found and _made_of(form, *self._unpacked(index)):
-                        found[index] = None
-                        yield index
+        for part in distinctive_parts(form):
+            for index in _having(part, wanted, table):
+                if index not in found and made_of(form, *self._unpacked(index)):
+                    found[index] = None
+                    yield index
 
-    def _having(self, word: str, wanted: frozenset[int]) -> Iterator[int]:
-        table = self._words()
-        for spelling in spellings(word):
-            data = spelling.encode()
-            of = table.get(data, ())
-            # The shorter of the two is walked.
-            if len(of) <= len(wanted):
-                yield from (index for index in of if index in wanted)
-            else:
-                yield from wanted.intersection(of)
-            yield from (index for index in self._big & wanted if data in self._unpacked(index)[0])
+    def _in_large(self, index: int, search: LargeSearch) -> list[str]:
+        mentions = self.objects[index]
+        if len(mentions.names) < _MANY_NAMES and search.expression is not None:
+            self._room -= len(mentions.words)
+            return search.forms_in(mentions.words, lambda: self._unpacked(index))
+        return search.forms_among(*self._unpacked(index))
 
     def _words(self) -> dict[bytes, list[int]]:
         """The table of the words of all objects, made when it is first needed."""
         if self._table is None:
             table: defaultdict[bytes, list[int]] = defaultdict(list)
-            self._big = frozenset(index for index, of in enumerate(self.objects) if len(of.words) > _BIG)
+            self._big = frozenset(index for index, of in enumerate(self.objects) if len(of.words) > BIG)
             for index, mentions in enumerate(self.objects):
                 if index not in self._big:
                     for word in mentions.words.split():
@@ -169,9 +180,11 @@ class MentionIndex:
             self._table = dict(table)
         return self._table
 
-    def _unpack(self, index: int) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    def _unpack(self, index: int) -> Unpacked:
         mentions = self.objects[index]
-        return frozenset(mentions.words.split()), frozenset(mentions.letters.split())
+        self._room -= len(mentions.words) * _UNPACKING if index in self._big else 0
+        words = frozenset(mentions.words.split())
+        return words, ANY_LETTERS if mentions.letters is None else words.union(mentions.letters.split())
 
 
 @dataclass(slots=True)
@@ -211,29 +224,14 @@ def _by_form(tags: Collection[str]) -> dict[str, list[str]]:
     return forms
 
 
-def _parts(form: str) -> Iterator[str]:
-    """The contiguous parts of a tag between its separators, but not the whole."""
-    pieces = _SEPARATOR.split(form)[: 2 * _MOST_PARTS]
-    for start in range(0, len(pieces), 2):
-        for end in range(start + 1, len(pieces) + 1, 2):
-            if end - start < len(pieces):
-                yield "".join(pieces[start:end])
-
-
-def _made_of(form: str, words: Collection[bytes], letters: Collection[bytes]) -> bool:
-    """Is this tag made of these words, joined by `-` or `_`, one of which is distinctive?"""
-    pieces = _SEPARATOR.split(form)
-    if len(pieces) < 3 or len(pieces) > 2 * _MOST_PARTS:
-        return False
-    # For each beginning: can it be made, and with a distinctive word?
-    made: dict[int, bool] = {0: False}
-    for end in range(1, len(pieces) + 1, 2):
-        for start in range(0, end, 2):
-            if start in made and not (start == 0 and end == len(pieces)):
-                part = "".join(pieces[start:end])
-                if part.encode() in letters or any(spelling.encode() in words for spelling in spellings(part)):
-                    made[end + 1] = made.get(end + 1, False) or made[start] or is_distinctive(part)
-    return made.get(len(pieces) + 1, False)
+def _having(word: str, wanted: frozenset[int], table: Mapping[bytes, list[int]]) -> Iterator[int]:
+    for spelling in spellings(word):
+        having = table.get(spelling.encode(), ())
+        # The shorter of the two is walked.
+        if len(having) <= len(wanted):
+            yield from (index for index in having if index in wanted)
+        else:
+            yield from wanted.intersection(having)
 
 
 class _Found:

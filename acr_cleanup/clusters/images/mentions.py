@@ -21,13 +21,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from acr_cleanup.clusters.images import near, near_lines, patterns
+from acr_cleanup.clusters.images.long_texts import LONG, read_long
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
+from acr_cleanup.clusters.images.our_host import OurHost
 from acr_cleanup.clusters.images.places import places_of
 from acr_cleanup.clusters.images.words import (
     Written,
@@ -38,7 +39,7 @@ from acr_cleanup.clusters.images.words import (
     read_chunk,
     words_in,
 )
-from acr_cleanup.core.references import Digest, normalise_host
+from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
 
 _LONG_CHUNK = 40
@@ -46,11 +47,10 @@ _FEW = 8
 _TEMPLATE_SIGNS = 3
 _LONGEST_HOST = 300
 _MOST_NEAR = 5_000
+_MOST_PLACES = 10_000
 # Fields that are compared with the names near them. Thousands of names in one list cost the square of their number: beyond
 # this, each of them may mean any tag.
-_MOST_NEIGHBOURS = 500_000
-_REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
-_IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
+_MOST_NEIGHBOURS = 300_000
 
 
 @dataclass(slots=True)
@@ -92,25 +92,33 @@ class _Reader:
         self._is_policy = is_policy
         self._texts = texts
         self._names = names
+        self._host = OurHost(texts, names)
         self._found: dict[str, NameFinding] = {}
         self._seen_near: set[object] = set()
         self._room = _MOST_NEIGHBOURS
+        self._places = _MOST_PLACES
         self._names_host = False
+        self._repositories_in: dict[str, str] = {}
 
     def read(self, workload: Workload) -> Reading:
         texts = self._texts
         lasts = self._names.lasts
-        chunks, special = chunks_of("\n".join([text.text for text in texts.texts]), lasts)
-        long = [chunk.decode() for chunk in chunks if len(chunk) >= _LONG_CHUNK]
+        data = "\n".join([text.text for text in texts.texts])
+        whole = read_long(data, self._names) if len(data) > LONG else None
+        chunks, special = chunks_of(data.encode(errors="replace") if whole is None else whole.chunks, lasts)
+        long = [chunk.decode() for chunk in (chunks if whole is None else whole.long) if len(chunk) >= _LONG_CHUNK]
         if long and (more := texts.unpack(long)):
-            more_chunks, more_special = chunks_of(more, lasts)
+            more_chunks, more_special = chunks_of(more.encode(errors="replace"), lasts)
             chunks |= more_chunks
             special = [*special, *more_special]
             long += [chunk.decode() for chunk in more_chunks if len(chunk) >= _LONG_CHUNK]
         digests: dict[Digest, str] = {}
         # Rule 4.
-        for digest in digests_in(word for chunk in long for word in words_in(chunk)):
-            digests.setdefault(Digest(digest), self._field_of(digest.removeprefix("sha256:")))
+        found = dict.fromkeys(digests_in(word for chunk in long for word in words_in(chunk)))
+        holders = texts.holders({digest.removeprefix("sha256:") for digest in found}) if found else {}
+        for digest in found:
+            holder = holders.get(digest.removeprefix("sha256:"))
+            digests[Digest(digest)] = holder.field if holder is not None else ""
         written = {chunk: read_chunk(chunk.decode(), self._names) for chunk in special}
         self._names_host = any(
             text.host == "ours" or self._names.is_ours(chunk.decode().rpartition("/")[2])
@@ -132,7 +140,10 @@ class _Reader:
         if not self._found:
             return Reading(None, digests, texts.images, self._unclear(written))
         versions = tuple(dict.fromkeys(plain_form(word) for text in texts.versions for word in _version_words(text)))
-        mentions = ObjectMentions(workload, self._found, *packed_words(chunks, written), versions)
+        words, letters = packed_words(chunks, written)
+        if whole is not None:
+            words = b" ".join((words, whole.words(written)))
+        mentions = ObjectMentions(workload, self._found, words, letters, versions)
         return Reading(mentions, digests, texts.images, self._unclear(written))
 
     def _unclear(self, written: Mapping[bytes, Written]) -> dict[str, str]:
@@ -146,6 +157,8 @@ class _Reader:
             ):
                 continue
             part = chunk.decode()
+            if not self._names.registry.mentioned_in(part):
+                continue  # before each text is searched for it
             for text in self._texts.texts:
                 if part not in text.text:
                     continue
@@ -239,12 +252,16 @@ class _Reader:
             finding.beside.setdefault(plain_form(beside[1]), text.field)
         if patterns.OPEN_APART.match(following):
             finding.open = finding.open or text.field
-        if not near.is_weak(text):
+        self._places -= 1
+        if self._places < 0:
+            # A log may contain the name a hundred thousand times. A bare name may then mean any tag.
+            finding.open = finding.open or ("" if beside else text.field)
+        elif not near.is_weak(text):
             self._near(finding, text, only_tag_keys=False)
             self._near_in_text(finding, text, start, end)
         if written.is_url:
             return
-        if written.host == "ours" or (not text.is_key and self._has_host_beside(text)):
+        if written.host == "ours" or (not text.is_key and self._host.is_beside(text)):
             finding.bare = finding.bare or text.field
 
     def _behind_variables(self, special: Iterable[bytes]) -> None:
@@ -259,11 +276,11 @@ class _Reader:
         """Apply rule 5 where host and folder are in two fields: `{registry: X, imagePath: kubevirt}`."""
         for text in self._texts.texts:
             folder = text.text.strip("/ ") if len(text.text) < _LONGEST_HOST and not text.is_key else ""
-            if folder in self._names.folders and near.is_folder_key(text.key) and self._has_host:
+            if folder in self._names.folders and near.is_folder_key(text.key) and self._host.is_anywhere:
                 self._near(self._finding(f"{folder}/", folder, text), text, only_tag_keys=True)
 
     def _far_tags(self) -> None:
-        """Give the tags of fields like `imageTag`, which no name near them claims, to the images without a tag of their own."""
+        """Give the tags of fields like `imageTag` to images without a tag, unless such a field belongs to another image."""
         wanting = [
             finding
             for finding in self._found.values()
@@ -285,7 +302,8 @@ class _Reader:
             return  # a long text may name it a thousand times
         self._seen_near.add(place)
         parent = text.node.parent
-        self._room -= len(text.node.value) + (len(parent.value) if parent is not None else 0)
+        if not (text.is_key and isinstance(text.node.value[text.key], str)):
+            self._room -= len(text.node.value) + (len(parent.value) if parent is not None else 0)
         if self._room < 0:
             finding.open = finding.open or text.field
             return
@@ -305,7 +323,7 @@ class _Reader:
     def _open(self, finding: NameFinding, text: Text) -> None:
         """A chart is often called like an image: it counts if charts come from our registry."""
         beside = text.node.value.values() if isinstance(text.node.value, Mapping) else ()
-        if text.key in near.CHART_KEYS and not any(self._is_our_place(value) for value in beside):
+        if text.key in near.CHART_KEYS and not any(self._host.is_place(value) for value in beside):
             finding.open_chart = finding.open_chart or text.field
         else:
             finding.open = finding.open or text.field
@@ -343,48 +361,17 @@ class _Reader:
 
     def _repository_in(self, value: str) -> str:
         """Return the name if the whole value is one, with or without a tag; otherwise an empty text."""
+        if (known := self._repositories_in.get(value)) is None:
+            known = self._repositories_in[value] = self._read_repository(value) if len(value) <= 300 else ""
+        return known
+
+    def _read_repository(self, value: str) -> str:
         chunk = value.strip()
-        if len(chunk) > 300 or not chunk or " " in chunk:
+        if not chunk or " " in chunk:
             return ""
         if "/" not in chunk:
             return chunk if chunk.encode(errors="replace") in self._names.lasts else ""
         return read_chunk(chunk, self._names).name.removeprefix("/")
-
-    def _has_host_beside(self, text: Text) -> bool:
-        """Is our host in the mapping of a name, or one level above it: `{registry: X, repository: shop/web}`?"""
-        if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
-            return False
-        if "/" not in text.text and not _REPOSITORY_KEY(text.key):
-            return False  # `{registry: X, name: web}` may be any thing called web
-        if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self._has_host:
-            return True
-        node = text.node
-        for _ in range(2):
-            if isinstance(node.value, dict) and any(
-                isinstance(value, str) and self._is_our_host(value) for value in node.value.values()
-            ):
-                return True
-            if node.parent is None:
-                break
-            node = node.parent
-        return False
-
-    def _is_our_place(self, value: Any) -> bool:
-        """Is this our registry, or a place in it: `oci://X/charts`?"""
-        return isinstance(value, str) and self._names.is_ours(value.strip().rpartition("://")[2].partition("/")[0])
-
-    @cached_property
-    def _has_host(self) -> bool:
-        """Is our host a whole value anywhere in the object?"""
-        return any(not text.is_key and self._is_our_host(text.text) for text in self._texts.texts)
-
-    def _is_our_host(self, value: str) -> bool:
-        return len(value) < _LONGEST_HOST and self._names.is_ours(
-            normalise_host(value.strip().rstrip("/").rpartition("//")[2])
-        )
-
-    def _field_of(self, word: str) -> str:
-        return next((text.field for text in self._texts.texts if word in text.text), "")
 
 
 def _is_end(end: str, path: str) -> bool:

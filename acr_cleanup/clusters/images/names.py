@@ -20,7 +20,7 @@ class Names:
 
     ends: each repository path, and each of its ends at a slash, with the repositories that have it.
     lasts: the last components of all repository paths, as bytes; each also with a full stop, as at the end of a sentence.
-    folders: the proper beginnings of repository paths, at a slash. unfinished: likewise, within the last component.
+    folders: the proper beginnings of repository paths, at a slash. unfinished: beginnings within the last component.
     mirrors: upstream host, or host and path -> folder of this registry that holds these images ("" for none).
     """
 

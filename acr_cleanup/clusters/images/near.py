@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from acr_cleanup.clusters.images.object_texts import NOT_VALUES, Node, Text
@@ -21,7 +22,7 @@ _TAG_KEY = re.compile(
     r"tag|version|digest|sha|revision|semver|(?:^|[^a-z])ref(?:$|[^a-z])|Ref$|channel|track|release|build|commit|hash",
     re.IGNORECASE,
 ).search
-# A field that gives the tag of the name beside it, whether the registry has that tag or not. `sparkVersion` does not.
+# A field that gives the tag of a neighbouring name, whether the registry has that tag or not. `sparkVersion` does not.
 _OWN_TAG_KEY = re.compile(
     r"(?:tags?|digest|sha256)$|^(?:image|target|chart|app)?[-_.]?(?:version|revision)$", re.IGNORECASE
 ).search
@@ -124,7 +125,7 @@ def is_image_place(field: str) -> bool:
 
 
 def far_tag(text: Text) -> Value | None:
-    """Return the value of a field like `imageTag` or `image.tag`, unless its mapping names an image of its own."""
+    """Return the value of a field like `imageTag` or `image.tag`, unless its mapping names another image."""
     mapping, key = text.node.value, text.key
     if text.is_key or not isinstance(mapping, Mapping) or any(is_image_key(str(key)) for key in mapping):
         return None
@@ -146,7 +147,7 @@ def is_range(value: Value) -> bool:
 
 
 def is_template(value: Value) -> bool:
-    """Does a template or variable stand where a tag belongs?"""
+    """Is this value a template or a variable in place of a tag?"""
     return is_tag_key(value.key) and len(value.value) < 500 and _TEMPLATE(value.value) is not None
 
 
@@ -259,7 +260,7 @@ def _in_list(key: str, values: Sequence[Any]) -> Iterator[Value]:
 
 
 def _below(mapping: Mapping[Any, Any], names_other: Callable[[str, Any], bool]) -> Iterator[Value]:
-    """The values one level below, but for mappings that have an image of their own."""
+    """The values one level below, except in mappings that name another image."""
     for key, value in mapping.items():
         if key in ("port", "targetPort"):  # `port: {number: 80}`
             continue
@@ -319,6 +320,7 @@ def _neighbours(pairs: Sequence[Any], at: object, own: str, names_other: Callabl
             yield from _scalar(name, value)
 
 
+@lru_cache(maxsize=65_536)
 def stem(key: object) -> str:
     """
     Return the part of a key that names the owner of an image or a tag.
@@ -330,7 +332,7 @@ def stem(key: object) -> str:
 
 
 def _claimed(mapping: Mapping[Any, Any], own: object, names_other: Callable[[str, Any], bool]) -> frozenset[object]:
-    """The fields that belong to another name of this mapping: `API_TAG` beside `API_IMAGE` and `WEB_IMAGE`."""
+    """The fields that belong to another name of this mapping: `API_TAG` next to `API_IMAGE` and `WEB_IMAGE`."""
     others = _stems_of_others(mapping.items(), own, names_other)
     return frozenset(key for key in mapping if stem(key) in others) if others else frozenset()
 

@@ -37,7 +37,7 @@ _MOST_CELLS = 12
 
 class _Line(NamedTuple):
     """
-    indent: where it begins. content: likewise, but an element of a list begins behind its dash.
+    indent: the column of its first character. content: the same, but after the dash of a list element.
     values: its values; several in a list or mapping.
     """
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from acr_cleanup.core.workload import Workload
 
 CHARTS = "//charts"
 """The key under which it is filed that charts come from our registry."""
+
+BIG = 64 << 10
+"""Bytes of words beyond which an object is not put into the table of all words."""
 
 
 @dataclass(slots=True)
@@ -15,13 +18,13 @@ class NameFinding:
     """
     The findings about one name in one object.
 
-    written: the name as it is written; place: the field of its first occurrence.
+    written: the name as it is written. place: the field of its first occurrence.
     beside, near: words that may be a tag, in the plain form, with the field that holds them.
-    has_tag: a tag stands in a field beside it, whether the registry has that or not.
-    open: the field in which every tag of the name may be meant. open_chart: likewise, if charts come from our registry.
+    has_tag: a neighbouring field gives its tag, whether the registry has that tag or not.
+    open: the field in which every tag of the name may be meant. open_chart: the same, if charts come from our registry.
     is_partial: the version is a part of one (`0.4`), so every tag may be meant only if the registry lacks that tag.
     bare: the field that names it behind our host, without tag.
-    is_image: the name stands in the image field of a container: labels that give its version count.
+    is_image: the field is the image of a container, so labels with a version count for it.
     """
 
     written: str
@@ -41,13 +44,26 @@ class ObjectMentions:
     """
     The findings about the registry in one object.
 
-    names: by key (`names.keys_of`); a folder is filed under itself and a slash.
-    words: its distinctive words and parts of tags, and its further words, both packed in one text each.
-    versions: likewise, those that count only for the images of its own containers.
+    names: by key (`names.keys_of`). The key of a folder is its path and a slash.
+    words: its distinctive words and parts of tags. letters: its further words; None for any. Each packed in one text.
+    versions: words of version labels, which count only for the images of its containers.
     """
 
     workload: Workload
     names: dict[str, NameFinding]
     words: bytes
-    letters: bytes
+    letters: bytes | None
     versions: tuple[str, ...] = ()
+
+    def reduced(self) -> ObjectMentions:
+        """
+        The findings in a large object, in less memory, with its words of letters alone taken as any such words.
+
+        If most words are others, all are left out, and every tag of its names may be meant.
+        """
+        sample = self.words[:BIG].split()
+        if 2 * sum(map(bytes.isalpha, sample)) > len(sample):
+            words = b" ".join({word for word in self.words.split() if not word.isalpha()})
+            return ObjectMentions(self.workload, self.names, words, None, self.versions)
+        names = {key: replace(finding, open=finding.open or finding.place) for key, finding in self.names.items()}
+        return ObjectMentions(self.workload, names, b"", b"", self.versions)

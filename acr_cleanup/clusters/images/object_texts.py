@@ -7,7 +7,9 @@ like the rest of the object. Unpacked text (`unpack`) has the place of its packe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -42,6 +44,10 @@ _LONGEST_PATH = 64
 _DEEPEST_JSON = 4
 _LONGEST_JSON = 16 << 20
 _LONG = 64 << 10
+_RUN = re.compile(r"[A-Za-z0-9_.\-/:@+$%]{40,}")
+_HEX_RUN = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_SHORTEST_RUN = 40
+_MOST_SEARCHED = 200
 # More than the lines that are near to a name.
 _SAMPLE = 2_000
 
@@ -206,13 +212,28 @@ class ObjectTexts:
 
     def unpack(self, runs: Iterable[str]) -> str:
         """Add what is packed in these runs of base64 inside of longer texts, and return it."""
-        more: list[str] = []
-        for run in runs:
-            inside = list(unpacked_run(run, self._budget))
-            if inside and (holder := next((text for text in self.texts if run in text.text), None)):
-                self.texts += [holder._replace(text=text) for text in inside]
-                more += inside
-        return "\n".join(more)
+        packed = {run: inside for run in runs if (inside := list(unpacked_run(run, self._budget)))}
+        for run, holder in (self.holders(packed.keys()) if packed else {}).items():
+            self.texts += [holder._replace(text=text) for text in packed[run]]
+        return "\n".join(text for inside in packed.values() for text in inside)
+
+    def holders(self, runs: AbstractSet[str]) -> dict[str, Text]:
+        """
+        Return the first text that contains each of these long runs.
+
+        One pass finds most of them. Searching each text for each run costs the square of their number.
+        """
+        holders: dict[str, Text] = {}
+        for text in self.texts:
+            if len(text.text) >= _SHORTEST_RUN:
+                for match in _RUN.finditer(text.text):
+                    for run in (match[0], *_HEX_RUN.findall(match[0])):
+                        if run in runs:
+                            holders.setdefault(run, text)
+        for run in list(runs - holders.keys())[:_MOST_SEARCHED]:
+            if holder := next((text for text in self.texts if run in text.text), None):
+                holders[run] = holder
+        return holders
 
     def _containers(self, containers: Node, depth: int) -> Iterator[Node]:
         """The containers of a list, without the image fields that are references: those are understood."""
@@ -248,7 +269,7 @@ def _is_secret(variable: Mapping[Any, Any]) -> bool:
 
 def without_repetition(text: str) -> str:
     """
-    Cut a text that repeats itself from its beginning to its end. The neighbours of each name stay the same.
+    Cut a text that repeats itself from its beginning to its end. The neighbours of each name do not change.
 
     >>> len(without_repetition("image: web\\n" * 10_000)) < 5_000
     True

@@ -1,11 +1,12 @@
-"""Where names stand in the texts of an object: each place of a whole chunk. Pure."""
+"""Find each place of a name, as a whole chunk, in the texts of an object. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from acr_cleanup.clusters.images.finder import compiled
 from acr_cleanup.clusters.images.object_texts import Text
 from acr_cleanup.clusters.images.words import CHUNK_CHARACTERS
 
@@ -36,21 +37,9 @@ def places_of(named: Collection[str], texts: Sequence[Text]) -> Iterator[tuple[T
                 yield text, start, chunk
 
 
-def _search_of(chunks: Iterable[str]) -> Callable[[bytes], Iterator[Any]] | None:
+def _search_of(chunks: Iterable[str]) -> Any:
     """A search for whole chunks in a long text, which costs less than splitting it; None if they are too many."""
-    import re2  # noqa: PLC0415  loads a library that most commands do not need
-
-    options = re2.Options()
-    options.longest_match = True
-    options.log_errors = False
-    options.never_capture = True
-    sign = r"[A-Za-z0-9_.\-/:@+$%]"
-    pattern = f"(?:{'|'.join(map(re.escape, sorted(chunks)))}){sign}*"
-    try:
-        search: Callable[[bytes], Iterator[Any]] = re2.compile(pattern.encode(), options).finditer
-    except re2.error:
-        return None
-    return search
+    return compiled(rf"(?:{'|'.join(map(re.escape, sorted(chunks)))})[A-Za-z0-9_.\-/:@+$%]*", "finditer")
 
 
 def _starts(text: str, chunk: str) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """
 One API object -> its uses of our registry's images, the other names of the registry in it, and unreadable values. Pure.
 
-Every kind that can start a pod has a pod spec at a path of its own; `KINDS` lists them, and one walk serves all:
+Every kind that can start a pod has a pod spec at a fixed path. `KINDS` lists them, and one walk reads all of them:
 containers, init containers (sidecars are among them), ephemeral containers and image volumes. A pod's status is read as
 well: a tag may have moved since the node pulled, the imageID has not. All other text of an object, and all text of objects
 of any other kind, is read with the names of the registry (`mentions`).
@@ -19,7 +19,7 @@ from typing import Any
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.mentions import Reading, read_object
 from acr_cleanup.clusters.images.names import Names
-from acr_cleanup.clusters.images.object_mentions import ObjectMentions
+from acr_cleanup.clusters.images.object_mentions import BIG, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
 from acr_cleanup.clusters.images.patterns import VERIFYING_GROUPS
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
@@ -93,7 +93,11 @@ class ForeignImage:
     reference: ImageReference
 
 
-@dataclass(frozen=True, slots=True)
+MOST_HELD = 128 << 20
+"""Bytes of words beyond which large objects are held in a reduced form."""
+
+
+@dataclass(slots=True)
 class Findings:
     """
     The findings in one object, or in many.
@@ -109,13 +113,19 @@ class Findings:
     mentions: list[ObjectMentions] = field(default_factory=list)
     digests: dict[Digest, DigestPlace] = field(default_factory=dict)
     foreign: dict[ForeignImage, None] = field(default_factory=dict)
+    _held: int = field(default=0, compare=False, repr=False)
 
     def add(self, other: Findings) -> None:
         """Add the findings of another object. Replicas of one workload find the same, once."""
         self.uses.update(other.uses)
         self.blockers.update(other.blockers)
         self.notes.update(other.notes)
-        self.mentions.extend(other.mentions)
+        for held in other.mentions:
+            mentions = held
+            if len(mentions.words) > BIG and self._held > MOST_HELD:
+                mentions = mentions.reduced()
+            self._held += len(mentions.words)
+            self.mentions.append(mentions)
         for digest, place in other.digests.items():
             self.add_digest(digest, place)
         self.foreign.update(other.foreign)
@@ -148,7 +158,7 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
     """
     workload = _workload(obj, kind, cluster)
     places = list(_places(obj, kind)) if kind.pod_spec else []
-    found = _pod_uses(workload, places, names.registry)
+    found = _pod_uses(workload, places, names)
     is_policy = kind.group in VERIFYING_GROUPS and not kind.name.startswith("Mutating")
     reading = read_object(obj, workload, names, is_pod=kind is POD, is_policy=is_policy)
     _add(found, reading, workload, names, known={place.field for place in places})
@@ -157,9 +167,9 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
 
 def uses_in_document(value: Any, workload: Workload, field: str, names: Names) -> Findings:
     """
-    Read a document: text, or a decoded value. `field`: its place in the object; the fields of the findings begin with it.
+    Read a document: text, or a decoded value. `field`: its place in the object, with which the fields of the findings begin.
 
-    Never raises for what a document holds; no blockers come of it.
+    Never raises for the content of a document, and adds no blockers.
     """
     found = Findings()
     _add(found, read_object(value, workload, names, field=field), workload, names, known=())
@@ -188,18 +198,18 @@ def _add(found: Findings, reading: Reading, workload: Workload, names: Names, *,
         ] = None
 
 
-def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) -> Findings:
+def _pod_uses(workload: Workload, places: list[_Place], names: Names) -> Findings:
     """Read the image fields of a pod spec and of a pod's status."""
     found = Findings()
     # The repositories that each container names, to which a digest in its status belongs.
     named: dict[str, list[ImageReference]] = {}
     for place in places:
-        for reference in _references(place, registry):
+        for reference in _references(place, names):
             named.setdefault(place.container, []).append(reference)
 
     for place in places:
         if isinstance(place.value, str):
-            references = list(_references(place, registry))
+            references = list(_references(place, names))
             if place.status and (digest := _digest(place.value)) is not None:
                 # A bare digest names no repository, and containerd may report another repository with the same content
                 # (https://github.com/containerd/containerd/issues/6286): the digest is in use in the container's own as well.
@@ -210,9 +220,9 @@ def _pod_uses(workload: Workload, places: list[_Place], registry: RegistryHost) 
             for reference in references:
                 use = ImageUse(workload, place.container, place.field, place.value, reference, place.running)
                 found.uses[use] = None
-            unreadable = _parse(place.value, place.status) is _UNREADABLE and registry.mentioned_in(place.value)
+            unreadable = _parse(place.value, place.status) is _UNREADABLE and names.registry.mentioned_in(place.value)
         else:
-            unreadable = _mentions(place.value, registry)
+            unreadable = _mentions(place.value, names.registry)
         if unreadable:
             found.blockers[_blocker(workload, place)] = None
     return found
@@ -318,17 +328,12 @@ def _parse(text: str, status: bool) -> ImageReference | Digest | _Unreadable | N
         return _UNREADABLE
 
 
-def _references(place: _Place, registry: RegistryHost) -> Iterator[ImageReference]:
+def _references(place: _Place, names: Names) -> Iterator[ImageReference]:
     """The reference at this place, if it is to our registry."""
     if isinstance(place.value, str):
         parsed = _parse(place.value, place.status)
-        if isinstance(parsed, ImageReference) and _owns(registry, parsed.host):
+        if isinstance(parsed, ImageReference) and names.is_ours(parsed.host):
             yield parsed
-
-
-@lru_cache(maxsize=1024)
-def _owns(registry: RegistryHost, host: str) -> bool:
-    return registry.owns(host)
 
 
 def _digest(text: str) -> Digest | None:

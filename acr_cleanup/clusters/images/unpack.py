@@ -15,7 +15,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 MOST_BYTES = 16 << 20
 """Bytes unpacked of one object. A ConfigMap holds one MiB."""
@@ -26,7 +26,8 @@ _HEX = re.compile(r"[0-9a-f]+").fullmatch
 _ESCAPED = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf])|(\W))")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}").search
 _MOSTLY = 0.8
-_ENTITY = re.compile(r"&(?:#|[a-z])").search
+_BINARY = 20
+_ENTITY = re.compile(r"&(?:#x?[0-9a-fA-F]{1,6}|quot|apos|amp|sol|colon|lt|gt|nbsp);")
 
 
 def _gzip() -> Any:
@@ -53,7 +54,8 @@ class Budget:
 
 def unpacked(text: str, budget: Budget, depth: int = 0) -> Iterator[str]:
     """The texts that are packed in a text, and what is packed in them."""
-    if depth > _DEEPEST or budget.left <= 0:
+    # Escapes in binary data are chance.
+    if depth > _DEEPEST or budget.left <= 0 or (depth and text.count("\ufffd") * _BINARY > len(text)):
         return
     for inside in _unpack(text, budget):
         budget.left -= len(inside)
@@ -64,9 +66,9 @@ def unpacked(text: str, budget: Budget, depth: int = 0) -> Iterator[str]:
 def _unpack(text: str, budget: Budget) -> Iterator[str]:
     if "\\" in text and (plain := _ESCAPED.sub(_unescaped, text)) != text:
         yield plain
-    if "%" in text and _PERCENT(text) and (plain := unquote(text)) != text:
+    if "%" in text and _PERCENT(text) and (plain := _unquoted(text)) != text:
         yield plain
-    if "&" in text and _ENTITY(text) and (plain := html.unescape(text)) != text:
+    if "&" in text and (plain := _ENTITY.sub(lambda match: html.unescape(match[0]), text)) != text:
         yield plain
     if len(text) < _SHORTEST_BASE64:
         return
@@ -82,6 +84,11 @@ def unpacked_run(run: str, budget: Budget) -> Iterator[str]:
             budget.left -= len(inside)
             yield inside
             yield from unpacked(inside, budget, 1)
+
+
+def _unquoted(text: str) -> str:
+    # `unquote` splits text at each character outside ASCII, which takes seconds for binary data.
+    return unquote_to_bytes(text.encode(errors="replace")).decode(errors="replace")
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -120,7 +127,7 @@ def text_of(data: bytes) -> str:
 
 
 def _decompressed(packed: bytes, decompressor: Callable[[], Any], room: int) -> bytes:
-    """Unpack all members of compressed data, up to `room` bytes. Data that only looks compressed stays as it is."""
+    """Unpack all members of compressed data, up to `room` bytes. Data that only looks compressed is returned unchanged."""
     parts: list[bytes] = []
     original = packed
     while packed and room > 0:

@@ -17,7 +17,9 @@ from acr_cleanup.core.references import COMPONENT, DIGEST, TAG
 
 _WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 CHUNK_CHARACTERS = frozenset(_WORD + "/:@+$%")
-_TO_CHUNKS = bytes(code if chr(code) in CHUNK_CHARACTERS and code < 128 else 32 for code in range(256))
+TO_CHUNKS = bytes(code if chr(code) in CHUNK_CHARACTERS and code < 128 else 32 for code in range(256))
+TO_WORDS = bytes(code if chr(code) in f"{_WORD}+" and code < 128 else 32 for code in range(256))
+"""Tables of `bytes.translate`: all other characters become blanks."""
 _COMPLEX = re.compile(rb"[/:@+$%]").search
 _BETWEEN_WORDS = re.compile(r"[/:@$%]+")
 _LITERAL = re.compile(COMPONENT).fullmatch
@@ -34,14 +36,13 @@ _MEASURE = re.compile(r"[0-9]+(?:ms|[smhd]|[kKMGT]i?)").fullmatch
 _SHORTEST = 3
 
 
-def chunks_of(text: str, lasts: Container[bytes]) -> tuple[set[bytes], list[bytes]]:
+def chunks_of(data: bytes, lasts: Container[bytes]) -> tuple[set[bytes], list[bytes]]:
     """
     The distinct chunks of a text: all of them, and those that are more than a word.
 
     lasts: the last components of names. `key:` is a word; only behind a name may a colon begin a tag.
     """
-    data = text.encode(errors="replace").replace(b": ", b"  ")
-    chunks = set(data.translate(_TO_CHUNKS).split())
+    chunks = set(data.replace(b": ", b"  ").translate(TO_CHUNKS).split())
     special: list[bytes] = []
     for chunk in list(filter(_COMPLEX, filterfalse(bytes.isalnum, chunks))):
         if not chunk.endswith(b":"):
@@ -103,7 +104,7 @@ class Written(NamedTuple):
     folder: the beginning of repositories that it names, or empty.
     host: "ours", "foreign", or empty if no host is written.
     tag: the tag, empty if there is none. With `colon`, a colon or `@` ends the chunk: a tag may follow. With `variable`, a
-        variable stands there, or in the tag.
+        variable is in place of the tag, or in it.
     is_reference: it is an image reference, of whichever registry: its tag belongs to it alone.
     """
 

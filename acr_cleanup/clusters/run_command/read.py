@@ -17,7 +17,7 @@ https://learn.microsoft.com/azure/aks/access-private-cluster#limitations-and-con
 from __future__ import annotations
 
 from acr_cleanup.access.read_failure import ReadFailure
-from acr_cleanup.clusters.api_server.scan import finished
+from acr_cleanup.clusters.api_server.scan_result import finished
 from acr_cleanup.clusters.run_command.log import CommandResult, body_of, log_problems, split_log
 from acr_cleanup.clusters.run_command.records import RecordReader
 from acr_cleanup.clusters.run_command.script import ACCESS

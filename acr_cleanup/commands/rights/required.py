@@ -201,7 +201,7 @@ def _needs(right: Right, settings: Settings, registry: str, command: Command) ->
         # Without a resource id, the policies are not read.
         return registry != REGISTRY
     if right is roles.PULL_LOG:
-        return bool(settings.pulled_within)
+        return bool(settings.pull_window)
     if right is roles.CHANGE_LOCKS:
         return settings.policy.include_locked or command is Command.RESTORE
     return True

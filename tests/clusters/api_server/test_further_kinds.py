@@ -88,7 +88,8 @@ async def test_kind_failing_in_all_versions_can_be_waived(code: int) -> None:
     (blocker,) = result.blockers
     assert (blocker.call, blocker.kind) == ("list rollouts.argoproj.io", "rollouts.argoproj.io")
     assert str(code) in blocker.seen
-    assert blocker.remedy.endswith('waive: "prod: rollouts.argoproj.io".')
+    # A server that is busy will answer later.
+    assert blocker.remedy.endswith('waive: "prod: rollouts.argoproj.io".') == (code != 429)
     assert result.waive(["Rollouts.argoproj.io"]).blockers == ()
     assert used(result) == {f"{WEB}:1"}
     assert server.requests("rollouts") == (1 if code == 403 else 2), "a refusal is the same for all versions"

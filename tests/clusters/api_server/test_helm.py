@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from acr_cleanup.clusters.api_server import scan as scanner
 from acr_cleanup.clusters.api_server.client import HttpAnswer
 from acr_cleanup.clusters.api_server.scan import SECRET, scan
+from acr_cleanup.clusters.api_server.scan_result import HELM_NOTE
 from acr_cleanup.clusters.images.pod_specs import POD
 from acr_cleanup.clusters.target import Search
 from tests.helpers.cluster_objects import NAMES, FakeServer, captured, kind, listing, pod, read_fake, status, used
@@ -55,4 +55,4 @@ async def test_helm_history_is_proposed_once(history: int) -> None:
     server.put("pods", listing(POD, [pod("a", "ghcr.io/x:1"), pod("b", "ghcr.io/x:1", **labels)]))
     server.put("deployments", listing(kind("Deployment"), [{"metadata": {"name": "b", **labels}}]))
     result = await scan(server.ask, "prod", Search(NAMES, history), access="direct")
-    assert result.notes == ((scanner.HELM_NOTE,) if history == 0 else ())
+    assert result.notes == ((HELM_NOTE,) if history == 0 else ())

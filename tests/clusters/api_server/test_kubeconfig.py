@@ -17,9 +17,8 @@ from acr_cleanup.clusters.api_server.kubeconfig import (
     AKS_SERVER_APP,
     ConnectionOptions,
     api_server,
-    parse_kubeconfig,
-    read_kubeconfig,
 )
+from acr_cleanup.clusters.api_server.kubeconfig_file import parse_kubeconfig, read_kubeconfig
 
 
 async def token(scope: str) -> str:

@@ -16,7 +16,8 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from multidict import CIMultiDict
 
 from acr_cleanup.access.azure import Azure
-from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server, parse_kubeconfig
+from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions, api_server
+from acr_cleanup.clusters.api_server.kubeconfig_file import parse_kubeconfig
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.scan_clusters import scan_clusters
 from acr_cleanup.clusters.target import Access, Search

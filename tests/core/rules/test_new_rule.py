@@ -15,8 +15,9 @@ from acr_cleanup.core.explanation import explain_tag
 from acr_cleanup.core.outcome import Result, Verdict
 from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Plan
-from acr_cleanup.core.policy import RULES, ChartGroup, Evidence, KeepReason, KeepRule, KeptTags, Rule
+from acr_cleanup.core.policy import RULES, Evidence, KeepReason, KeepRule, KeptTags, Rule
 from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.rule_words import ChartGroup
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.reports import charts, markdown, text
 from acr_cleanup.reports import json as report_json

@@ -1,0 +1,148 @@
+"""The TLS context for an API server, from the certificates of a kubeconfig; and what its failures mean."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import ssl
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from acr_cleanup.clusters.api_server.kubeconfig_file import failure
+from acr_cleanup.quoting import quoted
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_BEHIND_A_PROXY = (
+    "Behind a proxy that inspects TLS, add the proxy's CA to the file that SSL_CERT_FILE or REQUESTS_CA_BUNDLE names."
+)
+
+
+def tls_context(
+    cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: tuple[Path, ...]
+) -> ssl.SSLContext:
+    """
+    Return the context with the CA of the cluster and the certificate of the user. Raises `ReadFailure`.
+
+    folder: where relative paths start. trust: further CA files, or folders.
+    """
+    try:
+        authority = _material(cluster, "certificate-authority", folder)
+        context = ssl.create_default_context() if authority is None else _trusting(authority)
+        # By default, Python 3.13 refuses certificates from the CAs of older clusters, which other
+        # clients accept.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        for path in trust:
+            context.load_verify_locations(**{"capath" if path.is_dir() else "cafile": str(path)})
+        if cluster.get("insecure-skip-tls-verify") is True:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+
+        certificate = _material(user, "client-certificate", folder)
+        key = _material(user, "client-key", folder)
+        if certificate is not None:
+            _load_certificate(context, certificate, key or certificate)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise failure(f"its certificates cannot be used ({quoted(error)}).") from error
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    if b"PRIVATE KEY-----" not in key:
+        raise ValueError("a client certificate without its client-key")
+    if b"ENCRYPTED" in key:
+        # OpenSSL would ask for the password on the terminal.
+        raise ValueError("the client-key is encrypted")
+    with _files(certificate, key) as (certificate_file, key_file):
+        context.load_cert_chain(certificate_file, key_file)
+
+
+def _trusting(authority: bytes) -> ssl.SSLContext:
+    """
+    Return a context that trusts these certificates alone.
+
+    As in kubectl, other text and other objects of the file do not count, and one good certificate is enough.
+    """
+    try:
+        return ssl.create_default_context(cadata=authority.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError):
+        pass  # one certificate may be broken, or a comment may not be ASCII
+    good: list[str] = []
+    problem: ssl.SSLError | None = None
+    for block in _CERTIFICATE.findall(authority):
+        certificate = block.decode("ascii", "ignore")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
+            good.append(certificate)
+        except ssl.SSLError as error:
+            problem = error
+    if not good:
+        raise problem or ValueError("the certificate-authority has no certificate in PEM format")
+    return ssl.create_default_context(cadata="\n".join(good))
+
+
+def _material(section: Mapping[str, Any], key: str, folder: Path) -> bytes | None:
+    """Decode `<key>-data`, or read the file that `<key>` names."""
+    data, path = section.get(f"{key}-data"), section.get(key)
+    if data:
+        try:
+            # Wrapped lines are allowed, as in Go.
+            return base64.b64decode("".join(str(data).split()), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"{key}-data is not base64") from error
+    return (folder / str(path)).read_bytes() if path else None
+
+
+@contextmanager
+def _files(certificate: bytes, key: bytes) -> Iterator[tuple[Path, Path]]:
+    """
+    Write both to private files, deleted with the context: OpenSSL loads a key only from a file.
+    """
+    with tempfile.TemporaryDirectory(prefix="acr-cleanup-") as private:
+        paths = Path(private, "certificate.pem"), Path(private, "key.pem")
+        for path, content in zip(paths, (certificate, key), strict=True):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        yield paths
+
+
+_EXPIRED, _NOT_YET, _NAMES = 10, 9, (62, 63, 64)
+_UNKNOWN = (2, 18, 19, 20, 21)
+
+
+def explain_certificate(error: object, *, has_authority: bool, tls_server_name: str | None) -> tuple[str, str]:
+    """
+    Return what is wrong with the certificate of an API server, and the remedy, by the code of OpenSSL.
+
+    https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+    has_authority: does the kubeconfig name a CA?
+    """
+    code = getattr(error, "verify_code", 0)
+    text = quoted(getattr(error, "verify_message", "") or error)
+    if code in _NAMES:
+        wrong = f"tls-server-name {quoted(tls_server_name)}" if tls_server_name else "the host of `server`"
+        return f"the API server's certificate does not name {wrong} ({text}).", (
+            f"Correct {'tls-server-name' if tls_server_name else '`server`, or set tls-server-name'} to a name in the "
+            "certificate."
+        )
+    if code == _EXPIRED:
+        return f"the API server's certificate has expired ({text}).", (
+            "Renew it (for AKS: `az aks rotate-certs`), or correct the clock of this machine."
+        )
+    if code == _NOT_YET:
+        return f"the API server's certificate is not valid yet ({text}).", "Correct the clock of this machine."
+    seen = f"the API server's certificate is not trusted ({text})."
+    if code in _UNKNOWN and has_authority:
+        return seen, (
+            "It is not signed by the certificate-authority of the kubeconfig. Get the kubeconfig again: the CA may have been "
+            f"renewed. {_BEHIND_A_PROXY}"
+        )
+    if code in _UNKNOWN:
+        return seen, (
+            "The kubeconfig names no certificate-authority, and no CA of this machine signed it. Add "
+            f"certificate-authority-data to its cluster. {_BEHIND_A_PROXY}"
+        )
+    return seen, _BEHIND_A_PROXY

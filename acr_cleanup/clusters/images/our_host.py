@@ -1,0 +1,52 @@
+"""Is our registry's host a value near a name, or anywhere in the object? Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Any
+
+from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_texts import ObjectTexts, Text
+from acr_cleanup.core.references import normalise_host
+
+_REPOSITORY_KEY = re.compile(r"image|repo|chart|artifact", re.IGNORECASE).search
+_IMAGE_KEY = re.compile(r"image|repo|name|url|uri|source|artifact|chart|package|container", re.IGNORECASE).search
+_LONGEST = 300
+
+
+class OurHost:
+    """Looks for our host in the values of one object."""
+
+    def __init__(self, texts: ObjectTexts, names: Names) -> None:
+        self._texts = texts
+        self._names = names
+
+    def is_beside(self, text: Text) -> bool:
+        """Is our host in the mapping of a name, or one level above it: `{registry: X, repository: shop/web}`?"""
+        if not isinstance(text.key, str) or not _IMAGE_KEY(text.key):
+            return False
+        if "/" not in text.text and not _REPOSITORY_KEY(text.key):
+            return False  # `{registry: X, name: web}` may be any thing called web
+        if text.text.strip() in self._names.repositories and _REPOSITORY_KEY(text.key) and self.is_anywhere:
+            return True
+        above = (text.node, text.node.parent)
+        return any(
+            isinstance(node.value, dict) and any(map(self._is_value, node.value.values()))
+            for node in above
+            if node is not None
+        )
+
+    def is_place(self, value: Any) -> bool:
+        """Is this our registry, or a place in it: `oci://X/charts`?"""
+        return isinstance(value, str) and self._names.is_ours(value.strip().rpartition("://")[2].partition("/")[0])
+
+    @cached_property
+    def is_anywhere(self) -> bool:
+        """Is our host a whole value anywhere in the object?"""
+        return any(not text.is_key and self._is_value(text.text) for text in self._texts.texts)
+
+    def _is_value(self, value: Any) -> bool:
+        if not isinstance(value, str) or len(value) > _LONGEST:
+            return False
+        return self._names.is_ours(normalise_host(value.strip().rstrip("/").rpartition("//")[2]))
