@@ -184,7 +184,7 @@ function drawTimeline() {
     draw(svg, "line", { x1: x, x2: x, y1: 8, y2: bottom, class: "limit" });
     draw(svg, "text", { x: x + (right ? -6 : 6), y: 16, "text-anchor": right ? "end" : "start" }, `limit: ${text}`);
   }
-  draw(svg, "text", { x: wide / 2, y: 258, "text-anchor": "middle" }, "days since the last push, up to");
+  draw(svg, "text", { x: wide / 2, y: 254, "text-anchor": "middle" }, "days since the last push, up to");
   legend(byId("timeline-legend"), ages.fates.filter((fate) => ages.counts[fate].some(Boolean)));
   byId("timeline-text").textContent = ages.text;
 }
