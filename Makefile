@@ -55,7 +55,7 @@ worlds: SEED := $(or $(SEED),$(shell date +%s))
 worlds: $(VENV)/dev.done
 	@echo "500 generated worlds from seed $(SEED), 50 races, every 20th fault:"
 	@ACR_CLEANUP_SEED=$(SEED) ACR_CLEANUP_WORLDS=500 ACR_CLEANUP_RACES=50 ACR_CLEANUP_EVERY_FAULT=20 \
-	  $(TESTS) -p no:cacheprovider tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_faults.py
+	  $(TESTS) -p no:cacheprovider tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_standing_looks.py tests/scenarios/test_faults.py
 
 WORLDS ?= 20000
 soak: SEED := $(or $(SEED),$(shell date +%s))
@@ -63,7 +63,7 @@ soak: $(VENV)/dev.done  ## Test the rule on 20,000 generated worlds, with races 
 	@echo "$(WORLDS) worlds in batches of 50, from seed $(SEED) on: the results of each batch are printed at the end."
 	@ACR_CLEANUP_SEED=$(SEED) ACR_CLEANUP_WORLDS=$(WORLDS) ACR_CLEANUP_RACES=2000 ACR_CLEANUP_EVERY_FAULT=1 \
 	  $(RUN) -m pytest -q -rP -p no:cacheprovider -n `getconf _NPROCESSORS_ONLN` \
-	  tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_faults.py
+	  tests/scenarios/test_many_worlds.py tests/scenarios/test_interleaved.py tests/scenarios/test_standing_looks.py tests/scenarios/test_faults.py
 
 contract: $(VENV)/dev.done  ## Compare action.yml, task.json, schemas and documentation with the code; UPDATE_CONTRACT=1 writes them.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider tests/settings/test_contract.py tests/entries/test_task.py tests/records/test_schemas.py

@@ -11,28 +11,35 @@ def version() -> str:
 
 def _commit() -> str:
     """Return the commit of the image or of this checkout; "" if it is not known."""
-    from pathlib import Path  # noqa: PLC0415  not needed by most imports of this package
+    # Not with pathlib: to import it takes longer than all else that `--version` does.
+    import os  # noqa: PLC0415  not needed by most imports of this package
 
-    package = Path(__file__).parent
+    def read(*parts: str) -> str:
+        with open(os.path.join(*parts), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+            return file.read().strip()
+
+    package = os.path.dirname(__file__)  # noqa: PTH120
+    checkout = os.path.dirname(package)  # noqa: PTH120
     try:
         # The build of the image writes this file.
-        return (package / "COMMIT").read_text("ascii").strip()
+        return read(package, "COMMIT")
     except (OSError, ValueError):
         pass
     try:
         # Read by hand: starting git takes longer than everything else here.
-        folder = package.parent / ".git"
-        if folder.is_file():  # a further worktree
-            folder = package.parent / folder.read_text("utf-8").removeprefix("gitdir:").strip()
-        head = (folder / "HEAD").read_text("utf-8").strip()
+        folder = os.path.join(checkout, ".git")  # noqa: PTH118
+        if os.path.isfile(folder):  # noqa: PTH113  a further worktree
+            folder = os.path.join(checkout, read(folder).removeprefix("gitdir:").strip())  # noqa: PTH118
+        head = read(folder, "HEAD")
         if not head.startswith("ref:"):
             return head
         branch = head.removeprefix("ref:").strip()
-        common = folder / "commondir"
-        shared = folder / common.read_text("utf-8").strip() if common.exists() else folder
-        if (shared / branch).exists():
-            return (shared / branch).read_text("utf-8").strip()
-        packed = (shared / "packed-refs").read_text("utf-8").splitlines()
+        shared = folder
+        if os.path.exists(os.path.join(folder, "commondir")):  # noqa: PTH110, PTH118
+            shared = os.path.join(folder, read(folder, "commondir"))  # noqa: PTH118
+        if os.path.exists(os.path.join(shared, branch)):  # noqa: PTH110, PTH118
+            return read(shared, branch)
+        packed = read(shared, "packed-refs").splitlines()
         return next((line.split()[0] for line in packed if line.endswith(f" {branch}")), "")
     except (OSError, ValueError):
         return ""

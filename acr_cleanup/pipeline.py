@@ -105,6 +105,10 @@ def _run(runtime: PipelineRuntime, environ: Mapping[str, str]) -> int:
     if not runtime.is_debugged:
         runtime.level = Level[settings.log_level.upper()]
     connect_log(runtime, runtime.level)
+    if settings.check:
+        from acr_cleanup.commands.check import check  # noqa: PLC0415
+
+        return asyncio.run(check(settings, runtime, environ, dialect=_dialect(runtime)))
     if step.snapshot is not None:
         return _collect(settings, runtime, environ, step.snapshot)
     if settings.apply_plan is not None and settings.dry_run:

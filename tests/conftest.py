@@ -6,6 +6,7 @@ be skipped if they are required.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Generator
 
 import coverage
@@ -49,7 +50,7 @@ def _emulated_authorities_only(monkeypatch: pytest.MonkeyPatch) -> None:
     Do not read the authorities of the system: tests connect to the emulator only, and reading them
     takes 50 ms in each run.
     """
-    monkeypatch.setattr("acr_cleanup.access.network._add_system_roots", lambda _: None)
+    monkeypatch.setattr("acr_cleanup.access.network._system_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
 @pytest.hookimpl(hookwrapper=True)

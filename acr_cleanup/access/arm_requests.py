@@ -91,11 +91,17 @@ class Requests:
             call, path, api_version, lambda client, version: send(client, "POST", path, version, body)
         )
 
-    async def permissions(self) -> Sequence[dict[str, Any]]:
-        """Return the permissions of the identity on the whole subscription. Raises `ReadFailure`."""
+    async def permissions(self, resource_id: str = "") -> Sequence[dict[str, Any]]:
+        """
+        Return the permissions of the identity on a resource, by default on the whole subscription.
+
+        Raises `ReadFailure`.
+        """
+        if resource_id:
+            self._check_id("list the permissions of the identity", resource_id)
         client = await self.manager.client(self.subscription)
         async with self.gate:
-            return await read_permissions(client, Subscription(self.subscription))
+            return await read_permissions(client, Subscription(self.subscription), resource_id)
 
     async def _ask(self, call: str, path: str, version: str, request: Callable[[Any, str], Awaitable[T]]) -> T:
         client = await self.manager.client(self.subscription)

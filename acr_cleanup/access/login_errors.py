@@ -158,7 +158,7 @@ def _refused(code: int, text: str, login: Login, authority: str) -> IdentityErro
         cause = refusal.cause
         remedy = refusal.remedy_for(login.kind).format(client_id=login.client_id, tenant_id=login.tenant_id)
     seen = f"Entra ID refused {login.name}: {cause} (AADSTS{code})."
-    claims = _claims_of(login)
+    claims = claims_of_login(login)
     if shown := shown_claims(claims):
         seen += f" The token {'of the job ' if login.federation is not None else ''}has {shown}."
     if refusal is not None and refusal.trust:
@@ -171,7 +171,7 @@ def _refused(code: int, text: str, login: Login, authority: str) -> IdentityErro
     return IdentityError(seen, where=authority, remedy=remedy, code=code)
 
 
-def _claims_of(login: Login) -> Mapping[str, Any]:
+def claims_of_login(login: Login) -> Mapping[str, Any]:
     """Return the claims of the token of another issuer that was sent; empty without one."""
     if login.federation is not None:
         return login.federation.claims

@@ -171,12 +171,11 @@ def trust(ca_files: Mapping[str, Path]) -> ssl.SSLContext:
     ca_files: the file or folder by the variable that names it.
     Raises `ConfigurationError` with every variable whose value cannot be used.
     """
-    context = ssl.create_default_context()
+    context = _system_context()
     # Since Python 3.13, the default refuses authorities without the extensions of RFC 5280. The
     # authorities of intercepting proxies and of clusters often lack them. The flag is removed, so
     # that a run does not depend on the version of Python.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    _add_system_roots(context)
     _add(context, ca_files)
     return context
 
@@ -215,24 +214,22 @@ def _from_home(path: str) -> Path:
         return Path(path)
 
 
-def _add_system_roots(context: ssl.SSLContext) -> None:
-    # OpenSSL reads SSL_CERT_FILE instead of the system's file, so load the system's file
-    # explicitly.
+def _system_context() -> ssl.SSLContext:
+    """Create a context that trusts the authorities of the system. To load them takes 20 ms."""
+    # OpenSSL would read SSL_CERT_FILE instead of the system's file, so name the system's file.
     paths = ssl.get_default_verify_paths()
-    loaded = False
-    for cafile in (paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):
-        if Path(cafile).is_file():
-            context.load_verify_locations(cafile=cafile)
-            loaded = True
-            break
-    if Path(paths.openssl_capath).is_dir():
-        context.load_verify_locations(capath=paths.openssl_capath)
-        loaded = True
-    if not loaded and not context.get_ca_certs():
+    candidates = (paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+    cafile = next((path for path in candidates if Path(path).is_file()), None)
+    context = ssl.create_default_context(cafile=cafile)
+    folders = {path for path in (paths.capath, paths.openssl_capath) if path and Path(path).is_dir()}
+    for folder in folders:
+        context.load_verify_locations(capath=folder)
+    if cafile is None and not folders and not context.get_ca_certs():
         # A minimal container without the package `ca-certificates`: use the roots of Mozilla.
         import certifi  # noqa: PLC0415
 
         context.load_verify_locations(cafile=certifi.where())
+    return context
 
 
 def _is_proxy(url: str) -> bool:

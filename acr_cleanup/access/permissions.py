@@ -1,4 +1,4 @@
-"""The actions that the identity may do on a whole subscription."""
+"""The actions that the identity may do on a subscription, or on one resource."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ if TYPE_CHECKING:
     from azure.mgmt.containerservice.aio import ContainerServiceClient
 
 
-async def read_permissions(client: ContainerServiceClient, subscription: Subscription) -> list[dict[str, Any]]:
+async def read_permissions(
+    client: ContainerServiceClient, subscription: Subscription, resource_id: str = ""
+) -> list[dict[str, Any]]:
     """
     Return the permissions of the identity on the whole subscription. Raises `ReadFailure`.
 
+    resource_id: ask for those on this resource instead.
+
     https://learn.microsoft.com/rest/api/authorization/permissions
     """
-    path = f"/subscriptions/{subscription.subscription_id}/providers/Microsoft.Authorization/permissions"
+    scope = resource_id or f"/subscriptions/{subscription.subscription_id}"
+    path = f"{scope}/providers/Microsoft.Authorization/permissions"
     with arm_problem("list the permissions of the identity on it", subscription, role=roles.READER.name):
         granted = await list_resources(client, path, "2022-04-01")
     return [permission for permission in granted if isinstance(permission, dict)]
 
 
-def may(permissions: Iterable[dict[str, Any]], action: str) -> bool:
-    """Return whether one of these permissions allows an action; `*` in their patterns matches any text."""
+def may(permissions: Iterable[dict[str, Any]], action: str, *, data: bool = False) -> bool:
+    """
+    Return whether one of these permissions allows an action; `*` in their patterns matches any text.
+
+    data: it is a data action.
+    """
+    granted, excluded = ("dataActions", "notDataActions") if data else ("actions", "notActions")
     return any(
-        _matches(permission, "actions", action) and not _matches(permission, "notActions", action)
+        _matches(permission, granted, action) and not _matches(permission, excluded, action)
         for permission in permissions
     )
 

@@ -153,6 +153,8 @@ class Right:
 # -- the registry ----------------------------------------------------------------------------------
 
 _REPOSITORIES = f"{REGISTRIES}/repositories"
+DATA_ACTIONS = (f"{_REPOSITORIES}/", f"{REGISTRIES}/catalog/")
+"""The beginnings of data actions of the registry. Others are actions: `*` of Owner does not include data actions."""
 
 READ = Right(
     "Read its tags and manifests.",

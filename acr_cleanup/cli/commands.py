@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -29,8 +28,6 @@ from acr_cleanup.settings import Settings
 if TYPE_CHECKING:
     from acr_cleanup.records.reviewed_plan import ReviewedPlan
     from acr_cleanup.runtimes.terminal import Terminal
-
-_OBJECT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def entry() -> None:
@@ -147,16 +144,28 @@ def _explain(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _permissions(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    command, identity = Command(parsed.for_command), parsed.identity or ""
-    if identity and not _OBJECT_ID.fullmatch(identity):
-        seen = f"{identity!r} is not an object id."
-        remedy = "Give the GUID that this prints: az ad sp show --id CLIENT_ID --query id --output tsv"
-        raise ConfigurationError((Problem("--identity", seen, remedy),))
-    settings = settings_of(parsed, environ, needs_clusters=command in FIND_CLUSTER.commands)
     from acr_cleanup.commands.permissions import PermissionsRequest, permissions  # noqa: PLC0415
 
-    request = PermissionsRequest(parsed.format, command, identity)
+    command = Command(parsed.for_command)
+    request = PermissionsRequest(parsed.format, command, parsed.identity or "")
+    settings = settings_of(parsed, environ, needs_clusters=command in FIND_CLUSTER.commands)
     return _wait(permissions(settings, _terminal(settings), environ, request))
+
+
+def _check(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    settings = settings_of(parsed, environ)
+    from acr_cleanup.commands.check import check  # noqa: PLC0415
+
+    return _wait(check(settings, _terminal(settings), environ, as_json=parsed.format == "json"))
+
+
+def _init(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from acr_cleanup.commands.init import init  # noqa: PLC0415
+    from acr_cleanup.commands.init_request import InitRequest  # noqa: PLC0415
+    from acr_cleanup.runtimes.terminal import Terminal  # noqa: PLC0415
+
+    connect_log(runtime := Terminal(), Level.WARNING)
+    return init(InitRequest.of(parsed), runtime, environ)
 
 
 def _restore(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -185,6 +194,8 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] 
     "names": _names,
     "explain": _explain,
     "permissions": _permissions,
+    "check": _check,
+    "init": _init,
     "restore": _restore,
     "schema": _schema,
     "completion": _completion,

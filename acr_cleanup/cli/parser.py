@@ -15,6 +15,7 @@ from typing import Any
 from acr_cleanup import version
 from acr_cleanup.access.roles import Command
 from acr_cleanup.cli.usage import FLAGS, UsageParser
+from acr_cleanup.commands import init_request
 from acr_cleanup.settings import InputKind, Option
 from acr_cleanup.settings.option import Group, Purpose
 
@@ -160,6 +161,12 @@ def _add_permissions(command: UsageParser) -> None:
     command.add_argument("--identity", metavar="OBJECT_ID", help="the object id of the identity that gets them")
 
 
+def _add_check(command: UsageParser) -> None:
+    _add_config(command)
+    text = "how the page is printed (default: text)"
+    command.add_argument("--format", choices=("text", "json"), default="text", help=text)
+
+
 def _add_restore(command: UsageParser) -> None:
     journal = "the journal.jsonl in the report folder of the run"
     command.add_argument("journal", metavar="JOURNAL", type=Path, help=journal)
@@ -265,6 +272,21 @@ VERBS = (
         "permissions acr-cleanup.yaml --for plan --format bicep",
         _READING | Purpose.SEARCH | Purpose.RIGHTS,
         _add_permissions,
+    ),
+    Verb(
+        "check",
+        "log in, and show which parts and rights that a run needs are missing",
+        "[CONFIG] [--FLAG ...]",
+        "check acr-cleanup.yaml",
+        Purpose.ALL,
+        _add_check,
+    ),
+    Verb(
+        "init",
+        "find the registry and the clusters, and write configuration, scripts for trust and rights, and a pipeline",
+        "[--FLAG ...]",
+        "init --registry contoso --ci github --repository ORG/REPO --yes",
+        arguments=init_request.add_arguments,
     ),
     Verb(
         "demo",

@@ -18,7 +18,7 @@ from acr_cleanup.access.arm_errors import arm_problem
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.access.resource_manager import CONNECT_SECONDS, READ_SECONDS
 from acr_cleanup.clusters.api_server.client import ApiServer, connect
-from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE, ConnectionOptions, api_server
+from acr_cleanup.clusters.api_server.kubeconfig import AKS_SCOPE, api_server
 from acr_cleanup.clusters.api_server.kubeconfig_file import parse_kubeconfig
 from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.run_command.log import CommandResult
@@ -69,6 +69,7 @@ async def survey_aks(target: AksPlace, survey: ClusterSurvey, access: ClusterAcc
         entra=profile is not None,
         azure_rbac=profile is not None and bool(profile.enable_azure_rbac),
         private=_is_private(cluster),
+        runs_commands=not _disables_commands(cluster),
     )
     return await with_problem(survey, _survey_server(survey, client, cluster, target, access))
 
@@ -81,7 +82,7 @@ async def _survey_server(
     access: ClusterAccess,
 ) -> ClusterSurvey:
     _ensure_running(cluster, target)
-    return await survey_kinds(survey, await _user_server(client, target, access), access.patience)
+    return await survey_kinds(survey, await _user_server(client, target, access), access)
 
 
 async def _managed_cluster(client: ContainerServiceClient, target: AksPlace) -> ManagedCluster:
@@ -114,6 +115,11 @@ def _get_call(target: AksPlace) -> str:
 def _is_private(cluster: ManagedCluster) -> bool:
     profile = cluster.properties.api_server_access_profile if cluster.properties is not None else None
     return profile is not None and bool(profile.enable_private_cluster)
+
+
+def _disables_commands(cluster: ManagedCluster) -> bool:
+    profile = cluster.properties.api_server_access_profile if cluster.properties is not None else None
+    return profile is not None and bool(profile.disable_run_command)
 
 
 # -- directly --------------------------------------------------------------------------------------
@@ -149,7 +155,7 @@ async def _user_server(client: ContainerServiceClient, target: AksPlace, access:
     if not kubeconfigs:
         raise ReadFailure(call, "the answer has no kubeconfig.", "Run again.")
     document = parse_kubeconfig(bytes(kubeconfigs[0]))
-    return api_server(document, None, folder=Path(), options=ConnectionOptions.of(access.azure))
+    return api_server(document, None, folder=Path(), options=access.options)
 
 
 # -- by a run command ------------------------------------------------------------------------------
@@ -161,21 +167,19 @@ async def _read_by_run_command(
     from azure.mgmt.containerservice.models import RunCommandRequest  # noqa: PLC0415
 
     properties = cluster.properties
-    profile = properties.api_server_access_profile if properties is not None else None
-    if profile is not None and profile.disable_run_command:
+    if _disables_commands(cluster):
         raise ReadFailure(
             RUN_COMMAND,
             "run commands are disabled on this cluster.",
             "Enable them, or use `access: direct` from a runner inside the cluster's network.",
         )
     entra = properties is not None and properties.aad_profile is not None
-    options = ConnectionOptions.of(access.azure)
     request = RunCommandRequest(
         command=script(search),
         context=context(search.names),
         # Without this token, the command would run as an administrator on clusters with local
         # accounts, and fail on others.
-        cluster_token=await options.token(AKS_SCOPE) if entra else None,
+        cluster_token=await access.options.token(AKS_SCOPE) if entra else None,
     )
     result = await _run(client, target, request)
     return await asyncio.to_thread(read_result, result, target.key, search)

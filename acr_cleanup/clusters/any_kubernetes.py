@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer, Ask, connect
 from acr_cleanup.clusters.api_server.kubeconfig import (
-    ConnectionOptions,
     api_server,
     scope_of,
     server_of,
@@ -34,7 +33,7 @@ async def survey_kubernetes(target: KubeconfigPlace, survey: ClusterSurvey, acce
     """
     Ask the cluster which kinds it serves. Returns `survey` with the answer. Raises `ReadFailure`.
     """
-    return await survey_kinds(survey, _server(target, access), access.patience)
+    return await survey_kinds(survey, _server(target, access), access)
 
 
 async def _check_anonymous(ask: Ask, target: KubeconfigPlace) -> None:
@@ -72,5 +71,6 @@ def token_scopes(target: KubeconfigPlace) -> tuple[str, ...]:
 
 def _server(target: KubeconfigPlace, access: ClusterAccess) -> ApiServer:
     document = read_kubeconfig(target.kubeconfig)
-    options = ConnectionOptions.of(access.azure)
-    return api_server(document, target.context, folder=kubeconfig_files(target.kubeconfig)[0].parent, options=options)
+    return api_server(
+        document, target.context, folder=kubeconfig_files(target.kubeconfig)[0].parent, options=access.options
+    )

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from acr_cleanup.access.azure import Azure
     from acr_cleanup.access.read_failure import ReadFailure
     from acr_cleanup.access.resource_manager import ResourceManager
     from acr_cleanup.clusters.api_server.client import Patience
+    from acr_cleanup.clusters.api_server.kubeconfig import ConnectionOptions
     from acr_cleanup.clusters.images.names import Names
     from acr_cleanup.clusters.images.pod_specs import Kind
     from acr_cleanup.core.references import RegistryHost
@@ -39,13 +39,16 @@ class ClusterAccess:
     """
     The values with which every cluster of a run is reached.
 
+    options: the login, the trusted authorities and the proxies.
     manager: Azure Resource Manager, opened for this run.
     patience: how long to wait for API servers.
+    reviewed: a survey also asks for the right to list the kinds that this search reads.
     """
 
-    azure: Azure
+    options: ConnectionOptions
     manager: ResourceManager
     patience: Patience
+    reviewed: Search | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,8 @@ class ClusterSurvey:
     private: its API server is private.
     kinds: the kinds that it serves and that are read, each once, except those in `KINDS`.
     problem: the first reason for a missing answer.
+    unlisted: the kinds that the identity may not list, if that was asked.
+    runs_commands: run commands are enabled.
     """
 
     target: ClusterTarget
@@ -162,6 +167,8 @@ class ClusterSurvey:
     private: bool = False
     kinds: tuple[Kind, ...] | None = None
     problem: ReadFailure | None = None
+    unlisted: tuple[ReadFailure, ...] = ()
+    runs_commands: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,11 @@ from acr_cleanup.commands.rights.kubernetes import kubernetes
 from acr_cleanup.commands.rights.required import Mode, RequiredRights, required_rights
 from acr_cleanup.commands.rights.shell import shell
 from acr_cleanup.commands.rights.terraform import terraform
-from acr_cleanup.errors import AcrCleanupError
+from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem
 from acr_cleanup.quoting import quoted
 from acr_cleanup.runtimes.base import Runtime
 from acr_cleanup.settings import Settings
+from acr_cleanup.settings.grammar import GUID
 from acr_cleanup.stages.connect import open_azure
 
 FORMATS: Mapping[str, Callable[[RequiredRights], str]] = {
@@ -50,11 +51,19 @@ class PermissionsRequest:
     The options of the command.
 
     format: a key of `FORMATS`. identity: the object id of the identity; empty if it is not known.
+
+    Raises `ConfigurationError` if the identity is not an object id.
     """
 
     format: str = "shell"
     command: Command = Command.APPLY
     identity: str = ""
+
+    def __post_init__(self) -> None:
+        if self.identity and not GUID.fullmatch(self.identity):
+            seen = f"{self.identity!r} is not an object id."
+            remedy = "Give the GUID that this prints: az ad sp show --id CLIENT_ID --query id --output tsv"
+            raise ConfigurationError((Problem("--identity", seen, remedy),))
 
 
 async def permissions(

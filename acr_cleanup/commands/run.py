@@ -39,7 +39,7 @@ from acr_cleanup.stages.cache_rules import CacheRules
 from acr_cleanup.stages.connect import log_in, open_azure, open_registry
 from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
-from acr_cleanup.stages.plan import make_plan
+from acr_cleanup.stages.plan import make_plan, relaxed_gc
 from acr_cleanup.stages.publish import publish
 from acr_cleanup.stages.read import ConfiguredClusters, ServiceChoice, UsageSources, read_usage
 from acr_cleanup.stages.read_repository import never
@@ -98,7 +98,7 @@ async def run(
     """
     stop = Stop()
     # Signals are handled until the end: a second one must not interrupt the report.
-    with stop.on_signals():
+    with stop.on_signals(), relaxed_gc():
         title = f"{'Read and decide' if dry_run else 'Read, decide and delete'}: {settings.registry.login_server}"
         with runtime.group(title):
             connections = partial(connect, settings, runtime, environ)

@@ -10,10 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
-from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.selection import EVERYTHING, Patterns, patterns
+
+if TYPE_CHECKING:
+    # `--help` imports this module, and the inventory is slow to load.
+    from acr_cleanup.core.inventory import RepositoryInventory
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 
 from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.retention import KeepLastOf
 from acr_cleanup.core.selection import captured
-
-
-class KeepLastOf(StrEnum):
-    """What `keep_last` counts."""
-
-    IMAGES = "images"
-    """
-    Tags of one digest count once, and are kept together. So are the tags of an index and of its
-    children. Signatures and companions do not count.
-    """
-    TAGS = "tags"
-    """Each tag counts, except signatures by the name of their tag."""
 
 
 def may_count(inventory: RepositoryInventory, tag: Tag, of: KeepLastOf) -> bool:

@@ -63,6 +63,11 @@ class Packed:
         rest: RepositoryPlan = _unpacked(self.rest)
         return replace(rest, decisions=tuple(decisions), steps=tuple(steps), untagged=tuple(untagged))
 
+    def to_apply(self) -> RepositoryPlan:
+        """The plan with its steps, but without its decisions. Only one part is unpacked at a time."""
+        rest: RepositoryPlan = _unpacked(self.rest)
+        return replace(rest, steps=tuple(step for part in self.parts for step in _unpacked(part)[1]))
+
 
 class PackedPlans(RepositoryPlans):
     """The plans of many repositories, sorted by name. Every access unpacks a new copy."""
@@ -73,6 +78,9 @@ class PackedPlans(RepositoryPlans):
     @property
     def tallies(self) -> tuple[Tally, ...]:
         return tuple(plan.tally for plan in self._plans)
+
+    def to_apply(self, place: int) -> RepositoryPlan:
+        return self._plans[place].to_apply()
 
     def __len__(self) -> int:
         return len(self._plans)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 
@@ -179,6 +179,10 @@ class RepositoryPlans(Sequence[RepositoryPlan]):
     @abstractmethod
     def tallies(self) -> tuple[Tally, ...]: ...
 
+    @abstractmethod
+    def to_apply(self, place: int) -> RepositoryPlan:
+        """One plan with its steps, but without its decisions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Obstacles:
@@ -241,6 +245,16 @@ class Plan:
     def repository(self, name: str) -> RepositoryPlan:
         """The plan of the repository of this name; raises `KeyError`."""
         return self.repositories[self._places[name]]
+
+    def to_apply(self, name: str) -> RepositoryPlan:
+        """
+        The plan of the repository of this name without its decisions, of which there may be a
+        hundred times as many as steps.
+        """
+        place = self._places[name]
+        if isinstance(self.repositories, RepositoryPlans):
+            return self.repositories.to_apply(place)
+        return replace(self.repositories[place], decisions=(), untagged=())
 
     @cached_property
     def _places(self) -> Mapping[str, int]:

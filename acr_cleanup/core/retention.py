@@ -1,4 +1,8 @@
-"""What the user asked to keep and to delete: the values of the options, and their form in words."""
+"""
+What the user asked to keep and to delete: the values of the options, and their form in words.
+
+The command line imports this module for `--help`, so it imports nothing that is slow to load.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from acr_cleanup.core.keep_list import KeepEntry
-from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.references import DEFAULT_TAG
 from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE, Shard
@@ -22,6 +25,18 @@ class Scope(StrEnum):
     """Those named by any object of a cluster, even if it is scaled to zero or suspended."""
     ALL = "all"
     """Every repository of the registry."""
+
+
+class KeepLastOf(StrEnum):
+    """What `keep_last` counts."""
+
+    IMAGES = "images"
+    """
+    Tags of one digest count once, and are kept together. So are the tags of an index and of its
+    children. Signatures and companions do not count.
+    """
+    TAGS = "tags"
+    """Each tag counts, except signatures by the name of their tag."""
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

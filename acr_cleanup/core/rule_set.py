@@ -16,10 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from acr_cleanup.core.inventory import RepositoryInventory, Tag
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.selection import EVERYTHING, Patterns, patterns
+
+if TYPE_CHECKING:
+    # `--help` imports this module, and the inventory is slow to load.
+    from acr_cleanup.core.inventory import RepositoryInventory, Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,8 @@ class RepositoryRules:
     def _tags_above(self, digest: Digest) -> list[Tag]:
         """The tags on this manifest, on the indexes above it and on its subjects, without companions."""
         inventory = self._inventory
-        reached, pending, names = {digest}, [digest], list[Tag]()
+        names: list[Tag] = []
+        reached, pending = {digest}, [digest]
         while pending:
             current = pending.pop()
             manifest = inventory.manifests.get(current)

@@ -7,7 +7,7 @@ was planned, and less wherever something changed. A change is an outcome, not an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -59,6 +59,23 @@ def confirm(
         tuple(step for result in confirmed for step in result.steps),
         tuple(outcome for result in confirmed for outcome in result.outcomes),
     )
+
+
+def still_planned(
+    planned: Iterable[Step], fresh: RepositoryPlan, inventory: RepositoryInventory, digests: frozenset[Digest]
+) -> Iterator[tuple[Step, DeleteManifest | None]]:
+    """
+    Each planned step, with the deletion that a fresh plan contains for it.
+
+    None if anything about it has changed, and for an untag.
+
+    digests: every manifest that the plan deletes.
+    """
+    look = _SecondLook(fresh, inventory, lambda _: (), digests)
+    for step in planned:
+        confirmed = look.confirm(step)
+        now = confirmed.steps[0] if len(confirmed.steps) == 1 and not confirmed.outcomes else None
+        yield step, now if isinstance(now, DeleteManifest) else None
 
 
 @dataclass

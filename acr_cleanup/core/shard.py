@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 
 MOST = 1000
 """
@@ -52,4 +51,6 @@ def part_of(repository: str, of: int) -> int:
     >>> part_of("shop/web", 8)
     2
     """
+    from hashlib import sha256  # noqa: PLC0415  slow to load, and `--help` imports this module
+
     return int.from_bytes(sha256(repository.encode()).digest()) % of + 1

@@ -108,7 +108,7 @@ class ResourceManager:
         parts = [part for part in request.path.split("/") if part]
         low = [part.lower() for part in parts]
         provider = ["providers", *CLUSTERS.lower().split("/")]
-        if (body := await self._services.graph(request, claims)) is not None:
+        if (body := await self._services.of_tenant(request, claims)) is not None:
             return self._reply(body)
         if low[:1] != ["subscriptions"] or len(parts) < 2:
             raise ArmError(404, "NotFound", f"No HTTP resource was found that matches the request URI '{request.url}'.")
@@ -116,8 +116,8 @@ class ResourceManager:
         self._check_subscription(subscription)
         if low[2:] == provider:
             return self._list(request, claims, subscription, None)
-        if low[2:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
-            return self._reply({"value": self._permissions(claims, subscription)})
+        if low[-3:] == ["providers", "microsoft.authorization", "permissions"] and request.method == "GET":
+            return self._reply({"value": self._permissions(claims, "/".join(("", *parts[:-3])))})
         registries = ["providers", "microsoft.containerregistry", "registries"]
         body = describe_logs(self._world, request, claims) or self._services.answer(request, claims)
         if body is not None:
@@ -200,8 +200,8 @@ class ResourceManager:
             )
             raise ArmError(403, "AuthorizationFailed", message, headers={"x-ms-failure-cause": "gateway"})
 
-    def _permissions(self, claims: JSON, subscription: str) -> list[JSON]:
-        """Return what the roles of the caller grant on the whole subscription."""
+    def _permissions(self, claims: JSON, scope: str) -> list[JSON]:
+        """Return what the roles of the caller grant on a subscription or a resource."""
         return [
             {
                 "actions": list(role.actions),
@@ -209,7 +209,7 @@ class ResourceManager:
                 "dataActions": list(role.data_actions),
                 "notDataActions": list(role.not_data_actions),
             }
-            for role in self._world.access.roles_on(str(claims["appid"]), f"/subscriptions/{subscription}")
+            for role in self._world.access.roles_on(str(claims["appid"]), scope)
         ]
 
     def _list(self, request: web.Request, claims: JSON, subscription: str, group: str | None) -> web.StreamResponse:

@@ -22,14 +22,26 @@ class ServiceApi:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def graph(self, request: web.Request, claims: JSON) -> JSON | None:
-        """Answer a query of Resource Graph; None for another request."""
+    async def of_tenant(self, request: web.Request, claims: JSON) -> JSON | None:
+        """Answer a query of Resource Graph, or with the list of subscriptions; None for another request."""
+        if request.method == "GET" and request.path.lower().rstrip("/") == "/subscriptions":
+            return {"value": self._subscriptions(str(claims["appid"]))}
         if request.method != "POST" or request.path.lower() != "/providers/microsoft.resourcegraph/resources":
             return None
         body = json.loads(await request.text())
         if body.get("query") != state.GRAPH_QUERY:
             raise ArmError(400, "BadRequest", "The emulator does not know this query.")
         return self._world.services.graph(body, self._readable(claims))
+
+    def _subscriptions(self, identity: str) -> list[JSON]:
+        """Return the subscriptions on which, or below which, the caller has any role."""
+        world = self._world
+        resources = [world.registry.resource_id, *(cluster.resource_id for cluster in world.clusters.values())]
+        seen = {name.split("/")[2] for name in resources if any(world.access.roles_on(identity, name))}
+        return [
+            {"id": f"/subscriptions/{name}", "subscriptionId": name, "displayName": name, "state": "Enabled"}
+            for name in sorted(seen)
+        ]
 
     def answer(self, request: web.Request, claims: JSON) -> JSON | None:
         """Answer a GET of one resource or of a list; None for paths of other parts of the emulator."""

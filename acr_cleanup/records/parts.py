@@ -10,10 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.left_out import WhyLeftOut
-from acr_cleanup.core.newest import KeepLastOf
 from acr_cleanup.core.pulls import PullLog
 from acr_cleanup.core.references import DIGEST, TAG
-from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.shard import WHOLE
 from acr_cleanup.core.usage import Blocker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -22,13 +22,15 @@ from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
+from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.errors import RegistryError, RegistryForbidden, RegistryUnreachable
 from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import bodies, failures, wire
 from acr_cleanup.registry.edges import EdgeReader, with_listed
 from acr_cleanup.registry.pace import Category, Pace
-from acr_cleanup.registry.requests import PAGE, RegistryRequests, sdk_client
+from acr_cleanup.registry.recent import RecentReader
+from acr_cleanup.registry.requests import NEWEST_FIRST, PAGE, RegistryRequests, sdk_client
 from acr_cleanup.registry.tokens import DELETING, RegistryTokens
 from acr_cleanup.registry.transport import SharedTransport, Transport
 
@@ -38,8 +40,6 @@ DEFAULT_AUDIENCE = "https://containerregistry.azure.net"
 
 RECOUNTS = 3
 """How often a repository that counts more than it lists is counted again, if its counts change."""
-
-NEWEST_FIRST = urlencode({"n": PAGE, "orderby": "timedesc"})
 
 _HOST = re.compile(r"(?=.{1,255}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*(?::[0-9]{1,5})?")
 
@@ -223,6 +223,15 @@ class AcrRegistry:
         listed = await self._newest(inventory.name, "manifests", wire.read_manifests)
         return with_listed(inventory, (entry for digest, entry in listed.items() if digest not in inventory.manifests))
 
+    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+        """
+        Read the newest entries of a repository, and its counts.
+
+        `known`: manifests whose edges need not be read. Returns None if only complete lists tell.
+        """
+        reader = RecentReader(self.requests, self._edges, name, since, concurrency=self._concurrency)
+        return await reader.read(partial(self._read_repository, name), known)
+
     async def _tags_since(self, inventory: RepositoryInventory) -> RepositoryInventory:
         """Add tags that were pushed after the repository was listed."""
         listed = await self._newest(inventory.name, "tags", wire.read_tags)
@@ -231,7 +240,7 @@ class AcrRegistry:
 
     async def _newest(self, repository: str, what: str, read: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
         """The first page of a list of this repository, the newest entries first."""
-        path = f"/acr/v1/{self.requests.quote_repository(repository)}/_{what}?{NEWEST_FIRST}"
+        path = f"/acr/v1/{self.requests.quote_repository(repository)}/_{what}?{urlencode({'n': PAGE, **NEWEST_FIRST})}"
         call = f"listing the newest {what} of {repository}"
         reply = await self.requests.get(path, call)
         try:

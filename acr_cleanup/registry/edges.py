@@ -111,6 +111,10 @@ class EdgeReader:
         inventory = replace(inventory, tags=(*inventory.tags, *tags)) if tags else inventory
         return with_listed(inventory, manifests)
 
+    async def read_edges(self, repository: str, manifest: Manifest) -> Manifest | None:
+        """This manifest with its edges; None if it does not exist. Raises `RegistryError`."""
+        return manifest if manifest.has_no_edges else await self._with_body(repository, manifest, set())
+
     async def read_body(self, repository: str, digest: Digest) -> bodies.ManifestBody | None:
         """Read one manifest; None if it is missing, malformed, or does not match its digest."""
         path = self._requests.manifest_path(repository, digest=digest)

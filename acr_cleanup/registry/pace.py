@@ -1,5 +1,5 @@
 """
-Limit and repeat the requests to the registry: slots per category, one pause for all, every retry.
+Limit and repeat the requests to the registry: slots and pauses per category, and every retry.
 
 Requests are repeated only here (the SDK's own retries are off). Only the code that repeats a DELETE
 can know that the first one may have been carried out before its answer was lost.
@@ -107,7 +107,8 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._resume_at = float("-inf")
+        # A pause of the deletions must not delay the look that the next ones wait for.
+        self._resume_at = dict.fromkeys(Category, float("-inf"))
         # When each category that gets only 429 got the first one.
         self._throttled_since: dict[Category, float] = {}
 
@@ -140,9 +141,9 @@ class Pace:
                     # answers none.
                     if now + pause - min(first_pause, self._first_throttled(category, now)) > self._patience:
                         return reply
-                    # The rate limit is the registry's, not this request's: any request during the
-                    # pause would prolong it.
-                    self._resume_at = max(self._resume_at, now + pause)
+                    # The rate limit is the category's, not this request's: any such request during
+                    # the pause would prolong it.
+                    self._resume_at[category] = max(self._resume_at[category], now + pause)
                     pauses += 1
                     continue
                 self._throttled_since.pop(category, None)
@@ -160,25 +161,25 @@ class Pace:
         Send once, in the order of the calls, so that many deletions do not delay a list for long.
         """
         while True:
-            await self._until_resumed()
+            await self._until_resumed(category)
             if category is Category.TOKEN:
                 # A request that holds a slot waits for this token. To wait for another slot here
                 # would be a deadlock.
                 return await send()
             async with self._in_flight:
                 # A pause may have begun while this request waited for the slot.
-                if self._resume_at <= self._clock():
+                if self._resume_at[category] <= self._clock():
                     return await send()
 
     def _first_throttled(self, category: Category, now: float) -> float:
         since = self._throttled_since.setdefault(category, now)
-        if now - max(since, self._resume_at) > self._patience:
+        if now - max(since, self._resume_at[category]) > self._patience:
             # No request in this category for longer than `patience`: reset the 429 timer.
             since = self._throttled_since[category] = now
         return since
 
-    async def _until_resumed(self) -> None:
-        while (left := self._resume_at - self._clock()) > 0:
+    async def _until_resumed(self, category: Category) -> None:
+        while (left := self._resume_at[category] - self._clock()) > 0:
             await self._sleep(left)
 
     def _backoff(self, tries: int) -> float:

@@ -20,6 +20,7 @@ from acr_cleanup.access import roles
 from acr_cleanup.access.arm_fields import first
 from acr_cleanup.access.arm_requests import Requests, Resource, status_of
 from acr_cleanup.access.azure import Azure
+from acr_cleanup.access.find_registry import find_registry
 from acr_cleanup.access.read_failure import ReadFailure, unexpected
 from acr_cleanup.access.resource_manager import open_manager
 from acr_cleanup.concurrency import gather
@@ -32,7 +33,7 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.registry.pull_rows import PullRows
 from acr_cleanup.registry.query_logs import TABLE, QueryResult, open_logs
 
-_SETTINGS_VERSION, _WORKSPACE_VERSION, _REGISTRIES_VERSION = "2021-05-01-preview", "2022-10-01", "2023-07-01"
+_SETTINGS_VERSION, _WORKSPACE_VERSION = "2021-05-01-preview", "2022-10-01"
 _SECONDS = 12 * 60
 _AHEAD = timedelta(days=366)
 """Rows dated in the future count too: a clock may be wrong."""
@@ -156,15 +157,10 @@ class _Reading:
     # -- the registry and its setting --------------------------------------------------------------
 
     async def _registry(self, client: Callable[..., Requests]) -> Resource:
-        """Find the registry by its login server: its name may differ from the first part of its host."""
         search, host = self.search, self.search.host.login_server
-        subscriptions = (search.subscription,) if search.subscription else search.subscriptions
-        group = f"/resourceGroups/{search.group}" if search.subscription and search.group else ""
-        for subscription in dict.fromkeys(each.lower() for each in subscriptions):
-            path = f"/subscriptions/{subscription}{group}/providers/{roles.REGISTRIES}"
-            for resource in await client(subscription).list(path, _REGISTRIES_VERSION):
-                if str(first(resource.body, "properties.loginServer")).lower() == host.lower():
-                    return resource
+        registry = await find_registry(client, host, search.subscription, search.group, search.subscriptions)
+        if registry is not None:
+            return registry
         seen = f"Azure shows no registry {quoted(host, 80)} there, so its log cannot be found."
         remedy = (
             "Set subscription_id and resource_group of `container_registry`, and grant the identity the role "

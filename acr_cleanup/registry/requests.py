@@ -16,6 +16,7 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
@@ -41,6 +42,9 @@ Entries per page; the registry silently reduces larger values.
 
 https://github.com/Azure/acr/issues/749
 """
+
+NEWEST_FIRST = MappingProxyType({"orderby": "timedesc"})
+"""The order of a list, as part of its query."""
 
 LARGEST_MANIFEST = 4 * 1024 * 1024
 """
@@ -239,6 +243,12 @@ class RegistryRequests:
         """
         return await self._read_pages(path, read, call, right, absent) or {}
 
+    async def read_newest(
+        self, path: str, read: Callable[[bytes], dict[str, T]], call: str, is_last: Callable[[dict[str, T]], bool]
+    ) -> dict[str, T]:
+        """Read the pages of one list, the newest entries first, up to the page for which `is_last` is true."""
+        return await self._read_pages(path, read, call, roles.READ, order=NEWEST_FIRST, is_last=is_last) or {}
+
     async def _read_pages(
         self,
         path: str,
@@ -246,10 +256,13 @@ class RegistryRequests:
         call: str,
         right: Right,
         absent: Container[int] = (),
+        *,
+        order: Mapping[str, str] = MappingProxyType({}),
+        is_last: Callable[[dict[str, T]], bool] = lambda _: False,
     ) -> dict[str, T] | None:
         entries: dict[str, T] = {}
         followed: set[str] = set()
-        query = urlencode({"n": PAGE})
+        query = urlencode({"n": PAGE, **order})
         while query:
             followed.add(query)
             reply = await self.send(Category.READ, "GET", f"{path}?{query}", call)
@@ -263,10 +276,12 @@ class RegistryRequests:
             query = _next_query(reply.headers, self._base, path)
             if query in followed or (page and len(entries) == count):
                 raise wire.MalformedAnswer("its pages repeat")
+            if is_last(page):
+                break
             if not query and len(page) >= PAGE:
                 # A full page without a link: the list ends exactly here, or a proxy dropped the
                 # Link header. Request one more page to find out.
-                query = urlencode({"last": next(reversed(page)), "n": PAGE})
+                query = urlencode({"last": next(reversed(page)), "n": PAGE, **order})
         return entries
 
     async def send(

@@ -9,14 +9,16 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from acr_cleanup.access.clouds import CLOUDS
-from acr_cleanup.clusters.target import Waiver
 from acr_cleanup.core.references import normalise_host
 from acr_cleanup.core.selection import EVERYTHING, PatternRefused, compiled
 from acr_cleanup.core.shard import MOST, Shard
+
+if TYPE_CHECKING:
+    from acr_cleanup.clusters.target import Waiver
 
 
 class InvalidOption(ValueError):
@@ -176,6 +178,8 @@ def parse_waiver(text: str) -> Waiver:
     # invalid, so that a waiver names every kind that it gives up.
     if not (cluster and colon and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(?:/[A-Za-z0-9.-]+)?", kind)):
         raise InvalidOption(f"{shown(text)} is not a cluster and a kind.", WAIVER_FORM)
+    from acr_cleanup.clusters.target import Waiver  # noqa: PLC0415  slow to load, and `--help` imports this module
+
     return Waiver(cluster, kind.lower())
 
 

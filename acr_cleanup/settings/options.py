@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from acr_cleanup.access.clouds import FEDERATION_AUDIENCE, Cloud
 from acr_cleanup.access.federation import TOOL_TIMEOUT, AuthType, LoginChoice
-from acr_cleanup.clusters.target import ClusterTarget, Waiver
-from acr_cleanup.core.newest import KeepLastOf
-from acr_cleanup.core.references import RegistryHost
-from acr_cleanup.core.retention import RetentionPolicy, Scope
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy, Scope
 from acr_cleanup.core.shard import WHOLE, Shard
 from acr_cleanup.services.table import ServiceGroup
 from acr_cleanup.settings import grammar, kinds
 from acr_cleanup.settings.option import Group, Option, Purpose, Way, option
 
 if TYPE_CHECKING:
+    from acr_cleanup.clusters.target import ClusterTarget, Waiver
     from acr_cleanup.core.keep_list import KeepEntry
     from acr_cleanup.core.limits import Limits
+    from acr_cleanup.core.references import RegistryHost
     from acr_cleanup.core.rule_set import PolicyRule
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -70,6 +69,10 @@ class Settings:
     )("Show what would be deleted, and delete nothing. Set it to false to delete.")
     collect: Path | None = option(kinds.PATH, ways=Way.PIPELINE)(
         "Only read the clusters, and write a usage snapshot to this file. Nothing is planned or deleted."
+    )
+    check: bool = option(kinds.BOOLEAN, "false", ways=Way.PIPELINE)(
+        "Only check the login, every right and every part that a run needs, and show what mends the missing ones. Nothing is "
+        "planned or deleted."
     )
     client_id: str = option(kinds.CLIENT_ID, value="", ways=Way.ACTION)(
         "The application (client) id for the login to Azure. If it is empty, AZURE_CLIENT_ID is used."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from acr_cleanup.clusters.target import Waiver
-from acr_cleanup.core.pulls import PULL_LOG
-from acr_cleanup.core.usage import SERVICES
+from typing import TYPE_CHECKING
+
 from acr_cleanup.settings.grammar import InvalidOption, parse_waiver, shown
+
+if TYPE_CHECKING:
+    from acr_cleanup.clusters.target import Waiver
 
 
 def as_puller(text: str) -> str:
@@ -18,4 +20,9 @@ def as_puller(text: str) -> str:
 
 def as_waiver(text: str) -> Waiver:
     """Parse `CLUSTER: KIND`, or `pull-log` alone: it belongs to no cluster. Raises `InvalidOption`."""
+    # Slow to load, and `--help` imports this module.
+    from acr_cleanup.clusters.target import Waiver  # noqa: PLC0415
+    from acr_cleanup.core.pulls import PULL_LOG  # noqa: PLC0415
+    from acr_cleanup.core.usage import SERVICES  # noqa: PLC0415
+
     return Waiver(SERVICES, PULL_LOG) if text.strip().lower() == PULL_LOG else parse_waiver(text)

@@ -96,7 +96,7 @@ async def apply(
     )
 
     async def run_repository(name: str) -> RepositoryApply:
-        repository = RepositoryApply(context, plan.repository(name))
+        repository = RepositoryApply(context, plan.to_apply(name))
         await repository.run()
         return repository
 

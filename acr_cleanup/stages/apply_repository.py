@@ -12,30 +12,32 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
+from math import inf
 
-from acr_cleanup.concurrency import gather, unless_stopped
-from acr_cleanup.core.explanation import ManifestReasons
-from acr_cleanup.core.inventory import Lock, RepositoryInventory
+from acr_cleanup.concurrency import unless_stopped
+from acr_cleanup.core.inventory import Lock
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import RepositoryPlan
-from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest
-from acr_cleanup.core.second_look import confirm
+from acr_cleanup.core.second_look import Confirmed
 from acr_cleanup.core.steps import DeleteManifest, Step, waves
-from acr_cleanup.core.usage import Blocker, UsageIndex
+from acr_cleanup.core.usage import Blocker
 from acr_cleanup.errors import AcrCleanupError
 from acr_cleanup.records.journal import JournalError
 from acr_cleanup.stages.attempt import ApplyContext, Attempt
 from acr_cleanup.stages.fresh_usage import UsageBlockedError
-from acr_cleanup.stages.read_repository import decide_repository, read_repository
+from acr_cleanup.stages.looks import Looks
 
 LOOK_EVERY = 500
-"""Steps of one repository that may follow one check of it."""
+"""Steps of one repository that may follow one look at it."""
 
 LOOK_STAYS_FRESH = 20.0
 """
-Seconds after which a check is too old for a deletion to start. A throttled batch can take minutes.
+Seconds after which a look is too old for a deletion to start. A throttled batch can take minutes.
+
+They count from its first request. If a look itself takes more than half as long, its steps get half
+as long after it: otherwise no deletion could start in a very large repository.
 """
 
 GRACE_AFTER_STOP = 2.0
@@ -50,9 +52,6 @@ LOCK_GRACE_AFTER_STOP = 3.0
 Seconds that restoring locks may take after the run was stopped. In other runs there is no limit.
 """
 
-SUSPECTS_AT_ONCE = 8
-"""Manifests without their planned tags that are requested at once, to see whether they still exist."""
-
 log = logging.getLogger("acr_cleanup.stages.apply")
 
 
@@ -66,7 +65,9 @@ class RepositoryApply:
     warnings: list[str] = field(default_factory=list)
     """Locks that were removed and could not be restored."""
     blockers: tuple[Blocker, ...] = ()
-    checked_at: float = 0.0
+    looked_at: float = 0.0
+    """When the last look began, and so how old it is: what it saw first may have changed since."""
+    look_took: float = 0.0
     deleted: set[Digest] = field(default_factory=set)
     """The manifests that this run has deleted here."""
     oldest_deleted: datetime | None = None
@@ -74,71 +75,56 @@ class RepositoryApply:
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
-    @cached_property
-    def planned_digests(self) -> frozenset[Digest]:
-        """The manifests that the plan deletes here."""
-        return frozenset(step.digest for step in self.planned.steps if isinstance(step, DeleteManifest))
-
     async def run(self) -> None:
         """Run all steps. Failures become outcomes or blockers."""
-        steps = self.planned.steps
+        remaining: Sequence[Step] = self.planned.steps
         if self.planned.error:
             # Only with a reviewed plan: the repository could not be listed, so the limits were not
             # checked for it.
-            self._close(steps, OutcomeKind.FAILED, f"its repository could not be read: {self.planned.error}")
+            detail = f"its repository could not be read: {self.planned.error}"
+            self._close(remaining, OutcomeKind.FAILED, detail)
             return
-        for start in range(0, len(steps), LOOK_EVERY):
-            pending: Sequence[Step] = steps[start : start + LOOK_EVERY]
-            while pending:
-                pending = await self._batch(pending)
+        while remaining:
+            # First those for which no full look is necessary.
+            covered = list(filter(self.looks.covers, remaining))
+            waiting = [step for step in remaining if not self.looks.covers(step)] if covered else remaining
+            if covered:
+                late, rest = await self._batch(covered[:LOOK_EVERY], (*covered[LOOK_EVERY:], *waiting))
+            else:
+                late, rest = await self._batch(waiting[:LOOK_EVERY], waiting[LOOK_EVERY:])
+            remaining = (*late, *rest)
 
-    async def _batch(self, steps: Sequence[Step]) -> Sequence[Step]:
+    async def _batch(self, steps: Sequence[Step], rest: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
         """
-        Check the repository once and run the confirmed steps.
+        Look at the repository once, and run the confirmed steps.
 
-        Returns the steps for which this check became too old.
+        Returns the steps for which this look became too old, and `rest` as the look shows it.
         """
         if self._stopped:
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, self._why_stopped())
-            return ()
+            return (), rest
         context = self.context
         steps = self._without_waiting(steps)
         if not steps:
-            return ()
+            return (), rest
         try:
-            usage = await unless_stopped(context.usage.get(), context.stop)
-            inventory = await unless_stopped(self._check(usage, steps), context.stop)
-            evidence = Evidence(inventory, usage, context.plan.policy, context.plan.created_at)
-            decided = await unless_stopped(decide_repository(evidence, context.untagged_expire), context.stop)
-            reasons = ManifestReasons(decided.evidence, decided.plan)
-            confirmed = confirm(
-                steps,
-                decided.plan,
-                inventory,
-                lambda digest: reasons.decision_on(digest).reasons,
-                earlier=self.planned_digests,
-            )
+            confirmed, rest = await unless_stopped(self._look(steps, rest), context.stop)
             order = tuple(waves(confirmed.steps))
-            context.on_inventory(inventory, usage)
         except UsageBlockedError as blocked:
             self.blockers = blocked.blockers
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "a cluster can no longer be read completely")
-            return ()
+            return (), rest
         except asyncio.CancelledError:
             if not context.stop.is_set():
                 raise
             self._close(steps, OutcomeKind.NOT_ATTEMPTED, "the run was stopped")
-            return ()
-        except AcrCleanupError as error:
-            # For example the login has expired. The outcomes of the other repositories must not be
-            # lost.
-            self._close(steps, OutcomeKind.FAILED, f"could not be checked again: {error}")
-            return ()
-        except Exception as error:  # as above
+            return (), rest
+        except Exception as error:  # the outcomes of the other repositories must not be lost
             log.debug("checking %s again", self.planned.repository, exc_info=True)
-            detail = f"could not be checked again: unexpected error: {type(error).__name__}: {error}"
-            self._close(steps, OutcomeKind.FAILED, detail)
-            return ()
+            known = isinstance(error, AcrCleanupError)
+            text = str(error) if known else f"unexpected error: {type(error).__name__}: {error}"
+            self._close(steps, OutcomeKind.FAILED, f"could not be checked again: {text}")
+            return (), rest
 
         self._note(confirmed.outcomes)
         self.not_deleted |= {
@@ -146,13 +132,25 @@ class RepositoryApply:
             for outcome in confirmed.outcomes
             if outcome.tag is None and outcome.kind is not OutcomeKind.GONE
         }
-        self.checked_at = asyncio.get_running_loop().time()
         late: list[Step] = []
         for wave in order:
             async with asyncio.TaskGroup() as group:
                 for step in wave:
                     group.create_task(self._step(step, late))
-        return late
+        return late, rest
+
+    async def _look(self, steps: Sequence[Step], rest: Sequence[Step]) -> tuple[Confirmed, Sequence[Step]]:
+        """Which of `steps` may be carried out now, and `rest` as the look shows it."""
+        usage = await self.context.usage.get()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        confirmed = Confirmed(tuple(steps), ())
+        if not (all(map(self.looks.covers, steps)) and await self.looks.still_stands(usage)):
+            confirmed, rest = await self.looks.look(
+                usage, steps, rest, deleted=self.deleted, not_deleted=self.not_deleted
+            )
+        self.looked_at, self.look_took = began, loop.time() - began
+        return confirmed, rest
 
     def _without_waiting(self, steps: Sequence[Step]) -> Sequence[Step]:
         """The steps without those that must come after a deletion that failed. They are closed."""
@@ -163,45 +161,6 @@ class RepositoryApply:
             else:
                 remaining.append(step)
         return remaining
-
-    async def _check(self, usage: UsageIndex, steps: Sequence[Step]) -> RepositoryInventory:
-        plan = self.context.plan
-        orphans = {step.digest for step in steps if not step.tags and self.deleted.intersection(step.after)}
-        inventory = await read_repository(
-            self.context.registry,
-            self.planned.repository,
-            usage,
-            plan.policy,
-            plan.created_at,
-            backup=self.context.backup,
-            retained=frozenset(self.not_deleted),
-            orphans=frozenset(orphans),
-        )
-        return await self._without_gone(inventory, steps)
-
-    async def _without_gone(self, inventory: RepositoryInventory, steps: Sequence[Step]) -> RepositoryInventory:
-        """
-        The inventory without planned manifests that another client deleted while it was listed.
-
-        The tags of such a manifest are gone already, but the list of manifests may be older.
-        """
-        gone: set[Digest] = set()
-
-        async def look_for(digest: Digest) -> None:
-            if not await self.context.registry.resolves(self.planned.repository, digest):
-                gone.add(digest)
-
-        suspects = [
-            step.digest
-            for step in steps
-            if isinstance(step, DeleteManifest)
-            and step.digest in inventory.manifests
-            and step.digest not in inventory.tags_of
-            and step.tags
-            and inventory.names.isdisjoint(tag.name for tag in step.tags)
-        ]
-        await gather([partial(look_for, digest) for digest in suspects], limit=SUSPECTS_AT_ONCE)
-        return inventory.without(gone)
 
     async def _step(self, step: Step, late: list[Step]) -> None:
         async with self.context.ahead:
@@ -225,7 +184,8 @@ class RepositoryApply:
         Is the last check fresh enough? If not, it is too old for the following steps as well, so
         their order is kept.
         """
-        return self._stopped or asyncio.get_running_loop().time() - self.checked_at <= LOOK_STAYS_FRESH
+        age = asyncio.get_running_loop().time() - self.looked_at
+        return self._stopped or age <= max(LOOK_STAYS_FRESH, self.look_took + LOOK_STAYS_FRESH / 2)
 
     def _obstacle(self, step: Step) -> str:
         """Why this step must not run now; empty if it may."""
@@ -305,7 +265,7 @@ class RepositoryApply:
         if kind is OutcomeKind.LOCKED and may_refer:
             # It is kept now, and the registry would delete it together with its subject. Its subject
             # was not read, so nothing more is deleted here before the next check reads it.
-            self.checked_at = -LOOK_STAYS_FRESH
+            self.looked_at = -inf
         # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
         # pushed after its subject.
         after_subject = oldest is not None and (created is None or oldest <= created)
@@ -359,9 +319,18 @@ class RepositoryApply:
         subject = f"the tag {lock.tag}" if lock.tag is not None else "the manifest"
         return f"{subject} IS NO LONGER LOCKED: {lost}"
 
+    @cached_property
+    def looks(self) -> Looks:
+        planned = frozenset(step.digest for step in self.planned.steps if isinstance(step, DeleteManifest))
+        return Looks(self.context, self.planned.repository, planned)
+
     def _close(self, steps: Sequence[Step], kind: OutcomeKind, detail: str) -> None:
         """Record one kind of outcome for every tag and manifest of these steps."""
         for step in steps:
+            if kind in (OutcomeKind.DELETED, OutcomeKind.GONE):
+                self.looks.deleted(step)
+            else:
+                self.looks.start_anew()
             outcomes = [Outcome(self.planned.repository, step.digest, tag.name, kind, detail) for tag in step.tags]
             if isinstance(step, DeleteManifest):
                 size = step.manifest.size

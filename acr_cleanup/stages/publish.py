@@ -16,7 +16,6 @@ from acr_cleanup.reports.rows import MISSING_MEANS
 from acr_cleanup.reports.tone import Tone
 from acr_cleanup.reports.view import View
 from acr_cleanup.runtimes.base import Level, Runtime
-from acr_cleanup.stages.plan import relaxed_gc
 
 MISSING_ANNOTATED = 10
 """Missing images named in the annotation. The summary names more."""
@@ -55,7 +54,7 @@ def publish(
             log.debug("reporting", exc_info=True)
             faults.append(f"{lost}: {error if isinstance(error, OSError) else f'{type(error).__name__}: {error}'}.")
 
-    with place("The report files could not be written"), relaxed_gc():
+    with place("The report files could not be written"):
         context = files.write(result, report_dir, context, reviewed)
         if plan_file is not None:
             files.write_plan(result, plan_file)

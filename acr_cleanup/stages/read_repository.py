@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.plan import RepositoryPlan
@@ -16,6 +19,11 @@ from acr_cleanup.core.retention import RetentionPolicy
 from acr_cleanup.core.subjects import open_questions
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.stages.registry_port import Registry
+
+T = TypeVar("T")
+
+MANY_TAGS = 5_000
+"""Tags of a repository whose decision takes longer than the loop may stand still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,23 @@ async def read_repository(
     edges: False: read no manifest if nothing can be deleted anyway.
     """
     inventory = await registry.list_repository(name)
-    inventory = prepare(inventory, usage, policy, now, backup=backup, retained=retained, orphans=orphans)
-    if not edges and nothing_to_delete(inventory, usage, policy, now):
+    marks = partial(prepare, backup=backup, retained=retained, orphans=orphans)
+    inventory = await off_loop(inventory, partial(marks, inventory, usage, policy, now))
+    if not edges and await off_loop(inventory, partial(nothing_to_delete, inventory, usage, policy, now)):
         return inventory
     inventory = await registry.read_edges(inventory)
-    while questions := open_questions(Evidence(inventory, usage, policy, now)):
+    while questions := await off_loop(inventory, partial(open_questions, Evidence(inventory, usage, policy, now))):
         inventory = await registry.read_subjects(inventory, questions)
     return inventory
+
+
+async def off_loop(inventory: RepositoryInventory, work: Callable[[], T]) -> T:
+    """
+    Do this work, which must be pure, in a thread if the repository is large.
+
+    It takes seconds then, and no answer and no signal would be handled meanwhile.
+    """
+    return await asyncio.to_thread(work) if len(inventory.tags) > MANY_TAGS else work()
 
 
 async def never() -> bool:
@@ -70,8 +88,9 @@ async def decide_repository(evidence: Evidence, untagged_expire: Callable[[], Aw
         plan removes the last tag of a kept manifest.
     """
     inventory = evidence.inventory
-    plan = plan_repository(inventory, evidence.usage, evidence.policy, evidence.now)
+    decide = partial(plan_repository, usage=evidence.usage, policy=evidence.policy, now=evidence.now)
+    plan = await off_loop(inventory, partial(decide, inventory))
     if leaves_untagged(inventory, plan) and await untagged_expire():
         evidence = replace(evidence, inventory=replace(inventory, untagged_expire=True))
-        plan = plan_repository(evidence.inventory, evidence.usage, evidence.policy, evidence.now)
+        plan = await off_loop(inventory, partial(decide, evidence.inventory))
     return DecidedRepository(evidence, plan)

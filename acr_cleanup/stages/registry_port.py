@@ -5,7 +5,7 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.space import Content
+from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
 
 
@@ -54,6 +55,14 @@ class Registry(Protocol):
         """
         Add the children and subjects of the manifests. Those of an unreadable manifest remain
         unknown.
+        """
+        ...
+
+    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+        """
+        Read the newest entries of a repository, and its counts.
+
+        known: manifests whose edges need not be read. Returns None if only complete lists tell.
         """
         ...
 

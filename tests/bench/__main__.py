@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import clusters, image, ledger, mentions, pulls, registry, services, size, starting
+from tests.bench import clusters, image, ledger, mentions, one_repository, pulls, registry, services, size, starting
 from tests.bench.rows import as_json, as_markdown
 
 SECTIONS = {
@@ -20,6 +20,7 @@ SECTIONS = {
     "Pull logs": pulls.million_pulls,
     "Requests": registry.requests,
     "Distance": registry.distance,
+    "One repository": one_repository.one_repository,
     "Rate": registry.rate,
     "Size": size.size,
     "Ledger": ledger.ledger,

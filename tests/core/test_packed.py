@@ -117,6 +117,16 @@ def test_totals_do_not_unpack_a_plan() -> None:
         assert packed_plan.tallies
 
 
+@pytest.mark.parametrize("pack", [True, False], ids=["packed", "plain"])
+def test_plan_to_apply_has_steps_without_decisions(pack: bool) -> None:
+    """A repository may have a hundred times as many tags as steps."""
+    original = samples.planned().plan
+    given = replace(original, repositories=PackedPlans(map(Packed.of, original.repositories))) if pack else original
+    for repository_plan in original.repositories:
+        expected = replace(repository_plan, decisions=(), untagged=())
+        assert given.to_apply(repository_plan.repository) == expected
+
+
 def test_plan_finds_a_repository_by_name() -> None:
     original = samples.planned().plan
 

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from acr_cleanup.clusters.api_server.client import HttpAnswer
-from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP
-from acr_cleanup.clusters.api_server.scan import SECRET, scan
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, SECRET
+from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.images.mention_index import MentionIndex
 from acr_cleanup.clusters.images.names import Names, keys_of
 from acr_cleanup.clusters.images.pod_specs import KINDS, POD, Findings, Kind

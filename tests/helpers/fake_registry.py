@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.steps import Step
 from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.records.journal import JournalError
@@ -41,6 +43,8 @@ class FakeRegistry:
     denies_deletions: bool = False
     """The registry answers a deletion with `gone`, although it deleted nothing."""
     documents: dict[Digest, FakeDocument] = field(default_factory=dict)
+    clock: datetime | None = None
+    """The time of the registry. Without it, every look is a full one."""
 
     @property
     def changes(self) -> list[str]:
@@ -57,6 +61,15 @@ class FakeRegistry:
         self.calls.append(f"list {name}")
         await _run(self.before_read, f"list {name}")
         return self.inventory
+
+    def now(self) -> datetime | None:
+        return self.clock
+
+    async def read_changes(self, name: str, since: datetime, known: Container[Digest]) -> RecentChanges | None:
+        assert name == self.inventory.name
+        self.calls.append(f"list changes of {name}")
+        await _run(self.before_read, f"changes {name}")
+        return recent_changes(self.inventory, since, known)
 
     async def read_edges(self, inventory: RepositoryInventory) -> RepositoryInventory:
         await _run(self.before_read, f"edges {inventory.name}")
@@ -121,6 +134,22 @@ class FakeRegistry:
         manifests = {key: manifest for key, manifest in self.inventory.manifests.items() if key != digest}
         self.inventory = RepositoryInventory(self.inventory.name, tags, manifests)
         return OutcomeKind.GONE if is_gone else OutcomeKind.DELETED
+
+
+def recent_changes(inventory: RepositoryInventory, since: datetime, known: Container[Digest] = ()) -> RecentChanges:
+    """What a registry with this content answers to a question for changes."""
+    del known
+    return RecentChanges(
+        tuple(tag for tag in inventory.tags if tag.updated_at is not None and tag.updated_at >= since),
+        tuple(
+            manifest
+            for manifest in inventory.manifests.values()
+            if manifest.updated_at is not None and manifest.updated_at >= since
+        ),
+        len(inventory.tags),
+        len(inventory.manifests),
+        locked=inventory.locked,
+    )
 
 
 async def _run(hook: Hook | None, call: str) -> None:

@@ -21,7 +21,7 @@ from tests.helpers.config_files import FIRST_USERS_FILE, SUBSCRIPTION, ConfigFil
 
 ID = "22222222-2222-2222-2222-222222222222"
 VALUES = {
-    "dry-run": "false", "collect": "usage.json",
+    "dry-run": "false", "collect": "usage.json", "check": "true",
     "client-id": ID, "tenant-id": ID, "auth-type": "oidc", "audience": "api://other", "login-timeout": "5", "registry": "fabrikam",
     "clusters": resource_id("rg", "second"), "subscriptions": ID, "require-all-clusters": "true", "helm-history": "3",
     "services": "batch,app-service", "require-all-services": "true", "container-app-revisions": "active",
@@ -131,7 +131,9 @@ def test_keys_of_file_have_no_default_in_pipeline() -> None:
     for option in OPTIONS:
         assert not (option.in_file and option.action_default)
     declared = {option.name: option.action_default for option in OPTIONS if option.action_default}
-    assert declared == {"dry-run": "true", "auth-type": "oidc", "summary": "true", "artifact": "acr-cleanup"}
+    assert declared == {
+        "dry-run": "true", "check": "false", "auth-type": "oidc", "summary": "true", "artifact": "acr-cleanup",
+    }  # fmt: skip
 
 
 def test_unknown_input_gets_the_nearest_name() -> None:

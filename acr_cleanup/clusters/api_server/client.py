@@ -7,7 +7,7 @@ import itertools
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,8 @@ from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from acr_cleanup.clusters.api_server.transport import Transport
 
 # Statuses that may pass. 500 is among them, because a failed conversion or authorisation webhook
 # causes it.
@@ -63,6 +65,8 @@ class ApiServer:
     """
     How to connect to one API server.
 
+    context: the first TLS context to use.
+    fallbacks: load the contexts for a certificate that `context` does not trust, in this order.
     authorization: returns the `Authorization` header of the next request, or None to send none (the
         client certificate is the login then). It is called before each request, so that no token
         expires in the middle of a scan.
@@ -77,6 +81,7 @@ class ApiServer:
     authorization: Callable[[], Awaitable[str | None]]
     tls_server_name: str | None = None
     proxy: str | None = None
+    fallbacks: tuple[Callable[[], ssl.SSLContext], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     has_login: bool = True
     has_authority: bool = False
@@ -130,64 +135,37 @@ class Ask(Protocol):
 @asynccontextmanager
 async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
     """Open the connections to this API server; they are closed with the context."""
-    # Imported late: both are slow to load, and a run that stops at its configuration needs neither.
-    import aiohttp  # noqa: PLC0415
-    from kubernetes.aio.client import ApiClient, Configuration  # noqa: PLC0415
-    from multidict import CIMultiDict  # noqa: PLC0415
+    async with AsyncExitStack() as opened:
+        yield _Requests(server, patience, opened).ask
 
-    connector = aiohttp.TCPConnector(ssl=server.context)
-    configuration = Configuration(
-        host=server.url,
-        client_session_kwargs={
-            "connector": connector,
-            # The client itself would keep only one header of each name.
-            "headers": CIMultiDict(server.headers),
-            "cookie_jar": aiohttp.DummyCookieJar(),
-            # The client sets it to True, and then aiohttp reads ~/.netrc and refuses requests that
-            # carry a token.
-            "trust_env": False,
-            "middlewares": (_refuse_redirects(server.url),),
-        },
-        tls_server_name=server.tls_server_name,
-        proxy=server.proxy,
-    )
-    timeout = aiohttp.ClientTimeout(
-        total=patience.request, connect=2 * patience.connect, sock_connect=patience.connect, sock_read=patience.read
-    )
-    failures = (aiohttp.ClientError, OSError, ValueError)  # a timeout is an OSError
-    crowd = Crowd()
 
-    async def send(
-        method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
-    ) -> tuple[HttpAnswer, str]:
-        headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
-        if authorization is not None:
-            headers["Authorization"] = authorization
-        # Not preloaded into models: they take eight times as long, and one malformed object would
-        # make its whole page unreadable.
-        response = await client.call_api(
-            method,
-            server.url + path,
-            header_params=headers,
-            body=body,
-            _request_timeout=timeout,
-            _preload_content=False,
-        )
-        content = await response.read()
-        return HttpAnswer(response.status, content, response.reason or ""), response.getheader("Retry-After", "")
+class _Requests:
+    """The requests to one API server, with the TLS context that trusts its certificate."""
+
+    def __init__(self, server: ApiServer, patience: Patience, opened: AsyncExitStack) -> None:
+        self._server = server
+        self._patience = patience
+        self._opened = opened
+        self._crowd = Crowd()
+        self._fallbacks = iter(server.fallbacks)
+        self._transport = self._open(server.context)
 
     async def ask(
-        method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
     ) -> HttpAnswer:
+        """Send one request, with retries. See `Ask`."""
+        import aiohttp  # noqa: PLC0415
+
+        patience = self._patience
         pause, timeouts, refused, busy = patience.pause, 0, False, 0
         for attempt in itertools.count(1):
             last = attempt - busy >= patience.attempts
-            authorization = await server.authorization()
+            authorization = await self._server.authorization()
             try:
-                async with crowd.place():
-                    answer, retry_after = await send(method, path, body, accept, authorization)
-                    crowd.note(busy=answer.status == _BUSY)
-            except failures as error:
+                async with self._crowd.place():
+                    answer, retry_after = await self._send(method, path, body, accept, authorization)
+                    self._crowd.note(busy=answer.status == _BUSY)
+            except (aiohttp.ClientError, OSError, ValueError) as error:  # a timeout is an OSError
                 timeouts += isinstance(error, TimeoutError)
                 # A wrong certificate or a wrong address stays wrong.
                 if (
@@ -195,7 +173,7 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
                     or timeouts >= patience.timeouts
                     or isinstance(error, aiohttp.ClientConnectorCertificateError | ValueError)
                 ):
-                    raise _unreachable(error, server) from error
+                    raise _unreachable(error, self._server) from error
                 retry_after = ""
             else:
                 # A token may expire between two pages, or its issuer may fail for a moment: try
@@ -213,11 +191,52 @@ async def connect(server: ApiServer, patience: Patience) -> AsyncIterator[Ask]:
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
-    try:
-        async with ApiClient(configuration) as client:
-            yield ask
-    finally:
-        await connector.close()
+    def _open(self, context: ssl.SSLContext) -> Transport:
+        # Imported late: slow to load, and a run that stops at its configuration does not need it.
+        from acr_cleanup.clusters.api_server.transport import Transport  # noqa: PLC0415
+
+        server = self._server
+        transport = Transport(
+            context,
+            headers=server.headers,
+            middleware=_refuse_redirects(server.url),
+            tls_server_name=server.tls_server_name,
+            proxy=server.proxy,
+        )
+        self._opened.push_async_callback(transport.close)
+        return transport
+
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
+    ) -> tuple[HttpAnswer, str]:
+        """Send it once for each TLS context. Returns the response and its `Retry-After`."""
+        import aiohttp  # noqa: PLC0415
+
+        headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        patience = self._patience
+        timeout = aiohttp.ClientTimeout(
+            total=patience.request, connect=2 * patience.connect, sock_connect=patience.connect, sock_read=patience.read
+        )
+        while True:
+            transport = self._transport
+            try:
+                # Not decoded into models: they take eight times as long, and one malformed object
+                # would make its whole page unreadable.
+                response = await transport.request(
+                    method, self._server.url + path, headers=headers, body=body, _request_timeout=timeout
+                )
+                content = await response.read()
+                answer = HttpAnswer(response.status, content, response.reason or "")
+                return answer, response.getheader("Retry-After", "")
+            except aiohttp.ClientConnectorCertificateError:
+                # A concurrent request may already have changed to the next context.
+                if self._transport is transport:
+                    load = next(self._fallbacks, None)
+                    if load is None:
+                        raise
+                    self._transport = self._open(load())
 
 
 def _refuse_redirects(url: str) -> aiohttp.ClientMiddlewareType:

@@ -31,6 +31,7 @@ from acr_cleanup.quoting import quoted
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 ACCEPT = f"{_AGGREGATED.format('v2')},{_AGGREGATED.format('v2beta1')},application/json"
 CONFIG_MAP = Kind("ConfigMap", "configmaps", "", always_served=False)
+SECRET = Kind("Secret", "secrets", "")
 
 # Kinds that are never listed, and why. A key is a resource as kubectl names it, or `*.group` for a
 # whole group. All other kinds are listed.

@@ -2,7 +2,7 @@
 Reads from a kubeconfig how to connect to its API server, and never runs the programs that it names.
 
 A kubeconfig may name a program that prints a token (`exec`). It is never run: the author of the
-file chose it, and if it fails, the Kubernetes client continues anonymously. AKS writes kubelogin
+file chose it, and if it fails, some clients continue anonymously. AKS writes kubelogin
 there, which is replaced by a token of this run's own login. With any other program, the cluster
 cannot be read.
 https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
@@ -15,7 +15,7 @@ import base64
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ from acr_cleanup.access.azure import Azure
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import ApiServer
 from acr_cleanup.clusters.api_server.kubeconfig_file import failure
-from acr_cleanup.clusters.api_server.tls import tls_context
+from acr_cleanup.clusters.api_server.tls import tls_contexts
+from acr_cleanup.clusters.api_server.trust import Trust
 from acr_cleanup.quoting import quoted
 
 if TYPE_CHECKING:
@@ -50,19 +51,18 @@ class ConnectionOptions:
     The values that all clusters share and that are not in a kubeconfig.
 
     token: returns tokens of this run's login.
-    trust: further CA files (or folders). A proxy that inspects TLS replaces the API server's
-        certificate, which the cluster's own CA then does not verify.
+    trust: the further authorities of the environment. The clusters share its contexts.
     proxy_for: returns the proxy of the environment for a URL. A `proxy-url` in the kubeconfig has
         precedence.
     """
 
     token: Token
-    trust: tuple[Path, ...] = ()
+    trust: Trust = field(default_factory=Trust)
     proxy_for: Callable[[str], str | None] = lambda _: None
 
     @classmethod
     def of(cls, azure: Azure) -> ConnectionOptions:
-        return cls(partial(access_token, azure.credential), azure.trust, azure.proxy_for)
+        return cls(partial(access_token, azure.credential), Trust(azure.trust), azure.proxy_for)
 
 
 async def access_token(credential: AsyncTokenCredential, scope: str) -> str:
@@ -108,9 +108,11 @@ def api_server(
     # As in client-go, no login is sent over plain HTTP, where it could be read on the way
     # (`kubectl proxy` needs none).
     secure = url.startswith("https://")
+    first, fallbacks = tls_contexts(cluster, user, folder, options.trust)
     return ApiServer(
         url=url.rstrip("/"),
-        context=tls_context(cluster, user, folder, options.trust),
+        context=first,
+        fallbacks=fallbacks,
         authorization=_authorization(user, folder, options.token) if secure else _anonymous,
         tls_server_name=_optional(cluster, "tls-server-name"),
         proxy=_proxy(cluster) or (None if _is_local(url) else options.proxy_for(url)),

@@ -31,20 +31,23 @@ class ListRights:
         self._everything: HttpAnswer | None = None
 
     async def check(self, kind: Kind, cluster: str) -> None:
+        """Raise `ReadFailure` unless the identity may list this kind."""
+        problem = await self.problem(kind, cluster)
+        if problem is not None:
+            raise problem
+
+    async def problem(self, kind: Kind, cluster: str) -> ReadFailure | None:
         """
-        Raise `ReadFailure` unless the identity may list this kind.
+        Return why an empty list of this kind may be a hidden refusal.
 
         The right to list everything is reviewed first, once for all kinds.
         """
         async with self._lock:
             if self._everything is None:
                 self._everything = await self._review({"group": "*", "resource": "*", "verb": "list"})
-        review = self._everything
-        if empty_list_problem(kind, review, cluster) is not None:
-            review = await self._review(list_attributes(kind))
-        problem = empty_list_problem(kind, review, cluster)
-        if problem is not None:
-            raise problem
+        if empty_list_problem(kind, self._everything, cluster) is None:
+            return None
+        return empty_list_problem(kind, await self._review(list_attributes(kind)), cluster)
 
     async def has(self, kind: Kind) -> bool:
         """Does an access review say that the identity may list this kind?"""

@@ -22,7 +22,7 @@ import msgspec
 from acr_cleanup.access.read_failure import ReadFailure, Unreachable
 from acr_cleanup.clusters.api_server.client import Ask, HttpAnswer
 from acr_cleanup.clusters.api_server.connection import Connection
-from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, discover
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, SECRET, discover
 from acr_cleanup.clusters.api_server.list_rights import (
     LOG_IN,
     REMEDY_LOG_IN,
@@ -59,7 +59,6 @@ server answers 403 until it has loaded its roles.
 _MOST_PAGES = 100_000
 # After so many seconds of decoding, let other tasks run: their responses are waiting.
 _DECODING_SECONDS = 0.01
-SECRET = Kind("Secret", "secrets", "")
 _REMEDY_SERVER = "Check the API server and any proxy or gateway in front of it, then run again."
 
 

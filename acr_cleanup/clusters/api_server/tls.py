@@ -9,10 +9,12 @@ import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from acr_cleanup.clusters.api_server.kubeconfig_file import failure
+from acr_cleanup.clusters.api_server.trust import LoadContext, Trust
 from acr_cleanup.quoting import quoted
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -21,33 +23,33 @@ _BEHIND_A_PROXY = (
 )
 
 
-def tls_context(
-    cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: tuple[Path, ...]
-) -> ssl.SSLContext:
+def tls_contexts(
+    cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path, trust: Trust
+) -> tuple[ssl.SSLContext, tuple[LoadContext, ...]]:
     """
-    Return the context with the CA of the cluster and the certificate of the user. Raises `ReadFailure`.
+    Return the first context to use, and those for a certificate that it does not trust. Raises
+    `ReadFailure`.
 
-    folder: where relative paths start. trust: further CA files, or folders.
+    folder: where relative paths start. trust: the further authorities of the environment.
     """
     try:
         authority = _material(cluster, "certificate-authority", folder)
-        context = ssl.create_default_context() if authority is None else _trusting(authority)
-        # By default, Python 3.13 refuses certificates from the CAs of older clusters, which other
-        # clients accept.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        for path in trust:
-            context.load_verify_locations(**{"capath" if path.is_dir() else "cafile": str(path)})
-        if cluster.get("insecure-skip-tls-verify") is True:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-
         certificate = _material(user, "client-certificate", folder)
         key = _material(user, "client-key", folder)
-        if certificate is not None:
-            _load_certificate(context, certificate, key or certificate)
+        insecure = cluster.get("insecure-skip-tls-verify") is True
+
+        def change(context: ssl.SSLContext) -> None:
+            if insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if certificate is not None:
+                _load_certificate(context, certificate, key or certificate)
+
+        own = partial(_trusting, authority) if authority is not None else None
+        first, *fallbacks = trust.contexts(own, change if insecure or certificate is not None else None)
+        return first(), tuple(fallbacks)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise failure(f"its certificates cannot be used ({quoted(error)}).") from error
-    return context
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:

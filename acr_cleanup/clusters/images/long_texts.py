@@ -22,16 +22,12 @@ _REPETITIVE = 0.5
 
 
 class LongText:
-    """
-    chunks: those that may name something, or a tag behind a variable.
-    long: runs that may be digests, or packed.
-    """
+    """`chunks`: those that may name something, or a tag behind a variable."""
 
-    def __init__(self, data: bytes, places: list[tuple[int, int]], long: set[bytes]) -> None:
+    def __init__(self, data: bytes, places: list[tuple[int, int]]) -> None:
         self._data = data
         self._places = places
         self.chunks = b" ".join({data[start:end] for start, end in places})
-        self.long = long
 
     def words(self, written: Mapping[bytes, Written]) -> bytes:
         """All words, apart from those of references: these belong to their names alone."""
@@ -47,14 +43,14 @@ class LongText:
         return text
 
 
-def read_long(text: str, names: Names) -> LongText | None:
+def read_long(text: bytes, names: Names) -> LongText | None:
     """Search a long text; None if it must be split: it has few distinct words, or the text or the registry many names."""
     search = _search(names)
     step = max(len(text) // _SAMPLES, 1)
-    sample = " ".join(text[at : at + _SAMPLE] for at in range(0, len(text), step)).split()
+    sample = b" ".join(text[at : at + _SAMPLE] for at in range(0, len(text), step)).split()
     if search is None or len(set(sample)) < len(sample) * _REPETITIVE:
         return None
-    data = text.encode(errors="replace").replace(b": ", b"  ").translate(TO_CHUNKS)
+    data = text.replace(b": ", b"  ").translate(TO_CHUNKS)
     places: list[tuple[int, int]] = []
     end = 0
     for match in search(data):
@@ -67,7 +63,12 @@ def read_long(text: str, names: Names) -> LongText | None:
         places.append((start, end))
         if len(places) > _MOST_PLACES:
             return None
-    return LongText(data, places, {match.group() for match in _long_runs()(data)})
+    return LongText(data, places)
+
+
+def long_runs(data: bytes) -> set[str]:
+    """Return the runs of characters that may be digests, or packed texts."""
+    return {match.group().decode().rstrip(":") for match in _long_runs()(data)}
 
 
 # The end of a reference; and a tag behind a variable, whose brackets separate chunks.

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from acr_cleanup.clusters.images import near, near_lines, patterns
-from acr_cleanup.clusters.images.long_texts import LONG, read_long
+from acr_cleanup.clusters.images.long_texts import LONG, long_runs, read_long
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import CHARTS, NameFinding, ObjectMentions
 from acr_cleanup.clusters.images.object_texts import ContainerImage, ObjectTexts, Text
@@ -42,7 +42,6 @@ from acr_cleanup.clusters.images.words import (
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.workload import Workload
 
-_LONG_CHUNK = 40
 _FEW = 8
 _TEMPLATE_SIGNS = 3
 _LONGEST_HOST = 300
@@ -103,15 +102,16 @@ class _Reader:
     def read(self, workload: Workload) -> Reading:
         texts = self._texts
         lasts = self._names.lasts
-        data = "\n".join([text.text for text in texts.texts])
+        data = "\n".join([text.text for text in texts.texts]).encode(errors="replace")
         whole = read_long(data, self._names) if len(data) > LONG else None
-        chunks, special = chunks_of(data.encode(errors="replace") if whole is None else whole.chunks, lasts)
-        long = [chunk.decode() for chunk in (chunks if whole is None else whole.long) if len(chunk) >= _LONG_CHUNK]
+        chunks, special = chunks_of(data if whole is None else whole.chunks, lasts)
+        long = long_runs(data)
         if long and (more := texts.unpack(long)):
-            more_chunks, more_special = chunks_of(more.encode(errors="replace"), lasts)
+            more_data = more.encode(errors="replace")
+            more_chunks, more_special = chunks_of(more_data, lasts)
             chunks |= more_chunks
             special = [*special, *more_special]
-            long += [chunk.decode() for chunk in more_chunks if len(chunk) >= _LONG_CHUNK]
+            long |= long_runs(more_data)
         digests: dict[Digest, str] = {}
         # Rule 4.
         found = dict.fromkeys(digests_in(word for chunk in long for word in words_in(chunk)))

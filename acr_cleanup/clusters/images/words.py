@@ -225,10 +225,10 @@ def packed_words(chunks: Iterable[bytes], written: Mapping[bytes, Written]) -> t
 
     The tags of references belong to these references, and are left out.
     """
-    words = [chunk for chunk in filterfalse(bytes.isalpha, chunks) if chunk not in written]
+    words = set(filterfalse(bytes.isalpha, chunks)).difference(written)
     letters = list(filter(bytes.isalpha, chunks))
     more = {word for chunk, text in written.items() if not text.is_reference for word in words_in(chunk.decode())}
-    words += [word.encode() for word in more]
+    words.update(map(str.encode, more))
     packed = b" ".join(words)
     # `suffix: -alpine`, `prefix: release-`
     packed = packed.replace(b" -", b" ").removeprefix(b"-")

@@ -17,7 +17,7 @@ import msgspec
 
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.clusters.api_server.client import HttpAnswer
-from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, DiscoveryBuilder
+from acr_cleanup.clusters.api_server.discovery import CONFIG_MAP, NOT_READ, SECRET, DiscoveryBuilder
 from acr_cleanup.clusters.api_server.list_rights import (
     LOG_IN,
     REMEDY_LOG_IN,
@@ -26,7 +26,6 @@ from acr_cleanup.clusters.api_server.list_rights import (
     rule_to_add,
 )
 from acr_cleanup.clusters.api_server.pages import has_helm_objects
-from acr_cleanup.clusters.api_server.scan import SECRET
 from acr_cleanup.clusters.images.helm_history import History
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.pod_specs import KINDS, Findings, Kind, image_uses

@@ -170,7 +170,7 @@ def subscription_of(scope: str) -> str:
 
 
 def _registry(settings: Settings, registry: str, mode: Mode, command: Command) -> Iterator[Paragraph]:
-    rights = [right for right in roles.REGISTRY_RIGHTS if _needs(right, settings, registry, command)]
+    rights = registry_rights(settings, registry, command)
     if not rights:
         return
     yield Paragraph(grants=_grants(rights, registry, abac=mode is Mode.ABAC))
@@ -192,6 +192,11 @@ def _registry(settings: Settings, registry: str, mode: Mode, command: Command) -
         yield Paragraph((note,))
     if command is Command.APPLY:
         yield Paragraph(("For `acr-cleanup restore`, print the further rights with `--for restore`.",))
+
+
+def registry_rights(settings: Settings, registry: str, command: Command) -> list[Right]:
+    """Return the rights on the registry that `command` needs. registry: its resource id, or `REGISTRY`."""
+    return [right for right in roles.REGISTRY_RIGHTS if _needs(right, settings, registry, command)]
 
 
 def _needs(right: Right, settings: Settings, registry: str, command: Command) -> bool:

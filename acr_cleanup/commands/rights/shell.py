@@ -140,9 +140,20 @@ def _commented_out(lines: Iterable[str]) -> Iterator[str]:
 
 def _assign(role: str, scope: str) -> Iterator[str]:
     """Assign a role; `scope` is already quoted for the shell."""
+    who, what = assignment(role, scope, '"$identity"')
+    yield f"{who} \\"
+    yield f"  {what}"
+
+
+def assignment(role: str, scope: str, identity: str, kind: str = "ServicePrincipal") -> tuple[str, str]:
+    """
+    Return the two parts of the command that assigns a role.
+
+    scope, identity: already quoted for the shell. kind: the type of the principal.
+    """
     # By object id and type: an application that was created a second ago is not found by --assignee.
-    yield 'az role assignment create --assignee-object-id "$identity" --assignee-principal-type ServicePrincipal \\'
-    yield f"  --role {shlex.quote(role)} --scope {scope}"
+    who = f"az role assignment create --assignee-object-id {identity} --assignee-principal-type {kind}"
+    return who, f"--role {shlex.quote(role)} --scope {scope}"
 
 
 def _define(role: Role, scopes: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import base64
 import gzip
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -295,6 +295,29 @@ async def test_tls_inspecting_proxy_is_trusted_through_environment(
         (result,) = await at.scan(target)
         assert result.blockers == ()
         assert result.uses
+
+
+async def test_proxy_is_trusted_by_requests_side_by_side() -> None:
+    """The requests that fail with the first context change to the next one together."""
+    async with edge(shop(auth="token"), registry=OURS) as at:
+        (cluster,) = at.world.clusters.values()
+        loaded: list[int] = []
+
+        def fallback(number: int, file: str | None) -> Callable[[], ssl.SSLContext]:
+            def load() -> ssl.SSLContext:
+                loaded.append(number)
+                return ssl.create_default_context(cafile=file)
+
+            return load
+
+        fallbacks = tuple(fallback(n, file) for n, file in enumerate((None, at.emulator.ca_file, None)))
+        server = ApiServer(
+            at.emulator.kubernetes_url(cluster), ssl.create_default_context(), no_login, fallbacks=fallbacks
+        )
+        async with connect(server, replace(HASTY, attempts=1)) as ask:
+            answers = await asyncio.gather(*(ask("GET", "/version") for _ in range(8)))
+        assert [answer.status for answer in answers] == [401] * 8
+        assert loaded == [0, 1]
 
 
 async def test_tls_server_name_replaces_address(tmp_path: Path) -> None:

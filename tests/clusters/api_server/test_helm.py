@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from acr_cleanup.clusters.api_server.client import HttpAnswer
-from acr_cleanup.clusters.api_server.scan import SECRET, scan
+from acr_cleanup.clusters.api_server.discovery import SECRET
+from acr_cleanup.clusters.api_server.scan import scan
 from acr_cleanup.clusters.api_server.scan_result import HELM_NOTE
 from acr_cleanup.clusters.images.pod_specs import POD
 from acr_cleanup.clusters.target import Search

@@ -19,6 +19,7 @@ from acr_cleanup.clusters.api_server.kubeconfig import (
     api_server,
 )
 from acr_cleanup.clusters.api_server.kubeconfig_file import parse_kubeconfig, read_kubeconfig
+from acr_cleanup.clusters.api_server.trust import Trust
 
 
 async def token(scope: str) -> str:
@@ -160,10 +161,42 @@ def test_further_ca_is_trusted_with_clusters_own(tmp_path: Path) -> None:
     cluster, company = trustme.CA(organization_name="cluster"), trustme.CA(organization_name="company")
     (tmp_path / "company.pem").write_bytes(company.cert_pem.bytes())
     kubeconfig = document({"certificate-authority-data": b64(cluster.cert_pem.bytes())})
-    context = server(kubeconfig, trust=(tmp_path / "company.pem",)).context
-    assert len(context.get_ca_certs()) == 2
+    at = server(kubeconfig, trust=Trust((tmp_path / "company.pem",)))
+    names = [_names(context) for context in (at.context, *(load() for load in at.fallbacks))]
+    assert names == [{"cluster"}, {"company"}, {"cluster", "company"}]
     with pytest.raises(ReadFailure, match="certificates cannot be used"):
-        server(kubeconfig, trust=(tmp_path / "nothing.pem",))
+        server(document(), trust=Trust((tmp_path / "nothing.pem",)))
+
+
+def _names(context: ssl.SSLContext) -> set[str]:
+    """The organisations of the trusted authorities."""
+    subjects = [str(certificate["subject"]) for certificate in context.get_ca_certs()]
+    return {name for name in ("cluster", "company") if any(f"'{name}'" in subject for subject in subjects)}
+
+
+def test_clusters_share_the_contexts_of_the_environment(tmp_path: Path) -> None:
+    """A bundle is loaded once, and not at all if no certificate needs it."""
+    bundle, trusted = tmp_path / "company.pem", trustme.CA()
+    bundle.write_bytes(trusted.cert_pem.bytes())
+    trust = Trust((bundle, bundle))
+    kubeconfigs = [document({"certificate-authority-data": b64(trustme.CA().cert_pem.bytes())}) for _ in range(3)]
+    clusters = [server(kubeconfig, trust=trust) for kubeconfig in kubeconfigs]
+    assert [len(cluster.context.get_ca_certs()) for cluster in clusters] == [1, 1, 1]
+    assert len({id(cluster.fallbacks[0]()) for cluster in clusters}) == 1
+    assert len({id(server(document(), trust=trust).context) for _ in range(3)}) == 1
+
+
+def test_context_with_a_client_certificate_is_not_shared(tmp_path: Path) -> None:
+    """Otherwise one cluster's certificate would be sent to the others."""
+    (tmp_path / "company.pem").write_bytes(trustme.CA().cert_pem.bytes())
+    leaf, trust = trustme.CA().issue_cert("client.example"), Trust((tmp_path / "company.pem",))
+    pem, key = leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
+    user = {"client-certificate-data": b64(pem), "client-key-data": b64(key)}
+    authority = {"certificate-authority-data": b64(trustme.CA().cert_pem.bytes())}
+    for cluster in ({}, authority, {"insecure-skip-tls-verify": True}):
+        at = [server(document(cluster, user), trust=trust) for _ in range(2)]
+        contexts = [at[0].context, at[1].context, *(load() for server in at for load in server.fallbacks)]
+        assert len({id(context) for context in contexts}) == len(contexts)
 
 
 def test_tls_verification_is_off_only_if_configured() -> None:

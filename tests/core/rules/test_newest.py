@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acr_cleanup.core.inventory import RepositoryInventory
-from acr_cleanup.core.newest import KeepLastOf, counted_with
+from acr_cleanup.core.newest import counted_with
 from acr_cleanup.core.policy import Evidence, Rule, keep_reasons
-from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.retention import KeepLastOf, RetentionPolicy
 from tests.helpers.generated_inventories import (
     NOTHING_EXCLUDED,
     NOW,

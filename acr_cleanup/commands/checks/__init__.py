@@ -1,0 +1,1 @@
+"""The parts of Azure that `acr-cleanup check` asks."""

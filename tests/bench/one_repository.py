@@ -1,0 +1,154 @@
+"""
+Benchmarks of one large repository, on a registry that costs little CPU (`light_registry`): requests,
+deletions at a distance beside the requests of acr-cli, CPU and memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+from tests.bench.rows import Row
+from tests.helpers.paths import ROOT
+
+WIDTH = 32
+DELETIONS = 3_000
+TAGS, OLD, LOOK_EVERY = 200_000, 2_000, 500
+LIGHT = 0.0005
+"""Seconds of CPU a request, above which the registry and not its client may be the limit."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One client on one registry: its seconds, CPU and memory, and the requests that were received."""
+
+    seconds: float
+    cpu: float
+    peak: int
+    log: list[tuple[float, str, str, int]]
+    cost: float
+
+    @property
+    def deleting(self) -> float:
+        """Seconds from the first deletion sent to the last one sent."""
+        moments = [moment for moment, method, _, _ in self.log if method == "DELETE"]
+        return max(moments) - min(moments)
+
+    def lists(self, kind: str) -> int:
+        return sum(method == "GET" and path.endswith(kind) for _, method, path, _ in self.log)
+
+
+def ours(world: dict[str, Any], folder: Path) -> list[str]:
+    file = folder / "acr-cleanup.json"
+    config = {**world["config"], "max_deletions": 0, "concurrency": WIDTH, "services": "off"}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    return ["acr_cleanup", "apply", str(file), "--report-dir", str(folder / "report")]
+
+
+def peer(world: dict[str, Any], _: Path) -> list[str]:
+    return ["tests.bench.peer", str(WIDTH), world["config"]["container_registry"]["url"]]
+
+
+def measure(words: Callable[[dict[str, Any], Path], list[str]], tags: int, old: int, milliseconds: int = 0) -> Measured:
+    """Run a client on a registry with so many tags, and an added latency."""
+    serving = [sys.executable, "-m", "tests.bench.light_registry", str(tags), str(old), str(milliseconds / 1000)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Popen(serving, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as registry,
+    ):
+        assert registry.stdin is not None
+        assert registry.stdout is not None
+        world = json.loads(registry.stdout.readline())
+        command = [sys.executable, "-m", *words(world, Path(folder))]
+        began = time.monotonic()
+        client = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **world["environment"]}, stdout=subprocess.DEVNULL
+        )
+        _, status, used = os.wait4(client.pid, 0)
+        client.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - began
+        registry.stdin.close()
+        received = json.loads(registry.stdout.readline())
+    assert client.returncode == 0
+    return Measured(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, received["log"], received["cost"])
+
+
+def one_repository() -> list[Row]:
+    """A repository of 200,000 tags, one of 3,500, and 3,000 deletions at a distance."""
+    return [*_large(), _lists(), *_distance(50, 2.0), *_distance(20, 1.8)]
+
+
+def _large() -> list[Row]:
+    run = measure(ours, TAGS, OLD)
+    # Plan, one look and proof list tags and manifests; the attributes are read for the first two. The
+    # login takes two requests.
+    pages = TAGS // 1_000
+    fewest = 2 + 2 * (2 * pages + 1) + 2 * (TAGS - OLD) // 1_000 + OLD
+    claim = f"{OLD:,} of {TAGS:,} tags deleted in one repository"
+    return [
+        Row(
+            f"requests: {claim}",
+            f"{len(run.log):,}",
+            f"plan, one look, deletions and proof: {fewest:,}",
+            f"{len(run.log) / fewest:.3f} ×",
+            "≤ 1.05 ×",
+            len(run.log) <= 1.05 * fewest,
+        ),
+        Row(f"CPU: {claim}", f"{run.cpu:.1f} s", "", f"{run.cpu:.1f} s", "≤ 20 s", run.cpu <= 20),
+        Row(
+            f"memory: {claim}",
+            f"{run.peak / 1e6:.0f} MB",
+            "",
+            f"{run.peak / 1e6:.0f} MB",
+            "≤ 200 MB",
+            run.peak <= 200e6,
+        ),
+    ]
+
+
+def _lists() -> Row:
+    tags = 3_500
+    run = measure(ours, tags, tags - 10)
+    lists = run.lists("/_tags")
+    return Row(
+        f"pages of tags: {tags:,} tags deleted in one repository",
+        f"{lists}",
+        "listed before each of 7 batches: 23",
+        f"{lists}",
+        "≤ 16",
+        lists <= 16,
+    )
+
+
+def _distance(milliseconds: int, goal: float) -> list[Row]:
+    run, other = (measure(words, DELETIONS + 1, DELETIONS, milliseconds) for words in (ours, peer))
+    ideal = DELETIONS * milliseconds / 1000 / WIDTH
+    limit = "" if run.cost < LIGHT else f"; the registry is the limit: {run.cost * 1e3:.2f} ms of CPU a request"
+    claim = f"{DELETIONS:,} manifests in one repository at {milliseconds} ms, {WIDTH} at once"
+    return [
+        Row(
+            f"from first to last deletion: {claim}",
+            f"{run.deleting:.2f} s",
+            f"{DELETIONS:,} × {milliseconds} ms / {WIDTH}: {ideal:.2f} s{limit}",
+            f"{run.deleting / ideal:.2f} ×",
+            "≤ 1.15 ×" if milliseconds == 50 else "shown, no goal",
+            milliseconds != 50 or run.deleting <= 1.15 * ideal,
+        ),
+        Row(
+            f"the whole run: {claim}",
+            f"{run.seconds:.1f} s, {len(run.log):,} requests",
+            f"requests of acr-cli `--untagged`, replayed: {other.seconds:.1f} s, {len(other.log):,} requests{limit}",
+            f"{other.seconds / run.seconds:.2f} × faster",
+            f"≥ {goal} ×",
+            other.seconds >= goal * run.seconds,
+        ),
+    ]
