@@ -29,6 +29,7 @@ from acr_cleanup.reports.html_data import PageData
 from acr_cleanup.reports.next_steps import next_steps
 from acr_cleanup.reports.plan_words import describe_policy
 from acr_cleanup.reports.policy_sentence import policy_sentence
+from acr_cleanup.reports.policy_tables import RULE_COLUMNS, rule_rows, scope_line
 from acr_cleanup.reports.pullers import puller_tables
 from acr_cleanup.reports.rows import MISSING_MEANS
 from acr_cleanup.reports.view import View
@@ -139,6 +140,9 @@ def _words(view: View, context: Context) -> dict[str, object]:
         "notes": [(title, _fitting(entries)) for title, entries in _notes(view, context)],
         "treemap_note": "Sizes are as listed: a layer that several manifests share counts for each of them.",
         "policy": words.plain(policy_sentence(policy), 5000),
+        "scope": words.plain(scope_line(result.plan), 1000),
+        "rule_columns": RULE_COLUMNS,
+        "rules": [tuple(map(words.plain, row)) for row in (rule_rows(result.plan) if policy.rules else ())],
         "inputs": [(name, words.plain(value, 5000)) for name, value in describe_policy(policy).items()],
         "clusters": _fitting(
             (

@@ -11,19 +11,20 @@ import json
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from acr_cleanup.core.outcome import TAKEN, Outcome, OutcomeKind
 from acr_cleanup.core.plan import Decision, RepositoryPlan
-from acr_cleanup.core.policy import RULES
+from acr_cleanup.core.policy import Rule
 from acr_cleanup.core.references import short
 from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.core.tally import Tally
 from acr_cleanup.quoting import in_utc
 from acr_cleanup.reports import words
 from acr_cleanup.reports.markdown_rows import OUTCOME_LABELS
-from acr_cleanup.reports.rows import Row, said_by_title, tags_of_kept_manifests
+from acr_cleanup.reports.rows import Row, said_by_title, tags_of_kept_manifests, title
 from acr_cleanup.reports.users import users
 from acr_cleanup.reports.view import View
 
@@ -122,12 +123,15 @@ class PageData:
         self._view = view
         self._budget = budget - _MARGIN
         self._now = view.result.plan.created_at
-        limit = view.result.plan.policy.older_than.total_seconds() / 86400
-        self._edges = sorted({*_DAYS, limit} - {0})
+        self._policy = policy = view.result.plan.policy
+        # Each rule of the policy has a limit of its own, except those that keep every tag.
+        rules = [rule for rule in (*policy.rules, policy.top) if not rule.keep]
+        self._limits = {rule.name: rule.older_than for rule in rules}
+        self._edges = sorted({*_DAYS, *map(_in_days, self._limits.values())} - {0})
+        self._old = Counter[str]()
         self._counts = {fate: Counter[int]() for fate in _FATES}
         self._unknown = 0
-        policy = view.result.plan.policy
-        self._titles = {entry.id: entry.describe(policy) for entry in RULES}
+        self._titles: dict[tuple[Rule, str], str] = {}
         # One look-up for each tag: there may be as many outcomes as tags.
         self._undeleted: dict[tuple[str, str], Outcome] = {
             (outcome.repository, outcome.tag): outcome
@@ -191,25 +195,20 @@ class PageData:
 
     def ages(self) -> Markup:
         """The number of tags of each age and decision."""
-        limit = self._view.result.plan.policy.older_than
-        place = bisect_right(self._edges, limit.total_seconds() / 86400)
         bars = range(len(self._edges) + 1)
         names = [f"{edge:g}" for edge in self._edges]
-        old = {
-            fate: sum(count for bar, count in counts.items() if bar >= place) for fate, counts in self._counts.items()
-        }
-        kept = old["use"] + old["keep"] + old["changed"]
+        old, kept = self._old.total(), self._old.total() - self._old["delete"]
         unknown = f" The age of {words.count(self._unknown, 'tag')} is unknown." if self._unknown else ""
+        limits = sorted(set(self._limits.values()))
         return to_json(
             {
                 "fates": _FATES,
                 "counts": {fate: [counts[bar] for bar in bars] for fate, counts in self._counts.items()},
                 "labels": [_bar(names, bar) for bar in bars],
                 "short": [*names, "more"],
-                "limit": place,
-                "limitText": describe_duration(limit),
-                "text": f"Older than the limit: {words.count(old['delete'] + kept, 'tag')}, of which {kept:,} "
-                f"{words.plural(kept, 'is')} kept.{unknown}",
+                "limits": [[bisect_right(self._edges, _in_days(limit)), describe_duration(limit)] for limit in limits],
+                "text": f"Older than {'their limit' if len(limits) > 1 else 'the limit'}: {words.count(old, 'tag')}, "
+                f"of which {kept:,} {words.plural(kept, 'is')} kept.{unknown}",
             }
         )
 
@@ -251,16 +250,30 @@ class PageData:
         if pushed is None:
             self._unknown += 1
         else:
-            days = (self._now - pushed).total_seconds() / 86400
-            self._counts[fate][bisect_right(self._edges, days)] += 1
+            age = self._now - pushed
+            self._counts[fate][bisect_right(self._edges, _in_days(age))] += 1
+            limit = self._limits.get(decision.governed_by)
+            self._old[fate] += limit is not None and age >= limit
+
+    def _title(self, rule: Rule, governed_by: str) -> str:
+        key = (rule, governed_by)
+        if key not in self._titles:
+            self._titles[key] = words.plain(title(rule, self._policy, self._policy.rule(governed_by)))
+        return self._titles[key]
 
     def _reasons(self, decision: Decision) -> tuple[_Reason, ...]:
         reasons: list[_Reason] = []
         for reason in decision.reasons:
             shown, hidden = users(reason, USERS)
             detail = "" if said_by_title(reason.rule) else words.plain(reason.detail)
-            reasons.append((self._titles[reason.rule], detail, tuple(map(words.plain, shown)), hidden))
+            reasons.append(
+                (self._title(reason.rule, decision.governed_by), detail, tuple(map(words.plain, shown)), hidden)
+            )
         return tuple(reasons)
+
+
+def _in_days(duration: timedelta) -> float:
+    return duration.total_seconds() / 86400
 
 
 def _bar(names: list[str], bar: int) -> str:

@@ -13,7 +13,7 @@ from acr_cleanup.reports.markdown_rows import table_row
 from acr_cleanup.reports.policy_words import rule_patterns, rule_text
 
 RULES_SHOWN = 50
-_HEADER = ("Rule", "Matches", "What it says", "Tags", "Planned")
+RULE_COLUMNS = ("Rule", "Matches", "What it says", "Tags", "Planned")
 _WHY: Mapping[WhyLeftOut, str] = {
     WhyLeftOut.UNSELECTED: "not selected by repositories",
     WhyLeftOut.OF_AZURE: "kept by Azure itself",
@@ -52,7 +52,8 @@ def scope_line(plan: Plan) -> str:
     )
 
 
-def _rows(plan: Plan) -> Iterator[Sequence[str]]:
+def rule_rows(plan: Plan) -> Iterator[Sequence[str]]:
+    """A row for each rule, and one for the tags that no rule governs. The cells are foreign text."""
     governed, planned = Counter[str](), Counter[str]()
     for tally in plan.tallies:
         governed.update(tally.governed)
@@ -68,16 +69,16 @@ def _rows(plan: Plan) -> Iterator[Sequence[str]]:
 def rule_blocks(plan: Plan) -> Iterator[Block]:
     """The rules and how many tags each governs, as the text report shows them; nothing without rules."""
     if plan.policy.rules and plan.tallies:
-        rows = tuple(tuple(words.plain(cell) for cell in row) for row in _rows(plan))
-        yield Grid(rows, _HEADER, numbers=frozenset({3, 4}))
+        rows = tuple(tuple(words.plain(cell) for cell in row) for row in rule_rows(plan))
+        yield Grid(rows, RULE_COLUMNS, numbers=frozenset({3, 4}))
 
 
 def rule_table(plan: Plan) -> Iterator[str]:
     """The same as a table of the summary."""
     if plan.policy.rules and plan.tallies:
-        lines = [table_row(_HEADER), table_row([":---", ":---", ":---", "---:", "---:"])]
+        lines = [table_row(RULE_COLUMNS), table_row([":---", ":---", ":---", "---:", "---:"])]
         lines += [
             table_row([words.code(name), words.code(matches), words.markdown(says), *numbers])
-            for name, matches, says, *numbers in _rows(plan)
+            for name, matches, says, *numbers in rule_rows(plan)
         ]
         yield "\n".join(["### Rules", "", *lines])

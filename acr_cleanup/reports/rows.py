@@ -123,6 +123,11 @@ def group_title(rule: Rule, tags: Iterable[KeptTag], policy: RetentionPolicy, go
     details = {tag.detail for tag in tags}
     if len(details) == 1 and not said_by_title(rule):
         return details.pop()
+    return title(rule, policy, governing)
+
+
+def title(rule: Rule, policy: RetentionPolicy, governing: PolicyRule) -> str:
+    """A keep rule in words, with the rule of the policy that governs the tags if it depends on it."""
     return f"{keep_rule(rule).describe(policy, governing)}{governing.note if depends_on_rule(rule) else ''}"
 
 

@@ -19,6 +19,7 @@ from acr_cleanup.core.packed import Packed, PackedPlans
 from acr_cleanup.core.plan import Decision, Plan, RepositoryPlan
 from acr_cleanup.core.policy import KeepReason, Rule
 from acr_cleanup.core.retention import RetentionPolicy
+from acr_cleanup.core.rule_set import PolicyRule
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.reports import html
 from acr_cleanup.reports.context import Context
@@ -154,8 +155,9 @@ def test_limit_is_an_edge_of_the_ages() -> None:
     plan = replace(result.plan, policy=replace(result.plan.policy, older_than=timedelta(days=33)))
     ages = page(replace(result, plan=plan)).data("ages")
 
-    assert ages["short"][ages["limit"] - 1] == "33"
-    old = sum(sum(counts[ages["limit"] :]) for counts in ages["counts"].values())
+    ((place, _),) = ages["limits"]
+    assert ages["short"][place - 1] == "33"
+    old = sum(sum(counts[place:]) for counts in ages["counts"].values())
     pushed = [decision.tag.updated_at for repository in plan.repositories for decision in repository.decisions]
     assert old == sum(moment is not None and samples.NOW - moment >= timedelta(days=33) for moment in pushed)
 
@@ -298,9 +300,21 @@ def test_messages_that_do_not_fit_are_counted() -> None:
 
 
 @pytest.mark.extended
+@pytest.mark.timeout(900)  # it takes two minutes on a busy machine
 @pytest.mark.parametrize(("repositories", "tags"), [(1, 1_000_000), (1000, 1000), (200_000, 5)])
 def test_page_of_a_million_tags_is_at_most_five_megabytes(repositories: int, tags: int) -> None:
     result = large_result(repositories, tags)
     size = sum(len(piece.encode()) for piece in html.render(result, Context()))
 
     assert 2_000_000 < size <= html.PAGE_LIMIT
+
+
+def test_each_rule_of_the_policy_has_its_limit_and_title() -> None:
+    inventories, scans = samples.company()
+    rule = PolicyRule("short", tags=("1.8.*",), older_than=timedelta(days=7))
+    shown = page(samples.result(samples.plan(inventories, scans, RetentionPolicy(rules=(rule,)))))
+
+    assert [text for _, text in shown.data("ages")["limits"]] == ["7d", "30d"]
+    texts = {text for block in shown.blocks for text in block["texts"]}
+    assert {"pushed less than 7d ago", "pushed less than 30d ago"} <= {text.partition(" (")[0] for text in texts}
+    assert "Rules" in shown.text

@@ -148,13 +148,14 @@ function activate(element, action) {
   });
 }
 
-/** Bars of tags by age. The limit is an edge of a bar, because `ages.edges` contains it. */
+/** Bars of tags by age. Each limit is an edge of a bar. */
 function drawTimeline() {
   const totals = ages.labels.map((_, bar) => ages.fates.reduce((sum, fate) => sum + ages.counts[fate][bar], 0));
-  const first = Math.min(totals.findIndex(Boolean), ages.limit - 1);
+  const places = ages.limits.map(([place]) => place);
+  const first = Math.min(totals.findIndex(Boolean), ...places.map((place) => place - 1));
   let last = totals.findLastIndex(Boolean);
   if (last < 0) return;
-  last = Math.max(last, ages.limit);
+  last = Math.max(last, ...places);
   const from = Math.max(first, 0);
   show("timeline");
   const [svg, wide] = canvas("timeline", 260);
@@ -177,11 +178,13 @@ function drawTimeline() {
     if (width > 34 || (bar - from) % 2 === 0) draw(svg, "text", { x: x + width / 2, y: bottom + 17, "text-anchor": "middle" }, ages.short[bar]);
   }
   draw(svg, "line", { x1: 20, x2: wide - 20, y1: bottom, y2: bottom, class: "axis" });
-  const limit = 20 + (ages.limit - from) * width;
-  draw(svg, "line", { x1: limit, x2: limit, y1: 8, y2: bottom, class: "limit" });
-  const right = limit > wide - 120;
-  draw(svg, "text", { x: limit + (right ? -6 : 6), y: 16, "text-anchor": right ? "end" : "start" }, `limit: ${ages.limitText}`);
-  draw(svg, "text", { x: wide / 2, y: 258, "text-anchor": "middle" }, "days since the last push, up to");
+  for (const [place, text] of ages.limits) {
+    const x = 20 + (place - from) * width;
+    const right = x > wide - 120;
+    draw(svg, "line", { x1: x, x2: x, y1: 8, y2: bottom, class: "limit" });
+    draw(svg, "text", { x: x + (right ? -6 : 6), y: 16, "text-anchor": right ? "end" : "start" }, `limit: ${text}`);
+  }
+  draw(svg, "text", { x: wide / 2, y: 254, "text-anchor": "middle" }, "days since the last push, up to");
   legend(byId("timeline-legend"), ages.fates.filter((fate) => ages.counts[fate].some(Boolean)));
   byId("timeline-text").textContent = ages.text;
 }
