@@ -27,10 +27,10 @@ RUN cd /build/site-packages/ \
 COPY acr_cleanup /build/site-packages/acr_cleanup
 # action.yml starts it as a program, also if a checkout or an archive has lost its mode.
 COPY entrypoint.py /build/app/entrypoint.py
-RUN chmod 755 /build/app/entrypoint.py
 # Compiled: this adds 8 MB to a download of 24 MB and saves 2 seconds in every run. Pygments is for
 # rich and is never imported.
-RUN /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x /pygments/ /build/site-packages/
+RUN chmod 755 /build/app/entrypoint.py \
+ && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x /pygments/ /build/site-packages/
 # `--version` prints it. Last, so that another commit leaves the layers above as they are.
 ARG REVISION=unknown
 RUN if [ "${REVISION}" != unknown ]; then printf '%s\n' "${REVISION}" > /build/site-packages/acr_cleanup/COMMIT; fi
