@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ def test_demo_runs_in_the_image(image: str) -> None:
     """The whole job, with both ways to read a cluster: no module that it needs was deleted."""
     ran = run("docker", "run", "--rm", image, "demo")
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
-    assert "Deleted 295 tags" in ran.stdout
+    planned = re.search(r"would delete (\d+) tags", ran.stdout)
+    assert planned is not None, ran.stdout
+    assert f"Deleted {planned[1]} tags" in ran.stdout
 
 
 def test_arguments_are_passed_to_the_command_line(image: str) -> None:
