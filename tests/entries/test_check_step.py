@@ -12,6 +12,8 @@ from tests.helpers.jobs import Job
 from tests.helpers.shop_jobs import inline, shop_job
 from tests.helpers.task_jobs import TaskJob
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(params=[Job, TaskJob], ids=["github", "azure-devops"])
 async def job(request: pytest.FixtureRequest, tmp_path: Path, installed: tuple[Path, Path]) -> AsyncIterator[Job]:

@@ -10,6 +10,8 @@ from tests.helpers.graph_world import APP, OLD
 from tests.helpers.ledger_runs import DAY, START, LedgerWorld, shop
 from tests.helpers.tool_runs import RunResult
 
+pytestmark = pytest.mark.extended
+
 __all__ = ["shop"]
 
 WEEK = {"probation": "7d"}

@@ -15,6 +15,8 @@ from acr_cleanup.stages import apply_repository
 from tests.helpers.graph_world import APP, OLD, YOUNG, GraphWorld, contents, graph
 from tests.helpers.tool_runs import RunResult, Tool
 
+pytestmark = pytest.mark.extended
+
 __all__ = ["graph"]
 
 TAGS, MANIFESTS = f"/acr/v1/{APP}/_tags$", f"/acr/v1/{APP}/_manifests$"

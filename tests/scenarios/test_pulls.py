@@ -18,6 +18,8 @@ from tests.helpers.stage import (
     play,
 )
 
+pytestmark = pytest.mark.extended
+
 scenarios = ScenarioTable()
 
 

@@ -18,6 +18,8 @@ from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.stage import BOTH, OLD, ScenarioTable, Stage, play, shorten_pauses, staged
 
+pytestmark = pytest.mark.extended
+
 APPS = "Microsoft.App/containerApps"
 scenarios = ScenarioTable()
 

@@ -11,6 +11,8 @@ from acr_cleanup.emulator.world import Face
 from acr_cleanup.errors import ConfigurationError
 from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, Stage, play, staged
 
+pytestmark = pytest.mark.extended
+
 scenarios = ScenarioTable()
 UNKNOWN = "77777777-7777-7777-7777-777777777777"
 

@@ -11,6 +11,8 @@ from acr_cleanup.emulator.kubernetes.object_parts import metadata
 from acr_cleanup.emulator.world import Face
 from tests.helpers.stage import BOTH, OLD, REPOSITORY, Scenario, ScenarioTable, Stage, build, play
 
+pytestmark = pytest.mark.extended
+
 scenarios = ScenarioTable()
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_CONFIG
 from tests.helpers.graph_world import GraphWorld, graph
 from tests.helpers.registry_worlds import APP, OLD, YOUNG, Labels, RegistryWorld, WorldTable, named_after
+
+pytestmark = pytest.mark.extended
 
 __all__ = ["graph"]
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST
 from tests.helpers.graph_world import GraphWorld, graph
 from tests.helpers.registry_worlds import APP, OLD, YOUNG, Labels, RegistryWorld, WorldTable
+
+pytestmark = pytest.mark.extended
 
 __all__ = ["graph"]
 

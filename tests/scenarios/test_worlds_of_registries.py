@@ -12,6 +12,8 @@ from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_EMPTY
 from tests.helpers.graph_world import GraphWorld, graph
 from tests.helpers.registry_worlds import APP, OLD, YOUNG, Labels, RegistryWorld, WorldTable
 
+pytestmark = pytest.mark.extended
+
 __all__ = ["graph"]
 
 worlds = WorldTable()

@@ -10,6 +10,8 @@ import pytest
 from acr_cleanup.emulator.services import JSON, ServicesState, compose, resource
 from tests.helpers.service_worlds import IMAGE, REGISTRY_ID, service_world
 
+pytestmark = pytest.mark.extended
+
 Arrange = Callable[[ServicesState], object]
 KEPT: dict[str, tuple[Arrange, str]] = {}
 BLOCKED: dict[str, tuple[Arrange, str]] = {}

@@ -18,6 +18,8 @@ from tests.helpers.cluster_objects import kept
 from tests.helpers.mention_builders import X, config_map, custom, row
 from tests.helpers.mention_worlds import WORLDS, MentionWorld
 
+pytestmark = pytest.mark.extended
+
 FILLER = " ".join("".join(letters) for letters in itertools.islice(itertools.permutations("qzxjkvwyu", 7), 20_000))
 REPEATED = "settings of nothing in particular\n" * 5_000
 

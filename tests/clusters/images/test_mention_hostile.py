@@ -13,6 +13,8 @@ from acr_cleanup.core.workload import Workload
 from tests.helpers.cluster_objects import OURS
 from tests.helpers.mention_builders import X
 
+pytestmark = pytest.mark.extended
+
 MANY = 20_000
 WORKLOAD = Workload("prod", "ops", "ConfigMap", "x")
 NAMES = Names.of(OURS, ["a", "b", "1", "web", "shop/web", "a.b", "a__b", "", "/", "(", "A b", "web/", "x" * 300])
