@@ -17,6 +17,7 @@ from math import inf
 
 from acr_cleanup.concurrency import unless_stopped
 from acr_cleanup.core.inventory import Lock
+from acr_cleanup.core.manifests import Manifest
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.references import Digest
@@ -72,6 +73,8 @@ class RepositoryApply:
     """The manifests that this run has deleted here."""
     oldest_deleted: datetime | None = None
     """The earliest first push among the manifests that this run has deleted here."""
+    _unanswered: set[asyncio.Event] = field(default_factory=set)
+    """The deletions that were sent and not answered yet."""
     not_deleted: set[Digest] = field(default_factory=set)
     """Digests of failed or refused deletions. Steps that must come after them are not attempted."""
 
@@ -231,9 +234,17 @@ class RepositoryApply:
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
                     return OutcomeKind.NOT_ATTEMPTED, obstacle
-                oldest = self.oldest_deleted
-                kind = await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP)
-                return self._account(attempt.step, kind, oldest)
+                answered = asyncio.Event()
+                self._unanswered.add(answered)
+                try:
+                    kind = await unless_stopped(attempt.run(), self.context.stop, grace=GRACE_AFTER_STOP)
+                finally:
+                    self._unanswered.discard(answered)
+                    answered.set()
+                if kind is OutcomeKind.GONE:
+                    # One of the deletions that are being answered may have taken it along.
+                    await asyncio.gather(*(other.wait() for other in tuple(self._unanswered)))
+                return self._account(attempt.step, kind)
         except JournalError as error:
             self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
             return OutcomeKind.NOT_ATTEMPTED, f"it could not be written to the journal: {error.seen}"
@@ -249,12 +260,8 @@ class RepositoryApply:
             log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
             return OutcomeKind.FAILED, f"unexpected error: {type(error).__name__}: {error}"
 
-    def _account(self, step: Step, kind: OutcomeKind, oldest: datetime | None) -> tuple[OutcomeKind, str]:
-        """
-        Outcome and detail of a deletion that the registry answered with `kind`.
-
-        oldest: `oldest_deleted` before the deletion was sent.
-        """
+    def _account(self, step: Step, kind: OutcomeKind) -> tuple[OutcomeKind, str]:
+        """Outcome and detail of a deletion that the registry answered with `kind`."""
         if not isinstance(step, DeleteManifest):
             return kind, ""
         manifest = step.manifest
@@ -268,10 +275,24 @@ class RepositoryApply:
             self.looked_at = -inf
         # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
         # pushed after its subject.
+        oldest = self.oldest_deleted
         after_subject = oldest is not None and (created is None or oldest <= created)
-        if kind is OutcomeKind.GONE and may_refer and after_subject:
+        if kind is OutcomeKind.GONE and after_subject and self._may_go_along(manifest):
             return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
         return kind, ""
+
+    def _may_go_along(self, manifest: Manifest | None) -> bool:
+        """May it be attached, also over others that are planned, to a manifest that was not read?"""
+        while manifest is not None and manifest.may_have_subject:
+            if not manifest.known:
+                return True
+            manifest = self._manifests.get(manifest.subject) if manifest.subject is not None else None
+        return False
+
+    @cached_property
+    def _manifests(self) -> dict[Digest, Manifest]:
+        """The planned manifests."""
+        return {step.digest: step.manifest for step in self.planned.steps if isinstance(step, DeleteManifest)}
 
     async def _restore_locks(self, step: Step, locks: Sequence[Lock]) -> tuple[str, bool]:
         """
@@ -321,8 +342,7 @@ class RepositoryApply:
 
     @cached_property
     def looks(self) -> Looks:
-        planned = frozenset(step.digest for step in self.planned.steps if isinstance(step, DeleteManifest))
-        return Looks(self.context, self.planned.repository, planned)
+        return Looks(self.context, self.planned.repository, frozenset(self._manifests))
 
     def _close(self, steps: Sequence[Step], kind: OutcomeKind, detail: str) -> None:
         """Record one kind of outcome for every tag and manifest of these steps."""

@@ -192,6 +192,13 @@ def conversion_of_a_conversion(make: Labels) -> None:
     make.image("second", tag=None, subject=first)
 
 
+@worlds.leaves(tells="Deleted 3 tags and 3 manifests")
+def signed_conversion_whose_subject_was_not_read(make: Labels) -> None:
+    """The registry may take the signature along in a chain, before the tool asks for it."""
+    converted = make.image("converted", subject=make.image("v1"))
+    make.attached("signature", converted, tag="signature")
+
+
 @worlds.leaves("v2", manifests="v1 converted-v1")
 def untagged_locked_conversion(make: Labels) -> None:
     converted = make.image("converted-v1", tag=None, subject=make.image("v1"))
