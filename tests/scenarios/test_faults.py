@@ -29,11 +29,11 @@ pytestmark = [pytest.mark.untraced, pytest.mark.extended]
 
 PARTS = 10
 STEP = int(os.environ.get("ACR_CLEANUP_EVERY_FAULT", "97"))
-MOST_TRIES = 60
+MOST_TRIES = 120
 """
 How often a failing request may be sent.
 
-It is tried five times, and a scan sends a request with the same path a dozen times.
+It is tried five times, and a scan asks for its rights, with the same path, once for each kind.
 """
 MOST_PAUSES = 1_000
 """The same for an answer of 429 that asks to wait a second: four minutes per call."""
