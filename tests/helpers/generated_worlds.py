@@ -20,7 +20,7 @@ from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import DOCKER_LIST, OCI_INDEX
 from acr_cleanup.emulator.registry.state import DOCKER_MANIFEST, OCI_MANIFEST, RegistryState
 from tests.helpers.oracle import Policy, Uses
-from tests.helpers.use_sources import PODS, SOURCES, WITHOUT_SCOPE, ObjectRequest
+from tests.helpers.use_sources import MENTIONS, PODS, SOURCES, WITHOUT_SCOPE, ObjectRequest
 
 REPOSITORIES = ("team/a", "a", "team/a/b")
 NAMES = ("t0", "t1", "t2", "t3", "dev-1", "dev-2", "main-1", "latest")
@@ -338,7 +338,8 @@ class BuiltWorld:
         digests = self.digests[name]
         digest = None if use.position is None else digests[use.position % len(digests)]
         running = None if use.runs is None else digests[use.runs % len(digests)]
-        self.uses.referenced.add(name)
+        if use.source not in MENTIONS:
+            self.uses.referenced.add(name)
         image = self.registry.image(name, use.tag, digest)
         if use.source == "template":
             self.uses.any_tag.add(name)

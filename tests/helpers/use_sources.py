@@ -115,3 +115,6 @@ SOURCES: dict[str, Source] = {
 
 WITHOUT_SCOPE = [name for name in SOURCES if name not in PODS and name not in {"helm", "template"}]
 """The sources that use an image and do not bring its repository into the scope `running`."""
+
+MENTIONS = {"argument", "custom resource", "config map"}
+"""The sources in which an image is text. They keep its tag, and do not bring its repository into a scope."""
