@@ -234,6 +234,7 @@ class RepositoryApply:
                     return None, "the last check is too old"
                 if obstacle := self._obstacle(attempt.step):
                     return OutcomeKind.NOT_ATTEMPTED, obstacle
+                oldest = self.oldest_deleted
                 answered = asyncio.Event()
                 self._unanswered.add(answered)
                 try:
@@ -244,7 +245,7 @@ class RepositoryApply:
                 if kind is OutcomeKind.GONE:
                     # One of the deletions that are being answered may have taken it along.
                     await asyncio.gather(*(other.wait() for other in tuple(self._unanswered)))
-                return self._account(attempt.step, kind)
+                return self._account(attempt.step, kind, oldest)
         except JournalError as error:
             self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
             return OutcomeKind.NOT_ATTEMPTED, f"it could not be written to the journal: {error.seen}"
@@ -260,8 +261,12 @@ class RepositoryApply:
             log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
             return OutcomeKind.FAILED, f"unexpected error: {type(error).__name__}: {error}"
 
-    def _account(self, step: Step, kind: OutcomeKind) -> tuple[OutcomeKind, str]:
-        """Outcome and detail of a deletion that the registry answered with `kind`."""
+    def _account(self, step: Step, kind: OutcomeKind, oldest: datetime | None) -> tuple[OutcomeKind, str]:
+        """
+        Outcome and detail of a deletion that the registry answered with `kind`.
+
+        oldest: `oldest_deleted` before the deletion was sent.
+        """
         if not isinstance(step, DeleteManifest):
             return kind, ""
         manifest = step.manifest
@@ -275,7 +280,9 @@ class RepositoryApply:
             self.looked_at = -inf
         # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
         # pushed after its subject.
-        oldest = self.oldest_deleted
+        if manifest.known:
+            # It is sent in the first wave, together with what its subject may be attached to.
+            oldest = self.oldest_deleted
         after_subject = oldest is not None and (created is None or oldest <= created)
         if kind is OutcomeKind.GONE and after_subject and self._may_go_along(manifest):
             return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"

@@ -157,7 +157,7 @@ async def test_report_files_belong_to_owner_of_workspace(job: Job) -> None:
     await job.run(inline(job, report_dir="out/reports"))
 
     paths = [job.workspace / "out", *(job.workspace / "out").rglob("*")]
-    assert len(paths) == 5
+    assert len(paths) == 6
     assert {(path.stat().st_uid, path.stat().st_gid) for path in paths} == {(1001, 1002)}
 
 
