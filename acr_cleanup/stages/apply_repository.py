@@ -242,10 +242,10 @@ class RepositoryApply:
                 finally:
                     self._unanswered.discard(answered)
                     answered.set()
-                if kind is OutcomeKind.GONE:
-                    # One of the deletions that are being answered may have taken it along.
-                    await asyncio.gather(*(other.wait() for other in tuple(self._unanswered)))
-                return self._account(attempt.step, kind, oldest)
+                if kind is OutcomeKind.GONE and await self._went_along(attempt.step, oldest):
+                    return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
+                self._note_answer(attempt.step, kind)
+                return kind, ""
         except JournalError as error:
             self.blockers = (Blocker(error.where, "write the journal", error.seen, error.remedy),)
             return OutcomeKind.NOT_ATTEMPTED, f"it could not be written to the journal: {error.seen}"
@@ -261,32 +261,34 @@ class RepositoryApply:
             log.debug("deleting %s of %s", attempt.step.digest, self.planned.repository, exc_info=True)
             return OutcomeKind.FAILED, f"unexpected error: {type(error).__name__}: {error}"
 
-    def _account(self, step: Step, kind: OutcomeKind, oldest: datetime | None) -> tuple[OutcomeKind, str]:
-        """
-        Outcome and detail of a deletion that the registry answered with `kind`.
-
-        oldest: `oldest_deleted` before the deletion was sent.
-        """
+    def _note_answer(self, step: Step, kind: OutcomeKind) -> None:
+        """Note what the answer to this deletion means for the other steps."""
         if not isinstance(step, DeleteManifest):
-            return kind, ""
+            return
         manifest = step.manifest
-        may_refer = manifest.may_have_subject and not manifest.known
-        created = manifest.created_at
-        if kind is OutcomeKind.DELETED and created is not None:
-            self.oldest_deleted = min(self.oldest_deleted or created, created)
-        if kind is OutcomeKind.LOCKED and may_refer:
+        if kind is OutcomeKind.DELETED and manifest.created_at is not None:
+            self.oldest_deleted = min(self.oldest_deleted or manifest.created_at, manifest.created_at)
+        if kind is OutcomeKind.LOCKED and manifest.may_have_subject and not manifest.known:
             # It is kept now, and the registry would delete it together with its subject. Its subject
             # was not read, so nothing more is deleted here before the next check reads it.
             self.looked_at = -inf
-        # Whether it referred to a manifest that this run has deleted before was not read. A referrer is
-        # pushed after its subject.
-        if manifest.known:
+
+    async def _went_along(self, step: Step, oldest: datetime | None) -> bool:
+        """
+        Has the registry deleted this manifest together with another one that this run has deleted?
+
+        Whether one refers to the other was not read. A referrer is pushed after its subject.
+
+        oldest: `oldest_deleted` before the deletion of this step was sent.
+        """
+        if not isinstance(step, DeleteManifest) or not self._may_go_along(step.manifest):
+            return False
+        if step.manifest.known:
             # It is sent in the first wave, together with what its subject may be attached to.
+            await asyncio.gather(*(other.wait() for other in tuple(self._unanswered)))
             oldest = self.oldest_deleted
-        after_subject = oldest is not None and (created is None or oldest <= created)
-        if kind is OutcomeKind.GONE and after_subject and self._may_go_along(manifest):
-            return OutcomeKind.DELETED, "the registry deleted it together with another deleted manifest"
-        return kind, ""
+        created = step.manifest.created_at
+        return oldest is not None and (created is None or oldest <= created)
 
     def _may_go_along(self, manifest: Manifest | None) -> bool:
         """May it be attached, also over others that are planned, to a manifest that was not read?"""
