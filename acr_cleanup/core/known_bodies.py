@@ -7,7 +7,7 @@ A body never changes: its digest is its name. So each is read once in the life o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from acr_cleanup.core.inventory import Manifest
 from acr_cleanup.core.packed_set import PackedSet
@@ -37,14 +37,7 @@ class KnownBody:
         )
 
     def add_to(self, listed: Manifest) -> Manifest:
-        read = replace(
-            listed,
-            media_type=self.media_type or listed.media_type,
-            config_media_type=self.config_media_type or listed.config_media_type,
-            children=self.children,
-            subject=self.subject,
-        )
-        return replace(read, known=read.is_understood)
+        return listed.with_body(self.media_type, self.config_media_type, self.children, self.subject)
 
 
 @dataclass(slots=True)

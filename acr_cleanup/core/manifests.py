@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from acr_cleanup.core.media_types import (
@@ -114,6 +114,24 @@ class Manifest:
         """The lock to remove before a deletion; None if no lock could be restored."""
         opened = self.put_aside or (self.delete_enabled and self.write_enabled)
         return None if opened else Lock(None, self.delete_enabled, self.write_enabled)
+
+    def with_body(
+        self, media_type: str, config_media_type: str, children: tuple[Digest, ...], subject: Digest | None
+    ) -> Manifest:
+        """
+        The same manifest with what its body says; an empty type is the one that the listing has.
+
+        It remains unknown if its media type is unknown: such a manifest may refer to others in any
+        way.
+        """
+        read = replace(
+            self,
+            media_type=media_type or self.media_type,
+            config_media_type=config_media_type or self.config_media_type,
+            children=children,
+            subject=subject,
+        )
+        return replace(read, known=read.is_understood)
 
     @property
     def is_index(self) -> bool:

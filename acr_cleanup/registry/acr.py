@@ -246,8 +246,7 @@ class AcrRegistry:
         try:
             return read(reply.body) if reply is not None else {}
         except wire.MalformedAnswer as error:
-            seen = f"the response is not a valid list: {quoted(str(error))}."
-            raise failures.not_listed(self.requests.login_server, call, seen) from None
+            raise failures.malformed_list(self.requests.login_server, call, error) from None
 
     async def read_subjects(self, inventory: RepositoryInventory, questions: SubjectQuestions) -> RepositoryInventory:
         """

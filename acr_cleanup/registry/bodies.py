@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -51,20 +51,8 @@ class ManifestBody:
     """None if the body does not give all sizes."""
 
     def of(self, manifest: Manifest) -> Manifest:
-        """
-        The same manifest with its edges.
-
-        It remains unknown if its media type is unknown: such a manifest may refer to others in any
-        way.
-        """
-        with_edges = replace(
-            manifest,
-            media_type=self.media_type or manifest.media_type,
-            config_media_type=self.config_media_type or manifest.config_media_type,
-            children=self.children,
-            subject=self.subject,
-        )
-        return replace(with_edges, known=with_edges.is_understood)
+        """The same manifest with its edges."""
+        return manifest.with_body(self.media_type, self.config_media_type, self.children, self.subject)
 
 
 def read_referrers(body: bytes) -> dict[str, Digest]:

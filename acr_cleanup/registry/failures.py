@@ -180,6 +180,11 @@ def not_listed(login_server: str, call: str, seen: str) -> NotListed:
     return NotListed(seen, where=where(login_server, call), remedy="All its tags and manifests are kept. Run again.")
 
 
+def malformed_list(login_server: str, call: str, error: Exception) -> NotListed:
+    """The error for a list that cannot be decoded."""
+    return not_listed(login_server, call, f"the response is not a valid list: {quoted(str(error))}.")
+
+
 def _errors(reply: Reply) -> list[_Error]:
     try:
         return msgspec.json.decode(reply.body, type=_Errors).errors

@@ -13,7 +13,6 @@ from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.errors import RegistryError
-from acr_cleanup.quoting import quoted
 from acr_cleanup.registry import failures, wire
 from acr_cleanup.registry.edges import EdgeReader
 from acr_cleanup.registry.requests import RegistryRequests
@@ -91,8 +90,7 @@ class RecentReader:
         try:
             return await self._requests.read_newest(f"{self._path}/_{what}", read, call, reaches_earlier)
         except wire.MalformedAnswer as error:
-            seen = f"the response is not a valid list: {quoted(str(error))}."
-            raise failures.not_listed(self._requests.login_server, call, seen) from None
+            raise failures.malformed_list(self._requests.login_server, call, error) from None
 
     def _recent(self, entries: Iterable[tuple[T, datetime | None]]) -> list[T] | None:
         """The entries since the time; None if the entries are not in descending order of their times."""

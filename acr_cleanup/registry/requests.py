@@ -212,8 +212,7 @@ class RegistryRequests:
         try:
             return await self.read_pages(path, read, call, right)
         except wire.MalformedAnswer as error:
-            seen = f"the response is not a valid list: {quoted(str(error))}."
-            raise failures.not_listed(self.login_server, call, seen) from None
+            raise failures.malformed_list(self.login_server, call, error) from None
         except (RegistryUnreachable, RegistryForbidden):
             raise
         except RegistryError as error:
@@ -224,8 +223,7 @@ class RegistryRequests:
         try:
             return await self._read_pages(path, read, call, roles.READ)
         except wire.MalformedAnswer as error:
-            seen = f"the response is not a valid list: {quoted(str(error))}."
-            raise failures.not_listed(self.login_server, call, seen) from None
+            raise failures.malformed_list(self.login_server, call, error) from None
 
     async def read_pages(
         self,
