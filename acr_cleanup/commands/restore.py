@@ -36,7 +36,7 @@ from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.stages.connect import open_azure
-from acr_cleanup.stages.plan import REPOSITORIES_AT_ONCE
+from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE
 
 NO_BACKUP = "the journal has no backup of its content"
 NO_MANIFEST = "its content was not kept (set backup: true, or enable soft delete in the registry)"

@@ -23,9 +23,7 @@ from acr_cleanup.stages.apply_repository import RepositoryApply
 from acr_cleanup.stages.attempt import ApplyContext
 from acr_cleanup.stages.fresh_usage import FreshUsage, UsageBlockedError
 from acr_cleanup.stages.read_repository import never
-from acr_cleanup.stages.registry_port import Registry
-
-REPOSITORIES_AT_ONCE = 8
+from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 
 AHEAD = 2
 """

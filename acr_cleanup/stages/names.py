@@ -10,9 +10,7 @@ from acr_cleanup.concurrency import gather
 from acr_cleanup.errors import RegistryClosed, RegistryForbidden
 from acr_cleanup.records.names import NamedRepository, RegistryNames
 from acr_cleanup.runtimes.base import Level, Progress, Runtime
-from acr_cleanup.stages.registry_port import Registry
-
-REPOSITORIES_AT_ONCE = 8
+from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 
 
 async def read_repository_names(registry: Registry, runtime: Runtime) -> frozenset[str] | None:

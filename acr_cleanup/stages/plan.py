@@ -24,11 +24,8 @@ from acr_cleanup.reports import words
 from acr_cleanup.runtimes.base import Progress
 from acr_cleanup.stages.measure import measured
 from acr_cleanup.stages.read_repository import decide_repository, never, read_repository
-from acr_cleanup.stages.registry_port import Registry
+from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 from acr_cleanup.stages.verify import find_missing
-
-REPOSITORIES_AT_ONCE = 8
-"""Repositories listed at once. The registry's pace bounds the requests themselves."""
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far this machine's clock may be ahead of the registry's."""

@@ -16,6 +16,9 @@ from acr_cleanup.core.space import Content
 from acr_cleanup.core.standing import RecentChanges
 from acr_cleanup.core.subjects import SubjectQuestions
 
+REPOSITORIES_AT_ONCE = 8
+"""Repositories that a stage works on at once. The registry's pace bounds the requests themselves."""
+
 
 class StoredDocument(Protocol):
     """A manifest byte for byte, as the journal keeps it."""

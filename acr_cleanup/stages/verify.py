@@ -22,12 +22,11 @@ from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.usage import UsageIndex
 from acr_cleanup.core.verification import Baseline, Broken, Missing, Proof, missing_references
 from acr_cleanup.errors import AcrCleanupError, RegistryError
-from acr_cleanup.stages.registry_port import Registry
+from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE, Registry
 
 SETTLE = 5.0
 """Seconds before a missing name is requested again, because a replica may lag behind."""
 
-REPOSITORIES_AT_ONCE = 8
 REQUESTS_AT_ONCE = 8
 
 _POSSIBLY_DELETED = frozenset({OutcomeKind.DELETED, OutcomeKind.GONE, OutcomeKind.FAILED})

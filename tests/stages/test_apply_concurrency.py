@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from acr_cleanup.core.outcome import OutcomeKind
-from acr_cleanup.stages.apply import AHEAD, REPOSITORIES_AT_ONCE
+from acr_cleanup.stages.apply import AHEAD
+from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE
 from tests.helpers.apply_runs import apply_plan, kinds, planned, planned_repositories
 from tests.helpers.fake_registry import FakeJournal, FakeRegistry
 from tests.helpers.generated_inventories import inventory, tag
