@@ -16,6 +16,7 @@ from functools import partial
 from acr_cleanup.access.network import CA_VARIABLES, Proxies, open_network
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.commands.checks.azure import AzureChecks
+from acr_cleanup.commands.connections import REFUSED, open_azure
 from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, IdentityError, unexpected
 from acr_cleanup.quoting import quoted
@@ -26,10 +27,6 @@ from acr_cleanup.reports.dialect import GITHUB, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
-from acr_cleanup.stages.connect import open_azure
-
-REFUSED = 3
-"""The exit code if a check failed."""
 
 _NETWORK, _LEDGER = "Network", "Ledger"
 _AT_ONCE = 4
@@ -97,9 +94,7 @@ async def _ask_all(
 async def _azure(
     settings: Settings, runtime: Runtime, environ: Mapping[str, str], clock: Callable[[], datetime]
 ) -> list[Check]:
-    async with open_azure(
-        settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
-    ) as azure:
+    async with open_azure(settings, runtime, environ) as azure:
         checks = AzureChecks(settings, azure)
         login = await _guarded("Login", checks.login)
         parts: list[tuple[str, Ask]] = [

@@ -12,8 +12,9 @@ from pathlib import Path
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.snapshot import SnapshotEntry, write_snapshot
 from acr_cleanup.clusters.target import ClusterTarget
+from acr_cleanup.commands.connections import REFUSED, open_azure, open_registry
 from acr_cleanup.commands.names import or_names_file, read_names_file
-from acr_cleanup.commands.run import REFUSED, configured_clusters
+from acr_cleanup.commands.run import configured_clusters
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.usage import SERVICES, ClusterScan, Outside
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError, unexpected
@@ -25,7 +26,6 @@ from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import did_you_mean, nearest, shown
-from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.names import read_registry_names, read_repository_names
 from acr_cleanup.stages.read import ConfiguredClusters, used_repositories
 
@@ -83,9 +83,7 @@ async def _read_names(
     """Read the names of the registry. Where it does not list its repositories, those of the used ones."""
     host = settings.registry
     try:
-        async with open_registry(
-            azure, host, audience=settings.cloud.audience, concurrency=settings.concurrency
-        ) as registry:
+        async with open_registry(azure, settings) as registry:
             repositories = await read_repository_names(registry, runtime)
             if repositories is None:
                 repositories = await used_repositories(clusters, runtime.progress)
@@ -105,9 +103,7 @@ async def _collect(
 ) -> int:
     title = f"Read the clusters for {settings.registry.login_server}"
     with runtime.group(title):
-        async with open_azure(
-            settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
-        ) as azure:
+        async with open_azure(settings, runtime, environ) as azure:
             clusters = configured_clusters(azure, settings)
             # Taken before the first request: a workload deployed during the reading may be missed.
             started = datetime.now(UTC)

@@ -26,6 +26,7 @@ from acr_cleanup.access.federation import LoginChoice
 from acr_cleanup.access.read_failure import ReadFailure
 from acr_cleanup.access.resource_manager import ResourceManager, list_resources, open_manager
 from acr_cleanup.clusters.survey import survey_clusters
+from acr_cleanup.commands.connections import REFUSED, open_azure
 from acr_cleanup.commands.init_files import (
     CONFIG,
     PIPELINES,
@@ -48,10 +49,7 @@ from acr_cleanup.reports import words
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import grammar
 from acr_cleanup.settings.load import load_settings
-from acr_cleanup.stages.connect import open_azure
-
-REFUSED = 3
-"""The exit code if Azure cannot be read."""
+from acr_cleanup.stages import connect
 
 _AT_ONCE = 8
 _NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
@@ -153,7 +151,9 @@ def _check(request: InitRequest) -> None:
 @asynccontextmanager
 async def _azure(environment: str, runtime: Runtime, environ: Mapping[str, str]) -> AsyncIterator[Azure]:
     login = LoginChoice()
-    async with open_azure(CLOUDS[environment], login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure:
+    async with connect.open_azure(
+        CLOUDS[environment], login, environ, id_tokens=runtime.id_token, mask=runtime.mask
+    ) as azure:
         yield azure
 
 
@@ -203,9 +203,7 @@ def _resource(item: Resource) -> FoundResource:
 async def _rights(config: Path, runtime: Runtime, environ: Mapping[str, str]) -> str:
     """Return the script of `acr-cleanup permissions` for the written configuration."""
     settings = load_settings(config, {}, environ)
-    async with open_azure(
-        settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
-    ) as azure:
+    async with open_azure(settings, runtime, environ) as azure:
         surveys = await survey_clusters(settings.clusters, azure)
         mode = await registry_mode(settings, azure)
     return shell(required_rights(settings, surveys, mode=mode))

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from acr_cleanup import __version__
+from acr_cleanup.commands.connections import REFUSED, open_azure, open_registry
 from acr_cleanup.core.references import normalise_host
 from acr_cleanup.errors import AcrCleanupError, ConfigurationError, Problem, RegistryError
 from acr_cleanup.quoting import quoted
@@ -19,13 +20,9 @@ from acr_cleanup.records.names import NAMES_VERSION, NamesDocument, RegistryName
 from acr_cleanup.reports import files
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
-from acr_cleanup.stages.connect import open_azure, open_registry
 from acr_cleanup.stages.names import read_registry_names
 
 log = logging.getLogger("acr_cleanup")
-
-REFUSED = 3
-"""The exit code if the registry cannot be read."""
 
 
 async def names(settings: Settings, runtime: Runtime, environ: Mapping[str, str], *, out: Path) -> int:
@@ -38,10 +35,8 @@ async def names(settings: Settings, runtime: Runtime, environ: Mapping[str, str]
     read_at = datetime.now(UTC)
     try:
         async with (
-            open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
-            open_registry(
-                azure, settings.registry, audience=settings.cloud.audience, concurrency=settings.concurrency
-            ) as registry,
+            open_azure(settings, runtime, environ) as azure,
+            open_registry(azure, settings) as registry,
         ):
             repositories = await registry.catalog()
             found = await read_registry_names(

@@ -20,6 +20,7 @@ from acr_cleanup.access.resource_manager import list_resources, open_manager
 from acr_cleanup.access.roles import Command
 from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import ClusterSurvey
+from acr_cleanup.commands.connections import open_azure
 from acr_cleanup.commands.rights.bicep import bicep
 from acr_cleanup.commands.rights.kubernetes import kubernetes
 from acr_cleanup.commands.rights.required import Mode, RequiredRights, required_rights
@@ -30,7 +31,6 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.runtimes.base import Runtime
 from acr_cleanup.settings import Settings
 from acr_cleanup.settings.grammar import GUID
-from acr_cleanup.stages.connect import open_azure
 
 FORMATS: Mapping[str, Callable[[RequiredRights], str]] = {
     "shell": shell,
@@ -85,9 +85,7 @@ async def permissions(
     runtime.progress("clusters", 0, len(settings.clusters), "")
     mode = Mode.UNKNOWN
     try:
-        async with open_azure(
-            settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask
-        ) as azure:
+        async with open_azure(settings, runtime, environ) as azure:
             clusters = await survey_clusters(settings.clusters, azure, progress=report)
             mode = await registry_mode(settings, azure)
     except AcrCleanupError as error:

@@ -19,7 +19,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import Path
 
-from acr_cleanup.commands.run import REFUSED
+from acr_cleanup.commands.connections import REFUSED, open_azure
 from acr_cleanup.concurrency import gather
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
@@ -35,7 +35,6 @@ from acr_cleanup.registry.wire import Document
 from acr_cleanup.reports.restoration import RestorationReport
 from acr_cleanup.runtimes.base import Level, Runtime
 from acr_cleanup.settings import Settings
-from acr_cleanup.stages.connect import open_azure
 from acr_cleanup.stages.registry_port import REPOSITORIES_AT_ONCE
 
 NO_BACKUP = "the journal has no backup of its content"
@@ -96,7 +95,7 @@ async def restore(
 @asynccontextmanager
 async def _connect(settings: Settings, environ: Mapping[str, str], runtime: Runtime) -> AsyncIterator[AcrRegistry]:
     async with (
-        open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
+        open_azure(settings, runtime, environ) as azure,
         open_registry(
             settings.registry.login_server,
             azure.credential,

@@ -18,6 +18,7 @@ from pathlib import Path
 from acr_cleanup.access.azure import Azure
 from acr_cleanup.clusters.ignored_kinds import ignored_kinds
 from acr_cleanup.clusters.target import Waiver
+from acr_cleanup.commands.connections import REFUSED, open_azure, open_registry
 from acr_cleanup.concurrency import Stop, unless_stopped
 from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import Outcome, Result, Undo, Verdict, outcomes_of_taken, verdict_of
@@ -36,7 +37,7 @@ from acr_cleanup.runtimes.base import Level, Progress, Runtime
 from acr_cleanup.settings import FailOn, Settings
 from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.cache_rules import CacheRules
-from acr_cleanup.stages.connect import log_in, open_azure, open_registry
+from acr_cleanup.stages.connect import log_in
 from acr_cleanup.stages.ledger import LedgerKeeper
 from acr_cleanup.stages.names import read_repository_names
 from acr_cleanup.stages.plan import make_plan, relaxed_gc
@@ -46,9 +47,6 @@ from acr_cleanup.stages.read_repository import never
 from acr_cleanup.stages.registry_port import Registry
 from acr_cleanup.stages.soft_delete import RegistryPolicies
 from acr_cleanup.stages.verify import Witness, verify
-
-REFUSED = 3
-"""The exit code when nothing was deleted because of a blocker or a limit."""
 
 log = logging.getLogger("acr_cleanup")
 
@@ -124,15 +122,8 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
     """Open the login, the registry and the clusters of these settings."""
     bodies = BodyMemory()
     async with (
-        open_azure(settings.cloud, settings.login, environ, id_tokens=runtime.id_token, mask=runtime.mask) as azure,
-        open_registry(
-            azure,
-            settings.registry,
-            audience=settings.cloud.audience,
-            concurrency=settings.concurrency,
-            include_locked=settings.policy.include_locked,
-            bodies=bodies,
-        ) as registry,
+        open_azure(settings, runtime, environ) as azure,
+        open_registry(azure, settings, include_locked=settings.policy.include_locked, bodies=bodies) as registry,
     ):
         policies = RegistryPolicies(
             azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group

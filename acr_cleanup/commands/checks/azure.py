@@ -30,6 +30,7 @@ from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import Access, ClusterAccess, ClusterSurvey, ClusterTarget, Search
 from acr_cleanup.clusters.targets import AksCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
+from acr_cleanup.commands.connections import open_registry
 from acr_cleanup.commands.rights.required import registry_rights
 from acr_cleanup.commands.rights.shell import assignment
 from acr_cleanup.commands.run import configured_clusters, token_scopes
@@ -39,7 +40,7 @@ from acr_cleanup.quoting import quoted
 from acr_cleanup.reports import words
 from acr_cleanup.reports.check import Check, Mark
 from acr_cleanup.settings import Settings
-from acr_cleanup.stages.connect import log_in, open_registry
+from acr_cleanup.stages.connect import log_in
 from acr_cleanup.stages.read import ConfiguredClusters
 
 if TYPE_CHECKING:
@@ -98,9 +99,7 @@ class AzureChecks:
     async def registry(self) -> list[Check]:
         """Ask the registry for a token, and for its catalog."""
         settings = self.settings
-        async with open_registry(
-            self.azure, settings.registry, audience=settings.cloud.audience, concurrency=settings.concurrency
-        ) as registry:
+        async with open_registry(self.azure, settings) as registry:
             names = await registry.catalog()
         host, repositories = settings.registry.login_server, words.count(len(names), "repository")
         return [Check("Registry", Mark.OK, f"{host} accepts the login and lists {repositories}.")]
