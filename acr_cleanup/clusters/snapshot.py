@@ -9,10 +9,8 @@ configuration.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +33,7 @@ from acr_cleanup.records.snapshot import (
     SnapshotMention,
     SnapshotUse,
 )
+from acr_cleanup.records.whole_file import replace_file
 
 _QUOTED = re.compile(r": '.*'(?=\. Nothing is kept for it\.)", re.DOTALL)
 """The text of an object in a note; a snapshot has none."""
@@ -74,8 +73,7 @@ def write_snapshot(
     helm_history: how many revisions of each Helm release they count as used.
     names: of the registry. Of what the clusters mention, only these are written.
 
-    The file is replaced as a whole, after all of it is written: a failure leaves the previous file
-    in place.
+    The file is replaced as a whole.
     """
     document = Snapshot(
         SNAPSHOT_VERSION,
@@ -88,19 +86,7 @@ def write_snapshot(
         names_read_at=names.read_at.astimezone(UTC) if names is not None else None,
     )
     document.hash = content_hash(document)
-    data = msgspec.json.encode(document)
-    # In the same folder, because a rename works only within a file system.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(data)
-            file.write(b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+    replace_file(path, (msgspec.json.encode(document), b"\n"), sync=True)
 
 
 def _recorded(entry: SnapshotEntry, names: RegistryNames | None) -> ScannedCluster:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from acr_cleanup.quoting import in_utc, quoted
 from acr_cleanup.records.encoding import content_hash, pieces
 from acr_cleanup.records.ledger import LEDGER_VERSION, Ledger
 from acr_cleanup.records.parts import SchemaVersion
+from acr_cleanup.records.whole_file import check_replaceable, replace_file
 
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is not opened. A million tags take less than 20 MB."""
@@ -75,33 +75,17 @@ def check_writable(path: Path) -> None:
     """Check that the file can be replaced. Call it before anything is deleted. Raises `LedgerError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = _unfinished(path)
-        os.close(_create(unfinished))
-        unfinished.unlink()
+        check_replaceable(path)
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
 
 
 def write_ledger(path: Path, ledger: Ledger) -> None:
-    """
-    Set the hash of the ledger and replace the file. Raises `LedgerError`.
-
-    The file is replaced as a whole, after all of it is written: a failure leaves the previous ledger.
-    """
+    """Set the hash of the ledger and replace the file as a whole. Raises `LedgerError`."""
     ledger.hash = content_hash(ledger)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = _unfinished(path)
-        try:
-            with os.fdopen(_create(unfinished), "wb") as file:
-                file.writelines(piece.encode() for piece in pieces(ledger))
-                file.write(b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        finally:
-            with suppress(OSError):
-                unfinished.unlink()
+        replace_file(path, (piece.encode() for piece in chain(pieces(ledger), "\n")), sync=True)
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
 
@@ -141,18 +125,6 @@ def _decoded(path: Path, data: bytes) -> Ledger:
     if ledger.hash != expected:
         raise _error(path, "The ledger was modified after it was written (hash mismatch).", _RESTORE)
     return ledger
-
-
-def _unfinished(path: Path) -> Path:
-    # In the same folder, because a rename works only within a file system. Two runs may write at once.
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-def _create(path: Path) -> int:
-    # Does not follow a symbolic link: a checked-out branch could contain one.
-    path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(path, flags, 0o666)
 
 
 def _unwritable(path: Path, error: Exception) -> LedgerError:

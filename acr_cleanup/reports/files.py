@@ -12,6 +12,7 @@ from pathlib import Path
 from acr_cleanup.core.outcome import Result
 from acr_cleanup.errors import ConfigurationError, Problem
 from acr_cleanup.quoting import quoted
+from acr_cleanup.records.whole_file import create, replace_file
 from acr_cleanup.reports import formats
 from acr_cleanup.reports.context import Context
 
@@ -39,7 +40,7 @@ def prepare(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / ".acr-cleanup"
-    os.close(_create(probe))
+    os.close(create(probe))
     probe.unlink()
     for report_format in formats.FORMATS:
         if not report_format.input_of_apply:
@@ -81,7 +82,7 @@ def prepare_file(out: Path, name: str, thing: str) -> None:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
     try:
-        os.close(_create(probe))
+        os.close(create(probe))
     except (OSError, ValueError) as error:
         raise unwritable(getattr(error, "strerror", None) or str(error)) from error
     finally:
@@ -104,40 +105,18 @@ def write(result: Result, folder: Path, context: Context, reviewed: bytes | None
     context = replace(context, files=tuple(map(str, paths.values())))
     for report_format, path in paths.items():
         if report_format is formats.PLAN and reviewed is not None:
-            _write(path, [reviewed])
+            replace_file(path, [reviewed])
         else:
-            _write(path, _encoded(report_format.render(result, context)))
+            replace_file(path, _encoded(report_format.render(result, context)))
     return context
 
 
 def write_plan(result: Result, path: Path) -> None:
     """Write the plan to a file that the user chose. Raises `OSError`."""
-    _write(path, _encoded(formats.PLAN.render(result, Context())))
+    replace_file(path, _encoded(formats.PLAN.render(result, Context())))
 
 
 def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
     # Foreign text may contain half of a surrogate pair. It is escaped, because it must not make the
     # report fail.
     return (piece.encode("utf-8", "backslashreplace") for piece in pieces)
-
-
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with os.fdopen(_create(part), "wb") as file:
-        file.writelines(pieces)
-    part.replace(path)
-
-
-def _create(path: Path) -> int:
-    """
-    Create an empty file and return its descriptor, open for writing.
-
-    Does not follow a symbolic link. Otherwise a checked-out branch could contain a link, and so
-    choose another file of the machine that would be overwritten.
-
-    Raises `OSError`.
-    """
-    path.unlink(missing_ok=True)
-    # Windows has no such flag, and only administrators can create links there.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(path, flags, 0o666)

@@ -59,7 +59,7 @@ def test_failed_write_keeps_previous_file(path: Path, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("acr_cleanup.clusters.snapshot.os.fsync", full)
+    monkeypatch.setattr("acr_cleanup.records.whole_file.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write(path, ClusterScan(KEY))
     assert path.read_bytes() == before

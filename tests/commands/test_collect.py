@@ -272,7 +272,7 @@ async def test_full_disk_keeps_the_earlier_snapshot(tool: Tool, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("acr_cleanup.clusters.snapshot.os.fsync", fail)
+    monkeypatch.setattr("acr_cleanup.records.whole_file.os.fsync", fail)
     ran = await run(tool)
 
     assert ran.code == 1

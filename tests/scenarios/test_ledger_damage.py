@@ -108,7 +108,7 @@ def test_damaged_ledger_blocks_and_is_not_replaced(shop: LedgerWorld, damage: st
 
 def test_ledger_in_a_folder_without_rights_blocks(shop: LedgerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the run saw could not be kept for the next one."""
-    monkeypatch.setattr("acr_cleanup.records.ledger_file._create", _refuse)
+    monkeypatch.setattr("acr_cleanup.records.ledger_file.check_replaceable", _refuse)
 
     ran = shop.at(0, **WEEK)
 
@@ -122,7 +122,9 @@ def test_ledger_that_cannot_be_written_at_the_end_fails_the_run(
     shop.push("v1")
     shop.at(0, **WEEK)
     before = shop.text()
-    shop.when(lambda: monkeypatch.setattr("acr_cleanup.records.ledger_file._create", _refuse), path="/acr/v1/app/_tags")
+    shop.when(
+        lambda: monkeypatch.setattr("acr_cleanup.records.ledger_file.replace_file", _refuse), path="/acr/v1/app/_tags"
+    )
 
     ran = shop.at(7, **WEEK)
 
@@ -132,7 +134,7 @@ def test_ledger_that_cannot_be_written_at_the_end_fails_the_run(
     assert shop.text() == before
 
 
-def _refuse(path: Path) -> int:
+def _refuse(path: Path, *_: object, **__: object) -> None:
     raise PermissionError(13, "Permission denied", str(path))
 
 

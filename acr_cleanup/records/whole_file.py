@@ -1,0 +1,50 @@
+"""Replaces a file as a whole, after all of it is written: a failure leaves the previous file in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace_file(path: Path, pieces: Iterable[bytes], *, sync: bool = False) -> None:
+    """Write these pieces to a new file, and put it in the place of `path`. sync: wait for the disk. Raises `OSError`."""
+    part = _part_of(path)
+    try:
+        with os.fdopen(create(part), "wb") as file:
+            file.writelines(pieces)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that the file can be replaced. Raises `OSError`."""
+    part = _part_of(path)
+    os.close(create(part))
+    part.unlink()
+
+
+def create(path: Path) -> int:
+    """
+    Create an empty file and return its descriptor, open for writing.
+
+    Does not follow a symbolic link. Otherwise a checked-out branch could contain a link, and so
+    choose another file of the machine that would be overwritten.
+
+    Raises `OSError`.
+    """
+    path.unlink(missing_ok=True)
+    # Windows has no O_NOFOLLOW, and only administrators can create links there.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666)
+
+
+def _part_of(path: Path) -> Path:
+    # In the same folder, because a rename works only within a file system. Two runs may write at once.
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
