@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.stage import Stage, shorten_pauses, staged
+from acr_cleanup.emulator import World
+from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.helpers.stage import OLD, Stage, shorten_pauses, staged
+from tests.helpers.tool_runs import Tool, serving
 
 
 @pytest.fixture
@@ -15,4 +19,18 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """Serve `shop/web`: 1.0 and 1.1 are old and unused, 2.0 runs. Retries do not wait."""
     shorten_pauses(monkeypatch)
     async with staged(tmp_path, monkeypatch) as served:
+        yield served
+
+
+@pytest.fixture
+async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
+    """Serve two clusters that use one old tag each, 2.0 and 2.1; the old tag 1.0 is unused."""
+    world = World(face="proxy")
+    for tag in ("1.0", "2.0", "2.1"):
+        world.registry.push("shop/web", tag, age=OLD)
+    for key, tag in (("production", "2.0"), ("test", "2.1")):
+        cluster = ClusterState(f"aks-{key}")
+        cluster.run(build.deployment("shop", "web", [world.registry.image("shop/web", tag)]))
+        world.clusters[key] = cluster
+    async with serving(world, tmp_path, monkeypatch) as served:
         yield served

@@ -6,10 +6,8 @@ import io
 import json
 import os
 import shlex
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,18 +19,16 @@ from acr_cleanup.emulator.world import GITHUB_ISSUER, FederatedCredential
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.secret_leaks import assert_none_leaked
-from tests.helpers.stage import Stage, shorten_pauses, staged
+from tests.helpers.stage import Stage
 
 REGISTRY_RIGHTS = "Rights on the registry"
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """Serve a cluster with Entra ID and Kubernetes RBAC."""
-    shorten_pauses(monkeypatch)
-    async with staged(tmp_path, monkeypatch) as served:
-        served.cluster.auth = "entra-exec"
-        yield served
+def stage(stage: Stage) -> Stage:
+    """The cluster has Entra ID and Kubernetes RBAC."""
+    stage.cluster.auth = "entra-exec"
+    return stage
 
 
 @dataclass

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,13 +17,11 @@ import pytest
 
 from acr_cleanup.commands.collect import collect
 from acr_cleanup.commands.names import names
-from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
-from tests.helpers.tool_runs import Tool, serving
+from tests.helpers.tool_runs import Tool
 
 OLD = timedelta(days=100)
 
@@ -41,20 +38,6 @@ class CollectRun:
 
     def cluster(self, key: str) -> Any:
         return next(cluster for cluster in self.content["clusters"] if cluster["cluster"] == key)
-
-
-@pytest.fixture
-async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
-    """Serve two clusters that use one old tag each, 2.0 and 2.1; the old tag 1.0 is unused."""
-    world = World(face="proxy")
-    for tag in ("1.0", "2.0", "2.1"):
-        world.registry.push("shop/web", tag, age=OLD)
-    for key, tag in (("production", "2.0"), ("test", "2.1")):
-        cluster = ClusterState(f"aks-{key}")
-        cluster.run(build.deployment("shop", "web", [world.registry.image("shop/web", tag)]))
-        world.clusters[key] = cluster
-    async with serving(world, tmp_path, monkeypatch) as served:
-        yield served
 
 
 async def run(

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from acr_cleanup import cli
-from acr_cleanup.emulator import World
-from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.errors import ConfigurationError
 from acr_cleanup.reports.files import prepare_file
-from tests.commands.test_collect import OLD, run
-from tests.helpers.tool_runs import Tool, serving
-
-
-@pytest.fixture
-async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tool]:
-    """Serve two clusters that use one old tag each, 2.0 and 2.1; the old tag 1.0 is unused."""
-    world = World(face="proxy")
-    for tag in ("1.0", "2.0", "2.1"):
-        world.registry.push("shop/web", tag, age=OLD)
-    for key, tag in (("production", "2.0"), ("test", "2.1")):
-        cluster = ClusterState(f"aks-{key}")
-        cluster.run(build.deployment("shop", "web", [world.registry.image("shop/web", tag)]))
-        world.clusters[key] = cluster
-    async with serving(world, tmp_path, monkeypatch) as served:
-        yield served
+from tests.commands.test_collect import run
+from tests.helpers.tool_runs import Tool
 
 
 async def test_unknown_cluster_is_refused_before_any_request(tool: Tool) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,18 +26,16 @@ from acr_cleanup.runtimes.terminal import Terminal
 from acr_cleanup.settings.load import load_settings
 from tests.helpers.permission_scripts import IDENTITY_ID
 from tests.helpers.secret_leaks import assert_none_leaked, files_below
-from tests.helpers.stage import Stage, shorten_pauses, staged
+from tests.helpers.stage import Stage
 
 REQUEST = InitRequest(yes=True, ci="github", repository="contoso/shop")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """Serve a cluster with Entra ID, to a person who is logged in."""
-    shorten_pauses(monkeypatch)
-    async with staged(tmp_path, monkeypatch) as served:
-        served.cluster.auth = "entra-exec"
-        yield served
+def stage(stage: Stage) -> Stage:
+    """The cluster has Entra ID and Kubernetes RBAC."""
+    stage.cluster.auth = "entra-exec"
+    return stage
 
 
 @dataclass

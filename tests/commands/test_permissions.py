@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,17 @@ from acr_cleanup.access.roles import Command
 from acr_cleanup.emulator.roles import BUILT_IN, CLUSTERS, REGISTRIES
 from tests.helpers.paths import ROOT
 from tests.helpers.permission_scripts import IDENTITY_ID, print_script
-from tests.helpers.stage import Stage, staged
+from tests.helpers.stage import Stage
 
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
 REGISTRY = f"{SUBSCRIPTION}/resourceGroups/rg-acr/providers/Microsoft.ContainerRegistry/registries/contoso"
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """Serve a cluster with Entra ID and Kubernetes RBAC."""
-    async with staged(tmp_path, monkeypatch) as served:
-        served.cluster.auth = "entra-exec"
-        yield served
+def stage(stage: Stage) -> Stage:
+    """The cluster has Entra ID and Kubernetes RBAC."""
+    stage.cluster.auth = "entra-exec"
+    return stage
 
 
 # -- the registry --------------------------------------------------------------------------------

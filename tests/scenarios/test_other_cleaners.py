@@ -79,13 +79,14 @@ def test_other_cleaner_does_not_disturb_the_run(graph: GraphWorld, rate: float, 
     assert not ran.report["warnings"]
 
 
+async def slowly(_: web.Request) -> None:
+    await asyncio.sleep(1)
+
+
 def test_manifest_deleted_between_both_lists_is_gone(graph: GraphWorld) -> None:
     """The list of tags still has the tag; the list of manifests no longer has the manifest."""
     planned, other = graph.push("v1"), graph.push("v2", age=YOUNG)
     graph.when(lambda: graph.registry.remove(APP, other), path=MANIFESTS, after=1)
-
-    async def slowly(_: web.Request) -> None:
-        await asyncio.sleep(1)
 
     graph.world.faults.append(Fault(service="acr", path=MANIFESTS, before=slowly))
     ran = graph.play(lambda tool: tool.apply())
@@ -100,9 +101,6 @@ def test_planned_manifest_without_tags_that_others_deleted_is_gone(graph: GraphW
     """The list of manifests still has the manifest; the list of tags no longer has its tag."""
     planned, other = graph.push("v1"), graph.push("v0")
     graph.when(lambda: graph.registry.remove(APP, planned), path=TAGS, after=1)
-
-    async def slowly(_: web.Request) -> None:
-        await asyncio.sleep(1)
 
     graph.world.faults.append(Fault(service="acr", path=TAGS, before=slowly))
     ran = graph.play(lambda tool: tool.apply())
