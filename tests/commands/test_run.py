@@ -14,6 +14,7 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from tests.helpers.tool_runs import Tool, serving
 
@@ -27,7 +28,7 @@ async def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
     The tool uses real host names, through a proxy.
     """
-    world = World(face="proxy")
+    world = World(face="proxy", run_command=run_command)
     registry = world.registry
     for name in ("1.0", "1.1", "2.0"):
         registry.push("shop/web", name, age=OLD)

@@ -20,6 +20,7 @@ from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 
 FIELDS = {field.name for field in fields(Azure)}
@@ -74,7 +75,7 @@ async def edge(
     *clusters: ClusterState, registry: RegistryHost | None = None, face: Any = "direct"
 ) -> AsyncIterator[Edge]:
     """Emulate a world of these clusters. `registry` is by default the world's own."""
-    world = World(face=face, clusters={cluster.name: cluster for cluster in clusters})
+    world = World(face=face, clusters={cluster.name: cluster for cluster in clusters}, run_command=run_command)
     async with Emulator(world) as emulator:
         environment = emulator.environment()
         manager = emulator.resource_manager if face == "direct" else "https://management.azure.com"

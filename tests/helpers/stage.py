@@ -22,6 +22,7 @@ from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
+from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
@@ -134,7 +135,7 @@ async def staged_in_memory(tmp_path: Path) -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def _staged(face: Face, serve: Callable[[World], AbstractAsyncContextManager[Tool]]) -> AsyncIterator[Stage]:
-    world = World(face=face)
+    world = World(face=face, run_command=run_command)
     world.clusters["production"] = ClusterState("aks-prod")
     async with serve(world) as tool:
         stage = Stage(tool)

@@ -21,8 +21,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -31,28 +29,13 @@ from aiohttp import web
 from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.kubernetes.api import kubernetes_app
 from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
-from acr_cleanup.emulator.kubernetes.state import ClusterState
+from acr_cleanup.emulator.kubernetes.state import ClusterState, CommandResult
 from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.world import World
 
 # The folder of the package, for the PYTHONPATH of the stand-in for kubectl.
 _PACKAGES = Path(__file__).parents[3]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """
-    The result of a command, as ARM reports it.
-
-    For a command that did not run, `reason` is set and `exit_code` is None.
-    """
-
-    exit_code: int | None
-    logs: str
-    started: datetime
-    finished: datetime
-    reason: str | None = None
 
 
 async def run_command(
