@@ -14,8 +14,8 @@ import pytest
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.tool_runs import Tool, serving
 
 OLD = timedelta(days=100)

@@ -16,9 +16,9 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from azure.mgmt.containerservice.aio import ContainerServiceClient
 
 from acr_cleanup.emulator import Emulator, World, arm
-from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import AKS_SERVER_APP, Auth, ClusterState
 from acr_cleanup.emulator.roles import CLUSTERS
+from tests.emulator.kubernetes.run_command import run_command
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod/providers/Microsoft.ContainerService/managedClusters"

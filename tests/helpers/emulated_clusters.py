@@ -20,8 +20,8 @@ from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.emulator.kubernetes.run_command import run_command
 
 FIELDS = {field.name for field in fields(Azure)}
 HASTY = Patience(attempts=2, busy_attempts=4, connect=2, read=2, request=5, pause=0.01, longest_pause=0.02)

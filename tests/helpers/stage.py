@@ -22,7 +22,6 @@ from acr_cleanup.clusters.api_server.client import Patience
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.registry.repository import RepositoryState
 from acr_cleanup.emulator.registry.state import RegistryState
@@ -30,6 +29,7 @@ from acr_cleanup.emulator.roles import DEFAULT_ROLES, RoleDefinition
 from acr_cleanup.emulator.world import Face
 from acr_cleanup.records.schemas import schema
 from acr_cleanup.registry import pace
+from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
 from tests.helpers.tool_runs import RunResult, Tool, serving
 from tests.helpers.virtual_clock import use_virtual_clock

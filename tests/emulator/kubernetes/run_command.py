@@ -112,7 +112,7 @@ def _install_kubectl(folder: Path, *, real: bool) -> None:
         return
     python = shlex.quote(sys.executable)
     setting = f"PYTHONUTF8=1 PYTHONPATH={shlex.quote(str(_PACKAGES))}"
-    launcher.write_text(f'#!/bin/sh\n{setting} exec {python} -s -m acr_cleanup.emulator.kubernetes.kubectl "$@"\n')
+    launcher.write_text(f'#!/bin/sh\n{setting} exec {python} -s -m tests.emulator.kubernetes.kubectl "$@"\n')
     launcher.chmod(0o755)
 
 
