@@ -99,7 +99,8 @@ class Cluster:
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"
-        request = urllib.request.Request(self._server + path, data=data, headers=headers)  # the handler opens HTTPS only
+        request = urllib.request.Request(self._server + path, data=data, headers=headers)
+        # This handler opens HTTPS only.
         handler = urllib.request.HTTPSHandler(context=self._tls)
         try:
             # No proxy: the command runs inside the cluster.

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import json
 import os
 import shlex
 import shutil
@@ -28,12 +29,11 @@ from aiohttp import web
 
 from acr_cleanup.emulator.authority import Authority
 from acr_cleanup.emulator.kubernetes.api import kubernetes_app
-from acr_cleanup.emulator.kubernetes.kubeconfig import inside_kubeconfig
 from acr_cleanup.emulator.kubernetes.state import ClusterState, CommandResult
 from acr_cleanup.emulator.middleware import middleware
 from acr_cleanup.emulator.world import World
 
-# The folder of the package, for the PYTHONPATH of the stand-in for kubectl.
+# The root of the project, for the PYTHONPATH of the stand-in for kubectl.
 _PACKAGES = Path(__file__).parents[3]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -99,6 +99,25 @@ async def serve_inside(world: World, cluster: ClusterState, authority: Authority
         yield f"https://127.0.0.1:{port}", ca.cert_pem.bytes()
     finally:
         await runner.cleanup()
+
+
+def inside_kubeconfig(server: str, ca_pem: bytes, token: str) -> str:
+    """
+    Return the kubeconfig of a run command's pod as JSON.
+
+    JSON is YAML too, so kubectl reads it; the stand-in for kubectl has no YAML parser.
+    """
+    cluster = {"server": server, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "inside", "cluster": cluster}],
+            "users": [{"name": "command", "user": {"token": token}}],
+            "contexts": [{"name": "inside", "context": {"cluster": "inside", "user": "command"}}],
+            "current-context": "inside",
+        }
+    )
 
 
 def _install_kubectl(folder: Path, *, real: bool) -> None:
