@@ -116,7 +116,7 @@ def test_search_for_secrets_finds_them(image: str) -> None:
     )
     for pattern, sample in zip(SECRETS, samples, strict=True):
         quoted = sample.replace("'", "").replace("\n", "\\n")
-        assert shell(image, f"printf '{quoted}' > /tmp/x; grep -rlzaE -e '{pattern}' /tmp/x") == ["/tmp/x"], pattern
+        assert shell(image, f"printf %b '{quoted}' > /tmp/x; grep -rlzaE -e '{pattern}' /tmp/x") == ["/tmp/x"], pattern
 
 
 def shell(image: str, command: str) -> list[str]:
