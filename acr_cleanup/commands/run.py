@@ -125,9 +125,7 @@ async def connect(settings: Settings, runtime: Runtime, environ: Mapping[str, st
         open_azure(settings, runtime, environ) as azure,
         open_registry(azure, settings, include_locked=settings.policy.include_locked, bodies=bodies) as registry,
     ):
-        policies = RegistryPolicies(
-            azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group
-        )
+        policies = RegistryPolicies(azure, settings.registry_place)
         yield Connections(
             registry,
             configured_clusters(azure, settings),
@@ -157,8 +155,6 @@ def service_choice(settings: Settings) -> ServiceChoice:
     return ServiceChoice(
         settings.services,
         required=settings.require_all_services,
-        registry_subscription=settings.registry_subscription_id,
-        registry_group=settings.registry_resource_group,
         revisions=settings.container_app_revisions,
         site_snapshots=settings.app_service_snapshots,
         concurrency=settings.concurrency,
@@ -169,12 +165,12 @@ def configured_clusters(azure: Azure, settings: Settings) -> ConfiguredClusters:
     """Return the clusters of these settings."""
     return ConfiguredClusters(
         azure,
-        settings.registry,
+        settings.registry_place,
         settings.clusters,
         settings.helm_history,
         (*settings.waive, *(replace(waiver, workloads=True) for waiver in settings.waive_workloads)),
         dict(settings.mirrors),
-        CacheRules(azure, settings.registry, settings.registry_subscription_id, settings.registry_resource_group),
+        CacheRules(azure, settings.registry_place),
         ignored_kinds(settings.ignore_kinds),
         settings.subscriptions,
         unlisted_block=settings.require_all_clusters,

@@ -111,14 +111,9 @@ class AzureChecks:
     async def _registry_rights(self) -> AsyncIterator[Check]:
         part, settings = "Rights on the registry", self.settings
         subscriptions = await self._subscriptions()
-        subscription, group = settings.registry_subscription_id, settings.registry_resource_group
-        known = ""
-        if subscription and group:
-            known = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/{roles.REGISTRIES}/{settings.registry.name}"
+        known = settings.registry_place.resource_id
         async with self._requests() as requests_of:
-            registry = await find_registry(
-                requests_of, settings.registry.login_server, subscription, group, subscriptions
-            )
+            registry = await find_registry(requests_of, settings.registry_place, subscriptions)
             resource_id = registry.id if registry is not None else known
             if resource_id:
                 permissions = await requests_of(resource_id.split("/")[2]).permissions(resource_id)
