@@ -30,10 +30,9 @@ from acr_cleanup.clusters.survey import survey_clusters
 from acr_cleanup.clusters.target import Access, ClusterAccess, ClusterSurvey, ClusterTarget, Search
 from acr_cleanup.clusters.targets import AksCluster, SnapshotCluster
 from acr_cleanup.clusters.unlisted import searched_subscriptions
-from acr_cleanup.commands.connections import open_registry
+from acr_cleanup.commands.connections import configured_clusters, open_registry, token_scopes
 from acr_cleanup.commands.rights.required import registry_rights
 from acr_cleanup.commands.rights.shell import assignment
-from acr_cleanup.commands.run import configured_clusters, token_scopes
 from acr_cleanup.core.usage import SERVICES, Blocker, ClusterScan, Outside
 from acr_cleanup.errors import IdentityError
 from acr_cleanup.quoting import quoted
