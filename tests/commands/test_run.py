@@ -343,3 +343,14 @@ async def test_broken_report_does_not_stop_the_other_reports(tool: Tool, monkeyp
     assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
     assert ran.err.count("ZeroDivisionError: a bug") == 2
     assert "Traceback" not in ran.out + ran.err
+
+
+async def test_deletions_are_reported_if_the_verification_fails(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("acr_cleanup.commands.run.verify", fail)
+    ran = await tool.apply()
+
+    assert ran.code != 0
+    assert ran.deleted == {"shop/web:1.0", "shop/web:1.1"}
