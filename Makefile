@@ -83,8 +83,10 @@ mutation: $(VENV)/further.done  ## Change the code that decides and deletes in t
 	@mkdir -p mutants
 	@PYTHONHASHSEED=0 $(RUN) -m tests.mutation $(ONLY)
 
-conformance: $(VENV)/sdks.done  ## Compare the emulated services of Azure with the models of the vendor's SDKs.
-	@ACR_CLEANUP_REQUIRE_SDKS=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/emulator/test_service_conformance.py
+# docs/emulator.md says what each of them compares. Recordings are required if they are there.
+CONFORMANCE = $(wildcard tests/emulator/test_*conformance.py tests/emulator/*/test_conformance.py tests/emulator/*/test_recordings.py)
+conformance: $(VENV)/sdks.done  ## Compare the emulated Azure with descriptions, recordings, captured answers and the models of the SDKs.
+	@ACR_CLEANUP_REQUIRE_SDKS=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider $(CONFORMANCE)
 
 audit: $(VENV)/further.done  ## Look for known vulnerabilities in installed packages (needs the network).
 	@.github/audit.sh $(CURDIR)/$(VENV)/bin

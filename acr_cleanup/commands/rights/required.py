@@ -6,7 +6,6 @@ Pure. Every format prints the same `RequiredRights`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -97,21 +96,13 @@ def required_rights(
     identity: str = "",
 ) -> RequiredRights:
     """Return the rights that `command` needs with these settings."""
-    # A login server with a domain name label is NAME-HASH.azurecr.io; registry names have no
-    # hyphens.
-    name = re.split(r"[.:-]", settings.registry.login_server)[0]
-    group, subscription = settings.registry_resource_group, settings.registry_subscription_id
-    registry = (
-        f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries/{name}"
-        if group and subscription
-        else REGISTRY
-    )
+    registry = settings.registry_place.resource_id or REGISTRY
     reads_clusters = command in roles.FIND_CLUSTER.commands
     if not reads_clusters:
         clusters = ()
     return RequiredRights(
         settings.registry.login_server,
-        name,
+        settings.registry.name,
         registry,
         command,
         identity,

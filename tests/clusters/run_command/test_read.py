@@ -18,8 +18,8 @@ from acr_cleanup.core.mentions import ListedNames
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.usage import ClusterScan
 from acr_cleanup.emulator.kubernetes import objects as build
-from acr_cleanup.emulator.kubernetes.run_command import run_command
 from acr_cleanup.emulator.kubernetes.state import ClusterState
+from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.cluster_objects import DIGEST, NAMES, OURS, SEARCH, WEB, blockers, used
 from tests.helpers.emulated_clusters import edge, shop
 from tests.helpers.run_command_worlds import (
