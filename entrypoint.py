@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
         entry()
         sys.exit()
-    from acr_cleanup.runtimes.signals import cancelled_on_signals
+    from acr_cleanup.signals import cancelled_on_signals
 
     with cancelled_on_signals():
         from acr_cleanup.pipeline import run

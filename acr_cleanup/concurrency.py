@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from acr_cleanup.errors import AcrCleanupError
-from acr_cleanup.runtimes.signals import stop_signals
+from acr_cleanup.signals import stop_signals
 
 T = TypeVar("T")
 

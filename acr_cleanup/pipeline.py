@@ -25,9 +25,9 @@ from acr_cleanup.reports.dialect import GITHUB, PLAIN, Dialect
 from acr_cleanup.reports.outputs import outputs_of_failure
 from acr_cleanup.runtimes.base import Level, connect_log
 from acr_cleanup.runtimes.pipeline import PipelineRuntime
-from acr_cleanup.runtimes.signals import Interrupted, ignore_signals, interrupt, stop_signals
 from acr_cleanup.settings import OPTIONS, Settings, Way, unknown_inputs
 from acr_cleanup.settings.load import load_settings
+from acr_cleanup.signals import Interrupted, ignore_signals, interrupt, stop_signals
 
 
 def run(runtime: PipelineRuntime, environ: Mapping[str, str] = os.environ) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from acr_cleanup.concurrency import Stop, gather, unless_stopped
 from acr_cleanup.errors import RegistryUnreachable
-from acr_cleanup.runtimes.signals import stop_signals
+from acr_cleanup.signals import stop_signals
 from tests.helpers.in_memory_world import run_in_virtual_time
 
 

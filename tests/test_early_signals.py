@@ -12,7 +12,7 @@ import pytest
 
 from acr_cleanup.__main__ import entry
 from acr_cleanup.concurrency import Stop
-from acr_cleanup.runtimes.signals import Interrupted, cancelled_on_signals, stop_signals
+from acr_cleanup.signals import Interrupted, cancelled_on_signals, stop_signals
 from tests.helpers.paths import ROOT
 
 MESSAGE = "Cancelled. Nothing was deleted.\n"
