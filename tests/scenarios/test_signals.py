@@ -9,28 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import io
 import json
-import os
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from aiohttp import web
 
-from acr_cleanup.commands.restore import read, restore
 from acr_cleanup.core.restoration import RestoreOutcome
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.state import RegistryState
 from acr_cleanup.records.journal_reader import read_journal
 from acr_cleanup.reports.restoration import RestorationReport
-from acr_cleanup.runtimes.terminal import Terminal
-from acr_cleanup.settings.load import load_settings
+from tests.helpers import restore_runs
 from tests.helpers.in_memory_world import connect_in_memory, run_in_virtual_time, serve_in_memory
+from tests.helpers.restore_runs import RestoreRun
 from tests.helpers.shop import PublishedResults, Shop, apply, assert_sound_run
 from tests.helpers.tool_runs import RunResult, Tool
 
@@ -74,36 +70,12 @@ def run(shop: Shop, folder: Path, work: Callable[[Tool], Awaitable[T]]) -> T:
     return run_in_virtual_time(play)
 
 
-@dataclass(frozen=True)
-class RestoreRun:
-    code: int
-    out: str
-    report: RestorationReport
-
-
 def run_restore(registry: RegistryState, folder: Path, journal: Path, *faults: Fault) -> RestoreRun:
     """Restore a journal into this registry."""
     shop = Shop()
     shop.world.registry = registry
     shop.world.faults.extend(faults)
-    shown: list[RestorationReport] = []
-
-    class Runtime(Terminal):
-        def show(self, report: Any) -> None:
-            shown.append(report)
-            super().show(report)
-
-    async def work(tool: Tool) -> RestoreRun:
-        config = folder / "restore.json"
-        config.write_text(json.dumps(tool.emulator.config()), encoding="utf-8")
-        out = io.StringIO()
-        runtime = Runtime(stdout=out, stderr=out, environ={})
-        settings = load_settings(config, {}, os.environ, needs_clusters=False)
-        code = await restore(journal, read(journal), settings, runtime, os.environ)
-        [report] = shown
-        return RestoreRun(code, out.getvalue(), report)
-
-    return run(shop, folder, work)
+    return restore_runs.run_restore(shop.world, folder, journal)
 
 
 def applied(folder: Path, *faults: Fault) -> tuple[RunResult, Shop, Mapping[str, Any], Path]:
