@@ -23,6 +23,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 
+from msgspec import Struct
+
 from acr_cleanup.core.history import NO_USES, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.keep_list import KeptImages, kept_images
@@ -71,8 +73,7 @@ class Rule(StrEnum):
     UNREVIEWED = "unreviewed"
 
 
-@dataclass(frozen=True, slots=True)
-class KeepReason:
+class KeepReason(Struct, frozen=True, gc=False):
     """Why a tag is kept: the rule, its evidence, for `in-use` the uses, for `probation` when it ends."""
 
     rule: Rule

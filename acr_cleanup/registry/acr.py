@@ -17,7 +17,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from acr_cleanup import __version__
 from acr_cleanup.access import roles
 from acr_cleanup.concurrency import gather
-from acr_cleanup.core.inventory import Lock, RepositoryInventory, Tag
+from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.known_bodies import BodyMemory
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.core.references import Digest
@@ -135,26 +135,37 @@ class AcrRegistry:
         """
         path = f"/acr/v1/{self.requests.quote_repository(name)}"
         tags: dict[str, Tag] = {}
-        manifests: dict[str, wire.ListedManifest] = {}
+        manifests: dict[str, Manifest] = {}
+        # Tags that a manifest showed before the list of tags.
+        shown: list[tuple[str, Digest]] = []
         known: dict[str, Digest] = {}
         unknown_locks: set[str] = set()
 
+        def read_tags(body: bytes) -> dict[str, Tag]:
+            page = wire.read_tags(body, known, unknown_locks)
+            tags.update(page)
+            return page
+
+        def read_manifests(body: bytes) -> dict[str, Manifest]:
+            page: dict[str, Manifest] = {}
+            for entry in wire.read_manifests(body, known, unknown_locks).values():
+                page[entry.manifest.digest] = entry.manifest
+                shown.extend((name, entry.manifest.digest) for name in entry.tags if name not in tags)
+            return page
+
         async def list_tags() -> None:
-            nonlocal tags
-            read = partial(wire.read_tags, known=known, unknown_locks=unknown_locks)
-            tags = await self.requests.read_list(f"{path}/_tags", read, f"listing the tags of {name}")
+            await self.requests.read_list(f"{path}/_tags", read_tags, f"listing the tags of {name}")
 
         async def list_manifests() -> None:
             nonlocal manifests
-            read = partial(wire.read_manifests, known=known, unknown_locks=unknown_locks)
-            manifests = await self.requests.read_list(f"{path}/_manifests", read, f"listing the manifests of {name}")
+            call = f"listing the manifests of {name}"
+            manifests = await self.requests.read_list(f"{path}/_manifests", read_manifests, call)
 
         await gather((list_tags, list_manifests), limit=2)
-        known.clear()
         return RepositoryInventory(
             name,
-            (*tags.values(), *wire.hidden_tags(tags, manifests)),
-            {listed.manifest.digest: listed.manifest for listed in manifests.values()},
+            (*tags.values(), *wire.hidden_tags(shown, tags)),
+            manifests,
             unknown_locks=len(unknown_locks),
         )
 
