@@ -41,7 +41,7 @@ async def read_repository(
     policy: RetentionPolicy,
     now: datetime,
     *,
-    backup: bool = False,
+    all_referrers: bool = False,
     retained: frozenset[Digest] = frozenset(),
     orphans: frozenset[Digest] = frozenset(),
     edges: bool = True,
@@ -51,12 +51,11 @@ async def read_repository(
 
     Raises `RegistryError` if it cannot be listed.
 
-    backup: the content of every deleted manifest is journalled.
-    retained, orphans: see `prepare`.
+    all_referrers, retained, orphans: see `prepare`.
     edges: False: read no manifest if nothing can be deleted anyway.
     """
     inventory = await registry.list_repository(name)
-    marks = partial(prepare, backup=backup, retained=retained, orphans=orphans)
+    marks = partial(prepare, all_referrers=all_referrers, retained=retained, orphans=orphans)
     inventory = await off_loop(inventory, partial(marks, inventory, usage, policy, now))
     if not edges and await off_loop(inventory, partial(nothing_to_delete, inventory, usage, policy, now)):
         return inventory

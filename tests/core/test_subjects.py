@@ -129,7 +129,7 @@ def read(
         digest: structs.replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
         for digest, manifest in truth.manifests.items()
     }
-    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, backup=backup)
+    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, all_referrers=backup)
     tried: set[Digest] = set()
     while pending := [digest for digest in known.unread if digest not in tried]:
         tried.update(pending)

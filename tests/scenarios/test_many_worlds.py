@@ -1,13 +1,16 @@
 """
 The whole tool on generated worlds; the oracle judges the registry afterwards.
 
-`make test` makes 200 worlds, `make soak` as many as it is asked for. Each batch has a seed.
-Hypothesis shrinks a failing world, and prints it with a line that reproduces it.
+`make worlds` makes 500 worlds, `make soak` 20,000 (`tests/soak.py`). Each batch has a seed. Hypothesis
+shrinks a failing world, and prints it with a line that reproduces it. With ACR_CLEANUP_SOAK, a batch
+instead runs to its end, and prints each failing world. ACR_CLEANUP_ONLY is the number of the only
+world of a batch to run.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import random
@@ -44,6 +47,8 @@ WORLDS = int(os.environ.get("ACR_CLEANUP_WORLDS", "200"))
 RANDOM_SEEDS = "ACR_CLEANUP_SEED" in os.environ
 SEED = int(os.environ.get("ACR_CLEANUP_SEED", "1"))
 BATCH = 50
+SOAK = "ACR_CLEANUP_SOAK" in os.environ
+ONLY = int(os.environ.get("ACR_CLEANUP_ONLY", "0"))
 
 
 class Trial:
@@ -309,6 +314,8 @@ def batches() -> list[Any]:
 def test_tool_agrees_with_the_oracle(seed: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect_in_memory(monkeypatch)
     counts: Counter[str] = Counter()
+    numbers = itertools.count(1)
+    failures: list[str] = []
 
     @hypothesis.seed(seed)
     @settings(
@@ -316,7 +323,7 @@ def test_tool_agrees_with_the_oracle(seed: int, count: int, tmp_path: Path, monk
         database=None,
         deadline=None,
         print_blob=True,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate,) if SOAK else (Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
     @given(worlds())
@@ -326,9 +333,21 @@ def test_tool_agrees_with_the_oracle(seed: int, count: int, tmp_path: Path, monk
             async with serve_in_memory(built.world, tmp_path) as tool:
                 await Trial(generated, tool, built, counts).run()
 
-        run_in_virtual_time(run)
+        number = next(numbers)
+        if ONLY not in (0, number):
+            return
+        try:
+            run_in_virtual_time(run)
+        except Exception as error:
+            if not SOAK:
+                raise
+            # The other worlds of the batch must run as well.
+            failures.append(f"seed {seed}, world {number}: {error!r}\n{generated}")
 
     agrees()
+    assert not failures, "\n\n".join(failures)
+    if ONLY:
+        return
     contents = ", ".join(f"{name}: {number:,}" for name, number in sorted(counts.items()))
     sys.stdout.write(f"seed {seed}: {contents}\n")
     assert counts["worlds"] >= count
