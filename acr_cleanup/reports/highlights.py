@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from acr_cleanup.core.highlights import PlannedTag
-from acr_cleanup.core.retention import day, describe_duration
+from acr_cleanup.core.retention import describe_duration
 from acr_cleanup.reports.view import View
 
 SHOWN = 5
@@ -40,12 +40,8 @@ def highlights(view: View) -> tuple[HighlightGroup, ...]:
     planned = [Highlight(tally.repository, tag) for tally in plan.tallies for tag in tally.highlights]
 
     def groups() -> Iterator[HighlightGroup]:
-        news = sum(tally.new or 0 for tally in plan.tallies)
-        last_run = plan.usage.history.last_run
-        if last_run is not None and any(tally.new is not None for tally in plan.tallies):
-            first_seen = sorted((item for item in planned if item.tag.is_new), key=_newest)
-            title = f"New since the last run on {day(last_run, plan.created_at)}: {news:,}"
-            yield HighlightGroup(title, tuple(first_seen[:SHOWN]))
+        first_seen = sorted((item for item in planned if item.tag.is_new), key=_newest)
+        yield HighlightGroup("New since the last run", tuple(first_seen[:SHOWN]))
         if plan.planned > 2 * SHOWN:
             limits = {rule.name: rule.older_than for rule in plan.policy.rules}
 

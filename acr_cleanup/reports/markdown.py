@@ -133,8 +133,8 @@ class Summary:
         if self.result.undo:
             undo = words.prose(self.result.undo)
             yield (0, 1), self.context.dialect.verdict(Tone.WARNING, undo) if self.result.final else undo
-        if waiting := f"⏳ {view.probation} {self.result.ledger}" if view.probation else self.result.ledger:
-            yield (0, 1), waiting
+        if earlier := " ".join(filter(None, (view.probation, self.result.ledger, view.news))):
+            yield (0, 1), f"⏳ {earlier}"
         yield from (((1, 0), text) for text in self._problems(view))
         yield from (((1, 1), text) for text in self._deviations(view))
         long: list[SplitTable] = []

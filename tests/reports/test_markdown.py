@@ -179,7 +179,8 @@ def test_new_tags_since_the_last_run_are_counted_and_named() -> None:
     text = render(samples.result(replace(made, repositories=plans, usage=usage)), CONTEXT)
 
     new = sum("1.2.3" in {decision.tag.name for decision in plan.deletions} for plan in plans)
-    assert f"| **New since the last run on 16 Nov: {new}** | `" in text
+    assert "| **New since the last run** | `" in text
+    assert f"⏳ {new} of the planned tags are new since the last run on 16 Nov." in text
 
 
 def test_long_tables_are_folded_after_their_first_rows() -> None:
