@@ -8,7 +8,7 @@ TASK := azure-pipelines-task
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak soak-status mutation conformance browser audit lock clean
+.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak soak-status mutation conformance browser picture audit lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ audit: $(VENV)/further.done  ## Look for known vulnerabilities in installed pack
 
 browser: $(VENV)/further.done  ## Test report.html in the Chromium of the system.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider -m extended tests/reports/test_html_browser.py
+
+picture: $(VENV)/dev.done  ## Make the pictures of README.md from the demo (needs Chromium).
+	@$(RUN) -m tests.picture
 
 bench: $(VENV)/dev.done  ## Measure the claims about speed and size, compared with the plain ways of doing it.
 	@$(RUN) -m tests.bench

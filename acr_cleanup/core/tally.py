@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from acr_cleanup.core.highlights import PlannedTag
 from acr_cleanup.core.keep_list import KeepEntry
 from acr_cleanup.core.plan_warnings import PlanWarning
 from acr_cleanup.core.policy import Rule
@@ -63,6 +64,10 @@ class Tally:
     """Those of them that are deleted."""
     unused_rules: frozenset[str] = frozenset()
     """The rules that match a tag, but govern none."""
+    new: int | None = None
+    """Planned tags that the last run would not have deleted; None if that is not known."""
+    highlights: tuple[PlannedTag, ...] = ()
+    """The planned tags that a reviewer should look at first."""
 
     @property
     def kept(self) -> int:

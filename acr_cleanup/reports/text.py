@@ -166,7 +166,7 @@ class TextReport(TextPage):
         if result.undo and not result.final:
             yield fact("Undo", words.plain(result.undo, 1000))
         if result.ledger:
-            yield fact("Ledger", result.ledger)
+            yield fact("Ledger", " ".join(filter(None, (result.ledger, view.news))))
         yield fact("Policy", words.plain(policy_sentence(self.result.plan.policy), 1000))
         yield fact("Took", words.elapsed(result.finished_at - result.started_at))
 

@@ -141,6 +141,17 @@ class View:
         later = sum(tags[date] + untagged[date] for date in days[_DAYS_SHOWN:])
         return f"{start}, deletable: {words.listing([*shown, *([f'{later:,} later'] if later else [])])}."
 
+    @property
+    def news(self) -> str:
+        """How many planned tags the last run would not have deleted, as a sentence; "" if that is not known."""
+        plan, news = self.result.plan, [tally.new for tally in self.result.plan.tallies if tally.new is not None]
+        last_run = plan.usage.history.last_run
+        if not news or last_run is None or self.acted:
+            return ""
+        number = f"{sum(news):,}" if sum(news) else "None"
+        verb = words.plural(sum(news) or 2, "is")
+        return f"{number} of the planned tags {verb} new since the last run on {day(last_run, plan.created_at)}."
+
     @cached_property
     def waiting(self) -> tuple[Counter[date], Counter[date]]:
         """How many tags, and how many untagged manifests, are on probation until each day."""
