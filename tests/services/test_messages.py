@@ -148,3 +148,14 @@ async def test_registry_list_blocks_if_it_fails_and_warns_if_it_is_refused() -> 
         registry = f"{_NOT_LISTED} {evidence}: Bad: no.{_SET}"
         assert outside.warnings == (f"{_UNSEEN}{listing}{_GRANT}", *(() if blocks else (registry,)))
         assert [f"{blocker.seen} {blocker.remedy}" for blocker in outside.blockers] == [registry] * blocks
+
+
+async def test_connected_registry_of_unknown_scope_says_why_its_repositories_are_unknown() -> None:
+    async with service_world() as world:
+        world.state.connected_registry(REGISTRY_ID, "edge", "shop/web")
+        world.fault(path="/scopeMaps/", **_FORBIDDEN)
+        (blocker,) = (await world.read()).scans[SUBSCRIPTION].blockers
+    assert blocker.seen == (
+        "The connected registry edge copies images to a place that cannot be read: "
+        "repositories that could not be determined (403 Forbidden: AuthorizationFailed: no)."
+    )
