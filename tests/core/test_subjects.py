@@ -54,7 +54,7 @@ def test_repository_that_loses_no_manifest_raises_no_question() -> None:
 @pytest.mark.parametrize("tags", [[tag("1", "a")], []], ids=["tag", "untagged"])
 def test_candidate_on_probation_raises_no_question(tags: list[Tag]) -> None:
     """Its referrers are asked for when it may be deleted."""
-    repository = inventory([*tags, tag("2", "k", days=1)], [oci("a"), oci("k")])
+    repository = inventory([*tags, tag("2", "k", days=1)], [image("a"), oci("k")])
     assert questions(repository, UNTAGGED)
     assert not questions(repository, replace(UNTAGGED, probation=timedelta(days=7)))
 
