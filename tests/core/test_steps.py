@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 from graphlib import CycleError
 
 import pytest
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
+from acr_cleanup.core.removal import Removal
 from acr_cleanup.core.retention import RetentionPolicy
-from acr_cleanup.core.steps import DeleteManifest, Untag, waves
+from acr_cleanup.core.steps import DeleteManifest, Untag, ordered_steps, waves
 from tests.helpers.generated_inventories import (
+    NOW,
+    OCI_IMAGE,
     UNTAGGED,
     d,
     image,
@@ -64,6 +68,18 @@ def test_independent_steps_share_a_wave_in_order() -> None:
     assert list(waves([])) == []
     assert list(waves(planned.steps[:1])) == [planned.steps[:1]]
     assert [step for wave in waves(reversed(planned.steps)) for step in wave][-1].digest == d("x")
+
+
+def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() -> None:
+    """Those without a time come last of them: it is unknown which of them refers to which."""
+    made = {"a": 3, "b": 1, "c": 2, "d": None}
+    unread = [
+        replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
+        for name, days in made.items()
+    ]
+    repository = inventory([], [*unread, image("e")])
+    removal = Removal(frozenset(), frozenset(repository.manifests), frozenset())
+    assert [step.digest for step in ordered_steps(repository, removal)] == [d(name) for name in "bcade"]
 
 
 def test_cyclic_steps_raise() -> None:
