@@ -71,7 +71,7 @@ _HIDDEN = r"""
 h
 s/[0-9a-f]\{40,\}//g
 s/BEGIN CERTIFICATE-----\\nMI[^"]*END CERTIFICATE//g
-s/:"[A-Z][a-z]\{1,\}\([A-Z][a-z]\{1,\}\)*"//g
+s/:"[A-Z][a-z]\{1,\}\([A-Z][a-z]\{1,\}\)*"/:0/g
 /\\u00/b m
 /\\x[0-9a-f]/b m
 /%2[fF]/b m
