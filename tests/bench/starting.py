@@ -24,7 +24,7 @@ STEP = (
     "acr_cleanup.stages.soft_delete"
 )
 # The imports in the documentation of each SDK.
-ALONE = "import azure.identity.aio, azure.containerregistry.aio, azure.mgmt.containerservice.aio"
+ALONE = "import azure.identity.aio, azure.containerregistry.aio, azure.mgmt.containerservice.aio, kubernetes.aio"
 
 
 def start_up() -> list[Row]:
