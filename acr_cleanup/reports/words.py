@@ -40,6 +40,7 @@ _PLURALS = {
     "is": "are",
     "was": "were",
     "has": "have",
+    "belongs": "belong",
     "its": "their",
     "it": "they",
 }
