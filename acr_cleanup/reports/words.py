@@ -41,6 +41,9 @@ _PLURALS = {
     "was": "were",
     "has": "have",
     "belongs": "belong",
+    "exists": "exist",
+    "counts": "count",
+    "selects": "select",
     "its": "their",
     "it": "they",
 }
