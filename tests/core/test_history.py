@@ -260,7 +260,7 @@ def test_tag_that_the_last_run_did_not_select_is_new() -> None:
     repository = inventory([tag("known", "a"), tag("unknown", "b"), tag("young", "c", days=1)])
     history = Records(candidates={"known": NOW - WEEK})
 
-    assert plan(repository, history, RetentionPolicy(scope=Scope.ALL)).new == {"unknown"}
+    assert plan(repository, history, RetentionPolicy(scope=Scope.ALL)).new == frozenset({"unknown"})
 
 
 def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
@@ -272,7 +272,7 @@ def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
     planned = plan(repository, history, RetentionPolicy(scope=Scope.ALL, probation=WEEK))
 
     assert deletions(planned) >= {"ended", "ended-before"}
-    assert planned.new == {"ended"}
+    assert planned.new == frozenset({"ended"})
 
 
 @pytest.mark.parametrize("history", [NoHistory(), Records(since=None), Records(last_run=None)])
