@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from acr_cleanup.core.references import Digest
+from acr_cleanup.core.subjects import SubjectQuestions
 from acr_cleanup.emulator import World
 from acr_cleanup.emulator.faults import Fault
 from acr_cleanup.emulator.registry.repository import Attributes
@@ -165,3 +166,16 @@ async def test_unreadable_body_has_unknown_content() -> None:
 
         assert contents[Digest(digest)] is None
         assert sum(content is not None for content in contents.values()) == 1
+
+
+async def test_signature_is_no_list_of_the_referrers_of_its_subject() -> None:
+    """A registry without such lists: only an index named after the subject is one. Others may refer to it, too."""
+    world = World()
+    world.registry.referrers_api = False
+    subject = Digest(world.registry.push("shop/web", "1.0"))
+    world.registry.push("shop/web", f"{subject.replace(':', '-')}.sig")
+    world.registry.push_referrer("shop/web", subject)
+    async with emulated_registry(world) as connected:
+        inventory = await connected.registry.list_repository("shop/web")
+        inventory = await connected.registry.read_subjects(inventory, SubjectQuestions(referrers=(subject,)))
+    assert (inventory.asked, inventory.unlistable) == (frozenset(), {subject})
