@@ -8,7 +8,7 @@ TASK := azure-pipelines-task
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak soak-status mutation conformance browser audit lock clean
+.PHONY: help demo test test-all lint types contracts unit coverage worlds contract bench bench-memory profile image-test task lint-workflows fuzz soak soak-status mutation conformance browser picture audit lock clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,14 +82,19 @@ mutation: $(VENV)/further.done  ## Change the code that decides and deletes in t
 	@mkdir -p mutants
 	@PYTHONHASHSEED=0 $(RUN) -m tests.mutation $(ONLY)
 
-conformance: $(VENV)/sdks.done  ## Compare the emulated services of Azure with the models of the vendor's SDKs.
-	@ACR_CLEANUP_REQUIRE_SDKS=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider tests/emulator/test_service_conformance.py
+# docs/emulator.md says what each of them compares. Recordings are required if they are there.
+CONFORMANCE = $(wildcard tests/emulator/test_*conformance.py tests/emulator/*/test_conformance.py tests/emulator/*/test_recordings.py)
+conformance: $(VENV)/sdks.done  ## Compare the emulated Azure with descriptions, recordings, captured answers and the models of the SDKs.
+	@ACR_CLEANUP_REQUIRE_SDKS=1 $(RUN) -m pytest -q --no-header -p no:cacheprovider $(CONFORMANCE)
 
 audit: $(VENV)/further.done  ## Look for known vulnerabilities in installed packages (needs the network).
 	@.github/audit.sh $(CURDIR)/$(VENV)/bin
 
 browser: $(VENV)/further.done  ## Test report.html in the Chromium of the system.
 	@$(RUN) -m pytest -q --no-header -p no:cacheprovider -m extended tests/reports/test_html_browser.py
+
+picture: $(VENV)/dev.done  ## Make the pictures of README.md from the demo (needs Chromium).
+	@$(RUN) -m tests.picture
 
 bench: $(VENV)/dev.done  ## Measure the claims about speed and size, compared with the plain ways of doing it.
 	@$(RUN) -m tests.bench

@@ -102,8 +102,13 @@ class RepositoryInventory:
             self.name,
             {tag.name: tag.updated_at for tag in self.tags},
             self.manifests.keys() | self.tags_of.keys(),
-            source=(id(self.tags), len(self.manifests)),
+            source=self.names_source,
         )
+
+    @property
+    def names_source(self) -> object:
+        """Equal for two inventories with the same names, while one of them exists."""
+        return (id(self.tags), len(self.manifests))
 
     def with_edges(self, read: Iterable[Manifest]) -> RepositoryInventory:
         """The same inventory, with manifests whose bodies were read, or proved unreadable."""

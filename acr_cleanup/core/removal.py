@@ -25,6 +25,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Struct
+
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.named import NAMED_BY, digests_in_use, named_digests
 from acr_cleanup.core.policy import (
@@ -50,8 +52,7 @@ class Hold(StrEnum):
     UNTAGGED = "untagged"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True, gc=False):
     """One reason to keep a tag or a manifest, with its evidence. A `Hold` is only for manifests."""
 
     rule: Rule | Hold

@@ -8,17 +8,17 @@ The two verbs that change a registry, and the order of their steps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
+
+from msgspec import Struct
 
 from acr_cleanup.core.inventory import Lock, Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.references import Digest
 from acr_cleanup.core.removal import Removal
 
 
-@dataclass(frozen=True, slots=True)
-class Untag:
+class Untag(Struct, frozen=True, gc=False):
     """
     Remove one name.
 
@@ -39,8 +39,7 @@ class Untag:
         return (self.tag,)
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteManifest:
+class DeleteManifest(Struct, frozen=True, gc=False):
     """
     Remove a manifest and every tag on it.
 

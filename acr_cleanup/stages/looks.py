@@ -145,7 +145,7 @@ class Looks:
         evidence = Evidence(inventory, usage, plan.policy, plan.created_at)
         decided = await decide_repository(evidence, context.untagged_expire)
         context.on_inventory(inventory, usage)
-        return await off_loop(inventory, partial(self._compared, decided, steps, rest, now))
+        return await off_loop(len(inventory.tags), partial(self._compared, decided, steps, rest, now))
 
     def _compared(
         self, decided: DecidedRepository, steps: Sequence[Step], rest: Sequence[Step], now: datetime | None

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import cast
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.outcome import Outcome, OutcomeKind
@@ -64,11 +65,11 @@ def locked_inventory() -> RepositoryInventory:
     """
     return inventory(
         [
-            replace(tag("1", "a"), locked=True, delete_enabled=False, write_enabled=True),
+            structs.replace(tag("1", "a"), locked=True, delete_enabled=False, write_enabled=True),
             tag("2", "a"),
-            replace(tag("3", "b", days=0), locked=True),
+            structs.replace(tag("3", "b", days=0), locked=True),
         ],
-        [replace(image("a"), locked=True, delete_enabled=True, write_enabled=False), image("b")],
+        [structs.replace(image("a"), locked=True, delete_enabled=True, write_enabled=False), image("b")],
     )
 
 

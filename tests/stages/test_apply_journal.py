@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory
 from acr_cleanup.core.outcome import OutcomeKind
@@ -193,7 +193,7 @@ async def test_backup_reads_referrers_that_the_registry_would_delete(
             self, inventory: RepositoryInventory, questions: SubjectQuestions
         ) -> RepositoryInventory:
             self.requested += questions.bodies
-            return inventory.with_edges([replace(unread, subject=d("a"), known=True)])
+            return inventory.with_edges([structs.replace(unread, subject=d("a"), known=True)])
 
     for backup in (True, False):
         registry = RegistryWithEdges(before)
