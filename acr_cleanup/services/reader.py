@@ -151,10 +151,8 @@ class Reader:
             return ""
         if note.about and not any(map(self.search.registry.mentioned_in, strings(resource.body, note.about))):
             return ""
-        fields = {"name": resource.name, "parent": resource.id.split("/")[-3]}
-        return re.sub(
-            r"\{([\w.]+)\}", lambda path: quoted(fields.get(path[1]) or first(resource.body, path[1]), 200), note.text
-        )
+        document = {**resource.body, "parent": resource.id.split("/")[-3]}
+        return re.sub(r"\{([\w.]+)\}", lambda path: quoted(first(document, path[1]), 200), note.text)
 
 
 async def guarded(name: str, read: Callable[[], Awaitable[Findings]]) -> Findings:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from acr_cleanup.access.registry_place import RegistryPlace
+from acr_cleanup.access.resource_graph import Discovered
 from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.emulator import services as emulated
 from acr_cleanup.emulator.services import PROVIDERS, SUBSCRIPTION, resource
@@ -222,6 +224,22 @@ async def test_graph_finds_further_subscriptions(monkeypatch: pytest.MonkeyPatch
         assert (await world.read()).images == {"api:1", "far:1"}
         assert world.requests("ResourceGraph") == 2
         assert (await world.read(only_these=True)).images == {"api:1"}
+
+
+@pytest.mark.parametrize("only_these", [True, False])
+async def test_graph_is_asked_about_the_named_subscriptions_alone_if_only_these_count(
+    only_these: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def discover(_: object, only: Sequence[str]) -> Discovered:
+        asked.append(only)
+        return Discovered()
+
+    monkeypatch.setattr("acr_cleanup.services.scan.discover", discover)
+    async with service_world() as world:
+        await world.read(only_these=only_these)
+    assert asked == [(SUBSCRIPTION,) if only_these else ()]
 
 
 async def test_graph_that_lags_hides_nothing() -> None:
