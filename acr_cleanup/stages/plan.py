@@ -127,7 +127,7 @@ async def _plan_repository(
     listed: bool,
 ) -> RepositoryPlan:
     try:
-        inventory = await read_repository(registry, name, usage, policy, now, backup=backup, edges=False)
+        inventory = await read_repository(registry, name, usage, policy, now, all_referrers=backup, edges=False)
     except RegistryUnreachable:
         raise
     except RegistryError as error:

@@ -25,6 +25,7 @@ from acr_cleanup.emulator import Emulator, World
 from acr_cleanup.emulator.kubernetes import objects as build
 from acr_cleanup.emulator.kubernetes.state import ClusterState
 from acr_cleanup.emulator.world import Face
+from tests.emulator.kubernetes.run_command import run_command
 from tests.helpers.in_memory_world import MemoryEmulator, connect_in_memory
 
 FIELDS = {field.name for field in fields(Azure)}
@@ -84,7 +85,7 @@ async def edge(
     `in_memory`: with the real names, and without sockets: for tests that run no other process.
     """
     face = "proxy" if in_memory else face
-    world = World(face=face, clusters={cluster.name: cluster for cluster in clusters})
+    world = World(face=face, clusters={cluster.name: cluster for cluster in clusters}, run_command=run_command)
     with pytest.MonkeyPatch.context() as patched:
         if in_memory:
             connect_in_memory(patched)
