@@ -59,8 +59,8 @@ class RepositoryInventory:
     """
     Must the subjects of manifests that are deleted be known as well?
 
-    A backup needs them: the registry deletes a referrer together with its subject, so the referrer
-    must be read before.
+    The registry deletes a referrer together with its subject. So a referrer must be deleted, and for a
+    backup read, before.
     """
     candidates: frozenset[Digest] = frozenset()
     """Untagged manifests that may be deleted on their own, unless their body shows a subject."""

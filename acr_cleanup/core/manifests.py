@@ -94,7 +94,7 @@ class Manifest(Struct, frozen=True, gc=False):
     platform: `linux/amd64` for an image; empty for an artifact that does not run.
     size: bytes, as listed. For an index, only its own document.
     updated_at: the last push, of the manifest or a tag.
-    created_at: the first push. A referrer is pushed after its subject.
+    created_at: the first push. Most referrers are pushed after their subject.
     known: are its edges (`children`, `subject`) known? False if its body was not read or cannot be
         read.
     """

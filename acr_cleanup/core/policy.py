@@ -36,7 +36,7 @@ from acr_cleanup.core.references import Digest
 from acr_cleanup.core.retention import RetentionPolicy, Scope, describe_duration
 from acr_cleanup.core.rule_pulls import pulls_that_keep
 from acr_cleanup.core.rule_set import PolicyRule, RepositoryRules
-from acr_cleanup.core.rule_words import ChartGroup, in_words
+from acr_cleanup.core.rule_words import in_words
 from acr_cleanup.core.selection import patterns
 from acr_cleanup.core.shard import part_of
 from acr_cleanup.core.usage import ImageUse, UsageIndex
@@ -359,15 +359,14 @@ class KeepRule:
     find: yields the tags that the rule keeps.
     title: completes "kept because it is …". `{…}` is a field of the policy.
     label: names the opposite, where `explain` lists the rules that do not apply. Empty: not listed.
-    group: the slice of the chart that counts its tags. Except for `OTHER`, the title says enough:
-        reports do not repeat the evidence of each tag.
+    title_suffices: reports do not repeat the evidence of each tag.
     """
 
     id: Rule
     find: Callable[[Evidence], KeptTags]
     title: str
     label: str = ""
-    group: ChartGroup = ChartGroup.OTHER
+    title_suffices: bool = False
 
     def describe(self, policy: RetentionPolicy, *governing: PolicyRule) -> str:
         """The title, with the values of this policy, or of the rules of it that govern the tags."""
@@ -376,20 +375,18 @@ class KeepRule:
 
 RULES: tuple[KeepRule, ...] = (
     KeepRule(Rule.OUT_OF_SCOPE, out_of_scope, "out of scope", "in scope"),
-    KeepRule(Rule.IN_USE, in_use, "in use", "not in use", ChartGroup.IN_USE),
+    KeepRule(Rule.IN_USE, in_use, "in use", "not in use", title_suffices=True),
     KeepRule(Rule.USED_RECENTLY, used_recently, "used in the last {used_within}", "not used recently"),
-    KeepRule(
-        Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object", ChartGroup.MENTIONED
-    ),
+    KeepRule(Rule.MENTIONED, mentioned, "named by an object of a cluster", "not named by any object"),
     KeepRule(Rule.KEEP_LIST, keep_listed, "on the keep list", "not on the keep list"),
     KeepRule(Rule.KEPT_BY_RULE, kept_by_rule, "kept by a rule", "not kept by a rule"),
-    KeepRule(Rule.PULLED, pulled, "pulled in the last {pulled_within}", "not pulled", ChartGroup.PULLED),
+    KeepRule(Rule.PULLED, pulled, "pulled in the last {pulled_within}", "not pulled"),
     KeepRule(Rule.LOCKED, locked, "locked in the registry", "not locked"),
     KeepRule(Rule.UNKNOWN_MANIFEST, unknown_manifest, "on a manifest that cannot be read"),
     KeepRule(Rule.UNKNOWN_AGE, unknown_age, "of unknown age"),
-    KeepRule(Rule.YOUNG, young, "pushed less than {older_than} ago", "old enough", ChartGroup.YOUNG),
+    KeepRule(Rule.YOUNG, young, "pushed less than {older_than} ago", "old enough", title_suffices=True),
     KeepRule(Rule.EXCLUDED, excluded, "excluded by the policy", "not excluded"),
-    KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", ChartGroup.NEWEST),
+    KeepRule(Rule.NEWEST, newest, "among the newest {keep_last}", "not newest", title_suffices=True),
     KeepRule(Rule.ATTACHED, decided_later, "attached to a kept manifest", "not attached"),
     KeepRule(Rule.PROBATION, decided_later, "on probation for {probation}", "not on probation"),
     KeepRule(Rule.UNREVIEWED, decided_later, "not in the reviewed plan"),

@@ -29,6 +29,10 @@ The name of all services of Azure in waivers. The scan of one subscription is `a
 """
 
 
+# In `ImageUse`, `field` is a member.
+_not_compared: str = field(default="", compare=False)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageUse:
     """
@@ -38,6 +42,8 @@ class ImageUse:
     text: the original text of the field.
     running: is this a container or init container of a pod? Only these make a repository *run* in a
         cluster.
+    holder: the object that has the field, as in `Pod/ledger-0`, if it is not the workload itself. Of
+        several equal objects, one. Empty if unknown, as in a usage snapshot.
     """
 
     workload: Workload
@@ -46,6 +52,7 @@ class ImageUse:
     text: str
     reference: ImageReference
     running: bool = False
+    holder: str = _not_compared
 
     def __str__(self) -> str:
         container = f" ({self.container})" if self.container else ""

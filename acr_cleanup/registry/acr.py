@@ -119,9 +119,14 @@ class AcrRegistry:
         self._tokens.announce(repositories)
 
     async def catalog(self) -> tuple[str, ...]:
-        """The names of all repositories that the identity may see."""
-        call = "listing the repositories"
-        return tuple(await self.requests.read_list("/acr/v1/_catalog", wire.read_repositories, call, roles.CATALOG))
+        """
+        The names of all repositories that the identity may see. Raises `RegistryError`.
+
+        A registry without repositories answers with an empty list. A 404 is not that list: with no
+        name of a repository, no object of a cluster would mention one.
+        """
+        read, call = wire.read_repositories, "listing the repositories"
+        return tuple(await self.requests.read_list("/acr/v1/_catalog", read, call, roles.CATALOG, must_exist=True))
 
     async def list_repository(self, name: str) -> RepositoryInventory:
         """

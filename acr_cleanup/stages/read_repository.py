@@ -41,7 +41,7 @@ async def read_repository(
     policy: RetentionPolicy,
     now: datetime,
     *,
-    backup: bool = False,
+    all_referrers: bool = False,
     retained: frozenset[Digest] = frozenset(),
     orphans: frozenset[Digest] = frozenset(),
     edges: bool = True,
@@ -51,14 +51,13 @@ async def read_repository(
 
     Raises `RegistryError` if it cannot be listed.
 
-    backup: the content of every deleted manifest is journalled.
-    retained, orphans: see `prepare`.
+    all_referrers, retained, orphans: see `prepare`.
     edges: False: read no manifest if nothing can be deleted anyway.
     """
     inventory = await registry.list_repository(name)
 
     def prepared(listed: RepositoryInventory) -> RepositoryInventory:
-        marked = prepare(listed, usage, policy, now, backup=backup, retained=retained, orphans=orphans)
+        marked = prepare(listed, usage, policy, now, all_referrers=all_referrers, retained=retained, orphans=orphans)
         # `read_edges` needs them on the loop.
         _ = marked.names, marked.unread
         return marked

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -17,7 +18,7 @@ from acr_cleanup.core.packed_set import PackedSet
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence, Rule
-from acr_cleanup.core.retention import RetentionPolicy, day
+from acr_cleanup.core.retention import RetentionPolicy, Scope, day
 from acr_cleanup.core.steps import DeleteManifest
 from acr_cleanup.core.subjects import open_questions
 from acr_cleanup.core.usage import ImageUse
@@ -51,6 +52,7 @@ class Records:
     past: PastUses = NO_USES
     candidates: Mapping[str, datetime] = field(default_factory=dict)
     """Tag name or digest -> since when it is a candidate."""
+    last_run: datetime | None = NOW - timedelta(days=1)
 
     def uses(self, repository: str) -> PastUses:
         return self.past if repository == REPOSITORY else NO_USES
@@ -166,10 +168,13 @@ def test_past_use_names_its_date_and_its_user() -> None:
     assert reasons(planned, "b") == []
 
 
-def test_latest_of_several_past_uses_is_named() -> None:
+@pytest.mark.parametrize("digests", ["xy", "yx"])
+def test_latest_of_several_past_uses_is_named(digests: str) -> None:
+    """Whichever digest of an index was used, and in whichever order the records name them."""
     later = PastUse(NOW - timedelta(days=1), "production/batch/Pod/later")
     repository = inventory([tag("a", "x")], [image("x"), image("y"), index("i", ["x", "y"])])
-    history = Records(past=PastUses({"a": RECENT}, {d("x"): RECENT, d("y"): later}, RECENT))
+    by_digest = {d(name): later if name == "y" else RECENT for name in digests}
+    history = Records(past=PastUses({"a": RECENT}, by_digest, RECENT))
 
     planned = plan(repository, history, RetentionPolicy(used_within=TWO_WEEKS), use("live", None, running=True))
 
@@ -252,6 +257,33 @@ def test_subjects_of_waiting_images_are_asked_for() -> None:
     history = Records(candidates={"a": NOW - WEEK})
 
     assert open_questions(Evidence(repository, replace(usage(running), history=history), policy, NOW))
+
+
+def test_tag_that_the_last_run_did_not_select_is_new() -> None:
+    repository = inventory([tag("known", "a"), tag("unknown", "b"), tag("young", "c", days=1)])
+    history = Records(candidates={"known": NOW - WEEK})
+
+    assert plan(repository, history, RetentionPolicy(scope=Scope.ALL)).new == frozenset({"unknown"})
+
+
+def test_tag_whose_probation_ended_since_the_last_run_is_new() -> None:
+    """The last run announced it, but did not delete it."""
+    repository = inventory([tag("ended", "a"), tag("ended-before", "b"), tag("waits", "c")])
+    half_a_day = timedelta(hours=12)
+    history = Records(candidates={"ended": NOW - WEEK - half_a_day, "ended-before": NOW - 2 * WEEK})
+
+    planned = plan(repository, history, RetentionPolicy(scope=Scope.ALL, probation=WEEK))
+
+    assert deletions(planned) >= {"ended", "ended-before"}
+    assert planned.new == frozenset({"ended"})
+
+
+@pytest.mark.parametrize("history", [NoHistory(), Records(since=None), Records(last_run=None)])
+def test_without_records_of_the_last_run_nothing_is_called_new(history: History) -> None:
+    planned = plan(inventory([tag("a", "x")]), history, RetentionPolicy(scope=Scope.ALL))
+
+    assert planned.new is None
+    assert planned.tally.new is None
 
 
 def test_day_of_another_year_has_the_year() -> None:

@@ -238,7 +238,7 @@ def test_prepared_inventory_marks_the_bodies_to_read() -> None:
         used_tags=frozenset({"1", "something-else"}),
         candidates=frozenset({d("a")}),
     )
-    assert prepare(repository, uses, UNTAGGED, NOW, backup=True) == replace(prepared, all_referrers=True)
+    assert prepare(repository, uses, UNTAGGED, NOW, all_referrers=True) == replace(prepared, all_referrers=True)
     assert prepared.name == REPOSITORY
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence
@@ -24,6 +25,7 @@ from tests.helpers.generated_inventories import (
     NOW,
     OCI_CONFIG,
     OCI_IMAGE,
+    UNTAGGED,
     d,
     image,
     index,
@@ -50,6 +52,14 @@ def test_docker_images_raise_no_question() -> None:
 
 def test_repository_that_loses_no_manifest_raises_no_question() -> None:
     assert not questions(inventory([tag("1", "a", days=1), tag("2", "b", days=1)], [oci("a"), oci("b")]))
+
+
+@pytest.mark.parametrize("tags", [[tag("1", "a")], []], ids=["tag", "untagged"])
+def test_candidate_on_probation_raises_no_question(tags: list[Tag]) -> None:
+    """Its referrers are asked for when it may be deleted."""
+    repository = inventory([*tags, tag("2", "k", days=1)], [image("a"), oci("k")])
+    assert questions(repository, UNTAGGED)
+    assert not questions(repository, replace(UNTAGGED, probation=timedelta(days=7)))
 
 
 def test_smaller_side_is_asked() -> None:
@@ -129,7 +139,7 @@ def read(
         digest: structs.replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
         for digest, manifest in truth.manifests.items()
     }
-    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, backup=backup)
+    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, all_referrers=backup)
     tried: set[Digest] = set()
     while pending := [digest for digest in known.unread if digest not in tried]:
         tried.update(pending)

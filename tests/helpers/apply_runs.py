@@ -17,7 +17,7 @@ from acr_cleanup.core.plan import Plan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.retention import RetentionPolicy, Scope
 from acr_cleanup.core.usage import Blocker, UsageIndex
-from acr_cleanup.stages import apply_repository, fresh_usage
+from acr_cleanup.stages import apply_repository, fresh_usage, looks
 from acr_cleanup.stages.apply import Applied, apply
 from acr_cleanup.stages.registry_port import Registry
 from tests.helpers.fake_registry import FakeRegistry, FakeRegistryOfMany
@@ -29,6 +29,7 @@ UNLOCKING = RetentionPolicy(include_locked=True)
 
 _BOUNDS: dict[str, ModuleType] = {
     "BEGIN_NEXT_LOOK": apply_repository,
+    "FEW": looks,
     "GRACE_AFTER_STOP": apply_repository,
     "LOOK_EVERY": apply_repository,
     "LOOK_STAYS_FRESH": apply_repository,

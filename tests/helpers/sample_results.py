@@ -178,6 +178,17 @@ def small() -> Plan:
     return plan([inventory], [scan], RetentionPolicy())
 
 
+def many_tags(number: int) -> Result:
+    """A plan of one repository with this many old tags, each on its own manifest."""
+    manifests = [
+        Manifest(digest(index), size=MIB, media_type=DOCKER_IMAGE, created_at=NOW - timedelta(days=90))
+        for index in range(number)
+    ]
+    tags = [Tag(f"1.{index:06}", digest(index), NOW - timedelta(days=90)) for index in range(number)]
+    inventory = RepositoryInventory("shop/web", tuple(tags), {manifest.digest: manifest for manifest in manifests})
+    return result(plan([inventory], [], RetentionPolicy(scope=Scope.ALL)))
+
+
 def planned() -> Result:
     return result(company_plan())
 
