@@ -55,8 +55,14 @@ async def read_repository(
     edges: False: read no manifest if nothing can be deleted anyway.
     """
     inventory = await registry.list_repository(name)
-    marks = partial(prepare, all_referrers=all_referrers, retained=retained, orphans=orphans)
-    inventory = await off_loop(len(inventory.tags), partial(marks, inventory, usage, policy, now))
+
+    def prepared(listed: RepositoryInventory) -> RepositoryInventory:
+        marked = prepare(listed, usage, policy, now, all_referrers=all_referrers, retained=retained, orphans=orphans)
+        # `read_edges` needs them on the loop.
+        _ = marked.names, marked.unread
+        return marked
+
+    inventory = await off_loop(len(inventory.tags), partial(prepared, inventory))
     if not edges and await off_loop(len(inventory.tags), partial(nothing_to_delete, inventory, usage, policy, now)):
         return inventory
     inventory = await registry.read_edges(inventory)
