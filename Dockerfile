@@ -13,12 +13,16 @@ RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python --disable-pip-version-check --no-cache-dir \
       install --quiet --no-compile --only-binary :all: --require-hashes --no-deps -r /build/runtime.lock \
  && ln -s "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" /build/site-packages
-# Delete packages that are never imported. tests/image checks that the rest is enough. We use only
-# `actions_toolkit.core`. PyGithub and PyNaCl are for `actions_toolkit.github`. Its wheel also has a
-# package `tests`.
+# Delete modules that are never imported: 80 of 143 MB. tests/image checks that the rest is enough.
+# - The Kubernetes client loads its generated API groups and models only on use, and we use none: we
+#   send requests by path and decode the answers selectively (clusters/api_server/client.py).
+# - We use only `actions_toolkit.core`. PyGithub and PyNaCl are for `actions_toolkit.github`. Its
+#   wheel also has a package `tests`.
 # hadolint ignore=DL3003
 RUN cd /build/site-packages/ \
- && rm -rf github nacl pygithub-*.dist-info pynacl-*.dist-info tests
+ && rm -rf github nacl pygithub-*.dist-info pynacl-*.dist-info tests \
+ && find kubernetes/client/api kubernetes/client/models kubernetes/aio/client/api kubernetes/aio/client/models \
+      -name '*.py' ! -name __init__.py -delete
 # Copied, not built: the hash of a build backend would not be checked.
 COPY acr_cleanup /build/site-packages/acr_cleanup
 # action.yml starts it as a program, also if a checkout or an archive has lost its mode.

@@ -29,6 +29,7 @@ MOST = 70e6
 SHOWN = 5
 
 WHY = {
+    "kubernetes": "API groups and models are loaded when named, and nothing names one",
     "pip": "nothing is installed at run time",
     "github": "only actions_toolkit.core is used",
     "nacl": "likewise",

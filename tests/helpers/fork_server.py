@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PRELOADED = (
-    "aiohttp", "azure.containerregistry.aio", "azure.identity.aio", "azure.mgmt.containerservice.aio",
+    "aiohttp", "azure.containerregistry.aio", "azure.identity.aio", "azure.mgmt.containerservice.aio", "kubernetes.aio.client",
     "msgspec", "rich.console", "yaml",
     "acr_cleanup.clusters.scan_clusters", "acr_cleanup.access.credentials", "acr_cleanup.commands.run", "acr_cleanup.registry.acr",
 )  # fmt: skip

@@ -21,12 +21,7 @@ from acr_cleanup.quoting import quoted
 if TYPE_CHECKING:
     import aiohttp
 
-# Bytes that aiohttp receives ahead of the reader. With its default of 64 KiB, a page of 3 MB would
-# stop and restart the connection fifty times.
-_BUFFER = 2 << 20
-# To one API server. More hardly shorten a scan. Each one costs a handshake, and its TLS buffer in
-# asyncio takes 256 KiB.
-_CONNECTIONS = 6
+    from acr_cleanup.clusters.api_server.transport import Transport
 
 # Statuses that may pass. 500 is among them, because a failed conversion or authorisation webhook
 # causes it.
@@ -153,7 +148,7 @@ class _Requests:
         self._opened = opened
         self._crowd = Crowd()
         self._fallbacks = iter(server.fallbacks)
-        self._session = self._open(server.context)
+        self._transport = self._open(server.context)
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
@@ -196,21 +191,20 @@ class _Requests:
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
-    def _open(self, context: ssl.SSLContext) -> aiohttp.ClientSession:
+    def _open(self, context: ssl.SSLContext) -> Transport:
         # Imported late: slow to load, and a run that stops at its configuration does not need it.
-        import aiohttp  # noqa: PLC0415
+        from acr_cleanup.clusters.api_server.transport import Transport  # noqa: PLC0415
 
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=_CONNECTIONS),
-            headers=self._server.headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # Otherwise aiohttp reads ~/.netrc, and refuses requests that carry a token.
-            trust_env=False,
-            middlewares=(_refuse_redirects(self._server.url),),
-            read_bufsize=_BUFFER,
+        server = self._server
+        transport = Transport(
+            context,
+            headers=server.headers,
+            middleware=_refuse_redirects(server.url),
+            tls_server_name=server.tls_server_name,
+            proxy=server.proxy,
         )
-        self._opened.push_async_callback(session.close)
-        return session
+        self._opened.push_async_callback(transport.close)
+        return transport
 
     async def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, accept: str, authorization: str | None
@@ -218,7 +212,7 @@ class _Requests:
         """Send it once for each TLS context. Returns the response and its `Retry-After`."""
         import aiohttp  # noqa: PLC0415
 
-        headers = {"Accept": accept, "User-Agent": "acr-cleanup", "Content-Type": "application/json"}
+        headers = {"Accept": accept, "User-Agent": "acr-cleanup"}
         if authorization is not None:
             headers["Authorization"] = authorization
         patience = self._patience
@@ -226,26 +220,23 @@ class _Requests:
             total=patience.request, connect=2 * patience.connect, sock_connect=patience.connect, sock_read=patience.read
         )
         while True:
-            session = self._session
+            transport = self._transport
             try:
-                async with session.request(
-                    method,
-                    self._server.url + path,
-                    headers=headers,
-                    data=None if body is None else msgspec.json.encode(body),
-                    timeout=timeout,
-                    server_hostname=self._server.tls_server_name,
-                    proxy=self._server.proxy,
-                ) as response:
-                    answer = HttpAnswer(response.status, await response.read(), response.reason or "")
-                    return answer, response.headers.get("Retry-After", "")
+                # Not decoded into models: they take eight times as long, and one malformed object
+                # would make its whole page unreadable.
+                response = await transport.request(
+                    method, self._server.url + path, headers=headers, body=body, _request_timeout=timeout
+                )
+                content = await response.read()
+                answer = HttpAnswer(response.status, content, response.reason or "")
+                return answer, response.getheader("Retry-After", "")
             except aiohttp.ClientConnectorCertificateError:
                 # A concurrent request may already have changed to the next context.
-                if self._session is session:
+                if self._transport is transport:
                     load = next(self._fallbacks, None)
                     if load is None:
                         raise
-                    self._session = self._open(load())
+                    self._transport = self._open(load())
 
 
 def _refuse_redirects(url: str) -> aiohttp.ClientMiddlewareType:
