@@ -20,6 +20,7 @@ import msgspec
 from acr_cleanup.clusters.images.finder import Finder
 from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.names import Names
+from acr_cleanup.clusters.images.object_mentions import ObjectMentions
 from acr_cleanup.clusters.images.object_texts import Node
 from acr_cleanup.clusters.images.pod_specs import POD, Findings, Kind, image_uses
 from acr_cleanup.clusters.images.unpack import Budget, unpacked
@@ -218,7 +219,7 @@ class ObjectReader:
         before = len(self.findings.mentions)
         self.findings.add(findings)
         if replicas is not None:
-            places = (*findings.mentions, *findings.digests.values())
+            places: list[ObjectMentions | DigestPlace] = [*findings.mentions, *findings.digests.values()]
             replicas.workload = next((place.workload for place in places), None)
             replicas.mentions = range(before, len(self.findings.mentions))
 
