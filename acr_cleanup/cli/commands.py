@@ -51,8 +51,6 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except ConfigurationError as error:
         _show_problems(error)
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 def _wait(command: Coroutine[Any, Any, int]) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acr_cleanup.commands.run import Connections, connect
+from acr_cleanup.commands.connections import Connections, connect
 from acr_cleanup.core.explanation import explain_manifest, explain_tag
 from acr_cleanup.core.policy import Evidence
 from acr_cleanup.core.references import Digest, RegistryHost, parse_reference

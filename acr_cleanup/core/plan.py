@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 
+from msgspec import Struct
+
 from acr_cleanup.core.highlights import highlights
 from acr_cleanup.core.inventory import Manifest, Tag
 from acr_cleanup.core.keep_list import KeepEntry
@@ -30,8 +32,7 @@ from acr_cleanup.core.usage import Blocker, UsageIndex
 from acr_cleanup.core.verification import Missing
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """One tag and every reason to keep it. A tag with no reason is deleted."""
 
     tag: Tag
@@ -48,8 +49,7 @@ class Decision:
         return any(reason.rule is Rule.IN_USE for reason in self.reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestDecision:
+class ManifestDecision(Struct, frozen=True, gc=False):
     """
     One untagged manifest and every reason to keep it.
 

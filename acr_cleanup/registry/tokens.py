@@ -298,13 +298,13 @@ class RegistryTokens(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             return (await self._credential.get_token(self._scope)).token
         except ClientAuthenticationError as error:
             raise IdentityError(
-                f"no token for {self._scope}: {quoted(error.message)}",
+                f"no token for {self._scope}: {quoted(error.message).rstrip('.')}.",
                 where="Entra ID",
                 remedy="Log in (`az login`), or set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret or a federated token.",
             ) from error
         except AzureError as error:
             raise IdentityError(
-                f"no answer: {quoted(error.message)}",
+                f"no answer: {quoted(error.message).rstrip('.')}.",
                 where="Entra ID",
                 remedy="Check the network, HTTPS_PROXY and, for a private authority, SSL_CERT_FILE.",
             ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec import structs
 
 from acr_cleanup.core.explanation import (
     ExplainedDecision,
@@ -207,7 +207,7 @@ def test_explanation_of_a_tag_is_complete() -> None:
 
 def test_explanation_of_a_manifest_is_complete() -> None:
     """It lists each subject once: by the names of its tags, and by `subject`."""
-    attached = replace(referrer("s", "a"), size=7)
+    attached = structs.replace(referrer("s", "a"), size=7)
     repository = inventory(
         [tag("1.0", "a"), tag(signature_of("a"), "s"), tag(signature_of("b"), "s")], [image("a"), image("b"), attached]
     )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.history import NO_USES, History, NoHistory, PastUse, PastUses
 from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
@@ -167,10 +168,13 @@ def test_past_use_names_its_date_and_its_user() -> None:
     assert reasons(planned, "b") == []
 
 
-def test_latest_of_several_past_uses_is_named() -> None:
+@pytest.mark.parametrize("digests", ["xy", "yx"])
+def test_latest_of_several_past_uses_is_named(digests: str) -> None:
+    """Whichever digest of an index was used, and in whichever order the records name them."""
     later = PastUse(NOW - timedelta(days=1), "production/batch/Pod/later")
     repository = inventory([tag("a", "x")], [image("x"), image("y"), index("i", ["x", "y"])])
-    history = Records(past=PastUses({"a": RECENT}, {d("x"): RECENT, d("y"): later}, RECENT))
+    by_digest = {d(name): later if name == "y" else RECENT for name in digests}
+    history = Records(past=PastUses({"a": RECENT}, by_digest, RECENT))
 
     planned = plan(repository, history, RetentionPolicy(used_within=TWO_WEEKS), use("live", None, running=True))
 
@@ -246,8 +250,8 @@ def test_last_tag_waits_with_what_keeps_its_manifest() -> None:
 
 def test_subjects_of_waiting_images_are_asked_for() -> None:
     """A waiting image may be attached to one that is deleted now."""
-    unread = replace(image("x"), media_type=OCI_IMAGE, known=False, platform="linux/amd64")
-    repository = inventory([tag("a", "x"), tag("b", "y")], [unread, replace(unread, digest=d("y"))])
+    unread = structs.replace(image("x"), media_type=OCI_IMAGE, known=False, platform="linux/amd64")
+    repository = inventory([tag("a", "x"), tag("b", "y")], [unread, structs.replace(unread, digest=d("y"))])
     running = use("live", None, running=True)
     policy = RetentionPolicy(probation=WEEK)
     history = Records(candidates={"a": NOW - WEEK})
@@ -299,25 +303,25 @@ LISTED = Manifest(d("i"), OCI_INDEX, size=3)
 
 def test_body_is_recalled_in_its_own_repository() -> None:
     memory = BodyMemory()
-    read = replace(LISTED, children=(d("x"),), known=True)
+    read = structs.replace(LISTED, children=(d("x"),), known=True)
     memory.note("app", LISTED, read)
 
     assert memory.recall("app", LISTED) == read
     assert memory.recall("other", LISTED) is None
-    assert memory.recall("app", replace(LISTED, digest=d("j"))) is None
+    assert memory.recall("app", structs.replace(LISTED, digest=d("j"))) is None
 
 
 def test_body_without_references_is_recalled() -> None:
     memory, plain = BodyMemory(), Manifest(d("x"), OCI_IMAGE)
-    memory.note("app", plain, replace(plain, known=True))
+    memory.note("app", plain, structs.replace(plain, known=True))
     stored = BodyMemory({"app": RepositoryBodies({}, PackedSet.of([prefix_of(d("x"))], 12))})
 
-    assert memory.recall("app", plain) == stored.recall("app", plain) == replace(plain, known=True)
+    assert memory.recall("app", plain) == stored.recall("app", plain) == structs.replace(plain, known=True)
 
 
 def test_types_of_a_body_are_recalled() -> None:
     memory, listed = BodyMemory(), Manifest(d("x"), "application/json")
-    read = replace(listed, media_type=OCI_IMAGE, config_media_type="application/vnd.example", known=True)
+    read = structs.replace(listed, media_type=OCI_IMAGE, config_media_type="application/vnd.example", known=True)
     memory.note("app", listed, read)
 
     assert memory.recall("app", listed) == read
@@ -335,9 +339,9 @@ def test_body_that_is_not_understood_is_not_recalled() -> None:
 def test_manifest_that_was_put_aside_is_not_recalled() -> None:
     """Its body cannot be read now, and others may not see what it is."""
     memory = BodyMemory()
-    aside = replace(LISTED, put_aside=True)
-    memory.note("app", aside, replace(aside, known=True))
-    memory.note("app", LISTED, replace(LISTED, children=(d("x"),), known=True))
+    aside = structs.replace(LISTED, put_aside=True)
+    memory.note("app", aside, structs.replace(aside, known=True))
+    memory.note("app", LISTED, structs.replace(LISTED, children=(d("x"),), known=True))
 
     assert memory.recall("app", aside) is None
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import replace
+from datetime import timedelta
 from graphlib import CycleError
 
 import pytest
+from msgspec.structs import replace
 
 from acr_cleanup.core.inventory import Lock, RepositoryInventory
+from acr_cleanup.core.removal import Removal
 from acr_cleanup.core.retention import RetentionPolicy
-from acr_cleanup.core.steps import DeleteManifest, Untag, waves
+from acr_cleanup.core.steps import DeleteManifest, Untag, ordered_steps, waves
 from tests.helpers.generated_inventories import (
+    NOW,
+    OCI_IMAGE,
     UNTAGGED,
     d,
     image,
@@ -43,7 +48,7 @@ def test_manifest_step_follows_all_its_dependents() -> None:
         [tag("1", "a"), tag("b", "b"), tag("a", "b"), tag("new", "b", days=1), tag(signature_of("a"), "s")],
         [image("a"), index("i", ["a"]), referrer("r", "a"), image("b"), image("s")],
     )
-    planned = plan(replace(repository, tags=(*repository.tags, tag("2", "i"))))
+    planned = plan(dataclasses.replace(repository, tags=(*repository.tags, tag("2", "i"))))
 
     assert verbs(planned)[:2] == ["untag a", "untag b"]
     (last,) = (step for step in planned.steps if step.digest == d("a"))
@@ -64,6 +69,18 @@ def test_independent_steps_share_a_wave_in_order() -> None:
     assert list(waves([])) == []
     assert list(waves(planned.steps[:1])) == [planned.steps[:1]]
     assert [step for wave in waves(reversed(planned.steps)) for step in wave][-1].digest == d("x")
+
+
+def test_unread_referrers_come_first_and_the_newest_of_them_before_older_ones() -> None:
+    """Those without a time come last of them: it is unknown which of them refers to which."""
+    made = {"a": 3, "b": 1, "c": 2, "d": None}
+    unread = [
+        replace(image(name), media_type=OCI_IMAGE, known=False, created_at=days and NOW - timedelta(days))
+        for name, days in made.items()
+    ]
+    repository = inventory([], [*unread, image("e")])
+    removal = Removal(frozenset(), frozenset(repository.manifests), frozenset())
+    assert [step.digest for step in ordered_steps(repository, removal)] == [d(name) for name in "bcade"]
 
 
 def test_cyclic_steps_raise() -> None:

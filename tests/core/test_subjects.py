@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
-from acr_cleanup.core.inventory import Manifest, RepositoryInventory
+from acr_cleanup.core.inventory import Manifest, RepositoryInventory, Tag
 from acr_cleanup.core.plan import RepositoryPlan
 from acr_cleanup.core.planning import plan_repository
 from acr_cleanup.core.policy import Evidence
@@ -23,6 +25,7 @@ from tests.helpers.generated_inventories import (
     NOW,
     OCI_CONFIG,
     OCI_IMAGE,
+    UNTAGGED,
     d,
     image,
     index,
@@ -38,7 +41,9 @@ def questions(repository: RepositoryInventory, policy: RetentionPolicy | None = 
 
 def oci(digest: str, *, subject: str | None = None, known: bool = False) -> Manifest:
     found = None if subject is None else d(subject)
-    return replace(image(digest), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, subject=found, known=known)
+    return structs.replace(
+        image(digest), media_type=OCI_IMAGE, config_media_type=OCI_CONFIG, subject=found, known=known
+    )
 
 
 def test_docker_images_raise_no_question() -> None:
@@ -47,6 +52,14 @@ def test_docker_images_raise_no_question() -> None:
 
 def test_repository_that_loses_no_manifest_raises_no_question() -> None:
     assert not questions(inventory([tag("1", "a", days=1), tag("2", "b", days=1)], [oci("a"), oci("b")]))
+
+
+@pytest.mark.parametrize("tags", [[tag("1", "a")], []], ids=["tag", "untagged"])
+def test_candidate_on_probation_raises_no_question(tags: list[Tag]) -> None:
+    """Its referrers are asked for when it may be deleted."""
+    repository = inventory([*tags, tag("2", "k", days=1)], [image("a"), oci("k")])
+    assert questions(repository, UNTAGGED)
+    assert not questions(repository, replace(UNTAGGED, probation=timedelta(days=7)))
 
 
 def test_smaller_side_is_asked() -> None:
@@ -91,7 +104,7 @@ def test_unanswered_questions_are_not_repeated() -> None:
 
 
 def test_body_that_was_put_aside_is_not_requested() -> None:
-    aside = replace(oci("k"), locked=True, put_aside=True)
+    aside = structs.replace(oci("k"), locked=True, put_aside=True)
 
     assert questions(inventory([tag("1", "a"), tag("2", "k")], [oci("a"), aside])).referrers == (d("a"),)
 
@@ -111,7 +124,7 @@ def image_graphs(draw: st.DrawFn) -> RepositoryInventory:
     """Repositories in which images are referrers as well."""
     repository = draw(repositories())
     converted = {
-        digest: replace(manifest, config_media_type=OCI_CONFIG)
+        digest: structs.replace(manifest, config_media_type=OCI_CONFIG)
         for digest, manifest in repository.manifests.items()
         if manifest.media_type == OCI_IMAGE and draw(st.booleans())
     }
@@ -123,10 +136,10 @@ def read(
 ) -> RepositoryInventory:
     """What a run knows of this repository after it asked its questions."""
     hidden = {
-        digest: replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
+        digest: structs.replace(manifest, subject=None, known=False) if manifest.may_have_subject else manifest
         for digest, manifest in truth.manifests.items()
     }
-    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, backup=backup)
+    known = prepare(replace(truth, manifests=hidden), usage(*uses), policy, NOW, all_referrers=backup)
     tried: set[Digest] = set()
     while pending := [digest for digest in known.unread if digest not in tried]:
         tried.update(pending)

@@ -2,14 +2,18 @@
 `make mutation`: changes the code in thousands of small ways, and lists the changes that no test
 notices.
 
-mutmut does this, in copies below `mutants/`. Two things are added: it also changes properties,
-which it skips by default although half of the core is in them, and it prints a table of results by
-module. The exit code is 1 if a module misses the goal. docs/mutation.md has the results.
+mutmut does this, in copies below `mutants/`. Added here: it changes properties too, a change meets
+the quickest tests of its own folder first, tests are collected once (`runner`), a change that has a
+result is not tried again, and a table of results by module is printed. The exit code is 1 if a
+module misses the goal. docs/mutation.md has the results.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -21,6 +25,8 @@ from mutmut import __main__ as mutmut
 from mutmut.mutation import file_mutation
 from mutmut.stats import status_by_exit_code
 
+from tests.mutation import runner
+
 GOAL = 95.0
 """Percent of the changes that must be noticed, in each module."""
 
@@ -31,6 +37,9 @@ copies do not need it.
 """
 
 NOTICED = {"killed", "timeout", "segfault"}
+
+SECONDS = 60.0
+"""Time limit of the tests of one change, as they took when they were measured; `SECONDS` gives another one."""
 
 
 def _names(function: libcst.FunctionDef) -> set[str]:
@@ -66,8 +75,66 @@ def change_properties_too() -> None:
     file_mutation.function_trampoline_arrangement = arranged
 
 
+def quick_tests(function: str, tests: set[str], durations: dict[str, float], limit: float = SECONDS) -> list[str]:
+    """
+    Return the tests that may notice a change of a function, until they take longer than the limit:
+    first those of a file of the same name, then those of the same folder, the quickest of each first.
+    """
+    folder, _, module = function.rpartition(".")[0].removeprefix("acr_cleanup.").replace(".", "/").rpartition("/")
+
+    def order(test: str) -> tuple[bool, bool, float, str]:
+        path = test.partition("::")[0]
+        return not path.endswith(f"/test_{module}.py"), not path.startswith(f"tests/{folder}"), durations[test], test
+
+    chosen = []
+    for test in sorted(tests, key=order):
+        if (limit := limit - durations[test]) < 0 and chosen:
+            break
+        chosen.append(test)
+    return chosen
+
+
+def choose(patterns: list[str], sample: int, seconds: float, *, again: bool) -> None:
+    """
+    Make mutmut try the changes that have no result yet, with quick tests.
+
+    - `patterns`: only the changes with names like these.
+    - `sample`: at most this many of each module, always the same ones; 0 for all.
+    - `seconds`: for the tests of one change.
+    - `again`: also those that no test noticed before.
+    """
+    collect = mutmut.collect_source_file_mutation_data
+    chosen_tests: set[str] = set()
+    turns: dict[str, int] = {}
+
+    def collected(*, mutant_names: Any) -> Any:
+        changes, files = collect(mutant_names=patterns)
+        by_function = mutmut.state().tests_by_mangled_function_name
+        for function, tests in by_function.items():
+            by_function[function] = quick_tests(function, tests, mutmut.state().duration_by_test, seconds)
+        by_module: dict[int, list[Any]] = {}
+        for data, name, code in sorted(changes, key=lambda change: hashlib.sha256(change[1].encode()).digest()):
+            by_module.setdefault(id(data), []).append((data, name, code))
+        chosen = []
+        for of_module in by_module.values():
+            for turn, (data, name, code) in enumerate(of_module[: sample or None]):
+                turns[name] = turn
+                if code is None or (again and status_by_exit_code[code] not in NOTICED):
+                    chosen.append((data, name, None))
+                    chosen_tests.update(by_function.get(mutmut.mangled_name_from_mutant_name(name), ()))
+        if not chosen:
+            print("Every chosen change has a result.")
+            raise SystemExit(report())
+        return chosen, files
+
+    mutmut.collect_source_file_mutation_data = collected
+    mutmut.tests_for_mutant_names = lambda names: chosen_tests
+    # One change of each module in turn: what an interrupted run has tried is a fair sample.
+    mutmut.estimated_worst_case_time = turns.__getitem__
+
+
 def verdicts() -> dict[str, dict[str, str]]:
-    """Return the status of each change in the last run, by module and name of the change."""
+    """Return the status of each change, by module and name of the change."""
     statuses = {}
     for file in sorted(Path("mutants").rglob("*.py.meta")):
         codes = json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
@@ -77,20 +144,38 @@ def verdicts() -> dict[str, dict[str, str]]:
     return statuses
 
 
-def table(statuses: dict[str, dict[str, str]]) -> Iterable[str]:
+def counted(changes: Iterable[str]) -> Counter[str]:
+    """Count statuses: `tried`, `noticed`, and `all`."""
+    count: Counter[str] = Counter()
+    for status in changes:
+        count += Counter(all=1, tried=status != "not checked", noticed=status in NOTICED)
+    return count
+
+
+def table(counts: dict[str, Counter[str]]) -> Iterable[str]:
     """Yield the lines of a Markdown table: the counts of each module, and of all modules."""
-    yield "| Module | Changes | Noticed | Not noticed | Rate |"
-    yield "|---|---:|---:|---:|---:|"
-    counted = {
-        module: Counter(status in NOTICED for status in changes.values()) for module, changes in statuses.items()
-    }
-    for module, count in (*counted.items(), ("all", sum(counted.values(), Counter()))):
-        yield f"| {module} | {count.total()} | {count[True]} | {count[False]} | {rate(count):.1f} % |"
+    yield "| Module | Changes | Tried | Noticed | Not noticed | Rate |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for module, count in (*counts.items(), ("**all**", sum(counts.values(), Counter()))):
+        tried, noticed = count["tried"], count["noticed"]
+        yield f"| {module} | {count['all']} | {tried} | {noticed} | {tried - noticed} | {rate(count):.1f} % |"
 
 
-def rate(count: Counter[bool]) -> float:
-    """Percent of the changes that were noticed."""
-    return 100 * count[True] / (count.total() or 1)
+def rate(count: Counter[str]) -> float:
+    """Percent of the tried changes that were noticed."""
+    return 100 * count["noticed"] / (count["tried"] or 1)
+
+
+def report() -> int:
+    """Print what no test noticed and the table. Return the exit code."""
+    statuses = verdicts()
+    for changes in statuses.values():
+        for name, status in changes.items():
+            if status not in {*NOTICED, "not checked"}:
+                print(f"{status}: {name}")
+    counts = {module: counted(changes.values()) for module, changes in statuses.items()}
+    print("\n".join(table(counts)))
+    return int(any(count["tried"] and rate(count) < GOAL for count in counts.values()))
 
 
 def main(arguments: list[str]) -> int:
@@ -102,16 +187,13 @@ def main(arguments: list[str]) -> int:
         # The tests run as copies, too: no module of the original tests may be imported already.
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
+        shutil.rmtree("mutants/tests", ignore_errors=True)
         change_properties_too()
-        mutmut._run(arguments, max_children=None)
-    statuses = verdicts()
-    for changes in statuses.values():
-        for name, status in changes.items():
-            if status not in NOTICED:
-                print(f"{status}: {name}")
-    print("\n".join(table(statuses)))
-    rates = [rate(Counter(status in NOTICED for status in changes.values())) for changes in statuses.values()]
-    return int(any(percent < GOAL for percent in rates))
+        runner.use()
+        sample, seconds = int(os.environ.get("SAMPLE") or 0), float(os.environ.get("SECONDS") or SECONDS)
+        choose(arguments, sample, seconds, again=bool(os.environ.get("AGAIN")))
+        mutmut._run([], max_children=int(os.environ.get("JOBS") or 0) or None)
+    return report()
 
 
 if __name__ == "__main__":

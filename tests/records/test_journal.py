@@ -116,8 +116,12 @@ async def test_journal_refuses_writes_after_a_full_disk(tmp_path: Path) -> None:
     with open_journal(tmp_path, PLAN, NOW, {}) as opened:
         journal = Journal(opened.path, FullDisk(opened._file))  # type: ignore[arg-type]
         for _ in range(2):
-            with pytest.raises(JournalError, match="No space left"):
+            with pytest.raises(JournalError) as caught:
                 await journal.intend("shop/web", Untag(tag("1.0", "a")), b"x" * 1000)
+            assert str(caught.value) == (
+                f"{tmp_path / 'journal.jsonl'}: the journal cannot be written: No space left on device. A deletion that "
+                "cannot be journalled is not sent. Free disk space, or set report-dir to another folder."
+            )
         journal.outcome(1, OutcomeKind.DELETED)
 
     contents = read_journal(tmp_path / "journal.jsonl")

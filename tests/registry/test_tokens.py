@@ -8,17 +8,14 @@ import json
 import logging
 from typing import Any
 
-import aiohttp
 import pytest
 from azure.core import AsyncPipelineClient
-from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.core.rest import HttpRequest
 
 from acr_cleanup.access.jwt import claims_of
 from acr_cleanup.core.outcome import OutcomeKind
 from acr_cleanup.emulator import World
-from acr_cleanup.emulator.faults import Fault
-from acr_cleanup.errors import IdentityError, RegistryClosed, RegistryError, RegistryForbidden, RegistryUnreachable
+from acr_cleanup.errors import RegistryForbidden
 from acr_cleanup.registry.acr import open_registry
 from acr_cleanup.registry.tokens import RegistryTokens
 from tests.helpers.registry_clients import (
@@ -126,6 +123,26 @@ async def test_short_lived_token_is_used_for_most_of_its_life() -> None:
     assert await service.get("/acr/v1/a/_tags") == first
     time.now += 2
     assert await service.get("/acr/v1/a/_tags") != first
+
+
+@pytest.mark.parametrize(("stated", "lifetime"), [({"expires_in": 600}, 480), ({}, 48), ({"expires_in": "soon"}, 48)])
+async def test_opaque_token_is_used_as_long_as_the_answer_says(stated: dict[str, Any], lifetime: float) -> None:
+    """Without a time, for a minute: https://distribution.github.io/distribution/spec/auth/token/."""
+    time = FakeTime()
+    service = TokenService(time)
+    given = iter(range(9))
+
+    async def answer(received: ReceivedRequest, request: Any) -> HttpAnswer:
+        if received.path == "/oauth2/token":
+            return HttpAnswer(request, 200, {"access_token": f"opaque-{next(given)}", **stated})
+        return await service._answer(received, request)
+
+    service.transport._answer = answer
+    tokens = []
+    for seconds in (0, lifetime - 1, 2):
+        time.now += seconds
+        tokens.append(await service.get("/acr/v1/a/_tags"))
+    assert tokens == ["opaque-0", "opaque-0", "opaque-1"]
 
 
 @pytest.mark.parametrize("skew", [-5000.0, 86400.0], ids=["our clock is ahead", "our clock is behind"])
@@ -293,73 +310,6 @@ async def test_token_refused_for_a_deletion_is_kept() -> None:
         assert connected.sent(path="oauth2") == before
 
 
-# -- failing token requests
-
-
-@pytest.mark.parametrize(
-    ("where", "status", "error", "match"),
-    [
-        ("exchange", 401, RegistryForbidden, r"signing in.*401.*AcrPull and AcrDelete.*Repository Contributor"),
-        ("exchange", 400, RegistryForbidden, r"did not accept this identity.*400"),
-        ("exchange", 403, RegistryForbidden, r"rights are missing: 403"),
-        ("exchange", 404, RegistryError, r"does not answer like an Azure container registry"),
-        ("exchange", 503, RegistryError, r"503 Service Unavailable"),
-        ("token", 401, RegistryForbidden, r"asking for an access token.*401"),
-        ("token", 200, RegistryError, r"the response has no access_token"),
-    ],
-)
-async def test_refused_login_names_cause_and_remedy(
-    where: str, status: int, error: type[Exception], match: str
-) -> None:
-    world = World()
-    world.faults.append(Fault(path=f"/oauth2/{where}", status=status, body=b"[]"))
-    async with emulated_registry(world) as connected:
-        with pytest.raises(error, match=match) as caught:
-            await connected.registry.list_repository("shop/web")
-    assert f"registry {connected.emulator.registry_url}" in str(caught.value)
-
-
-async def test_refused_login_is_requested_only_once() -> None:
-    world = World()
-    world.access.assign_only()
-    async with emulated_registry(world) as connected:
-        failures = await asyncio.gather(*(connected.registry.catalog() for _ in range(50)), return_exceptions=True)
-        assert {type(failure) for failure in failures} == {RegistryClosed}
-        assert connected.sent() == 1
-
-
-@pytest.mark.parametrize(
-    ("raised", "match"),
-    [
-        (
-            ClientAuthenticationError("AADSTS700016: no such app\nTrace: 1"),
-            r"Entra ID: no token .*AADSTS700016.*az login",
-        ),
-        (ServiceRequestError("cannot connect"), r"Entra ID: no answer: cannot connect.*HTTPS_PROXY"),
-        (IdentityError("no login"), r"^no login$"),
-    ],
-)
-async def test_missing_login_raises_identity_error(raised: Exception, match: str) -> None:
-    def fail() -> str:
-        raise raised
-
-    transport = ScriptedTransport(lambda _, request: HttpAnswer(request))
-    async with open_registry(HOST, CountingCredential(fail), transport, pace=instant_pace()) as registry:
-        with pytest.raises(IdentityError, match=match) as caught:
-            await registry.catalog()
-    assert str(caught.value).isprintable()
-    assert transport.received == []
-
-
-@pytest.mark.parametrize("path", ["/oauth2/exchange", "/oauth2/token"])
-async def test_token_request_is_repeated_after_transient_failures(path: str) -> None:
-    world = World()
-    world.registry.push("shop/web", "1")
-    world.faults += [Fault(path=path, times=1, reset=True), Fault(path=path, times=1, status=503)]
-    async with emulated_registry(world) as connected:
-        assert (await connected.registry.list_repository("shop/web")).tags
-
-
 async def test_tokens_are_never_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     world = World()
@@ -376,18 +326,3 @@ def test_repr_contains_no_token() -> None:
     service = TokenService(FakeTime())
     service.policy._everything.value = "secret"
     assert "secret" not in repr(service.policy) + repr(service.policy._everything)
-
-
-async def test_token_request_without_connection_raises_unreachable() -> None:
-    def broken(received: ReceivedRequest, request: Any) -> HttpAnswer:
-        del received, request
-        raise ServiceRequestError("x", error=_connect_error())
-
-    async with open_registry(HOST, CountingCredential(), ScriptedTransport(broken), pace=instant_pace()) as registry:
-        with pytest.raises(RegistryUnreachable):
-            await registry.catalog()
-
-
-def _connect_error() -> Exception:
-    key = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
-    return aiohttp.ClientConnectorError(key, OSError(111, "Connection refused"))

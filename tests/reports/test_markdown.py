@@ -11,6 +11,7 @@ from functools import cache
 
 import cmarkgfm
 import pytest
+from msgspec import structs
 
 from acr_cleanup.core.history import NoHistory
 from acr_cleanup.core.outcome import OutcomeKind, Result, Verdict
@@ -266,7 +267,7 @@ def huge() -> Result:
     inventories = []
     for number in range(60):
         made = samples.repository(f"team/a-rather-long-name-of-a-service/service-{number}", 210, first=number * 1000)
-        tags = tuple(replace(tag, name=f"{tag.name}-{'x' * 60}") for tag in made.tags)
+        tags = tuple(structs.replace(tag, name=f"{tag.name}-{'x' * 60}") for tag in made.tags)
         inventories.append(replace(made, tags=tags))
     uses = [samples.use(inventory.name, inventory.tags[-1].name, "Pod", "y" * 200) for inventory in inventories]
     return samples.result(samples.plan(inventories, [replace(samples.company()[1][0], uses=tuple(uses))]))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from acr_cleanup.access.registry_place import RegistryPlace
+from acr_cleanup.access.resource_graph import Discovered
+from acr_cleanup.core.references import RegistryHost
 from acr_cleanup.emulator import services as emulated
 from acr_cleanup.emulator.services import PROVIDERS, SUBSCRIPTION, resource
 from tests.helpers.service_worlds import IMAGE, OTHER, REGISTRY_ID, service_world
@@ -222,6 +226,22 @@ async def test_graph_finds_further_subscriptions(monkeypatch: pytest.MonkeyPatch
         assert (await world.read(only_these=True)).images == {"api:1"}
 
 
+@pytest.mark.parametrize("only_these", [True, False])
+async def test_graph_is_asked_about_the_named_subscriptions_alone_if_only_these_count(
+    only_these: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def discover(_: object, only: Sequence[str]) -> Discovered:
+        asked.append(only)
+        return Discovered()
+
+    monkeypatch.setattr("acr_cleanup.services.scan.discover", discover)
+    async with service_world() as world:
+        await world.read(only_these=only_these)
+    assert asked == [(SUBSCRIPTION,) if only_these else ()]
+
+
 async def test_graph_that_lags_hides_nothing() -> None:
     async with service_world() as world:
         app = world.state.container_app("shop-api", f"{IMAGE}/api:1")
@@ -281,4 +301,5 @@ async def test_registry_that_is_not_listed_is_a_warning() -> None:
 async def test_registry_is_found_without_its_resource_group() -> None:
     async with service_world() as world:
         world.state.task(REGISTRY_ID, "script", script="steps:\n- cmd: $Registry/shop/tool:7\n")
-        assert (await world.read(registry_group=None)).mentioned("shop/tool", "7") == {"7"}
+        place = RegistryPlace(RegistryHost(world.at.world.registry.login_server), SUBSCRIPTION)
+        assert (await world.read(place=place)).mentioned("shop/tool", "7") == {"7"}

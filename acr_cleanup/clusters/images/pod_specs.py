@@ -20,8 +20,9 @@ from acr_cleanup.clusters.images.mention_index import DigestPlace
 from acr_cleanup.clusters.images.mentions import Reading, read_object
 from acr_cleanup.clusters.images.names import Names
 from acr_cleanup.clusters.images.object_mentions import BIG, ObjectMentions
-from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS, STATUS_LISTS
+from acr_cleanup.clusters.images.object_texts import CONTAINER_LISTS
 from acr_cleanup.clusters.images.patterns import VERIFYING_GROUPS
+from acr_cleanup.clusters.images.workload_texts import STATUS_LISTS, readable
 from acr_cleanup.core.references import Digest, ImageReference, RegistryHost, parse_image_id, parse_reference
 from acr_cleanup.core.usage import Blocker, ImageUse
 from acr_cleanup.core.workload import Workload
@@ -161,7 +162,8 @@ def image_uses(obj: Mapping[str, Any], kind: Kind, cluster: str, names: Names) -
     holder = _holder(obj, kind, workload)
     found = _pod_uses(workload, places, names, holder)
     is_policy = kind.group in VERIFYING_GROUPS and not kind.name.startswith("Mutating")
-    reading = read_object(obj, workload, names, is_pod=kind is POD, is_policy=is_policy)
+    texts = readable(obj, names.registry, is_pod=kind is POD) if kind.pod_spec else obj
+    reading = read_object(texts, workload, names, is_policy=is_policy)
     _add(found, reading, workload, names, known={place.field for place in places}, holder=holder)
     return found
 

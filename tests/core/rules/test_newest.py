@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from acr_cleanup.core.inventory import RepositoryInventory
 from acr_cleanup.core.newest import counted_with
@@ -17,6 +18,7 @@ from tests.helpers.generated_inventories import (
     d,
     deleted_names,
     image,
+    index,
     inventory,
     plan,
     referrer,
@@ -99,8 +101,8 @@ def test_images_count_once_whatever_their_names() -> None:
 
 def test_companions_do_not_count_as_images() -> None:
     """A signature by name, an artifact with a subject, and one that was not read."""
-    unread = replace(referrer("u", "a"), subject=None, known=False)
-    chart = replace(unread, digest=d("c"), known=True)
+    unread = structs.replace(referrer("u", "a"), subject=None, known=False)
+    chart = structs.replace(unread, digest=d("c"), known=True)
     repository = inventory(
         [
             tag("1.0", "a", days=50),
@@ -115,6 +117,29 @@ def test_companions_do_not_count_as_images() -> None:
     assert set(newest(RetentionPolicy(keep_last=2), repository)) == {"chart", "1.0"}
     tags = RetentionPolicy(keep_last=2, keep_last_of=KeepLastOf.TAGS)
     assert set(newest(tags, repository)) == {"sbom", "perhaps-sbom"}
+
+
+def test_platforms_count_as_the_index_that_alone_lists_them() -> None:
+    """Also the platform of an index in an index; one that two tagged indexes list is an image of its own."""
+    repository = inventory(
+        [
+            tag(f"{name}-{part}", f"{part}{name}", days=100 - number - place / 10)
+            for number, name in enumerate(("1", "2", "3"))
+            for place, part in enumerate(("outer", "inner", "image"))
+        ],
+        [
+            manifest
+            for name in ("1", "2", "3")
+            for manifest in (
+                index(f"outer{name}", [f"inner{name}", "shared"]),
+                index(f"inner{name}", [f"image{name}"]),
+                image(f"image{name}"),
+            )
+        ],
+    )
+    assert {name[0] for name in newest(RetentionPolicy(keep_last=2), repository)} == {"2", "3"}
+    shared = replace(repository, tags=(*repository.tags, tag("shared", "shared", days=1)))
+    assert {name[0] for name in newest(RetentionPolicy(keep_last=2), shared)} == {"s", "3"}
 
 
 @settings(deadline=None)

@@ -1,0 +1,85 @@
+"""Values of the core in the documents, and back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from acr_cleanup.core.inventory import Lock
+from acr_cleanup.core.mentions import ListedNames
+from acr_cleanup.core.policy import KeepReason, Rule
+from acr_cleanup.core.pulls import PullLog
+from acr_cleanup.errors import ConfigurationError
+from acr_cleanup.records.names import NamedRepository, RegistryNames
+from acr_cleanup.records.parts import CountedPulls, RecordedPullLog
+from acr_cleanup.records.plan import PlannedLock
+from acr_cleanup.records.report import RecordedUse, TagDecision, TagReason, read_report
+from tests.helpers.generated_inventories import NOW, d, use
+
+
+def test_names_of_a_registry_are_listed_by_repository() -> None:
+    names = RegistryNames("contoso.azurecr.io", NOW, (NamedRepository("shop/web", ["1", "2"], [d("a")]),))
+    (listed,) = names.listed()
+    assert isinstance(listed, ListedNames)
+    assert (listed.repository, [*listed.tags], listed.digests) == ("shop/web", ["1", "2"], frozenset({d("a")}))
+
+
+@pytest.mark.parametrize("lock", [Lock(None, True, False), Lock("1", False, True)])
+def test_planned_lock_is_the_lock(lock: Lock) -> None:
+    planned = PlannedLock.of(lock)
+    assert (planned.tag, planned.delete_enabled, planned.write_enabled) == (
+        lock.tag,
+        lock.delete_enabled,
+        lock.write_enabled,
+    )
+    assert planned.lock == lock
+
+
+def test_recorded_pull_log_has_its_times_and_counts() -> None:
+    log = PullLog(since=NOW, reaches_back_to=NOW - timedelta(1), counted=(("a", 2),), ignored=(("b", 3),))
+    recorded = RecordedPullLog.of(log)
+    assert recorded == RecordedPullLog(NOW, NOW - timedelta(1), [CountedPulls("a", 2)], [CountedPulls("b", 3)])
+    assert RecordedPullLog.of(PullLog()) is None
+
+
+def test_recorded_decision_is_a_decision_on_a_tag_of_its_repository() -> None:
+    used = use("1.0", name="web")
+    reasons = [TagReason("in-use", "used by web", [RecordedUse.of(used)]), TagReason("locked", "locked")]
+    decision = TagDecision("1.0", d("a"), NOW, "keep", reasons).value("shop/web")
+    assert (decision.tag.name, decision.tag.digest, decision.tag.updated_at) == ("1.0", d("a"), NOW)
+    in_use, locked = decision.reasons
+    (again,) = in_use.uses
+    assert (again.workload, again.container, again.field, again.text) == (
+        used.workload,
+        used.container,
+        used.field,
+        used.text,
+    )
+    assert again.reference.repository == "shop/web"
+    assert (in_use.rule, in_use.detail) == (Rule.IN_USE, "used by web")
+    assert locked == KeepReason(Rule.LOCKED, "locked")
+
+
+_NAME = "Name the report.json in the report folder of a run."
+
+
+@pytest.mark.parametrize(
+    ("data", "seen", "remedy"),
+    [
+        (None, "The file cannot be read: No such file or directory.", _NAME),
+        (b"", "The file is not the report of a run: Expecting value: line 1 column 1 (char 0).", _NAME),
+        (b'{"schema_version": 9, "tool_version": "7.0\\u001b[1m"}',
+         "The report has version 9, but this program reads version 1 only.",
+         "Read it with the acr-cleanup that wrote it (7.0\\x1b[1m)."),
+    ],
+)  # fmt: skip
+def test_other_file_is_not_a_report(data: bytes | None, seen: str, remedy: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(ConfigurationError) as caught:
+        read_report(path)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.seen, problem.remedy) == (str(path), seen, remedy)
