@@ -33,6 +33,7 @@ PARTS: Rows = [
     ("name beside our registry, no tag", custom(x={"registry": X, "name": "shop/web"}), {"shop/web": "latest | gold"}),
     ("name below our registry, no tag", custom(registry=X, x={"name": "shop/web"}), {"shop/web": "latest | gold"}),
     ("a thing of that name beside our registry", custom(x={"registry": X, "name": "web"}), {"shop/web": "| latest gold"}),
+    ("a variable as the tag, a port in the next line", config_map(f=f"image: {X}/shop/web:$TAG\nport: 80"), {"shop/web": "gold tin |"}),
     ("uppercase host, path", config_map(i="CONTOSO.AZURECR.IO/shop/web:gold"), SW),
     ("trailing exclamation", config_map(i=f"pull {X}/shop/web:gold!"), SW),
     ("trailing semicolon", config_map(i=f"IMG={X}/shop/web:gold;echo"), SW),
