@@ -34,6 +34,8 @@ PARTS: Rows = [
     ("name below our registry, no tag", custom(registry=X, x={"name": "shop/web"}), {"shop/web": "latest | gold"}),
     ("a thing of that name beside our registry", custom(x={"registry": X, "name": "web"}), {"shop/web": "| latest gold"}),
     ("a variable as the tag, a port in the next line", config_map(f=f"image: {X}/shop/web:$TAG\nport: 80"), {"shop/web": "gold tin |"}),
+    ("two names in one field, one tag", custom(x={"images": "shop/web,shop/api", "tag": "gold"}), {"shop/web": "gold | tin", "shop/api": "gold | tin"}),
+    ("tag behind a name, late in a list", custom(x=["one", "two", "three", "four", "five", "six", f"{X}/shop/web", "gold"]), {"shop/web": "gold | tin"}),
     ("uppercase host, path", config_map(i="CONTOSO.AZURECR.IO/shop/web:gold"), SW),
     ("trailing exclamation", config_map(i=f"pull {X}/shop/web:gold!"), SW),
     ("trailing semicolon", config_map(i=f"IMG={X}/shop/web:gold;echo"), SW),
